@@ -1,0 +1,1 @@
+//! The frozen C boundary between the core and its plugins.

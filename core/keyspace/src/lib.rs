@@ -1,0 +1,1 @@
+//! The table of keys, value types and their compact encodings, expiry, the snapshot cut. Pure.

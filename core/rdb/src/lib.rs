@@ -1,0 +1,1 @@
+//! RDB: file framing, LZF, checksums, value encodings over neutral iterators. Pure.

@@ -1,0 +1,2 @@
+//! The keystead binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Sentinel as a plugin.
