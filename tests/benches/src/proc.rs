@@ -1,0 +1,51 @@
+//! What the kernel says of a process: processor time and resident memory. Reads /proc, changes nothing but affinity.
+
+use std::{fs, time::Duration};
+
+/// Processor time all threads of `pid` have used, summed from the scheduler's nanosecond counters.
+///
+/// Threads that ended in between are missed; the servers measured here keep theirs.
+#[must_use]
+pub fn cpu(pid: u32) -> Duration {
+    let mut nanos = 0u64;
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Duration::ZERO };
+    for task in tasks.flatten() {
+        if let Ok(text) = fs::read_to_string(task.path().join("schedstat")) {
+            nanos += text.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    Duration::from_nanos(nanos)
+}
+
+/// A field of /proc/PID/status in KiB, such as `VmRSS` or `VmHWM`.
+#[must_use]
+pub fn status_kib(pid: u32, field: &str) -> u64 {
+    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/status")) else { return 0 };
+    text.lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+        .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
+}
+
+/// Children of `pid` (a forked saver, for one).
+#[must_use]
+pub fn children(pid: u32) -> Vec<u32> {
+    fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
+        .map(|text| text.split_whitespace().filter_map(|p| p.parse().ok()).collect())
+        .unwrap_or_default()
+}
+
+/// Puts the calling thread on one processor, so that server and client do not share one by accident.
+pub fn pin_self(processor: usize) {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(processor);
+    if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
+        eprintln!("not pinned to processor {processor}: {error}");
+    }
+}
+
+/// How many processors this machine offers.
+#[must_use]
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
