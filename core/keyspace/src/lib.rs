@@ -1,1 +1,8 @@
 //! The table of keys, value types and their compact encodings, expiry, the snapshot cut. Pure.
+
+pub mod compact;
+pub mod elem;
+pub mod hash;
+pub mod limits;
+pub mod list;
+pub mod tree;

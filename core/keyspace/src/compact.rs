@@ -1,0 +1,288 @@
+//! Small collections as one byte blob: entries one after the other, walkable from both ends.
+//!
+//! An entry is `len, payload, backlen`: `len` as LEB128, `backlen` the size of what precedes it, as LEB128 with its
+//! bytes reversed so that it can be read from the right. The form is ours and never leaves the process; RDB has its own.
+//! Callers keep it small (Redis' thresholds): every change moves the bytes behind it.
+
+/// A sequence of byte strings in one allocation.
+#[derive(Clone, Default)]
+pub struct Compact {
+    buf: Vec<u8>,
+    count: u32,
+}
+
+fn varint_len(n: usize) -> usize {
+    let bits = usize::BITS - (n | 1).leading_zeros();
+    bits.div_ceil(7) as usize
+}
+
+fn put_varint(out: &mut [u8], mut n: usize) -> usize {
+    let mut i = 0;
+    while n >= 0x80 {
+        out[i] = n as u8 | 0x80;
+        n >>= 7;
+        i += 1;
+    }
+    out[i] = n as u8;
+    i + 1
+}
+
+/// Size of an entry with a payload of `len` bytes.
+pub fn entry_size(len: usize) -> usize {
+    let front = varint_len(len) + len;
+    front + varint_len(front)
+}
+
+impl Compact {
+    /// Nothing in it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Bytes used by the entries.
+    pub fn bytes(&self) -> usize {
+        self.buf.len()
+    }
+
+    /// Bytes allocated.
+    pub fn mem_bytes(&self) -> usize {
+        self.buf.capacity()
+    }
+
+    /// Offset behind the last entry.
+    pub fn end(&self) -> usize {
+        self.buf.len()
+    }
+
+    /// The payload at offset `off`, and the next entry's offset.
+    #[inline]
+    pub fn entry(&self, off: usize) -> (&[u8], usize) {
+        let (mut len, mut shift, mut at) = (0, 0, off);
+        loop {
+            let byte = self.buf[at];
+            len |= ((byte & 0x7f) as usize) << shift;
+            at += 1;
+            if byte < 0x80 {
+                break;
+            }
+            shift += 7;
+        }
+        let end = at + len;
+        (&self.buf[at..end], end + varint_len(end - off))
+    }
+
+    /// Offset of the entry that ends where `off` begins; `None` at the first one.
+    #[inline]
+    pub fn prev(&self, off: usize) -> Option<usize> {
+        if off == 0 {
+            return None;
+        }
+        let (mut front, mut shift, mut at) = (0, 0, off);
+        loop {
+            at -= 1;
+            let byte = self.buf[at];
+            front |= ((byte & 0x7f) as usize) << shift;
+            if byte < 0x80 {
+                return Some(at - front);
+            }
+            shift += 7;
+        }
+    }
+
+    /// Offset of entry `i`, walked from the nearer end; `end()` for one past the last.
+    pub fn offset(&self, i: usize) -> usize {
+        let count = self.len();
+        if i >= count {
+            return self.end();
+        }
+        if i <= count / 2 {
+            (0..i).fold(0, |off, _| self.entry(off).1)
+        } else {
+            (i..count).fold(self.end(), |off, _| self.prev(off).unwrap_or(0))
+        }
+    }
+
+    /// Entry `i`.
+    pub fn get(&self, i: usize) -> Option<&[u8]> {
+        (i < self.len()).then(|| self.entry(self.offset(i)).0)
+    }
+
+    /// Inserts an entry at an offset; the payload comes in two parts.
+    pub fn insert_parts(&mut self, off: usize, a: &[u8], b: &[u8]) {
+        self.splice(off, off, a, b);
+        self.count += 1;
+    }
+
+    /// Inserts an entry at an offset.
+    pub fn insert(&mut self, off: usize, payload: &[u8]) {
+        self.insert_parts(off, payload, &[]);
+    }
+
+    /// Appends an entry.
+    pub fn push_back(&mut self, payload: &[u8]) {
+        self.insert(self.end(), payload);
+    }
+
+    /// Replaces the payload of the entry at an offset.
+    pub fn replace(&mut self, off: usize, payload: &[u8]) {
+        let (old, next) = self.entry(off);
+        if old.len() == payload.len() {
+            let start = off + varint_len(payload.len());
+            self.buf[start..start + payload.len()].copy_from_slice(payload);
+        } else {
+            self.splice(off, next, payload, &[]);
+        }
+    }
+
+    /// Removes `n` entries from an offset on.
+    pub fn remove(&mut self, off: usize, n: usize) {
+        let (mut end, mut gone) = (off, 0);
+        while gone < n && end < self.buf.len() {
+            end = self.entry(end).1;
+            gone += 1;
+        }
+        self.buf.drain(off..end);
+        self.count -= gone as u32;
+        if self.buf.capacity() > 256 && self.buf.len() * 4 < self.buf.capacity() {
+            self.buf.shrink_to(self.buf.len() * 2);
+        }
+    }
+
+    /// Puts one entry in place of the bytes `from..to`.
+    fn splice(&mut self, from: usize, to: usize, a: &[u8], b: &[u8]) {
+        let len = a.len() + b.len();
+        let size = entry_size(len);
+        let old_end = self.buf.len();
+        let (grown, gap) = (size, to - from);
+        if grown > gap {
+            let more = grown - gap;
+            if self.buf.capacity() < old_end + more {
+                // Grow by an eighth: small collections are many, and their slack is paid by each.
+                self.buf.reserve_exact(more + (old_end / 8).max(16));
+            }
+            self.buf.resize(old_end + more, 0);
+        }
+        self.buf.copy_within(to..old_end, from + grown);
+        self.buf.truncate(old_end - gap + grown);
+        let head = put_varint(&mut self.buf[from..], len);
+        let start = from + head;
+        self.buf[start..start + a.len()].copy_from_slice(a);
+        self.buf[start + a.len()..start + len].copy_from_slice(b);
+        let back = &mut self.buf[start + len..from + size];
+        put_varint(back, head + len);
+        back.reverse();
+    }
+
+    /// Iterates over the payloads.
+    pub fn iter(&self) -> Entries<'_> {
+        self.iter_from(0)
+    }
+
+    /// Iterates forward over the payloads from an offset.
+    pub fn iter_from(&self, off: usize) -> Entries<'_> {
+        Entries { compact: self, off }
+    }
+
+    /// Iterates backward over the payloads that end at or before an offset.
+    pub fn rev_from(&self, off: usize) -> RevEntries<'_> {
+        RevEntries { compact: self, off }
+    }
+}
+
+/// Forward iterator over payloads.
+#[derive(Clone)]
+pub struct Entries<'a> {
+    compact: &'a Compact,
+    off: usize,
+}
+
+impl<'a> Entries<'a> {
+    /// Offset of the entry that `next` will give.
+    pub fn offset(&self) -> usize {
+        self.off
+    }
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = &'a [u8];
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.off >= self.compact.buf.len() {
+            return None;
+        }
+        let (payload, next) = self.compact.entry(self.off);
+        self.off = next;
+        Some(payload)
+    }
+}
+
+/// Backward iterator over payloads.
+pub struct RevEntries<'a> {
+    compact: &'a Compact,
+    off: usize,
+}
+
+impl<'a> Iterator for RevEntries<'a> {
+    type Item = &'a [u8];
+    fn next(&mut self) -> Option<&'a [u8]> {
+        self.off = self.compact.prev(self.off)?;
+        Some(self.compact.entry(self.off).0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn payload() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..10),
+            prop::collection::vec(any::<u8>(), 120..140),
+            prop::collection::vec(any::<u8>(), 16370..16400),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn is_a_vec_of_byte_strings(ops in prop::collection::vec((0..4_u8, any::<usize>(), payload()), 1..60)) {
+            let (mut c, mut twin) = (Compact::new(), Vec::<Vec<u8>>::new());
+            for (op, pos, bytes) in ops {
+                let at = pos % (twin.len() + 1);
+                match op {
+                    0 | 1 => {
+                        let cut = bytes.len() / 3;
+                        c.insert_parts(c.offset(at), &bytes[..cut], &bytes[cut..]);
+                        twin.insert(at, bytes);
+                    }
+                    2 if at < twin.len() => {
+                        c.replace(c.offset(at), &bytes);
+                        twin[at] = bytes;
+                    }
+                    3 => {
+                        let n = (pos >> 8) % 3;
+                        c.remove(c.offset(at), n);
+                        twin.drain(at..(at + n).min(twin.len()));
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(c.len(), twin.len());
+                prop_assert_eq!(c.bytes(), twin.iter().map(|b| entry_size(b.len())).sum::<usize>());
+                prop_assert!(c.iter().eq(twin.iter().map(|b| &b[..])));
+                prop_assert!(c.rev_from(c.end()).eq(twin.iter().rev().map(|b| &b[..])));
+                prop_assert_eq!(c.get(at), twin.get(at).map(|b| &b[..]));
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Changes of a tree: insert, replace, remove, cut to a range. Copies the shared nodes on its way, nothing else.
+
+use super::{At, By, Child, Item, Node, Seek, Tree};
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+/// Which borders of the tree a descent still runs along: there a full node is not halved but left full, so that a
+/// queue or a bulk load fills its nodes.
+#[derive(Clone, Copy)]
+struct Edge {
+    left: bool,
+    right: bool,
+}
+
+/// What an insertion did to the node it entered.
+struct Grown<T: Item> {
+    /// A new right neighbour.
+    split: Option<Child<T>>,
+    first_changed: bool,
+}
+
+fn child_of<T: Item>(node: Node<T>) -> Child<T> {
+    let (count, first) = (node.count(), node.first_key().clone());
+    Child { node: Arc::new(node), count, first }
+}
+
+fn insert<T: Item>(node: &mut Arc<Node<T>>, seek: &mut impl Seek<T>, item: T, edge: Edge) -> Grown<T> {
+    match Arc::make_mut(node) {
+        Node::Leaf(items) => {
+            let at = seek.item(items);
+            let split = insert_slot(items, Node::<T>::MAX_LEAF, at, item, edge);
+            Grown { split: split.map(|right| child_of(Node::Leaf(right))), first_changed: at == 0 }
+        }
+        Node::Inner(children) => {
+            let i = seek.child(children);
+            let below = Edge { left: edge.left && i == 0, right: edge.right && i + 1 == children.len() };
+            let child = &mut children[i];
+            let grown = insert(&mut child.node, seek, item, below);
+            child.count += 1;
+            if grown.first_changed {
+                child.first = child.node.first_key().clone();
+            }
+            let Some(right) = grown.split else {
+                return Grown { split: None, first_changed: grown.first_changed && i == 0 };
+            };
+            child.count -= right.count;
+            let split = insert_slot(children, Node::<T>::MAX_INNER, i + 1, right, Edge { left: false, ..edge });
+            Grown {
+                split: split.map(|right| child_of(Node::Inner(right))),
+                first_changed: grown.first_changed && i == 0,
+            }
+        }
+    }
+}
+
+/// Inserts into a node's slots; a full node gives its right part away.
+fn insert_slot<S>(slots: &mut Vec<S>, max: usize, at: usize, slot: S, edge: Edge) -> Option<Vec<S>> {
+    if slots.len() < max {
+        if slots.len() == slots.capacity() {
+            // Doubling, but never past the node's size.
+            let more = slots.len().max(4).min(max - slots.len());
+            slots.reserve_exact(more);
+        }
+        slots.insert(at, slot);
+        return None;
+    }
+    if edge.right && at == slots.len() {
+        return Some(vec![slot]);
+    }
+    if edge.left && at == 0 {
+        return Some(std::mem::replace(slots, vec![slot]));
+    }
+    let middle = slots.len() / 2;
+    let mut right = slots.split_off(middle);
+    slots.shrink_to_fit();
+    if at <= middle {
+        slots.insert(at, slot)
+    } else {
+        right.insert(at - middle, slot)
+    }
+    Some(right)
+}
+
+fn remove<T: Item>(node: &mut Arc<Node<T>>, seek: &mut impl Seek<T>) -> T {
+    match Arc::make_mut(node) {
+        Node::Leaf(items) => {
+            let at = seek.item(items);
+            items.remove(at)
+        }
+        Node::Inner(children) => {
+            let i = seek.child(children);
+            let child = &mut children[i];
+            let item = remove(&mut child.node, seek);
+            child.count -= 1;
+            if child.count == 0 {
+                children.remove(i);
+            } else {
+                child.first = child.node.first_key().clone();
+                merge_small(children, i);
+            }
+            item
+        }
+    }
+}
+
+/// Joins a node that shrank to under a quarter with a neighbour when both fit into three quarters of a node.
+fn merge_small<T: Item>(children: &mut Vec<Child<T>>, i: usize) {
+    let (slots, max) = (children[i].node.slots(), children[i].node.max_slots());
+    if slots * 4 >= max || children.len() < 2 {
+        return;
+    }
+    let left = if i + 1 < children.len() { i } else { i - 1 };
+    if (children[left].node.slots() + children[left + 1].node.slots()) * 4 > max * 3 {
+        return;
+    }
+    let right = children.remove(left + 1);
+    let child = &mut children[left];
+    child.count += right.count;
+    let right = Arc::try_unwrap(right.node).unwrap_or_else(|shared| (*shared).clone());
+    match (Arc::make_mut(&mut child.node), right) {
+        (Node::Leaf(items), Node::Leaf(more)) => items.extend(more),
+        (Node::Inner(nodes), Node::Inner(more)) => nodes.extend(more),
+        _ => unreachable!("neighbours have the same height"),
+    }
+}
+
+/// Drops everything outside `from..to`, which isn't empty.
+fn keep<T: Item>(node: &mut Arc<Node<T>>, from: usize, to: usize) {
+    match Arc::make_mut(node) {
+        Node::Leaf(items) => {
+            items.truncate(to);
+            items.drain(..from);
+        }
+        Node::Inner(children) => {
+            let mut start = 0;
+            children.retain_mut(|child| {
+                let end = start + child.count;
+                let (a, b) = (from.max(start), to.min(end));
+                let (base, whole) = (start, child.count);
+                start = end;
+                if a >= b {
+                    return false;
+                }
+                if b - a < whole {
+                    keep(&mut child.node, a - base, b - base);
+                    child.count = b - a;
+                    child.first = child.node.first_key().clone();
+                }
+                true
+            });
+        }
+    }
+}
+
+fn find_mut<'a, T: Item>(node: &'a mut Arc<Node<T>>, seek: &mut impl Seek<T>) -> Option<&'a mut T> {
+    match Arc::make_mut(node) {
+        Node::Leaf(items) => {
+            let at = seek.item(items);
+            items.get_mut(at)
+        }
+        Node::Inner(children) => {
+            let i = seek.child(children);
+            find_mut(&mut children[i].node, seek)
+        }
+    }
+}
+
+impl<T: Item> Tree<T> {
+    fn insert_with(&mut self, mut seek: impl Seek<T>, item: T) {
+        self.len += 1;
+        self.heap += item.heap_bytes();
+        let Some(root) = &mut self.root else {
+            self.root = Some(Arc::new(Node::Leaf(vec![item])));
+            return;
+        };
+        let grown = insert(root, &mut seek, item, Edge { left: true, right: true });
+        if let Some(right) = grown.split {
+            let left = Arc::clone(root);
+            let (count, first) = (left.count(), left.first_key().clone());
+            *root = Arc::new(Node::Inner(vec![Child { node: left, count, first }, right]));
+        }
+    }
+
+    fn remove_with(&mut self, mut seek: impl Seek<T>) -> Option<T> {
+        let item = remove(self.root.as_mut()?, &mut seek);
+        self.len -= 1;
+        self.heap -= item.heap_bytes();
+        self.lower();
+        Some(item)
+    }
+
+    /// Takes away levels that hold a single child.
+    fn lower(&mut self) {
+        while let Some(root) = &mut self.root {
+            match &**root {
+                Node::Leaf(items) if items.is_empty() => self.root = None,
+                Node::Inner(children) if children.is_empty() => self.root = None,
+                Node::Inner(children) if children.len() == 1 => {
+                    let only = Arc::clone(&children[0].node);
+                    *root = only;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Inserts before the item at `pos`, or at the end.
+    pub fn insert_at(&mut self, pos: usize, item: T) {
+        self.insert_with(At(pos), item);
+    }
+
+    /// Inserts where `cmp` says; there is no item with that key yet.
+    pub fn insert_by(&mut self, cmp: impl FnMut(&T::Key) -> Ordering, item: T) {
+        self.insert_with(By(cmp), item);
+    }
+
+    /// Removes the item at `pos`.
+    pub fn remove_at(&mut self, pos: usize) -> Option<T> {
+        if pos >= self.len {
+            return None;
+        }
+        self.remove_with(At(pos))
+    }
+
+    /// Removes the item whose key compares equal; copies nothing when there is none.
+    pub fn remove_by(&mut self, mut cmp: impl FnMut(&T::Key) -> Ordering) -> Option<T> {
+        self.find(&mut cmp)?;
+        self.remove_with(By(cmp))
+    }
+
+    /// Changes the item at `pos`, but never its key.
+    pub fn update_at(&mut self, pos: usize, change: impl FnOnce(&mut T)) -> bool {
+        pos < self.len && self.update_with(At(pos), change)
+    }
+
+    /// Changes the item whose key compares equal, but never its key.
+    pub fn update_by(&mut self, mut cmp: impl FnMut(&T::Key) -> Ordering, change: impl FnOnce(&mut T)) -> bool {
+        self.find(&mut cmp).is_some() && self.update_with(By(cmp), change)
+    }
+
+    fn update_with(&mut self, mut seek: impl Seek<T>, change: impl FnOnce(&mut T)) -> bool {
+        let Some(item) = self.root.as_mut().and_then(|root| find_mut(root, &mut seek)) else { return false };
+        self.heap -= item.heap_bytes();
+        change(item);
+        self.heap += item.heap_bytes();
+        true
+    }
+
+    /// Keeps the items at `from..to` and drops the rest, whole nodes at a time.
+    pub fn keep_range(&mut self, from: usize, to: usize) {
+        let to = to.min(self.len);
+        if from >= to {
+            *self = Self::default();
+            return;
+        }
+        let kept = to - from;
+        if kept == self.len {
+            return;
+        }
+        // Count on the shorter side what the items hold.
+        let held = |items: &mut dyn Iterator<Item = &T>| items.map(Item::heap_bytes).sum::<usize>();
+        let heap = if kept <= self.len / 2 {
+            held(&mut self.iter_from(from).take(kept))
+        } else {
+            self.heap - held(&mut self.iter().take(from)) - held(&mut self.iter_from(to))
+        };
+        if let Some(root) = &mut self.root {
+            keep(root, from, to);
+        }
+        (self.len, self.heap) = (kept, heap);
+        self.lower();
+    }
+}

@@ -1,0 +1,167 @@
+use super::*;
+use proptest::prelude::*;
+
+impl Item for u32 {
+    type Key = u32;
+    fn key(&self) -> &u32 {
+        self
+    }
+    fn heap_bytes(&self) -> usize {
+        1
+    }
+}
+
+/// A fat item, so that few fit into a node and small tests reach three levels.
+#[derive(Clone, PartialEq, Debug)]
+struct Fat(u32, [u64; 64]);
+
+impl Item for Fat {
+    type Key = u32;
+    fn key(&self) -> &u32 {
+        &self.0
+    }
+    fn heap_bytes(&self) -> usize {
+        self.0 as usize % 7
+    }
+}
+
+impl<T: Item> Tree<T> {
+    fn check(&self) {
+        fn walk<T: Item>(node: &Node<T>, root: bool) -> (usize, usize) {
+            assert!(node.slots() <= node.max_slots());
+            assert!(node.slots() > 0);
+            match node {
+                Node::Leaf(items) => (items.len(), 1),
+                Node::Inner(children) => {
+                    assert!(!root || children.len() > 1);
+                    let mut depth = None;
+                    let mut total = 0;
+                    for c in children {
+                        let (n, d) = walk(&c.node, false);
+                        assert_eq!(n, c.count);
+                        assert_eq!(*depth.get_or_insert(d), d, "uneven tree");
+                        total += n;
+                    }
+                    (total, depth.unwrap() + 1)
+                }
+            }
+        }
+        let n = self.root.as_ref().map_or(0, |r| walk(r, true).0);
+        assert_eq!(n, self.len);
+        assert_eq!(self.heap, self.iter().map(Item::heap_bytes).sum::<usize>());
+    }
+}
+
+fn fat(n: u32) -> Fat {
+    Fat(n, [n as u64; 64])
+}
+
+#[test]
+fn nodes_stay_under_their_size() {
+    let max = |slots: usize, size: usize| assert!(slots * size <= NODE_BYTES);
+    max(Node::<u32>::MAX_LEAF, 4);
+    max(Node::<u32>::MAX_INNER, size_of::<Child<u32>>());
+}
+
+#[test]
+fn appending_fills_nodes() {
+    let tree: Tree<u32> = (0..100_000).collect();
+    tree.check();
+    fn leaves(n: &Node<u32>) -> usize {
+        match n {
+            Node::Leaf(_) => 1,
+            Node::Inner(c) => c.iter().map(|c| leaves(&c.node)).sum(),
+        }
+    }
+    assert_eq!(leaves(tree.root.as_ref().unwrap()), 100_000_usize.div_ceil(Node::<u32>::MAX_LEAF));
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Insert(usize, u32),
+    Remove(usize),
+    Update(usize, u32),
+    Keep(usize, usize),
+    Fork,
+}
+
+fn ops() -> impl Strategy<Value = Vec<Op>> {
+    let op = prop_oneof![
+        12 => (any::<usize>(), any::<u32>()).prop_map(|(p, v)| Op::Insert(p, v)),
+        2 => any::<u32>().prop_map(|v| Op::Insert(usize::MAX, v)),
+        2 => any::<u32>().prop_map(|v| Op::Insert(0, v)),
+        9 => any::<usize>().prop_map(Op::Remove),
+        2 => (any::<usize>(), any::<u32>()).prop_map(|(p, v)| Op::Update(p, v)),
+        1 => (any::<usize>(), any::<usize>()).prop_map(|(a, b)| Op::Keep(a, b)),
+        1 => Just(Op::Fork),
+    ];
+    prop::collection::vec(op, 1..600)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn by_position_is_a_vec(ops in ops()) {
+        let (mut tree, mut twin) = (Tree::<Fat>::new(), Vec::<Fat>::new());
+        let mut forks = Vec::new();
+        for op in ops {
+            match op {
+                Op::Insert(p, v) => {
+                    let p = if p == usize::MAX { twin.len() } else { p % (twin.len() + 1) };
+                    tree.insert_at(p, fat(v));
+                    twin.insert(p, fat(v));
+                }
+                Op::Remove(p) if !twin.is_empty() => {
+                    prop_assert_eq!(tree.remove_at(p % twin.len()), Some(twin.remove(p % twin.len())));
+                }
+                Op::Update(p, v) if !twin.is_empty() => {
+                    let p = p % twin.len();
+                    tree.update_at(p, |t| t.1[0] = v as u64);
+                    twin[p].1[0] = v as u64;
+                }
+                Op::Keep(a, b) => {
+                    let (a, b) = (a % (twin.len() + 1), b % (twin.len() + 1));
+                    // Rarely cut much, else the tree stays small.
+                    let (a, b) = (a.min(b) / 8, twin.len() - (twin.len() - a.max(b)) / 8);
+                    tree.keep_range(a, b);
+                    twin.truncate(b.max(a));
+                    twin.drain(..a);
+                }
+                Op::Fork => forks.push((tree.clone(), twin.clone())),
+                _ => {}
+            }
+        }
+        forks.push((tree, twin));
+        for (tree, twin) in forks {
+            tree.check();
+            prop_assert!(tree.iter().eq(twin.iter()));
+            prop_assert!(tree.rev_from(usize::MAX).eq(twin.iter().rev()));
+            for p in [0, 1, twin.len() / 2, twin.len()] {
+                prop_assert_eq!(tree.get(p), twin.get(p));
+                prop_assert!(tree.iter_from(p).eq(twin.iter().skip(p)));
+                prop_assert!(p >= twin.len() || tree.rev_from(p).eq(twin[..=p].iter().rev()));
+            }
+        }
+    }
+
+    #[test]
+    fn by_key_is_an_ordered_map(keys in prop::collection::vec((any::<bool>(), 0_u32..400), 1..1500)) {
+        let (mut tree, mut twin) = (Tree::<Fat>::new(), std::collections::BTreeMap::new());
+        for (add, k) in keys {
+            prop_assert_eq!(tree.find(|x| x.cmp(&k)).is_some(), twin.contains_key(&k));
+            if add && !twin.contains_key(&k) {
+                tree.insert_by(|x| x.cmp(&k), fat(k));
+                twin.insert(k, fat(k));
+            } else if add {
+                prop_assert!(tree.update_by(|x| x.cmp(&k), |t| t.1[1] += 1));
+                twin.get_mut(&k).unwrap().1[1] += 1;
+            } else {
+                prop_assert_eq!(tree.remove_by(|x| x.cmp(&k)), twin.remove(&k));
+            }
+            prop_assert_eq!(tree.rank_where(|x| *x < k), twin.range(..k).count());
+        }
+        tree.check();
+        prop_assert!(tree.iter().eq(twin.values()));
+    }
+}
