@@ -1,0 +1,161 @@
+//! `keystead cluster`: a primary, replicas and sentinels as processes on this machine, to watch a failover in.
+//! A command-line tool on plain threads: it shares nothing with a running server but the binary.
+
+mod client;
+mod follow;
+mod layout;
+mod nodes;
+mod picture;
+
+use layout::{Layout, MONITOR_NAME, Node};
+use nodes::Process;
+use picture::Seen;
+use std::{
+    io,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a node may take to answer.
+const NODE_START: Duration = Duration::from_secs(20);
+/// How long links and discovery may take (a sentinel looks at its primary every ten seconds).
+const DISCOVERY: Duration = Duration::from_secs(30);
+
+/// The options of `keystead cluster`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// Replicas beside the primary
+    #[arg(long, default_value_t = 2)]
+    pub replicas: u16,
+    /// Sentinel processes
+    #[arg(long, default_value_t = 3)]
+    pub sentinels: u16,
+    /// Put a sentinel into each data node instead of starting sentinel processes
+    #[arg(long)]
+    pub embedded: bool,
+    /// The primary's port; replicas take the next ones, sentinels start 20000 above
+    #[arg(long, default_value_t = 6380)]
+    pub base_port: u16,
+    /// Where files, logs and state of the nodes go [default: a folder for this base port in the temporary directory]
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+}
+
+/// Starts the cluster, shows it, follows it until Ctrl-C, stops it.
+#[must_use]
+pub fn run(options: &Options) -> ExitCode {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        if let Err(error) = signal_hook::flag::register(signal, stop.clone()) {
+            eprintln!("keystead cluster: can't watch for signal {signal}: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    match start_and_follow(options, &stop) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("keystead cluster: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start_and_follow(options: &Options, stop: &AtomicBool) -> io::Result<()> {
+    let dir = folder(options)?;
+    let layout = Layout::new(&dir, options.base_port, options.replicas, options.sentinels, options.embedded)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.0))?;
+    refuse_used_ports(&layout)?;
+    nodes::write_files(&layout)?;
+    println!("Starting {} nodes; files, logs and state are in {}", layout.nodes.len(), dir.display());
+    let mut processes = Vec::new();
+    let outcome = start(&layout, &mut processes, stop).map(|()| {
+        show(&layout, &processes);
+        println!("Following the cluster. Ctrl-C stops all of it.\n");
+        follow::follow(&layout, &mut processes, stop);
+    });
+    println!("\nStopping {} nodes", processes.len());
+    nodes::stop_all(&layout, &mut processes);
+    outcome
+}
+
+fn folder(options: &Options) -> io::Result<PathBuf> {
+    let dir = options
+        .dir
+        .clone()
+        .unwrap_or_else(|| std::env::temp_dir().join(format!("keystead-cluster-{}", options.base_port)));
+    std::fs::create_dir_all(&dir)?;
+    dir.canonicalize()
+}
+
+/// A used port is said before anything starts, with the option that moves the cluster.
+fn refuse_used_ports(layout: &Layout) -> io::Result<()> {
+    let ports = layout.nodes.iter().flat_map(|node| [Some(node.port), node.sentinel_port]).flatten();
+    for port in ports {
+        if let Err(error) = std::net::TcpListener::bind(("127.0.0.1", port)) {
+            return Err(io::Error::new(error.kind(), format!("port {port}: {error}; choose another --base-port")));
+        }
+    }
+    Ok(())
+}
+
+fn start(layout: &Layout, processes: &mut Vec<Process>, stop: &AtomicBool) -> io::Result<()> {
+    for node in &layout.nodes {
+        let begun = Instant::now();
+        let mut process = Process::start(node)?;
+        let ready = nodes::wait_until(node, &mut process, begun + NODE_START, || {
+            stop.load(Ordering::Relaxed) || client::look(node.port).role.is_some()
+        });
+        processes.push(process);
+        ready.map_err(|error| named(node, &error))?;
+        println!(
+            "  {:<8}  127.0.0.1:{:<5}  ready after {} ms",
+            node.role.word(),
+            node.port,
+            begun.elapsed().as_millis()
+        );
+    }
+    wait_for("replicas follow the primary", stop, || {
+        let seen: Vec<Seen> = data_nodes(layout).map(|node| client::look(node.port)).collect();
+        seen.iter().any(Seen::is_primary) && seen.iter().all(|s| s.is_primary() || s.link_up)
+    });
+    wait_for("sentinels know each other and the replicas", stop, || follow::sentinels_agree(layout));
+    Ok(())
+}
+
+fn data_nodes(layout: &Layout) -> impl Iterator<Item = &Node> {
+    layout.nodes.iter().filter(|node| node.has_data())
+}
+
+fn named(node: &Node, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{} on port {}: {error}", node.role.word(), node.port))
+}
+
+/// Waits with a word of progress; what is late is said, not fatal: following shows it when it comes.
+fn wait_for(what: &str, stop: &AtomicBool, ready: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        if ready() {
+            println!("  {what} ({} ms)", begun.elapsed().as_millis());
+            return;
+        }
+        if begun.elapsed() > DISCOVERY {
+            println!("  {what}: not yet after {} s, going on", DISCOVERY.as_secs());
+            return;
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn show(layout: &Layout, processes: &[Process]) {
+    let seen: Vec<Seen> = layout.nodes.iter().map(|node| client::look(node.port)).collect();
+    let pids: Vec<u32> = processes.iter().map(Process::pid).collect();
+    println!(
+        "\nThe cluster, watched by its sentinels as {MONITOR_NAME}:\n\n{}",
+        picture::who_is_who(layout, &seen, &pids)
+    );
+    let primary = seen.iter().position(Seen::is_primary).unwrap_or(0);
+    println!("Try:\n\n{}", picture::lines_to_try(layout, layout.nodes[primary].port, pids[primary]));
+}

@@ -1,0 +1,148 @@
+//! The processes of a local cluster: started, watched, stopped. Ends only what it started, or what was started again by
+//! hand from one of its own files.
+
+use super::{
+    client::Client,
+    layout::{Layout, Node},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::process::{CommandExt, ExitStatusExt},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long a node may take to stop before it is killed.
+const STOP_TIME: Duration = Duration::from_secs(5);
+/// Between two looks at something awaited.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A running node.
+pub struct Process {
+    child: Child,
+    ended: bool,
+}
+
+impl Process {
+    /// Starts a node from its file; its output goes to `log` in its folder.
+    ///
+    /// # Errors
+    /// When folder, log or process can't be made.
+    pub fn start(node: &Node) -> io::Result<Self> {
+        let log = File::options().create(true).append(true).open(node.dir.join("log"))?;
+        let child = Command::new(std::env::current_exe()?)
+            .arg(&node.file)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            // A group of its own: Ctrl-C in the terminal reaches the cluster command alone, which stops them in order.
+            .process_group(0)
+            .spawn()?;
+        Ok(Self { child, ended: false })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, told once.
+    pub fn newly_ended(&mut self) -> Option<ExitStatus> {
+        if self.ended {
+            return None;
+        }
+        let status = self.child.try_wait().ok().flatten();
+        self.ended = status.is_some();
+        status
+    }
+
+    fn terminate(&mut self) {
+        if !self.ended
+            && let Ok(pid) = i32::try_from(self.child.id())
+        {
+            // It may have ended in this moment: then there is nothing to stop.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+    }
+}
+
+/// Writes every node's folder and file.
+///
+/// # Errors
+/// When the folder can't be written.
+pub fn write_files(layout: &Layout) -> io::Result<()> {
+    for node in &layout.nodes {
+        fs::create_dir_all(&node.dir)?;
+        fs::write(&node.file, layout.ron(node))?;
+    }
+    Ok(())
+}
+
+/// Waits until `ready` says yes.
+///
+/// # Errors
+/// When the node ends first (with the last lines of its log), or the deadline passes.
+pub fn wait_until(node: &Node, process: &mut Process, deadline: Instant, ready: impl Fn() -> bool) -> io::Result<()> {
+    while !ready() {
+        if let Some(status) = process.newly_ended() {
+            return Err(io::Error::other(format!("it ended: {}\n{}", how(status), log_tail(&node.dir))));
+        }
+        if Instant::now() > deadline {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, format!("not ready in time\n{}", log_tail(&node.dir))));
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+    Ok(())
+}
+
+/// How a process ended, in words.
+#[must_use]
+pub fn how(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(9), _) => String::from("killed (signal 9)"),
+        (Some(signal), _) => format!("ended by signal {signal}"),
+        (None, Some(0)) => String::from("stopped cleanly"),
+        (None, code) => format!("ended with status {}", code.unwrap_or(-1)),
+    }
+}
+
+fn log_tail(dir: &Path) -> String {
+    const LINES: usize = 8;
+    let text = fs::read_to_string(dir.join("log")).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LINES)..].iter().map(|line| format!("    {line}\n")).collect()
+}
+
+/// Stops all nodes: sentinels first, so that nobody starts a failover because we stop the primary.
+pub fn stop_all(layout: &Layout, processes: &mut [Process]) {
+    for (node, process) in layout.nodes.iter().zip(processes.iter_mut()).rev() {
+        let ended = process.ended || process.newly_ended().is_some();
+        if ended {
+            // Started again by hand from our file: it answers on our port, so it is asked to stop.
+            if let Ok(mut client) = Client::connect(node.port) {
+                let _ = client.send(&["SHUTDOWN", "NOSAVE"]);
+                let _ = client.reply();
+            }
+        }
+        process.terminate();
+    }
+    let deadline = Instant::now() + STOP_TIME;
+    for process in processes {
+        while !process.ended && process.newly_ended().is_none() {
+            if Instant::now() > deadline {
+                let _ = process.child.kill();
+                let _ = process.child.wait();
+                break;
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+}

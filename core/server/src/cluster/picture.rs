@@ -1,0 +1,102 @@
+//! What a person sees of the cluster: who is who, and the lines to try. Pure text.
+
+use super::layout::{Layout, MONITOR_NAME, Role};
+
+/// What a node said of itself last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// `Some("master")`, `Some("slave")`, `Some("sentinel")`, or nothing when it doesn't answer.
+    pub role: Option<String>,
+    /// Its replication offset.
+    pub offset: u64,
+    /// Whether a replica's link is up.
+    pub link_up: bool,
+    /// The port of the primary it follows.
+    pub follows: Option<u16>,
+}
+
+impl Seen {
+    /// Whether it says that it is the primary.
+    #[must_use]
+    pub fn is_primary(&self) -> bool {
+        self.role.as_deref() == Some("master")
+    }
+
+    /// The role in our words.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self.role.as_deref() {
+            Some("master") => Role::Primary.word(),
+            Some("slave") => Role::Replica.word(),
+            Some("sentinel") => Role::Sentinel.word(),
+            Some(_) => "unknown",
+            None => "down",
+        }
+    }
+
+    /// One line about it, `lag` counted from the primary's offset.
+    #[must_use]
+    pub fn line(&self, primary_offset: Option<u64>) -> String {
+        match self.role.as_deref() {
+            Some("slave") if !self.link_up => format!("link down, offset {}", self.offset),
+            Some("slave") => {
+                let lag = primary_offset.map_or(0, |offset| offset.saturating_sub(self.offset));
+                format!("follows {}, offset {}, lag {lag} bytes", self.follows.unwrap_or(0), self.offset)
+            }
+            Some("master") => format!("offset {}", self.offset),
+            Some("sentinel") => format!("watches {MONITOR_NAME}"),
+            _ => String::from("does not answer"),
+        }
+    }
+}
+
+/// The table of who is who.
+#[must_use]
+pub fn who_is_who(layout: &Layout, seen: &[Seen], pids: &[u32]) -> String {
+    let primary_offset = seen.iter().find(|s| s.is_primary()).map(|s| s.offset);
+    let mut text = String::new();
+    for ((node, seen), pid) in layout.nodes.iter().zip(seen).zip(pids) {
+        let sentinel = node.sentinel_port.map(|port| format!("  + sentinel on {port}")).unwrap_or_default();
+        text.push_str(&format!(
+            "  {role:<8}  127.0.0.1:{port:<5}  pid {pid:<7}  {line}{sentinel}\n",
+            role = seen.word(),
+            port = node.port,
+            line = seen.line(primary_offset),
+        ));
+    }
+    text
+}
+
+/// What to try next, with the ports filled in.
+#[must_use]
+pub fn lines_to_try(layout: &Layout, primary: u16, primary_pid: u32) -> String {
+    let sentinel = layout.nodes.iter().find_map(super::layout::Node::sentinel).unwrap_or(0);
+    let replica = layout.nodes.iter().find(|n| n.has_data() && n.port != primary).map(|n| n.port);
+    let mut text = format!("  redis-cli -p {primary} SET greeting hello\n");
+    if let Some(replica) = replica {
+        text.push_str(&format!("  redis-cli -p {replica} GET greeting\n"));
+    }
+    text.push_str(&format!("  redis-cli -p {sentinel} SENTINEL GET-MASTER-ADDR-BY-NAME {MONITOR_NAME}\n"));
+    text.push_str(&format!("  kill -9 {primary_pid}    # and watch a replica take over here\n"));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn the_picture_shows_roles_and_lag() {
+        let layout = Layout::new(Path::new("/d"), 6380, 1, 1, false).unwrap();
+        let seen = [
+            Seen { role: Some("master".into()), offset: 100, ..Seen::default() },
+            Seen { role: Some("slave".into()), offset: 90, link_up: true, follows: Some(6380) },
+            Seen::default(),
+        ];
+        let text = who_is_who(&layout, &seen, &[1, 2, 3]);
+        assert!(text.contains("primary   127.0.0.1:6380"), "{text}");
+        assert!(text.contains("follows 6380, offset 90, lag 10 bytes"), "{text}");
+        assert!(text.contains("down      127.0.0.1:26380"), "{text}");
+    }
+}
