@@ -5,4 +5,6 @@ pub mod elem;
 pub mod hash;
 pub mod limits;
 pub mod list;
+pub mod set;
 pub mod tree;
+pub mod zset;

@@ -1,0 +1,454 @@
+//! Sets: sorted integers, a compact blob, or a tree ordered by (hash, member).
+
+use crate::compact::{Compact, Entries};
+use crate::elem::Elem;
+use crate::hash::{Hashed, place, scan_tree, seek};
+use crate::limits::Limits;
+use crate::tree::{Item, Iter as TreeIter, Tree};
+
+impl Item for Hashed {
+    type Key = Hashed;
+    fn key(&self) -> &Hashed {
+        self
+    }
+    fn heap_bytes(&self) -> usize {
+        self.bytes.heap_bytes()
+    }
+}
+
+/// Sorted integers at the narrowest width that holds them all.
+#[derive(Clone)]
+enum Ints {
+    I16(Vec<i16>),
+    I32(Vec<i32>),
+    I64(Vec<i64>),
+}
+
+macro_rules! each {
+    ($ints:expr, $v:ident => $body:expr) => {
+        match $ints {
+            Ints::I16($v) => $body,
+            Ints::I32($v) => $body,
+            Ints::I64($v) => $body,
+        }
+    };
+}
+
+impl Ints {
+    fn len(&self) -> usize {
+        each!(self, v => v.len())
+    }
+
+    fn mem_bytes(&self) -> usize {
+        each!(self, v => std::mem::size_of_val(&v[..]))
+    }
+
+    fn get(&self, i: usize) -> Option<i64> {
+        #[allow(clippy::useless_conversion)]
+        let found = each!(self, v => v.get(i).map(|n| i64::from(*n)));
+        found
+    }
+
+    fn search(&self, n: i64) -> Result<usize, usize> {
+        #[allow(clippy::useless_conversion)]
+        let found = each!(self, v => v.binary_search_by(|x| i64::from(*x).cmp(&n)));
+        found
+    }
+
+    fn insert(&mut self, at: usize, n: i64) {
+        match self {
+            Ints::I16(v) => match i16::try_from(n) {
+                Ok(n) => return v.insert(at, n),
+                Err(_) => *self = Ints::I32(v.iter().map(|x| i32::from(*x)).collect()),
+            },
+            Ints::I32(v) => match i32::try_from(n) {
+                Ok(n) => return v.insert(at, n),
+                Err(_) => *self = Ints::I64(v.iter().map(|x| i64::from(*x)).collect()),
+            },
+            Ints::I64(v) => return v.insert(at, n),
+        }
+        self.insert(at, n);
+    }
+
+    fn remove(&mut self, at: usize) {
+        each!(self, v => {
+            v.remove(at);
+        });
+    }
+}
+
+#[derive(Clone)]
+enum Form {
+    Ints(Ints),
+    Compact(Compact),
+    Tree(Tree<Hashed>),
+}
+
+/// A member as it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Member<'a> {
+    /// Held as a number.
+    Int(i64),
+    /// Held as text.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Member<'a> {
+    /// The text; numbers are written into `buf`.
+    #[inline]
+    pub fn text<'b>(&self, buf: &'b mut itoa::Buffer) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        match *self {
+            Member::Int(n) => buf.format(n).as_bytes(),
+            Member::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// A copy of the text.
+    pub fn to_elem(&self) -> Elem {
+        Elem::new(self.text(&mut itoa::Buffer::new()))
+    }
+}
+
+/// Distinct byte strings.
+#[derive(Clone)]
+pub struct Set(Form);
+
+impl Default for Set {
+    fn default() -> Self {
+        Self(Form::Ints(Ints::I16(Vec::new())))
+    }
+}
+
+/// The number that `bytes` is the canonical text of, as Redis' string2ll sees it.
+pub fn as_int(bytes: &[u8]) -> Option<i64> {
+    let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
+    let canonical = match digits {
+        [b'0'] => bytes.len() == 1,
+        [b'1'..=b'9', rest @ ..] => rest.len() < 19 && rest.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    if !canonical {
+        return None;
+    }
+    std::str::from_utf8(bytes).ok()?.parse().ok()
+}
+
+fn find(c: &Compact, member: &[u8]) -> Option<usize> {
+    let mut off = 0;
+    while off < c.end() {
+        let (bytes, next) = c.entry(off);
+        if bytes == member {
+            return Some(off);
+        }
+        off = next;
+    }
+    None
+}
+
+impl Set {
+    /// An empty set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Number of members.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Form::Ints(v) => v.len(),
+            Form::Compact(c) => c.len(),
+            Form::Tree(t) => t.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// `OBJECT ENCODING`
+    pub fn encoding(&self) -> &'static str {
+        match &self.0 {
+            Form::Ints(_) => "intset",
+            Form::Compact(_) => "listpack",
+            Form::Tree(_) => "hashtable",
+        }
+    }
+
+    /// Memory held, estimated in O(1).
+    pub fn mem_bytes(&self) -> usize {
+        match &self.0 {
+            Form::Ints(v) => v.mem_bytes(),
+            Form::Compact(c) => c.mem_bytes(),
+            Form::Tree(t) => t.mem_bytes(),
+        }
+    }
+
+    /// Whether a clone copies nothing but a pointer.
+    pub fn is_tree(&self) -> bool {
+        matches!(self.0, Form::Tree(_))
+    }
+
+    /// The sorted integers, if the set is held so.
+    pub fn ints(&self) -> Option<impl ExactSizeIterator<Item = i64> + '_> {
+        match &self.0 {
+            Form::Ints(v) => Some((0..v.len()).map(|i| v.get(i).unwrap_or(0))),
+            _ => None,
+        }
+    }
+
+    /// Whether `member` is in the set.
+    pub fn contains(&self, member: &[u8]) -> bool {
+        match &self.0 {
+            Form::Ints(v) => as_int(member).is_some_and(|n| v.search(n).is_ok()),
+            Form::Compact(c) => find(c, member).is_some(),
+            Form::Tree(t) => t.find(seek(member)).is_some(),
+        }
+    }
+
+    /// Whether a member of another set is in this one.
+    pub fn contains_member(&self, member: Member<'_>) -> bool {
+        match (&self.0, member) {
+            (Form::Ints(v), Member::Int(n)) => v.search(n).is_ok(),
+            _ => self.contains(member.text(&mut itoa::Buffer::new())),
+        }
+    }
+
+    /// Adds; true if it is new.
+    pub fn add(&mut self, member: &[u8], limits: &Limits) -> bool {
+        match &mut self.0 {
+            Form::Ints(v) => match as_int(member) {
+                Some(n) => {
+                    let Err(at) = v.search(n) else { return false };
+                    v.insert(at, n);
+                    if v.len() > limits.set_ints {
+                        self.leave_ints(0, limits);
+                    }
+                    true
+                }
+                None => {
+                    self.leave_ints(member.len(), limits);
+                    self.add(member, limits)
+                }
+            },
+            Form::Compact(c) => {
+                if find(c, member).is_some() {
+                    return false;
+                }
+                if c.len() < limits.set_entries && member.len() <= limits.set_value {
+                    c.push_back(member);
+                    return true;
+                }
+                self.make_tree();
+                self.add(member, limits)
+            }
+            Form::Tree(t) => {
+                let seek = seek(member);
+                if t.find(seek).is_some() {
+                    return false;
+                }
+                t.insert_by(seek, Hashed::new(member));
+                true
+            }
+        }
+    }
+
+    /// Turns integers into a compact set if one more member of `len` bytes would fit, else into a tree.
+    fn leave_ints(&mut self, len: usize, limits: &Limits) {
+        let Form::Ints(v) = &self.0 else { return };
+        let fits = v.len() < limits.set_entries && len <= limits.set_value && limits.set_value >= 20;
+        if fits {
+            let mut compact = Compact::new();
+            self.iter().for_each(|m| compact.push_back(m.text(&mut itoa::Buffer::new())));
+            self.0 = Form::Compact(compact);
+        } else {
+            self.make_tree();
+        }
+    }
+
+    fn make_tree(&mut self) {
+        let mut tree = Tree::new();
+        for member in self.iter() {
+            let mut buf = itoa::Buffer::new();
+            let text = member.text(&mut buf);
+            tree.insert_by(seek(text), Hashed::new(text));
+        }
+        self.0 = Form::Tree(tree);
+    }
+
+    /// Removes; false if it isn't there.
+    pub fn remove(&mut self, member: &[u8]) -> bool {
+        match &mut self.0 {
+            Form::Ints(v) => match as_int(member).map(|n| v.search(n)) {
+                Some(Ok(at)) => {
+                    v.remove(at);
+                    true
+                }
+                _ => false,
+            },
+            Form::Compact(c) => match find(c, member) {
+                Some(off) => {
+                    c.remove(off, 1);
+                    true
+                }
+                None => false,
+            },
+            Form::Tree(t) => t.remove_by(seek(member)).is_some(),
+        }
+    }
+
+    /// The member at a position in iteration order (for random picks).
+    pub fn nth(&self, i: usize) -> Option<Member<'_>> {
+        match &self.0 {
+            Form::Ints(v) => v.get(i).map(Member::Int),
+            Form::Compact(c) => c.get(i).map(Member::Bytes),
+            Form::Tree(t) => t.get(i).map(|h| Member::Bytes(h.bytes.as_bytes())),
+        }
+    }
+
+    /// Takes the member at a position.
+    pub fn remove_nth(&mut self, i: usize) -> Option<Elem> {
+        match &mut self.0 {
+            Form::Ints(v) => {
+                let n = v.get(i)?;
+                v.remove(i);
+                Some(Member::Int(n).to_elem())
+            }
+            Form::Compact(c) => {
+                let elem = Elem::new(c.get(i)?);
+                c.remove(c.offset(i), 1);
+                Some(elem)
+            }
+            Form::Tree(t) => t.remove_at(i).map(|h| h.bytes),
+        }
+    }
+
+    /// Iterates: integers in order, a compact set in order of insertion, a tree by hash.
+    pub fn iter(&self) -> SetIter<'_> {
+        SetIter(match &self.0 {
+            Form::Ints(v) => Iter::Ints(v, 0),
+            Form::Compact(c) => Iter::Compact(c.iter()),
+            Form::Tree(t) => Iter::Tree(t.iter()),
+        })
+    }
+
+    /// Visits at least `count` members from a cursor on (all of a small set); gives the next cursor, 0 at the end.
+    pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(Member<'_>)) -> u64 {
+        match &self.0 {
+            Form::Tree(t) => scan_tree(t, cursor, count, |k| k.hash, |h| visit(Member::Bytes(h.bytes.as_bytes()))),
+            _ => {
+                self.iter().for_each(visit);
+                0
+            }
+        }
+    }
+
+    /// The place in hash space that [`Set::scan`]'s cursors speak of.
+    pub fn place(member: &[u8]) -> u64 {
+        place(member)
+    }
+}
+
+enum Iter<'a> {
+    Ints(&'a Ints, usize),
+    Compact(Entries<'a>),
+    Tree(TreeIter<'a, Hashed>),
+}
+
+/// Members of a set.
+pub struct SetIter<'a>(Iter<'a>);
+
+impl<'a> Iterator for SetIter<'a> {
+    type Item = Member<'a>;
+    #[inline]
+    fn next(&mut self) -> Option<Member<'a>> {
+        match &mut self.0 {
+            Iter::Ints(v, at) => {
+                *at += 1;
+                v.get(*at - 1).map(Member::Int)
+            }
+            Iter::Compact(it) => it.next().map(Member::Bytes),
+            Iter::Tree(it) => it.next().map(|h| Member::Bytes(h.bytes.as_bytes())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn texts(set: &Set) -> BTreeSet<Vec<u8>> {
+        set.iter().map(|m| m.to_elem().to_vec()).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(150))]
+        #[test]
+        fn is_a_set(words in 0..3_u8, ops in prop::collection::vec((0..10_u8, any::<i64>()), 1..900)) {
+            let (mut set, mut twin, limits) = (Set::new(), BTreeSet::<Vec<u8>>::new(), Limits::default());
+            let mut forks = Vec::new();
+            for (op, n) in ops {
+                let member = match (words, n % 3) {
+                    (0, _) => (n % 700).to_string(),
+                    (1, 0) => n.to_string(),
+                    (1, 1) => (n % 100_000).to_string(),
+                    (2, 0) => format!("word {}", n % 100),
+                    _ => (n % 100).to_string(),
+                }.into_bytes();
+                match op {
+                    0..=5 => prop_assert_eq!(set.add(&member, &limits), twin.insert(member)),
+                    6..=8 => prop_assert_eq!(set.remove(&member), twin.remove(&member)),
+                    _ if n % 16 == 0 => forks.push((set.clone(), twin.clone())),
+                    _ if n % 16 == 1 && !twin.is_empty() => {
+                        let gone = set.remove_nth(n.unsigned_abs() as usize % twin.len()).unwrap();
+                        prop_assert!(twin.remove(&gone.to_vec()));
+                    }
+                    _ => prop_assert_eq!(set.contains(&member), twin.contains(&member)),
+                }
+            }
+            forks.push((set, twin));
+            for (set, twin) in forks {
+                prop_assert_eq!(set.len(), twin.len());
+                prop_assert_eq!(&texts(&set), &twin);
+                let nth: BTreeSet<_> = (0..set.len()).map(|i| set.nth(i).unwrap().to_elem().to_vec()).collect();
+                prop_assert_eq!(&nth, &twin);
+                if let Some(ints) = set.ints() {
+                    prop_assert!(ints.is_sorted());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn encodings_change_at_redis_thresholds() {
+        let limits = Limits::default();
+        let mut set = Set::new();
+        (0..512).for_each(|n| assert!(set.add(n.to_string().as_bytes(), &limits)));
+        assert_eq!(set.encoding(), "intset");
+        set.add(b"512", &limits);
+        assert_eq!((set.encoding(), set.len()), ("hashtable", 513));
+        let mut set = Set::new();
+        (0..127).for_each(|n| assert!(set.add(n.to_string().as_bytes(), &limits)));
+        set.add(b"word", &limits);
+        assert_eq!((set.encoding(), set.len()), ("listpack", 128));
+        set.add(b"more", &limits);
+        assert_eq!((set.encoding(), set.len()), ("hashtable", 129));
+        let mut set = Set::new();
+        set.add(&[b'x'; 65], &limits);
+        assert_eq!((set.encoding(), set.len()), ("hashtable", 1));
+    }
+
+    #[test]
+    fn only_canonical_numbers_are_numbers() {
+        for text in ["0", "-1", "9223372036854775807", "-9223372036854775808"] {
+            assert_eq!(as_int(text.as_bytes()), Some(text.parse().unwrap()));
+        }
+        for text in ["", "-", "-0", "+1", "01", " 1", "1 ", "9223372036854775808", "1e3", "99999999999999999999"] {
+            assert_eq!(as_int(text.as_bytes()), None, "{text:?}");
+        }
+    }
+}
