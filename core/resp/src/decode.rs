@@ -1,0 +1,254 @@
+//! The request decoder: finds commands in a buffer that the caller owns, without copying them.
+//!
+//! It is resumable (what was parsed is remembered, so a bulk that arrives in thousands of pieces costs O(n)) and
+//! reserves nothing: a header that promises 512 MB only makes it ask for at most [`READ_AHEAD`] bytes more.
+
+use crate::{ArgRanges, OwnedArgs, ProtocolError, READ_AHEAD, inline, number};
+
+/// What a client may send. Redis' defaults.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Longest argument (`proto-max-bulk-len`); a replication link takes `u64::MAX`.
+    pub max_bulk: u64,
+    /// Most arguments in one command.
+    pub max_multibulk: u64,
+    /// Longest inline command or header line.
+    pub max_inline: usize,
+    /// Without it at most 10 arguments of 16,384 bytes each are accepted.
+    pub authenticated: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_bulk: 512 * 1024 * 1024, max_multibulk: i32::MAX as u64, max_inline: 64 * 1024, authenticated: true }
+    }
+}
+
+const UNAUTHENTICATED_ARGS: u64 = 10;
+const UNAUTHENTICATED_BULK: u64 = 16 * 1024;
+
+/// What [`Decoder::decode`] found at the front of the buffer.
+#[derive(Debug)]
+pub enum Decoded {
+    /// No whole command yet: at least this many bytes are missing, but never more than [`READ_AHEAD`] are asked for.
+    Need(usize),
+    /// So many bytes without a command: an empty line (a heartbeat on a replication link) or `*0`.
+    Skip(usize),
+    /// A command; `args` are positions in the buffer that was passed in.
+    Command {
+        /// Length of the command in the buffer.
+        consumed: usize,
+        /// Where its arguments are.
+        args: ArgRanges,
+        /// The bytes are exactly what encoding `args` would give, so they can be forwarded as they are.
+        canonical: bool,
+    },
+    /// A command typed as a line of text.
+    Inline {
+        /// Length of the line in the buffer.
+        consumed: usize,
+        /// Its words, unquoted.
+        args: OwnedArgs,
+    },
+}
+
+/// Incremental request decoder; one a connection.
+///
+/// The buffer passed to [`decode`](Self::decode) must begin at the first byte of the current command every time,
+/// until something else than [`Decoded::Need`] comes back; it may move in memory and grow at its end.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    /// Everything before this is parsed.
+    pos: usize,
+    /// No line end lies before this.
+    scanned: usize,
+    /// Arguments still missing; 0 between commands.
+    left: u64,
+    /// Length of the argument whose header was read.
+    bulk: Option<usize>,
+    /// Every line so far ended in CR LF.
+    loose: bool,
+    args: ArgRanges,
+}
+
+enum Line {
+    /// The line's number, the position behind its line end, and whether it was CR LF in shortest form.
+    Number(i64, usize, bool),
+    NotANumber,
+    TooLong,
+    Incomplete,
+}
+
+impl Decoder {
+    /// A decoder at the start of a command.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// True in the middle of a command: bytes were taken that aren't executed yet.
+    pub fn in_command(&self) -> bool {
+        self.left > 0 || self.scanned > 0
+    }
+
+    /// Forgets a half command (its bytes stay with the caller).
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Looks for one command at the front of `buf`.
+    #[inline]
+    pub fn decode(&mut self, buf: &[u8], limits: &Limits) -> Result<Decoded, ProtocolError> {
+        if self.left == 0 {
+            match buf.first() {
+                None => return Ok(Decoded::Need(1)),
+                Some(b'*') => {}
+                Some(_) => return self.inline(buf, limits),
+            }
+            let count = match self.line(buf, 0, limits) {
+                Line::Number(count, next, strict) if count <= limits.max_multibulk.min(i64::MAX as u64) as i64 => {
+                    self.pos = next;
+                    self.loose = !strict;
+                    count
+                }
+                Line::Incomplete => return Ok(Decoded::Need(1)),
+                Line::TooLong => return Err(ProtocolError::TooBigMultibulkCount),
+                Line::Number(..) | Line::NotANumber => return Err(ProtocolError::InvalidMultibulkLength),
+            };
+            if count <= 0 {
+                let consumed = self.pos;
+                self.reset();
+                return Ok(Decoded::Skip(consumed));
+            }
+            self.left = count as u64;
+            if self.left > UNAUTHENTICATED_ARGS && !limits.authenticated {
+                return Err(ProtocolError::UnauthenticatedMultibulkLength);
+            }
+        }
+        while self.left > 0 {
+            if let Some(missing) = self.argument(buf, limits)? {
+                return Ok(Decoded::Need(missing.min(READ_AHEAD)));
+            }
+        }
+        let command =
+            Decoded::Command { consumed: self.pos, args: std::mem::take(&mut self.args), canonical: !self.loose };
+        self.pos = 0;
+        self.scanned = 0;
+        self.loose = false;
+        Ok(command)
+    }
+
+    /// Takes one argument, or says how many bytes are missing.
+    #[inline]
+    fn argument(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
+        let len = match self.bulk {
+            Some(len) => len,
+            None => match self.bulk_header(buf, limits)? {
+                Some(len) => len,
+                None => return Ok(Some(1)),
+            },
+        };
+        let end = self.pos + len;
+        if buf.len() < end + 2 {
+            self.bulk = Some(len);
+            return Ok(Some(end + 2 - buf.len()));
+        }
+        if buf[end..end + 2] != *b"\r\n" {
+            self.loose = true;
+        }
+        let Ok(end32) = u32::try_from(end) else { return Err(ProtocolError::TooBigCommand) };
+        self.args.push((self.pos as u32, end32));
+        self.pos = end + 2;
+        self.bulk = None;
+        self.left -= 1;
+        Ok(None)
+    }
+
+    #[inline]
+    fn bulk_header(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
+        let first = buf.get(self.pos).copied();
+        let line = if first == Some(b'$') || first.is_none() {
+            self.line(buf, self.pos, limits)
+        } else {
+            self.slow_line(buf, self.pos, limits)
+        };
+        if let (Line::Number(..) | Line::NotANumber, Some(other)) = (&line, first.filter(|&c| c != b'$')) {
+            return Err(ProtocolError::ExpectedDollar(other));
+        }
+        let (len, next, strict) = match line {
+            Line::Number(len, next, strict) => (len, next, strict),
+            Line::Incomplete => return Ok(None),
+            Line::TooLong => return Err(ProtocolError::TooBigBulkCount),
+            Line::NotANumber => return Err(ProtocolError::InvalidBulkLength),
+        };
+        if len < 0 || len as u64 > limits.max_bulk {
+            return Err(ProtocolError::InvalidBulkLength);
+        }
+        if len as u64 > UNAUTHENTICATED_BULK && !limits.authenticated {
+            return Err(ProtocolError::UnauthenticatedBulkLength);
+        }
+        if next as u64 + len as u64 > u64::from(u32::MAX) {
+            return Err(ProtocolError::TooBigCommand);
+        }
+        self.loose |= !strict;
+        self.pos = next;
+        Ok(Some(len as usize))
+    }
+
+    /// Reads the number of the header line at `at` (behind its type byte). The common case, one to three digits and
+    /// CR LF all present, is decided here; the rest in [`Self::slow_line`].
+    #[inline]
+    fn line(&mut self, buf: &[u8], at: usize, limits: &Limits) -> Line {
+        if let Some(head) = buf.get(at + 1..) {
+            let mut value = 0i64;
+            for (i, &byte) in head.iter().take(4).enumerate() {
+                match byte {
+                    b'0'..=b'9' if i < 3 && (value > 0 || i == 0) => value = value * 10 + i64::from(byte - b'0'),
+                    b'\r' if i > 0 && head.get(i + 1) == Some(&b'\n') => return Line::Number(value, at + i + 3, true),
+                    _ => break,
+                }
+            }
+        }
+        self.slow_line(buf, at, limits)
+    }
+
+    #[cold]
+    fn slow_line(&mut self, buf: &[u8], at: usize, limits: &Limits) -> Line {
+        let from = self.scanned.max(at).min(buf.len());
+        let Some(cr) = memchr::memchr(b'\r', &buf[from..]).map(|i| i + from) else {
+            self.scanned = buf.len();
+            return if buf.len() - at > limits.max_inline { Line::TooLong } else { Line::Incomplete };
+        };
+        if cr + 2 > buf.len() {
+            self.scanned = cr;
+            return Line::Incomplete;
+        }
+        let digits = buf.get(at + 1..cr).unwrap_or(&[]);
+        match number::parse_i64(digits) {
+            Some(value) => Line::Number(value, cr + 2, buf[cr + 1] == b'\n'),
+            None => Line::NotANumber,
+        }
+    }
+
+    #[cold]
+    fn inline(&mut self, buf: &[u8], limits: &Limits) -> Result<Decoded, ProtocolError> {
+        let from = self.scanned.min(buf.len());
+        let Some(lf) = memchr::memchr(b'\n', &buf[from..]).map(|i| i + from) else {
+            if buf.len() > limits.max_inline {
+                return Err(ProtocolError::TooBigInline);
+            }
+            self.scanned = buf.len();
+            return Ok(Decoded::Need(1));
+        };
+        self.scanned = 0;
+        let consumed = lf + 1;
+        let line = buf[..lf].strip_suffix(b"\r").unwrap_or(&buf[..lf]);
+        if line.len() > limits.max_inline {
+            return Err(ProtocolError::TooBigInline);
+        }
+        let args = inline::split_args(line).ok_or(ProtocolError::UnbalancedQuotes)?;
+        if args.is_empty() {
+            return Ok(Decoded::Skip(consumed));
+        }
+        Ok(Decoded::Inline { consumed, args })
+    }
+}
