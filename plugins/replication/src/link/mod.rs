@@ -1,0 +1,559 @@
+//! The replica's side of a replication link: one machine, `step(now, event) → actions`.
+//!
+//! Owns the order of the handshake, what each answer means, when to give up and when to try again. It holds no
+//! socket, no clock and no data: the shell offers the unread bytes, the machine says which of them are payload and
+//! which are stream. One function, `enter`, changes the state and logs `old → new, why`.
+
+pub mod handshake;
+mod status;
+#[cfg(test)]
+mod tests;
+pub mod transfer;
+
+pub use status::{Phase, Status, SyncProgress};
+
+use crate::text;
+use crate::units::{Offset, Position, ReplId};
+use handshake::{Step, Verdict};
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::time::Duration;
+use transfer::{Preamble, Transfer};
+
+/// Time between two attempts that fail.
+pub const RETRY: Duration = Duration::from_secs(1);
+/// Time between two acknowledgements.
+pub const ACK_PERIOD: Duration = Duration::from_secs(1);
+/// A line of the handshake that is longer than this isn't one.
+const MAX_LINE: usize = 64 * 1024;
+
+/// A primary's address as it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// What the operator chose.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The port our own clients use.
+    pub listening_port: u16,
+    /// A port to tell instead.
+    pub announce_port: Option<u16>,
+    /// An address to tell; the primary takes the socket's otherwise.
+    pub announce_ip: Option<String>,
+    /// `masteruser`.
+    pub auth_user: Option<Vec<u8>>,
+    /// `masterauth`.
+    pub auth_password: Option<Vec<u8>>,
+    /// `repl-timeout`.
+    pub timeout: Duration,
+    /// Keep our data when the primary we followed comes back with an unknown history and no keys.
+    pub keep_data: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            listening_port: 6379,
+            announce_port: None,
+            announce_ip: None,
+            auth_user: None,
+            auth_password: None,
+            timeout: Duration::from_secs(60),
+            keep_data: true,
+        }
+    }
+}
+
+/// What the machine may look at beside the event.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Settings, which may change between two steps.
+    pub settings: &'a Settings,
+    /// How far our data goes in which history; `None` when it belongs to none.
+    pub here: Option<Position>,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    /// REPLICAOF, from a file, a client or a sentinel.
+    Follow(Target),
+    /// REPLICAOF NO ONE.
+    Unfollow,
+    /// The connection asked for is there.
+    Connected,
+    /// It isn't, or is no more.
+    Failed(String),
+    /// All bytes read and not yet consumed.
+    Bytes(&'a [u8]),
+    /// Time went by.
+    Tick,
+    /// The payload is in the keyspace; `Context::here` is its position.
+    Loaded,
+    /// The payload couldn't be used.
+    LoadFailed(String),
+    /// The payload has no keys, and the load was guarded: nothing was changed.
+    CameBackEmpty,
+    /// The stream asked for an acknowledgement when this much was applied.
+    AckAsked(Offset),
+    /// The stream couldn't be applied.
+    ApplyFailed(String),
+}
+
+/// What to do about it. Ranges point into the bytes of the event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Open a connection.
+    Connect(Target),
+    /// Close it.
+    Disconnect,
+    /// Write this.
+    Send(Vec<u8>),
+    /// A payload is coming.
+    BeginLoad(Position),
+    /// A piece of it.
+    Payload(Range<usize>),
+    /// That was all; cut this many bytes off the end, then load it.
+    FinishLoad {
+        /// Bytes behind the RDB.
+        trailer: usize,
+        /// Answer `CameBackEmpty` instead of loading, if it has no keys and we have.
+        guarded: bool,
+        /// Where the data will be.
+        at: Position,
+    },
+    /// Throw away what was received.
+    AbortLoad,
+    /// `+CONTINUE`: our history goes on, under this id if it is given.
+    Resume(Option<ReplId>),
+    /// A piece of the stream.
+    Apply(Range<usize>),
+    /// Tell the operator.
+    Log(log::Level, String),
+}
+
+/// What came of one step.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// In order.
+    pub actions: Vec<Action>,
+    /// How many of the offered bytes are used up.
+    pub consumed: usize,
+}
+
+#[derive(Debug)]
+enum State {
+    Off,
+    Waiting { until: Duration },
+    Connecting { since: Duration },
+    Handshake { last_io: Duration, asked: VecDeque<Step> },
+    Psync { last_io: Duration, offered: Option<Position> },
+    Announced { last_io: Duration, at: Position, guarded: bool },
+    Receiving { last_io: Duration, at: Position, guarded: bool, transfer: Transfer },
+    Loading { last_sign: Duration, at: Position },
+    Streaming { last_io: Duration, acked: Duration },
+}
+
+impl State {
+    fn name(&self) -> &'static str {
+        match self {
+            State::Off => "off",
+            State::Waiting { .. } => "waiting",
+            State::Connecting { .. } => "connecting",
+            State::Handshake { .. } => "handshake",
+            State::Psync { .. } => "psync",
+            State::Announced { .. } => "announced",
+            State::Receiving { .. } => "receiving",
+            State::Loading { .. } => "loading",
+            State::Streaming { .. } => "streaming",
+        }
+    }
+
+    fn connected(&self) -> bool {
+        !matches!(self, State::Off | State::Waiting { .. })
+    }
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Link {
+    state: State,
+    target: Option<Target>,
+    /// This primary's stream was ours before, since the last explicit REPLICAOF.
+    followed: bool,
+    /// The history of a primary that came back empty: nothing of it is taken until an explicit REPLICAOF.
+    refused: Option<ReplId>,
+    down_since: Option<Duration>,
+    /// Why the last attempt failed: the same reason every second is said once.
+    last_why: String,
+}
+
+impl Default for Link {
+    fn default() -> Link {
+        Link {
+            state: State::Off,
+            target: None,
+            followed: false,
+            refused: None,
+            down_since: None,
+            last_why: String::new(),
+        }
+    }
+}
+
+impl Link {
+    /// One event.
+    pub fn step(&mut self, now: Duration, ctx: Context<'_>, event: Event<'_>) -> Outcome {
+        let mut out = Outcome::default();
+        match event {
+            Event::Follow(target) => self.follow(now, target, &mut out),
+            Event::Unfollow => self.unfollow(&mut out),
+            Event::Connected => self.connected(now, &mut out),
+            Event::Failed(why) => self.fail(now, &why, &mut out),
+            Event::Bytes(buf) => self.bytes(now, ctx, buf, &mut out),
+            Event::Tick => self.tick(now, ctx, &mut out),
+            Event::Loaded => self.loaded(now, ctx, &mut out),
+            Event::LoadFailed(why) => {
+                self.fail(now, &format!("Failed trying to load the MASTER synchronization DB: {why}"), &mut out)
+            }
+            Event::CameBackEmpty => self.came_back_empty(now, ctx, &mut out),
+            Event::AckAsked(offset) => self.ack(now, offset, &mut out),
+            Event::ApplyFailed(why) => {
+                self.fail(now, &format!("the primary's stream can't be applied: {why}"), &mut out)
+            }
+        }
+        out
+    }
+
+    /// When to call again at the latest, if nothing else happens.
+    pub fn deadline(&self, now: Duration, settings: &Settings) -> Option<Duration> {
+        let t = settings.timeout;
+        match &self.state {
+            State::Off => None,
+            State::Waiting { until } => Some(*until),
+            State::Connecting { since } => Some(*since + t),
+            State::Handshake { last_io, .. } | State::Psync { last_io, .. } | State::Announced { last_io, .. } => {
+                Some(*last_io + t)
+            }
+            State::Receiving { last_io, .. } => Some(*last_io + t),
+            State::Loading { last_sign, .. } => Some(*last_sign + ACK_PERIOD),
+            State::Streaming { last_io, acked } => Some((*acked + ACK_PERIOD).min(*last_io + t)),
+        }
+        .map(|at| at.max(now))
+    }
+
+    /// The primary to follow, if any.
+    pub fn target(&self) -> Option<&Target> {
+        self.target.as_ref()
+    }
+
+    fn enter(&mut self, next: State, why: &str, out: &mut Outcome) {
+        let level = if matches!(next, State::Streaming { .. }) { log::Level::Info } else { log::Level::Debug };
+        let peer = self.target.as_ref().map_or("nobody".to_string(), |t| format!("{}:{}", t.host, t.port));
+        out.actions.push(Action::Log(level, format!("link {peer}: {} → {}, {why}", self.state.name(), next.name())));
+        self.state = next;
+    }
+
+    fn follow(&mut self, now: Duration, target: Target, out: &mut Outcome) {
+        self.drop_connection(out);
+        *self = Link { target: Some(target), ..Link::default() };
+        self.connect(now, "asked to follow", out);
+    }
+
+    fn unfollow(&mut self, out: &mut Outcome) {
+        self.drop_connection(out);
+        self.enter(State::Off, "asked to follow nobody", out);
+        *self = Link::default();
+    }
+
+    /// Closes what is open and throws away what was half received.
+    fn drop_connection(&mut self, out: &mut Outcome) {
+        if matches!(self.state, State::Announced { .. } | State::Receiving { .. } | State::Loading { .. }) {
+            out.actions.push(Action::AbortLoad);
+        }
+        if self.state.connected() {
+            out.actions.push(Action::Disconnect);
+        }
+    }
+
+    fn connect(&mut self, now: Duration, why: &str, out: &mut Outcome) {
+        if let Some(target) = self.target.clone() {
+            self.enter(State::Connecting { since: now }, why, out);
+            out.actions.push(Action::Connect(target));
+        }
+    }
+
+    fn fail(&mut self, now: Duration, why: &str, out: &mut Outcome) {
+        if !self.state.connected() {
+            return;
+        }
+        let was_streaming = matches!(self.state, State::Streaming { .. });
+        let level = if was_streaming { log::Level::Warn } else { log::Level::Info };
+        if self.last_why != why {
+            self.last_why = why.to_string();
+            out.actions.push(Action::Log(level, format!("connection with the primary lost: {why}")));
+        }
+        self.drop_connection(out);
+        if was_streaming {
+            self.down_since = Some(now);
+            self.connect(now, why, out);
+        } else {
+            self.enter(State::Waiting { until: now + RETRY }, why, out);
+        }
+    }
+
+    fn connected(&mut self, now: Duration, out: &mut Outcome) {
+        if matches!(self.state, State::Connecting { .. }) {
+            out.actions.push(Action::Send(text::command(&[b"PING"])));
+            self.enter(State::Handshake { last_io: now, asked: VecDeque::from([Step::Ping]) }, "connected", out);
+        }
+    }
+
+    fn tick(&mut self, now: Duration, ctx: Context<'_>, out: &mut Outcome) {
+        let late = |last: Duration| now.saturating_sub(last) > ctx.settings.timeout;
+        let why = match &mut self.state {
+            State::Waiting { until } if now >= *until => return self.connect(now, "trying again", out),
+            State::Connecting { since } if late(*since) => "Timeout connecting to the MASTER...",
+            State::Handshake { last_io, .. } | State::Psync { last_io, .. } if late(*last_io) => {
+                "Timeout during the handshake with the MASTER..."
+            }
+            State::Announced { last_io, .. } | State::Receiving { last_io, .. } if late(*last_io) => {
+                "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' parameter to a larger value."
+            }
+            State::Loading { last_sign, .. } if now >= *last_sign + ACK_PERIOD => {
+                *last_sign = now;
+                return out.actions.push(Action::Send(b"\n".to_vec()));
+            }
+            State::Streaming { last_io, .. } if late(*last_io) => "MASTER timeout: no data nor PING received...",
+            State::Streaming { acked, .. } if now >= *acked + ACK_PERIOD => {
+                return self.ack(now, ctx.here.map_or(Offset(0), |p| p.offset), out);
+            }
+            _ => return,
+        };
+        self.fail(now, why, out);
+    }
+
+    fn ack(&mut self, now: Duration, offset: Offset, out: &mut Outcome) {
+        if let State::Streaming { acked, .. } = &mut self.state {
+            *acked = now;
+            out.actions.push(Action::Send(text::command(&[b"REPLCONF", b"ACK", offset.to_string().as_bytes()])));
+        }
+    }
+
+    fn loaded(&mut self, now: Duration, ctx: Context<'_>, out: &mut Outcome) {
+        if matches!(self.state, State::Loading { .. }) {
+            self.stream(now, ctx, "MASTER <-> REPLICA sync: Finished with success", out);
+        }
+    }
+
+    /// The data is the primary's; from here on the stream is ours. An acknowledgement at once puts us online.
+    fn stream(&mut self, now: Duration, ctx: Context<'_>, why: &str, out: &mut Outcome) {
+        self.enter(State::Streaming { last_io: now, acked: now }, why, out);
+        self.followed = true;
+        self.last_why.clear();
+        self.down_since = None;
+        self.ack(now, ctx.here.map_or(Offset(0), |p| p.offset), out);
+    }
+
+    fn came_back_empty(&mut self, now: Duration, ctx: Context<'_>, out: &mut Outcome) {
+        let State::Loading { at, .. } = self.state else { return };
+        self.refused = Some(at.replid);
+        let kept = ctx.here.map_or_else(|| "?".to_string(), |p| p.offset.to_string());
+        out.actions.push(Action::Log(
+            log::Level::Warn,
+            format!(
+                "The primary came back with an unknown history and no keys. Keeping our data (offset {kept}); \
+                 REPLICAOF it again to take its empty data set."
+            ),
+        ));
+        self.drop_connection(out);
+        self.enter(State::Waiting { until: now + RETRY }, "the primary came back empty", out);
+    }
+
+    fn bytes(&mut self, now: Duration, ctx: Context<'_>, buf: &[u8], out: &mut Outcome) {
+        while out.consumed < buf.len() {
+            let at = out.consumed;
+            let rest = &buf[at..];
+            match &mut self.state {
+                State::Off | State::Waiting { .. } | State::Connecting { .. } => return out.consumed = buf.len(),
+                State::Loading { .. } => return,
+                State::Streaming { last_io, .. } => {
+                    *last_io = now;
+                    out.actions.push(Action::Apply(at..buf.len()));
+                    out.consumed = buf.len();
+                }
+                State::Receiving { last_io, transfer, at: position, guarded } => {
+                    *last_io = now;
+                    let (take, done) = transfer.feed(rest);
+                    out.actions.push(Action::Payload(at..at + take));
+                    out.consumed += take;
+                    if done {
+                        let (at, guarded, trailer) = (*position, *guarded, transfer.trailer());
+                        self.finish(now, at, guarded, trailer, out);
+                    }
+                }
+                _ => match rest.iter().take(MAX_LINE).position(|b| *b == b'\n') {
+                    Some(end) => {
+                        out.consumed += end + 1;
+                        let line = rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
+                        self.line(now, ctx, line, out);
+                    }
+                    None if rest.len() >= MAX_LINE => {
+                        self.fail(now, "the primary doesn't speak the protocol: a line without an end", out);
+                    }
+                    None => return,
+                },
+            }
+        }
+    }
+
+    fn finish(&mut self, now: Duration, at: Position, guarded: bool, trailer: usize, out: &mut Outcome) {
+        out.actions.push(Action::FinishLoad { trailer, guarded, at });
+        self.enter(State::Loading { last_sign: now, at }, "the payload is complete", out);
+    }
+
+    fn line(&mut self, now: Duration, ctx: Context<'_>, line: &[u8], out: &mut Outcome) {
+        match &mut self.state {
+            State::Handshake { last_io, asked } => {
+                *last_io = now;
+                let step = asked.pop_front();
+                self.answered(now, ctx, step, line, out);
+            }
+            State::Psync { last_io, .. } if line.is_empty() => *last_io = now,
+            State::Psync { offered, .. } => {
+                let offered = *offered;
+                self.psync_answer(now, ctx, offered, line, out);
+            }
+            State::Announced { .. } => self.announced(now, line, out),
+            _ => {}
+        }
+    }
+
+    fn answered(&mut self, now: Duration, ctx: Context<'_>, step: Option<Step>, line: &[u8], out: &mut Outcome) {
+        let Some(step) = step else { return };
+        match handshake::judge(step, line) {
+            Verdict::Fatal(why) => return self.fail(now, &why, out),
+            Verdict::Ignored(what) => out.actions.push(Action::Log(log::Level::Info, what)),
+            Verdict::Fine => {}
+        }
+        let State::Handshake { asked, .. } = &mut self.state else { return };
+        if step == Step::Ping {
+            let (steps, bytes): (Vec<Step>, Vec<Vec<u8>>) = handshake::questions(ctx.settings).into_iter().unzip();
+            asked.extend(steps);
+            out.actions.push(Action::Send(bytes.concat()));
+        } else if asked.is_empty() {
+            self.ask_psync(now, ctx, out);
+        }
+    }
+
+    fn ask_psync(&mut self, now: Duration, ctx: Context<'_>, out: &mut Outcome) {
+        let psync = match ctx.here {
+            Some(here) => {
+                let next = here.offset.plus(1).to_string();
+                text::command(&[b"PSYNC", here.replid.as_str().as_bytes(), next.as_bytes()])
+            }
+            None => text::command(&[b"PSYNC", b"?", b"-1"]),
+        };
+        let why = match ctx.here {
+            Some(here) => {
+                format!("Trying a partial resynchronization (request {}:{})", here.replid, here.offset.plus(1))
+            }
+            None => "Partial resynchronization not possible (no cached master)".to_string(),
+        };
+        out.actions.push(Action::Send(psync));
+        self.enter(State::Psync { last_io: now, offered: ctx.here }, &why, out);
+    }
+
+    fn psync_answer(
+        &mut self,
+        now: Duration,
+        ctx: Context<'_>,
+        offered: Option<Position>,
+        line: &[u8],
+        out: &mut Outcome,
+    ) {
+        let said = String::from_utf8_lossy(line).into_owned();
+        if let Some(rest) = line.strip_prefix(b"+FULLRESYNC ") {
+            return match parse_full(rest) {
+                Some(at) => self.full_resync(now, ctx, offered, at, out),
+                None => self.fail(now, &format!("Master replied with wrong +FULLRESYNC syntax: {said}"), out),
+            };
+        }
+        if let Some(rest) = line.strip_prefix(b"+CONTINUE") {
+            let replid = ReplId::parse(rest.trim_ascii());
+            if offered.is_none() || (replid.is_none() && !rest.trim_ascii().is_empty()) {
+                return self.fail(now, &format!("unexpected reply to PSYNC: {said}"), out);
+            }
+            out.actions.push(Action::Resume(replid));
+            // The id may be new now, the offset is the one we offered.
+            return self.stream(now, ctx, "Successful partial resynchronization with master", out);
+        }
+        let transient = line.starts_with(b"-NOMASTERLINK") || line.starts_with(b"-LOADING");
+        let why = if transient {
+            format!("Master is currently unable to PSYNC but should be in the future: {said}")
+        } else {
+            format!("Unexpected reply to PSYNC from master: {said}")
+        };
+        self.fail(now, &why, out);
+    }
+
+    fn full_resync(
+        &mut self,
+        now: Duration,
+        ctx: Context<'_>,
+        offered: Option<Position>,
+        at: Position,
+        out: &mut Outcome,
+    ) {
+        if self.refused == Some(at.replid) {
+            return self.fail(now, "the primary still has the history it came back empty with; our data is kept", out);
+        }
+        let unknown = offered.is_some_and(|offered| offered.replid != at.replid);
+        let guarded = ctx.settings.keep_data && self.followed && unknown;
+        out.actions.push(Action::BeginLoad(at));
+        let why = format!("Full resync from master: {}:{}", at.replid, at.offset);
+        out.actions.push(Action::Log(log::Level::Info, why.clone()));
+        self.enter(State::Announced { last_io: now, at, guarded }, &why, out);
+    }
+
+    fn announced(&mut self, now: Duration, line: &[u8], out: &mut Outcome) {
+        let State::Announced { last_io, at, guarded } = &mut self.state else { return };
+        match transfer::preamble(line) {
+            Preamble::StillPreparing => *last_io = now,
+            Preamble::Payload(framing) => {
+                let (at, guarded, transfer) = (*at, *guarded, Transfer::new(framing));
+                let empty = transfer.total() == Some(0);
+                self.enter(
+                    State::Receiving { last_io: now, at, guarded, transfer },
+                    "MASTER <-> REPLICA sync: receiving",
+                    out,
+                );
+                if empty {
+                    self.finish(now, at, guarded, 0, out);
+                }
+            }
+            Preamble::Refused(why) => self.fail(now, &format!("MASTER aborted replication with an error: {why}"), out),
+            Preamble::Nonsense => {
+                let said = String::from_utf8_lossy(line).into_owned();
+                self.fail(
+                    now,
+                    &format!("Bad protocol from MASTER, the first byte is not '$' (we received '{said}')"),
+                    out,
+                );
+            }
+        }
+    }
+}
+
+/// `<replid> <offset>` behind `+FULLRESYNC`.
+fn parse_full(rest: &[u8]) -> Option<Position> {
+    let space = rest.iter().position(|b| *b == b' ')?;
+    let replid = ReplId::parse(&rest[..space])?;
+    let offset = std::str::from_utf8(&rest[space + 1..]).ok()?.trim().parse().ok()?;
+    Some(Position { replid, offset: Offset(offset) })
+}

@@ -1,0 +1,308 @@
+//! The link machine against scripted primaries: what it says, and what it does with what it hears.
+
+use super::*;
+
+fn id(c: u8) -> ReplId {
+    ReplId::parse(&[c; 40]).expect("forty letters")
+}
+
+fn hex(c: char) -> String {
+    std::iter::repeat_n(c, 40).collect()
+}
+
+/// A link, its surroundings, and what it did as words.
+struct Bench {
+    link: Link,
+    settings: Settings,
+    here: Option<Position>,
+    now: Duration,
+    inbox: Vec<u8>,
+    did: Vec<String>,
+    sent: Vec<u8>,
+    payload: Vec<u8>,
+    applied: Vec<u8>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let settings = Settings { listening_port: 6380, timeout: Duration::from_secs(10), ..Settings::default() };
+        let mut b = Bench {
+            link: Link::default(),
+            settings,
+            here: None,
+            now: Duration::from_secs(100),
+            inbox: Vec::new(),
+            did: Vec::new(),
+            sent: Vec::new(),
+            payload: Vec::new(),
+            applied: Vec::new(),
+        };
+        b.event(Event::Follow(Target { host: "h".into(), port: 1 }));
+        b
+    }
+
+    fn event(&mut self, event: Event<'_>) {
+        let is_bytes = matches!(event, Event::Bytes(_));
+        let inbox = self.inbox.clone();
+        let event = if is_bytes { Event::Bytes(&inbox) } else { event };
+        let out = self.link.step(self.now, Context { settings: &self.settings, here: self.here }, event);
+        for action in out.actions {
+            match action {
+                Action::Connect(t) => self.did.push(format!("connect {}:{}", t.host, t.port)),
+                Action::Disconnect => self.did.push("disconnect".into()),
+                Action::Send(b) => self.sent.extend(b),
+                Action::BeginLoad(at) => self.did.push(format!("begin {}", at.offset)),
+                Action::Payload(r) => self.payload.extend(&inbox[r]),
+                Action::FinishLoad { trailer, guarded, at } => {
+                    self.payload.truncate(self.payload.len() - trailer);
+                    self.did.push(format!("finish {} guarded={guarded}", at.offset));
+                }
+                Action::AbortLoad => self.did.push("abort".into()),
+                Action::Resume(id) => self.did.push(format!("resume {}", id.map_or("same", |_| "new"))),
+                Action::Apply(r) => self.applied.extend(&inbox[r]),
+                Action::Log(..) => {}
+            }
+        }
+        self.inbox.drain(..out.consumed);
+    }
+
+    fn hear(&mut self, bytes: &[u8]) -> &mut Bench {
+        self.inbox.extend(bytes);
+        self.event(Event::Bytes(&[]));
+        self
+    }
+
+    fn wait(&mut self, secs: u64) -> &mut Bench {
+        self.now += Duration::from_secs(secs);
+        self.event(Event::Tick);
+        self
+    }
+
+    fn said(&mut self) -> String {
+        String::from_utf8_lossy(&std::mem::take(&mut self.sent)).replace("\r\n", " ")
+    }
+
+    fn done(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.did)
+    }
+
+    /// Through the handshake, up to PSYNC.
+    fn shake(&mut self) -> &mut Bench {
+        self.event(Event::Connected);
+        self.hear(b"+PONG\r\n+OK\r\n+OK\r\n");
+        self
+    }
+
+    /// A full sync at offset 7 of history `c`, whose payload is "rdb".
+    fn synced(&mut self, c: char) -> &mut Bench {
+        self.shake();
+        self.hear(format!("+FULLRESYNC {} 7\r\n$3\r\nrdb", hex(c)).as_bytes());
+        self.here = Some(Position { replid: id(c as u8), offset: Offset(7) });
+        self.event(Event::Loaded);
+        self
+    }
+}
+
+#[test]
+fn handshake_word_for_word() {
+    let mut b = Bench::new();
+    b.settings.auth_password = Some(b"pw".to_vec());
+    assert_eq!(b.done(), ["connect h:1"]);
+    b.event(Event::Connected);
+    assert_eq!(b.said(), "*1 $4 PING ");
+    b.hear(b"-NOAUTH Authentication required.\r\n");
+    assert_eq!(
+        b.said(),
+        "*2 $4 AUTH $2 pw *3 $8 REPLCONF $14 listening-port $4 6380 \
+         *5 $8 REPLCONF $4 capa $3 eof $4 capa $6 psync2 "
+    );
+    b.hear(b"+OK\r\n+O").hear(b"K\r\n-ERR unknown capa\r\n");
+    assert_eq!(b.said(), "*3 $5 PSYNC $1 ? $2 -1 ");
+}
+
+#[test]
+fn full_resync_with_a_length_then_the_stream() {
+    let mut b = Bench::new();
+    b.shake();
+    b.said();
+    b.done();
+    b.hear(b"\n\n").hear(format!("+FULLRESYNC {} 7\r\n", hex('a')).as_bytes());
+    b.hear(b"\n").hear(b"$5\r").hear(b"\nrd").hear(b"b12*1\r\n");
+    assert_eq!(b.done(), ["begin 7", "finish 7 guarded=false"]);
+    assert_eq!(b.payload, b"rdb12");
+    assert_eq!(b.inbox, b"*1\r\n", "the stream waits until the payload is loaded");
+    b.wait(1);
+    assert_eq!(b.said(), "\n", "a sign of life while loading");
+    b.here = Some(Position { replid: id(b'a'), offset: Offset(7) });
+    b.event(Event::Loaded);
+    assert_eq!(b.said(), "*3 $8 REPLCONF $3 ACK $1 7 ");
+    b.hear(b"");
+    assert_eq!(b.applied, b"*1\r\n");
+    assert!(b.link.up());
+}
+
+#[test]
+fn full_resync_with_a_mark() {
+    let mut b = Bench::new();
+    b.shake();
+    b.hear(format!("+FULLRESYNC {} 7\r\n$EOF:{}\r\nrdb", hex('a'), hex('z')).as_bytes());
+    b.hear(hex('z').as_bytes());
+    assert_eq!(b.payload, b"rdb");
+    assert_eq!(b.done().last().map(String::as_str), Some("finish 7 guarded=false"));
+}
+
+#[test]
+fn an_acknowledgement_each_second_and_on_getack() {
+    let mut b = Bench::new();
+    b.synced('a');
+    b.said();
+    b.here = Some(Position { replid: id(b'a'), offset: Offset(50) });
+    b.wait(1);
+    assert_eq!(b.said(), "*3 $8 REPLCONF $3 ACK $2 50 ");
+    b.wait(0);
+    assert_eq!(b.said(), "", "not more often");
+    b.event(Event::AckAsked(Offset(44)));
+    assert_eq!(b.said(), "*3 $8 REPLCONF $3 ACK $2 44 ");
+}
+
+#[test]
+fn a_lost_stream_is_asked_for_at_once_from_the_next_byte() {
+    let mut b = Bench::new();
+    b.synced('a');
+    b.here = Some(Position { replid: id(b'a'), offset: Offset(50) });
+    b.done();
+    b.event(Event::Failed("closed".into()));
+    assert_eq!(b.done(), ["disconnect", "connect h:1"]);
+    assert_eq!(b.link.status().down_since, Some(b.now));
+    b.said();
+    b.shake();
+    assert!(b.said().ends_with(&format!("*3 $5 PSYNC $40 {} $2 51 ", hex('a'))));
+    b.hear(format!("+CONTINUE {}\r\n*1\r\n", hex('b')).as_bytes());
+    assert_eq!(b.done(), ["resume new"]);
+    assert_eq!(b.applied, b"*1\r\n");
+    assert_eq!(b.link.status().down_since, None);
+}
+
+#[test]
+fn an_old_primary_continues_without_an_id() {
+    let mut b = Bench::new();
+    b.here = Some(Position { replid: id(b'a'), offset: Offset(5) });
+    b.shake();
+    b.hear(b"+CONTINUE\r\n");
+    assert_eq!(b.done().last().map(String::as_str), Some("resume same"));
+    assert!(b.link.up());
+}
+
+#[test]
+fn transient_refusals_are_tried_again() {
+    for line in ["-NOMASTERLINK Can't SYNC while not connected with my master\r\n", "-LOADING\r\n", "-ERR what\r\n"] {
+        let mut b = Bench::new();
+        b.shake();
+        b.done();
+        b.hear(line.as_bytes());
+        assert_eq!(b.done(), ["disconnect"]);
+        assert_eq!(b.link.status().phase, Phase::Connect);
+        b.wait(1);
+        assert_eq!(b.done(), ["connect h:1"]);
+    }
+}
+
+#[test]
+fn nonsense_ends_the_connection_and_nothing_else() {
+    let after_psync: [&[u8]; 6] =
+        [b"+FULLRESYNC x 7\r\n", b"+FULLRESYNC \r\n", b"+CONTINUE\r\n", b":1\r\n", b"\x00\xff\n", &[b'x'; MAX_LINE]];
+    for line in after_psync {
+        let mut b = Bench::new();
+        b.shake();
+        b.done();
+        b.hear(line);
+        assert_eq!(b.done(), ["disconnect"], "{:?}", String::from_utf8_lossy(&line[..line.len().min(20)]));
+    }
+    for line in ["$-3\r\n", "$EOF:short\r\n", "-ERR no\r\n", "hello\r\n"] {
+        let mut b = Bench::new();
+        b.shake();
+        b.done();
+        b.hear(format!("+FULLRESYNC {} 7\r\n{line}", hex('a')).as_bytes());
+        assert_eq!(b.done(), ["begin 7", "abort", "disconnect"], "{line:?}");
+    }
+}
+
+#[test]
+fn silence_ends_every_state_but_loading() {
+    let scripts: [&[&str]; 5] = [&[], &["C"], &["C", "P"], &["C", "P", "F"], &["C", "P", "F", "$9\r\nrd"]];
+    for script in scripts {
+        let mut b = Bench::new();
+        for part in script {
+            match *part {
+                "C" => b.event(Event::Connected),
+                "P" => {
+                    b.hear(b"+PONG\r\n+OK\r\n+OK\r\n");
+                }
+                "F" => {
+                    b.hear(format!("+FULLRESYNC {} 7\r\n", hex('a')).as_bytes());
+                }
+                bytes => {
+                    b.hear(bytes.as_bytes());
+                }
+            }
+        }
+        b.done();
+        b.wait(10);
+        assert_eq!(b.done(), Vec::<String>::new(), "{script:?}: not yet");
+        b.wait(1);
+        assert!(b.done().contains(&"disconnect".into()), "{script:?}");
+    }
+    let mut b = Bench::new();
+    b.synced('a');
+    b.done();
+    b.wait(11);
+    assert_eq!(b.done(), ["disconnect", "connect h:1"]);
+}
+
+#[test]
+fn a_primary_that_comes_back_empty_is_not_taken() {
+    let mut b = Bench::new();
+    b.synced('a');
+    b.event(Event::Failed("gone".into()));
+    b.done();
+    b.shake();
+    b.hear(format!("+FULLRESYNC {} 0\r\n$3\r\nrdb", hex('b')).as_bytes());
+    assert_eq!(b.done(), ["begin 0", "finish 0 guarded=true"]);
+    b.event(Event::CameBackEmpty);
+    assert_eq!(b.done(), ["abort", "disconnect"]);
+    assert!(b.link.status().kept_data);
+    b.wait(1);
+    b.shake();
+    b.done();
+    b.hear(format!("+FULLRESYNC {} 0\r\n", hex('b')).as_bytes());
+    assert_eq!(b.done(), ["disconnect"], "nor when it has got its first keys since");
+    b.event(Event::Follow(Target { host: "h".into(), port: 1 }));
+    b.shake();
+    b.done();
+    b.hear(format!("+FULLRESYNC {} 0\r\n$3\r\nrdb", hex('b')).as_bytes());
+    assert_eq!(b.done(), ["begin 0", "finish 0 guarded=false"], "an explicit REPLICAOF takes it");
+}
+
+#[test]
+fn the_same_history_is_never_guarded() {
+    let mut b = Bench::new();
+    b.synced('a');
+    b.event(Event::Failed("gone".into()));
+    b.shake();
+    b.done();
+    b.hear(format!("+FULLRESYNC {} 900\r\n$3\r\nrdb", hex('a')).as_bytes());
+    assert_eq!(b.done(), ["begin 900", "finish 900 guarded=false"]);
+}
+
+#[test]
+fn following_another_drops_what_was_half_received() {
+    let mut b = Bench::new();
+    b.shake();
+    b.hear(format!("+FULLRESYNC {} 7\r\n$9\r\nrd", hex('a')).as_bytes());
+    b.done();
+    b.event(Event::Follow(Target { host: "g".into(), port: 2 }));
+    assert_eq!(b.done(), ["abort", "disconnect", "connect g:2"]);
+    b.event(Event::Unfollow);
+    assert_eq!(b.done(), ["disconnect"]);
+    assert_eq!(b.link.status().phase, Phase::None);
+}
