@@ -1,0 +1,149 @@
+//! Reading values: every encoding of versions 1 to 11 is visited as neutral elements. Validation is always on.
+
+use crate::prim::{Reader, text_to_score};
+use crate::{Elem, Kind, RdbError, intset, listpack, types, ziplist};
+
+/// Who receives the elements of one value. A sink that already has a member answers [`RdbError::Duplicate`].
+pub trait ValueSink {
+    /// What comes, and about how many elements of it (bounded by the bytes that are there). Comes first.
+    fn begin(&mut self, kind: Kind, elements: usize) -> Result<(), RdbError>;
+    /// The value of a string.
+    fn string(&mut self, value: Elem<'_>) -> Result<(), RdbError>;
+    /// The next element of a list.
+    fn list_push(&mut self, value: Elem<'_>) -> Result<(), RdbError>;
+    /// A member of a set.
+    fn set_add(&mut self, member: Elem<'_>) -> Result<(), RdbError>;
+    /// A field of a hash.
+    fn hash_field(&mut self, field: Elem<'_>, value: Elem<'_>) -> Result<(), RdbError>;
+    /// A member of a sorted set; never with a score that isn't a number.
+    fn zset_member(&mut self, member: Elem<'_>, score: f64) -> Result<(), RdbError>;
+}
+
+/// Visits the value of type `rdb_type` that `bytes` hold exactly. Empty collections are refused.
+pub fn decode_value(rdb_type: u8, bytes: &[u8], sink: &mut impl ValueSink) -> Result<(), RdbError> {
+    let kind = Kind::of(rdb_type)?;
+    let mut reader = Reader::new(bytes);
+    let elements = match rdb_type {
+        types::STRING => {
+            sink.begin(kind, 1)?;
+            sink.string(reader.text()?.elem())?;
+            1
+        }
+        types::LIST | types::SET | types::ZSET | types::ZSET_2 | types::HASH => {
+            singles(rdb_type, kind, &mut reader, sink)?
+        }
+        types::LIST_QUICKLIST | types::LIST_QUICKLIST_2 => quicklist(rdb_type, &mut reader, sink)?,
+        _ => {
+            let text = reader.text()?;
+            packed(rdb_type, kind, text.blob()?, sink)?
+        }
+    };
+    if reader.remaining() > 0 {
+        return Err(RdbError::Corrupt("bytes behind the end of the value"));
+    }
+    if elements == 0 { Err(RdbError::Empty) } else { Ok(()) }
+}
+
+/// Types whose elements are single strings behind a count.
+fn singles(rdb_type: u8, kind: Kind, reader: &mut Reader<'_>, sink: &mut impl ValueSink) -> Result<u64, RdbError> {
+    let count = reader.count()?;
+    sink.begin(kind, count.min(reader.remaining() as u64) as usize)?;
+    for _ in 0..count {
+        let text = reader.text()?;
+        match rdb_type {
+            types::LIST => sink.list_push(text.elem())?,
+            types::SET => sink.set_add(text.elem())?,
+            types::HASH => sink.hash_field(text.elem(), reader.text()?.elem())?,
+            types::ZSET => sink.zset_member(text.elem(), reader.score_text()?)?,
+            _ => sink.zset_member(text.elem(), reader.score()?)?,
+        }
+    }
+    Ok(count)
+}
+
+fn quicklist(rdb_type: u8, reader: &mut Reader<'_>, sink: &mut impl ValueSink) -> Result<u64, RdbError> {
+    let nodes = reader.count()?;
+    sink.begin(Kind::List, nodes.min(reader.remaining() as u64) as usize)?;
+    let mut elements = 0;
+    for _ in 0..nodes {
+        let container = if rdb_type == types::LIST_QUICKLIST_2 { reader.count()? } else { 0 };
+        let text = reader.text()?;
+        elements += match container {
+            0 if rdb_type == types::LIST_QUICKLIST => ziplist::visit(text.blob()?, |elem| sink.list_push(elem))?,
+            1 => {
+                sink.list_push(text.elem())?;
+                1
+            }
+            2 => listpack::visit(text.blob()?, |elem| sink.list_push(elem))?,
+            _ => return Err(RdbError::Corrupt("unknown list container")),
+        };
+    }
+    Ok(elements)
+}
+
+/// Types that are one packed string.
+fn packed(rdb_type: u8, kind: Kind, blob: &[u8], sink: &mut impl ValueSink) -> Result<u64, RdbError> {
+    sink.begin(kind, 0)?;
+    match rdb_type {
+        types::LIST_ZIPLIST => ziplist::visit(blob, |elem| sink.list_push(elem)),
+        types::SET_LISTPACK => listpack::visit(blob, |elem| sink.set_add(elem)),
+        types::SET_INTSET => {
+            let mut count = 0;
+            intset::visit(blob, |value| {
+                count += 1;
+                sink.set_add(Elem::Int(value))
+            })?;
+            Ok(count)
+        }
+        types::HASH_ZIPMAP => {
+            ziplist::visit_zipmap(blob, |field, value| sink.hash_field(Elem::Bytes(field), Elem::Bytes(value)))
+        }
+        types::HASH_ZIPLIST => {
+            in_pairs(|each| ziplist::visit(blob, each), |field, value| sink.hash_field(field, value))
+        }
+        types::HASH_LISTPACK => {
+            in_pairs(|each| listpack::visit(blob, each), |field, value| sink.hash_field(field, value))
+        }
+        types::ZSET_ZIPLIST => in_pairs(|each| ziplist::visit(blob, each), |member, score| scored(sink, member, score)),
+        types::ZSET_LISTPACK => {
+            in_pairs(|each| listpack::visit(blob, each), |member, score| scored(sink, member, score))
+        }
+        other => Err(RdbError::UnknownType(other)),
+    }
+}
+
+fn scored(sink: &mut impl ValueSink, member: Elem<'_>, score: Elem<'_>) -> Result<(), RdbError> {
+    let score = match score {
+        Elem::Int(value) => value as f64,
+        Elem::Bytes(text) => text_to_score(text)?,
+    };
+    sink.zset_member(member, score)
+}
+
+/// Visits elements two by two. The first of a pair is kept until the second comes: without a copy for bytes up to
+/// the size of a buffer that is used again.
+fn in_pairs(
+    visit: impl FnOnce(&mut dyn FnMut(Elem<'_>) -> Result<(), RdbError>) -> Result<u64, RdbError>,
+    mut pair: impl FnMut(Elem<'_>, Elem<'_>) -> Result<(), RdbError>,
+) -> Result<u64, RdbError> {
+    let mut first = Vec::new();
+    let mut first_int = None;
+    let mut waiting = false;
+    let count = visit(&mut |elem| {
+        if waiting {
+            waiting = false;
+            return pair(first_int.map_or(Elem::Bytes(&first), Elem::Int), elem);
+        }
+        waiting = true;
+        first_int = None;
+        match elem {
+            Elem::Int(value) => first_int = Some(value),
+            Elem::Bytes(bytes) => {
+                first.clear();
+                first.extend_from_slice(bytes);
+            }
+        }
+        Ok(())
+    })?;
+    if waiting { Err(RdbError::Corrupt("packed pairs with an odd number of elements")) } else { Ok(count / 2) }
+}

@@ -1,0 +1,171 @@
+//! Listpack: elements one behind the other, each followed by its own length written backwards.
+
+use crate::prim::Reader;
+use crate::{Elem, RdbError};
+
+const HEADER: usize = 6;
+const END: u8 = 0xff;
+
+/// A listpack that is being written at the end of a buffer.
+pub(crate) struct Pack {
+    start: usize,
+    count: u32,
+}
+
+impl Pack {
+    pub(crate) fn begin(out: &mut Vec<u8>) -> Self {
+        let start = out.len();
+        out.extend_from_slice(&[0; HEADER]);
+        Self { start, count: 0 }
+    }
+
+    pub(crate) fn push(&mut self, elem: Elem<'_>, out: &mut Vec<u8>) {
+        let entry = out.len();
+        match (elem.as_int(), elem) {
+            (Some(value), _) => put_int(value, out),
+            (None, Elem::Bytes(bytes)) => put_bytes(bytes, out),
+            (None, Elem::Int(value)) => put_int(value, out),
+        }
+        put_backlen(out.len() - entry, out);
+        self.count += 1;
+    }
+
+    /// Bytes so far, the end included.
+    pub(crate) fn size(&self, out: &[u8]) -> usize {
+        out.len() - self.start + 1
+    }
+
+    pub(crate) fn finish(self, out: &mut Vec<u8>) {
+        out.push(END);
+        let size = u32::try_from(out.len() - self.start).expect("callers keep a listpack below 4 GiB");
+        // 65535 means: count them.
+        let count = u16::try_from(self.count).unwrap_or(u16::MAX);
+        out[self.start..self.start + 4].copy_from_slice(&size.to_le_bytes());
+        out[self.start + 4..self.start + HEADER].copy_from_slice(&count.to_le_bytes());
+    }
+}
+
+fn put_int(value: i64, out: &mut Vec<u8>) {
+    let bytes = value.to_le_bytes();
+    match value {
+        0..=127 => out.push(value as u8),
+        -4096..=4095 => out.extend_from_slice(&[0xc0 | ((value >> 8) & 0x1f) as u8, value as u8]),
+        -0x8000..=0x7fff => {
+            out.push(0xf1);
+            out.extend_from_slice(&bytes[..2]);
+        }
+        -0x80_0000..=0x7f_ffff => {
+            out.push(0xf2);
+            out.extend_from_slice(&bytes[..3]);
+        }
+        -0x8000_0000..=0x7fff_ffff => {
+            out.push(0xf3);
+            out.extend_from_slice(&bytes[..4]);
+        }
+        _ => {
+            out.push(0xf4);
+            out.extend_from_slice(&bytes);
+        }
+    }
+}
+
+fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    match bytes.len() {
+        len @ 0..64 => out.push(0x80 | len as u8),
+        len @ 64..4096 => out.extend_from_slice(&[0xe0 | (len >> 8) as u8, len as u8]),
+        len => {
+            out.push(0xf0);
+            out.extend_from_slice(&(len as u32).to_le_bytes());
+        }
+    }
+    out.extend_from_slice(bytes);
+}
+
+/// How many bytes the backward length of an entry takes. The odd limits are the format's.
+fn backlen_size(len: usize) -> usize {
+    match len {
+        0..=127 => 1,
+        128..16383 => 2,
+        16383..2_097_151 => 3,
+        2_097_151..268_435_455 => 4,
+        _ => 5,
+    }
+}
+
+fn put_backlen(len: usize, out: &mut Vec<u8>) {
+    let size = backlen_size(len);
+    for group in (0..size).rev() {
+        let more = if group == size - 1 { 0 } else { 0x80 };
+        out.push((len >> (7 * group)) as u8 & 0x7f | more);
+    }
+}
+
+/// Visits the elements of a listpack; every length in it is checked. Returns how many there were.
+pub(crate) fn visit(blob: &[u8], mut each: impl FnMut(Elem<'_>) -> Result<(), RdbError>) -> Result<u64, RdbError> {
+    let mut reader = Reader::new(blob);
+    let size = u32::from_le_bytes(reader.array()?);
+    let stated = u16::from_le_bytes(reader.array()?);
+    if size as usize != blob.len() {
+        return Err(RdbError::Corrupt("listpack of the wrong size"));
+    }
+    let mut count = 0u64;
+    loop {
+        let start = reader.position();
+        let first = reader.byte().map_err(|_| RdbError::Corrupt("listpack without an end"))?;
+        if first == END {
+            break;
+        }
+        let elem = entry(first, &mut reader).map_err(overrun)?;
+        let len = reader.position() - start;
+        check_backlen(len, &mut reader).map_err(overrun)?;
+        each(elem)?;
+        count += 1;
+    }
+    if reader.remaining() > 0 {
+        return Err(RdbError::Corrupt("listpack ends before its last byte"));
+    }
+    if stated != u16::MAX && u64::from(stated) != count {
+        return Err(RdbError::Corrupt("listpack with a wrong element count"));
+    }
+    Ok(count)
+}
+
+fn overrun(error: RdbError) -> RdbError {
+    if error == RdbError::Truncated { RdbError::Corrupt("listpack entry runs past the end") } else { error }
+}
+
+fn entry<'a>(first: u8, reader: &mut Reader<'a>) -> Result<Elem<'a>, RdbError> {
+    let bytes = |reader: &mut Reader<'a>, len: u64| reader.take(len).map(Elem::Bytes);
+    match first {
+        0..0x80 => Ok(Elem::Int(i64::from(first))),
+        0x80..0xc0 => bytes(reader, u64::from(first & 0x3f)),
+        0xc0..0xe0 => {
+            // 13 bits with a sign: move the sign to the top of 16 bits and back.
+            let raw = u16::from(first & 0x1f) << 8 | u16::from(reader.byte()?);
+            Ok(Elem::Int(i64::from((raw << 3) as i16 >> 3)))
+        }
+        0xe0..0xf0 => {
+            let len = u64::from(first & 0x0f) << 8 | u64::from(reader.byte()?);
+            bytes(reader, len)
+        }
+        0xf0 => {
+            let len = u32::from_le_bytes(reader.array()?);
+            bytes(reader, u64::from(len))
+        }
+        0xf1 => Ok(Elem::Int(i64::from(i16::from_le_bytes(reader.array()?)))),
+        0xf2 => {
+            let [a, b, c] = reader.array()?;
+            Ok(Elem::Int(i64::from(i32::from_le_bytes([0, a, b, c]) >> 8)))
+        }
+        0xf3 => Ok(Elem::Int(i64::from(i32::from_le_bytes(reader.array()?)))),
+        0xf4 => Ok(Elem::Int(i64::from_le_bytes(reader.array()?))),
+        _ => Err(RdbError::Corrupt("unknown listpack encoding")),
+    }
+}
+
+fn check_backlen(len: usize, reader: &mut Reader<'_>) -> Result<(), RdbError> {
+    let stored = reader.take(backlen_size(len) as u64)?;
+    let value = stored.iter().fold(0usize, |value, byte| value << 7 | usize::from(byte & 0x7f));
+    let marked = stored.iter().enumerate().all(|(at, byte)| (byte & 0x80 != 0) == (at > 0));
+    if value == len && marked { Ok(()) } else { Err(RdbError::Corrupt("listpack entry with a wrong length behind it")) }
+}

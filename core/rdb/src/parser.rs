@@ -1,0 +1,257 @@
+//! Reading a file or a full sync that comes in pieces of any size. Holds at most one unfinished item and the last
+//! piece; a record must be whole before it is given out.
+
+use crate::prim::Reader;
+use crate::types::{OP_AUX, OP_EOF, OP_FUNCTION_PRE_GA, OP_FUNCTION2, OP_MODULE_AUX, OP_RESIZEDB, OP_SELECTDB};
+use crate::{Crc64, FileError, MAX_RDB_VERSION, RdbError, RecordScanner, Scan};
+
+/// What a parser accepts.
+#[derive(Debug, Clone)]
+pub struct ParserLimits {
+    /// Longest single string, packed or not.
+    pub max_string: u64,
+    /// A batch is given out when it has this many bytes, even if more records are there.
+    pub batch_bytes: usize,
+    /// Whether the checksum at the end is compared (`rdbchecksum`).
+    pub verify_checksum: bool,
+}
+
+impl Default for ParserLimits {
+    fn default() -> Self {
+        Self { max_string: 4 << 30, batch_bytes: 64 * 1024, verify_checksum: true }
+    }
+}
+
+/// What a file says, in its order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// The file's version; comes first.
+    Version(u16),
+    /// A named field.
+    Aux(Vec<u8>, Vec<u8>),
+    /// Records of this database follow.
+    SelectDb(u32),
+    /// How many keys and keys with an expiry the database has, as the file claims.
+    ResizeDb {
+        /// Keys.
+        keys: u64,
+        /// Keys with an expiry.
+        expires: u64,
+    },
+    /// Whole records, concatenated.
+    Batch {
+        /// Their database.
+        db: u32,
+        /// How many there are.
+        count: u64,
+        /// Their bytes.
+        bytes: &'a [u8],
+    },
+    /// The source text of a library of functions.
+    Function(Vec<u8>),
+    /// The end. Bytes behind it are left to [`FileParser::take_rest`].
+    Eof {
+        /// False if the file carries no checksum (old version, or switched off).
+        checksummed: bool,
+    },
+}
+
+/// Incremental file parser: [`feed`](Self::feed) it, then take events until there is none.
+#[derive(Debug)]
+pub struct FileParser {
+    limits: ParserLimits,
+    buf: Vec<u8>,
+    /// Everything before this in `buf` was given out.
+    head: usize,
+    /// Position of `buf[head]` in the file.
+    offset: u64,
+    crc: Crc64,
+    scanner: RecordScanner,
+    version: u16,
+    db: u32,
+    done: bool,
+}
+
+const MAGIC_LEN: usize = 9;
+
+impl Default for FileParser {
+    fn default() -> Self {
+        Self::new(ParserLimits::default())
+    }
+}
+
+impl FileParser {
+    /// A parser at the first byte of a file.
+    pub fn new(limits: ParserLimits) -> Self {
+        let scanner = RecordScanner::new(limits.max_string);
+        Self { limits, buf: Vec::new(), head: 0, offset: 0, crc: Crc64::new(), scanner, version: 0, db: 0, done: false }
+    }
+
+    /// Appends the next piece (64 KiB is a good size).
+    pub fn feed(&mut self, bytes: &[u8]) {
+        if self.head > 0 {
+            self.buf.drain(..self.head);
+            self.head = 0;
+        }
+        self.buf.extend_from_slice(bytes);
+    }
+
+    /// Where the next event begins, counted from the file's first byte.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The database that records belong to now.
+    pub fn db(&self) -> u32 {
+        self.db
+    }
+
+    /// True once the end was seen.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// Bytes held that aren't given out yet.
+    pub fn buffered(&self) -> usize {
+        self.buf.len() - self.head
+    }
+
+    /// To be asked when no more bytes will come: an error unless the end was seen.
+    pub fn finish(&self) -> Result<(), FileError> {
+        if self.done { Ok(()) } else { Err(self.error(RdbError::Truncated)) }
+    }
+
+    /// The bytes behind the end: they belong to whatever follows the file.
+    pub fn take_rest(&mut self) -> Vec<u8> {
+        let rest = self.buf.split_off(self.head);
+        self.buf = Vec::new();
+        self.head = 0;
+        rest
+    }
+
+    /// The next event, or `None` until more is fed. After an error the parser is of no more use.
+    pub fn next_event(&mut self) -> Result<Option<Event<'_>>, FileError> {
+        if self.done {
+            return Ok(None);
+        }
+        if self.version == 0 {
+            return self.magic();
+        }
+        let Some(&first) = self.buf.get(self.head) else { return Ok(None) };
+        match first {
+            OP_AUX | OP_SELECTDB | OP_RESIZEDB | OP_EOF | OP_FUNCTION2 => self.opcode(first),
+            OP_MODULE_AUX => Err(self.error(RdbError::Unsupported("module data"))),
+            OP_FUNCTION_PRE_GA => Err(self.error(RdbError::Unsupported("functions of a release candidate of 7.0"))),
+            _ => self.batch(),
+        }
+    }
+
+    fn magic(&mut self) -> Result<Option<Event<'_>>, FileError> {
+        let bytes = &self.buf[self.head..];
+        if !b"REDIS".starts_with(&bytes[..bytes.len().min(5)]) {
+            return Err(self.error(RdbError::BadMagic));
+        }
+        let Some(digits) = bytes.get(5..MAGIC_LEN) else { return Ok(None) };
+        if !digits.iter().all(u8::is_ascii_digit) {
+            return Err(self.error(RdbError::BadMagic));
+        }
+        let version = digits.iter().fold(0, |version, digit| version * 10 + u16::from(digit - b'0'));
+        if version == 0 || version > MAX_RDB_VERSION {
+            return Err(self.error(RdbError::Version(version)));
+        }
+        self.version = version;
+        self.consume(MAGIC_LEN);
+        Ok(Some(Event::Version(version)))
+    }
+
+    fn opcode(&mut self, opcode: u8) -> Result<Option<Event<'_>>, FileError> {
+        let mut reader = Reader::new(&self.buf[self.head + 1..]);
+        let event = match self.read_opcode(opcode, &mut reader) {
+            Ok(event) => event,
+            Err(RdbError::Truncated) if self.buffered() as u64 <= self.limits.max_string => return Ok(None),
+            Err(RdbError::Truncated) => return Err(self.error(RdbError::TooBig(self.buffered() as u64))),
+            Err(error) => return Err(self.error(error)),
+        };
+        let len = 1 + reader.position();
+        if opcode == OP_EOF {
+            self.done = true;
+            self.head += len;
+            self.offset += len as u64;
+        } else {
+            self.consume(len);
+        }
+        if let Event::SelectDb(db) = event {
+            self.db = db;
+        }
+        Ok(Some(event))
+    }
+
+    fn read_opcode(&self, opcode: u8, reader: &mut Reader<'_>) -> Result<Event<'static>, RdbError> {
+        Ok(match opcode {
+            OP_AUX => Event::Aux(reader.text()?.elem().to_vec(), reader.text()?.elem().to_vec()),
+            OP_SELECTDB => {
+                let db = reader.count()?;
+                Event::SelectDb(u32::try_from(db).map_err(|_| RdbError::Corrupt("database number too large"))?)
+            }
+            OP_RESIZEDB => Event::ResizeDb { keys: reader.count()?, expires: reader.count()? },
+            OP_FUNCTION2 => Event::Function(reader.text()?.elem().to_vec()),
+            _ => self.read_end(reader)?,
+        })
+    }
+
+    fn read_end(&self, reader: &mut Reader<'_>) -> Result<Event<'static>, RdbError> {
+        // Files before version 5 end without a checksum.
+        if self.version < 5 {
+            return Ok(Event::Eof { checksummed: false });
+        }
+        let stored = u64::from_le_bytes(reader.array()?);
+        if stored == 0 || !self.limits.verify_checksum {
+            return Ok(Event::Eof { checksummed: false });
+        }
+        let mut crc = self.crc.clone();
+        crc.update(&[OP_EOF]);
+        let computed = crc.value();
+        if stored == computed {
+            Ok(Event::Eof { checksummed: true })
+        } else {
+            Err(RdbError::Checksum { stored, computed })
+        }
+    }
+
+    fn batch(&mut self) -> Result<Option<Event<'_>>, FileError> {
+        let (start, mut len, mut count) = (self.head, 0, 0);
+        // Opcodes that aren't part of a record end a batch.
+        while len < self.limits.batch_bytes && self.buf.get(start + len).is_some_and(|&first| !ends_batch(first)) {
+            match self.scanner.scan(&self.buf[start + len..]) {
+                Ok(Scan::Record(record)) => {
+                    len += record;
+                    count += 1;
+                }
+                Ok(Scan::Need) => break,
+                Err(error) => {
+                    let key = self.scanner.key(&self.buf[start + len..]);
+                    return Err(FileError { offset: self.offset + len as u64, key, error });
+                }
+            }
+        }
+        if count == 0 {
+            return Ok(None);
+        }
+        self.consume(len);
+        Ok(Some(Event::Batch { db: self.db, count, bytes: &self.buf[start..start + len] }))
+    }
+
+    fn consume(&mut self, len: usize) {
+        self.crc.update(&self.buf[self.head..self.head + len]);
+        self.head += len;
+        self.offset += len as u64;
+    }
+
+    fn error(&self, error: RdbError) -> FileError {
+        FileError { offset: self.offset, key: None, error }
+    }
+}
+
+fn ends_batch(first: u8) -> bool {
+    matches!(first, OP_AUX | OP_SELECTDB | OP_RESIZEDB | OP_EOF | OP_FUNCTION2 | OP_MODULE_AUX | OP_FUNCTION_PRE_GA)
+}
