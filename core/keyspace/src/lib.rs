@@ -5,6 +5,7 @@ pub mod elem;
 pub mod hash;
 pub mod limits;
 pub mod list;
+pub mod rdb;
 pub mod set;
 pub mod tree;
 pub mod zset;
