@@ -6,7 +6,10 @@
 #![forbid(unsafe_code)]
 
 pub mod history;
+pub mod info;
 pub mod link;
+pub mod primary;
 pub mod psync;
 pub mod text;
 pub mod units;
+pub mod wait;
