@@ -252,3 +252,6 @@ impl Decoder {
         Ok(Decoded::Inline { consumed, args })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -232,3 +232,6 @@ fn scalar(kind: u8, line: &[u8]) -> Result<Reply, ProtocolError> {
         _ => Reply::Null,
     })
 }
+
+#[cfg(test)]
+mod tests;
