@@ -69,12 +69,17 @@ fn read_head(reader: &mut Reader<'_>) -> Result<(RecordMeta, u8), RdbError> {
     loop {
         match reader.byte()? {
             OP_EXPIRETIME_MS => meta.expire_ms = Some(u64::from_le_bytes(reader.array()?)),
-            OP_EXPIRETIME => meta.expire_ms = Some(u64::from(u32::from_le_bytes(reader.array()?)) * 1000),
+            OP_EXPIRETIME => meta.expire_ms = Some(expiry_seconds(reader.array()?)),
             OP_FREQ => meta.freq = Some(reader.byte()?),
             OP_IDLE => meta.idle_s = Some(reader.count()?),
             rdb_type => return Ok((meta, rdb_type)),
         }
     }
+}
+
+/// Seconds are signed in the format; a time before 1970 is as expired as 1970.
+fn expiry_seconds(bytes: [u8; 4]) -> u64 {
+    u64::try_from(i32::from_le_bytes(bytes)).unwrap_or(0) * 1000
 }
 
 /// Appends everything of a record but its value, which must follow. Keys are written as they are: they are read more

@@ -1,0 +1,199 @@
+//! Values survive every form; mutated payloads with a valid checksum, and random bytes, are answered and no more.
+
+mod support;
+
+use keystead_rdb::{
+    EncodeOptions, FileParser, Kind, Record, RecordMeta, RecordScanner, Scan, dump_payload, parse_dump, records,
+    write_record_head,
+};
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::prelude::*;
+use support::{Value, decode, encode_value, read_file};
+
+fn word() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        vec(any::<u8>(), 0..12),
+        vec(97u8..99, 20..200),
+        any::<i64>().prop_map(|v| v.to_string().into_bytes()),
+        (0u32..64, any::<bool>()).prop_map(|(bit, minus)| {
+            let value = (1i128 << bit) - i128::from(bit % 2);
+            (if minus { -value } else { value }).to_string().into_bytes()
+        }),
+        (4080usize..4110).prop_map(|len| vec![b'v'; len]),
+        (16370usize..16390).prop_map(|len| (0..len).map(|i| (i * i / 7) as u8).collect()),
+    ]
+}
+
+fn score() -> impl Strategy<Value = f64> {
+    prop_oneof![any::<f64>(), any::<i32>().prop_map(f64::from), Just(f64::INFINITY), Just(-0.0)]
+        .prop_filter("a number", |v| !v.is_nan())
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        word().prop_map(Value::String),
+        vec(word(), 1..30).prop_map(Value::List),
+        btree_set(word(), 1..30).prop_map(|set| Value::Set(set.into_iter().collect())),
+        btree_set(any::<i32>(), 1..30)
+            .prop_map(|set| Value::Set(set.iter().map(|v| v.to_string().into_bytes()).collect())),
+        btree_map(word(), word(), 1..20).prop_map(|map| Value::Hash(map.into_iter().collect())),
+        btree_map(word(), score(), 1..20).prop_map(|map| Value::Zset(map.into_iter().collect())),
+    ]
+}
+
+fn meta() -> impl Strategy<Value = RecordMeta> {
+    (any::<Option<u64>>(), any::<Option<u64>>(), any::<Option<u8>>()).prop_map(|(expire_ms, idle_s, freq)| RecordMeta {
+        expire_ms,
+        idle_s,
+        freq,
+    })
+}
+
+/// Sets come back in another order from an intset.
+fn canonical(value: Value) -> Value {
+    match value {
+        Value::Set(mut items) => {
+            items.sort();
+            Value::Set(items)
+        }
+        other => other,
+    }
+}
+
+fn record(meta: &RecordMeta, key: &[u8], value: &Value, packed: bool, compress: bool) -> Vec<u8> {
+    let (mut body, mut out) = (Vec::new(), Vec::new());
+    let rdb_type = encode_value(value, packed, EncodeOptions { compress }, &mut body);
+    write_record_head(&mut out, meta, rdb_type, key);
+    out.extend_from_slice(&body);
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn values_survive_every_form(value in value(), packed: bool, compress: bool) {
+        let mut bytes = Vec::new();
+        let rdb_type = encode_value(&value, packed, EncodeOptions { compress }, &mut bytes);
+        prop_assert_eq!(canonical(decode(rdb_type, &bytes).unwrap()), canonical(value));
+        // A value ends where the scanner says, and nowhere else.
+        let mut scanner = RecordScanner::value(rdb_type, u64::MAX).unwrap();
+        let longer = [&bytes[..], b"behind"].concat();
+        prop_assert_eq!(scanner.scan(&longer), Ok(Scan::Record(bytes.len())));
+        prop_assert!(decode(rdb_type, &longer).is_err());
+        prop_assert!(decode(rdb_type, &bytes[..bytes.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn records_survive_and_are_found_in_any_pieces(keys in vec((meta(), word(), value()), 1..6), packed: bool, mut cuts in vec(0usize..3000, 0..12)) {
+        let encoded: Vec<Vec<u8>> = keys.iter().map(|(meta, key, value)| record(meta, key, value, packed, true)).collect();
+        let batch = encoded.concat();
+        for (found, (meta, key, value)) in records(&batch).zip(&keys) {
+            let found = found.unwrap();
+            prop_assert_eq!((&found.meta, found.key.as_ref()), (meta, &key[..]));
+            prop_assert_eq!(canonical(decode(found.rdb_type, found.value).unwrap()), canonical(value.clone()));
+        }
+        prop_assert_eq!(records(&batch).count(), keys.len());
+
+        let first = encoded[0].len();
+        cuts.retain(|cut| *cut < first);
+        cuts.sort_unstable();
+        let mut scanner = RecordScanner::default();
+        for cut in cuts {
+            prop_assert_eq!(scanner.scan(&batch[..cut]), Ok(Scan::Need));
+        }
+        prop_assert_eq!(scanner.scan(&batch), Ok(Scan::Record(first)));
+    }
+
+    /// RESTORE's worst case: the sender controls every byte and the checksum is right.
+    #[test]
+    fn mutated_payloads_never_panic(value in value(), packed: bool, compress: bool, changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..6), cut in any::<prop::sample::Index>(), shorten: bool) {
+        let mut body = Vec::new();
+        let rdb_type = encode_value(&value, packed, EncodeOptions { compress }, &mut body);
+        for (at, byte) in changes {
+            let at = at.index(body.len());
+            body[at] = byte;
+        }
+        if shorten {
+            body.truncate(cut.index(body.len()));
+        }
+        let payload = dump_payload(rdb_type, &body);
+        let (rdb_type, body) = parse_dump(&payload).unwrap();
+        if let Ok(value) = decode(rdb_type, body) {
+            // What was accepted is a value: it survives being written again.
+            let mut again = Vec::new();
+            let rdb_type = encode_value(&value, false, EncodeOptions { compress }, &mut again);
+            prop_assert_eq!(decode(rdb_type, &again).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in vec(prop_oneof![any::<u8>(), 0u8..22, 245u8..=255], 0..300), rdb_type in 0u8..26) {
+        let _ = decode(rdb_type, &bytes);
+        let _ = Record::parse(&bytes);
+        let _ = parse_dump(&bytes);
+        let _ = records(&bytes).take(1000).count();
+        let _ = read_file(&[b"REDIS0010", &bytes[..]].concat(), 7);
+        let _ = read_file(&bytes, 7);
+    }
+
+    #[test]
+    fn a_changed_payload_is_noticed(value in value(), at in any::<prop::sample::Index>(), bit in 0u8..8) {
+        let mut body = Vec::new();
+        let rdb_type = encode_value(&value, true, EncodeOptions::default(), &mut body);
+        let mut payload = dump_payload(rdb_type, &body);
+        let at = at.index(payload.len());
+        payload[at] ^= 1 << bit;
+        prop_assert!(parse_dump(&payload).is_err());
+    }
+}
+
+/// Headers that promise gigabytes cost nothing until the bytes come.
+#[test]
+fn promises_reserve_nothing() {
+    let giant_list = [&[4u8][..], b"\x01k", b"\x81\x00\xff\xff\xff\xff\xff\xff\xff", b"\x01f\x01v"].concat();
+    let mut parser = FileParser::default();
+    parser.feed(b"REDIS0010");
+    assert!(parser.next_event().unwrap().is_some());
+    parser.feed(&giant_list);
+    assert_eq!(parser.next_event(), Ok(None));
+    assert_eq!(parser.buffered(), giant_list.len());
+    // Values: a count, a compressed length and packed sizes that lie.
+    for (rdb_type, bytes) in [
+        (1, &b"\x81\x00\xff\xff\xff\xff\xff\xff\xff\x01a"[..]),
+        (5, b"\x81\x00\xff\xff\xff\xff\xff\xff\xff\x01a"),
+        (18, b"\x81\x00\xff\xff\xff\xff\xff\xff\xff\x02"),
+        (0, b"\xc3\x02\x80\xff\xff\xff\xff\x00a"),
+        (0, b"\xc3\x02\x81\x7f\xff\xff\xff\xff\xff\xff\xff\x00a"),
+        (11, b"\x08\x02\x00\x00\x00\xff\xff\xff\xff"),
+        (16, b"\x07\xff\xff\xff\xff\xff\xff\xff"),
+        (16, b"\x0c\x0c\x00\x00\x00\x01\x00\xf0\xff\xff\xff\xff\xff"),
+        (13, b"\x0b\xff\xff\xff\xff\x0a\x00\x00\x00\xff\xff\xff"),
+    ] {
+        assert!(decode(rdb_type, bytes).is_err(), "{rdb_type}");
+    }
+}
+
+/// A record of 4 MB in pieces of 100 bytes takes a moment: nothing is scanned twice, nothing moved per piece.
+#[test]
+fn pieces_cost_linear_time() {
+    let items: Vec<Vec<u8>> = (0..200_000).map(|i| format!("member-{i:012}").into_bytes()).collect();
+    let mut file = b"REDIS0010\xfe\x00".to_vec();
+    file.extend(record(&RecordMeta::default(), b"big", &Value::Set(items), false, false));
+    file.push(255);
+    file.extend_from_slice(&[0; 8]);
+    let contents = read_file(&file, 100).unwrap();
+    let Value::Set(items) = &contents.keys[0].value else { panic!("not a set") };
+    assert_eq!((items.len(), contents.checksummed), (200_000, Some(false)));
+}
+
+#[test]
+fn types_have_the_names_that_clients_see() {
+    for (rdb_type, name) in [(0, "string"), (18, "list"), (20, "set"), (16, "hash"), (17, "zset")] {
+        assert_eq!(Kind::of(rdb_type).unwrap().name(), name);
+    }
+    for (rdb_type, text) in [(15, "stream"), (21, "stream"), (7, "module"), (24, "hash with field expiry"), (99, "99")]
+    {
+        assert!(Kind::of(rdb_type).unwrap_err().to_string().contains(text));
+    }
+}

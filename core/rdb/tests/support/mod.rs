@@ -1,0 +1,199 @@
+//! What the tests of this crate share: values as plain Rust data, and keys listed as the golden texts list them.
+#![allow(dead_code, missing_docs)]
+
+use keystead_rdb::{Elem, EncodeOptions, Event, FileParser, Kind, RdbError, ValueSink, decode_value, encode, records};
+
+/// A value, decoded.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    String(Vec<u8>),
+    List(Vec<Vec<u8>>),
+    Set(Vec<Vec<u8>>),
+    Hash(Vec<(Vec<u8>, Vec<u8>)>),
+    Zset(Vec<(Vec<u8>, f64)>),
+}
+
+/// A sink that keeps everything.
+#[derive(Default)]
+pub struct Keep(pub Option<Value>);
+
+impl ValueSink for Keep {
+    fn begin(&mut self, kind: Kind, _elements: usize) -> Result<(), RdbError> {
+        self.0 = Some(match kind {
+            Kind::String => Value::String(Vec::new()),
+            Kind::List => Value::List(Vec::new()),
+            Kind::Set => Value::Set(Vec::new()),
+            Kind::Hash => Value::Hash(Vec::new()),
+            Kind::Zset => Value::Zset(Vec::new()),
+        });
+        Ok(())
+    }
+    fn string(&mut self, value: Elem<'_>) -> Result<(), RdbError> {
+        self.0 = Some(Value::String(value.to_vec()));
+        Ok(())
+    }
+    fn list_push(&mut self, value: Elem<'_>) -> Result<(), RdbError> {
+        let Some(Value::List(items)) = &mut self.0 else { panic!("not a list") };
+        items.push(value.to_vec());
+        Ok(())
+    }
+    fn set_add(&mut self, member: Elem<'_>) -> Result<(), RdbError> {
+        let Some(Value::Set(items)) = &mut self.0 else { panic!("not a set") };
+        items.push(member.to_vec());
+        Ok(())
+    }
+    fn hash_field(&mut self, field: Elem<'_>, value: Elem<'_>) -> Result<(), RdbError> {
+        let Some(Value::Hash(items)) = &mut self.0 else { panic!("not a hash") };
+        items.push((field.to_vec(), value.to_vec()));
+        Ok(())
+    }
+    fn zset_member(&mut self, member: Elem<'_>, score: f64) -> Result<(), RdbError> {
+        let Some(Value::Zset(items)) = &mut self.0 else { panic!("not a sorted set") };
+        items.push((member.to_vec(), score));
+        Ok(())
+    }
+}
+
+pub fn decode(rdb_type: u8, bytes: &[u8]) -> Result<Value, RdbError> {
+    let mut keep = Keep::default();
+    decode_value(rdb_type, bytes, &mut keep)?;
+    Ok(keep.0.expect("begin was called"))
+}
+
+/// Writes a value in its plain (`packed` false) or packed form.
+pub fn encode_value(value: &Value, packed: bool, options: EncodeOptions, out: &mut Vec<u8>) -> u8 {
+    match value {
+        Value::String(bytes) => encode::string(out, &bytes[..], options),
+        Value::List(items) => encode::list(out, items.iter().map(|item| &item[..]), options),
+        Value::Set(items) => {
+            let mut ints: Vec<i64> = items.iter().filter_map(|item| Elem::from(&item[..]).as_int()).collect();
+            ints.sort_unstable();
+            ints.dedup();
+            if packed && ints.len() == items.len() {
+                encode::set_intset(out, &ints, options)
+            } else {
+                encode::set(out, items.len(), items.iter().map(|item| &item[..]), options)
+            }
+        }
+        Value::Hash(items) => {
+            let pairs = items.iter().map(|(field, value)| (&field[..], &value[..]));
+            if packed {
+                encode::hash_listpack(out, pairs, options)
+            } else {
+                encode::hash(out, items.len(), pairs, options)
+            }
+        }
+        Value::Zset(items) => {
+            let pairs = items.iter().map(|(member, score)| (&member[..], *score));
+            if packed {
+                encode::zset_listpack(out, pairs, options)
+            } else {
+                encode::zset(out, items.len(), pairs, options)
+            }
+        }
+    }
+}
+
+/// One key of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Key {
+    pub db: u32,
+    pub name: Vec<u8>,
+    pub meta: keystead_rdb::RecordMeta,
+    pub value: Value,
+}
+
+/// Everything in a file.
+#[derive(Debug, Default)]
+pub struct Contents {
+    pub version: u16,
+    pub aux: Vec<(String, String)>,
+    pub functions: Vec<Vec<u8>>,
+    pub keys: Vec<Key>,
+    pub checksummed: Option<bool>,
+    pub rest: Vec<u8>,
+}
+
+/// Reads a file that comes in pieces of `piece` bytes.
+pub fn read_file(bytes: &[u8], piece: usize) -> Result<Contents, String> {
+    let mut parser = FileParser::default();
+    let mut contents = Contents::default();
+    for part in bytes.chunks(piece.max(1)) {
+        parser.feed(part);
+        while let Some(event) = parser.next_event().map_err(|error| error.to_string())? {
+            contents.take(event)?;
+        }
+    }
+    parser.finish().map_err(|error| error.to_string())?;
+    contents.rest = parser.take_rest();
+    Ok(contents)
+}
+
+impl Contents {
+    fn take(&mut self, event: Event<'_>) -> Result<(), String> {
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        match event {
+            Event::Version(version) => self.version = version,
+            Event::Aux(name, value) => self.aux.push((text(name), text(value))),
+            Event::SelectDb(_) | Event::ResizeDb { .. } => {}
+            Event::Function(source) => self.functions.push(source),
+            Event::Eof { checksummed } => self.checksummed = Some(checksummed),
+            Event::Batch { db, count, bytes } => {
+                let before = self.keys.len();
+                for record in records(bytes) {
+                    let record = record.map_err(|error| error.to_string())?;
+                    let value = decode(record.rdb_type, record.value).map_err(|error| error.to_string())?;
+                    self.keys.push(Key { db, name: record.key.into_owned(), meta: record.meta, value });
+                }
+                assert_eq!(self.keys.len() - before, count as usize);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The keys as the golden texts show them.
+pub fn listing(keys: &[Key]) -> String {
+    let mut lines: Vec<String> = keys.iter().map(line).collect();
+    lines.sort();
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+fn line(key: &Key) -> String {
+    let sorted = |mut words: Vec<String>| {
+        words.sort();
+        words
+    };
+    let (kind, mut words) = match &key.value {
+        Value::String(bytes) => ("string", vec![shown(bytes)]),
+        Value::List(items) => ("list", items.iter().map(|item| shown(item)).collect()),
+        Value::Set(items) => ("set", sorted(items.iter().map(|item| shown(item)).collect())),
+        Value::Hash(items) => {
+            ("hash", sorted(items.iter().map(|(f, v)| format!("{}={}", shown(f), shown(v))).collect()))
+        }
+        Value::Zset(items) => {
+            ("zset", sorted(items.iter().map(|(m, s)| format!("{}={:016x}", shown(m), s.to_bits())).collect()))
+        }
+    };
+    if words.len() > 40 {
+        let tail = words.split_off(words.len() - 20);
+        let all = words.len() + tail.len();
+        words.truncate(20);
+        words.push(format!("...{all}"));
+        words.extend(tail);
+    }
+    let expiry = key.meta.expire_ms.map_or("-".into(), |at| at.to_string());
+    format!("{} {} {kind} {expiry} {}", key.db, shown(&key.name), words.join(" "))
+}
+
+fn shown(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for &byte in bytes {
+        match byte {
+            b'\\' => text.push_str("\\x5c"),
+            33..=126 => text.push(byte.into()),
+            _ => text.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    if text.len() <= 120 { text } else { format!("{}...{}", &text[..60], bytes.len()) }
+}
