@@ -1,0 +1,78 @@
+//! The state overlay: what CONFIG SET changed and CONFIG REWRITE kept. It lies beside the instance's data and beats the
+//! user's RON file, which is never rewritten.
+
+use super::document::quote;
+use super::report::ConfigError;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// The head of the file, for people who find it.
+const HEAD: &str =
+    "// Written by CONFIG REWRITE. It beats the RON file; the command line beats it. Delete it to forget.\n";
+
+/// The file's content: values under Redis' names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Overlay {
+    /// Parameter and value, in the words of CONFIG SET.
+    pub(crate) params: BTreeMap<String, String>,
+}
+
+/// Where the overlay of an instance lies: in its folder, named after its configuration file.
+pub(crate) fn path(dir: &Path, config_file: Option<&Path>) -> PathBuf {
+    let stem = config_file.and_then(Path::file_stem).and_then(|s| s.to_str()).unwrap_or("keystead");
+    dir.join(format!("{stem}.overlay.ron"))
+}
+
+/// Reads it; a missing file is an empty overlay.
+pub(crate) fn read(path: &Path) -> Result<Overlay, ConfigError> {
+    let name = path.display().to_string();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Overlay::default()),
+        Err(e) => return Err(ConfigError::plain(&name, format!("can't be read: {e}"))),
+    };
+    let document = super::document::Document::new(text);
+    super::load::ron_options().from_str(document.text()).map_err(|e| ConfigError::from_ron(&document, &name, &e))
+}
+
+/// Writes it so that a crash leaves the old or the new one: a temporary file, synced, renamed, the folder synced.
+pub(crate) fn write(path: &Path, overlay: &Overlay) -> io::Result<()> {
+    let mut text = format!("{HEAD}(\n    params: {{\n");
+    for (name, value) in &overlay.params {
+        text.push_str(&format!("        {}: {},\n", quote(name), quote(value)));
+    }
+    text.push_str("    },\n)\n");
+    let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let temporary = path.with_extension(format!("tmp-{}", std::process::id()));
+    let mut file = File::create(&temporary)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = path(dir.path(), Some(Path::new("/etc/node-6380.ron")));
+        assert!(file.ends_with("node-6380.overlay.ron"));
+        assert_eq!(read(&file).expect("missing is empty"), Overlay::default());
+        let mut overlay = Overlay::default();
+        overlay.params.insert("maxclients".into(), "5".into());
+        overlay.params.insert("requirepass".into(), "a \"b\" \\ \n".into());
+        write(&file, &overlay).expect("written");
+        assert_eq!(read(&file).expect("read"), overlay);
+        assert_eq!(std::fs::read_dir(dir.path()).expect("the folder").count(), 1);
+        std::fs::write(&file, "(parms: {})").expect("written");
+        let error = read(&file).expect_err("unknown field");
+        assert!(error.to_string().contains("did you mean 'params'?"), "{error}");
+    }
+}

@@ -1,0 +1,168 @@
+//! Errors of configuration as a person wants them: file, line, column, what was expected, and "did you mean".
+
+use super::document::{Document, Origin};
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use std::fmt;
+
+/// What is wrong with a configuration, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ConfigError {
+    /// The file, or what stands for one (`built-in defaults`, `command line`).
+    pub(crate) file: String,
+    /// Line and column in the user's file, counted from 1; none when an argument is at fault.
+    pub(crate) place: Option<(usize, usize)>,
+    /// What is wrong and what was expected.
+    pub(crate) message: String,
+    /// "did you mean".
+    pub(crate) help: Option<String>,
+    /// The whole text to show the line from.
+    source: String,
+}
+
+impl ConfigError {
+    /// An error that has no place in a text.
+    pub(crate) fn plain(file: &str, message: impl Into<String>) -> ConfigError {
+        ConfigError { file: file.into(), place: None, message: message.into(), help: None, source: String::new() }
+    }
+
+    /// An error at a byte of the edited document.
+    pub(crate) fn at(document: &Document, file: &str, at: usize, message: String, help: Option<String>) -> ConfigError {
+        match document.origin(at) {
+            Origin::Argument(argument) => ConfigError { help, ..ConfigError::plain(&argument, message) },
+            Origin::File(offset) => ConfigError {
+                file: file.into(),
+                place: Some(line_column(document.source(), offset)),
+                message,
+                help,
+                source: document.source().to_owned(),
+            },
+        }
+    }
+
+    /// What RON's parser found in the edited document.
+    pub(crate) fn from_ron(document: &Document, file: &str, error: &ron::error::SpannedError) -> ConfigError {
+        let at = offset_of(document.text(), error.span.start.line, error.span.start.col);
+        let (message, help) = explain(&error.code);
+        ConfigError::at(document, file, place_of_name(document.text(), at, &error.code), message, help)
+    }
+
+    /// The line as the user wrote it with a mark under the place, for a terminal or a log.
+    pub(crate) fn render(&self) -> String {
+        let Some((line, column)) = self.place else { return self.to_string() };
+        let at = offset_of(&self.source, line, column);
+        let word = self.source[at..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').map(char::len_utf8).sum();
+        let end = (at + std::cmp::max(word, 1)).min(self.source.len());
+        let snippet =
+            Snippet::source(&self.source).path(&self.file).annotation(AnnotationKind::Primary.span(at.min(end)..end));
+        let mut group = Level::ERROR.primary_title(&self.message).element(snippet);
+        if let Some(help) = &self.help {
+            group = group.element(Level::HELP.message(help));
+        }
+        Renderer::plain().render(&[group]).to_string()
+    }
+}
+
+/// One line: `file:line:column: message (did you mean …)`.
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file)?;
+        if let Some((line, column)) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        write!(f, ": {}", self.message)?;
+        if let Some(help) = &self.help {
+            write!(f, " ({help})")?;
+        }
+        Ok(())
+    }
+}
+
+/// The known word that is closest to `word`, if one is close.
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let score = |name: &'a str| (strsim::damerau_levenshtein(word, name), name);
+    let best = known.into_iter().map(score).min()?;
+    let close = best.0 <= 1 + best.1.len() / 4 || strsim::jaro_winkler(word, best.1) > 0.9;
+    close.then_some(best.1)
+}
+
+/// RON's error in words, with a hint where a name is unknown.
+fn explain(code: &ron::Error) -> (String, Option<String>) {
+    use ron::Error as E;
+    let list = |names: &[&str]| names.iter().map(|n| format!("'{n}'")).collect::<Vec<_>>().join(", ");
+    let mean = |word: &str, names: &[&str]| {
+        let known = names.iter().copied();
+        nearest(word, known).map(|near| format!("did you mean '{near}'?"))
+    };
+    match code {
+        E::NoSuchStructField { expected, found, .. } => {
+            (format!("unknown field '{found}', expected one of {}", list(expected)), mean(found, expected))
+        }
+        E::NoSuchEnumVariant { expected, found, .. } => {
+            (format!("unknown value '{found}', expected one of {}", list(expected)), mean(found, expected))
+        }
+        E::MissingStructField { field, .. } => (format!("the field '{field}' is missing"), None),
+        E::DuplicateStructField { field, .. } => (format!("the field '{field}' appears twice"), None),
+        E::InvalidValueForType { expected, found } => (format!("expected {expected}, found {found}"), None),
+        E::TrailingCharacters => ("text behind the end of the configuration".into(), None),
+        other => {
+            let text = other.to_string();
+            let mut letters = text.chars();
+            let lower = letters.next().map(|c| c.to_lowercase().collect::<String>()).unwrap_or_default();
+            (format!("{lower}{}", letters.as_str()), None)
+        }
+    }
+}
+
+/// RON points behind an unknown name; the name itself is the better place.
+fn place_of_name(text: &str, at: usize, code: &ron::Error) -> usize {
+    let name = match code {
+        ron::Error::NoSuchStructField { found, .. } | ron::Error::NoSuchEnumVariant { found, .. } => found.as_str(),
+        ron::Error::DuplicateStructField { field, .. } => field,
+        // A value of the wrong type: RON stands before the blank, the value is behind it.
+        _ => return at + (text[at..].len() - text[at..].trim_start().len()),
+    };
+    if text[at..].starts_with(name) { at } else { text[..at].rfind(name).unwrap_or(at) }
+}
+
+/// The byte at a line and column, both counted from 1, columns in characters.
+pub(crate) fn offset_of(text: &str, line: usize, column: usize) -> usize {
+    let mut start = 0;
+    for _ in 1..line {
+        match text[start..].find('\n') {
+            Some(i) => start += i + 1,
+            None => return text.len(),
+        }
+    }
+    let rest = &text[start..];
+    start + rest.char_indices().nth(column.saturating_sub(1)).map_or(rest.len(), |(i, _)| i)
+}
+
+/// Line and column of a byte, both counted from 1, columns in characters.
+pub(crate) fn line_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..offset.min(text.len())];
+    let start = before.rfind('\n').map_or(0, |i| i + 1);
+    (before.matches('\n').count() + 1, before[start..].chars().count() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_go_both_ways() {
+        let text = "(a: 1,\n  ü: 2,\n)";
+        let at = text.find("2").expect("there");
+        assert_eq!(line_column(text, at), (2, 6));
+        assert_eq!(offset_of(text, 2, 6), at);
+        assert_eq!(offset_of(text, 9, 9), text.len());
+    }
+
+    #[test]
+    fn near_names_are_found_and_far_ones_are_not() {
+        let names = ["port", "bind", "databases", "protected_mode"];
+        assert_eq!(nearest("prot", names), Some("port"));
+        assert_eq!(nearest("database", names), Some("databases"));
+        assert_eq!(nearest("protectedmode", names), Some("protected_mode"));
+        assert_eq!(nearest("colour", names), None);
+    }
+}

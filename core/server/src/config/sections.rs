@@ -1,0 +1,208 @@
+//! The core's settings: one row a setting with its field, type, default and Redis' name. Types only; reading files is
+//! `load.rs`, and what a setting does is the business of whoever asks for it.
+
+use serde::Deserialize;
+
+/// The sections of a file, as `--set` and "did you mean" know them.
+pub(crate) const TOP_LEVEL: &[&str] =
+    &["server", "limits", "encoding", "expire", "slowlog", "log", "plugin_dirs", "plugins", "services"];
+
+/// Whether a path of `--set` begins with a section rather than with a plugin's name.
+pub(crate) fn is_top_level(word: &str) -> bool {
+    TOP_LEVEL.contains(&word)
+}
+
+/// A value in the words of CONFIG GET.
+pub(crate) trait RedisText {
+    /// The text; `None` if the setting is absent and Redis has no word for that.
+    fn redis_text(&self) -> String;
+}
+
+impl RedisText for bool {
+    fn redis_text(&self) -> String {
+        if *self { "yes" } else { "no" }.into()
+    }
+}
+
+impl RedisText for String {
+    fn redis_text(&self) -> String {
+        self.clone()
+    }
+}
+
+impl<T: RedisText> RedisText for Option<T> {
+    fn redis_text(&self) -> String {
+        self.as_ref().map(RedisText::redis_text).unwrap_or_default()
+    }
+}
+
+impl RedisText for Vec<String> {
+    fn redis_text(&self) -> String {
+        self.join(" ")
+    }
+}
+
+macro_rules! redis_text_of_numbers {
+    ($($number:ty),*) => {$(
+        impl RedisText for $number {
+            fn redis_text(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+redis_text_of_numbers!(u16, u32, u64, i64, usize);
+
+/// One setting as seen from outside its section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// Its path in RON, `server.port`.
+    pub(crate) path: &'static str,
+    /// Its name in CONFIG; `None` for settings that Redis doesn't have.
+    pub(crate) redis: Option<&'static str>,
+    /// Its value in CONFIG's words.
+    pub(crate) value: String,
+}
+
+macro_rules! section {
+    ($(#[$meta:meta])* $section:ident $name:literal {
+        $($(#[$doc:meta])* $field:ident : $type:ty = $default:expr $(=> $redis:literal)?;)*
+    }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub(crate) struct $section {
+            $($(#[$doc])* pub(crate) $field: $type,)*
+        }
+
+        impl Default for $section {
+            fn default() -> Self {
+                $section { $($field: $default,)* }
+            }
+        }
+
+        impl $section {
+            /// All settings of the section in the file's order.
+            pub(crate) fn settings(&self) -> Vec<Setting> {
+                vec![$(Setting {
+                    path: concat!($name, ".", stringify!($field)),
+                    redis: section!(@redis $($redis)?),
+                    value: self.$field.redis_text(),
+                },)*]
+            }
+        }
+    };
+    (@redis) => { None };
+    (@redis $redis:literal) => { Some($redis) };
+}
+
+section! {
+    /// Where the instance listens and lives.
+    Server "server" {
+        /// Addresses to listen on; a leading `-` makes one optional.
+        bind: Vec<String> = vec!["127.0.0.1".into()] => "bind";
+        /// TCP port; 0 opens none.
+        port: u16 = 6379 => "port";
+        /// Path of a unix socket.
+        unixsocket: Option<String> = None => "unixsocket";
+        /// Its mode, octal digits as text.
+        unixsocketperm: Option<String> = None => "unixsocketperm";
+        /// Length of the queue of connections not yet accepted.
+        tcp_backlog: u32 = 511 => "tcp-backlog";
+        /// Refuse other machines while there is no password and no explicit bind.
+        protected_mode: bool = true => "protected-mode";
+        /// Number of databases.
+        databases: u32 = 16 => "databases";
+        /// Password of the default user.
+        requirepass: Option<String> = None => "requirepass";
+        /// Folder for everything the instance writes.
+        dir: String = ".".into() => "dir";
+        /// Detach from the terminal.
+        daemonize: bool = false => "daemonize";
+        /// File that holds the process id while the instance runs.
+        pidfile: Option<String> = None => "pidfile";
+        /// Threads that serve client sockets.
+        io_threads: u32 = 1 => "io-threads";
+    }
+}
+
+section! {
+    /// What a client may take.
+    Limits "limits" {
+        /// Connections at once.
+        maxclients: u32 = 10_000 => "maxclients";
+        /// Seconds after which an idle client is closed; 0 never.
+        timeout: u32 = 0 => "timeout";
+        /// Seconds between TCP keep-alive probes; 0 none.
+        tcp_keepalive: u32 = 300 => "tcp-keepalive";
+        /// Bytes of the largest argument.
+        proto_max_bulk_len: u64 = 512 << 20 => "proto-max-bulk-len";
+        /// Bytes a client may have sent that aren't executed yet.
+        client_query_buffer_limit: u64 = 1 << 30 => "client-query-buffer-limit";
+        /// Bytes a client may leave unread: class, hard limit, soft limit, seconds above the soft limit.
+        client_output_buffer_limit: String =
+            "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60".into() => "client-output-buffer-limit";
+    }
+}
+
+section! {
+    /// Up to which size collections stay in their compact form.
+    Encoding "encoding" {
+        /// Fields of a hash.
+        hash_max_listpack_entries: u32 = 128 => "hash-max-listpack-entries";
+        /// Bytes of a hash's longest field or value.
+        hash_max_listpack_value: u32 = 64 => "hash-max-listpack-value";
+        /// Elements of a list, or its bytes: -1 to -5 for 4 to 64 KiB.
+        list_max_listpack_size: i64 = -2 => "list-max-listpack-size";
+        /// Members of a set of integers.
+        set_max_intset_entries: u32 = 512 => "set-max-intset-entries";
+        /// Members of a sorted set.
+        zset_max_listpack_entries: u32 = 128 => "zset-max-listpack-entries";
+        /// Bytes of a sorted set's longest member.
+        zset_max_listpack_value: u32 = 64 => "zset-max-listpack-value";
+    }
+}
+
+section! {
+    /// How eagerly expired keys are looked for.
+    Expire "expire" {
+        /// Rounds of background work a second.
+        hz: u32 = 10 => "hz";
+        /// 1 to 10: the share of time spent on it.
+        active_expire_effort: u32 = 1 => "active-expire-effort";
+    }
+}
+
+section! {
+    /// Which commands SLOWLOG keeps.
+    Slowlog "slowlog" {
+        /// Microseconds; negative keeps none, 0 keeps all.
+        log_slower_than: i64 = 10_000 => "slowlog-log-slower-than";
+        /// How many it keeps.
+        max_len: u64 = 128 => "slowlog-max-len";
+    }
+}
+
+section! {
+    /// Where log lines go.
+    Log "log" {
+        /// `warning`, `notice` (`info`), `verbose` or `debug`.
+        level: String = "notice".into() => "loglevel";
+        /// File to append to; none is standard error.
+        file: Option<String> = None => "logfile";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_know_their_path_name_and_text() {
+        let all = Server { requirepass: Some("x".into()), ..Server::default() }.settings();
+        assert_eq!(all[1], Setting { path: "server.port", redis: Some("port"), value: "6379".into() });
+        assert!(all.iter().any(|s| s.path == "server.requirepass" && s.value == "x"));
+        assert!(all.iter().any(|s| s.redis == Some("daemonize") && s.value == "no"));
+        assert!(all.iter().any(|s| s.redis == Some("unixsocket") && s.value.is_empty()));
+    }
+}

@@ -1,0 +1,75 @@
+//! Whole files through the loader: what is understood, and how each mistake is told.
+
+use super::load::{Edit, parse};
+
+fn fails(text: &str, sets: &[&str]) -> String {
+    let edits: Vec<Edit> = sets.iter().map(|s| Edit::parse(s).expect("path=value")).collect();
+    parse("test.ron", text.into(), &edits).expect_err("must be refused").to_string()
+}
+
+#[test]
+fn the_issue_s_example_is_understood() {
+    let text = r#"(
+        server: (bind: ["127.0.0.1"], port: 6380, databases: 16, dir: "data"),
+        log: (level: "info"),
+        plugin_dirs: ["plugins"],
+        plugins: [
+            (name: "replication", config: (replicaof: Some(("127.0.0.1", 6380)), priority: 100)),
+            (name: "sentinel", config: (
+                port: 26380,
+                monitors: [(name: "mymaster", host: "127.0.0.1", port: 6380, quorum: 2)],
+            )),
+            (name: "plain"),
+        ],
+        services: {"keystead.election": "election-lease"},
+    )"#;
+    let edits = [Edit::parse("replication.priority=5").expect("ok"), Edit::parse("server.port=7000").expect("ok")];
+    let settings = parse("test.ron", text.into(), &edits).expect("understood");
+    assert_eq!(settings.server.port, 7000);
+    assert!(settings.dir.is_absolute() && settings.dir.ends_with("data"));
+    assert_eq!(settings.plugins.len(), 3);
+    let replication = &settings.plugins[0].config;
+    assert_eq!(replication.text, "(replicaof: Some((\"127.0.0.1\", 6380)), priority: 5)");
+    assert_eq!((replication.line, replication.column), (6, 43));
+    assert_eq!(settings.plugins[1].config.line, 7);
+    assert_eq!(settings.plugins[2].config.text, "()");
+    assert_eq!(settings.services["keystead.election"], "election-lease");
+}
+
+#[test]
+fn mistakes_name_file_line_column_and_what_was_meant() {
+    let cases: &[(&str, &[&str], &str)] = &[
+        ("(\n server: (prot: 1),\n)", &[], "test.ron:2:11: unknown field 'prot', expected one of 'bind', 'port'"),
+        ("(\n server: (prot: 1),\n)", &[], "(did you mean 'port'?)"),
+        ("(sever: ())", &[], "test.ron:1:2: unknown field 'sever'"),
+        ("(server: (port: \"x\"))", &[], "test.ron:1:17: expected"),
+        ("(server: (port: 70000))", &[], "test.ron:1:"),
+        ("(server: (port: 1, port: 2))", &[], "the field 'port' appears twice"),
+        ("(log: (level: \"nottice\"))", &[], "test.ron:1:15: log.level is 'nottice'"),
+        ("(log: (level: \"nottice\"))", &[], "did you mean 'notice'?"),
+        ("(server: (databases: 0))", &[], "test.ron:1:22: server.databases is 0"),
+        ("(server: (unixsocketperm: \"799\"))", &[], "octal digits"),
+        ("(plugins: [(name: \"a\"), (name: \"a\")])", &[], "listed twice"),
+        ("(plugins: [(name: \"../a\")])", &[], "no plugin name"),
+        ("(plugins: [(config: ())])", &[], "the field 'name' is missing"),
+        ("(server: ()", &[], "test.ron:1:"),
+        ("()", &["server.port=abc"], "--set server.port=abc: expected"),
+        ("()", &["server.prot=1"], "--set server.prot=1: unknown field 'prot'"),
+        ("()", &["replication.x=1"], "neither a section of the file nor a plugin it lists"),
+        ("()", &["log.level=loud"], "--set log.level=loud: log.level is 'loud'"),
+    ];
+    for (text, sets, expected) in cases {
+        let told = fails(text, sets);
+        assert!(told.contains(expected), "{text} {sets:?}\n  told: {told}\n  not:  {expected}");
+    }
+    assert!(Edit::parse("server.port").is_err());
+}
+
+#[test]
+fn a_rendered_mistake_shows_the_line() {
+    let error = parse("test.ron", "(\n    server: (prot: 1),\n)".into(), &[]).expect_err("unknown field");
+    let shown = error.render();
+    for part in ["test.ron:2:14", "server: (prot: 1),", "^^^^", "did you mean 'port'?"] {
+        assert!(shown.contains(part), "no {part} in\n{shown}");
+    }
+}

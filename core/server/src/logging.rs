@@ -1,0 +1,120 @@
+//! Log lines as Redis users know them: `pid:role DD Mon YYYY HH:MM:SS.mmm # message`, to standard error or a file.
+//!
+//! Times are UTC. The role letter is M (primary), S (replica), X (sentinel) or C before the instance has a role.
+
+use log::{Level, LevelFilter};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The words for a level that a file and CONFIG SET take.
+pub(crate) const LEVELS: &[&str] = &["debug", "verbose", "notice", "info", "warning", "error"];
+
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+static ROLE: AtomicU8 = AtomicU8::new(b'C');
+
+/// Sets the role letter of all further lines.
+pub(crate) fn set_role_letter(letter: u8) {
+    ROLE.store(letter, Ordering::Relaxed);
+}
+
+/// The filter behind a level's word; `None` for a word that isn't one.
+pub(crate) fn level(word: &str) -> Option<LevelFilter> {
+    Some(match word.to_ascii_lowercase().as_str() {
+        "debug" => LevelFilter::Trace,
+        "verbose" => LevelFilter::Debug,
+        "notice" | "info" => LevelFilter::Info,
+        "warning" => LevelFilter::Warn,
+        "error" => LevelFilter::Error,
+        _ => return None,
+    })
+}
+
+/// Installs the logger. The level can be changed later with [`log::set_max_level`].
+pub(crate) fn init(filter: LevelFilter, file: Option<&Path>) -> io::Result<()> {
+    let target = match file {
+        None => env_logger::Target::Stderr,
+        Some(path) => env_logger::Target::Pipe(Box::new(File::options().create(true).append(true).open(path)?)),
+    };
+    let built = env_logger::Builder::new()
+        // The runtime's own crates log through the same facade; their steps are no news for an operator.
+        .filter_level(LevelFilter::Warn)
+        .filter_module("keystead", LevelFilter::Trace)
+        .filter_module("plugin", LevelFilter::Trace)
+        .target(target)
+        .format(|out, record| {
+            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let role = char::from(ROLE.load(Ordering::Relaxed));
+            let time = timestamp(since.as_millis());
+            write!(out, "{}:{role} {time} {} ", std::process::id(), mark(record.level()))?;
+            if let Some(plugin) = record.target().strip_prefix("plugin::") {
+                write!(out, "{plugin}: ")?;
+            }
+            writeln!(out, "{}", record.args())
+        })
+        .try_init();
+    built.map_err(io::Error::other)?;
+    log::set_max_level(filter);
+    Ok(())
+}
+
+/// Redis' mark of a level.
+fn mark(level: Level) -> char {
+    match level {
+        Level::Error | Level::Warn => '#',
+        Level::Info => '*',
+        Level::Debug => '-',
+        Level::Trace => '.',
+    }
+}
+
+/// `23 Nov 2026 01:02:03.004` of milliseconds since 1970.
+fn timestamp(unix_ms: u128) -> String {
+    let ms = unix_ms % 1000;
+    let seconds = unix_ms / 1000;
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    let (year, month, day) = civil(seconds / 86_400);
+    format!("{day:02} {} {year} {hour:02}:{minute:02}:{second:02}.{ms:03}", MONTHS[month])
+}
+
+/// Year, month (from 0) and day of a number of days since 1970: years begin in March, so that leap days come last.
+fn civil(days: u128) -> (u128, usize, u128) {
+    let shifted = days + 719_468;
+    let era = shifted / 146_097;
+    let day_of_era = shifted % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = (shifted_month + 2) % 12;
+    let year = year_of_era + era * 400 + u128::from(month < 2);
+    (year, month as usize, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_are_redis_own() {
+        let cases = [
+            (0, "01 Jan 1970 00:00:00.000"),
+            (951_782_400_000, "29 Feb 2000 00:00:00.000"),
+            (1_709_251_199_999, "29 Feb 2024 23:59:59.999"),
+            (1_795_395_723_004, "23 Nov 2026 01:02:03.004"),
+            (4_107_542_400_000, "01 Mar 2100 00:00:00.000"),
+        ];
+        for (ms, text) in cases {
+            assert_eq!(timestamp(ms), text);
+        }
+    }
+
+    #[test]
+    fn every_listed_word_is_a_level() {
+        assert!(LEVELS.iter().all(|w| level(w).is_some()));
+        assert!(level("loud").is_none());
+    }
+}
