@@ -1,5 +1,41 @@
-//! The keystead binary.
+//! The keystead binary: reads the command line and does what it says. The rooms: `config` (files and edits), `net`
+//! (sockets and turns), `host` (plugins), `instance` (puts them together), `cluster` (a group on one machine).
 #![deny(unsafe_code)]
+
+mod alloc;
+mod check;
+mod cli;
+mod cluster;
 mod config;
+mod early;
+mod instance;
 mod logging;
-fn main() {}
+
+use clap::Parser;
+use cli::{Cli, Command, PluginCommand};
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: alloc::Counting = alloc::Counting;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        None => run(&cli.run),
+        Some(Command::Cluster(options)) => cluster::run(&options),
+        Some(Command::Check { file }) => check::file(&file),
+        Some(Command::Plugin { command: PluginCommand::Inspect { file } }) => check::inspect(&file),
+    }
+}
+
+/// Runs an instance until it is told to stop.
+fn run(run: &cli::Run) -> ExitCode {
+    let settings = run.edits().and_then(|edits| config::load::load(run.file.as_deref(), &edits));
+    match settings {
+        Ok(settings) => instance::run(settings),
+        Err(error) => {
+            eprintln!("{}", error.render());
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -11,7 +11,7 @@ pub(crate) mod report;
 pub(crate) mod scan;
 pub(crate) mod sections;
 
-pub(crate) use load::{Edit, PluginEntry, RawConfig, Settings};
+pub(crate) use load::Settings;
 pub(crate) use report::ConfigError;
 
 #[cfg(test)]

@@ -1,0 +1,110 @@
+//! The command line: what the binary can be asked for, as types. Decides nothing; `main.rs` does what it says.
+
+use crate::config::load::Edit;
+use crate::config::{ConfigError, document};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A Redis-compatible, modular server.
+#[derive(Debug, Parser)]
+#[command(name = "keystead", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+/// What the binary does beside running an instance.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start a primary, replicas and sentinels on this machine and follow them live
+    Cluster(crate::cluster::Options),
+    /// Check a configuration file and every plugin's part of it without starting anything
+    Check {
+        /// The configuration file
+        file: PathBuf,
+    },
+    /// Look at plugin libraries
+    Plugin {
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
+}
+
+/// What can be asked of a plugin library.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// Say what a library tells of itself, whether this host would load it, and why not
+    Inspect {
+        /// The library
+        file: PathBuf,
+    },
+}
+
+/// How an instance is run.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Run {
+    /// The instance's configuration; without one a standalone server runs on port 6379 of this machine
+    pub(crate) file: Option<PathBuf>,
+    /// TCP port of the data server
+    #[arg(long)]
+    port: Option<u16>,
+    /// Address to listen on; may be given several times
+    #[arg(long)]
+    bind: Vec<String>,
+    /// Folder for everything the instance writes
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Change one setting: server.port=7000, or <plugin>.<field>=value; values in RON, a bare word is a string
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    set: Vec<String>,
+}
+
+impl Run {
+    /// All changes the command line asks for, in the order in which they are applied.
+    pub(crate) fn edits(&self) -> Result<Vec<Edit>, ConfigError> {
+        let mut edits = Vec::new();
+        let mut push = |path: &str, value: String, argument: String| {
+            edits.push(Edit { path: path.into(), value, argument });
+        };
+        if let Some(port) = self.port {
+            push("server.port", port.to_string(), format!("--port {port}"));
+        }
+        if !self.bind.is_empty() {
+            let quoted: Vec<String> = self.bind.iter().map(|b| document::quote(b)).collect();
+            push("server.bind", format!("[{}]", quoted.join(", ")), format!("--bind {}", self.bind.join(" --bind ")));
+        }
+        if let Some(dir) = &self.dir {
+            let text = dir.display().to_string();
+            push("server.dir", document::quote(&text), format!("--dir {text}"));
+        }
+        for text in &self.set {
+            edits.push(Edit::parse(text)?);
+        }
+        Ok(edits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn arguments_become_edits_in_order() {
+        let cli = Cli::parse_from(["keystead", "a.ron", "--port", "7000", "--bind", "::1", "--set", "log.level=debug"]);
+        let edits = cli.run.edits().expect("well formed");
+        let shown: Vec<_> = edits.iter().map(|e| format!("{}={}", e.path, e.value)).collect();
+        assert_eq!(shown, ["server.port=7000", "server.bind=[\"::1\"]", "log.level=\"debug\""]);
+        assert!(matches!(Cli::parse_from(["keystead", "check", "x.ron"]).command, Some(Command::Check { .. })));
+        let inspect = Cli::parse_from(["keystead", "plugin", "inspect", "x.so"]).command;
+        assert!(matches!(inspect, Some(Command::Plugin { command: PluginCommand::Inspect { .. } })));
+        assert!(Cli::parse_from(["keystead"]).command.is_none());
+    }
+}

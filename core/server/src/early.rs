@@ -1,0 +1,68 @@
+//! What must happen while the process has one thread: the runtime's thread count, the daemon's fork, the pid file, the
+//! limit of open files. Owns nothing afterwards.
+
+use crate::config::Settings;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The variable from which async-std takes its number of threads, once.
+const THREADS: &str = "ASYNC_STD_THREAD_COUNT";
+/// Files beside client sockets: log, state, listeners, replication links.
+const RESERVED_FILES: u64 = 32;
+
+/// Gives the runtime one thread more than there are socket drivers, so that timers, replication and sentinels never wait
+/// for a thread. A larger number in the environment is kept.
+pub(crate) fn set_runtime_threads(drivers: u32) {
+    let least = drivers as usize + 1;
+    let given = std::env::var(THREADS).ok().and_then(|v| v.parse::<usize>().ok()).unwrap_or(0);
+    if given < least {
+        set_variable(THREADS, &least.to_string());
+    }
+}
+
+#[allow(unsafe_code)]
+fn set_variable(name: &str, value: &str) {
+    // SAFETY: called from main before any thread is started, so nobody reads the environment at the same time.
+    unsafe { std::env::set_var(name, value) };
+}
+
+/// Detaches from the terminal. Paths were made absolute before, because the folder changes to `/`.
+pub(crate) fn daemonize() -> io::Result<()> {
+    nix::unistd::daemon(false, false).map_err(io::Error::from)
+}
+
+/// The pid file: written at start, removed when the guard is dropped.
+#[derive(Debug)]
+pub(crate) struct PidFile(PathBuf);
+
+impl PidFile {
+    /// Writes this process' id.
+    pub(crate) fn write(path: &Path) -> io::Result<PidFile> {
+        std::fs::write(path, format!("{}\n", std::process::id()))?;
+        Ok(PidFile(path.to_path_buf()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Raises the limit of open files to what `maxclients` needs; gives the number of clients that fit when it can't.
+pub(crate) fn raise_file_limit(settings: &Settings) -> Option<u32> {
+    let wanted = u64::from(settings.limits.maxclients) + RESERVED_FILES;
+    let now = getrlimit(Resource::Nofile);
+    let enough = |limit: Option<u64>| limit.is_none_or(|n| n >= wanted);
+    if enough(now.current) {
+        return None;
+    }
+    let reachable = now.maximum.map_or(wanted, |max| max.min(wanted));
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(reachable), maximum: now.maximum });
+    let got = getrlimit(Resource::Nofile).current;
+    if enough(got) {
+        return None;
+    }
+    Some(got.unwrap_or(wanted).saturating_sub(RESERVED_FILES).max(1).try_into().unwrap_or(u32::MAX))
+}
