@@ -1,1 +1,111 @@
-//! An example plugin.
+//! The example plugin in Rust: a command, a command that writes, one that waits, a hook, an INFO section, a CONFIG
+//! parameter, a config subtree and a timer. The docs walk through it; it is not meant to be useful.
+#![forbid(unsafe_code)]
+
+use keystead_plugin::prelude::*;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The plugin's subtree of the RON file.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    greeting: String,
+    tick_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config { greeting: "Hello".to_owned(), tick_ms: 1000 }
+    }
+}
+
+/// The plugin.
+pub struct Hello {
+    host: Host,
+    config: Config,
+    greeted: AtomicU64,
+    writes: AtomicU64,
+    ticks: AtomicU64,
+}
+
+impl Plugin for Hello {
+    const NAME: &'static str = "hello";
+    const CONFIG_DOCS: &'static [(&'static str, &'static str)] =
+        &[("greeting", "What HELLO.GREET says."), ("tick_ms", "The pace of the timer, in milliseconds.")];
+    type Config = Config;
+
+    fn check(config: &Config) -> Result<()> {
+        if config.tick_ms == 0 {
+            return Err("tick_ms must be at least 1".into());
+        }
+        Ok(())
+    }
+
+    fn init(host: Host, config: Config, reg: &mut Registrar<Self>) -> Result<Self> {
+        reg.command(spec("HELLO.GREET", -2, Flags::READONLY | Flags::FAST).summary("Greets somebody."), Self::greet)
+            .command(spec("HELLO.COUNT", 2, Flags::WRITE | Flags::FAST).keys(1, 1, 1), Self::count)
+            .command(spec("HELLO.PANIC", 1, Flags::READONLY), |_, _, _| panic!("asked to"))
+            .async_command(spec("HELLO.LATER", 3, Flags::NO_SCRIPT | Flags::BLOCKING), Self::later)
+            .on_write(|hello, _| {
+                hello.writes.fetch_add(1, Ordering::Relaxed);
+            })
+            .info("hello", |hello, out| {
+                out.field("hello_greeted", hello.greeted.load(Ordering::Relaxed))
+                    .field("hello_writes", hello.writes.load(Ordering::Relaxed))
+                    .field("hello_ticks", hello.ticks.load(Ordering::Relaxed));
+            })
+            .config_param(
+                Param::new("hello-greeting", "Hello").immutable(),
+                |hello| hello.config.greeting.clone(),
+                |_, _| Err("can't be changed at run time".into()),
+            );
+        let [greeted, writes, ticks] = [const { AtomicU64::new(0) }; 3];
+        Ok(Hello { host, config, greeted, writes, ticks })
+    }
+
+    async fn start(self: Arc<Self>) -> Result<()> {
+        let mut ticks = self.host.interval(Duration::from_millis(self.config.tick_ms));
+        let hello = self.clone();
+        self.host.spawn(async move {
+            loop {
+                ticks.tick().await;
+                hello.ticks.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Hello {
+    /// `HELLO.GREET name [name …]`
+    fn greet(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
+        self.greeted.fetch_add(1, Ordering::Relaxed);
+        let names: Vec<_> = args.iter().skip(1).map(String::from_utf8_lossy).collect();
+        ctx.reply().text(&format!("{}, {}!", self.config.greeting, names.join(" and ")));
+        Ok(Effect::None)
+    }
+
+    /// `HELLO.COUNT key`: counts in the key, and says so to replicas as a plain SET.
+    fn count(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
+        let (db, key) = (ctx.db(), args.at(1));
+        let old = match ctx.get(db, key)? {
+            Some(bytes) => std::str::from_utf8(bytes)?.parse::<i64>()?,
+            None => 0,
+        };
+        let new = old.checked_add(1).ok_or("the count is at its end")?;
+        let text = new.to_string();
+        ctx.set(db, key, text.as_bytes());
+        ctx.reply().int(new);
+        Ok(Effect::instead(&[b"SET", key, text.as_bytes()]))
+    }
+
+    /// `HELLO.LATER milliseconds text`: the text, later.
+    async fn later(self: Arc<Self>, _client: ClientInfo, args: OwnedArgs) -> Result<Reply> {
+        let ms: u64 = std::str::from_utf8(args.at(1))?.parse()?;
+        self.host.sleep(Duration::from_millis(ms)).await;
+        Ok(Reply::bulk(args.at(2)))
+    }
+}
+
+keystead_plugin::export_plugin!(Hello, KEYSTEAD_PLUGIN_hello);

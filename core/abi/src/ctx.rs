@@ -1,0 +1,173 @@
+//! What a plugin may do inside a turn: reply, read and change the keyspace, look at the session and the journal.
+//! A context is valid for the call it is passed to, on that thread; it never outlives the engine's lock.
+
+use crate::basic::{Buf, Str};
+use crate::host::{History, JournalState, KillFilter, Role};
+use crate::macros::{consts, tables};
+use std::ffi::c_void;
+
+consts! { CONSTS;
+    /// What a command did: nothing that is propagated.
+    pub const CALL_NONE: u32 = 0;
+    /// What a command did: propagate it as it was sent.
+    pub const CALL_AS_SENT: u32 = 1;
+    /// What a command did: propagate what `propagate` listed instead.
+    pub const CALL_LISTED: u32 = 2;
+    /// The command failed with what `fail` was told; a partial reply is discarded, nothing may have been changed.
+    pub const CALL_FAILED: u32 = 3;
+    /// The command panicked; treated as failed.
+    pub const CALL_PANICKED: u32 = 4;
+    /// `try_now` only: not answerable now, the session parks and `start` is called.
+    pub const CALL_NOT_NOW: u32 = 5;
+
+    /// Value kind: no such key.
+    pub const VALUE_NONE: u32 = 0;
+    /// Value kind: string.
+    pub const VALUE_STRING: u32 = 1;
+    /// Value kind: list.
+    pub const VALUE_LIST: u32 = 2;
+    /// Value kind: set.
+    pub const VALUE_SET: u32 = 3;
+    /// Value kind: sorted set.
+    pub const VALUE_ZSET: u32 = 4;
+    /// Value kind: hash.
+    pub const VALUE_HASH: u32 = 5;
+    /// Value kind: one this boundary has no name for.
+    pub const VALUE_OTHER: u32 = 6;
+
+    /// Client flag: a replica's session.
+    pub const CLIENT_REPLICA: u32 = 1;
+    /// Client flag: inside MULTI.
+    pub const CLIENT_MULTI: u32 = 2;
+    /// Client flag: connected over a unix socket.
+    pub const CLIENT_UNIX: u32 = 4;
+    /// Client flag: authenticated, or no password is set.
+    pub const CLIENT_AUTHENTICATED: u32 = 8;
+
+    /// Targets of a record: replicas.
+    pub const TARGET_REPLICAS: u32 = 1;
+    /// Targets of a record: persistence.
+    pub const TARGET_PERSISTENCE: u32 = 2;
+    /// Targets of a record: feeds.
+    pub const TARGET_FEEDS: u32 = 4;
+}
+
+tables! { STRUCTS;
+    /// Who sent a command. The strings are borrowed for the call.
+    #[derive(Clone, Copy)]
+    pub struct ClientInfo = "ks_client_info" {
+        /// The session's id; 0 when there is no client (a plugin's own turn).
+        pub id: u64,
+        /// The journal offset behind the session's last write.
+        pub write_offset: u64,
+        /// The selected database.
+        pub db: u32,
+        /// 2 or 3.
+        pub proto: u32,
+        /// KS_CLIENT_*.
+        pub flags: u32,
+        /// Which endpoint it is connected to; 0 is the data port.
+        pub endpoint: u32,
+        /// The peer's address as `ip:port`.
+        pub addr: Str,
+        /// The own address as `ip:port`.
+        pub laddr: Str,
+        /// CLIENT SETNAME.
+        pub name: Str,
+        /// The ACL user.
+        pub user: Str,
+    }
+
+    /// A context: what every call inside a turn gets.
+    pub struct Ctx = "ks_ctx" {
+        /// The first argument of every function of the table.
+        pub data: *mut c_void,
+        /// The table.
+        pub api: *const CtxApi,
+    }
+
+    /// What can be done inside a turn.
+    pub struct CtxApi = "ks_ctx_api" {
+        /// `sizeof` of this table on the host.
+        pub size: u32,
+        /// Zero.
+        pub reserved: u32,
+
+        /// Reply: `+text`.
+        pub simple: unsafe extern "C" fn(ctx: *mut c_void, text: Str),
+        /// Reply: `-text`; the text starts with the code, as `ERR …`.
+        pub error: unsafe extern "C" fn(ctx: *mut c_void, text: Str),
+        /// Reply: an integer.
+        pub int: unsafe extern "C" fn(ctx: *mut c_void, value: i64),
+        /// Reply: a bulk string.
+        pub bulk: unsafe extern "C" fn(ctx: *mut c_void, bytes: Str),
+        /// Reply: null.
+        pub null: unsafe extern "C" fn(ctx: *mut c_void),
+        /// Reply: the null array of RESP2; null in RESP3.
+        pub null_array: unsafe extern "C" fn(ctx: *mut c_void),
+        /// Reply: head of an array.
+        pub array: unsafe extern "C" fn(ctx: *mut c_void, len: usize),
+        /// Reply: head of a map of `len` pairs; a flat array in RESP2.
+        pub map: unsafe extern "C" fn(ctx: *mut c_void, len: usize),
+        /// Reply: head of a set; an array in RESP2.
+        pub set: unsafe extern "C" fn(ctx: *mut c_void, len: usize),
+        /// Reply: a double; a bulk string in RESP2.
+        pub double: unsafe extern "C" fn(ctx: *mut c_void, value: f64),
+        /// Reply: a boolean; 1 or 0 in RESP2.
+        pub boolean: unsafe extern "C" fn(ctx: *mut c_void, value: u32),
+        /// Reply: text with a three letter format; a bulk string in RESP2.
+        pub verbatim: unsafe extern "C" fn(ctx: *mut c_void, format: Str, text: Str),
+        /// Reply: bytes that are RESP already.
+        pub raw: unsafe extern "C" fn(ctx: *mut c_void, resp: Str),
+
+        /// Says why the command fails; the call then returns KS_CALL_FAILED.
+        pub fail: unsafe extern "C" fn(ctx: *mut c_void, text: Str),
+        /// Lists a command to propagate instead; the call then returns KS_CALL_LISTED.
+        pub propagate: unsafe extern "C" fn(ctx: *mut c_void, argv: *const Str, argc: usize),
+
+        /// Who sent the command.
+        pub client: unsafe extern "C" fn(ctx: *mut c_void, out: *mut ClientInfo),
+        /// The plugin's state of this session; NULL if none was set.
+        pub get_state: unsafe extern "C" fn(ctx: *mut c_void) -> *mut c_void,
+        /// Sets the plugin's state of this session; an older one is dropped with its own function.
+        pub set_state: unsafe extern "C" fn(ctx: *mut c_void, state: *mut c_void, drop: Option<unsafe extern "C" fn(state: *mut c_void)>),
+
+        /// Runs a command and gives its reply as RESP3. Its effect is propagated as its own.
+        pub call: unsafe extern "C" fn(ctx: *mut c_void, db: u32, argv: *const Str, argc: usize, out: *mut Buf) -> u32,
+        /// The kind of the value at a key: KS_VALUE_*.
+        pub kind: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str) -> u32,
+        /// A string's bytes, borrowed until the next call of the table. Returns KS_VALUE_*; `out` is set for strings only.
+        pub get: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str, out: *mut Str) -> u32,
+        /// Sets a string and removes its expiry. Not propagated by itself.
+        pub set_string: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str, value: Str) -> u32,
+        /// Deletes a key: 1 if it existed. Not propagated by itself.
+        pub del: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str) -> u32,
+        /// Sets the expiry in unix milliseconds, 0 removes it: 1 if the key existed. Not propagated by itself.
+        pub expire_at: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str, unix_ms: u64) -> u32,
+        /// The expiry in unix milliseconds, 0 if none.
+        pub expiry: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str) -> u64,
+        /// Number of keys of a database.
+        pub keys: unsafe extern "C" fn(ctx: *mut c_void, db: u32) -> u64,
+        /// Number of databases.
+        pub databases: unsafe extern "C" fn(ctx: *mut c_void) -> u32,
+
+        /// The journal as it is now, inside the turn.
+        pub journal: unsafe extern "C" fn(ctx: *mut c_void, out: *mut JournalState),
+        /// Appends a record that is no client's write (PING, GETACK). The offset behind it.
+        pub control_record: unsafe extern "C" fn(ctx: *mut c_void, argv: *const Str, argc: usize, targets: u32) -> u64,
+        /// Another history from this offset on; ends every cursor.
+        pub rebase: unsafe extern "C" fn(ctx: *mut c_void, history: *const History) -> u32,
+        /// Says what this node is now.
+        pub set_role: unsafe extern "C" fn(ctx: *mut c_void, role: *const Role),
+        /// Pauses clients until a unix time in milliseconds; 0 ends the pause. KS_PAUSE_*.
+        pub pause: unsafe extern "C" fn(ctx: *mut c_void, kind: u32, until_unix_ms: u64),
+        /// Publishes on this engine; the number of receivers.
+        pub publish: unsafe extern "C" fn(ctx: *mut c_void, channel: Str, message: Str) -> u64,
+        /// Closes sessions; how many.
+        pub kill_clients: unsafe extern "C" fn(ctx: *mut c_void, filter: *const KillFilter) -> u64,
+        /// The clock of this turn in unix milliseconds.
+        pub now_unix_ms: unsafe extern "C" fn(ctx: *mut c_void) -> u64,
+        /// Lets other sessions get a word in during a long call: commands allowed while busy run. 1: stop what you do.
+        pub busy_poll: unsafe extern "C" fn(ctx: *mut c_void) -> u32,
+    }
+}

@@ -1,0 +1,139 @@
+//! The tables of the host's objects: sockets, listeners, cursors, snapshots, loads and the replica's apply stream.
+//! Each starts as `ObjectApi` does (size, kind, drop) and is only ever appended to.
+
+use crate::basic::{Buf, Future, Out, Waker};
+use crate::macros::{consts, tables};
+use std::ffi::c_void;
+
+consts! { CONSTS;
+    /// Object kind: a stream of bytes (ks_io_api).
+    pub const KIND_IO: u32 = 1;
+    /// Object kind: a listening socket (ks_listener_api).
+    pub const KIND_LISTENER: u32 = 2;
+    /// Object kind: a reader of the journal (ks_cursor_api).
+    pub const KIND_CURSOR: u32 = 3;
+    /// Object kind: a cut of the keyspace (ks_snapshot_api).
+    pub const KIND_SNAPSHOT: u32 = 4;
+    /// Object kind: a keyspace being filled (ks_load_api).
+    pub const KIND_LOAD: u32 = 5;
+    /// Object kind: a primary's stream being executed (ks_apply_api).
+    pub const KIND_APPLY: u32 = 6;
+
+    /// Load mode: flush first, then fill in place.
+    pub const LOAD_FLUSH: u32 = 0;
+    /// Load mode: only into an empty keyspace; refused otherwise.
+    pub const LOAD_ON_EMPTY: u32 = 1;
+    /// Load mode: fill a shadow and swap it in with the commit.
+    pub const LOAD_SHADOW: u32 = 2;
+
+    /// Cursor class: a replica that is fed the stream.
+    pub const CURSOR_REPLICA: u32 = 0;
+    /// Cursor class: a replica that is still in its full sync; pins what the sync needs.
+    pub const CURSOR_SYNCING: u32 = 1;
+    /// Cursor class: persistence; never dropped, writers wait.
+    pub const CURSOR_PERSISTENCE: u32 = 2;
+    /// Cursor class: a change feed; told when it fell behind.
+    pub const CURSOR_FEED: u32 = 3;
+}
+
+tables! { STRUCTS;
+    /// A stream of bytes. Polls return a count, KS_IO_PENDING, or `-errno`.
+    pub struct IoApi = "ks_io_api" {
+        /// `sizeof` of this table.
+        pub size: u32,
+        /// KS_KIND_IO.
+        pub kind: u32,
+        /// Closes and drops.
+        pub drop: unsafe extern "C" fn(data: *mut c_void),
+        /// Reads up to `len` bytes; 0 is the end.
+        pub poll_read: unsafe extern "C" fn(data: *mut c_void, waker: *const Waker, buf: *mut u8, len: usize) -> i64,
+        /// Writes up to `len` bytes.
+        pub poll_write: unsafe extern "C" fn(data: *mut c_void, waker: *const Waker, buf: *const u8, len: usize) -> i64,
+        /// Flushes.
+        pub poll_flush: unsafe extern "C" fn(data: *mut c_void, waker: *const Waker) -> i64,
+        /// Shuts down.
+        pub poll_close: unsafe extern "C" fn(data: *mut c_void, waker: *const Waker) -> i64,
+        /// The peer's address as `ip:port`, or empty.
+        pub peer: unsafe extern "C" fn(data: *mut c_void, out: *mut Buf),
+        /// The own address as `ip:port`, or empty.
+        pub local: unsafe extern "C" fn(data: *mut c_void, out: *mut Buf),
+    }
+
+    /// A listening socket.
+    pub struct ListenerApi = "ks_listener_api" {
+        /// `sizeof` of this table.
+        pub size: u32,
+        /// KS_KIND_LISTENER.
+        pub kind: u32,
+        /// Closes and drops.
+        pub drop: unsafe extern "C" fn(data: *mut c_void),
+        /// `object` = the stream (ks_io_api), `buf` = the peer's address.
+        pub poll_accept: unsafe extern "C" fn(data: *mut c_void, waker: *const Waker, out: *mut Out) -> u32,
+        /// The own address as `ip:port`.
+        pub local: unsafe extern "C" fn(data: *mut c_void, out: *mut Buf),
+    }
+
+    /// A reader of the journal's replication stream.
+    pub struct CursorApi = "ks_cursor_api" {
+        /// `sizeof` of this table.
+        pub size: u32,
+        /// KS_KIND_CURSOR.
+        pub kind: u32,
+        /// Drops the cursor and what it pins.
+        pub drop: unsafe extern "C" fn(data: *mut c_void),
+        /// The next bytes, at most `max`: `buf` = bytes, `a` = offset of the first. Pending while there are none.
+        /// Status KS_BEHIND or KS_REBASED ends the cursor.
+        pub poll_read: unsafe extern "C" fn(data: *mut c_void, waker: *const Waker, max: usize, out: *mut Out) -> u32,
+        /// The offset of the next byte to be read.
+        pub offset: unsafe extern "C" fn(data: *mut c_void) -> u64,
+        /// Moves the cursor to another class (KS_CURSOR_*), with the class' limit of pinned bytes; 0 = the class' own.
+        pub set_class: unsafe extern "C" fn(data: *mut c_void, class: u32, limit: u64),
+    }
+
+    /// A cut of the keyspace, read in batches of RDB records while writes go on.
+    pub struct SnapshotApi = "ks_snapshot_api" {
+        /// `sizeof` of this table.
+        pub size: u32,
+        /// KS_KIND_SNAPSHOT.
+        pub kind: u32,
+        /// Drops the cut; what was not read is let go.
+        pub drop: unsafe extern "C" fn(data: *mut c_void),
+        /// `a` = db, `b` = number of records, `buf` = the records. Status KS_CLOSED: that was all.
+        pub poll_next: unsafe extern "C" fn(data: *mut c_void, waker: *const Waker, out: *mut Out) -> u32,
+        /// The replication offset of the cut.
+        pub offset: unsafe extern "C" fn(data: *mut c_void) -> u64,
+        /// How many keys there were at the cut.
+        pub keys: unsafe extern "C" fn(data: *mut c_void) -> u64,
+    }
+
+    /// A keyspace being filled. Dropped without a commit it is aborted.
+    pub struct LoadApi = "ks_load_api" {
+        /// `sizeof` of this table.
+        pub size: u32,
+        /// KS_KIND_LOAD.
+        pub kind: u32,
+        /// Aborts if not committed.
+        pub drop: unsafe extern "C" fn(data: *mut c_void),
+        /// Adds a batch of `count` records to `db`; `a` = how many keys were added.
+        pub put: unsafe extern "C" fn(data: *mut c_void, db: u32, count: u32, records: Buf) -> Future,
+        /// Makes it the keyspace. `a` = how many keys there are.
+        pub commit: unsafe extern "C" fn(data: *mut c_void) -> Future,
+    }
+
+    /// A primary's raw stream, executed with origin replication; the identical bytes go to the own journal.
+    pub struct ApplyApi = "ks_apply_api" {
+        /// `sizeof` of this table.
+        pub size: u32,
+        /// KS_KIND_APPLY.
+        pub kind: u32,
+        /// Drops the stream and a partial unit.
+        pub drop: unsafe extern "C" fn(data: *mut c_void),
+        /// Executes what is complete. `a` = offset at the last unit end, `b` = how many REPLCONF GETACK were met;
+        /// `buf` = for each of them the offset before it, 8 bytes little endian.
+        pub feed: unsafe extern "C" fn(data: *mut c_void, bytes: Buf) -> Future,
+        /// Drops a partial unit: the link was lost and resumes from the last end.
+        pub reset: unsafe extern "C" fn(data: *mut c_void),
+        /// The offset at the last unit end.
+        pub offset: unsafe extern "C" fn(data: *mut c_void) -> u64,
+    }
+}

@@ -1,0 +1,350 @@
+//! What a plugin may do inside a turn: reply, read and change the keyspace, look at the session and the journal.
+//! A context never leaves the turn; it can't be sent to another thread or kept.
+
+use crate::args::raw_words;
+use crate::command::Effect;
+use crate::error::{Error, Result};
+use crate::host::{ClientFilter, PauseKind, Role, Targets};
+use crate::journal::{History, Journal};
+use crate::reply::Reply;
+use crate::session::{ClientInfo, Proto, State, drop_state, state_into_raw};
+use keystead_abi::{self as abi, Str, glue::OwnedBuf};
+use std::any::Any;
+use std::ffi::c_void;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+
+/// The kind of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueKind {
+    /// A string.
+    String,
+    /// A list.
+    List,
+    /// A set.
+    Set,
+    /// A sorted set.
+    ZSet,
+    /// A hash.
+    Hash,
+    /// One this SDK has no name for.
+    Other,
+}
+
+/// Inside a turn.
+pub struct Ctx<'a> {
+    raw: &'a abi::Ctx,
+    _here: PhantomData<*mut ()>,
+}
+
+impl<'a> Ctx<'a> {
+    /// # Safety
+    /// `raw` is a context of the host, alive for `'a`.
+    pub(crate) unsafe fn from_raw(raw: *const abi::Ctx) -> Ctx<'a> {
+        // SAFETY: the caller's.
+        Ctx { raw: unsafe { &*raw }, _here: PhantomData }
+    }
+
+    fn api(&self) -> &'a abi::CtxApi {
+        // SAFETY: a context's table lives as long as the context.
+        unsafe { &*self.raw.api }
+    }
+
+    fn data(&self) -> *mut c_void {
+        self.raw.data
+    }
+
+    /// Where the reply goes: straight into the session's output.
+    pub fn reply(&mut self) -> Out<'_> {
+        Out { api: self.api(), data: self.data(), _borrow: PhantomData }
+    }
+
+    /// Who sent the command.
+    pub fn client(&self) -> ClientInfo {
+        // SAFETY: the host fills it; its strings live for the call.
+        unsafe { ClientInfo::from_raw(&self.raw_client()) }
+    }
+
+    fn raw_client(&self) -> abi::ClientInfo {
+        let mut out = MaybeUninit::uninit();
+        // SAFETY: the function fills `out`.
+        unsafe {
+            (self.api().client)(self.data(), out.as_mut_ptr());
+            out.assume_init()
+        }
+    }
+
+    /// The session's id; 0 in a turn of the plugin's own.
+    pub fn client_id(&self) -> u64 {
+        self.raw_client().id
+    }
+
+    /// The selected database.
+    pub fn db(&self) -> u32 {
+        self.raw_client().db
+    }
+
+    /// The session's protocol.
+    pub fn proto(&self) -> Proto {
+        if self.raw_client().proto == 3 { Proto::Resp3 } else { Proto::Resp2 }
+    }
+
+    /// The journal offset behind the session's last write, for WAIT.
+    pub fn write_offset(&self) -> u64 {
+        self.raw_client().write_offset
+    }
+
+    /// This plugin's state of the session, made on first use. A state of another type is replaced.
+    pub fn state<T: Any + Send + Default>(&mut self) -> &mut T {
+        // SAFETY: only this library sets the slot, always with `state_into_raw`; it stays until the session ends.
+        unsafe {
+            let current = (self.api().get_state)(self.data()).cast::<State>();
+            if current.is_null() || !(**current).is::<T>() {
+                let fresh: State = Box::new(T::default());
+                (self.api().set_state)(self.data(), state_into_raw(fresh), Some(drop_state));
+            }
+            let slot = (self.api().get_state)(self.data()).cast::<State>();
+            (**slot).downcast_mut::<T>().expect("the slot was just set to this type")
+        }
+    }
+
+    /// Runs a command of the core or of a plugin; its effect is propagated as its own.
+    pub fn call<T: AsRef<[u8]>>(&mut self, db: u32, argv: &[T]) -> Result<Reply> {
+        let words = raw_words(argv);
+        let mut out = abi::Buf::EMPTY;
+        // SAFETY: the words live for the call; `out` is ours to own.
+        let (status, buf) = unsafe {
+            let status = (self.api().call)(self.data(), db, words.as_ptr(), words.len(), &mut out);
+            (status, OwnedBuf::new(out))
+        };
+        if status != abi::OK {
+            return Err(Error::new(buf.text()));
+        }
+        Reply::decode(buf.as_ref())
+    }
+
+    /// The kind of the value at a key.
+    pub fn kind(&self, db: u32, key: &[u8]) -> Option<ValueKind> {
+        // SAFETY: the key lives for the call.
+        value_kind(unsafe { (self.api().kind)(self.data(), db, Str::new(key)) })
+    }
+
+    /// A string's bytes; an error if the value is of another kind.
+    pub fn get(&self, db: u32, key: &[u8]) -> Result<Option<&[u8]>> {
+        let mut out = Str { ptr: std::ptr::null(), len: 0 };
+        // SAFETY: the key lives for the call; the result is borrowed until the next call that may change something,
+        // which needs `&mut self`.
+        let kind = unsafe { (self.api().get)(self.data(), db, Str::new(key), &mut out) };
+        match value_kind(kind) {
+            None => Ok(None),
+            // SAFETY: as above.
+            Some(ValueKind::String) => Ok(Some(unsafe { out.bytes() })),
+            Some(_) => Err(Error::reply("WRONGTYPE Operation against a key holding the wrong kind of value")),
+        }
+    }
+
+    /// Sets a string and removes its expiry. Not propagated by itself: that is the handler's effect.
+    pub fn set(&mut self, db: u32, key: &[u8], value: &[u8]) {
+        // SAFETY: both live for the call.
+        unsafe { (self.api().set_string)(self.data(), db, Str::new(key), Str::new(value)) };
+    }
+
+    /// Deletes a key; whether it existed. Not propagated by itself.
+    pub fn del(&mut self, db: u32, key: &[u8]) -> bool {
+        // SAFETY: the key lives for the call.
+        unsafe { (self.api().del)(self.data(), db, Str::new(key)) == 1 }
+    }
+
+    /// Sets or removes the expiry (unix milliseconds); whether the key existed. Not propagated by itself.
+    pub fn expire_at(&mut self, db: u32, key: &[u8], unix_ms: Option<u64>) -> bool {
+        // SAFETY: the key lives for the call.
+        unsafe { (self.api().expire_at)(self.data(), db, Str::new(key), unix_ms.unwrap_or(0)) == 1 }
+    }
+
+    /// The expiry in unix milliseconds.
+    pub fn expiry(&self, db: u32, key: &[u8]) -> Option<u64> {
+        // SAFETY: the key lives for the call.
+        Some(unsafe { (self.api().expiry)(self.data(), db, Str::new(key)) }).filter(|at| *at != 0)
+    }
+
+    /// Number of keys of a database.
+    pub fn keys(&self, db: u32) -> u64 {
+        // SAFETY: plain call.
+        unsafe { (self.api().keys)(self.data(), db) }
+    }
+
+    /// Number of databases.
+    pub fn databases(&self) -> u32 {
+        // SAFETY: plain call.
+        unsafe { (self.api().databases)(self.data()) }
+    }
+
+    /// The journal as it is now, this turn's writes included.
+    pub fn journal(&self) -> Journal {
+        let mut out = MaybeUninit::uninit();
+        // SAFETY: the function fills `out`.
+        Journal::from_raw(&unsafe {
+            (self.api().journal)(self.data(), out.as_mut_ptr());
+            out.assume_init()
+        })
+    }
+
+    /// Appends a record that is no client's write (PING, GETACK). The offset behind it.
+    pub fn control_record<T: AsRef<[u8]>>(&mut self, argv: &[T], targets: Targets) -> u64 {
+        let words = raw_words(argv);
+        // SAFETY: the words live for the call.
+        unsafe { (self.api().control_record)(self.data(), words.as_ptr(), words.len(), targets.0) }
+    }
+
+    /// Gives the journal another history; an offset in it ends every cursor.
+    pub fn rebase(&mut self, history: &History) -> Result<()> {
+        // SAFETY: the history lives for the call.
+        match unsafe { (self.api().rebase)(self.data(), &history.to_raw()) } {
+            abi::OK => Ok(()),
+            _ => Err(Error::new("the journal refused the history")),
+        }
+    }
+
+    /// Says what this node is now.
+    pub fn set_role(&mut self, role: &Role) {
+        // SAFETY: the role lives for the call.
+        role.with_raw(|raw| unsafe { (self.api().set_role)(self.data(), raw) });
+    }
+
+    /// Pauses clients until a unix time; `None` ends the pause.
+    pub fn pause(&mut self, kind: PauseKind, until_unix_ms: Option<u64>) {
+        // SAFETY: plain call.
+        unsafe { (self.api().pause)(self.data(), kind.to_raw(), until_unix_ms.unwrap_or(0)) }
+    }
+
+    /// Publishes on this engine; the number of receivers.
+    pub fn publish(&mut self, channel: &[u8], message: &[u8]) -> u64 {
+        // SAFETY: both live for the call.
+        unsafe { (self.api().publish)(self.data(), Str::new(channel), Str::new(message)) }
+    }
+
+    /// Closes sessions; how many.
+    pub fn kill_clients(&mut self, filter: ClientFilter) -> u64 {
+        // SAFETY: the filter lives for the call.
+        unsafe { (self.api().kill_clients)(self.data(), &filter.to_raw()) }
+    }
+
+    /// This turn's clock.
+    pub fn now_unix_ms(&self) -> u64 {
+        // SAFETY: plain call.
+        unsafe { (self.api().now_unix_ms)(self.data()) }
+    }
+
+    /// Lets commands that are allowed while busy run during a long call. True: stop what you do.
+    pub fn busy_poll(&mut self) -> bool {
+        // SAFETY: plain call.
+        unsafe { (self.api().busy_poll)(self.data()) == 1 }
+    }
+
+    pub(crate) fn finish(&mut self, result: Result<Effect>) -> u32 {
+        match result {
+            Ok(Effect::None) => abi::CALL_NONE,
+            Ok(Effect::AsSent) => abi::CALL_AS_SENT,
+            Ok(Effect::Instead(argv)) => self.list(&[argv]),
+            Ok(Effect::Many(list)) => self.list(&list),
+            Err(error) => {
+                self.fail(&error.reply_text());
+                abi::CALL_FAILED
+            }
+        }
+    }
+
+    fn list(&mut self, effects: &[crate::OwnedArgs]) -> u32 {
+        for argv in effects {
+            let words = raw_words(&argv.0);
+            // SAFETY: the words live for the call.
+            unsafe { (self.api().propagate)(self.data(), words.as_ptr(), words.len()) };
+        }
+        abi::CALL_LISTED
+    }
+
+    pub(crate) fn fail(&mut self, text: &str) {
+        // SAFETY: the text lives for the call.
+        unsafe { (self.api().fail)(self.data(), Str::new(text.as_bytes())) };
+    }
+}
+
+fn value_kind(raw: u32) -> Option<ValueKind> {
+    Some(match raw {
+        abi::VALUE_NONE => return None,
+        abi::VALUE_STRING => ValueKind::String,
+        abi::VALUE_LIST => ValueKind::List,
+        abi::VALUE_SET => ValueKind::Set,
+        abi::VALUE_ZSET => ValueKind::ZSet,
+        abi::VALUE_HASH => ValueKind::Hash,
+        _ => ValueKind::Other,
+    })
+}
+
+/// The reply being written. A head (`array`, `map`, `set`) is followed by that many elements.
+pub struct Out<'a> {
+    api: &'a abi::CtxApi,
+    data: *mut c_void,
+    _borrow: PhantomData<&'a mut ()>,
+}
+
+/// One line per kind of reply: the table's function of the same name.
+macro_rules! replies {
+    ($( $(#[$doc:meta])* $name:ident($($arg:ident: $ty:ty => $raw:expr),*); )*) => {
+        impl Out<'_> {
+            $( $(#[$doc])* pub fn $name(&mut self $(, $arg: $ty)*) -> &mut Self {
+                // SAFETY: the arguments live for the call; the context is alive while it is borrowed.
+                unsafe { (self.api.$name)(self.data $(, $raw)*) };
+                self
+            } )*
+        }
+    };
+}
+
+replies! {
+    /// `+text`
+    simple(text: &str => Str::new(text.as_bytes()));
+    /// `-text`, word for word, code first.
+    error(text: &str => Str::new(text.as_bytes()));
+    /// An integer.
+    int(value: i64 => value);
+    /// A bulk string.
+    bulk(bytes: &[u8] => Str::new(bytes));
+    /// Null.
+    null();
+    /// The null array of RESP2; null in RESP3.
+    null_array();
+    /// Head of an array.
+    array(len: usize => len);
+    /// Head of a map of `len` pairs; a flat array in RESP2.
+    map(len: usize => len);
+    /// Head of a set; an array in RESP2.
+    set(len: usize => len);
+    /// A double; a bulk string in RESP2.
+    double(value: f64 => value);
+    /// A boolean; 1 or 0 in RESP2.
+    boolean(value: bool => u32::from(value));
+    /// Text with a three letter format (`txt`, `mkd`); a bulk string in RESP2.
+    verbatim(format: &str => Str::new(format.as_bytes()), text: &str => Str::new(text.as_bytes()));
+    /// Bytes that are RESP already.
+    raw(resp: &[u8] => Str::new(resp));
+}
+
+impl Out<'_> {
+    /// `+OK`
+    pub fn ok(&mut self) -> &mut Self {
+        self.simple("OK")
+    }
+
+    /// A bulk string of text.
+    pub fn text(&mut self, text: &str) -> &mut Self {
+        self.bulk(text.as_bytes())
+    }
+
+    /// A whole reply.
+    pub fn reply(&mut self, proto: Proto, reply: &Reply) -> &mut Self {
+        let mut wire = Vec::new();
+        reply.encode(proto, &mut wire);
+        self.raw(&wire)
+    }
+}

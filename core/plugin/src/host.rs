@@ -1,0 +1,641 @@
+//! What a plugin may ask of the core outside a turn: tasks, time, sockets, the journal, snapshots, state, services.
+//!
+//! A `Host` is two words and `Copy`. Asynchronous calls copy their arguments when they are made, so the futures borrow
+//! nothing; dropping one cancels what can still be cancelled.
+
+use crate::args::raw_words;
+use crate::ctx::Ctx;
+use crate::error::{Error, Result};
+use crate::io::{Io, Listener, addr_text, connect_error};
+use crate::journal::{Cursor, CursorClass, CursorEnd, History, Journal};
+use crate::registrar::Endpoint;
+use crate::reply::Reply;
+use crate::snapshot::{Apply, Load, LoadMode, Snapshot};
+use crate::task::{Interval, Task};
+use bytes::Bytes;
+use keystead_abi::glue::{Imported, OwnedBuf, export_future, import_future, panic_text};
+use keystead_abi::{self as abi, Object, Str};
+use std::ffi::c_void;
+use std::future::Future;
+use std::mem::MaybeUninit;
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+/// Where a command pretends to come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A client, with every guard.
+    Client,
+    /// The primary's stream: bypasses read-only, memory limits, pause and logical expiry.
+    Replication,
+    /// Data being loaded: nothing is propagated.
+    Loading,
+}
+
+impl Origin {
+    fn to_raw(self) -> u32 {
+        match self {
+            Origin::Client => abi::ORIGIN_CLIENT,
+            Origin::Replication => abi::ORIGIN_REPLICATION,
+            Origin::Loading => abi::ORIGIN_LOADING,
+        }
+    }
+
+    pub(crate) fn from_raw(raw: u32) -> Origin {
+        match raw {
+            abi::ORIGIN_REPLICATION => Origin::Replication,
+            abi::ORIGIN_LOADING => Origin::Loading,
+            _ => Origin::Client,
+        }
+    }
+}
+
+/// Who reads a control record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Targets(pub u32);
+
+impl Targets {
+    /// Replicas only.
+    pub const REPLICAS: Targets = Targets(abi::TARGET_REPLICAS);
+    /// Persistence only.
+    pub const PERSISTENCE: Targets = Targets(abi::TARGET_PERSISTENCE);
+    /// Everyone.
+    pub const ALL: Targets = Targets(abi::TARGET_REPLICAS | abi::TARGET_PERSISTENCE | abi::TARGET_FEEDS);
+}
+
+/// What this node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A primary.
+    Primary,
+    /// A replica of this primary. Expired keys are hidden, not deleted.
+    Replica {
+        /// The primary's host.
+        host: String,
+        /// The primary's port.
+        port: u16,
+    },
+}
+
+impl Role {
+    pub(crate) fn with_raw<R>(&self, f: impl FnOnce(&abi::Role) -> R) -> R {
+        match self {
+            Role::Primary => f(&abi::Role { role: abi::ROLE_PRIMARY, port: 0, host: Str::new(b"") }),
+            Role::Replica { host, port } => {
+                f(&abi::Role { role: abi::ROLE_REPLICA, port: u32::from(*port), host: Str::new(host.as_bytes()) })
+            }
+        }
+    }
+}
+
+/// A gate that the guards look at before each command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Writes of clients are refused with -READONLY.
+    ReadOnly,
+    /// Data is stale: most commands are refused with -MASTERDOWN.
+    Stale,
+    /// Data is being loaded: most commands are refused with -LOADING.
+    Loading,
+    /// Too few good replicas: writes are refused with -NOREPLICAS.
+    FewReplicas,
+    /// The disk failed: writes are refused with -MISCONF.
+    DiskError,
+}
+
+impl Gate {
+    fn to_raw(self) -> u32 {
+        match self {
+            Gate::ReadOnly => abi::GATE_READ_ONLY,
+            Gate::Stale => abi::GATE_STALE,
+            Gate::Loading => abi::GATE_LOADING,
+            Gate::FewReplicas => abi::GATE_FEW_REPLICAS,
+            Gate::DiskError => abi::GATE_DISK_ERROR,
+        }
+    }
+}
+
+/// What a pause holds back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseKind {
+    /// Writes and commands that may replicate.
+    Write,
+    /// Every command.
+    All,
+}
+
+impl PauseKind {
+    pub(crate) fn to_raw(self) -> u32 {
+        match self {
+            PauseKind::Write => abi::PAUSE_WRITE,
+            PauseKind::All => abi::PAUSE_ALL,
+        }
+    }
+}
+
+/// Which sessions to close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientFilter {
+    /// Normal and pub/sub clients.
+    Clients,
+    /// Normal clients.
+    Normal,
+    /// Pub/sub clients.
+    PubSub,
+    /// Replicas.
+    Replicas,
+    /// The session with this id.
+    Id(u64),
+}
+
+impl ClientFilter {
+    pub(crate) fn to_raw(self) -> abi::KillFilter {
+        let (kinds, id) = match self {
+            ClientFilter::Clients => (abi::KILL_NORMAL | abi::KILL_PUBSUB, 0),
+            ClientFilter::Normal => (abi::KILL_NORMAL, 0),
+            ClientFilter::PubSub => (abi::KILL_PUBSUB, 0),
+            ClientFilter::Replicas => (abi::KILL_REPLICA, 0),
+            ClientFilter::Id(id) => (0, id),
+        };
+        abi::KillFilter { kinds, reserved: 0, id, except: 0 }
+    }
+}
+
+/// How the server ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShutdownKind {
+    /// As SIGTERM does it.
+    Clean,
+    /// At once, with a failure as exit code.
+    Failed,
+}
+
+/// The core, as a plugin sees it.
+#[derive(Clone, Copy)]
+pub struct Host {
+    raw: abi::HostRef,
+    endpoint: Endpoint,
+}
+
+// SAFETY: every function of the host's table may be called from any thread.
+unsafe impl Send for Host {}
+// SAFETY: as above.
+unsafe impl Sync for Host {}
+
+impl Host {
+    /// # Safety
+    /// `raw` is a host whose table lives as long as the process.
+    pub(crate) unsafe fn from_raw(raw: abi::HostRef) -> Host {
+        Host { raw, endpoint: Endpoint::DATA }
+    }
+
+    pub(crate) fn api(&self) -> &'static abi::HostApi {
+        // SAFETY: `from_raw`'s contract.
+        unsafe { &*self.raw.api }
+    }
+
+    pub(crate) fn data(&self) -> *mut c_void {
+        self.raw.data
+    }
+
+    fn number(&self) -> u32 {
+        self.endpoint.number()
+    }
+
+    /// The same host, with an endpoint of the plugin as the engine that turns, commands and messages go to.
+    #[must_use]
+    pub fn at(&self, endpoint: Endpoint) -> Host {
+        Host { endpoint, ..*self }
+    }
+
+    // ---- time, chance, facts
+
+    /// Monotonic time since some moment before the server's start.
+    pub fn now(&self) -> Duration {
+        // SAFETY: plain call.
+        Duration::from_micros(unsafe { (self.api().now_us)(self.data()) })
+    }
+
+    /// Milliseconds since 1970 by the machine's clock, which may jump.
+    pub fn unix_ms(&self) -> u64 {
+        // SAFETY: plain call.
+        unsafe { (self.api().unix_ms)(self.data()) }
+    }
+
+    /// Random bytes of the system.
+    pub fn random(&self, buf: &mut [u8]) {
+        // SAFETY: the buffer is writable for the call.
+        unsafe { (self.api().random)(self.data(), buf.as_mut_ptr(), buf.len()) }
+    }
+
+    /// A fact of the server (`port`, `run_id`, `dir`, `version`, …) or any CONFIG parameter under Redis' name.
+    pub fn setting(&self, name: &str) -> Option<String> {
+        let mut out = abi::Buf::EMPTY;
+        // SAFETY: the name lives for the call; `out` is ours to own.
+        let (status, buf) = unsafe {
+            let status = (self.api().setting)(self.data(), self.number(), Str::new(name.as_bytes()), &mut out);
+            (status, OwnedBuf::new(out))
+        };
+        (status == abi::OK).then(|| buf.text())
+    }
+
+    // ---- tasks
+
+    /// Runs a future as a task of the plugin's group; the core cancels the group when the plugin stops.
+    pub fn spawn<F: Future<Output = ()> + Send + 'static>(&self, future: F) -> Task {
+        // SAFETY: the future is handed over.
+        let id = unsafe { (self.api().spawn)(self.data(), export_future(future)) };
+        Task::new(*self, id)
+    }
+
+    pub(crate) fn cancel(&self, id: u64) {
+        // SAFETY: plain call.
+        unsafe { (self.api().cancel)(self.data(), id) }
+    }
+
+    /// Ready after this time.
+    pub fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send + use<> {
+        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        // SAFETY: the future is ours.
+        let sleep = unsafe { import_future((self.api().sleep_us)(self.data(), us)) };
+        async move {
+            sleep.await;
+        }
+    }
+
+    /// Ticks at this pace, the first time one period from now.
+    pub fn interval(&self, period: Duration) -> Interval {
+        Interval::new(*self, period.max(Duration::from_millis(1)))
+    }
+
+    /// The future's result, or `None` if the time is over first.
+    pub async fn timeout<F: Future>(&self, time: Duration, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        let mut sleep = pin!(self.sleep(time));
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(value) = future.as_mut().poll(cx) {
+                return Poll::Ready(Some(value));
+            }
+            sleep.as_mut().poll(cx).map(|()| None)
+        })
+        .await
+    }
+
+    /// Runs a function on a thread that may block. An error if it panics or the server stops.
+    pub fn blocking<T, F>(&self, f: F) -> impl Future<Output = Result<T>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let (data, result) = Once::new(move |_: ()| f());
+        // SAFETY: `data` fits both functions; `drop` is called once.
+        let raw = unsafe { (self.api().blocking)(self.data(), run_blocking::<T>, drop_once::<(), T>, data) };
+        finish_once(raw, result)
+    }
+
+    // ---- sockets
+
+    /// Connects to a host by address or name.
+    pub fn tcp_connect(&self, host: &str, port: u16) -> impl Future<Output = Result<Io>> + Send + use<> {
+        self.tcp_connect_from(host, port, "")
+    }
+
+    /// Connects from this own address; empty leaves the choice to the system.
+    pub fn tcp_connect_from(
+        &self,
+        host: &str,
+        port: u16,
+        source: &str,
+    ) -> impl Future<Output = Result<Io>> + Send + use<> {
+        let addr = addr_text(host, port);
+        // SAFETY: the strings live for the call, which copies them; the future is ours.
+        let raw = unsafe {
+            let connect = self.api().tcp_connect;
+            import_future(connect(self.data(), Str::new(addr.as_bytes()), Str::new(source.as_bytes())))
+        };
+        async move { Io::new(raw.await.ok().map_err(|error| connect_error(&addr, error))?.object) }
+    }
+
+    /// Listens on `ip:port`.
+    pub fn tcp_listen(&self, addr: &str) -> impl Future<Output = Result<Listener>> + Send + use<> {
+        // SAFETY: as above.
+        let raw = unsafe { import_future((self.api().tcp_listen)(self.data(), Str::new(addr.as_bytes()))) };
+        async move { Listener::new(raw.await.ok()?.object) }
+    }
+
+    /// The addresses of a host name.
+    pub fn resolve(&self, name: &str) -> impl Future<Output = Result<Vec<IpAddr>>> + Send + use<> {
+        // SAFETY: as above.
+        let raw = unsafe { import_future((self.api().resolve)(self.data(), Str::new(name.as_bytes()))) };
+        async move {
+            let text = raw.await.ok()?.buf.text();
+            text.lines().map(|line| line.parse().map_err(Error::from)).collect()
+        }
+    }
+
+    // ---- the engine
+
+    /// Runs a function in a turn of the engine: atomically, between commands. An error if called from inside a turn.
+    pub fn with_keyspace<T, F>(&self, f: F) -> impl Future<Output = Result<T>> + Send + use<T, F>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Ctx<'_>) -> T + Send + 'static,
+    {
+        let (data, result) = Once::<*const abi::Ctx, T>::new(move |raw| {
+            // SAFETY: the host's context is alive for the call.
+            f(&mut unsafe { Ctx::from_raw(raw) })
+        });
+        // SAFETY: `data` fits both functions; `drop` is called once.
+        let raw = unsafe {
+            (self.api().turn)(self.data(), self.number(), run_turn::<T>, drop_once::<*const abi::Ctx, T>, data)
+        };
+        finish_once(raw, result)
+    }
+
+    /// Executes one command.
+    pub fn exec<T: AsRef<[u8]>>(
+        &self,
+        db: u32,
+        argv: &[T],
+        origin: Origin,
+    ) -> impl Future<Output = Result<Reply>> + Send + use<T> {
+        let words = raw_words(argv);
+        // SAFETY: the words live for the call, which copies them; the future is ours.
+        let raw = unsafe {
+            let exec = self.api().exec;
+            import_future(exec(self.data(), self.number(), db, words.as_ptr(), words.len(), origin.to_raw()))
+        };
+        async move { Reply::decode(raw.await.ok()?.buf.as_ref()) }
+    }
+
+    /// Publishes; the number of receivers.
+    pub fn publish(&self, channel: &[u8], message: &[u8]) -> impl Future<Output = Result<u64>> + Send + use<> {
+        // SAFETY: as above.
+        number(unsafe {
+            let publish = self.api().publish;
+            import_future(publish(self.data(), self.number(), Str::new(channel), Str::new(message)))
+        })
+    }
+
+    /// Closes sessions; how many.
+    pub fn kill_clients(&self, filter: ClientFilter) -> impl Future<Output = Result<u64>> + Send + use<> {
+        // SAFETY: as above.
+        number(unsafe { import_future((self.api().kill_clients)(self.data(), self.number(), &filter.to_raw())) })
+    }
+
+    /// Pauses clients until a unix time in milliseconds; `None` ends the pause.
+    pub fn pause(
+        &self,
+        kind: PauseKind,
+        until_unix_ms: Option<u64>,
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
+        // SAFETY: as above.
+        let raw = unsafe { import_future((self.api().pause)(self.data(), kind.to_raw(), until_unix_ms.unwrap_or(0))) };
+        async move { raw.await.ok().map(drop).map_err(Error::from) }
+    }
+
+    /// Says what this node is, from the next turn on; inside a turn use [`Ctx::set_role`].
+    pub fn set_role(&self, role: &Role) {
+        // SAFETY: the role lives for the call.
+        role.with_raw(|raw| unsafe { (self.api().set_role)(self.data(), raw) });
+    }
+
+    /// Closes or opens a gate, at once, from anywhere.
+    pub fn set_gate(&self, gate: Gate, closed: bool) {
+        // SAFETY: plain call.
+        unsafe { (self.api().set_gate)(self.data(), gate.to_raw(), u32::from(closed)) }
+    }
+
+    // ---- the journal
+
+    /// The journal as of the last turn's end.
+    pub fn journal(&self) -> Journal {
+        let mut out = MaybeUninit::uninit();
+        // SAFETY: the function fills `out`.
+        Journal::from_raw(&unsafe {
+            (self.api().journal)(self.data(), out.as_mut_ptr());
+            out.assume_init()
+        })
+    }
+
+    /// The replication offset as of the last turn's end; cheaper than [`Host::journal`].
+    pub fn journal_offset(&self) -> u64 {
+        // SAFETY: plain call.
+        unsafe { (self.api().journal_offset)(self.data()) }
+    }
+
+    /// Appends a record that is no client's write (PING, REPLCONF GETACK); the offset behind it.
+    pub fn control_record<T: AsRef<[u8]>>(
+        &self,
+        argv: &[T],
+        targets: Targets,
+    ) -> impl Future<Output = Result<u64>> + Send + use<T> {
+        let words = raw_words(argv);
+        // SAFETY: the words live for the call, which copies them; the future is ours.
+        number(unsafe {
+            let control = self.api().control_record;
+            import_future(control(self.data(), words.as_ptr(), words.len(), targets.0))
+        })
+    }
+
+    /// Gives the journal another history. With an offset in it every cursor ends as [`CursorEnd::Rebased`].
+    pub fn rebase(&self, history: &History) -> impl Future<Output = Result<()>> + Send + use<> {
+        // SAFETY: the history lives for the call, which copies it.
+        let raw = unsafe { import_future((self.api().rebase)(self.data(), &history.to_raw())) };
+        async move { raw.await.ok().map(drop).map_err(Error::from) }
+    }
+
+    /// Creates the backlog or changes its size; 0 drops it.
+    pub fn set_backlog(&self, bytes: u64) -> impl Future<Output = Result<()>> + Send + use<> {
+        // SAFETY: plain call.
+        let raw = unsafe { import_future((self.api().set_backlog)(self.data(), bytes)) };
+        async move { raw.await.ok().map(drop).map_err(Error::from) }
+    }
+
+    /// A cursor that reads from an offset.
+    pub fn open_cursor(
+        &self,
+        from: u64,
+        class: CursorClass,
+    ) -> impl Future<Output = Result<Cursor, CursorEnd>> + Send + use<> {
+        // SAFETY: plain call.
+        let raw = unsafe { import_future((self.api().open_cursor)(self.data(), from, class.to_raw())) };
+        async move {
+            let done = raw.await;
+            match done.status {
+                abi::OK => Cursor::new(done.object).map_err(|error| CursorEnd::Closed(error.text().to_owned())),
+                abi::BEHIND => Err(CursorEnd::Behind(done.buf.text())),
+                _ => Err(CursorEnd::Closed(done.buf.text())),
+            }
+        }
+    }
+
+    /// A snapshot in records of this RDB version, and a cursor, cut at the same write: no gap, no overlap. A SELECT
+    /// precedes the first record behind the cut.
+    pub fn snapshot_and_follow(
+        &self,
+        rdb_version: u32,
+        class: CursorClass,
+    ) -> impl Future<Output = Result<(Snapshot, Cursor)>> + Send + use<> {
+        // SAFETY: plain call.
+        let raw = unsafe {
+            let snapshot = self.api().snapshot_and_follow;
+            import_future(snapshot(self.data(), rdb_version, class.to_raw()))
+        };
+        async move {
+            let done = raw.await.ok()?;
+            // Both are wrapped before either can fail, so that neither leaks.
+            let (snapshot, cursor) = (Snapshot::new(done.object), Cursor::new(done.object2));
+            Ok((snapshot?, cursor?))
+        }
+    }
+
+    /// A keyspace to fill.
+    pub fn begin_load(&self, mode: LoadMode) -> impl Future<Output = Result<Load>> + Send + use<> {
+        // SAFETY: plain call.
+        let raw = unsafe { import_future((self.api().begin_load)(self.data(), mode.to_raw())) };
+        async move { Load::new(raw.await.ok()?.object) }
+    }
+
+    /// A primary's stream to execute, from the journal's offset on, with this database selected.
+    pub fn apply(&self, db: u32) -> Result<Apply> {
+        let mut out = Object::NONE;
+        // SAFETY: the function fills `out` if it says OK.
+        match unsafe { (self.api().open_apply)(self.data(), db, &mut out) } {
+            abi::OK => Apply::new(out),
+            _ => Err(Error::new("this engine has no journal to apply a stream to")),
+        }
+    }
+
+    // ---- state, services, the end
+
+    /// Stores the plugin's state: atomic and on the disk when ready.
+    pub fn persist_state(&self, bytes: &[u8]) -> impl Future<Output = Result<()>> + Send + use<> {
+        // SAFETY: the bytes live for the call, which copies them.
+        let raw = unsafe { import_future((self.api().persist_state)(self.data(), Str::new(bytes))) };
+        async move { raw.await.ok().map(drop).map_err(Error::from) }
+    }
+
+    /// The state stored last, `None` if none ever was. May be called in `init`.
+    pub fn read_state(&self) -> Option<Bytes> {
+        let mut out = abi::Buf::EMPTY;
+        // SAFETY: `out` is ours to own.
+        let (status, buf) = unsafe { ((self.api().read_state)(self.data(), &mut out), OwnedBuf::new(out)) };
+        (status == abi::OK).then(|| Bytes::from_owner(buf))
+    }
+
+    /// Writes the state overlay, as CONFIG REWRITE does.
+    pub fn rewrite_config(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        // SAFETY: plain call.
+        let raw = unsafe { import_future((self.api().rewrite_config)(self.data())) };
+        async move { raw.await.ok().map(drop).map_err(Error::from) }
+    }
+
+    /// Ends the server.
+    pub fn shutdown(&self, kind: ShutdownKind) {
+        let raw = match kind {
+            ShutdownKind::Clean => abi::SHUTDOWN_CLEAN,
+            ShutdownKind::Failed => abi::SHUTDOWN_FAILED,
+        };
+        // SAFETY: plain call.
+        unsafe { (self.api().shutdown)(self.data(), raw) }
+    }
+
+    /// The plugin gives up: it is stopped and shown as faulted, and its fault policy applies.
+    pub fn fault(&self, reason: &str) {
+        // SAFETY: the reason lives for the call.
+        unsafe { (self.api().fault)(self.data(), Str::new(reason.as_bytes())) }
+    }
+
+    pub(crate) fn service_call(&self, service: &str, provider: &str, message: &[u8]) -> Imported {
+        let [service, provider] = [service, provider].map(|text| Str::new(text.as_bytes()));
+        // SAFETY: the strings live for the call, which copies them.
+        unsafe { import_future((self.api().service_call)(self.data(), service, provider, Str::new(message))) }
+    }
+
+    pub(crate) fn service_providers(&self, service: &str) -> Vec<String> {
+        let mut out = abi::Buf::EMPTY;
+        // SAFETY: `out` is ours to own.
+        let text = unsafe {
+            (self.api().service_providers)(self.data(), Str::new(service.as_bytes()), &mut out);
+            OwnedBuf::new(out).text()
+        };
+        text.lines().map(str::to_owned).collect()
+    }
+
+    pub(crate) fn share(&self, object: Object) -> u64 {
+        // SAFETY: the object is handed over.
+        unsafe { (self.api().share)(self.data(), object) }
+    }
+
+    pub(crate) fn take(&self, number: u64, kind: u32) -> Result<Object> {
+        let mut out = Object::NONE;
+        // SAFETY: the function fills `out` if it says OK.
+        match unsafe { (self.api().take)(self.data(), number, kind, &mut out) } {
+            abi::OK => Ok(out),
+            _ => Err(Error::new(format!("there is no shared object {number} of this kind"))),
+        }
+    }
+}
+
+fn number(raw: Imported) -> impl Future<Output = Result<u64>> + Send {
+    async move { Ok(raw.await.ok()?.a) }
+}
+
+// ---- closures that run once on the other side
+
+type Shared<T> = Arc<Mutex<Option<std::result::Result<T, String>>>>;
+
+/// A closure on its way to the host, and where its result goes.
+struct Once<A, T> {
+    run: Option<Box<dyn FnOnce(A) -> T + Send>>,
+    result: Shared<T>,
+}
+
+impl<A, T: Send + 'static> Once<A, T> {
+    fn new(run: impl FnOnce(A) -> T + Send + 'static) -> (*mut c_void, Shared<T>) {
+        let result = Shared::default();
+        let once = Box::new(Once::<A, T> { run: Some(Box::new(run)), result: result.clone() });
+        (Box::into_raw(once).cast(), result)
+    }
+
+    fn call(&mut self, argument: A) {
+        let Some(run) = self.run.take() else { return };
+        let done = catch_unwind(AssertUnwindSafe(|| run(argument)));
+        *self.result.lock() = Some(done.map_err(|payload| panic_text(&*payload)));
+    }
+}
+
+unsafe extern "C" fn run_blocking<T: Send + 'static>(data: *mut c_void) {
+    // SAFETY: `data` is the box of `Once::new`, used by one thread at a time.
+    unsafe { &mut *data.cast::<Once<(), T>>() }.call(());
+}
+
+unsafe extern "C" fn run_turn<T: Send + 'static>(data: *mut c_void, ctx: *const abi::Ctx) {
+    // SAFETY: as above.
+    unsafe { &mut *data.cast::<Once<*const abi::Ctx, T>>() }.call(ctx);
+}
+
+unsafe extern "C" fn drop_once<A, T>(data: *mut c_void) {
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: `data` is the box of `Once::new`, dropped once.
+        drop(unsafe { Box::from_raw(data.cast::<Once<A, T>>()) });
+    }));
+}
+
+/// Waits until the host ran the closure, and takes its result.
+fn finish_once<T: Send>(raw: abi::Future, result: Shared<T>) -> impl Future<Output = Result<T>> + Send {
+    // SAFETY: the future is ours.
+    let raw = unsafe { import_future(raw) };
+    async move {
+        raw.await.ok()?;
+        let done = result.lock().take();
+        done.ok_or_else(|| Error::new("the server stops"))?.map_err(|panic| Error::new(format!("panicked: {panic}")))
+    }
+}

@@ -1,0 +1,253 @@
+//! The journal as a plugin sees it: its history, its offset, and cursors that read it.
+
+use crate::error::{Error, Result};
+use crate::host::Host;
+use bytes::Bytes;
+use keystead_abi::{self as abi, Object, glue::Completion, glue::with_waker};
+use std::future::poll_fn;
+use std::mem::MaybeUninit;
+use std::task::Poll;
+use std::{fmt, str};
+
+/// A replication id: 40 hex characters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ReplId([u8; 40]);
+
+impl ReplId {
+    /// No id: forty zeros, as Redis shows it.
+    pub const NONE: ReplId = ReplId([b'0'; 40]);
+
+    /// An id from text; `None` unless it is 40 characters of hex.
+    pub fn parse(text: &[u8]) -> Option<ReplId> {
+        let id: [u8; 40] = text.try_into().ok()?;
+        id.iter().all(u8::is_ascii_hexdigit).then_some(ReplId(id))
+    }
+
+    /// A new random id.
+    pub fn random(host: &Host) -> ReplId {
+        let mut bytes = [0u8; 20];
+        host.random(&mut bytes);
+        let mut id = [0u8; 40];
+        for (pair, byte) in id.chunks_exact_mut(2).zip(bytes) {
+            pair[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
+            pair[1] = b"0123456789abcdef"[usize::from(byte & 15)];
+        }
+        ReplId(id)
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for ReplId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Debug for ReplId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A history the journal shall have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History {
+    /// The current id.
+    pub replid: ReplId,
+    /// The id before it.
+    pub replid2: ReplId,
+    /// Up to which offset the second id is valid; -1 if there is none.
+    pub second_offset: i64,
+    /// The offset to continue from, which ends every cursor and drops what is kept; `None` keeps offset, bytes and
+    /// cursors (a promotion).
+    pub offset: Option<u64>,
+}
+
+impl History {
+    pub(crate) fn to_raw(self) -> abi::History {
+        abi::History {
+            replid: self.replid.0,
+            replid2: self.replid2.0,
+            second_offset: self.second_offset,
+            offset: self.offset.unwrap_or(abi::KEEP_OFFSET),
+        }
+    }
+}
+
+/// The journal at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Journal {
+    /// The current replication id.
+    pub replid: ReplId,
+    /// The id before it.
+    pub replid2: ReplId,
+    /// Up to which offset the second id is valid; -1 if there is none.
+    pub second_offset: i64,
+    /// The replication offset: bytes ever appended.
+    pub offset: u64,
+    /// Whether a backlog exists.
+    pub active: bool,
+    /// The offset of the first byte that is kept (`repl_backlog_first_byte_offset` is one more).
+    pub first: u64,
+    /// How many bytes are kept.
+    pub len: u64,
+    /// `repl-backlog-size`.
+    pub size: u64,
+    /// The database the last record was for; `None` if the next record carries a SELECT.
+    pub db: Option<u32>,
+}
+
+impl Journal {
+    pub(crate) fn from_raw(raw: &abi::JournalState) -> Journal {
+        Journal {
+            replid: ReplId(raw.history.replid),
+            replid2: ReplId(raw.history.replid2),
+            second_offset: raw.history.second_offset,
+            offset: raw.offset,
+            active: raw.active != 0,
+            first: raw.first,
+            len: raw.len,
+            size: raw.size,
+            db: u32::try_from(raw.db).ok(),
+        }
+    }
+}
+
+/// What a cursor is for: decides what it may pin and what happens when it is slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CursorClass {
+    /// A replica that is fed the stream; too slow means disconnected.
+    Replica,
+    /// A replica in its full sync; what the sync needs is pinned.
+    Syncing,
+    /// Persistence; never dropped.
+    Persistence,
+    /// A change feed; told when it fell behind.
+    Feed,
+}
+
+impl CursorClass {
+    pub(crate) fn to_raw(self) -> u32 {
+        match self {
+            CursorClass::Replica => abi::CURSOR_REPLICA,
+            CursorClass::Syncing => abi::CURSOR_SYNCING,
+            CursorClass::Persistence => abi::CURSOR_PERSISTENCE,
+            CursorClass::Feed => abi::CURSOR_FEED,
+        }
+    }
+}
+
+/// Why a cursor gives no more bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CursorEnd {
+    /// It fell behind what is kept for it.
+    Behind(String),
+    /// The journal got another history.
+    Rebased(String),
+    /// The server stops, or something else ended it.
+    Closed(String),
+}
+
+impl fmt::Display for CursorEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (CursorEnd::Behind(why) | CursorEnd::Rebased(why) | CursorEnd::Closed(why)) = self;
+        f.write_str(why)
+    }
+}
+
+/// An object of the host: dropped with its own function.
+pub(crate) struct Owned(pub(crate) Object);
+
+// SAFETY: objects may be used from any thread, one at a time; that is their tables' contract.
+unsafe impl Send for Owned {}
+// SAFETY: functions that take `&self` here are plain reads by the tables' contract.
+unsafe impl Sync for Owned {}
+
+impl Owned {
+    /// Wraps an object of this kind; an error if the host gave none.
+    pub(crate) fn of_kind(object: Object, kind: u32) -> Result<Owned> {
+        if object.is_none() {
+            return Err(Error::new("the host gave no object"));
+        }
+        let owned = Owned(object);
+        // SAFETY: every object's table starts with the head.
+        match unsafe { (*object.api).kind } {
+            found if found == kind => Ok(owned),
+            found => Err(Error::new(format!("the host gave an object of kind {found}, {kind} was expected"))),
+        }
+    }
+
+    /// The table as its full type.
+    ///
+    /// # Safety
+    /// `T` is the table of this object's kind.
+    pub(crate) unsafe fn api<T>(&self) -> &T {
+        // SAFETY: the caller's; the table lives as long as the object.
+        unsafe { &*self.0.api.cast::<T>() }
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // SAFETY: dropped once.
+        unsafe { ((*self.0.api).drop)(self.0.data) }
+    }
+}
+
+/// Polls one of the `poll_…(data, waker, out)` functions of an object.
+pub(crate) async fn poll_out(mut poll: impl FnMut(*const abi::Waker, *mut abi::Out) -> u32) -> Completion {
+    poll_fn(|cx| {
+        let mut out = MaybeUninit::uninit();
+        match with_waker(cx.waker(), |waker| poll(waker, out.as_mut_ptr())) {
+            // SAFETY: READY says that the result is written.
+            abi::READY => Poll::Ready(unsafe { Completion::new(out.assume_init()) }),
+            _ => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// A reader of the replication stream.
+pub struct Cursor(Owned);
+
+impl Cursor {
+    pub(crate) fn new(object: Object) -> Result<Cursor> {
+        Ok(Cursor(Owned::of_kind(object, abi::KIND_CURSOR)?))
+    }
+
+    fn api(&self) -> &abi::CursorApi {
+        // SAFETY: `new` checked the kind.
+        unsafe { self.0.api() }
+    }
+
+    /// The next bytes, at most `max`; waits while there are none. May be dropped and called again: nothing is lost.
+    pub async fn read(&mut self, max: usize) -> Result<Bytes, CursorEnd> {
+        let done = {
+            let this = &*self;
+            // SAFETY: the object is alive; the waker and the result are borrowed for the call.
+            poll_out(move |waker, out| unsafe { (this.api().poll_read)(this.0.0.data, waker, max, out) }).await
+        };
+        match done.status {
+            abi::OK => Ok(Bytes::from_owner(done.buf)),
+            abi::BEHIND => Err(CursorEnd::Behind(done.buf.text())),
+            abi::REBASED => Err(CursorEnd::Rebased(done.buf.text())),
+            _ => Err(CursorEnd::Closed(done.buf.text())),
+        }
+    }
+
+    /// The offset of the next byte to be read.
+    pub fn offset(&self) -> u64 {
+        // SAFETY: plain call.
+        unsafe { (self.api().offset)(self.0.0.data) }
+    }
+
+    /// Moves the cursor to another class, with this many bytes as its limit (`None`: the class' own).
+    pub fn set_class(&mut self, class: CursorClass, limit: Option<u64>) {
+        // SAFETY: plain call.
+        unsafe { (self.api().set_class)(self.0.0.data, class.to_raw(), limit.unwrap_or(0)) }
+    }
+}

@@ -1,0 +1,96 @@
+//! The trait a plugin author implements, and the macro that exports it.
+
+use crate::error::Result;
+use crate::host::Host;
+use crate::registrar::Registrar;
+use serde::{Serialize, de::DeserializeOwned};
+use std::future::Future;
+use std::sync::Arc;
+
+/// Why a plugin is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// The server shuts down.
+    Shutdown,
+    /// The plugin is unloaded.
+    Unload,
+    /// A newer copy takes over.
+    Replaced,
+    /// It panicked.
+    Faulted,
+}
+
+impl StopReason {
+    pub(crate) fn from_raw(raw: u32) -> StopReason {
+        match raw {
+            keystead_abi::STOP_UNLOAD => StopReason::Unload,
+            keystead_abi::STOP_REPLACED => StopReason::Replaced,
+            keystead_abi::STOP_FAULTED => StopReason::Faulted,
+            _ => StopReason::Shutdown,
+        }
+    }
+}
+
+/// A plugin. One instance per loaded library.
+pub trait Plugin: Send + Sync + Sized + 'static {
+    /// The name under which the configuration finds it: the library is `libkeystead_<name>.so`.
+    const NAME: &'static str;
+    /// The plugin's own version.
+    const VERSION: &'static str = "0.1.0";
+    /// True if the plugin serves a port of its own and needs no data port.
+    const ENDPOINT_ONLY: bool = false;
+    /// What each field of the configuration means, for `describe_config`: field, one line.
+    const CONFIG_DOCS: &'static [(&'static str, &'static str)] = &[];
+    /// The plugin's subtree of the RON file. Use `#[serde(deny_unknown_fields, default)]`.
+    type Config: Serialize + DeserializeOwned + Default + Send + 'static;
+
+    /// Whether a configuration that parses makes sense. No side effects.
+    fn check(config: &Self::Config) -> Result<()> {
+        let _ = config;
+        Ok(())
+    }
+
+    /// Pure declaration: commands, hooks, services, INFO. No I/O but [`Host::read_state`], no tasks.
+    fn init(host: Host, config: Self::Config, reg: &mut Registrar<Self>) -> Result<Self>;
+
+    /// After every plugin's `init`, providers before their users.
+    fn start(self: Arc<Self>) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Already unhooked; the core cancels the plugin's tasks after this returns or times out.
+    fn stop(self: Arc<Self>, why: StopReason) -> impl Future<Output = Result<()>> + Send {
+        let _ = why;
+        async { Ok(()) }
+    }
+
+    /// A changed configuration.
+    fn reconfigure(self: Arc<Self>, config: Self::Config) -> impl Future<Output = Result<()>> + Send {
+        let _ = config;
+        async { Err("a changed configuration needs a restart".into()) }
+    }
+
+    /// What a newer copy of the plugin needs to go on.
+    fn export_state(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// What an older copy exported.
+    fn import_state(&self, state: &[u8]) -> Result<()> {
+        let _ = state;
+        Ok(())
+    }
+}
+
+/// Exports a plugin: `export_plugin!(Type, KEYSTEAD_PLUGIN_<name>)`. One exported name per plugin, so that several can
+/// be linked into one test binary.
+#[macro_export]
+macro_rules! export_plugin {
+    ($plugin:ty, $symbol:ident) => {
+        /// What this library says of itself to the host, read from the file before anything of it runs.
+        #[unsafe(no_mangle)]
+        #[used]
+        #[allow(non_upper_case_globals)]
+        pub static $symbol: $crate::abi::PluginDecl = $crate::thunk::declaration::<$plugin>();
+    };
+}

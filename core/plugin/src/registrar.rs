@@ -1,0 +1,499 @@
+//! What a plugin declares in `init`: commands, INFO sections, CONFIG parameters, hooks, services, endpoints.
+//!
+//! Handlers get the plugin by reference; they are called only after `init` returned. A declaration that the host refuses
+//! (a name that is taken, say) is remembered and fails the creation with its reason.
+
+use crate::args::{Args, OwnedArgs};
+use crate::command::{CommandSpec, Effect};
+use crate::ctx::Ctx;
+use crate::error::{Error, Result};
+use crate::host::{Host, Origin};
+use crate::io::Conn;
+use crate::journal::Journal;
+use crate::plugin::Plugin;
+use crate::reply::Reply;
+use crate::service::{Needed, Service};
+use crate::session::ClientInfo;
+use crate::slot::Slot;
+use crate::thunk::{handlers, hooks};
+use keystead_abi::{self as abi, Buf, Str, glue::OwnedBuf};
+use std::any::Any;
+use std::ffi::c_void;
+use std::fmt::Display;
+use std::future::Future;
+use std::sync::Arc;
+
+/// A port of a plugin's own, or the data port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint(u32);
+
+impl Endpoint {
+    /// The data port.
+    pub const DATA: Endpoint = Endpoint(abi::ENDPOINT_DATA);
+
+    /// Its number.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// A port of the plugin's own: a second engine with its own lock, sessions, pub/sub, AUTH, CONFIG and INFO; no keyspace,
+/// no journal.
+#[derive(Clone, Debug, Default)]
+pub struct EndpointSpec {
+    /// What it is called in logs and as `redis_mode` in INFO.
+    pub name: String,
+    /// Addresses to bind to; empty: as the data port.
+    pub bind: Vec<String>,
+    /// The port.
+    pub port: u16,
+    /// 40 hex characters.
+    pub run_id: String,
+    /// The password of the default user, if any.
+    pub password: Option<String>,
+}
+
+/// A CONFIG parameter under Redis' name.
+#[derive(Clone, Debug, Default)]
+pub struct Param {
+    /// The name.
+    pub name: String,
+    /// A second name, for those with an old and a new spelling.
+    pub alias: String,
+    /// The default, as CONFIG GET would show it.
+    pub default: String,
+    /// CONFIG SET is refused.
+    pub immutable: bool,
+    /// Never logged.
+    pub secret: bool,
+}
+
+impl Param {
+    /// A parameter with its default.
+    pub fn new(name: &str, default: impl Display) -> Param {
+        Param { name: name.to_owned(), default: default.to_string(), ..Param::default() }
+    }
+
+    /// With a second name.
+    #[must_use]
+    pub fn alias(mut self, alias: &str) -> Param {
+        self.alias = alias.to_owned();
+        self
+    }
+
+    /// CONFIG SET is refused.
+    #[must_use]
+    pub fn immutable(mut self) -> Param {
+        self.immutable = true;
+        self
+    }
+
+    /// Never logged.
+    #[must_use]
+    pub fn secret(mut self) -> Param {
+        self.secret = true;
+        self
+    }
+}
+
+/// What a fault (a panic in a hook or task, [`Host::fault`]) means for the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultPolicy {
+    /// The plugin is stopped, the server goes on.
+    Continue,
+    /// Writes are refused from then on.
+    StopWrites,
+    /// The server ends.
+    Exit,
+}
+
+/// A session began or ended.
+#[derive(Clone, Copy, Debug)]
+pub enum ConnEvent<'a> {
+    /// It began.
+    Open(&'a ClientInfo),
+    /// It ended.
+    Close(&'a ClientInfo),
+}
+
+/// One effect that is propagated, as a hook sees it inside the turn.
+#[derive(Clone, Copy)]
+pub struct WriteEvent<'a> {
+    /// The replication offset behind it.
+    pub offset: u64,
+    /// The database.
+    pub db: u32,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The effect's words.
+    pub argv: Args<'a>,
+}
+
+/// A section of INFO being written.
+pub struct InfoOut<'a> {
+    pub(crate) ctx: Ctx<'a>,
+    pub(crate) sink: *mut c_void,
+    pub(crate) line: unsafe extern "C" fn(*mut c_void, Str, Str),
+}
+
+impl InfoOut<'_> {
+    /// One `name:value` line.
+    pub fn field(&mut self, name: &str, value: impl Display) -> &mut Self {
+        let value = value.to_string();
+        // SAFETY: the strings live for the call; the sink is alive while `self` is.
+        unsafe { (self.line)(self.sink, Str::new(name.as_bytes()), Str::new(value.as_bytes())) };
+        self
+    }
+
+    /// The journal as it is in this turn.
+    pub fn journal(&self) -> Journal {
+        self.ctx.journal()
+    }
+}
+
+/// What `init` declares with.
+pub struct Registrar<P> {
+    pub(crate) raw: abi::RegistrarRef,
+    pub(crate) host: Host,
+    pub(crate) slot: Slot<P>,
+    /// The closures the host points to; they live as long as the instance.
+    pub(crate) kept: Vec<Box<dyn Any + Send>>,
+    pub(crate) failure: Option<Error>,
+}
+
+impl<P: Plugin> Registrar<P> {
+    pub(crate) fn api(&self) -> &'static abi::RegistrarApi {
+        // SAFETY: the registrar is alive during `init`, its table as long as the process.
+        unsafe { &*self.raw.api }
+    }
+
+    /// Remembers the first refusal.
+    pub(crate) fn note(&mut self, what: &str, status: u32) {
+        if status == abi::OK || self.failure.is_some() {
+            return;
+        }
+        let mut out = Buf::EMPTY;
+        // SAFETY: `out` is ours to own.
+        let reason = unsafe {
+            (self.api().last_error)(self.raw.data, &mut out);
+            OwnedBuf::new(out).text()
+        };
+        self.failure = Some(Error::new(format!("{what}: {reason}")));
+    }
+
+    /// Keeps a closure for the instance's life; where it is.
+    pub(crate) fn keep<T: Send + 'static>(&mut self, value: T) -> *mut c_void {
+        let boxed = Box::new(value);
+        let pointer = (&raw const *boxed).cast_mut().cast();
+        self.kept.push(boxed);
+        pointer
+    }
+
+    /// Declares for an endpoint instead of the data port.
+    pub fn at(&mut self, endpoint: Endpoint) -> Scope<'_, P> {
+        Scope { reg: self, endpoint }
+    }
+
+    /// A command that runs in the turn and replies straight into the session's output.
+    pub fn command<F>(&mut self, spec: CommandSpec, f: F) -> &mut Self
+    where
+        F: Fn(&P, &mut Ctx<'_>, Args<'_>) -> Result<Effect> + Send + Sync + 'static,
+    {
+        self.at(Endpoint::DATA).command(spec, f);
+        self
+    }
+
+    /// A command that is a future: the session parks until it is ready. Inside MULTI and scripts it is refused; see
+    /// [`Registrar::async_command_or`].
+    pub fn async_command<F, Fut>(&mut self, spec: CommandSpec, f: F) -> &mut Self
+    where
+        F: Fn(Arc<P>, ClientInfo, OwnedArgs) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Reply>> + Send + 'static,
+    {
+        self.at(Endpoint::DATA).async_command(spec, f);
+        self
+    }
+
+    /// As `async_command`, with a way to answer at once: `try_now(plugin, ctx, args, must)` returns `None` to park.
+    /// Inside MULTI and scripts it alone runs, with `must`, and then has to answer with what it has.
+    pub fn async_command_or<T, F, Fut>(&mut self, spec: CommandSpec, try_now: T, f: F) -> &mut Self
+    where
+        T: Fn(&P, &mut Ctx<'_>, Args<'_>, bool) -> Option<Result<Effect>> + Send + Sync + 'static,
+        F: Fn(Arc<P>, ClientInfo, OwnedArgs) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Reply>> + Send + 'static,
+    {
+        self.at(Endpoint::DATA).async_command_or(spec, try_now, f);
+        self
+    }
+
+    /// A command that takes the connection over: the session is a replica's from then on, until the `Conn` is dropped.
+    pub fn takeover<F, Fut>(&mut self, spec: CommandSpec, f: F) -> &mut Self
+    where
+        F: Fn(Arc<P>, Conn, OwnedArgs) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.at(Endpoint::DATA).takeover(spec, f);
+        self
+    }
+
+    /// A section of INFO. Runs in the turn: reads published snapshots, takes no lock.
+    pub fn info<F>(&mut self, section: &str, f: F) -> &mut Self
+    where
+        F: Fn(&P, &mut InfoOut<'_>) + Send + Sync + 'static,
+    {
+        self.at(Endpoint::DATA).info(section, f);
+        self
+    }
+
+    /// A CONFIG parameter.
+    pub fn config_param<G, S>(&mut self, param: Param, get: G, set: S) -> &mut Self
+    where
+        G: Fn(&P) -> String + Send + Sync + 'static,
+        S: Fn(&P, &str) -> Result<()> + Send + Sync + 'static,
+    {
+        self.at(Endpoint::DATA).config_param(param, get, set);
+        self
+    }
+
+    /// A hook in the turn for every effect that is propagated. Slow hooks slow everybody; a cursor is the better way.
+    pub fn on_write<F>(&mut self, f: F) -> &mut Self
+    where
+        F: Fn(&P, &WriteEvent<'_>) + Send + Sync + 'static,
+    {
+        let data = self.keep(hooks::Write { slot: self.slot.clone(), f });
+        // SAFETY: `data` fits the function and lives as long as the instance.
+        let status = unsafe { (self.api().on_write)(self.raw.data, hooks::on_write::<P, F>, data) };
+        self.note("the write hook", status);
+        self
+    }
+
+    /// A hook for sessions of the data port that begin and end.
+    pub fn on_conn<F>(&mut self, f: F) -> &mut Self
+    where
+        F: Fn(&P, ConnEvent<'_>) + Send + Sync + 'static,
+    {
+        self.at(Endpoint::DATA).on_conn(f);
+        self
+    }
+
+    /// A service it provides.
+    pub fn provide<S, F, Fut>(&mut self, f: F) -> &mut Self
+    where
+        S: Service,
+        F: Fn(Arc<P>, S::Request) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<S::Answer>> + Send + 'static,
+    {
+        let data = self.keep(hooks::Serve::<P, S, F>::new(self.slot.clone(), f));
+        let spec = abi::ServiceSpec {
+            size: size_of::<abi::ServiceSpec>() as u32,
+            major: S::MAJOR,
+            minor: S::MINOR,
+            reserved: 0,
+            name: Str::new(S::NAME.as_bytes()),
+            data,
+            call: Some(hooks::serve::<P, S, F, Fut>),
+        };
+        // SAFETY: the spec lives for the call; `data` as long as the instance.
+        let status = unsafe { (self.api().provide)(self.raw.data, &spec) };
+        self.note(S::NAME, status);
+        self
+    }
+
+    /// A service it needs: the core starts the provider first and refuses to start without one.
+    pub fn require<S: Service>(&mut self) -> Needed<S> {
+        self.need::<S>(false)
+    }
+
+    /// A service it uses if one is there.
+    pub fn optional<S: Service>(&mut self) -> Needed<S> {
+        self.need::<S>(true)
+    }
+
+    fn need<S: Service>(&mut self, optional: bool) -> Needed<S> {
+        let spec = abi::NeedSpec {
+            size: size_of::<abi::NeedSpec>() as u32,
+            major: S::MAJOR,
+            min_minor: S::MINOR,
+            optional: u32::from(optional),
+            name: Str::new(S::NAME.as_bytes()),
+        };
+        // SAFETY: the spec lives for the call.
+        let status = unsafe { (self.api().need)(self.raw.data, &spec) };
+        self.note(S::NAME, status);
+        Needed::new(self.host)
+    }
+
+    /// A port of its own. Declare its commands with [`Registrar::at`]; reach its engine with [`Host::at`].
+    pub fn endpoint(&mut self, spec: &EndpointSpec) -> Endpoint {
+        let bind = spec.bind.join("\n");
+        let raw = abi::EndpointSpec {
+            size: size_of::<abi::EndpointSpec>() as u32,
+            port: u32::from(spec.port),
+            name: Str::new(spec.name.as_bytes()),
+            bind: Str::new(bind.as_bytes()),
+            run_id: Str::new(spec.run_id.as_bytes()),
+            password: Str::new(spec.password.as_deref().unwrap_or_default().as_bytes()),
+        };
+        let mut number = 0;
+        // SAFETY: the spec lives for the call.
+        let status = unsafe { (self.api().endpoint)(self.raw.data, &raw, &mut number) };
+        self.note(&spec.name, status);
+        Endpoint(number)
+    }
+
+    /// What a fault of this plugin means for the server.
+    pub fn on_fault(&mut self, policy: FaultPolicy) -> &mut Self {
+        let raw = match policy {
+            FaultPolicy::Continue => abi::FAULT_CONTINUE,
+            FaultPolicy::StopWrites => abi::FAULT_STOP_WRITES,
+            FaultPolicy::Exit => abi::FAULT_EXIT,
+        };
+        // SAFETY: plain call.
+        let status = unsafe { (self.api().on_fault)(self.raw.data, raw) };
+        self.note("the fault policy", status);
+        self
+    }
+}
+
+/// Declarations for one endpoint; the methods are those of [`Registrar`].
+pub struct Scope<'r, P> {
+    reg: &'r mut Registrar<P>,
+    endpoint: Endpoint,
+}
+
+impl<P: Plugin> Scope<'_, P> {
+    /// See [`Registrar::command`].
+    pub fn command<F>(&mut self, spec: CommandSpec, f: F) -> &mut Self
+    where
+        F: Fn(&P, &mut Ctx<'_>, Args<'_>) -> Result<Effect> + Send + Sync + 'static,
+    {
+        let data = self.reg.keep(handlers::Sync { slot: self.reg.slot.clone(), f, get_keys: spec.get_keys });
+        self.declare(&spec, data, |raw| {
+            raw.call = Some(handlers::call::<P, F>);
+            raw.get_keys = spec.get_keys.map(|_| handlers::sync_keys::<P, F> as _);
+        })
+    }
+
+    /// See [`Registrar::async_command`].
+    pub fn async_command<F, Fut>(&mut self, spec: CommandSpec, f: F) -> &mut Self
+    where
+        F: Fn(Arc<P>, ClientInfo, OwnedArgs) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Reply>> + Send + 'static,
+    {
+        let text = format!("ERR Command '{}' not allowed inside a transaction", spec.name.to_lowercase());
+        let refuse =
+            move |_: &P, _: &mut Ctx<'_>, _: Args<'_>, must: bool| must.then(|| Err(Error::reply(text.clone())));
+        self.async_command_or(spec, refuse, f)
+    }
+
+    /// See [`Registrar::async_command_or`].
+    pub fn async_command_or<T, F, Fut>(&mut self, spec: CommandSpec, try_now: T, f: F) -> &mut Self
+    where
+        T: Fn(&P, &mut Ctx<'_>, Args<'_>, bool) -> Option<Result<Effect>> + Send + Sync + 'static,
+        F: Fn(Arc<P>, ClientInfo, OwnedArgs) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Reply>> + Send + 'static,
+    {
+        let data = self.reg.keep(handlers::Async { slot: self.reg.slot.clone(), try_now, f });
+        self.declare(&spec, data, |raw| {
+            raw.start = Some(handlers::start::<P, T, F, Fut>);
+            raw.try_now = Some(handlers::try_now::<P, T, F>);
+        })
+    }
+
+    /// See [`Registrar::takeover`].
+    pub fn takeover<F, Fut>(&mut self, spec: CommandSpec, f: F) -> &mut Self
+    where
+        F: Fn(Arc<P>, Conn, OwnedArgs) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        let data = self.reg.keep(handlers::Takeover { slot: self.reg.slot.clone(), f });
+        self.declare(&spec, data, |raw| raw.takeover = Some(handlers::takeover::<P, F, Fut>))
+    }
+
+    fn declare(&mut self, spec: &CommandSpec, data: *mut c_void, set: impl FnOnce(&mut abi::CommandSpec)) -> &mut Self {
+        let mut raw = abi::CommandSpec {
+            size: size_of::<abi::CommandSpec>() as u32,
+            arity: spec.arity,
+            flags: spec.flags.0,
+            acl: spec.acl.0,
+            endpoint: self.endpoint.0,
+            first_key: spec.keys.0,
+            last_key: spec.keys.1,
+            key_step: spec.keys.2,
+            name: Str::new(spec.name.as_bytes()),
+            summary: Str::new(spec.summary.as_bytes()),
+            since: Str::new(spec.since.as_bytes()),
+            group: Str::new(spec.group.as_bytes()),
+            data,
+            call: None,
+            start: None,
+            try_now: None,
+            takeover: None,
+            get_keys: None,
+        };
+        set(&mut raw);
+        // SAFETY: the spec lives for the call; `data` fits the functions and lives as long as the instance.
+        let status = unsafe { (self.reg.api().command)(self.reg.raw.data, &raw) };
+        self.reg.note(&spec.name, status);
+        self
+    }
+
+    /// See [`Registrar::info`].
+    pub fn info<F>(&mut self, section: &str, f: F) -> &mut Self
+    where
+        F: Fn(&P, &mut InfoOut<'_>) + Send + Sync + 'static,
+    {
+        let data = self.reg.keep(hooks::Info { slot: self.reg.slot.clone(), f });
+        let spec = abi::InfoSpec {
+            size: size_of::<abi::InfoSpec>() as u32,
+            endpoint: self.endpoint.0,
+            section: Str::new(section.as_bytes()),
+            data,
+            render: Some(hooks::info::<P, F>),
+        };
+        // SAFETY: as in `declare`.
+        let status = unsafe { (self.reg.api().info)(self.reg.raw.data, &spec) };
+        self.reg.note(section, status);
+        self
+    }
+
+    /// See [`Registrar::config_param`].
+    pub fn config_param<G, S>(&mut self, param: Param, get: G, set: S) -> &mut Self
+    where
+        G: Fn(&P) -> String + Send + Sync + 'static,
+        S: Fn(&P, &str) -> Result<()> + Send + Sync + 'static,
+    {
+        let data = self.reg.keep(hooks::Parameter { slot: self.reg.slot.clone(), get, set });
+        let immutable = if param.immutable { abi::PARAM_IMMUTABLE } else { 0 };
+        let secret = if param.secret { abi::PARAM_SECRET } else { 0 };
+        let spec = abi::ParamSpec {
+            size: size_of::<abi::ParamSpec>() as u32,
+            flags: immutable | secret,
+            endpoint: self.endpoint.0,
+            reserved: 0,
+            name: Str::new(param.name.as_bytes()),
+            alias: Str::new(param.alias.as_bytes()),
+            default_value: Str::new(param.default.as_bytes()),
+            data,
+            get: Some(hooks::param_get::<P, G, S>),
+            set: Some(hooks::param_set::<P, G, S>),
+        };
+        // SAFETY: as in `declare`.
+        let status = unsafe { (self.reg.api().param)(self.reg.raw.data, &spec) };
+        self.reg.note(&param.name, status);
+        self
+    }
+
+    /// See [`Registrar::on_conn`].
+    pub fn on_conn<F>(&mut self, f: F) -> &mut Self
+    where
+        F: Fn(&P, ConnEvent<'_>) + Send + Sync + 'static,
+    {
+        let data = self.reg.keep(hooks::Connection { slot: self.reg.slot.clone(), f });
+        // SAFETY: as in `declare`.
+        let status =
+            unsafe { (self.reg.api().on_conn)(self.reg.raw.data, self.endpoint.0, hooks::on_conn::<P, F>, data) };
+        self.reg.note("the connection hook", status);
+        self
+    }
+}

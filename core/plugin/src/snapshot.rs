@@ -1,0 +1,170 @@
+//! Snapshots out, loads in, and a primary's stream applied. All speak batches of RDB records.
+
+use crate::error::{Error, Result};
+use crate::journal::{Owned, poll_out};
+use bytes::Bytes;
+use keystead_abi::{self as abi, Buf, Object, glue::import_future};
+
+/// Records of one database: each exactly the bytes of one key in an RDB file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// The database.
+    pub db: u32,
+    /// How many records.
+    pub count: u32,
+    /// The records, one behind the other.
+    pub bytes: Bytes,
+}
+
+/// A cut of the keyspace at one offset, read while writes go on.
+pub struct Snapshot(Owned);
+
+impl Snapshot {
+    pub(crate) fn new(object: Object) -> Result<Snapshot> {
+        Ok(Snapshot(Owned::of_kind(object, abi::KIND_SNAPSHOT)?))
+    }
+
+    fn api(&self) -> &abi::SnapshotApi {
+        // SAFETY: `new` checked the kind.
+        unsafe { self.0.api() }
+    }
+
+    /// The next batch; `None` when that was all. Batches of one database follow each other.
+    pub async fn next(&mut self) -> Result<Option<Batch>> {
+        let done = {
+            let this = &*self;
+            // SAFETY: the object is alive; the waker and the result are borrowed for the call.
+            poll_out(move |waker, out| unsafe { (this.api().poll_next)(this.0.0.data, waker, out) }).await
+        };
+        match done.status {
+            abi::OK => Ok(Some(Batch { db: done.a as u32, count: done.b as u32, bytes: Bytes::from_owner(done.buf) })),
+            abi::CLOSED => Ok(None),
+            _ => Err(Error::new(done.buf.text())),
+        }
+    }
+
+    /// The replication offset of the cut.
+    pub fn offset(&self) -> u64 {
+        // SAFETY: plain call.
+        unsafe { (self.api().offset)(self.0.0.data) }
+    }
+
+    /// How many keys there were at the cut.
+    pub fn keys(&self) -> u64 {
+        // SAFETY: plain call.
+        unsafe { (self.api().keys)(self.0.0.data) }
+    }
+
+    pub(crate) fn into_object(self) -> Object {
+        leak(self.0)
+    }
+}
+
+fn leak(owned: Owned) -> Object {
+    let object = owned.0;
+    std::mem::forget(owned);
+    object
+}
+
+/// How a load replaces what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadMode {
+    /// Flush first, then fill in place.
+    Flush,
+    /// Only into an empty keyspace.
+    OnEmpty,
+    /// Fill a shadow and swap it in with the commit; a failure changes nothing.
+    Shadow,
+}
+
+impl LoadMode {
+    pub(crate) fn to_raw(self) -> u32 {
+        match self {
+            LoadMode::Flush => abi::LOAD_FLUSH,
+            LoadMode::OnEmpty => abi::LOAD_ON_EMPTY,
+            LoadMode::Shadow => abi::LOAD_SHADOW,
+        }
+    }
+}
+
+/// A keyspace being filled. Dropped without a commit it is aborted.
+pub struct Load(Owned);
+
+impl Load {
+    pub(crate) fn new(object: Object) -> Result<Load> {
+        Ok(Load(Owned::of_kind(object, abi::KIND_LOAD)?))
+    }
+
+    fn api(&self) -> &abi::LoadApi {
+        // SAFETY: `new` checked the kind.
+        unsafe { self.0.api() }
+    }
+
+    /// Adds a batch of records; how many keys were added (expired ones aren't).
+    pub async fn put(&mut self, batch: Batch) -> Result<u64> {
+        let Batch { db, count, bytes } = batch;
+        // SAFETY: the object is alive; the buffer is handed over.
+        let put = unsafe { import_future((self.api().put)(self.0.0.data, db, count, Buf::new(bytes))) };
+        Ok(put.await.ok()?.a)
+    }
+
+    /// Makes it the keyspace; how many keys there are.
+    pub async fn commit(self) -> Result<u64> {
+        // SAFETY: the object is alive until `self` is dropped, after the await.
+        let commit = unsafe { import_future((self.api().commit)(self.0.0.data)) };
+        Ok(commit.await.ok()?.a)
+    }
+
+    /// Gives up. A shadow load changes nothing; the other modes leave what was put so far.
+    pub fn abort(self) {}
+}
+
+/// What came of a piece of a primary's stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The offset at the last unit end.
+    pub offset: u64,
+    /// For each REPLCONF GETACK in it: the offset before it, which is what the answer says.
+    pub getacks: Vec<u64>,
+}
+
+/// A primary's raw stream being executed. The identical bytes go to the own journal, so offsets are shared.
+pub struct Apply(Owned);
+
+impl Apply {
+    pub(crate) fn new(object: Object) -> Result<Apply> {
+        Ok(Apply(Owned::of_kind(object, abi::KIND_APPLY)?))
+    }
+
+    fn api(&self) -> &abi::ApplyApi {
+        // SAFETY: `new` checked the kind.
+        unsafe { self.0.api() }
+    }
+
+    /// Executes what is complete of these bytes; an error means that the stream makes no sense.
+    pub async fn feed(&mut self, bytes: Bytes) -> Result<Applied> {
+        // SAFETY: the object is alive; the buffer is handed over.
+        let feed = unsafe { import_future((self.api().feed)(self.0.0.data, Buf::new(bytes))) };
+        let done = feed.await.ok()?;
+        let numbers = done.buf.as_ref().chunks_exact(8);
+        let getacks = numbers.map(|n| u64::from_le_bytes(n.try_into().unwrap_or_default())).collect();
+        Ok(Applied { offset: done.a, getacks })
+    }
+
+    /// Drops a partial unit: the link was lost and resumes from the last end.
+    pub fn reset(&mut self) {
+        // SAFETY: plain call.
+        unsafe { (self.api().reset)(self.0.0.data) }
+    }
+
+    /// The offset at the last unit end.
+    pub fn offset(&self) -> u64 {
+        // SAFETY: plain call.
+        unsafe { (self.api().offset)(self.0.0.data) }
+    }
+}
+
+/// Objects that a message of a service may carry by number.
+pub(crate) fn load_into_object(load: Load) -> Object {
+    leak(load.0)
+}
