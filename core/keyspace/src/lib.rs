@@ -1,11 +1,75 @@
-//! The table of keys, value types and their compact encodings, expiry, the snapshot cut. Pure.
+//! The table of keys, value types and their compact encodings, expiry, the snapshot cut. Pure: no clock, no I/O, no threads.
+//!
+//! In reading order: [`keyspace`] (what the engine calls), `entry` and `table` (where keys live), `string` and [`guard`]
+//! (values in place), `expire`, `snapshot` (the cut), `load`, `digest`; then the collections: [`compact`], [`tree`],
+//! [`list`], [`hash`], [`set`], [`zset`].
 
 pub mod compact;
+mod db;
 pub mod elem;
+mod entry;
+mod expire;
+pub mod garbage;
+pub mod guard;
 pub mod hash;
+pub mod keylog;
+pub mod keyspace;
 pub mod limits;
 pub mod list;
+pub mod object;
 pub mod rdb;
 pub mod set;
+pub mod snapshot;
+pub mod string;
+mod table;
 pub mod tree;
 pub mod zset;
+
+pub use elem::Elem;
+pub use garbage::Garbage;
+pub use guard::{Create, Guard};
+pub use hash::Hash;
+pub use keylog::{KeyLog, Touched, Why};
+pub use keyspace::{Keyspace, WrongType};
+pub use limits::Limits;
+pub use list::List;
+pub use object::{Collection, KeyType, Object};
+pub use set::Set;
+pub use snapshot::{CutBudget, CutId, CutProgress, RawRecord, TooManyCuts};
+pub use string::{IncrError, StrInput, StrRef, Ttl};
+pub use zset::ZSet;
+
+/// The number of a database.
+pub type DbIndex = usize;
+
+/// A time in Unix milliseconds.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct UnixMillis(pub u64);
+
+/// What a lookup does with a key whose deadline has passed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExpiryMode {
+    /// Delete it and log that (a primary).
+    Delete,
+    /// Treat it as absent to reads and leave it (a replica, which waits for its primary's DEL).
+    Hide,
+    /// Treat it as any other (what a primary sent is executed as it is).
+    Ignore,
+}
+
+/// How a keyspace is made.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Number of databases.
+    pub databases: usize,
+    /// Thresholds of the compact forms.
+    pub limits: Limits,
+    /// Keys of the hash function, from the system's randomness: clients must not be able to guess them.
+    pub seeds: [u64; 4],
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { databases: 16, limits: Limits::default(), seeds: [1, 2, 3, 4] }
+    }
+}

@@ -1,0 +1,58 @@
+//! Values too big to be freed inside a turn. The keyspace fills a bag, its caller drops it where nobody waits.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::entry::{Entry, Payload};
+use crate::snapshot::RawRecord;
+use crate::table::Table;
+
+/// Freeing more than this many bytes is left to the caller.
+const BIG_BYTES: usize = 16 * 1024;
+
+/// Things to be dropped outside the lock. Dropping it is all there is to do.
+#[derive(Default)]
+pub struct Garbage {
+    entries: Vec<Entry>,
+    payloads: Vec<Payload>,
+    tables: Vec<Arc<Table>>,
+    records: Vec<VecDeque<RawRecord>>,
+}
+
+impl Garbage {
+    /// True when there is nothing to free.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.payloads.is_empty() && self.tables.is_empty() && self.records.is_empty()
+    }
+
+    /// How many values and databases wait.
+    pub fn len(&self) -> usize {
+        self.entries.len() + self.payloads.len() + self.tables.len() + self.records.len()
+    }
+
+    pub(crate) fn add_entry(&mut self, entry: Entry) {
+        if entry.mem_bytes() > BIG_BYTES {
+            self.entries.push(entry);
+        }
+    }
+
+    pub(crate) fn add_payload(&mut self, payload: Payload) {
+        let bytes = match &payload {
+            Payload::Shared(bytes) => bytes.capacity(),
+            Payload::Object(object) => object.mem_bytes(),
+        };
+        if bytes > BIG_BYTES {
+            self.payloads.push(payload);
+        }
+    }
+
+    pub(crate) fn add_table(&mut self, table: Arc<Table>) {
+        self.tables.push(table);
+    }
+
+    pub(crate) fn add_records(&mut self, records: VecDeque<RawRecord>) {
+        if !records.is_empty() {
+            self.records.push(records);
+        }
+    }
+}

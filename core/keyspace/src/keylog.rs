@@ -1,0 +1,90 @@
+//! Lists of (database, key, what happened), kept in one buffer so that adding to one allocates nothing once it is warm.
+
+use crate::DbIndex;
+
+/// What happened to a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// It came into being.
+    Created,
+    /// Its value or deadline changed.
+    Changed,
+    /// Its deadline passed and it was deleted.
+    Expired,
+    /// It was deleted, by a command or because its collection became empty.
+    Removed,
+    /// It was deleted to make room.
+    Evicted,
+    /// Every key of the database was deleted; the entry's key is empty.
+    Flushed,
+    /// The database changed places with another; the entry's key is empty.
+    Swapped,
+}
+
+/// One entry of a [`KeyLog`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Touched<'a> {
+    /// The database.
+    pub db: DbIndex,
+    /// The key, empty where `why` speaks of a whole database.
+    pub key: &'a [u8],
+    /// What happened.
+    pub why: Why,
+}
+
+struct Item {
+    db: u32,
+    end: usize,
+    why: Why,
+}
+
+/// A log of touched keys, in order.
+#[derive(Default)]
+pub struct KeyLog {
+    bytes: Vec<u8>,
+    items: Vec<Item>,
+}
+
+impl KeyLog {
+    /// An empty log.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends an entry.
+    pub fn push(&mut self, db: DbIndex, key: &[u8], why: Why) {
+        self.bytes.extend_from_slice(key);
+        self.items.push(Item { db: db as u32, end: self.bytes.len(), why });
+    }
+
+    /// True when nothing happened.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Forgets everything, keeps the buffers unless they grew large.
+    pub fn clear(&mut self) {
+        const KEEP_BYTES: usize = 1 << 20;
+        self.bytes.clear();
+        self.items.clear();
+        if self.bytes.capacity() > KEEP_BYTES {
+            self.bytes = Vec::new();
+            self.items = Vec::new();
+        }
+    }
+
+    /// The entries in the order they happened.
+    pub fn iter(&self) -> impl Iterator<Item = Touched<'_>> {
+        let mut start = 0;
+        self.items.iter().map(move |item| {
+            let key = &self.bytes[start..item.end];
+            start = item.end;
+            Touched { db: item.db as DbIndex, key, why: item.why }
+        })
+    }
+}

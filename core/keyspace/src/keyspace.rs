@@ -1,0 +1,583 @@
+//! The keyspace: numbered databases and what commands do with whole keys.
+//!
+//! Every mutation goes through here, so this is where a cut gets its copies first, where touched and expired keys are
+//! logged and where memory is counted. Reads take `&self`, so a command may hold several values at once. The clock is
+//! what [`Keyspace::set_now`] said last. Never reads a clock, never draws from the system's randomness, never blocks.
+
+use std::cell::{Cell, RefCell};
+
+use ahash::RandomState;
+
+use crate::db::Db;
+use crate::entry::{Entry, Kind, Payload, Value, ValueRef};
+use crate::garbage::Garbage;
+use crate::keylog::{KeyLog, Why};
+use crate::limits::Limits;
+use crate::object::{KeyType, Object};
+use crate::snapshot::Cuts;
+use crate::table::{Place, hash_key};
+use crate::{DbIndex, ExpiryMode, Options, UnixMillis};
+
+/// The keys of all databases.
+pub struct Keyspace {
+    pub(crate) dbs: Vec<Db>,
+    pub(crate) hasher: RandomState,
+    pub(crate) now: u64,
+    /// Seconds, 24 bits: what reads and writes store as the time of access.
+    pub(crate) access_clock: u32,
+    pub(crate) mode: ExpiryMode,
+    pub(crate) limits: Limits,
+    pub(crate) books: Books,
+    pub(crate) cuts: Cuts,
+    /// Expired keys that reads came across; deleted by [`Keyspace::swap_expired`].
+    pending_expired: RefCell<KeyLog>,
+    hits: Cell<u64>,
+    misses: Cell<u64>,
+    touch_on_read: bool,
+    dice: u64,
+}
+
+/// What mutations keep book about.
+#[derive(Default)]
+pub(crate) struct Books {
+    pub(crate) dirty: u64,
+    pub(crate) observing: bool,
+    pub(crate) touched: KeyLog,
+    pub(crate) expired: KeyLog,
+    pub(crate) expired_total: u64,
+    pub(crate) garbage: Garbage,
+}
+
+/// The key is of another type than the command wants.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WrongType;
+
+impl std::fmt::Display for WrongType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WRONGTYPE Operation against a key holding the wrong kind of value")
+    }
+}
+
+impl std::error::Error for WrongType {}
+
+impl Books {
+    pub(crate) fn touch(&mut self, db: DbIndex, key: &[u8], why: Why) {
+        if self.observing {
+            self.touched.push(db, key, why);
+        }
+    }
+
+    /// Counts one change and logs it.
+    pub(crate) fn change(&mut self, db: DbIndex, key: &[u8], why: Why) {
+        self.dirty += 1;
+        self.touch(db, key, why);
+    }
+
+    pub(crate) fn discard(&mut self, payload: Option<Payload>) {
+        if let Some(payload) = payload {
+            self.garbage.add_payload(payload);
+        }
+    }
+}
+
+impl Keyspace {
+    /// An empty keyspace.
+    pub fn new(options: Options) -> Self {
+        let [a, b, c, d] = options.seeds;
+        let hasher = RandomState::with_seeds(a, b, c, d);
+        Keyspace {
+            dbs: (0..options.databases).map(|_| Db::new(hasher.clone())).collect(),
+            hasher,
+            now: 0,
+            access_clock: 0,
+            mode: ExpiryMode::Delete,
+            limits: options.limits,
+            books: Books::default(),
+            cuts: Cuts::default(),
+            pending_expired: RefCell::default(),
+            hits: Cell::new(0),
+            misses: Cell::new(0),
+            touch_on_read: true,
+            dice: a ^ d.rotate_left(17) | 1,
+        }
+    }
+
+    /// Freezes the clock at `now` until the next call.
+    pub fn set_now(&mut self, now: UnixMillis) {
+        self.now = now.0;
+        self.access_clock = (now.0 / 1000) as u32 & 0xff_ffff;
+    }
+
+    /// The frozen clock.
+    pub fn now(&self) -> UnixMillis {
+        UnixMillis(self.now)
+    }
+
+    /// What lookups do with expired keys from now on. Cheap: an engine sets it around a command's execution.
+    pub fn set_expiry_mode(&mut self, mode: ExpiryMode) {
+        self.mode = mode;
+    }
+
+    /// What lookups do with expired keys.
+    pub fn expiry_mode(&self) -> ExpiryMode {
+        self.mode
+    }
+
+    /// The thresholds of the compact forms.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Sets the thresholds; collections change form when they next grow.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Whether reads renew a key's time of access (CLIENT NO-TOUCH turns it off).
+    pub fn set_touch_on_read(&mut self, on: bool) {
+        self.touch_on_read = on;
+    }
+
+    /// Number of databases.
+    pub fn databases(&self) -> usize {
+        self.dbs.len()
+    }
+
+    /// Keys in a database, expired ones that nobody met yet included, as DBSIZE counts.
+    pub fn len(&self, db: DbIndex) -> usize {
+        self.dbs[db].table.len()
+    }
+
+    /// True when no database has a key.
+    pub fn is_empty(&self) -> bool {
+        self.dbs.iter().all(|db| db.table.len() == 0)
+    }
+
+    /// Keys with a deadline in a database.
+    pub fn len_with_deadline(&self, db: DbIndex) -> usize {
+        self.dbs[db].table.with_deadline()
+    }
+
+    /// Changes since the start; only ever grows.
+    pub fn dirty(&self) -> u64 {
+        self.books.dirty
+    }
+
+    /// Adds to the count of changes, for commands that count elements as Redis does.
+    pub fn add_dirty(&mut self, n: u64) {
+        self.books.dirty += n;
+    }
+
+    /// Reads that found a key, and that didn't, since the start.
+    pub fn hits_and_misses(&self) -> (u64, u64) {
+        (self.hits.get(), self.misses.get())
+    }
+
+    /// Keys deleted because their deadline passed, since the start.
+    pub fn expired_total(&self) -> u64 {
+        self.books.expired_total
+    }
+
+    /// Bytes of keys, values and tables, without the allocator's overhead.
+    pub fn mem_bytes(&self) -> usize {
+        self.dbs.iter().map(|db| db.value_bytes + db.table.mem_bytes()).sum()
+    }
+
+    /// Turns the log of touched keys on or off. Off, a change costs one addition.
+    pub fn observe(&mut self, on: bool) {
+        self.books.observing = on;
+    }
+
+    /// Exchanges the log of touched keys with an empty one.
+    pub fn swap_touched(&mut self, log: &mut KeyLog) {
+        log.clear();
+        std::mem::swap(&mut self.books.touched, log);
+    }
+
+    /// True when keys expired since the last [`Keyspace::swap_expired`].
+    pub fn has_expired(&self) -> bool {
+        !self.books.expired.is_empty() || !self.pending_expired.borrow().is_empty()
+    }
+
+    /// Deletes the expired keys that reads came across and exchanges the log of all expired keys with an empty one. To be
+    /// called after every command, so that their deletion is journaled in front of the command's own effect.
+    pub fn swap_expired(&mut self, log: &mut KeyLog) {
+        log.clear();
+        if !self.pending_expired.get_mut().is_empty() {
+            let pending = std::mem::take(self.pending_expired.get_mut());
+            for item in pending.iter() {
+                self.locate(item.db, item.key);
+            }
+        }
+        std::mem::swap(&mut self.books.expired, log);
+    }
+
+    /// What must be freed outside the lock.
+    pub fn take_garbage(&mut self) -> Garbage {
+        std::mem::take(&mut self.books.garbage)
+    }
+
+    /// The keyed hash of a key, for [`Keyspace::prefetch_bucket`].
+    #[inline]
+    pub fn hash_key(&self, key: &[u8]) -> u64 {
+        hash_key(&self.hasher, key)
+    }
+
+    /// Prefetch, stage one of a batch: asks for the bucket.
+    #[inline]
+    pub fn prefetch_bucket(&self, db: DbIndex, hash: u64) {
+        self.dbs[db].table.prefetch_bucket(hash);
+    }
+
+    /// Prefetch, stage two of a batch: asks for the entry.
+    #[inline]
+    pub fn prefetch_entry(&self, db: DbIndex, hash: u64) {
+        self.dbs[db].table.prefetch_entry(hash);
+    }
+
+    // ---- lookups ------------------------------------------------------------------------------------------------
+
+    /// A lookup for reading: counts, renews the access time, hides or notes expired keys.
+    #[inline]
+    pub(crate) fn read(&self, db: DbIndex, key: &[u8]) -> Option<&Entry> {
+        let found = self.peek(db, key);
+        match found {
+            Some(entry) => {
+                self.hits.set(self.hits.get() + 1);
+                if self.touch_on_read {
+                    entry.set_access(self.access_clock);
+                }
+            }
+            None => self.misses.set(self.misses.get() + 1),
+        }
+        found
+    }
+
+    /// A lookup that leaves no trace but the note that a key expired.
+    #[inline]
+    pub(crate) fn peek(&self, db: DbIndex, key: &[u8]) -> Option<&Entry> {
+        let table = &self.dbs[db].table;
+        let entry = table.get(table.hash(key), key)?;
+        if self.mode != ExpiryMode::Ignore && entry.is_expired(self.now) {
+            if self.mode == ExpiryMode::Delete {
+                self.pending_expired.borrow_mut().push(db, key, Why::Expired);
+            }
+            return None;
+        }
+        Some(entry)
+    }
+
+    /// A lookup for writing: the key's hash and place; an expired key is deleted and logged.
+    pub(crate) fn locate(&mut self, db: DbIndex, key: &[u8]) -> (u64, Option<Place>) {
+        let table = &self.dbs[db].table;
+        let hash = table.hash(key);
+        let Some(at) = table.find(hash, key) else { return (hash, None) };
+        if self.mode != ExpiryMode::Ignore && table.entry(at).is_expired(self.now) {
+            self.delete_expired(db, at);
+            return (hash, None);
+        }
+        (hash, Some(at))
+    }
+
+    pub(crate) fn delete_expired(&mut self, db: DbIndex, at: Place) {
+        let entry = self.take_at(db, at);
+        self.books.expired.push(db, entry.key(), Why::Expired);
+        self.books.expired_total += 1;
+        self.books.change(db, entry.key(), Why::Expired);
+        self.books.garbage.add_entry(entry);
+    }
+
+    // ---- primitives all mutations are made of -------------------------------------------------------------------
+
+    /// Must run before anything in a bucket changes: open cuts take their copies.
+    #[inline]
+    pub(crate) fn before_write(&mut self, db: DbIndex, at: Place) {
+        if self.cuts.any() {
+            self.cuts.take_bucket(&mut self.dbs[db], at.segment as usize, at.bucket as usize);
+        }
+    }
+
+    /// Puts an entry whose key is absent. `hash` is its key's.
+    pub(crate) fn insert(&mut self, db: DbIndex, hash: u64, entry: Entry) -> Place {
+        let at = loop {
+            if let Some(at) = self.dbs[db].table.room(hash) {
+                break at;
+            }
+            if self.cuts.any() {
+                self.cuts.take_segment(&mut self.dbs[db], hash);
+            }
+            self.dbs[db].table.grow(hash);
+        };
+        self.before_write(db, at);
+        let db = &mut self.dbs[db];
+        db.value_bytes += entry.mem_bytes();
+        db.table.put(at, hash, entry);
+        at
+    }
+
+    /// Takes an entry out, for deletion or for another place.
+    pub(crate) fn take_at(&mut self, db: DbIndex, at: Place) -> Entry {
+        self.before_write(db, at);
+        let db = &mut self.dbs[db];
+        let entry = db.table.remove(at);
+        db.value_bytes -= entry.mem_bytes();
+        entry
+    }
+
+    /// Changes an entry in place and keeps the books; cuts first.
+    pub(crate) fn change_at<R>(&mut self, db: DbIndex, at: Place, change: impl FnOnce(&mut Entry) -> R) -> R {
+        self.before_write(db, at);
+        let access = self.access_clock;
+        let Db { table, value_bytes, .. } = &mut self.dbs[db];
+        table.change(at, |entry| {
+            *value_bytes -= entry.mem_bytes();
+            let result = change(entry);
+            entry.set_access(access);
+            *value_bytes += entry.mem_bytes();
+            result
+        })
+    }
+
+    pub(crate) fn random_u64(&mut self) -> u64 {
+        // splitmix64
+        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.dice;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    // ---- whole keys ---------------------------------------------------------------------------------------------
+
+    /// True when the key exists.
+    pub fn exists(&self, db: DbIndex, key: &[u8]) -> bool {
+        self.read(db, key).is_some()
+    }
+
+    /// The key's type.
+    pub fn type_of(&self, db: DbIndex, key: &[u8]) -> Option<KeyType> {
+        Some(type_of(self.peek(db, key)?))
+    }
+
+    /// The collection under a key, of whatever type; none for strings.
+    pub fn object(&self, db: DbIndex, key: &[u8]) -> Option<&Object> {
+        self.peek(db, key)?.object()
+    }
+
+    /// Deletes a key; big values are left to [`Keyspace::take_garbage`], so DEL and UNLINK are the same.
+    pub fn remove(&mut self, db: DbIndex, key: &[u8]) -> bool {
+        self.remove_why(db, key, Why::Removed)
+    }
+
+    /// Deletes a key to make room.
+    pub fn evict(&mut self, db: DbIndex, key: &[u8]) -> bool {
+        self.remove_why(db, key, Why::Evicted)
+    }
+
+    fn remove_why(&mut self, db: DbIndex, key: &[u8], why: Why) -> bool {
+        let (_, Some(at)) = self.locate(db, key) else { return false };
+        let entry = self.take_at(db, at);
+        self.books.change(db, key, why);
+        self.books.garbage.add_entry(entry);
+        true
+    }
+
+    /// Gives a key another name; a key of that name is replaced. False when `from` doesn't exist.
+    pub fn rename(&mut self, db: DbIndex, from: &[u8], to: &[u8]) -> bool {
+        let (_, Some(at)) = self.locate(db, from) else { return false };
+        if from == to {
+            return true;
+        }
+        let entry = self.take_at(db, at).with_key(to);
+        self.books.touch(db, from, Why::Removed);
+        self.place_entry(db, entry);
+        true
+    }
+
+    /// Moves a key to another database. False when it doesn't exist or the other database has one of that name.
+    pub fn move_key(&mut self, db: DbIndex, key: &[u8], to: DbIndex) -> bool {
+        let (_, Some(_)) = self.locate(db, key) else { return false };
+        let (hash, None) = self.locate(to, key) else { return false };
+        let (_, Some(at)) = self.locate(db, key) else { return false };
+        let entry = self.take_at(db, at);
+        self.insert(to, hash, entry);
+        self.books.touch(db, key, Why::Removed);
+        self.books.change(to, key, Why::Created);
+        true
+    }
+
+    /// Copies a key, deadline included; big values share their nodes. False when there is no such key, or when the other
+    /// exists and `replace` is not set.
+    pub fn copy(&mut self, db: DbIndex, key: &[u8], to_db: DbIndex, to: &[u8], replace: bool) -> bool {
+        let (_, Some(at)) = self.locate(db, key) else { return false };
+        let copy = self.dbs[db].table.entry(at).snapshot().with_key(to);
+        if !replace && self.locate(to_db, to).1.is_some() {
+            return false;
+        }
+        self.place_entry(to_db, copy);
+        true
+    }
+
+    /// Puts an entry in the place of whatever has its key.
+    pub(crate) fn place_entry(&mut self, db: DbIndex, entry: Entry) {
+        let (hash, old) = self.locate(db, entry.key());
+        if let Some(at) = old {
+            let old = self.take_at(db, at);
+            self.books.garbage.add_entry(old);
+        }
+        self.books.change(db, entry.key(), if old.is_some() { Why::Changed } else { Why::Created });
+        self.insert(db, hash, entry);
+    }
+
+    /// Puts a collection (or replaces what is there), as SORT STORE, SINTERSTORE or RESTORE do. Removes the key when the
+    /// collection is empty.
+    pub fn put_object(&mut self, db: DbIndex, key: &[u8], object: Object, deadline: Option<UnixMillis>) {
+        if object.is_empty() {
+            self.remove(db, key);
+            return;
+        }
+        let value = Value::Object(Box::new(object));
+        let entry = Entry::new(key, value, deadline.map(|at| at.0), self.access_clock);
+        self.place_entry(db, entry);
+    }
+
+    /// Exchanges two databases.
+    pub fn swap_db(&mut self, a: DbIndex, b: DbIndex) {
+        if a != b {
+            self.dbs.swap(a, b);
+            self.books.touch(a, b"", Why::Swapped);
+            self.books.touch(b, b"", Why::Swapped);
+        }
+        self.books.dirty += 1;
+    }
+
+    /// Deletes every key of a database; answers how many.
+    pub fn flush(&mut self, db: DbIndex) -> usize {
+        let keys = self.len(db);
+        let old = std::mem::replace(&mut self.dbs[db], Db::new(self.hasher.clone()));
+        self.books.dirty += keys as u64;
+        self.cuts.take_db(old, &mut self.books.garbage);
+        self.books.touch(db, b"", Why::Flushed);
+        keys
+    }
+
+    /// Deletes every key of every database; answers how many.
+    pub fn flush_all(&mut self) -> usize {
+        (0..self.databases()).map(|db| self.flush(db)).sum()
+    }
+
+    /// A key chosen at random, none in an empty database.
+    pub fn random_key(&mut self, db: DbIndex) -> Option<Vec<u8>> {
+        const TRIES: usize = 100;
+        for attempt in 0..TRIES {
+            let mut state = self.random_u64();
+            let at = self.dbs[db].table.random(|| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state ^ (state >> 29)
+            })?;
+            let entry = self.dbs[db].table.entry(at);
+            let expired = self.mode != ExpiryMode::Ignore && entry.is_expired(self.now);
+            // As Redis: where expired keys are only hidden, one of them is better than looking for ever.
+            if !expired || (self.mode == ExpiryMode::Hide && attempt + 1 == TRIES) {
+                return Some(entry.key().to_vec());
+            }
+            if self.mode == ExpiryMode::Delete {
+                self.delete_expired(db, at);
+            }
+        }
+        None
+    }
+
+    // ---- deadlines ----------------------------------------------------------------------------------------------
+
+    /// The key's deadline: none when there is no key, `Some(None)` when it has no deadline.
+    pub fn deadline(&self, db: DbIndex, key: &[u8]) -> Option<Option<UnixMillis>> {
+        Some(self.peek(db, key)?.deadline().map(UnixMillis))
+    }
+
+    /// Sets, changes or (with none) removes a key's deadline. False when there is no such key, or nothing to remove.
+    pub fn set_deadline(&mut self, db: DbIndex, key: &[u8], deadline: Option<UnixMillis>) -> bool {
+        let (_, Some(at)) = self.locate(db, key) else { return false };
+        if deadline.is_none() && self.dbs[db].table.entry(at).deadline().is_none() {
+            return false;
+        }
+        self.change_at(db, at, |entry| entry.set_deadline(deadline.map(|at| at.0)));
+        self.books.change(db, key, Why::Changed);
+        true
+    }
+
+    // ---- walks --------------------------------------------------------------------------------------------------
+
+    /// Visits a part of a database's keys, at least `count` unless it ends or is sparse, and answers the cursor to go on
+    /// with; 0 starts and ends. A key that exists from start to end is visited at least once.
+    pub fn scan(&self, db: DbIndex, cursor: u64, count: usize, mut visit: impl FnMut(&[u8], KeyType)) -> u64 {
+        /// Cursors are positions without their low bits: below 2^48, so that every client can hold one.
+        const SHIFT: u32 = 16;
+        let (mut seen, mut steps) = (0, 0);
+        let mut position = cursor << SHIFT;
+        loop {
+            position = self.dbs[db].table.visit_position(position, &mut |entry| {
+                seen += 1;
+                if self.is_visible(entry) {
+                    visit(entry.key(), type_of(entry));
+                }
+            });
+            steps += 1;
+            if position == 0 || seen >= count || steps >= count.saturating_mul(10) {
+                return position >> SHIFT;
+            }
+        }
+    }
+
+    /// Visits every key of a database.
+    pub fn each_key(&self, db: DbIndex, mut visit: impl FnMut(&[u8], KeyType)) {
+        for entry in self.dbs[db].table.entries().filter(|entry| self.is_visible(entry)) {
+            visit(entry.key(), type_of(entry));
+        }
+    }
+
+    fn is_visible(&self, entry: &Entry) -> bool {
+        self.mode == ExpiryMode::Ignore || !entry.is_expired(self.now)
+    }
+
+    // ---- OBJECT, MEMORY -----------------------------------------------------------------------------------------
+
+    /// What OBJECT ENCODING answers.
+    pub fn object_encoding(&self, db: DbIndex, key: &[u8]) -> Option<&'static str> {
+        /// Redis keeps strings up to this length in one block with their header.
+        const EMBSTR_MAX: usize = 44;
+        let entry = self.peek(db, key)?;
+        Some(match entry.value() {
+            ValueRef::Int(_) => "int",
+            ValueRef::Inline(bytes) if bytes.len() <= EMBSTR_MAX && !entry.is_raw() => "embstr",
+            ValueRef::Inline(_) | ValueRef::Shared(_) => "raw",
+            ValueRef::Object(object) => object.encoding(),
+        })
+    }
+
+    /// Seconds since the key was read or written, by the 24-bit clock.
+    pub fn idle_secs(&self, db: DbIndex, key: &[u8]) -> Option<u64> {
+        let access = self.peek(db, key)?.access();
+        Some(u64::from(self.access_clock.wrapping_sub(access) & 0xff_ffff))
+    }
+
+    /// Sets the time of access `idle_secs` back (RESTORE IDLETIME, DEBUG OBJECT tests).
+    pub fn set_idle_secs(&mut self, db: DbIndex, key: &[u8], idle_secs: u64) -> bool {
+        let (_, Some(at)) = self.locate(db, key) else { return false };
+        let access = self.access_clock.wrapping_sub(idle_secs as u32) & 0xff_ffff;
+        self.dbs[db].table.entry(at).set_access(access);
+        true
+    }
+
+    /// Bytes a key takes, value included (MEMORY USAGE).
+    pub fn mem_usage(&self, db: DbIndex, key: &[u8]) -> Option<usize> {
+        Some(self.peek(db, key)?.mem_bytes() + size_of::<Entry>())
+    }
+}
+
+pub(crate) fn type_of(entry: &Entry) -> KeyType {
+    match (entry.kind(), entry.object()) {
+        (Kind::Object, Some(object)) => object.key_type(),
+        _ => KeyType::String,
+    }
+}

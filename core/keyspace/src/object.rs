@@ -1,0 +1,117 @@
+//! The collections an entry can hold, as one type. Owns nothing but the dispatch; the types themselves do the work.
+
+use crate::{Hash, List, Set, ZSet};
+
+/// The type of a key, as TYPE names it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeyType {
+    /// A string or an integer.
+    String,
+    /// A list.
+    List,
+    /// A set.
+    Set,
+    /// A sorted set.
+    ZSet,
+    /// A hash.
+    Hash,
+}
+
+impl KeyType {
+    /// The word TYPE answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            KeyType::String => "string",
+            KeyType::List => "list",
+            KeyType::Set => "set",
+            KeyType::ZSet => "zset",
+            KeyType::Hash => "hash",
+        }
+    }
+}
+
+/// A collection of any type.
+#[derive(Clone)]
+pub enum Object {
+    /// A list.
+    List(List),
+    /// A set.
+    Set(Set),
+    /// A sorted set.
+    ZSet(ZSet),
+    /// A hash.
+    Hash(Hash),
+}
+
+macro_rules! each {
+    ($self:expr, $name:ident => $body:expr) => {
+        match $self {
+            Object::List($name) => $body,
+            Object::Set($name) => $body,
+            Object::ZSet($name) => $body,
+            Object::Hash($name) => $body,
+        }
+    };
+}
+
+impl Object {
+    /// The type as TYPE names it.
+    pub fn key_type(&self) -> KeyType {
+        match self {
+            Object::List(_) => KeyType::List,
+            Object::Set(_) => KeyType::Set,
+            Object::ZSet(_) => KeyType::ZSet,
+            Object::Hash(_) => KeyType::Hash,
+        }
+    }
+
+    /// How many elements it has.
+    pub fn len(&self) -> usize {
+        each!(self, it => it.len())
+    }
+
+    /// True when it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes it owns on the heap.
+    pub fn mem_bytes(&self) -> usize {
+        each!(self, it => it.mem_bytes())
+    }
+
+    /// The word OBJECT ENCODING answers.
+    pub fn encoding(&self) -> &'static str {
+        each!(self, it => it.encoding())
+    }
+}
+
+/// A collection type: how it is found inside an [`Object`].
+pub trait Collection: Sized {
+    /// The type as TYPE names it.
+    const TYPE: KeyType;
+    /// An empty one, wrapped.
+    fn empty() -> Object;
+    /// This type inside an object.
+    fn of(object: &Object) -> Option<&Self>;
+    /// This type inside an object, to change it.
+    fn of_mut(object: &mut Object) -> Option<&mut Self>;
+}
+
+macro_rules! collection {
+    ($($name:ident),*) => {$(
+        impl Collection for $name {
+            const TYPE: KeyType = KeyType::$name;
+            fn empty() -> Object {
+                Object::$name($name::new())
+            }
+            fn of(object: &Object) -> Option<&Self> {
+                if let Object::$name(it) = object { Some(it) } else { None }
+            }
+            fn of_mut(object: &mut Object) -> Option<&mut Self> {
+                if let Object::$name(it) = object { Some(it) } else { None }
+            }
+        }
+    )*};
+}
+collection!(List, Set, ZSet, Hash);

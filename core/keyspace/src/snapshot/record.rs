@@ -1,0 +1,58 @@
+//! One key of a snapshot, cut loose from the keyspace: it may go to another thread and be encoded there.
+
+use crate::entry::{Entry, ValueRef};
+use crate::keyspace::type_of;
+use crate::object::{KeyType, Object};
+use crate::{DbIndex, StrRef, UnixMillis};
+
+/// A key, its value and deadline as of a cut. Owns a short value, shares the nodes of a long one.
+pub struct RawRecord {
+    db: DbIndex,
+    entry: Entry,
+}
+
+impl RawRecord {
+    pub(crate) fn new(db: DbIndex, entry: Entry) -> Self {
+        RawRecord { db, entry }
+    }
+
+    /// The database the key was in at the cut.
+    pub fn db(&self) -> DbIndex {
+        self.db
+    }
+
+    /// The key.
+    pub fn key(&self) -> &[u8] {
+        self.entry.key()
+    }
+
+    /// The deadline.
+    pub fn deadline(&self) -> Option<UnixMillis> {
+        self.entry.deadline().map(UnixMillis)
+    }
+
+    /// The type.
+    pub fn key_type(&self) -> KeyType {
+        type_of(&self.entry)
+    }
+
+    /// The value, when it is a string.
+    pub fn str(&self) -> Option<StrRef<'_>> {
+        match self.entry.value() {
+            ValueRef::Int(n) => Some(StrRef::Int(n)),
+            ValueRef::Inline(bytes) => Some(StrRef::Bytes(bytes)),
+            ValueRef::Shared(bytes) => Some(StrRef::Bytes(bytes)),
+            ValueRef::Object(_) => None,
+        }
+    }
+
+    /// The value, when it is a collection.
+    pub fn object(&self) -> Option<&Object> {
+        self.entry.object()
+    }
+
+    /// Bytes the record itself takes, without what it shares.
+    pub fn block_bytes(&self) -> usize {
+        self.entry.block_bytes()
+    }
+}

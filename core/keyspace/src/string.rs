@@ -1,0 +1,247 @@
+//! Strings: read, set and changed in place. An integer in its canonical spelling is kept as an integer.
+
+use std::borrow::Cow;
+
+use crate::entry::{Entry, Value, ValueRef};
+use crate::keylog::Why;
+use crate::keyspace::{Keyspace, WrongType};
+use crate::set::as_int;
+use crate::table::Place;
+use crate::{DbIndex, UnixMillis};
+
+/// A string as it is stored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StrRef<'a> {
+    /// Bytes.
+    Bytes(&'a [u8]),
+    /// An integer.
+    Int(i64),
+}
+
+impl<'a> StrRef<'a> {
+    /// The string's bytes; `buf` holds the digits of an integer.
+    #[inline]
+    pub fn text<'b>(&self, buf: &'b mut itoa::Buffer) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        match *self {
+            StrRef::Bytes(bytes) => bytes,
+            StrRef::Int(n) => buf.format(n).as_bytes(),
+        }
+    }
+
+    /// The string's bytes, copied only for an integer.
+    pub fn to_cow(&self) -> Cow<'a, [u8]> {
+        match *self {
+            StrRef::Bytes(bytes) => Cow::Borrowed(bytes),
+            StrRef::Int(n) => Cow::Owned(itoa::Buffer::new().format(n).as_bytes().to_vec()),
+        }
+    }
+
+    /// The string's length in bytes.
+    pub fn len(&self) -> usize {
+        self.text(&mut itoa::Buffer::new()).len()
+    }
+
+    /// True for the empty string.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, StrRef::Bytes(bytes) if bytes.is_empty())
+    }
+
+    /// The string's value when it is an integer in canonical spelling.
+    pub fn as_int(&self) -> Option<i64> {
+        match *self {
+            StrRef::Int(n) => Some(n),
+            StrRef::Bytes(bytes) => as_int(bytes),
+        }
+    }
+}
+
+/// A string to store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StrInput<'a> {
+    /// Bytes; stored as an integer when they spell one.
+    Bytes(&'a [u8]),
+    /// An integer.
+    Int(i64),
+}
+
+impl<'a> StrInput<'a> {
+    fn value(self) -> Value<'a> {
+        match self {
+            StrInput::Int(n) => Value::Int(n),
+            StrInput::Bytes(bytes) => match as_int(bytes) {
+                Some(n) => Value::Int(n),
+                None => Value::Bytes(bytes),
+            },
+        }
+    }
+}
+
+impl<'a> From<&'a [u8]> for StrInput<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        StrInput::Bytes(bytes)
+    }
+}
+
+impl From<i64> for StrInput<'_> {
+    fn from(n: i64) -> Self {
+        StrInput::Int(n)
+    }
+}
+
+/// What becomes of a key's deadline when its value is set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ttl {
+    /// It stays.
+    Keep,
+    /// It is removed.
+    Clear,
+    /// It is this.
+    At(UnixMillis),
+}
+
+/// Why a value could not be incremented.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IncrError {
+    /// The key is no string.
+    WrongType,
+    /// The string spells no integer.
+    NotAnInteger,
+    /// The result would not fit 64 bits.
+    Overflow,
+}
+
+fn str_of(entry: &Entry) -> Result<StrRef<'_>, WrongType> {
+    match entry.value() {
+        ValueRef::Int(n) => Ok(StrRef::Int(n)),
+        ValueRef::Inline(bytes) => Ok(StrRef::Bytes(bytes)),
+        ValueRef::Shared(bytes) => Ok(StrRef::Bytes(bytes)),
+        ValueRef::Object(_) => Err(WrongType),
+    }
+}
+
+impl Keyspace {
+    /// The string under a key.
+    #[inline]
+    pub fn get_str(&self, db: DbIndex, key: &[u8]) -> Result<Option<StrRef<'_>>, WrongType> {
+        self.read(db, key).map(str_of).transpose()
+    }
+
+    /// Sets a key to a string, whatever it was before.
+    pub fn set_str<'a>(&mut self, db: DbIndex, key: &[u8], input: impl Into<StrInput<'a>>, ttl: Ttl) {
+        let value = input.into().value();
+        let (hash, found) = self.locate(db, key);
+        let deadline = match (ttl, found) {
+            (Ttl::At(at), _) => Some(at.0),
+            (Ttl::Keep, Some(at)) => self.dbs[db].table.entry(at).deadline(),
+            _ => None,
+        };
+        match found {
+            Some(at) => {
+                let old = self.change_at(db, at, |entry| entry.replace(value, deadline));
+                self.books.discard(old);
+                self.books.change(db, key, Why::Changed);
+            }
+            None => {
+                self.insert(db, hash, Entry::new(key, value, deadline, self.access_clock));
+                self.books.change(db, key, Why::Created);
+            }
+        }
+    }
+
+    /// Adds to the integer under a key (0 when there is none) and answers the sum. The deadline stays.
+    pub fn incr_by(&mut self, db: DbIndex, key: &[u8], delta: i64) -> Result<i64, IncrError> {
+        let (hash, found) = self.locate(db, key);
+        let Some(at) = found else {
+            self.insert(db, hash, Entry::new(key, Value::Int(delta), None, self.access_clock));
+            self.books.change(db, key, Why::Created);
+            return Ok(delta);
+        };
+        let old = str_of(self.dbs[db].table.entry(at)).map_err(|_| IncrError::WrongType)?;
+        let old = old.as_int().ok_or(IncrError::NotAnInteger)?;
+        let sum = old.checked_add(delta).ok_or(IncrError::Overflow)?;
+        self.change_at(db, at, |entry| {
+            if !entry.put_int(sum) {
+                let deadline = entry.deadline();
+                entry.replace(Value::Int(sum), deadline);
+            }
+        });
+        self.books.change(db, key, Why::Changed);
+        Ok(sum)
+    }
+
+    /// Appends to the string under a key, made when there is none; answers its new length. The deadline stays.
+    pub fn append(&mut self, db: DbIndex, key: &[u8], bytes: &[u8]) -> Result<usize, WrongType> {
+        match self.locate(db, key) {
+            (_, Some(at)) => self.edit(db, key, at, |old| old.extend_from_slice(bytes)),
+            (hash, None) => {
+                self.insert(db, hash, Entry::new(key, StrInput::Bytes(bytes).value(), None, self.access_clock));
+                self.books.change(db, key, Why::Created);
+                Ok(bytes.len())
+            }
+        }
+    }
+
+    /// Overwrites a part of the string under a key, with zero bytes up to `offset` where it is shorter; answers its new
+    /// length. Nothing happens when `bytes` is empty. The deadline stays.
+    pub fn set_range(&mut self, db: DbIndex, key: &[u8], offset: usize, bytes: &[u8]) -> Result<usize, WrongType> {
+        let (hash, found) = self.locate(db, key);
+        let Some(at) = found else {
+            if bytes.is_empty() {
+                return Ok(0);
+            }
+            let mut value = vec![0; offset];
+            value.extend_from_slice(bytes);
+            let entry = Entry::new(key, Value::Bytes(&value), None, self.access_clock);
+            self.insert(db, hash, entry);
+            self.books.change(db, key, Why::Created);
+            return Ok(value.len());
+        };
+        let old = str_of(self.dbs[db].table.entry(at))?.len();
+        if bytes.is_empty() {
+            return Ok(old);
+        }
+        let end = offset + bytes.len();
+        self.edit(db, key, at, |value| {
+            if value.len() < end {
+                value.resize(end, 0);
+            }
+            value[offset..end].copy_from_slice(bytes);
+        })
+    }
+
+    /// Changes a string that exists by editing its bytes; answers its new length. Long strings are edited in place.
+    fn edit(
+        &mut self,
+        db: DbIndex,
+        key: &[u8],
+        at: Place,
+        edit: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<usize, WrongType> {
+        let old = str_of(self.dbs[db].table.entry(at))?;
+        let mut scratch = match self.dbs[db].table.entry(at).value() {
+            ValueRef::Shared(_) => Vec::new(),
+            _ => old.to_cow().into_owned(),
+        };
+        let len = self.change_at(db, at, |entry| {
+            let len = match entry.shared_mut() {
+                Some(bytes) => {
+                    edit(bytes);
+                    bytes.len()
+                }
+                None => {
+                    edit(&mut scratch);
+                    let deadline = entry.deadline();
+                    entry.replace(Value::Bytes(&scratch), deadline);
+                    scratch.len()
+                }
+            };
+            entry.set_raw(true);
+            len
+        });
+        self.books.change(db, key, Why::Changed);
+        Ok(len)
+    }
+}

@@ -1,0 +1,124 @@
+//! Tests of the table against a plain map.
+
+use std::collections::{HashMap, HashSet};
+
+use super::*;
+use crate::entry::{Value, ValueRef};
+
+fn table() -> Table {
+    Table::new(RandomState::with_seeds(1, 2, 3, 4))
+}
+
+fn insert(table: &mut Table, key: &[u8], n: i64, deadline: Option<u64>) {
+    let hash = table.hash(key);
+    assert_eq!(table.find(hash, key), None);
+    let at = loop {
+        match table.room(hash) {
+            Some(at) => break at,
+            None => table.grow(hash),
+        }
+    };
+    table.put(at, hash, Entry::new(key, Value::Int(n), deadline, 0));
+}
+
+fn get(table: &Table, key: &[u8]) -> Option<i64> {
+    let at = table.find(table.hash(key), key)?;
+    match table.entry(at).value() {
+        ValueRef::Int(n) => Some(n),
+        _ => None,
+    }
+}
+
+#[test]
+fn behaves_as_a_map_through_splits_and_removals() {
+    let (mut t, mut twin) = (table(), HashMap::new());
+    let mut dice = 1_u64;
+    for step in 0..60_000_i64 {
+        dice = dice.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let key = format!("key:{}", (dice >> 40) % 20_000).into_bytes();
+        let deadline = (dice & 4 == 0).then_some(dice >> 20);
+        if dice >> 33 & 3 == 0 {
+            let found = t.find(t.hash(&key), &key).map(|at| t.remove(at));
+            assert_eq!(found.is_some(), twin.remove(&key).is_some());
+        } else if let std::collections::hash_map::Entry::Vacant(gap) = twin.entry(key.clone()) {
+            insert(&mut t, &key, step, deadline);
+            gap.insert((step, deadline));
+        }
+    }
+    assert_eq!(t.len(), twin.len());
+    assert_eq!(t.with_deadline(), twin.values().filter(|v| v.1.is_some()).count());
+    assert!(t.segments() > 16);
+    for (key, (n, _)) in &twin {
+        assert_eq!(get(&t, key), Some(*n));
+    }
+    assert_eq!(t.entries().count(), twin.len());
+    let lowest = twin.values().filter_map(|v| v.1).min();
+    assert!(t.earliest_deadline() <= lowest);
+}
+
+#[test]
+fn a_walk_by_position_sees_every_key_that_stays_even_when_the_table_grows_meanwhile() {
+    let mut t = table();
+    for i in 0..3000 {
+        insert(&mut t, format!("old:{i}").as_bytes(), i, None);
+    }
+    let (mut seen, mut position, mut new) = (HashSet::new(), 0, 0);
+    loop {
+        let mut here = HashSet::new();
+        position = t.visit_position(position, &mut |entry| {
+            assert!(here.insert(entry.key().to_vec()), "twice in one step");
+        });
+        seen.extend(here);
+        // Faster at first than the walk, but not for ever: it has to end.
+        for _ in 0..if new < 20_000 { 100 } else { 0 } {
+            insert(&mut t, format!("new:{new}").as_bytes(), new, None);
+            new += 1;
+        }
+        if position == 0 {
+            break;
+        }
+    }
+    for i in 0..3000 {
+        assert!(seen.contains(format!("old:{i}").as_bytes()), "old:{i} was missed");
+    }
+}
+
+#[test]
+fn random_draws_reach_everything_in_dense_and_sparse_tables() {
+    for count in [1, 40, 2000] {
+        let mut t = table();
+        for i in 0..5000 {
+            insert(&mut t, format!("{i}").as_bytes(), i, None);
+        }
+        for i in count..5000 {
+            let key = format!("{i}").into_bytes();
+            let at = t.find(t.hash(&key), &key).expect("inserted");
+            t.remove(at);
+        }
+        let mut dice = 7_u64;
+        let mut seen = HashSet::new();
+        for _ in 0..40_000 {
+            let at = t.random(|| {
+                dice = dice.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                dice ^ dice >> 29
+            });
+            seen.insert(t.entry(at.expect("not empty")).key().to_vec());
+        }
+        assert!(seen.len() * 10 > count as usize * 9, "{} of {count}", seen.len());
+    }
+}
+
+#[test]
+fn expired_entries_are_found_by_segment() {
+    let mut t = table();
+    for i in 0..2000 {
+        insert(&mut t, format!("{i}").as_bytes(), i, (i % 2 == 0).then_some(i as u64));
+    }
+    let mut found = 0;
+    for segment in 0..t.segments() {
+        if t.may_have_expired(segment, 1000) {
+            t.expired_in(segment, 1000, |_| found += 1);
+        }
+    }
+    assert_eq!(found, 500);
+}

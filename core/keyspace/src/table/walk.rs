@@ -1,0 +1,126 @@
+//! Ways through a table that are not lookups: by position, at random, by deadline, and the cuts' marks.
+
+use super::bucket::{BUCKETS, SLOTS, home, overflow_probe};
+use super::{NEVER, Place, Table};
+use crate::entry::Entry;
+
+/// Buckets tried at random before a sparse table is walked in order.
+const RANDOM_TRIES: usize = 64;
+
+impl Table {
+    /// Visits the entries whose hash falls into the bucket at `position`, wherever they are stored, and answers the next
+    /// bucket's position; 0 after the last. Positions survive splits: they are hashes.
+    pub(crate) fn visit_position(&self, position: u64, visit: &mut dyn FnMut(&Entry)) -> u64 {
+        let Some((segment, depth)) = self.segment_of(position) else { return 0 };
+        let buckets = &self.segments[segment];
+        let first = home(position, depth);
+        for probe in overflow_probe(first) {
+            for (_, entry) in buckets[probe].entries() {
+                if home(self.hash(entry.key()), depth) == first {
+                    visit(entry);
+                }
+            }
+            if !buckets[probe].overflowed() {
+                break;
+            }
+        }
+        let step = 1_u64 << (58 - depth);
+        (position & !(step - 1)).wrapping_add(step)
+    }
+
+    /// The number of the segment at `position` and the next segment's position; 0 after the last.
+    pub(crate) fn segment_at(&self, position: u64) -> Option<(usize, u64)> {
+        let (segment, depth) = self.segment_of(position)?;
+        if depth == 0 {
+            return Some((segment, 0));
+        }
+        let step = 1_u64 << (64 - depth);
+        Some((segment, (position & !(step - 1)).wrapping_add(step)))
+    }
+
+    /// All entries of one bucket.
+    pub(crate) fn bucket_entries(&self, segment: usize, bucket: usize) -> impl Iterator<Item = &Entry> {
+        self.segments[segment][bucket].entries().map(|(_, entry)| entry)
+    }
+
+    /// All entries.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.segments
+            .iter()
+            .flat_map(|buckets| buckets.iter())
+            .flat_map(|bucket| bucket.entries().map(|(_, entry)| entry))
+    }
+
+    /// An entry chosen by `random`, nearly uniformly; none only when the table is empty.
+    pub(crate) fn random(&self, mut random: impl FnMut() -> u64) -> Option<Place> {
+        if self.len == 0 {
+            return None;
+        }
+        for _ in 0..RANDOM_TRIES {
+            let dice = random();
+            let (segment, _) = self.segment_of(dice)?;
+            let bucket = (dice as usize) % BUCKETS;
+            // A slot, not an entry of the bucket: else entries in poor buckets would be drawn more often.
+            let slot = (dice >> 8) as usize % SLOTS;
+            if self.segments[segment][bucket].entry(slot).is_some() {
+                return Some(Place { segment: segment as u32, bucket: bucket as u8, slot: slot as u8 });
+            }
+        }
+        let start = random() as usize % self.segments.len();
+        let order = (start..self.segments.len()).chain(0..start);
+        order.filter(|&segment| self.meta[segment].len > 0).find_map(|segment| self.first_in(segment))
+    }
+
+    fn first_in(&self, segment: usize) -> Option<Place> {
+        self.segments[segment].iter().enumerate().find_map(|(bucket, it)| {
+            let (slot, _) = it.entries().next()?;
+            Some(Place { segment: segment as u32, bucket: bucket as u8, slot: slot as u8 })
+        })
+    }
+
+    /// Number of segments.
+    pub(crate) fn segments(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// True when a segment may hold an entry whose deadline has passed.
+    #[inline]
+    pub(crate) fn may_have_expired(&self, segment: usize, now: u64) -> bool {
+        self.deadlines[segment] < now
+    }
+
+    /// Finds the expired entries of a segment and sets its earliest deadline anew from the others.
+    pub(crate) fn expired_in(&mut self, segment: usize, now: u64, mut found: impl FnMut(&[u8])) {
+        let mut lowest = NEVER;
+        for (_, entry) in self.segments[segment].iter().flat_map(|bucket| bucket.entries()) {
+            let Some(deadline) = entry.deadline() else { continue };
+            lowest = lowest.min(deadline);
+            if entry.is_expired(now) {
+                found(entry.key());
+            }
+        }
+        self.deadlines[segment] = lowest;
+    }
+
+    /// The earliest deadline in the table, or an earlier time.
+    pub(crate) fn earliest_deadline(&self) -> Option<u64> {
+        if self.with_deadline == 0 {
+            return None;
+        }
+        self.deadlines.iter().copied().min()
+    }
+
+    /// The marks of cut `slot` in a segment: a bit for each bucket it has taken.
+    #[inline]
+    pub(crate) fn taken(&self, segment: usize, slot: usize, epoch: u32) -> u64 {
+        let marks = self.meta[segment].marks[slot];
+        if marks.epoch == epoch { marks.taken } else { 0 }
+    }
+
+    /// Sets the marks of cut `slot` in a segment.
+    pub(crate) fn set_taken(&mut self, segment: usize, slot: usize, epoch: u32, taken: u64) {
+        let marks = &mut self.meta[segment].marks[slot];
+        marks.epoch = epoch;
+        marks.taken = taken;
+    }
+}
