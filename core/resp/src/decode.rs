@@ -3,7 +3,7 @@
 //! It is resumable (what was parsed is remembered, so a bulk that arrives in thousands of pieces costs O(n)) and
 //! reserves nothing: a header that promises 512 MB only makes it ask for at most [`READ_AHEAD`] bytes more.
 
-use crate::{ArgRanges, OwnedArgs, ProtocolError, READ_AHEAD, inline, number};
+use crate::{ArgRange, ArgRanges, OwnedArgs, ProtocolError, READ_AHEAD, inline, number};
 
 /// What a client may send. Redis' defaults.
 #[derive(Debug, Clone)]
@@ -98,6 +98,42 @@ impl Decoder {
     /// Looks for one command at the front of `buf`.
     #[inline]
     pub fn decode(&mut self, buf: &[u8], limits: &Limits) -> Result<Decoded, ProtocolError> {
+        if !self.in_command() {
+            let mut args = ArgRanges::new();
+            if let Some(consumed) = small_command(buf, limits, |range| args.push(range)) {
+                return Ok(Decoded::Command { consumed, args, canonical: true });
+            }
+        }
+        self.resume(buf, limits)
+    }
+
+    /// As [`decode`](Self::decode), but appends a command's positions to `ranges`: for callers that take many commands
+    /// at a time and keep them flat (9 ns for a GET against 24: nothing is moved twice). A [`Decoded::Command`] from here has
+    /// empty `args`.
+    #[inline]
+    pub fn decode_into(
+        &mut self,
+        buf: &[u8],
+        limits: &Limits,
+        ranges: &mut Vec<ArgRange>,
+    ) -> Result<Decoded, ProtocolError> {
+        if !self.in_command() {
+            let before = ranges.len();
+            if let Some(consumed) = small_command(buf, limits, |range| ranges.push(range)) {
+                return Ok(Decoded::Command { consumed, args: ArgRanges::new(), canonical: true });
+            }
+            ranges.truncate(before);
+        }
+        let mut decoded = self.resume(buf, limits)?;
+        if let Decoded::Command { args, .. } = &mut decoded {
+            ranges.extend_from_slice(args);
+            args.clear();
+        }
+        Ok(decoded)
+    }
+
+    /// The general way: everything that may be incomplete, long, loose or wrong.
+    fn resume(&mut self, buf: &[u8], limits: &Limits) -> Result<Decoded, ProtocolError> {
         if self.left == 0 {
             match buf.first() {
                 None => return Ok(Decoded::Need(1)),
@@ -138,7 +174,6 @@ impl Decoder {
     }
 
     /// Takes one argument, or says how many bytes are missing.
-    #[inline]
     fn argument(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
         let len = match self.bulk {
             Some(len) => len,
@@ -163,14 +198,9 @@ impl Decoder {
         Ok(None)
     }
 
-    #[inline]
     fn bulk_header(&mut self, buf: &[u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
         let first = buf.get(self.pos).copied();
-        let line = if first == Some(b'$') || first.is_none() {
-            self.line(buf, self.pos, limits)
-        } else {
-            self.slow_line(buf, self.pos, limits)
-        };
+        let line = self.line(buf, self.pos, limits);
         if let (Line::Number(..) | Line::NotANumber, Some(other)) = (&line, first.filter(|&c| c != b'$')) {
             return Err(ProtocolError::ExpectedDollar(other));
         }
@@ -194,25 +224,8 @@ impl Decoder {
         Ok(Some(len as usize))
     }
 
-    /// Reads the number of the header line at `at` (behind its type byte). The common case, one to three digits and
-    /// CR LF all present, is decided here; the rest in [`Self::slow_line`].
-    #[inline]
+    /// Reads the number of the header line at `at`, behind its type byte.
     fn line(&mut self, buf: &[u8], at: usize, limits: &Limits) -> Line {
-        if let Some(head) = buf.get(at + 1..) {
-            let mut value = 0i64;
-            for (i, &byte) in head.iter().take(4).enumerate() {
-                match byte {
-                    b'0'..=b'9' if i < 3 && (value > 0 || i == 0) => value = value * 10 + i64::from(byte - b'0'),
-                    b'\r' if i > 0 && head.get(i + 1) == Some(&b'\n') => return Line::Number(value, at + i + 3, true),
-                    _ => break,
-                }
-            }
-        }
-        self.slow_line(buf, at, limits)
-    }
-
-    #[cold]
-    fn slow_line(&mut self, buf: &[u8], at: usize, limits: &Limits) -> Line {
         let from = self.scanned.max(at).min(buf.len());
         let Some(cr) = memchr::memchr(b'\r', &buf[from..]).map(|i| i + from) else {
             self.scanned = buf.len();
@@ -250,6 +263,43 @@ impl Decoder {
             return Ok(Decoded::Skip(consumed));
         }
         Ok(Decoded::Inline { consumed, args })
+    }
+}
+
+/// A whole command of at most eight short arguments in canonical form: nearly all traffic, decided in one pass without
+/// touching the decoder's state. Gives every argument to `each` and returns the command's length; `None` (perhaps after
+/// some arguments) for anything else.
+#[inline]
+fn small_command(buf: &[u8], limits: &Limits, mut each: impl FnMut(ArgRange)) -> Option<usize> {
+    let (count, mut at) = short_number(buf, 0, b'*')?;
+    if count == 0 || count > 8 || limits.max_bulk < 1000 || limits.max_multibulk < 8 {
+        return None;
+    }
+    for _ in 0..count {
+        let (len, start) = short_number(buf, at, b'$')?;
+        let end = start + len;
+        if buf.get(end..end + 2)? != b"\r\n" {
+            return None;
+        }
+        each((start as u32, end as u32));
+        at = end + 2;
+    }
+    Some(at)
+}
+
+/// A header with one to three digits: its number and where its line ends.
+#[inline]
+fn short_number(buf: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
+    let digit = |c: u8| usize::from(c - b'0');
+    match *buf.get(at..)? {
+        [k, a @ b'0'..=b'9', b'\r', b'\n', ..] if k == kind => Some((digit(a), at + 4)),
+        [k, a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', b'\n', ..] if k == kind => {
+            Some((digit(a) * 10 + digit(b), at + 5))
+        }
+        [k, a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', b'\n', ..] if k == kind => {
+            Some((digit(a) * 100 + digit(b) * 10 + digit(c), at + 6))
+        }
+        _ => None,
     }
 }
 

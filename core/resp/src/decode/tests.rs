@@ -213,6 +213,43 @@ proptest! {
     }
 
     #[test]
+    fn both_ways_to_decode_agree(requests in requests(), noise in noise()) {
+        let mut bytes = Vec::new();
+        for request in &requests {
+            crate::write_command(&mut bytes, request.iter().map(Vec::as_slice));
+        }
+        bytes.extend(noise);
+        let (mut one, mut flat, mut at) = (Decoder::new(), Decoder::new(), 0);
+        let limits = Limits::default();
+        loop {
+            let mut ranges = vec![(9, 9)];
+            let (a, b) = (one.decode(&bytes[at..], &limits), flat.decode_into(&bytes[at..], &limits, &mut ranges));
+            match (a, b) {
+                (Ok(Decoded::Command { consumed, args, canonical }), Ok(Decoded::Command { consumed: c, args: none, canonical: k })) => {
+                    prop_assert_eq!((consumed, &args[..], canonical, 0), (c, &ranges[1..], k, none.len()));
+                    at += consumed;
+                }
+                (Ok(Decoded::Skip(n)), Ok(Decoded::Skip(m))) => {
+                    prop_assert_eq!(n, m);
+                    at += n;
+                }
+                (Ok(Decoded::Inline { consumed, args }), Ok(Decoded::Inline { consumed: c, args: b })) => {
+                    prop_assert_eq!((consumed, args), (c, b));
+                    at += consumed;
+                }
+                (Ok(Decoded::Need(n)), Ok(Decoded::Need(m))) => {
+                    prop_assert_eq!((n, ranges.len()), (m, 1));
+                    break;
+                }
+                (a, b) => {
+                    prop_assert_eq!(a.unwrap_err(), b.unwrap_err());
+                    break;
+                }
+            }
+        }
+    }
+
+    #[test]
     fn random_bytes_never_panic(bytes: Vec<u8>) {
         whole(&bytes, &Limits::default());
         let _ = crate::split_args(&bytes);
