@@ -1,1 +1,3 @@
-//! Tests: sim.
+//! The simulator: whole clusters in one thread, with virtual time, faults and a seed.
+
+pub mod replication;

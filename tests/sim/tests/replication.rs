@@ -1,0 +1,93 @@
+//! Replication under faults, seed by seed. `KEYSTEAD_SIM_SEED=n` replays one, `KEYSTEAD_SIM_SEEDS=n` runs more.
+
+use keystead_sim::replication::{Faults, World};
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Runs every seed and tells how many full and partial resyncs there were.
+fn seeds(count: u64, run: impl Fn(&mut World)) -> (u64, u64) {
+    let one = number("KEYSTEAD_SIM_SEED");
+    let range = one.map_or(0..number("KEYSTEAD_SIM_SEEDS").unwrap_or(count), |seed| seed..seed + 1);
+    let mut sum = (0, 0);
+    for seed in range {
+        let mut world = World::new(seed, 3 + (seed % 3) as usize);
+        run(&mut world);
+        let (full, partial) = world.resyncs();
+        sum = (sum.0 + full, sum.1 + partial);
+    }
+    sum
+}
+
+fn only(faults: Faults, count: u64) -> (u64, u64) {
+    seeds(count, |w| {
+        for _ in 0..3000 {
+            w.step(faults, true);
+        }
+        w.heal(true);
+        w.converged();
+    })
+}
+
+#[test]
+fn without_faults_everybody_follows() {
+    let (full, _) = only(Faults::NONE, 20);
+    assert!(full >= 20);
+}
+
+#[test]
+fn cuts() {
+    let (full, partial) = only(Faults { cut: true, ..Faults::NONE }, 100);
+    assert!(full > 0 && partial > 0, "{full} {partial}");
+}
+
+#[test]
+fn pauses() {
+    only(Faults { pause: true, ..Faults::NONE }, 80);
+}
+
+#[test]
+fn restarts_without_data() {
+    only(Faults { restart: true, ..Faults::NONE }, 80);
+}
+
+#[test]
+fn promotions() {
+    let (full, partial) = only(Faults { promote: true, ..Faults::NONE }, 100);
+    assert!(partial > 0, "{full} {partial}");
+}
+
+#[test]
+fn everything_at_once() {
+    let (full, partial) = only(Faults::ALL, 300);
+    assert!(full > 0 && partial > 0, "{full} {partial}");
+}
+
+/// F8: the primary is killed and comes back empty at once; its replicas keep what they have, however long it takes
+/// and whatever is written to it, until somebody repoints them.
+#[test]
+fn a_primary_that_comes_back_empty_wipes_nobody() {
+    seeds(40, |w| {
+        for _ in 0..2000 {
+            w.step(Faults::NONE, true);
+        }
+        let had: Vec<usize> = w.nodes.iter().map(|n| n.data.0.len()).collect();
+        w.restart(0);
+        for n in 0..2000 {
+            w.step(Faults::NONE, n > 600);
+        }
+        for (node, had) in w.nodes.iter().zip(&had).skip(1) {
+            assert!(
+                node.data.0.len() >= *had,
+                "node {} lost its data (seed {:?})",
+                node.id,
+                number("KEYSTEAD_SIM_SEED")
+            );
+        }
+        w.fail_over(1);
+        w.heal(true);
+        w.converged();
+        assert!(w.nodes[0].data.0.len() >= had[1]);
+    });
+}
