@@ -1,0 +1,151 @@
+//! Sessions that wait for keys. Owns who waits for which key since when; the turn that makes a key ready runs the same
+//! command again for the first in the queue (as Redis 7.2 does), so that no handler has a second form.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::args::OwnedArgs;
+use crate::registry::Command;
+use crate::session::SessionId;
+
+/// What a session that waited in vain gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnTimeout {
+    /// `$-1`
+    Null,
+    /// `*-1`
+    NullArray,
+}
+
+/// What a handler asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct ParkRequest {
+    pub keys: Vec<Box<[u8]>>,
+    /// 0: for ever.
+    pub timeout_ms: u64,
+    pub on_timeout: OnTimeout,
+}
+
+/// A waiting command.
+pub struct Wait {
+    /// What to run again.
+    pub command: &'static Command,
+    /// Its arguments.
+    pub args: OwnedArgs,
+    /// Its database.
+    pub db: usize,
+    /// The keys, any of which will do.
+    pub keys: Vec<Box<[u8]>>,
+    /// When to give up, in ms since the epoch; None never.
+    pub deadline_ms: Option<u64>,
+    /// What to answer then.
+    pub on_timeout: OnTimeout,
+}
+
+type Key = (usize, Box<[u8]>);
+
+/// Queues by key, and deadlines.
+#[derive(Default)]
+pub struct Blocking {
+    queues: BTreeMap<Key, VecDeque<SessionId>>,
+    deadlines: BTreeSet<(u64, SessionId)>,
+    /// Keys that changed while somebody waits for them, in order, each once.
+    ready: VecDeque<Key>,
+    ready_set: BTreeSet<Key>,
+    waiting: usize,
+}
+
+impl Blocking {
+    /// True if nobody waits: nothing needs observing.
+    pub fn is_empty(&self) -> bool {
+        self.waiting == 0
+    }
+
+    /// How many sessions wait for keys.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// How many keys somebody waits for.
+    pub fn keys(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// A session begins to wait, behind those who wait already.
+    pub fn add(&mut self, id: SessionId, wait: &Wait) {
+        self.waiting += 1;
+        for key in &wait.keys {
+            let queue = self.queues.entry((wait.db, key.clone())).or_default();
+            if !queue.contains(&id) {
+                queue.push_back(id);
+            }
+        }
+        if let Some(at) = wait.deadline_ms {
+            self.deadlines.insert((at, id));
+        }
+    }
+
+    /// It waits no longer.
+    pub fn remove(&mut self, id: SessionId, wait: &Wait) {
+        self.waiting -= 1;
+        for key in &wait.keys {
+            let place = (wait.db, key.clone());
+            if let Some(queue) = self.queues.get_mut(&place) {
+                queue.retain(|waiting| *waiting != id);
+                if queue.is_empty() {
+                    self.queues.remove(&place);
+                }
+            }
+        }
+        if let Some(at) = wait.deadline_ms {
+            self.deadlines.remove(&(at, id));
+        }
+    }
+
+    /// A deadline without keys (sessions that wait for a plugin don't have one here; CLIENT PAUSE has its own).
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// The next session whose time is up.
+    pub fn pop_expired(&mut self, now_ms: u64) -> Option<SessionId> {
+        let first = *self.deadlines.first()?;
+        (first.0 <= now_ms).then(|| {
+            self.deadlines.remove(&first);
+            first.1
+        })
+    }
+
+    /// A key changed: if somebody waits for it, it will be served.
+    pub fn touched(&mut self, db: usize, key: &[u8]) {
+        let place = (db, Box::from(key));
+        if self.queues.contains_key(&place) && self.ready_set.insert(place.clone()) {
+            self.ready.push_back(place);
+        }
+    }
+
+    /// Two databases changed places: every key waited for in them may be ready now.
+    pub fn touch_db(&mut self, db: usize) {
+        let keys: Vec<Key> = self.queues.keys().filter(|(at, _)| *at == db).cloned().collect();
+        for (db, key) in keys {
+            self.touched(db, &key);
+        }
+    }
+
+    /// The next key to serve.
+    pub fn pop_ready(&mut self) -> Option<(usize, Box<[u8]>)> {
+        let key = self.ready.pop_front()?;
+        self.ready_set.remove(&key);
+        Some(key)
+    }
+
+    /// True if some key must be served.
+    #[inline]
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Who waits for a key, in order.
+    pub fn queue(&self, db: usize, key: &[u8]) -> Vec<SessionId> {
+        self.queues.get(&(db, Box::from(key))).map(|queue| queue.iter().copied().collect()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,174 @@
+//! CONFIG GET, SET, RESETSTAT, REWRITE, HELP, and what follows from a changed parameter inside the engine.
+
+use keystead_keyspace::Keyspace;
+use keystead_resp::Args;
+
+use crate::args::ArgsExt;
+use crate::config::SetError;
+use crate::core::Core;
+use crate::ctx::Ctx;
+use crate::effect::{CommandResult, Effect};
+use crate::engine::Action;
+use crate::error::CommandError;
+use crate::journal::JournalLimits;
+use crate::session::Parked;
+use crate::spec::*;
+
+const ADM: u32 = ADMIN | NOSCRIPT | LOADING | STALE | ENDPOINT;
+const NONE: KeySpec = KeySpec::None;
+
+/// The table.
+pub const TABLE: &[CommandSpec] = &[CommandSpec::container(
+    "config",
+    Group::Server,
+    "2.0.0",
+    "A container for server configuration commands.",
+    &[
+        CommandSpec::new(
+            "get",
+            -3,
+            ADM,
+            NONE,
+            Group::Server,
+            "2.0.0",
+            "Returns the effective values of configuration parameters.",
+            get,
+        ),
+        CommandSpec::new("set", -4, ADM, NONE, Group::Server, "2.0.0", "Sets configuration parameters in-flight.", set),
+        CommandSpec::new(
+            "resetstat",
+            2,
+            ADM,
+            NONE,
+            Group::Server,
+            "2.0.0",
+            "Resets the server's statistics.",
+            resetstat,
+        ),
+        CommandSpec::new(
+            "rewrite",
+            2,
+            ADM,
+            NONE,
+            Group::Server,
+            "2.8.0",
+            "Persists the effective configuration to file.",
+            rewrite,
+        ),
+        CommandSpec::new(
+            "help",
+            2,
+            LOADING | STALE | ENDPOINT,
+            NONE,
+            Group::Server,
+            "5.0.0",
+            "Returns helpful text about the different subcommands.",
+            help,
+        ),
+    ],
+)];
+
+fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let patterns: Vec<&[u8]> = args.skip(2).iter().collect();
+    let found = ctx.core.config.matching(&patterns);
+    ctx.reply.map(found.len());
+    for (name, value) in found {
+        ctx.reply.bulk(name);
+        ctx.reply.bulk(value);
+    }
+    Ok(Effect::None)
+}
+
+fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    if args.len() % 2 != 0 {
+        return Err(CommandError::SYNTAX);
+    }
+    let pairs: Vec<(String, String)> =
+        (2..args.len()).step_by(2).map(|at| (args.text(at), args.text(at + 1))).collect();
+    match ctx.core.config.set(&pairs) {
+        Ok(names) => {
+            apply(ctx.ks, ctx.core);
+            for name in names {
+                if name == "requirepass" {
+                    // Whoever is connected stays in, as in Redis.
+                    ctx.session.authenticated = true;
+                }
+                ctx.core.act(Action::ConfigChanged { name });
+            }
+            ctx.reply.ok();
+            Ok(Effect::None)
+        }
+        Err(SetError::Unknown(name)) => {
+            Err(CommandError::new(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'")))
+        }
+        Err(SetError::Immutable(name)) => Err(failed(&name, "can't set immutable config")),
+        Err(SetError::Twice(name)) => Err(failed(&name, "duplicate parameter")),
+        Err(SetError::Invalid(name, why)) => Err(failed(&name, &why)),
+    }
+}
+
+fn failed(name: &str, why: &str) -> CommandError {
+    CommandError::new(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"))
+}
+
+fn resetstat(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+    let (hits, misses) = ctx.ks.hits_and_misses();
+    ctx.core.stats.reset(hits, misses, ctx.ks.expired_total());
+    ctx.reply.ok();
+    Ok(Effect::None)
+}
+
+fn rewrite(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+    if !ctx.may_block() {
+        // A sentinel sends it inside MULTI: the file is written right after the transaction.
+        ctx.core.act(Action::RewriteConfig { reply: None });
+        ctx.reply.ok();
+        return Ok(Effect::None);
+    }
+    let ticket = crate::exec::next_ticket(ctx.core);
+    ctx.session.parked = Some(Parked::Async { ticket, command: ctx.command });
+    let session = ctx.session.id;
+    ctx.core.act(Action::RewriteConfig { reply: Some((session, ticket)) });
+    Ok(Effect::None)
+}
+
+fn help(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+    super::write_help(
+        ctx,
+        "CONFIG",
+        &[
+            "GET <pattern>",
+            "    Return parameters matching the glob-like <pattern> and their values.",
+            "SET <directive> <value>",
+            "    Set the configuration <directive> to <value>.",
+            "RESETSTAT",
+            "    Reset statistics reported by the INFO command.",
+            "REWRITE",
+            "    Rewrite the configuration file.",
+        ],
+    )
+}
+
+/// What the engine itself does after a change.
+pub(crate) fn apply(ks: &mut Keyspace, core: &mut Core) {
+    let number = |name: &str| core.config.int(name).max(0) as usize;
+    if core.mode == crate::engine::EngineMode::Data {
+        let mut limits = ks.limits().clone();
+        limits.hash_entries = number("hash-max-listpack-entries");
+        limits.hash_value = number("hash-max-listpack-value");
+        limits.list_size = core.config.int("list-max-listpack-size") as _;
+        limits.set_ints = number("set-max-intset-entries");
+        limits.set_entries = number("set-max-listpack-entries");
+        limits.set_value = number("set-max-listpack-value");
+        limits.zset_entries = number("zset-max-listpack-entries");
+        limits.zset_value = number("zset-max-listpack-value");
+        ks.set_limits(limits);
+    }
+    let replica = core.config.live.output_limits.replica;
+    core.journal.set_limits(JournalLimits {
+        replica_hard: replica.hard,
+        replica_soft: replica.soft,
+        replica_soft_ms: replica.soft_s * 1000,
+        ..JournalLimits::default()
+    });
+}

@@ -1,0 +1,30 @@
+//! The families of commands. Owns the list of their tables; each file has its table at its head and one function per
+//! command below.
+
+pub mod client;
+pub mod config;
+pub mod connection;
+mod help;
+pub mod info;
+pub mod strings;
+pub mod transactions;
+
+use keystead_keyspace::KeyType;
+
+pub(crate) use help::write_help;
+
+use crate::registry::Command;
+use crate::spec::{CommandSpec, Group};
+
+/// All tables. A family joins by a line here.
+pub const FAMILIES: &[&[CommandSpec]] =
+    &[connection::TABLE, client::TABLE, transactions::TABLE, config::TABLE, info::TABLE, strings::TABLE];
+
+/// True if a waiting command could be served by a key of this type; another type leaves it waiting.
+pub(crate) fn blocks_on(command: &Command, kind: KeyType) -> bool {
+    match command.group {
+        Group::List => kind == KeyType::List,
+        Group::SortedSet => kind == KeyType::ZSet,
+        _ => true,
+    }
+}

@@ -1,0 +1,263 @@
+//! CONFIG: all parameters under Redis' names. Owns their values and a typed copy of those the engine reads itself; what a
+//! parameter means outside the engine (port, log level) is the server's business, which is told of changes.
+
+mod table;
+mod value;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub use table::{PARAMS, Param};
+pub use value::{Kind, parse_memory};
+
+use crate::foreign::ForeignConfig;
+use crate::glob;
+use crate::limits::{OutputLimit, OutputLimits};
+
+/// The parameters that the engine reads on its own way, typed.
+#[derive(Clone, Debug, Default)]
+pub struct Live {
+    /// `maxclients`
+    pub maxclients: usize,
+    /// `requirepass`; empty: none.
+    pub requirepass: String,
+    /// `protected-mode`
+    pub protected_mode: bool,
+    /// `timeout`, seconds; 0: never.
+    pub timeout_s: u64,
+    /// `client-output-buffer-limit`
+    pub output_limits: OutputLimits,
+    /// `client-query-buffer-limit`
+    pub query_limit: usize,
+    /// `proto-max-bulk-len`
+    pub max_bulk: u64,
+    /// `slowlog-log-slower-than`, µs; negative: off.
+    pub slower_than_us: i64,
+    /// `slowlog-max-len`
+    pub slowlog_len: usize,
+    /// `active-expire-effort`
+    pub expire_effort: u32,
+    /// `enable-debug-command`
+    pub debug_command: String,
+}
+
+/// A parameter that a plugin registered.
+struct Foreign {
+    plugin: String,
+    alias: Option<String>,
+    body: Arc<dyn ForeignConfig>,
+}
+
+/// All parameters of an engine.
+pub struct Config {
+    params: Vec<&'static Param>,
+    values: BTreeMap<&'static str, String>,
+    foreign: BTreeMap<String, Foreign>,
+    changed: BTreeSet<String>,
+    /// The typed copy.
+    pub live: Live,
+}
+
+/// Why CONFIG SET failed: the parameter, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetError {
+    /// No such parameter.
+    Unknown(String),
+    /// It can't change at run time.
+    Immutable(String),
+    /// The value is refused.
+    Invalid(String, String),
+    /// The same parameter twice in one call.
+    Twice(String),
+}
+
+type Undo = Vec<(Arc<dyn ForeignConfig>, String)>;
+
+impl Config {
+    /// All parameters at their defaults; only those of endpoints if asked.
+    pub fn new(endpoint: bool) -> Self {
+        let params: Vec<&'static Param> = PARAMS.iter().filter(|param| !endpoint || param.endpoint).collect();
+        let values = params.iter().map(|param| (param.name, param.default.to_owned())).collect();
+        let mut config =
+            Config { params, values, foreign: BTreeMap::new(), changed: BTreeSet::new(), live: Live::default() };
+        config.refresh();
+        config
+    }
+
+    fn find(&self, name: &str) -> Option<&'static Param> {
+        self.params.iter().copied().find(|p| p.name == name || p.alias == Some(name))
+    }
+
+    fn find_foreign(&self, name: &str) -> Option<(&String, &Foreign)> {
+        self.foreign.iter().find(|(key, foreign)| *key == name || foreign.alias.as_deref() == Some(name))
+    }
+
+    /// A parameter's value as CONFIG GET shows it.
+    pub fn get(&self, name: &str) -> Option<String> {
+        let name = name.to_ascii_lowercase();
+        if let Some((_, foreign)) = self.find_foreign(&name) {
+            return Some(foreign.body.get());
+        }
+        self.find(&name).and_then(|param| self.values.get(param.name)).cloned()
+    }
+
+    /// A number, for parameters that hold one.
+    pub fn int(&self, name: &str) -> i64 {
+        self.get(name).and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    fn yes(&self, name: &str) -> bool {
+        self.get(name).as_deref() == Some("yes")
+    }
+
+    /// All parameters whose name or alias matches one of the patterns, by name, each once.
+    pub fn matching(&self, patterns: &[&[u8]]) -> Vec<(String, String)> {
+        let mut found = BTreeMap::new();
+        for pattern in patterns {
+            let hit = |name: &str| glob::matches(pattern, name.as_bytes(), true);
+            for param in self.params.iter().filter(|param| !self.foreign.contains_key(param.name)) {
+                for name in [Some(param.name), param.alias].into_iter().flatten().filter(|name| hit(name)) {
+                    found.insert(name.to_owned(), self.values[param.name].clone());
+                }
+            }
+            for (name, foreign) in &self.foreign {
+                for name in [Some(name), foreign.alias.as_ref()].into_iter().flatten().filter(|name| hit(name)) {
+                    found.insert(name.clone(), foreign.body.get());
+                }
+            }
+        }
+        found.into_iter().collect()
+    }
+
+    /// Sets a value at start, mutable or not. The server does this for what the file and the command line say.
+    pub fn init(&mut self, name: &str, text: &str) -> Result<(), SetError> {
+        let lower = name.to_ascii_lowercase();
+        let param = self.find(&lower).ok_or_else(|| SetError::Unknown(name.to_owned()))?;
+        let value = value::normalise(param.kind, &self.values[param.name], text)
+            .map_err(|why| SetError::Invalid(param.name.to_owned(), why))?;
+        self.values.insert(param.name, value);
+        self.refresh();
+        Ok(())
+    }
+
+    /// CONFIG SET: all or nothing. Gives the names that changed.
+    pub fn set(&mut self, pairs: &[(String, String)]) -> Result<Vec<String>, SetError> {
+        self.check_names(pairs)?;
+        let before = self.values.clone();
+        let mut undo = Undo::new();
+        let mut names = Vec::new();
+        for (name, text) in pairs {
+            match self.set_one(name, text, &mut undo) {
+                Ok(name) => names.push(name),
+                Err(why) => {
+                    self.values = before;
+                    for (body, old) in undo.into_iter().rev() {
+                        if let Err(why) = body.set(&old) {
+                            log::warn!("CONFIG SET could not be taken back: {why}");
+                        }
+                    }
+                    return Err(SetError::Invalid(name.clone(), why));
+                }
+            }
+        }
+        self.changed.extend(names.iter().cloned());
+        self.refresh();
+        Ok(names)
+    }
+
+    fn check_names(&self, pairs: &[(String, String)]) -> Result<(), SetError> {
+        let mut seen = BTreeSet::new();
+        for (name, _) in pairs {
+            let lower = name.to_ascii_lowercase();
+            let (key, mutable) = match (self.find_foreign(&lower), self.find(&lower)) {
+                (Some((key, foreign)), _) => (key.clone(), foreign.body.mutable()),
+                (None, Some(param)) => (param.name.to_owned(), param.mutable),
+                (None, None) => return Err(SetError::Unknown(name.clone())),
+            };
+            if !mutable {
+                return Err(SetError::Immutable(name.clone()));
+            }
+            if !seen.insert(key) {
+                return Err(SetError::Twice(name.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn set_one(&mut self, name: &str, text: &str, undo: &mut Undo) -> Result<String, String> {
+        let lower = name.to_ascii_lowercase();
+        if let Some((key, foreign)) = self.find_foreign(&lower) {
+            let (key, body) = (key.clone(), foreign.body.clone());
+            let old = body.get();
+            body.set(text)?;
+            undo.push((body, old));
+            return Ok(key);
+        }
+        let param = self.find(&lower).ok_or("unknown parameter")?;
+        let value = value::normalise(param.kind, &self.values[param.name], text)?;
+        self.values.insert(param.name, value);
+        Ok(param.name.to_owned())
+    }
+
+    /// A plugin's parameter. It may take over a core parameter of the same name (`save`), but not another plugin's.
+    pub fn add_foreign(
+        &mut self,
+        plugin: &str,
+        name: &str,
+        alias: Option<&str>,
+        body: Arc<dyn ForeignConfig>,
+    ) -> Result<(), String> {
+        let name = name.to_ascii_lowercase();
+        if let Some((_, other)) = self.find_foreign(&name) {
+            return Err(format!("parameter '{name}' exists already (from {})", other.plugin));
+        }
+        let alias = alias.map(str::to_ascii_lowercase);
+        self.foreign.insert(name, Foreign { plugin: plugin.to_owned(), alias, body });
+        Ok(())
+    }
+
+    /// Forgets a plugin's parameters.
+    pub fn remove_plugin(&mut self, plugin: &str) {
+        self.foreign.retain(|_, foreign| foreign.plugin != plugin);
+    }
+
+    /// What CONFIG SET changed since the start, for the overlay that CONFIG REWRITE writes. With each name, the plugin
+    /// that owns it.
+    pub fn changed_params(&self) -> Vec<(String, String, Option<String>)> {
+        let owner = |name: &str| self.foreign.get(name).map(|foreign| foreign.plugin.clone());
+        self.changed.iter().filter_map(|name| Some((name.clone(), self.get(name)?, owner(name)))).collect()
+    }
+
+    /// Marks a parameter as changed although CONFIG SET wasn't used (an overlay that was read at start must survive the
+    /// next rewrite).
+    pub fn mark_changed(&mut self, name: &str) {
+        self.changed.insert(name.to_ascii_lowercase());
+    }
+
+    fn refresh(&mut self) {
+        let number = |name: &str| u64::try_from(self.int(name)).unwrap_or(0);
+        self.live = Live {
+            maxclients: number("maxclients") as usize,
+            requirepass: self.get("requirepass").unwrap_or_default(),
+            protected_mode: self.yes("protected-mode"),
+            timeout_s: number("timeout"),
+            output_limits: self.output_limits(),
+            query_limit: number("client-query-buffer-limit") as usize,
+            max_bulk: number("proto-max-bulk-len"),
+            slower_than_us: self.int("slowlog-log-slower-than"),
+            slowlog_len: number("slowlog-max-len") as usize,
+            expire_effort: number("active-expire-effort") as u32,
+            debug_command: self.get("enable-debug-command").unwrap_or_default(),
+        };
+    }
+
+    fn output_limits(&self) -> OutputLimits {
+        let text = self.get("client-output-buffer-limit").unwrap_or_default();
+        let words: Vec<u64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let class = |at: usize| match words.get(at * 3..at * 3 + 3) {
+            Some(&[hard, soft, soft_s]) => OutputLimit { hard, soft, soft_s },
+            _ => OutputLimit::default(),
+        };
+        OutputLimits { normal: class(0), replica: class(1), pubsub: class(2) }
+    }
+}

@@ -1,0 +1,97 @@
+//! One row per parameter of the core: Redis' name, its other spelling, what it may hold, its default. Parameters of
+//! plugins join at run time.
+
+use super::value::Kind;
+
+/// A row.
+#[derive(Clone, Copy, Debug)]
+pub struct Param {
+    /// Redis' name.
+    pub name: &'static str,
+    /// The other spelling, if there is one.
+    pub alias: Option<&'static str>,
+    /// What it may hold.
+    pub kind: Kind,
+    /// Redis' default.
+    pub default: &'static str,
+    /// CONFIG SET may change it.
+    pub mutable: bool,
+    /// An endpoint (a sentinel's port) has it too.
+    pub endpoint: bool,
+}
+
+const fn live(name: &'static str, kind: Kind, default: &'static str) -> Param {
+    Param { name, alias: None, kind, default, mutable: true, endpoint: false }
+}
+
+const fn fixed(name: &'static str, kind: Kind, default: &'static str) -> Param {
+    Param { name, alias: None, kind, default, mutable: false, endpoint: false }
+}
+
+const fn alias(mut param: Param, other: &'static str) -> Param {
+    param.alias = Some(other);
+    param
+}
+
+/// A parameter that endpoints have too.
+const fn both(mut param: Param) -> Param {
+    param.endpoint = true;
+    param
+}
+
+const INT: i64 = i32::MAX as i64;
+const BIG: i64 = i64::MAX;
+const LEVELS: &[&str] = &["debug", "verbose", "notice", "warning", "nothing"];
+
+/// All parameters of the core.
+pub const PARAMS: &[Param] = &[
+    // network
+    both(live("bind", Kind::Text, "127.0.0.1 -::1")),
+    both(live("port", Kind::Int(0, 65535), "6379")),
+    both(fixed("tcp-backlog", Kind::Int(0, INT), "511")),
+    both(fixed("unixsocket", Kind::Text, "")),
+    both(fixed("unixsocketperm", Kind::Text, "0")),
+    both(live("protected-mode", Kind::Bool, "yes")),
+    both(live("timeout", Kind::Int(0, INT), "0")),
+    both(live("tcp-keepalive", Kind::Int(0, INT), "300")),
+    both(live("maxclients", Kind::Int(1, 0xffff_ffff), "10000")),
+    // general
+    both(fixed("daemonize", Kind::Bool, "no")),
+    both(fixed("pidfile", Kind::Text, "")),
+    both(live("dir", Kind::Text, ".")),
+    both(live("loglevel", Kind::Word(LEVELS), "notice")),
+    both(fixed("logfile", Kind::Text, "")),
+    fixed("databases", Kind::Int(1, INT), "16"),
+    both(live("hz", Kind::Int(1, 500), "10")),
+    both(live("shutdown-timeout", Kind::Int(0, INT), "10")),
+    // security
+    both(live("requirepass", Kind::Text, "")),
+    both(live("auth-timeout", Kind::Int(0, INT), "0")),
+    both(fixed("enable-debug-command", Kind::Word(&["no", "yes", "local"]), "local")),
+    // limits
+    both(live("client-output-buffer-limit", Kind::OutputLimits, DEFAULT_OUTPUT_LIMITS)),
+    both(live("client-query-buffer-limit", Kind::Memory(1 << 20, BIG), "1073741824")),
+    both(live("proto-max-bulk-len", Kind::Memory(1 << 20, BIG), "536870912")),
+    live("maxmemory", Kind::Memory(0, 0), "0"),
+    live("maxmemory-policy", Kind::Word(&["noeviction"]), "noeviction"),
+    // collections
+    alias(live("hash-max-listpack-entries", Kind::Int(0, BIG), "512"), "hash-max-ziplist-entries"),
+    alias(live("hash-max-listpack-value", Kind::Memory(0, BIG), "64"), "hash-max-ziplist-value"),
+    alias(live("list-max-listpack-size", Kind::Int(-5, INT), "-2"), "list-max-ziplist-size"),
+    live("set-max-intset-entries", Kind::Int(0, BIG), "512"),
+    live("set-max-listpack-entries", Kind::Int(0, BIG), "128"),
+    live("set-max-listpack-value", Kind::Memory(0, BIG), "64"),
+    alias(live("zset-max-listpack-entries", Kind::Int(0, BIG), "128"), "zset-max-ziplist-entries"),
+    alias(live("zset-max-listpack-value", Kind::Memory(0, BIG), "64"), "zset-max-ziplist-value"),
+    // expiry
+    live("active-expire-effort", Kind::Int(1, 10), "1"),
+    // watching
+    both(live("slowlog-log-slower-than", Kind::Int(-1, BIG), "10000")),
+    both(live("slowlog-max-len", Kind::Int(0, BIG), "128")),
+    // persistence, as long as no plugin takes these over
+    live("save", Kind::Save, ""),
+    live("appendonly", Kind::Word(&["no"]), "no"),
+    live("stop-writes-on-bgsave-error", Kind::Bool, "yes"),
+];
+
+const DEFAULT_OUTPUT_LIMITS: &str = "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60";

@@ -1,0 +1,129 @@
+//! Values of parameters: how text becomes a value and how it is shown. Pure.
+
+use keystead_resp::number;
+
+/// What a parameter may hold.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// `yes` or `no`.
+    Bool,
+    /// An integer between two bounds.
+    Int(i64, i64),
+    /// Bytes, with Redis' units (`1mb`), between two bounds.
+    Memory(i64, i64),
+    /// Any text.
+    Text,
+    /// One of some words.
+    Word(&'static [&'static str]),
+    /// `client-output-buffer-limit`: class, hard, soft, seconds, repeated.
+    OutputLimits,
+    /// `save`: without a plugin that saves, only the empty list.
+    Save,
+}
+
+/// Checks a text and brings it into the form that CONFIG GET shows. The error is Redis' text for CONFIG SET.
+pub(super) fn normalise(kind: Kind, old: &str, text: &str) -> Result<String, String> {
+    match kind {
+        Kind::Bool => match text.to_ascii_lowercase().as_str() {
+            word @ ("yes" | "no") => Ok(word.to_owned()),
+            _ => Err("argument must be 'yes' or 'no'".to_owned()),
+        },
+        Kind::Int(low, high) => {
+            let value = number::parse_i64(text.as_bytes()).ok_or("argument couldn't be parsed into an integer")?;
+            bounded(value, low, high)
+        }
+        Kind::Memory(low, high) => {
+            let value = parse_memory(text).ok_or("argument must be a memory value")?;
+            bounded(value, low, high)
+        }
+        Kind::Text => Ok(text.to_owned()),
+        Kind::Word(words) => match words.iter().find(|word| word.eq_ignore_ascii_case(text)) {
+            Some(word) => Ok((*word).to_owned()),
+            None => Err(format!("argument(s) must be one of the following: {}", words.join(", "))),
+        },
+        Kind::OutputLimits => output_limits(old, text),
+        Kind::Save if text.trim().is_empty() => Ok(String::new()),
+        Kind::Save => Err("no plugin that saves is loaded: only the empty value is possible".to_owned()),
+    }
+}
+
+fn bounded(value: i64, low: i64, high: i64) -> Result<String, String> {
+    if (low..=high).contains(&value) {
+        Ok(value.to_string())
+    } else {
+        Err(format!("argument must be between {low} and {high} inclusive"))
+    }
+}
+
+/// `100`, `1k` (1000), `1kb` (1024), `1m`, `1mb`, `1g`, `1gb`, in any case.
+pub fn parse_memory(text: &str) -> Option<i64> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: i64 = match &lower[digits.len()..] {
+        "" | "b" => 1,
+        "k" => 1000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<i64>().ok()?.checked_mul(unit)
+}
+
+/// The classes in the order CONFIG GET shows them.
+const CLASSES: [&str; 3] = ["normal", "slave", "pubsub"];
+
+fn output_limits(old: &str, text: &str) -> Result<String, String> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    if words.is_empty() || words.len() % 4 != 0 {
+        return Err("Wrong number of arguments in buffer limit configuration.".to_owned());
+    }
+    let mut all: Vec<String> = old.split_whitespace().map(str::to_owned).collect();
+    for chunk in words.chunks(4) {
+        let name = chunk[0].to_ascii_lowercase();
+        let name = if name == "replica" { "slave" } else { &name };
+        let Some(class) = CLASSES.iter().position(|class| *class == name) else {
+            return Err("Invalid client class specified in buffer limit configuration.".to_owned());
+        };
+        let bad = || "Error in hard, soft or soft_seconds setting in buffer limit configuration.".to_owned();
+        let numbers = [
+            parse_memory(chunk[1]).ok_or_else(bad)?,
+            parse_memory(chunk[2]).ok_or_else(bad)?,
+            chunk[3].parse::<i64>().map_err(|_| bad())?,
+        ];
+        if numbers.iter().any(|number| *number < 0) {
+            return Err(bad());
+        }
+        for (at, number) in numbers.iter().enumerate() {
+            all[class * 4 + 1 + at] = number.to_string();
+        }
+    }
+    Ok(all.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_units() {
+        assert_eq!(parse_memory("1kb"), Some(1024));
+        assert_eq!(parse_memory("1K"), Some(1000));
+        assert_eq!(parse_memory("2GB"), Some(2 << 30));
+        assert_eq!(parse_memory("10"), Some(10));
+        assert_eq!(parse_memory("1tb"), None);
+        assert_eq!(parse_memory("mb"), None);
+        assert_eq!(parse_memory("9999999999gb"), None);
+    }
+
+    #[test]
+    fn output_limits_replace_only_the_named_class() {
+        let old = "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60";
+        let new = normalise(Kind::OutputLimits, old, "replica 1mb 0 5").expect("valid");
+        assert_eq!(new, "normal 0 0 0 slave 1048576 0 5 pubsub 33554432 8388608 60");
+        assert!(normalise(Kind::OutputLimits, old, "wrong 1 1 1").is_err());
+        assert!(normalise(Kind::OutputLimits, old, "normal 1 1").is_err());
+    }
+}

@@ -1,0 +1,200 @@
+//! What the engine owns beside the keys: sessions, command table, configuration, journal, pub/sub, waiting lists,
+//! statistics. A handler reaches all of it through its context, apart from the keyspace, so that both can be borrowed.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use keystead_keyspace::KeyLog;
+use keystead_resp::Writer;
+
+use crate::blocking::{Blocking, ParkRequest};
+use crate::config::Config;
+use crate::effect::{Origin, Targets};
+use crate::engine::{Action, EngineMode, Now};
+use crate::foreign::{ForeignHook, ForeignInfo, ForeignRegistry};
+use crate::gates::Gates;
+use crate::journal::{Journal, Unit};
+use crate::pubsub::PubSub;
+use crate::registry::Registry;
+use crate::session::{Session, SessionId};
+use crate::sessions::Sessions;
+use crate::slowlog::SlowLog;
+use crate::stats::Stats;
+use crate::watch::WatchIndex;
+
+/// CLIENT PAUSE.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pause {
+    /// Nothing is paused.
+    #[default]
+    Off,
+    /// Commands that may change something wait.
+    Write,
+    /// Everything waits.
+    All,
+}
+
+/// A hook and the plugin it belongs to.
+pub(crate) struct Hook {
+    pub plugin: String,
+    pub hook: Arc<dyn ForeignHook>,
+}
+
+/// A plugin's INFO section.
+pub(crate) struct InfoSection {
+    pub plugin: String,
+    /// Lower case.
+    pub name: String,
+    pub body: Arc<dyn ForeignInfo>,
+}
+
+/// Everything but the keys.
+pub struct Core {
+    /// Data server or endpoint.
+    pub mode: EngineMode,
+    /// Forty hexadecimal digits that name this run.
+    pub run_id: String,
+    /// The clock of this turn.
+    pub now: Now,
+    /// When the engine was made.
+    pub started: Now,
+    /// All sessions but the running one.
+    pub sessions: Sessions,
+    /// All commands.
+    pub registry: Registry,
+    /// CONFIG.
+    pub config: Config,
+    /// Conditions that close commands.
+    pub gates: Arc<Gates>,
+    /// The journal.
+    pub journal: Journal,
+    /// Subscriptions.
+    pub pubsub: PubSub,
+    /// Waiting for keys.
+    pub blocking: Blocking,
+    /// Counters.
+    pub stats: Stats,
+    /// SLOWLOG.
+    pub slowlog: SlowLog,
+    /// Where PLUGIN LIST looks.
+    pub plugins: Option<Arc<dyn ForeignRegistry>>,
+    pub(crate) unit: Unit,
+    /// Effects are collected until the end of EXEC or of a plugin's atomic block.
+    pub(crate) in_unit: bool,
+    pub(crate) hooks: Vec<Hook>,
+    pub(crate) write_hooks: usize,
+    pub(crate) info_sections: Vec<InfoSection>,
+    pub(crate) actions: Vec<Action>,
+    pub(crate) wakers: Vec<Waker>,
+    pub(crate) park: Option<ParkRequest>,
+    pub(crate) pause: Pause,
+    pub(crate) pause_until_ms: u64,
+    /// Pauses asked for by plugins (failover): name, kind, until.
+    pub(crate) foreign_pauses: Vec<(String, Pause, u64)>,
+    /// Sessions that wait for the pause to end, in order.
+    pub(crate) paused: Vec<SessionId>,
+    pub(crate) watch: WatchIndex,
+    /// The keyspace logs what it touches.
+    pub(crate) observing: bool,
+    /// Somebody monitors or something is paused: no fast way.
+    pub(crate) watchful: bool,
+    pub(crate) next_ticket: u64,
+    pub(crate) dice: u64,
+    pub(crate) touched: KeyLog,
+    pub(crate) expired: KeyLog,
+    pub(crate) clock: Option<fn() -> u64>,
+    pub(crate) used_memory: Option<fn() -> u64>,
+    pub(crate) active_expire: bool,
+    pub(crate) sample: u32,
+    /// Writers should be slowed: a syncing replica pins too much.
+    pub(crate) slow_writers: bool,
+    pub(crate) last_save_s: u64,
+}
+
+impl Core {
+    /// Milliseconds since the epoch, frozen for this turn.
+    pub fn now_ms(&self) -> u64 {
+        self.now.unix_ms
+    }
+
+    /// What an endpoint calls itself; None for a data server.
+    pub fn mode_name(&self) -> Option<String> {
+        match &self.mode {
+            EngineMode::Data => None,
+            EngineMode::Endpoint { name } => Some(name.clone()),
+        }
+    }
+
+    /// The next number of a generator that is seeded from outside.
+    pub fn random(&mut self) -> u64 {
+        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.dice;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Writes into another session's output and puts it on the list for the server.
+    pub fn deliver(&mut self, id: SessionId, write: impl FnOnce(&mut Writer<'_>)) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        if session.state.close_now {
+            return;
+        }
+        let Session { out, state } = session;
+        write(&mut Writer::new(out, state.proto));
+        self.sessions.list(id);
+        self.check_output(id);
+    }
+
+    /// Closes a session at once if its output is beyond its class' limits.
+    pub(crate) fn check_output(&mut self, id: SessionId) {
+        let now_ms = self.now_ms();
+        let limits = &self.config.live.output_limits;
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        if let Some(why) = crate::limits::exceeded(session, limits, now_ms) {
+            log::warn!(
+                "Client {} scheduled to be closed ASAP for overcoming of output buffer limits ({why}).",
+                session.state.info.addr
+            );
+            session.state.close_now = true;
+            session.out = Vec::new();
+            self.stats.output_limit_disconnections += 1;
+            self.sessions.list(id);
+        }
+    }
+
+    /// Records an effect that isn't the return value of the running command; it becomes part of the running unit.
+    pub(crate) fn push_effect<'a>(
+        &mut self,
+        db: usize,
+        targets: Targets,
+        origin: Origin,
+        argv: impl ExactSizeIterator<Item = &'a [u8]>,
+    ) {
+        self.unit.push(db as u32, targets, origin, argv);
+    }
+
+    /// True if somebody needs the bytes of effects: the journal is active or a hook asked for writes.
+    #[inline]
+    pub fn effects_wanted(&self) -> bool {
+        self.journal.is_active() || self.write_hooks > 0
+    }
+
+    /// The strictest pause that holds now.
+    pub fn pause_kind(&self) -> Pause {
+        let now_ms = self.now_ms();
+        let own = if self.pause_until_ms > now_ms { self.pause } else { Pause::Off };
+        let foreign = self.foreign_pauses.iter().filter(|(_, _, until)| *until > now_ms).map(|(_, kind, _)| *kind);
+        foreign.fold(own, |all, kind| if all == Pause::All || kind == Pause::All { Pause::All } else { Pause::Write })
+    }
+
+    /// True while nothing may move the journal: no write, no expiry, no control record.
+    pub fn is_paused(&self) -> bool {
+        (self.pause != Pause::Off || !self.foreign_pauses.is_empty()) && self.pause_kind() != Pause::Off
+    }
+
+    /// Asks the server for something after the turn.
+    pub fn act(&mut self, action: Action) {
+        self.actions.push(action);
+    }
+}

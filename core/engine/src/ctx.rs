@@ -1,0 +1,122 @@
+//! What a handler gets: the keys, the calling session, the place for its reply, and the rest of the engine. Its parts
+//! are fields, so that a value can be borrowed from the keyspace while the reply is written.
+
+use keystead_keyspace::Keyspace;
+use keystead_resp::{OwnedArgs, Proto, Writer};
+
+pub use crate::blocking::OnTimeout;
+use crate::blocking::ParkRequest;
+use crate::core::Core;
+use crate::effect::{CommandResult, Effect, Origin, Recorded, Targets};
+use crate::registry::Command;
+use crate::session::State;
+
+/// The world of one running command.
+pub struct Ctx<'e> {
+    /// The keys of all databases.
+    pub ks: &'e mut Keyspace,
+    /// The reply; exactly one must be written (none only where the protocol says so).
+    pub reply: Writer<'e>,
+    /// The calling session.
+    pub session: &'e mut State,
+    /// Everything else.
+    pub core: &'e mut Core,
+    /// The command that runs.
+    pub command: &'static Command,
+    /// Who caused it.
+    pub origin: Origin,
+    /// It runs inside EXEC (or another atomic block) and must not park.
+    pub nested: bool,
+}
+
+impl<'e> Ctx<'e> {
+    /// Keys, database and reply at once.
+    pub fn split(&mut self) -> (&mut Keyspace, usize, Writer<'_>) {
+        let proto = self.reply.proto;
+        (self.ks, self.session.db, Writer::new(self.reply.out, proto))
+    }
+
+    /// The writer of the reply.
+    pub fn reply(&mut self) -> &mut Writer<'e> {
+        &mut self.reply
+    }
+
+    /// The keys.
+    pub fn keyspace(&mut self) -> &mut Keyspace {
+        self.ks
+    }
+
+    /// The selected database.
+    pub fn db(&self) -> usize {
+        self.session.db
+    }
+
+    /// Milliseconds since the epoch, frozen for this command.
+    pub fn now_ms(&self) -> u64 {
+        self.core.now_ms()
+    }
+
+    /// A random number.
+    pub fn random(&mut self) -> u64 {
+        self.core.random()
+    }
+
+    /// True if the session speaks RESP3.
+    pub fn resp3(&self) -> bool {
+        self.reply.proto == Proto::Resp3
+    }
+
+    /// False inside MULTI, for a primary's stream and for the server's own calls: then nothing may park.
+    pub fn may_block(&self) -> bool {
+        !self.nested && self.origin == Origin::Client
+    }
+
+    /// Parks the session until one of the keys changes; the same handler runs again then, and calls this again if it
+    /// still finds nothing (place in the queue and deadline stay). Where nothing may park, answers as after the timeout.
+    /// 0 waits for ever.
+    pub fn park_on_keys(&mut self, keys: &[&[u8]], timeout_ms: u64, on_timeout: OnTimeout) -> CommandResult {
+        if self.may_block() {
+            let keys = keys.iter().map(|key| Box::from(*key)).collect();
+            self.core.park = Some(ParkRequest { keys, timeout_ms, on_timeout });
+        } else {
+            write_timeout(&mut self.reply, on_timeout);
+        }
+        Ok(Effect::None)
+    }
+
+    /// Records an effect in place of the command as it was sent. Nothing is encoded if nobody needs it.
+    pub fn instead(&mut self, argv: &[&[u8]]) -> Effect {
+        self.also(self.session.db, argv)
+    }
+
+    /// Records one more effect, in a database; several of them become one MULTI … EXEC.
+    pub fn also(&mut self, db: usize, argv: &[&[u8]]) -> Effect {
+        let targets = self.targets();
+        self.core.push_effect(db, targets, self.origin, argv.iter().copied());
+        Effect::Recorded(Recorded(()))
+    }
+
+    /// Who gets this command's effects: a writable replica keeps its own to itself.
+    pub fn targets(&self) -> Targets {
+        targets(self.core, self.origin)
+    }
+
+    /// Runs another command of this session inside this one (EXEC, plugins). Its reply goes where this one's goes.
+    pub fn run(&mut self, command: &'static Command, args: &OwnedArgs) {
+        crate::exec::call_nested(self, command, args);
+    }
+}
+
+/// Who gets effects of an origin.
+pub(crate) fn targets(core: &Core, origin: Origin) -> Targets {
+    let follows = core.gates.is(crate::gates::Gate::Replica);
+    if follows && origin != Origin::Replication { Targets::LOCAL } else { Targets::ALL }
+}
+
+/// What a session that waited in vain is told.
+pub(crate) fn write_timeout(reply: &mut Writer<'_>, on_timeout: OnTimeout) {
+    match on_timeout {
+        OnTimeout::Null => reply.null(),
+        OnTimeout::NullArray => reply.null_array(),
+    }
+}

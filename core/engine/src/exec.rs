@@ -1,0 +1,438 @@
+//! One command, from its arguments to its reply and its effect in the journal. Owns the order of steps: look up, guard,
+//! run, propagate, wake. What a command does is in `commands/`.
+
+use keystead_keyspace::{ExpiryMode, KeyLog, Keyspace, Why};
+use keystead_resp::{Args, OwnedArgs, Writer};
+
+use crate::blocking::Wait;
+use crate::core::Core;
+use crate::ctx::{Ctx, targets};
+use crate::effect::{CommandResult, Effect, Origin};
+use crate::engine::{Action, Flow};
+use crate::error::CommandError;
+use crate::foreign::{AsyncCall, ForeignBody};
+use crate::gates::Gate;
+use crate::guards::{self, Verdict};
+use crate::registry::{Body, Command};
+use crate::session::{Multi, Parked, Queued, ReplyMode, Session, State};
+use crate::spec::{FAST, READONLY, SKIP_SLOWLOG, WRITE};
+
+/// Runs one command of a client.
+pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session, args: Args<'_>) -> Flow {
+    if args.is_empty() {
+        return Flow::Next;
+    }
+    session.state.last_ms = core.now.unix_ms;
+    let start = session.out.len();
+    let command = match find(core, args) {
+        Ok(command) => command,
+        Err(error) => {
+            refuse(core, session, None, error);
+            return after_reply(session, start);
+        }
+    };
+    session.state.last_command = Some(command);
+    if !command.arity_ok(args.len()) {
+        refuse(core, session, Some(command), CommandError::arity(&command.full_name));
+        return after_reply(session, start);
+    }
+    if !(session.state.quick && core.gates.bits() == 0 && !core.watchful && command.flags.any(READONLY | WRITE)) {
+        match guards::check(core, &session.state, command, args) {
+            Verdict::Run => {}
+            Verdict::Refuse(error) => {
+                refuse(core, session, Some(command), error);
+                return after_reply(session, start);
+            }
+            Verdict::Queue => {
+                queue(session, command, args);
+                return after_reply(session, start);
+            }
+            Verdict::Wait => {
+                session.state.parked = Some(Parked::Pause(args.to_owned()));
+                core.paused.push(session.state.id);
+                return Flow::Parked;
+            }
+        }
+        if !core.sessions.monitors.is_empty() {
+            crate::monitor::feed(core, session, command, args);
+        }
+    }
+    run(ks, core, session, command, args, start)
+}
+
+/// Runs a command that passed the guards.
+fn run(
+    ks: &mut Keyspace,
+    core: &mut Core,
+    session: &mut Session,
+    command: &'static Command,
+    args: Args<'_>,
+    start: usize,
+) -> Flow {
+    let Session { out, state } = session;
+    let flow = call(ks, core, state, out, command, args, Origin::Client, false);
+    if flow == Flow::Next && core.park.is_some() {
+        park(core, state, command, args);
+        settle_observation(ks, core);
+        return Flow::Parked;
+    }
+    if !command.flags.any(READONLY | WRITE) {
+        state.refresh_quick();
+    }
+    settle_observation(ks, core);
+    match flow {
+        Flow::Next => after_reply(session, start),
+        other => other,
+    }
+}
+
+/// The command behind a name, or behind a name and a subcommand.
+pub(crate) fn find(core: &Core, args: Args<'_>) -> Result<&'static Command, CommandError> {
+    let Some(command) = core.registry.find(args.at(0)) else { return Err(unknown(args)) };
+    if command.subs.is_empty() {
+        return Ok(command);
+    }
+    match args.get(1) {
+        None => Ok(command),
+        Some(word) => match (command.sub(word), &command.body) {
+            (Some(sub), _) => Ok(sub),
+            (None, Body::Container) => Err(CommandError::unknown_subcommand(&command.name, word)),
+            (None, _) => Ok(command),
+        },
+    }
+}
+
+/// Redis quotes the arguments up to 128 bytes in all.
+fn unknown(args: Args<'_>) -> CommandError {
+    let shorten = |bytes: &[u8], max: usize| String::from_utf8_lossy(&bytes[..bytes.len().min(max)]).into_owned();
+    let mut list = String::new();
+    for arg in args.skip(1).iter() {
+        if list.len() >= 128 {
+            break;
+        }
+        list.push_str(&format!("'{}' ", shorten(arg, 128 - list.len())));
+    }
+    CommandError::new(format!("ERR unknown command '{}', with args beginning with: {list}", shorten(args.at(0), 128)))
+}
+
+/// A command that doesn't run. A transaction it was meant for will not run either.
+fn refuse(core: &mut Core, session: &mut Session, command: Option<&'static Command>, error: CommandError) {
+    if let Some(command) = command {
+        core.stats.commands[command.index].rejected += 1;
+    }
+    let is_exec = command.is_some_and(|command| command.name == "exec");
+    let error = match (&mut session.state.multi, is_exec) {
+        (Some(_), true) => {
+            crate::commands::transactions::discard(core, &mut session.state);
+            CommandError::new(format!("EXECABORT Transaction discarded because of: {error}"))
+        }
+        (Some(multi), false) => {
+            multi.failed = true;
+            error
+        }
+        (None, _) => error,
+    };
+    core.stats.error(error.code());
+    Writer::new(&mut session.out, session.state.proto).error(error.text());
+}
+
+fn queue(session: &mut Session, command: &'static Command, args: Args<'_>) {
+    let multi = session.state.multi.get_or_insert_with(Multi::default);
+    multi.queue.push(Queued { command, args: args.to_owned() });
+    Writer::new(&mut session.out, session.state.proto).simple("QUEUED");
+}
+
+/// CLIENT REPLY, and whether the session goes on.
+fn after_reply(session: &mut Session, start: usize) -> Flow {
+    let state = &mut session.state;
+    match state.reply_mode {
+        ReplyMode::On => {}
+        ReplyMode::Off => session.out.truncate(start),
+        ReplyMode::SkipNext => state.reply_mode = ReplyMode::Skip,
+        ReplyMode::Skip => {
+            session.out.truncate(start);
+            state.reply_mode = ReplyMode::On;
+        }
+    }
+    if state.close_after_reply || state.close_now { Flow::Close } else { Flow::Next }
+}
+
+/// The heart: runs a command's body, writes its error if it has one, propagates its effect.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn call(
+    ks: &mut Keyspace,
+    core: &mut Core,
+    state: &mut State,
+    out: &mut Vec<u8>,
+    command: &'static Command,
+    args: Args<'_>,
+    origin: Origin,
+    nested: bool,
+) -> Flow {
+    ks.set_expiry_mode(expiry_mode(core, origin));
+    core.stats.total_commands += 1;
+    core.stats.commands[command.index].calls += 1;
+    let started = start_clock(core, command);
+    let mark = core.unit.len();
+    let (db, begin) = (state.db, out.len());
+    let proto = state.proto;
+    let mut ctx = Ctx { ks, reply: Writer::new(out, proto), session: state, core, command, origin, nested };
+    let (result, flow) = body(&mut ctx, command, args);
+    let Ctx { ks, session: state, core, reply, .. } = ctx;
+    let out = reply.out;
+    let effect = match result {
+        Ok(effect) => effect,
+        Err(error) => {
+            out.truncate(begin);
+            core.stats.commands[command.index].failed += 1;
+            core.stats.error(error.code());
+            if origin == Origin::Replication {
+                core.stats.unexpected_errors += 1;
+                log::warn!("'{}' from the primary failed: {error}", command.full_name);
+            }
+            Writer::new(out, state.proto).error(error.text());
+            Effect::None
+        }
+    };
+    propagate(ks, core, state, db, args, effect, origin, mark, nested);
+    if let Some(started) = started {
+        stop_clock(core, state, command, args, started);
+    }
+    flow
+}
+
+fn body(ctx: &mut Ctx<'_>, command: &'static Command, args: Args<'_>) -> (CommandResult, Flow) {
+    match &command.body {
+        Body::Native(handler) => (handler(ctx, args), Flow::Next),
+        Body::Container => (Err(CommandError::arity(&command.full_name)), Flow::Next),
+        Body::Foreign(ForeignBody::Sync(body)) => (body.call(ctx, args), Flow::Next),
+        Body::Foreign(ForeignBody::Async(body)) => match body.try_now(ctx, args) {
+            Some(result) => (result, Flow::Next),
+            None if !ctx.may_block() => {
+                let text = "ERR this command can't answer inside a transaction";
+                (Err(CommandError::fixed(text)), Flow::Next)
+            }
+            None => {
+                let ticket = next_ticket(ctx.core);
+                ctx.session.parked = Some(Parked::Async { ticket, command });
+                let call = AsyncCall {
+                    session: ctx.session.id,
+                    ticket,
+                    db: ctx.session.db,
+                    args: args.to_owned(),
+                    write_offset: ctx.session.write_offset,
+                    resp3: ctx.resp3(),
+                };
+                ctx.core.act(Action::StartAsync { command: body.clone(), call });
+                (Ok(Effect::None), Flow::Parked)
+            }
+        },
+        Body::Foreign(ForeignBody::Takeover(_)) if !ctx.may_block() => {
+            (Err(CommandError::fixed("ERR Command not allowed inside a transaction")), Flow::Next)
+        }
+        Body::Foreign(ForeignBody::Takeover(body)) => match body.check(ctx, args) {
+            Err(error) => (Err(error), Flow::Next),
+            Ok(()) => {
+                ctx.session.taken_over = true;
+                let session = ctx.session.id;
+                ctx.core.act(Action::Takeover { session, command, body: body.clone(), args: args.to_owned() });
+                (Ok(Effect::None), Flow::Takeover)
+            }
+        },
+    }
+}
+
+pub(crate) fn next_ticket(core: &mut Core) -> u64 {
+    core.next_ticket += 1;
+    core.next_ticket
+}
+
+/// Runs a command inside another one.
+pub(crate) fn call_nested(ctx: &mut Ctx<'_>, command: &'static Command, args: &OwnedArgs) {
+    let flow = call(ctx.ks, ctx.core, ctx.session, ctx.reply.out, command, args.view(), ctx.origin, true);
+    debug_assert_eq!(flow, Flow::Next, "nothing parks inside a unit");
+    ctx.reply.proto = ctx.session.proto;
+}
+
+/// What lookups do with expired keys: a primary deletes them, a replica (or a paused primary) hides them, the primary's
+/// own stream must see them.
+fn expiry_mode(core: &Core, origin: Origin) -> ExpiryMode {
+    match origin {
+        Origin::Replication | Origin::Loading => ExpiryMode::Ignore,
+        Origin::Client | Origin::Internal => {
+            if core.gates.is(Gate::Replica) || core.is_paused() {
+                ExpiryMode::Hide
+            } else {
+                ExpiryMode::Delete
+            }
+        }
+    }
+}
+
+/// Puts what a command did into the unit or straight into the journal.
+#[allow(clippy::too_many_arguments)]
+#[inline]
+fn propagate(
+    ks: &mut Keyspace,
+    core: &mut Core,
+    state: &mut State,
+    db: usize,
+    args: Args<'_>,
+    effect: Effect,
+    origin: Origin,
+    mark: usize,
+    nested: bool,
+) {
+    let expired = ks.has_expired();
+    if origin == Origin::Replication || origin == Origin::Loading {
+        // The stream itself goes into the journal, byte for byte.
+        core.unit.clear();
+    } else {
+        let alone = !nested && !core.in_unit && !expired && core.unit.is_empty() && core.write_hooks == 0;
+        if alone && matches!(effect, Effect::None) {
+            // The usual read.
+        } else if alone && matches!(effect, Effect::AsSent) {
+            let targets = targets(core, origin);
+            core.journal.append(db as u32, targets, origin, args);
+            state.write_offset = core.journal.offset();
+        } else {
+            collect(ks, core, db, args, effect, origin, mark);
+            if !nested && !core.in_unit {
+                finish_unit(core, state);
+            }
+        }
+    }
+    if core.observing {
+        observe(ks, core, state);
+    }
+}
+
+/// Adds a command's effects to the unit, the deletion of expired keys in front.
+fn collect(ks: &mut Keyspace, core: &mut Core, db: usize, args: Args<'_>, effect: Effect, origin: Origin, mark: usize) {
+    let targets = targets(core, origin);
+    if ks.has_expired() {
+        let own = core.unit.split_off(mark);
+        push_expired(ks, core);
+        core.unit.extend(own);
+    }
+    match effect {
+        Effect::None | Effect::Recorded(_) => {}
+        Effect::AsSent => core.push_effect(db, targets, origin, args.iter()),
+        Effect::Instead(argv) => core.push_effect(db, targets, origin, argv.view().iter()),
+        Effect::Many(list) => {
+            for argv in &list {
+                core.push_effect(db, targets, origin, argv.view().iter());
+            }
+        }
+    }
+}
+
+/// Pushes a DEL per key that was found expired.
+fn push_expired(ks: &mut Keyspace, core: &mut Core) {
+    let mut log = std::mem::take(&mut core.expired);
+    ks.swap_expired(&mut log);
+    let targets = targets(core, Origin::Internal);
+    for item in log.iter() {
+        core.push_effect(item.db, targets, Origin::Internal, [b"DEL".as_slice(), item.key].into_iter());
+    }
+    core.expired = log;
+}
+
+/// Appends what has been collected as one unit.
+pub(crate) fn finish_unit(core: &mut Core, state: &mut State) {
+    if core.unit.is_empty() {
+        return;
+    }
+    let mut unit = std::mem::take(&mut core.unit);
+    core.journal.append_unit(&mut unit);
+    core.unit = unit;
+    state.write_offset = core.journal.offset();
+}
+
+/// Keys that the cycle found expired: each is a unit of its own.
+pub(crate) fn propagate_expired(ks: &mut Keyspace, core: &mut Core) {
+    if !ks.has_expired() {
+        return;
+    }
+    let mut log: KeyLog = std::mem::take(&mut core.expired);
+    ks.swap_expired(&mut log);
+    let targets = targets(core, Origin::Internal);
+    for item in log.iter() {
+        let argv = [b"DEL".as_slice(), item.key];
+        core.push_effect(item.db, targets, Origin::Internal, argv.into_iter());
+        let mut unit = std::mem::take(&mut core.unit);
+        core.journal.append_unit(&mut unit);
+        core.unit = unit;
+    }
+    core.expired = log;
+}
+
+/// Looks at which keys changed: WATCH, and those who wait for keys.
+pub(crate) fn observe(ks: &mut Keyspace, core: &mut Core, state: &mut State) {
+    let mut log = std::mem::take(&mut core.touched);
+    ks.swap_touched(&mut log);
+    for item in log.iter() {
+        match item.why {
+            Why::Flushed => core.watch_db_touched(ks, state, item.db, false),
+            Why::Swapped => {
+                core.watch_db_touched(ks, state, item.db, true);
+                core.blocking.touch_db(item.db);
+            }
+            why => {
+                core.watch_touched(state, item.db, item.key, why == Why::Expired);
+                if !core.blocking.is_empty() {
+                    core.blocking.touched(item.db, item.key);
+                }
+            }
+        }
+    }
+    core.touched = log;
+}
+
+/// Turns the keyspace's log on while somebody looks at it.
+#[inline]
+pub(crate) fn settle_observation(ks: &mut Keyspace, core: &mut Core) {
+    let wanted = core.watched_keys() || !core.blocking.is_empty();
+    if wanted != core.observing {
+        core.observing = wanted;
+        ks.observe(wanted);
+    }
+}
+
+/// Makes the session wait, as its handler asked.
+fn park(core: &mut Core, state: &mut State, command: &'static Command, args: Args<'_>) {
+    let Some(request) = core.park.take() else { return };
+    let deadline_ms = (request.timeout_ms > 0).then(|| core.now_ms().saturating_add(request.timeout_ms));
+    let wait = Wait {
+        command,
+        args: args.to_owned(),
+        db: state.db,
+        keys: request.keys,
+        deadline_ms,
+        on_timeout: request.on_timeout,
+    };
+    core.blocking.add(state.id, &wait);
+    state.parked = Some(Parked::Keys(wait));
+}
+
+/// Constant-time commands are too short to be worth a look at the clock each time: one of 16 is timed.
+#[inline]
+fn start_clock(core: &mut Core, command: &Command) -> Option<(u64, u64)> {
+    let clock = core.clock?;
+    if command.flags.has(FAST) && core.config.live.slower_than_us > 1000 {
+        core.sample = core.sample.wrapping_add(1);
+        return (core.sample % 16 == 0).then(|| (clock(), 16));
+    }
+    Some((clock(), 1))
+}
+
+fn stop_clock(core: &mut Core, state: &State, command: &'static Command, args: Args<'_>, started: (u64, u64)) {
+    let Some(clock) = core.clock else { return };
+    let usec = clock().saturating_sub(started.0);
+    core.stats.commands[command.index].usec += usec * started.1;
+    let threshold = core.config.live.slower_than_us;
+    if threshold >= 0 && usec >= threshold as u64 && !command.flags.has(SKIP_SLOWLOG) {
+        let (max, now_s) = (core.config.live.slowlog_len, core.now_ms() / 1000);
+        core.slowlog.add(max, now_s, usec, args, &state.info.addr, &state.name);
+    }
+}

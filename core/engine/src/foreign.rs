@@ -1,0 +1,141 @@
+//! What comes from plugins, as traits that the plugin host implements: commands, INFO sections, configuration
+//! parameters, hooks. Owns the seams only; nothing here knows how a plugin is loaded.
+
+use std::sync::Arc;
+
+use crate::args::{Args, OwnedArgs};
+use crate::ctx::Ctx;
+use crate::effect::{CommandResult, Origin};
+use crate::session::SessionId;
+
+/// A command that runs inside the turn and writes its reply into `ctx.reply`.
+pub trait ForeignCommand: Send + Sync {
+    /// Runs it. An error is answered as an error reply.
+    fn call(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult;
+}
+
+/// A command that leaves the turn: the session parks until the server calls `Engine::complete`.
+pub trait ForeignAsync: Send + Sync {
+    /// Answers at once if it can. Inside MULTI and scripts it alone runs, and must answer with what it has then.
+    /// Returns None to go the asynchronous way (never honoured inside MULTI).
+    fn try_now(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Option<CommandResult>;
+
+    /// Starts the call, outside the turn. The server carries out what this returns; when the client goes away first,
+    /// the ticket is cancelled with `cancel`.
+    fn start(&self, call: AsyncCall);
+
+    /// The client went away or was unblocked: drop the future of this ticket.
+    fn cancel(&self, ticket: u64);
+}
+
+/// An asynchronous call as handed to the host.
+#[derive(Clone, Debug)]
+pub struct AsyncCall {
+    /// The session that waits.
+    pub session: SessionId,
+    /// Names the call; goes back to `Engine::complete`.
+    pub ticket: u64,
+    /// The selected database.
+    pub db: usize,
+    /// The arguments, name first.
+    pub args: OwnedArgs,
+    /// The replication offset after the session's last write (WAIT).
+    pub write_offset: u64,
+    /// The reply must be in RESP3.
+    pub resp3: bool,
+}
+
+/// A command that takes the socket over (PSYNC).
+pub trait ForeignTakeover: Send + Sync {
+    /// Runs in the turn, before the hand-over: may refuse with an error, the session then stays a client's.
+    fn check(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<(), crate::error::CommandError>;
+}
+
+/// A plugin's command of any kind.
+#[derive(Clone)]
+pub enum ForeignBody {
+    /// In the turn.
+    Sync(Arc<dyn ForeignCommand>),
+    /// Leaves the turn.
+    Async(Arc<dyn ForeignAsync>),
+    /// Takes the socket.
+    Takeover(Arc<dyn ForeignTakeover>),
+}
+
+/// A section of INFO.
+pub trait ForeignInfo: Send + Sync {
+    /// Appends lines `field:value\r\n`. Runs inside the turn: reads published snapshots only, waits for nothing.
+    fn write(&self, out: &mut Vec<u8>);
+}
+
+/// A parameter of CONFIG that a plugin owns.
+pub trait ForeignConfig: Send + Sync {
+    /// The value CONFIG GET shows.
+    fn get(&self) -> String;
+    /// CONFIG SET. The error is shown to the client behind Redis' usual words.
+    fn set(&self, value: &str) -> Result<(), String>;
+    /// False: CONFIG SET is refused as for an immutable parameter.
+    fn mutable(&self) -> bool {
+        true
+    }
+}
+
+/// What a hook is told about.
+pub struct WriteEvent<'a> {
+    /// The database.
+    pub db: usize,
+    /// The effect as it goes to replicas.
+    pub argv: Args<'a>,
+    /// Who caused it.
+    pub origin: Origin,
+    /// The journal's offset behind it.
+    pub offset: u64,
+}
+
+/// A connection opened or closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnEvent {
+    /// It opened.
+    Open,
+    /// It closed; the session is gone when the hook returns.
+    Close,
+}
+
+/// A plugin that asked to be told as things happen, inside the turn. False from a call unhooks it.
+pub trait ForeignHook: Send + Sync {
+    /// True if `on_write` must be called.
+    fn wants_writes(&self) -> bool {
+        false
+    }
+    /// Called per effect.
+    fn on_write(&self, event: &WriteEvent<'_>) -> bool {
+        let _ = event;
+        true
+    }
+    /// Called per connection.
+    fn on_conn(&self, event: ConnEvent, session: SessionId, addr: &str) -> bool {
+        let _ = (event, session, addr);
+        true
+    }
+}
+
+/// A line of MODULE LIST and PLUGIN LIST.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PluginInfo {
+    /// Its name.
+    pub name: String,
+    /// Its version, `major.minor.patch`.
+    pub version: String,
+    /// The library file.
+    pub path: String,
+    /// `running`, `faulted`, `stopped` …
+    pub state: String,
+    /// Further facts for PLUGIN INFO, in order.
+    pub facts: Vec<(String, String)>,
+}
+
+/// Where PLUGIN and MODULE LIST look.
+pub trait ForeignRegistry: Send + Sync {
+    /// All plugins in load order.
+    fn plugins(&self) -> Vec<PluginInfo>;
+}

@@ -1,0 +1,49 @@
+//! Gates: facts that plugins and the server set at any time and that the guards read before each command. Owns one
+//! atomic word; decides nothing (the guards do).
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// One condition that closes some commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Gate {
+    /// Writes from clients are refused: this is a read-only replica.
+    ReadOnly = 1,
+    /// The link to the primary is down and stale data must not be served.
+    Stale = 2,
+    /// A data set is being loaded.
+    Loading = 4,
+    /// Fewer good replicas than `min-replicas-to-write`.
+    FewReplicas = 8,
+    /// The last save failed and `stop-writes-on-bgsave-error` is on.
+    DiskError = 16,
+    /// Loading, but the old data set is served meanwhile.
+    AsyncLoading = 32,
+    /// This node follows a primary, writable or not: expired keys are hidden, not deleted, and nothing is evicted.
+    Replica = 64,
+}
+
+/// All gates of one engine, shared between the turn and everybody else. Everything is open at first.
+#[derive(Debug, Default)]
+pub struct Gates(AtomicU32);
+
+impl Gates {
+    /// Closes (true) or opens (false) one gate.
+    pub fn set(&self, gate: Gate, closed: bool) {
+        if closed {
+            self.0.fetch_or(gate as u32, Ordering::Release);
+        } else {
+            self.0.fetch_and(!(gate as u32), Ordering::Release);
+        }
+    }
+
+    /// True if the gate is closed.
+    pub fn is(&self, gate: Gate) -> bool {
+        self.bits() & gate as u32 != 0
+    }
+
+    /// All gates at once, for the fast check: zero when nothing is closed.
+    pub fn bits(&self) -> u32 {
+        self.0.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,149 @@
+//! What must hold before a command runs: one ordered list, in Redis' order. Owns the decision only; it reads gates,
+//! session and configuration and changes nothing.
+
+use keystead_resp::{Args, Proto};
+
+use crate::core::{Core, Pause};
+use crate::error::CommandError;
+use crate::gates::Gate;
+use crate::registry::Command;
+use crate::session::{Kind, State};
+use crate::spec::{
+    ADMIN, ALLOW_BUSY, Flags, IN_SUBSCRIBER, LOADING, MAY_REPLICATE, NO_AUTH, NO_MULTI, NOW_IN_MULTI, READONLY, STALE,
+    WRITE,
+};
+
+/// What is to be done with a command.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Run it now.
+    Run,
+    /// MULTI is open: queue it.
+    Queue,
+    /// CLIENT PAUSE: keep it until the pause ends.
+    Wait,
+    /// Answer an error.
+    Refuse(CommandError),
+}
+
+const MULTI_FORBIDS: CommandError = CommandError::fixed("ERR Command not allowed inside a transaction");
+const READ_ONLY: CommandError = CommandError::fixed("READONLY You can't write against a read only replica.");
+const NO_REPLICAS: CommandError = CommandError::fixed("NOREPLICAS Not enough good replicas to write.");
+const STALE_LINK: CommandError =
+    CommandError::fixed("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.");
+const IS_LOADING: CommandError = CommandError::fixed("LOADING Redis is loading the dataset in memory");
+const DISK_ERROR: CommandError = CommandError::fixed(
+    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may \
+     modify the data set are disabled, because this instance is configured to report errors during writes if RDB \
+     snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB \
+     error.",
+);
+const NO_KEYSPACE: CommandError = CommandError::fixed("ERR Replica can't interact with the keyspace");
+
+/// What EXEC would do, seen from outside: the union of its queue's flags, and those missing from some of it.
+struct Effective {
+    /// Flags of the command or of anything in the queue.
+    any: u32,
+    /// Flags that the command and everything in the queue have.
+    all: u32,
+}
+
+fn effective(state: &State, command: &Command) -> Effective {
+    let own = command.flags.0;
+    match &state.multi {
+        Some(multi) if command.name == "exec" => Effective {
+            any: multi.queue.iter().fold(own, |all, queued| all | queued.command.flags.0),
+            all: multi.queue.iter().fold(own, |all, queued| all & queued.command.flags.0),
+        },
+        _ => Effective { any: own, all: own },
+    }
+}
+
+/// Decides about a command whose name and number of arguments are right.
+pub(crate) fn check(core: &Core, state: &State, command: &Command, args: Args<'_>) -> Verdict {
+    let flags = effective(state, command);
+    match refusal(core, state, command, args, &flags) {
+        Some(error) => Verdict::Refuse(error),
+        None if pauses(core, state, &flags) => Verdict::Wait,
+        None if state.multi.is_some() && !command.flags.has(NOW_IN_MULTI) => Verdict::Queue,
+        None => Verdict::Run,
+    }
+}
+
+fn refusal(core: &Core, state: &State, command: &Command, args: Args<'_>, flags: &Effective) -> Option<CommandError> {
+    let gates = core.gates.bits();
+    let closed = |gate: Gate| gates & gate as u32 != 0;
+    let writes = Flags(flags.any).has(WRITE);
+    let may_replicate = Flags(flags.any).any(WRITE | MAY_REPLICATE);
+    if let Some(error) = debug_forbidden(core, state, command) {
+        return Some(error);
+    }
+    if !state.authenticated && !command.flags.has(NO_AUTH) {
+        return Some(CommandError::NO_AUTH);
+    }
+    if state.multi.is_some() && command.flags.has(NO_MULTI) {
+        return Some(MULTI_FORBIDS);
+    }
+    let primary = !closed(Gate::Replica);
+    if closed(Gate::DiskError) && primary && (writes || command.name == "ping") {
+        return Some(DISK_ERROR);
+    }
+    if closed(Gate::FewReplicas) && primary && writes {
+        return Some(NO_REPLICAS);
+    }
+    if closed(Gate::ReadOnly) && writes {
+        return Some(READ_ONLY);
+    }
+    if state.proto == Proto::Resp2 && state.subscribed() && !command.flags.has(IN_SUBSCRIBER) {
+        let name = args.get(0).map(String::from_utf8_lossy).unwrap_or_default().to_lowercase();
+        let name = name.chars().take(128).collect::<String>();
+        return Some(CommandError::new(format!(
+            "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+             this context"
+        )));
+    }
+    if closed(Gate::Stale) && !Flags(flags.all).has(STALE) {
+        return Some(STALE_LINK);
+    }
+    if closed(Gate::Loading) && !Flags(flags.all).has(LOADING) {
+        return Some(IS_LOADING);
+    }
+    if closed(Gate::AsyncLoading) && may_replicate {
+        return Some(IS_LOADING);
+    }
+    if state.kind == Kind::Replica && Flags(flags.any).any(WRITE | READONLY | MAY_REPLICATE) {
+        return Some(NO_KEYSPACE);
+    }
+    None
+}
+
+/// DEBUG is for those whom `enable-debug-command` lets in.
+fn debug_forbidden(core: &Core, state: &State, command: &Command) -> Option<CommandError> {
+    if command.name != "debug" && !command.full_name.starts_with("debug|") {
+        return None;
+    }
+    match core.config.live.debug_command.as_str() {
+        "yes" => None,
+        "local" if state.info.loopback || state.info.unix => None,
+        _ => Some(CommandError::fixed(
+            "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from \
+             a local connection, otherwise you need to set this option in the configuration file, and then restart the \
+             server.",
+        )),
+    }
+}
+
+fn pauses(core: &Core, state: &State, flags: &Effective) -> bool {
+    if !core.is_paused() || state.kind == Kind::Replica {
+        return false;
+    }
+    match core.pause_kind() {
+        Pause::Off => false,
+        Pause::Write => Flags(flags.any).any(WRITE | MAY_REPLICATE),
+        // CLIENT UNPAUSE must get through, and so must whoever looks after the server.
+        Pause::All => !Flags(flags.any).has(ADMIN) || !Flags(flags.any).has(ALLOW_BUSY),
+    }
+}
+
+#[cfg(test)]
+mod tests;

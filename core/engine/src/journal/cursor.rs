@@ -1,0 +1,238 @@
+//! Readers of the journal. Owns each reader's place, class and end; the log's bytes are in `log.rs`.
+
+use std::task::Waker;
+
+use bytes::Bytes;
+
+use super::log::Log;
+use super::{Journal, encode_select};
+use crate::effect::Targets;
+
+/// Names a cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CursorId(pub u64);
+
+/// What a reader is; decides what it sees and what it may pin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CursorClass {
+    /// An online replica: the replication stream, bounded by client-output-buffer-limit.
+    Replica,
+    /// A replica that still receives its snapshot: pins what its sync needs.
+    SyncingReplica,
+    /// An append-only file: never dropped.
+    Persistence,
+    /// A change feed: told when it fell behind.
+    Feed,
+}
+
+impl CursorClass {
+    fn target(self) -> Targets {
+        match self {
+            CursorClass::Replica | CursorClass::SyncingReplica => Targets::REPLICATION,
+            CursorClass::Persistence => Targets::PERSISTENCE,
+            CursorClass::Feed => Targets::FEEDS,
+        }
+    }
+}
+
+/// Why a cursor ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It fell too far behind.
+    Overrun,
+    /// The history changed under it.
+    Rebased,
+    /// Nobody knows this cursor (it was closed).
+    Closed,
+}
+
+/// Why a cursor could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// These bytes are no longer kept.
+    TooOld,
+    /// The offset lies in the future.
+    Ahead,
+}
+
+/// What a read gave.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Read {
+    /// The next bytes, in order.
+    Data(Vec<Bytes>),
+    /// Nothing new yet: register a waker.
+    CaughtUp,
+    /// There will never be more.
+    Ended(Ended),
+}
+
+/// Where a reader stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CursorStatus {
+    /// The replication offset up to which it has read.
+    pub offset: u64,
+    /// Bytes it has yet to read.
+    pub lag: u64,
+    /// Set when it ended.
+    pub ended: Option<Ended>,
+}
+
+pub(super) struct Cursor {
+    class: CursorClass,
+    pos: u64,
+    /// The database its output has selected; only for readers whose SELECTs are made here.
+    db: Option<u32>,
+    ended: Option<Ended>,
+    soft_since_ms: Option<u64>,
+    waker: Option<Waker>,
+}
+
+impl Cursor {
+    pub(super) fn end(&mut self, why: Ended) {
+        self.ended.get_or_insert(why);
+    }
+
+    pub(super) fn ended(&self) -> Option<Ended> {
+        self.ended
+    }
+
+    pub(super) fn pin(&self, log: &Log) -> u64 {
+        self.pos.max(log.first_pos())
+    }
+}
+
+impl Journal {
+    /// Opens a reader. `from` is a replication offset: the number of stream bytes it has already; None starts now.
+    pub fn open_cursor(&mut self, class: CursorClass, from: Option<u64>) -> Result<CursorId, OpenError> {
+        if !self.is_active() {
+            self.log.restart(self.offset());
+        }
+        let pos = match from {
+            None => self.log.end_pos(),
+            Some(offset) if offset > self.offset() => return Err(OpenError::Ahead),
+            Some(offset) => self.log.pos_of(offset).ok_or(OpenError::TooOld)?,
+        };
+        let id = self.next_cursor;
+        self.next_cursor += 1;
+        let cursor = Cursor { class, pos, db: None, ended: None, soft_since_ms: None, waker: None };
+        self.cursors.insert(id, cursor);
+        Ok(CursorId(id))
+    }
+
+    /// A replica finished its sync, or a cursor changes its class otherwise.
+    pub fn set_cursor_class(&mut self, id: CursorId, class: CursorClass) {
+        if let Some(cursor) = self.cursors.get_mut(&id.0) {
+            cursor.class = class;
+        }
+    }
+
+    /// Closes a reader; what it pinned may go.
+    pub fn close_cursor(&mut self, id: CursorId) {
+        if self.cursors.remove(&id.0).is_some() {
+            self.trim();
+        }
+    }
+
+    /// Reads at most about `max` bytes (at least one piece).
+    pub fn read(&mut self, id: CursorId, max: usize) -> Read {
+        let Some(cursor) = self.cursors.get_mut(&id.0) else { return Read::Ended(Ended::Closed) };
+        if let Some(why) = cursor.ended {
+            return Read::Ended(why);
+        }
+        let mut out = Vec::new();
+        let mut room = max.max(1) as u64;
+        let end = self.log.end_pos();
+        while room > 0 && cursor.pos < end {
+            let Some((index, run)) = self.log.run_at(cursor.pos) else { break };
+            let run_end = self.log.run_end(index);
+            if !run.targets.includes(cursor.class.target()) {
+                cursor.pos = run_end;
+                continue;
+            }
+            if cursor.class.target() != Targets::REPLICATION {
+                if cursor.db != Some(run.db) && cursor.pos == run.pos {
+                    let mut select = Vec::with_capacity(24);
+                    encode_select(&mut select, run.db);
+                    out.push(Bytes::from(select));
+                }
+                cursor.db = Some(run.db_after);
+            }
+            let to = run_end.min(cursor.pos.saturating_add(room));
+            self.log.slice(cursor.pos, to, &mut out);
+            room -= to - cursor.pos;
+            cursor.pos = to;
+        }
+        if out.is_empty() { Read::CaughtUp } else { Read::Data(out) }
+    }
+
+    /// Asks to be woken once when there is more to read, or when the cursor ends.
+    pub fn register_waker(&mut self, id: CursorId, waker: &Waker) {
+        let end = self.log.end_pos();
+        let Some(cursor) = self.cursors.get_mut(&id.0) else {
+            waker.wake_by_ref();
+            return;
+        };
+        if cursor.ended.is_some() || cursor.pos < end {
+            waker.wake_by_ref();
+        } else {
+            cursor.waker = Some(waker.clone());
+        }
+    }
+
+    /// The wakers of readers that have something to read; to be woken after the turn.
+    pub fn take_wakers(&mut self, out: &mut Vec<Waker>) {
+        if !std::mem::take(&mut self.fresh) {
+            return;
+        }
+        out.extend(self.cursors.values_mut().filter_map(|cursor| cursor.waker.take()));
+    }
+
+    /// Where a reader stands.
+    pub fn cursor_status(&self, id: CursorId) -> Option<CursorStatus> {
+        let cursor = self.cursors.get(&id.0)?;
+        let lag = self.log.end_pos() - cursor.pos.min(self.log.end_pos());
+        Some(CursorStatus { offset: self.log.offset_at(cursor.pos), lag, ended: cursor.ended })
+    }
+
+    /// Ends readers beyond their limits. True if a syncing replica or a file has fallen so far behind that writers
+    /// should be slowed.
+    pub fn enforce_limits(&mut self, now_ms: u64) -> bool {
+        let end = self.log.end_pos();
+        let limits = self.limits;
+        let backlog = self.backlog.unwrap_or(0);
+        let (mut slow, mut ended) = (false, false);
+        for cursor in self.cursors.values_mut().filter(|cursor| cursor.ended.is_none()) {
+            let lag = end - cursor.pos.min(end);
+            let over = match cursor.class {
+                CursorClass::Replica => {
+                    // As in Redis: a limit below the backlog's size would be useless.
+                    let above = |limit: u64| limit > 0 && lag > limit.max(backlog);
+                    if !above(limits.replica_soft) {
+                        cursor.soft_since_ms = None;
+                    }
+                    let since = above(limits.replica_soft).then(|| *cursor.soft_since_ms.get_or_insert(now_ms));
+                    above(limits.replica_hard) || since.is_some_and(|at| now_ms - at > limits.replica_soft_ms)
+                }
+                CursorClass::Feed => limits.feed > 0 && lag > limits.feed,
+                CursorClass::SyncingReplica | CursorClass::Persistence => {
+                    slow |= limits.sync_pin > 0 && lag > limits.sync_pin;
+                    false
+                }
+            };
+            if over {
+                cursor.end(Ended::Overrun);
+                ended = true;
+            }
+        }
+        if ended {
+            self.fresh = true;
+            self.trim();
+        }
+        slow
+    }
+
+    /// How many readers of a class are open.
+    pub fn cursor_count(&self, class: CursorClass) -> usize {
+        self.cursors.values().filter(|cursor| cursor.class == class && cursor.ended.is_none()).count()
+    }
+}

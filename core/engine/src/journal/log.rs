@@ -1,0 +1,258 @@
+//! The bytes of the journal: sealed blocks, a growing tail, and runs that say which bytes are for whom. Owns memory and
+//! the arithmetic between positions and offsets; knows no cursor.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::effect::{Origin, Targets};
+
+/// Neighbouring bytes with the same audience and database. A run ends where the next begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    /// Position of its first byte.
+    pub(super) pos: u64,
+    /// The replication offset before its first byte.
+    pub(super) offset: u64,
+    pub(super) targets: Targets,
+    pub(super) origin: Origin,
+    /// The database its first command applies to.
+    pub(super) db: u32,
+    /// The database after its last byte; differs from `db` only in a raw stream, which carries its own SELECTs.
+    pub(super) db_after: u32,
+}
+
+impl Run {
+    fn counts(&self) -> bool {
+        self.targets.includes(Targets::REPLICATION)
+    }
+
+    /// The offset at a position inside the run.
+    fn offset_at(&self, pos: u64) -> u64 {
+        if self.counts() { self.offset + (pos - self.pos) } else { self.offset }
+    }
+}
+
+struct Block {
+    pos: u64,
+    bytes: Bytes,
+}
+
+/// The log of a journal.
+pub struct Log {
+    blocks: VecDeque<Block>,
+    runs: VecDeque<Run>,
+    tail: Vec<u8>,
+    tail_pos: u64,
+    end_offset: u64,
+    /// Tail length when the current record began.
+    record_start: usize,
+    block_size: usize,
+    sealed: bool,
+    held: u64,
+}
+
+const MAX_BLOCK: usize = 64 << 10;
+const MIN_BLOCK: usize = 1 << 10;
+
+impl Log {
+    pub(super) fn new(offset: u64) -> Self {
+        Log {
+            blocks: VecDeque::new(),
+            runs: VecDeque::new(),
+            tail: Vec::new(),
+            tail_pos: 0,
+            end_offset: offset,
+            record_start: 0,
+            block_size: MAX_BLOCK,
+            sealed: false,
+            held: 0,
+        }
+    }
+
+    /// Small backlogs get small blocks: at most a sixteenth is kept beyond what was asked for.
+    pub(super) fn set_block_size(&mut self, backlog: u64) {
+        self.block_size = usize::try_from(backlog / 16).unwrap_or(MAX_BLOCK).clamp(MIN_BLOCK, MAX_BLOCK);
+    }
+
+    pub(super) fn end_offset(&self) -> u64 {
+        self.end_offset
+    }
+
+    pub(super) fn end_pos(&self) -> u64 {
+        self.tail_pos + self.tail.len() as u64
+    }
+
+    pub(super) fn first_pos(&self) -> u64 {
+        self.blocks.front().map_or(self.tail_pos, |block| block.pos)
+    }
+
+    pub(super) fn first_offset(&self) -> u64 {
+        self.runs.front().map_or(self.end_offset, |run| run.offset)
+    }
+
+    pub(super) fn memory(&self) -> u64 {
+        self.held + self.tail.capacity() as u64 + (self.runs.len() * size_of::<Run>()) as u64
+    }
+
+    /// Forgets everything and goes on at an offset.
+    pub(super) fn restart(&mut self, offset: u64) {
+        self.tail_pos = self.end_pos();
+        self.blocks.clear();
+        self.runs.clear();
+        self.tail = Vec::new();
+        self.held = 0;
+        self.end_offset = offset;
+    }
+
+    /// Moves the offset while nothing is kept.
+    #[inline]
+    pub(super) fn skip(&mut self, bytes: u64) {
+        if !self.runs.is_empty() {
+            self.restart(self.end_offset);
+        }
+        self.end_offset += bytes;
+    }
+
+    /// Starts a record. Its bytes are then appended to `tail()`, and `commit` counts them.
+    #[inline]
+    pub(super) fn begin(&mut self, targets: Targets, origin: Origin, db: u32) {
+        self.begin_raw(targets, origin, db, db);
+    }
+
+    pub(super) fn begin_raw(&mut self, targets: Targets, origin: Origin, db: u32, db_after: u32) {
+        if self.tail.capacity() == 0 {
+            self.tail.reserve(self.block_size);
+        }
+        self.record_start = self.tail.len();
+        if let Some(last) = self.runs.back_mut() {
+            if last.targets == targets && last.origin == origin && last.db_after == db {
+                last.db_after = db_after;
+                return;
+            }
+        }
+        let run = Run { pos: self.end_pos(), offset: self.end_offset, targets, origin, db, db_after };
+        self.runs.push_back(run);
+    }
+
+    #[inline]
+    pub(super) fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.tail
+    }
+
+    pub(super) fn append_bytes(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+    }
+
+    /// Ends a record: the offset moves if it is for replicas, a full tail becomes a block.
+    #[inline]
+    pub(super) fn commit(&mut self) {
+        let len = (self.tail.len() - self.record_start) as u64;
+        if self.runs.back().is_some_and(Run::counts) {
+            self.end_offset += len;
+        }
+        if self.tail.len() >= self.block_size {
+            self.seal();
+        }
+    }
+
+    fn seal(&mut self) {
+        let bytes = Bytes::from(std::mem::take(&mut self.tail));
+        let pos = self.tail_pos;
+        self.tail_pos += bytes.len() as u64;
+        self.held += bytes.len() as u64;
+        self.blocks.push_back(Block { pos, bytes });
+        self.sealed = true;
+    }
+
+    /// True once after each sealed block: then it is worth looking for blocks to drop.
+    #[inline]
+    pub(super) fn needs_trim(&mut self) -> bool {
+        std::mem::take(&mut self.sealed)
+    }
+
+    /// Drops whole blocks that lie before both the wanted offset and the pinned position.
+    pub(super) fn trim(&mut self, keep_offset: u64, pinned: u64) {
+        let keep = self.pos_of(keep_offset).unwrap_or_else(|| self.first_pos()).min(pinned);
+        if keep >= self.end_pos() {
+            self.restart(self.end_offset);
+            return;
+        }
+        let mut dropped = false;
+        while let Some(front) = self.blocks.front() {
+            let end = front.pos + front.bytes.len() as u64;
+            if end > keep {
+                break;
+            }
+            self.held -= front.bytes.len() as u64;
+            self.blocks.pop_front();
+            dropped = true;
+        }
+        if dropped {
+            self.cut_runs(self.first_pos());
+        }
+    }
+
+    fn cut_runs(&mut self, first: u64) {
+        while self.runs.len() > 1 && self.runs[1].pos <= first {
+            self.runs.pop_front();
+        }
+        if let Some(run) = self.runs.front_mut() {
+            if run.pos < first {
+                run.offset = run.offset_at(first);
+                run.pos = first;
+            }
+        }
+    }
+
+    /// The run that holds the byte at a position.
+    pub(super) fn run_at(&self, pos: u64) -> Option<(usize, &Run)> {
+        let index = self.runs.partition_point(|run| run.pos <= pos).checked_sub(1)?;
+        self.runs.get(index).map(|run| (index, run))
+    }
+
+    /// Where a run ends.
+    pub(super) fn run_end(&self, index: usize) -> u64 {
+        self.runs.get(index + 1).map_or(self.end_pos(), |next| next.pos)
+    }
+
+    /// The replication offset at a position.
+    pub(super) fn offset_at(&self, pos: u64) -> u64 {
+        if pos >= self.end_pos() {
+            return self.end_offset;
+        }
+        self.run_at(pos).map_or(self.end_offset, |(_, run)| run.offset_at(pos))
+    }
+
+    /// The last position whose offset is the given one, or None if it is not kept.
+    pub(super) fn pos_of(&self, offset: u64) -> Option<u64> {
+        if offset == self.end_offset {
+            return Some(self.end_pos());
+        }
+        if offset < self.first_offset() || offset > self.end_offset {
+            return None;
+        }
+        let index = self.runs.partition_point(|run| run.offset <= offset).checked_sub(1)?;
+        let run = self.runs.get(index)?;
+        Some(if run.counts() { run.pos + (offset - run.offset) } else { self.run_end(index) })
+    }
+
+    /// Copies or shares the bytes between two positions into `out`.
+    pub(super) fn slice(&self, from: u64, to: u64, out: &mut Vec<Bytes>) {
+        let mut at = from;
+        let mut index = self.blocks.partition_point(|block| block.pos + block.bytes.len() as u64 <= at);
+        while at < to {
+            let Some(block) = self.blocks.get(index) else { break };
+            let start = (at - block.pos) as usize;
+            let end = ((to - block.pos) as usize).min(block.bytes.len());
+            out.push(block.bytes.slice(start..end));
+            at = block.pos + end as u64;
+            index += 1;
+        }
+        if at < to {
+            let start = (at - self.tail_pos) as usize;
+            let end = (to - self.tail_pos) as usize;
+            out.push(Bytes::copy_from_slice(&self.tail[start..end]));
+        }
+    }
+}

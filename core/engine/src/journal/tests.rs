@@ -1,0 +1,218 @@
+//! Offsets, SELECT, MULTI, cursors, limits: what replicas live on.
+
+use keystead_resp::OwnedArgs;
+
+use super::*;
+
+fn set(journal: &mut Journal, db: u32, key: &str) {
+    let argv: OwnedArgs = ["SET", key, "v"].iter().collect();
+    journal.append(db, Targets::ALL, Origin::Client, argv.view());
+}
+
+fn read(journal: &mut Journal, id: CursorId) -> String {
+    match journal.read(id, usize::MAX) {
+        Read::Data(parts) => String::from_utf8(parts.concat()).expect("text"),
+        Read::CaughtUp => String::new(),
+        Read::Ended(why) => format!("{why:?}"),
+    }
+}
+
+const SELECT0: &str = "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n";
+const SET_A: &str = "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\nv\r\n";
+
+#[test]
+fn nobody_reads_nothing_is_kept() {
+    let mut journal = Journal::new();
+    for _ in 0..100 {
+        set(&mut journal, 0, "a");
+    }
+    assert_eq!((journal.offset(), journal.memory()), (100, 0));
+}
+
+#[test]
+fn select_comes_once_per_change_and_after_a_cut() {
+    let mut journal = Journal::new();
+    let cursor = journal.open_cursor(CursorClass::Replica, None).expect("now");
+    set(&mut journal, 0, "a");
+    set(&mut journal, 0, "a");
+    assert_eq!(read(&mut journal, cursor), format!("{SELECT0}{SET_A}{SET_A}"));
+    assert_eq!(journal.offset() as usize, SELECT0.len() + 2 * SET_A.len());
+    set(&mut journal, 1, "a");
+    assert_eq!(read(&mut journal, cursor), format!("{}{SET_A}", SELECT0.replace("\r\n0\r\n", "\r\n1\r\n")));
+    journal.force_select();
+    journal.append_control(Targets::REPLICATION, &[b"PING"]);
+    set(&mut journal, 1, "a");
+    assert!(read(&mut journal, cursor).starts_with("*1\r\n$4\r\nPING\r\n*2\r\n$6\r\nSELECT"));
+}
+
+#[test]
+fn only_units_of_several_effects_are_wrapped() {
+    let mut journal = Journal::new();
+    let cursor = journal.open_cursor(CursorClass::Replica, None).expect("now");
+    let mut unit = Unit::default();
+    let argv = || [&b"SET"[..], b"a", b"v"].into_iter();
+    unit.push(0, Targets::ALL, Origin::Client, argv());
+    journal.append_unit(&mut unit);
+    assert_eq!(read(&mut journal, cursor), format!("{SELECT0}{SET_A}"));
+    unit.push(0, Targets::ALL, Origin::Client, argv());
+    unit.push(1, Targets::ALL, Origin::Client, argv());
+    journal.append_unit(&mut unit);
+    let select1 = SELECT0.replace("\r\n0\r\n", "\r\n1\r\n");
+    let want = format!("*1\r\n$5\r\nMULTI\r\n{SET_A}{select1}{SET_A}*1\r\n$4\r\nEXEC\r\n");
+    assert_eq!(read(&mut journal, cursor), want);
+}
+
+#[test]
+fn each_class_sees_its_own_records() {
+    let mut journal = Journal::new();
+    let replica = journal.open_cursor(CursorClass::Replica, None).expect("now");
+    let file = journal.open_cursor(CursorClass::Persistence, None).expect("now");
+    set(&mut journal, 0, "a");
+    let local: OwnedArgs = ["SET", "a", "v"].iter().collect();
+    journal.append(0, Targets::LOCAL, Origin::Client, local.view());
+    let publish: OwnedArgs = ["PUBLISH", "c", "m"].iter().collect();
+    journal.append(0, Targets::REPLICATION, Origin::Client, publish.view());
+    let offset = journal.offset();
+    let seen = read(&mut journal, replica);
+    assert_eq!(seen.matches("SET").count(), 1);
+    assert_eq!(seen.matches("PUBLISH").count(), 1);
+    assert_eq!(seen.len() as u64, offset);
+    let seen = read(&mut journal, file);
+    assert_eq!(seen, format!("{SELECT0}{SET_A}{SET_A}"));
+}
+
+#[test]
+fn the_backlog_keeps_its_size_and_serves_old_offsets() {
+    let mut journal = Journal::new();
+    journal.set_backlog(Some(16 << 10));
+    for _ in 0..10_000 {
+        set(&mut journal, 0, "a");
+    }
+    let (first, kept) = journal.backlog_range();
+    assert!((16 << 10..20 << 10).contains(&kept), "{kept}");
+    let from = first - 1;
+    assert_eq!(journal.open_cursor(CursorClass::Replica, Some(from - 1)), Err(OpenError::TooOld));
+    assert_eq!(journal.open_cursor(CursorClass::Replica, Some(journal.offset() + 1)), Err(OpenError::Ahead));
+    let cursor = journal.open_cursor(CursorClass::Replica, Some(from)).expect("kept");
+    assert_eq!(read(&mut journal, cursor).len() as u64, kept);
+    journal.close_cursor(cursor);
+    journal.set_backlog(None);
+    assert_eq!(journal.memory(), 0);
+}
+
+#[test]
+fn a_slow_reader_is_told_and_a_sync_slows_writers() {
+    let mut journal = Journal::new();
+    let limits = JournalLimits { replica_hard: 1000, sync_pin: 1000, ..JournalLimits::default() };
+    journal.set_limits(limits);
+    let replica = journal.open_cursor(CursorClass::Replica, None).expect("now");
+    let sync = journal.open_cursor(CursorClass::SyncingReplica, None).expect("now");
+    for _ in 0..100 {
+        set(&mut journal, 0, "a");
+    }
+    assert!(journal.enforce_limits(1));
+    assert_eq!(journal.read(replica, 10), Read::Ended(Ended::Overrun));
+    assert_eq!(read(&mut journal, sync).len() as u64, journal.offset());
+    assert!(!journal.enforce_limits(2));
+}
+
+#[test]
+fn a_new_history_ends_cursors_and_keeps_or_drops_bytes() {
+    let mut journal = Journal::new();
+    journal.set_backlog(Some(1 << 20));
+    set(&mut journal, 0, "a");
+    let (cursor, offset) = (journal.open_cursor(CursorClass::Replica, Some(0)).expect("kept"), journal.offset());
+    journal.rebase(None);
+    assert_eq!(journal.read(cursor, 10), Read::Ended(Ended::Rebased));
+    let again = journal.open_cursor(CursorClass::Replica, Some(0)).expect("promotion keeps the bytes");
+    assert_eq!(read(&mut journal, again).len() as u64, offset);
+    journal.rebase(Some(5000));
+    assert_eq!(journal.offset(), 5000);
+    assert_eq!(journal.backlog_range(), (5001, 0));
+}
+
+#[test]
+fn a_raw_stream_is_kept_byte_for_byte() {
+    let mut journal = Journal::new();
+    journal.set_backlog(Some(1 << 20));
+    journal.rebase(Some(1000));
+    let raw = format!("{SELECT0}{SET_A}\r\n");
+    journal.append_stream(raw.as_bytes(), Some(0));
+    assert_eq!(journal.offset(), 1000 + raw.len() as u64);
+    let cursor = journal.open_cursor(CursorClass::Replica, Some(1000)).expect("kept");
+    assert_eq!(read(&mut journal, cursor), raw);
+    set(&mut journal, 0, "a");
+    assert_eq!(read(&mut journal, cursor), SET_A, "the stream has selected db 0 already");
+}
+
+mod properties {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        One { db: u32, len: usize, targets: u8 },
+        Unit { db: u32, len: usize, count: usize },
+        Raw { db: u32, len: usize },
+        Read { max: usize },
+        Trim,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0..3u32, 0..5000usize, 1..8u8).prop_map(|(db, len, targets)| Step::One { db, len, targets }),
+            (0..3u32, 0..100usize, 1..4usize).prop_map(|(db, len, count)| Step::Unit { db, len, count }),
+            (0..3u32, 1..3000usize).prop_map(|(db, len)| Step::Raw { db, len }),
+            (1..20_000usize).prop_map(|max| Step::Read { max }),
+            Just(Step::Trim),
+        ]
+    }
+
+    proptest! {
+        /// A replica that reads in any rhythm gets exactly as many bytes as the offset moved, and the same as one that
+        /// reads all at the end.
+        #[test]
+        fn offsets_count_what_replicas_read(steps in prop::collection::vec(step(), 1..80)) {
+            let mut journal = Journal::new();
+            let reader = journal.open_cursor(CursorClass::Replica, None).expect("now");
+            let late = journal.open_cursor(CursorClass::Replica, None).expect("now");
+            journal.set_backlog(Some(32 << 10));
+            let mut seen = Vec::new();
+            for step in steps {
+                match step {
+                    Step::One { db, len, targets } => {
+                        let argv: OwnedArgs = [vec![b'x'; 3], vec![b'y'; len]].iter().collect();
+                        let before = journal.offset();
+                        journal.append(db, Targets(targets), Origin::Client, argv.view());
+                        prop_assert_eq!(journal.offset() > before, targets & 1 == 1);
+                    }
+                    Step::Unit { db, len, count } => {
+                        let mut unit = Unit::default();
+                        for _ in 0..count {
+                            unit.push(db, Targets::ALL, Origin::Client, [vec![b'z'; len].as_slice()].into_iter());
+                        }
+                        journal.append_unit(&mut unit);
+                    }
+                    Step::Raw { db, len } => journal.append_stream(&vec![b'r'; len], Some(db)),
+                    Step::Read { max } => {
+                        if let Read::Data(parts) = journal.read(reader, max) {
+                            seen.extend(parts.concat());
+                        }
+                        let status = journal.cursor_status(reader).expect("open");
+                        prop_assert_eq!(status.offset, seen.len() as u64);
+                    }
+                    Step::Trim => journal.set_backlog(Some(32 << 10)),
+                }
+            }
+            while let Read::Data(parts) = journal.read(reader, 999) {
+                seen.extend(parts.concat());
+            }
+            prop_assert_eq!(seen.len() as u64, journal.offset());
+            let mut all = Vec::new();
+            while let Read::Data(parts) = journal.read(late, usize::MAX) {
+                all.extend(parts.concat());
+            }
+            prop_assert_eq!(seen, all);
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Output limits by class of client. Pure: looks at a session and says whether it has gone too far.
+
+use crate::session::{Kind, Session};
+
+/// `client-output-buffer-limit` of one class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutputLimit {
+    /// Bytes at which the client is closed at once (0: never).
+    pub hard: u64,
+    /// Bytes that may not be exceeded for long (0: never).
+    pub soft: u64,
+    /// How long.
+    pub soft_s: u64,
+}
+
+/// All classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLimits {
+    /// Ordinary clients.
+    pub normal: OutputLimit,
+    /// Replicas (their cursors are held to it).
+    pub replica: OutputLimit,
+    /// Subscribers.
+    pub pubsub: OutputLimit,
+}
+
+impl Default for OutputLimits {
+    fn default() -> Self {
+        const MB: u64 = 1 << 20;
+        OutputLimits {
+            normal: OutputLimit::default(),
+            replica: OutputLimit { hard: 256 * MB, soft: 64 * MB, soft_s: 60 },
+            pubsub: OutputLimit { hard: 32 * MB, soft: 8 * MB, soft_s: 60 },
+        }
+    }
+}
+
+/// What a client that isn't authenticated may have waiting.
+const UNAUTHENTICATED_OUT: usize = 4 << 10;
+
+/// Why a session must be closed, if it must.
+pub(crate) fn exceeded(session: &mut Session, limits: &OutputLimits, now_ms: u64) -> Option<&'static str> {
+    let state = &mut session.state;
+    let used = session.out.len() + state.pending_out;
+    if !state.authenticated && used > UNAUTHENTICATED_OUT {
+        return Some("not authenticated");
+    }
+    let limit = match state.class() {
+        Kind::Normal => limits.normal,
+        Kind::Replica => limits.replica,
+        Kind::PubSub => limits.pubsub,
+        Kind::Primary => return None,
+    };
+    let over = |bytes: u64| bytes > 0 && used as u64 >= bytes;
+    if over(limit.hard) {
+        return Some("hard limit");
+    }
+    if !over(limit.soft) {
+        state.soft_since_ms = 0;
+        return None;
+    }
+    if state.soft_since_ms == 0 {
+        state.soft_since_ms = now_ms;
+        return None;
+    }
+    (now_ms.saturating_sub(state.soft_since_ms) > limit.soft_s * 1000).then_some("soft limit")
+}

@@ -1,0 +1,62 @@
+//! MONITOR: shows every command to those who asked. Owns the line's format.
+
+use keystead_resp::Args;
+
+use crate::core::Core;
+use crate::registry::Command;
+use crate::session::Session;
+use crate::spec::{ADMIN, SKIP_MONITOR};
+
+/// Shows a command that is about to run.
+pub(crate) fn feed(core: &mut Core, session: &Session, command: &'static Command, args: Args<'_>) {
+    if command.flags.any(ADMIN | SKIP_MONITOR) {
+        return;
+    }
+    let line = line(core.now.unix_ms, session.state.db, &session.state.info.addr, args);
+    for id in core.sessions.monitors.clone() {
+        core.deliver(id, |reply| reply.raw(&line));
+    }
+}
+
+fn line(now_ms: u64, db: usize, addr: &str, args: Args<'_>) -> Vec<u8> {
+    let mut line = format!("+{}.{:06} [{db} {addr}]", now_ms / 1000, now_ms % 1000 * 1000).into_bytes();
+    for arg in args.iter() {
+        line.push(b' ');
+        quote(arg, &mut line);
+    }
+    line.extend_from_slice(b"\r\n");
+    line
+}
+
+/// Quotes bytes as redis-cli shows them.
+pub(crate) fn quote(bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    for &byte in bytes {
+        match byte {
+            b'\\' | b'"' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            7 => out.extend_from_slice(b"\\a"),
+            8 => out.extend_from_slice(b"\\b"),
+            b' '..=b'~' => out.push(byte),
+            _ => out.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
+        }
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_is_redis() {
+        let args: keystead_resp::OwnedArgs = [&b"set"[..], b"k\n", b"\x01\"\\"].iter().collect();
+        let line = line(1_700_000_000_123, 3, "127.0.0.1:5", args.view());
+        assert_eq!(
+            String::from_utf8(line).expect("ascii"),
+            "+1700000000.123000 [3 127.0.0.1:5] \"set\" \"k\\n\" \"\\x01\\\"\\\\\"\r\n"
+        );
+    }
+}

@@ -1,0 +1,196 @@
+//! Channels, patterns and who listens. Owns the index from channel to sessions; each session's own set is in its state.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use keystead_resp::Writer;
+
+use crate::core::Core;
+use crate::glob;
+use crate::session::{SessionId, State};
+
+type Index = BTreeMap<Box<[u8]>, BTreeSet<SessionId>>;
+
+/// Which of the three namespaces a subscription is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// SUBSCRIBE.
+    Channel,
+    /// PSUBSCRIBE.
+    Pattern,
+    /// SSUBSCRIBE.
+    Shard,
+}
+
+impl Space {
+    /// `subscribe`, `psubscribe` or `ssubscribe`.
+    pub fn subscribe_word(self) -> &'static str {
+        match self {
+            Space::Channel => "subscribe",
+            Space::Pattern => "psubscribe",
+            Space::Shard => "ssubscribe",
+        }
+    }
+
+    /// `unsubscribe`, `punsubscribe` or `sunsubscribe`.
+    pub fn unsubscribe_word(self) -> &'static str {
+        match self {
+            Space::Channel => "unsubscribe",
+            Space::Pattern => "punsubscribe",
+            Space::Shard => "sunsubscribe",
+        }
+    }
+
+    /// The session's own set.
+    pub fn of(self, state: &mut State) -> &mut BTreeSet<Box<[u8]>> {
+        match self {
+            Space::Channel => &mut state.channels,
+            Space::Pattern => &mut state.patterns,
+            Space::Shard => &mut state.shard_channels,
+        }
+    }
+
+    /// The count that the reply to (un)subscribe carries.
+    pub fn count(self, state: &State) -> usize {
+        match self {
+            Space::Channel | Space::Pattern => state.subscriptions(),
+            Space::Shard => state.shard_channels.len(),
+        }
+    }
+}
+
+/// The index of subscriptions.
+#[derive(Default)]
+pub struct PubSub {
+    channels: Index,
+    patterns: Index,
+    shard: Index,
+}
+
+impl PubSub {
+    fn index(&mut self, space: Space) -> &mut Index {
+        match space {
+            Space::Channel => &mut self.channels,
+            Space::Pattern => &mut self.patterns,
+            Space::Shard => &mut self.shard,
+        }
+    }
+
+    /// Adds a subscription; false if it was there.
+    pub fn subscribe(&mut self, space: Space, state: &mut State, name: &[u8]) -> bool {
+        if !space.of(state).insert(name.into()) {
+            return false;
+        }
+        self.index(space).entry(name.into()).or_default().insert(state.id);
+        true
+    }
+
+    /// Removes a subscription; false if there was none.
+    pub fn unsubscribe(&mut self, space: Space, state: &mut State, name: &[u8]) -> bool {
+        if !space.of(state).remove(name) {
+            return false;
+        }
+        let index = self.index(space);
+        if let Some(listeners) = index.get_mut(name) {
+            listeners.remove(&state.id);
+            if listeners.is_empty() {
+                index.remove(name);
+            }
+        }
+        true
+    }
+
+    /// Forgets a session that goes away or resets.
+    pub fn drop_session(&mut self, state: &mut State) {
+        for space in [Space::Channel, Space::Pattern, Space::Shard] {
+            for name in std::mem::take(space.of(state)) {
+                space.of(state).insert(name.clone());
+                self.unsubscribe(space, state, &name);
+            }
+        }
+    }
+
+    /// Channels with listeners, filtered by a pattern.
+    pub fn channels<'a>(&'a self, space: Space, pattern: Option<&'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
+        let index = if space == Space::Shard { &self.shard } else { &self.channels };
+        index.keys().map(|name| &**name).filter(move |name| pattern.is_none_or(|p| glob::matches(p, name, false)))
+    }
+
+    /// How many listen to a channel (patterns not counted).
+    pub fn listeners(&self, space: Space, name: &[u8]) -> usize {
+        let index = if space == Space::Shard { &self.shard } else { &self.channels };
+        index.get(name).map_or(0, BTreeSet::len)
+    }
+
+    /// How many different patterns there are.
+    pub fn patterns(&self) -> usize {
+        self.patterns.len()
+    }
+
+    /// How many channels have listeners.
+    pub fn channel_count(&self, space: Space) -> usize {
+        if space == Space::Shard { self.shard.len() } else { self.channels.len() }
+    }
+
+    /// True if a message could reach anybody: PUBLISH to nobody costs nothing.
+    pub fn is_empty(&self) -> bool {
+        self.channels.is_empty() && self.patterns.is_empty() && self.shard.is_empty()
+    }
+
+    /// Who gets a message: sessions, and the pattern through which (if any), in Redis' order.
+    fn audience(&self, space: Space, channel: &[u8]) -> Vec<(SessionId, Option<Box<[u8]>>)> {
+        let index = if space == Space::Shard { &self.shard } else { &self.channels };
+        let mut all: Vec<_> = index.get(channel).into_iter().flatten().map(|&id| (id, None)).collect();
+        if space == Space::Channel {
+            for (pattern, listeners) in &self.patterns {
+                if glob::matches(pattern, channel, false) {
+                    all.extend(listeners.iter().map(|&id| (id, Some(pattern.clone()))));
+                }
+            }
+        }
+        all
+    }
+}
+
+/// Sends a message to everybody who listens; gives how many. `me` is the session whose command runs, with its output.
+pub(crate) fn publish(
+    core: &mut Core,
+    me: Option<(&State, &mut Vec<u8>)>,
+    space: Space,
+    channel: &[u8],
+    message: &[u8],
+) -> usize {
+    if core.pubsub.is_empty() {
+        return 0;
+    }
+    let audience = core.pubsub.audience(space, channel);
+    let mut me = me;
+    for (id, pattern) in &audience {
+        match &mut me {
+            Some((state, out)) if state.id == *id => {
+                write_message(&mut Writer::new(out, state.proto), space, pattern.as_deref(), channel, message);
+            }
+            _ => core.deliver(*id, |writer| write_message(writer, space, pattern.as_deref(), channel, message)),
+        }
+    }
+    audience.len()
+}
+
+fn write_message(writer: &mut Writer<'_>, space: Space, pattern: Option<&[u8]>, channel: &[u8], message: &[u8]) {
+    match (space, pattern) {
+        (Space::Shard, _) => {
+            writer.push(3);
+            writer.bulk("smessage");
+        }
+        (_, Some(pattern)) => {
+            writer.push(4);
+            writer.bulk("pmessage");
+            writer.bulk(pattern);
+        }
+        (_, None) => {
+            writer.push(3);
+            writer.bulk("message");
+        }
+    }
+    writer.bulk(channel);
+    writer.bulk(message);
+}

@@ -1,0 +1,275 @@
+//! The commands this engine knows, native and from plugins, and their lookup by name. Owns the runtime form of a row and
+//! the hash table; never runs a command.
+
+use std::collections::BTreeMap;
+
+use crate::foreign::ForeignBody;
+use crate::spec::{CommandSpec, Flags, Group, Handler, KeySpec};
+
+/// What runs when a command is called.
+pub enum Body {
+    /// A function of this crate.
+    Native(Handler),
+    /// A plugin's command.
+    Foreign(ForeignBody),
+    /// Only subcommands.
+    Container,
+}
+
+/// A command as the engine runs it. Commands live as long as the process (a plugin's library stays mapped as well).
+pub struct Command {
+    /// Lower case; `config|get` for a subcommand.
+    pub full_name: String,
+    /// Lower case; a subcommand's own word.
+    pub name: String,
+    /// Arguments with the name; negative means "at least".
+    pub arity: i32,
+    /// What it is and may do.
+    pub flags: Flags,
+    /// Where the keys are.
+    pub keys: KeySpec,
+    /// Its documentation group.
+    pub group: Group,
+    /// First version.
+    pub since: String,
+    /// One sentence.
+    pub summary: String,
+    /// What runs.
+    pub body: Body,
+    /// Subcommands by their lower-case word.
+    pub subs: Vec<&'static Command>,
+    /// Position in the statistics.
+    pub index: usize,
+    /// The plugin it came from.
+    pub plugin: Option<String>,
+}
+
+impl Command {
+    /// True if the number of arguments fits.
+    pub fn arity_ok(&self, len: usize) -> bool {
+        if self.arity >= 0 { len == self.arity as usize } else { len >= self.arity.unsigned_abs() as usize }
+    }
+
+    /// The subcommand with a word, ignoring case.
+    pub fn sub(&self, word: &[u8]) -> Option<&'static Command> {
+        self.subs.iter().copied().find(|sub| sub.name.as_bytes().eq_ignore_ascii_case(word))
+    }
+}
+
+/// A command that a plugin registers: as `CommandSpec`, with owned texts.
+pub struct OwnedSpec {
+    /// The name; `parent|sub` joins a subcommand to an existing or new container.
+    pub name: String,
+    /// Arguments with the name; negative means "at least".
+    pub arity: i32,
+    /// What it is and may do.
+    pub flags: Flags,
+    /// Where its keys are.
+    pub keys: KeySpec,
+    /// Its documentation group.
+    pub group: Group,
+    /// First version of the plugin that has it.
+    pub since: String,
+    /// One sentence.
+    pub summary: String,
+}
+
+/// All commands of an engine.
+#[derive(Default)]
+pub struct Registry {
+    slots: Vec<Option<&'static Command>>,
+    mask: usize,
+    sorted: BTreeMap<String, &'static Command>,
+    next_index: usize,
+}
+
+/// Hash over length and the first and last letters, case folded. Names are short and known: few collide.
+fn fold(name: &[u8]) -> usize {
+    let mut hash = name.len() as u64;
+    for &byte in name.iter().take(16) {
+        hash = (hash ^ u64::from(byte | 0x20)).wrapping_mul(0x0100_0000_01b3);
+    }
+    (hash ^ (hash >> 17)) as usize
+}
+
+impl Registry {
+    /// Adds the rows of a family.
+    pub fn add_family(&mut self, rows: &[CommandSpec], keep: impl Fn(&CommandSpec) -> bool) {
+        for row in rows.iter().filter(|row| keep(row)) {
+            let command = self.native(row, None);
+            self.insert(command);
+        }
+    }
+
+    fn native(&mut self, row: &CommandSpec, parent: Option<&str>) -> &'static Command {
+        let full_name = match parent {
+            Some(parent) => format!("{parent}|{}", row.name),
+            None => row.name.to_owned(),
+        };
+        let index = self.take_index();
+        let subs = row.subs.iter().map(|sub| self.native(sub, Some(row.name))).collect();
+        Box::leak(Box::new(Command {
+            full_name,
+            name: row.name.to_owned(),
+            arity: row.arity,
+            flags: row.flags,
+            keys: row.keys,
+            group: row.group,
+            since: row.since.to_owned(),
+            summary: row.summary.to_owned(),
+            body: row.handler.map_or(Body::Container, Body::Native),
+            subs,
+            index,
+            plugin: None,
+        }))
+    }
+
+    fn take_index(&mut self) -> usize {
+        self.next_index += 1;
+        self.next_index - 1
+    }
+
+    /// Adds a plugin's command. A name that is taken is refused, unless `replace` says that the native one gives way.
+    pub fn add_foreign(
+        &mut self,
+        plugin: &str,
+        spec: OwnedSpec,
+        body: ForeignBody,
+        replace: bool,
+    ) -> Result<&'static Command, String> {
+        let lower = spec.name.to_ascii_lowercase();
+        if let Some((parent, word)) = lower.split_once('|') {
+            return self.add_foreign_sub(plugin, parent, word, spec, body);
+        }
+        if let Some(old) = self.sorted.get(&lower) {
+            if !replace {
+                let owner = old.plugin.as_deref().unwrap_or("the core");
+                return Err(format!("command '{lower}' exists already (from {owner})"));
+            }
+        }
+        let command = self.foreign(plugin, lower.clone(), lower, spec, Body::Foreign(body), Vec::new());
+        self.insert(command);
+        Ok(command)
+    }
+
+    fn add_foreign_sub(
+        &mut self,
+        plugin: &str,
+        parent: &str,
+        word: &str,
+        spec: OwnedSpec,
+        body: ForeignBody,
+    ) -> Result<&'static Command, String> {
+        let old = self.sorted.get(parent).copied();
+        if old.is_some_and(|old| old.sub(word.as_bytes()).is_some()) {
+            return Err(format!("subcommand '{parent}|{word}' exists already"));
+        }
+        if old.is_some_and(|old| old.plugin.as_deref() != Some(plugin)) {
+            return Err(format!("'{parent}' belongs to somebody else: '{word}' cannot be added to it"));
+        }
+        let group = spec.group;
+        let since = spec.since.clone();
+        let sub = self.foreign(plugin, format!("{parent}|{word}"), word.to_owned(), spec, Body::Foreign(body), vec![]);
+        let mut subs = old.map(|old| old.subs.clone()).unwrap_or_default();
+        subs.push(sub);
+        // The container is allowed whatever its subcommands are: their own flags decide.
+        let holder = OwnedSpec {
+            name: parent.to_owned(),
+            arity: -2,
+            flags: Flags::NONE,
+            keys: KeySpec::None,
+            group,
+            since,
+            summary: format!("A container for {} commands.", parent.to_uppercase()),
+        };
+        let holder = self.foreign(plugin, parent.to_owned(), parent.to_owned(), holder, Body::Container, subs);
+        self.insert(holder);
+        Ok(sub)
+    }
+
+    fn foreign(
+        &mut self,
+        plugin: &str,
+        full_name: String,
+        name: String,
+        spec: OwnedSpec,
+        body: Body,
+        subs: Vec<&'static Command>,
+    ) -> &'static Command {
+        let index = self.take_index();
+        Box::leak(Box::new(Command {
+            full_name,
+            name,
+            arity: spec.arity,
+            flags: spec.flags,
+            keys: spec.keys,
+            group: spec.group,
+            since: spec.since,
+            summary: spec.summary,
+            body,
+            subs,
+            index,
+            plugin: Some(plugin.to_owned()),
+        }))
+    }
+
+    /// Removes all commands of a plugin (it was stopped or faulted).
+    pub fn remove_plugin(&mut self, plugin: &str) -> usize {
+        let before = self.sorted.len();
+        self.sorted.retain(|_, command| command.plugin.as_deref() != Some(plugin));
+        self.rebuild();
+        before - self.sorted.len()
+    }
+
+    fn insert(&mut self, command: &'static Command) {
+        self.sorted.insert(command.name.clone(), command);
+        self.rebuild();
+    }
+
+    fn rebuild(&mut self) {
+        let size = (self.sorted.len() * 4).next_power_of_two().max(64);
+        self.mask = size - 1;
+        self.slots = vec![None; size];
+        for command in self.sorted.values() {
+            let mut at = fold(command.name.as_bytes()) & self.mask;
+            while self.slots[at].is_some() {
+                at = (at + 1) & self.mask;
+            }
+            self.slots[at] = Some(command);
+        }
+    }
+
+    /// The command with a name, ignoring case. Constant time, no allocation.
+    #[inline]
+    pub fn find(&self, name: &[u8]) -> Option<&'static Command> {
+        if self.slots.is_empty() {
+            return None;
+        }
+        let mut at = fold(name) & self.mask;
+        while let Some(command) = self.slots[at] {
+            if command.name.len() == name.len() && command.name.as_bytes().eq_ignore_ascii_case(name) {
+                return Some(command);
+            }
+            at = (at + 1) & self.mask;
+        }
+        None
+    }
+
+    /// A command or `container|subcommand` by its full name.
+    pub fn find_full(&self, name: &str) -> Option<&'static Command> {
+        match name.split_once('|') {
+            Some((parent, word)) => self.find(parent.as_bytes())?.sub(word.as_bytes()),
+            None => self.find(name.as_bytes()),
+        }
+    }
+
+    /// All commands by name.
+    pub fn all(&self) -> impl ExactSizeIterator<Item = &'static Command> {
+        self.sorted.values().copied()
+    }
+
+    /// How many statistics slots are needed.
+    pub fn indexes(&self) -> usize {
+        self.next_index
+    }
+}

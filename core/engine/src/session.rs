@@ -1,0 +1,284 @@
+//! One client's state: who it is, what it may do, what it waits for. Owns the per-session data; the table of sessions is
+//! in `sessions.rs`, what commands do with it in `commands/`.
+
+use std::any::Any;
+use std::collections::BTreeSet;
+
+use keystead_resp::Proto;
+
+use crate::args::OwnedArgs;
+use crate::registry::Command;
+
+/// Names a session: a slot for speed, the client id (never reused) for truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId {
+    /// The id that CLIENT ID shows.
+    pub id: u64,
+    /// Where the session lies in the table.
+    pub slot: u32,
+}
+
+/// What the server knows about a new connection.
+#[derive(Clone, Debug, Default)]
+pub struct ConnInfo {
+    /// The peer, `ip:port` or `path:0` for a unix socket.
+    pub addr: String,
+    /// Our side.
+    pub laddr: String,
+    /// The file descriptor, for CLIENT LIST.
+    pub fd: i64,
+    /// A unix socket.
+    pub unix: bool,
+    /// The peer is on this machine: protected mode lets it in.
+    pub loopback: bool,
+}
+
+/// What a session is for; decides limits and CLIENT KILL TYPE.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// A client like any other.
+    #[default]
+    Normal,
+    /// Fed with the replication stream by a plugin that took it over.
+    Replica,
+    /// The link on which a primary feeds this node.
+    Primary,
+    /// In subscriber mode.
+    PubSub,
+}
+
+impl Kind {
+    /// The word in CLIENT LIST's TYPE and in limits. Redis still says `slave` and `master`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Normal => "normal",
+            Kind::Replica => "replica",
+            Kind::Primary => "master",
+            Kind::PubSub => "pubsub",
+        }
+    }
+}
+
+/// CLIENT REPLY.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplyMode {
+    /// Replies are sent.
+    #[default]
+    On,
+    /// No replies until ON.
+    Off,
+    /// The next command's reply is dropped (state right after CLIENT REPLY SKIP).
+    SkipNext,
+    /// This command's reply is dropped.
+    Skip,
+}
+
+/// A queued command of MULTI.
+pub struct Queued {
+    /// What to run.
+    pub command: &'static Command,
+    /// With which arguments.
+    pub args: OwnedArgs,
+}
+
+/// State of MULTI.
+#[derive(Default)]
+pub struct Multi {
+    /// The commands so far.
+    pub queue: Vec<Queued>,
+    /// A command was refused while queueing: EXEC aborts.
+    pub failed: bool,
+}
+
+/// A key this session watches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// Its database.
+    pub db: usize,
+    /// Its name.
+    pub key: Box<[u8]>,
+    /// It existed when WATCH saw it. If not, the deletion of its expired rest is no change.
+    pub existed: bool,
+}
+
+/// Why a session is parked.
+pub enum Parked {
+    /// Waits for keys (BLPOP and friends).
+    Keys(crate::blocking::Wait),
+    /// Waits for a plugin's future.
+    Async {
+        /// Names the call.
+        ticket: u64,
+        /// Removes it when CLIENT UNBLOCK comes.
+        command: &'static Command,
+    },
+    /// Waits for CLIENT PAUSE to end; the command runs then.
+    Pause(OwnedArgs),
+}
+
+/// A value a plugin keeps with a session, by the plugin's id.
+pub type Slot = (u32, Box<dyn Any + Send>);
+
+/// Everything about a session but its output.
+pub struct State {
+    /// Its name in the table.
+    pub id: SessionId,
+    /// Addresses and descriptor.
+    pub info: ConnInfo,
+    /// CLIENT SETNAME.
+    pub name: String,
+    /// CLIENT SETINFO lib-name.
+    pub lib_name: String,
+    /// CLIENT SETINFO lib-ver.
+    pub lib_ver: String,
+    /// The user it is authenticated as.
+    pub user: String,
+    /// True once it may run commands.
+    pub authenticated: bool,
+    /// RESP2 or RESP3.
+    pub proto: Proto,
+    /// What it is for.
+    pub kind: Kind,
+    /// The selected database.
+    pub db: usize,
+    /// When it connected, in ms since the epoch.
+    pub created_ms: u64,
+    /// When it last sent a command, in ms since the epoch.
+    pub last_ms: u64,
+    /// MULTI, if open.
+    pub multi: Option<Multi>,
+    /// WATCH.
+    pub watched: Vec<Watched>,
+    /// A watched key changed.
+    pub dirty_cas: bool,
+    /// SUBSCRIBE.
+    pub channels: BTreeSet<Box<[u8]>>,
+    /// PSUBSCRIBE.
+    pub patterns: BTreeSet<Box<[u8]>>,
+    /// SSUBSCRIBE.
+    pub shard_channels: BTreeSet<Box<[u8]>>,
+    /// MONITOR is on.
+    pub monitor: bool,
+    /// CLIENT REPLY.
+    pub reply_mode: ReplyMode,
+    /// CLIENT NO-EVICT.
+    pub no_evict: bool,
+    /// CLIENT NO-TOUCH.
+    pub no_touch: bool,
+    /// Waiting for something.
+    pub parked: Option<Parked>,
+    /// Nothing about the session itself can refuse a data command: the fast way is open.
+    pub quick: bool,
+    /// Must be closed once its output is written.
+    pub close_after_reply: bool,
+    /// Must be closed at once.
+    pub close_now: bool,
+    /// A command of a plugin took the socket over.
+    pub taken_over: bool,
+    /// The last command, for CLIENT LIST.
+    pub last_command: Option<&'static Command>,
+    /// Bytes the server holds for it, not yet sent.
+    pub pending_out: usize,
+    /// Bytes the server received from it, not yet decoded.
+    pub pending_in: usize,
+    /// When its output first exceeded the soft limit, in ms; 0 if it does not.
+    pub soft_since_ms: u64,
+    /// The replication offset after its last write.
+    pub write_offset: u64,
+    /// Already in the list of sessions that `end_turn` reports.
+    pub listed: bool,
+    /// Became runnable again in this turn.
+    pub resumed: bool,
+    /// What plugins keep with it.
+    pub slots: Vec<Slot>,
+}
+
+/// A session: state and output, apart so that a handler can hold both.
+pub struct Session {
+    /// Replies and pushes not yet taken by the server.
+    pub out: Vec<u8>,
+    /// Everything else.
+    pub state: State,
+}
+
+impl State {
+    /// A fresh session.
+    pub fn new(id: SessionId, info: ConnInfo, now_ms: u64, authenticated: bool) -> Self {
+        State {
+            id,
+            info,
+            name: String::new(),
+            lib_name: String::new(),
+            lib_ver: String::new(),
+            user: "default".to_owned(),
+            authenticated,
+            proto: Proto::Resp2,
+            kind: Kind::Normal,
+            db: 0,
+            created_ms: now_ms,
+            last_ms: now_ms,
+            multi: None,
+            watched: Vec::new(),
+            dirty_cas: false,
+            channels: BTreeSet::new(),
+            patterns: BTreeSet::new(),
+            shard_channels: BTreeSet::new(),
+            monitor: false,
+            reply_mode: ReplyMode::On,
+            no_evict: false,
+            no_touch: false,
+            parked: None,
+            quick: authenticated,
+            close_after_reply: false,
+            close_now: false,
+            taken_over: false,
+            last_command: None,
+            pending_out: 0,
+            pending_in: 0,
+            soft_since_ms: 0,
+            write_offset: 0,
+            listed: false,
+            resumed: false,
+            slots: Vec::new(),
+        }
+    }
+
+    /// A stand-in where no session is involved.
+    pub(crate) fn nobody(now_ms: u64) -> Self {
+        State::new(SessionId { id: 0, slot: u32::MAX }, ConnInfo::default(), now_ms, true)
+    }
+
+    /// Decides again whether the fast way is open; called after every command that isn't about data.
+    pub fn refresh_quick(&mut self) {
+        self.quick = self.authenticated && self.multi.is_none() && self.kind == Kind::Normal && !self.subscribed();
+    }
+
+    /// Channels and patterns subscribed to; shard channels count apart, as in Redis.
+    pub fn subscriptions(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+
+    /// True if it has any subscription: the RESP2 restriction and the pub/sub output limit apply.
+    pub fn subscribed(&self) -> bool {
+        self.subscriptions() + self.shard_channels.len() > 0
+    }
+
+    /// The class for limits and CLIENT KILL TYPE.
+    pub fn class(&self) -> Kind {
+        match self.kind {
+            Kind::Normal if self.subscribed() => Kind::PubSub,
+            kind => kind,
+        }
+    }
+
+    /// A plugin's own value, if it was set.
+    pub fn slot(&mut self, plugin: u32) -> Option<&mut (dyn Any + Send)> {
+        self.slots.iter_mut().find(|(id, _)| *id == plugin).map(|(_, value)| &mut **value)
+    }
+
+    /// Sets a plugin's own value.
+    pub fn set_slot(&mut self, plugin: u32, value: Box<dyn Any + Send>) {
+        self.slots.retain(|(id, _)| *id != plugin);
+        self.slots.push((plugin, value));
+    }
+}

@@ -1,0 +1,107 @@
+//! The table of sessions. Owns them, and the list of those the server must look at after the turn.
+
+use std::collections::BTreeMap;
+
+use crate::session::{ConnInfo, Session, SessionId, State};
+
+/// All sessions of one engine.
+#[derive(Default)]
+pub struct Sessions {
+    slots: Vec<Option<Box<Session>>>,
+    /// Slots by client id; also the order CLIENT LIST shows.
+    by_id: BTreeMap<u64, u32>,
+    free: Vec<u32>,
+    next_id: u64,
+    /// Sessions with something new for the server.
+    pub(crate) listed: Vec<SessionId>,
+    /// Unblocked sessions whose queued commands may go on, by id: kept apart so that order is that of waking.
+    pub(crate) monitors: Vec<SessionId>,
+}
+
+impl Sessions {
+    /// Adds a session.
+    pub(crate) fn insert(&mut self, info: ConnInfo, now_ms: u64, authenticated: bool) -> SessionId {
+        self.next_id += 1;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            (self.slots.len() - 1) as u32
+        });
+        let id = SessionId { id: self.next_id, slot };
+        let state = State::new(id, info, now_ms, authenticated);
+        self.slots[slot as usize] = Some(Box::new(Session { out: Vec::new(), state }));
+        self.by_id.insert(id.id, slot);
+        id
+    }
+
+    /// Removes a session for good.
+    pub(crate) fn remove(&mut self, id: SessionId) -> Option<Box<Session>> {
+        let session = self.take(id)?;
+        self.by_id.remove(&id.id);
+        self.free.push(id.slot);
+        Some(session)
+    }
+
+    /// Takes a session out of its place while one of its commands runs.
+    #[inline]
+    pub(crate) fn take(&mut self, id: SessionId) -> Option<Box<Session>> {
+        let place = self.slots.get_mut(id.slot as usize)?;
+        if place.as_ref()?.state.id != id {
+            return None;
+        }
+        place.take()
+    }
+
+    /// Puts it back.
+    #[inline]
+    pub(crate) fn put(&mut self, session: Box<Session>) {
+        let slot = session.state.id.slot as usize;
+        self.slots[slot] = Some(session);
+    }
+
+    /// A session that isn't running a command right now.
+    #[inline]
+    pub fn get(&self, id: SessionId) -> Option<&Session> {
+        self.slots.get(id.slot as usize)?.as_deref().filter(|session| session.state.id == id)
+    }
+
+    /// The same, to change it.
+    #[inline]
+    pub fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.slots.get_mut(id.slot as usize)?.as_deref_mut().filter(|session| session.state.id == id)
+    }
+
+    /// The full name of a client id.
+    pub fn find(&self, id: u64) -> Option<SessionId> {
+        self.by_id.get(&id).map(|&slot| SessionId { id, slot })
+    }
+
+    /// All ids in order.
+    pub fn ids(&self) -> impl Iterator<Item = SessionId> {
+        self.by_id.iter().map(|(&id, &slot)| SessionId { id, slot })
+    }
+
+    /// All sessions in order, but the one that runs a command.
+    pub fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.by_id.values().filter_map(|&slot| self.slots[slot as usize].as_deref())
+    }
+
+    /// How many there are, the running one included.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Puts a session on the list that the server gets after the turn.
+    pub(crate) fn list(&mut self, id: SessionId) {
+        if let Some(session) = self.get_mut(id) {
+            if !session.state.listed {
+                session.state.listed = true;
+                self.listed.push(id);
+            }
+        }
+    }
+}

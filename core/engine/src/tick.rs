@@ -1,0 +1,142 @@
+//! What is due without any command: expiry, timeouts, the end of a pause, limits of slow readers. Owns the schedule.
+
+use keystead_resp::Writer;
+
+use crate::core::Pause;
+use crate::ctx::write_timeout;
+use crate::engine::{Engine, Flow};
+use crate::exec;
+use crate::gates::Gate;
+use crate::session::{Kind, Parked, SessionId};
+
+/// Entries looked at per cycle at effort 1, about a millisecond; more work waits for the next tick.
+const EXPIRE_BUDGET: usize = 20_000;
+
+pub(crate) fn tick(engine: &mut Engine) -> Option<u64> {
+    expire(engine);
+    time_out_waiting(engine);
+    end_pause_if_over(engine);
+    close_idle(engine);
+    let now_ms = engine.core.now_ms();
+    engine.core.slow_writers = engine.core.journal.enforce_limits(now_ms);
+    sample(engine);
+    engine.core.blocking.next_deadline()
+}
+
+/// The active cycle: each key it deletes is a unit of its own. Replicas wait for their primary's DEL.
+fn expire(engine: &mut Engine) {
+    let Engine { ks, core } = engine;
+    if !core.active_expire || core.gates.is(Gate::Replica) || core.is_paused() {
+        return;
+    }
+    ks.set_expiry_mode(keystead_keyspace::ExpiryMode::Delete);
+    ks.expire_cycle(EXPIRE_BUDGET * core.config.live.expire_effort.max(1) as usize);
+    exec::propagate_expired(ks, core);
+    if core.observing {
+        let mut nobody = crate::session::State::nobody(core.now_ms());
+        exec::observe(ks, core, &mut nobody);
+    }
+}
+
+fn time_out_waiting(engine: &mut Engine) {
+    let now_ms = engine.core.now_ms();
+    while let Some(id) = engine.core.blocking.pop_expired(now_ms) {
+        unblock(engine, id, Unblock::Timeout);
+    }
+}
+
+/// How a wait ends before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unblock {
+    /// As if the time were up.
+    Timeout,
+    /// With an error.
+    Error,
+    /// The instance became a replica: blocked clients are thrown out.
+    Demoted,
+}
+
+/// Ends a session's wait. False if it doesn't wait for anything that can be ended.
+pub(crate) fn unblock(engine: &mut Engine, id: SessionId, how: Unblock) -> bool {
+    let Some(session) = engine.core.sessions.get_mut(id) else { return false };
+    let mut reply = Writer::new(&mut session.out, session.state.proto);
+    match session.state.parked.take() {
+        Some(Parked::Keys(wait)) => {
+            match how {
+                Unblock::Timeout => write_timeout(&mut reply, wait.on_timeout),
+                Unblock::Error => reply.error("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
+                Unblock::Demoted => reply.error(
+                    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
+                ),
+            }
+            engine.core.blocking.remove(id, &wait);
+        }
+        parked => {
+            session.state.parked = parked;
+            return false;
+        }
+    }
+    session.state.resumed = true;
+    engine.core.sessions.list(id);
+    true
+}
+
+fn end_pause_if_over(engine: &mut Engine) {
+    let core = &mut engine.core;
+    let now_ms = core.now_ms();
+    let had = core.pause != Pause::Off || !core.foreign_pauses.is_empty();
+    if core.pause_until_ms <= now_ms {
+        core.pause = Pause::Off;
+    }
+    core.foreign_pauses.retain(|(_, _, until)| *until > now_ms);
+    if had && !core.is_paused() {
+        end_pause(engine);
+    }
+}
+
+/// Runs the commands that waited for the end of a pause, in order.
+pub(crate) fn end_pause(engine: &mut Engine) {
+    engine.core.refresh_watchful();
+    for id in std::mem::take(&mut engine.core.paused) {
+        let Some(session) = engine.core.sessions.get_mut(id) else { continue };
+        let Some(Parked::Pause(args)) = session.state.parked.take() else { continue };
+        let flow = engine.execute(id, args.view());
+        if let Some(session) = engine.core.sessions.get_mut(id) {
+            session.state.resumed = flow != Flow::Parked;
+        }
+        engine.core.sessions.list(id);
+    }
+}
+
+/// `timeout`: ordinary clients that send nothing for too long. Subscribers and waiting ones may be silent.
+fn close_idle(engine: &mut Engine) {
+    let core = &mut engine.core;
+    let now_ms = core.now_ms();
+    let auth_s = core.config.int("auth-timeout").max(0) as u64;
+    let idle_s = core.config.live.timeout_s;
+    if idle_s == 0 && auth_s == 0 {
+        return;
+    }
+    let over = |since: u64, limit_s: u64| limit_s > 0 && now_ms.saturating_sub(since) > limit_s * 1000;
+    let idle: Vec<SessionId> = core
+        .sessions
+        .iter()
+        .map(|session| &session.state)
+        .filter(|state| state.class() == Kind::Normal && state.parked.is_none() && !state.taken_over)
+        .filter(|state| over(state.last_ms, idle_s) || !state.authenticated && over(state.created_ms, auth_s))
+        .map(|state| state.id)
+        .collect();
+    for id in idle {
+        core.kill(id);
+    }
+}
+
+fn sample(engine: &mut Engine) {
+    let memory = crate::commands::info::used_memory(&engine.ks, &engine.core);
+    let stats = &mut engine.core.stats;
+    let now_ms = engine.core.now.mono_us / 1000;
+    stats.ops.sample(now_ms, stats.total_commands);
+    stats.rate_in.sample(now_ms, stats.net_in);
+    stats.rate_out.sample(now_ms, stats.net_out);
+    stats.peak_memory = stats.peak_memory.max(memory);
+}

@@ -1,0 +1,113 @@
+//! The connection's own commands, bytes in, bytes out.
+
+mod kit;
+
+use keystead_engine::EngineMode;
+use kit::Kit;
+
+#[test]
+fn the_first_words() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let cases = [
+        ("PING", "+PONG\r\n"),
+        ("ping hello", "$5\r\nhello\r\n"),
+        ("PING a b", "-ERR wrong number of arguments for 'ping' command\r\n"),
+        ("ECHO x", "$1\r\nx\r\n"),
+        ("SELECT 3", "+OK\r\n"),
+        ("SELECT 16", "-ERR DB index is out of range\r\n"),
+        ("SELECT x", "-ERR invalid DB index\r\n"),
+        ("nope a b", "-ERR unknown command 'nope', with args beginning with: 'a' 'b' \r\n"),
+        ("client nope", "-ERR unknown subcommand 'nope'. Try CLIENT HELP.\r\n"),
+        ("client", "-ERR wrong number of arguments for 'client' command\r\n"),
+        ("config get", "-ERR wrong number of arguments for 'config|get' command\r\n"),
+        ("client id", ":1\r\n"),
+        ("client setname me", "+OK\r\n"),
+        ("client getname", "$2\r\nme\r\n"),
+        ("set k 1", "+OK\r\n"),
+        ("get k", "$1\r\n1\r\n"),
+        ("del k k", ":1\r\n"),
+        ("get k", "$-1\r\n"),
+        ("reset", "+RESET\r\n"),
+        ("client getname", "$-1\r\n"),
+        ("quit", "+OK\r\n"),
+    ];
+    for (line, want) in cases {
+        assert_eq!(kit.cmd(c, line), want, "{line}");
+    }
+    assert_eq!(kit.closed, [c]);
+}
+
+#[test]
+fn hello_switches_the_protocol() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let reply = kit.cmd(c, "HELLO 3");
+    assert!(reply.starts_with("%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n"), "{reply}");
+    assert!(reply.contains("$5\r\nproto\r\n:3\r\n"));
+    assert_eq!(kit.cmd(c, "GET nokey"), "_\r\n");
+    assert_eq!(kit.cmd(c, "HELLO 4"), "-NOPROTO unsupported protocol version\r\n");
+    assert_eq!(kit.cmd(c, "HELLO x"), "-ERR Protocol version is not an integer or out of range\r\n");
+    assert_eq!(kit.cmd(c, "HELLO 2 nope"), "-ERR Syntax error in HELLO option 'nope'\r\n");
+}
+
+#[test]
+fn a_password_is_asked_for() {
+    let mut kit = Kit::default();
+    let admin = kit.connect();
+    assert_eq!(kit.cmd(admin, "AUTH x").split(' ').take(3).collect::<Vec<_>>(), ["-ERR", "AUTH", "<password>"]);
+    assert_eq!(kit.cmd(admin, "CONFIG SET requirepass secret"), "+OK\r\n");
+    assert_eq!(kit.cmd(admin, "PING"), "+PONG\r\n");
+    let c = kit.connect();
+    assert_eq!(kit.cmd(c, "PING"), "-NOAUTH Authentication required.\r\n");
+    assert_eq!(kit.cmd(c, "AUTH wrong"), "-WRONGPASS invalid username-password pair or user is disabled.\r\n");
+    assert!(kit.cmd(c, "HELLO 3").starts_with("-NOAUTH HELLO must be called with"));
+    assert_eq!(kit.cmd(c, "AUTH default secret"), "+OK\r\n");
+    assert_eq!(kit.cmd(c, "PING"), "+PONG\r\n");
+    let d = kit.connect();
+    assert!(kit.cmd(d, "HELLO 3 AUTH default secret SETNAME n").starts_with("%7"));
+    // More than ten arguments before AUTH are refused by the decoder.
+    let e = kit.connect();
+    let many = "*11\r\n".to_owned() + &"$1\r\nx\r\n".repeat(11);
+    assert_eq!(kit.send(e, many), "-ERR Protocol error: unauthenticated multibulk length\r\n");
+}
+
+#[test]
+fn transactions_are_one_unit() {
+    let mut kit = Kit::default();
+    let (c, d) = (kit.connect(), kit.connect());
+    assert_eq!(kit.cmd(c, "EXEC"), "-ERR EXEC without MULTI\r\n");
+    assert_eq!(kit.cmd(c, "MULTI"), "+OK\r\n");
+    assert_eq!(kit.cmd(c, "MULTI"), "-ERR MULTI calls can not be nested\r\n");
+    assert_eq!(kit.cmd(c, "SET a 1"), "+QUEUED\r\n");
+    assert_eq!(kit.cmd(c, "GET a"), "+QUEUED\r\n");
+    assert_eq!(kit.cmd(d, "GET a"), "$-1\r\n");
+    assert_eq!(kit.cmd(c, "EXEC"), "*2\r\n+OK\r\n$1\r\n1\r\n");
+    kit.cmd(c, "MULTI");
+    kit.cmd(c, "nope");
+    assert_eq!(kit.cmd(c, "EXEC"), "-EXECABORT Transaction discarded because of previous errors.\r\n");
+    assert_eq!(kit.cmd(c, "WATCH a"), "+OK\r\n");
+    assert_eq!(kit.cmd(d, "SET a 2"), "+OK\r\n");
+    kit.cmd(c, "MULTI");
+    kit.cmd(c, "GET a");
+    assert_eq!(kit.cmd(c, "EXEC"), "*-1\r\n");
+    kit.cmd(c, "MULTI");
+    assert_eq!(kit.cmd(c, "WATCH a"), "-ERR WATCH inside MULTI is not allowed\r\n");
+    assert_eq!(kit.cmd(c, "DISCARD"), "+OK\r\n");
+    assert_eq!(kit.cmd(c, "DISCARD"), "-ERR DISCARD without MULTI\r\n");
+    kit.cmd(c, "WATCH a");
+    kit.cmd(c, "UNWATCH");
+    kit.cmd(d, "SET a 3");
+    kit.cmd(c, "MULTI");
+    kit.cmd(c, "GET a");
+    assert_eq!(kit.cmd(c, "EXEC"), "*1\r\n$1\r\n3\r\n");
+}
+
+#[test]
+fn an_endpoint_has_no_keys() {
+    let mut kit = Kit::new(EngineMode::Endpoint { name: "sentinel".to_owned() });
+    let c = kit.connect();
+    assert_eq!(kit.cmd(c, "PING"), "+PONG\r\n");
+    assert!(kit.cmd(c, "GET k").starts_with("-ERR unknown command 'GET'"));
+    assert!(kit.cmd(c, "HELLO 3").contains("$8\r\nsentinel\r\n"));
+}
