@@ -2,12 +2,24 @@
 //! command below.
 
 pub mod client;
+mod common;
 pub mod config;
 pub mod connection;
+mod dump;
+mod expiry;
+pub mod hashes;
 mod help;
 pub mod info;
+pub mod keys;
+mod lcs;
+pub mod lists;
+mod lists_blocking;
+pub mod scan;
+pub mod sets;
+mod sort;
 pub mod strings;
 pub mod transactions;
+pub mod zsets;
 
 use keystead_keyspace::KeyType;
 
@@ -17,8 +29,19 @@ use crate::registry::Command;
 use crate::spec::{CommandSpec, Group};
 
 /// All tables. A family joins by a line here.
-pub const FAMILIES: &[&[CommandSpec]] =
-    &[connection::TABLE, client::TABLE, transactions::TABLE, config::TABLE, info::TABLE, strings::TABLE];
+pub const FAMILIES: &[&[CommandSpec]] = &[
+    connection::TABLE,
+    client::TABLE,
+    transactions::TABLE,
+    config::TABLE,
+    info::TABLE,
+    strings::TABLE,
+    keys::TABLE,
+    hashes::TABLE,
+    lists::TABLE,
+    sets::TABLE,
+    zsets::TABLE,
+];
 
 /// True if a waiting command could be served by a key of this type; another type leaves it waiting.
 pub(crate) fn blocks_on(command: &Command, kind: KeyType) -> bool {

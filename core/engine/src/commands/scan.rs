@@ -1,0 +1,130 @@
+//! SCAN, HSCAN, SSCAN, ZSCAN: one reader of options, one shape of answer. A cursor is a place in hash space, so what
+//! stays from start to end is seen, whatever grows or shrinks in between.
+
+use super::common::{Res, err, int, is};
+use crate::ctx::Ctx;
+use crate::effect::{CommandResult, Effect};
+use crate::error::CommandError;
+use crate::glob;
+use keystead_resp::Args;
+use keystead_resp::{Writer, number};
+
+struct Query<'a> {
+    cursor: u64,
+    count: usize,
+    pattern: Option<&'a [u8]>,
+    kind: Option<&'a [u8]>,
+}
+
+impl<'a> Query<'a> {
+    /// The cursor stands at `at`, the options follow; `keys` allows TYPE.
+    fn parse(args: Args<'a>, at: usize, keys: bool) -> Res<Self> {
+        let cursor = number::parse_u64(&args[at]).ok_or(err("ERR invalid cursor"))?;
+        let mut query = Query { cursor, count: 10, pattern: None, kind: None };
+        for at in (at + 1..args.len()).step_by(2) {
+            let value = args.get(at + 1).ok_or(CommandError::SYNTAX)?;
+            match &args[at] {
+                a if is(a, "count") => {
+                    query.count = usize::try_from(int(value)?).ok().filter(|n| *n > 0).ok_or(CommandError::SYNTAX)?;
+                }
+                a if is(a, "match") => query.pattern = Some(value).filter(|p| *p != b"*"),
+                a if is(a, "type") && keys => query.kind = Some(value),
+                _ => return Err(CommandError::SYNTAX),
+            }
+        }
+        Ok(query)
+    }
+
+    fn wants(&self, text: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob::matches(pattern, text, false))
+    }
+}
+
+/// Writes the two-part answer around elements that `run` writes; `run` gives the next cursor and how many it wrote.
+fn answer(out: &mut Writer<'_>, run: impl FnOnce(&mut Writer<'_>) -> (u64, usize)) {
+    // The cursor comes first but is known last: the elements are written behind a gap-free mark and moved once.
+    let mark = out.defer();
+    let (cursor, n) = run(out);
+    out.end_array(mark, n);
+    let elements = out.out.split_off(mark);
+    out.array(2);
+    out.bulk(itoa::Buffer::new().format(cursor).as_bytes());
+    out.raw(&elements);
+}
+
+pub(super) fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let query = Query::parse(args, 1, true)?;
+    let (ks, db, mut out) = ctx.split();
+    answer(&mut out, |out| {
+        let mut n = 0;
+        let next = ks.scan(db, query.cursor, query.count, |key, kind| {
+            if query.kind.is_none_or(|want| is(want, kind.name())) && query.wants(key) {
+                out.bulk(key);
+                n += 1;
+            }
+        });
+        (next, n)
+    });
+    Ok(Effect::None)
+}
+
+pub(super) fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let query = Query::parse(args, 2, false)?;
+    let (ks, db, mut out) = ctx.split();
+    let hash = ks.hash(db, &args[1])?;
+    answer(&mut out, |out| {
+        let mut n = 0;
+        let next = hash.map_or(0, |hash| {
+            hash.scan(query.cursor, query.count, |field, value| {
+                if query.wants(field) {
+                    out.bulk(field);
+                    out.bulk(value);
+                    n += 2;
+                }
+            })
+        });
+        (next, n)
+    });
+    Ok(Effect::None)
+}
+
+pub(super) fn sscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let query = Query::parse(args, 2, false)?;
+    let (ks, db, mut out) = ctx.split();
+    let set = ks.set(db, &args[1])?;
+    answer(&mut out, |out| {
+        let mut n = 0;
+        let next = set.map_or(0, |set| {
+            set.scan(query.cursor, query.count, |member| {
+                let mut buf = itoa::Buffer::new();
+                let text = member.text(&mut buf);
+                if query.wants(text) {
+                    out.bulk(text);
+                    n += 1;
+                }
+            })
+        });
+        (next, n)
+    });
+    Ok(Effect::None)
+}
+
+pub(super) fn zscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let query = Query::parse(args, 2, false)?;
+    let (ks, db, mut out) = ctx.split();
+    let zset = ks.zset(db, &args[1])?;
+    answer(&mut out, |out| {
+        let mut n = 0;
+        let next = zset.map_or(0, |zset| {
+            zset.scan(query.cursor, query.count, |member, score| {
+                if query.wants(member) {
+                    out.bulk(member);
+                    out.bulk_double(score);
+                    n += 2;
+                }
+            })
+        });
+        (next, n)
+    });
+    Ok(Effect::None)
+}
