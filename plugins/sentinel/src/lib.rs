@@ -1,1 +1,29 @@
-//! Sentinel as a plugin.
+//! Sentinel as a plugin: it watches primaries and their replicas, agrees with other sentinels that one is down, elects a
+//! leader, and promotes a replica. The wire, votes, epochs and event names are Redis'.
+//!
+//! Everything that decides is pure (`machine::Sentinel::step(now, event) -> actions`) and runs unchanged in the
+//! simulator; the shell feeds it from sockets and carries its actions out.
+
+#![forbid(unsafe_code)]
+
+pub mod actions;
+pub mod ballot;
+pub mod commands;
+pub mod down;
+pub mod election;
+pub mod events;
+pub mod failover;
+pub mod gossip;
+pub mod hello;
+pub mod info;
+pub mod instance;
+pub mod machine;
+pub mod monitor;
+pub mod query;
+pub mod reconfigure;
+pub mod select;
+pub mod settings;
+pub mod state;
+pub mod timeline;
+pub mod types;
+pub mod wire;

@@ -1,0 +1,225 @@
+//! The two alphabets of the machine: what happens to it, and what it wants done.
+//! Owns the contract with whoever drives it (shell or simulator): actions are carried out in order, and nothing behind a
+//! `Persist` may leave before it is on disk.
+
+use crate::election::{Advice, Question};
+use crate::events::{Level, Notice};
+use crate::select::{Ranked, Request as SelectRequest};
+use crate::settings::Settings;
+use crate::state::State;
+use crate::types::{Addr, Epoch, InstanceId, Kind, Lane, Mono, Rng};
+use crate::wire::{Reply, Request};
+
+/// What happens.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A deadline has come.
+    Tick,
+    /// A link is there.
+    LinkUp {
+        /// Whose.
+        instance: InstanceId,
+        /// Which.
+        lane: Lane,
+        /// Its incarnation.
+        generation: u64,
+        /// The address of this side, announced in hellos unless one is configured.
+        local_ip: String,
+    },
+    /// A link is gone or couldn't be opened.
+    LinkDown {
+        /// Whose.
+        instance: InstanceId,
+        /// Which.
+        lane: Lane,
+        /// Its incarnation.
+        generation: u64,
+    },
+    /// An answer on a command link.
+    Answer {
+        /// Whose.
+        instance: InstanceId,
+        /// The link's incarnation.
+        generation: u64,
+        /// What was asked.
+        request: Request,
+        /// The answer.
+        reply: Reply,
+        /// What the asker knew when it asked (see `Action::Send`).
+        round: u64,
+    },
+    /// Something came on a feed: a hello, or (without text) a sign of life.
+    Feed {
+        /// Whose.
+        instance: InstanceId,
+        /// The link's incarnation.
+        generation: u64,
+        /// A message on the hello channel.
+        text: Option<String>,
+    },
+    /// A command of a client or peer that needs the machine: SENTINEL …, or PUBLISH of a hello.
+    Command {
+        /// Under which its reply goes out.
+        ticket: u64,
+        /// Name and arguments.
+        argv: Vec<String>,
+    },
+    /// A strategy's answer.
+    Advice {
+        /// Which monitor asked.
+        monitor: String,
+        /// Under which number.
+        ticket: u64,
+        /// The answer.
+        advice: Counsel,
+    },
+}
+
+/// A question for a strategy.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Consult {
+    /// For the election strategy.
+    Election(Question),
+    /// For the selection strategy.
+    Selection(SelectRequest),
+}
+
+/// A strategy's answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Counsel {
+    /// Of the election strategy.
+    Election(Advice),
+    /// Of the selection strategy.
+    Selection(Ranked),
+    /// It failed; the machine does nothing that needed it.
+    Failed(String),
+}
+
+/// What is to be done, in order.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Open a link; answers with `LinkUp` or `LinkDown`. AUTH goes first when there is a password.
+    Connect {
+        /// To whom.
+        instance: InstanceId,
+        /// Which link.
+        lane: Lane,
+        /// Its incarnation.
+        generation: u64,
+        /// Where.
+        addr: Addr,
+        /// User and password for a data node.
+        auth: Option<(Option<String>, String)>,
+        /// What the other side is (a peer gets another client name than a data node).
+        kind: Kind,
+    },
+    /// Close a link, whatever its state.
+    Disconnect {
+        /// Whose.
+        instance: InstanceId,
+        /// Which.
+        lane: Lane,
+    },
+    /// Send on the command link; answers with `Answer`, `round` given back.
+    Send {
+        /// To whom.
+        instance: InstanceId,
+        /// The link's incarnation.
+        generation: u64,
+        /// What.
+        request: Request,
+        /// Number of the configuration under which this is asked.
+        round: u64,
+    },
+    /// Write the state and fsync it before anything behind this leaves. When it fails, nothing behind it may leave:
+    /// replies become errors.
+    Persist(Box<State>),
+    /// Answer a command.
+    Reply {
+        /// Its number.
+        ticket: u64,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Publish and log an event.
+    Emit(Notice),
+    /// Log only.
+    Log(Level, String),
+    /// Ask a strategy; answers with `Advice`.
+    Consult {
+        /// Which monitor asks.
+        monitor: String,
+        /// Under which number.
+        ticket: u64,
+        /// What.
+        question: Consult,
+    },
+}
+
+/// What all monitors of one sentinel share while a step runs.
+#[derive(Debug)]
+pub struct Shared {
+    /// This moment.
+    pub now: Mono,
+    /// This sentinel's id.
+    pub id: String,
+    /// Where peers reach this sentinel; the host may be empty until a link shows it.
+    pub announce: Addr,
+    /// The announced host was configured and stays.
+    pub announce_fixed: bool,
+    /// The current epoch.
+    pub epoch: Epoch,
+    /// Delays.
+    pub rng: Rng,
+    /// What this step wants done.
+    pub out: Vec<Action>,
+    /// Where in `out` the state must be on disk.
+    pub durable_at: Option<usize>,
+    pub(crate) numbers: u64,
+}
+
+impl Shared {
+    /// A number that was never used before.
+    pub fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    /// What follows may leave only after the state of the end of this step is on disk.
+    pub fn durable(&mut self) {
+        if self.durable_at.is_none() {
+            self.durable_at = Some(self.out.len());
+        }
+    }
+
+    /// Adds an event.
+    pub fn emit(&mut self, level: Level, name: &'static str, payload: String) {
+        self.out.push(Action::Emit(Notice { level, name, payload }));
+    }
+
+    /// Adds a log line.
+    pub fn log(&mut self, level: Level, text: String) {
+        self.out.push(Action::Log(level, text));
+    }
+
+    /// Takes over a higher epoch that somebody showed.
+    pub fn see_epoch(&mut self, epoch: Epoch, primary: &str) {
+        if epoch > self.epoch {
+            self.epoch = epoch;
+            self.durable();
+            self.emit(Level::Warning, "+new-epoch", format!("{epoch}"));
+            self.log(Level::Debug, format!("epoch {epoch} seen for {primary}"));
+        }
+    }
+}
+
+/// A primary to watch, as configuration or SENTINEL MONITOR gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Its name.
+    pub name: String,
+    /// Its address in the file.
+    pub addr: Addr,
+    /// Its settings.
+    pub settings: Settings,
+}

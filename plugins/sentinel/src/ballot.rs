@@ -1,0 +1,329 @@
+//! Votes: giving them, asking for them, and knowing enough to do either.
+//! Holds what no strategy may break: one vote an epoch, on disk before it leaves, none on stale knowledge.
+
+use crate::actions::{Action, Consult, Counsel, Shared};
+use crate::election::{Advice, Question, majority};
+use crate::events::Level;
+use crate::instance::{HELLO_PERIOD_MS, Heard};
+use crate::monitor::Monitor;
+use crate::types::{Addr, Epoch, InstanceId, Kind, Mono};
+use crate::wire::{DownAnswer, Named, Reply, Request};
+use std::collections::BTreeMap;
+
+/// A peer's down-vote counts for this long.
+pub const DOWN_VOTE_MS: u64 = 3_000;
+
+/// After a vote for another: its failover must not be disturbed while it shows that it is at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// For whom.
+    pub leader: String,
+    /// Until then, unless it shows up again.
+    pub until: Mono,
+}
+
+/// Where the own candidacy stands before it becomes a failover.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Candidacy {
+    /// Not considered.
+    #[default]
+    None,
+    /// The strategy is being asked.
+    Asked(u64),
+    /// It begins then.
+    At(Mono),
+}
+
+#[derive(Clone, Debug)]
+struct PendingVote {
+    client: u64,
+    epoch: Epoch,
+    candidate: String,
+    named: bool,
+}
+
+/// Votes and candidacy of one monitor.
+#[derive(Clone, Debug)]
+pub struct Ballot {
+    /// Last vote: for whom (empty: none yet).
+    pub leader: String,
+    /// Its epoch.
+    pub leader_epoch: Epoch,
+    /// Whose failover is to be left alone.
+    pub hold: Option<Hold>,
+    /// No candidacy before.
+    pub next_attempt: Mono,
+    /// Failed candidacies since the primary went down.
+    pub attempts: u32,
+    /// The own candidacy.
+    pub candidacy: Candidacy,
+    /// The question about the own campaign that is out.
+    pub campaign_ticket: u64,
+    votes: BTreeMap<u64, PendingVote>,
+}
+
+impl Ballot {
+    /// No vote given.
+    #[must_use]
+    pub fn new(now: Mono) -> Ballot {
+        Ballot {
+            leader: String::new(),
+            leader_epoch: Epoch(0),
+            hold: None,
+            next_attempt: now,
+            attempts: 0,
+            candidacy: Candidacy::None,
+            campaign_ticket: 0,
+            votes: BTreeMap::new(),
+        }
+    }
+}
+
+/// A question of a peer, as its command says.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// Under which the reply goes out.
+    pub client: u64,
+    /// The primary it asks about.
+    pub primary: Addr,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Whom to vote for.
+    pub candidate: Option<String>,
+    /// The extension of Keystead peers.
+    pub named: Option<Named>,
+}
+
+impl Monitor {
+    // ---------- knowledge
+
+    /// Heard enough since this sentinel's own restart, stall or isolation to decide about others.
+    #[must_use]
+    pub fn fresh(&self, now: Mono) -> bool {
+        if self.isolated {
+            return false;
+        }
+        let heard = 1 + self.of(Kind::Sentinel).filter(|i| i.heard.is_some()).count() as u32;
+        heard >= majority(self.voters())
+            || now.since(self.knowledge_since) >= self.settings.down_after_ms.saturating_mul(3)
+    }
+
+    /// A majority's hellos say the same configuration, recently.
+    #[must_use]
+    pub fn confirmed(&self, now: Mono) -> bool {
+        let primary = self.current_addr();
+        let same = |heard: &Heard| {
+            heard.config_epoch == self.config_epoch
+                && heard.primary == *primary
+                && now.since(heard.at) <= 3 * HELLO_PERIOD_MS
+        };
+        let agree = 1 + self.of(Kind::Sentinel).filter(|i| i.heard.as_ref().is_some_and(same)).count() as u32;
+        !self.isolated && agree >= majority(self.voters())
+    }
+
+    // ---------- asked
+
+    /// A peer asks whether the primary is down, and perhaps for a vote.
+    pub fn on_ask(&mut self, ask: Ask, s: &mut Shared) {
+        let Ask { client, epoch, candidate, named, primary } = ask;
+        if let Some(named) = &named {
+            self.note_asker(named, &primary, candidate.is_none(), s.now);
+        }
+        let hold_ms = self.hold_ms(candidate.as_deref().unwrap_or_default());
+        if let (Some(hold), Some(candidate)) = (&mut self.ballot.hold, &candidate) {
+            if hold.leader == *candidate {
+                hold.until = s.now.plus(hold_ms);
+            }
+        }
+        let extended = named.is_some();
+        let Some(candidate) = candidate else {
+            return self.answer(client, None, extended, s);
+        };
+        s.see_epoch(epoch, &self.name);
+        if self.ballot.leader_epoch >= epoch || s.epoch > epoch {
+            return self.answer(client, self.last_vote(), extended, s);
+        }
+        let working = self.working_leader(s);
+        let question = Question::Vote {
+            primary: self.name.clone(),
+            candidate: candidate.clone(),
+            epoch,
+            fresh: self.fresh(s.now),
+            outdated: named.as_ref().is_some_and(|n| n.config_epoch < self.config_epoch),
+            working,
+        };
+        let ticket = self.consult(Consult::Election(question), s);
+        self.ballot.votes.insert(ticket, PendingVote { client, epoch, candidate, named: extended });
+    }
+
+    /// Who works on a failover of this primary: this sentinel, once elected, or the one it voted for.
+    fn working_leader(&self, s: &Shared) -> Option<String> {
+        if self.failover.elected() {
+            return Some(s.id.clone());
+        }
+        self.ballot.hold.as_ref().filter(|hold| s.now < hold.until).map(|hold| hold.leader.clone())
+    }
+
+    /// The asker's question says that it sees the primary down, in which configuration, and whether it campaigns.
+    fn note_asker(&mut self, named: &Named, primary: &Addr, only_asks: bool, now: Mono) {
+        if only_asks && self.ballot.hold.as_ref().is_some_and(|hold| hold.leader == named.asker) {
+            self.ballot.hold = None;
+        }
+        let same = named.config_epoch == self.config_epoch && *primary == self.primary().addr;
+        let heard = Heard { at: now, config_epoch: named.config_epoch, primary: primary.clone() };
+        if let Some(peer) = self.of_mut(Kind::Sentinel).find(|i| i.run_id == named.asker) {
+            peer.down_vote = if same { Some(now) } else { None };
+            peer.heard = Some(heard);
+        }
+    }
+
+    fn last_vote(&self) -> Option<(String, Epoch)> {
+        (!self.ballot.leader.is_empty()).then(|| (self.ballot.leader.clone(), self.ballot.leader_epoch))
+    }
+
+    fn answer(&self, client: u64, vote: Option<(String, Epoch)>, extended: bool, s: &mut Shared) {
+        let down = self.primary().down_since.is_some();
+        let (leader, epoch) = vote.unwrap_or(("*".into(), Epoch(0)));
+        let number = |n: u64| Reply::Int(i64::try_from(n).unwrap_or(i64::MAX));
+        let mut items = vec![Reply::Int(down.into()), Reply::Bulk(leader), number(epoch.0)];
+        if extended {
+            items.push(number(self.config_epoch.0));
+        }
+        s.out.push(Action::Reply { ticket: client, reply: Reply::Array(items) });
+    }
+
+    fn on_vote_advice(&mut self, pending: PendingVote, advice: &Counsel, s: &mut Shared) {
+        let PendingVote { client, epoch, candidate, named } = pending;
+        // Asked again: the strategy may have taken its time, and this is the rule that must not break.
+        let free = self.ballot.leader_epoch < epoch && s.epoch <= epoch;
+        match advice {
+            Counsel::Election(Advice::Grant) if free => {
+                self.cast(&candidate, epoch, s);
+                let until = s.now.plus(self.hold_ms(&candidate));
+                self.ballot.hold = Some(Hold { leader: candidate, until });
+                self.ballot.candidacy = Candidacy::None;
+            }
+            Counsel::Election(Advice::Refuse { reason }) => {
+                s.log(Level::Notice, format!("{}: no vote for {candidate} in epoch {epoch}: {reason}", self.name));
+            }
+            Counsel::Failed(reason) => {
+                s.log(Level::Warning, format!("{}: election strategy failed: {reason}", self.name));
+            }
+            _ => {}
+        }
+        self.answer(client, self.last_vote(), named, s);
+    }
+
+    /// Writes a vote into the record that must be on disk before anybody hears of it.
+    pub(crate) fn cast(&mut self, leader: &str, epoch: Epoch, s: &mut Shared) {
+        leader.clone_into(&mut self.ballot.leader);
+        self.ballot.leader_epoch = epoch;
+        s.durable();
+        s.emit(Level::Warning, "+vote-for-leader", format!("{leader} {epoch}"));
+    }
+
+    /// How long a voter keeps still without a sign of the one it voted for. Stock sentinels show up once a second.
+    fn hold_ms(&self, leader: &str) -> u64 {
+        let keystead = self.of(Kind::Sentinel).any(|i| i.run_id == leader && i.keystead);
+        if keystead { (4 * self.ask_period_ms()).max(1500) } else { 3_500 }
+    }
+
+    // ---------- asking
+
+    fn ask_period_ms(&self) -> u64 {
+        self.settings.ping_period_ms().clamp(100, 1000)
+    }
+
+    /// Peers are asked as long as the primary looks down from here.
+    pub(crate) fn asks(&self) -> bool {
+        self.primary().down_since.is_some()
+    }
+
+    /// Ask at the next step, not at the next period.
+    pub(crate) fn ask_now(&mut self, now: Mono) {
+        for peer in self.of_mut(Kind::Sentinel) {
+            peer.next_ask = now;
+        }
+    }
+
+    pub(crate) fn ask_peers(&mut self, s: &mut Shared) {
+        if !self.asks() {
+            return;
+        }
+        let campaign = self.failover.campaign();
+        let (candidate, epoch) = match campaign {
+            Some(epoch) => (Some(s.id.clone()), epoch),
+            None => (None, s.epoch),
+        };
+        let primary = self.primary();
+        let (addr, run_id) = (primary.addr.clone(), primary.run_id.clone());
+        let named = Named { asker: s.id.clone(), config_epoch: self.config_epoch, primary_run_id: run_id };
+        let due: Vec<(InstanceId, bool)> = self
+            .of(Kind::Sentinel)
+            .filter(|i| i.command.is_up() && s.now >= i.next_ask)
+            .map(|i| (i.id, i.keystead))
+            .collect();
+        let next = s.now.plus(self.ask_period_ms());
+        for (id, keystead) in due {
+            self.instance_mut(id).next_ask = next;
+            let named = keystead.then(|| named.clone());
+            let ask = Request::AskDown { primary: addr.clone(), epoch, candidate: candidate.clone(), named };
+            self.send(id, ask, s);
+        }
+    }
+
+    pub(crate) fn on_down_answer(
+        &mut self,
+        id: InstanceId,
+        asked: &Request,
+        reply: &Reply,
+        round: u64,
+        s: &mut Shared,
+    ) {
+        // An answer about an earlier configuration says nothing about this one.
+        let about = matches!(asked, Request::AskDown { primary, .. } if *primary == self.primary().addr);
+        if round != self.round || !about {
+            return;
+        }
+        let Some(answer) = DownAnswer::parse(reply) else { return };
+        let same = answer.config_epoch.is_none_or(|epoch| epoch == self.config_epoch);
+        let peer = self.instance_mut(id);
+        peer.down_vote = (answer.down && same).then_some(s.now);
+        if answer.vote.is_some() {
+            peer.vote = answer.vote;
+        }
+        self.check_objectively_down(s);
+        self.evaluate_campaign(s);
+    }
+
+    // ---------- strategies
+
+    pub(crate) fn consult(&self, question: Consult, s: &mut Shared) -> u64 {
+        let ticket = s.number();
+        s.out.push(Action::Consult { monitor: self.name.clone(), ticket, question });
+        ticket
+    }
+
+    /// A strategy answered.
+    pub fn on_advice(&mut self, ticket: u64, advice: &Counsel, s: &mut Shared) {
+        if let Some(pending) = self.ballot.votes.remove(&ticket) {
+            return self.on_vote_advice(pending, advice, s);
+        }
+        if self.ballot.candidacy == Candidacy::Asked(ticket) {
+            self.ballot.candidacy = Candidacy::None;
+            match advice {
+                Counsel::Election(Advice::StandAfter { ms }) => self.ballot.candidacy = Candidacy::At(s.now.plus(*ms)),
+                Counsel::Election(Advice::Abstain { reason }) | Counsel::Failed(reason) => {
+                    s.log(Level::Notice, format!("{}: not standing: {reason}", self.name));
+                    self.ballot.next_attempt = s.now.plus(1000);
+                }
+                _ => {}
+            }
+            return;
+        }
+        if self.ballot.campaign_ticket == ticket {
+            return self.on_campaign_advice(advice, s);
+        }
+        self.on_selection(ticket, advice, s);
+    }
+}

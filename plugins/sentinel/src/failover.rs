@@ -1,0 +1,483 @@
+//! The failover this sentinel leads: campaign, select, promote, re-point, switch. An enum whose states carry their data;
+//! one function drives it. Owns the order of the steps; who wins and who is chosen is a strategy's advice.
+
+use crate::actions::{Consult, Counsel, Shared};
+use crate::ballot::{Candidacy, Hold};
+use crate::election::{Advice, Question};
+use crate::events::Level;
+use crate::info::Role;
+use crate::instance::Repoint;
+use crate::monitor::Monitor;
+use crate::select::{Candidate, Request as SelectRequest};
+use crate::types::{Epoch, InstanceId, Kind, Mono};
+use crate::wire::Request;
+
+/// A campaign without a result ends after this long (or failover-timeout, if that is shorter).
+const CAMPAIGN_MS: u64 = 1_000;
+/// The choice waits this long for every replica's INFO from after the fall.
+const FRESH_INFO_MS: u64 = 300;
+/// A promotion that had no effect is asked for again after this long.
+const PROMOTE_AGAIN_MS: u64 = 1_000;
+/// A replica that was told to follow and shows no sign of it is given up after this long (Redis: 10 s).
+const REPOINT_MS: u64 = 10_000;
+
+/// Where the failover stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failover {
+    /// There is none.
+    Idle,
+    /// Votes are being collected.
+    Campaign {
+        /// Its epoch.
+        epoch: Epoch,
+        /// Since when.
+        since: Mono,
+    },
+    /// A replica is being chosen.
+    Select {
+        /// Its epoch.
+        epoch: Epoch,
+        /// Since when.
+        since: Mono,
+        /// The question that is out.
+        ticket: Option<u64>,
+        /// An operator asked for it.
+        forced: bool,
+    },
+    /// The chosen one is being promoted.
+    Promote {
+        /// Its epoch.
+        epoch: Epoch,
+        /// Who.
+        replica: InstanceId,
+        /// Since when.
+        since: Mono,
+        /// When it was told.
+        sent: Option<Mono>,
+        /// An operator asked for it.
+        forced: bool,
+    },
+    /// It is the primary; the others are being re-pointed.
+    Reconfigure {
+        /// Its epoch.
+        epoch: Epoch,
+        /// Who.
+        replica: InstanceId,
+        /// Since when.
+        since: Mono,
+    },
+}
+
+impl Failover {
+    /// There is one.
+    #[must_use]
+    pub fn in_progress(&self) -> bool {
+        *self != Failover::Idle
+    }
+
+    /// This sentinel has won, or was told by an operator.
+    #[must_use]
+    pub const fn elected(&self) -> bool {
+        matches!(self, Failover::Select { .. } | Failover::Promote { .. } | Failover::Reconfigure { .. })
+    }
+
+    /// The epoch in which peers are (still) asked for a vote: it also shows them that the leader is at work.
+    #[must_use]
+    pub const fn campaign(&self) -> Option<Epoch> {
+        match self {
+            Failover::Campaign { epoch, .. }
+            | Failover::Select { epoch, forced: false, .. }
+            | Failover::Promote { epoch, forced: false, .. }
+            | Failover::Reconfigure { epoch, .. } => Some(*epoch),
+            _ => None,
+        }
+    }
+
+    /// Redis' name of the state.
+    #[must_use]
+    pub const fn wire_name(&self) -> &'static str {
+        match self {
+            Failover::Idle => "none",
+            Failover::Campaign { .. } => "wait_start",
+            Failover::Select { .. } => "select_slave",
+            Failover::Promote { sent: None, .. } => "send_slaveof_noone",
+            Failover::Promote { .. } => "wait_promotion",
+            Failover::Reconfigure { .. } => "reconf_slaves",
+        }
+    }
+
+    /// The chosen replica.
+    #[must_use]
+    pub const fn replica(&self) -> Option<InstanceId> {
+        match self {
+            Failover::Promote { replica, .. } | Failover::Reconfigure { replica, .. } => Some(*replica),
+            _ => None,
+        }
+    }
+}
+
+impl Monitor {
+    /// The next moment at which the election or the failover has something to do.
+    pub(crate) fn next_step(&self, now: Mono) -> Mono {
+        let timeout = self.settings.failover_timeout_ms;
+        let mut due = vec![];
+        match self.failover {
+            Failover::Idle if self.odown_since.is_some() => {
+                due.push(self.ballot.next_attempt);
+                due.extend(self.ballot.hold.as_ref().map(|hold| hold.until));
+                if let Candidacy::At(at) = self.ballot.candidacy {
+                    due.push(at);
+                }
+            }
+            Failover::Idle => {}
+            Failover::Campaign { since, .. } => due.push(since.plus(CAMPAIGN_MS.min(timeout))),
+            Failover::Select { since, .. } => due.extend([since.plus(FRESH_INFO_MS), since.plus(timeout)]),
+            Failover::Promote { since, .. } | Failover::Reconfigure { since, .. } => due.push(since.plus(timeout)),
+        }
+        due.into_iter().filter(|at| *at > now).min().unwrap_or(Mono::NEVER)
+    }
+
+    /// Moves the election or failover on as far as it goes now.
+    pub(crate) fn drive(&mut self, s: &mut Shared) {
+        if self.ballot.hold.as_ref().is_some_and(|hold| s.now >= hold.until) {
+            self.ballot.hold = None;
+        }
+        match self.failover.clone() {
+            Failover::Idle => self.consider_standing(s),
+            Failover::Campaign { since, .. } => {
+                if self.odown_since.is_none() {
+                    self.abort("-failover-abort-master-is-back", s);
+                } else if s.now.since(since) >= CAMPAIGN_MS.min(self.settings.failover_timeout_ms) {
+                    self.abort("-failover-abort-not-elected", s);
+                }
+            }
+            Failover::Select { epoch, since, ticket, forced } => self.drive_select(epoch, since, ticket, forced, s),
+            Failover::Promote { .. } => self.drive_promotion(s),
+            Failover::Reconfigure { replica, since, .. } => self.drive_repointing(replica, since, s),
+        }
+    }
+
+    // ---------- campaign
+
+    fn consider_standing(&mut self, s: &mut Shared) {
+        if self.odown_since.is_none() {
+            self.ballot.candidacy = Candidacy::None;
+            self.ballot.attempts = 0;
+            return;
+        }
+        if s.now < self.ballot.next_attempt || self.ballot.hold.is_some() || !self.fresh(s.now) {
+            self.ballot.candidacy = Candidacy::None;
+            return;
+        }
+        match self.ballot.candidacy {
+            Candidacy::None => {
+                let mut usable: Vec<String> = self
+                    .of(Kind::Sentinel)
+                    .filter(|i| i.command.is_up() && i.down_since.is_none())
+                    .map(|i| i.run_id.clone())
+                    .chain([s.id.clone()])
+                    .collect();
+                usable.sort();
+                let question = Question::Stand { primary: self.name.clone(), me: s.id.clone(), usable };
+                let ticket = self.consult(Consult::Election(question), s);
+                self.ballot.candidacy = Candidacy::Asked(ticket);
+            }
+            Candidacy::At(at) if s.now >= at => self.stand(false, s),
+            Candidacy::At(_) | Candidacy::Asked(_) => {}
+        }
+    }
+
+    /// Begins a failover. One that an operator asked for needs no election.
+    pub(crate) fn stand(&mut self, forced: bool, s: &mut Shared) {
+        let epoch = Epoch(s.epoch.0 + 1);
+        s.epoch = epoch;
+        s.durable();
+        self.ballot.candidacy = Candidacy::None;
+        if forced {
+            self.timeline.begin(s.now, "failover asked for");
+        } else {
+            self.timeline.mark(s.now, "candidacy");
+        }
+        s.emit(Level::Warning, "+new-epoch", format!("{epoch}"));
+        self.event(s, Level::Warning, "+try-failover", self.primary, "");
+        let me = s.id.clone();
+        self.cast(&me, epoch, s);
+        self.failover = Failover::Campaign { epoch, since: s.now };
+        if forced {
+            return self.on_elected(true, s);
+        }
+        self.ask_now(s.now);
+        self.evaluate_campaign(s);
+    }
+
+    pub(crate) fn evaluate_campaign(&mut self, s: &mut Shared) {
+        let Failover::Campaign { epoch, .. } = self.failover else { return };
+        let mut votes = vec![(s.id.clone(), s.id.clone())];
+        for peer in self.of(Kind::Sentinel) {
+            if let Some((leader, at)) = &peer.vote {
+                if *at == epoch {
+                    votes.push((peer.run_id.clone(), leader.clone()));
+                }
+            }
+        }
+        let question = Question::Campaign {
+            primary: self.name.clone(),
+            me: s.id.clone(),
+            epoch,
+            voters: self.voters(),
+            quorum: self.settings.quorum,
+            votes,
+        };
+        self.ballot.campaign_ticket = self.consult(Consult::Election(question), s);
+    }
+
+    pub(crate) fn on_campaign_advice(&mut self, advice: &Counsel, s: &mut Shared) {
+        if !matches!(self.failover, Failover::Campaign { .. }) {
+            return;
+        }
+        match advice {
+            Counsel::Election(Advice::Won) => self.on_elected(false, s),
+            Counsel::Election(Advice::Lost { leader, reason }) => {
+                s.log(Level::Notice, format!("{}: not elected: {reason}", self.name));
+                if let Some(leader) = leader {
+                    self.ballot.hold = Some(Hold { leader: leader.clone(), until: s.now.plus(3_500) });
+                }
+                self.abort("-failover-abort-not-elected", s);
+            }
+            Counsel::Failed(reason) => {
+                s.log(Level::Warning, format!("{}: election strategy failed: {reason}", self.name));
+            }
+            _ => {}
+        }
+    }
+
+    fn on_elected(&mut self, forced: bool, s: &mut Shared) {
+        let Failover::Campaign { epoch, .. } = self.failover else { return };
+        self.timeline.mark(s.now, "elected");
+        self.event(s, Level::Warning, "+elected-leader", self.primary, "");
+        self.event(s, Level::Warning, "+failover-state-select-slave", self.primary, "");
+        self.failover = Failover::Select { epoch, since: s.now, ticket: None, forced };
+        self.drive(s);
+    }
+
+    /// Ends the own failover without a result.
+    pub(crate) fn abort(&mut self, name: &'static str, s: &mut Shared) {
+        self.event(s, Level::Warning, name, self.primary, "");
+        self.failover = Failover::Idle;
+        self.ballot.candidacy = Candidacy::None;
+        for replica in self.of_mut(Kind::Replica) {
+            replica.repoint = Repoint::None;
+        }
+        let doublings = self.ballot.attempts.min(5);
+        self.ballot.attempts += 1;
+        let wait = match name {
+            "-failover-abort-no-good-slave" => 1_000 << doublings,
+            _ => s.rng.between(150, 300) << doublings,
+        };
+        self.ballot.next_attempt = s.now.plus(wait);
+        self.ask_now(s.now); // without a candidate: whoever voted here is free again
+    }
+
+    /// After a stall or isolation: whatever isn't certain yet may have been decided elsewhere meanwhile.
+    pub(crate) fn give_up_uncertain(&mut self, s: &mut Shared, why: &str) {
+        if matches!(self.failover, Failover::Campaign { .. } | Failover::Select { .. } | Failover::Promote { .. }) {
+            s.log(Level::Notice, format!("{}: failover given up: {why}", self.name));
+            self.abort("-failover-abort-not-elected", s);
+        }
+        self.ballot.candidacy = Candidacy::None;
+        self.ballot.hold = None;
+    }
+
+    // ---------- select
+
+    fn drive_select(&mut self, epoch: Epoch, since: Mono, ticket: Option<u64>, forced: bool, s: &mut Shared) {
+        if !forced && self.odown_since.is_none() {
+            return self.abort("-failover-abort-master-is-back", s);
+        }
+        if s.now.since(since) >= self.settings.failover_timeout_ms {
+            return self.abort("-failover-abort-no-good-slave", s);
+        }
+        if ticket.is_some() {
+            return;
+        }
+        let fell = self.primary().down_since.unwrap_or(Mono(0));
+        if let Some(id) = self.already_promoted(fell) {
+            s.log(Level::Notice, format!("{}: {} was promoted already", self.name, self.describe(id)));
+            return self.choose(id, epoch, forced, s);
+        }
+        let waiting = self.of(Kind::Replica).any(|r| {
+            r.command.is_up() && r.down_since.is_none() && (r.report.is_none() || r.report_at < fell) && r.pending > 0
+        });
+        if waiting && s.now.since(since) < FRESH_INFO_MS {
+            return;
+        }
+        let request = self.selection_request(s.now);
+        let ticket = Some(self.consult(Consult::Selection(request), s));
+        self.failover = Failover::Select { epoch, since, ticket, forced };
+    }
+
+    /// Another leader was cut off behind its promotion: finish its work instead of promoting a second one.
+    fn already_promoted(&self, fell: Mono) -> Option<InstanceId> {
+        self.of(Kind::Replica)
+            .find(|r| {
+                r.role == Role::Primary
+                    && r.promoted_by_someone
+                    && !r.former_primary
+                    && r.down_since.is_none()
+                    && r.command.is_up()
+                    && r.report_at >= fell
+            })
+            .map(|r| r.id)
+    }
+
+    pub(crate) fn selection_request(&self, now: Mono) -> SelectRequest {
+        SelectRequest {
+            primary: self.name.clone(),
+            down_ms: self.primary().down_since.map(|at| now.since(at)),
+            down_after_ms: self.settings.down_after_ms,
+            candidates: self
+                .of(Kind::Replica)
+                .map(|r| {
+                    let report = r.report.clone().unwrap_or_default();
+                    Candidate {
+                        addr: r.addr.clone(),
+                        run_id: r.run_id.clone(),
+                        down: r.down_since.is_some(),
+                        connected: r.command.is_up(),
+                        silent_ms: now.since(r.last_valid),
+                        info_age_ms: r.report.as_ref().map(|_| now.since(r.report_at)),
+                        priority: report.priority,
+                        offset: report.offset,
+                        link_down_ms: if report.link_up { 0 } else { report.link_down_ms.unwrap_or(0) },
+                        loading: r.loading || report.loading || report.sync_in_progress,
+                        synced: r.synced || report.offset > 1,
+                        is_replica: report.role == Role::Replica,
+                    }
+                })
+                .collect(),
+        }
+    }
+
+    pub(crate) fn on_selection(&mut self, asked: u64, advice: &Counsel, s: &mut Shared) {
+        let Failover::Select { epoch, ticket: Some(ticket), forced, .. } = self.failover else { return };
+        if ticket != asked {
+            return;
+        }
+        let ranked = match advice {
+            Counsel::Selection(ranked) => ranked.clone(),
+            Counsel::Failed(reason) => {
+                s.log(Level::Warning, format!("{}: selection strategy failed: {reason}", self.name));
+                return self.abort("-failover-abort-no-good-slave", s);
+            }
+            Counsel::Election(_) => return,
+        };
+        for (addr, reason) in &ranked.refused {
+            s.log(Level::Notice, format!("{}: {addr} is not promoted: it {reason}", self.name));
+        }
+        let best = ranked.order.iter().find_map(|addr| self.of(Kind::Replica).find(|r| r.addr == *addr).map(|r| r.id));
+        match best {
+            Some(id) => self.choose(id, epoch, forced, s),
+            None => self.abort("-failover-abort-no-good-slave", s),
+        }
+    }
+
+    fn choose(&mut self, id: InstanceId, epoch: Epoch, forced: bool, s: &mut Shared) {
+        self.timeline.mark(s.now, "selected");
+        self.event(s, Level::Warning, "+selected-slave", id, "");
+        self.event(s, Level::Notice, "+failover-state-send-slaveof-noone", id, "");
+        self.failover = Failover::Promote { epoch, replica: id, since: s.now, sent: None, forced };
+        self.drive(s);
+    }
+
+    // ---------- promote
+
+    fn drive_promotion(&mut self, s: &mut Shared) {
+        let Failover::Promote { epoch, replica, since, sent, forced } = self.failover else { return };
+        let chosen = &self.instances[&replica];
+        if chosen.role == Role::Primary && chosen.report_at >= since.max(sent.unwrap_or(since)) {
+            return self.on_promoted(s);
+        }
+        if chosen.down_since.is_some() || s.now.since(since) >= self.settings.failover_timeout_ms {
+            return self.abort("-failover-abort-slave-timeout", s);
+        }
+        let already = sent.is_none() && chosen.role == Role::Primary;
+        let again = sent.is_some_and(|at| s.now.since(at) >= PROMOTE_AGAIN_MS && chosen.report_at > at);
+        if !chosen.command.is_up() || !(sent.is_none() || again) {
+            return;
+        }
+        if !already {
+            self.send(replica, Request::Follow(None), s);
+        }
+        self.send(replica, Request::Info, s);
+        if sent.is_none() {
+            self.timeline.mark(s.now, "told");
+            self.event(s, Level::Notice, "+failover-state-wait-promotion", replica, "");
+        }
+        self.failover = Failover::Promote { epoch, replica, since, sent: Some(s.now), forced };
+    }
+
+    fn on_promoted(&mut self, s: &mut Shared) {
+        let Failover::Promote { epoch, replica, .. } = self.failover else { return };
+        self.config_epoch = epoch;
+        s.durable();
+        self.timeline.mark(s.now, "promoted");
+        self.event(s, Level::Warning, "+promoted-slave", replica, "");
+        self.event(s, Level::Warning, "+failover-state-reconf-slaves", self.primary, "");
+        self.failover = Failover::Reconfigure { epoch, replica, since: s.now };
+        self.hello_now(s.now);
+        self.drive(s);
+    }
+
+    // ---------- re-point
+
+    fn drive_repointing(&mut self, promoted: InstanceId, since: Mono, s: &mut Shared) {
+        let target = self.instances[&promoted].addr.clone();
+        let others: Vec<InstanceId> = self.of(Kind::Replica).map(|r| r.id).filter(|id| *id != promoted).collect();
+        for id in &others {
+            if let Repoint::Sent(at) = self.instances[id].repoint {
+                if s.now.since(at) >= REPOINT_MS {
+                    self.event(s, Level::Notice, "-slave-reconf-sent-timeout", *id, "");
+                    self.instance_mut(*id).repoint = Repoint::Done;
+                }
+            }
+        }
+        let timed_out = s.now.since(since) >= self.settings.failover_timeout_ms;
+        let left = others.iter().filter(|id| {
+            let replica = &self.instances[*id];
+            replica.down_since.is_none() && replica.repoint != Repoint::Done
+        });
+        if left.count() == 0 || timed_out {
+            return self.finish(promoted, &others, timed_out, s);
+        }
+        let busy = |r: &Repoint| matches!(r, Repoint::Sent(_) | Repoint::InProgress);
+        let mut busy = others.iter().filter(|id| busy(&self.instances[*id].repoint)).count();
+        for id in others {
+            let replica = &self.instances[&id];
+            let open = replica.repoint == Repoint::None && replica.down_since.is_none() && replica.command.is_up();
+            if open && busy < self.settings.parallel_syncs as usize {
+                self.send(id, Request::Follow(Some(target.clone())), s);
+                self.send(id, Request::Info, s);
+                self.instance_mut(id).repoint = Repoint::Sent(s.now);
+                self.event(s, Level::Notice, "+slave-reconf-sent", id, "");
+                busy += 1;
+            }
+        }
+    }
+
+    fn finish(&mut self, promoted: InstanceId, others: &[InstanceId], timed_out: bool, s: &mut Shared) {
+        let target = self.instances[&promoted].addr.clone();
+        if timed_out {
+            self.event(s, Level::Warning, "+failover-end-for-timeout", self.primary, "");
+            for id in others {
+                let replica = &self.instances[id];
+                if replica.repoint == Repoint::None && self.send(*id, Request::Follow(Some(target.clone())), s) {
+                    self.event(s, Level::Notice, "+slave-reconf-sent-be", *id, "");
+                }
+            }
+        }
+        self.timeline.mark(s.now, "replicas re-pointed");
+        self.event(s, Level::Warning, "+failover-end", self.primary, "");
+        let epoch = self.config_epoch;
+        self.switch(&target, epoch, s);
+    }
+}

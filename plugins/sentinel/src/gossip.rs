@@ -1,0 +1,107 @@
+//! Hellos: telling the others about this sentinel and its configuration, and learning from theirs.
+//! Owns discovery of sentinels and the taking over of newer configurations; a hello never makes an older one valid.
+
+use crate::actions::Shared;
+use crate::events::Level;
+use crate::hello::Hello;
+use crate::instance::Heard;
+use crate::monitor::{MAX_INSTANCES, Monitor};
+use crate::types::{Addr, InstanceId, Kind, Mono};
+
+/// A peer that is behind is told at once, but not more often than this.
+const ANSWER_MS: u64 = 500;
+
+impl Monitor {
+    /// The hello for one instance: over its link this side's address is known.
+    pub(crate) fn hello(&self, to: InstanceId, s: &Shared) -> Option<String> {
+        let host = if s.announce_fixed { &s.announce.host } else { &self.instances[&to].local_ip };
+        if host.is_empty() {
+            return None;
+        }
+        let hello = Hello {
+            addr: Addr::new(host, s.announce.port),
+            id: s.id.clone(),
+            epoch: s.epoch,
+            name: self.name.clone(),
+            primary: self.current_addr().clone(),
+            config_epoch: self.config_epoch,
+        };
+        Some(hello.to_string())
+    }
+
+    /// Everybody is to hear of the configuration now.
+    pub(crate) fn hello_now(&mut self, now: Mono) {
+        for instance in self.instances.values_mut() {
+            instance.next_hello = now;
+        }
+    }
+
+    /// A hello about this primary, from a feed or sent straight to this sentinel.
+    pub fn on_hello(&mut self, hello: &Hello, s: &mut Shared) {
+        if hello.id == s.id {
+            return;
+        }
+        let Some(id) = self.sentinel_of(hello, s) else { return };
+        s.see_epoch(hello.epoch, &self.name);
+        let behind = hello.config_epoch < self.config_epoch;
+        let peer = self.instance_mut(id);
+        peer.last_hello = Some(s.now);
+        if behind && s.now.since(peer.pinged) < ANSWER_MS {
+            peer.next_hello = peer.next_hello.min(s.now.plus(ANSWER_MS));
+        }
+        if hello.config_epoch > self.config_epoch {
+            self.take_over(id, hello, s);
+        }
+        // Written after a change of configuration, which begins with nobody's word.
+        let heard = Heard { at: s.now, config_epoch: hello.config_epoch, primary: hello.primary.clone() };
+        self.instance_mut(id).heard = Some(heard);
+    }
+
+    fn take_over(&mut self, from: InstanceId, hello: &Hello, s: &mut Shared) {
+        if hello.primary == self.primary().addr && !self.failover.in_progress() {
+            self.config_epoch = hello.config_epoch;
+            s.durable();
+            return;
+        }
+        self.event(s, Level::Warning, "+config-update-from", from, "");
+        if hello.primary == self.primary().addr {
+            // This sentinel leads a failover away from it in an older epoch: that one has lost.
+            self.config_epoch = hello.config_epoch;
+            s.durable();
+            return self.abort("-failover-abort-not-elected", s);
+        }
+        self.switch(&hello.primary.clone(), hello.config_epoch, s);
+    }
+
+    /// The sender among the known sentinels; a new one is taken in, one that moved is found by its id.
+    fn sentinel_of(&mut self, hello: &Hello, s: &mut Shared) -> Option<InstanceId> {
+        let by_id = self.of(Kind::Sentinel).find(|i| i.run_id == hello.id).map(|i| (i.id, i.addr == hello.addr));
+        if let Some((id, true)) = by_id {
+            return Some(id);
+        }
+        if self.of(Kind::Sentinel).count() >= MAX_INSTANCES {
+            s.log(Level::Warning, format!("{}: too many sentinels known, {} is not taken in", self.name, hello.id));
+            return None;
+        }
+        let same_addr = self.of(Kind::Sentinel).find(|i| i.addr == hello.addr && i.run_id != hello.id).map(|i| i.id);
+        if let Some(other) = same_addr {
+            // Somebody else listens there now. It still counts as a voter until SENTINEL RESET.
+            self.event(s, Level::Notice, "+sentinel-invalid-addr", other, "");
+            self.drop_links(other, s);
+            self.instance_mut(other).addr.port = 0;
+        }
+        if let Some((id, _)) = by_id {
+            let more = format!("ip {} port {} for {}", hello.addr.host, hello.addr.port, hello.id);
+            self.event(s, Level::Notice, "+sentinel-address-switch", self.primary, &more);
+            self.drop_links(id, s);
+            self.instance_mut(id).addr = hello.addr.clone();
+            s.durable();
+            return Some(id);
+        }
+        let id = self.insert(Kind::Sentinel, hello.addr.clone(), s);
+        self.instance_mut(id).run_id.clone_from(&hello.id);
+        s.durable();
+        self.event(s, Level::Notice, "+sentinel", id, "");
+        Some(id)
+    }
+}

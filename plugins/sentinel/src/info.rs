@@ -1,0 +1,116 @@
+//! Reads what a data node says of itself in INFO.
+//! Owns the field names; never judges a node by them (down.rs, select.rs and reconfigure.rs do).
+
+use crate::types::Addr;
+
+/// The role a data node reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// `role:master`
+    #[default]
+    Primary,
+    /// `role:slave`
+    Replica,
+}
+
+/// One INFO answer, as far as a sentinel cares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// `run_id`, empty when absent.
+    pub run_id: String,
+    /// `role`
+    pub role: Role,
+    /// Replicas a primary lists.
+    pub replicas: Vec<Addr>,
+    /// A replica's primary.
+    pub upstream: Option<Addr>,
+    /// `master_link_status:up`
+    pub link_up: bool,
+    /// How long the link to the primary has been down; nothing when it is up or never was.
+    pub link_down_ms: Option<u64>,
+    /// `slave_priority`
+    pub priority: u32,
+    /// `slave_repl_offset`
+    pub offset: u64,
+    /// `replica_announced`
+    pub announced: bool,
+    /// It is loading its data.
+    pub loading: bool,
+    /// It is in the middle of a full sync.
+    pub sync_in_progress: bool,
+    /// It keeps its data because the primary it follows came back empty with an unknown history.
+    pub primary_lost_data: bool,
+    /// It is a Keystead (extensions of the wire may be used).
+    pub keystead: bool,
+}
+
+impl Report {
+    /// Reads INFO text. Unknown and malformed lines are skipped: other versions add fields.
+    #[must_use]
+    pub fn parse(text: &str) -> Report {
+        let mut report = Report { priority: 100, announced: true, ..Report::default() };
+        let (mut host, mut port) = (None, None);
+        for line in text.lines() {
+            let Some((key, value)) = line.split_once(':') else { continue };
+            match key {
+                "run_id" => report.run_id = value.to_owned(),
+                "role" => report.role = if value == "slave" { Role::Replica } else { Role::Primary },
+                "master_host" => host = Some(value.to_owned()),
+                "master_port" => port = value.parse().ok(),
+                "master_link_status" => report.link_up = value == "up",
+                "master_link_down_since_seconds" => {
+                    report.link_down_ms = value.parse::<u64>().ok().map(|seconds| seconds.saturating_mul(1000));
+                }
+                "slave_priority" => report.priority = value.parse().unwrap_or(100),
+                "slave_repl_offset" => report.offset = value.parse().unwrap_or(0),
+                "replica_announced" => report.announced = value != "0",
+                "loading" => report.loading = value == "1",
+                "master_sync_in_progress" => report.sync_in_progress = value == "1",
+                "keystead_primary_lost_data" => report.primary_lost_data = value == "1",
+                "keystead_version" => report.keystead = true,
+                _ if key.starts_with("slave") => report.replicas.extend(replica_line(key, value)),
+                _ => {}
+            }
+        }
+        if let (Role::Replica, Some(host), Some(port)) = (report.role, host, port) {
+            report.upstream = Some(Addr::new(host, port));
+        }
+        report
+    }
+}
+
+/// `slave0:ip=127.0.0.1,port=6380,state=online,offset=42,lag=0`
+fn replica_line(key: &str, value: &str) -> Option<Addr> {
+    key.strip_prefix("slave")?.parse::<u32>().ok()?;
+    let field = |name: &str| value.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
+    Some(Addr::new(field("ip")?, field("port")?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_primary_with_its_replicas() {
+        let report = Report::parse(
+            "# Server\r\nrun_id:abc\r\nkeystead_version:0.1.0\r\n# Replication\r\nrole:master\r\nconnected_slaves:2\r\n\
+             slave0:ip=127.0.0.1,port=6380,state=online,offset=42,lag=0\r\nslave1:ip=10.0.0.2,port=1,state=wait_bgsave\r\n\
+             slave_expires_tracked_keys:0\r\nslavex:ip=1,port=2\r\n",
+        );
+        assert_eq!(report.run_id, "abc");
+        assert!(report.keystead);
+        assert_eq!(report.replicas, vec![Addr::new("127.0.0.1", 6380), Addr::new("10.0.0.2", 1)]);
+        assert_eq!((report.role, report.upstream), (Role::Primary, None));
+    }
+
+    #[test]
+    fn a_replica_whose_link_is_down_and_one_that_never_had_one() {
+        let text = "role:slave\r\nmaster_host:h\r\nmaster_port:1\r\nmaster_link_status:down\r\n\
+                    master_link_down_since_seconds:7\r\nslave_repl_offset:99\r\nslave_priority:0\r\nloading:1\r\n";
+        let report = Report::parse(text);
+        assert_eq!((report.link_down_ms, report.priority, report.offset), (Some(7000), 0, 99));
+        assert!(report.loading && !report.link_up);
+        assert_eq!(report.upstream, Some(Addr::new("h", 1)));
+        assert_eq!(Report::parse(&text.replace(":7", ":-1")).link_down_ms, None);
+    }
+}

@@ -1,0 +1,333 @@
+//! One instance a monitor watches: its links, its timers, and what it last said. Plain data with the small questions
+//! that concern one instance alone. Never decides about a failover; never sends by itself (monitor.rs does).
+
+use crate::down::Silence;
+use crate::info::{Report, Role};
+use crate::settings::Settings;
+use crate::types::{Addr, Epoch, InstanceId, Kind, Lane, Mono};
+
+/// INFO is asked this often.
+pub const INFO_PERIOD_MS: u64 = 10_000;
+/// INFO from replicas while something is going on.
+pub const FAST_INFO_PERIOD_MS: u64 = 1_000;
+/// Hellos go out this often.
+pub const HELLO_PERIOD_MS: u64 = 2_000;
+
+/// One connection as the machine sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// Not there; the next try is due then.
+    Down(Mono),
+    /// Asked for, since then.
+    Opening(Mono),
+    /// There, since then.
+    Up(Mono),
+}
+
+/// A link and the number of its present incarnation: words of an earlier one are not heard.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// Present state.
+    pub state: LinkState,
+    /// Incarnation.
+    pub generation: u64,
+}
+
+impl Link {
+    const fn new(now: Mono) -> Link {
+        Link { state: LinkState::Down(now), generation: 0 }
+    }
+
+    /// It can be used.
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        matches!(self.state, LinkState::Up(_))
+    }
+}
+
+/// How far the re-pointing of a replica to the promoted one has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Repoint {
+    /// Not asked.
+    #[default]
+    None,
+    /// Told, at that moment.
+    Sent(Mono),
+    /// It follows the promoted replica, its link isn't up yet.
+    InProgress,
+    /// In sync, or given up.
+    Done,
+}
+
+/// What a peer's last hello said, since this sentinel's last restart, stall or isolation.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// When.
+    pub at: Mono,
+    /// Its config epoch.
+    pub config_epoch: Epoch,
+    /// Its primary.
+    pub primary: Addr,
+}
+
+/// An instance.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Its number.
+    pub id: InstanceId,
+    /// What it is.
+    pub kind: Kind,
+    /// Where it listens.
+    pub addr: Addr,
+    /// Run id of a data node, id of a sentinel; empty when unknown.
+    pub run_id: String,
+    /// Requests and answers.
+    pub command: Link,
+    /// Subscription to hellos (data nodes).
+    pub feed: Link,
+    /// This side's address on the command link.
+    pub local_ip: String,
+    /// Last word on the feed.
+    pub feed_heard: Mono,
+    /// Since when it is observed.
+    pub observed_since: Mono,
+    /// Last valid answer to a ping, or since when we try.
+    pub last_valid: Mono,
+    /// It answered as what the configuration says it is.
+    pub answered: bool,
+    /// Last answer of any kind to a ping.
+    pub last_reply: Mono,
+    /// Oldest ping without an answer.
+    pub ping_since: Option<Mono>,
+    /// Last ping sent.
+    pub pinged: Mono,
+    /// Requests without an answer.
+    pub pending: u32,
+    /// Next ping, INFO, hello are due then.
+    pub next_ping: Mono,
+    /// See `next_ping`.
+    pub next_info: Mono,
+    /// See `next_ping`.
+    pub next_hello: Mono,
+    /// Subjectively down since then.
+    pub down_since: Option<Mono>,
+    /// One SCRIPT KILL was sent since it went down.
+    pub script_kill_sent: bool,
+    /// Answers to pings say it is loading.
+    pub loading: bool,
+    /// It showed `keystead_version`.
+    pub keystead: bool,
+    /// Last INFO.
+    pub report: Option<Report>,
+    /// When that was.
+    pub report_at: Mono,
+    /// Its text, for SENTINEL INFO-CACHE.
+    pub report_text: String,
+    /// Last reported role, and since when.
+    pub role: Role,
+    /// See `role`.
+    pub role_since: Mono,
+    /// It turned from replica to primary in one life: somebody promoted it.
+    pub promoted_by_someone: bool,
+    /// Since when a replica follows the primary it follows.
+    pub upstream_since: Mono,
+    /// A replica was seen in sync and hasn't begun a full sync since.
+    pub synced: bool,
+    /// Progress of re-pointing.
+    pub repoint: Repoint,
+    /// Was the primary of an earlier configuration and wasn't seen as a replica since.
+    pub former_primary: bool,
+    /// Last time it was told to follow the primary outside a failover.
+    pub told_at: Option<Mono>,
+    /// Last hello of a sentinel, of any age.
+    pub last_hello: Option<Mono>,
+    /// What it said, if that still counts as knowledge.
+    pub heard: Option<Heard>,
+    /// A sentinel's down-vote about the present configuration.
+    pub down_vote: Option<Mono>,
+    /// A sentinel's last vote.
+    pub vote: Option<(String, Epoch)>,
+    /// Next question about the primary is due then.
+    pub next_ask: Mono,
+}
+
+impl Instance {
+    /// A newcomer.
+    #[must_use]
+    pub fn new(id: InstanceId, kind: Kind, addr: Addr, now: Mono) -> Instance {
+        let role = if kind == Kind::Replica { Role::Replica } else { Role::Primary };
+        Instance {
+            id,
+            kind,
+            addr,
+            run_id: String::new(),
+            command: Link::new(now),
+            feed: Link::new(now),
+            local_ip: String::new(),
+            feed_heard: now,
+            observed_since: now,
+            last_valid: now,
+            answered: false,
+            last_reply: now,
+            ping_since: None,
+            pinged: now,
+            pending: 0,
+            next_ping: now,
+            next_info: now,
+            next_hello: now,
+            down_since: None,
+            script_kill_sent: false,
+            loading: false,
+            keystead: false,
+            report: None,
+            report_at: now,
+            report_text: String::new(),
+            role,
+            role_since: now,
+            promoted_by_someone: false,
+            upstream_since: now,
+            synced: false,
+            repoint: Repoint::None,
+            former_primary: false,
+            told_at: None,
+            last_hello: None,
+            heard: None,
+            down_vote: None,
+            vote: None,
+            next_ask: now,
+        }
+    }
+
+    /// The name Redis gives it in events and replies.
+    #[must_use]
+    pub fn label(&self, primary: &str) -> String {
+        match self.kind {
+            Kind::Primary => primary.to_owned(),
+            Kind::Replica => self.addr.to_string(),
+            Kind::Sentinel => self.run_id.clone(),
+        }
+    }
+
+    /// The link of a lane.
+    pub const fn link(&mut self, lane: Lane) -> &mut Link {
+        match lane {
+            Lane::Command => &mut self.command,
+            Lane::Feed => &mut self.feed,
+        }
+    }
+
+    /// The lanes this kind of instance has.
+    #[must_use]
+    pub const fn lanes(&self) -> &'static [Lane] {
+        match self.kind {
+            Kind::Sentinel => &[Lane::Command],
+            _ => &[Lane::Command, Lane::Feed],
+        }
+    }
+
+    /// What its subjective state rests on.
+    #[must_use]
+    pub const fn silence(&self, settings: &Settings) -> Silence {
+        Silence {
+            last_valid: self.last_valid,
+            observed_since: self.observed_since,
+            answered: self.answered,
+            down_after_ms: settings.down_after_ms,
+        }
+    }
+
+    /// Forgets how long it has been silent: this sentinel wasn't able to listen, or its part is new.
+    pub fn restart_timers(&mut self, now: Mono) {
+        self.last_valid = now;
+        self.observed_since = now;
+        self.feed_heard = now;
+        self.down_since = None;
+        self.script_kill_sent = false;
+        self.ping_since = None;
+        self.down_vote = None;
+        self.role_since = now;
+        self.upstream_since = now;
+        self.next_ping = now;
+    }
+
+    /// Time in which this sentinel did not run is nobody's silence.
+    pub fn forgive(&mut self, late_ms: u64, now: Mono) {
+        let shift = |at: Mono| at.plus(late_ms).min(now);
+        self.last_valid = shift(self.last_valid);
+        self.observed_since = shift(self.observed_since);
+        self.feed_heard = shift(self.feed_heard);
+        self.ping_since = self.ping_since.map(shift);
+    }
+
+    /// Connect and ask everything now.
+    pub fn hurry(&mut self, now: Mono) {
+        for lane in [Lane::Command, Lane::Feed] {
+            let link = self.link(lane);
+            if let LinkState::Down(at) = link.state {
+                link.state = LinkState::Down(at.min(now));
+            }
+        }
+        self.next_info = now;
+        self.next_hello = now;
+    }
+
+    /// How often INFO is due.
+    #[must_use]
+    pub fn info_period_ms(&self, trouble: bool) -> u64 {
+        match self.kind {
+            Kind::Replica if trouble || self.former_primary => FAST_INFO_PERIOD_MS,
+            Kind::Replica if self.report.as_ref().is_some_and(|r| !r.link_up) => FAST_INFO_PERIOD_MS,
+            Kind::Primary if !self.answered => FAST_INFO_PERIOD_MS,
+            _ => INFO_PERIOD_MS,
+        }
+    }
+
+    /// A silence after which a link that should speak is taken as broken.
+    const fn patience_ms(settings: &Settings) -> u64 {
+        let half = settings.down_after_ms / 2;
+        if half < 500 { 500 } else { half }
+    }
+
+    /// When a link must be given up: a connect that takes too long, an answer or feed that stays out.
+    #[must_use]
+    pub fn link_deadline(&self, lane: Lane, settings: &Settings) -> Mono {
+        let patience = Self::patience_ms(settings);
+        match lane {
+            Lane::Command => match self.command.state {
+                LinkState::Down(_) => Mono::NEVER,
+                LinkState::Opening(since) => since.plus(patience),
+                LinkState::Up(since) => match self.ping_since {
+                    Some(ping) => ping.plus(patience).max(since.plus(2 * patience)),
+                    None => Mono::NEVER,
+                },
+            },
+            Lane::Feed => match self.feed.state {
+                LinkState::Down(_) => Mono::NEVER,
+                LinkState::Opening(since) => since.plus(patience),
+                LinkState::Up(since) => self.feed_heard.max(since).plus(3 * HELLO_PERIOD_MS),
+            },
+        }
+    }
+
+    /// The next moment at which something about this instance is due.
+    #[must_use]
+    pub fn next_wake(&self, settings: &Settings) -> Mono {
+        let mut at = Mono::NEVER;
+        if self.addr.port != 0 {
+            for lane in self.lanes() {
+                let link = if *lane == Lane::Command { &self.command } else { &self.feed };
+                if let LinkState::Down(next) = link.state {
+                    at = at.min(next);
+                }
+                at = at.min(self.link_deadline(*lane, settings));
+            }
+        }
+        if self.command.is_up() {
+            at = at.min(self.next_ping).min(self.next_info).min(self.next_hello);
+        }
+        if self.down_since.is_none() {
+            at = at.min(self.silence(settings).deadline());
+        }
+        at
+    }
+}

@@ -1,0 +1,161 @@
+//! Changes of the configuration, and bringing data nodes in line with it: switch, demotion, wrong primaries, progress of
+//! re-pointing. Nothing here acts on knowledge older than this sentinel's last restart, stall or isolation.
+
+use crate::actions::Shared;
+use crate::ballot::Candidacy;
+use crate::events::Level;
+use crate::failover::Failover;
+use crate::info::Role;
+use crate::instance::{HELLO_PERIOD_MS, INFO_PERIOD_MS, Repoint};
+use crate::monitor::Monitor;
+use crate::types::{Addr, Epoch, InstanceId, Kind};
+use crate::wire::Request;
+
+/// Redis' wait before a replica that claims to be a primary is told otherwise: four hellos would have corrected us.
+const SANE_WAIT_MS: u64 = 4 * HELLO_PERIOD_MS;
+/// A node that was told isn't told again before.
+const TELL_AGAIN_MS: u64 = 1_000;
+
+impl Monitor {
+    /// The configuration changes: another primary, another epoch. Everything about the old one dies here.
+    pub(crate) fn switch(&mut self, to: &Addr, epoch: Epoch, s: &mut Shared) {
+        let old = self.primary;
+        let from = self.primary().addr.clone();
+        self.config_epoch = epoch;
+        s.durable();
+        s.emit(
+            Level::Warning,
+            "+switch-master",
+            format!("{} {} {} {} {}", self.name, from.host, from.port, to.host, to.port),
+        );
+        let led = self.failover.replica();
+        let known = self.of(Kind::Replica).find(|r| r.addr == *to).map(|r| r.id);
+        let new = known.unwrap_or_else(|| self.insert(Kind::Replica, to.clone(), s));
+        self.primary = new;
+        self.round += 1;
+        for instance in self.instances.values_mut() {
+            if instance.kind != Kind::Sentinel {
+                instance.restart_timers(s.now);
+            }
+            instance.down_vote = None;
+            instance.vote = None;
+            instance.repoint = Repoint::None;
+            instance.told_at = None;
+            instance.hurry(s.now);
+        }
+        if let Some(other) = led.filter(|id| *id != new) {
+            self.instance_mut(other).former_primary = true; // promoted by this sentinel in an epoch that lost
+        }
+        let was_primary = self.instance_mut(old);
+        was_primary.kind = Kind::Replica;
+        was_primary.former_primary = true;
+        was_primary.synced = false;
+        let now_primary = self.instance_mut(new);
+        now_primary.kind = Kind::Primary;
+        now_primary.former_primary = false;
+        now_primary.answered = led == Some(new) && now_primary.role == Role::Primary;
+        self.failover = Failover::Idle;
+        self.odown_since = None;
+        self.ballot.hold = None;
+        self.ballot.candidacy = Candidacy::None;
+        self.ballot.attempts = 0;
+        self.ballot.next_attempt = s.now;
+        self.timeline.mark(s.now, "switched");
+        s.log(Level::Notice, format!("{}: configuration epoch {epoch}: {}", self.name, self.timeline));
+        for id in self.of(Kind::Replica).map(|r| r.id).collect::<Vec<_>>() {
+            self.event(s, Level::Notice, "+slave", id, "");
+        }
+    }
+
+    /// The primary as this sentinel sees it: there, and a primary.
+    fn primary_sane(&self, s: &Shared) -> bool {
+        let primary = self.primary();
+        primary.down_since.is_none()
+            && self.odown_since.is_none()
+            && primary.answered
+            && primary.role == Role::Primary
+            && primary.command.is_up()
+            && primary.report.is_some()
+            && s.now.since(primary.report_at) <= 2 * INFO_PERIOD_MS
+    }
+
+    /// What a report of a data node asks for.
+    pub(crate) fn after_report(&mut self, id: InstanceId, s: &mut Shared) {
+        if self.failover.replica() == Some(id) {
+            return self.drive(s);
+        }
+        let instance = &self.instances[&id];
+        match (instance.kind, instance.role) {
+            (Kind::Replica, Role::Primary) => self.demote_if_due(id, s),
+            (Kind::Replica, Role::Replica) => {
+                self.note_repointing(id, s);
+                self.fix_upstream_if_due(id, s);
+            }
+            _ => {}
+        }
+    }
+
+    /// A replica claims to be a primary. One that was the primary of an earlier configuration is told at once, if a
+    /// majority confirmed ours since we could last hear; anything else waits as in Redis, for it may just have been
+    /// promoted by a leader whose hello is on its way.
+    fn demote_if_due(&mut self, id: InstanceId, s: &mut Shared) {
+        if self.failover.in_progress() || !self.primary_sane(s) || self.ballot.hold.is_some() {
+            return;
+        }
+        let instance = &self.instances[&id];
+        let waited = s.now.since(instance.role_since.max(instance.observed_since)) > SANE_WAIT_MS && self.fresh(s.now);
+        let at_once = instance.former_primary && self.confirmed(s.now);
+        if (at_once || waited) && self.tell(id, s) {
+            self.event(s, Level::Notice, "+convert-to-slave", id, "");
+        }
+    }
+
+    /// A replica follows somebody else than the primary.
+    fn fix_upstream_if_due(&mut self, id: InstanceId, s: &mut Shared) {
+        let primary = self.primary().addr.clone();
+        let instance = &self.instances[&id];
+        let upstream = instance.report.as_ref().and_then(|r| r.upstream.clone());
+        if upstream.is_none_or(|up| up == primary) || self.failover.in_progress() || !self.primary_sane(s) {
+            return;
+        }
+        let since = instance.upstream_since.max(instance.observed_since);
+        let wait =
+            if self.confirmed(s.now) { SANE_WAIT_MS } else { self.settings.failover_timeout_ms.max(SANE_WAIT_MS) };
+        let due = s.now.since(since) > wait && self.fresh(s.now) && self.ballot.hold.is_none();
+        if due && self.tell(id, s) {
+            self.event(s, Level::Notice, "+fix-slave-config", id, "");
+        }
+    }
+
+    fn tell(&mut self, id: InstanceId, s: &mut Shared) -> bool {
+        let primary = self.primary().addr.clone();
+        let again = self.instances[&id].told_at.is_none_or(|at| s.now.since(at) >= TELL_AGAIN_MS);
+        if !again || !self.send(id, Request::Follow(Some(primary)), s) {
+            return false;
+        }
+        self.send(id, Request::Info, s);
+        self.instance_mut(id).told_at = Some(s.now);
+        true
+    }
+
+    /// A replica reports while it is being re-pointed.
+    fn note_repointing(&mut self, id: InstanceId, s: &mut Shared) {
+        let Failover::Reconfigure { replica, .. } = self.failover else { return };
+        let target = self.instances[&replica].addr.clone();
+        let instance = self.instance_mut(id);
+        let Some(report) = &instance.report else { return };
+        if report.upstream.as_ref() != Some(&target) {
+            return;
+        }
+        let link_up = report.link_up;
+        if matches!(instance.repoint, Repoint::Sent(_) | Repoint::None) {
+            instance.repoint = Repoint::InProgress;
+            self.event(s, Level::Notice, "+slave-reconf-inprog", id, "");
+        }
+        let instance = self.instance_mut(id);
+        if instance.repoint == Repoint::InProgress && link_up {
+            instance.repoint = Repoint::Done;
+            self.event(s, Level::Notice, "+slave-reconf-done", id, "");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The settings of one monitored primary and `SENTINEL SET`'s way to change them.
+//! Owns names, defaults and limits; a setting that isn't supported is refused by name, never ignored.
+
+use serde::{Deserialize, Serialize};
+
+/// Settings of a monitored primary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// How many sentinels must see the primary down.
+    pub quorum: u32,
+    /// Silence after which an instance is subjectively down.
+    pub down_after_ms: u64,
+    /// Limit of each phase of a failover.
+    pub failover_timeout_ms: u64,
+    /// Replicas re-pointed at a time.
+    pub parallel_syncs: u32,
+    /// User for AUTH on data nodes; the default user when absent.
+    pub auth_user: Option<String>,
+    /// Password for AUTH on data nodes.
+    pub auth_pass: Option<String>,
+}
+
+impl Settings {
+    /// Redis' defaults.
+    #[must_use]
+    pub const fn new(quorum: u32) -> Settings {
+        Settings {
+            quorum,
+            down_after_ms: 30_000,
+            failover_timeout_ms: 180_000,
+            parallel_syncs: 1,
+            auth_user: None,
+            auth_pass: None,
+        }
+    }
+
+    /// Sets one option by Redis' name. The error is a whole reply.
+    ///
+    /// # Errors
+    /// Unknown or unsupported option, or a value out of range.
+    pub fn set(&mut self, option: &str, value: &str) -> Result<(), String> {
+        let invalid = || format!("ERR Invalid argument '{value}' for SENTINEL SET '{option}'");
+        let positive = || value.parse::<u64>().ok().filter(|n| *n > 0 && *n <= i64::MAX as u64).ok_or_else(invalid);
+        let small = || positive().and_then(|n| u32::try_from(n).map_err(|_| invalid()));
+        match option.to_ascii_lowercase().as_str() {
+            "quorum" => self.quorum = small()?,
+            "down-after-milliseconds" => self.down_after_ms = positive()?,
+            "failover-timeout" => self.failover_timeout_ms = positive()?,
+            "parallel-syncs" => self.parallel_syncs = small()?,
+            "auth-user" => self.auth_user = (!value.is_empty()).then(|| value.to_owned()),
+            "auth-pass" => self.auth_pass = (!value.is_empty()).then(|| value.to_owned()),
+            "notification-script" | "client-reconfig-script" | "rename-command" | "master-reboot-down-after-period" => {
+                return Err(format!("ERR Option '{option}' of SENTINEL SET is not supported by this sentinel"));
+            }
+            _ => return Err(format!("ERR Unknown option or number of arguments for SENTINEL SET '{option}'")),
+        }
+        Ok(())
+    }
+
+    /// Pings go out this often: fast enough that down-after means what it says.
+    #[must_use]
+    pub fn ping_period_ms(&self) -> u64 {
+        (self.down_after_ms / 5).clamp(10, 1000)
+    }
+}
+
+/// Is this a name Redis takes for a primary?
+#[must_use]
+pub fn valid_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_set_refused_or_unknown() {
+        let mut settings = Settings::new(2);
+        for (option, value) in [("quorum", "3"), ("Down-After-Milliseconds", "500"), ("parallel-syncs", "2")] {
+            settings.set(option, value).unwrap();
+        }
+        assert_eq!((settings.quorum, settings.down_after_ms, settings.parallel_syncs), (3, 500, 2));
+        for (option, value) in [("quorum", "0"), ("quorum", "-1"), ("failover-timeout", "x"), ("quorum", "9999999999")]
+        {
+            assert!(settings.set(option, value).unwrap_err().contains("Invalid argument"), "{option} {value}");
+        }
+        assert!(settings.set("notification-script", "/x").unwrap_err().contains("not supported"));
+        assert!(settings.set("colour", "red").unwrap_err().contains("Unknown option"));
+        assert_eq!(settings.ping_period_ms(), 100);
+        assert_eq!(Settings::new(1).ping_period_ms(), 1000);
+    }
+
+    #[test]
+    fn names_are_redis_names() {
+        assert!(valid_name("my-master_1.a"));
+        assert!(!valid_name("") && !valid_name("a b") && !valid_name("a,b"));
+    }
+}

@@ -1,0 +1,127 @@
+//! What a sentinel must not forget: its id, epochs, votes, the configuration it holds and whom it knows.
+//! Owns the form of the state file (RON, one per instance). Writing it (atomic, fsynced) is the shell's; the machine
+//! orders the write before anything that rests on it leaves.
+
+use crate::settings::Settings;
+use crate::types::{Addr, Epoch};
+use serde::{Deserialize, Serialize};
+
+/// The form this code writes.
+pub const VERSION: u32 = 1;
+
+/// Everything that survives a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Form of this record.
+    pub version: u32,
+    /// This sentinel's id, forty hexadecimal digits.
+    pub id: String,
+    /// The current epoch.
+    pub epoch: Epoch,
+    /// The monitored primaries.
+    pub monitors: Vec<SavedMonitor>,
+    /// Primaries of the configuration file that were removed at run time.
+    pub removed: Vec<String>,
+}
+
+/// One monitored primary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedMonitor {
+    /// Its name.
+    pub name: String,
+    /// The address the configuration file gave; nothing when it was added by SENTINEL MONITOR.
+    pub configured: Option<Addr>,
+    /// Options changed by SENTINEL SET, in Redis' names.
+    pub overrides: Vec<(String, String)>,
+    /// Settings as of the last write (used for primaries added at run time).
+    pub settings: Settings,
+    /// The primary's address in the current configuration.
+    pub primary: Addr,
+    /// The primary's run id, empty when unknown.
+    pub run_id: String,
+    /// It answered once as the primary of this configuration.
+    pub answered: bool,
+    /// Epoch of the configuration.
+    pub config_epoch: Epoch,
+    /// The last vote: for whom, empty when none was given.
+    pub leader: String,
+    /// The epoch of that vote.
+    pub leader_epoch: Epoch,
+    /// Known replicas.
+    pub replicas: Vec<SavedReplica>,
+    /// Known sentinels.
+    pub sentinels: Vec<SavedSentinel>,
+}
+
+/// One known replica.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedReplica {
+    /// Where it listens.
+    pub addr: Addr,
+    /// It was the primary of an earlier configuration and wasn't seen as a replica since.
+    pub former_primary: bool,
+}
+
+/// One known sentinel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedSentinel {
+    /// Its id.
+    pub id: String,
+    /// Where it listens.
+    pub addr: Addr,
+}
+
+impl State {
+    /// The text of the state file.
+    ///
+    /// # Errors
+    /// Never for the types above; the serializer's signature asks for it.
+    pub fn encode(&self) -> Result<String, String> {
+        ron::ser::to_string_pretty(self, ron::ser::PrettyConfig::new()).map_err(|error| error.to_string())
+    }
+
+    /// Reads a state file. A damaged one is an error: starting without one's votes could give a vote twice.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn decode(text: &str) -> Result<State, String> {
+        let state: State = ron::from_str(text).map_err(|error| format!("state file: {error}"))?;
+        if state.version > VERSION {
+            return Err(format!("state file: written by a newer version (form {}, known {VERSION})", state.version));
+        }
+        Ok(state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let state = State {
+            version: VERSION,
+            id: "ab".into(),
+            epoch: Epoch(9),
+            monitors: vec![SavedMonitor {
+                name: "m".into(),
+                configured: Some(Addr::new("h", 1)),
+                overrides: vec![("quorum".into(), "3".into())],
+                settings: Settings::new(3),
+                primary: Addr::new("h", 2),
+                run_id: "r".into(),
+                answered: true,
+                config_epoch: Epoch(8),
+                leader: "x".into(),
+                leader_epoch: Epoch(8),
+                replicas: vec![SavedReplica { addr: Addr::new("h", 1), former_primary: true }],
+                sentinels: vec![SavedSentinel { id: "s".into(), addr: Addr::new("h", 3) }],
+            }],
+            removed: vec!["old".into()],
+        };
+        let text = state.encode().unwrap();
+        assert_eq!(State::decode(&text).unwrap(), state);
+        assert!(State::decode(&text[..text.len() / 2]).is_err());
+        assert!(State::decode(&text.replace("version: 1", "version: 2")).unwrap_err().contains("newer"));
+    }
+}

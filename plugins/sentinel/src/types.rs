@@ -1,0 +1,122 @@
+//! The words every other file uses: monotonic time, epochs, addresses, instance numbers.
+//! Owns no behaviour beyond arithmetic that can't wrap; never reads a clock.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A moment on the monotonic clock, in milliseconds since some start that only the shell knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mono(pub u64);
+
+impl Mono {
+    /// A moment that never comes.
+    pub const NEVER: Mono = Mono(u64::MAX);
+
+    /// The moment `ms` milliseconds later.
+    #[must_use]
+    pub const fn plus(self, ms: u64) -> Mono {
+        Mono(self.0.saturating_add(ms))
+    }
+
+    /// Milliseconds from `earlier` to `self`, 0 when `earlier` lies ahead.
+    #[must_use]
+    pub const fn since(self, earlier: Mono) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// A configuration or election epoch, as Redis counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Epoch(pub u64);
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Where an instance listens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Addr {
+    /// An IP address, or a name when the user wrote one.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl Addr {
+    /// An address from its parts.
+    #[must_use]
+    pub fn new(host: impl Into<String>, port: u16) -> Addr {
+        Addr { host: host.into(), port }
+    }
+}
+
+impl fmt::Display for Addr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// The number of an instance inside one sentinel; never reused, so a late answer can't reach a newcomer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceId(pub u32);
+
+/// What an instance is to the monitor that watches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// The primary of the current configuration.
+    Primary,
+    /// A replica, or a former primary that is to become one.
+    Replica,
+    /// Another sentinel.
+    Sentinel,
+}
+
+impl Kind {
+    /// Redis' word for it, as the wire has it.
+    #[must_use]
+    pub const fn wire_name(self) -> &'static str {
+        match self {
+            Kind::Primary => "master",
+            Kind::Replica => "slave",
+            Kind::Sentinel => "sentinel",
+        }
+    }
+}
+
+/// The two connections a sentinel keeps to a data node (peers have the first only).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lane {
+    /// Requests and their answers, in order.
+    Command,
+    /// Subscribed to the hello channel.
+    Feed,
+}
+
+/// A small generator (splitmix64): the same seed gives the same election delays in the simulator.
+#[derive(Clone, Debug)]
+pub struct Rng(u64);
+
+impl Rng {
+    /// A generator from a seed that the shell or the simulator passes in.
+    #[must_use]
+    pub const fn new(seed: u64) -> Rng {
+        Rng(seed)
+    }
+
+    /// The next 64 bits.
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number from `low` up to and including `high`.
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.next_u64() % (high.saturating_sub(low) + 1)
+    }
+}

@@ -1,0 +1,221 @@
+//! What is done to a world, made from its seed: one fault of a known kind (then the number of promotions is known too),
+//! or a swarm of them.
+
+use super::net::{NodeId, Weather};
+use super::world::{Shape, World};
+use keystead_sentinel::settings::Settings;
+use keystead_sentinel::types::Rng;
+
+/// A kind of history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// The primary's process ends and doesn't return before the end.
+    Kill,
+    /// It ends and returns with its data, as the primary it was.
+    KillAndReturn,
+    /// It is stopped for a while.
+    Pause,
+    /// It is cut off from everybody for a while.
+    Partition,
+    /// It hears nobody, but can be heard (or the other way round).
+    OneWay,
+    /// It returns empty before anybody could see it down; its replicas keep their data.
+    EmptyRestart,
+    /// A minority of the sentinels is killed or stopped, then the primary is killed.
+    SentinelsAndPrimary,
+    /// The sentinels stand still for a while, then the primary is killed.
+    Stall,
+    /// The sentinels are restarted together with the primary's end.
+    Reboot,
+    /// Sentinels crash at the writes of an election.
+    CrashAtWrite,
+    /// Anything, many times.
+    Swarm,
+}
+
+/// All kinds, in the order in which seeds take their turns.
+pub const FAMILIES: [Family; 16] = [
+    Family::Kill,
+    Family::Swarm,
+    Family::KillAndReturn,
+    Family::Swarm,
+    Family::Pause,
+    Family::Swarm,
+    Family::Partition,
+    Family::Swarm,
+    Family::OneWay,
+    Family::Swarm,
+    Family::EmptyRestart,
+    Family::CrashAtWrite,
+    Family::SentinelsAndPrimary,
+    Family::Stall,
+    Family::Reboot,
+    Family::Swarm,
+];
+
+/// The world of a seed.
+#[must_use]
+pub fn shape(rng: &mut Rng, family: Family) -> Shape {
+    let sentinels = if rng.between(0, 3) == 0 { 5 } else { 3 };
+    let mut settings = Settings::new(2);
+    settings.down_after_ms = [200, 1000, 1000, 2000][rng.between(0, 3) as usize];
+    settings.failover_timeout_ms = rng.between(5_000, 20_000);
+    settings.parallel_syncs = rng.between(1, 2) as u32;
+    let plain = if rng.between(0, 2) == 0 { rng.between(1, sentinels) as usize } else { 0 };
+    Shape {
+        data_nodes: rng.between(3, 4) as usize,
+        sentinels: sentinels as usize,
+        settings,
+        plain,
+        keeps_data: family == Family::EmptyRestart,
+        weather: Weather { delay_ms: rng.between(1, 5), loss_permille: 0 },
+    }
+}
+
+/// How many promotions a history must have, when that is known.
+pub type Expected = Option<(usize, usize)>;
+
+/// Lets the faults of a family happen. Begins in a settled world; what is broken at the end the caller heals.
+pub fn inflict(world: &mut World, family: Family) -> Expected {
+    let down_after = world.shape.settings.down_after_ms;
+    let long = 6 * down_after + 4_000;
+    let primary: NodeId = 0;
+    let sentinels = world.sentinel_ids();
+    let wait = |world: &mut World, ms: u64| {
+        let until = world.now + ms;
+        world.run_until(until);
+    };
+    match family {
+        Family::Kill => world.kill(primary),
+        Family::KillAndReturn => {
+            world.kill(primary);
+            let away = world.rng.between(3 * down_after + 2_000, long);
+            wait(world, away);
+            world.restart(primary, true);
+        }
+        Family::Pause => {
+            world.pause(primary);
+            wait(world, long);
+            world.resume(primary);
+        }
+        Family::Partition => {
+            cut_off(world, primary, true, true);
+            wait(world, long);
+            world.heal();
+        }
+        Family::OneWay => {
+            let hears = world.rng.between(0, 1) == 0;
+            cut_off(world, primary, hears, !hears);
+            wait(world, long);
+            world.heal();
+        }
+        Family::EmptyRestart => {
+            world.kill(primary);
+            wait(world, 20);
+            world.restart(primary, false);
+        }
+        Family::SentinelsAndPrimary => {
+            for id in sentinels.clone().take((sentinels.len() - 1) / 2) {
+                if world.rng.between(0, 1) == 0 { world.kill(id) } else { world.pause(id) }
+            }
+            let pause = world.rng.between(0, 3_000);
+            wait(world, pause);
+            world.kill(primary);
+        }
+        Family::Stall => {
+            let stopped: Vec<NodeId> = sentinels.clone().skip(world.rng.between(0, 1) as usize).collect();
+            stopped.iter().for_each(|id| world.pause(*id));
+            wait(world, 2_500);
+            stopped.iter().for_each(|id| world.resume(*id));
+            world.kill(primary);
+        }
+        Family::Reboot => {
+            sentinels.clone().for_each(|id| world.kill(id));
+            world.kill(primary);
+            let away = world.rng.between(10, 2_000);
+            wait(world, away);
+            sentinels.for_each(|id| world.restart(id, true));
+        }
+        Family::CrashAtWrite => {
+            world.kill(primary);
+            let crashes = world.rng.between(1, 4);
+            for _ in 0..crashes {
+                let victim = sentinels.start + world.rng.between(0, sentinels.len() as u64 - 1) as usize;
+                let behind = world.rng.between(0, 1) == 0;
+                world.crash_on_persist(victim, behind);
+                let away = world.rng.between(down_after / 2, 2 * down_after);
+                wait(world, away);
+                world.restart(victim, true);
+            }
+            wait(world, long);
+            return Some((1, 1 + crashes as usize));
+        }
+        Family::Swarm => return Some((0, swarm(world))),
+    }
+    wait(world, long + 3 * down_after);
+    Some((1, 1))
+}
+
+fn cut_off(world: &mut World, id: NodeId, inwards: bool, outwards: bool) {
+    for other in 0..world.shape.data_nodes + world.shape.sentinels {
+        if inwards {
+            world.cut(other, id);
+        }
+        if outwards {
+            world.cut(id, other);
+        }
+    }
+}
+
+/// Many faults; gives back how many promotions they may cause at most.
+fn swarm(world: &mut World) -> usize {
+    let all = world.shape.data_nodes + world.shape.sentinels;
+    let faults = world.rng.between(5, 20);
+    for _ in 0..faults {
+        let id = world.rng.between(0, all as u64 - 1) as usize;
+        let other = world.rng.between(0, all as u64 - 1) as usize;
+        match world.rng.between(0, 13) {
+            0 | 1 => world.kill(id),
+            2 => world.restart(id, true),
+            3 => world.restart(id, world.rng.clone().between(0, 2) > 0),
+            4 | 5 => world.pause(id),
+            6 | 7 => world.resume(id),
+            8 => cut_off(world, id, true, true),
+            9 => cut_off(world, id, other % 2 == 0, other % 2 == 1),
+            10 => {
+                world.cut(id, other);
+                world.cut(other, id);
+            }
+            11 => world.heal(),
+            12 => {
+                let loss_permille = [0, 10, 100][world.rng.between(0, 2) as usize];
+                let delay_ms = [1, 20, 300][world.rng.between(0, 2) as usize];
+                world.set_weather(Weather { delay_ms, loss_permille });
+            }
+            _ if id < world.shape.data_nodes => {
+                let error = world.rng.between(0, 20_000_000) as i64 - 10_000_000;
+                world.say(|| format!("fault: wall clock of data{id} jumps by {error} ms"));
+                world.data_mut(id).clock_error = error;
+            }
+            _ => {
+                let behind = world.rng.between(0, 1) == 0;
+                world.crash_on_persist(id, behind);
+            }
+        }
+        let rest = world.rng.between(0, 2_500);
+        let until = world.now + rest;
+        world.run_until(until);
+    }
+    // Each fault and each healing may cost one.
+    2 * faults as usize + 2
+}
+
+/// Ends all faults.
+pub fn heal_all(world: &mut World) {
+    world.heal();
+    world.set_weather(Weather { delay_ms: 2, loss_permille: 0 });
+    for id in 0..world.shape.data_nodes + world.shape.sentinels {
+        world.resume(id);
+        world.restart(id, true);
+    }
+}
