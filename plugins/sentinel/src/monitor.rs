@@ -105,11 +105,18 @@ impl Monitor {
         }
     }
 
-    /// What must survive a restart.
+    /// What must survive a restart. Once a promotion is certain the saved primary is the promoted one: an epoch on
+    /// disk with the address of the one before could never be corrected by a hello.
     #[must_use]
     pub fn save(&self) -> SavedMonitor {
-        let primary = self.primary();
-        let of = |kind: Kind| self.instances.values().filter(move |i| i.kind == kind);
+        let primary = match self.failover {
+            Failover::Reconfigure { replica, .. } => self.instances.get(&replica).unwrap_or_else(|| self.primary()),
+            _ => self.primary(),
+        };
+        let replica = |i: &Instance| SavedReplica {
+            addr: i.addr.clone(),
+            former_primary: i.former_primary || i.kind == Kind::Primary,
+        };
         SavedMonitor {
             name: self.name.clone(),
             configured: self.configured.clone(),
@@ -117,14 +124,18 @@ impl Monitor {
             settings: self.settings.clone(),
             primary: primary.addr.clone(),
             run_id: primary.run_id.clone(),
-            answered: primary.answered,
+            answered: primary.answered && primary.role == Role::Primary,
             config_epoch: self.config_epoch,
             leader: self.ballot.leader.clone(),
             leader_epoch: self.ballot.leader_epoch,
-            replicas: of(Kind::Replica)
-                .map(|i| SavedReplica { addr: i.addr.clone(), former_primary: i.former_primary })
+            replicas: self
+                .instances
+                .values()
+                .filter(|i| i.kind != Kind::Sentinel && i.id != primary.id)
+                .map(replica)
                 .collect(),
-            sentinels: of(Kind::Sentinel)
+            sentinels: self
+                .of(Kind::Sentinel)
                 .map(|i| SavedSentinel { id: i.run_id.clone(), addr: i.addr.clone() })
                 .collect(),
         }

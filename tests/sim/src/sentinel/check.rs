@@ -4,10 +4,8 @@
 use super::world::{PRIMARY, World};
 use super::{data::Link, data::Role, net::NodeId};
 use keystead_sentinel::events::Notice;
-use keystead_sentinel::failover::Failover;
 use keystead_sentinel::hello::Hello;
-use keystead_sentinel::machine::Sentinel;
-use keystead_sentinel::types::{Addr, Kind};
+use keystead_sentinel::types::{Addr, Epoch, Kind};
 use keystead_sentinel::wire::{DownAnswer, Reply, Request};
 use std::collections::BTreeMap;
 
@@ -78,11 +76,11 @@ impl Checker {
     }
 
     /// An event leaves a sentinel.
-    pub fn on_event(&mut self, now: u64, id: NodeId, notice: &Notice, sentinel: Option<&Sentinel>) {
+    pub fn on_event(&mut self, now: u64, id: NodeId, notice: &Notice, epoch: Option<Epoch>) {
         match notice.name {
             "+switch-master" => self.switches += 1,
             "+elected-leader" if !self.forced => {
-                let Some(epoch) = sentinel.map(|s| s.epoch().0) else { return };
+                let Some(Epoch(epoch)) = epoch else { return };
                 if let Some(other) = self.leaders.insert(epoch, id).filter(|other| *other != id) {
                     self.violation(now, format!("two leaders in epoch {epoch}: processes {other} and {id}"));
                 }
@@ -102,16 +100,14 @@ impl Checker {
         &mut self,
         now: u64,
         id: NodeId,
-        node: &Addr,
-        to: &Addr,
-        teller: Option<&Sentinel>,
+        told: (&Addr, &Addr),
+        teller: Option<(u64, bool)>,
         best: Option<(u64, Addr)>,
     ) {
-        let (Some(teller), Some((epoch, primary))) = (teller, best) else { return };
-        let Some(monitor) = teller.monitors().get(PRIMARY) else { return };
-        let leads = matches!(monitor.failover, Failover::Reconfigure { .. });
-        if primary == *node && to != node && monitor.config_epoch.0 < epoch && !leads {
-            let text = format!("data{id}, primary of epoch {epoch}, was demoted by a sentinel of {}", monitor.config_epoch);
+        let (Some((holds, leads)), Some((epoch, primary))) = (teller, best) else { return };
+        let (node, to) = told;
+        if primary == *node && to != node && holds < epoch && !leads {
+            let text = format!("data{id}, primary of epoch {epoch}, was demoted by a sentinel of epoch {holds}");
             self.violation(now, text);
         }
     }
@@ -134,6 +130,9 @@ pub fn unsettled(world: &World) -> Option<String> {
         }
         if monitor.voters() as usize != world.shape.sentinels {
             return Some(format!("{} knows {} sentinels", world.name(id), monitor.voters()));
+        }
+        if monitor.of(Kind::Replica).count() + 1 != world.shape.data_nodes {
+            return Some(format!("{} does not know all replicas", world.name(id)));
         }
         if monitor.of(Kind::Replica).any(|r| r.down_since.is_some()) {
             return Some(format!("{} sees a replica down", world.name(id)));

@@ -48,6 +48,8 @@ pub struct Upstream {
     pub offset: u64,
     /// It serves replicas (a primary, or a replica that is in sync itself).
     pub serves: bool,
+    /// It has no keys.
+    pub empty: bool,
 }
 
 /// A data node.
@@ -67,10 +69,14 @@ pub struct DataNode {
     pub link: Link,
     /// It loads until then.
     pub loading_until: u64,
+    /// Replicas whose link to it is up.
+    pub replicas: Vec<Addr>,
     /// Changes with every start.
     pub life: u64,
     /// Its wall clock's error, in ms (a clock jump).
     pub clock_error: i64,
+    /// It came back without data and nobody has written since.
+    pub blank: bool,
     /// Its priority.
     pub priority: u32,
     /// It keeps its data when the primary it follows comes back empty (Keystead), and says so.
@@ -106,8 +112,10 @@ impl DataNode {
             history: History { id: history, before: None },
             link: Link::Down(None, 0),
             loading_until: 0,
+            replicas: Vec::new(),
             life: 1,
             clock_error: 0,
+            blank: false,
             priority: 100,
             keeps_data: false,
             primary_lost_data: false,
@@ -125,6 +133,7 @@ impl DataNode {
         self.told = true;
         let before = (self.role == Role::Primary && with_data).then_some((self.history.id, self.offset));
         if !with_data {
+            self.blank = self.keeps_data;
             self.offset = 0;
             self.history = History { id: fresh_history, before: None };
         } else if before.is_some() {
@@ -196,6 +205,10 @@ impl DataNode {
         line("run_id", &format!("{:0>39}{}", self.addr.host.replace('.', ""), self.life));
         line("loading", &u8::from(now < self.loading_until));
         line("role", &if self.role == Role::Primary { "master" } else { "slave" });
+        for (n, replica) in self.replicas.iter().enumerate() {
+            let text = format!("ip={},port={},state=online,offset=1,lag=0", replica.host, replica.port);
+            line(&format!("slave{n}"), &text);
+        }
         if let Role::Replica(of) = &self.role {
             line("master_host", &of.host);
             line("master_port", &of.port);
@@ -241,7 +254,7 @@ impl DataNode {
                 if self.continues(&up) {
                     self.told = false;
                     self.link = Link::Up(now);
-                } else if self.keeps_data && !self.told && up.offset == 0 && up.history.before.is_none() {
+                } else if self.keeps_data && !self.told && up.empty {
                     self.primary_lost_data = true;
                     self.link = Link::Down(since, now + RECONNECT_MS);
                 } else {
@@ -260,6 +273,7 @@ impl DataNode {
     }
 
     fn adopt(&mut self, up: &Upstream) {
+        self.blank = up.empty;
         self.history = up.history;
         self.offset = up.offset;
     }

@@ -6,7 +6,9 @@ use super::data::{DataNode, Role, Upstream};
 use super::net::{ConnId, Net, NodeId, Payload, Way, Weather};
 use keystead_sentinel::actions::{Action, Consult, Counsel, Event, Watch};
 use keystead_sentinel::election::{ElectionStrategy, RedisElection};
+use keystead_sentinel::failover::Failover;
 use keystead_sentinel::machine::{Boot, Sentinel};
+use keystead_sentinel::monitor::Monitor;
 use keystead_sentinel::select::{RedisSelection, ReplicaSelection};
 use keystead_sentinel::settings::Settings;
 use keystead_sentinel::state::State;
@@ -168,6 +170,10 @@ impl World {
         }
     }
 
+    fn monitor(&self, id: NodeId) -> Option<&Monitor> {
+        self.sentinel(id)?.monitors().get(PRIMARY)
+    }
+
     /// It runs and isn't paused.
     #[must_use]
     pub fn runs(&self, id: NodeId) -> bool {
@@ -325,7 +331,9 @@ impl World {
             let writes = self.rng.between(0, 20);
             let (now, role) = (self.now, self.data(id).role.clone());
             match role {
-                Role::Primary if now >= self.data(id).loading_until => self.data_mut(id).offset += writes,
+                Role::Primary if now >= self.data(id).loading_until && !self.data(id).blank => {
+                    self.data_mut(id).offset += writes;
+                }
                 Role::Primary => {}
                 Role::Replica(of) => {
                     let upstream = self.data_id(&of);
@@ -338,6 +346,14 @@ impl World {
                 }
             }
         }
+        for id in 0..self.shape.data_nodes {
+            let follows = |n: &NodeId| {
+                let node = self.data(*n);
+                node.role == Role::Replica(data_addr(id)) && matches!(node.link, super::data::Link::Up(_))
+            };
+            let replicas = (0..self.shape.data_nodes).filter(follows).map(data_addr).collect();
+            self.data_mut(id).replicas = replicas;
+        }
     }
 
     fn upstream_view(&self, id: NodeId) -> Upstream {
@@ -346,7 +362,12 @@ impl World {
             Role::Primary => true,
             Role::Replica(_) => matches!(node.link, super::data::Link::Up(_)),
         };
-        Upstream { history: node.history, offset: node.offset, serves: in_sync && self.now >= node.loading_until }
+        Upstream {
+            history: node.history,
+            offset: node.offset,
+            serves: in_sync && self.now >= node.loading_until,
+            empty: node.blank,
+        }
     }
 
     // ---------- sentinels
@@ -416,9 +437,11 @@ impl World {
                     self.transmit(conn, Way::Out, Payload::Syn);
                 }
                 Action::Disconnect { instance, lane } => {
-                    let found = self.net.conns.iter_mut().find(|(_, c)| {
-                        c.client == id && c.instance == instance && c.lane == lane && c.client_open
-                    });
+                    let found = self
+                        .net
+                        .conns
+                        .iter_mut()
+                        .find(|(_, c)| c.client == id && c.instance == instance && c.lane == lane && c.client_open);
                     if let Some((conn, c)) = found {
                         c.client_open = false;
                         let conn = *conn;
@@ -428,7 +451,10 @@ impl World {
                 Action::Send { instance, generation, request, round } => {
                     self.check_request(id, instance, &request);
                     let found = self.net.conns.iter().find(|(_, c)| {
-                        c.client == id && c.instance == instance && c.generation == generation && c.lane == Lane::Command
+                        c.client == id
+                            && c.instance == instance
+                            && c.generation == generation
+                            && c.lane == Lane::Command
                     });
                     if let Some(conn) = found.filter(|(_, c)| c.client_open).map(|(conn, _)| *conn) {
                         self.transmit(conn, Way::Out, Payload::Request(request, round));
@@ -443,7 +469,8 @@ impl World {
                 }
                 Action::Emit(notice) => {
                     self.say(|| format!("{} {} {}", self.name(id), notice.name, notice.payload));
-                    self.checker.on_event(self.now, id, &notice, self.sentinel(id));
+                    let epoch = self.monitor(id).and_then(|m| m.failover.campaign());
+                    self.checker.on_event(self.now, id, &notice, epoch);
                 }
                 Action::Log(_, text) => self.say(|| format!("{} # {text}", self.name(id))),
                 Action::Consult { monitor, ticket, question } => {
@@ -485,9 +512,8 @@ impl World {
     // ---------- messages
 
     fn by_addr(&self, addr: &Addr) -> Option<NodeId> {
-        (0..self.processes.len()).find(|id| {
-            *addr == if *id < self.shape.data_nodes { data_addr(*id) } else { sentinel_addr(*id) }
-        })
+        (0..self.processes.len())
+            .find(|id| *addr == if *id < self.shape.data_nodes { data_addr(*id) } else { sentinel_addr(*id) })
     }
 
     fn transmit(&mut self, conn: ConnId, way: Way, payload: Payload) {
@@ -553,14 +579,19 @@ impl World {
         if let Some(to) = &effects.follows {
             let client = self.net.conns[&conn].client;
             self.say(|| format!("data{id} now follows {to}"));
-            self.checker.on_follow(now, id, &data_addr(id), to, self.sentinel(client), self.best_config());
+            let teller =
+                self.monitor(client).map(|m| (m.config_epoch.0, matches!(m.failover, Failover::Reconfigure { .. })));
+            let best = self.best_config();
+            self.checker.on_follow(now, id, (&data_addr(id), to), teller, best);
         }
         if let Some(text) = effects.publish {
             let subscribers: Vec<ConnId> = self
                 .net
                 .conns
                 .iter()
-                .filter(|(_, c)| c.server == id && c.lane == Lane::Feed && c.server_life == Some(self.processes[id].life))
+                .filter(|(_, c)| {
+                    c.server == id && c.lane == Lane::Feed && c.server_life == Some(self.processes[id].life)
+                })
                 .map(|(conn, _)| *conn)
                 .collect();
             for subscriber in subscribers {
