@@ -13,7 +13,7 @@ fn golden(name: &str) -> Vec<u8> {
 }
 
 fn read(name: &str) -> Contents {
-    read_file(&golden(&format!("{name}.rdb")), 1 << 20).unwrap()
+    read_file(&golden(&format!("{name}.rdb")), 1 << 20).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 #[test]

@@ -66,6 +66,7 @@ impl LongDouble {
     }
 
     /// The sum, rounded to 64 bits.
+    #[expect(clippy::should_implement_trait, reason = "a named step reads better than `+` on a type with one use")]
     pub fn add(self, other: Self) -> Self {
         use LongDouble::{Finite, Infinite, NotANumber};
         let ((n1, m1, e1), (n2, m2, e2)) = match (self, other) {

@@ -20,6 +20,9 @@ impl Default for ReplyLimits {
     }
 }
 
+/// Type byte, the text behind it, and where the line ends.
+type HeaderLine<'b> = (u8, &'b [u8], usize);
+
 const MAX_LINE: usize = 64 * 1024;
 
 /// Incremental reply decoder. The buffer must begin at the current reply's first byte until it was returned.
@@ -115,7 +118,7 @@ impl ReplyDecoder {
         true
     }
 
-    fn header<'b>(&mut self, buf: &'b [u8]) -> Result<Option<(u8, &'b [u8], usize)>, ProtocolError> {
+    fn header<'b>(&mut self, buf: &'b [u8]) -> Result<Option<HeaderLine<'b>>, ProtocolError> {
         let from = self.scanned.max(self.pos).min(buf.len());
         let Some(lf) = memchr::memchr(b'\n', &buf[from..]).map(|i| i + from) else {
             self.scanned = buf.len();
@@ -129,7 +132,7 @@ impl ReplyDecoder {
     }
 }
 
-fn split_header(buf: &[u8], at: usize, lf: usize) -> Result<(u8, &[u8], usize), ProtocolError> {
+fn split_header(buf: &[u8], at: usize, lf: usize) -> Result<HeaderLine<'_>, ProtocolError> {
     match &buf[at..lf] {
         [kind, line @ .., b'\r'] => Ok((*kind, line, lf + 1)),
         _ => Err(ProtocolError::BadReply("bad header line")),

@@ -103,8 +103,8 @@ fn write_file(compress: bool, checksum: bool) -> Vec<u8> {
 
 fn dumped(client: &mut keystead_harness::Client, name: &str) -> Value {
     let Reply::Bulk(payload) = client.command(&["DUMP", name]) else { panic!("{name} is gone") };
-    let (rdb_type, value) = parse_dump(&payload).unwrap();
-    decode(rdb_type, value).unwrap()
+    let (rdb_type, value) = parse_dump(&payload).expect("a valid footer");
+    decode(rdb_type, value).expect("a valid value")
 }
 
 #[test]
@@ -169,6 +169,6 @@ fn a_whole_dump_keeps_its_listing() {
     let server = RedisServer::start(&["--dir", dir.path().to_str().unwrap()]);
     assert_eq!(server.client().ok("SAVE"), "OK");
     let theirs = std::fs::read(dir.path().join("dump.rdb")).unwrap();
-    let keys = |file: &[u8]| -> Vec<Key> { support::read_file(file, 4096).unwrap().keys };
+    let keys = |file: &[u8]| -> Vec<Key> { support::read_file(file, 4096).expect("a whole file").keys };
     assert_eq!(support::listing(&keys(&theirs)), support::listing(&keys(&ours)));
 }
