@@ -1,1 +1,7 @@
-//! Tests: interop.
+//! What the interop tests share: random commands from a seed, a replica that only listens, a primary that only plays back.
+
+#![forbid(unsafe_code)]
+
+pub mod compare;
+pub mod random;
+pub mod stream;

@@ -1,0 +1,126 @@
+//! The same random commands to Keystead and to a stock redis-server: every reply and, now and then, the digest of all
+//! keys must be the same.
+//!
+//! `DIFF_SEED=n` runs one seed, `DIFF_COMMANDS=n` that many commands. Differences that are meant are listed in
+//! `accepted`.
+
+use keystead_harness::{Client, Keystead, RedisServer, Reply, have};
+use keystead_interop::compare::{differences, digest};
+use keystead_interop::random::{Command, Commands, DATABASES, shown};
+
+const CLOCK_SLACK_MS: i64 = 2_000;
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// A reply in a form that two servers must share: members of sets in order of their names, doubles by value.
+fn neutral(name: &str, reply: &Reply) -> String {
+    const UNORDERED: [&str; 7] = ["SMEMBERS", "SINTER", "SUNION", "SDIFF", "HKEYS", "HVALS", "KEYS"];
+    let mut words: Vec<String> = match reply {
+        Reply::Array(items) => items.iter().map(|item| neutral("", item)).collect(),
+        Reply::Bulk(bytes) => return number_by_value(bytes),
+        other => return format!("{other:?}"),
+    };
+    if UNORDERED.contains(&name) {
+        words.sort();
+    }
+    if name == "HGETALL" {
+        let mut pairs: Vec<_> = words.chunks(2).map(<[String]>::to_vec).collect();
+        pairs.sort();
+        words = pairs.concat();
+    }
+    format!("[{}]", words.join(", "))
+}
+
+/// 7.0 prints doubles with 17 digits, 7.2 and Keystead the shortest ones that read back the same.
+fn number_by_value(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    match text.parse::<f64>() {
+        Ok(value) if text.contains(['.', 'e']) => format!("{value:?}"),
+        _ => format!("{text:?}"),
+    }
+}
+
+fn agree(command: &Command, ours: &Reply, theirs: &Reply) -> bool {
+    let name = String::from_utf8_lossy(&command[0]).to_ascii_uppercase();
+    neutral(&name, ours) == neutral(&name, theirs) || accepted(command, ours, theirs)
+}
+
+/// Differences that are meant.
+fn accepted(command: &Command, ours: &Reply, theirs: &Reply) -> bool {
+    let name = String::from_utf8_lossy(&command[0]).to_ascii_uppercase();
+    match (name.as_str(), ours, theirs) {
+        // Two clocks.
+        ("TTL" | "PTTL" | "EXPIRETIME" | "PEXPIRETIME", Reply::Int(a), Reply::Int(b)) => {
+            *a > 0 && *b > 0 && (a - b).abs() <= CLOCK_SLACK_MS
+        }
+        _ => false,
+    }
+}
+
+fn run(seed: u64, count: u64, ours: &mut Client, theirs: &mut Client) {
+    let mut commands = Commands::deterministic(seed);
+    let (mut number, mut history, mut queue) = (0, Vec::new(), Vec::new());
+    while number < count {
+        for command in commands.unit() {
+            number += 1;
+            let (a, b) = (ours.command(&command), theirs.command(&command));
+            let name = String::from_utf8_lossy(&command[0]).to_ascii_uppercase();
+            history.push(shown(&command));
+            let same = if name == "EXEC" {
+                let queued = std::mem::take(&mut queue);
+                queued.iter().zip(a.items().iter().zip(&b.items())).all(|(c, (a, b))| agree(c, a, b))
+                    && (a.items().len(), a.is_error()) == (b.items().len(), b.is_error())
+            } else {
+                agree(&command, &a, &b)
+            };
+            if a == "QUEUED" {
+                queue.push(command.clone());
+            }
+            if name == "DISCARD" {
+                queue.clear();
+            }
+            let last = &history[history.len().saturating_sub(12)..];
+            assert!(
+                same,
+                "seed {seed}, command {number}: {}\nours:   {a:?}\ntheirs: {b:?}\nbefore: {last:#?}",
+                shown(&command)
+            );
+        }
+        if number % 50 < 5 {
+            let last = &history[history.len().saturating_sub(60)..];
+            assert!(
+                digest(ours) == digest(theirs),
+                "seed {seed}, command {number}: the data differs\n{}\nbefore: {last:#?}",
+                differences(ours, theirs, &DATABASES)
+            );
+        }
+    }
+}
+
+#[test]
+fn replies_and_data_are_those_of_redis() {
+    if !have("redis-server") {
+        return println!("SKIPPED: redis-server is not installed");
+    }
+    let seeds = setting("DIFF_SEED").map_or(vec![1, 2, 3, 4, 5], |seed| vec![seed]);
+    let ours = Keystead::plain();
+    let theirs = RedisServer::start(&[]);
+    for seed in seeds {
+        let (mut a, mut b) = (ours.client(), theirs.client());
+        a.ok("FLUSHALL");
+        b.ok("FLUSHALL");
+        run(seed, setting("DIFF_COMMANDS").unwrap_or(3_000), &mut a, &mut b);
+    }
+}
+
+/// The test itself is tested with two stock servers.
+#[test]
+fn two_stock_servers_agree() {
+    if !have("redis-server") {
+        return println!("SKIPPED: redis-server is not installed");
+    }
+    let (one, two) = (RedisServer::start(&[]), RedisServer::start(&[]));
+    run(1, 2_000, &mut one.client(), &mut two.client());
+}
