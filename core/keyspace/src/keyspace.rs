@@ -22,6 +22,7 @@ use crate::{DbIndex, ExpiryMode, Options, UnixMillis};
 pub struct Keyspace {
     pub(crate) dbs: Vec<Db>,
     pub(crate) hasher: RandomState,
+    pub(crate) seeds: [u64; 4],
     pub(crate) now: u64,
     /// Seconds, 24 bits: what reads and writes store as the time of access.
     pub(crate) access_clock: u32,
@@ -88,6 +89,7 @@ impl Keyspace {
         Keyspace {
             dbs: (0..options.databases).map(|_| Db::new(hasher.clone())).collect(),
             hasher,
+            seeds: options.seeds,
             now: 0,
             access_clock: 0,
             mode: ExpiryMode::Delete,

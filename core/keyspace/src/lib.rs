@@ -6,6 +6,7 @@
 
 pub mod compact;
 mod db;
+pub mod digest;
 pub mod elem;
 mod entry;
 mod expire;
@@ -16,6 +17,7 @@ pub mod keylog;
 pub mod keyspace;
 pub mod limits;
 pub mod list;
+pub mod load;
 pub mod object;
 pub mod rdb;
 pub mod set;
@@ -33,6 +35,7 @@ pub use keylog::{KeyLog, Touched, Why};
 pub use keyspace::{Keyspace, WrongType};
 pub use limits::Limits;
 pub use list::List;
+pub use load::{Loaded, Put};
 pub use object::{Collection, KeyType, Object};
 pub use set::Set;
 pub use snapshot::{CutBudget, CutId, CutProgress, RawRecord, TooManyCuts};

@@ -84,6 +84,11 @@ impl Object {
     pub fn encoding(&self) -> &'static str {
         each!(self, it => it.encoding())
     }
+
+    /// Appends the value's RDB bytes and answers their RDB type.
+    pub fn encode_rdb(&self, out: &mut Vec<u8>) -> u8 {
+        each!(self, it => it.encode_rdb(out))
+    }
 }
 
 /// A collection type: how it is found inside an [`Object`].

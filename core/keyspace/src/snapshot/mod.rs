@@ -267,3 +267,6 @@ impl Keyspace {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

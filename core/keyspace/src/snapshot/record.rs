@@ -1,5 +1,7 @@
 //! One key of a snapshot, cut loose from the keyspace: it may go to another thread and be encoded there.
 
+use keystead_rdb::{EncodeOptions, RecordMeta, encode, write_record_head};
+
 use crate::entry::{Entry, ValueRef};
 use crate::keyspace::type_of;
 use crate::object::{KeyType, Object};
@@ -54,5 +56,22 @@ impl RawRecord {
     /// Bytes the record itself takes, without what it shares.
     pub fn block_bytes(&self) -> usize {
         self.entry.block_bytes()
+    }
+
+    /// Appends the record as an RDB file of version 10 has it: deadline, type, key, value. Meant for outside the lock.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let meta = RecordMeta { expire_ms: self.entry.deadline(), ..RecordMeta::default() };
+        let start = out.len();
+        // The type is known once the value is written; its place is behind the deadline.
+        write_record_head(out, &meta, 0, self.entry.key());
+        let type_at = start + if meta.expire_ms.is_some() { 9 } else { 0 };
+        let options = EncodeOptions::default();
+        let rdb_type = match self.entry.value() {
+            ValueRef::Int(n) => encode::string(out, n, options),
+            ValueRef::Inline(bytes) => encode::string(out, bytes, options),
+            ValueRef::Shared(bytes) => encode::string(out, bytes.as_slice(), options),
+            ValueRef::Object(object) => object.encode_rdb(out),
+        };
+        out[type_at] = rdb_type;
     }
 }

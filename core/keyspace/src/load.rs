@@ -1,0 +1,108 @@
+//! Loading: from RDB records to entries, in place or into a shadow that replaces everything in one turn.
+
+use keystead_rdb::{RdbError, Record};
+
+use crate::db::Db;
+use crate::entry::{Entry, Value};
+use crate::keylog::Why;
+use crate::keyspace::{Books, Keyspace};
+use crate::object::Object;
+use crate::rdb::{Builder, Built};
+use crate::set::as_int;
+use crate::{DbIndex, ExpiryMode, Limits, UnixMillis};
+
+/// A decoded record, ready to be put. Decoding needs no keyspace, so it can be done outside the lock.
+pub struct Loaded {
+    entry: Entry,
+    idle_secs: Option<u64>,
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Put {
+    /// The key is new.
+    Stored,
+    /// A key of that name was replaced.
+    Replaced,
+    /// Its deadline had passed and expired keys are deleted here, so it was left out.
+    Expired,
+}
+
+impl Loaded {
+    /// Decodes a record.
+    pub fn decode(limits: Limits, record: &Record<'_>) -> Result<Self, RdbError> {
+        let deadline = record.meta.expire_ms;
+        let entry = match Builder::build(limits, record.rdb_type, record.value)? {
+            Built::Str(bytes) => {
+                let value = as_int(&bytes).map_or(Value::Bytes(&bytes), Value::Int);
+                Entry::new(&record.key, value, deadline, 0)
+            }
+            Built::List(list) => object_entry(&record.key, Object::List(list), deadline),
+            Built::Set(set) => object_entry(&record.key, Object::Set(set), deadline),
+            Built::Hash(hash) => object_entry(&record.key, Object::Hash(hash), deadline),
+            Built::ZSet(zset) => object_entry(&record.key, Object::ZSet(zset), deadline),
+        };
+        Ok(Loaded { entry, idle_secs: record.meta.idle_s })
+    }
+
+    /// The key.
+    pub fn key(&self) -> &[u8] {
+        self.entry.key()
+    }
+
+    /// The deadline.
+    pub fn deadline(&self) -> Option<UnixMillis> {
+        self.entry.deadline().map(UnixMillis)
+    }
+}
+
+fn object_entry(key: &[u8], object: Object, deadline: Option<u64>) -> Entry {
+    Entry::new(key, Value::Object(Box::new(object)), deadline, 0)
+}
+
+impl Keyspace {
+    /// Decodes and puts a record.
+    pub fn put_record(&mut self, db: DbIndex, record: &Record<'_>) -> Result<Put, RdbError> {
+        let loaded = Loaded::decode(self.limits, record)?;
+        Ok(self.put_loaded(db, loaded))
+    }
+
+    /// Puts a decoded record. Where expired keys are deleted (a primary) an expired one is left out; elsewhere it is kept
+    /// until its deletion is said.
+    pub fn put_loaded(&mut self, db: DbIndex, loaded: Loaded) -> Put {
+        let Loaded { entry, idle_secs } = loaded;
+        if self.mode == ExpiryMode::Delete && entry.is_expired(self.now) {
+            return Put::Expired;
+        }
+        entry.set_access(self.access_clock.wrapping_sub(idle_secs.unwrap_or(0) as u32));
+        let (_, old) = self.locate(db, entry.key());
+        self.place_entry(db, entry);
+        if old.is_some() { Put::Replaced } else { Put::Stored }
+    }
+
+    /// An empty keyspace with the same settings, to be filled beside this one and then [swapped in](Keyspace::swap_in).
+    pub fn shadow(&self) -> Keyspace {
+        let mut shadow =
+            Keyspace::new(crate::Options { databases: self.databases(), limits: self.limits, seeds: self.seeds });
+        shadow.now = self.now;
+        shadow.access_clock = self.access_clock;
+        shadow.mode = self.mode;
+        shadow
+    }
+
+    /// Replaces all databases by a shadow's. What was there is garbage once no cut reads it any more.
+    pub fn swap_in(&mut self, shadow: Keyspace) {
+        let Keyspace { dbs, books: Books { dirty, .. }, .. } = shadow;
+        assert_eq!(dbs.len(), self.dbs.len(), "a shadow is made by the keyspace that takes it");
+        let old: Vec<Db> = std::mem::replace(&mut self.dbs, dbs);
+        for (db, old) in old.into_iter().enumerate() {
+            self.cuts.take_db(old, &mut self.books.garbage);
+            self.books.touch(db, b"", Why::Flushed);
+        }
+        self.books.dirty += dirty;
+    }
+}
+
+#[cfg(test)]
+#[path = "load_tests.rs"]
+mod tests;
