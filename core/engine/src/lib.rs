@@ -21,6 +21,7 @@ pub mod gates;
 pub mod glob;
 mod guards;
 pub mod journal;
+pub mod keys;
 pub mod limits;
 mod monitor;
 pub mod pubsub;

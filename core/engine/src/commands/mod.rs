@@ -3,6 +3,7 @@
 
 pub mod client;
 mod common;
+pub mod command;
 pub mod config;
 pub mod connection;
 mod dump;
@@ -17,6 +18,7 @@ mod lists_blocking;
 pub mod scan;
 pub mod sets;
 mod sort;
+pub mod slowlog;
 pub mod strings;
 pub mod transactions;
 pub mod zsets;
@@ -41,6 +43,8 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     lists::TABLE,
     sets::TABLE,
     zsets::TABLE,
+    command::TABLE,
+    slowlog::TABLE,
 ];
 
 /// True if a waiting command could be served by a key of this type; another type leaves it waiting.

@@ -1,0 +1,334 @@
+//! COMMAND and its subcommands: what the command table says of itself. Reads the registry; owns no facts of its own.
+
+use super::write_help;
+use crate::args::{Args, ArgsExt};
+use crate::ctx::Ctx;
+use crate::effect::{CommandResult, Effect};
+use crate::error::CommandError;
+use crate::keys;
+use crate::registry::Command;
+use crate::spec::*;
+use keystead_resp::Writer;
+
+/// COMMAND and its subcommands.
+pub const TABLE: &[CommandSpec] = &[CommandSpec::new(
+    "command",
+    -1,
+    LOADING | STALE | ENDPOINT,
+    KeySpec::None,
+    Group::Server,
+    "2.8.13",
+    "Returns detailed information about all commands.",
+    bare,
+)
+.subs(&[
+    row("count", 2, "Returns a count of commands.", count),
+    row("docs", -2, "Returns documentary information about one, multiple or all commands.", docs),
+    row("getkeys", -3, "Extracts the key names from an arbitrary command.", getkeys),
+    row("getkeysandflags", -3, "Extracts the key names and access flags for an arbitrary command.", getkeys_and_flags),
+    row("help", 2, "Returns helpful text about the different subcommands.", help),
+    row("info", -2, "Returns information about one, multiple or all commands.", info),
+    row("list", -2, "Returns a list of command names.", list),
+])];
+
+const fn row(name: &'static str, arity: i32, summary: &'static str, handler: Handler) -> CommandSpec {
+    CommandSpec::new(name, arity, LOADING | STALE | ENDPOINT, KeySpec::None, Group::Server, "2.8.13", summary, handler)
+}
+
+/// Commands Redis calls dangerous beside those for administrators.
+const DANGEROUS: &[&str] = &[
+    "flushall",
+    "flushdb",
+    "info",
+    "keys",
+    "role",
+    "sort",
+    "sort_ro",
+    "swapdb",
+    "restore",
+    "migrate",
+    "client|kill",
+    "client|list",
+    "client|pause",
+    "client|unpause",
+    "client|unblock",
+];
+
+fn bare(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    match args.get(1) {
+        Some(word) => Err(CommandError::unknown_subcommand("command", word)),
+        None => all(ctx),
+    }
+}
+
+fn all(ctx: &mut Ctx<'_>) -> CommandResult {
+    let commands: Vec<&'static Command> = ctx.core.registry.all().collect();
+    ctx.reply.array(commands.len());
+    commands.into_iter().for_each(|command| write_info(&mut ctx.reply, command));
+    Ok(Effect::None)
+}
+
+fn count(ctx: &mut Ctx<'_>, _args: Args<'_>) -> CommandResult {
+    let count = ctx.core.registry.all().len();
+    ctx.reply.int(i64::try_from(count).unwrap_or(i64::MAX));
+    Ok(Effect::None)
+}
+
+fn info(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    if args.len() == 2 {
+        return all(ctx);
+    }
+    ctx.reply.array(args.len() - 2);
+    for name in args.iter().skip(2) {
+        match find(ctx, name) {
+            Some(command) => write_info(&mut ctx.reply, command),
+            None => ctx.reply.null_array(),
+        }
+    }
+    Ok(Effect::None)
+}
+
+fn docs(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let commands: Vec<&'static Command> = if args.len() == 2 {
+        ctx.core.registry.all().collect()
+    } else {
+        args.iter().skip(2).filter_map(|name| find(ctx, name)).collect()
+    };
+    ctx.reply.map(commands.len());
+    commands.into_iter().for_each(|command| write_docs(&mut ctx.reply, command));
+    Ok(Effect::None)
+}
+
+fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let mut names: Vec<String> = ctx.core.registry.all().map(|command| command.full_name.clone()).collect();
+    if args.len() > 2 {
+        if args.len() != 5 || !args.is(2, "filterby") {
+            return Err(CommandError::SYNTAX);
+        }
+        let value = args.text(4);
+        let category = value.strip_prefix('@').unwrap_or(&value).to_ascii_lowercase();
+        names = if args.is(3, "aclcat") {
+            named(ctx, |command| categories(command).contains(&category.as_str()))
+        } else if args.is(3, "pattern") {
+            named(ctx, |command| crate::glob::matches(value.as_bytes(), command.full_name.as_bytes(), true))
+        } else if args.is(3, "module") {
+            named(ctx, |command| command.plugin.as_deref().is_some_and(|p| p.eq_ignore_ascii_case(&value)))
+        } else {
+            return Err(CommandError::SYNTAX);
+        };
+    }
+    ctx.reply.set(names.len());
+    names.iter().for_each(|name| ctx.reply.bulk(name));
+    Ok(Effect::None)
+}
+
+/// Full names of commands and subcommands that fit.
+fn named(ctx: &Ctx<'_>, fits: impl Fn(&Command) -> bool) -> Vec<String> {
+    let with_subs =
+        ctx.core.registry.all().flat_map(|command| std::iter::once(command).chain(command.subs.iter().copied()));
+    with_subs.filter(|command| fits(command)).map(|command| command.full_name.clone()).collect()
+}
+
+fn getkeys(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let (_, found) = keys_of(ctx, args)?;
+    ctx.reply.array(found.len());
+    found.iter().for_each(|at| ctx.reply.bulk(args.at(2 + at)));
+    Ok(Effect::None)
+}
+
+fn getkeys_and_flags(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let (command, found) = keys_of(ctx, args)?;
+    ctx.reply.array(found.len());
+    for at in found {
+        ctx.reply.array(2);
+        ctx.reply.bulk(args.at(2 + at));
+        write_key_flags(&mut ctx.reply, command);
+    }
+    Ok(Effect::None)
+}
+
+/// The command in `args` behind `COMMAND GETKEYS`, and the positions of its keys.
+fn keys_of(ctx: &Ctx<'_>, args: Args<'_>) -> Result<(&'static Command, Vec<usize>), CommandError> {
+    let inner = args.skip(2);
+    let mut command =
+        ctx.core.registry.find(inner.at(0)).ok_or(CommandError::fixed("ERR Invalid command specified"))?;
+    if let Some(sub) = inner.get(1).and_then(|word| command.sub(word)) {
+        command = sub;
+    }
+    if matches!(command.keys, KeySpec::None) {
+        return Err(CommandError::fixed("ERR The command has no key arguments"));
+    }
+    if !command.arity_ok(inner.len()) {
+        return Err(CommandError::fixed("ERR Invalid number of arguments specified for command"));
+    }
+    let found = keys::positions(&command.keys, inner);
+    if found.is_empty() {
+        return Err(CommandError::fixed("ERR Invalid arguments specified for command"));
+    }
+    Ok((command, found))
+}
+
+fn find(ctx: &Ctx<'_>, name: &[u8]) -> Option<&'static Command> {
+    ctx.core.registry.find_full(&String::from_utf8_lossy(name).to_ascii_lowercase())
+}
+
+/// The ten elements COMMAND INFO has for a command.
+fn write_info(reply: &mut Writer<'_>, command: &Command) {
+    reply.array(10);
+    reply.bulk(&command.full_name);
+    reply.int(i64::from(command.arity));
+    write_status_set(reply, &command.flags.names().collect::<Vec<_>>());
+    let (first, last, step) = match command.keys {
+        KeySpec::Range { first, last, step } => (first, last, step),
+        KeySpec::Counted { dest, .. } if dest > 0 => (dest, dest, 1),
+        _ => (0, 0, 0),
+    };
+    [first, last, step].into_iter().for_each(|n| reply.int(i64::from(n)));
+    let categories: Vec<String> = categories(command).iter().map(|c| format!("@{c}")).collect();
+    write_status_set(reply, &categories.iter().map(String::as_str).collect::<Vec<_>>());
+    reply.array(0);
+    write_key_specs(reply, command);
+    reply.array(command.subs.len());
+    command.subs.iter().for_each(|sub| write_info(reply, sub));
+}
+
+fn write_status_set(reply: &mut Writer<'_>, words: &[&str]) {
+    reply.set(words.len());
+    words.iter().for_each(|word| reply.simple(word));
+}
+
+/// The ACL categories that follow from a command's flags and group.
+pub(crate) fn categories(command: &Command) -> Vec<&'static str> {
+    let flags = command.flags;
+    let mut found = Vec::new();
+    let mut add = |condition: bool, name: &'static str| {
+        if condition && !found.contains(&name) {
+            found.push(name);
+        }
+    };
+    let data = !matches!(command.group, Group::Scripting | Group::PubSub);
+    add(flags.has(WRITE), "write");
+    add(flags.has(READONLY) && data, "read");
+    if let Some(category) = command.group.category() {
+        add(true, category);
+    }
+    add(flags.has(ADMIN), "admin");
+    add(flags.has(ADMIN) || DANGEROUS.contains(&command.full_name.as_str()), "dangerous");
+    add(flags.has(PUBSUB), "pubsub");
+    add(flags.has(BLOCKING), "blocking");
+    add(flags.has(FAST), "fast");
+    add(!flags.has(FAST), "slow");
+    found
+}
+
+fn write_key_specs(reply: &mut Writer<'_>, command: &Command) {
+    match command.keys {
+        KeySpec::None => reply.array(0),
+        KeySpec::Range { first, last, step } => {
+            reply.array(1);
+            write_key_spec(reply, command, first, |reply| {
+                let lastkey = if last < 0 { last } else { last - first };
+                write_find(reply, "range", &[("lastkey", lastkey), ("keystep", step), ("limit", 0)]);
+            });
+        }
+        KeySpec::Counted { count, dest } => {
+            reply.array(if dest > 0 { 2 } else { 1 });
+            if dest > 0 {
+                write_key_spec(reply, command, dest, |reply| {
+                    write_find(reply, "range", &[("lastkey", 0), ("keystep", 1), ("limit", 0)]);
+                });
+            }
+            write_key_spec(reply, command, count, |reply| {
+                write_find(reply, "keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", 1)]);
+            });
+        }
+        KeySpec::Custom(_) => {
+            reply.array(1);
+            reply.map(3);
+            reply.bulk("flags");
+            write_key_flags(reply, command);
+            for part in ["begin_search", "find_keys"] {
+                reply.bulk(part);
+                reply.map(2);
+                reply.bulk("type");
+                reply.bulk("unknown");
+                reply.bulk("spec");
+                reply.map(0);
+            }
+        }
+    }
+}
+
+fn write_key_spec(reply: &mut Writer<'_>, command: &Command, index: i32, find: impl FnOnce(&mut Writer<'_>)) {
+    reply.map(3);
+    reply.bulk("flags");
+    write_key_flags(reply, command);
+    reply.bulk("begin_search");
+    write_find(reply, "index", &[("index", index)]);
+    reply.bulk("find_keys");
+    find(reply);
+}
+
+fn write_find(reply: &mut Writer<'_>, kind: &str, spec: &[(&str, i32)]) {
+    reply.map(2);
+    reply.bulk("type");
+    reply.bulk(kind);
+    reply.bulk("spec");
+    reply.map(spec.len());
+    for (name, value) in spec {
+        reply.bulk(name);
+        reply.int(i64::from(*value));
+    }
+}
+
+fn write_key_flags(reply: &mut Writer<'_>, command: &Command) {
+    let flags: &[&str] = if command.flags.has(WRITE) { &["RW", "access", "update"] } else { &["RO", "access"] };
+    write_status_set(reply, flags);
+}
+
+fn write_docs(reply: &mut Writer<'_>, command: &Command) {
+    reply.bulk(&command.full_name);
+    reply.map(3 + usize::from(command.plugin.is_some()) + usize::from(!command.subs.is_empty()));
+    for (name, value) in [("summary", &command.summary), ("since", &command.since)] {
+        reply.bulk(name);
+        reply.bulk(value);
+    }
+    reply.bulk("group");
+    reply.bulk(command.group.name());
+    if let Some(plugin) = &command.plugin {
+        reply.bulk("module");
+        reply.bulk(plugin);
+    }
+    if !command.subs.is_empty() {
+        reply.bulk("subcommands");
+        reply.map(command.subs.len());
+        command.subs.iter().for_each(|sub| write_docs(reply, sub));
+    }
+}
+
+fn help(ctx: &mut Ctx<'_>, _args: Args<'_>) -> CommandResult {
+    write_help(
+        ctx,
+        "COMMAND",
+        &[
+            "(no subcommand)",
+            "    Return details about all Redis commands.",
+            "COUNT",
+            "    Return the total number of commands in this Redis server.",
+            "LIST",
+            "    Return a list of all commands in this Redis server.",
+            "INFO [<command-name> ...]",
+            "    Return details about multiple Redis commands.",
+            "    If no command names are given, documentation details for all",
+            "    commands are returned.",
+            "DOCS [<command-name> ...]",
+            "    Return documentation details about multiple Redis commands.",
+            "    If no command names are given, documentation details for all",
+            "    commands are returned.",
+            "GETKEYS <full-command>",
+            "    Return the keys from a full Redis command.",
+            "GETKEYSANDFLAGS <full-command>",
+            "    Return the keys and the access flags from a full Redis command.",
+        ],
+    )
+}

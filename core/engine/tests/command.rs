@@ -1,0 +1,56 @@
+//! COMMAND and SLOWLOG, bytes in, bytes out.
+
+mod kit;
+
+use kit::Kit;
+
+#[test]
+fn keys_are_extracted_in_redis_words() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let cases = [
+        ("COMMAND GETKEYS GET a", "*1\r\n$1\r\na\r\n"),
+        ("COMMAND GETKEYS DEL a b", "*2\r\n$1\r\na\r\n$1\r\nb\r\n"),
+        ("COMMAND GETKEYSANDFLAGS GET a", "*1\r\n*2\r\n$1\r\na\r\n*2\r\n+RO\r\n+access\r\n"),
+        ("COMMAND GETKEYS PING", "-ERR The command has no key arguments\r\n"),
+        ("COMMAND GETKEYS GET", "-ERR Invalid number of arguments specified for command\r\n"),
+        ("COMMAND GETKEYS nope x", "-ERR Invalid command specified\r\n"),
+        ("COMMAND INFO nope", "*1\r\n*-1\r\n"),
+        ("COMMAND LIST FILTERBY MODULE nope", "*0\r\n"),
+        ("COMMAND LIST FILTERBY x y", "-ERR syntax error\r\n"),
+        ("COMMAND nope", "-ERR unknown subcommand 'nope'. Try COMMAND HELP.\r\n"),
+    ];
+    for (line, want) in cases {
+        assert_eq!(kit.cmd(c, line), want, "{line}");
+    }
+}
+
+#[test]
+fn info_has_ten_elements_and_the_table_s_facts() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let reply = kit.cmd(c, "COMMAND INFO get");
+    assert!(
+        reply.starts_with("*1\r\n*10\r\n$3\r\nget\r\n:2\r\n*2\r\n+readonly\r\n+fast\r\n:1\r\n:1\r\n:1\r\n"),
+        "{reply}"
+    );
+    assert!(reply.contains("+@read\r\n") && reply.contains("+@string\r\n") && reply.contains("+@fast\r\n"), "{reply}");
+    let docs = kit.cmd(c, "COMMAND DOCS get");
+    assert!(docs.starts_with("*2\r\n$3\r\nget\r\n*6\r\n$7\r\nsummary\r\n"), "{docs}");
+    let count = kit.cmd(c, "COMMAND COUNT");
+    assert_eq!(kit.cmd(c, "COMMAND").split("\r\n").next().unwrap()[1..], count.trim()[1..]);
+}
+
+#[test]
+fn the_slow_log_is_empty_without_a_clock() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    for (line, want) in [
+        ("SLOWLOG LEN", ":0\r\n"),
+        ("SLOWLOG GET", "*0\r\n"),
+        ("SLOWLOG GET -2", "-ERR count should be greater than or equal to -1\r\n"),
+        ("SLOWLOG RESET", "+OK\r\n"),
+    ] {
+        assert_eq!(kit.cmd(c, line), want, "{line}");
+    }
+}
