@@ -2,8 +2,8 @@
 //! command below.
 
 pub mod client;
-mod common;
 pub mod command;
+mod common;
 pub mod config;
 pub mod connection;
 mod dump;
@@ -17,8 +17,8 @@ pub mod lists;
 mod lists_blocking;
 pub mod scan;
 pub mod sets;
-mod sort;
 pub mod slowlog;
+mod sort;
 pub mod strings;
 pub mod transactions;
 pub mod zsets;
