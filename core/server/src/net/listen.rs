@@ -1,0 +1,241 @@
+//! Listening sockets: bound before anything else starts, so that a busy port is found at once. Accepts, sets socket
+//! options, hands over; what a connection does is `conn.rs`.
+
+use super::socket::Socket;
+use async_std::net::TcpListener;
+use async_std::os::unix::net::UnixListener;
+use socket2::{Domain, SockAddr, SockRef, TcpKeepalive, Type};
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Pause after a failed accept (no descriptors left), so that the loop doesn't spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a listener of one engine needs to know.
+#[derive(Clone, Debug)]
+pub(crate) struct ListenSpec {
+    /// Addresses; a leading `-` makes one optional.
+    pub(crate) bind: Vec<String>,
+    /// Port; 0 opens no TCP listener.
+    pub(crate) port: u16,
+    /// Queue of connections not yet accepted.
+    pub(crate) backlog: u32,
+    /// Path and mode of a unix socket.
+    pub(crate) unix: Option<(PathBuf, u32)>,
+}
+
+/// Bound sockets that don't accept yet.
+#[derive(Debug, Default)]
+pub(crate) struct Listeners {
+    tcp: Vec<std::net::TcpListener>,
+    unix: Option<(std::os::unix::net::UnixListener, PathBuf)>,
+}
+
+/// One accepted connection, with what the engine must know of it.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// The stream.
+    pub(crate) socket: Socket,
+    /// The peer as CLIENT LIST shows it.
+    pub(crate) peer: String,
+    /// Our side.
+    pub(crate) local: String,
+    /// Over a unix socket.
+    pub(crate) unix: bool,
+    /// From this machine.
+    pub(crate) loopback: bool,
+}
+
+impl Listeners {
+    /// Binds all addresses; a busy port is an error in Redis' words.
+    pub(crate) fn bind(spec: &ListenSpec) -> Result<Listeners, String> {
+        let mut listeners = Listeners::default();
+        if spec.port != 0 {
+            for address in &spec.bind {
+                let (optional, host) = match address.strip_prefix('-') {
+                    Some(host) => (true, host),
+                    None => (false, address.as_str()),
+                };
+                match bind_tcp(host, spec.port, spec.backlog) {
+                    Ok(bound) => listeners.tcp.extend(bound),
+                    Err(e) if optional => log::info!("Not listening on {host}:{}: {e}", spec.port),
+                    Err(e) => {
+                        let text = if e.kind() == io::ErrorKind::AddrInUse { "Address already in use".into() } else { e.to_string() };
+                        return Err(format!("Could not create server TCP listening socket {host}:{}: bind: {text}", spec.port));
+                    }
+                }
+            }
+            if listeners.tcp.is_empty() && !spec.bind.is_empty() {
+                return Err(format!("Failed listening on port {} (TCP): no address could be bound", spec.port));
+            }
+        }
+        if let Some((path, mode)) = &spec.unix {
+            let bound = bind_unix(path, *mode, spec.backlog);
+            let bound = bound.map_err(|e| format!("Failed opening Unix socket {}: bind: {e}", path.display()))?;
+            listeners.unix = Some((bound, path.clone()));
+        }
+        Ok(listeners)
+    }
+
+    /// Starts to accept: `take` gets each connection, in the accepting task. The tasks end with `stop`.
+    pub(crate) fn accept_with(self, keepalive_s: u32, take: impl Fn(Accepted) + Clone + Send + 'static) -> Accepting {
+        let mut accepting = Accepting { tasks: Vec::new(), unix_path: None };
+        for listener in self.tcp {
+            let take = take.clone();
+            accepting.tasks.push(async_std::task::spawn(accept_tcp(TcpListener::from(listener), keepalive_s, take)));
+        }
+        if let Some((listener, path)) = self.unix {
+            accepting.tasks.push(async_std::task::spawn(accept_unix(UnixListener::from(listener), path.clone(), take)));
+            accepting.unix_path = Some(path);
+        }
+        accepting
+    }
+}
+
+/// Running accept loops.
+#[derive(Debug)]
+pub(crate) struct Accepting {
+    tasks: Vec<async_std::task::JoinHandle<()>>,
+    unix_path: Option<PathBuf>,
+}
+
+impl Accepting {
+    /// Closes the listeners and removes the unix socket's file.
+    pub(crate) async fn stop(self) {
+        for task in self.tasks {
+            task.cancel().await;
+        }
+        if let Some(path) = self.unix_path {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn bind_tcp(host: &str, port: u16, backlog: u32) -> io::Result<Vec<std::net::TcpListener>> {
+    let addresses: Vec<SocketAddr> = match host {
+        "*" => vec![SocketAddr::from(([0, 0, 0, 0], port))],
+        host => (host, port).to_socket_addrs()?.collect(),
+    };
+    addresses.into_iter().map(|address| listen_on(address, backlog)).collect()
+}
+
+fn listen_on(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListener> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(backlog.try_into().unwrap_or(i32::MAX))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// The file appears under its name only with its final mode, so nobody can connect in between. A file that nobody
+/// listens on any more is replaced.
+fn bind_unix(path: &Path, mode: u32, backlog: u32) -> io::Result<std::os::unix::net::UnixListener> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "Address already in use"));
+    }
+    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    let _ = std::fs::remove_file(&temporary);
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(&temporary)?)?;
+    std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(mode))?;
+    socket.listen(backlog.try_into().unwrap_or(i32::MAX))?;
+    socket.set_nonblocking(true)?;
+    std::fs::rename(&temporary, path)?;
+    Ok(socket.into())
+}
+
+async fn accept_tcp(listener: TcpListener, keepalive_s: u32, take: impl Fn(Accepted)) {
+    let local = listener.local_addr().map(|a| a.to_string()).unwrap_or_default();
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                set_options(&stream, keepalive_s);
+                let local = stream.local_addr().map_or_else(|_| local.clone(), |a| a.to_string());
+                let loopback = is_loopback(peer.ip());
+                take(Accepted { socket: Socket::Tcp(stream), peer: peer.to_string(), local, unix: false, loopback });
+            }
+            Err(e) => pause_after(&e).await,
+        }
+    }
+}
+
+async fn accept_unix(listener: UnixListener, path: PathBuf, take: impl Fn(Accepted)) {
+    let name = format!("{}:0", path.display());
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let socket = Socket::Unix(stream);
+                take(Accepted { socket, peer: name.clone(), local: name.clone(), unix: true, loopback: true });
+            }
+            Err(e) => pause_after(&e).await,
+        }
+    }
+}
+
+/// A peer that went away before it was accepted is no news; no descriptors left is.
+async fn pause_after(error: &io::Error) {
+    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
+        return;
+    }
+    log::warn!("Error accepting a client connection: {error}");
+    async_std::task::sleep(ACCEPT_PAUSE).await;
+}
+
+fn set_options(stream: &async_std::net::TcpStream, keepalive_s: u32) {
+    let socket = SockRef::from(stream);
+    let _ = socket.set_tcp_nodelay(true);
+    if keepalive_s > 0 {
+        let interval = Duration::from_secs(u64::from((keepalive_s / 3).max(1)));
+        let time = Duration::from_secs(u64::from(keepalive_s));
+        let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(3);
+        let _ = socket.set_tcp_keepalive(&keepalive);
+    }
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.is_loopback(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(port: u16) -> ListenSpec {
+        ListenSpec { bind: vec!["127.0.0.1".into()], port, backlog: 16, unix: None }
+    }
+
+    #[test]
+    fn a_busy_port_is_told_in_redis_words() {
+        let busy = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = busy.local_addr().expect("bound").port();
+        let told = Listeners::bind(&spec(port)).expect_err("busy");
+        assert!(told.contains(&format!("127.0.0.1:{port}: bind: Address already in use")), "{told}");
+        let mut optional = spec(port);
+        optional.bind = vec!["-127.0.0.1".into()];
+        assert!(Listeners::bind(&optional).expect_err("nothing left").contains("no address could be bound"));
+    }
+
+    #[test]
+    fn a_unix_socket_has_its_mode_from_the_start_and_a_dead_one_is_replaced() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("k.sock");
+        let mut with_unix = spec(0);
+        with_unix.unix = Some((path.clone(), 0o600));
+        let first = Listeners::bind(&with_unix).expect("bound");
+        let mode = std::fs::metadata(&path).expect("there").permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600);
+        assert!(Listeners::bind(&with_unix).expect_err("alive").contains("already in use"));
+        drop(first);
+        assert!(Listeners::bind(&with_unix).is_ok());
+    }
+}

@@ -1,0 +1,48 @@
+//! An engine with listeners of its own: the data port, or a port that a plugin asked for (a sentinel's). Each has its own
+//! lock, sessions and heartbeat; nothing is shared between two but the process.
+
+use super::conn;
+use super::listen::{Accepting, ListenSpec, Listeners};
+use super::service::Service;
+use super::ticker;
+use async_std::task::JoinHandle;
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// An engine and its listeners, bound but not yet accepting.
+pub(crate) struct Port {
+    service: Arc<Service>,
+    keepalive_s: u32,
+    bound: Mutex<Option<Listeners>>,
+    running: Mutex<Option<(Accepting, JoinHandle<()>)>>,
+}
+
+impl Port {
+    /// Binds the listeners: a busy port is found here, before anything starts.
+    pub(crate) fn bind(service: Arc<Service>, spec: &ListenSpec, keepalive_s: u32) -> Result<Port, String> {
+        let listeners = Listeners::bind(spec)?;
+        Ok(Port { service, keepalive_s, bound: Mutex::new(Some(listeners)), running: Mutex::new(None) })
+    }
+
+    /// The engine.
+    pub(crate) fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
+    /// Starts the heartbeat and accepts clients. Does nothing the second time.
+    pub(crate) fn open(&self) {
+        let Some(listeners) = self.bound.lock().take() else { return };
+        let service = self.service.clone();
+        let accepting = listeners.accept_with(self.keepalive_s, move |accepted| conn::serve(&service, accepted));
+        *self.running.lock() = Some((accepting, ticker::start(self.service.clone())));
+    }
+
+    /// Stops accepting and the heartbeat. Connected clients stay until the process ends.
+    pub(crate) async fn close(&self) {
+        let running = self.running.lock().take();
+        if let Some((accepting, ticker)) = running {
+            accepting.stop().await;
+            ticker.cancel().await;
+        }
+    }
+}

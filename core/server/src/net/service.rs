@@ -1,0 +1,300 @@
+//! One engine behind its lock, and everything that must happen around a turn: time is frozen before it, and after it
+//! other sessions' owners are told, actions are carried out, readers of the journal are woken, all outside the lock.
+//!
+//! Lock order: the engine first, then whatever a plugin holds. Nothing is awaited under the lock.
+
+use super::socket::Socket;
+use async_channel::Sender;
+use keystead_engine::engine::{Action, Ready};
+use keystead_engine::registry::Command;
+use keystead_engine::{ConnInfo, Engine, Now, OwnedArgs, SessionId};
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Who reads and writes a session's socket. Called after a turn, outside the lock; must not block.
+pub(crate) trait Owner: Send + Sync {
+    /// The session has output, may go on, or must be closed.
+    fn ready(&self, ready: Ready);
+    /// A command of this session's own turn takes its socket.
+    fn take_over(&self, handover: Handover);
+    /// The socket must be shut, whoever holds it now.
+    fn kill(&self);
+}
+
+/// What a takeover needs beside the socket.
+#[derive(Debug)]
+pub(crate) struct Handover {
+    /// The session, which stays in the table.
+    pub(crate) session: SessionId,
+    /// The plugin's command.
+    pub(crate) command: &'static Command,
+    /// Its arguments.
+    pub(crate) args: OwnedArgs,
+}
+
+/// A socket that a plugin took over.
+pub(crate) struct Taken {
+    /// What was asked for.
+    pub(crate) handover: Handover,
+    /// The stream.
+    pub(crate) socket: Socket,
+    /// What the client sent behind the command.
+    pub(crate) rest: Vec<u8>,
+    /// Ends the session when it is dropped; goes with the socket.
+    pub(crate) guard: SessionGuard,
+}
+
+/// Ends a session when it is dropped. May be dropped anywhere, also inside a turn: the end comes with the next tick.
+pub(crate) struct SessionGuard {
+    service: Arc<Service>,
+    session: SessionId,
+}
+
+impl Drop for SessionGuard {
+    fn drop(&mut self) {
+        self.service.gone.lock().push(self.session);
+        self.service.tick_soon.notify();
+    }
+}
+
+/// Where taken sockets go: the plugin host.
+pub(crate) trait TakeoverHost: Send + Sync {
+    /// The plugin's own future serves the socket from now on.
+    fn take(&self, taken: Taken);
+}
+
+/// What an engine asks of the whole instance.
+pub(crate) enum Order {
+    /// SHUTDOWN.
+    Shutdown {
+        /// NOW: don't wait for lagging replicas.
+        now: bool,
+        /// FORCE: go down whatever fails.
+        force: bool,
+    },
+    /// SHUTDOWN ABORT.
+    AbortShutdown,
+    /// CONFIG REWRITE; the session that waits gets the answer.
+    RewriteConfig {
+        /// Whose parameters.
+        service: Arc<Service>,
+        /// Who waits, and the call's name.
+        reply: Option<(SessionId, u64)>,
+    },
+    /// CONFIG SET changed a parameter.
+    ConfigChanged {
+        /// Whose.
+        service: Arc<Service>,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What the lock protects.
+struct Locked {
+    engine: Engine,
+    /// By the session's slot.
+    owners: Vec<Option<(SessionId, Arc<dyn Owner>)>>,
+}
+
+/// An engine and its surroundings.
+pub(crate) struct Service {
+    locked: Mutex<Locked>,
+    orders: Sender<Order>,
+    takeover: OnceLock<Arc<dyn TakeoverHost>>,
+    /// Sessions whose guard was dropped.
+    gone: Mutex<Vec<SessionId>>,
+    /// Wakes the ticker before its time.
+    pub(crate) tick_soon: super::signal::Signal,
+    slow_writers: AtomicBool,
+}
+
+impl Service {
+    /// Wraps an engine.
+    pub(crate) fn new(engine: Engine, orders: Sender<Order>) -> Arc<Service> {
+        Arc::new(Service {
+            locked: Mutex::new(Locked { engine, owners: Vec::new() }),
+            orders,
+            takeover: OnceLock::new(),
+            gone: Mutex::new(Vec::new()),
+            tick_soon: super::signal::Signal::default(),
+            slow_writers: AtomicBool::new(false),
+        })
+    }
+
+    /// Says where taken sockets go. Only the first call counts.
+    pub(crate) fn set_takeover_host(&self, host: Arc<dyn TakeoverHost>) {
+        let _ = self.takeover.set(host);
+    }
+
+    /// Runs `body` as one turn. Must not be called from inside a turn.
+    pub(crate) fn turn<R>(self: &Arc<Self>, body: impl FnOnce(&mut Engine) -> R) -> R {
+        let mut after = After::default();
+        let result = {
+            let mut locked = self.locked.lock();
+            locked.engine.begin_turn(now());
+            let result = body(&mut locked.engine);
+            self.end(&mut locked, &mut after);
+            result
+        };
+        self.carry_out(after);
+        result
+    }
+
+    /// A new client: gives its session, or the bytes of the refusal.
+    pub(crate) fn connect(self: &Arc<Self>, info: ConnInfo, owner: Arc<dyn Owner>) -> Result<SessionId, Vec<u8>> {
+        let mut after = After::default();
+        let session = {
+            let mut locked = self.locked.lock();
+            let now = now();
+            locked.engine.begin_turn(now);
+            let session = locked.engine.connect(info, now);
+            if let Ok(id) = session {
+                let slot = id.slot as usize;
+                if locked.owners.len() <= slot {
+                    locked.owners.resize_with(slot + 1, || None);
+                }
+                locked.owners[slot] = Some((id, owner));
+            }
+            self.end(&mut locked, &mut after);
+            session
+        };
+        self.carry_out(after);
+        session
+    }
+
+    /// The client is gone.
+    pub(crate) fn disconnect(self: &Arc<Self>, session: SessionId) {
+        let mut after = After::default();
+        {
+            let mut locked = self.locked.lock();
+            locked.engine.begin_turn(now());
+            locked.forget(session);
+            self.end(&mut locked, &mut after);
+        }
+        self.carry_out(after);
+    }
+
+    /// Does what is due; gives the time in ms since 1970 when something is due next.
+    pub(crate) fn tick(self: &Arc<Self>) -> Option<u64> {
+        let gone = std::mem::take(&mut *self.gone.lock());
+        let mut after = After::default();
+        let next = {
+            let mut locked = self.locked.lock();
+            locked.engine.begin_turn(now());
+            for session in gone {
+                locked.forget(session);
+            }
+            let next = locked.engine.tick();
+            self.end(&mut locked, &mut after);
+            next
+        };
+        self.carry_out(after);
+        next
+    }
+
+    /// A socket for the plugin host. Without one (no plugin can take over then) the connection ends.
+    pub(crate) fn hand_over(self: &Arc<Self>, handover: Handover, socket: Socket, rest: Vec<u8>) {
+        let guard = SessionGuard { service: self.clone(), session: handover.session };
+        if let Some(host) = self.takeover.get() {
+            host.take(Taken { handover, socket, rest, guard });
+        }
+    }
+
+    /// A syncing replica or a file is far behind: clients should be read more slowly.
+    pub(crate) fn slow_writers(&self) -> bool {
+        self.slow_writers.load(Ordering::Relaxed)
+    }
+
+    fn end(&self, locked: &mut Locked, after: &mut After) {
+        let end = locked.engine.end_turn();
+        self.slow_writers.store(end.slow_writers, Ordering::Relaxed);
+        after.wakers = end.wakers;
+        for ready in end.ready {
+            if let Some(owner) = locked.owner(ready.session) {
+                after.ready.push((owner.clone(), ready));
+            }
+        }
+        for action in end.actions {
+            match action {
+                Action::Takeover { session, command, args, .. } => {
+                    if let Some(owner) = locked.owner(session) {
+                        after.handovers.push((owner.clone(), Handover { session, command, args }));
+                    }
+                }
+                Action::KillTakenOver { session } => after.kills.extend(locked.owner(session).cloned()),
+                other => after.actions.push(other),
+            }
+        }
+    }
+
+    fn carry_out(self: &Arc<Self>, after: After) {
+        for waker in after.wakers {
+            waker.wake();
+        }
+        for (owner, handover) in after.handovers {
+            owner.take_over(handover);
+        }
+        for (owner, ready) in after.ready {
+            owner.ready(ready);
+        }
+        for owner in after.kills {
+            owner.kill();
+        }
+        for action in after.actions {
+            self.act(action);
+        }
+    }
+
+    fn act(self: &Arc<Self>, action: Action) {
+        let order = match action {
+            Action::StartAsync { command, call } => return command.start(call),
+            Action::CancelAsync { command, ticket } => return command.cancel(ticket),
+            Action::Takeover { .. } | Action::KillTakenOver { .. } => return,
+            Action::Shutdown { now, force, .. } => Order::Shutdown { now, force },
+            Action::AbortShutdown => Order::AbortShutdown,
+            Action::RewriteConfig { reply } => Order::RewriteConfig { service: self.clone(), reply },
+            Action::ConfigChanged { name } => Order::ConfigChanged { service: self.clone(), name },
+        };
+        // The channel is unbounded and closed only when the instance ends.
+        let _ = self.orders.try_send(order);
+    }
+}
+
+impl Locked {
+    fn owner(&self, session: SessionId) -> Option<&Arc<dyn Owner>> {
+        let (id, owner) = self.owners.get(session.slot as usize)?.as_ref()?;
+        (*id == session).then_some(owner)
+    }
+
+    fn forget(&mut self, session: SessionId) {
+        if self.owner(session).is_some() {
+            self.owners[session.slot as usize] = None;
+        }
+        self.engine.disconnect(session);
+    }
+}
+
+/// What a turn left to do outside the lock.
+#[derive(Default)]
+struct After {
+    ready: Vec<(Arc<dyn Owner>, Ready)>,
+    handovers: Vec<(Arc<dyn Owner>, Handover)>,
+    kills: Vec<Arc<dyn Owner>>,
+    actions: Vec<Action>,
+    wakers: Vec<std::task::Waker>,
+}
+
+/// Both clocks, read once a turn.
+pub(crate) fn now() -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Now { unix_ms: unix.as_millis() as u64, mono_us: mono_us() }
+}
+
+/// Microseconds of a clock that never jumps, since the first call.
+pub(crate) fn mono_us() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_micros() as u64
+}

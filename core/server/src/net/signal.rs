@@ -1,0 +1,32 @@
+//! A wake-up for one waiting task: set from anywhere, never lost, never counted.
+
+use futures::task::AtomicWaker;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+/// Set or not, and who waits.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    set: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Signal {
+    /// Sets it and wakes whoever waits.
+    pub(crate) fn notify(&self) {
+        self.set.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Ready once it was set; clears it.
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.waker.register(cx.waker());
+        if self.set.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Waits until it is set; clears it.
+    pub(crate) async fn wait(&self) {
+        poll_fn(|cx| self.poll(cx)).await;
+    }
+}

@@ -1,0 +1,25 @@
+//! An engine's heartbeat: runs its tick at the configured rate, earlier when something is due or when it is asked.
+
+use super::service::{Service, now};
+use async_std::task::JoinHandle;
+use futures::future::{Either, select};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Starts the heartbeat of an engine; cancel the handle to end it.
+pub(crate) fn start(service: Arc<Service>) -> JoinHandle<()> {
+    async_std::task::spawn(async move {
+        loop {
+            let next = service.tick();
+            let period = Duration::from_millis(1000 / service.turn(|e| e.core.config.int("hz")).clamp(1, 500) as u64);
+            let due = next.map(|ms| Duration::from_millis(ms.saturating_sub(now().unix_ms)));
+            let pause = due.map_or(period, |due| due.min(period)).max(Duration::from_millis(1));
+            let timer = pin!(async_io::Timer::after(pause));
+            let asked = pin!(service.tick_soon.wait());
+            match select(timer, asked).await {
+                Either::Left(_) | Either::Right(_) => {}
+            }
+        }
+    })
+}
