@@ -10,6 +10,8 @@ mod config;
 mod early;
 mod instance;
 mod logging;
+mod net;
+mod settle;
 
 use clap::Parser;
 use cli::{Cli, Command, PluginCommand};

@@ -115,6 +115,10 @@ section! {
         databases: u32 = 16 => "databases";
         /// Password of the default user.
         requirepass: Option<String> = None => "requirepass";
+        /// Who may use DEBUG: `no`, `local` (connections from this machine) or `yes`.
+        enable_debug_command: String = "local".into() => "enable-debug-command";
+        /// Seconds a stop waits for replicas that lag.
+        shutdown_timeout: u32 = 10 => "shutdown-timeout";
         /// Folder for everything the instance writes.
         dir: String = ".".into() => "dir";
         /// Detach from the terminal.
@@ -122,7 +126,7 @@ section! {
         /// File that holds the process id while the instance runs.
         pidfile: Option<String> = None => "pidfile";
         /// Threads that serve client sockets.
-        io_threads: u32 = 1 => "io-threads";
+        io_threads: u32 = 1;
     }
 }
 
@@ -133,6 +137,8 @@ section! {
         maxclients: u32 = 10_000 => "maxclients";
         /// Seconds after which an idle client is closed; 0 never.
         timeout: u32 = 0 => "timeout";
+        /// Seconds a client has to authenticate; 0 for ever.
+        auth_timeout: u32 = 0 => "auth-timeout";
         /// Seconds between TCP keep-alive probes; 0 none.
         tcp_keepalive: u32 = 300 => "tcp-keepalive";
         /// Bytes of the largest argument.
@@ -149,13 +155,17 @@ section! {
     /// Up to which size collections stay in their compact form.
     Encoding "encoding" {
         /// Fields of a hash.
-        hash_max_listpack_entries: u32 = 128 => "hash-max-listpack-entries";
+        hash_max_listpack_entries: u32 = 512 => "hash-max-listpack-entries";
         /// Bytes of a hash's longest field or value.
         hash_max_listpack_value: u32 = 64 => "hash-max-listpack-value";
         /// Elements of a list, or its bytes: -1 to -5 for 4 to 64 KiB.
         list_max_listpack_size: i64 = -2 => "list-max-listpack-size";
         /// Members of a set of integers.
         set_max_intset_entries: u32 = 512 => "set-max-intset-entries";
+        /// Members of a set of other strings.
+        set_max_listpack_entries: u32 = 128 => "set-max-listpack-entries";
+        /// Bytes of such a set's longest member.
+        set_max_listpack_value: u32 = 64 => "set-max-listpack-value";
         /// Members of a sorted set.
         zset_max_listpack_entries: u32 = 128 => "zset-max-listpack-entries";
         /// Bytes of a sorted set's longest member.

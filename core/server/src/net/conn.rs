@@ -67,6 +67,7 @@ impl Owner for Inbox {
 pub(crate) fn serve(service: &Arc<Service>, accepted: Accepted) {
     let Accepted { socket, peer, local, unix, loopback } = accepted;
     let info = ConnInfo { addr: peer, laddr: local, fd: i64::from(socket.fd()), unix, loopback };
+    let socket = Socket::from(socket);
     let inbox = Arc::new(Inbox {
         flags: AtomicU8::new(0),
         signal: Signal::default(),

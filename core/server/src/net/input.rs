@@ -22,8 +22,6 @@ pub(crate) enum Ready {
         end: usize,
         /// Ranges relative to `start`.
         args: ArgRanges,
-        /// The bytes are exactly what an encoder of RESP would write.
-        canonical: bool,
     },
     /// An inline command: quotes were taken off, so it has bytes of its own.
     Inline {
@@ -108,8 +106,8 @@ impl Input {
                         self.start = at;
                     }
                 }
-                Ok(Decoded::Command { consumed, args, canonical }) => {
-                    ready.push(Ready::Ranges { start: at, end: at + consumed, args, canonical });
+                Ok(Decoded::Command { consumed, args, .. }) => {
+                    ready.push(Ready::Ranges { start: at, end: at + consumed, args });
                     at += consumed;
                 }
                 Ok(Decoded::Inline { consumed, args }) => {
@@ -170,7 +168,8 @@ mod tests {
     use super::*;
 
     fn words(input: &Input, ready: &[Ready]) -> Vec<String> {
-        let join = |r| input.args(r).iter().map(|a| String::from_utf8_lossy(a).into_owned()).collect::<Vec<_>>().join(" ");
+        let join =
+            |r| input.args(r).iter().map(|a| String::from_utf8_lossy(a).into_owned()).collect::<Vec<_>>().join(" ");
         ready.iter().map(join).collect()
     }
 

@@ -1,9 +1,8 @@
 //! Listening sockets: bound before anything else starts, so that a busy port is found at once. Accepts, sets socket
 //! options, hands over; what a connection does is `conn.rs`.
 
-use super::socket::Socket;
-use async_std::net::TcpListener;
-use async_std::os::unix::net::UnixListener;
+use super::socket::Raw;
+use async_io::Async;
 use socket2::{Domain, SockAddr, SockRef, TcpKeepalive, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -38,7 +37,7 @@ pub(crate) struct Listeners {
 #[derive(Debug)]
 pub(crate) struct Accepted {
     /// The stream.
-    pub(crate) socket: Socket,
+    pub(crate) socket: Raw,
     /// The peer as CLIENT LIST shows it.
     pub(crate) peer: String,
     /// Our side.
@@ -63,8 +62,15 @@ impl Listeners {
                     Ok(bound) => listeners.tcp.extend(bound),
                     Err(e) if optional => log::info!("Not listening on {host}:{}: {e}", spec.port),
                     Err(e) => {
-                        let text = if e.kind() == io::ErrorKind::AddrInUse { "Address already in use".into() } else { e.to_string() };
-                        return Err(format!("Could not create server TCP listening socket {host}:{}: bind: {text}", spec.port));
+                        let text = if e.kind() == io::ErrorKind::AddrInUse {
+                            "Address already in use".into()
+                        } else {
+                            e.to_string()
+                        };
+                        return Err(format!(
+                            "Could not create server TCP listening socket {host}:{}: bind: {text}",
+                            spec.port
+                        ));
                     }
                 }
             }
@@ -81,17 +87,22 @@ impl Listeners {
     }
 
     /// Starts to accept: `take` gets each connection, in the accepting task. The tasks end with `stop`.
-    pub(crate) fn accept_with(self, keepalive_s: u32, take: impl Fn(Accepted) + Clone + Send + 'static) -> Accepting {
+    pub(crate) fn accept_with(
+        self,
+        keepalive_s: u32,
+        take: impl Fn(Accepted) + Clone + Send + 'static,
+    ) -> io::Result<Accepting> {
         let mut accepting = Accepting { tasks: Vec::new(), unix_path: None };
         for listener in self.tcp {
-            let take = take.clone();
-            accepting.tasks.push(async_std::task::spawn(accept_tcp(TcpListener::from(listener), keepalive_s, take)));
+            let (listener, take) = (Async::new(listener)?, take.clone());
+            accepting.tasks.push(async_std::task::spawn(accept_tcp(listener, keepalive_s, take)));
         }
         if let Some((listener, path)) = self.unix {
-            accepting.tasks.push(async_std::task::spawn(accept_unix(UnixListener::from(listener), path.clone(), take)));
+            let listener = Async::new(listener)?;
+            accepting.tasks.push(async_std::task::spawn(accept_unix(listener, path.clone(), take)));
             accepting.unix_path = Some(path);
         }
-        accepting
+        Ok(accepting)
     }
 }
 
@@ -148,33 +159,43 @@ fn bind_unix(path: &Path, mode: u32, backlog: u32) -> io::Result<std::os::unix::
     socket.listen(backlog.try_into().unwrap_or(i32::MAX))?;
     socket.set_nonblocking(true)?;
     std::fs::rename(&temporary, path)?;
-    Ok(socket.into())
+    Ok(std::os::fd::OwnedFd::from(socket).into())
 }
 
-async fn accept_tcp(listener: TcpListener, keepalive_s: u32, take: impl Fn(Accepted)) {
-    let local = listener.local_addr().map(|a| a.to_string()).unwrap_or_default();
+async fn accept_tcp(listener: Async<std::net::TcpListener>, keepalive_s: u32, take: impl Fn(Accepted)) {
     loop {
-        match listener.accept().await {
+        match accept_one(&listener, |l| l.accept()).await {
             Ok((stream, peer)) => {
                 set_options(&stream, keepalive_s);
-                let local = stream.local_addr().map_or_else(|_| local.clone(), |a| a.to_string());
+                let local = stream.local_addr().map(|a| a.to_string()).unwrap_or_default();
                 let loopback = is_loopback(peer.ip());
-                take(Accepted { socket: Socket::Tcp(stream), peer: peer.to_string(), local, unix: false, loopback });
+                take(Accepted { socket: Raw::Tcp(stream), peer: peer.to_string(), local, unix: false, loopback });
             }
             Err(e) => pause_after(&e).await,
         }
     }
 }
 
-async fn accept_unix(listener: UnixListener, path: PathBuf, take: impl Fn(Accepted)) {
+async fn accept_unix(listener: Async<std::os::unix::net::UnixListener>, path: PathBuf, take: impl Fn(Accepted)) {
     let name = format!("{}:0", path.display());
     loop {
-        match listener.accept().await {
+        match accept_one(&listener, |l| l.accept()).await {
             Ok((stream, _)) => {
-                let socket = Socket::Unix(stream);
+                let _ = stream.set_nonblocking(true);
+                let socket = Raw::Unix(stream);
                 take(Accepted { socket, peer: name.clone(), local: name.clone(), unix: true, loopback: true });
             }
             Err(e) => pause_after(&e).await,
+        }
+    }
+}
+
+/// One accept; waits only when nobody is there.
+async fn accept_one<L, T>(listener: &Async<L>, accept: impl Fn(&L) -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match accept(listener.get_ref()) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => listener.readable().await?,
+            result => return result,
         }
     }
 }
@@ -188,13 +209,14 @@ async fn pause_after(error: &io::Error) {
     async_std::task::sleep(ACCEPT_PAUSE).await;
 }
 
-fn set_options(stream: &async_std::net::TcpStream, keepalive_s: u32) {
+fn set_options(stream: &std::net::TcpStream, keepalive_s: u32) {
+    let _ = stream.set_nonblocking(true);
     let socket = SockRef::from(stream);
     let _ = socket.set_tcp_nodelay(true);
     if keepalive_s > 0 {
         let interval = Duration::from_secs(u64::from((keepalive_s / 3).max(1)));
         let time = Duration::from_secs(u64::from(keepalive_s));
-        let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(3);
+        let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval);
         let _ = socket.set_tcp_keepalive(&keepalive);
     }
 }

@@ -30,11 +30,13 @@ impl Port {
     }
 
     /// Starts the heartbeat and accepts clients. Does nothing the second time.
-    pub(crate) fn open(&self) {
-        let Some(listeners) = self.bound.lock().take() else { return };
+    pub(crate) fn open(&self) -> Result<(), String> {
+        let Some(listeners) = self.bound.lock().take() else { return Ok(()) };
         let service = self.service.clone();
         let accepting = listeners.accept_with(self.keepalive_s, move |accepted| conn::serve(&service, accepted));
+        let accepting = accepting.map_err(|e| format!("can't watch a listening socket: {e}"))?;
         *self.running.lock() = Some((accepting, ticker::start(self.service.clone())));
+        Ok(())
     }
 
     /// Stops accepting and the heartbeat. Connected clients stay until the process ends.

@@ -24,7 +24,6 @@ pub(crate) trait Owner: Send + Sync {
 }
 
 /// What a takeover needs beside the socket.
-#[derive(Debug)]
 pub(crate) struct Handover {
     /// The session, which stays in the table.
     pub(crate) session: SessionId,
@@ -177,8 +176,8 @@ impl Service {
         self.carry_out(after);
     }
 
-    /// Does what is due; gives the time in ms since 1970 when something is due next.
-    pub(crate) fn tick(self: &Arc<Self>) -> Option<u64> {
+    /// Does what is due; gives the time in ms since 1970 when something is due next, and the ticks a second (`hz`).
+    pub(crate) fn tick(self: &Arc<Self>) -> (Option<u64>, u64) {
         let gone = std::mem::take(&mut *self.gone.lock());
         let mut after = After::default();
         let next = {
@@ -188,8 +187,9 @@ impl Service {
                 locked.forget(session);
             }
             let next = locked.engine.tick();
+            let hz = locked.engine.core.config.int("hz");
             self.end(&mut locked, &mut after);
-            next
+            (next, u64::try_from(hz).unwrap_or(0).clamp(1, 500))
         };
         self.carry_out(after);
         next

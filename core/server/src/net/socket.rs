@@ -8,7 +8,35 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// A connected stream; a clone is the same socket.
+/// A connected stream as the kernel gave it: non-blocking, known to no reactor yet. A driver polls it itself.
+#[derive(Debug)]
+pub(crate) enum Raw {
+    /// Over TCP.
+    Tcp(std::net::TcpStream),
+    /// Over a unix socket.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Raw {
+    /// The descriptor's number, for CLIENT LIST.
+    pub(crate) fn fd(&self) -> RawFd {
+        match self {
+            Raw::Tcp(stream) => stream.as_raw_fd(),
+            Raw::Unix(stream) => stream.as_raw_fd(),
+        }
+    }
+}
+
+impl From<Raw> for Socket {
+    fn from(raw: Raw) -> Socket {
+        match raw {
+            Raw::Tcp(stream) => Socket::Tcp(stream.into()),
+            Raw::Unix(stream) => Socket::Unix(stream.into()),
+        }
+    }
+}
+
+/// A connected stream of the runtime; a clone is the same socket.
 #[derive(Clone, Debug)]
 pub(crate) enum Socket {
     /// Over TCP.
@@ -27,11 +55,6 @@ macro_rules! each {
 }
 
 impl Socket {
-    /// The descriptor's number, for CLIENT LIST.
-    pub(crate) fn fd(&self) -> RawFd {
-        each!(self, stream => stream.as_raw_fd())
-    }
-
     /// Ends both directions at once; later reads and writes fail.
     pub(crate) fn shutdown(&self) {
         let _ = each!(self, stream => stream.shutdown(std::net::Shutdown::Both));

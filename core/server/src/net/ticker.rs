@@ -11,8 +11,8 @@ use std::time::Duration;
 pub(crate) fn start(service: Arc<Service>) -> JoinHandle<()> {
     async_std::task::spawn(async move {
         loop {
-            let next = service.tick();
-            let period = Duration::from_millis(1000 / service.turn(|e| e.core.config.int("hz")).clamp(1, 500) as u64);
+            let (next, hz) = service.tick();
+            let period = Duration::from_millis(1000 / hz);
             let due = next.map(|ms| Duration::from_millis(ms.saturating_sub(now().unix_ms)));
             let pause = due.map_or(period, |due| due.min(period)).max(Duration::from_millis(1));
             let timer = pin!(async_io::Timer::after(pause));

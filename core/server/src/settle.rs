@@ -1,0 +1,109 @@
+//! Settings and the engine's parameters: what a file says becomes CONFIG's values, what CONFIG SET changed becomes the
+//! overlay, and what a changed parameter means outside the engine (the log level) is done here.
+
+use crate::config::Settings;
+use crate::config::overlay::{self, Overlay};
+use crate::logging;
+use crate::net::Service;
+use keystead_engine::config::SetError;
+use keystead_engine::{Engine, SessionId};
+use std::sync::Arc;
+
+/// Parameters that belong to the process: an overlay doesn't carry them, the file and the command line do.
+const PROCESS: &[&str] = &["port", "bind", "dir", "unixsocket", "logfile", "pidfile", "daemonize", "databases"];
+
+/// Gives the engine what the file and the command line say.
+pub(crate) fn apply_settings(engine: &mut Engine, settings: &Settings) -> Result<(), String> {
+    for setting in settings.settings() {
+        let Some(name) = setting.redis else { continue };
+        let value = redis_value(name, &setting.value, settings);
+        match engine.core.config.init(name, &value) {
+            Ok(()) => {}
+            Err(SetError::Invalid(_, why)) => return Err(format!("{}: '{value}' is refused: {why}", setting.path)),
+            Err(_) => log::debug!("the engine has no parameter '{name}'"),
+        }
+    }
+    engine.apply_config();
+    Ok(())
+}
+
+/// What CONFIG shows where it differs from the file's word.
+fn redis_value(name: &str, value: &str, settings: &Settings) -> String {
+    match name {
+        "dir" => settings.dir.display().to_string(),
+        "loglevel" if value == "info" => "notice".into(),
+        "loglevel" if value == "error" => "warning".into(),
+        "unixsocketperm" if value.is_empty() => "0".into(),
+        _ => value.into(),
+    }
+}
+
+/// Gives the engine and the plugins what CONFIG REWRITE kept. A value that is refused today is told and passed over.
+pub(crate) fn apply_overlay(service: &Arc<Service>, settings: &Settings) {
+    if settings.overlay.params.is_empty() {
+        return;
+    }
+    log::info!("State kept by CONFIG REWRITE loaded from {}", settings.overlay_path.display());
+    for (name, value) in &settings.overlay.params {
+        let set = service.turn(|engine| {
+            let pair = [(name.clone(), value.clone())];
+            let set = engine.core.config.set(&pair);
+            engine.apply_config();
+            set
+        });
+        match set {
+            Ok(_) => log::info!("{name} is '{}' by {}", shown(name, value), settings.overlay_path.display()),
+            Err(error) => log::warn!("{}: '{name}' is passed over: {error:?}", settings.overlay_path.display()),
+        }
+        changed(service, name);
+    }
+}
+
+/// Secrets don't reach the log.
+fn shown<'a>(name: &str, value: &'a str) -> &'a str {
+    if name.contains("pass") || name.contains("auth") || name.contains("user") { "(hidden)" } else { value }
+}
+
+/// CONFIG REWRITE: writes the overlay and answers the session that waits.
+pub(crate) fn rewrite(service: &Arc<Service>, settings: &Settings, reply: Option<(SessionId, u64)>) {
+    let answer = match write_overlay(service, settings) {
+        Ok(()) => "+OK\r\n".to_owned(),
+        Err(why) => {
+            log::warn!("CONFIG REWRITE failed: {why}");
+            format!("-ERR Rewriting config file: {why}\r\n")
+        }
+    };
+    if let Some((session, ticket)) = reply {
+        service.turn(|engine| engine.complete(session, ticket, answer.as_bytes()));
+    }
+}
+
+/// Writes what differs from file and command line, atomically.
+pub(crate) fn write_overlay(service: &Arc<Service>, settings: &Settings) -> Result<(), String> {
+    let changed = service.turn(|engine| engine.core.config.changed_params());
+    let mut overlay = Overlay::default();
+    for (name, value, _) in changed {
+        if !PROCESS.contains(&name.as_str()) {
+            overlay.params.insert(name, value);
+        }
+    }
+    overlay::write(&settings.overlay_path, &overlay)
+        .map_err(|e| format!("{}: {e}", settings.overlay_path.display()))?;
+    log::info!("CONFIG REWRITE wrote {}", settings.overlay_path.display());
+    Ok(())
+}
+
+/// What a changed parameter means outside the engine.
+pub(crate) fn changed(service: &Arc<Service>, name: &str) {
+    if name == "loglevel" {
+        let word = service.turn(|engine| engine.core.config.get("loglevel"));
+        let filter = match word.as_deref() {
+            Some("nothing") => Some(log::LevelFilter::Off),
+            Some(word) => logging::level(word),
+            None => None,
+        };
+        if let Some(filter) = filter {
+            log::set_max_level(filter);
+        }
+    }
+}
