@@ -5,11 +5,25 @@
 //! are the core's.
 #![forbid(unsafe_code)]
 
+mod bell;
+mod commands;
+pub mod config;
+mod cron;
+mod follow;
 pub mod history;
 pub mod info;
 pub mod link;
+mod params;
+mod payload;
+mod plugin;
 pub mod primary;
 pub mod psync;
+mod receive;
+mod serve;
 pub mod text;
 pub mod units;
 pub mod wait;
+
+pub use plugin::Replication;
+
+keystead_plugin::export_plugin!(Replication, KEYSTEAD_PLUGIN_replication);

@@ -40,6 +40,8 @@ pub struct Shared {
     pub ip: String,
     /// The port it told.
     pub port: u16,
+    /// It came by PSYNC and acknowledges; after SYNC nothing comes back, and silence means nothing.
+    pub acknowledges: bool,
     state: AtomicU8,
     acked: AtomicU64,
     fsynced: AtomicU64,
@@ -53,6 +55,7 @@ impl Shared {
             client,
             ip: facts.ip_address.clone().unwrap_or(seen_ip),
             port: facts.listening_port,
+            acknowledges: true,
             state: AtomicU8::new(PeerState::WaitBgsave as u8),
             acked: AtomicU64::new(0),
             fsynced: AtomicU64::new(0),

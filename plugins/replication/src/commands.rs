@@ -1,0 +1,189 @@
+//! The commands: REPLICAOF, ROLE, REPLCONF, WAIT, PSYNC, SYNC, and the INFO sections.
+//!
+//! Each reads its arguments, asks a pure room, and says its effect. None of them is propagated: roles and links are
+//! this node's own affair.
+
+use crate::info::{self, Role};
+use crate::link::Target;
+use crate::plugin::Replication;
+use crate::primary::replconf::{self, Answer, Facts};
+use crate::units::Offset;
+use crate::wait;
+use keystead_plugin::prelude::*;
+use keystead_plugin::{InfoOut, Targets};
+use std::sync::atomic::Ordering;
+
+/// Declares all of them.
+pub(crate) fn register(reg: &mut Registrar<Replication>) {
+    let admin = Flags::ADMIN | Flags::NO_SCRIPT | Flags::STALE_OK;
+    let docs = |name: &str, arity, flags, text: &str, since: &str| spec(name, arity, flags).docs(text, "server", since);
+    reg.command(
+        docs("REPLICAOF", 3, admin, "Configures a server as replica of another, or promotes it to a primary.", "5.0.0"),
+        Replication::replicaof,
+    )
+    .command(
+        docs("SLAVEOF", 3, admin, "Sets a server as a replica of another, or promotes it to being a primary.", "1.0.0"),
+        Replication::replicaof,
+    )
+    .command(
+        docs(
+            "ROLE",
+            1,
+            Flags::NO_SCRIPT | Flags::LOADING_OK | Flags::STALE_OK | Flags::FAST,
+            "Returns the replication role.",
+            "2.8.12",
+        )
+        .acl(Acl::ADMIN | Acl::DANGEROUS),
+        Replication::role,
+    )
+    .command(
+        docs(
+            "REPLCONF",
+            -1,
+            admin | Flags::LOADING_OK | Flags::ALLOW_BUSY,
+            "An internal command for configuring the replication stream.",
+            "3.0.0",
+        ),
+        Replication::replconf,
+    )
+    .async_command_or(
+        docs(
+            "WAIT",
+            3,
+            Flags::BLOCKING,
+            "Blocks until the asynchronous replication of all preceding write commands sent by the connection is completed.",
+            "3.0.0",
+        )
+        .acl(Acl::CONNECTION),
+        Replication::try_wait,
+        Replication::wait,
+    )
+    .takeover(
+        docs("PSYNC", -3, Flags::ADMIN | Flags::NO_SCRIPT | Flags::NO_MULTI, "An internal command used in replication.", "2.8.0"),
+        Replication::psync,
+    )
+    .takeover(
+        docs("SYNC", 1, Flags::ADMIN | Flags::NO_SCRIPT | Flags::NO_MULTI, "An internal command used in replication.", "1.0.0"),
+        Replication::sync,
+    )
+    .info("replication", Replication::info_replication)
+    .info("stats", Replication::info_stats);
+}
+
+impl Replication {
+    /// `REPLICAOF host port | NO ONE`
+    fn replicaof(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
+        if ctx.client().is_replica {
+            return Err("Command is not valid when client is a replica.".into());
+        }
+        if args.at(1).eq_ignore_ascii_case(b"no") && args.at(2).eq_ignore_ascii_case(b"one") {
+            if self.target().is_some() {
+                self.become_primary(ctx)?;
+                log::info!("MASTER MODE enabled (user request from '{}')", ctx.client().addr);
+                self.save_role();
+            }
+            ctx.reply().ok();
+            return Ok(Effect::None);
+        }
+        let port = std::str::from_utf8(args.at(2)).ok().and_then(|p| p.parse::<u16>().ok());
+        let port = port.ok_or("Invalid master port")?;
+        let host = String::from_utf8_lossy(args.at(1)).into_owned();
+        if host.is_empty() || host.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err("Invalid master host".into());
+        }
+        let target = Target { host, port };
+        if self.target().is_some_and(|now| *now == target) {
+            ctx.reply().simple("OK Already connected to specified master");
+            return Ok(Effect::None);
+        }
+        log::info!("REPLICAOF {}:{} enabled (user request from '{}')", target.host, port, ctx.client().addr);
+        self.become_replica(ctx, target);
+        self.save_role();
+        ctx.reply().ok();
+        Ok(Effect::None)
+    }
+
+    fn role(&self, ctx: &mut Ctx<'_>, _args: Args<'_>) -> Result<Effect> {
+        let journal = ctx.journal();
+        let role = info::role(&self.view(&journal));
+        let mut out = ctx.reply();
+        match role {
+            Role::Primary { offset, replicas } => {
+                out.array(3).text("master").int(signed(offset)).array(replicas.len());
+                for (ip, port, acked) in replicas {
+                    out.array(3).text(&ip).text(&port.to_string()).text(&acked.to_string());
+                }
+            }
+            Role::Replica { target, state, offset } => {
+                out.array(5).text("slave").text(&target.host).int(target.port.into()).text(state).int(offset);
+            }
+        }
+        Ok(Effect::None)
+    }
+
+    /// Before PSYNC: facts for the session's slot. Behind it the replica's own task reads them off the connection.
+    fn replconf(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
+        let words: Vec<&[u8]> = args.iter().skip(1).collect();
+        match replconf::handle(ctx.state::<Facts>(), &words) {
+            Answer::Ok => {
+                ctx.reply().ok();
+            }
+            Answer::Silent | Answer::Ack { .. } | Answer::AckAsked => {}
+            Answer::Error(text) => return Err(Error::reply(text)),
+        }
+        Ok(Effect::None)
+    }
+
+    fn try_wait(&self, ctx: &mut Ctx<'_>, args: Args<'_>, must: bool) -> Option<Result<Effect>> {
+        if self.target().is_some() {
+            return Some(Err(Error::reply(wait::ON_REPLICA)));
+        }
+        let wish = match wait::parse(args.at(1), args.at(2)) {
+            Ok(wish) => wish,
+            Err(text) => return Some(Err(Error::reply(text))),
+        };
+        let reached = i64::try_from(self.registry.reached(Offset(ctx.write_offset()))).unwrap_or(i64::MAX);
+        if reached < wish.replicas && !must {
+            return None;
+        }
+        ctx.reply().int(reached);
+        Some(Ok(Effect::None))
+    }
+
+    async fn wait(self: Arc<Self>, client: ClientInfo, args: OwnedArgs) -> Result<Reply> {
+        let wish = wait::parse(args.at(1), args.at(2)).map_err(Error::reply)?;
+        let (offset, since) = (Offset(client.write_offset), self.host.now());
+        // One GETACK behind the write serves everybody who waits for it.
+        if self.getack_at.load(Ordering::Acquire) <= offset.0 {
+            let behind = self.host.control_record(&["REPLCONF", "GETACK", "*"], Targets::REPLICAS).await?;
+            self.getack_at.fetch_max(behind, Ordering::AcqRel);
+        }
+        let reached = || self.registry.reached(offset);
+        let enough = self.bell.until(|| wait::verdict(wish, since, since, reached()));
+        let count = match wish.timeout {
+            None => enough.await,
+            Some(time) => match self.host.timeout(time, enough).await {
+                Some(count) => count,
+                None => i64::try_from(reached()).unwrap_or(i64::MAX),
+            },
+        };
+        Ok(Reply::Int(count))
+    }
+
+    fn info_replication(&self, out: &mut InfoOut<'_>) {
+        let view = self.view(&out.journal());
+        info::replication(&view, &mut |name, value| {
+            out.field(name, value);
+        });
+    }
+
+    fn info_stats(&self, out: &mut InfoOut<'_>) {
+        out.field("sync_full", self.stats.sync_full.load(Ordering::Relaxed))
+            .field("sync_partial_ok", self.stats.sync_partial_ok.load(Ordering::Relaxed))
+            .field("sync_partial_err", self.stats.sync_partial_err.load(Ordering::Relaxed));
+    }
+}
+
+fn signed(offset: Offset) -> i64 {
+    i64::try_from(offset.0).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,173 @@
+//! What can be set: the plugin's subtree of the RON file.
+//!
+//! Owns the fields, their defaults (Redis') and what makes sense together. `params` shows the same fields under
+//! Redis' names.
+
+use crate::link::Settings;
+use keystead_plugin::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// `repl-diskless-load`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DisklessLoad {
+    /// The payload goes to a file first; what we have is replaced when it is complete.
+    #[default]
+    #[serde(rename = "disabled")]
+    Disabled,
+    /// Straight into the keyspace if that is empty, else through a file.
+    #[serde(rename = "on-empty-db")]
+    OnEmptyDb,
+    /// Into a second keyspace that is swapped in; the old one answers meanwhile.
+    #[serde(rename = "swapdb")]
+    Swapdb,
+}
+
+/// The subtree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The primary to follow at the first start: (host, port). A role changed at run time is kept beside the file.
+    pub replicaof: Option<(String, u16)>,
+    /// `replica-priority`: lower is promoted first, 0 never.
+    pub priority: u32,
+    /// `replica-read-only`.
+    pub read_only: bool,
+    /// `replica-serve-stale-data`.
+    pub serve_stale_data: bool,
+    /// `replica-announced`: shown in SENTINEL REPLICAS.
+    pub announced: bool,
+    /// `replica-announce-ip`.
+    pub announce_ip: Option<String>,
+    /// `replica-announce-port`.
+    pub announce_port: Option<u16>,
+    /// `masteruser`.
+    pub auth_user: Option<String>,
+    /// `masterauth`.
+    pub auth_password: Option<String>,
+    /// `repl-timeout`.
+    pub timeout_s: u64,
+    /// `repl-ping-replica-period`.
+    pub ping_period_s: u64,
+    /// `repl-backlog-size`.
+    pub backlog_size: u64,
+    /// `repl-backlog-ttl`; 0: never freed.
+    pub backlog_ttl_s: u64,
+    /// `min-replicas-to-write`.
+    pub min_replicas_to_write: u32,
+    /// `min-replicas-max-lag`; 0 switches the rule off.
+    pub min_replicas_max_lag_s: u64,
+    /// `repl-diskless-sync`: send the payload as it is made; otherwise through a file.
+    pub diskless_sync: bool,
+    /// `repl-diskless-sync-delay`. There is no fork to share, so waiting for more replicas isn't needed: 0.
+    pub diskless_sync_delay_s: u64,
+    /// `repl-diskless-sync-max-replicas`: so many waiting replicas end the delay early; 0: they don't.
+    pub diskless_sync_max_replicas: u32,
+    /// `repl-diskless-load`.
+    pub diskless_load: DisklessLoad,
+    /// Keep our data when the primary we followed comes back with an unknown history and no keys.
+    pub keep_data_on_empty_primary: bool,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            replicaof: None,
+            priority: 100,
+            read_only: true,
+            serve_stale_data: true,
+            announced: true,
+            announce_ip: None,
+            announce_port: None,
+            auth_user: None,
+            auth_password: None,
+            timeout_s: 60,
+            ping_period_s: 10,
+            backlog_size: 1024 * 1024,
+            backlog_ttl_s: 3600,
+            min_replicas_to_write: 0,
+            min_replicas_max_lag_s: 10,
+            diskless_sync: true,
+            diskless_sync_delay_s: 0,
+            diskless_sync_max_replicas: 0,
+            diskless_load: DisklessLoad::Disabled,
+            keep_data_on_empty_primary: true,
+        }
+    }
+}
+
+/// One line for each field, for `describe_config`.
+pub const DOCS: &[(&str, &str)] = &[
+    (
+        "replicaof",
+        "The primary to follow at the first start, as (host, port). A role changed at run time wins over it.",
+    ),
+    ("priority", "replica-priority: sentinels promote the lowest first; 0 is never promoted."),
+    ("read_only", "replica-read-only: a replica refuses writes of clients."),
+    ("serve_stale_data", "replica-serve-stale-data: answer reads while the link to the primary is down."),
+    ("announced", "replica-announced: shown by sentinels."),
+    ("announce_ip", "replica-announce-ip: the address told to the primary instead of the socket's."),
+    ("announce_port", "replica-announce-port: the port told to the primary instead of our own."),
+    ("auth_user", "masteruser: the ACL user for AUTH at the primary."),
+    ("auth_password", "masterauth: the password for AUTH at the primary."),
+    ("timeout_s", "repl-timeout: silence that ends a link, on both sides; more than ping_period_s."),
+    ("ping_period_s", "repl-ping-replica-period: how often the primary puts a PING into the stream."),
+    ("backlog_size", "repl-backlog-size: bytes of the stream kept for partial resyncs."),
+    ("backlog_ttl_s", "repl-backlog-ttl: how long a primary without replicas keeps the backlog; 0 for ever."),
+    ("min_replicas_to_write", "min-replicas-to-write: refuse writes with fewer good replicas."),
+    ("min_replicas_max_lag_s", "min-replicas-max-lag: a replica is good if it was heard within so many seconds."),
+    ("diskless_sync", "repl-diskless-sync: send a full resync as it is made; otherwise through a file."),
+    ("diskless_sync_delay_s", "repl-diskless-sync-delay: wait before a full resync begins."),
+    ("diskless_sync_max_replicas", "repl-diskless-sync-max-replicas: so many waiting replicas end the delay early."),
+    ("diskless_load", "repl-diskless-load: disabled (through a file), on-empty-db or swapdb."),
+    ("keep_data_on_empty_primary", "Keep our data when the primary we followed comes back empty under a new history."),
+];
+
+impl Config {
+    /// Whether the values make sense together.
+    pub fn check(&self) -> Result<()> {
+        let at_least_one =
+            [("timeout_s", self.timeout_s), ("ping_period_s", self.ping_period_s), ("backlog_size", self.backlog_size)];
+        if let Some((name, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
+            return Err(Error::new(format!("{name} must be at least 1")));
+        }
+        if self.replicaof.as_ref().is_some_and(|(host, port)| host.is_empty() || *port == 0) {
+            return Err(Error::new("replicaof needs a host and a port, like (\"127.0.0.1\", 6380)"));
+        }
+        Ok(())
+    }
+
+    /// What the link's machine wants to know.
+    pub fn link_settings(&self, listening_port: u16) -> Settings {
+        Settings {
+            listening_port,
+            announce_port: self.announce_port,
+            announce_ip: self.announce_ip.clone(),
+            auth_user: self.auth_user.clone().map(String::into_bytes),
+            auth_password: self.auth_password.clone().map(String::into_bytes),
+            timeout: Duration::from_secs(self.timeout_s),
+            keep_data: self.keep_data_on_empty_primary,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_is_documented() {
+        let text = ron::to_string(&Config::default()).expect("plain values");
+        for (name, _) in DOCS {
+            assert!(text.contains(&format!("{name}:")), "{name} is no field");
+        }
+        assert_eq!(text.matches(':').count(), DOCS.len(), "{text}");
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert!(Config::default().check().is_ok());
+        assert!(Config { timeout_s: 0, ..Config::default() }.check().is_err());
+        assert!(Config { replicaof: Some((String::new(), 1)), ..Config::default() }.check().is_err());
+    }
+}

@@ -1,0 +1,407 @@
+//! The replica's link, as a task: it feeds the machine in `link` with what happens and does what the machine says.
+//!
+//! One task for the life of the plugin; roles come to it as orders. It owns the socket to the primary, the unread
+//! bytes, a load under way and the application of the stream. It decides nothing.
+
+use crate::link::{Action, Context, Event, Link, Target};
+use crate::plugin::{Replication, history_of, to_sdk};
+use crate::receive::{Failure, Receiver};
+use crate::units::{Offset, Position, ReplId};
+use bytes::BytesMut;
+use futures::channel::mpsc;
+use futures::future::{BoxFuture, Either, FutureExt, select};
+use futures::io::{AsyncReadExt, AsyncWriteExt};
+use futures::{StreamExt, select_biased};
+use keystead_plugin::prelude::*;
+use keystead_plugin::{Apply, Io};
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Smallest and largest read from the primary.
+const READ: Range<usize> = 16 * 1024..256 * 1024;
+
+/// What a command tells the task.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// REPLICAOF host port.
+    Follow(Target),
+    /// REPLICAOF NO ONE.
+    Unfollow,
+}
+
+/// An event that waits for its turn.
+#[derive(Debug)]
+enum Next {
+    Follow(Target),
+    Unfollow,
+    Connected,
+    Failed(String),
+    Bytes,
+    Tick,
+    Loaded,
+    LoadFailed(String),
+    CameBackEmpty,
+    AckAsked(Offset),
+    ApplyFailed(String),
+}
+
+/// Until the plugin stops.
+pub(crate) async fn run(plugin: Arc<Replication>, orders: mpsc::UnboundedReceiver<Order>) {
+    let mut follower = Follower {
+        plugin,
+        orders,
+        link: Link::default(),
+        connecting: None,
+        io: None,
+        inbox: BytesMut::new(),
+        read_size: READ.start,
+        port: 0,
+        receiver: None,
+        apply: None,
+        role_epoch: 0,
+        todo: VecDeque::new(),
+    };
+    loop {
+        follower.wait().await;
+        follower.work().await;
+    }
+}
+
+struct Follower {
+    plugin: Arc<Replication>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    link: Link,
+    connecting: Option<BoxFuture<'static, Result<Io>>>,
+    io: Option<Io>,
+    inbox: BytesMut,
+    read_size: usize,
+    /// Our own port, as it was when the connection was made.
+    port: u16,
+    receiver: Option<Receiver>,
+    apply: Option<Apply>,
+    /// The change of role that this link belongs to.
+    role_epoch: u64,
+    todo: VecDeque<Next>,
+}
+
+impl Follower {
+    /// Waits for the next thing to happen and notes it.
+    async fn wait(&mut self) {
+        let host = self.plugin.host;
+        let now = host.now();
+        let settings = self.plugin.config().link_settings(0);
+        let due = self.link.deadline(now, &settings).map(|at| at.saturating_sub(now));
+        let reads = self.io.is_some();
+        let start = self.inbox.len();
+        if reads {
+            self.inbox.resize(start + self.read_size, 0);
+        }
+        let next = {
+            let order = self.orders.next();
+            let connect = async {
+                match &mut self.connecting {
+                    Some(connecting) => connecting.await,
+                    None => futures::future::pending().await,
+                }
+            };
+            let inbox = &mut self.inbox[start..];
+            let io = &mut self.io;
+            let read = async move {
+                match io {
+                    Some(io) => io.read(inbox).await,
+                    None => futures::future::pending().await,
+                }
+            };
+            let tick = async {
+                match due {
+                    Some(time) => host.sleep(time).await,
+                    None => futures::future::pending().await,
+                }
+            };
+            let (mut order, mut connect, mut read, mut tick) =
+                (order.fuse(), pin!(connect.fuse()), pin!(read.fuse()), pin!(tick.fuse()));
+            select_biased! {
+                order = order => Input::Order(order),
+                made = connect => Input::Made(made),
+                got = read => Input::Read(got),
+                () = tick => Input::Tick,
+            }
+        };
+        let got = if let Input::Read(Ok(n)) = &next { *n } else { 0 };
+        self.inbox.truncate(start + got);
+        self.note(next);
+    }
+
+    fn note(&mut self, input: Input) {
+        let next = match input {
+            Input::Order(Some(Order::Follow(target))) => Next::Follow(target),
+            Input::Order(Some(Order::Unfollow) | None) => Next::Unfollow,
+            Input::Made(made) => {
+                self.connecting = None;
+                match made {
+                    Ok(io) => {
+                        self.io = Some(io);
+                        self.port = self.plugin.host.setting("port").and_then(|p| p.parse().ok()).unwrap_or(0);
+                        Next::Connected
+                    }
+                    Err(error) => Next::Failed(format!("Error condition on socket for SYNC: {}", error.text())),
+                }
+            }
+            Input::Read(Ok(0)) => Next::Failed("the primary closed the connection".into()),
+            Input::Read(Ok(n)) => {
+                // Big reads for a payload, small ones for a trickle.
+                self.read_size =
+                    if n == self.read_size { READ.end } else { n.next_power_of_two().clamp(READ.start, READ.end) };
+                Next::Bytes
+            }
+            Input::Read(Err(error)) => Next::Failed(error.to_string()),
+            Input::Tick => Next::Tick,
+        };
+        self.todo.push_back(next);
+    }
+
+    /// Everything that is to do, until there is nothing left.
+    async fn work(&mut self) {
+        while let Some(next) = self.todo.pop_front() {
+            match next {
+                Next::Bytes => self.offer().await,
+                next => self.step(next).await,
+            }
+            self.publish();
+        }
+    }
+
+    async fn step(&mut self, next: Next) {
+        if let Next::Follow(_) | Next::Unfollow = next {
+            self.role_epoch = self.plugin.role_epoch();
+            self.apply = None;
+        }
+        let event = match next {
+            Next::Follow(target) => Event::Follow(target),
+            Next::Unfollow => Event::Unfollow,
+            Next::Connected => Event::Connected,
+            Next::Failed(why) => Event::Failed(why),
+            Next::Bytes => Event::Bytes(&[]),
+            Next::Tick => Event::Tick,
+            Next::Loaded => Event::Loaded,
+            Next::LoadFailed(why) => Event::LoadFailed(why),
+            Next::CameBackEmpty => Event::CameBackEmpty,
+            Next::AckAsked(offset) => Event::AckAsked(offset),
+            Next::ApplyFailed(why) => Event::ApplyFailed(why),
+        };
+        let actions = self.ask(event);
+        for action in actions {
+            self.act(action, &BytesMut::new()).await;
+        }
+    }
+
+    fn ask(&mut self, event: Event<'_>) -> Vec<Action> {
+        let settings = self.settings();
+        let ctx = Context { settings: &settings, here: self.plugin.here() };
+        self.link.step(self.plugin.host.now(), ctx, event).actions
+    }
+
+    fn settings(&self) -> crate::link::Settings {
+        self.plugin.config().link_settings(self.port)
+    }
+
+    /// Offers the unread bytes until the machine takes no more of them.
+    async fn offer(&mut self) {
+        let settings = self.settings();
+        let ctx = Context { settings: &settings, here: self.plugin.here() };
+        let outcome = self.link.step(self.plugin.host.now(), ctx, Event::Bytes(&self.inbox));
+        let bytes = self.inbox.split_to(outcome.consumed);
+        for action in outcome.actions {
+            self.act(action, &bytes).await;
+        }
+    }
+
+    async fn act(&mut self, action: Action, bytes: &BytesMut) {
+        match action {
+            Action::Connect(target) => {
+                log::info!("Connecting to MASTER {}:{}", target.host, target.port);
+                self.connecting = Some(self.plugin.host.tcp_connect(&target.host, target.port).boxed());
+            }
+            Action::Disconnect => self.hang_up(),
+            Action::Send(line) => self.send(&line).await,
+            Action::BeginLoad(_) => self.receiver = None,
+            Action::Payload(range) => self.payload(&bytes[range]).await,
+            Action::FinishLoad { trailer, guarded, at } => self.finish_load(trailer, guarded, at).await,
+            Action::AbortLoad => self.receiver = None,
+            Action::Resume(replid) => self.resume(replid).await,
+            Action::Apply(range) => self.apply(&bytes[range]).await,
+            Action::Log(level, text) => log::log!(level, "{text}"),
+        }
+    }
+
+    fn hang_up(&mut self) {
+        self.connecting = None;
+        self.io = None;
+        self.inbox.clear();
+        if let Some(apply) = &mut self.apply {
+            apply.reset();
+        }
+    }
+
+    async fn send(&mut self, line: &[u8]) {
+        let Some(io) = &mut self.io else { return };
+        let host = self.plugin.host;
+        let time = Duration::from_secs(self.plugin.config().timeout_s);
+        let write = async {
+            io.write_all(line).await?;
+            io.flush().await
+        };
+        let failed = match host.timeout(time, write).await {
+            Some(Ok(())) => return,
+            Some(Err(error)) => error.to_string(),
+            None => "the primary takes no bytes".to_string(),
+        };
+        self.todo.push_back(Next::Failed(failed));
+    }
+
+    async fn payload(&mut self, bytes: &[u8]) {
+        if self.receiver.is_none() {
+            match Receiver::new(self.plugin.clone()).await {
+                Ok(receiver) => self.receiver = Some(receiver),
+                Err(error) => return self.todo.push_back(Next::Failed(error.text().to_string())),
+            }
+        }
+        if let Some(receiver) = &mut self.receiver
+            && let Err(error) = receiver.piece(bytes).await
+        {
+            self.todo.push_back(Next::Failed(format!("Error writing the payload: {}", error.text())));
+        }
+    }
+
+    /// Loads, and tells the primary each second that it is alive.
+    async fn finish_load(&mut self, trailer: usize, guarded: bool, at: Position) {
+        let Some(receiver) = self.receiver.take() else {
+            return self.todo.push_back(Next::LoadFailed("there is no payload".into()));
+        };
+        let host = self.plugin.host;
+        let mut loading = pin!(receiver.finish(trailer, guarded));
+        let result = loop {
+            match select(loading.as_mut(), pin!(host.sleep(crate::link::ACK_PERIOD))).await {
+                Either::Left((result, _)) => break result,
+                Either::Right(_) => {
+                    for action in self.ask(Event::Tick) {
+                        if let Action::Send(line) = action {
+                            self.send(&line).await;
+                        }
+                    }
+                    self.publish();
+                }
+            }
+        };
+        let next = match result {
+            Ok(db) => match self.adopt(at, db).await {
+                Ok(()) => Next::Loaded,
+                Err(error) => Next::LoadFailed(error.text().to_string()),
+            },
+            Err(Failure::CameBackEmpty) => Next::CameBackEmpty,
+            Err(Failure::Broken(why)) => Next::LoadFailed(why),
+        };
+        // What was read behind the payload is the stream.
+        self.todo.push_back(next);
+        if !self.inbox.is_empty() {
+            self.todo.push_back(Next::Bytes);
+        }
+    }
+
+    /// The loaded data is at `at`; so is the journal from now on.
+    async fn adopt(&mut self, at: Position, db: u32) -> Result<()> {
+        let (plugin, epoch) = (self.plugin.clone(), self.role_epoch);
+        let mut history = history_of(&plugin.host.journal());
+        history.adopt_full(at.replid);
+        plugin.host.set_backlog(plugin.config().backlog_size).await?;
+        let here = plugin.clone();
+        plugin
+            .host
+            .with_keyspace(move |ctx| {
+                if here.role_epoch() != epoch {
+                    return Err(Error::new("the role changed meanwhile"));
+                }
+                ctx.rebase(&to_sdk(&history, Some(at.offset)))?;
+                here.positioned.store(true, Ordering::Release);
+                Ok(())
+            })
+            .await??;
+        plugin.drop_replicas();
+        self.apply = Some(plugin.host.apply(db)?);
+        Ok(())
+    }
+
+    /// `+CONTINUE`: the stream goes on where we are.
+    async fn resume(&mut self, replid: Option<ReplId>) {
+        if let Err(error) = self.try_resume(replid).await {
+            self.todo.push_back(Next::ApplyFailed(error.text().to_string()));
+        }
+    }
+
+    async fn try_resume(&mut self, replid: Option<ReplId>) -> Result<()> {
+        let (plugin, epoch) = (self.plugin.clone(), self.role_epoch);
+        if !plugin.host.journal().active {
+            plugin.host.set_backlog(plugin.config().backlog_size).await?;
+        }
+        let here = plugin.clone();
+        let (changed, db) = plugin
+            .host
+            .with_keyspace(move |ctx| {
+                if here.role_epoch() != epoch {
+                    return Err(Error::new("the role changed meanwhile"));
+                }
+                let journal = ctx.journal();
+                let mut history = history_of(&journal);
+                let changed = history.adopt_continue(replid, Offset(journal.offset));
+                if changed {
+                    ctx.rebase(&to_sdk(&history, None))?;
+                    log::info!("Master replication ID changed to {}", history.replid);
+                }
+                Ok((changed, journal.db.unwrap_or(0)))
+            })
+            .await??;
+        if changed {
+            plugin.drop_replicas();
+        }
+        match &mut self.apply {
+            Some(apply) => apply.reset(),
+            None => self.apply = Some(plugin.host.apply(db)?),
+        }
+        Ok(())
+    }
+
+    async fn apply(&mut self, bytes: &[u8]) {
+        let Some(apply) = &mut self.apply else {
+            return self.todo.push_back(Next::ApplyFailed("there is nothing to apply it to".into()));
+        };
+        match apply.feed(bytes::Bytes::copy_from_slice(bytes)).await {
+            Ok(applied) => self.todo.extend(applied.getacks.into_iter().map(|o| Next::AckAsked(Offset(o)))),
+            Err(error) => self.todo.push_back(Next::ApplyFailed(error.text().to_string())),
+        }
+    }
+
+    /// What INFO and the gates see.
+    fn publish(&self) {
+        if self.plugin.role_epoch() != self.role_epoch {
+            return;
+        }
+        let (old, new) = (**self.plugin.link.load(), self.link.status());
+        if old != new {
+            self.plugin.link.store(Arc::new(new));
+            if old.phase != new.phase {
+                self.plugin.refresh_gates();
+            }
+        }
+    }
+}
+
+/// What woke the task.
+enum Input {
+    Order(Option<Order>),
+    Made(Result<Io>),
+    Read(std::io::Result<usize>),
+    Tick,
+}

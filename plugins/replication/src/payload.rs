@@ -1,0 +1,234 @@
+//! The payload of a full resync, from the snapshot to the replica's socket.
+//!
+//! Owns the framing (`$EOF:` as it is made, or `$<len>` through a file for those that can't find an end) and the
+//! fields of the RDB's head. The records come encoded from the core; here they are only framed.
+
+use crate::plugin::history_of;
+use crate::primary::Event;
+use crate::serve::Replica;
+use futures::future::{Either, select};
+use futures::io::{AsyncWriteExt, WriteHalf};
+use keystead_plugin::prelude::*;
+use keystead_plugin::{Cursor, CursorClass, Snapshot};
+use keystead_rdb::{FileWriter, RDB_VERSION};
+use std::fs::File;
+use std::future::Future;
+use std::io::{Read, Seek, Write};
+use std::path::PathBuf;
+use std::pin::pin;
+use std::time::Duration;
+
+type Out = WriteHalf<Conn>;
+
+/// Bytes gathered before they are written.
+const CHUNK: usize = 256 * 1024;
+/// Time between two signs of life while there is nothing to send.
+const SIGN: Duration = Duration::from_secs(1);
+
+/// Sends everything there is, at one cut; the cursor that goes on from there. `None`: the replica wanted no more.
+pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Result<Option<Cursor>> {
+    wait_for_others(replica, out).await?;
+    let host = replica.plugin.host;
+    let cut = alive(replica, out, host.snapshot_and_follow(u32::from(RDB_VERSION), CursorClass::Syncing)).await?;
+    let (mut snapshot, cursor) = cut?;
+    let replid = history_of(&host.journal()).replid;
+    if announce {
+        out.write_all(format!("+FULLRESYNC {replid} {}\r\n", snapshot.offset()).as_bytes()).await?;
+        out.flush().await?;
+    }
+    let head = Head { replid: replid.to_string(), offset: snapshot.offset(), unix_ms: host.unix_ms() };
+    let marked = replica.facts.eof && replica.plugin.config().diskless_sync;
+    let started = host.now();
+    let sent = if marked {
+        stream(replica, out, &mut snapshot, &head).await?
+    } else {
+        through_file(replica, out, &mut snapshot, &head).await?
+    };
+    drop(snapshot);
+    let took = host.now().saturating_sub(started);
+    log::info!(
+        "Full resync of replica {}:{}: {sent} bytes in {} ms",
+        replica.shared.ip,
+        replica.shared.port,
+        took.as_millis()
+    );
+    if replica.facts.rdb_only {
+        // redis-cli --rdb takes the payload and hangs up; give it the time to do so.
+        replica.step(Event::PayloadSent { marked: true });
+        return Ok(None);
+    }
+    replica.step(Event::PayloadSent { marked: marked && announce });
+    Ok(Some(cursor))
+}
+
+/// `repl-diskless-sync-delay`, with signs of life, cut short when enough replicas wait.
+async fn wait_for_others(replica: &Replica, out: &mut Out) -> Result<()> {
+    let plugin = &replica.plugin;
+    let config = plugin.config();
+    let enough = config.diskless_sync_max_replicas as usize;
+    let waiting =
+        || plugin.registry.all().iter().filter(|r| r.state() == crate::primary::PeerState::WaitBgsave).count();
+    let delay = if config.diskless_sync { Duration::from_secs(config.diskless_sync_delay_s) } else { Duration::ZERO };
+    let until = plugin.host.now() + delay;
+    while plugin.host.now() < until && !(enough > 0 && waiting() >= enough) {
+        plugin.host.sleep(SIGN.min(until.saturating_sub(plugin.host.now()))).await;
+        out.write_all(b"\n").await?;
+        out.flush().await?;
+    }
+    Ok(())
+}
+
+/// Awaits, and sends an empty line each second meanwhile.
+async fn alive<F: Future>(replica: &Replica, out: &mut Out, work: F) -> Result<F::Output> {
+    let mut work = pin!(work);
+    loop {
+        match select(work.as_mut(), pin!(replica.plugin.host.sleep(SIGN))).await {
+            Either::Left((done, _)) => return Ok(done),
+            Either::Right(_) => {
+                out.write_all(b"\n").await?;
+                out.flush().await?;
+            }
+        }
+    }
+}
+
+/// What the RDB's head says.
+struct Head {
+    replid: String,
+    offset: u64,
+    unix_ms: u64,
+}
+
+impl Head {
+    fn write(&self, writer: &mut FileWriter, out: &mut Vec<u8>) {
+        writer.header(out, RDB_VERSION);
+        writer.aux(out, "redis-ver", "7.2.4");
+        writer.aux(out, "redis-bits", "64");
+        writer.aux(out, "ctime", (self.unix_ms / 1000).to_string());
+        // A SELECT follows the cut, so no database is selected at it; Redis writes 0 then.
+        writer.aux(out, "repl-stream-db", "0");
+        writer.aux(out, "repl-id", &self.replid);
+        writer.aux(out, "repl-offset", self.offset.to_string());
+        writer.aux(out, "aof-base", "0");
+    }
+}
+
+/// Frames the snapshot's batches; `None` behind the last piece.
+struct Framer {
+    writer: FileWriter,
+    db: Option<u32>,
+    keys: bool,
+    ended: bool,
+}
+
+impl Framer {
+    fn new(keys: bool) -> Framer {
+        Framer { writer: FileWriter::new(true), db: None, keys, ended: false }
+    }
+
+    /// Fills `out` up to about a chunk; false when that was the end.
+    async fn fill(&mut self, snapshot: &mut Snapshot, out: &mut Vec<u8>) -> Result<bool> {
+        while !self.ended && out.len() < CHUNK {
+            let batch = if self.keys { snapshot.next().await? } else { None };
+            match batch {
+                Some(batch) => {
+                    if self.db != Some(batch.db) {
+                        self.db = Some(batch.db);
+                        self.writer.select_db(out, batch.db);
+                    }
+                    self.writer.records(out, &batch.bytes);
+                }
+                None => {
+                    self.writer.eof(out);
+                    self.ended = true;
+                }
+            }
+        }
+        Ok(!self.ended)
+    }
+}
+
+/// `$EOF:<mark>`, the RDB as it is made, the mark.
+async fn stream(replica: &Replica, out: &mut Out, snapshot: &mut Snapshot, head: &Head) -> Result<u64> {
+    let mark = replica.plugin.fresh_id();
+    let mut framer = Framer::new(!replica.facts.no_keys);
+    let mut buf = format!("$EOF:{mark}\r\n").into_bytes();
+    let mut sent = 0u64;
+    head.write(&mut framer.writer, &mut buf);
+    replica.step(Event::PayloadBegins);
+    loop {
+        let more = framer.fill(snapshot, &mut buf).await?;
+        if !more {
+            buf.extend_from_slice(mark.as_str().as_bytes());
+        }
+        out.write_all(&buf).await?;
+        replica.step(Event::PayloadMoved);
+        sent += buf.len() as u64;
+        buf.clear();
+        if !more {
+            out.flush().await?;
+            return Ok(sent);
+        }
+    }
+}
+
+/// A temporary file, removed when dropped.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Through a file, because the replica wants to know the length first (`repl-diskless-sync no`, or an old one).
+async fn through_file(replica: &Replica, out: &mut Out, snapshot: &mut Snapshot, head: &Head) -> Result<u64> {
+    let host = replica.plugin.host;
+    let dir = host.setting("dir").unwrap_or_else(|| ".".into());
+    let name = format!("temp-sync-{}-{}.rdb", std::process::id(), replica.shared.client);
+    let temporary = Temporary(PathBuf::from(dir).join(name));
+    let path = temporary.0.clone();
+    let mut file = host.blocking(move || File::options().create_new(true).read(true).write(true).open(path)).await??;
+    let mut framer = Framer::new(!replica.facts.no_keys);
+    let mut buf = Vec::with_capacity(CHUNK);
+    head.write(&mut framer.writer, &mut buf);
+    let mut signed = host.now();
+    let mut more = true;
+    while more {
+        more = framer.fill(snapshot, &mut buf).await?;
+        (file, buf) = host
+            .blocking(move || -> std::io::Result<(File, Vec<u8>)> {
+                file.write_all(&buf)?;
+                buf.clear();
+                Ok((file, buf))
+            })
+            .await??;
+        if host.now().saturating_sub(signed) >= SIGN {
+            signed = host.now();
+            out.write_all(b"\n").await?;
+            out.flush().await?;
+        }
+    }
+    replica.step(Event::PayloadBegins);
+    let len = framer.writer.written();
+    out.write_all(format!("${len}\r\n").as_bytes()).await?;
+    file = host.blocking(move || file.rewind().map(|()| file)).await??;
+    loop {
+        let (back, piece) = host
+            .blocking(move || -> std::io::Result<(File, Vec<u8>)> {
+                let mut piece = vec![0; CHUNK];
+                let n = file.read(&mut piece)?;
+                piece.truncate(n);
+                Ok((file, piece))
+            })
+            .await??;
+        file = back;
+        if piece.is_empty() {
+            break;
+        }
+        out.write_all(&piece).await?;
+        replica.step(Event::PayloadMoved);
+    }
+    out.flush().await?;
+    Ok(len)
+}

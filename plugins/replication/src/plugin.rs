@@ -1,0 +1,302 @@
+//! The plugin itself: what is shared by its commands and tasks, and what it declares to the core.
+//!
+//! Everything a callback inside a turn reads is an atomic or a published snapshot; no lock is held across an await.
+
+use crate::bell::Bell;
+use crate::config::{self, Config};
+use crate::follow::Order;
+use crate::history::{History, Second};
+use crate::info::{Following, View};
+use crate::link::{Status, Target};
+use crate::params;
+use crate::primary::Registry;
+use crate::psync::Backlog;
+use crate::units::{Offset, Position, ReplId};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use futures::channel::mpsc;
+use keystead_plugin::prelude::*;
+use keystead_plugin::{self as sdk, Gate, Journal, Role};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Counters that INFO stats shows.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) sync_full: AtomicU64,
+    pub(crate) sync_partial_ok: AtomicU64,
+    pub(crate) sync_partial_err: AtomicU64,
+}
+
+/// The plugin.
+pub struct Replication {
+    pub(crate) host: Host,
+    config: ArcSwap<Config>,
+    pub(crate) registry: Registry,
+    target: ArcSwapOption<Target>,
+    pub(crate) link: ArcSwap<Status>,
+    pub(crate) orders: mpsc::UnboundedSender<Order>,
+    inbox: Mutex<Option<mpsc::UnboundedReceiver<Order>>>,
+    /// Rung when an acknowledgement arrives, a replica's state changes, or replicas must go.
+    pub(crate) bell: Bell,
+    pub(crate) stats: Stats,
+    /// Our data belongs to the journal's history at its offset. Not so for a replica that was never synced, or whose
+    /// load broke off.
+    pub(crate) positioned: AtomicBool,
+    /// Replicas that came under an older generation must go.
+    generation: AtomicU64,
+    /// Grows with every change of role: what was begun under an older one must not be finished.
+    role_epoch: AtomicU64,
+    /// The offset behind the last GETACK.
+    pub(crate) getack_at: AtomicU64,
+}
+
+/// The role as it is kept beside the user's file.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Saved {
+    replicaof: Option<(String, u16)>,
+}
+
+impl Plugin for Replication {
+    const NAME: &'static str = "replication";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const CONFIG_DOCS: &'static [(&'static str, &'static str)] = config::DOCS;
+    type Config = Config;
+
+    fn check(config: &Config) -> Result<()> {
+        config.check()
+    }
+
+    fn init(host: Host, config: Config, reg: &mut Registrar<Self>) -> Result<Self> {
+        crate::commands::register(reg);
+        params::register(reg);
+        let (orders, inbox) = mpsc::unbounded();
+        Ok(Replication {
+            host,
+            config: ArcSwap::from_pointee(config),
+            registry: Registry::default(),
+            target: ArcSwapOption::empty(),
+            link: ArcSwap::default(),
+            orders,
+            inbox: Mutex::new(Some(inbox)),
+            bell: Bell::default(),
+            stats: Stats::default(),
+            positioned: AtomicBool::new(true),
+            generation: AtomicU64::new(0),
+            role_epoch: AtomicU64::new(0),
+            getack_at: AtomicU64::new(0),
+        })
+    }
+
+    async fn start(self: Arc<Self>) -> Result<()> {
+        if let Some(inbox) = self.inbox.lock().take() {
+            self.host.spawn(crate::follow::run(self.clone(), inbox));
+        }
+        self.host.spawn(crate::cron::run(self.clone()));
+        if let Some((host, port)) = self.first_role() {
+            // Nothing was followed yet, so whatever is in memory belongs to no primary's history.
+            self.positioned.store(false, Ordering::Release);
+            let target = Target { host, port };
+            let this = self.clone();
+            self.host.with_keyspace(move |ctx| this.become_replica(ctx, target)).await?;
+        }
+        Ok(())
+    }
+
+    async fn stop(self: Arc<Self>, _why: StopReason) -> Result<()> {
+        self.drop_replicas();
+        self.host.set_gate(Gate::FewReplicas, false);
+        self.host.set_gate(Gate::Stale, false);
+        Ok(())
+    }
+}
+
+impl Replication {
+    /// The settings now.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// CONFIG SET.
+    pub(crate) fn change(&self, edit: impl Fn(&mut Config)) {
+        let before = self.config();
+        let mut after = Config::clone(&before);
+        edit(&mut after);
+        let resized = before.backlog_size != after.backlog_size;
+        self.config.store(Arc::new(after));
+        self.refresh_gates();
+        if resized && self.host.journal().active {
+            let (host, bytes) = (self.host, self.config().backlog_size);
+            self.host.spawn(async move {
+                if let Err(error) = host.set_backlog(bytes).await {
+                    log::warn!("the backlog couldn't be resized: {}", error.text());
+                }
+            });
+        }
+    }
+
+    /// The primary we follow.
+    pub(crate) fn target(&self) -> Option<Arc<Target>> {
+        self.target.load_full()
+    }
+
+    /// The role to start with: the one kept from the last change at run time, else the file's.
+    fn first_role(&self) -> Option<(String, u16)> {
+        let configured = self.config().replicaof.clone();
+        let Some(bytes) = self.host.read_state() else { return configured };
+        match std::str::from_utf8(&bytes).ok().and_then(|text| ron::from_str::<Saved>(text).ok()) {
+            Some(saved) if saved.replicaof == configured => configured,
+            Some(saved) => {
+                let words = saved.replicaof.as_ref().map_or("primary".into(), |(h, p)| format!("replica of {h}:{p}"));
+                log::info!("Role kept from a change at run time: {words} (the configuration file says otherwise)");
+                saved.replicaof
+            }
+            None => {
+                log::warn!("the kept role can't be read; using the configuration file's");
+                configured
+            }
+        }
+    }
+
+    pub(crate) fn save_role(&self) {
+        let saved = Saved { replicaof: self.target().map(|t| (t.host.clone(), t.port)) };
+        let Ok(text) = ron::to_string(&saved) else { return };
+        let host = self.host;
+        self.host.spawn(async move {
+            if let Err(error) = host.persist_state(text.as_bytes()).await {
+                log::warn!("the role couldn't be saved: {}", error.text());
+            }
+        });
+    }
+
+    /// REPLICAOF host port, inside a turn.
+    pub(crate) fn become_replica(&self, ctx: &mut Ctx<'_>, target: Target) {
+        self.role_epoch.fetch_add(1, Ordering::AcqRel);
+        ctx.set_role(&Role::Replica { host: target.host.clone(), port: target.port });
+        self.target.store(Some(Arc::new(target.clone())));
+        self.link.store(Arc::new(Status { phase: crate::link::Phase::Connect, ..Status::default() }));
+        self.refresh_gates();
+        let _ = self.orders.unbounded_send(Order::Follow(target));
+    }
+
+    /// REPLICAOF NO ONE, inside a turn: what follows is ours.
+    pub(crate) fn become_primary(&self, ctx: &mut Ctx<'_>) -> Result<()> {
+        self.role_epoch.fetch_add(1, Ordering::AcqRel);
+        let journal = ctx.journal();
+        let mut history = history_of(&journal);
+        history.promote(Offset(journal.offset), self.fresh_id());
+        ctx.rebase(&to_sdk(&history, None))?;
+        ctx.set_role(&Role::Primary);
+        self.target.store(None);
+        self.link.store(Arc::default());
+        self.positioned.store(true, Ordering::Release);
+        self.refresh_gates();
+        self.drop_replicas();
+        let _ = self.orders.unbounded_send(Order::Unfollow);
+        log::info!(
+            "Setting secondary replication ID to {}, valid up to offset: {}. New replication ID is {}",
+            journal.replid,
+            journal.offset + 1,
+            history.replid
+        );
+        Ok(())
+    }
+
+    /// Which change of role we are at.
+    pub(crate) fn role_epoch(&self) -> u64 {
+        self.role_epoch.load(Ordering::Acquire)
+    }
+
+    /// A new random id.
+    pub(crate) fn fresh_id(&self) -> ReplId {
+        let mut bytes = [0u8; 20];
+        self.host.random(&mut bytes);
+        ReplId::from_random(bytes)
+    }
+
+    /// Our position, if our data has one.
+    pub(crate) fn here(&self) -> Option<Position> {
+        if !self.positioned.load(Ordering::Acquire) {
+            return None;
+        }
+        let journal = self.host.journal();
+        Some(Position { replid: history_of(&journal).replid, offset: Offset(journal.offset) })
+    }
+
+    /// Every replica must come again: the history changed under it.
+    pub(crate) fn drop_replicas(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        self.bell.ring();
+    }
+
+    /// Which generation of replicas is welcome.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Read-only, stale and min-replicas, from what is known now.
+    pub(crate) fn refresh_gates(&self) {
+        let config = self.config();
+        let following = self.target.load().is_some();
+        let up = self.link.load().phase == crate::link::Phase::Connected;
+        self.host.set_gate(Gate::ReadOnly, following && config.read_only);
+        self.host.set_gate(Gate::Stale, following && !up && !config.serve_stale_data);
+        let few = match self.good_replicas(&config) {
+            Some(good) => !following && good < config.min_replicas_to_write as usize,
+            None => false,
+        };
+        self.host.set_gate(Gate::FewReplicas, few);
+    }
+
+    /// How many replicas are good, if the rule is on.
+    fn good_replicas(&self, config: &Config) -> Option<usize> {
+        let on = config.min_replicas_to_write > 0 && config.min_replicas_max_lag_s > 0;
+        on.then(|| self.registry.good(self.host.now(), config.min_replicas_max_lag_s))
+    }
+
+    /// All that INFO and ROLE show.
+    pub(crate) fn view(&self, journal: &Journal) -> View {
+        let config = self.config();
+        View {
+            now: self.host.now(),
+            following: self.target().map(|target| Following {
+                target: Target::clone(&target),
+                link: **self.link.load(),
+                priority: config.priority,
+                read_only: config.read_only,
+                announced: config.announced,
+            }),
+            replicas: self.registry.all(),
+            good: self.good_replicas(&config),
+            history: history_of(journal),
+            offset: Offset(journal.offset),
+            backlog: backlog_of(journal),
+            backlog_size: config.backlog_size,
+        }
+    }
+}
+
+/// The core's journal as our history.
+pub(crate) fn history_of(journal: &Journal) -> History {
+    let id = |id: sdk::ReplId| ReplId::parse(id.as_str().as_bytes());
+    let second = u64::try_from(journal.second_offset).ok();
+    let second = second.and_then(|limit| Some(Second { replid: id(journal.replid2)?, limit: Offset(limit) }));
+    History { replid: id(journal.replid).expect("the journal has an id"), second }
+}
+
+/// What the journal keeps, in Redis' counting: the first byte of a history is 1.
+pub(crate) fn backlog_of(journal: &Journal) -> Option<Backlog> {
+    journal.active.then(|| Backlog { first: Offset(journal.first + 1), len: journal.len })
+}
+
+/// Our history as the core takes it.
+pub(crate) fn to_sdk(history: &History, offset: Option<Offset>) -> sdk::History {
+    let id = |id: &ReplId| sdk::ReplId::parse(id.as_str().as_bytes()).unwrap_or(sdk::ReplId::NONE);
+    sdk::History {
+        replid: id(&history.replid),
+        replid2: history.second.map_or(sdk::ReplId::NONE, |s| id(&s.replid)),
+        second_offset: history.second.map_or(-1, |s| i64::try_from(s.limit.0).unwrap_or(i64::MAX)),
+        offset: offset.map(|o| o.0),
+    }
+}

@@ -1,0 +1,269 @@
+//! The payload of a full resync, from the primary's socket into the keyspace.
+//!
+//! Owns the way it takes (through a file, straight in, or into a shadow) and the rule that nothing of ours is touched
+//! before the payload proved to have keys, or to be whole. The machine in `link` decides what a failure means.
+
+use crate::config::DisklessLoad;
+use crate::plugin::Replication;
+use bytes::Bytes;
+use keystead_plugin::prelude::*;
+use keystead_plugin::{Batch, Gate, Load, LoadMode};
+use keystead_rdb::{FileParser, ParserLimits};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+/// Bytes gathered before they go to the file, and read back at once.
+const CHUNK: usize = 1024 * 1024;
+
+/// Why a payload wasn't taken.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It has no keys, we have some, and the load was guarded: nothing was changed.
+    CameBackEmpty,
+    /// It can't be used.
+    Broken(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Broken(error.text().to_string())
+    }
+}
+
+/// A payload on its way.
+pub(crate) struct Receiver {
+    plugin: Arc<Replication>,
+    filler: Filler,
+    spool: Option<Spool>,
+    /// What a straight load couldn't use; told at the end.
+    broken: Option<Failure>,
+}
+
+/// Bytes that go to a file first.
+struct Spool {
+    path: PathBuf,
+    file: Option<File>,
+    buf: Vec<u8>,
+    len: u64,
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Receiver {
+    /// Chooses the way by `repl-diskless-load`.
+    pub(crate) async fn new(plugin: Arc<Replication>) -> Result<Receiver> {
+        let own_keys = own_keys(&plugin).await?;
+        let mode = plugin.config().diskless_load;
+        let (load_mode, straight) = match mode {
+            DisklessLoad::Swapdb => (LoadMode::Shadow, true),
+            DisklessLoad::OnEmptyDb => (LoadMode::Flush, own_keys == 0),
+            DisklessLoad::Disabled => (LoadMode::Flush, false),
+        };
+        let spool = if straight { None } else { Some(Spool::open(&plugin).await?) };
+        let filler = Filler::new(plugin.clone(), load_mode);
+        Ok(Receiver { plugin, filler, spool, broken: None })
+    }
+
+    /// The next bytes.
+    pub(crate) async fn piece(&mut self, bytes: &[u8]) -> Result<()> {
+        match &mut self.spool {
+            Some(spool) => spool.push(&self.plugin, bytes).await,
+            None => {
+                if self.broken.is_none()
+                    && let Err(failure) = self.filler.feed(bytes).await
+                {
+                    self.broken = Some(failure);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// That was all but for `trailer` bytes at the end. The data is the keyspace when this is fine; what it gives is
+    /// the database that the stream continues in.
+    pub(crate) async fn finish(mut self, trailer: usize, guarded: bool) -> Result<u32, Failure> {
+        self.filler.refuse_empty = guarded && own_keys(&self.plugin).await? > 0;
+        if let Some(failure) = self.broken {
+            return Err(failure);
+        }
+        if let Some(mut spool) = self.spool.take() {
+            spool.flush(&self.plugin).await?;
+            let mut left = spool.len.saturating_sub(trailer as u64);
+            let path = spool.path.clone();
+            let mut file = self.plugin.host.blocking(move || File::open(path)).await?.map_err(broken)?;
+            while left > 0 {
+                let want = CHUNK.min(usize::try_from(left).unwrap_or(CHUNK));
+                let read = move || -> std::io::Result<(File, Vec<u8>)> {
+                    let mut piece = vec![0; want];
+                    file.read_exact(&mut piece)?;
+                    Ok((file, piece))
+                };
+                let piece;
+                (file, piece) = self.plugin.host.blocking(read).await?.map_err(broken)?;
+                left -= piece.len() as u64;
+                self.filler.feed(&piece).await?;
+            }
+        }
+        self.filler.finish().await
+    }
+}
+
+fn broken(error: impl std::fmt::Display) -> Failure {
+    Failure::Broken(error.to_string())
+}
+
+async fn own_keys(plugin: &Replication) -> Result<u64> {
+    plugin.host.with_keyspace(|ctx| (0..ctx.databases()).map(|db| ctx.keys(db)).sum()).await
+}
+
+impl Spool {
+    async fn open(plugin: &Replication) -> Result<Spool> {
+        let dir = plugin.host.setting("dir").unwrap_or_else(|| ".".into());
+        let name = format!("temp-{}.{}.rdb", plugin.host.unix_ms(), std::process::id());
+        let path = PathBuf::from(dir).join(name);
+        let shown = path.display().to_string();
+        let open = path.clone();
+        let file = plugin.host.blocking(move || File::options().create_new(true).write(true).open(open)).await?;
+        let file = file.map_err(|error| Error::new(format!("{shown}: {error}")))?;
+        Ok(Spool { path, file: Some(file), buf: Vec::with_capacity(CHUNK), len: 0 })
+    }
+
+    async fn push(&mut self, plugin: &Replication, bytes: &[u8]) -> Result<()> {
+        self.buf.extend_from_slice(bytes);
+        self.len += bytes.len() as u64;
+        if self.buf.len() >= CHUNK { self.flush(plugin).await } else { Ok(()) }
+    }
+
+    async fn flush(&mut self, plugin: &Replication) -> Result<()> {
+        let Some(mut file) = self.file.take() else { return Err("the temporary file is gone".into()) };
+        let mut buf = std::mem::take(&mut self.buf);
+        let (file, buf) = plugin
+            .host
+            .blocking(move || -> std::io::Result<(File, Vec<u8>)> {
+                file.write_all(&buf)?;
+                buf.clear();
+                Ok((file, buf))
+            })
+            .await??;
+        (self.file, self.buf) = (Some(file), buf);
+        Ok(())
+    }
+}
+
+/// From RDB bytes to a load. The load is begun by the first batch, or by the end: an empty payload that is refused
+/// touches nothing.
+struct Filler {
+    plugin: Arc<Replication>,
+    parser: FileParser,
+    mode: LoadMode,
+    refuse_empty: bool,
+    load: Option<Load>,
+    stream_db: u32,
+    ended: bool,
+}
+
+/// What the parser found, owned.
+enum Found {
+    Batch(Batch),
+    StreamDb(u32),
+    End,
+    Other,
+}
+
+impl Filler {
+    fn new(plugin: Arc<Replication>, mode: LoadMode) -> Filler {
+        let parser = FileParser::new(ParserLimits { batch_bytes: 256 * 1024, ..ParserLimits::default() });
+        Filler { plugin, parser, mode, refuse_empty: false, load: None, stream_db: 0, ended: false }
+    }
+
+    async fn feed(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        if self.ended {
+            return Ok(());
+        }
+        self.parser.feed(bytes);
+        while let Some(found) = self.next()? {
+            match found {
+                Found::Batch(batch) => {
+                    let mut load = match self.load.take() {
+                        Some(load) => load,
+                        None => self.begin().await?,
+                    };
+                    load.put(batch).await?;
+                    self.load = Some(load);
+                }
+                Found::StreamDb(db) => self.stream_db = db,
+                Found::End => {
+                    self.ended = true;
+                    return Ok(());
+                }
+                Found::Other => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<Option<Found>, Failure> {
+        use keystead_rdb::Event;
+        Ok(
+            match self
+                .parser
+                .next_event()
+                .map_err(|error| Failure::Broken(format!("Internal error in RDB: {error}")))?
+            {
+                None => None,
+                Some(Event::Batch { db, count, bytes }) => {
+                    let count = u32::try_from(count).map_err(broken)?;
+                    Some(Found::Batch(Batch { db, count, bytes: Bytes::copy_from_slice(bytes) }))
+                }
+                Some(Event::Aux(name, value)) if name == b"repl-stream-db" => {
+                    // Redis writes -1 when none is selected: a SELECT follows.
+                    Some(Found::StreamDb(std::str::from_utf8(&value).ok().and_then(|v| v.parse().ok()).unwrap_or(0)))
+                }
+                Some(Event::Eof { .. }) => Some(Found::End),
+                Some(_) => Some(Found::Other),
+            },
+        )
+    }
+
+    async fn begin(&mut self) -> Result<Load, Failure> {
+        if self.mode != LoadMode::Shadow {
+            // From here on our data belongs to no history until the load is complete.
+            self.plugin.positioned.store(false, Ordering::Release);
+            self.plugin.drop_replicas();
+            self.plugin.host.set_gate(Gate::Loading, true);
+            log::info!("MASTER <-> REPLICA sync: Flushing old data");
+        }
+        let load = self.plugin.host.begin_load(self.mode).await?;
+        log::info!("MASTER <-> REPLICA sync: Loading DB in memory");
+        Ok(load)
+    }
+
+    async fn finish(mut self) -> Result<u32, Failure> {
+        if !self.ended {
+            return Err(Failure::Broken("the payload ends before the RDB does".into()));
+        }
+        let load = match self.load.take() {
+            Some(load) => load,
+            None if self.refuse_empty => return Err(Failure::CameBackEmpty),
+            None => self.begin().await?,
+        };
+        self.plugin.drop_replicas();
+        let keys = load.commit().await?;
+        log::info!("Done loading RDB, keys loaded: {keys}");
+        Ok(self.stream_db)
+    }
+}
+
+impl Drop for Filler {
+    fn drop(&mut self) {
+        if self.mode != LoadMode::Shadow {
+            self.plugin.host.set_gate(Gate::Loading, false);
+        }
+    }
+}

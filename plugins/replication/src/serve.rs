@@ -1,0 +1,287 @@
+//! A replica's connection after PSYNC or SYNC: the answer, the payload, the stream; its acknowledgements coming back.
+//!
+//! One task per replica. Reading and writing run side by side and end together; the machine in `primary` decides,
+//! this moves bytes. Nobody is slowed by a slow replica: its cursor has a limit, and then it is dropped.
+
+use crate::payload;
+use crate::plugin::{Replication, backlog_of, history_of, to_sdk};
+use crate::primary::replconf::{self, Answer, Facts};
+use crate::primary::{Action, Event, Limits, Peer, PeerState, Shared};
+use crate::psync::{self, Decision, Request, WhyFull};
+use crate::units::Offset;
+use futures::future::{Either, select};
+use futures::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use keystead_plugin::prelude::*;
+use keystead_plugin::{Cursor, CursorClass};
+use keystead_resp::{Decoded, Decoder};
+use parking_lot::Mutex;
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Most bytes of the stream taken from the journal at once.
+const STREAM_CHUNK: usize = 256 * 1024;
+/// Most bytes of unfinished commands kept from a replica.
+const MAX_INBOX: usize = 64 * 1024;
+
+/// One replica, as its two halves see it.
+pub(crate) struct Replica {
+    pub(crate) plugin: Arc<Replication>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) facts: Facts,
+    peer: Mutex<Peer>,
+    generation: u64,
+}
+
+impl Replication {
+    /// `PSYNC replid offset`
+    pub(crate) async fn psync(self: Arc<Self>, conn: Conn, args: OwnedArgs) -> Result<()> {
+        let offset = std::str::from_utf8(args.at(2)).ok().and_then(|o| o.parse::<i64>().ok());
+        let Some(offset) = offset else {
+            return refuse(conn, "-ERR value is not an integer or out of range\r\n").await;
+        };
+        let (request, partial) = Request::parse(args.at(1), offset);
+        self.serve(conn, Some((request, partial))).await
+    }
+
+    /// `SYNC`: everything, and no line about where the stream is.
+    pub(crate) async fn sync(self: Arc<Self>, conn: Conn, _args: OwnedArgs) -> Result<()> {
+        self.serve(conn, None).await
+    }
+
+    async fn serve(self: Arc<Self>, mut conn: Conn, request: Option<(Request, bool)>) -> Result<()> {
+        if self.target().is_some() && self.link.load().phase != crate::link::Phase::Connected {
+            return refuse(conn, "-NOMASTERLINK Can't SYNC while not connected with my master\r\n").await;
+        }
+        let facts: Facts = conn.take_state();
+        let client = conn.client().clone();
+        let mut shared = Shared::new(client.id, client.ip().to_string(), &facts);
+        shared.acknowledges = request.is_some();
+        let shared = Arc::new(shared);
+        self.ensure_backlog().await?;
+        let name = format!("{}:{}", shared.ip, shared.port);
+        // Listed before the history is read: a change of history behind this line drops us.
+        let generation = self.generation();
+        let listed = Listed::new(&self, &shared);
+        let (cursor, decision) = self.decide(&name, request).await;
+        let now = self.host.now();
+        let peer =
+            if cursor.is_some() { Peer::continuing(now, shared.clone()) } else { Peer::waiting(now, shared.clone()) };
+        let replica = Replica { plugin: self.clone(), shared, facts, peer: Mutex::new(peer), generation };
+        let (input, output) = conn.split();
+        let writing = pin!(replica.write(output, cursor, decision));
+        let reading = pin!(replica.read(input));
+        let watching = pin!(replica.watch());
+        let both = pin!(async {
+            match select(reading, watching).await {
+                Either::Left((why, _)) | Either::Right((why, _)) => why,
+            }
+        });
+        let why = match select(writing, both).await {
+            Either::Left((Ok(()), _)) => "done".to_string(),
+            Either::Left((Err(error), _)) => error.text().to_string(),
+            Either::Right((why, _)) => why,
+        };
+        drop(listed);
+        log::info!("Connection with replica {name} lost: {why}");
+        Ok(())
+    }
+
+    /// A cursor at the byte asked for, or none: then it takes everything.
+    async fn decide(&self, name: &str, request: Option<(Request, bool)>) -> (Option<Cursor>, Decided) {
+        let Some((request, partial)) = request else {
+            log::info!("Replica {name} asks for synchronization (SYNC)");
+            self.stats.sync_full.fetch_add(1, Ordering::Relaxed);
+            return (None, Decided { announce: false, replid: String::new() });
+        };
+        let journal = self.host.journal();
+        let history = history_of(&journal);
+        let decided = Decided { announce: true, replid: history.replid.to_string() };
+        let mut decision = psync::decide(&request, partial, &history, backlog_of(&journal));
+        if let Decision::Continue { from } = decision {
+            match self.host.open_cursor(from.0.saturating_sub(1), CursorClass::Replica).await {
+                Ok(cursor) => {
+                    self.stats.sync_partial_ok.fetch_add(1, Ordering::Relaxed);
+                    log::info!("Partial resynchronization request from {name} accepted. Sending from offset {from}.");
+                    return (Some(cursor), decided);
+                }
+                // The window moved on between the look and the opening.
+                Err(_) => decision = Decision::Full { why: WhyFull::TooOld { asked: request.from, first: from } },
+            }
+        }
+        if let Decision::Full { why } = decision {
+            if partial {
+                self.stats.sync_partial_err.fetch_add(1, Ordering::Relaxed);
+                log::info!("Partial resynchronization not accepted for {name}: {why}");
+            } else {
+                log::info!("Full resync requested by replica {name}");
+            }
+        }
+        self.stats.sync_full.fetch_add(1, Ordering::Relaxed);
+        (None, decided)
+    }
+
+    /// The first replica makes the backlog. What went before was kept by nobody, so the history gets a new name.
+    async fn ensure_backlog(&self) -> Result<()> {
+        let journal = self.host.journal();
+        if journal.active {
+            return Ok(());
+        }
+        self.host.set_backlog(self.config().backlog_size).await?;
+        if self.target().is_none() {
+            let mut history = history_of(&journal);
+            history.forget(self.fresh_id());
+            self.host.rebase(&to_sdk(&history, None)).await?;
+            log::info!("Replication backlog created, my new replication ID is '{}'", history.replid);
+        }
+        Ok(())
+    }
+}
+
+/// What was decided, beside the cursor.
+pub(crate) struct Decided {
+    /// Answer with `+CONTINUE` or `+FULLRESYNC`; SYNC wants neither.
+    pub(crate) announce: bool,
+    /// Our history at that moment.
+    replid: String,
+}
+
+/// In the list of replicas, until dropped.
+struct Listed<'a> {
+    plugin: &'a Replication,
+    shared: Arc<Shared>,
+}
+
+impl<'a> Listed<'a> {
+    fn new(plugin: &'a Replication, shared: &Arc<Shared>) -> Listed<'a> {
+        plugin.registry.add(shared);
+        Listed { plugin, shared: shared.clone() }
+    }
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.plugin.registry.remove(&self.shared);
+        self.plugin.refresh_gates();
+        self.plugin.bell.ring();
+    }
+}
+
+async fn refuse(mut conn: Conn, line: &str) -> Result<()> {
+    conn.write_all(line.as_bytes()).await?;
+    conn.flush().await?;
+    Ok(())
+}
+
+impl Replica {
+    /// Reports an event to the machine; the writer looks at the published state, so the bell is rung.
+    pub(crate) fn step(&self, event: Event) -> Option<Action> {
+        let limits = Limits { timeout: Duration::from_secs(self.plugin.config().timeout_s) };
+        let before = self.shared.state();
+        let action = self.peer.lock().step(self.plugin.host.now(), limits, event);
+        if before != self.shared.state() {
+            self.plugin.refresh_gates();
+        }
+        if matches!(event, Event::Ack(_)) || action.is_some() {
+            self.plugin.bell.ring();
+        }
+        action
+    }
+
+    /// Everything that goes out.
+    async fn write(&self, mut out: WriteHalf<Conn>, cursor: Option<Cursor>, decided: Decided) -> Result<()> {
+        let mut cursor = match cursor {
+            Some(cursor) => {
+                let line = if self.facts.psync2 {
+                    format!("+CONTINUE {}\r\n", decided.replid)
+                } else {
+                    "+CONTINUE\r\n".into()
+                };
+                out.write_all(line.as_bytes()).await?;
+                cursor
+            }
+            None => {
+                let Some(cursor) = payload::send(self, &mut out, decided.announce).await? else { return Ok(()) };
+                self.plugin.bell.until(|| (self.shared.state() == PeerState::Online).then_some(())).await;
+                log::info!("Synchronization with replica {}:{} succeeded", self.shared.ip, self.shared.port);
+                cursor
+            }
+        };
+        cursor.set_class(CursorClass::Replica, None);
+        loop {
+            match cursor.read(STREAM_CHUNK).await {
+                Ok(bytes) => {
+                    out.write_all(&bytes).await?;
+                    out.flush().await?;
+                }
+                Err(end) => return Err(Error::new(end.to_string())),
+            }
+        }
+    }
+
+    /// Everything that comes back; the reason why nothing more will.
+    async fn read(&self, mut input: ReadHalf<Conn>) -> String {
+        let mut decoder = Decoder::new();
+        let limits = keystead_resp::Limits { max_bulk: MAX_INBOX as u64, ..keystead_resp::Limits::default() };
+        let mut inbox = Vec::new();
+        let mut chunk = [0u8; 4096];
+        loop {
+            match input.read(&mut chunk).await {
+                Ok(0) => return "the replica closed the connection".into(),
+                Ok(n) => inbox.extend_from_slice(&chunk[..n]),
+                Err(error) => return error.to_string(),
+            }
+            loop {
+                let (consumed, words): (usize, Vec<Vec<u8>>) = match decoder.decode(&inbox, &limits) {
+                    Ok(Decoded::Need(_)) if inbox.len() > MAX_INBOX => return "the replica says too much".into(),
+                    Ok(Decoded::Need(_)) => break,
+                    Ok(Decoded::Skip(n)) => (n, Vec::new()),
+                    Ok(Decoded::Command { consumed, args, .. }) => {
+                        (consumed, keystead_resp::Args::new(&inbox, &args).iter().map(<[u8]>::to_vec).collect())
+                    }
+                    Ok(Decoded::Inline { consumed, args }) => {
+                        (consumed, args.view().iter().map(<[u8]>::to_vec).collect())
+                    }
+                    Err(error) => return format!("protocol error from the replica: {error}"),
+                };
+                inbox.drain(..consumed);
+                self.said(&words);
+            }
+        }
+    }
+
+    /// One command of the replica, or an empty line. Nothing is ever answered here.
+    fn said(&self, words: &[Vec<u8>]) {
+        let Some(name) = words.first() else {
+            self.step(Event::SignOfLife);
+            return;
+        };
+        if !name.eq_ignore_ascii_case(b"REPLCONF") {
+            return;
+        }
+        let args: Vec<&[u8]> = words[1..].iter().map(Vec::as_slice).collect();
+        if let Answer::Ack { offset, fsynced } = replconf::handle(&mut Facts::default(), &args) {
+            if let Some(fsynced) = fsynced {
+                self.shared.fsynced(fsynced);
+            }
+            // Nobody can have more than was written; such a number would satisfy every WAIT.
+            self.step(Event::Ack(Offset(offset.0.min(self.plugin.host.journal_offset()))));
+        }
+    }
+
+    /// Timeouts, and changes of the history; the reason to end.
+    async fn watch(&self) -> String {
+        loop {
+            let gone = self.plugin.bell.until(|| (self.plugin.generation() != self.generation).then_some(()));
+            if self.plugin.host.timeout(Duration::from_secs(1), gone).await.is_some() {
+                return "the history changed, it must ask again".into();
+            }
+            // Newlines are the writer's: it knows when the connection is idle.
+            if self.shared.state() != PeerState::WaitBgsave
+                && let Some(Action::Close(why)) = self.step(Event::Tick)
+            {
+                return why.into();
+            }
+        }
+    }
+}
