@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use keystead_keyspace::KeyLog;
-use keystead_resp::Writer;
+use keystead_resp::{OwnedArgs, Writer};
 
 use crate::blocking::{Blocking, ParkRequest};
 use crate::config::Config;
@@ -93,6 +93,8 @@ pub struct Core {
     pub(crate) foreign_pauses: Vec<(String, Pause, u64)>,
     /// Sessions that wait for the pause to end, in order.
     pub(crate) paused: Vec<SessionId>,
+    /// CLIENT UNPAUSE came: those who wait must run.
+    pub(crate) pause_ended: bool,
     pub(crate) watch: WatchIndex,
     /// The keyspace logs what it touches.
     pub(crate) observing: bool,
@@ -171,7 +173,15 @@ impl Core {
         origin: Origin,
         argv: impl ExactSizeIterator<Item = &'a [u8]>,
     ) {
-        self.unit.push(db as u32, targets, origin, argv);
+        if self.write_hooks > 0 {
+            let argv: OwnedArgs = argv.collect();
+            crate::exec::run_hooks(self, db, argv.view(), origin);
+            self.unit.push(db as u32, targets, origin, argv.view().iter());
+        } else if self.journal.is_active() {
+            self.unit.push(db as u32, targets, origin, argv);
+        } else {
+            self.unit.count(db as u32, targets, origin);
+        }
     }
 
     /// True if somebody needs the bytes of effects: the journal is active or a hook asked for writes.

@@ -14,8 +14,8 @@ use crate::core::{Core, Hook, InfoSection, Pause};
 use crate::effect::Origin;
 use crate::exec;
 use crate::foreign::{
-    AsyncCall, ConnEvent, ForeignAsync, ForeignBody, ForeignConfig, ForeignHook, ForeignInfo, ForeignRegistry,
-    ForeignTakeover,
+    AsyncCall, ClientInfo, ConnEvent, ForeignAsync, ForeignBody, ForeignConfig, ForeignHook, ForeignInfo,
+    ForeignRegistry, ForeignTakeover,
 };
 use crate::gates::Gates;
 use crate::journal::{Journal, Unit};
@@ -134,6 +134,8 @@ pub enum Action {
     Takeover {
         /// The session, which stays in the table.
         session: SessionId,
+        /// Who it is.
+        client: Arc<ClientInfo>,
         /// The command.
         command: &'static Command,
         /// The plugin's side.
@@ -235,6 +237,7 @@ impl Engine {
                 pause_until_ms: 0,
                 foreign_pauses: Vec::new(),
                 paused: Vec::new(),
+                pause_ended: false,
                 watch: Default::default(),
                 observing: false,
                 watchful: false,
@@ -276,9 +279,8 @@ impl Engine {
             return Err(PROTECTED.to_vec());
         }
         self.core.stats.connections += 1;
-        let addr = info.addr.clone();
         let id = self.core.sessions.insert(info, now.unix_ms, open);
-        self.core.notify_conn(ConnEvent::Open, id, &addr);
+        self.core.notify_conn(ConnEvent::Open, id);
         Ok(id)
     }
 
@@ -287,17 +289,16 @@ impl Engine {
         let Some(mut session) = self.core.sessions.take(id) else { return };
         self.unpark(&mut session.state);
         commands::connection::forget(&mut self.core, &mut session.state);
-        let addr = session.state.info.addr.clone();
         self.core.sessions.put(session);
+        self.core.notify_conn(ConnEvent::Close, id);
         self.core.sessions.remove(id);
-        self.core.notify_conn(ConnEvent::Close, id, &addr);
     }
 
     /// Ends a session's wait, if it waits, without an answer.
     fn unpark(&mut self, state: &mut State) {
         match state.parked.take() {
             Some(Parked::Keys(wait)) => self.core.blocking.remove(state.id, &wait),
-            Some(Parked::Async { ticket, command }) => self.core.cancel_async(ticket, command),
+            Some(Parked::Async { ticket, command, .. }) => self.core.cancel_async(ticket, command),
             Some(Parked::Pause(_)) => self.core.paused.retain(|id| *id != state.id),
             None => {}
         }
@@ -383,6 +384,10 @@ impl Engine {
         self.core.sessions.put(session);
         if self.core.blocking.has_ready() {
             self.serve_ready();
+        }
+        if self.core.pause_ended {
+            self.core.pause_ended = false;
+            crate::tick::end_pause(self);
         }
         flow
     }
@@ -588,7 +593,7 @@ impl Engine {
             .sessions
             .iter()
             .filter_map(|session| match &session.state.parked {
-                Some(Parked::Async { ticket, command }) if command.plugin.as_deref() == Some(plugin) => {
+                Some(Parked::Async { ticket, command, .. }) if command.plugin.as_deref() == Some(plugin) => {
                     Some((session.state.id, *ticket))
                 }
                 _ => None,
@@ -608,6 +613,17 @@ impl Engine {
         self.core.refresh_watchful();
         if !self.core.is_paused() {
             crate::tick::end_pause(self);
+        }
+    }
+
+    /// This node became a replica: whoever waits for keys is told so, for the writes that would have woken it don't come
+    /// from clients any more.
+    pub fn unblock_all(&mut self) {
+        let ids: Vec<SessionId> = self.core.sessions.ids().collect();
+        for id in ids {
+            if self.session(id).is_some_and(|state| matches!(state.parked, Some(Parked::Keys(_)))) {
+                crate::tick::unblock(&mut self.ks, &mut self.core, id, crate::tick::Unblock::Demoted);
+            }
         }
     }
 
@@ -656,8 +672,10 @@ impl Core {
         self.write_hooks = self.hooks.iter().filter(|hook| hook.hook.wants_writes()).count();
     }
 
-    fn notify_conn(&mut self, event: ConnEvent, id: SessionId, addr: &str) {
-        self.hooks.retain(|hook| hook.hook.on_conn(event, id, addr));
+    fn notify_conn(&mut self, event: ConnEvent, id: SessionId) {
+        let Some(session) = self.sessions.get(id) else { return };
+        self.hooks.retain(|hook| hook.hook.on_conn(event, &session.state));
+        self.count_hooks();
     }
 
     /// Decides again whether commands must look at monitors and pauses.

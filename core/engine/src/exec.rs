@@ -1,6 +1,8 @@
 //! One command, from its arguments to its reply and its effect in the journal. Owns the order of steps: look up, guard,
 //! run, propagate, wake. What a command does is in `commands/`.
 
+use std::sync::Arc;
+
 use keystead_keyspace::{ExpiryMode, KeyLog, Keyspace, Why};
 use keystead_resp::{Args, OwnedArgs, Writer};
 
@@ -10,7 +12,7 @@ use crate::ctx::{Ctx, targets};
 use crate::effect::{CommandResult, Effect, Origin};
 use crate::engine::{Action, Flow};
 use crate::error::CommandError;
-use crate::foreign::{AsyncCall, ForeignBody};
+use crate::foreign::{AsyncCall, ClientInfo, ForeignBody, WriteEvent};
 use crate::gates::Gate;
 use crate::guards::{self, Verdict};
 use crate::registry::{Body, Command};
@@ -70,7 +72,14 @@ fn run(
     start: usize,
 ) -> Flow {
     let Session { out, state } = session;
+    let untouched = state.no_touch && command.name != "touch";
+    if untouched {
+        ks.set_touch_on_read(false);
+    }
     let flow = call(ks, core, state, out, command, args, Origin::Client, false);
+    if untouched {
+        ks.set_touch_on_read(true);
+    }
     if flow == Flow::Next && core.park.is_some() {
         park(core, state, command, args);
         settle_observation(ks, core);
@@ -214,9 +223,10 @@ fn body(ctx: &mut Ctx<'_>, command: &'static Command, args: Args<'_>) -> (Comman
             }
             None => {
                 let ticket = next_ticket(ctx.core);
-                ctx.session.parked = Some(Parked::Async { ticket, command });
+                ctx.session.parked = Some(Parked::Async { ticket, command, args: args.to_owned() });
                 let call = AsyncCall {
                     session: ctx.session.id,
+                    client: Arc::new(ClientInfo::of(ctx.session)),
                     ticket,
                     db: ctx.session.db,
                     args: args.to_owned(),
@@ -235,7 +245,8 @@ fn body(ctx: &mut Ctx<'_>, command: &'static Command, args: Args<'_>) -> (Comman
             Ok(()) => {
                 ctx.session.taken_over = true;
                 let session = ctx.session.id;
-                ctx.core.act(Action::Takeover { session, command, body: body.clone(), args: args.to_owned() });
+                let client = Arc::new(ClientInfo::of(ctx.session));
+                ctx.core.act(Action::Takeover { session, client, command, body: body.clone(), args: args.to_owned() });
                 (Ok(Effect::None), Flow::Takeover)
             }
         },
@@ -287,6 +298,9 @@ fn propagate(
     if origin == Origin::Replication || origin == Origin::Loading {
         // The stream itself goes into the journal, byte for byte.
         core.unit.clear();
+        if core.write_hooks > 0 && !matches!(effect, Effect::None) {
+            run_hooks(core, db, args, origin);
+        }
     } else {
         let alone = !nested && !core.in_unit && !expired && core.unit.is_empty() && core.write_hooks == 0;
         if alone && matches!(effect, Effect::None) {
@@ -304,6 +318,16 @@ fn propagate(
     }
     if core.observing {
         observe(ks, core, state);
+    }
+}
+
+/// Tells hooks about an effect. One that wants no more is dropped.
+pub(crate) fn run_hooks(core: &mut Core, db: usize, argv: Args<'_>, origin: Origin) {
+    let event = WriteEvent { db, argv, origin, offset: core.journal.offset() };
+    let before = core.hooks.len();
+    core.hooks.retain(|hook| !hook.hook.wants_writes() || hook.hook.on_write(&event));
+    if core.hooks.len() != before {
+        core.count_hooks();
     }
 }
 

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use crate::args::{Args, OwnedArgs};
+use crate::core::Core;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Origin};
-use crate::session::SessionId;
+use crate::session::{SessionId, State};
 
 /// A command that runs inside the turn and writes its reply into `ctx.reply`.
 pub trait ForeignCommand: Send + Sync {
@@ -28,11 +29,44 @@ pub trait ForeignAsync: Send + Sync {
     fn cancel(&self, ticket: u64);
 }
 
+/// What a plugin learns about a client when its command leaves the turn.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientInfo {
+    /// CLIENT ID.
+    pub id: u64,
+    /// The peer's address.
+    pub addr: String,
+    /// Our side.
+    pub laddr: String,
+    /// CLIENT SETNAME.
+    pub name: String,
+    /// The user.
+    pub user: String,
+    /// The selected database.
+    pub db: usize,
+}
+
+impl ClientInfo {
+    /// A copy of what a session says of itself.
+    pub fn of(state: &State) -> Self {
+        ClientInfo {
+            id: state.id.id,
+            addr: state.info.addr.clone(),
+            laddr: state.info.laddr.clone(),
+            name: state.name.clone(),
+            user: state.user.clone(),
+            db: state.db,
+        }
+    }
+}
+
 /// An asynchronous call as handed to the host.
 #[derive(Clone, Debug)]
 pub struct AsyncCall {
     /// The session that waits.
     pub session: SessionId,
+    /// Who it is.
+    pub client: Arc<ClientInfo>,
     /// Names the call; goes back to `Engine::complete`.
     pub ticket: u64,
     /// The selected database.
@@ -64,8 +98,9 @@ pub enum ForeignBody {
 
 /// A section of INFO.
 pub trait ForeignInfo: Send + Sync {
-    /// Appends lines `field:value\r\n`. Runs inside the turn: reads published snapshots only, waits for nothing.
-    fn write(&self, out: &mut Vec<u8>);
+    /// Appends lines `field:value\r\n`. Runs inside the turn: reads the core (the journal as of this command) and published
+    /// snapshots, waits for nothing.
+    fn write(&self, core: &Core, out: &mut Vec<u8>);
 }
 
 /// A parameter of CONFIG that a plugin owns.
@@ -88,7 +123,7 @@ pub struct WriteEvent<'a> {
     pub argv: Args<'a>,
     /// Who caused it.
     pub origin: Origin,
-    /// The journal's offset behind it.
+    /// The journal's offset before the unit it is part of.
     pub offset: u64,
 }
 
@@ -113,8 +148,8 @@ pub trait ForeignHook: Send + Sync {
         true
     }
     /// Called per connection.
-    fn on_conn(&self, event: ConnEvent, session: SessionId, addr: &str) -> bool {
-        let _ = (event, session, addr);
+    fn on_conn(&self, event: ConnEvent, session: &State) -> bool {
+        let _ = (event, session);
         true
     }
 }

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod apply;
 pub mod args;
 pub mod blocking;
 pub mod commands;
@@ -29,6 +30,7 @@ pub mod registry;
 pub mod session;
 pub mod sessions;
 pub mod slowlog;
+pub mod snapshot;
 pub mod spec;
 pub mod stats;
 mod tick;
@@ -40,6 +42,7 @@ pub const REDIS_VERSION: &str = "7.2.4";
 /// Our own version.
 pub const KEYSTEAD_VERSION: &str = env!("CARGO_PKG_VERSION");
 
+pub use apply::{Applied, ApplyState};
 pub use args::{Args, ArgsExt, OwnedArgs};
 pub use ctx::Ctx;
 pub use effect::{CommandResult, Effect, Origin, Targets};

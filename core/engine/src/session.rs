@@ -109,8 +109,10 @@ pub enum Parked {
     Async {
         /// Names the call.
         ticket: u64,
-        /// Removes it when CLIENT UNBLOCK comes.
+        /// What was called, to be asked for what it has when CLIENT UNBLOCK comes.
         command: &'static Command,
+        /// With what.
+        args: OwnedArgs,
     },
     /// Waits for CLIENT PAUSE to end; the command runs then.
     Pause(OwnedArgs),

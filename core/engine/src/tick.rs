@@ -1,13 +1,15 @@
 //! What is due without any command: expiry, timeouts, the end of a pause, limits of slow readers. Owns the schedule.
 
+use keystead_keyspace::Keyspace;
 use keystead_resp::Writer;
 
-use crate::core::Pause;
+use crate::core::{Core, Pause};
 use crate::ctx::write_timeout;
+use crate::effect::Origin;
 use crate::engine::{Engine, Flow};
 use crate::exec;
 use crate::gates::Gate;
-use crate::session::{Kind, Parked, SessionId};
+use crate::session::{Kind, Parked, Session, SessionId};
 
 /// Entries looked at per cycle at effort 1, about a millisecond; more work waits for the next tick.
 const EXPIRE_BUDGET: usize = 20_000;
@@ -41,7 +43,7 @@ fn expire(engine: &mut Engine) {
 fn time_out_waiting(engine: &mut Engine) {
     let now_ms = engine.core.now_ms();
     while let Some(id) = engine.core.blocking.pop_expired(now_ms) {
-        unblock(engine, id, Unblock::Timeout);
+        unblock(&mut engine.ks, &mut engine.core, id, Unblock::Timeout);
     }
 }
 
@@ -57,29 +59,48 @@ pub(crate) enum Unblock {
 }
 
 /// Ends a session's wait. False if it doesn't wait for anything that can be ended.
-pub(crate) fn unblock(engine: &mut Engine, id: SessionId, how: Unblock) -> bool {
-    let Some(session) = engine.core.sessions.get_mut(id) else { return false };
-    let mut reply = Writer::new(&mut session.out, session.state.proto);
-    match session.state.parked.take() {
+pub(crate) fn unblock(ks: &mut Keyspace, core: &mut Core, id: SessionId, how: Unblock) -> bool {
+    let Some(mut session) = core.sessions.take(id) else { return false };
+    let Session { out, state } = &mut *session;
+    let done = match state.parked.take() {
         Some(Parked::Keys(wait)) => {
+            let mut reply = Writer::new(out, state.proto);
             match how {
                 Unblock::Timeout => write_timeout(&mut reply, wait.on_timeout),
-                Unblock::Error => reply.error("UNBLOCKED client unblocked via CLIENT UNBLOCK"),
-                Unblock::Demoted => reply.error(
-                    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)",
-                ),
+                Unblock::Error => reply.error(UNBLOCKED),
+                Unblock::Demoted => reply.error(DEMOTED),
             }
-            engine.core.blocking.remove(id, &wait);
+            core.blocking.remove(id, &wait);
+            true
+        }
+        // A plugin's call: after "timeout" it answers with what it has, as inside MULTI.
+        Some(Parked::Async { ticket, command, args }) if command.plugin.is_some() => {
+            core.cancel_async(ticket, command);
+            match how {
+                Unblock::Timeout => {
+                    exec::call(ks, core, state, out, command, args.view(), Origin::Client, true);
+                    exec::finish_unit(core, state);
+                }
+                Unblock::Error => Writer::new(out, state.proto).error(UNBLOCKED),
+                Unblock::Demoted => Writer::new(out, state.proto).error(DEMOTED),
+            }
+            true
         }
         parked => {
-            session.state.parked = parked;
-            return false;
+            state.parked = parked;
+            false
         }
+    };
+    state.resumed |= done;
+    core.sessions.put(session);
+    if done {
+        core.sessions.list(id);
     }
-    session.state.resumed = true;
-    engine.core.sessions.list(id);
-    true
+    done
 }
+
+const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+const DEMOTED: &str = "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
 
 fn end_pause_if_over(engine: &mut Engine) {
     let core = &mut engine.core;

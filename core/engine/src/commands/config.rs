@@ -118,7 +118,7 @@ fn resetstat(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     Ok(Effect::None)
 }
 
-fn rewrite(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+fn rewrite(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if !ctx.may_block() {
         // A sentinel sends it inside MULTI: the file is written right after the transaction.
         ctx.core.act(Action::RewriteConfig { reply: None });
@@ -126,7 +126,7 @@ fn rewrite(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
         return Ok(Effect::None);
     }
     let ticket = crate::exec::next_ticket(ctx.core);
-    ctx.session.parked = Some(Parked::Async { ticket, command: ctx.command });
+    ctx.session.parked = Some(Parked::Async { ticket, command: ctx.command, args: args.to_owned() });
     let session = ctx.session.id;
     ctx.core.act(Action::RewriteConfig { reply: Some((session, ticket)) });
     Ok(Effect::None)

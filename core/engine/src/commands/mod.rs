@@ -4,6 +4,7 @@
 pub mod client;
 pub mod command;
 mod common;
+mod client_list;
 pub mod config;
 pub mod connection;
 mod dump;
@@ -19,6 +20,7 @@ pub mod scan;
 pub mod sets;
 pub mod slowlog;
 mod sort;
+pub mod pubsub;
 pub mod strings;
 pub mod transactions;
 pub mod zsets;
@@ -37,6 +39,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     transactions::TABLE,
     config::TABLE,
     info::TABLE,
+    pubsub::TABLE,
     strings::TABLE,
     keys::TABLE,
     hashes::TABLE,

@@ -42,6 +42,11 @@ impl Unit {
         self.entries.push(Entry { end: self.bytes.len(), db, targets, origin });
     }
 
+    /// Adds an effect whose bytes nobody needs: it only counts.
+    pub fn count(&mut self, db: u32, targets: Targets, origin: Origin) {
+        self.entries.push(Entry { end: self.bytes.len(), db, targets, origin });
+    }
+
     /// Takes the effects from a position on out of the unit.
     pub fn split_off(&mut self, at: usize) -> Unit {
         let start = at.checked_sub(1).map_or(0, |last| self.entries[last].end);
