@@ -14,9 +14,9 @@ use crate::engine::{Action, EngineMode, Now};
 use crate::foreign::{ForeignHook, ForeignInfo, ForeignRegistry};
 use crate::gates::Gates;
 use crate::journal::{Journal, Unit};
-use crate::pubsub::PubSub;
+use crate::pubsub::{PubSub, Space};
 use crate::registry::Registry;
-use crate::session::{Session, SessionId};
+use crate::session::{Session, SessionId, State};
 use crate::sessions::Sessions;
 use crate::slowlog::SlowLog;
 use crate::stats::Stats;
@@ -46,6 +46,8 @@ pub(crate) struct InfoSection {
     /// Lower case.
     pub name: String,
     pub body: Arc<dyn ForeignInfo>,
+    /// Its lines follow the core's section of that name; else they take its place.
+    pub append: bool,
 }
 
 /// Everything but the keys.
@@ -163,6 +165,33 @@ impl Core {
             self.stats.output_limit_disconnections += 1;
             self.sessions.list(id);
         }
+    }
+
+    /// Sends a message to subscribers, from inside a command; gives how many got it. Not propagated. The running session
+    /// itself, should it listen, is left out.
+    pub fn publish(&mut self, channel: &[u8], message: &[u8]) -> usize {
+        crate::pubsub::publish(self, None, Space::Channel, channel, message)
+    }
+
+    /// Closes all sessions but the running one that a filter chooses; gives how many.
+    pub fn kill_clients(&mut self, choose: impl Fn(&State) -> bool) -> usize {
+        let ids: Vec<SessionId> =
+            self.sessions.iter().filter(|session| choose(&session.state)).map(|s| s.state.id).collect();
+        for id in &ids {
+            self.kill(*id);
+        }
+        ids.len()
+    }
+
+    /// A plugin's own pause beside CLIENT PAUSE; `Pause::Off` ends it.
+    pub fn pause_for(&mut self, plugin: &str, kind: Pause, until_ms: u64) {
+        self.foreign_pauses.retain(|(name, ..)| name != plugin);
+        if kind == Pause::Off {
+            self.pause_ended = true;
+        } else {
+            self.foreign_pauses.push((plugin.to_owned(), kind, until_ms));
+        }
+        self.refresh_watchful();
     }
 
     /// Records an effect that isn't the return value of the running command; it becomes part of the running unit.

@@ -19,7 +19,7 @@ use crate::foreign::{
 };
 use crate::gates::Gates;
 use crate::journal::{Journal, Unit};
-use crate::pubsub::{PubSub, Space};
+use crate::pubsub::PubSub;
 use crate::registry::{Command, OwnedSpec, Registry};
 use crate::session::{ConnInfo, Kind, Parked, Session, SessionId, State};
 use crate::sessions::Sessions;
@@ -386,8 +386,7 @@ impl Engine {
             self.serve_ready();
         }
         if self.core.pause_ended {
-            self.core.pause_ended = false;
-            crate::tick::end_pause(self);
+            self.settle_pause();
         }
         flow
     }
@@ -531,7 +530,7 @@ impl Engine {
 
     /// Sends a message to subscribers; gives how many got it. Not propagated.
     pub fn publish(&mut self, channel: &[u8], message: &[u8]) -> usize {
-        crate::pubsub::publish(&mut self.core, None, Space::Channel, channel, message)
+        self.core.publish(channel, message)
     }
 
     /// The gates, to be shared with whoever sets them.
@@ -552,10 +551,11 @@ impl Engine {
         Ok(command)
     }
 
-    /// A plugin's INFO section joins; one of the same name takes the place of the core's.
-    pub fn register_info(&mut self, plugin: &str, section: &str, body: Arc<dyn ForeignInfo>) {
+    /// A plugin's INFO section joins. If the core (or another plugin) has one of that name, it takes its place, or with
+    /// `append` its lines follow.
+    pub fn register_info(&mut self, plugin: &str, section: &str, append: bool, body: Arc<dyn ForeignInfo>) {
         let name = section.to_ascii_lowercase();
-        self.core.info_sections.push(InfoSection { plugin: plugin.to_owned(), name, body });
+        self.core.info_sections.push(InfoSection { plugin: plugin.to_owned(), name, body, append });
     }
 
     /// A plugin's parameter joins.
@@ -606,12 +606,13 @@ impl Engine {
 
     /// A plugin's own pause beside CLIENT PAUSE; `Pause::Off` ends it.
     pub fn pause(&mut self, plugin: &str, kind: Pause, until_ms: u64) {
-        self.core.foreign_pauses.retain(|(name, ..)| name != plugin);
-        if kind != Pause::Off {
-            self.core.foreign_pauses.push((plugin.to_owned(), kind, until_ms));
-        }
-        self.core.refresh_watchful();
-        if !self.core.is_paused() {
+        self.core.pause_for(plugin, kind, until_ms);
+        self.settle_pause();
+    }
+
+    /// Runs what waited for a pause that was ended.
+    fn settle_pause(&mut self) {
+        if std::mem::take(&mut self.core.pause_ended) && !self.core.is_paused() {
             crate::tick::end_pause(self);
         }
     }
@@ -629,12 +630,7 @@ impl Engine {
 
     /// Closes sessions that a filter chooses; gives how many.
     pub fn kill_clients(&mut self, choose: impl Fn(&State) -> bool) -> usize {
-        let ids: Vec<SessionId> =
-            self.core.sessions.iter().filter(|session| choose(&session.state)).map(|s| s.state.id).collect();
-        for id in &ids {
-            self.core.kill(*id);
-        }
-        ids.len()
+        self.core.kill_clients(choose)
     }
 
     /// A plugin says what a session is (a replica it feeds).

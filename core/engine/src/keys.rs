@@ -13,6 +13,7 @@ pub fn positions(spec: &KeySpec, args: Args<'_>) -> Vec<usize> {
         KeySpec::None => Vec::new(),
         KeySpec::Range { first, last, step } => range(first, last, step, args.len()),
         KeySpec::Counted { count, dest } => counted(count, dest, args),
+        KeySpec::Foreign(keys) => (keys.0)(args).into_iter().filter(|at| *at < args.len()).collect(),
         KeySpec::Custom(find) => find(args).into_iter().filter(|at| *at < args.len()).collect(),
     }
 }

@@ -40,6 +40,8 @@ pub struct Command {
     pub subs: Vec<&'static Command>,
     /// Position in the statistics.
     pub index: usize,
+    /// Further ACL categories, beyond those that follow from flags and group.
+    pub categories: Vec<&'static str>,
     /// The plugin it came from.
     pub plugin: Option<String>,
 }
@@ -72,6 +74,8 @@ pub struct OwnedSpec {
     pub since: String,
     /// One sentence.
     pub summary: String,
+    /// Further ACL categories, beyond those that follow from flags and group.
+    pub categories: Vec<&'static str>,
 }
 
 /// All commands of an engine.
@@ -120,6 +124,7 @@ impl Registry {
             body: row.handler.map_or(Body::Container, Body::Native),
             subs,
             index,
+            categories: Vec::new(),
             plugin: None,
         }))
     }
@@ -181,6 +186,7 @@ impl Registry {
             group,
             since,
             summary: format!("A container for {} commands.", parent.to_uppercase()),
+            categories: Vec::new(),
         };
         let holder = self.foreign(plugin, parent.to_owned(), parent.to_owned(), holder, Body::Container, subs);
         self.insert(holder);
@@ -209,6 +215,7 @@ impl Registry {
             body,
             subs,
             index,
+            categories: spec.categories,
             plugin: Some(plugin.to_owned()),
         }))
     }

@@ -88,6 +88,15 @@ impl Flags {
     }
 }
 
+/// A plugin's function that finds keys. Plugins stay mapped, so it lives as long as the process.
+pub struct ForeignKeys(pub Box<dyn Fn(Args<'_>) -> Vec<usize> + Send + Sync>);
+
+impl std::fmt::Debug for ForeignKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ForeignKeys")
+    }
+}
+
 /// Where a command's keys are: one extractor serves ACL, COMMAND GETKEYS and execution.
 #[derive(Clone, Copy, Debug)]
 pub enum KeySpec {
@@ -111,6 +120,8 @@ pub enum KeySpec {
     },
     /// Decided by a function that gives the positions.
     Custom(fn(Args<'_>) -> Vec<usize>),
+    /// Decided by a plugin that gives the positions.
+    Foreign(&'static ForeignKeys),
 }
 
 impl KeySpec {

@@ -218,6 +218,9 @@ pub(crate) fn categories(command: &Command) -> Vec<&'static str> {
     add(flags.has(BLOCKING), "blocking");
     add(flags.has(FAST), "fast");
     add(!flags.has(FAST), "slow");
+    for category in &command.categories {
+        add(true, category);
+    }
     found
 }
 
@@ -242,7 +245,7 @@ fn write_key_specs(reply: &mut Writer<'_>, command: &Command) {
                 write_find(reply, "keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", 1)]);
             });
         }
-        KeySpec::Custom(_) => {
+        KeySpec::Custom(_) | KeySpec::Foreign(_) => {
             reply.array(1);
             reply.map(3);
             reply.bulk("flags");

@@ -2,9 +2,9 @@
 //! command below.
 
 pub mod client;
+mod client_list;
 pub mod command;
 mod common;
-mod client_list;
 pub mod config;
 pub mod connection;
 mod dump;
@@ -16,11 +16,11 @@ pub mod keys;
 mod lcs;
 pub mod lists;
 mod lists_blocking;
+pub mod pubsub;
 pub mod scan;
 pub mod sets;
 pub mod slowlog;
 mod sort;
-pub mod pubsub;
 pub mod strings;
 pub mod transactions;
 pub mod zsets;
