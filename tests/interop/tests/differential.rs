@@ -1,8 +1,8 @@
 //! The same random commands to Keystead and to a stock redis-server: every reply and, now and then, the digest of all
 //! keys must be the same.
 //!
-//! `DIFF_SEED=n` runs one seed, `DIFF_COMMANDS=n` that many commands. Differences that are meant are listed in
-//! `accepted`.
+//! `DIFF_SEED=n` runs one seed, `DIFF_COMMANDS=n` that many commands, `DIFF_PORT=n` takes a running
+//! server instead of a new one. Differences that are meant are listed in `accepted`.
 
 use keystead_harness::{Client, Keystead, RedisServer, Reply, have};
 use keystead_interop::compare::{differences, digest};
@@ -105,10 +105,12 @@ fn replies_and_data_are_those_of_redis() {
         return println!("SKIPPED: redis-server is not installed");
     }
     let seeds = setting("DIFF_SEED").map_or(vec![1, 2, 3, 4, 5], |seed| vec![seed]);
-    let ours = Keystead::plain();
+    let running = setting("DIFF_PORT").map(|port| port as u16);
+    let ours = running.is_none().then(Keystead::plain);
+    let port = running.or(ours.as_ref().map(Keystead::port)).expect("one of the two");
     let theirs = RedisServer::start(&[]);
     for seed in seeds {
-        let (mut a, mut b) = (ours.client(), theirs.client());
+        let (mut a, mut b) = (Client::connect(port), theirs.client());
         a.ok("FLUSHALL");
         b.ok("FLUSHALL");
         run(seed, setting("DIFF_COMMANDS").unwrap_or(3_000), &mut a, &mut b);
