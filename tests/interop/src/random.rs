@@ -258,7 +258,7 @@ impl Commands {
             7 => owned([vec!["ZREM".into(), key], self.times(3, Self::member)].concat()),
             8 => owned(vec!["ZREMRANGEBYRANK".into(), key, "0".into(), self.rng.below(3).to_string()]),
             9 => owned(vec!["ZREMRANGEBYSCORE".into(), key, format!("({}", self.number()), self.number()]),
-            10 => owned(vec!["ZREMRANGEBYLEX".into(), key, "[m1".into(), "(m2".into()]),
+            10 => self.lex(),
             11 => owned(vec![self.rng.pick(&["ZPOPMIN", "ZPOPMAX"]).into(), key, self.rng.below(3).to_string()]),
             12 => owned(vec![self.rng.pick(&["BZPOPMIN", "BZPOPMAX"]).into(), key, other, BLOCK.into()]),
             13 => owned(vec!["ZMPOP".into(), "2".into(), key, other, self.rng.pick(&["MIN", "MAX"]).into()]),
@@ -268,6 +268,16 @@ impl Commands {
                 owned(vec![name, target, "2".into(), key, other])
             }
         }
+    }
+
+    /// Ranges by name mean something only where all scores are equal: such sets have keys of their own.
+    fn lex(&mut self) -> Command {
+        let key = format!("lex:{}", self.rng.below(2));
+        if self.rng.once_in(3) {
+            return owned(vec!["ZREMRANGEBYLEX".into(), key, "[m1".into(), "(m2".into()]);
+        }
+        let pairs = self.times(8, |me| ["0".into(), me.member()]).concat();
+        owned([vec!["ZADD".into(), key], pairs].concat())
     }
 
     fn ttl_ms(&mut self) -> String {
@@ -342,10 +352,10 @@ impl Commands {
                 0 => format!("ZRANGE {key} {} {}", index(&mut self.rng), index(&mut self.rng)),
                 1 => format!("ZRANGE {key} {low} ({high} BYSCORE WITHSCORES LIMIT 1 3"),
                 2 => format!("ZREVRANGEBYSCORE {key} {low} {high} WITHSCORES"),
-                3 => format!("ZRANGEBYLEX {key} [1 (m3"),
+                3 => format!("ZRANGEBYLEX lex:{} [1 (m3", self.rng.below(2)),
                 4 => format!("{} {key} {member}", self.rng.pick(&["ZRANK", "ZREVRANK", "ZSCORE"])),
                 5 => format!("ZCOUNT {key} ({low} {high}"),
-                6 => format!("ZLEXCOUNT {key} - +"),
+                6 => format!("ZLEXCOUNT lex:{} (1 +", self.rng.below(2)),
                 7 => format!("ZMSCORE {key} {member} m1 m2"),
                 8 => format!("{} 2 {key} {other} WITHSCORES", self.rng.pick(&["ZUNION", "ZINTER", "ZDIFF"])),
                 9 => format!("ZUNION 2 {key} {other} WEIGHTS 2 -1 AGGREGATE MAX WITHSCORES"),

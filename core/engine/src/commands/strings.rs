@@ -262,7 +262,7 @@ fn part(start: i64, end: i64, len: usize) -> Option<(usize, usize)> {
     let len = len as i64;
     let fix = |i: i64| if i < 0 { i.saturating_add(len).max(0) } else { i };
     let (start, end) = (fix(start), fix(end).min(len - 1));
-    (start <= end && len > 0).then_some((start as usize, end as usize + 1))
+    (start <= end && len > 0).then(|| (start as usize, end as usize + 1))
 }
 
 fn getrange(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
@@ -350,6 +350,8 @@ mod tests {
             ((5, 10, 5), None),
             ((3, 1, 5), None),
             ((0, -1, 0), None),
+            ((5, -6, 0), None),
+            ((5, -6, 3), None),
             ((i64::MIN, i64::MAX, 5), Some((0, 5))),
         ];
         for ((start, end, len), expected) in cases {
