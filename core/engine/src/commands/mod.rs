@@ -1,6 +1,8 @@
 //! The families of commands. Owns the list of their tables; each file has its table at its head and one function per
 //! command below.
 
+mod bitfield;
+pub mod bits;
 pub mod client;
 mod client_list;
 pub mod command;
@@ -41,6 +43,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     info::TABLE,
     pubsub::TABLE,
     strings::TABLE,
+    bits::TABLE,
     keys::TABLE,
     hashes::TABLE,
     lists::TABLE,
