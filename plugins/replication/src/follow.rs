@@ -364,6 +364,8 @@ impl Follower {
             })
             .await??;
         if changed {
+            // The rebase ended what was open.
+            self.apply = None;
             plugin.drop_replicas();
         }
         match &mut self.apply {

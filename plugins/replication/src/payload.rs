@@ -25,10 +25,12 @@ const CHUNK: usize = 256 * 1024;
 /// Time between two signs of life while there is nothing to send.
 const SIGN: Duration = Duration::from_secs(1);
 
-/// Sends everything there is, at one cut; the cursor that goes on from there. `None`: the replica wanted no more.
-pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Result<Option<Cursor>> {
+/// Sends everything there is, at one cut; the cursor that goes on from there.
+pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Result<Cursor> {
     wait_for_others(replica, out).await?;
     let host = replica.plugin.host;
+    // A replica's stream is its primary's bytes: no SELECT can be put behind the cut, so the head tells the database.
+    let stream_db = replica.plugin.target().and_then(|_| host.journal().db).unwrap_or(0);
     let cut = alive(replica, out, host.snapshot_and_follow(u32::from(RDB_VERSION), CursorClass::Syncing)).await?;
     let (mut snapshot, cursor) = cut?;
     let replid = history_of(&host.journal()).replid;
@@ -36,7 +38,7 @@ pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Re
         out.write_all(format!("+FULLRESYNC {replid} {}\r\n", snapshot.offset()).as_bytes()).await?;
         out.flush().await?;
     }
-    let head = Head { replid: replid.to_string(), offset: snapshot.offset(), unix_ms: host.unix_ms() };
+    let head = Head { stream_db, replid: replid.to_string(), offset: snapshot.offset(), unix_ms: host.unix_ms() };
     let marked = replica.facts.eof && replica.plugin.config().diskless_sync;
     let started = host.now();
     let sent = if marked {
@@ -53,12 +55,12 @@ pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Re
         took.as_millis()
     );
     if replica.facts.rdb_only {
-        // redis-cli --rdb takes the payload and hangs up; give it the time to do so.
+        // redis-cli --rdb takes the payload and hangs up. Closing first could cost it what is still on its way.
         replica.step(Event::PayloadSent { marked: true });
-        return Ok(None);
+        return futures::future::pending().await;
     }
     replica.step(Event::PayloadSent { marked: marked && announce });
-    Ok(Some(cursor))
+    Ok(cursor)
 }
 
 /// `repl-diskless-sync-delay`, with signs of life, cut short when enough replicas wait.
@@ -94,6 +96,7 @@ async fn alive<F: Future>(replica: &Replica, out: &mut Out, work: F) -> Result<F
 
 /// What the RDB's head says.
 struct Head {
+    stream_db: u32,
     replid: String,
     offset: u64,
     unix_ms: u64,
@@ -105,8 +108,7 @@ impl Head {
         writer.aux(out, "redis-ver", "7.2.4");
         writer.aux(out, "redis-bits", "64");
         writer.aux(out, "ctime", (self.unix_ms / 1000).to_string());
-        // A SELECT follows the cut, so no database is selected at it; Redis writes 0 then.
-        writer.aux(out, "repl-stream-db", "0");
+        writer.aux(out, "repl-stream-db", self.stream_db.to_string());
         writer.aux(out, "repl-id", &self.replid);
         writer.aux(out, "repl-offset", self.offset.to_string());
         writer.aux(out, "aof-base", "0");

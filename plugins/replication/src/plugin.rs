@@ -191,6 +191,7 @@ impl Replication {
         self.target.store(None);
         self.link.store(Arc::default());
         self.positioned.store(true, Ordering::Release);
+        self.getack_at.store(0, Ordering::Release);
         self.refresh_gates();
         self.drop_replicas();
         let _ = self.orders.unbounded_send(Order::Unfollow);

@@ -201,7 +201,7 @@ impl Replica {
                 cursor
             }
             None => {
-                let Some(cursor) = payload::send(self, &mut out, decided.announce).await? else { return Ok(()) };
+                let cursor = payload::send(self, &mut out, decided.announce).await?;
                 self.plugin.bell.until(|| (self.shared.state() == PeerState::Online).then_some(())).await;
                 log::info!("Synchronization with replica {}:{} succeeded", self.shared.ip, self.shared.port);
                 cursor
