@@ -7,7 +7,7 @@ use crate::link::{Action, Context, Event, Link, Target};
 use crate::plugin::{Replication, history_of, to_sdk};
 use crate::receive::{Failure, Receiver};
 use crate::units::{Offset, Position, ReplId};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures::channel::mpsc;
 use futures::future::{BoxFuture, Either, FutureExt, select};
 use futures::io::{AsyncReadExt, AsyncWriteExt};
@@ -194,7 +194,7 @@ impl Follower {
         };
         let actions = self.ask(event);
         for action in actions {
-            self.act(action, &BytesMut::new()).await;
+            self.act(action, &Bytes::new()).await;
         }
     }
 
@@ -213,13 +213,13 @@ impl Follower {
         let settings = self.settings();
         let ctx = Context { settings: &settings, here: self.plugin.here() };
         let outcome = self.link.step(self.plugin.host.now(), ctx, Event::Bytes(&self.inbox));
-        let bytes = self.inbox.split_to(outcome.consumed);
+        let bytes = self.inbox.split_to(outcome.consumed).freeze();
         for action in outcome.actions {
             self.act(action, &bytes).await;
         }
     }
 
-    async fn act(&mut self, action: Action, bytes: &BytesMut) {
+    async fn act(&mut self, action: Action, bytes: &Bytes) {
         match action {
             Action::Connect(target) => {
                 log::info!("Connecting to MASTER {}:{}", target.host, target.port);
@@ -232,7 +232,7 @@ impl Follower {
             Action::FinishLoad { trailer, guarded, at } => self.finish_load(trailer, guarded, at).await,
             Action::AbortLoad => self.receiver = None,
             Action::Resume(replid) => self.resume(replid).await,
-            Action::Apply(range) => self.apply(&bytes[range]).await,
+            Action::Apply(range) => self.apply(bytes.slice(range)).await,
             Action::Log(level, text) => log::log!(level, "{text}"),
         }
     }
@@ -375,11 +375,11 @@ impl Follower {
         Ok(())
     }
 
-    async fn apply(&mut self, bytes: &[u8]) {
+    async fn apply(&mut self, bytes: Bytes) {
         let Some(apply) = &mut self.apply else {
             return self.todo.push_back(Next::ApplyFailed("there is nothing to apply it to".into()));
         };
-        match apply.feed(bytes::Bytes::copy_from_slice(bytes)).await {
+        match apply.feed(bytes).await {
             Ok(applied) => self.todo.extend(applied.getacks.into_iter().map(|o| Next::AckAsked(Offset(o)))),
             Err(error) => self.todo.push_back(Next::ApplyFailed(error.text().to_string())),
         }

@@ -244,7 +244,8 @@ impl Link {
             State::Loading { last_sign, .. } => Some(*last_sign + ACK_PERIOD),
             State::Streaming { last_io, acked } => Some((*acked + ACK_PERIOD).min(*last_io + t)),
         }
-        .map(|at| at.max(now))
+        // A timeout is over only when it was exceeded.
+        .map(|at| at.max(now) + Duration::from_millis(1))
     }
 
     /// The primary to follow, if any.
