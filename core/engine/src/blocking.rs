@@ -65,6 +65,11 @@ impl Blocking {
         self.waiting
     }
 
+    /// How many of them will give up some time.
+    pub fn with_deadline(&self) -> usize {
+        self.deadlines.len()
+    }
+
     /// How many keys somebody waits for.
     pub fn keys(&self) -> usize {
         self.queues.len()

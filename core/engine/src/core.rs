@@ -1,6 +1,7 @@
 //! What the engine owns beside the keys: sessions, command table, configuration, journal, pub/sub, waiting lists,
 //! statistics. A handler reaches all of it through its context, apart from the keyspace, so that both can be borrowed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -32,6 +33,19 @@ pub enum Pause {
     Write,
     /// Everything waits.
     All,
+}
+
+/// What only the operating system knows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Probe {
+    /// Resident memory, bytes.
+    pub rss: u64,
+    /// The machine's memory, bytes.
+    pub total_memory: u64,
+    /// Time in the kernel, µs.
+    pub cpu_sys_us: u64,
+    /// Time outside of it, µs.
+    pub cpu_user_us: u64,
 }
 
 /// A hook and the plugin it belongs to.
@@ -108,6 +122,10 @@ pub struct Core {
     pub(crate) expired: KeyLog,
     pub(crate) clock: Option<fn() -> u64>,
     pub(crate) used_memory: Option<fn() -> u64>,
+    pub(crate) startup_memory: u64,
+    pub(crate) probe: Option<fn() -> Probe>,
+    /// What the server knows and INFO shows: `executable`, `config_file`, `os`, `mem_allocator`.
+    pub(crate) facts: BTreeMap<&'static str, String>,
     pub(crate) active_expire: bool,
     pub(crate) sample: u32,
     /// Writers should be slowed: a syncing replica pins too much.

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use keystead_keyspace::{Keyspace, Options, UnixMillis};
+use keystead_keyspace::{Garbage, Keyspace, Options, UnixMillis};
 use keystead_resp::{Args, OwnedArgs, Proto, Writer};
 
 use crate::blocking::Blocking;
 use crate::commands;
 use crate::config::Config;
-use crate::core::{Core, Hook, InfoSection, Pause};
+use crate::core::{Core, Hook, InfoSection, Pause, Probe};
 use crate::effect::Origin;
 use crate::exec;
 use crate::foreign::{
@@ -182,6 +182,8 @@ pub struct TurnEnd {
     pub wakers: Vec<Waker>,
     /// A syncing replica or a file is far behind: read from clients more slowly.
     pub slow_writers: bool,
+    /// Big values that were deleted: dropping this outside the lock frees them.
+    pub garbage: Garbage,
 }
 
 /// The keys and everything around them.
@@ -247,6 +249,9 @@ impl Engine {
                 expired: Default::default(),
                 clock: options.clock,
                 used_memory: options.used_memory,
+                startup_memory: options.used_memory.map_or(0, |count| count()),
+                probe: None,
+                facts: Default::default(),
                 active_expire: true,
                 sample: 0,
                 slow_writers: false,
@@ -411,7 +416,13 @@ impl Engine {
         }
         let mut wakers = std::mem::take(&mut core.wakers);
         core.journal.take_wakers(&mut wakers);
-        TurnEnd { ready, actions: std::mem::take(&mut core.actions), wakers, slow_writers: core.slow_writers }
+        TurnEnd {
+            ready,
+            actions: std::mem::take(&mut core.actions),
+            wakers,
+            slow_writers: core.slow_writers,
+            garbage: self.ks.take_garbage(),
+        }
     }
 
     /// Does what is due: expiry, timeouts of waiting sessions, the end of a pause, limits. To be called within a turn of
@@ -639,6 +650,16 @@ impl Engine {
             state.kind = kind;
             state.refresh_quick();
         }
+    }
+
+    /// Tells INFO something that only the server knows: `executable`, `config_file`, `os`, `mem_allocator`.
+    pub fn set_fact(&mut self, name: &'static str, value: impl Into<String>) {
+        self.core.facts.insert(name, value.into());
+    }
+
+    /// Lets INFO ask the operating system.
+    pub fn set_probe(&mut self, probe: fn() -> Probe) {
+        self.core.probe = Some(probe);
     }
 
     /// The configuration changed: what depends on it follows.

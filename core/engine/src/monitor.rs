@@ -1,7 +1,8 @@
 //! MONITOR: shows every command to those who asked. Owns the line's format.
 
-use keystead_resp::Args;
+use keystead_resp::{Args, OwnedArgs};
 
+use crate::args::ArgsExt;
 use crate::core::Core;
 use crate::registry::Command;
 use crate::session::Session;
@@ -12,11 +13,29 @@ pub(crate) fn feed(core: &mut Core, session: &Session, command: &'static Command
     if command.flags.any(ADMIN | SKIP_MONITOR) {
         return;
     }
+    let hidden = redact(command, args);
+    let args = hidden.as_ref().map_or(args, OwnedArgs::view);
     let line = line(core.now.unix_ms, session.state.db, &session.state.info.addr, args);
     for id in core.sessions.monitors.clone() {
         core.deliver(id, |reply| reply.raw(&line));
     }
 }
+
+/// The arguments with their secrets blotted out, where there are any: nobody may see a password in MONITOR or SLOWLOG.
+pub(crate) fn redact(command: &Command, args: Args<'_>) -> Option<OwnedArgs> {
+    let secret = |at: usize| match command.full_name.as_str() {
+        "auth" => at >= 1,
+        "hello" => at >= 2 && (args.is(at - 1, "auth") || at >= 3 && args.is(at - 2, "auth")),
+        "config|set" => at >= 3 && at % 2 == 1 && SECRETS.iter().any(|name| args.is(at - 1, name)),
+        _ => false,
+    };
+    (0..args.len())
+        .any(secret)
+        .then(|| args.iter().enumerate().map(|(at, arg)| if secret(at) { &b"(redacted)"[..] } else { arg }).collect())
+}
+
+/// Parameters whose values are secrets.
+const SECRETS: [&str; 6] = ["requirepass", "masterauth", "masteruser", "primaryauth", "primaryuser", "sentinel-pass"];
 
 fn line(now_ms: u64, db: usize, addr: &str, args: Args<'_>) -> Vec<u8> {
     let mut line = format!("+{}.{:06} [{db} {addr}]", now_ms / 1000, now_ms % 1000 * 1000).into_bytes();

@@ -3,6 +3,5 @@
 #![forbid(unsafe_code)]
 
 pub mod compare;
-pub mod pair;
 pub mod random;
 pub mod stream;

@@ -1,11 +1,19 @@
-//! INFO. Owns the core's sections; plugins add theirs or take the place of one.
+//! INFO. Owns the core's sections, as Redis prints them; plugins add theirs, take the place of one or append to it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
 
 use keystead_keyspace::Keyspace;
 use keystead_resp::Args;
 
+use super::plugin::version_number;
 use crate::core::Core;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
+use crate::gates::Gate;
+use crate::journal::CursorClass;
+use crate::pubsub::Space;
+use crate::session::{Kind, Parked, State};
 use crate::spec::*;
 
 /// The table.
@@ -20,13 +28,310 @@ pub const TABLE: &[CommandSpec] = &[CommandSpec::new(
     info,
 )];
 
-fn info(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
-    let text = format!("# Server\r\nredis_version:{}\r\n", crate::REDIS_VERSION);
+/// Sections in order: name, title, shown by default, on an endpoint, what writes it.
+type Section = (&'static str, &'static str, bool, bool, fn(&Keyspace, &Core, &State, &mut String));
+
+const SECTIONS: &[Section] = &[
+    ("server", "Server", true, true, server),
+    ("clients", "Clients", true, true, clients),
+    ("memory", "Memory", true, false, memory),
+    ("persistence", "Persistence", true, false, persistence),
+    ("stats", "Stats", true, true, stats),
+    ("replication", "Replication", true, false, replication),
+    ("cpu", "CPU", true, true, cpu),
+    ("modules", "Modules", true, true, modules),
+    ("commandstats", "Commandstats", false, true, commandstats),
+    ("errorstats", "Errorstats", true, true, errorstats),
+    ("cluster", "Cluster", true, false, cluster),
+    ("keyspace", "Keyspace", true, false, keyspace),
+];
+
+fn info(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let words: BTreeSet<String> =
+        args.skip(1).iter().map(|arg| String::from_utf8_lossy(arg).to_ascii_lowercase()).collect();
+    let mut text = String::new();
+    render(ctx.ks, ctx.core, ctx.session, &words, &mut text);
     ctx.reply.verbatim(*b"txt", text);
     Ok(Effect::None)
+}
+
+fn render(ks: &Keyspace, core: &Core, me: &State, words: &BTreeSet<String>, text: &mut String) {
+    let all = words.contains("all") || words.contains("everything");
+    let default = words.is_empty() || words.contains("default");
+    let endpoint = core.mode_name().is_some();
+    let wanted = |name: &str, usual: bool| all || words.contains(name) || default && usual;
+    let titled = |title: &str, text: &mut String, body: &dyn Fn(&mut String)| {
+        if !text.is_empty() {
+            text.push_str("\r\n");
+        }
+        let _ = write!(text, "# {title}\r\n");
+        body(text);
+    };
+    for (name, title, usual, on_endpoint, body) in SECTIONS {
+        if endpoint && !on_endpoint || !wanted(name, *usual) {
+            continue;
+        }
+        titled(title, text, &|text| section(ks, core, me, name, *body, text));
+    }
+    for own in core.info_sections.iter().filter(|own| !SECTIONS.iter().any(|section| section.0 == own.name)) {
+        if wanted(&own.name, true) {
+            let title = own.name[..1].to_ascii_uppercase() + &own.name[1..];
+            titled(&title, text, &|text| foreign(core, &own.name, text));
+        }
+    }
+}
+
+/// One of the core's sections, or what plugins made of it.
+fn section(
+    ks: &Keyspace,
+    core: &Core,
+    me: &State,
+    name: &str,
+    body: fn(&Keyspace, &Core, &State, &mut String),
+    text: &mut String,
+) {
+    let replaced = core.info_sections.iter().any(|own| own.name == name && !own.append);
+    if !replaced {
+        body(ks, core, me, text);
+    }
+    foreign(core, name, text);
+}
+
+fn foreign(core: &Core, name: &str, text: &mut String) {
+    for own in core.info_sections.iter().filter(|own| own.name == name) {
+        let mut out = Vec::new();
+        own.body.write(core, &mut out);
+        text.push_str(&String::from_utf8_lossy(&out));
+    }
+}
+
+fn field(text: &mut String, name: &str, value: impl std::fmt::Display) {
+    // Writing into a String can't fail.
+    let _ = write!(text, "{name}:{value}\r\n");
+}
+
+fn server(_: &Keyspace, core: &Core, _: &State, text: &mut String) {
+    let uptime = core.now.mono_us.saturating_sub(core.started.mono_us) / 1_000_000;
+    let mode = core.mode_name().unwrap_or_else(|| "standalone".to_owned());
+    let fact = |name: &str, default: &str| core.facts.get(name).cloned().unwrap_or_else(|| default.to_owned());
+    field(text, "redis_version", crate::REDIS_VERSION);
+    field(text, "redis_git_sha1", "00000000");
+    field(text, "redis_git_dirty", 0);
+    field(text, "redis_build_id", "0000000000000000");
+    field(text, "keystead_version", crate::KEYSTEAD_VERSION);
+    field(text, "redis_mode", mode);
+    field(text, "os", fact("os", std::env::consts::OS));
+    field(text, "arch_bits", usize::BITS);
+    field(text, "monotonic_clock", "POSIX clock_gettime");
+    field(text, "multiplexing_api", "epoll");
+    field(text, "process_id", std::process::id());
+    field(text, "process_supervised", "no");
+    field(text, "run_id", &core.run_id);
+    field(text, "tcp_port", core.config.int("port"));
+    field(text, "server_time_usec", core.now.unix_ms * 1000);
+    field(text, "uptime_in_seconds", uptime);
+    field(text, "uptime_in_days", uptime / 86_400);
+    field(text, "hz", core.config.int("hz"));
+    field(text, "configured_hz", core.config.int("hz"));
+    field(text, "lru_clock", core.now.unix_ms / 1000 & 0xff_ffff);
+    field(text, "executable", fact("executable", ""));
+    field(text, "config_file", fact("config_file", ""));
+    field(text, "io_threads_active", 0);
+}
+
+fn clients(_: &Keyspace, core: &Core, me: &State, text: &mut String) {
+    let states = || core.sessions.iter().map(|session| &session.state);
+    let ordinary = |state: &State| state.kind == Kind::Normal;
+    let connected = states().filter(|state| ordinary(state)).count() + usize::from(me.id.id != 0 && ordinary(me));
+    let calls = states().filter(|state| matches!(state.parked, Some(Parked::Async { .. }))).count();
+    field(text, "connected_clients", connected);
+    field(text, "cluster_connections", 0);
+    field(text, "maxclients", core.config.live.maxclients);
+    field(text, "client_recent_max_input_buffer", states().map(|state| state.pending_in).max().unwrap_or(0));
+    field(text, "client_recent_max_output_buffer", states().map(|state| state.pending_out).max().unwrap_or(0));
+    field(text, "blocked_clients", core.blocking.waiting() + calls);
+    field(text, "tracking_clients", 0);
+    field(text, "clients_in_timeout_table", core.blocking.with_deadline());
+    field(text, "total_blocking_keys", core.blocking.keys());
+    field(text, "watching_clients", states().filter(|state| !state.watched.is_empty()).count());
+    field(text, "total_watched_keys", core.watch.len());
+    field(text, "pubsub_clients", states().filter(|state| state.subscribed()).count());
+}
+
+/// `1.50M`, as Redis writes it.
+pub(crate) fn human(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    if bytes < 1024 {
+        return format!("{bytes}B");
+    }
+    for unit in ["K", "M", "G", "T"] {
+        value /= 1024.0;
+        if value < 1024.0 || unit == "T" {
+            return format!("{value:.2}{unit}");
+        }
+    }
+    format!("{bytes}B")
+}
+
+fn memory(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
+    let used = used_memory(ks, core);
+    let peak = core.stats.peak_memory.max(used);
+    let dataset = ks.mem_bytes() as u64;
+    let overhead = used.saturating_sub(dataset);
+    let probe = core.probe.map(|probe| probe()).unwrap_or_default();
+    let rss = if probe.rss > 0 { probe.rss } else { used };
+    let percent = |part: u64, whole: u64| format!("{:.2}%", part as f64 * 100.0 / whole.max(1) as f64);
+    let mut sized = |name: &str, bytes: u64| {
+        field(text, name, bytes);
+        field(text, &format!("{name}_human"), human(bytes));
+    };
+    sized("used_memory", used);
+    sized("used_memory_rss", rss);
+    sized("used_memory_peak", peak);
+    sized("total_system_memory", probe.total_memory);
+    sized("maxmemory", core.config.int("maxmemory").max(0) as u64);
+    field(text, "used_memory_peak_perc", percent(used, peak));
+    field(text, "used_memory_overhead", overhead);
+    field(text, "used_memory_startup", core.startup_memory);
+    field(text, "used_memory_dataset", dataset);
+    field(text, "used_memory_dataset_perc", percent(dataset, used.saturating_sub(core.startup_memory).max(dataset)));
+    field(text, "maxmemory_policy", core.config.get("maxmemory-policy").unwrap_or_default());
+    field(text, "mem_fragmentation_ratio", format!("{:.2}", rss as f64 / used.max(1) as f64));
+    field(text, "mem_fragmentation_bytes", rss as i64 - used as i64);
+    field(text, "mem_not_counted_for_evict", core.journal.memory());
+    field(text, "mem_replication_backlog", core.journal.memory());
+    field(text, "mem_total_replication_buffers", core.journal.memory());
+    field(text, "mem_clients_slaves", 0);
+    let buffers = |state: &State| state.pending_in + state.pending_out;
+    field(text, "mem_clients_normal", core.sessions.iter().map(|session| buffers(&session.state)).sum::<usize>());
+    field(text, "mem_cluster_links", 0);
+    field(text, "mem_aof_buffer", 0);
+    field(text, "mem_allocator", core.facts.get("mem_allocator").map_or("system", String::as_str));
+    field(text, "active_defrag_running", 0);
+    field(text, "lazyfree_pending_objects", 0);
+    field(text, "lazyfreed_objects", 0);
 }
 
 /// Bytes in use: the process' count if there is one, else what the keys take.
 pub(crate) fn used_memory(ks: &Keyspace, core: &Core) -> u64 {
     core.used_memory.map_or_else(|| ks.mem_bytes() as u64 + core.journal.memory(), |count| count())
+}
+
+fn persistence(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
+    field(text, "loading", u8::from(core.gates.is(Gate::Loading)));
+    field(text, "async_loading", u8::from(core.gates.is(Gate::AsyncLoading)));
+    field(text, "rdb_changes_since_last_save", ks.dirty());
+    field(text, "rdb_bgsave_in_progress", 0);
+    field(text, "rdb_last_save_time", core.last_save_s);
+    field(text, "rdb_last_bgsave_status", if core.gates.is(Gate::DiskError) { "err" } else { "ok" });
+    field(text, "rdb_last_bgsave_time_sec", -1);
+    field(text, "rdb_current_bgsave_time_sec", -1);
+    field(text, "aof_enabled", 0);
+    field(text, "aof_rewrite_in_progress", 0);
+    field(text, "aof_rewrite_scheduled", 0);
+    field(text, "aof_last_bgrewrite_status", "ok");
+    field(text, "aof_last_write_status", "ok");
+}
+
+fn stats(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
+    let stats = &core.stats;
+    let (hits, misses) = ks.hits_and_misses();
+    let kbps = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
+    field(text, "total_connections_received", stats.connections);
+    field(text, "total_commands_processed", stats.total_commands);
+    field(text, "instantaneous_ops_per_sec", stats.ops.per_second());
+    field(text, "total_net_input_bytes", stats.net_in);
+    field(text, "total_net_output_bytes", stats.net_out);
+    field(text, "instantaneous_input_kbps", kbps(stats.rate_in.per_second()));
+    field(text, "instantaneous_output_kbps", kbps(stats.rate_out.per_second()));
+    field(text, "rejected_connections", stats.rejected_connections);
+    field(text, "expired_keys", ks.expired_total().saturating_sub(stats.expired_base));
+    field(text, "evicted_keys", 0);
+    field(text, "evicted_clients", 0);
+    field(text, "keyspace_hits", hits.saturating_sub(stats.hits_base));
+    field(text, "keyspace_misses", misses.saturating_sub(stats.misses_base));
+    field(text, "pubsub_channels", core.pubsub.channel_count(Space::Channel));
+    field(text, "pubsub_patterns", core.pubsub.patterns());
+    field(text, "pubsubshard_channels", core.pubsub.channel_count(Space::Shard));
+    field(text, "latest_fork_usec", 0);
+    field(text, "total_forks", 0);
+    field(text, "slave_expires_tracked_keys", 0);
+    field(text, "tracking_total_keys", 0);
+    field(text, "unexpected_error_replies", stats.unexpected_errors);
+    field(text, "total_error_replies", stats.total_errors);
+    field(text, "client_query_buffer_limit_disconnections", stats.query_limit_disconnections);
+    field(text, "client_output_buffer_limit_disconnections", stats.output_limit_disconnections);
+    field(text, "acl_access_denied_auth", stats.acl_denied_auth);
+}
+
+/// Without the replication plugin: a primary that nobody can follow.
+fn replication(_: &Keyspace, core: &Core, _: &State, text: &mut String) {
+    field(text, "role", "master");
+    field(text, "connected_slaves", core.journal.cursor_count(CursorClass::Replica));
+    field(text, "master_failover_state", "no-failover");
+    field(text, "master_repl_offset", core.journal.offset());
+    field(text, "repl_backlog_active", u8::from(core.journal.backlog_size().is_some()));
+}
+
+fn cpu(_: &Keyspace, core: &Core, _: &State, text: &mut String) {
+    let probe = core.probe.map(|probe| probe()).unwrap_or_default();
+    let seconds = |us: u64| format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
+    field(text, "used_cpu_sys", seconds(probe.cpu_sys_us));
+    field(text, "used_cpu_user", seconds(probe.cpu_user_us));
+    field(text, "used_cpu_sys_children", seconds(0));
+    field(text, "used_cpu_user_children", seconds(0));
+}
+
+fn modules(_: &Keyspace, core: &Core, _: &State, text: &mut String) {
+    for plugin in core.plugins.as_ref().map(|registry| registry.plugins()).unwrap_or_default() {
+        let version = version_number(&plugin.version);
+        let line = format!("name={},ver={version},api=1,filters=0,usedby=[],using=[],options=[]", plugin.name);
+        field(text, "module", line);
+    }
+}
+
+fn commandstats(_: &Keyspace, core: &Core, _: &State, text: &mut String) {
+    for command in core.registry.all().flat_map(|command| std::iter::once(command).chain(command.subs.iter().copied()))
+    {
+        let stats = core.stats.commands[command.index];
+        if stats.calls + stats.rejected == 0 {
+            continue;
+        }
+        let mean = stats.usec as f64 / stats.calls.max(1) as f64;
+        let value = format!(
+            "calls={},usec={},usec_per_call={mean:.2},rejected_calls={},failed_calls={}",
+            stats.calls, stats.usec, stats.rejected, stats.failed
+        );
+        field(text, &format!("cmdstat_{}", command.full_name), value);
+    }
+}
+
+fn errorstats(_: &Keyspace, core: &Core, _: &State, text: &mut String) {
+    for (code, count) in &core.stats.errors {
+        field(text, &format!("errorstat_{code}"), format!("count={count}"));
+    }
+}
+
+fn cluster(_: &Keyspace, _: &Core, _: &State, text: &mut String) {
+    field(text, "cluster_enabled", 0);
+}
+
+fn keyspace(ks: &Keyspace, _: &Core, _: &State, text: &mut String) {
+    for db in (0..ks.databases()).filter(|db| ks.len(*db) > 0) {
+        let line = format!("keys={},expires={},avg_ttl=0", ks.len(db), ks.len_with_deadline(db));
+        field(text, &format!("db{db}"), line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::human;
+
+    #[test]
+    fn sizes_for_people() {
+        let cases = [(0, "0B"), (1023, "1023B"), (1024, "1.00K"), (990_520, "967.30K"), (25_276_514_304, "23.54G")];
+        for (bytes, want) in cases {
+            assert_eq!(human(bytes), want);
+        }
+    }
 }

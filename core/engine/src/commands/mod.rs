@@ -1,14 +1,14 @@
 //! The families of commands. Owns the list of their tables; each file has its table at its head and one function per
 //! command below.
 
-mod bitfield;
-pub mod bits;
+pub mod acl;
 pub mod client;
 mod client_list;
 pub mod command;
 mod common;
 pub mod config;
 pub mod connection;
+pub mod debug;
 mod dump;
 mod expiry;
 pub mod hashes;
@@ -18,8 +18,10 @@ pub mod keys;
 mod lcs;
 pub mod lists;
 mod lists_blocking;
+pub mod plugin;
 pub mod pubsub;
 pub mod scan;
+pub mod server;
 pub mod sets;
 pub mod slowlog;
 mod sort;
@@ -42,8 +44,11 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     config::TABLE,
     info::TABLE,
     pubsub::TABLE,
+    server::TABLE,
+    debug::TABLE,
+    acl::TABLE,
+    plugin::TABLE,
     strings::TABLE,
-    bits::TABLE,
     keys::TABLE,
     hashes::TABLE,
     lists::TABLE,

@@ -424,7 +424,6 @@ impl World {
     }
 
     fn carry_out(&mut self, id: NodeId, actions: Vec<Action>) {
-        let mut answers = Vec::new();
         for action in actions {
             if !self.processes[id].alive {
                 return; // crashed at a write: nothing behind it leaves
@@ -479,13 +478,9 @@ impl World {
                         Consult::Election(question) => Counsel::Election(RedisElection.advise(&question)),
                         Consult::Selection(request) => Counsel::Selection(RedisSelection.rank(&request)),
                     };
-                    answers.push(Event::Advice { monitor, ticket, advice });
+                    self.step(id, Event::Advice { monitor, ticket, advice });
                 }
             }
-        }
-        // Behind all of this step, as in the driver: what they lead to is written last.
-        for answer in answers {
-            self.step(id, answer);
         }
     }
 

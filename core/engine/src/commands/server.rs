@@ -1,0 +1,114 @@
+//! The server as a whole: DBSIZE, FLUSHALL, FLUSHDB, SWAPDB, SHUTDOWN, MONITOR, LASTSAVE. INFO, CONFIG and DEBUG have
+//! files of their own.
+
+use keystead_resp::Args;
+
+use crate::args::ArgsExt;
+use crate::ctx::Ctx;
+use crate::effect::{CommandResult, Effect};
+use crate::engine::Action;
+use crate::error::CommandError;
+use crate::spec::*;
+
+const NONE: KeySpec = KeySpec::None;
+const SRV: Group = Group::Server;
+
+/// The table.
+#[rustfmt::skip]
+pub const TABLE: &[CommandSpec] = &[
+    CommandSpec::new("dbsize", 1, READONLY | FAST, NONE, SRV, "1.0.0", "Returns the number of keys in the database.", dbsize),
+    CommandSpec::new("flushall", -1, WRITE, NONE, SRV, "1.0.0", "Removes all keys from all databases.", flushall),
+    CommandSpec::new("flushdb", -1, WRITE, NONE, SRV, "1.0.0", "Remove all keys from the current database.", flushdb),
+    CommandSpec::new("swapdb", 3, WRITE | FAST, NONE, SRV, "4.0.0", "Swaps two Redis databases.", swapdb),
+    CommandSpec::new("shutdown", -1, ADMIN | NOSCRIPT | LOADING | STALE | NO_MULTI | ALLOW_BUSY | ENDPOINT, NONE, SRV, "1.0.0", "Synchronously saves the database(s) to disk and shuts down the Redis server.", shutdown),
+    CommandSpec::new("monitor", 1, ADMIN | NOSCRIPT | LOADING | STALE, NONE, SRV, "1.0.0", "Listens for all requests received by the server in real-time.", monitor),
+    CommandSpec::new("lastsave", 1, LOADING | STALE | FAST, NONE, SRV, "1.0.0", "Returns the Unix timestamp of the last successful save to disk.", lastsave),
+];
+
+fn dbsize(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+    let len = ctx.ks.len(ctx.session.db);
+    ctx.reply.int(len as i64);
+    Ok(Effect::None)
+}
+
+/// ASYNC and SYNC are the same here: memory is always given back outside the turn.
+fn check_flush(args: Args<'_>) -> Result<(), CommandError> {
+    match args.len() {
+        1 => Ok(()),
+        2 if args.is(1, "async") || args.is(1, "sync") => Ok(()),
+        _ => Err(CommandError::SYNTAX),
+    }
+}
+
+// Redis propagates a flush even of nothing: a replica may have more keys than its primary.
+fn flushall(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    check_flush(args)?;
+    ctx.ks.flush_all();
+    ctx.reply.ok();
+    Ok(Effect::AsSent)
+}
+
+fn flushdb(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    check_flush(args)?;
+    ctx.ks.flush(ctx.session.db);
+    ctx.reply.ok();
+    Ok(Effect::AsSent)
+}
+
+fn swapdb(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let first = args.int(1).map_err(|_| CommandError::fixed("ERR invalid first DB index"))?;
+    let second = args.int(2).map_err(|_| CommandError::fixed("ERR invalid second DB index"))?;
+    let known = |index: i64| usize::try_from(index).ok().filter(|db| *db < ctx.ks.databases());
+    let (Some(first), Some(second)) = (known(first), known(second)) else { return Err(CommandError::DB_RANGE) };
+    ctx.ks.swap_db(first, second);
+    ctx.reply.ok();
+    Ok(Effect::AsSent)
+}
+
+fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let (mut save, mut now, mut force, mut abort) = (None, false, false, false);
+    for at in 1..args.len() {
+        if args.is(at, "save") && save != Some(false) {
+            save = Some(true);
+        } else if args.is(at, "nosave") && save != Some(true) {
+            save = Some(false);
+        } else if args.is(at, "now") {
+            now = true;
+        } else if args.is(at, "force") {
+            force = true;
+        } else if args.is(at, "abort") {
+            abort = true;
+        } else {
+            return Err(CommandError::SYNTAX);
+        }
+    }
+    if abort && args.len() > 2 {
+        return Err(CommandError::SYNTAX);
+    }
+    if abort {
+        ctx.core.act(Action::AbortShutdown);
+        ctx.reply.ok();
+        return Ok(Effect::None);
+    }
+    // No reply: the connection closes when the server goes.
+    ctx.core.act(Action::Shutdown { save, now, force });
+    Ok(Effect::None)
+}
+
+fn monitor(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+    if ctx.nested {
+        return Err(CommandError::fixed("ERR MONITOR isn't allowed for DENY BLOCKING client"));
+    }
+    if !ctx.session.monitor {
+        ctx.session.monitor = true;
+        ctx.core.sessions.monitors.push(ctx.session.id);
+        ctx.core.refresh_watchful();
+    }
+    ctx.reply.ok();
+    Ok(Effect::None)
+}
+
+fn lastsave(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+    ctx.reply.int(ctx.core.last_save_s as i64);
+    Ok(Effect::None)
+}

@@ -1,0 +1,221 @@
+//! What clients do to each other: pub/sub, blocking, pause, kill, reply modes, MONITOR, output limits.
+
+mod kit;
+
+use keystead_engine::Action;
+use kit::Kit;
+
+#[test]
+fn messages_reach_subscribers() {
+    let mut kit = Kit::default();
+    let (sub, pubber) = (kit.connect(), kit.connect());
+    assert_eq!(
+        kit.cmd(sub, "SUBSCRIBE a b"),
+        "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n"
+    );
+    assert_eq!(kit.cmd(sub, "PSUBSCRIBE ?"), "*3\r\n$10\r\npsubscribe\r\n$1\r\n?\r\n:3\r\n");
+    assert_eq!(kit.cmd(pubber, "PUBLISH a hi"), ":2\r\n");
+    assert_eq!(
+        kit.read(sub),
+        "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$2\r\nhi\r\n*4\r\n$8\r\npmessage\r\n$1\r\n?\r\n$1\r\na\r\n$2\r\nhi\r\n"
+    );
+    assert_eq!(
+        kit.cmd(sub, "GET a"),
+        "-ERR Can't execute 'get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context\r\n"
+    );
+    assert_eq!(kit.cmd(sub, "PING"), "*2\r\n$4\r\npong\r\n$0\r\n\r\n");
+    assert_eq!(kit.cmd(pubber, "PUBSUB NUMSUB a x"), "*4\r\n$1\r\na\r\n:1\r\n$1\r\nx\r\n:0\r\n");
+    assert_eq!(kit.cmd(pubber, "PUBSUB CHANNELS a*"), "*1\r\n$1\r\na\r\n");
+    assert_eq!(kit.cmd(pubber, "PUBSUB NUMPAT"), ":1\r\n");
+    assert_eq!(kit.cmd(sub, "UNSUBSCRIBE a"), "*3\r\n$11\r\nunsubscribe\r\n$1\r\na\r\n:2\r\n");
+    kit.cmd(sub, "UNSUBSCRIBE");
+    kit.cmd(sub, "PUNSUBSCRIBE");
+    assert_eq!(kit.cmd(sub, "UNSUBSCRIBE"), "*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n");
+    assert_eq!(kit.cmd(sub, "GET a"), "$-1\r\n");
+    // RESP3: pushes, and no restriction.
+    kit.cmd(sub, "HELLO 3");
+    assert_eq!(kit.cmd(sub, "SUBSCRIBE a"), ">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n");
+    assert_eq!(kit.cmd(sub, "PUBLISH a x"), ":1\r\n>3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nx\r\n");
+    kit.engine.disconnect(sub);
+    assert_eq!(kit.cmd(pubber, "PUBLISH a x"), ":0\r\n");
+}
+
+#[test]
+fn waiting_clients_are_served_in_order() {
+    let mut kit = Kit::default();
+    let (a, b, c) = (kit.connect(), kit.connect(), kit.connect());
+    assert_eq!(kit.cmd(a, "BLPOP l 0"), "");
+    assert_eq!(kit.send(b, "BLPOP l 0\r\nPING\r\n"), "");
+    assert_eq!(kit.cmd(c, "RPUSH l 1 2"), ":2\r\n");
+    assert_eq!(kit.read(a), "*2\r\n$1\r\nl\r\n$1\r\n1\r\n");
+    // What was pipelined behind the wait runs now.
+    assert_eq!(kit.read(b), "*2\r\n$1\r\nl\r\n$1\r\n2\r\n+PONG\r\n");
+    assert_eq!(kit.cmd(c, "EXISTS l"), ":0\r\n");
+    // Another type leaves them waiting.
+    kit.cmd(a, "BLPOP l 1");
+    kit.cmd(c, "SET l x");
+    assert_eq!(kit.read(a), "");
+    kit.advance(1001);
+    assert_eq!(kit.read(a), "*-1\r\n");
+    // Inside MULTI nothing waits; a transaction wakes others only at its end.
+    kit.cmd(c, "DEL l");
+    kit.cmd(a, "MULTI");
+    kit.cmd(a, "BLPOP l 0");
+    assert_eq!(kit.cmd(a, "EXEC"), "*1\r\n*-1\r\n");
+    kit.cmd(b, "BLPOP l 0");
+    kit.send(c, "MULTI\r\nRPUSH l x\r\nDEL l\r\nEXEC\r\n");
+    assert_eq!(kit.read(b), "");
+    let id = b.id;
+    assert_eq!(kit.cmd(c, &format!("CLIENT UNBLOCK {id} ERROR")), ":1\r\n");
+    assert_eq!(kit.read(b), "-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n");
+    assert_eq!(kit.cmd(c, &format!("CLIENT UNBLOCK {id}")), ":0\r\n");
+    // A client that goes away waits no longer.
+    kit.cmd(b, "BLPOP l 0");
+    kit.engine.disconnect(b);
+    assert_eq!(kit.cmd(c, "RPUSH l 1"), ":1\r\n");
+    assert_eq!(kit.cmd(c, "LLEN l"), ":1\r\n");
+}
+
+#[test]
+fn a_pause_holds_writes_and_lets_them_go_in_order() {
+    let mut kit = Kit::default();
+    let (admin, w) = (kit.connect(), kit.connect());
+    assert_eq!(kit.cmd(admin, "CLIENT PAUSE 1000 WRITE"), "+OK\r\n");
+    assert_eq!(kit.cmd(w, "GET k"), "$-1\r\n");
+    assert_eq!(kit.send(w, "SET k 1\r\nINCR k\r\n"), "");
+    kit.advance(500);
+    assert_eq!(kit.read(w), "");
+    kit.advance(600);
+    assert_eq!(kit.read(w), "+OK\r\n:2\r\n");
+    kit.cmd(admin, "CLIENT PAUSE 100000 ALL");
+    assert_eq!(kit.cmd(w, "PING"), "");
+    assert_eq!(kit.cmd(admin, "CLIENT UNPAUSE"), "+OK\r\n");
+    assert_eq!(kit.read(w), "+PONG\r\n");
+    assert_eq!(kit.cmd(admin, "CLIENT PAUSE x"), "-ERR timeout is not an integer or out of range\r\n");
+}
+
+#[test]
+fn clients_are_listed_and_killed() {
+    let mut kit = Kit::default();
+    let (a, b, c) = (kit.connect(), kit.connect(), kit.connect());
+    kit.cmd(b, "SUBSCRIBE x");
+    kit.cmd(a, "CLIENT SETINFO LIB-NAME test");
+    let list = kit.cmd(a, "CLIENT LIST");
+    assert_eq!(list.matches("\nid=").count(), 3, "{list}");
+    assert!(list.contains("flags=P") && list.contains("cmd=client|list") && list.contains("lib-name=test"));
+    assert_eq!(kit.cmd(a, "CLIENT LIST TYPE pubsub").matches("\nid=").count(), 1);
+    assert_eq!(kit.cmd(a, "CLIENT KILL TYPE pubsub"), ":1\r\n");
+    assert_eq!(kit.closed, [b]);
+    assert_eq!(kit.cmd(a, &format!("CLIENT KILL ID {}", a.id)), ":0\r\n", "itself is skipped");
+    assert_eq!(kit.cmd(a, &format!("CLIENT KILL ID {} SKIPME no", a.id)), ":1\r\n");
+    assert_eq!(kit.closed, [b, a]);
+    assert_eq!(kit.cmd(c, "CLIENT KILL 1.2.3.4:5"), "-ERR No such client\r\n");
+    assert_eq!(kit.cmd(c, "CLIENT KILL TYPE x"), "-ERR Unknown client type 'x'\r\n");
+}
+
+#[test]
+fn replies_can_be_switched_off() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    assert_eq!(kit.send(c, "CLIENT REPLY SKIP\r\nSET a 1\r\nGET a\r\n"), "$1\r\n1\r\n");
+    assert_eq!(kit.send(c, "CLIENT REPLY OFF\r\nSET a 2\r\nnope\r\n"), "");
+    assert_eq!(kit.send(c, "CLIENT REPLY ON\r\nGET a\r\n"), "+OK\r\n$1\r\n2\r\n");
+}
+
+#[test]
+fn monitors_see_commands() {
+    let mut kit = Kit::default();
+    let (m, c) = (kit.connect(), kit.connect());
+    assert_eq!(kit.cmd(m, "MONITOR"), "+OK\r\n");
+    kit.cmd(c, "SET k v");
+    kit.cmd(c, "CONFIG GET x");
+    kit.cmd(c, "AUTH a b");
+    assert_eq!(
+        kit.read(m),
+        "+1700000000.000000 [0 127.0.0.1:50000] \"SET\" \"k\" \"v\"\r\n+1700000000.000000 [0 127.0.0.1:50000] \"AUTH\" \"(redacted)\" \"(redacted)\"\r\n"
+    );
+}
+
+#[test]
+fn a_subscriber_that_does_not_read_is_closed() {
+    let mut kit = Kit::default();
+    let (sub, p) = (kit.connect(), kit.connect());
+    kit.cmd(p, "CONFIG SET client-output-buffer-limit \"pubsub 100 0 0\"");
+    kit.cmd(sub, "SUBSCRIBE a");
+    kit.cmd(p, "PUBLISH a 1");
+    assert!(kit.closed.is_empty());
+    for _ in 0..10 {
+        kit.cmd(p, "PUBLISH a 12345678901234567890");
+    }
+    assert_eq!(kit.closed, [sub]);
+    kit.engine.disconnect(sub);
+    assert!(kit.cmd(p, "INFO stats").contains("client_output_buffer_limit_disconnections:1"));
+}
+
+#[test]
+fn configuration_is_set_all_or_nothing() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    assert_eq!(kit.cmd(c, "CONFIG SET maxclients 5 timeout 7"), "+OK\r\n");
+    assert_eq!(
+        kit.cmd(c, "CONFIG GET maxclients timeout"),
+        "*4\r\n$10\r\nmaxclients\r\n$1\r\n5\r\n$7\r\ntimeout\r\n$1\r\n7\r\n"
+    );
+    assert_eq!(
+        kit.cmd(c, "CONFIG SET maxclients 6 timeout x"),
+        "-ERR CONFIG SET failed (possibly related to argument 'timeout') - argument couldn't be parsed into an integer\r\n"
+    );
+    assert!(kit.cmd(c, "CONFIG GET maxclients").ends_with("$1\r\n5\r\n"));
+    assert_eq!(
+        kit.cmd(c, "CONFIG SET nope 1"),
+        "-ERR Unknown option or number of arguments for CONFIG SET - 'nope'\r\n"
+    );
+    assert_eq!(
+        kit.cmd(c, "CONFIG SET databases 1"),
+        "-ERR CONFIG SET failed (possibly related to argument 'databases') - can't set immutable config\r\n"
+    );
+    assert!(matches!(kit.actions.last(), Some(Action::ConfigChanged { .. })));
+    kit.cmd(c, "CONFIG REWRITE");
+    assert!(matches!(kit.actions.last(), Some(Action::RewriteConfig { reply: Some(_) })));
+    let changed = kit.engine.core.config.changed_params();
+    assert_eq!(changed.len(), 2);
+}
+
+#[test]
+fn info_and_friends() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    kit.cmd(c, "SET a 1");
+    let info = kit.cmd(c, "INFO");
+    for want in [
+        "redis_version:7.2.4",
+        "keystead_version:",
+        "redis_mode:standalone",
+        "db0:keys=1,expires=0,avg_ttl=0",
+        "role:master",
+    ] {
+        assert!(info.contains(want), "{want} in {info}");
+    }
+    assert!(!info.contains("cmdstat_"));
+    assert!(kit.cmd(c, "INFO commandstats").contains("cmdstat_set:calls=1,"));
+    assert!(kit.cmd(c, "INFO all").contains("cmdstat_set:calls=1,"));
+    kit.cmd(c, "nope");
+    assert!(kit.cmd(c, "INFO errorstats").contains("errorstat_ERR:count=1"));
+    kit.cmd(c, "CONFIG RESETSTAT");
+    assert!(!kit.cmd(c, "INFO errorstats").contains("errorstat_ERR"));
+    assert_eq!(kit.cmd(c, "DBSIZE"), ":1\r\n");
+    assert_eq!(kit.cmd(c, "SWAPDB 0 1"), "+OK\r\n");
+    assert_eq!(kit.cmd(c, "DBSIZE"), ":0\r\n");
+    assert_eq!(kit.cmd(c, "FLUSHALL ASYNC"), "+OK\r\n");
+    assert_eq!(kit.cmd(c, "FLUSHALL x"), "-ERR syntax error\r\n");
+    assert_eq!(kit.cmd(c, "ACL WHOAMI"), "$7\r\ndefault\r\n");
+    assert_eq!(kit.cmd(c, "MODULE LIST"), "*0\r\n");
+    assert_eq!(kit.cmd(c, "LASTSAVE"), ":1700000000\r\n");
+    assert_eq!(kit.cmd(c, "SHUTDOWN SAVE NOSAVE"), "-ERR syntax error\r\n");
+    assert_eq!(kit.cmd(c, "DEBUG DIGEST"), "+0000000000000000000000000000000000000000\r\n");
+    kit.cmd(c, "RPUSH l 1 2 3");
+    kit.cmd(c, "SET s x");
+    let digest = kit.cmd(c, "DEBUG DIGEST");
+    assert_eq!(kit.cmd(c, "DEBUG RELOAD"), "+OK\r\n");
+    assert_eq!(kit.cmd(c, "DEBUG DIGEST"), digest);
+}

@@ -1,0 +1,195 @@
+//! Effects on their way out, and a primary's stream on its way in.
+
+mod kit;
+
+use keystead_engine::journal::{CursorClass, CursorId, Read};
+use keystead_engine::{ApplyState, Gate};
+use kit::Kit;
+
+fn follow(kit: &mut Kit) -> CursorId {
+    kit.engine.core.journal.open_cursor(CursorClass::Replica, None).expect("now")
+}
+
+/// The stream as words, one command per line.
+fn stream(kit: &mut Kit, cursor: CursorId) -> Vec<String> {
+    match kit.engine.core.journal.read(cursor, usize::MAX) {
+        Read::Data(parts) => commands(&parts.concat()),
+        _ => Vec::new(),
+    }
+}
+
+fn commands(mut bytes: &[u8]) -> Vec<String> {
+    use keystead_engine::resp::{Args, Decoded, Decoder, Limits};
+    let mut list = Vec::new();
+    while let Ok(Decoded::Command { consumed, args, .. }) = Decoder::new().decode(bytes, &Limits::default()) {
+        let args = Args::new(&bytes[..consumed], &args);
+        list.push(args.iter().map(String::from_utf8_lossy).collect::<Vec<_>>().join(" "));
+        bytes = &bytes[consumed..];
+    }
+    assert!(bytes.is_empty());
+    list
+}
+
+#[test]
+fn only_what_changed_something_is_propagated() {
+    let mut kit = Kit::default();
+    let cursor = follow(&mut kit);
+    let c = kit.connect();
+    kit.cmd(c, "SET a 1");
+    kit.cmd(c, "GET a");
+    kit.cmd(c, "DEL nokey");
+    kit.cmd(c, "SELECT 2");
+    kit.cmd(c, "INCRBYFLOAT f 1.5");
+    assert_eq!(stream(&mut kit, cursor), ["SELECT 0", "SET a 1", "SELECT 2", "SET f 1.5 KEEPTTL"]);
+    kit.send(c, "MULTI\r\nSET a 1\r\nGET a\r\nEXEC\r\n");
+    assert_eq!(stream(&mut kit, cursor), ["SET a 1"]);
+    kit.send(c, "MULTI\r\nSET a 1\r\nSELECT 0\r\nSET b 1\r\nEXEC\r\n");
+    assert_eq!(stream(&mut kit, cursor), ["MULTI", "SET a 1", "SELECT 0", "SET b 1", "EXEC"]);
+    kit.cmd(c, "PUBLISH ch m");
+    assert_eq!(stream(&mut kit, cursor), ["PUBLISH ch m"]);
+}
+
+#[test]
+fn an_expired_key_is_deleted_in_front_of_the_effect() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    kit.cmd(c, "SET a 1 PX 10");
+    kit.cmd(c, "SET b 1 PX 10");
+    kit.cmd(c, "DEBUG SET-ACTIVE-EXPIRE 0");
+    let cursor = follow(&mut kit);
+    kit.advance(11);
+    kit.cmd(c, "GET a");
+    assert_eq!(stream(&mut kit, cursor), ["SELECT 0", "DEL a"]);
+    kit.cmd(c, "APPEND b x");
+    assert_eq!(stream(&mut kit, cursor), ["MULTI", "DEL b", "APPEND b x", "EXEC"]);
+    kit.cmd(c, "SET x 1 PX 10");
+    kit.cmd(c, "SET y 1 PX 10");
+    stream(&mut kit, cursor);
+    kit.cmd(c, "DEBUG SET-ACTIVE-EXPIRE 1");
+    kit.advance(11);
+    let mut dels = stream(&mut kit, cursor);
+    dels.sort();
+    assert_eq!(dels, ["DEL x", "DEL y"], "each its own unit");
+}
+
+#[test]
+fn a_served_wait_is_its_own_effect() {
+    let mut kit = Kit::default();
+    let cursor = follow(&mut kit);
+    let (a, b) = (kit.connect(), kit.connect());
+    kit.cmd(a, "BLPOP l 0");
+    kit.cmd(b, "RPUSH l 1");
+    assert_eq!(stream(&mut kit, cursor), ["SELECT 0", "RPUSH l 1", "LPOP l"]);
+}
+
+#[test]
+fn a_primary_stream_is_executed_and_kept_byte_for_byte() {
+    let mut primary = Kit::default();
+    let out = follow(&mut primary);
+    let c = primary.connect();
+    for line in ["SET a 1", "SELECT 3", "RPUSH l 1 2 3", "SPOP none", "INCR n", "EXPIRE n 100"] {
+        primary.cmd(c, line);
+    }
+    primary.send(c, "MULTI\r\nINCR n\r\nINCR n\r\nEXEC\r\n");
+    let Read::Data(parts) = primary.engine.core.journal.read(out, usize::MAX) else { panic!("data") };
+    let mut bytes = parts.concat();
+    bytes.extend_from_slice(b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n");
+    // Whatever the pieces, the result is the same.
+    for size in [1, 7, 1000] {
+        let mut replica = Kit::default();
+        replica.engine.gates().set(Gate::Replica, true);
+        replica.engine.gates().set(Gate::ReadOnly, true);
+        replica.engine.core.journal.rebase(Some(500));
+        let sub = replica.engine.core.journal.open_cursor(CursorClass::Replica, Some(500)).expect("now");
+        let mut state = ApplyState::new(0);
+        let mut acks = Vec::new();
+        for piece in bytes.chunks(size) {
+            replica.engine.begin_turn(replica.now);
+            let applied = replica.engine.apply_stream(&mut state, piece).expect("a stream");
+            acks.extend(applied.acks);
+            replica.engine.end_turn();
+        }
+        assert_eq!(replica.engine.core.journal.offset(), 500 + bytes.len() as u64);
+        assert_eq!(acks, [500 + bytes.len() as u64 - 37]);
+        let Read::Data(parts) = replica.engine.core.journal.read(sub, usize::MAX) else { panic!("data") };
+        assert_eq!(parts.concat(), bytes);
+        assert_eq!(replica.engine.ks.digest(), primary.engine.ks.digest());
+        let c = replica.connect();
+        assert_eq!(replica.cmd(c, "SET a 2"), "-READONLY You can't write against a read only replica.\r\n");
+        replica.cmd(c, "SELECT 3");
+        assert_eq!(replica.cmd(c, "GET n"), "$1\r\n3\r\n");
+    }
+}
+
+#[test]
+fn half_a_unit_is_dropped_with_its_link() {
+    let mut kit = Kit::default();
+    let mut state = ApplyState::new(0);
+    kit.engine.begin_turn(kit.now);
+    let head = b"*1\r\n$4\r\nPING\r\n*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n";
+    let applied = kit.engine.apply_stream(&mut state, head).expect("a stream");
+    assert_eq!(applied.offset, 14, "only PING is whole");
+    state.reset();
+    kit.engine.apply_stream(&mut state, b"*3\r\n$3\r\nSET\r\n$1\r\nb\r\n$1\r\n1\r\n").expect("a stream");
+    let c = kit.connect();
+    assert_eq!(kit.cmd(c, "EXISTS a b"), ":1\r\n");
+    assert!(kit.engine.apply_stream(&mut state, b"*x\r\n").is_err());
+}
+
+#[test]
+fn a_replica_hides_expired_keys_and_waits() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    kit.cmd(c, "SET a 1 PX 10");
+    kit.engine.gates().set(Gate::Replica, true);
+    kit.advance(11);
+    assert_eq!(kit.cmd(c, "GET a"), "$-1\r\n");
+    assert_eq!(kit.cmd(c, "DBSIZE"), ":1\r\n");
+    kit.engine.gates().set(Gate::Replica, false);
+    assert_eq!(kit.cmd(c, "GET a"), "$-1\r\n");
+    assert_eq!(kit.cmd(c, "DBSIZE"), ":0\r\n");
+}
+
+#[test]
+fn a_writable_replica_keeps_its_writes_to_itself() {
+    let mut kit = Kit::default();
+    let cursor = follow(&mut kit);
+    let file = kit.engine.core.journal.open_cursor(CursorClass::Persistence, None).expect("now");
+    kit.engine.gates().set(Gate::Replica, true);
+    let c = kit.connect();
+    let before = kit.engine.core.journal.offset();
+    kit.cmd(c, "SET a 1");
+    kit.cmd(c, "PUBLISH a 1");
+    assert_eq!(kit.engine.core.journal.offset(), before);
+    assert_eq!(stream(&mut kit, cursor), [""; 0]);
+    assert_eq!(stream(&mut kit, file), ["SELECT 0", "SET a 1"]);
+}
+
+#[test]
+fn a_snapshot_and_its_cursor_fit_together() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    kit.cmd(c, "SET a 1");
+    kit.engine.core.journal.set_backlog(Some(1 << 20));
+    kit.cmd(c, "SET a 2");
+    let snapshot = kit.engine.begin_snapshot(Some(CursorClass::SyncingReplica)).expect("free");
+    kit.cmd(c, "INCR a");
+    let cursor = snapshot.cursor.expect("asked for");
+    assert_eq!(stream(&mut kit, cursor), ["SELECT 0", "INCR a"], "SELECT again, for a reader that starts here");
+    let mut target = Kit::default();
+    loop {
+        let step = kit.engine.snapshot_step(snapshot.cut, Default::default());
+        for raw in &step.records {
+            let mut bytes = Vec::new();
+            raw.encode(&mut bytes);
+            for record in keystead_engine::rdb::records(&bytes) {
+                target.engine.ks.put_record(raw.db(), &record.expect("a record")).expect("loads");
+            }
+        }
+        if step.done {
+            break;
+        }
+    }
+    let c = target.connect();
+    assert_eq!(target.cmd(c, "GET a"), "$1\r\n2\r\n");
+}
