@@ -73,6 +73,8 @@ async fn serve(settings: Settings) -> Result<(), String> {
         Some(file) => log::warn!("Configuration loaded from {}", file.display()),
         None => log::warn!("No configuration file: using the built-in one (keystead FILE.ron reads yours)"),
     }
+    // Before anything can be reached: a stop that comes early must be as clean as one that comes late.
+    let signals = signals()?;
     let (orders, inbox) = async_channel::unbounded();
     let data = Service::new(data_engine(&settings)?, orders);
     let port = Port::bind(data.clone(), &data_ports(&settings), settings.limits.tcp_keepalive)?;
@@ -81,7 +83,6 @@ async fn serve(settings: Settings) -> Result<(), String> {
     log::info!("Running mode=standalone, port={}.", settings.server.port);
     port.open()?;
     announce(&settings);
-    let signals = signals()?;
     let why = wait_for_end(&settings, &inbox, signals).await;
     log::warn!("{why}");
     port.close().await;

@@ -26,8 +26,8 @@ pub struct KeysteadBuilder {
     plugin_dirs: Vec<PathBuf>,
     args: Vec<String>,
     env: Vec<(String, String)>,
+    files: Vec<(String, Vec<u8>)>,
     ready_port: Option<u16>,
-    data_port_closed: bool,
 }
 
 impl KeysteadBuilder {
@@ -67,6 +67,12 @@ impl KeysteadBuilder {
         self
     }
 
+    /// Puts a file into the instance's folder before it starts.
+    pub fn file(mut self, name: &str, content: &[u8]) -> Self {
+        self.files.push((name.to_owned(), content.to_vec()));
+        self
+    }
+
     /// Adds an environment variable.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
@@ -76,7 +82,6 @@ impl KeysteadBuilder {
     /// The instance opens no data port (it is a sentinel only): readiness is asked on `port`.
     pub fn ready_port(mut self, port: u16) -> Self {
         self.ready_port = Some(port);
-        self.data_port_closed = true;
         self
     }
 
@@ -100,6 +105,9 @@ impl KeysteadBuilder {
         let port = self.port.unwrap_or_else(free_port);
         let file = dir.path().join("keystead.ron");
         std::fs::write(&file, self.ron(port, dir.path())).expect("the temporary folder is writable");
+        for (name, content) in &self.files {
+            std::fs::write(dir.path().join(name), content).expect("the temporary folder is writable");
+        }
         let mut args = vec![file.display().to_string()];
         args.extend(self.args.iter().cloned());
         let spec = ProcessSpec {

@@ -1,0 +1,151 @@
+//! A server's life: starts, settings, sockets, rewritten configuration, and a clean end.
+#![allow(clippy::unwrap_used)]
+
+use keystead_harness::{DEADLINE, Keystead, wait_until};
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+#[test]
+fn a_signal_stops_it_cleanly() {
+    for interrupt in [false, true] {
+        let mut node = Keystead::builder().server("pidfile: \"k.pid\"").start();
+        let pid_file = node.dir().join("k.pid");
+        assert_eq!(std::fs::read_to_string(&pid_file).unwrap().trim(), node.process.pid().to_string());
+        if interrupt {
+            node.process.interrupt();
+        } else {
+            node.process.terminate();
+        }
+        assert!(node.process.wait_exit(DEADLINE).success());
+        assert!(node.process.log().contains("ready to exit, bye bye"), "{}", node.process.log());
+        assert!(!pid_file.exists(), "the pid file is removed");
+    }
+}
+
+#[test]
+fn shutdown_stops_it_and_log_lines_are_redis_own() {
+    let mut node = Keystead::plain();
+    let mut client = node.client();
+    client.send(&["SHUTDOWN", "NOSAVE"]).unwrap();
+    assert!(node.process.wait_exit(DEADLINE).success());
+    assert!(client.is_closed_within(DEADLINE));
+    let log = node.process.log();
+    assert!(log.contains(&format!(" PID: {}", node.process.pid())), "{log}");
+    let line = log.lines().find(|l| l.contains("Ready to accept connections")).expect("the line tests wait for");
+    let words: Vec<&str> = line.split(' ').collect();
+    assert_eq!(words[0], format!("{}:M", node.process.pid()));
+    assert!(words[1].len() == 2 && words[2].len() == 3 && words[4].len() == 12 && words[5] == "*", "{line}");
+}
+
+#[test]
+fn config_rewrite_is_an_overlay_that_survives_and_yields_to_the_command_line() {
+    let mut node = Keystead::builder().start();
+    let file = node.dir().join("keystead.ron");
+    let before = std::fs::read_to_string(&file).unwrap();
+    let mut client = node.client();
+    client.ok("CONFIG SET maxclients 77 slowlog-max-len 9");
+    client.ok("CONFIG REWRITE");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), before, "the user's file is untouched");
+    node.process.kill();
+    node.restart();
+    assert_eq!(node.client().cmd("CONFIG GET maxclients").get("maxclients").unwrap(), "77");
+    node.client().ok("CONFIG SET timeout 100");
+    node.client().ok("CONFIG REWRITE");
+    node.process.kill();
+    node.restart();
+    let mut client = node.client();
+    assert_eq!(client.cmd("CONFIG GET slowlog-max-len").get("slowlog-max-len").unwrap(), "9", "an older change stays");
+    assert_eq!(client.cmd("CONFIG GET timeout").get("timeout").unwrap(), "100");
+    node.process.kill();
+
+    let overlay = std::fs::read(node.dir().join("keystead.overlay.ron")).unwrap();
+    let strict = Keystead::builder().arg("--set").arg("limits.maxclients=33");
+    let again = strict.file("keystead.overlay.ron", &overlay).start();
+    let mut client = again.client();
+    assert_eq!(client.cmd("CONFIG GET maxclients").get("maxclients").unwrap(), "33", "the command line beats it");
+    assert_eq!(client.cmd("CONFIG GET timeout").get("timeout").unwrap(), "100");
+}
+
+#[test]
+fn settings_of_the_file_are_config_s_values() {
+    let node = Keystead::builder()
+        .server("databases: 4, requirepass: \"pw\"")
+        .section("encoding: (hash_max_listpack_entries: 7)")
+        .section("slowlog: (max_len: 5)")
+        .start();
+    let mut client = node.client();
+    client.ok("AUTH pw");
+    for (name, value) in [
+        ("databases", "4"),
+        ("requirepass", "pw"),
+        ("hash-max-listpack-entries", "7"),
+        ("hash-max-ziplist-entries", "7"),
+        ("slowlog-max-len", "5"),
+        ("port", &node.port().to_string()),
+    ] {
+        assert_eq!(client.cmd(&format!("CONFIG GET {name}")).get(name).unwrap(), value, "{name}");
+    }
+    assert!(client.cmd("SELECT 4").is_error());
+}
+
+#[test]
+fn a_unix_socket_serves_too() {
+    let node = Keystead::builder().server("unixsocket: \"k.sock\", unixsocketperm: \"700\"").start();
+    let path = node.dir().join("k.sock");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(b"PING\r\n").unwrap();
+    let mut reply = [0; 7];
+    stream.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"+PONG\r\n");
+}
+
+#[test]
+fn a_port_of_zero_leaves_only_the_unix_socket() {
+    let mut node = Keystead::builder().arg("--port").arg("0").server("unixsocket: \"k.sock\"").launch();
+    node.process.wait_for_log("Ready to accept connections", DEADLINE);
+    assert!(std::os::unix::net::UnixStream::connect(node.dir().join("k.sock")).is_ok());
+    assert!(std::net::TcpStream::connect(("127.0.0.1", node.port())).is_err());
+}
+
+#[test]
+fn the_log_level_changes_at_run_time() {
+    let mut node = Keystead::builder().section("log: (level: \"warning\", file: \"k.log\")").start();
+    let file = node.dir().join("k.log");
+    let log = || std::fs::read_to_string(&file).unwrap();
+    assert!(!log().contains("Ready to accept"), "notices are filtered");
+    node.client().ok("CONFIG SET loglevel debug");
+    node.client().ok("CONFIG REWRITE");
+    wait_until("the notice is logged", DEADLINE, || log().contains("CONFIG REWRITE wrote"));
+    node.process.terminate();
+    node.process.wait_exit(DEADLINE);
+}
+
+#[test]
+fn pushes_reach_an_idle_client_and_killed_clients_go() {
+    let node = Keystead::plain();
+    let (mut subscriber, mut publisher) = (node.client(), node.client());
+    subscriber.ok("SUBSCRIBE news");
+    assert_eq!(publisher.cmd("PUBLISH news hello"), 1);
+    assert_eq!(subscriber.read().unwrap().texts(), ["message", "news", "hello"]);
+
+    let mut blocked = node.client();
+    blocked.send(&["BLPOP", "queue", "0"]).unwrap();
+    wait_until("it waits", DEADLINE, || publisher.info("clients")["blocked_clients"] == "1");
+    blocked.send(&["PING"]).unwrap();
+    publisher.ok("RPUSH queue job");
+    assert_eq!(blocked.read().unwrap().texts(), ["queue", "job"]);
+    assert_eq!(blocked.read().unwrap(), "PONG");
+
+    let id = subscriber_id(&mut publisher);
+    assert_eq!(publisher.cmd(&format!("CLIENT KILL ID {id}")), 1);
+    assert!(subscriber.is_closed_within(DEADLINE));
+}
+
+/// The id of the client that subscribes, from CLIENT LIST.
+fn subscriber_id(client: &mut keystead_harness::Client) -> String {
+    let list = client.cmd("CLIENT LIST TYPE pubsub").as_text().unwrap();
+    list.split(' ').find_map(|w| w.strip_prefix("id=")).expect("one subscriber").to_owned()
+}
