@@ -46,13 +46,13 @@ impl Keyspace {
 
     /// One round over a database's segments; false when the budget ended before the round.
     fn expire_db(&mut self, db: DbIndex, left: &mut usize, expired: &mut usize) -> bool {
-        let segments = self.dbs[db].table.segments();
-        for _ in 0..segments {
+        for _ in 0..self.dbs[db].table.segments() {
             if *left == 0 {
                 return false;
             }
             *left = left.saturating_sub(LOOK_COST);
-            let segment = self.dbs[db].expiry_hand % segments;
+            // Asked for every time: segments merge while their entries expire.
+            let segment = self.dbs[db].expiry_hand % self.dbs[db].table.segments();
             self.dbs[db].expiry_hand = segment + 1;
             if self.dbs[db].table.may_have_expired(segment, self.now) {
                 *left = left.saturating_sub(WALK_COST);

@@ -317,12 +317,18 @@ impl Keyspace {
         at
     }
 
-    /// Takes an entry out, for deletion or for another place.
+    /// Takes an entry out, for deletion or for another place. All places are void after it.
     pub(crate) fn take_at(&mut self, db: DbIndex, at: Place) -> Entry {
         self.before_write(db, at);
         let db = &mut self.dbs[db];
         let entry = db.table.remove(at);
         db.value_bytes -= entry.mem_bytes();
+        let segment = at.segment as usize;
+        if let Some(partner) = db.table.partner(segment) {
+            self.cuts.take_whole(db, segment);
+            self.cuts.take_whole(db, partner);
+            db.table.merge(segment, partner);
+        }
         entry
     }
 

@@ -107,8 +107,13 @@ impl Cuts {
     /// Hands over the segment that will be split to make room for `hash`.
     pub(crate) fn take_segment(&mut self, db: &mut Db, hash: u64) {
         if let Some(segment) = db.table.segment_number(hash) {
-            self.take_buckets(db, segment, u64::MAX);
+            self.take_whole(db, segment);
         }
+    }
+
+    /// Hands over a segment whose entries are about to move.
+    pub(crate) fn take_whole(&mut self, db: &mut Db, segment: usize) {
+        self.take_buckets(db, segment, u64::MAX);
     }
 
     fn take_buckets(&mut self, db: &mut Db, segment: usize, buckets: u64) {
@@ -128,6 +133,9 @@ impl Cuts {
 
     /// Takes a database that was flushed: the cuts it belongs to go on reading it, then it is garbage.
     pub(crate) fn take_db(&mut self, db: Db, garbage: &mut Garbage) {
+        if db.table.segments() == 0 {
+            return;
+        }
         let table = Arc::new(db.table);
         for slot in 0..2 {
             if let Some((cut, stamp)) = Self::member(&mut self.open[slot], db.stamps[slot]) {

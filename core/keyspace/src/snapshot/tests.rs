@@ -64,6 +64,12 @@ fn command(ks: &mut Keyspace, dice: &mut Dice, keys: u64) {
             shadow.set_str(db, &key, &b"from a shadow"[..], Ttl::Clear);
             ks.swap_in(shadow);
         }
+        63 if n % 50 == 1 => {
+            // Most of a database goes key by key: its segments merge.
+            let mut all = Vec::new();
+            ks.each_key(db, |key, _| all.push(key.to_vec()));
+            all.iter().filter(|_| dice.roll(10) > 0).for_each(|key| _ = ks.remove(db, key));
+        }
         65..=72 => {
             if let Ok(Some(mut list)) = ks.list_mut(db, b"list", Create::Yes) {
                 (0..n % 60).for_each(|_| list.push_back(text.as_bytes(), &limits));

@@ -19,6 +19,8 @@ use crate::entry::Entry;
 
 /// Segments stop splitting here: 64-bit hashes of a keyed hasher never get that far.
 const MAX_DEPTH: u32 = 40;
+/// Two halves with no more entries than this between them are merged; a segment has room for 448.
+const MERGE_MAX: usize = 64;
 const NEVER: u64 = u64::MAX;
 
 /// Where an entry is. Good until the next insert or removal.
@@ -41,6 +43,8 @@ struct Marks {
 /// What is kept beside a segment.
 #[derive(Clone, Copy)]
 struct Meta {
+    /// The first position that belongs to the segment.
+    prefix: u64,
     depth: u32,
     len: u16,
     marks: [Marks; 2],
@@ -172,9 +176,9 @@ impl Table {
         match self.segment_of(hash) {
             None => {
                 self.directory.push(0);
-                self.push_segment(0);
+                self.push_segment(0, 0);
             }
-            Some((segment, depth)) => self.split(hash, segment, depth),
+            Some((segment, depth)) => self.split(segment, depth),
         }
     }
 
@@ -230,46 +234,77 @@ impl Table {
         result
     }
 
-    fn push_segment(&mut self, depth: u32) {
+    fn push_segment(&mut self, prefix: u64, depth: u32) {
         self.segments.push(Bucket::segment());
-        self.meta.push(Meta { depth, len: 0, marks: [Marks::default(); 2] });
+        self.meta.push(Meta { prefix, depth, len: 0, marks: [Marks::default(); 2] });
         self.deadlines.push(NEVER);
     }
 
-    fn split(&mut self, hash: u64, old: usize, depth: u32) {
+    fn split(&mut self, old: usize, depth: u32) {
         assert!(depth < MAX_DEPTH, "more equal hash prefixes than a keyed hash can give");
         if depth == self.depth {
             self.directory = self.directory.iter().flat_map(|&word| [word, word]).collect();
             self.depth += 1;
         }
         let new = self.segments.len();
-        self.push_segment(depth + 1);
-        self.meta[new].marks = self.meta[old].marks.map(|marks| marks.all());
-        self.meta[old] = Meta { depth: depth + 1, len: 0, marks: self.meta[new].marks };
-        self.point_directory(hash, old, new, depth + 1);
+        let prefix = self.meta[old].prefix;
+        self.push_segment(prefix | 1 << (63 - depth), depth + 1);
+        self.meta[new].marks = self.meta[old].marks.map(Marks::all);
+        self.meta[old] = Meta { prefix, depth: depth + 1, len: 0, marks: self.meta[new].marks };
+        self.point_directory(old);
+        self.point_directory(new);
         self.deadlines[old] = NEVER;
         let entries = std::mem::replace(&mut self.segments[old], Bucket::segment());
-        self.len -= self.refill(entries);
+        self.refill(entries);
     }
 
-    /// Points the two halves of the old segment's directory range at the old and the new segment.
-    fn point_directory(&mut self, hash: u64, old: usize, new: usize, depth: u32) {
+    /// The segment that this one, nearly empty, could be merged with. Both must be handed to open cuts before.
+    #[inline]
+    pub(crate) fn partner(&self, segment: usize) -> Option<usize> {
+        let meta = &self.meta[segment];
+        if meta.len as usize > MERGE_MAX / 2 || meta.depth == 0 {
+            return None;
+        }
+        let (other, depth) = self.segment_of(meta.prefix ^ (1 << (64 - meta.depth)))?;
+        let both = meta.len as usize + self.meta[other].len as usize;
+        (depth == meta.depth && both <= MERGE_MAX).then_some(other)
+    }
+
+    /// Merges two halves of what was one segment, so that a table that lost its keys loses its segments too.
+    pub(crate) fn merge(&mut self, a: usize, b: usize) {
+        let (keep, gone) = (a.min(b), a.max(b));
+        let depth = self.meta[keep].depth - 1;
+        let prefix = self.meta[a].prefix.min(self.meta[b].prefix);
+        self.meta[keep] = Meta { prefix, depth, len: 0, marks: self.meta[keep].marks.map(Marks::all) };
+        self.point_directory(keep);
+        self.deadlines[keep] = NEVER;
+        let kept = std::mem::replace(&mut self.segments[keep], Bucket::segment());
+        let freed = self.segments.swap_remove(gone);
+        self.meta.swap_remove(gone);
+        self.deadlines.swap_remove(gone);
+        if gone < self.segments.len() {
+            self.point_directory(gone);
+        }
+        self.refill(kept);
+        self.refill(freed);
+    }
+
+    /// Points a segment's range of the directory at it.
+    fn point_directory(&mut self, segment: usize) {
+        let Meta { prefix, depth, .. } = self.meta[segment];
+        let start = index(prefix, self.depth);
         let span = 1_usize << (self.depth - depth);
-        let start = index(hash, depth - 1) * 2 * span;
-        let word = |segment: usize| (segment as u32) << 6 | depth;
-        self.directory[start..start + span].fill(word(old));
-        self.directory[start + span..start + 2 * span].fill(word(new));
+        self.directory[start..start + span].fill((segment as u32) << 6 | depth);
     }
 
-    /// Distributes the entries of a segment that was split. Answers how many, for `put` counts them once more.
-    fn refill(&mut self, mut entries: Segment) -> usize {
-        let mut moved = 0;
+    /// Puts the entries of a segment that was split or merged to where they belong now.
+    fn refill(&mut self, mut entries: Segment) {
         for bucket in entries.iter_mut() {
             for entry in bucket.drain() {
                 let hash = self.hash(entry.key());
-                if entry.deadline().is_some() {
-                    self.with_deadline -= 1;
-                }
+                // `put` counts it as new.
+                self.len -= 1;
+                self.with_deadline -= usize::from(entry.deadline().is_some());
                 // All of them may belong to one half, and probe otherwise than before: then that half splits as well.
                 let at = loop {
                     match self.room(hash) {
@@ -278,15 +313,13 @@ impl Table {
                     }
                 };
                 self.put(at, hash, entry);
-                moved += 1;
             }
         }
-        moved
     }
 }
 
 impl Marks {
-    /// After a split every bucket counts as taken: callers hand a segment to the cuts before they split it.
+    /// After a split or merge every bucket counts as taken: callers hand segments to the cuts before.
     fn all(self) -> Marks {
         Marks { taken: u64::MAX, ..self }
     }

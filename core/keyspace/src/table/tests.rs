@@ -38,7 +38,12 @@ fn behaves_as_a_map_through_splits_and_removals() {
         let key = format!("key:{}", (dice >> 40) % 20_000).into_bytes();
         let deadline = (dice & 4 == 0).then_some(dice >> 20);
         if dice >> 33 & 3 == 0 {
-            let found = t.find(t.hash(&key), &key).map(|at| t.remove(at));
+            let found = t.find(t.hash(&key), &key).map(|at| {
+                t.remove(at);
+                if let Some(partner) = t.partner(at.segment as usize) {
+                    t.merge(at.segment as usize, partner);
+                }
+            });
             assert_eq!(found.is_some(), twin.remove(&key).is_some());
         } else if let std::collections::hash_map::Entry::Vacant(gap) = twin.entry(key.clone()) {
             insert(&mut t, &key, step, deadline);
@@ -121,4 +126,53 @@ fn expired_entries_are_found_by_segment() {
         }
     }
     assert_eq!(found, 500);
+}
+
+#[test]
+fn a_table_that_is_emptied_shrinks_and_keeps_what_is_left() {
+    let mut t = table();
+    for i in 0..50_000 {
+        insert(&mut t, format!("{i}").as_bytes(), i, (i % 3 == 0).then_some(i as u64));
+    }
+    let most = t.segments();
+    for i in 0..50_000_i64 {
+        let key = format!("{}", i * 7919 % 50_000).into_bytes();
+        let at = t.find(t.hash(&key), &key).expect("inserted");
+        t.remove(at);
+        if let Some(partner) = t.partner(at.segment as usize) {
+            t.merge(at.segment as usize, partner);
+        }
+        if i % 5000 == 0 {
+            assert_eq!(t.entries().count(), t.len());
+            let left = (i + 1..50_000).map(|i| i * 7919 % 50_000);
+            left.for_each(|n| assert_eq!(get(&t, format!("{n}").as_bytes()), Some(n)));
+        }
+    }
+    assert_eq!((t.len(), t.with_deadline(), t.segments()), (0, 0, 1), "of {most} segments");
+}
+
+#[test]
+fn a_walk_by_position_misses_nothing_while_segments_merge() {
+    let mut t = table();
+    for i in 0..20_000 {
+        insert(&mut t, format!("{i}").as_bytes(), i, None);
+    }
+    let (mut seen, mut position, mut gone) = (HashSet::new(), 0, 200);
+    loop {
+        position = t.visit_position(position, &mut |entry| _ = seen.insert(entry.key().to_vec()));
+        for _ in 0..if gone < 20_000 { 10 } else { 0 } {
+            let key = format!("{gone}").into_bytes();
+            gone += 1;
+            let at = t.find(t.hash(&key), &key).expect("inserted");
+            t.remove(at);
+            if let Some(partner) = t.partner(at.segment as usize) {
+                t.merge(at.segment as usize, partner);
+            }
+        }
+        if position == 0 {
+            break;
+        }
+    }
+    assert!(gone == 20_000 && t.segments() < 10);
+    (0..200).for_each(|i| assert!(seen.contains(format!("{i}").as_bytes()), "{i} was missed"));
 }
