@@ -145,7 +145,7 @@ pub enum Action {
     Emit(Notice),
     /// Log only.
     Log(Level, String),
-    /// Ask a strategy; answers with `Advice`.
+    /// Ask a strategy; answers with `Advice`. What the answer leads to is carried out behind all actions of this step.
     Consult {
         /// Which monitor asks.
         monitor: String,

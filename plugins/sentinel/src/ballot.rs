@@ -147,7 +147,7 @@ impl Monitor {
         let question = Question::Vote {
             primary: self.name.clone(),
             candidate: candidate.clone(),
-            epoch,
+            epoch: epoch.0,
             fresh: self.fresh(s.now),
             outdated: named.as_ref().is_some_and(|n| n.config_epoch < self.config_epoch),
             working,

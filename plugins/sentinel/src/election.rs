@@ -1,96 +1,12 @@
-//! The election strategy: when to stand, whether to grant a vote, who has won. Questions and answers are plain data, so
-//! a strategy is a service that can be swapped; the default below is Redis' algorithm with a staggered start.
-//! Pure. What keeps an election safe (one vote an epoch, persisted before it leaves) is *not* here: the monitor holds it
+//! The election strategy: when to stand, whether to grant a vote, who has won. Questions and answers are the plain data of
+//! the service `keystead.election`, so a strategy can be swapped; the default below is Redis' algorithm with a staggered
+//! start. Pure. What keeps an election safe (one vote an epoch, persisted before it leaves) is *not* here: the monitor holds it
 //! whatever a strategy advises.
 
-use crate::types::Epoch;
-use serde::{Deserialize, Serialize};
+pub use keystead_plugin::services::election::{Advice, ElectionStrategy, Question};
 
 /// Ranks are this far apart, so that sentinels that detect together don't all vote for themselves.
 pub const RANK_STEP_MS: u64 = 50;
-
-/// A question to the strategy.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Question {
-    /// The primary is objectively down: should this sentinel stand, and when?
-    Stand {
-        /// Name of the primary.
-        primary: String,
-        /// This sentinel.
-        me: String,
-        /// Sentinels that are reachable, this one included, in the order of their ids.
-        usable: Vec<String>,
-    },
-    /// Another sentinel asks for a vote in an epoch in which none was given.
-    Vote {
-        /// Name of the primary.
-        primary: String,
-        /// Who asks.
-        candidate: String,
-        /// Epoch of the vote.
-        epoch: Epoch,
-        /// What this sentinel knows is fresh (heard since its own restart, stall or isolation).
-        fresh: bool,
-        /// The candidate names an older configuration than this sentinel holds.
-        outdated: bool,
-        /// A sentinel this one voted for that still works on a failover.
-        working: Option<String>,
-    },
-    /// How does the own candidacy stand?
-    Campaign {
-        /// Name of the primary.
-        primary: String,
-        /// This sentinel.
-        me: String,
-        /// Epoch of the candidacy.
-        epoch: Epoch,
-        /// All known sentinels with this one, dead ones included.
-        voters: u32,
-        /// Votes the user asked for.
-        quorum: u32,
-        /// Votes of this epoch, the own one included: voter, for whom.
-        votes: Vec<(String, String)>,
-    },
-}
-
-/// The strategy's advice.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Advice {
-    /// Stand after this delay, if the primary is still down then.
-    StandAfter {
-        /// Delay from now.
-        ms: u64,
-    },
-    /// Don't stand now.
-    Abstain {
-        /// Why.
-        reason: String,
-    },
-    /// Give the vote.
-    Grant,
-    /// Keep the vote.
-    Refuse {
-        /// Why.
-        reason: String,
-    },
-    /// This sentinel leads the failover.
-    Won,
-    /// It can't win this epoch any more.
-    Lost {
-        /// Who has won, when known.
-        leader: Option<String>,
-        /// Why.
-        reason: String,
-    },
-    /// Votes are missing.
-    Undecided,
-}
-
-/// A strategy for elections.
-pub trait ElectionStrategy: Send + Sync {
-    /// Answers a question; must not depend on anything but the question.
-    fn advise(&self, question: &Question) -> Advice;
-}
 
 /// Redis' algorithm: one vote an epoch for the first who asks, a majority of all known sentinels and the quorum to win.
 #[derive(Clone, Copy, Debug, Default)]
@@ -107,6 +23,7 @@ impl ElectionStrategy for RedisElection {
                 vote(candidate, *fresh, *outdated, working.as_deref())
             }
             Question::Campaign { me, voters, quorum, votes, .. } => tally(me, *voters, *quorum, votes),
+            _ => Advice::Abstain { reason: "this strategy doesn't know the question".into() },
         }
     }
 }

@@ -223,7 +223,7 @@ impl Monitor {
         let question = Question::Campaign {
             primary: self.name.clone(),
             me: s.id.clone(),
-            epoch,
+            epoch: epoch.0,
             voters: self.voters(),
             quorum: self.settings.quorum,
             votes,
@@ -340,7 +340,7 @@ impl Monitor {
                 .map(|r| {
                     let report = r.report.clone().unwrap_or_default();
                     Candidate {
-                        addr: r.addr.clone(),
+                        addr: r.addr.clone().into(),
                         run_id: r.run_id.clone(),
                         down: r.down_since.is_some(),
                         connected: r.command.is_up(),
@@ -372,7 +372,7 @@ impl Monitor {
             Counsel::Election(_) => return,
         };
         for (addr, reason) in &ranked.refused {
-            s.log(Level::Notice, format!("{}: {addr} is not promoted: it {reason}", self.name));
+            s.log(Level::Notice, format!("{}: {}:{} is not promoted: it {reason}", self.name, addr.host, addr.port));
         }
         let best = ranked.order.iter().find_map(|addr| self.of(Kind::Replica).find(|r| r.addr == *addr).map(|r| r.id));
         match best {

@@ -9,6 +9,7 @@
 pub mod actions;
 pub mod ballot;
 pub mod commands;
+pub mod config;
 pub mod down;
 pub mod election;
 pub mod events;
@@ -23,7 +24,13 @@ pub mod query;
 pub mod reconfigure;
 pub mod select;
 pub mod settings;
+pub mod shell;
 pub mod state;
 pub mod timeline;
 pub mod types;
 pub mod wire;
+
+pub use config::Config;
+pub use shell::SentinelPlugin;
+
+keystead_plugin::export_plugin!(SentinelPlugin, KEYSTEAD_PLUGIN_sentinel);

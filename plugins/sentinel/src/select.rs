@@ -1,71 +1,13 @@
 //! The selection strategy: which replica becomes the primary, and why each of the others doesn't.
 //! Pure. Redis' order (priority, offset, run id) is the default; a loading or never synced replica is never a candidate.
 
-use crate::types::Addr;
-use serde::{Deserialize, Serialize};
+pub use keystead_plugin::services::selection::{Candidate, Ranked, ReplicaSelection, Request};
 
 /// A replica that didn't answer a ping for this long is no candidate (Redis: five ping periods).
 const PING_SILENCE_MS: u64 = 5_000;
 /// Oldest INFO a choice may rest on while the primary is down, and in a failover asked for by an operator.
 const INFO_AGE_DOWN_MS: u64 = 5_000;
 const INFO_AGE_UP_MS: u64 = 30_000;
-
-/// What is known of one replica.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Candidate {
-    /// Where it listens.
-    pub addr: Addr,
-    /// Its run id, empty when unknown.
-    pub run_id: String,
-    /// This sentinel sees it down.
-    pub down: bool,
-    /// The command link is up.
-    pub connected: bool,
-    /// Age of its last valid answer to a ping.
-    pub silent_ms: u64,
-    /// Age of its last INFO; nothing when it never answered one.
-    pub info_age_ms: Option<u64>,
-    /// Its priority; 0 is never promoted.
-    pub priority: u32,
-    /// Its replication offset.
-    pub offset: u64,
-    /// How long its link to the primary has been down, 0 when up.
-    pub link_down_ms: u64,
-    /// It loads its data, or is in the middle of a full sync.
-    pub loading: bool,
-    /// It was seen in sync with its primary, or has an offset that only a synced replica has.
-    pub synced: bool,
-    /// It reports the role of a replica.
-    pub is_replica: bool,
-}
-
-/// The question.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Request {
-    /// Name of the primary.
-    pub primary: String,
-    /// For how long this sentinel has seen the primary down; nothing when it isn't.
-    pub down_ms: Option<u64>,
-    /// The primary's down-after.
-    pub down_after_ms: u64,
-    /// All known replicas.
-    pub candidates: Vec<Candidate>,
-}
-
-/// The answer.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Ranked {
-    /// Best first.
-    pub order: Vec<Addr>,
-    /// Who can't be promoted, and why.
-    pub refused: Vec<(Addr, String)>,
-}
-
-/// A strategy for choosing the replica to promote.
-pub trait ReplicaSelection: Send + Sync {
-    /// Ranks the candidates; must not depend on anything but the request.
-    fn rank(&self, request: &Request) -> Ranked;
-}
 
 /// Redis' order: priority ascending, offset descending, run id ascending.
 #[derive(Clone, Copy, Debug, Default)]
@@ -122,10 +64,11 @@ fn refusal(c: &Candidate, request: &Request, link_down_limit: u64) -> Option<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Addr;
 
     fn good(port: u16) -> Candidate {
         Candidate {
-            addr: Addr::new("h", port),
+            addr: Addr::new("h", port).into(),
             run_id: format!("r{port}"),
             down: false,
             connected: true,
@@ -173,7 +116,7 @@ mod tests {
         ];
         for (candidate, reason) in cases {
             let ranked = rank(vec![candidate, good(2)]);
-            assert_eq!(ranked.order, vec![Addr::new("h", 2)]);
+            assert_eq!(ranked.order, vec![Addr::new("h", 2).into()]);
             assert!(ranked.refused[0].1.contains(reason), "{reason}: {ranked:?}");
         }
     }

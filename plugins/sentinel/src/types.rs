@@ -59,6 +59,18 @@ impl fmt::Display for Addr {
     }
 }
 
+impl From<Addr> for keystead_plugin::services::selection::Addr {
+    fn from(Addr { host, port }: Addr) -> Self {
+        Self { host, port }
+    }
+}
+
+impl PartialEq<keystead_plugin::services::selection::Addr> for Addr {
+    fn eq(&self, other: &keystead_plugin::services::selection::Addr) -> bool {
+        self.host == other.host && self.port == other.port
+    }
+}
+
 /// The number of an instance inside one sentinel; never reused, so a late answer can't reach a newcomer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceId(pub u32);
@@ -87,7 +99,7 @@ impl Kind {
 }
 
 /// The two connections a sentinel keeps to a data node (peers have the first only).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
     /// Requests and their answers, in order.
     Command,

@@ -38,9 +38,9 @@ pub(crate) fn int_or(arg: &[u8], error: CommandError) -> Res<i64> {
     number::parse_i64(arg).ok_or(error)
 }
 
-/// An integer that isn't negative.
+/// An integer that isn't negative; one error text for everything else.
 pub(crate) fn positive(arg: &[u8]) -> Res<usize> {
-    usize::try_from(int(arg)?).map_err(|_| CommandError::NOT_POSITIVE)
+    number::parse_i64(arg).and_then(|n| usize::try_from(n).ok()).ok_or(CommandError::NOT_POSITIVE)
 }
 
 /// A floating point argument.
@@ -48,15 +48,17 @@ pub(crate) fn float(arg: &[u8]) -> Res<f64> {
     number::parse_f64(arg).ok_or(CommandError::NOT_FLOAT)
 }
 
+/// A long double in decimal, or (as strtold takes them) in hexadecimal with a double's precision.
+pub(crate) fn long_double(text: &[u8]) -> Option<LongDouble> {
+    LongDouble::parse(text).or_else(|| LongDouble::parse(number::FloatText::new(number::parse_f64(text)?).as_bytes()))
+}
+
 /// The sum for INCRBYFLOAT and HINCRBYFLOAT as text, computed as x86's long double does. `old_error` answers a stored
 /// value that is no number.
 pub(crate) fn float_sum(old: Option<&[u8]>, delta: &[u8], old_error: CommandError) -> Res<Vec<u8>> {
     // Redis looks at the stored value first in INCRBYFLOAT, but at the argument first in HINCRBYFLOAT: callers check.
-    let old = match old {
-        Some(text) => LongDouble::parse(text).ok_or(old_error)?,
-        None => LongDouble::parse(b"0").ok_or(CommandError::NOT_FLOAT)?,
-    };
-    let delta = LongDouble::parse(delta).ok_or(CommandError::NOT_FLOAT)?;
+    let old = long_double(old.unwrap_or(b"0")).ok_or(old_error)?;
+    let delta = long_double(delta).ok_or(CommandError::NOT_FLOAT)?;
     let sum = old.add(delta);
     if !sum.is_finite() {
         return Err(err("ERR increment would produce NaN or Infinity"));

@@ -8,7 +8,6 @@ use crate::spec::*;
 use keystead_keyspace::Create;
 use keystead_keyspace::hash::Hash;
 use keystead_resp::Args;
-use keystead_resp::long_double::LongDouble;
 
 const fn row(
     name: &'static str,
@@ -176,7 +175,7 @@ fn hincrby(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn hincrbyfloat(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    if !LongDouble::parse(&args[3]).ok_or(CommandError::NOT_FLOAT)?.is_finite() {
+    if !super::common::long_double(&args[3]).ok_or(CommandError::NOT_FLOAT)?.is_finite() {
         return Err(err("ERR value is NaN or Infinity"));
     }
     let (ks, db, mut out) = ctx.split();
@@ -193,10 +192,13 @@ fn hincrbyfloat(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 fn hrandfield(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let with_values = args.len() > 3;
+    let count = args.get(2).map(|arg| random_count(arg, false)).transpose()?;
     if args.len() > 4 || (with_values && !is(&args[3], "withvalues")) {
         return Err(CommandError::SYNTAX);
     }
-    let count = args.get(2).map(|arg| random_count(arg, with_values)).transpose()?;
+    if with_values {
+        random_count(&args[2], true)?;
+    }
     let (ks, db, mut out) = ctx.split();
     let len = ks.hash(db, &args[1])?.map_or(0, Hash::len);
     match (len, count) {

@@ -2,6 +2,8 @@
 //! command below.
 
 pub mod acl;
+mod bitfield;
+pub mod bits;
 pub mod client;
 mod client_list;
 pub mod command;
@@ -49,6 +51,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     acl::TABLE,
     plugin::TABLE,
     strings::TABLE,
+    bits::TABLE,
     keys::TABLE,
     hashes::TABLE,
     lists::TABLE,

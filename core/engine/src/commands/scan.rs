@@ -7,7 +7,7 @@ use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
 use crate::glob;
 use keystead_resp::Args;
-use keystead_resp::{Writer, number};
+use keystead_resp::Writer;
 
 struct Query<'a> {
     cursor: u64,
@@ -19,7 +19,7 @@ struct Query<'a> {
 impl<'a> Query<'a> {
     /// The cursor stands at `at`, the options follow; `keys` allows TYPE.
     fn parse(args: Args<'a>, at: usize, keys: bool) -> Res<Self> {
-        let cursor = number::parse_u64(&args[at]).ok_or(err("ERR invalid cursor"))?;
+        let cursor = parse_cursor(&args[at])?;
         let mut query = Query { cursor, count: 10, pattern: None, kind: None };
         for at in (at + 1..args.len()).step_by(2) {
             let value = args.get(at + 1).ok_or(CommandError::SYNTAX)?;
@@ -38,6 +38,30 @@ impl<'a> Query<'a> {
     fn wants(&self, text: &[u8]) -> bool {
         self.pattern.is_none_or(|pattern| glob::matches(pattern, text, false))
     }
+}
+
+/// A cursor as strtoul reads it: zeros may lead, a sign too, nothing is zero.
+fn parse_cursor(arg: &[u8]) -> Res<u64> {
+    const BAD: CommandError = err("ERR invalid cursor");
+    let (negative, digits) = match arg {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        _ => (false, arg),
+    };
+    if digits.len() != arg.len() && digits.is_empty() {
+        return Err(BAD);
+    }
+    let add = |n: u64, c: &u8| n.checked_mul(10)?.checked_add(u64::from(c.is_ascii_digit().then(|| c - b'0')?));
+    let value = digits.iter().try_fold(0, add).ok_or(BAD)?;
+    Ok(if negative { value.wrapping_neg() } else { value })
+}
+
+/// What Redis answers for a key that doesn't exist, before it looks at the options.
+fn nothing(out: &mut Writer<'_>) -> CommandResult {
+    out.array(2);
+    out.bulk("0");
+    out.array(0);
+    Ok(Effect::None)
 }
 
 /// Writes the two-part answer around elements that `run` writes; `run` gives the next cursor and how many it wrote.
@@ -69,19 +93,18 @@ pub(super) fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 pub(super) fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let query = Query::parse(args, 2, false)?;
+    parse_cursor(&args[2])?;
     let (ks, db, mut out) = ctx.split();
-    let hash = ks.hash(db, &args[1])?;
+    let Some(hash) = ks.hash(db, &args[1])? else { return nothing(&mut out) };
+    let query = Query::parse(args, 2, false)?;
     answer(&mut out, |out| {
         let mut n = 0;
-        let next = hash.map_or(0, |hash| {
-            hash.scan(query.cursor, query.count, |field, value| {
-                if query.wants(field) {
-                    out.bulk(field);
-                    out.bulk(value);
-                    n += 2;
-                }
-            })
+        let next = hash.scan(query.cursor, query.count, |field, value| {
+            if query.wants(field) {
+                out.bulk(field);
+                out.bulk(value);
+                n += 2;
+            }
         });
         (next, n)
     });
@@ -89,20 +112,19 @@ pub(super) fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 pub(super) fn sscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let query = Query::parse(args, 2, false)?;
+    parse_cursor(&args[2])?;
     let (ks, db, mut out) = ctx.split();
-    let set = ks.set(db, &args[1])?;
+    let Some(set) = ks.set(db, &args[1])? else { return nothing(&mut out) };
+    let query = Query::parse(args, 2, false)?;
     answer(&mut out, |out| {
         let mut n = 0;
-        let next = set.map_or(0, |set| {
-            set.scan(query.cursor, query.count, |member| {
-                let mut buf = itoa::Buffer::new();
-                let text = member.text(&mut buf);
-                if query.wants(text) {
-                    out.bulk(text);
-                    n += 1;
-                }
-            })
+        let next = set.scan(query.cursor, query.count, |member| {
+            let mut buf = itoa::Buffer::new();
+            let text = member.text(&mut buf);
+            if query.wants(text) {
+                out.bulk(text);
+                n += 1;
+            }
         });
         (next, n)
     });
@@ -110,19 +132,18 @@ pub(super) fn sscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 pub(super) fn zscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let query = Query::parse(args, 2, false)?;
+    parse_cursor(&args[2])?;
     let (ks, db, mut out) = ctx.split();
-    let zset = ks.zset(db, &args[1])?;
+    let Some(zset) = ks.zset(db, &args[1])? else { return nothing(&mut out) };
+    let query = Query::parse(args, 2, false)?;
     answer(&mut out, |out| {
         let mut n = 0;
-        let next = zset.map_or(0, |zset| {
-            zset.scan(query.cursor, query.count, |member, score| {
-                if query.wants(member) {
-                    out.bulk(member);
-                    out.bulk_double(score);
-                    n += 2;
-                }
-            })
+        let next = zset.scan(query.cursor, query.count, |member, score| {
+            if query.wants(member) {
+                out.bulk(member);
+                out.bulk_double(score);
+                n += 2;
+            }
         });
         (next, n)
     });

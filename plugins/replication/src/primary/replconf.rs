@@ -48,7 +48,7 @@ const MAX_ADDRESS: usize = 255;
 
 /// Handles the arguments behind `REPLCONF`, all pairs in order, as Redis does.
 pub fn handle(facts: &mut Facts, args: &[&[u8]]) -> Answer {
-    if args.is_empty() || args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Answer::Error("ERR syntax error".into());
     }
     for (at, pair) in args.chunks_exact(2).enumerate() {

@@ -424,6 +424,7 @@ impl World {
     }
 
     fn carry_out(&mut self, id: NodeId, actions: Vec<Action>) {
+        let mut answers = Vec::new();
         for action in actions {
             if !self.processes[id].alive {
                 return; // crashed at a write: nothing behind it leaves
@@ -478,9 +479,13 @@ impl World {
                         Consult::Election(question) => Counsel::Election(RedisElection.advise(&question)),
                         Consult::Selection(request) => Counsel::Selection(RedisSelection.rank(&request)),
                     };
-                    self.step(id, Event::Advice { monitor, ticket, advice });
+                    answers.push(Event::Advice { monitor, ticket, advice });
                 }
             }
+        }
+        // Behind all of this step, as in the driver: what they lead to is written last.
+        for answer in answers {
+            self.step(id, answer);
         }
     }
 

@@ -302,10 +302,13 @@ fn zrevrank(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 fn zrandmember(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let with_scores = args.len() > 3;
+    let count = args.get(2).map(|arg| random_count(arg, false)).transpose()?;
     if args.len() > 4 || (with_scores && !is(&args[3], "withscores")) {
         return Err(CommandError::SYNTAX);
     }
-    let count = args.get(2).map(|arg| random_count(arg, with_scores)).transpose()?;
+    if with_scores {
+        random_count(&args[2], true)?;
+    }
     let (ks, db, mut out) = ctx.split();
     let len = ks.zset(db, &args[1])?.map_or(0, ZSet::len);
     match (len, count) {

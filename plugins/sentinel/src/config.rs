@@ -1,0 +1,215 @@
+//! The plugin's part of the RON file: its own port and the primaries it watches.
+//! Owns field names, defaults and what makes no sense; what happens at run time is state.rs'.
+
+use crate::actions::Watch;
+use crate::settings::{Settings, valid_name};
+use crate::types::Addr;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// Redis' port for sentinels.
+pub const DEFAULT_PORT: u16 = 26379;
+
+/// The plugin's subtree.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The sentinel's own port.
+    pub port: u16,
+    /// Addresses it binds to; empty: those of the data port.
+    pub bind: Vec<String>,
+    /// The address told to other sentinels, for NAT and containers; nothing: the one the links show.
+    pub announce_ip: Option<String>,
+    /// The port told to other sentinels; nothing: the own port.
+    pub announce_port: Option<u16>,
+    /// Password of the sentinel's port, shared by all sentinels of a group.
+    pub password: Option<String>,
+    /// The plugin that decides elections; nothing: Redis' algorithm, built in.
+    pub election: Option<String>,
+    /// The plugin that chooses replicas; nothing: Redis' algorithm, built in.
+    pub selection: Option<String>,
+    /// The watched primaries.
+    pub monitors: Vec<MonitorConfig>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            port: DEFAULT_PORT,
+            bind: Vec::new(),
+            announce_ip: None,
+            announce_port: None,
+            password: None,
+            election: None,
+            selection: None,
+            monitors: Vec::new(),
+        }
+    }
+}
+
+/// One watched primary.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MonitorConfig {
+    /// Its name.
+    pub name: String,
+    /// The IP address of the first primary.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How many sentinels must see it down.
+    pub quorum: u32,
+    /// Silence after which an instance counts as down.
+    #[serde(default = "down_after")]
+    pub down_after_ms: u64,
+    /// Replicas re-pointed at a time.
+    #[serde(default = "parallel_syncs")]
+    pub parallel_syncs: u32,
+    /// Limit of each phase of a failover.
+    #[serde(default = "failover_timeout")]
+    pub failover_timeout_ms: u64,
+    /// User for AUTH on the data nodes.
+    #[serde(default)]
+    pub auth_user: Option<String>,
+    /// Password for AUTH on the data nodes.
+    #[serde(default)]
+    pub auth_pass: Option<String>,
+}
+
+fn down_after() -> u64 {
+    Settings::new(1).down_after_ms
+}
+
+fn parallel_syncs() -> u32 {
+    Settings::new(1).parallel_syncs
+}
+
+fn failover_timeout() -> u64 {
+    Settings::new(1).failover_timeout_ms
+}
+
+/// What each field means, for the file of all keys.
+pub const DOCS: &[(&str, &str)] = &[
+    ("port", "The sentinel's own port; it never shares the data port."),
+    ("bind", "Addresses it binds to; empty: those of the data port."),
+    ("announce_ip", "The address told to other sentinels (NAT, containers); None: the one the links show."),
+    ("announce_port", "The port told to other sentinels; None: the own port."),
+    ("password", "Password of the sentinel's port, shared by all sentinels of a group."),
+    ("election", "The plugin that decides elections; None: Redis' algorithm, built in."),
+    ("selection", "The plugin that chooses the replica to promote; None: Redis' algorithm, built in."),
+    (
+        "monitors",
+        "The watched primaries: (name, host, port, quorum, down_after_ms: 30000, parallel_syncs: 1, \
+         failover_timeout_ms: 180000, auth_user: None, auth_pass: None). host is an IP address.",
+    ),
+];
+
+impl Config {
+    /// What makes no sense, in words.
+    ///
+    /// # Errors
+    /// The first such thing.
+    pub fn check(&self) -> Result<(), String> {
+        if self.port == 0 {
+            return Err("port: a sentinel needs a port of its own, from 1 to 65535".into());
+        }
+        if let Some(ip) = self.announce_ip.as_ref().filter(|ip| ip.parse::<IpAddr>().is_err()) {
+            return Err(format!("announce_ip: {ip:?} is not an IP address"));
+        }
+        for (n, monitor) in self.monitors.iter().enumerate() {
+            monitor.check().map_err(|error| format!("monitors: {:?}: {error}", monitor.name))?;
+            if self.monitors[..n].iter().any(|other| other.name == monitor.name) {
+                return Err(format!("monitors: the name {:?} appears twice", monitor.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// The primaries as the machine takes them.
+    #[must_use]
+    pub fn watches(&self) -> Vec<Watch> {
+        self.monitors.iter().map(MonitorConfig::watch).collect()
+    }
+}
+
+impl MonitorConfig {
+    fn check(&self) -> Result<(), String> {
+        if !valid_name(&self.name) {
+            return Err("name: letters, digits and .-_ only, at least one".into());
+        }
+        if self.host.parse::<IpAddr>().is_err() {
+            return Err(format!("host: expected an IP address, found {:?}", self.host));
+        }
+        for (field, value) in [
+            ("port", u64::from(self.port)),
+            ("quorum", u64::from(self.quorum)),
+            ("down_after_ms", self.down_after_ms),
+            ("parallel_syncs", u64::from(self.parallel_syncs)),
+            ("failover_timeout_ms", self.failover_timeout_ms),
+        ] {
+            if value == 0 {
+                return Err(format!("{field}: must be at least 1"));
+            }
+        }
+        if self.auth_user.is_some() && self.auth_pass.is_none() {
+            return Err("auth_user: needs auth_pass too".into());
+        }
+        Ok(())
+    }
+
+    fn watch(&self) -> Watch {
+        let settings = Settings {
+            quorum: self.quorum,
+            down_after_ms: self.down_after_ms,
+            failover_timeout_ms: self.failover_timeout_ms,
+            parallel_syncs: self.parallel_syncs,
+            auth_user: self.auth_user.clone(),
+            auth_pass: self.auth_pass.clone(),
+        };
+        Watch { name: self.name.clone(), addr: Addr::new(&self.host, self.port), settings }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        let options = ron::Options::default().with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME);
+        let config: Config = options.from_str(text).map_err(|error| error.to_string())?;
+        config.check()?;
+        Ok(config)
+    }
+
+    #[test]
+    fn the_file_of_the_issue_is_read() {
+        let config = parse(
+            "(port: 26380, monitors: [(name: \"mymaster\", host: \"127.0.0.1\", port: 6380, quorum: 2, \
+             down_after_ms: 10000, parallel_syncs: 1, failover_timeout_ms: 20000)])",
+        )
+        .unwrap();
+        let watch = &config.watches()[0];
+        assert_eq!((watch.settings.quorum, watch.settings.down_after_ms), (2, 10_000));
+        assert_eq!(watch.addr, Addr::new("127.0.0.1", 6380));
+        let short = parse("(monitors: [(name: \"a\", host: \"::1\", port: 1, quorum: 1)])").unwrap();
+        assert_eq!(short.watches()[0].settings, Settings::new(1));
+    }
+
+    #[test]
+    fn errors_say_what_was_expected() {
+        let cases = [
+            ("(monitors: [(name: \"a b\", host: \"1.1.1.1\", port: 1, quorum: 1)])", "letters, digits"),
+            ("(monitors: [(name: \"a\", host: \"db.local\", port: 1, quorum: 1)])", "expected an IP address"),
+            ("(monitors: [(name: \"a\", host: \"1.1.1.1\", port: 1, quorum: 0)])", "quorum: must be at least 1"),
+            ("(monitors: [(name: \"a\", host: \"1.1.1.1\", port: 1)])", "quorum"),
+            ("(monitors: [(name: \"a\", host: \"1.1.1.1\", port: 1, quorum: 1, colour: 1)])", "colour"),
+            ("(port: 0)", "port of its own"),
+        ];
+        for (text, expected) in cases {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+        let one = "(name: \"a\", host: \"1.1.1.1\", port: 1, quorum: 1)";
+        assert!(parse(&format!("(monitors: [{one}, {one}])")).unwrap_err().contains("twice"));
+    }
+}

@@ -1,0 +1,219 @@
+//! The driver: one task that feeds the machine and carries its actions out in order.
+//! Owns the machine, the links and the open commands. "Persist, then send": nothing behind a failed write leaves.
+
+use super::link::{self, LinkHandle, Target};
+use super::plugin::{Published, Strategies};
+use crate::actions::{Action, Consult, Counsel, Event};
+use crate::election::ElectionStrategy;
+use crate::events::{Level, Notice};
+use crate::machine::{Boot, Sentinel};
+use crate::query;
+use crate::select::ReplicaSelection;
+use crate::state::State;
+use crate::types::{InstanceId, Kind, Lane, Mono};
+use crate::wire::Reply;
+use arc_swap::ArcSwap;
+use futures::channel::{mpsc, oneshot};
+use futures::{SinkExt, StreamExt};
+use keystead_plugin::Host;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Events and commands that wait for the driver at most; whoever brings more waits.
+pub(crate) const INBOX: usize = 1024;
+/// A strategy of another plugin must answer within this time.
+const STRATEGY_LIMIT: Duration = Duration::from_secs(2);
+
+/// What comes to the driver.
+pub(crate) enum Input {
+    /// For the machine.
+    Event(Event),
+    /// A client's command.
+    Command(Vec<String>, oneshot::Sender<Reply>),
+}
+
+/// The driver.
+pub(crate) struct Driver {
+    host: Host,
+    machine: Sentinel,
+    first: Vec<Action>,
+    inbox: mpsc::Sender<Input>,
+    waiting: mpsc::Receiver<Input>,
+    links: HashMap<(InstanceId, Lane), LinkHandle>,
+    commands: HashMap<u64, oneshot::Sender<Reply>>,
+    next_ticket: u64,
+    strategies: Strategies,
+    published: Arc<ArcSwap<Published>>,
+    password: Option<String>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        host: Host,
+        boot: Boot,
+        (inbox, waiting): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
+        strategies: Strategies,
+        published: Arc<ArcSwap<Published>>,
+        password: Option<String>,
+    ) -> Driver {
+        let (machine, first) = Sentinel::new(boot);
+        let (links, commands) = (HashMap::new(), HashMap::new());
+        Driver {
+            host,
+            machine,
+            first,
+            inbox,
+            waiting,
+            links,
+            commands,
+            next_ticket: 1,
+            strategies,
+            published,
+            password,
+        }
+    }
+
+    fn now(&self) -> Mono {
+        Mono(self.host.now().as_millis() as u64)
+    }
+
+    pub(crate) async fn run(mut self) {
+        log::info!("Sentinel ID is {}", self.machine.id());
+        let first = std::mem::take(&mut self.first);
+        self.carry_out(first).await;
+        loop {
+            self.publish_snapshot();
+            let rest = self.machine.next_wake().since(self.now());
+            let event = match self.host.timeout(Duration::from_millis(rest), self.waiting.next()).await {
+                None => Event::Tick,
+                Some(None) => return,
+                Some(Some(Input::Event(event))) => event,
+                Some(Some(Input::Command(argv, done))) => {
+                    let ticket = self.next_ticket;
+                    self.next_ticket += 1;
+                    self.commands.insert(ticket, done);
+                    Event::Command { ticket, argv }
+                }
+            };
+            let actions = self.machine.step(self.now(), event);
+            self.carry_out(actions).await;
+        }
+    }
+
+    fn publish_snapshot(&self) {
+        let names = self.machine.monitors().keys().cloned().collect();
+        self.published.store(Arc::new(Published { info: query::info(&self.machine), names }));
+    }
+
+    async fn carry_out(&mut self, actions: Vec<Action>) {
+        // What a strategy's answer brings comes behind all of this step: its state is the newer one and must be written last.
+        let mut work: VecDeque<Action> = actions.into();
+        let mut unsafe_to_send = false;
+        while let Some(action) = work.pop_front() {
+            match action {
+                Action::Persist(state) => unsafe_to_send |= !self.persist(&state).await,
+                Action::Send { .. } if unsafe_to_send => {}
+                Action::Reply { ticket, .. } if unsafe_to_send => {
+                    let text = "ERR the sentinel's state can't be written to disk";
+                    self.answer(ticket, Reply::Error(text.into()));
+                }
+                Action::Reply { ticket, reply } => self.answer(ticket, reply),
+                Action::Send { instance, generation, request, round } => {
+                    if let Some(link) = self.links.get_mut(&(instance, Lane::Command)) {
+                        link.send(generation, request, round);
+                    }
+                }
+                Action::Connect { instance, lane, generation, addr, auth, kind } => {
+                    let auth = match kind {
+                        Kind::Sentinel => self.password.clone().map(|password| (None, password)),
+                        _ => auth,
+                    };
+                    let target = Target { instance, lane, generation, addr, auth, kind };
+                    let name = format!("sentinel-{}", &self.machine.id()[..8.min(self.machine.id().len())]);
+                    let link = link::open(self.host, target, name, self.inbox.clone());
+                    self.links.insert((instance, lane), link);
+                }
+                Action::Disconnect { instance, lane } => drop(self.links.remove(&(instance, lane))),
+                Action::Emit(notice) => self.emit(notice).await,
+                Action::Log(level, text) => log(level, &text),
+                Action::Consult { monitor, ticket, question } => {
+                    if let Some(advice) = self.consult(&monitor, ticket, question) {
+                        let event = Event::Advice { monitor, ticket, advice };
+                        let more = self.machine.step(self.now(), event);
+                        work.extend(more);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn persist(&self, state: &State) -> bool {
+        let result = match state.encode() {
+            Ok(text) => self.host.persist_state(text.as_bytes()).await.map_err(|error| format!("{error:?}")),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &result {
+            log::error!("The sentinel's state can't be written, votes are withheld: {error}");
+        }
+        result.is_ok()
+    }
+
+    fn answer(&mut self, ticket: u64, reply: Reply) {
+        if let Some(done) = self.commands.remove(&ticket) {
+            // A client that has gone needs no answer.
+            let _ = done.send(reply);
+        }
+    }
+
+    async fn emit(&self, Notice { level, name, payload }: Notice) {
+        log(level, &format!("{name} {payload}"));
+        if level > Level::Debug {
+            if let Err(error) = self.host.publish(name.as_bytes(), payload.as_bytes()).await {
+                log::debug!("{name} could not be published: {error:?}");
+            }
+        }
+    }
+
+    /// The built-in strategy answers at once; another plugin's is asked in a task of its own.
+    fn consult(&self, monitor: &str, ticket: u64, question: Consult) -> Option<Counsel> {
+        let strategies = self.strategies.clone();
+        let future = match question {
+            Consult::Election(question) => {
+                if strategies.election.providers().is_empty() {
+                    return Some(Counsel::Election(strategies.own_election.advise(&question)));
+                }
+                let name = strategies.election_name.unwrap_or_default();
+                let call = async move { strategies.election.call_at(&name, &question).await.map(Counsel::Election) };
+                futures::future::Either::Left(call)
+            }
+            Consult::Selection(request) => {
+                if strategies.selection.providers().is_empty() {
+                    return Some(Counsel::Selection(strategies.own_selection.rank(&request)));
+                }
+                let name = strategies.selection_name.unwrap_or_default();
+                let call = async move { strategies.selection.call_at(&name, &request).await.map(Counsel::Selection) };
+                futures::future::Either::Right(call)
+            }
+        };
+        let (host, mut inbox, monitor) = (self.host, self.inbox.clone(), monitor.to_owned());
+        self.host.spawn(async move {
+            let advice = match host.timeout(STRATEGY_LIMIT, future).await {
+                Some(Ok(advice)) => advice,
+                Some(Err(error)) => Counsel::Failed(error.text().to_owned()),
+                None => Counsel::Failed(format!("no answer within {STRATEGY_LIMIT:?}")),
+            };
+            // Fails only when the driver has ended.
+            let _ = inbox.send(Input::Event(Event::Advice { monitor, ticket, advice })).await;
+        });
+        None
+    }
+}
+
+fn log(level: Level, text: &str) {
+    match level {
+        Level::Warning => log::warn!("{text}"),
+        Level::Notice => log::info!("{text}"),
+        Level::Verbose | Level::Debug => log::debug!("{text}"),
+    }
+}

@@ -1,0 +1,8 @@
+//! The shell around the pure machine: the plugin itself, its driver task and its links.
+//! Owns sockets, time and the disk through the host; decides nothing.
+
+mod driver;
+mod link;
+mod plugin;
+
+pub use plugin::SentinelPlugin;

@@ -1,0 +1,207 @@
+//! The plugin: its own port, its commands there, what other threads may see of it.
+//! Commands that need the machine are queued for the driver; INFO and ROLE read a published snapshot.
+
+use super::driver::{Driver, INBOX, Input};
+use crate::config::{Config, DOCS};
+use crate::election::RedisElection;
+use crate::machine::Boot;
+use crate::select::RedisSelection;
+use crate::state::State;
+use crate::types::{Addr, Mono};
+use crate::wire::{HELLO_CHANNEL, Reply as Answer};
+use arc_swap::ArcSwap;
+use futures::SinkExt;
+use futures::channel::{mpsc, oneshot};
+use keystead_plugin::prelude::*;
+use keystead_plugin::services::{ElectionService, SelectionService};
+use keystead_plugin::{EndpointSpec, Needed, Proto};
+use parking_lot::Mutex;
+
+/// What INFO and ROLE show.
+#[derive(Debug, Default)]
+pub(crate) struct Published {
+    /// `INFO sentinel`
+    pub(crate) info: Vec<(String, String)>,
+    /// Names of the watched primaries.
+    pub(crate) names: Vec<String>,
+}
+
+/// The strategies, if other plugins provide them.
+#[derive(Clone)]
+pub(crate) struct Strategies {
+    pub(crate) election: Needed<ElectionService>,
+    pub(crate) selection: Needed<SelectionService>,
+    pub(crate) election_name: Option<String>,
+    pub(crate) selection_name: Option<String>,
+    pub(crate) own_election: RedisElection,
+    pub(crate) own_selection: RedisSelection,
+}
+
+/// The sentinel.
+pub struct SentinelPlugin {
+    host: Host,
+    endpoint: Endpoint,
+    inbox: mpsc::Sender<Input>,
+    starting: Mutex<Option<(mpsc::Receiver<Input>, Boot)>>,
+    published: Arc<ArcSwap<Published>>,
+    strategies: Strategies,
+    password: Option<String>,
+}
+
+impl Plugin for SentinelPlugin {
+    const NAME: &'static str = "sentinel";
+    const ENDPOINT_ONLY: bool = true;
+    const CONFIG_DOCS: &'static [(&'static str, &'static str)] = DOCS;
+    type Config = Config;
+
+    fn check(config: &Config) -> Result<()> {
+        config.check().map_err(Error::new)
+    }
+
+    fn init(host: Host, config: Config, reg: &mut Registrar<Self>) -> Result<Self> {
+        config.check().map_err(Error::new)?;
+        let saved = match host.read_state() {
+            Some(bytes) => Some(State::decode(std::str::from_utf8(&bytes)?).map_err(Error::new)?),
+            None => None,
+        };
+        let id = saved.as_ref().map_or_else(|| random_id(&host), |state| state.id.clone());
+        let endpoint = reg.endpoint(&EndpointSpec {
+            name: "sentinel".into(),
+            bind: config.bind.clone(),
+            port: config.port,
+            run_id: id.clone(),
+            password: config.password.clone(),
+        });
+        Self::declare(reg, endpoint);
+        let strategies = Strategies {
+            election: reg.optional::<ElectionService>(),
+            selection: reg.optional::<SelectionService>(),
+            election_name: config.election.clone(),
+            selection_name: config.selection.clone(),
+            own_election: RedisElection,
+            own_selection: RedisSelection,
+        };
+        let mut seed = [0; 8];
+        host.random(&mut seed);
+        let boot = Boot {
+            now: Mono(host.now().as_millis() as u64),
+            id,
+            announce: Addr::new(
+                config.announce_ip.clone().unwrap_or_default(),
+                config.announce_port.unwrap_or(config.port),
+            ),
+            announce_fixed: config.announce_ip.is_some(),
+            watches: config.watches(),
+            saved,
+            seed: u64::from_le_bytes(seed),
+        };
+        let (inbox, waiting) = mpsc::channel(INBOX);
+        Ok(SentinelPlugin {
+            host,
+            endpoint,
+            inbox,
+            starting: Mutex::new(Some((waiting, boot))),
+            published: Arc::default(),
+            strategies,
+            password: config.password,
+        })
+    }
+
+    async fn start(self: Arc<Self>) -> Result<()> {
+        let Some((inbox, mut boot)) = self.starting.lock().take() else { return Err("started twice".into()) };
+        boot.now = Mono(self.host.now().as_millis() as u64);
+        let driver = Driver::new(
+            self.host.at(self.endpoint),
+            boot,
+            (self.inbox.clone(), inbox),
+            self.strategies.clone(),
+            self.published.clone(),
+            self.password.clone(),
+        );
+        self.host.spawn(driver.run());
+        Ok(())
+    }
+}
+
+impl SentinelPlugin {
+    fn declare(reg: &mut Registrar<Self>, endpoint: Endpoint) {
+        let open = Flags::LOADING_OK | Flags::STALE_OK;
+        let sentinel = spec("SENTINEL", -2, Flags::ADMIN | Flags::NO_SCRIPT | open).docs(
+            "Asks or tells this sentinel about the primaries it watches.",
+            "sentinel",
+            "2.8.4",
+        );
+        let publish = spec("PUBLISH", 3, Flags::PUBSUB | Flags::FAST | Flags::REPLACES | open).docs(
+            "Hands a hello to this sentinel.",
+            "pubsub",
+            "2.0.0",
+        );
+        let role = spec("ROLE", 1, Flags::FAST | Flags::REPLACES | open).docs(
+            "Says that this is a sentinel, and what it watches.",
+            "server",
+            "2.8.12",
+        );
+        reg.at(endpoint)
+            .async_command(sentinel, Self::ask)
+            .async_command(publish, Self::publish)
+            .command(role, Self::role)
+            .info("sentinel", |sentinel, out| {
+                for (name, value) in &sentinel.published.load().info {
+                    out.field(name, value);
+                }
+            });
+    }
+
+    /// `SENTINEL …`
+    async fn ask(self: Arc<Self>, _client: ClientInfo, args: OwnedArgs) -> Result<Reply> {
+        let argv = args.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        self.queue(argv).await
+    }
+
+    /// `PUBLISH channel message`: hellos only.
+    async fn publish(self: Arc<Self>, _client: ClientInfo, args: OwnedArgs) -> Result<Reply> {
+        if args.at(1) != HELLO_CHANNEL.as_bytes() {
+            return Err("Only HELLO messages are accepted by Sentinel instances.".into());
+        }
+        let argv = args.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        self.queue(argv).await
+    }
+
+    async fn queue(&self, argv: Vec<String>) -> Result<Reply> {
+        let (done, answer) = oneshot::channel();
+        let mut inbox = self.inbox.clone();
+        inbox.send(Input::Command(argv, done)).await.map_err(|_| "the sentinel has stopped")?;
+        Ok(reply(answer.await.map_err(|_| "the sentinel has stopped")?))
+    }
+
+    /// `ROLE`
+    fn role(&self, ctx: &mut Ctx<'_>, _args: Args<'_>) -> Result<Effect> {
+        let names = self.published.load().names.iter().map(Reply::bulk).collect();
+        let answer = Reply::Array(vec![Reply::bulk("sentinel"), Reply::Array(names)]);
+        let proto: Proto = ctx.proto();
+        ctx.reply().reply(proto, &answer);
+        Ok(Effect::None)
+    }
+}
+
+fn reply(answer: Answer) -> Reply {
+    match answer {
+        Answer::Status(text) => Reply::Simple(text),
+        Answer::Error(text) => Reply::Error(text),
+        Answer::Int(n) => Reply::Int(n),
+        Answer::Bulk(text) => Reply::bulk(text),
+        Answer::Null => Reply::Null,
+        Answer::NullArray => Reply::Null,
+        Answer::Array(items) => Reply::Array(items.into_iter().map(reply).collect()),
+        Answer::Map(pairs) => {
+            Reply::Map(pairs.into_iter().map(|(name, value)| (Reply::bulk(name), reply(value))).collect())
+        }
+    }
+}
+
+/// Forty hexadecimal digits.
+fn random_id(host: &Host) -> String {
+    let mut bytes = [0; 20];
+    host.random(&mut bytes);
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

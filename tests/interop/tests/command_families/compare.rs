@@ -1,0 +1,125 @@
+//! When two replies count as equal, and whether two servers hold the same data.
+
+use super::peers::{Ours, Redis};
+use super::show;
+
+/// Replies whose order Redis leaves open.
+const UNORDERED: &[&str] = &[
+    "SMEMBERS", "SINTER", "SUNION", "SDIFF", "HGETALL", "HKEYS", "HVALS", "KEYS", "SSCAN", "HSCAN", "SCAN", "ZSCAN",
+    "SPOP",
+];
+
+/// Commands that give times: the two clocks are read a moment apart.
+const CLOCKS: &[&str] = &["TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME", "OBJECT"];
+
+/// What 7.0 answers where 7.2 answers otherwise: command, 7.0, 7.2.
+const REWORDED: &[(&str, &str, &str)] = &[
+    // 7.2 looks at the arguments also where the key doesn't exist.
+    ("BITCOUNT", ":0", "-ERR"),
+    ("BITPOS", ":", "-ERR"),
+    // 7.2 added WITHSCORE.
+    ("ZRANK", "wrong number of arguments", ""),
+    ("ZREVRANK", "wrong number of arguments", ""),
+];
+
+fn is(argv: &[Vec<u8>], names: &[&str]) -> bool {
+    names.iter().any(|name| argv[0].eq_ignore_ascii_case(name.as_bytes()))
+}
+
+/// The leaves of a reply, sorted: the same elements in whatever order.
+fn leaves(reply: &[u8], pairs: bool) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    let mut at = 0;
+    while at < reply.len() {
+        let end = at + reply[at..].windows(2).position(|w| w == b"\r\n").unwrap() + 2;
+        let mut stop = end;
+        if matches!(reply[at], b'$' | b'=') && reply[at + 1] != b'-' {
+            let n: usize = std::str::from_utf8(&reply[at + 1..end - 2]).unwrap().parse().unwrap();
+            stop = end + n + 2;
+        }
+        all.push(reply[at..stop].to_vec());
+        at = stop;
+    }
+    if pairs && all.len() % 2 == 1 {
+        let mut joined: Vec<Vec<u8>> = all[1..].chunks(2).map(<[_]>::concat).collect();
+        joined.push(all[0].clone());
+        all = joined;
+    }
+    all.sort();
+    all
+}
+
+fn close(a: &[u8], b: &[u8]) -> bool {
+    let number = |r: &[u8]| std::str::from_utf8(r).ok()?.trim().strip_prefix(':')?.parse::<i64>().ok();
+    match (number(a), number(b)) {
+        (Some(a), Some(b)) => a == b || (a > 0 && b > 0 && a.abs_diff(b) <= 3000),
+        _ => a == b,
+    }
+}
+
+/// Two replies from a little before the place where they part.
+pub fn parting(theirs: &[u8], mine: &[u8]) -> String {
+    let same = theirs.iter().zip(mine).take_while(|(a, b)| a == b).count();
+    let from = same.saturating_sub(60);
+    let part = |r: &[u8]| String::from_utf8_lossy(&r[from..r.len().min(same + 200)]).escape_debug().to_string();
+    format!("they part at byte {same}\n redis: {}\n  ours: {}", part(theirs), part(mine))
+}
+
+/// True if the replies agree.
+pub fn same(argv: &[Vec<u8>], theirs: &[u8], mine: &[u8]) -> bool {
+    if theirs == mine {
+        return true;
+    }
+    let unsorted = is(argv, &["SORT"]) && argv.iter().any(|a| a == b"nosort");
+    if (is(argv, UNORDERED) || unsorted) && theirs[0] == mine[0] {
+        return leaves(theirs, is(argv, &["HGETALL"])) == leaves(mine, is(argv, &["HGETALL"]));
+    }
+    if is(argv, CLOCKS) {
+        return close(theirs, mine);
+    }
+    let (theirs, mine) = (String::from_utf8_lossy(theirs), String::from_utf8_lossy(mine));
+    REWORDED.iter().any(|(name, old, new)| is(argv, &[name]) && theirs.contains(old) && mine.contains(new))
+}
+
+fn cmd(words: &[&[u8]]) -> Vec<Vec<u8>> {
+    words.iter().map(|w| w.to_vec()).collect()
+}
+
+/// Compares all keys: names, types, deadlines, contents, and the digest of everything.
+pub fn states(redis: &mut Redis, ours: &mut Ours, at: &str) {
+    let names = cmd(&[b"KEYS", b"*"]);
+    let (theirs, mine) = (redis.run(&names), ours.run(&names));
+    let (sorted, sorted_mine) = (leaves(&theirs, false).concat(), leaves(&mine, false).concat());
+    assert!(sorted == sorted_mine, "{at}: KEYS {}", parting(&sorted, &sorted_mine));
+    let keys: Vec<Vec<u8>> = leaves(&theirs, false)
+        .into_iter()
+        .filter(|l| l[0] == b'$')
+        .map(|l| {
+            let start = l.windows(2).position(|w| w == b"\r\n").unwrap() + 2;
+            l[start..l.len() - 2].to_vec()
+        })
+        .collect();
+    for key in keys {
+        for question in [
+            cmd(&[b"TYPE", &key]),
+            cmd(&[b"PEXPIRETIME", &key]),
+            cmd(&[b"GET", &key]),
+            cmd(&[b"LRANGE", &key, b"0", b"-1"]),
+            cmd(&[b"HGETALL", &key]),
+            cmd(&[b"SMEMBERS", &key]),
+            cmd(&[b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"]),
+        ] {
+            let (theirs, mine) = (redis.run(&question), ours.run(&question));
+            assert!(same(&question, &theirs, &mine), "{at}: {} {}", show(&question), parting(&theirs, &mine));
+        }
+    }
+    let digest = cmd(&[b"DEBUG", b"DIGEST"]);
+    if ours.run(&digest).starts_with(b"-ERR unknown") {
+        return;
+    }
+    assert_eq!(
+        String::from_utf8_lossy(&redis.run(&digest)),
+        String::from_utf8_lossy(&ours.run(&digest)),
+        "{at}: DEBUG DIGEST"
+    );
+}

@@ -1,0 +1,95 @@
+//! The two sides: a stock server behind a socket, and our engine called directly.
+
+use keystead_engine::{ConnInfo, Engine, EngineOptions, Now, SessionId};
+use keystead_harness::RedisServer;
+use keystead_resp::OwnedArgs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A stock redis-server.
+pub struct Redis {
+    _server: RedisServer,
+    stream: BufReader<TcpStream>,
+}
+
+fn words(line: &str) -> Vec<Vec<u8>> {
+    line.split(' ').map(|w| w.as_bytes().to_vec()).collect()
+}
+
+impl Redis {
+    pub fn start() -> Self {
+        let server = RedisServer::start(&["--enable-debug-command", "yes", "--save", ""]);
+        let stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { _server: server, stream: BufReader::new(stream) }
+    }
+
+    pub fn reset(&mut self, resp3: bool) {
+        self.run(&words(if resp3 { "HELLO 3" } else { "HELLO 2" }));
+        self.run(&words("FLUSHALL"));
+        self.run(&words("SELECT 0"));
+    }
+
+    /// Runs a command; gives the reply's bytes.
+    pub fn run(&mut self, argv: &[Vec<u8>]) -> Vec<u8> {
+        let mut request = Vec::new();
+        keystead_resp::Writer::new(&mut request, keystead_resp::Proto::Resp2).command(argv);
+        self.stream.get_mut().write_all(&request).unwrap();
+        let mut reply = Vec::new();
+        self.read_one(&mut reply);
+        reply
+    }
+
+    fn read_one(&mut self, reply: &mut Vec<u8>) {
+        let start = reply.len();
+        self.stream.read_until(b'\n', reply).unwrap();
+        let line = reply[start..].to_vec();
+        let number = || std::str::from_utf8(&line[1..line.len() - 2]).unwrap().parse::<i64>().unwrap();
+        match line[0] {
+            b'$' | b'=' if number() >= 0 => {
+                let from = reply.len();
+                reply.resize(from + number() as usize + 2, 0);
+                self.stream.read_exact(&mut reply[from..]).unwrap();
+            }
+            b'*' | b'~' | b'>' => (0..number().max(0)).for_each(|_| self.read_one(reply)),
+            b'%' => (0..number() * 2).for_each(|_| self.read_one(reply)),
+            _ => {}
+        }
+    }
+}
+
+/// Our engine with one session.
+pub struct Ours {
+    engine: Engine,
+    session: SessionId,
+}
+
+fn now() -> Now {
+    let unix_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    Now { unix_ms, mono_us: unix_ms * 1000 }
+}
+
+impl Ours {
+    pub fn start() -> Self {
+        let mut engine = Engine::new(EngineOptions::default());
+        let session = engine.connect(ConnInfo { loopback: true, ..ConnInfo::default() }, now()).unwrap();
+        Self { engine, session }
+    }
+
+    pub fn reset(&mut self, resp3: bool) {
+        self.run(&words(if resp3 { "HELLO 3" } else { "HELLO 2" }));
+        self.run(&words("FLUSHALL"));
+    }
+
+    /// Runs a command; gives the reply's bytes.
+    pub fn run(&mut self, argv: &[Vec<u8>]) -> Vec<u8> {
+        let args: OwnedArgs = argv.iter().collect();
+        self.engine.begin_turn(now());
+        let _ = self.engine.execute(self.session, args.view());
+        let _ = self.engine.end_turn();
+        let mut reply = Vec::new();
+        self.engine.swap_out(self.session, &mut reply);
+        reply
+    }
+}

@@ -1,0 +1,266 @@
+//! A node's own behaviour as primary and replica: replies, gates, WAIT, the role it keeps, the data it keeps.
+
+use keystead_harness::{Client, DEADLINE, Keystead, RedisServer, have, text, wait_until};
+use keystead_interop::pair::{field, in_step, syncs};
+
+fn node(config: &str) -> Keystead {
+    Keystead::builder().plugin("replication", &format!("(ping_period_s: 3600, {config})")).start()
+}
+
+fn pair() -> (Keystead, Keystead, Client, Client) {
+    let (primary, replica) = (node(""), node(""));
+    let (mut p, mut r) = (primary.client(), replica.client());
+    r.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    in_step(&mut p, &mut r);
+    (primary, replica, p, r)
+}
+
+#[test]
+fn replies_of_replicaof_and_role() {
+    let (primary, replica, mut p, mut r) = pair();
+    let same = r.cmd(&format!("SLAVEOF 127.0.0.1 {}", primary.port()));
+    assert_eq!(text(&same), "OK Already connected to specified master");
+    assert_eq!(text(&r.cmd("REPLICAOF 127.0.0.1 99999")), "ERR Invalid master port");
+    let role = r.cmd("ROLE").items();
+    assert_eq!(role[0].as_text().as_deref(), Some("slave"));
+    assert_eq!(role[1].as_text().as_deref(), Some("127.0.0.1"));
+    assert_eq!(role[2].as_int(), Some(primary.port().into()));
+    assert_eq!(role[3].as_text().as_deref(), Some("connected"));
+    p.ok("SET a 1");
+    in_step(&mut p, &mut r);
+    wait_until("the acknowledgement is in ROLE", DEADLINE, || {
+        let role = p.cmd("ROLE").items();
+        let line = role[2].items()[0].texts();
+        role[0].as_text().as_deref() == Some("master")
+            && line == ["127.0.0.1".to_string(), replica.port().to_string(), role[1].as_int().unwrap_or(0).to_string()]
+    });
+}
+
+#[test]
+fn a_replica_refuses_writes_until_told_otherwise() {
+    let (_primary, _replica, _p, mut r) = pair();
+    assert_eq!(text(&r.cmd("SET a 1")), "READONLY You can't write against a read only replica.");
+    r.ok("CONFIG SET slave-read-only no");
+    assert_eq!(text(&r.cmd("CONFIG GET replica-read-only").items()[1]), "no");
+    r.ok("SET a 1");
+    r.ok("CONFIG SET replica-read-only yes");
+    assert!(r.cmd("SET a 2").is_error());
+    r.ok("REPLICAOF NO ONE");
+    r.ok("SET a 3");
+}
+
+#[test]
+fn stale_replicas_answer_only_if_told_to() {
+    let (mut primary, _replica, _p, mut r) = pair();
+    r.ok("CONFIG SET replica-serve-stale-data no");
+    r.cmd("GET a");
+    primary.process.kill();
+    wait_until("the link is seen to be down", DEADLINE, || {
+        text(&r.cmd("GET a"))
+            .starts_with("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.")
+    });
+    assert_eq!(field(&mut r, "replication", "master_link_status"), "down");
+    assert!(!r.cmd("ROLE").is_error());
+    r.ok("CONFIG SET replica-serve-stale-data yes");
+    assert!(!r.cmd("GET a").is_error());
+}
+
+#[test]
+fn wait_counts_acknowledgements() {
+    let (_primary, mut replica, mut p, mut r) = pair();
+    p.ok("SET a 1");
+    assert_eq!(p.cmd("WAIT 1 5000").as_int(), Some(1));
+    assert_eq!(p.cmd("WAIT 0 0").as_int(), Some(1));
+    assert_eq!(p.cmd("WAIT 2 50").as_int(), Some(1), "what was reached when the time was over");
+    assert_eq!(text(&p.cmd("WAIT 1 -1")), "ERR timeout is negative");
+    assert!(text(&r.cmd("WAIT 1 1")).starts_with("ERR WAIT cannot be used with replica instances."));
+    let replies = p.pipeline(&["MULTI", "SET a 2", "WAIT 5 0", "EXEC"]);
+    assert!(replies[3].items()[1].as_int().is_some_and(|n| n <= 1), "{replies:?}");
+    replica.process.pause();
+    p.ok("SET a 3");
+    assert_eq!(p.cmd("WAIT 1 200").as_int(), Some(0));
+    replica.process.resume();
+    assert_eq!(p.cmd("WAIT 1 5000").as_int(), Some(1));
+}
+
+#[test]
+fn writes_need_good_replicas_if_told_so() {
+    let (_primary, mut replica, mut p, _r) = pair();
+    p.ok("CONFIG SET min-replicas-to-write 1");
+    p.ok("CONFIG SET min-slaves-max-lag 2");
+    wait_until("the replica is good", DEADLINE, || !p.cmd("SET a 1").is_error());
+    assert_eq!(field(&mut p, "replication", "min_slaves_good_slaves"), "1");
+    replica.process.kill();
+    wait_until("writes are refused", DEADLINE, || {
+        text(&p.cmd("SET a 2")) == "NOREPLICAS Not enough good replicas to write."
+    });
+    assert_eq!(field(&mut p, "replication", "min_slaves_good_slaves"), "0");
+    assert!(!p.cmd("GET a").is_error());
+    p.ok("CONFIG SET min-replicas-to-write 0");
+    p.ok("SET a 3");
+}
+
+#[test]
+fn a_restarted_node_keeps_the_role_it_had() {
+    let primary = node("");
+    let other = node("");
+    let mut replica = node(&format!("replicaof: (\"127.0.0.1\", {})", primary.port()));
+    let (mut p, mut r) = (primary.client(), replica.client());
+    p.ok("SET a 1");
+    in_step(&mut p, &mut r);
+    r.ok(&format!("REPLICAOF 127.0.0.1 {}", other.port()));
+    let mut o = other.client();
+    o.ok("SET b 1");
+    in_step(&mut o, &mut r);
+    replica.restart();
+    let mut r = replica.client();
+    in_step(&mut o, &mut r);
+    r.ok("REPLICAOF NO ONE");
+    replica.process.terminate();
+    replica.process.wait_exit(DEADLINE);
+    replica.restart();
+    assert_eq!(field(&mut replica.client(), "replication", "role"), "master");
+}
+
+#[test]
+fn a_restarted_primary_has_a_new_id() {
+    let (mut primary, _replica, mut p, _r) = pair();
+    let old = field(&mut p, "replication", "master_replid");
+    primary.restart();
+    assert_ne!(field(&mut primary.client(), "replication", "master_replid"), old);
+}
+
+/// F8: a primary that comes back at once, without its data, wipes nobody.
+#[test]
+fn a_primary_that_comes_back_empty_is_not_followed() {
+    let (mut primary, _replica, mut p, mut r) = pair();
+    for n in 0..100 {
+        p.ok(&format!("SET key:{n} v"));
+    }
+    in_step(&mut p, &mut r);
+    primary.process.kill();
+    primary.restart();
+    wait_until("it is reported", DEADLINE, || field(&mut r, "replication", "keystead_primary_came_back_empty") == "1");
+    assert_eq!(r.cmd("DBSIZE").as_int(), Some(100));
+    assert_eq!(field(&mut r, "replication", "master_link_status"), "down");
+    // Not even when it has keys again: they are a stranger's.
+    let mut p = primary.client();
+    p.ok("SET other 1");
+    wait_until("it is asked again", DEADLINE, || syncs(&mut p).0 >= 3);
+    assert_eq!(r.cmd("DBSIZE").as_int(), Some(100));
+    // Until somebody says so.
+    r.ok("REPLICAOF NO ONE");
+    r.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    in_step(&mut p, &mut r);
+    assert_eq!(r.cmd("DBSIZE").as_int(), Some(1));
+}
+
+#[test]
+fn an_explicit_replicaof_takes_an_empty_primary() {
+    let (primary, replica) = (node(""), node(""));
+    let (mut p, mut r) = (primary.client(), replica.client());
+    r.ok("SET mine 1");
+    r.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    in_step(&mut p, &mut r);
+    assert_eq!(r.cmd("DBSIZE").as_int(), Some(0));
+}
+
+#[test]
+fn a_backlog_too_small_means_everything_again() {
+    let (_primary, mut replica, mut p, mut r) = pair();
+    p.ok("CONFIG SET repl-backlog-size 16kb");
+    let before = syncs(&mut p);
+    replica.process.pause();
+    p.cmd("CLIENT KILL TYPE replica");
+    for n in 0..200 {
+        p.ok(&format!("SET key:{n} {}", "v".repeat(1000)));
+    }
+    replica.process.resume();
+    in_step(&mut p, &mut r);
+    let after = syncs(&mut p);
+    assert_eq!((after.0 - before.0, after.2 - before.2), (1, 1));
+}
+
+#[test]
+fn redis_cli_takes_a_dump() {
+    if !have("redis-cli") {
+        return println!("SKIPPED: redis-cli is not installed");
+    }
+    let (primary, _replica, mut p, _r) = pair();
+    p.ok("SET a 1");
+    let file = primary.dir().join("dump-by-cli.rdb");
+    let port = primary.port().to_string();
+    let status = std::process::Command::new("redis-cli")
+        .args(["-p", &port, "--rdb", &file.display().to_string()])
+        .output()
+        .expect("redis-cli runs");
+    assert!(status.status.success(), "{status:?}");
+    assert!(std::fs::read(&file).expect("the file is there").starts_with(b"REDIS0010"));
+    p.ok("SET b 1");
+}
+
+#[test]
+fn a_stranger_on_the_other_side_hurts_nobody() {
+    // A "primary" that answers nonsense at every step.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        let scripts: [&[u8]; 4] = [
+            b"+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC 0123456789012345678901234567890123456789 1\r\n$99\r\nREDIS0010nonsense",
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            b"+PONG\r\n+OK\r\n+OK\r\n+CONTINUE\r\n*1\r\n",
+            b"",
+        ];
+        for script in scripts.iter().cycle() {
+            let Ok((mut socket, _)) = listener.accept() else { return };
+            let _ = socket.write_all(script);
+            let _ = socket.read(&mut [0; 64]);
+        }
+    });
+    let replica = node("");
+    let mut r = replica.client();
+    r.ok("SET mine 1");
+    r.ok(&format!("REPLICAOF 127.0.0.1 {port}"));
+    wait_until("it was tried several times", DEADLINE, || {
+        replica.process.log().matches("Connecting to MASTER").count() >= 5
+    });
+    assert_eq!(r.cmd("GET mine").as_text().as_deref(), Some("1"), "a payload that breaks off changes nothing");
+    r.ok("REPLICAOF NO ONE");
+    r.ok("SET still alive");
+}
+
+#[test]
+fn a_stranger_as_a_replica_hurts_nobody() {
+    let (_primary, _replica, mut p, mut r) = pair();
+    for bytes in [
+        &b"PSYNC ? x\r\n"[..],
+        b"PSYNC ? -1\r\n*99999999\r\n",
+        b"REPLCONF capa eof\r\nPSYNC ? -1\r\nSET a 1\r\nREPLCONF ACK 99999999999999\r\n",
+        b"REPLCONF ip-address 1.2.3.4\r\nSYNC\r\nxxx\r\n",
+    ] {
+        let mut s = Client::connect(_primary.port());
+        s.send_raw(bytes).expect("sent");
+        s.drain(std::time::Duration::from_millis(200));
+    }
+    p.ok("SET b 2");
+    in_step(&mut p, &mut r);
+    assert_eq!(p.cmd("EXISTS a").as_int(), Some(0), "a replica's connection executes nothing");
+}
+
+#[test]
+fn a_stock_replica_stays_when_idle() {
+    if !have("redis-server") {
+        return println!("SKIPPED: redis-server is not installed");
+    }
+    // Pings keep it alive: the period is shorter than the replica's timeout.
+    let primary = Keystead::builder().plugin("replication", "(ping_period_s: 1)").start();
+    let replica = RedisServer::start(&["--repl-timeout", "4"]);
+    let (mut p, mut r) = (primary.client(), replica.client());
+    r.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    wait_until("pings moved the offset", DEADLINE, || {
+        let offset = field(&mut r, "replication", "slave_repl_offset").parse::<u64>().unwrap_or(0);
+        offset >= 14 * 6
+    });
+    assert_eq!(syncs(&mut p), (1, 0, 0));
+}
