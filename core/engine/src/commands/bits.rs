@@ -98,12 +98,14 @@ impl Span {
         Ok(Self { start, end, bits })
     }
 
+    /// True if it is given backwards from the end: empty for BITCOUNT, not so for BITPOS.
+    fn is_reversed(self) -> bool {
+        self.start < 0 && self.end < 0 && self.start > self.end
+    }
+
     /// First and last bit in a string of `len` bytes.
     fn resolve(self, len: usize) -> Option<(usize, usize)> {
         let Self { start, end, bits } = self;
-        if start < 0 && end < 0 && start > end {
-            return None;
-        }
         let total = len as i64 * if bits { 8 } else { 1 };
         let fix = |i: i64| if i < 0 { i.saturating_add(total).max(0) } else { i };
         let (start, end) = (fix(start), fix(end).min(total - 1));
@@ -147,7 +149,8 @@ fn bitcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     };
     let (ks, db, mut out) = ctx.split();
     let count = with_bytes(ks, db, &args[1], |bytes| {
-        span.resolve(bytes.len()).map_or(0, |(first, last)| count_ones(bytes, first, last))
+        let found = span.resolve(bytes.len()).filter(|_| !span.is_reversed());
+        found.map_or(0, |(first, last)| count_ones(bytes, first, last))
     })?;
     out.int(count.unwrap_or(0) as i64);
     Ok(Effect::None)

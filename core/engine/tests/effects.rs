@@ -1,0 +1,201 @@
+//! What replicas are sent: for each command the records as they stand in the stream, from what Redis 7.2 sends.
+
+mod kit;
+
+use keystead_engine::journal::{CursorClass, CursorId, Read};
+use keystead_engine::resp::{Decoded, Decoder, Limits};
+use kit::Kit;
+
+const NOW: u64 = 1_700_000_000_000;
+
+struct Stream {
+    kit: Kit,
+    cursor: CursorId,
+}
+
+impl Stream {
+    fn new() -> Self {
+        let mut kit = Kit::default();
+        let cursor = kit.engine.core.journal.open_cursor(CursorClass::Replica, None).unwrap();
+        Self { kit, cursor }
+    }
+
+    /// The commands that were recorded since the last call, without SELECTs.
+    fn records(&mut self) -> Vec<String> {
+        let mut bytes = Vec::new();
+        while let Read::Data(pieces) = self.kit.engine.core.journal.read(self.cursor, 1 << 20) {
+            pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
+        }
+        let (mut found, mut decoder, mut at) = (Vec::new(), Decoder::new(), 0);
+        while at < bytes.len() {
+            match decoder.decode(&bytes[at..], &Limits::default()).unwrap() {
+                Decoded::Command { consumed, args, .. } => {
+                    let args = keystead_engine::Args::new(&bytes[at..], &args);
+                    let words: Vec<_> = args.iter().map(|a| String::from_utf8_lossy(a).into_owned()).collect();
+                    at += consumed;
+                    found.push(words.join(" "));
+                }
+                other => panic!("not a command in the stream: {other:?}"),
+            }
+        }
+        found.retain(|line| !line.starts_with("SELECT"));
+        found
+    }
+}
+
+/// Commands that prepare, the command, what is sent.
+const CASES: &[(&[&str], &str, &[&str])] = &[
+    (&[], "SET k v", &["SET k v"]),
+    (&[], "set k v EX 10", &["SET k v PXAT 1700000010000"]),
+    (&[], "SET k v PX 10 GET", &["SET k v PXAT 1700000000010"]),
+    (&[], "SET k v EXAT 1800000000", &["SET k v PXAT 1800000000000"]),
+    (&["SET k v"], "SET k w GET KEEPTTL", &["SET k w KEEPTTL"]),
+    (&["SET k v"], "SET k w NX", &[]),
+    (&[], "SET k w XX", &[]),
+    (&[], "SETEX k 10 v", &["SET k v PXAT 1700000010000"]),
+    (&[], "PSETEX k 10 v", &["SET k v PXAT 1700000000010"]),
+    (&["SET k v"], "SETNX k v", &[]),
+    (&["SET k v"], "GET k", &[]),
+    (&["SET k v"], "GETEX k", &[]),
+    (&["SET k v"], "GETEX k EX 10", &["PEXPIREAT k 1700000010000"]),
+    (&["SET k v EX 10"], "GETEX k PERSIST", &["PERSIST k"]),
+    (&["SET k v"], "GETEX k PERSIST", &[]),
+    (&["SET k v"], "GETEX k PXAT 1", &["DEL k"]),
+    (&["SET k v"], "GETDEL k", &["DEL k"]),
+    (&["SET k v"], "GETSET k w", &["SET k w"]),
+    (&[], "INCRBYFLOAT k 1.5", &["SET k 1.5 KEEPTTL"]),
+    (&[], "INCR k", &["INCR k"]),
+    (&[], "APPEND k v", &["APPEND k v"]),
+    (&["SET k v"], "SETRANGE k 0 ''", &[]),
+    (&["SET k v"], "EXPIRE k 10", &["PEXPIREAT k 1700000010000"]),
+    (&["SET k v"], "PEXPIRE k 10 XX", &[]),
+    (&["SET k v"], "EXPIREAT k 1800000000", &["PEXPIREAT k 1800000000000"]),
+    (&["SET k v"], "EXPIRE k -1", &["DEL k"]),
+    (&["SET k v"], "PERSIST k", &[]),
+    (&["SET k v"], "DEL k nokey", &["DEL k nokey"]),
+    (&[], "DEL nokey", &[]),
+    (&["SET k v"], "UNLINK k", &["UNLINK k"]),
+    (&["SET k v"], "RENAME k l", &["RENAME k l"]),
+    (&["SET k v"], "COPY k l", &["COPY k l"]),
+    (&["SET k v"], "MOVE k 1", &["MOVE k 1"]),
+    (&["RPUSH k a b"], "LPOP k", &["LPOP k"]),
+    (&["RPUSH k a b"], "BLPOP no k 0", &["LPOP k"]),
+    (&["RPUSH k a b"], "BRPOP k 0", &["RPOP k"]),
+    (&["RPUSH k a b"], "BLMOVE k l LEFT RIGHT 0", &["LMOVE k l LEFT RIGHT"]),
+    (&["RPUSH k a b"], "BRPOPLPUSH k l 0", &["RPOPLPUSH k l"]),
+    (&["RPUSH k a b c"], "LMPOP 2 no k LEFT COUNT 2", &["LPOP k 2"]),
+    (&["RPUSH k a b c"], "BLMPOP 0 1 k RIGHT COUNT 9", &["RPOP k 3"]),
+    (&["RPUSH k a b c"], "LTRIM k 0 -1", &[]),
+    (&["RPUSH k a b c"], "LREM k 0 x", &[]),
+    (&["RPUSH k a b c"], "LPOP k 0", &[]),
+    (&["SADD k a"], "SADD k a", &[]),
+    (&["SADD k a"], "SPOP k", &["SREM k a"]),
+    (&["SADD k a"], "SPOP k 5", &["DEL k"]),
+    (&["SADD k a b"], "SREM k c", &[]),
+    (&["SADD k a b", "SADD l a"], "SINTERSTORE d k l", &["SINTERSTORE d k l"]),
+    (&[], "SINTERSTORE d k l", &[]),
+    (&[], "HSET k f v", &["HSET k f v"]),
+    (&[], "HINCRBYFLOAT k f 0.5", &["HSET k f 0.5"]),
+    (&[], "HINCRBY k f 5", &["HINCRBY k f 5"]),
+    (&["HSET k f v"], "HSETNX k f w", &[]),
+    (&[], "ZADD k 1 a", &["ZADD k 1 a"]),
+    (&["ZADD k 1 a"], "ZADD k 1 a", &[]),
+    (&["ZADD k 1 a"], "ZADD k NX 2 a", &[]),
+    (&["ZADD k 1 a"], "ZINCRBY k 2 a", &["ZINCRBY k 2 a"]),
+    (&["ZADD k 1 a 2 b"], "ZPOPMIN k", &["ZPOPMIN k"]),
+    (&["ZADD k 1 a 2 b"], "BZPOPMAX k 0", &["ZPOPMAX k"]),
+    (&["ZADD k 1 a 2 b"], "ZMPOP 1 k MIN COUNT 5", &["ZPOPMIN k 2"]),
+    (&["ZADD k 1 a 2 b"], "BZMPOP 0 1 k MAX", &["ZPOPMAX k 1"]),
+    (&["ZADD k 1 a 2 b"], "ZRANGESTORE d k 0 -1", &["ZRANGESTORE d k 0 -1"]),
+    (&["ZADD k 1 a 2 b"], "ZREMRANGEBYSCORE k 5 6", &[]),
+    (&["RPUSH k 2 1"], "SORT k STORE d", &["SORT k STORE d"]),
+    (&["RPUSH k 2 1"], "SORT k", &[]),
+    (&[], "SETBIT k 1 1", &["SETBIT k 1 1"]),
+    (&[], "BITFIELD k GET u8 0", &[]),
+    (&[], "BITOP AND d k l", &[]),
+    (&["SET k v PX 100"], "MULTI_EXEC", &["MULTI", "SET a 1", "INCR a", "EXEC"]),
+];
+
+#[test]
+fn each_command_is_sent_as_redis_sends_it() {
+    for (before, line, expected) in CASES {
+        let mut stream = Stream::new();
+        let c = stream.kit.connect();
+        for line in *before {
+            stream.kit.cmd(c, line);
+        }
+        stream.records();
+        assert_eq!(stream.kit.now.unix_ms, NOW);
+        let reply = match *line {
+            "MULTI_EXEC" => stream.kit.send(c, "MULTI\r\nSET a 1\r\nINCR a\r\nGET a\r\nEXEC\r\n"),
+            line => stream.kit.cmd(c, line),
+        };
+        assert!(!reply.starts_with('-') && !reply.is_empty(), "{line}: {reply}");
+        assert_eq!(stream.records(), *expected, "{line}");
+    }
+}
+
+#[test]
+fn an_expired_key_is_deleted_before_the_command_that_met_it() {
+    let mut stream = Stream::new();
+    let c = stream.kit.connect();
+    stream.kit.cmd(c, "SET k v PX 100");
+    stream.records();
+    stream.kit.now.unix_ms += 1000;
+    assert_eq!(stream.kit.cmd(c, "INCR k"), ":1\r\n");
+    assert_eq!(stream.records(), ["MULTI", "DEL k", "INCR k", "EXEC"]);
+}
+
+#[test]
+fn a_waiting_client_is_served_in_order_and_the_pop_is_sent() {
+    let mut stream = Stream::new();
+    let (a, b, c) = (stream.kit.connect(), stream.kit.connect(), stream.kit.connect());
+    assert_eq!(stream.kit.cmd(a, "BLPOP k other 0"), "");
+    assert_eq!(stream.kit.cmd(b, "BLPOP k 0"), "");
+    assert_eq!(stream.kit.cmd(c, "RPUSH k 1 2 3"), ":3\r\n");
+    assert_eq!(stream.kit.read(a), "*2\r\n$1\r\nk\r\n$1\r\n1\r\n");
+    assert_eq!(stream.kit.read(b), "*2\r\n$1\r\nk\r\n$1\r\n2\r\n");
+    assert_eq!(stream.kit.cmd(c, "LRANGE k 0 -1"), "*1\r\n$1\r\n3\r\n");
+    assert_eq!(stream.records(), ["RPUSH k 1 2 3", "LPOP k", "LPOP k"]);
+}
+
+#[test]
+fn waiting_for_sorted_sets_and_moves() {
+    let mut stream = Stream::new();
+    let (a, b, c) = (stream.kit.connect(), stream.kit.connect(), stream.kit.connect());
+    assert_eq!(stream.kit.cmd(a, "BZPOPMIN z 0"), "");
+    assert_eq!(stream.kit.cmd(b, "BZMPOP 0 1 z MAX COUNT 10"), "");
+    assert_eq!(stream.kit.cmd(c, "ZADD z 1 x 2 y"), ":2\r\n");
+    assert_eq!(stream.kit.read(a), "*3\r\n$1\r\nz\r\n$1\r\nx\r\n$1\r\n1\r\n");
+    assert_eq!(stream.kit.read(b), "*2\r\n$1\r\nz\r\n*1\r\n*2\r\n$1\r\ny\r\n$1\r\n2\r\n");
+    assert_eq!(stream.records(), ["ZADD z 1 x 2 y", "ZPOPMIN z", "ZPOPMAX z 1"]);
+    assert_eq!(stream.kit.cmd(a, "BLMOVE s d RIGHT LEFT 0"), "");
+    assert_eq!(stream.kit.cmd(b, "BRPOP d 0"), "");
+    assert_eq!(stream.kit.cmd(c, "RPUSH s v"), ":1\r\n");
+    assert_eq!(stream.kit.read(a), "$1\r\nv\r\n");
+    assert_eq!(stream.kit.read(b), "*2\r\n$1\r\nd\r\n$1\r\nv\r\n");
+    assert_eq!(stream.records(), ["RPUSH s v", "LMOVE s d RIGHT LEFT", "RPOP d"]);
+    assert_eq!(stream.kit.cmd(c, "EXISTS s d"), ":0\r\n");
+}
+
+#[test]
+fn waiting_ends_in_time_and_never_inside_multi() {
+    let mut stream = Stream::new();
+    let (a, b) = (stream.kit.connect(), stream.kit.connect());
+    assert_eq!(stream.kit.cmd(a, "BLPOP k 0.5"), "");
+    stream.kit.advance(400);
+    assert_eq!(stream.kit.read(a), "");
+    stream.kit.advance(200);
+    assert_eq!(stream.kit.read(a), "*-1\r\n");
+    assert_eq!(stream.kit.cmd(a, "BLMOVE k l LEFT LEFT 0.1"), "");
+    stream.kit.advance(200);
+    assert_eq!(stream.kit.read(a), "$-1\r\n");
+    let reply = stream.kit.send(b, "MULTI\r\nBLPOP k 0\r\nBRPOPLPUSH k l 0\r\nBZPOPMIN k 0\r\nEXEC\r\n");
+    assert_eq!(reply, "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n*3\r\n*-1\r\n$-1\r\n*-1\r\n");
+    // A key of another type doesn't wake a waiting client.
+    assert_eq!(stream.kit.cmd(a, "BLPOP k 0"), "");
+    stream.kit.cmd(b, "SET k v");
+    assert_eq!(stream.kit.read(a), "");
+    stream.kit.send(b, "DEL k\r\nLPUSH k v\r\n");
+    assert_eq!(stream.kit.read(a), "*2\r\n$1\r\nk\r\n$1\r\nv\r\n");
+}
