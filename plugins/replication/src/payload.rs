@@ -31,8 +31,7 @@ pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Re
     let host = replica.plugin.host;
     // A replica's stream is its primary's bytes: no SELECT can be put behind the cut, so the head tells the database.
     let stream_db = replica.plugin.target().and_then(|_| host.journal().db).unwrap_or(0);
-    let cut = alive(replica, out, host.snapshot_and_follow(u32::from(RDB_VERSION), CursorClass::Syncing)).await?;
-    let (mut snapshot, cursor) = cut?;
+    let (mut snapshot, cursor) = cut(replica, out).await?;
     let replid = history_of(&host.journal()).replid;
     if announce {
         out.write_all(format!("+FULLRESYNC {replid} {}\r\n", snapshot.offset()).as_bytes()).await?;
@@ -78,6 +77,22 @@ async fn wait_for_others(replica: &Replica, out: &mut Out) -> Result<()> {
         out.flush().await?;
     }
     Ok(())
+}
+
+/// The cut. There may be two at a time; a third replica waits for its turn.
+async fn cut(replica: &Replica, out: &mut Out) -> Result<(Snapshot, Cursor)> {
+    let host = replica.plugin.host;
+    let give_up = host.now() + Duration::from_secs(replica.plugin.config().timeout_s);
+    loop {
+        let cut = host.snapshot_and_follow(u32::from(RDB_VERSION), CursorClass::Syncing);
+        match alive(replica, out, cut).await? {
+            Err(error) if host.now() < give_up => {
+                log::debug!("no snapshot yet for {}:{}: {}", replica.shared.ip, replica.shared.port, error.text());
+                alive(replica, out, host.sleep(Duration::from_millis(100))).await?;
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Awaits, and sends an empty line each second meanwhile.
