@@ -4,6 +4,7 @@
 //! order, as TCP does), `node` (a primary or a replica around the machines), `world` (events, faults, checkers).
 //! One seed is one run; a failure names it. Nothing here opens a socket or looks at a clock.
 
+mod lines;
 pub mod node;
 pub mod truth;
 pub mod wire;

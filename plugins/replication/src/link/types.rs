@@ -1,0 +1,126 @@
+//! What goes into the link's machine and what comes out of it.
+//!
+//! Plain data: whom to follow, the settings, events, actions. Decides nothing.
+
+use crate::units::{Offset, Position, ReplId};
+use std::ops::Range;
+use std::time::Duration;
+
+/// A primary's address as it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// What the operator chose.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The port our own clients use.
+    pub listening_port: u16,
+    /// A port to tell instead.
+    pub announce_port: Option<u16>,
+    /// An address to tell; the primary takes the socket's otherwise.
+    pub announce_ip: Option<String>,
+    /// `masteruser`.
+    pub auth_user: Option<Vec<u8>>,
+    /// `masterauth`.
+    pub auth_password: Option<Vec<u8>>,
+    /// `repl-timeout`.
+    pub timeout: Duration,
+    /// Keep our data when the primary we followed comes back with an unknown history and no keys.
+    pub keep_data: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            listening_port: 6379,
+            announce_port: None,
+            announce_ip: None,
+            auth_user: None,
+            auth_password: None,
+            timeout: Duration::from_secs(60),
+            keep_data: true,
+        }
+    }
+}
+
+/// What the machine may look at beside the event.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Settings, which may change between two steps.
+    pub settings: &'a Settings,
+    /// How far our data goes in which history; `None` when it belongs to none.
+    pub here: Option<Position>,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event<'a> {
+    /// REPLICAOF, from a file, a client or a sentinel.
+    Follow(Target),
+    /// REPLICAOF NO ONE.
+    Unfollow,
+    /// The connection asked for is there.
+    Connected,
+    /// It isn't, or is no more.
+    Failed(String),
+    /// All bytes read and not yet consumed.
+    Bytes(&'a [u8]),
+    /// Time went by.
+    Tick,
+    /// The payload is in the keyspace; `Context::here` is its position.
+    Loaded,
+    /// The payload couldn't be used.
+    LoadFailed(String),
+    /// The payload has no keys, and the load was guarded: nothing was changed.
+    CameBackEmpty,
+    /// The stream asked for an acknowledgement when this much was applied.
+    AckAsked(Offset),
+    /// The stream couldn't be applied.
+    ApplyFailed(String),
+}
+
+/// What to do about it. Ranges point into the bytes of the event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Open a connection.
+    Connect(Target),
+    /// Close it.
+    Disconnect,
+    /// Write this.
+    Send(Vec<u8>),
+    /// A payload is coming.
+    BeginLoad(Position),
+    /// A piece of it.
+    Payload(Range<usize>),
+    /// That was all; cut this many bytes off the end, then load it.
+    FinishLoad {
+        /// Bytes behind the RDB.
+        trailer: usize,
+        /// Answer `CameBackEmpty` instead of loading, if it has no keys and we have.
+        guarded: bool,
+        /// Where the data will be.
+        at: Position,
+    },
+    /// Throw away what was received.
+    AbortLoad,
+    /// `+CONTINUE`: our history goes on, under this id if it is given.
+    Resume(Option<ReplId>),
+    /// A piece of the stream.
+    Apply(Range<usize>),
+    /// Tell the operator.
+    Log(log::Level, String),
+}
+
+/// What came of one step.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// In order.
+    pub actions: Vec<Action>,
+    /// How many of the offered bytes are used up.
+    pub consumed: usize,
+}
