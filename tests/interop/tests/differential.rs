@@ -55,6 +55,8 @@ fn accepted(command: &Command, ours: &Reply, theirs: &Reply) -> bool {
         ("TTL" | "PTTL" | "EXPIRETIME" | "PEXPIRETIME", Reply::Int(a), Reply::Int(b)) => {
             *a > 0 && *b > 0 && (a - b).abs() <= CLOCK_SLACK_MS
         }
+        // Redis remembers that a short string was once appended to.
+        ("OBJECT", Reply::Bulk(a), Reply::Bulk(b)) if a == b"embstr" => b == b"raw",
         // Small lists and sets of text are listpacks since 7.2.
         ("OBJECT", Reply::Bulk(a), Reply::Bulk(b)) => a == b"listpack" && (b == b"quicklist" || b == b"hashtable"),
         _ => false,

@@ -43,7 +43,8 @@ fn value_digest(client: &mut Client, key: &[u8]) -> String {
 fn restore_all(from: &mut Client, to: &mut Client) {
     for key in keys(from) {
         let payload = dump(from, &key);
-        let reply = to.command(&[&b"RESTORE"[..], &key, b"0", &payload, b"REPLACE"]);
+        let expiry = from.command(&[&b"PEXPIRETIME"[..], &key]).as_int().unwrap_or(0).max(0).to_string();
+        let reply = to.command(&[&b"RESTORE"[..], &key, expiry.as_bytes(), &payload, b"REPLACE", b"ABSTTL"]);
         assert_eq!(reply, "OK", "{}", key.escape_ascii());
         assert_eq!(value_digest(to, &key), value_digest(from, &key), "{}", key.escape_ascii());
     }
