@@ -138,7 +138,8 @@ tables! { STRUCTS;
         pub kind: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str) -> u32,
         /// A string's bytes, borrowed until the next call of the table. Returns KS_VALUE_*; `out` is set for strings only.
         pub get: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str, out: *mut Str) -> u32,
-        /// Sets a string and removes its expiry. Not propagated by itself.
+        /// Sets a string and removes its expiry. In a command not propagated by itself (the effect says it); in a plugin's
+        /// own turn it is. The same goes for `del` and `expire_at`.
         pub set_string: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str, value: Str) -> u32,
         /// Deletes a key: 1 if it existed. Not propagated by itself.
         pub del: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str) -> u32,

@@ -32,6 +32,8 @@ consts! { CONSTS;
     pub const GATE_FEW_REPLICAS: u32 = 3;
     /// Gate: the disk failed, writes are refused with -MISCONF.
     pub const GATE_DISK_ERROR: u32 = 4;
+    /// Gate: data is being loaded while the old data is served (a shadow load).
+    pub const GATE_ASYNC_LOADING: u32 = 5;
 
     /// Pause: writes and commands that may replicate.
     pub const PAUSE_WRITE: u32 = 0;
@@ -183,7 +185,7 @@ tables! { STRUCTS;
         pub journal_offset: unsafe extern "C" fn(host: *mut c_void) -> u64,
         /// Appends a record that is no client's write: `a` = the offset behind it.
         pub control_record: unsafe extern "C" fn(host: *mut c_void, argv: *const Str, argc: usize, targets: u32) -> Future,
-        /// Another history from this offset on; ends every cursor unless the offset is kept.
+        /// Another history from this offset on; ends every cursor.
         pub rebase: unsafe extern "C" fn(host: *mut c_void, history: *const History) -> Future,
         /// Sets the backlog's size; 0 drops the backlog.
         pub set_backlog: unsafe extern "C" fn(host: *mut c_void, bytes: u64) -> Future,

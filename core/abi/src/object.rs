@@ -86,8 +86,8 @@ tables! { STRUCTS;
         pub poll_read: unsafe extern "C" fn(data: *mut c_void, waker: *const Waker, max: usize, out: *mut Out) -> u32,
         /// The offset of the next byte to be read.
         pub offset: unsafe extern "C" fn(data: *mut c_void) -> u64,
-        /// Moves the cursor to another class (KS_CURSOR_*), with the class' limit of pinned bytes; 0 = the class' own.
-        pub set_class: unsafe extern "C" fn(data: *mut c_void, class: u32, limit: u64),
+        /// Moves the cursor to another class: KS_CURSOR_*.
+        pub set_class: unsafe extern "C" fn(data: *mut c_void, class: u32),
     }
 
     /// A cut of the keyspace, read in batches of RDB records while writes go on.
@@ -104,6 +104,8 @@ tables! { STRUCTS;
         pub offset: unsafe extern "C" fn(data: *mut c_void) -> u64,
         /// How many keys there were at the cut.
         pub keys: unsafe extern "C" fn(data: *mut c_void) -> u64,
+        /// The database the replication stream has selected at the cut; -1 if a SELECT follows.
+        pub stream_db: unsafe extern "C" fn(data: *mut c_void) -> i64,
     }
 
     /// A keyspace being filled. Dropped without a commit it is aborted.

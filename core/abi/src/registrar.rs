@@ -172,7 +172,11 @@ tables! { STRUCTS;
         pub size: u32,
         /// The endpoint it is for.
         pub endpoint: u32,
-        /// The section's name as in `INFO name`; replaces the core's section of that name.
+        /// 0: a section of its own, or in place of the core's of that name. 1: its fields go behind those of that section.
+        pub append: u32,
+        /// Zero.
+        pub reserved: u32,
+        /// The section's name as in `INFO name`.
         pub section: Str,
         /// The first argument of `render`.
         pub data: *mut c_void,
@@ -207,7 +211,7 @@ tables! { STRUCTS;
     /// One write, as a hook sees it.
     #[derive(Clone, Copy)]
     pub struct WriteEvent = "ks_write_event" {
-        /// The replication offset behind it.
+        /// The replication offset before the unit it is part of.
         pub offset: u64,
         /// The database.
         pub db: u32,

@@ -143,7 +143,8 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// Sets a string and removes its expiry. Not propagated by itself: that is the handler's effect.
+    /// Sets a string and removes its expiry. In a command this isn't propagated by itself: that is the handler's effect.
+    /// In a turn of the plugin's own it is propagated as SET; the same goes for `del` and `expire_at`.
     pub fn set(&mut self, db: u32, key: &[u8], value: &[u8]) {
         // SAFETY: both live for the call.
         unsafe { (self.api().set_string)(self.data(), db, Str::new(key), Str::new(value)) };
@@ -196,7 +197,7 @@ impl<'a> Ctx<'a> {
         unsafe { (self.api().control_record)(self.data(), words.as_ptr(), words.len(), targets.0) }
     }
 
-    /// Gives the journal another history; an offset in it ends every cursor.
+    /// Gives the journal another history; every cursor ends.
     pub fn rebase(&mut self, history: &History) -> Result<()> {
         // SAFETY: the history lives for the call.
         match unsafe { (self.api().rebase)(self.data(), &history.to_raw()) } {

@@ -107,6 +107,8 @@ pub enum Gate {
     FewReplicas,
     /// The disk failed: writes are refused with -MISCONF.
     DiskError,
+    /// Data is being loaded while the old data is served.
+    AsyncLoading,
 }
 
 impl Gate {
@@ -117,6 +119,7 @@ impl Gate {
             Gate::Loading => abi::GATE_LOADING,
             Gate::FewReplicas => abi::GATE_FEW_REPLICAS,
             Gate::DiskError => abi::GATE_DISK_ERROR,
+            Gate::AsyncLoading => abi::GATE_ASYNC_LOADING,
         }
     }
 }
@@ -444,7 +447,7 @@ impl Host {
         })
     }
 
-    /// Gives the journal another history. With an offset in it every cursor ends as [`CursorEnd::Rebased`].
+    /// Gives the journal another history; every cursor ends as [`CursorEnd::Rebased`].
     pub fn rebase(&self, history: &History) -> impl Future<Output = Result<()>> + Send + use<> {
         // SAFETY: the history lives for the call, which copies it.
         let raw = unsafe { import_future((self.api().rebase)(self.data(), &history.to_raw())) };

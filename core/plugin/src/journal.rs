@@ -62,8 +62,8 @@ pub struct History {
     pub replid2: ReplId,
     /// Up to which offset the second id is valid; -1 if there is none.
     pub second_offset: i64,
-    /// The offset to continue from, which ends every cursor and drops what is kept; `None` keeps offset, bytes and
-    /// cursors (a promotion).
+    /// The offset to continue from, dropping what is kept; `None` keeps offset and bytes (a promotion). Every cursor
+    /// ends either way, as Redis disconnects replicas when its id changes.
     pub offset: Option<u64>,
 }
 
@@ -245,9 +245,9 @@ impl Cursor {
         unsafe { (self.api().offset)(self.0.0.data) }
     }
 
-    /// Moves the cursor to another class, with this many bytes as its limit (`None`: the class' own).
-    pub fn set_class(&mut self, class: CursorClass, limit: Option<u64>) {
+    /// Moves the cursor to another class; its limits are those of the class.
+    pub fn set_class(&mut self, class: CursorClass) {
         // SAFETY: plain call.
-        unsafe { (self.api().set_class)(self.0.0.data, class.to_raw(), limit.unwrap_or(0)) }
+        unsafe { (self.api().set_class)(self.0.0.data, class.to_raw()) }
     }
 }

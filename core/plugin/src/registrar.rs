@@ -119,7 +119,7 @@ pub enum ConnEvent<'a> {
 /// One effect that is propagated, as a hook sees it inside the turn.
 #[derive(Clone, Copy)]
 pub struct WriteEvent<'a> {
-    /// The replication offset behind it.
+    /// The replication offset before the unit it is part of.
     pub offset: u64,
     /// The database.
     pub db: u32,
@@ -236,12 +236,21 @@ impl<P: Plugin> Registrar<P> {
         self
     }
 
-    /// A section of INFO. Runs in the turn: reads published snapshots, takes no lock.
+    /// A section of INFO, of its own or in place of the core's of that name. Runs in the turn: reads published snapshots, takes no lock.
     pub fn info<F>(&mut self, section: &str, f: F) -> &mut Self
     where
         F: Fn(&P, &mut InfoOut<'_>) + Send + Sync + 'static,
     {
         self.at(Endpoint::DATA).info(section, f);
+        self
+    }
+
+    /// As `info`, but the fields go behind those of the core's section of that name.
+    pub fn info_append<F>(&mut self, section: &str, f: F) -> &mut Self
+    where
+        F: Fn(&P, &mut InfoOut<'_>) + Send + Sync + 'static,
+    {
+        self.at(Endpoint::DATA).info_append(section, f);
         self
     }
 
@@ -443,10 +452,27 @@ impl<P: Plugin> Scope<'_, P> {
     where
         F: Fn(&P, &mut InfoOut<'_>) + Send + Sync + 'static,
     {
+        self.section(section, false, f)
+    }
+
+    /// See [`Registrar::info_append`].
+    pub fn info_append<F>(&mut self, section: &str, f: F) -> &mut Self
+    where
+        F: Fn(&P, &mut InfoOut<'_>) + Send + Sync + 'static,
+    {
+        self.section(section, true, f)
+    }
+
+    fn section<F>(&mut self, section: &str, append: bool, f: F) -> &mut Self
+    where
+        F: Fn(&P, &mut InfoOut<'_>) + Send + Sync + 'static,
+    {
         let data = self.reg.keep(hooks::Info { slot: self.reg.slot.clone(), f });
         let spec = abi::InfoSpec {
             size: size_of::<abi::InfoSpec>() as u32,
             endpoint: self.endpoint.0,
+            append: u32::from(append),
+            reserved: 0,
             section: Str::new(section.as_bytes()),
             data,
             render: Some(hooks::info::<P, F>),

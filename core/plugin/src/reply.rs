@@ -21,6 +21,8 @@ pub enum Reply {
     Bulk(Bytes),
     /// Null.
     Null,
+    /// The null array of RESP2; null in RESP3.
+    NullArray,
     /// An array; in RESP3 also a push.
     Array(Vec<Reply>),
     /// A map; a flat array in RESP2.
@@ -70,6 +72,7 @@ impl Reply {
             Reply::Int(value) => line(out, ':', &value.to_string()),
             Reply::Bulk(bytes) => bulk(out, bytes),
             Reply::Null => out.extend_from_slice(if resp3 { b"_\r\n" } else { b"$-1\r\n" }),
+            Reply::NullArray => out.extend_from_slice(if resp3 { b"_\r\n" } else { b"*-1\r\n" }),
             Reply::Array(items) => all(out, '*', items, proto),
             Reply::Set(items) => all(out, if resp3 { '~' } else { '*' }, items, proto),
             Reply::Map(pairs) => {
@@ -151,7 +154,7 @@ fn read(rest: &mut &[u8], depth: u32) -> Result<Reply> {
             }
         },
         b'*' | b'~' | b'>' => match text?.parse::<i64>()? {
-            len if len < 0 => Reply::Null,
+            len if len < 0 => Reply::NullArray,
             len => {
                 let items = (0..len).map(|_| read(rest, depth + 1)).collect::<Result<Vec<_>>>()?;
                 if *kind == b'~' { Reply::Set(items) } else { Reply::Array(items) }

@@ -55,6 +55,13 @@ impl Snapshot {
         unsafe { (self.api().keys)(self.0.0.data) }
     }
 
+    /// The database that the replication stream has selected at the cut; `None` if its next record is a SELECT. On a
+    /// replica the stream is its primary's, where no SELECT can be put in.
+    pub fn stream_db(&self) -> Option<u32> {
+        // SAFETY: plain call.
+        u32::try_from(unsafe { (self.api().stream_db)(self.0.0.data) }).ok()
+    }
+
     pub(crate) fn into_object(self) -> Object {
         leak(self.0)
     }

@@ -1,0 +1,263 @@
+//! Commands of plugins as the engine sees them: in the turn, asynchronous, and taking a connection over.
+
+use super::ctx::{SlotState, client_info, take_state};
+use super::frame::{Frame, World, with_words};
+use super::objects;
+use super::plugin::{Plugin, Taker};
+use crate::net::service::{Taken, TakeoverHost};
+use keystead_abi::{self as abi, Str};
+use keystead_engine::foreign::{AsyncCall, ForeignAsync, ForeignCommand, ForeignTakeover};
+use keystead_engine::session::State;
+use keystead_engine::{Args, CommandError, CommandResult, Ctx, Effect, Kind};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::sync::{Arc, Weak};
+
+type Call = unsafe extern "C" fn(*mut c_void, *const abi::Ctx, *const Str, usize) -> u32;
+type TryNow = unsafe extern "C" fn(*mut c_void, *const abi::Ctx, *const Str, usize, u32) -> u32;
+type Start = unsafe extern "C" fn(*mut c_void, *const abi::ClientInfo, *const Str, usize) -> abi::Future;
+
+const STOPPED: CommandError = CommandError::fixed("ERR the plugin of this command was stopped");
+
+/// A command that runs in the turn.
+pub(super) struct SyncCommand {
+    pub(super) plugin: &'static Plugin,
+    pub(super) endpoint: u32,
+    pub(super) data: *mut c_void,
+    pub(super) call: Call,
+}
+
+// SAFETY: a plugin's functions may be called from any thread, with the data they were registered with.
+unsafe impl Send for SyncCommand {}
+// SAFETY: as above.
+unsafe impl Sync for SyncCommand {}
+
+impl ForeignCommand for SyncCommand {
+    fn call(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+        let enter = |raw: *const abi::Ctx, argv: *const Str, argc: usize| {
+            // SAFETY: data and function belong together; context and words live for the call.
+            unsafe { (self.call)(self.data, raw, argv, argc) }
+        };
+        run(self.plugin, self.endpoint, ctx, args, enter)
+    }
+}
+
+/// Calls into the plugin and turns what it says into a result.
+fn run(
+    plugin: &'static Plugin,
+    endpoint: u32,
+    ctx: &mut Ctx<'_>,
+    args: Args<'_>,
+    call: impl FnOnce(*const abi::Ctx, *const Str, usize) -> u32,
+) -> CommandResult {
+    if !plugin.live() {
+        return Err(STOPPED);
+    }
+    let begin = ctx.reply.out.len();
+    let mut frame = Frame::new(plugin, endpoint, World::Command(ctx));
+    let said = frame.enter(|raw| with_words(args.iter(), |argv, argc| call(raw, argv, argc)));
+    let Frame { error, listed, changes, .. } = frame;
+    match said {
+        abi::CALL_NONE => Ok(Effect::None),
+        abi::CALL_AS_SENT => Ok(Effect::AsSent),
+        abi::CALL_LISTED => Ok(Effect::Many(listed)),
+        code => {
+            if code == abi::CALL_PANICKED {
+                log::error!("plugin {}: the command {} panicked", plugin.name, ctx.command.full_name);
+            }
+            let text = error.unwrap_or_else(|| "ERR the command failed without a reason".to_owned());
+            if changes.is_empty() {
+                return Err(CommandError::new(text));
+            }
+            // It failed half way: what it has changed goes to replicas all the same.
+            log::error!("plugin {}: the command {} failed behind a change", plugin.name, ctx.command.full_name);
+            ctx.reply.out.truncate(begin);
+            ctx.reply.error(text);
+            Ok(Effect::Many(changes))
+        }
+    }
+}
+
+/// A command that is a future.
+pub(super) struct AsyncCommand {
+    pub(super) plugin: &'static Plugin,
+    pub(super) endpoint: u32,
+    pub(super) data: *mut c_void,
+    pub(super) start: Start,
+    pub(super) try_now: Option<TryNow>,
+    /// Ticket to task.
+    pub(super) running: Arc<Mutex<HashMap<u64, u64>>>,
+}
+
+// SAFETY: as for `SyncCommand`.
+unsafe impl Send for AsyncCommand {}
+// SAFETY: as above.
+unsafe impl Sync for AsyncCommand {}
+
+impl ForeignAsync for AsyncCommand {
+    fn try_now(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Option<CommandResult> {
+        if !self.plugin.live() {
+            return Some(Err(STOPPED));
+        }
+        let try_now = self.try_now?;
+        let must = u32::from(!ctx.may_block());
+        let mut not_now = false;
+        let result = run(self.plugin, self.endpoint, ctx, args, |raw, argv, argc| {
+            // SAFETY: as in `SyncCommand::call`.
+            let said = unsafe { try_now(self.data, raw, argv, argc, must) };
+            not_now = said == abi::CALL_NOT_NOW;
+            if not_now { abi::CALL_NONE } else { said }
+        });
+        (!not_now).then_some(result)
+    }
+
+    fn start(&self, call: AsyncCall) {
+        let Some(service) = self.plugin.engine(self.endpoint) else { return };
+        let (session, ticket) = (call.session, call.ticket);
+        if !self.plugin.live() {
+            service.turn(|engine| engine.complete(session, ticket, b"-ERR the plugin of this command was stopped\r\n"));
+            return;
+        }
+        let client = &call.client;
+        let info = abi::ClientInfo {
+            id: client.id,
+            write_offset: call.write_offset,
+            db: call.db as u32,
+            proto: if call.resp3 { 3 } else { 2 },
+            flags: abi::CLIENT_AUTHENTICATED,
+            endpoint: self.endpoint,
+            addr: Str::new(client.addr.as_bytes()),
+            laddr: Str::new(client.laddr.as_bytes()),
+            name: Str::new(client.name.as_bytes()),
+            user: Str::new(client.user.as_bytes()),
+        };
+        let args = call.args.view();
+        // SAFETY: as in `SyncCommand::call`; the client's strings live for the call.
+        let future = with_words(args.iter(), |argv, argc| unsafe { (self.start)(self.data, &info, argv, argc) });
+        let running = self.running.clone();
+        // The table is locked until the task is in it, so that a task that is done at once finds itself.
+        let mut table = self.running.lock();
+        let task = self.plugin.spawn(future, move |done| {
+            running.lock().remove(&ticket);
+            let reply = match done.status {
+                abi::OK => done.buf.as_ref().to_vec(),
+                _ => format!("-ERR {}\r\n", done.buf.text().replace(['\r', '\n'], " ")).into_bytes(),
+            };
+            service.turn(|engine| engine.complete(session, ticket, &reply));
+        });
+        table.insert(ticket, task);
+    }
+
+    fn cancel(&self, ticket: u64) {
+        if let Some(task) = self.running.lock().remove(&ticket) {
+            self.plugin.tasks.cancel(task);
+        }
+    }
+}
+
+/// A command that takes the connection over; what follows comes through [`TakeoverHost`].
+pub(super) struct TakeoverCommand {
+    pub(super) plugin: &'static Plugin,
+}
+
+impl ForeignTakeover for TakeoverCommand {
+    fn check(&self, ctx: &mut Ctx<'_>, _args: Args<'_>) -> Result<(), CommandError> {
+        if !self.plugin.live() {
+            return Err(STOPPED);
+        }
+        ctx.session.kind = Kind::Replica;
+        Ok(())
+    }
+}
+
+/// Where the sockets of one engine go.
+pub(super) struct Takeovers {
+    pub(super) host: Weak<super::Core>,
+    pub(super) endpoint: u32,
+}
+
+impl TakeoverHost for Takeovers {
+    fn take(&self, taken: Taken) {
+        let Some(host) = self.host.upgrade() else { return };
+        let command = taken.handover.command;
+        let plugin = command.plugin.as_deref().and_then(|name| host.plugin(name)).filter(|plugin| plugin.live());
+        let Some(plugin) = plugin else { return };
+        let key = (self.endpoint, command.full_name.clone());
+        let Some(taker) = plugin.takers.lock().get(&key).copied() else { return };
+        hand_over(plugin, taker, self.endpoint, taken);
+    }
+}
+
+/// Gives the connection to the plugin.
+fn hand_over(plugin: &'static Plugin, taker: Taker, endpoint: u32, taken: Taken) {
+    let Some(service) = plugin.engine(endpoint) else { return };
+    let Taken { handover, socket, rest, guard } = taken;
+    let session = handover.session;
+    let about = service.turn(|engine| {
+        let state = engine.session_mut(session)?;
+        let kept = take_state(state, plugin.slot);
+        Some((Who::of(state), kept))
+    });
+    // The session may have been killed meanwhile: then everything is dropped here.
+    let Some((who, kept)) = about else { return };
+    let io = objects::io::taken(socket, rest, guard, who.addr.clone(), who.laddr.clone());
+    let mut conn =
+        abi::Conn { io, client: who.raw(endpoint), state: kept.map_or(std::ptr::null_mut(), SlotState::release) };
+    let args = handover.args.view();
+    // SAFETY: data and function belong together; the connection is handed over, everything else lives for the call.
+    let future = with_words(args.iter(), |argv, argc| unsafe { (taker.call)(taker.data, &mut conn, argv, argc) });
+    let name = &plugin.name;
+    let addr = who.addr.clone();
+    plugin.spawn(future, move |done| {
+        if let Err(reason) = done.ok() {
+            log::debug!("plugin {name}: the connection of {addr} ended: {reason}");
+        }
+    });
+}
+
+/// What a plugin learns about a session, copied so that it outlives the turn.
+struct Who {
+    id: u64,
+    write_offset: u64,
+    db: u32,
+    proto: u32,
+    flags: u32,
+    addr: String,
+    laddr: String,
+    name: String,
+    user: String,
+}
+
+impl Who {
+    fn of(state: &State) -> Who {
+        let raw = client_info(state, 0);
+        Who {
+            id: raw.id,
+            write_offset: raw.write_offset,
+            db: raw.db,
+            proto: raw.proto,
+            flags: raw.flags,
+            addr: state.info.addr.clone(),
+            laddr: state.info.laddr.clone(),
+            name: state.name.clone(),
+            user: state.user.clone(),
+        }
+    }
+
+    /// Borrows the strings.
+    fn raw(&self, endpoint: u32) -> abi::ClientInfo {
+        abi::ClientInfo {
+            id: self.id,
+            write_offset: self.write_offset,
+            db: self.db,
+            proto: self.proto,
+            flags: self.flags,
+            endpoint,
+            addr: Str::new(self.addr.as_bytes()),
+            laddr: Str::new(self.laddr.as_bytes()),
+            name: Str::new(self.name.as_bytes()),
+            user: Str::new(self.user.as_bytes()),
+        }
+    }
+}

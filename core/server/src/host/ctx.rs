@@ -1,0 +1,459 @@
+//! The functions behind `ks_ctx_api`. A panic in here is one of the core's, in a turn that may have changed something
+//! already: it ends the process, because memory would be ahead of the journal.
+
+use super::frame::{World, frame, owned_words};
+use keystead_abi::{self as abi, Buf, ClientInfo, CtxApi, History, JournalState, KillFilter, Role, Str};
+use keystead_engine::core::Pause;
+use keystead_engine::keyspace::{KeyType, StrRef, Ttl, UnixMillis};
+use keystead_engine::resp::{Proto, Writer};
+use keystead_engine::session::State;
+use keystead_engine::{Gate, Origin, OwnedArgs, Targets};
+use std::any::Any;
+use std::ffi::c_void;
+
+/// The table.
+pub(super) static API: CtxApi = CtxApi {
+    size: size_of::<CtxApi>() as u32,
+    reserved: 0,
+    simple,
+    error,
+    int,
+    bulk,
+    null,
+    null_array,
+    array,
+    map,
+    set,
+    double,
+    boolean,
+    verbatim,
+    raw,
+    fail,
+    propagate,
+    client,
+    get_state,
+    set_state,
+    call,
+    kind,
+    get,
+    set_string,
+    del,
+    expire_at,
+    expiry,
+    keys,
+    databases,
+    journal,
+    control_record,
+    rebase,
+    set_role,
+    pause,
+    publish,
+    kill_clients,
+    now_unix_ms,
+    busy_poll,
+};
+
+/// A function that writes one thing into the reply.
+macro_rules! writes {
+    ($( fn $name:ident($($arg:ident: $ty:ty),*) |$writer:ident| $body:expr; )*) => {$(
+        unsafe extern "C" fn $name(ctx: *mut c_void $(, $arg: $ty)*) {
+            // SAFETY: the contract of `ks_ctx_api`: the context is alive, on its own thread; arguments live for the call.
+            unsafe {
+                let mut $writer: Writer<'_> = frame(ctx).reply();
+                $body;
+            }
+        }
+    )*};
+}
+
+writes! {
+    fn simple(text: Str) |out| out.simple(&text.text());
+    fn error(text: Str) |out| out.error(text.bytes());
+    fn int(value: i64) |out| out.int(value);
+    fn bulk(bytes: Str) |out| out.bulk(bytes.bytes());
+    fn null() |out| out.null();
+    fn null_array() |out| out.null_array();
+    fn array(len: usize) |out| out.array(len);
+    fn map(len: usize) |out| out.map(len);
+    fn set(len: usize) |out| out.set(len);
+    fn double(value: f64) |out| out.double(value);
+    fn boolean(value: u32) |out| out.bool(value != 0);
+    fn verbatim(format: Str, text: Str) |out| out.verbatim(three(format.bytes()), text.bytes());
+    fn raw(resp: Str) |out| out.raw(resp.bytes());
+}
+
+/// The format of verbatim text: exactly three letters.
+fn three(format: &[u8]) -> [u8; 3] {
+    format.try_into().unwrap_or(*b"txt")
+}
+
+unsafe extern "C" fn fail(ctx: *mut c_void, text: Str) {
+    // SAFETY: as above.
+    unsafe { frame(ctx).error = Some(text.text()) };
+}
+
+unsafe extern "C" fn propagate(ctx: *mut c_void, argv: *const Str, argc: usize) {
+    // SAFETY: as above.
+    unsafe { frame(ctx).listed.push(owned_words(argv, argc)) };
+}
+
+unsafe extern "C" fn client(ctx: *mut c_void, out: *mut ClientInfo) {
+    // SAFETY: as above; the strings are the session's and live for the call.
+    unsafe {
+        let frame = frame(ctx);
+        let endpoint = frame.endpoint;
+        let info = frame.session().map_or_else(|| nobody(endpoint), |state| client_info(state, endpoint));
+        out.write(info);
+    }
+}
+
+fn nobody(endpoint: u32) -> ClientInfo {
+    let none = Str::new(b"");
+    let [addr, laddr, name, user] = [none; 4];
+    ClientInfo { id: 0, write_offset: 0, db: 0, proto: 3, flags: 0, endpoint, addr, laddr, name, user }
+}
+
+/// A session as the boundary describes it; borrows its strings.
+pub(super) fn client_info(state: &State, endpoint: u32) -> ClientInfo {
+    let flag = |on: bool, flag: u32| if on { flag } else { 0 };
+    ClientInfo {
+        id: state.id.id,
+        write_offset: state.write_offset,
+        db: state.db as u32,
+        proto: if state.proto == Proto::Resp3 { 3 } else { 2 },
+        flags: flag(state.kind == keystead_engine::Kind::Replica, abi::CLIENT_REPLICA)
+            | flag(state.multi.is_some(), abi::CLIENT_MULTI)
+            | flag(state.info.unix, abi::CLIENT_UNIX)
+            | flag(state.authenticated, abi::CLIENT_AUTHENTICATED),
+        endpoint,
+        addr: Str::new(state.info.addr.as_bytes()),
+        laddr: Str::new(state.info.laddr.as_bytes()),
+        name: Str::new(state.name.as_bytes()),
+        user: Str::new(state.user.as_bytes()),
+    }
+}
+
+/// A plugin's state of a session: dropped with the plugin's own function.
+pub(super) struct SlotState {
+    state: *mut c_void,
+    drop: Option<unsafe extern "C" fn(state: *mut c_void)>,
+}
+
+// SAFETY: a state may be used and dropped on any thread, one at a time; that is the contract of `set_state`.
+unsafe impl Send for SlotState {}
+
+impl SlotState {
+    /// Gives the state away; it isn't dropped here any more.
+    pub(super) fn release(mut self) -> *mut c_void {
+        self.drop = None;
+        self.state
+    }
+}
+
+impl Drop for SlotState {
+    fn drop(&mut self) {
+        if let Some(drop) = self.drop {
+            // SAFETY: called once, with what it was set with.
+            unsafe { drop(self.state) }
+        }
+    }
+}
+
+/// Takes a plugin's state out of a session.
+pub(super) fn take_state(state: &mut State, slot: u32) -> Option<SlotState> {
+    let at = state.slots.iter().position(|(id, _)| *id == slot)?;
+    let (_, value) = state.slots.remove(at);
+    let value: Box<dyn Any> = value;
+    value.downcast::<SlotState>().ok().map(|state| *state)
+}
+
+unsafe extern "C" fn get_state(ctx: *mut c_void) -> *mut c_void {
+    // SAFETY: as above.
+    let frame = unsafe { frame(ctx) };
+    let slot = frame.plugin.slot;
+    let of_session = frame.session().and_then(|state| state.slot(slot)).and_then(|value| value.downcast_ref());
+    let found: Option<&SlotState> = of_session;
+    if let Some(state) = found {
+        return state.state;
+    }
+    frame.loose.as_ref().map_or(std::ptr::null_mut(), |state| state.state)
+}
+
+unsafe extern "C" fn set_state(
+    ctx: *mut c_void,
+    state: *mut c_void,
+    drop: Option<unsafe extern "C" fn(state: *mut c_void)>,
+) {
+    // SAFETY: as above.
+    let frame = unsafe { frame(ctx) };
+    let slot = frame.plugin.slot;
+    let value = SlotState { state, drop };
+    match frame.session() {
+        Some(session) => session.set_slot(slot, Box::new(value)),
+        None => frame.loose = Some(value),
+    }
+}
+
+unsafe extern "C" fn call(ctx: *mut c_void, db: u32, argv: *const Str, argc: usize, out: *mut Buf) -> u32 {
+    // SAFETY: as above; the caller gives room for one buffer.
+    unsafe {
+        let args = owned_words(argv, argc);
+        let (status, reply) = match run(frame(ctx), db, &args) {
+            Ok(reply) => (abi::OK, reply),
+            Err(reason) => (abi::ERR, reason.into_bytes()),
+        };
+        out.write(Buf::new(reply));
+        status
+    }
+}
+
+/// Runs a command inside this turn; its reply as RESP3.
+fn run(frame: &mut super::frame::Frame<'_, '_>, db: u32, args: &OwnedArgs) -> Result<Vec<u8>, String> {
+    match &mut frame.world {
+        World::Look(_) => Err("a command can't run while INFO is written".to_owned()),
+        World::Turn(engine) => {
+            let words: Vec<&[u8]> = args.view().iter().collect();
+            Ok(engine.exec(db as usize, &words, Origin::Client, Proto::Resp3))
+        }
+        World::Command(ctx) => {
+            let name = String::from_utf8_lossy(args.view().at(0)).to_lowercase();
+            let Some(command) = ctx.core.registry.find(name.as_bytes()) else {
+                return Ok(format!("-ERR unknown command '{name}'\r\n").into_bytes());
+            };
+            let command = args.view().get(1).and_then(|word| command.sub(word)).unwrap_or(command);
+            if !command.arity_ok(args.len()) {
+                return Ok(format!("-ERR wrong number of arguments for '{name}' command\r\n").into_bytes());
+            }
+            let begin = ctx.reply.out.len();
+            let selected = std::mem::replace(&mut ctx.session.db, db as usize);
+            let proto = std::mem::replace(&mut ctx.session.proto, Proto::Resp3);
+            ctx.run(command, args);
+            ctx.session.db = selected;
+            ctx.session.proto = proto;
+            ctx.reply.proto = proto;
+            Ok(ctx.reply.out.split_off(begin))
+        }
+    }
+}
+
+fn value_kind(kind: Option<KeyType>) -> u32 {
+    match kind {
+        None => abi::VALUE_NONE,
+        Some(KeyType::String) => abi::VALUE_STRING,
+        Some(KeyType::List) => abi::VALUE_LIST,
+        Some(KeyType::Set) => abi::VALUE_SET,
+        Some(KeyType::Hash) => abi::VALUE_HASH,
+        Some(KeyType::ZSet) => abi::VALUE_ZSET,
+        #[allow(unreachable_patterns)]
+        Some(_) => abi::VALUE_OTHER,
+    }
+}
+
+unsafe extern "C" fn kind(ctx: *mut c_void, db: u32, key: Str) -> u32 {
+    // SAFETY: as above.
+    let (frame, key) = unsafe { (frame(ctx), key.bytes()) };
+    let Some(keys) = frame.keys() else { return abi::VALUE_NONE };
+    if db as usize >= keys.databases() { abi::VALUE_NONE } else { value_kind(keys.type_of(db as usize, key)) }
+}
+
+/// What a lookup of a string gave.
+enum Found {
+    Kind(u32),
+    Bytes(Str),
+    Int(i64),
+}
+
+unsafe extern "C" fn get(ctx: *mut c_void, db: u32, key: Str, out: *mut Str) -> u32 {
+    // SAFETY: as above.
+    let (frame, key) = unsafe { (frame(ctx), key.bytes()) };
+    let Some(keys) = frame.keys().filter(|keys| (db as usize) < keys.databases()) else { return abi::VALUE_NONE };
+    let found = match keys.get_str(db as usize, key) {
+        Err(_) => Found::Kind(value_kind(keys.type_of(db as usize, key))),
+        Ok(None) => Found::Kind(abi::VALUE_NONE),
+        Ok(Some(StrRef::Bytes(bytes))) => Found::Bytes(Str::new(bytes)),
+        Ok(Some(StrRef::Int(value))) => Found::Int(value),
+    };
+    let bytes = match found {
+        Found::Kind(kind) => return kind,
+        Found::Bytes(bytes) => bytes,
+        Found::Int(value) => {
+            frame.lent = value.to_string().into_bytes();
+            Str::new(&frame.lent)
+        }
+    };
+    // SAFETY: the caller gives room for one value.
+    unsafe { out.write(bytes) };
+    abi::VALUE_STRING
+}
+
+/// Runs a change in a turn of the plugin's own as a command, so that it is propagated.
+fn own_turn(frame: &mut super::frame::Frame<'_, '_>, db: u32, words: &[&[u8]]) -> Option<Vec<u8>> {
+    match &mut frame.world {
+        World::Turn(engine) => Some(engine.exec(db as usize, words, Origin::Client, Proto::Resp3)),
+        World::Command(_) | World::Look(_) => None,
+    }
+}
+
+unsafe extern "C" fn set_string(ctx: *mut c_void, db: u32, key: Str, value: Str) -> u32 {
+    // SAFETY: as above.
+    let (frame, key, value) = unsafe { (frame(ctx), key.bytes(), value.bytes()) };
+    let words: [&[u8]; 3] = [b"SET", key, value];
+    if own_turn(frame, db, &words).is_some() {
+        return abi::OK;
+    }
+    let Some(keys) = frame.keys().filter(|keys| (db as usize) < keys.databases()) else { return abi::ERR };
+    keys.set_str(db as usize, key, value, Ttl::Clear);
+    frame.changes.push(words.iter().collect());
+    abi::OK
+}
+
+unsafe extern "C" fn del(ctx: *mut c_void, db: u32, key: Str) -> u32 {
+    // SAFETY: as above.
+    let (frame, key) = unsafe { (frame(ctx), key.bytes()) };
+    let words: [&[u8]; 2] = [b"DEL", key];
+    if let Some(reply) = own_turn(frame, db, &words) {
+        return u32::from(reply == b":1\r\n");
+    }
+    let Some(keys) = frame.keys().filter(|keys| (db as usize) < keys.databases()) else { return 0 };
+    let existed = keys.remove(db as usize, key);
+    if existed {
+        frame.changes.push(words.iter().collect());
+    }
+    u32::from(existed)
+}
+
+unsafe extern "C" fn expire_at(ctx: *mut c_void, db: u32, key: Str, unix_ms: u64) -> u32 {
+    // SAFETY: as above.
+    let (frame, key) = unsafe { (frame(ctx), key.bytes()) };
+    let at = unix_ms.to_string();
+    let words: &[&[u8]] = if unix_ms == 0 { &[b"PERSIST", key] } else { &[b"PEXPIREAT", key, at.as_bytes()] };
+    if matches!(frame.world, World::Turn(_)) {
+        let exists = frame.keys().is_some_and(|keys| keys.exists(db as usize, key));
+        let _ = own_turn(frame, db, words);
+        return u32::from(exists);
+    }
+    let Some(keys) = frame.keys().filter(|keys| (db as usize) < keys.databases()) else { return 0 };
+    let deadline = (unix_ms != 0).then_some(UnixMillis(unix_ms));
+    let existed = keys.set_deadline(db as usize, key, deadline);
+    if existed {
+        frame.changes.push(words.iter().collect());
+    }
+    u32::from(existed)
+}
+
+unsafe extern "C" fn expiry(ctx: *mut c_void, db: u32, key: Str) -> u64 {
+    // SAFETY: as above.
+    let (frame, key) = unsafe { (frame(ctx), key.bytes()) };
+    let Some(keys) = frame.keys().filter(|keys| (db as usize) < keys.databases()) else { return 0 };
+    keys.deadline(db as usize, key).flatten().map_or(0, |at| at.0)
+}
+
+unsafe extern "C" fn keys(ctx: *mut c_void, db: u32) -> u64 {
+    // SAFETY: as above.
+    let frame = unsafe { frame(ctx) };
+    let Some(keys) = frame.keys().filter(|keys| (db as usize) < keys.databases()) else { return 0 };
+    keys.len(db as usize) as u64
+}
+
+unsafe extern "C" fn databases(ctx: *mut c_void) -> u32 {
+    // SAFETY: as above.
+    unsafe { frame(ctx) }.keys().map_or(0, |keys| keys.databases() as u32)
+}
+
+unsafe extern "C" fn journal(ctx: *mut c_void, out: *mut JournalState) {
+    // SAFETY: as above; the caller gives room for one value.
+    unsafe {
+        let frame = frame(ctx);
+        out.write(frame.plugin.host().journal_state(frame.core()));
+    }
+}
+
+unsafe extern "C" fn control_record(ctx: *mut c_void, argv: *const Str, argc: usize, targets: u32) -> u64 {
+    // SAFETY: as above.
+    unsafe {
+        let args = owned_words(argv, argc);
+        let frame = frame(ctx);
+        let Some(core) = frame.core_mut() else { return frame.core().journal.offset() };
+        let words: Vec<&[u8]> = args.view().iter().collect();
+        core.journal.append_control(Targets(targets as u8), &words);
+        core.journal.offset()
+    }
+}
+
+unsafe extern "C" fn rebase(ctx: *mut c_void, history: *const History) -> u32 {
+    // SAFETY: as above.
+    unsafe {
+        let frame = frame(ctx);
+        let host = frame.plugin.host();
+        let Some(core) = frame.core_mut() else { return abi::ERR };
+        host.rebase(core, &*history);
+        abi::OK
+    }
+}
+
+unsafe extern "C" fn set_role(ctx: *mut c_void, role: *const Role) {
+    // SAFETY: as above.
+    unsafe { frame(ctx).core().gates.set(Gate::Replica, (*role).role == abi::ROLE_REPLICA) };
+}
+
+/// A pause as the engine knows it.
+pub(super) fn pause_kind(kind: u32, until_unix_ms: u64) -> Pause {
+    match kind {
+        _ if until_unix_ms == 0 => Pause::Off,
+        abi::PAUSE_ALL => Pause::All,
+        _ => Pause::Write,
+    }
+}
+
+unsafe extern "C" fn pause(ctx: *mut c_void, kind: u32, until_unix_ms: u64) {
+    // SAFETY: as above.
+    let frame = unsafe { frame(ctx) };
+    let kind = pause_kind(kind, until_unix_ms);
+    let plugin = frame.plugin;
+    match &mut frame.world {
+        World::Turn(engine) => engine.pause(&plugin.name, kind, until_unix_ms),
+        // Ending a pause resumes sessions, which a running command can't: right behind this turn.
+        World::Command(_) => plugin.later(move |engine| engine.pause(&plugin.name, kind, until_unix_ms)),
+        World::Look(_) => {}
+    }
+}
+
+unsafe extern "C" fn publish(ctx: *mut c_void, channel: Str, message: Str) -> u64 {
+    // SAFETY: as above.
+    let (frame, channel, message) = unsafe { (frame(ctx), channel.bytes(), message.bytes()) };
+    frame.core_mut().map_or(0, |core| core.publish(channel, message) as u64)
+}
+
+/// Whether a filter means a session.
+pub(super) fn chosen(filter: &KillFilter, state: &State) -> bool {
+    use keystead_engine::Kind;
+    if state.id.id == filter.except && filter.except != 0 {
+        return false;
+    }
+    if filter.id != 0 {
+        return state.id.id == filter.id;
+    }
+    let bit = match state.class() {
+        Kind::Normal => abi::KILL_NORMAL,
+        Kind::PubSub => abi::KILL_PUBSUB,
+        Kind::Replica => abi::KILL_REPLICA,
+        Kind::Primary => abi::KILL_PRIMARY,
+    };
+    filter.kinds & bit != 0
+}
+
+unsafe extern "C" fn kill_clients(ctx: *mut c_void, filter: *const KillFilter) -> u64 {
+    // SAFETY: as above.
+    let (frame, filter) = unsafe { (frame(ctx), *filter) };
+    frame.core_mut().map_or(0, |core| core.kill_clients(|state| chosen(&filter, state)) as u64)
+}
+
+unsafe extern "C" fn now_unix_ms(ctx: *mut c_void) -> u64 {
+    // SAFETY: as above.
+    unsafe { frame(ctx) }.core().now_ms()
+}
+
+unsafe extern "C" fn busy_poll(_ctx: *mut c_void) -> u32 {
+    // Sessions can't be served from inside a turn yet; a long call is told to go on.
+    0
+}

@@ -1,0 +1,172 @@
+//! A turn as a plugin sees it: what a `ks_ctx` points to. A frame lives on the stack of the call it is made for.
+
+use super::plugin::Plugin;
+use keystead_abi::{self as abi, Str};
+use keystead_engine::core::Core;
+use keystead_engine::keyspace::Keyspace;
+use keystead_engine::resp::{Proto, Writer};
+use keystead_engine::session::State;
+use keystead_engine::{Ctx, Engine, OwnedArgs};
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::ptr;
+
+thread_local! {
+    /// The frame this thread is inside of; NULL outside a plugin's turn.
+    static CURRENT: Cell<*mut c_void> = const { Cell::new(ptr::null_mut()) };
+}
+
+/// What the call is about.
+pub(super) enum World<'f, 'e> {
+    /// A command of a session.
+    Command(&'f mut Ctx<'e>),
+    /// A turn of the plugin's own.
+    Turn(&'f mut Engine),
+    /// INFO: looks only.
+    Look(&'f Core),
+}
+
+/// A plugin's call inside a turn.
+pub(super) struct Frame<'f, 'e> {
+    pub(super) plugin: &'static Plugin,
+    pub(super) endpoint: u32,
+    pub(super) world: World<'f, 'e>,
+    /// What `fail` was told.
+    pub(super) error: Option<String>,
+    /// What `propagate` listed.
+    pub(super) listed: Vec<OwnedArgs>,
+    /// Direct changes of this command. If it fails half way these are propagated, so that no replica misses them.
+    pub(super) changes: Vec<OwnedArgs>,
+    /// The plugin's state in a turn without a session.
+    pub(super) loose: Option<super::ctx::SlotState>,
+    /// Where a reply goes that nobody waits for.
+    nowhere: Vec<u8>,
+    /// Bytes lent to the plugin until its next call.
+    pub(super) lent: Vec<u8>,
+}
+
+impl<'f, 'e> Frame<'f, 'e> {
+    pub(super) fn new(plugin: &'static Plugin, endpoint: u32, world: World<'f, 'e>) -> Frame<'f, 'e> {
+        Frame {
+            plugin,
+            endpoint,
+            world,
+            error: None,
+            listed: Vec::new(),
+            changes: Vec::new(),
+            loose: None,
+            nowhere: Vec::new(),
+            lent: Vec::new(),
+        }
+    }
+
+    /// Calls the plugin with a context for this frame.
+    pub(super) fn enter<R>(&mut self, call: impl FnOnce(*const abi::Ctx) -> R) -> R {
+        let data: *mut c_void = ptr::from_mut(self).cast();
+        let ctx = abi::Ctx { data, api: &super::ctx::API };
+        let outer = CURRENT.replace(data);
+        let result = call(&ctx);
+        CURRENT.set(outer);
+        result
+    }
+
+    /// The reply's writer.
+    pub(super) fn reply(&mut self) -> Writer<'_> {
+        match &mut self.world {
+            World::Command(ctx) => {
+                let proto = ctx.reply.proto;
+                Writer::new(ctx.reply.out, proto)
+            }
+            World::Turn(_) | World::Look(_) => {
+                self.nowhere.clear();
+                Writer::new(&mut self.nowhere, Proto::Resp3)
+            }
+        }
+    }
+
+    /// The core, to look at.
+    pub(super) fn core(&self) -> &Core {
+        match &self.world {
+            World::Command(ctx) => ctx.core,
+            World::Turn(engine) => &engine.core,
+            World::Look(core) => core,
+        }
+    }
+
+    /// The core, to change it; not while INFO is written.
+    pub(super) fn core_mut(&mut self) -> Option<&mut Core> {
+        match &mut self.world {
+            World::Command(ctx) => Some(ctx.core),
+            World::Turn(engine) => Some(&mut engine.core),
+            World::Look(_) => None,
+        }
+    }
+
+    /// The keys; not while INFO is written.
+    pub(super) fn keys(&mut self) -> Option<&mut Keyspace> {
+        match &mut self.world {
+            World::Command(ctx) => Some(ctx.ks),
+            World::Turn(engine) => Some(&mut engine.ks),
+            World::Look(_) => None,
+        }
+    }
+
+    /// The session whose command runs.
+    pub(super) fn session(&mut self) -> Option<&mut State> {
+        match &mut self.world {
+            World::Command(ctx) => Some(ctx.session),
+            World::Turn(_) | World::Look(_) => None,
+        }
+    }
+}
+
+/// Whether this thread is inside a plugin's turn.
+pub(super) fn in_turn() -> bool {
+    !CURRENT.get().is_null()
+}
+
+/// The frame this thread is inside of, for host functions that are called from a turn.
+///
+/// The closure must not call the plugin.
+pub(super) fn current<R>(look: impl FnOnce(&Frame<'_, '_>) -> R) -> Option<R> {
+    let data = CURRENT.get();
+    if data.is_null() {
+        return None;
+    }
+    // SAFETY: `enter` set it to a frame that outlives the call it is made for, on this thread only.
+    Some(look(unsafe { &*data.cast::<Frame<'_, '_>>() }))
+}
+
+/// # Safety
+/// `data` is the `data` of a context that is alive, on its own thread, and no other reference to the frame is in use.
+pub(super) unsafe fn frame<'a>(data: *mut c_void) -> &'a mut Frame<'a, 'a> {
+    // SAFETY: the caller's.
+    unsafe { &mut *data.cast::<Frame<'a, 'a>>() }
+}
+
+/// A command's words as the boundary wants them, without an allocation for up to eight.
+pub(super) fn with_words<'a, R>(
+    words: impl ExactSizeIterator<Item = &'a [u8]>,
+    call: impl FnOnce(*const Str, usize) -> R,
+) -> R {
+    const INLINE: usize = 8;
+    let len = words.len();
+    if len <= INLINE {
+        let mut inline = [Str::new(b""); INLINE];
+        for (slot, word) in inline.iter_mut().zip(words) {
+            *slot = Str::new(word);
+        }
+        return call(inline.as_ptr(), len);
+    }
+    let all: Vec<Str> = words.map(Str::new).collect();
+    call(all.as_ptr(), len)
+}
+
+/// Received words, owned.
+///
+/// # Safety
+/// `argv` points to `argc` words, readable for the call.
+pub(super) unsafe fn owned_words(argv: *const Str, argc: usize) -> OwnedArgs {
+    // SAFETY: the caller's.
+    unsafe { Str::array(argv, argc) }.iter().map(|word| unsafe { word.bytes() }).collect()
+}

@@ -1,0 +1,267 @@
+//! The plugin host: loads libraries, hands them the tables, polls their futures, starts and stops them in order.
+//!
+//! In reading order: `seam` (what it asks of the server), `scan` and `library` (a file becomes a library, or is refused
+//! in words), `registrar` (what a plugin declares), `commands` and `hooks` (its functions as the engine sees them),
+//! `frame` and `ctx` (a turn as the plugin sees it), `api` and `objects` (everything outside a turn), `contracts`
+//! (services), `tasks`, `plugin` (its life). Never looks into a plugin's configuration, never decides what one does.
+#![allow(unsafe_code)]
+
+mod api;
+mod commands;
+mod contracts;
+mod ctx;
+mod frame;
+mod hooks;
+mod inspect;
+mod library;
+mod objects;
+mod plugin;
+mod registrar;
+mod registry;
+mod scan;
+mod seam;
+mod state;
+mod tasks;
+
+pub(crate) use inspect::{CheckError, check_config, endpoint_only, find, inspect};
+pub(crate) use library::ConfigProblem;
+pub(crate) use scan::Refusal;
+pub(crate) use seam::{ConfigText, EndpointSpec, PluginEntry, ServerShell};
+
+use crate::net::service::Service;
+use contracts::Contracts;
+use keystead_abi::{self as abi, History, JournalState, Object};
+use keystead_engine::Gates;
+use keystead_engine::core::Core as EngineCore;
+use library::Library;
+use parking_lot::{Mutex, RwLock};
+use plugin::Plugin;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+/// The number of the data engine.
+pub(crate) const DATA: u32 = abi::ENDPOINT_DATA;
+
+/// Why the plugins can't be loaded or started.
+#[derive(Debug)]
+pub(crate) enum LoadError {
+    /// A library is refused.
+    Library(Refusal),
+    /// A plugin refuses its configuration, or failed to be created.
+    Config {
+        /// The plugin.
+        plugin: String,
+        /// The file its subtree is from.
+        file: String,
+        /// What is wrong and where.
+        problem: ConfigProblem,
+    },
+    /// Services don't fit together, or a plugin failed to start.
+    Start(String),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadError::Library(refusal) => write!(f, "{refusal}"),
+            LoadError::Config { plugin, problem, .. } if problem.line == 0 => {
+                write!(f, "the plugin '{plugin}' could not be created: {}", problem.message)
+            }
+            LoadError::Config { plugin, file, problem } => {
+                let ConfigProblem { line, column, message, .. } = problem;
+                write!(f, "{file}:{line}:{column}: plugin '{plugin}': {message}")
+            }
+            LoadError::Start(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// What all plugins share.
+pub(crate) struct Core {
+    server: Arc<dyn ServerShell>,
+    /// The data engine's.
+    gates: Arc<Gates>,
+    /// By number: 0 is the data engine, then endpoints as they were asked for.
+    engines: RwLock<Vec<Arc<Service>>>,
+    plugins: RwLock<Vec<&'static Plugin>>,
+    contracts: Mutex<Contracts>,
+    /// Replication ids as plugins last set them; offset and bytes are the journal's.
+    history: Mutex<History>,
+    shared: Mutex<Shared>,
+}
+
+/// Objects on their way between plugins.
+#[derive(Default)]
+struct Shared {
+    last: u64,
+    objects: HashMap<u64, Waiting>,
+}
+
+/// An object that nobody has taken yet.
+struct Waiting(Object);
+
+// SAFETY: objects may be used and dropped on any thread, one at a time; that is their tables' contract.
+unsafe impl Send for Waiting {}
+
+impl Core {
+    fn engine(&self, number: u32) -> Option<Arc<Service>> {
+        self.engines.read().get(number as usize).cloned()
+    }
+
+    fn engines(&self) -> Vec<Arc<Service>> {
+        self.engines.read().clone()
+    }
+
+    fn plugin(&self, name: &str) -> Option<&'static Plugin> {
+        self.plugins.read().iter().copied().find(|plugin| plugin.name == name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.plugins.read().iter().map(|plugin| plugin.name.clone()).collect()
+    }
+
+    fn open_endpoint(self: &Arc<Self>, spec: &EndpointSpec) -> Result<u32, String> {
+        let service = self.server.open_endpoint(spec)?;
+        let mut engines = self.engines.write();
+        let endpoint = engines.len() as u32;
+        service.set_takeover_host(Arc::new(commands::Takeovers { host: Arc::downgrade(self), endpoint }));
+        engines.push(service);
+        Ok(endpoint)
+    }
+
+    /// The journal with the ids that belong to it.
+    fn journal_state(&self, core: &EngineCore) -> JournalState {
+        let journal = &core.journal;
+        let (first, len) = journal.backlog_range();
+        let offset = journal.offset();
+        let ids = *self.history.lock();
+        JournalState {
+            history: History { offset, ..ids },
+            offset,
+            first,
+            len,
+            size: journal.backlog_size().unwrap_or(0),
+            active: u32::from(journal.backlog_size().is_some()),
+            db: journal.stream_db().map_or(-1, |db| db as i32),
+        }
+    }
+
+    /// Gives the journal another history, inside a turn.
+    fn rebase(&self, core: &mut EngineCore, history: &History) {
+        let restart = (history.offset != abi::KEEP_OFFSET).then_some(history.offset);
+        core.journal.rebase(restart);
+        *self.history.lock() = *history;
+    }
+}
+
+/// Runs the body of a thunk; a panic in it becomes its text instead of ending the process.
+fn guarded<R>(body: impl FnOnce() -> R) -> Result<R, String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(body))
+        .map_err(|payload| format!("the host panicked: {}", abi::glue::panic_text(&*payload)))
+}
+
+/// All plugins of an instance.
+pub(crate) struct Host {
+    core: Arc<Core>,
+    /// Providers first.
+    order: Vec<&'static Plugin>,
+}
+
+impl Host {
+    /// Loads and creates the plugins in the configuration's order. Listeners must not accept yet. `services` says which
+    /// plugin gives a service by default. Fails with the first refusal; nothing was started then.
+    pub(crate) fn load(
+        entries: &[PluginEntry],
+        services: &BTreeMap<String, String>,
+        data: Arc<Service>,
+        server: Arc<dyn ServerShell>,
+    ) -> Result<Host, LoadError> {
+        let gates = data.turn(|engine| engine.gates());
+        let core = Arc::new_cyclic(|weak: &Weak<Core>| {
+            data.set_takeover_host(Arc::new(commands::Takeovers { host: weak.clone(), endpoint: DATA }));
+            Core {
+                server,
+                gates,
+                engines: RwLock::new(vec![data.clone()]),
+                plugins: RwLock::default(),
+                contracts: Mutex::new(Contracts::new(services.clone())),
+                history: Mutex::new(no_history()),
+                shared: Mutex::default(),
+            }
+        });
+        for entry in entries {
+            if let Err(error) = create(&core, entry) {
+                for plugin in core.plugins.read().iter() {
+                    plugin.unhook();
+                }
+                return Err(error);
+            }
+        }
+        let order = core.contracts.lock().order(&core.names()).map_err(LoadError::Start)?;
+        let plugins = core.plugins.read().clone();
+        let order = order.into_iter().filter_map(|slot| plugins.get(slot as usize).copied()).collect();
+        let registry = registry::Registry::new(&core);
+        for service in core.engines() {
+            service.turn(|engine| engine.set_plugins(registry.clone()));
+        }
+        Ok(Host { core, order })
+    }
+
+    /// Starts them, providers before their users.
+    pub(crate) async fn start_all(&self) -> Result<(), LoadError> {
+        for plugin in &self.order {
+            let started = plugin.start().await;
+            started
+                .map_err(|reason| LoadError::Start(format!("the plugin '{}' did not start: {reason}", plugin.name)))?;
+            log::info!("plugin {} {} started", plugin.name, plugin.declaration.version);
+        }
+        Ok(())
+    }
+
+    /// Stops them, users before their providers. Each gets a few seconds.
+    pub(crate) async fn stop_all(&self) {
+        for plugin in self.order.iter().rev() {
+            plugin.stop(abi::STOP_SHUTDOWN).await;
+        }
+    }
+
+    /// Whether every plugin serves a port of its own, so that no data port is needed.
+    pub(crate) fn endpoint_only(&self) -> bool {
+        !self.order.is_empty() && self.order.iter().all(|plugin| plugin.declaration.endpoint_only())
+    }
+}
+
+/// No replication id yet; a plugin that replicates sets one before it starts.
+fn no_history() -> History {
+    History { replid: [b'0'; 40], replid2: [b'0'; 40], second_offset: -1, offset: 0 }
+}
+
+/// Loads one library and makes its instance.
+fn create(core: &Arc<Core>, entry: &PluginEntry) -> Result<(), LoadError> {
+    let mut library = Library::open(&entry.path, Some(&entry.name)).map_err(LoadError::Library)?;
+    if let Some(twin) = core.plugins.read().iter().find(|plugin| plugin.path == library.path) {
+        let reason = format!("is loaded already, as the plugin '{}'", twin.name);
+        return Err(LoadError::Library(Refusal::new(&entry.path, reason)));
+    }
+    let slot = core.plugins.read().len() as u32;
+    let plugin = Plugin::new(core.clone(), slot, &library);
+    core.plugins.write().push(plugin);
+    let data = std::ptr::from_ref(plugin).cast_mut().cast();
+    let host = abi::HostRef { data, api: &raw const api::API };
+    let registrar = abi::RegistrarRef { data, api: &raw const registrar::API };
+    let made = library.create(host, registrar, &entry.config);
+    match made {
+        Ok(instance) => {
+            log::info!("plugin {} {} loaded from {}", plugin.name, plugin.declaration.version, plugin.path.display());
+            plugin.created(library, instance);
+            Ok(())
+        }
+        Err(problem) => {
+            // Its code may be referred to already: the library stays, the plugin doesn't.
+            std::mem::forget(library);
+            plugin.unhook();
+            Err(LoadError::Config { plugin: entry.name.clone(), file: entry.config.file.clone(), problem })
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! A primary's stream being executed. It belongs to one history of the journal: whoever gives the journal another one
+//! (a promotion, a full sync) ends it in the same turn, so that no byte of an old primary is executed behind that.
+
+use super::{drop_object, object, value};
+use crate::net::service::Service;
+use keystead_abi::glue::{OwnedBuf, export_future};
+use keystead_abi::{self as abi, ApplyApi, Buf, Future, Object, Out};
+use keystead_engine::ApplyState;
+use parking_lot::Mutex;
+use std::ffi::c_void;
+use std::sync::Arc;
+
+/// Bytes executed in one turn: about a millisecond of small commands.
+const STEP: usize = 64 << 10;
+
+struct Inner {
+    service: Arc<Service>,
+    history: u64,
+    state: Mutex<State>,
+}
+
+struct State {
+    apply: ApplyState,
+    offset: u64,
+}
+
+struct Apply(Arc<Inner>);
+
+static API: ApplyApi = ApplyApi {
+    size: size_of::<ApplyApi>() as u32,
+    kind: abi::KIND_APPLY,
+    drop: drop_object::<Apply>,
+    feed,
+    reset,
+    offset,
+};
+
+/// A stream that goes on from an offset of a history, with a database selected.
+pub(crate) fn new(service: Arc<Service>, db: usize, history: u64, offset: u64) -> Object {
+    let state = Mutex::new(State { apply: ApplyState::new(db), offset });
+    object(Apply(Arc::new(Inner { service, history, state })), &API)
+}
+
+/// Executes bytes in steps; the offset at the last unit end, and the offsets that GETACKs ask for.
+fn run(inner: &Inner, bytes: &[u8]) -> Result<(u64, Vec<u64>), String> {
+    let mut acks = Vec::new();
+    let mut state = inner.state.lock();
+    for piece in bytes.chunks(STEP) {
+        let applied = inner.service.turn(|engine| {
+            if engine.core.journal.history() != inner.history {
+                return Err("the journal has another history now".to_owned());
+            }
+            engine.apply_stream(&mut state.apply, piece).map_err(|error| error.to_string())
+        })?;
+        state.offset = applied.offset;
+        acks.extend(applied.acks);
+    }
+    Ok((state.offset, acks))
+}
+
+unsafe extern "C" fn feed(data: *mut c_void, bytes: Buf) -> Future {
+    // SAFETY: the contract of `ks_apply_api`; the buffer is handed over.
+    let (inner, bytes) = unsafe { (value::<Apply>(data).0.clone(), OwnedBuf::new(bytes)) };
+    export_future(async move {
+        match run(&inner, bytes.as_ref()) {
+            Ok((offset, acks)) => {
+                let list: Vec<u8> = acks.iter().flat_map(|ack| ack.to_le_bytes()).collect();
+                Out { a: offset, b: acks.len() as u64, buf: Buf::new(list), ..Out::DONE }
+            }
+            Err(reason) => Out::failed(abi::ERR, reason),
+        }
+    })
+}
+
+unsafe extern "C" fn reset(data: *mut c_void) {
+    // SAFETY: as above.
+    let inner = unsafe { &value::<Apply>(data).0 };
+    let _ = crate::host::guarded(|| inner.state.lock().apply.reset());
+}
+
+unsafe extern "C" fn offset(data: *mut c_void) -> u64 {
+    // SAFETY: as above.
+    unsafe { value::<Apply>(data) }.0.state.lock().offset
+}

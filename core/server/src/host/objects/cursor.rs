@@ -1,0 +1,149 @@
+//! Readers of the journal. Bytes are shared with the journal's blocks, not copied, unless they are small pieces.
+
+use super::{drop_object, object, value};
+use crate::host::api::class_of;
+use crate::net::service::Service;
+use keystead_abi::glue::WakerRef;
+use keystead_abi::{self as abi, Buf, CursorApi, Object, Out, Waker};
+use keystead_engine::journal::{CursorId, Ended, Read};
+use std::collections::VecDeque;
+use std::ffi::c_void;
+use std::sync::Arc;
+
+/// Pieces are put together up to this size: one write instead of many.
+const JOIN: usize = 64 << 10;
+
+struct Cursor {
+    service: Arc<Service>,
+    id: CursorId,
+    /// The offset of the next byte to be given.
+    next: u64,
+    /// Read from the journal and not given yet.
+    ahead: VecDeque<bytes::Bytes>,
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        let (service, id) = (self.service.clone(), self.id);
+        let close = move || service.turn(|engine| engine.core.journal.close_cursor(id));
+        // Dropped inside a turn it has to wait for the turn's end.
+        if crate::host::frame::in_turn() {
+            async_std::task::spawn(async move { close() });
+        } else {
+            close();
+        }
+    }
+}
+
+static API: CursorApi = CursorApi {
+    size: size_of::<CursorApi>() as u32,
+    kind: abi::KIND_CURSOR,
+    drop: drop_object::<Cursor>,
+    poll_read,
+    offset,
+    set_class,
+};
+
+/// A cursor that reads from an offset.
+pub(crate) fn new(service: Arc<Service>, id: CursorId, from: u64) -> Object {
+    object(Cursor { service, id, next: from, ahead: VecDeque::new() }, &API)
+}
+
+/// The next bytes or the end; `None` when there is nothing yet and the waker is registered.
+fn read(cursor: &mut Cursor, waker: &std::task::Waker, max: usize) -> Option<Out> {
+    if cursor.ahead.is_empty() {
+        let id = cursor.id;
+        let found = cursor.service.turn(|engine| {
+            let journal = &mut engine.core.journal;
+            let found = journal.read(id, max.max(1));
+            if matches!(found, Read::CaughtUp) {
+                journal.register_waker(id, waker);
+            }
+            found
+        });
+        match found {
+            Read::Data(pieces) => cursor.ahead.extend(pieces),
+            Read::CaughtUp => return None,
+            Read::Ended(why) => return Some(ended(why)),
+        }
+    }
+    let bytes = join(&mut cursor.ahead, max);
+    let first = cursor.next;
+    cursor.next += bytes.len() as u64;
+    Some(Out { a: first, buf: Buf::new(bytes), ..Out::DONE })
+}
+
+/// The first piece, or several small ones together.
+fn join(ahead: &mut VecDeque<bytes::Bytes>, max: usize) -> bytes::Bytes {
+    let limit = JOIN.min(max);
+    let fits =
+        |ahead: &VecDeque<bytes::Bytes>, have: usize| ahead.front().is_some_and(|next| have + next.len() <= limit);
+    let Some(mut first) = ahead.pop_front() else { return bytes::Bytes::new() };
+    if first.len() > max {
+        let rest = first.split_off(max.max(1));
+        ahead.push_front(rest);
+        return first;
+    }
+    if !fits(ahead, first.len()) {
+        return first;
+    }
+    let mut all = first.to_vec();
+    while fits(ahead, all.len()) {
+        all.extend_from_slice(&ahead.pop_front().unwrap_or_default());
+    }
+    all.into()
+}
+
+fn ended(why: Ended) -> Out {
+    match why {
+        Ended::Overrun => Out::failed(abi::BEHIND, "the reader fell too far behind the journal"),
+        Ended::Rebased => Out::failed(abi::REBASED, "the journal has another history now"),
+        Ended::Closed => Out::failed(abi::CLOSED, "the cursor was closed"),
+    }
+}
+
+unsafe extern "C" fn poll_read(data: *mut c_void, waker: *const Waker, max: usize, out: *mut Out) -> u32 {
+    // SAFETY: the contract of `ks_cursor_api`; the caller gives room for one result.
+    unsafe {
+        let (cursor, waker) = (value::<Cursor>(data), WakerRef::new(waker));
+        let done = crate::host::guarded(|| read(cursor, waker.waker(), max));
+        match done.unwrap_or_else(|reason| Some(Out::failed(abi::ERR, reason))) {
+            None => abi::PENDING,
+            Some(result) => {
+                out.write(result);
+                abi::READY
+            }
+        }
+    }
+}
+
+unsafe extern "C" fn offset(data: *mut c_void) -> u64 {
+    // SAFETY: as above.
+    unsafe { value::<Cursor>(data) }.next
+}
+
+unsafe extern "C" fn set_class(data: *mut c_void, class: u32) {
+    // SAFETY: as above.
+    let cursor = unsafe { value::<Cursor>(data) };
+    let (id, class) = (cursor.id, class_of(class));
+    let _ = crate::host::guarded(|| cursor.service.turn(|engine| engine.core.journal.set_cursor_class(id, class)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn small_pieces_are_joined_and_large_ones_are_split() {
+        let pieces = |sizes: &[usize]| sizes.iter().map(|n| Bytes::from(vec![0u8; *n])).collect::<VecDeque<_>>();
+        let mut ahead = pieces(&[10, 20, 30]);
+        assert_eq!(join(&mut ahead, 1000).len(), 60);
+        let mut ahead = pieces(&[10, JOIN, 30]);
+        assert_eq!(join(&mut ahead, 1 << 20).len(), 10);
+        assert_eq!(join(&mut ahead, 1 << 20).len(), JOIN);
+        let mut ahead = pieces(&[100]);
+        assert_eq!((join(&mut ahead, 30).len(), join(&mut ahead, 1000).len()), (30, 70));
+        assert!(ahead.is_empty());
+    }
+}

@@ -1,0 +1,160 @@
+//! Cuts of the keyspace, read while writes go on: a thread of its own steps the cut under the lock, in small steps, and
+//! encodes outside it. A reader that is slow stops the thread, not the server.
+
+use super::{cursor, drop_object, object, value};
+use crate::net::service::Service;
+use async_channel::{Receiver, Sender, bounded};
+use futures::Stream;
+use keystead_abi::glue::WakerRef;
+use keystead_abi::{self as abi, Buf, Out, SnapshotApi, Waker};
+use keystead_engine::journal::CursorClass;
+use keystead_engine::keyspace::{CutBudget, CutId, RawRecord};
+use std::ffi::c_void;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// The version of the records.
+pub(crate) const RDB_VERSION: u32 = 10;
+/// A batch is given when it has so many bytes.
+const BATCH: usize = 256 << 10;
+/// How many batches may wait for the reader.
+const AHEAD: usize = 4;
+
+/// Records of one database.
+struct Batch {
+    db: u32,
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+struct Snapshot {
+    batches: Pin<Box<Receiver<Batch>>>,
+    offset: u64,
+    keys: u64,
+    stream_db: i64,
+}
+
+static API: SnapshotApi = SnapshotApi {
+    size: size_of::<SnapshotApi>() as u32,
+    kind: abi::KIND_SNAPSHOT,
+    drop: drop_object::<Snapshot>,
+    poll_next,
+    offset,
+    keys,
+    stream_db,
+};
+
+/// Opens a cut and a cursor right behind it.
+pub(crate) fn open(service: &Arc<Service>, class: CursorClass) -> Out {
+    let (begun, stream_db) = service.turn(|engine| {
+        let begun = engine.begin_snapshot(Some(class));
+        (begun, engine.core.journal.stream_db().map_or(-1, |db| db as i64))
+    });
+    let snapshot = match begun {
+        Ok(snapshot) => snapshot,
+        Err(error) => return Out::failed(abi::ERR, error.to_string()),
+    };
+    let (sender, batches) = bounded(AHEAD);
+    let producer = Producer { service: service.clone(), cut: snapshot.cut, sender, done: false };
+    let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || producer.run());
+    let Some(cursor) = snapshot.cursor else { return Out::failed(abi::ERR, "the journal gave no cursor") };
+    let follow = cursor::new(service.clone(), cursor, snapshot.offset);
+    let keys = snapshot.sizes.iter().map(|(keys, _)| keys).sum();
+    let view = object(Snapshot { batches: Box::pin(batches), offset: snapshot.offset, keys, stream_db }, &API);
+    match thread {
+        Ok(_) => Out { a: snapshot.offset, object: view, object2: follow, ..Out::DONE },
+        Err(error) => {
+            // SAFETY: both objects were just made and nobody else has them.
+            unsafe {
+                for made in [view, follow] {
+                    ((*made.api).drop)(made.data);
+                }
+            }
+            Out::failed(abi::ERR, format!("no thread for the snapshot: {error}"))
+        }
+    }
+}
+
+/// Reads the cut to its end, or until nobody wants it.
+struct Producer {
+    service: Arc<Service>,
+    cut: CutId,
+    sender: Sender<Batch>,
+    /// The cut closes itself with its last step.
+    done: bool,
+}
+
+impl Producer {
+    fn run(mut self) {
+        let mut batch = Batch { db: 0, count: 0, bytes: Vec::with_capacity(BATCH + BATCH / 4) };
+        while !self.done {
+            let cut = self.cut;
+            let step = self.service.turn(|engine| engine.snapshot_step(cut, CutBudget::default()));
+            self.done = step.done;
+            for record in &step.records {
+                if !self.add(&mut batch, record) {
+                    return;
+                }
+            }
+        }
+        if batch.count > 0 {
+            let _ = self.sender.send_blocking(batch);
+        }
+    }
+
+    /// Adds a record; gives the batch away when it is full or the next database begins. False: nobody reads any more.
+    fn add(&self, batch: &mut Batch, record: &RawRecord) -> bool {
+        let db = record.db() as u32;
+        if batch.count > 0 && (db != batch.db || batch.bytes.len() >= BATCH) {
+            let next = Batch { db, count: 0, bytes: Vec::with_capacity(BATCH + BATCH / 4) };
+            if self.sender.send_blocking(std::mem::replace(batch, next)).is_err() {
+                return false;
+            }
+        }
+        batch.db = db;
+        batch.count += 1;
+        record.encode(&mut batch.bytes);
+        true
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        if !self.done {
+            self.service.turn(|engine| engine.end_snapshot(self.cut));
+        }
+    }
+}
+
+unsafe extern "C" fn poll_next(data: *mut c_void, waker: *const Waker, out: *mut Out) -> u32 {
+    // SAFETY: the contract of `ks_snapshot_api`; the caller gives room for one result.
+    unsafe {
+        let (snapshot, waker) = (value::<Snapshot>(data), WakerRef::new(waker));
+        let result = match snapshot.batches.as_mut().poll_next(&mut Context::from_waker(waker.waker())) {
+            Poll::Pending => return abi::PENDING,
+            Poll::Ready(Some(batch)) => {
+                let Batch { db, count, bytes } = batch;
+                Out { a: u64::from(db), b: u64::from(count), buf: Buf::new(bytes), ..Out::DONE }
+            }
+            Poll::Ready(None) => Out { status: abi::CLOSED, ..Out::DONE },
+        };
+        out.write(result);
+        abi::READY
+    }
+}
+
+unsafe extern "C" fn offset(data: *mut c_void) -> u64 {
+    // SAFETY: as above.
+    unsafe { value::<Snapshot>(data) }.offset
+}
+
+unsafe extern "C" fn keys(data: *mut c_void) -> u64 {
+    // SAFETY: as above.
+    unsafe { value::<Snapshot>(data) }.keys
+}
+
+unsafe extern "C" fn stream_db(data: *mut c_void) -> i64 {
+    // SAFETY: as above.
+    unsafe { value::<Snapshot>(data) }.stream_db
+}

@@ -1,0 +1,281 @@
+//! One loaded plugin: its library, its instance, its tasks, its state. Lives as long as the process, because its library
+//! does: threads and callbacks of it may come at any time.
+
+use super::library::Library;
+use super::scan::Declaration;
+use super::tasks::Group;
+use super::{Core, DATA};
+use crate::net::service::Service;
+use keystead_abi::glue::{Completion, import_future};
+use keystead_abi::{self as abi, Instance};
+use keystead_engine::Engine;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// How long a plugin may take to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// How long its cancelled tasks may take to go.
+const TASKS_LIMIT: Duration = Duration::from_secs(1);
+
+/// Where a plugin stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Created, not started.
+    Created,
+    /// Started.
+    Running,
+    /// Stopped.
+    Stopped,
+    /// It panicked or gave up.
+    Faulted(String),
+}
+
+impl Stage {
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Stage::Created => "created",
+            Stage::Running => "running",
+            Stage::Stopped => "stopped",
+            Stage::Faulted(_) => "faulted",
+        }
+    }
+}
+
+/// What PLUGIN INFO shows beside the declaration.
+#[derive(Default)]
+pub(super) struct Facts {
+    pub(super) commands: Vec<String>,
+    pub(super) params: Vec<String>,
+    pub(super) sections: Vec<String>,
+    pub(super) hooks: Vec<String>,
+    pub(super) endpoints: Vec<String>,
+}
+
+/// A command that takes connections over.
+#[derive(Clone, Copy)]
+pub(super) struct Taker {
+    pub(super) data: *mut c_void,
+    pub(super) call: unsafe extern "C" fn(*mut c_void, *mut abi::Conn, *const abi::Str, usize) -> abi::Future,
+}
+
+// SAFETY: the functions of a plugin may be called from any thread.
+unsafe impl Send for Taker {}
+
+/// The instance.
+struct Made(Instance);
+
+// SAFETY: as above.
+unsafe impl Send for Made {}
+// SAFETY: as above.
+unsafe impl Sync for Made {}
+
+/// A plugin.
+pub(crate) struct Plugin {
+    pub(super) name: String,
+    /// Its number, for the slot in sessions.
+    pub(super) slot: u32,
+    pub(super) declaration: Declaration,
+    pub(super) path: PathBuf,
+    pub(super) tasks: Group,
+    pub(super) facts: Mutex<Facts>,
+    /// Why the last declaration was refused.
+    pub(super) last_error: Mutex<String>,
+    pub(super) policy: AtomicU32,
+    /// By endpoint and full command name.
+    pub(super) takers: Mutex<HashMap<(u32, String), Taker>>,
+    /// One writer of its state file at a time; the number of the last state written.
+    pub(super) state_lock: Mutex<u64>,
+    /// The number of the last state that was given.
+    pub(super) state_given: AtomicU64,
+    host: Arc<Core>,
+    stage: Mutex<Stage>,
+    instance: OnceLock<Made>,
+    live: AtomicBool,
+    stopping: AtomicBool,
+    dropped: AtomicBool,
+    library: OnceLock<Library>,
+}
+
+impl Plugin {
+    /// A plugin that is about to be created.
+    pub(super) fn new(host: Arc<Core>, slot: u32, library: &Library) -> &'static Plugin {
+        Box::leak(Box::new(Plugin {
+            name: library.declaration.name.clone(),
+            slot,
+            declaration: library.declaration.clone(),
+            path: library.path.clone(),
+            tasks: Group::default(),
+            facts: Mutex::default(),
+            last_error: Mutex::default(),
+            policy: AtomicU32::new(abi::FAULT_CONTINUE),
+            takers: Mutex::default(),
+            state_lock: Mutex::new(0),
+            state_given: AtomicU64::new(0),
+            host,
+            stage: Mutex::new(Stage::Created),
+            instance: OnceLock::new(),
+            live: AtomicBool::new(true),
+            stopping: AtomicBool::new(false),
+            dropped: AtomicBool::new(false),
+            library: OnceLock::new(),
+        }))
+    }
+
+    /// Keeps what `create` gave.
+    pub(super) fn created(&self, library: Library, instance: Instance) {
+        let _ = self.library.set(library);
+        let _ = self.instance.set(Made(instance));
+    }
+
+    /// The host it lives in.
+    pub(super) fn host(&self) -> &Arc<Core> {
+        &self.host
+    }
+
+    /// An engine by its number.
+    pub(super) fn engine(&self, endpoint: u32) -> Option<Arc<Service>> {
+        self.host.engine(endpoint)
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        self.stage.lock().clone()
+    }
+
+    /// Whether its callbacks may be called. A command of a stopped plugin may still be queued in somebody's MULTI.
+    pub(super) fn live(&self) -> bool {
+        self.live.load(Ordering::Acquire)
+    }
+
+    fn api(&self) -> Option<(&abi::InstanceApi, *mut c_void)> {
+        let made = self.instance.get()?;
+        // SAFETY: the table lives as long as the library, which is never closed.
+        Some((unsafe { &*made.0.api }, made.0.data))
+    }
+
+    /// Starts it.
+    pub(super) async fn start(&self) -> Result<(), String> {
+        let started = match self.api() {
+            Some((api, data)) => match api.start {
+                // SAFETY: data and function belong together.
+                Some(start) => unsafe { import_future(start(data)) },
+                None => return self.started(Ok(())),
+            },
+            None => return Err("was never created".to_owned()),
+        };
+        let done = started.await;
+        self.started(done.ok().map(drop))
+    }
+
+    fn started(&self, result: Result<(), String>) -> Result<(), String> {
+        *self.stage.lock() = match &result {
+            Ok(()) => Stage::Running,
+            Err(reason) => Stage::Faulted(reason.clone()),
+        };
+        result
+    }
+
+    /// Stops it, once: unhooked first, then asked, then its tasks are cancelled, then the instance is dropped.
+    pub(super) async fn stop(&'static self, why: u32) {
+        if self.stopping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        {
+            let mut stage = self.stage.lock();
+            if !matches!(*stage, Stage::Faulted(_)) {
+                *stage = Stage::Stopped;
+            }
+        }
+        self.live.store(false, Ordering::Release);
+        self.unhook();
+        self.ask_to_stop(why).await;
+        self.tasks.close();
+        if !self.tasks.wait_empty(TASKS_LIMIT).await {
+            log::warn!("plugin {}: {} tasks are still running, its instance is kept", self.name, self.tasks.len());
+            return;
+        }
+        self.drop_instance();
+    }
+
+    /// Takes everything it registered out of the engines.
+    pub(super) fn unhook(&self) {
+        for service in self.host.engines() {
+            service.turn(|engine| engine.unregister_plugin(&self.name));
+        }
+        self.host.contracts.lock().remove(self.slot);
+    }
+
+    async fn ask_to_stop(&self, why: u32) {
+        let stopping = match self.api() {
+            // SAFETY: data and function belong together.
+            Some((api, data)) => api.stop.map(|stop| unsafe { import_future(stop(data, why)) }),
+            None => None,
+        };
+        let Some(stopping) = stopping else { return };
+        match async_std::future::timeout(STOP_LIMIT, stopping).await {
+            Ok(done) => {
+                if let Err(reason) = done.ok() {
+                    log::warn!("plugin {}: did not stop cleanly: {reason}", self.name);
+                }
+            }
+            Err(_) => log::warn!("plugin {}: did not stop within {STOP_LIMIT:?}", self.name),
+        }
+    }
+
+    /// Nothing of it runs and nothing points to it any more, but its library stays.
+    fn drop_instance(&self) {
+        let Some((api, data)) = self.api() else { return };
+        let Some(drop) = api.drop else { return };
+        if !self.dropped.swap(true, Ordering::AcqRel) {
+            // SAFETY: once, and no task, hook or command of it is left.
+            unsafe { drop(data) }
+        }
+    }
+
+    /// It panicked or gave up: unhooked, stopped, and what it asked for in that case happens.
+    pub(super) fn fault(&'static self, reason: &str) {
+        {
+            let mut stage = self.stage.lock();
+            if !matches!(*stage, Stage::Created | Stage::Running) {
+                return;
+            }
+            *stage = Stage::Faulted(reason.to_owned());
+        }
+        self.live.store(false, Ordering::Release);
+        log::error!("plugin {} failed and is stopped: {reason}", self.name);
+        match self.policy.load(Ordering::Relaxed) {
+            abi::FAULT_STOP_WRITES => {
+                log::error!("plugin {}: writes are refused from now on, as it asked for", self.name);
+                self.host.gates.set(keystead_engine::Gate::DiskError, true);
+            }
+            abi::FAULT_EXIT => self.host.server.shutdown(false),
+            _ => {}
+        }
+        // Not here: this may be a turn.
+        async_std::task::spawn(self.stop(abi::STOP_FAULTED));
+    }
+
+    /// Runs something in a turn of the data engine right after this one.
+    pub(super) fn later(&'static self, body: impl FnOnce(&mut Engine) + Send + 'static) {
+        if let Some(service) = self.engine(DATA) {
+            async_std::task::spawn(async move { service.turn(body) });
+        }
+    }
+
+    /// A future of the plugin as a task of its group. A panic in it is a fault.
+    pub(super) fn spawn(&'static self, future: abi::Future, then: impl FnOnce(Completion) + Send + 'static) -> u64 {
+        // SAFETY: the plugin hands the future over.
+        let future = unsafe { import_future(future) };
+        self.tasks.spawn(async move {
+            let done = future.await;
+            if done.status == abi::PANICKED {
+                self.fault(&format!("a task panicked: {}", done.buf.text()));
+            }
+            then(done);
+        })
+    }
+}

@@ -1,0 +1,372 @@
+//! What a plugin declares while it is created: checked, then registered with the engine at once, so that a name that is
+//! taken fails the creation with its reason. A creation that fails takes everything back.
+
+use super::commands::{AsyncCommand, SyncCommand, TakeoverCommand};
+use super::contracts::{Need, Offer};
+use super::hooks::{ConnHook, Parameter, Section, WriteHook};
+use super::plugin::{Plugin, Taker};
+use super::seam::EndpointSpec;
+use crate::net::service::Service;
+use keystead_abi::{self as abi, Buf, RegistrarApi, Str};
+use keystead_engine::Args;
+use keystead_engine::foreign::ForeignBody;
+use keystead_engine::registry::OwnedSpec;
+use keystead_engine::spec::{self, Flags, ForeignKeys, Group, KeySpec};
+use std::ffi::c_void;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The table. `data` is the plugin.
+pub(super) static API: RegistrarApi = RegistrarApi {
+    size: size_of::<RegistrarApi>() as u32,
+    reserved: 0,
+    command,
+    info,
+    param,
+    on_write,
+    on_conn,
+    provide,
+    need,
+    endpoint,
+    on_fault,
+    last_error,
+};
+
+/// # Safety
+/// `data` is the plugin that is being created.
+unsafe fn plugin(data: *mut c_void) -> &'static Plugin {
+    // SAFETY: the caller's; plugins live as long as the process.
+    unsafe { &*data.cast::<Plugin>() }
+}
+
+/// Runs one declaration; remembers why it was refused.
+unsafe fn declare(data: *mut c_void, body: impl FnOnce(&'static Plugin) -> Result<(), String>) -> u32 {
+    // SAFETY: the contract of `ks_registrar_api`.
+    let plugin = unsafe { plugin(data) };
+    match super::guarded(|| body(plugin)) {
+        Ok(Ok(())) => abi::OK,
+        Ok(Err(reason)) | Err(reason) => {
+            *plugin.last_error.lock() = reason;
+            abi::ERR
+        }
+    }
+}
+
+/// A spec that is at least as long as this host knows it.
+///
+/// # Safety
+/// `spec` points to a value whose first field says its size.
+unsafe fn checked<'a, T>(spec: *const T, what: &str) -> Result<&'a T, String> {
+    // SAFETY: the caller's.
+    let size = unsafe { *spec.cast::<u32>() } as usize;
+    if size < size_of::<T>() {
+        return Err(format!("its {what} has {size} bytes, {} were expected", size_of::<T>()));
+    }
+    // SAFETY: it is as long as the type.
+    Ok(unsafe { &*spec })
+}
+
+fn engine(plugin: &Plugin, endpoint: u32) -> Result<Arc<Service>, String> {
+    plugin.engine(endpoint).ok_or_else(|| format!("there is no endpoint {endpoint}"))
+}
+
+unsafe extern "C" fn command(data: *mut c_void, spec: *const abi::CommandSpec) -> u32 {
+    // SAFETY: the spec and its strings live for the call.
+    unsafe {
+        declare(data, |plugin| {
+            let raw = checked(spec, "command spec")?;
+            let name = raw.name.text();
+            if name.is_empty() || name.contains(char::is_whitespace) {
+                return Err(format!("'{name}' is no name for a command"));
+            }
+            let body = body(plugin, raw, &name)?;
+            let owned = owned_spec(raw, &name);
+            let replace = raw.flags & abi::CMD_REPLACES != 0;
+            let service = engine(plugin, raw.endpoint)?;
+            service.turn(|engine| engine.register_command(&plugin.name, owned, body, replace)).map(drop)?;
+            plugin.facts.lock().commands.push(name.to_lowercase());
+            Ok(())
+        })
+    }
+}
+
+/// What runs when the command is called.
+fn body(plugin: &'static Plugin, raw: &abi::CommandSpec, name: &str) -> Result<ForeignBody, String> {
+    let (endpoint, data) = (raw.endpoint, raw.data);
+    match (raw.call, raw.start, raw.takeover) {
+        (Some(call), None, None) => Ok(ForeignBody::Sync(Arc::new(SyncCommand { plugin, endpoint, data, call }))),
+        (None, Some(start), None) => {
+            let (try_now, running) = (raw.try_now, Arc::default());
+            Ok(ForeignBody::Async(Arc::new(AsyncCommand { plugin, endpoint, data, start, try_now, running })))
+        }
+        (None, None, Some(call)) => {
+            plugin.takers.lock().insert((endpoint, name.to_lowercase()), Taker { data, call });
+            Ok(ForeignBody::Takeover(Arc::new(TakeoverCommand { plugin })))
+        }
+        _ => Err("exactly one of call, start and takeover must be set".to_owned()),
+    }
+}
+
+/// # Safety
+/// The spec's strings are readable.
+unsafe fn owned_spec(raw: &abi::CommandSpec, name: &str) -> OwnedSpec {
+    // SAFETY: the caller's.
+    let (summary, since, group) = unsafe { (raw.summary.text(), raw.since.text(), raw.group.text()) };
+    OwnedSpec {
+        name: name.to_owned(),
+        arity: raw.arity,
+        flags: flags(raw.flags),
+        keys: keys(raw),
+        group: group_of(&group),
+        since,
+        summary,
+        categories: CATEGORIES.iter().filter(|(bit, _)| raw.acl & bit != 0).map(|(_, name)| *name).collect(),
+    }
+}
+
+fn flags(raw: u64) -> Flags {
+    const TABLE: [(u64, u32); 17] = [
+        (abi::CMD_WRITE, spec::WRITE),
+        (abi::CMD_READONLY, spec::READONLY),
+        (abi::CMD_DENYOOM, spec::DENYOOM),
+        (abi::CMD_ADMIN, spec::ADMIN),
+        (abi::CMD_PUBSUB, spec::PUBSUB),
+        (abi::CMD_NOSCRIPT, spec::NOSCRIPT),
+        (abi::CMD_BLOCKING, spec::BLOCKING),
+        (abi::CMD_LOADING, spec::LOADING),
+        (abi::CMD_STALE, spec::STALE),
+        (abi::CMD_SKIP_MONITOR, spec::SKIP_MONITOR),
+        (abi::CMD_SKIP_SLOWLOG, spec::SKIP_SLOWLOG),
+        (abi::CMD_FAST, spec::FAST),
+        (abi::CMD_NO_AUTH, spec::NO_AUTH),
+        (abi::CMD_MAY_REPLICATE, spec::MAY_REPLICATE),
+        (abi::CMD_NO_MULTI, spec::NO_MULTI),
+        (abi::CMD_ALLOW_BUSY, spec::ALLOW_BUSY),
+        (abi::CMD_MOVABLE_KEYS, spec::MOVABLEKEYS),
+    ];
+    Flags(TABLE.iter().filter(|(bit, _)| raw & bit != 0).fold(0, |all, (_, flag)| all | flag))
+}
+
+const CATEGORIES: [(u64, &str); 21] = [
+    (abi::ACL_KEYSPACE, "keyspace"),
+    (abi::ACL_READ, "read"),
+    (abi::ACL_WRITE, "write"),
+    (abi::ACL_SET, "set"),
+    (abi::ACL_SORTEDSET, "sortedset"),
+    (abi::ACL_LIST, "list"),
+    (abi::ACL_HASH, "hash"),
+    (abi::ACL_STRING, "string"),
+    (abi::ACL_BITMAP, "bitmap"),
+    (abi::ACL_HYPERLOGLOG, "hyperloglog"),
+    (abi::ACL_GEO, "geo"),
+    (abi::ACL_STREAM, "stream"),
+    (abi::ACL_PUBSUB, "pubsub"),
+    (abi::ACL_ADMIN, "admin"),
+    (abi::ACL_FAST, "fast"),
+    (abi::ACL_SLOW, "slow"),
+    (abi::ACL_BLOCKING, "blocking"),
+    (abi::ACL_DANGEROUS, "dangerous"),
+    (abi::ACL_CONNECTION, "connection"),
+    (abi::ACL_TRANSACTION, "transaction"),
+    (abi::ACL_SCRIPTING, "scripting"),
+];
+
+fn group_of(name: &str) -> Group {
+    const GROUPS: [Group; 16] = [
+        Group::Generic,
+        Group::String,
+        Group::List,
+        Group::Set,
+        Group::SortedSet,
+        Group::Hash,
+        Group::PubSub,
+        Group::Transactions,
+        Group::Connection,
+        Group::Server,
+        Group::Scripting,
+        Group::Bitmap,
+        Group::HyperLogLog,
+        Group::Stream,
+        Group::Geo,
+        Group::Sentinel,
+    ];
+    GROUPS.into_iter().find(|group| group.name() == name).unwrap_or(Group::Module)
+}
+
+/// A plugin's function that finds keys.
+struct GetKeys {
+    data: *mut c_void,
+    call: unsafe extern "C" fn(*mut c_void, *const Str, usize, *mut u32, usize) -> usize,
+}
+
+// SAFETY: a plugin's functions may be called from any thread, with the data they were registered with.
+unsafe impl Send for GetKeys {}
+// SAFETY: as above.
+unsafe impl Sync for GetKeys {}
+
+impl GetKeys {
+    fn positions(&self, args: Args<'_>) -> Vec<usize> {
+        let mut out = vec![0u32; args.len()];
+        let found = super::frame::with_words(args.iter(), |argv, argc| {
+            // SAFETY: data and function belong together; the words live for the call, `out` has room for `argc`.
+            unsafe { (self.call)(self.data, argv, argc, out.as_mut_ptr(), argc) }
+        });
+        out.truncate(found);
+        out.into_iter().map(|at| at as usize).filter(|at| *at < args.len()).collect()
+    }
+}
+
+fn keys(raw: &abi::CommandSpec) -> KeySpec {
+    if let Some(call) = raw.get_keys {
+        let get = GetKeys { data: raw.data, call };
+        return KeySpec::Foreign(Box::leak(Box::new(ForeignKeys(Box::new(move |args| get.positions(args))))));
+    }
+    match raw.first_key {
+        0 => KeySpec::None,
+        first => KeySpec::Range { first, last: raw.last_key, step: raw.key_step.max(1) },
+    }
+}
+
+unsafe extern "C" fn info(data: *mut c_void, spec: *const abi::InfoSpec) -> u32 {
+    // SAFETY: as in `command`.
+    unsafe {
+        declare(data, |plugin| {
+            let raw = checked(spec, "INFO spec")?;
+            let name = raw.section.text();
+            let render = raw.render.ok_or("an INFO section without a render function")?;
+            let section = Arc::new(Section { plugin, endpoint: raw.endpoint, data: raw.data, render });
+            let append = raw.append != 0;
+            engine(plugin, raw.endpoint)?.turn(|e| e.register_info(&plugin.name, &name, append, section));
+            plugin.facts.lock().sections.push(name);
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn param(data: *mut c_void, spec: *const abi::ParamSpec) -> u32 {
+    // SAFETY: as in `command`.
+    unsafe {
+        declare(data, |plugin| {
+            let raw = checked(spec, "parameter spec")?;
+            let (name, alias) = (raw.name.text(), raw.alias.text());
+            let get = raw.get.ok_or("a parameter without a get function")?;
+            let immutable = raw.flags & abi::PARAM_IMMUTABLE != 0;
+            let parameter = Arc::new(Parameter { plugin, data: raw.data, get, set: raw.set, immutable });
+            let alias = (!alias.is_empty()).then_some(alias.as_str());
+            let service = engine(plugin, raw.endpoint)?;
+            service.turn(|e| e.register_config(&plugin.name, &name, alias, parameter))?;
+            plugin.facts.lock().params.push(name);
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn on_write(
+    data: *mut c_void,
+    call: unsafe extern "C" fn(data: *mut c_void, event: *const abi::WriteEvent) -> u32,
+    hook: *mut c_void,
+) -> u32 {
+    // SAFETY: as in `command`.
+    unsafe {
+        declare(data, |plugin| {
+            let hook = Arc::new(WriteHook { plugin, data: hook, call });
+            engine(plugin, super::DATA)?.turn(|e| e.register_hook(&plugin.name, hook));
+            plugin.facts.lock().hooks.push("writes".to_owned());
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn on_conn(
+    data: *mut c_void,
+    endpoint: u32,
+    call: unsafe extern "C" fn(data: *mut c_void, client: *const abi::ClientInfo, event: u32) -> u32,
+    hook: *mut c_void,
+) -> u32 {
+    // SAFETY: as in `command`.
+    unsafe {
+        declare(data, |plugin| {
+            let hook = Arc::new(ConnHook { plugin, endpoint, data: hook, call });
+            engine(plugin, endpoint)?.turn(|e| e.register_hook(&plugin.name, hook));
+            plugin.facts.lock().hooks.push("connections".to_owned());
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn provide(data: *mut c_void, spec: *const abi::ServiceSpec) -> u32 {
+    // SAFETY: as in `command`.
+    unsafe {
+        declare(data, |plugin| {
+            let raw = checked(spec, "service spec")?;
+            let call = raw.call.ok_or("a service without a call function")?;
+            let offer = Offer {
+                plugin: plugin.slot,
+                service: raw.name.text(),
+                major: raw.major,
+                minor: raw.minor,
+                data: raw.data,
+                call,
+            };
+            plugin.host().contracts.lock().offer(offer);
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn need(data: *mut c_void, spec: *const abi::NeedSpec) -> u32 {
+    // SAFETY: as in `command`.
+    unsafe {
+        declare(data, |plugin| {
+            let raw = checked(spec, "service need")?;
+            let need = Need {
+                plugin: plugin.slot,
+                service: raw.name.text(),
+                major: raw.major,
+                min_minor: raw.min_minor,
+                optional: raw.optional != 0,
+            };
+            plugin.host().contracts.lock().need(need);
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn endpoint(data: *mut c_void, spec: *const abi::EndpointSpec, out: *mut u32) -> u32 {
+    // SAFETY: as in `command`; the caller gives room for one number.
+    unsafe {
+        declare(data, |plugin| {
+            let raw = checked(spec, "endpoint spec")?;
+            let port = u16::try_from(raw.port).map_err(|_| format!("{} is no port", raw.port))?;
+            let spec = EndpointSpec {
+                name: raw.name.text(),
+                bind: raw.bind.text().lines().map(str::to_owned).collect(),
+                port,
+                run_id: raw.run_id.text(),
+                password: raw.password.text(),
+            };
+            let number = plugin.host().open_endpoint(&spec)?;
+            plugin.facts.lock().endpoints.push(format!("{}:{port}", spec.name));
+            out.write(number);
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn on_fault(data: *mut c_void, policy: u32) -> u32 {
+    // SAFETY: as in `command`.
+    unsafe {
+        declare(data, |plugin| {
+            if policy > abi::FAULT_EXIT {
+                return Err(format!("{policy} is no fault policy"));
+            }
+            plugin.policy.store(policy, Ordering::Relaxed);
+            Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn last_error(data: *mut c_void, out: *mut Buf) {
+    // SAFETY: the contract of `ks_registrar_api`; the caller gives room for one buffer.
+    unsafe { out.write(Buf::new(std::mem::take(&mut *plugin(data).last_error.lock()))) };
+}

@@ -1,0 +1,52 @@
+//! What PLUGIN LIST, PLUGIN INFO and MODULE LIST show.
+
+use super::Core;
+use super::plugin::{Plugin, Stage};
+use keystead_engine::foreign::{ForeignRegistry, PluginInfo};
+use std::sync::{Arc, Weak};
+
+/// The loaded plugins.
+pub(super) struct Registry(Weak<Core>);
+
+impl Registry {
+    pub(super) fn new(core: &Arc<Core>) -> Arc<dyn ForeignRegistry> {
+        Arc::new(Registry(Arc::downgrade(core)))
+    }
+}
+
+impl ForeignRegistry for Registry {
+    fn plugins(&self) -> Vec<PluginInfo> {
+        let Some(core) = self.0.upgrade() else { return Vec::new() };
+        let plugins = core.plugins.read().clone();
+        plugins.into_iter().map(|plugin| describe(&core, plugin)).collect()
+    }
+}
+
+fn describe(core: &Core, plugin: &Plugin) -> PluginInfo {
+    let stage = plugin.stage();
+    let declared = &plugin.declaration;
+    let facts = plugin.facts.lock();
+    let contracts = core.contracts.lock();
+    let mut rows = vec![
+        ("boundary", format!("{}.{}", declared.major, declared.minor)),
+        ("compiler", declared.compiler.clone()),
+        ("commands", facts.commands.join(" ")),
+        ("params", facts.params.join(" ")),
+        ("info", facts.sections.join(" ")),
+        ("hooks", facts.hooks.join(" ")),
+        ("endpoints", facts.endpoints.join(" ")),
+        ("provides", contracts.offers_of(plugin.slot).join(", ")),
+        ("needs", contracts.needs_of(plugin.slot).join(", ")),
+        ("tasks", plugin.tasks.len().to_string()),
+    ];
+    if let Stage::Faulted(reason) = &stage {
+        rows.push(("fault", reason.clone()));
+    }
+    PluginInfo {
+        name: plugin.name.clone(),
+        version: declared.version.clone(),
+        path: plugin.path.display().to_string(),
+        state: stage.word().to_owned(),
+        facts: rows.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+    }
+}
