@@ -23,7 +23,7 @@ const LOOK_COST: usize = 1;
 const WALK_COST: usize = 64 * SLOTS;
 
 impl Keyspace {
-    /// Deletes keys that are expired by the frozen clock, until none is left or the budget (entries looked at, roughly 50 ns
+    /// Deletes keys that are expired by the frozen clock, until none is left or the budget (entries looked at, roughly 15 ns
     /// each) is used up. Does nothing unless the expiry mode is [`ExpiryMode::Delete`].
     pub fn expire_cycle(&mut self, budget: usize) -> ExpiryProgress {
         let mut progress = ExpiryProgress::default();

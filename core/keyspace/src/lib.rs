@@ -1,6 +1,6 @@
 //! The table of keys, value types and their compact encodings, expiry, the snapshot cut. Pure: no clock, no I/O, no threads.
 //!
-//! In reading order: [`keyspace`] (what the engine calls), `entry` and `table` (where keys live), `string` and [`guard`]
+//! In reading order: [`keyspace`] and `keys` (what the engine calls), `entry` and `table` (where keys live), `string` and [`guard`]
 //! (values in place), `expire`, `snapshot` (the cut), `load`, `digest`; then the collections: [`compact`], [`tree`],
 //! [`list`], [`hash`], [`set`], [`zset`].
 
@@ -14,6 +14,7 @@ pub mod garbage;
 pub mod guard;
 pub mod hash;
 pub mod keylog;
+mod keys;
 pub mod keyspace;
 pub mod limits;
 pub mod list;

