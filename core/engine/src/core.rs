@@ -131,6 +131,8 @@ pub struct Core {
     /// Writers should be slowed: a syncing replica pins too much.
     pub(crate) slow_writers: bool,
     pub(crate) last_save_s: u64,
+    /// SHUTDOWN was asked for and not taken back.
+    pub shutting_down: bool,
 }
 
 impl Core {

@@ -255,6 +255,7 @@ impl Engine {
                 active_expire: true,
                 sample: 0,
                 slow_writers: false,
+                shutting_down: false,
                 last_save_s: options.now.unix_ms / 1000,
             },
         };

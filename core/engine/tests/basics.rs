@@ -16,7 +16,7 @@ fn the_first_words() {
         ("ECHO x", "$1\r\nx\r\n"),
         ("SELECT 3", "+OK\r\n"),
         ("SELECT 16", "-ERR DB index is out of range\r\n"),
-        ("SELECT x", "-ERR invalid DB index\r\n"),
+        ("SELECT x", "-ERR value is not an integer or out of range\r\n"),
         ("nope a b", "-ERR unknown command 'nope', with args beginning with: 'a' 'b' \r\n"),
         ("client nope", "-ERR unknown subcommand 'nope'. Try CLIENT HELP.\r\n"),
         ("client", "-ERR wrong number of arguments for 'client' command\r\n"),

@@ -115,7 +115,7 @@ fn password(ctx: &Ctx<'_>) -> Option<String> {
 
 fn getuser(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if args.at(2) != b"default" {
-        ctx.reply.null_array();
+        ctx.reply.null();
         return Ok(Effect::None);
     }
     let password = password(ctx);

@@ -87,7 +87,7 @@ fn echo(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn select(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let index = args.int(1).map_err(|_| CommandError::fixed("ERR invalid DB index"))?;
+    let index = args.int(1)?;
     match usize::try_from(index) {
         Ok(db) if db < ctx.ks.databases() => {
             ctx.session.db = db;

@@ -85,12 +85,16 @@ fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if abort && args.len() > 2 {
         return Err(CommandError::SYNTAX);
     }
+    if abort && !std::mem::take(&mut ctx.core.shutting_down) {
+        return Err(CommandError::fixed("ERR No shutdown in progress."));
+    }
     if abort {
         ctx.core.act(Action::AbortShutdown);
         ctx.reply.ok();
         return Ok(Effect::None);
     }
     // No reply: the connection closes when the server goes.
+    ctx.core.shutting_down = true;
     ctx.core.act(Action::Shutdown { save, now, force });
     Ok(Effect::None)
 }

@@ -113,7 +113,16 @@ impl Config {
     /// All parameters whose name or alias matches one of the patterns, by name, each once.
     pub fn matching(&self, patterns: &[&[u8]]) -> Vec<(String, String)> {
         let mut found = BTreeMap::new();
-        for pattern in patterns {
+        let (globs, exact): (Vec<&[u8]>, Vec<&[u8]>) =
+            patterns.iter().partition(|pattern| pattern.iter().any(|byte| b"[*?".contains(byte)));
+        for name in exact {
+            // Redis gives an exact name back as it was written.
+            let name = String::from_utf8_lossy(name).into_owned();
+            if let Some(value) = self.get(&name) {
+                found.insert(name, value);
+            }
+        }
+        for pattern in globs {
             let hit = |name: &str| glob::matches(pattern, name.as_bytes(), true);
             for param in self.params.iter().filter(|param| !self.foreign.contains_key(param.name)) {
                 for name in [Some(param.name), param.alias].into_iter().flatten().filter(|name| hit(name)) {

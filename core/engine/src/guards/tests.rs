@@ -1,1 +1,118 @@
+//! The golden table: state × command → verdict. A changed line here is a changed promise to clients.
 
+use super::*;
+use crate::engine::{Engine, EngineOptions};
+use crate::exec;
+use crate::session::{Multi, Queued};
+
+fn verdict(prepare: &dyn Fn(&mut Engine, &mut State), line: &str) -> String {
+    let mut engine = Engine::new(EngineOptions::default());
+    let mut state = State::nobody(0);
+    prepare(&mut engine, &mut state);
+    let args: keystead_resp::OwnedArgs = line.split(' ').collect();
+    let command = exec::find(&engine.core, args.view()).expect("known");
+    match check(&engine.core, &state, command, args.view()) {
+        Verdict::Refuse(error) => error.code().to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn in_multi(queued: &'static str) -> impl Fn(&mut Engine, &mut State) {
+    move |engine, state| {
+        let args: keystead_resp::OwnedArgs = queued.split(' ').collect();
+        let command = exec::find(&engine.core, args.view()).expect("known");
+        state.multi = Some(Multi { queue: vec![Queued { command, args }], failed: false });
+    }
+}
+
+#[test]
+fn states_and_commands() {
+    const COMMANDS: [&str; 13] = [
+        "GET k",
+        "SET k v",
+        "PING",
+        "PUBLISH a b",
+        "AUTH x",
+        "INFO",
+        "CONFIG GET x",
+        "SUBSCRIBE a",
+        "EXEC",
+        "MULTI",
+        "SHUTDOWN",
+        "WATCH k",
+        "DEBUG SLEEP 0",
+    ];
+    let gate = |gate: Gate| move |engine: &mut Engine, _: &mut State| engine.core.gates.set(gate, true);
+    let pause = |kind: Pause| {
+        move |engine: &mut Engine, _: &mut State| {
+            (engine.core.pause, engine.core.pause_until_ms) = (kind, u64::MAX);
+        }
+    };
+    type Prepare = Box<dyn Fn(&mut Engine, &mut State)>;
+    let states: Vec<(&str, Prepare)> = vec![
+        ("open", Box::new(|_, _| ())),
+        ("not authenticated", Box::new(|_, state| state.authenticated = false)),
+        ("read-only", Box::new(gate(Gate::ReadOnly))),
+        ("stale", Box::new(gate(Gate::Stale))),
+        ("loading", Box::new(gate(Gate::Loading))),
+        ("few replicas", Box::new(gate(Gate::FewReplicas))),
+        ("disk error", Box::new(gate(Gate::DiskError))),
+        ("async loading", Box::new(gate(Gate::AsyncLoading))),
+        ("pause write", Box::new(pause(Pause::Write))),
+        ("pause all", Box::new(pause(Pause::All))),
+        ("subscriber", Box::new(|_, state| state.channels.extend([Box::from(&b"a"[..])]))),
+        ("multi set", Box::new(in_multi("SET k v"))),
+        ("a replica's link", Box::new(|_, state| state.kind = Kind::Replica)),
+        (
+            "multi set, then read-only",
+            Box::new(|engine, state| {
+                in_multi("SET k v")(engine, state);
+                engine.core.gates.set(Gate::ReadOnly, true);
+            }),
+        ),
+        (
+            "multi get, then stale",
+            Box::new(|engine, state| {
+                in_multi("GET k")(engine, state);
+                engine.core.gates.set(Gate::Stale, true);
+            }),
+        ),
+        (
+            "not authenticated, read-only, loading",
+            Box::new(|engine, state| {
+                state.authenticated = false;
+                engine.core.gates.set(Gate::ReadOnly, true);
+                engine.core.gates.set(Gate::Loading, true);
+            }),
+        ),
+    ];
+    let mut table = String::new();
+    for (name, prepare) in &states {
+        table.push_str(&format!("{name}\n"));
+        for line in COMMANDS {
+            table.push_str(&format!("    {line}: {}\n", verdict(prepare.as_ref(), line)));
+        }
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/guards/golden.txt");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, &table).expect("writable");
+    }
+    assert_eq!(table, include_str!("golden.txt"), "UPDATE=1 rewrites it; read the difference");
+}
+
+#[test]
+fn debug_is_for_local_connections() {
+    let with = |value: &'static str, loopback: bool| {
+        verdict(
+            &move |engine, state| {
+                engine.core.config.init("enable-debug-command", value).expect("a word");
+                state.info.loopback = loopback;
+            },
+            "DEBUG SLEEP 0",
+        )
+    };
+    assert_eq!(with("local", true), "Run");
+    assert_eq!(with("local", false), "ERR");
+    assert_eq!(with("yes", false), "Run");
+    assert_eq!(with("no", true), "ERR");
+}
