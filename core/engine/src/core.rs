@@ -203,6 +203,16 @@ impl Core {
         ids.len()
     }
 
+    /// Appends a record that belongs to no database (PING, REPLCONF GETACK). Refused while paused: then nothing may move
+    /// the offset, for a failover waits until replicas have reached it.
+    pub fn control_record(&mut self, targets: Targets, argv: &[&[u8]]) -> bool {
+        if self.is_paused() {
+            return false;
+        }
+        self.journal.append_control(targets, argv);
+        true
+    }
+
     /// A plugin's own pause beside CLIENT PAUSE; `Pause::Off` ends it.
     pub fn pause_for(&mut self, plugin: &str, kind: Pause, until_ms: u64) {
         self.foreign_pauses.retain(|(name, ..)| name != plugin);

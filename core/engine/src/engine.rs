@@ -201,7 +201,7 @@ impl Engine {
         let databases = if endpoint { 1 } else { options.databases };
         let mut registry = Registry::default();
         for family in commands::FAMILIES {
-            registry.add_family(family, |row| !endpoint || row.flags.has(crate::spec::ENDPOINT));
+            registry.add_family(family, endpoint);
         }
         let mut ks = Keyspace::new(Options { databases, seeds: options.seeds, ..Options::default() });
         ks.set_now(UnixMillis(options.now.unix_ms));
@@ -470,6 +470,7 @@ impl Engine {
             return;
         }
         core.blocking.remove(id, &wait);
+        exec::drop_reply_if_off(state, out, begin);
         state.resumed = true;
         self.core.sessions.put(session);
         self.core.sessions.list(id);
@@ -485,10 +486,9 @@ impl Engine {
         }
         session.state.parked = None;
         session.state.resumed = true;
-        match session.state.reply_mode {
-            crate::session::ReplyMode::On | crate::session::ReplyMode::SkipNext => session.out.extend_from_slice(reply),
-            crate::session::ReplyMode::Off | crate::session::ReplyMode::Skip => {}
-        }
+        let begin = session.out.len();
+        session.out.extend_from_slice(reply);
+        exec::drop_reply_if_off(&mut session.state, &mut session.out, begin);
         self.core.sessions.list(id);
     }
 

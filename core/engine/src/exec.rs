@@ -46,7 +46,7 @@ pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session,
                 return after_reply(session, start);
             }
             Verdict::Queue => {
-                queue(session, command, args);
+                queue(core, session, command, args);
                 return after_reply(session, start);
             }
             Verdict::Wait => {
@@ -145,25 +145,40 @@ fn refuse(core: &mut Core, session: &mut Session, command: Option<&'static Comma
     Writer::new(&mut session.out, session.state.proto).error(error.text());
 }
 
-fn queue(session: &mut Session, command: &'static Command, args: Args<'_>) {
+/// Keeps a command for EXEC. What is queued counts against the limit of what a client may send ahead, as in Redis.
+fn queue(core: &mut Core, session: &mut Session, command: &'static Command, args: Args<'_>) {
     let multi = session.state.multi.get_or_insert_with(Multi::default);
-    multi.queue.push(Queued { command, args: args.to_owned() });
+    let args = args.to_owned();
+    multi.bytes += args.memory() + size_of::<Queued>();
+    if multi.bytes > core.config.live.query_limit {
+        log::warn!("Closing client {} that queued more than a query buffer may hold", session.state.info.addr);
+        core.stats.query_limit_disconnections += 1;
+        session.state.close_now = true;
+        return;
+    }
+    multi.queue.push(Queued { command, args });
     Writer::new(&mut session.out, session.state.proto).simple("QUEUED");
 }
 
-/// CLIENT REPLY, and whether the session goes on.
+/// Ends a command: CLIENT REPLY, and whether the session goes on.
 fn after_reply(session: &mut Session, start: usize) -> Flow {
-    let state = &mut session.state;
+    let Session { out, state } = session;
+    drop_reply_if_off(state, out, start);
+    if state.close_after_reply || state.close_now { Flow::Close } else { Flow::Next }
+}
+
+/// CLIENT REPLY: takes back what was written since `start` if it isn't wanted.
+#[inline]
+pub(crate) fn drop_reply_if_off(state: &mut State, out: &mut Vec<u8>, start: usize) {
     match state.reply_mode {
         ReplyMode::On => {}
-        ReplyMode::Off => session.out.truncate(start),
+        ReplyMode::Off => out.truncate(start),
         ReplyMode::SkipNext => state.reply_mode = ReplyMode::Skip,
         ReplyMode::Skip => {
-            session.out.truncate(start);
+            out.truncate(start);
             state.reply_mode = ReplyMode::On;
         }
     }
-    if state.close_after_reply || state.close_now { Flow::Close } else { Flow::Next }
 }
 
 /// The heart: runs a command's body, writes its error if it has one, propagates its effect.

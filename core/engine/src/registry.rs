@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::foreign::ForeignBody;
-use crate::spec::{CommandSpec, Flags, Group, Handler, KeySpec};
+use crate::spec::{CommandSpec, ENDPOINT, Flags, Group, Handler, KeySpec};
 
 /// What runs when a command is called.
 pub enum Body {
@@ -97,21 +97,24 @@ fn fold(name: &[u8]) -> usize {
 }
 
 impl Registry {
-    /// Adds the rows of a family.
-    pub fn add_family(&mut self, rows: &[CommandSpec], keep: impl Fn(&CommandSpec) -> bool) {
-        for row in rows.iter().filter(|row| keep(row)) {
-            let command = self.native(row, None);
+    /// Adds the rows of a family; on an endpoint only those that are offered there. A container is offered with those of
+    /// its subcommands that are.
+    pub fn add_family(&mut self, rows: &[CommandSpec], endpoint: bool) {
+        let offered = |row: &CommandSpec| !endpoint || row.flags.has(ENDPOINT);
+        for row in rows.iter().filter(|row| offered(row) || row.handler.is_none() && row.subs.iter().any(offered)) {
+            let command = self.native(row, None, endpoint);
             self.insert(command);
         }
     }
 
-    fn native(&mut self, row: &CommandSpec, parent: Option<&str>) -> &'static Command {
+    fn native(&mut self, row: &CommandSpec, parent: Option<&str>, endpoint: bool) -> &'static Command {
         let full_name = match parent {
             Some(parent) => format!("{parent}|{}", row.name),
             None => row.name.to_owned(),
         };
         let index = self.take_index();
-        let subs = row.subs.iter().map(|sub| self.native(sub, Some(row.name))).collect();
+        let offered = row.subs.iter().filter(|sub| !endpoint || sub.flags.has(ENDPOINT));
+        let subs = offered.map(|sub| self.native(sub, Some(row.name), endpoint)).collect();
         Box::leak(Box::new(Command {
             full_name,
             name: row.name.to_owned(),

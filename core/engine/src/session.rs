@@ -86,6 +86,8 @@ pub struct Queued {
 pub struct Multi {
     /// The commands so far.
     pub queue: Vec<Queued>,
+    /// Memory of the queue.
+    pub bytes: usize,
     /// A command was refused while queueing: EXEC aborts.
     pub failed: bool,
 }

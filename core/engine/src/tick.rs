@@ -62,6 +62,7 @@ pub(crate) enum Unblock {
 pub(crate) fn unblock(ks: &mut Keyspace, core: &mut Core, id: SessionId, how: Unblock) -> bool {
     let Some(mut session) = core.sessions.take(id) else { return false };
     let Session { out, state } = &mut *session;
+    let begin = out.len();
     let done = match state.parked.take() {
         Some(Parked::Keys(wait)) => {
             let mut reply = Writer::new(out, state.proto);
@@ -91,6 +92,7 @@ pub(crate) fn unblock(ks: &mut Keyspace, core: &mut Core, id: SessionId, how: Un
             false
         }
     };
+    exec::drop_reply_if_off(state, out, begin);
     state.resumed |= done;
     core.sessions.put(session);
     if done {

@@ -109,5 +109,16 @@ fn an_endpoint_has_no_keys() {
     let c = kit.connect();
     assert_eq!(kit.cmd(c, "PING"), "+PONG\r\n");
     assert!(kit.cmd(c, "GET k").starts_with("-ERR unknown command 'GET'"));
+    assert_eq!(kit.cmd(c, "CLIENT SETNAME me"), "+OK\r\n");
+    assert_eq!(kit.cmd(c, "CONFIG GET databases"), "*0\r\n");
+    assert_eq!(kit.cmd(c, "CONFIG SET requirepass x"), "+OK\r\n");
+    assert_eq!(kit.cmd(c, "CLIENT KILL TYPE normal"), ":0\r\n");
+    assert_eq!(kit.cmd(c, "ACL WHOAMI"), "$7\r\ndefault\r\n");
+    assert_eq!(kit.cmd(c, "PUBLISH a b"), ":0\r\n");
+    let info = kit.cmd(c, "INFO");
+    assert!(
+        info.contains("redis_mode:sentinel") && !info.contains("# Keyspace") && !info.contains("# Memory"),
+        "{info}"
+    );
     assert!(kit.cmd(c, "HELLO 3").contains("$8\r\nsentinel\r\n"));
 }

@@ -96,9 +96,7 @@ fn flags(state: &State) -> String {
 /// One line, without the line end. `out` is the length of the session's own output.
 pub(crate) fn describe(state: &State, out: usize, now_ms: u64) -> String {
     let seconds = |since: u64| now_ms.saturating_sub(since) / 1000;
-    let (multi, multi_mem) = state.multi.as_ref().map_or((-1, 0), |multi| {
-        (multi.queue.len() as i64, multi.queue.iter().map(|queued| queued.args.memory()).sum())
-    });
+    let (multi, multi_mem) = state.multi.as_ref().map_or((-1, 0), |multi| (multi.queue.len() as i64, multi.bytes));
     let command = state.last_command.map_or("NULL", |command| command.full_name.as_str());
     let omem = out + state.pending_out;
     let total = size_of::<State>() + state.pending_in + omem + multi_mem;

@@ -21,7 +21,7 @@ fn in_multi(queued: &'static str) -> impl Fn(&mut Engine, &mut State) {
     move |engine, state| {
         let args: keystead_resp::OwnedArgs = queued.split(' ').collect();
         let command = exec::find(&engine.core, args.view()).expect("known");
-        state.multi = Some(Multi { queue: vec![Queued { command, args }], failed: false });
+        state.multi = Some(Multi { queue: vec![Queued { command, args }], ..Multi::default() });
     }
 }
 
