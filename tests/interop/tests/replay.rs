@@ -1,7 +1,8 @@
 //! The replay test: a random run's replication stream, played into a stock redis-server, must give the same offset and
 //! the same digest at every unit end. Offsets are where such projects go wrong.
 //!
-//! `REPLAY_SEED=n` runs one seed, `REPLAY_UNITS=n` that many units.
+//! `REPLAY_SEED=n` runs one seed, `REPLAY_UNITS=n` that many units, `REPLAY_PORT=n` takes a running primary instead of a
+//! new one.
 
 use keystead_harness::{Client, Keystead, RedisServer, Reply, have};
 use keystead_interop::compare::{differences, mark_of_primary, mark_of_replica};
@@ -79,7 +80,9 @@ fn our_stream_replays_into_a_stock_replica() {
         return println!("SKIPPED: redis-server is not installed");
     }
     for seed in seeds(&[1, 2, 3, 4]) {
-        let primary = Keystead::primary();
-        replay(primary.port(), seed, units(500));
+        let running = setting("REPLAY_PORT").map(|port| port as u16);
+        let primary = running.is_none().then(Keystead::primary);
+        let port = running.or(primary.as_ref().map(Keystead::port)).expect("one of the two");
+        replay(port, seed, units(500));
     }
 }
