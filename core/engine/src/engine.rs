@@ -498,6 +498,8 @@ impl Engine {
     /// for clients don't hold.
     pub fn exec(&mut self, db: usize, argv: &[&[u8]], origin: Origin, proto: Proto) -> Vec<u8> {
         let args: OwnedArgs = argv.iter().collect();
+        // Nobody stands behind this call who could wait.
+        let origin = if origin == Origin::Client { Origin::Internal } else { origin };
         let mut state = State::nobody(self.core.now_ms());
         state.db = db;
         state.proto = proto;

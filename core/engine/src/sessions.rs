@@ -85,6 +85,11 @@ impl Sessions {
         self.by_id.values().filter_map(|&slot| self.slots[slot as usize].as_deref())
     }
 
+    /// Changes all sessions but the one that runs a command.
+    pub(crate) fn each_mut(&mut self, change: impl Fn(&mut State)) {
+        self.slots.iter_mut().flatten().for_each(|session| change(&mut session.state));
+    }
+
     /// How many there are, the running one included.
     pub fn len(&self) -> usize {
         self.by_id.len()

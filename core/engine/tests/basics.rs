@@ -66,6 +66,12 @@ fn a_password_is_asked_for() {
     assert_eq!(kit.cmd(c, "PING"), "+PONG\r\n");
     let d = kit.connect();
     assert!(kit.cmd(d, "HELLO 3 AUTH default secret SETNAME n").starts_with("%7"));
+    // When the password is taken away, whoever was still asked for it is in.
+    let f = kit.connect();
+    assert_eq!(kit.cmd(f, "PING"), "-NOAUTH Authentication required.\r\n");
+    kit.cmd(admin, "CONFIG SET requirepass \"\"");
+    assert_eq!(kit.cmd(f, "PING"), "+PONG\r\n");
+    kit.cmd(admin, "CONFIG SET requirepass secret");
     // More than ten arguments before AUTH are refused by the decoder.
     let e = kit.connect();
     let many = "*11\r\n".to_owned() + &"$1\r\nx\r\n".repeat(11);
@@ -101,6 +107,23 @@ fn transactions_are_one_unit() {
     kit.cmd(c, "MULTI");
     kit.cmd(c, "GET a");
     assert_eq!(kit.cmd(c, "EXEC"), "*1\r\n$1\r\n3\r\n");
+}
+
+#[test]
+fn the_server_itself_never_waits() {
+    use keystead_engine::Origin;
+    use keystead_engine::resp::Proto;
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let argv: [&[u8]; 3] = [b"BLPOP", b"l", b"0"];
+    assert_eq!(kit.engine.exec(0, &argv, Origin::Client, Proto::Resp2), b"*-1\r\n");
+    // It used to leave its wish to wait behind, and the next client waited.
+    assert_eq!(kit.cmd(c, "PING"), "+PONG\r\n");
+    let two = kit.engine.atomic(|engine| {
+        engine.exec(1, &[b"SET", b"a", b"1"], Origin::Internal, Proto::Resp2);
+        engine.exec(1, &[b"INCR", b"a"], Origin::Internal, Proto::Resp2)
+    });
+    assert_eq!(two, b":2\r\n");
 }
 
 #[test]

@@ -164,6 +164,13 @@ pub(crate) fn apply(ks: &mut Keyspace, core: &mut Core) {
         limits.zset_value = number("zset-max-listpack-value");
         ks.set_limits(limits);
     }
+    if core.config.live.requirepass.is_empty() {
+        // Without a password everybody is the default user, those who were still asked for one included.
+        core.sessions.each_mut(|state| {
+            state.authenticated = true;
+            state.refresh_quick();
+        });
+    }
     let replica = core.config.live.output_limits.replica;
     core.journal.set_limits(JournalLimits {
         replica_hard: replica.hard,
