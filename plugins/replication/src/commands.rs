@@ -67,7 +67,7 @@ pub(crate) fn register(reg: &mut Registrar<Replication>) {
         Replication::sync,
     )
     .info("replication", Replication::info_replication)
-    .info("stats", Replication::info_stats);
+    .info_append("stats", Replication::info_stats);
 }
 
 impl Replication {

@@ -29,14 +29,14 @@ const SIGN: Duration = Duration::from_secs(1);
 pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Result<Cursor> {
     wait_for_others(replica, out).await?;
     let host = replica.plugin.host;
-    // A replica's stream is its primary's bytes: no SELECT can be put behind the cut, so the head tells the database.
-    let stream_db = replica.plugin.target().and_then(|_| host.journal().db).unwrap_or(0);
     let (mut snapshot, cursor) = cut(replica, out).await?;
     let replid = history_of(&host.journal()).replid;
     if announce {
         out.write_all(format!("+FULLRESYNC {replid} {}\r\n", snapshot.offset()).as_bytes()).await?;
         out.flush().await?;
     }
+    // A replica's stream is its primary's bytes: no SELECT can be put behind the cut, so the head tells the database.
+    let stream_db = snapshot.stream_db().unwrap_or(0);
     let head = Head { stream_db, replid: replid.to_string(), offset: snapshot.offset(), unix_ms: host.unix_ms() };
     let marked = replica.facts.eof && replica.plugin.config().diskless_sync;
     let started = host.now();

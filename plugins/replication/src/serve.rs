@@ -207,7 +207,7 @@ impl Replica {
                 cursor
             }
         };
-        cursor.set_class(CursorClass::Replica, None);
+        cursor.set_class(CursorClass::Replica);
         loop {
             match cursor.read(STREAM_CHUNK).await {
                 Ok(bytes) => {
