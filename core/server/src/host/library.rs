@@ -6,6 +6,7 @@ use keystead_abi::glue::OwnedBuf;
 use keystead_abi::{self as abi, Buf, PluginDecl, Str};
 use libloading::os::unix::{Library as Dl, RTLD_LOCAL, RTLD_NOW};
 use std::error::Error;
+use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
@@ -56,8 +57,8 @@ impl Library {
         // SAFETY: running the library's constructors is what loading a plugin means; the declaration was checked.
         let dl = unsafe { Dl::open(Some(&absolute), RTLD_NOW | RTLD_LOCAL) };
         let dl = dl.map_err(|error| Refusal::new(path, format!("can't be loaded: {}", chain(&error))))?;
-        // SAFETY: the symbol is a static of this type, as the scan's magic says.
-        let symbol = unsafe { dl.get::<PluginDecl>(declaration.symbol.as_bytes()) };
+        // SAFETY: the symbol is a static, so its address is that of the declaration, as the scan's magic says.
+        let symbol = unsafe { dl.get::<*mut c_void>(declaration.symbol.as_bytes()) };
         let symbol = symbol.map_err(|error| Refusal::new(path, chain(&error)))?;
         let decl = symbol.as_raw_ptr().cast::<PluginDecl>().cast_const();
         Ok(Library { path: absolute, declaration, decl, dl: ManuallyDrop::new(dl), stays: false })
