@@ -1,25 +1,56 @@
 //! `keystead check` and `keystead plugin inspect`: say what is wrong without starting anything.
 
 use crate::config::load;
+use crate::config::report::ConfigError;
+use crate::host::{self, CheckError};
+use crate::instance;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Checks a configuration file.
+/// Checks a configuration file: the core's part, then each plugin's subtree against its library.
 pub(crate) fn file(path: &Path) -> ExitCode {
-    match load::load(Some(path), &[]) {
-        Ok(settings) => {
-            println!("{}: ok ({} plugins)", path.display(), settings.plugins.len());
+    let settings = match load::load(Some(path), &[]) {
+        Ok(settings) => settings,
+        Err(error) => return refuse(&error.render()),
+    };
+    let plugins = match instance::plugins(&settings) {
+        Ok(plugins) => plugins,
+        Err(reason) => return refuse(&format!("{}: {reason}", path.display())),
+    };
+    let mut wrong = 0;
+    for plugin in &plugins {
+        let Err(error) = host::check_config(&plugin.path, &plugin.name, &plugin.config) else { continue };
+        wrong += 1;
+        refuse(&match error {
+            CheckError::Library(refusal) => refusal.to_string(),
+            CheckError::Config(problem) => {
+                let place = (problem.line as usize, problem.column as usize);
+                let message = format!("plugin '{}': {}", plugin.name, problem.message);
+                ConfigError::in_file(&plugin.config.file, place, message).render()
+            }
+        });
+    }
+    if wrong > 0 {
+        return ExitCode::FAILURE;
+    }
+    let names: Vec<&str> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
+    let list = if names.is_empty() { "none".into() } else { names.join(", ") };
+    println!("{}: ok (plugins: {list})", path.display());
+    ExitCode::SUCCESS
+}
+
+/// Says what a library tells of itself, and whether this host would load it.
+pub(crate) fn inspect(path: &Path) -> ExitCode {
+    match host::inspect(path) {
+        Ok(text) => {
+            println!("{}", text.trim_end());
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            eprintln!("{}", error.render());
-            ExitCode::FAILURE
-        }
+        Err(text) => refuse(&text),
     }
 }
 
-/// Looks at a library.
-pub(crate) fn inspect(path: &Path) -> ExitCode {
-    eprintln!("{}: this build has no plugin host", path.display());
+fn refuse(text: &str) -> ExitCode {
+    eprintln!("{}", text.trim_end());
     ExitCode::FAILURE
 }

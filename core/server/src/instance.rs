@@ -1,17 +1,23 @@
 //! One instance from its settings to its end: puts configuration, engines, plugins and listeners together.
+//!
+//! The order matters: signals are watched before anything can be reached, ports are bound before plugins are loaded (a
+//! busy port is found at once), plugins are started before clients are accepted, and stopped before the process ends.
 
 use crate::config::Settings;
-use crate::net::listen::ListenSpec;
-use crate::net::service::{mono_us, now};
-use crate::net::{Order, Port, Service};
-use crate::{alloc, early, logging, settle};
+use crate::config::report::ConfigError;
+use crate::host::{self, Host, LoadError, PluginEntry};
+use crate::net::Order;
+use crate::shell::Shell;
+use crate::{early, logging, settle};
 use async_channel::Receiver;
 use futures::StreamExt;
 use futures::future::{Either, select};
-use keystead_engine::{Engine, EngineMode, EngineOptions};
-use std::path::{Path, PathBuf};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook_async_std::Signals;
+use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Runs until a signal or SHUTDOWN.
 pub(crate) fn run(settings: Settings) -> ExitCode {
@@ -22,13 +28,14 @@ pub(crate) fn run(settings: Settings) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let result = async_std::task::block_on(serve(settings));
+    let result = async_std::task::block_on(serve(Arc::new(settings)));
     drop(pid_file);
     match result {
-        Ok(()) => {
+        Ok(true) => {
             log::warn!("Keystead is now ready to exit, bye bye...");
             ExitCode::SUCCESS
         }
+        Ok(false) => ExitCode::FAILURE,
         Err(message) => {
             for line in message.lines() {
                 log::error!("{line}");
@@ -64,8 +71,41 @@ fn prepare(settings: &Settings) -> Result<Option<early::PidFile>, String> {
     pid_file.transpose()
 }
 
-/// The instance proper.
-async fn serve(settings: Settings) -> Result<(), String> {
+/// The instance proper; true if it ended as it was asked to.
+async fn serve(settings: Arc<Settings>) -> Result<bool, String> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| format!("can't watch for signals: {e}"))?;
+    greet(&settings);
+    let plugins = plugins(&settings)?;
+    let closed = needs_no_data_port(&plugins)?;
+    let (orders, inbox) = async_channel::unbounded();
+    let shell = Shell::new(settings.clone(), orders);
+    let data = shell.open_data(closed)?;
+    let host = Host::load(&plugins, &settings.services, data, shell.clone()).map_err(told)?;
+    settle::apply_overlay(&shell.services(), &settings);
+    logging::set_role_letter(if closed { b'X' } else { b'M' });
+    log::info!("Running mode={}, port={}.", mode(&shell, closed), settings.server.port);
+    if let Err(error) = host.start_all().await {
+        host.stop_all().await;
+        return Err(told(error));
+    }
+    shell.open_ports()?;
+    for place in shell.listening() {
+        log::info!("The server is now listening on {place}");
+    }
+    log::info!("Ready to accept connections");
+    let end = wait_for_end(&settings, &shell, &inbox, &mut signals).await;
+    log::warn!("{}", end.why);
+    shell.close_ports().await;
+    let stopping = pin!(host.stop_all());
+    let insisting = pin!(insisted(&mut signals));
+    if let Either::Right(_) = select(stopping, insisting).await {
+        log::warn!("You insist... exiting now.");
+        return Ok(false);
+    }
+    Ok(end.clean)
+}
+
+fn greet(settings: &Settings) {
     let pid = std::process::id();
     log::warn!("oO0OoO0OoO0Oo Keystead is starting oO0OoO0OoO0Oo");
     log::warn!("Keystead version={}, bits=64, just started, PID: {pid}", env!("CARGO_PKG_VERSION"));
@@ -73,36 +113,48 @@ async fn serve(settings: Settings) -> Result<(), String> {
         Some(file) => log::warn!("Configuration loaded from {}", file.display()),
         None => log::warn!("No configuration file: using the built-in one (keystead FILE.ron reads yours)"),
     }
-    // Before anything can be reached: a stop that comes early must be as clean as one that comes late.
-    let signals = signals()?;
-    let (orders, inbox) = async_channel::unbounded();
-    let data = Service::new(data_engine(&settings)?, orders);
-    let port = Port::bind(data.clone(), &data_ports(&settings), settings.limits.tcp_keepalive)?;
-    settle::apply_overlay(&data, &settings);
-    logging::set_role_letter(b'M');
-    log::info!("Running mode=standalone, port={}.", settings.server.port);
-    port.open()?;
-    announce(&settings);
-    let why = wait_for_end(&settings, &inbox, signals).await;
-    log::warn!("{why}");
-    port.close().await;
-    Ok(())
 }
 
-/// The engine with the keys, set up by the file and the command line.
-fn data_engine(settings: &Settings) -> Result<Engine, String> {
-    let options = EngineOptions {
-        mode: EngineMode::Data,
-        databases: settings.server.databases as usize,
-        seeds: seeds()?,
-        run_id: String::new(),
-        now: now(),
-        clock: Some(mono_us),
-        used_memory: Some(alloc::used_memory),
+/// The plugins with their libraries found.
+pub(crate) fn plugins(settings: &Settings) -> Result<Vec<PluginEntry>, String> {
+    let entry = |plugin: &crate::config::load::PluginEntry| {
+        let path = match &plugin.path {
+            Some(path) => std::path::absolute(path).map_err(|e| format!("{path}: {e}"))?,
+            None => host::find(&plugin.name, &settings.plugin_dirs)?,
+        };
+        let raw = &plugin.config;
+        let config =
+            host::ConfigText { text: raw.text.clone(), file: raw.file.clone(), line: raw.line, column: raw.column };
+        Ok(PluginEntry { name: plugin.name.clone(), path, config })
     };
-    let mut engine = Engine::new(options);
-    settle::apply_settings(&mut engine, settings)?;
-    Ok(engine)
+    settings.plugins.iter().map(entry).collect()
+}
+
+/// Plugins that all bring a port of their own need no data port.
+fn needs_no_data_port(plugins: &[PluginEntry]) -> Result<bool, String> {
+    for plugin in plugins {
+        if !host::endpoint_only(&plugin.path).map_err(|refusal| refusal.to_string())? {
+            return Ok(false);
+        }
+    }
+    Ok(!plugins.is_empty())
+}
+
+/// A plugin's refusal with the line it is about.
+fn told(error: LoadError) -> String {
+    match &error {
+        LoadError::Config { plugin, file, problem } if problem.line > 0 => {
+            let place = (problem.line as usize, problem.column as usize);
+            ConfigError::in_file(file, place, format!("plugin '{plugin}': {}", problem.message)).render()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// What the log calls this kind of instance: as Redis, `sentinel` for a sentinel.
+fn mode(shell: &Shell, closed: bool) -> String {
+    let named = shell.services().into_iter().map(|s| s.name().to_owned()).find(|name| closed && !name.is_empty());
+    named.unwrap_or_else(|| "standalone".into())
 }
 
 /// Random numbers from the system.
@@ -116,66 +168,43 @@ pub(crate) fn seeds() -> Result<[u64; 4], String> {
     Ok(seeds)
 }
 
-fn data_ports(settings: &Settings) -> ListenSpec {
-    let server = &settings.server;
-    ListenSpec {
-        bind: server.bind.clone(),
-        port: server.port,
-        backlog: server.tcp_backlog,
-        unix: server
-            .unixsocket
-            .as_deref()
-            .filter(|p| !p.is_empty())
-            .map(|path| (PathBuf::from(path), unix_mode(settings))),
-    }
+/// How the instance ends.
+struct End {
+    /// The sentence for the log.
+    why: &'static str,
+    /// As somebody wished, or because something failed.
+    clean: bool,
 }
 
-/// As Redis: without a mode, what the socket would get by itself is kept narrow.
-fn unix_mode(settings: &Settings) -> u32 {
-    let text = settings.server.unixsocketperm.as_deref().unwrap_or("");
-    u32::from_str_radix(text, 8).ok().filter(|mode| *mode != 0).unwrap_or(0o755)
-}
-
-fn announce(settings: &Settings) {
-    let server = &settings.server;
-    if server.port != 0 {
-        log::warn!("Server initialized, listening on {} port {}", server.bind.join(" "), server.port);
-        log::info!("Ready to accept connections tcp");
-    }
-    if let Some(path) = server.unixsocket.as_deref().filter(|p| !p.is_empty()) {
-        log::info!("The server is now ready to accept connections at {path}");
-        log::info!("Ready to accept connections unix");
-    }
-}
-
-fn signals() -> Result<signal_hook_async_std::Signals, String> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    signal_hook_async_std::Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| format!("can't watch for signals: {e}"))
-}
-
-/// Carries out orders until one, or a signal, ends the instance; gives the sentence for the log.
-async fn wait_for_end(
-    settings: &Settings,
-    inbox: &Receiver<Order>,
-    mut signals: signal_hook_async_std::Signals,
-) -> &'static str {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+/// Carries out orders until one, or a signal, ends the instance.
+async fn wait_for_end(settings: &Settings, shell: &Shell, inbox: &Receiver<Order>, signals: &mut Signals) -> End {
+    let end = |why| End { why, clean: true };
     loop {
         let order = pin!(inbox.recv());
         let signal = pin!(signals.next());
         let order = match select(order, signal).await {
             Either::Left((Ok(order), _)) => order,
-            Either::Left((Err(_), _)) => return "User requested shutdown...",
-            Either::Right((Some(SIGINT), _)) => return "Received SIGINT scheduling shutdown...",
-            Either::Right((Some(SIGTERM), _)) => return "Received SIGTERM scheduling shutdown...",
-            Either::Right((Some(SIGHUP), _)) => continue,
+            Either::Left((Err(_), _)) => return end("User requested shutdown..."),
+            Either::Right((Some(SIGINT), _)) => return end("Received SIGINT scheduling shutdown..."),
+            Either::Right((Some(SIGTERM), _)) => return end("Received SIGTERM scheduling shutdown..."),
+            // A closed terminal is no reason to go.
             Either::Right(_) => continue,
         };
         match order {
-            Order::Shutdown { .. } => return "User requested shutdown...",
-            Order::AbortShutdown => {}
-            Order::RewriteConfig { service, reply } => settle::rewrite(&service, settings, reply),
+            Order::Shutdown => return end("User requested shutdown..."),
+            Order::Exit { clean: true } => return end("A plugin asks for a shutdown..."),
+            Order::Exit { clean: false } => return End { why: "A plugin can't go on: stopping", clean: false },
+            Order::RewriteConfig { service, reply } => settle::rewrite(&shell.services(), &service, settings, reply),
             Order::ConfigChanged { service, name } => settle::changed(&service, &name),
+        }
+    }
+}
+
+/// A second signal while the plugins stop.
+async fn insisted(signals: &mut Signals) {
+    while let Some(signal) = signals.next().await {
+        if matches!(signal, SIGINT | SIGTERM) {
+            return;
         }
     }
 }

@@ -21,6 +21,14 @@ pub(crate) fn set_role_letter(letter: u8) {
     ROLE.store(letter, Ordering::Relaxed);
 }
 
+/// Changes the letter of a data node; others keep theirs.
+pub(crate) fn change_role_letter(letter: u8) {
+    let old = ROLE.load(Ordering::Relaxed);
+    if old != letter && matches!(old, b'M' | b'S') {
+        ROLE.store(letter, Ordering::Relaxed);
+    }
+}
+
 /// The filter behind a level's word; `None` for a word that isn't one.
 pub(crate) fn level(word: &str) -> Option<LevelFilter> {
     Some(match word.to_ascii_lowercase().as_str() {

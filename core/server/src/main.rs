@@ -13,6 +13,7 @@ mod instance;
 mod logging;
 mod net;
 mod settle;
+mod shell;
 
 use clap::Parser;
 use cli::{Cli, Command, PluginCommand};

@@ -7,6 +7,7 @@ use crate::logging;
 use crate::net::Service;
 use keystead_engine::config::SetError;
 use keystead_engine::{Engine, SessionId};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Parameters that belong to the process: an overlay doesn't carry them, the file and the command line do.
@@ -38,24 +39,25 @@ fn redis_value(name: &str, value: &str, settings: &Settings) -> String {
     }
 }
 
-/// Gives the engine and the plugins what CONFIG REWRITE kept. A value that is refused today is told and passed over.
-pub(crate) fn apply_overlay(service: &Arc<Service>, settings: &Settings) {
-    if settings.overlay.params.is_empty() {
-        return;
-    }
-    log::info!("State kept by CONFIG REWRITE loaded from {}", settings.overlay_path.display());
-    for (name, value) in &settings.overlay.params {
-        let set = service.turn(|engine| {
-            let pair = [(name.clone(), value.clone())];
-            let set = engine.core.config.set(&pair);
-            engine.apply_config();
-            set
-        });
-        match set {
-            Ok(_) => log::info!("{name} is '{}' by {}", shown(name, value), settings.overlay_path.display()),
-            Err(error) => log::warn!("{}: '{name}' is passed over: {error:?}", settings.overlay_path.display()),
+/// Gives engines and plugins what CONFIG REWRITE kept. A value that is refused today is told and passed over.
+pub(crate) fn apply_overlay(services: &[Arc<Service>], settings: &Settings) {
+    let overlay = &settings.overlay;
+    for service in services {
+        let params =
+            if service.name().is_empty() { Some(&overlay.params) } else { overlay.endpoints.get(service.name()) };
+        for (name, value) in params.into_iter().flatten() {
+            let set = service.turn(|engine| {
+                let set = engine.core.config.set(&[(name.clone(), value.clone())]);
+                engine.apply_config();
+                set
+            });
+            let file = settings.overlay_path.display();
+            match set {
+                Ok(_) => log::info!("{name} is '{}' by {file}, which CONFIG REWRITE wrote", shown(name, value)),
+                Err(error) => log::warn!("{file}: '{name}' is passed over: {error:?}"),
+            }
+            changed(service, name);
         }
-        changed(service, name);
     }
 }
 
@@ -65,8 +67,13 @@ fn shown<'a>(name: &str, value: &'a str) -> &'a str {
 }
 
 /// CONFIG REWRITE: writes the overlay and answers the session that waits.
-pub(crate) fn rewrite(service: &Arc<Service>, settings: &Settings, reply: Option<(SessionId, u64)>) {
-    let answer = match write_overlay(service, settings) {
+pub(crate) fn rewrite(
+    services: &[Arc<Service>],
+    asked: &Arc<Service>,
+    settings: &Settings,
+    reply: Option<(SessionId, u64)>,
+) {
+    let answer = match write_overlay(services, settings) {
         Ok(()) => "+OK\r\n".to_owned(),
         Err(why) => {
             log::warn!("CONFIG REWRITE failed: {why}");
@@ -74,17 +81,21 @@ pub(crate) fn rewrite(service: &Arc<Service>, settings: &Settings, reply: Option
         }
     };
     if let Some((session, ticket)) = reply {
-        service.turn(|engine| engine.complete(session, ticket, answer.as_bytes()));
+        asked.turn(|engine| engine.complete(session, ticket, answer.as_bytes()));
     }
 }
 
-/// Writes what differs from file and command line, atomically.
-pub(crate) fn write_overlay(service: &Arc<Service>, settings: &Settings) -> Result<(), String> {
-    let changed = service.turn(|engine| engine.core.config.changed_params());
+/// Writes what differs from file and command line, of all engines, atomically.
+pub(crate) fn write_overlay(services: &[Arc<Service>], settings: &Settings) -> Result<(), String> {
     let mut overlay = Overlay::default();
-    for (name, value, _) in changed {
-        if !PROCESS.contains(&name.as_str()) {
-            overlay.params.insert(name, value);
+    for service in services {
+        let changed = service.turn(|engine| engine.core.config.changed_params());
+        let kept = changed.into_iter().filter(|(name, ..)| !PROCESS.contains(&name.as_str()));
+        let params: BTreeMap<String, String> = kept.map(|(name, value, _)| (name, value)).collect();
+        if service.name().is_empty() {
+            overlay.params = params;
+        } else if !params.is_empty() {
+            overlay.endpoints.insert(service.name().to_owned(), params);
         }
     }
     overlay::write(&settings.overlay_path, &overlay)

@@ -19,6 +19,8 @@ const HEAD: &str =
 pub(crate) struct Overlay {
     /// Parameter and value, in the words of CONFIG SET.
     pub(crate) params: BTreeMap<String, String>,
+    /// The same for ports of plugins, by the port's name.
+    pub(crate) endpoints: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// Where the overlay of an instance lies: in its folder, named after its configuration file.
@@ -41,9 +43,9 @@ pub(crate) fn read(path: &Path) -> Result<Overlay, ConfigError> {
 
 /// Writes it so that a crash leaves the old or the new one: a temporary file, synced, renamed, the folder synced.
 pub(crate) fn write(path: &Path, overlay: &Overlay) -> io::Result<()> {
-    let mut text = format!("{HEAD}(\n    params: {{\n");
-    for (name, value) in &overlay.params {
-        text.push_str(&format!("        {}: {},\n", quote(name), quote(value)));
+    let mut text = format!("{HEAD}(\n    params: {},\n    endpoints: {{\n", map(&overlay.params, 1));
+    for (name, params) in &overlay.endpoints {
+        text.push_str(&format!("        {}: {},\n", quote(name), map(params, 2)));
     }
     text.push_str("    },\n)\n");
     let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -53,6 +55,13 @@ pub(crate) fn write(path: &Path, overlay: &Overlay) -> io::Result<()> {
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
     File::open(dir)?.sync_all()
+}
+
+/// A map of texts in RON, its closing bracket at a depth of indentation.
+fn map(params: &BTreeMap<String, String>, depth: usize) -> String {
+    let indent = "    ".repeat(depth);
+    let rows = params.iter().map(|(name, value)| format!("{indent}    {}: {},\n", quote(name), quote(value)));
+    format!("{{\n{}{indent}}}", rows.collect::<String>())
 }
 
 #[cfg(test)]
@@ -68,6 +77,7 @@ mod tests {
         let mut overlay = Overlay::default();
         overlay.params.insert("maxclients".into(), "5".into());
         overlay.params.insert("requirepass".into(), "a \"b\" \\ \n".into());
+        overlay.endpoints.entry("sentinel".into()).or_default().insert("maxclients".into(), "6".into());
         write(&file, &overlay).expect("written");
         assert_eq!(read(&file).expect("read"), overlay);
         assert_eq!(std::fs::read_dir(dir.path()).expect("the folder").count(), 1);

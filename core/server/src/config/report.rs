@@ -25,6 +25,18 @@ impl ConfigError {
         ConfigError { file: file.into(), place: None, message: message.into(), help: None, source: String::new() }
     }
 
+    /// An error that somebody else found in a file: its line is shown if the file can still be read. A place of
+    /// (0, 0) means that none is known.
+    pub(crate) fn in_file(file: &str, place: (usize, usize), message: String) -> ConfigError {
+        match std::fs::read_to_string(file) {
+            Ok(source) if place.0 > 0 => {
+                ConfigError { file: file.into(), place: Some(place), message, help: None, source }
+            }
+            _ if place.0 > 0 => ConfigError::plain(&format!("{file}:{}:{}", place.0, place.1), message),
+            _ => ConfigError::plain(file, message),
+        }
+    }
+
     /// An error at a byte of the edited document.
     pub(crate) fn at(document: &Document, file: &str, at: usize, message: String, help: Option<String>) -> ConfigError {
         match document.origin(at) {

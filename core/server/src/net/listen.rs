@@ -48,7 +48,20 @@ pub(crate) struct Accepted {
     pub(crate) loopback: bool,
 }
 
+impl ListenSpec {
+    /// No listener at all.
+    pub(crate) fn none() -> ListenSpec {
+        ListenSpec { bind: Vec::new(), port: 0, backlog: 0, unix: None }
+    }
+}
+
 impl Listeners {
+    /// What is bound, for the log.
+    pub(crate) fn places(&self) -> Vec<String> {
+        let tcp = self.tcp.iter().filter_map(|l| l.local_addr().ok()).map(|a| a.to_string());
+        tcp.chain(self.unix.iter().map(|(_, path)| path.display().to_string())).collect()
+    }
+
     /// Binds all addresses; a busy port is an error in Redis' words.
     pub(crate) fn bind(spec: &ListenSpec) -> Result<Listeners, String> {
         let mut listeners = Listeners::default();

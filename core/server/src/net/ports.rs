@@ -13,6 +13,7 @@ use std::sync::Arc;
 pub(crate) struct Port {
     service: Arc<Service>,
     keepalive_s: u32,
+    places: Vec<String>,
     bound: Mutex<Option<Listeners>>,
     running: Mutex<Option<(Accepting, JoinHandle<()>)>>,
 }
@@ -21,12 +22,23 @@ impl Port {
     /// Binds the listeners: a busy port is found here, before anything starts.
     pub(crate) fn bind(service: Arc<Service>, spec: &ListenSpec, keepalive_s: u32) -> Result<Port, String> {
         let listeners = Listeners::bind(spec)?;
-        Ok(Port { service, keepalive_s, bound: Mutex::new(Some(listeners)), running: Mutex::new(None) })
+        Ok(Port {
+            service,
+            keepalive_s,
+            places: listeners.places(),
+            bound: Mutex::new(Some(listeners)),
+            running: Mutex::new(None),
+        })
     }
 
     /// The engine.
     pub(crate) fn service(&self) -> &Arc<Service> {
         &self.service
+    }
+
+    /// What it listens on.
+    pub(crate) fn listening(&self) -> &[String] {
+        &self.places
     }
 
     /// Starts the heartbeat and accepts clients. Does nothing the second time.

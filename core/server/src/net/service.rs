@@ -67,14 +67,12 @@ pub(crate) trait TakeoverHost: Send + Sync {
 /// What an engine asks of the whole instance.
 pub(crate) enum Order {
     /// SHUTDOWN.
-    Shutdown {
-        /// NOW: don't wait for lagging replicas.
-        now: bool,
-        /// FORCE: go down whatever fails.
-        force: bool,
+    Shutdown,
+    /// A plugin ends the process.
+    Exit {
+        /// As SIGTERM does; else as failed.
+        clean: bool,
     },
-    /// SHUTDOWN ABORT.
-    AbortShutdown,
     /// CONFIG REWRITE; the session that waits gets the answer.
     RewriteConfig {
         /// Whose parameters.
@@ -100,6 +98,7 @@ struct Locked {
 
 /// An engine and its surroundings.
 pub(crate) struct Service {
+    name: String,
     locked: Mutex<Locked>,
     orders: Sender<Order>,
     takeover: OnceLock<Arc<dyn TakeoverHost>>,
@@ -112,8 +111,9 @@ pub(crate) struct Service {
 
 impl Service {
     /// Wraps an engine.
-    pub(crate) fn new(engine: Engine, orders: Sender<Order>) -> Arc<Service> {
+    pub(crate) fn new(name: &str, engine: Engine, orders: Sender<Order>) -> Arc<Service> {
         Arc::new(Service {
+            name: name.to_owned(),
             locked: Mutex::new(Locked { engine, owners: Vec::new() }),
             orders,
             takeover: OnceLock::new(),
@@ -121,6 +121,11 @@ impl Service {
             tick_soon: super::signal::Signal::default(),
             slow_writers: AtomicBool::new(false),
         })
+    }
+
+    /// The port's name; empty for the engine with the keys.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Says where taken sockets go. Only the first call counts.
@@ -253,8 +258,9 @@ impl Service {
             Action::StartAsync { command, call } => return command.start(call),
             Action::CancelAsync { command, ticket } => return command.cancel(ticket),
             Action::Takeover { .. } | Action::KillTakenOver { .. } => return,
-            Action::Shutdown { now, force, .. } => Order::Shutdown { now, force },
-            Action::AbortShutdown => Order::AbortShutdown,
+            // A stop is carried out at once: there is nothing to take back and nothing to force yet.
+            Action::AbortShutdown => return,
+            Action::Shutdown { .. } => Order::Shutdown,
             Action::RewriteConfig { reply } => Order::RewriteConfig { service: self.clone(), reply },
             Action::ConfigChanged { name } => Order::ConfigChanged { service: self.clone(), name },
         };

@@ -1,0 +1,161 @@
+//! The server as plugins see it, through the host: facts of the process, ports of their own, the overlay, the end.
+
+use crate::config::Settings;
+use crate::host::{EndpointSpec, ServerShell};
+use crate::net::listen::ListenSpec;
+use crate::net::service::{mono_us, now};
+use crate::net::{Order, Port, Service};
+use crate::{alloc, instance, settle};
+use async_channel::Sender;
+use keystead_engine::{Engine, EngineMode, EngineOptions};
+use parking_lot::Mutex;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// All ports of an instance and what they share.
+pub(crate) struct Shell {
+    settings: Arc<Settings>,
+    orders: Sender<Order>,
+    ports: Mutex<Ports>,
+}
+
+/// The ports so far.
+#[derive(Default)]
+struct Ports {
+    all: Vec<Arc<Port>>,
+    /// Clients are accepted: a port that comes later is opened at once.
+    open: bool,
+}
+
+impl Shell {
+    /// A server without ports.
+    pub(crate) fn new(settings: Arc<Settings>, orders: Sender<Order>) -> Arc<Shell> {
+        Arc::new(Shell { settings, orders, ports: Mutex::default() })
+    }
+
+    /// Makes the engine with the keys and binds its port; `closed` leaves it without listeners.
+    pub(crate) fn open_data(&self, closed: bool) -> Result<Arc<Service>, String> {
+        let options = EngineOptions {
+            mode: EngineMode::Data,
+            databases: self.settings.server.databases as usize,
+            seeds: instance::seeds()?,
+            run_id: String::new(),
+            now: now(),
+            clock: Some(mono_us),
+            used_memory: Some(alloc::used_memory),
+        };
+        let mut engine = Engine::new(options);
+        settle::apply_settings(&mut engine, &self.settings)?;
+        let listen = if closed { ListenSpec::none() } else { self.data_listeners() };
+        self.add("", engine, &listen)
+    }
+
+    fn data_listeners(&self) -> ListenSpec {
+        let server = &self.settings.server;
+        // Without a mode, the socket is as narrow as a usual umask leaves it.
+        let mode = server.unixsocketperm.as_deref().and_then(|text| u32::from_str_radix(text, 8).ok());
+        let mode = mode.filter(|mode| *mode != 0).unwrap_or(0o755);
+        let path = server.unixsocket.as_deref().filter(|path| !path.is_empty());
+        ListenSpec {
+            bind: server.bind.clone(),
+            port: server.port,
+            backlog: server.tcp_backlog,
+            unix: path.map(|path| (self.settings.dir.join(path), mode)),
+        }
+    }
+
+    fn add(&self, name: &str, engine: Engine, listen: &ListenSpec) -> Result<Arc<Service>, String> {
+        let service = Service::new(name, engine, self.orders.clone());
+        let port = Arc::new(Port::bind(service.clone(), listen, self.settings.limits.tcp_keepalive)?);
+        let mut ports = self.ports.lock();
+        if ports.open {
+            port.open()?;
+        }
+        ports.all.push(port);
+        Ok(service)
+    }
+
+    /// Starts to accept clients on all ports.
+    pub(crate) fn open_ports(&self) -> Result<(), String> {
+        let mut ports = self.ports.lock();
+        ports.open = true;
+        ports.all.iter().try_for_each(|port| port.open())
+    }
+
+    /// Stops accepting on all ports.
+    pub(crate) async fn close_ports(&self) {
+        let all = self.ports.lock().all.clone();
+        for port in all {
+            port.close().await;
+        }
+    }
+
+    /// All engines, the one with the keys first.
+    pub(crate) fn services(&self) -> Vec<Arc<Service>> {
+        self.ports.lock().all.iter().map(|port| port.service().clone()).collect()
+    }
+
+    /// What the instance listens on, for the log: one text a port.
+    pub(crate) fn listening(&self) -> Vec<String> {
+        self.ports.lock().all.iter().flat_map(|port| port.listening().to_vec()).collect()
+    }
+}
+
+impl ServerShell for Shell {
+    fn setting(&self, name: &str) -> Option<String> {
+        let settings = &self.settings;
+        match name {
+            "dir" => Some(settings.dir.display().to_string()),
+            "config_file" => settings.file.as_ref().map(|file| file.display().to_string()),
+            "executable" => std::env::current_exe().ok().map(|exe| exe.display().to_string()),
+            "version" => Some(env!("CARGO_PKG_VERSION").to_owned()),
+            _ => settings.settings().into_iter().find(|s| s.redis == Some(name)).map(|s| s.value),
+        }
+    }
+
+    fn open_endpoint(&self, spec: &EndpointSpec) -> Result<Arc<Service>, String> {
+        let server = &self.settings.server;
+        if spec.port != 0 && spec.port == server.port && !self.data_is_closed() {
+            return Err(format!("'{}' can't share port {} with the data server", spec.name, spec.port));
+        }
+        let bind = if spec.bind.is_empty() { server.bind.clone() } else { spec.bind.clone() };
+        let options = EngineOptions {
+            mode: EngineMode::Endpoint { name: spec.name.clone() },
+            databases: 1,
+            seeds: instance::seeds()?,
+            run_id: spec.run_id.clone(),
+            now: now(),
+            clock: Some(mono_us),
+            used_memory: Some(alloc::used_memory),
+        };
+        let mut engine = Engine::new(options);
+        settle::apply_settings(&mut engine, &self.settings)?;
+        let own = [("port", spec.port.to_string()), ("bind", bind.join(" ")), ("requirepass", spec.password.clone())];
+        for (name, value) in own.iter().chain(&[("unixsocket", String::new())]) {
+            let set = engine.core.config.init(name, value);
+            set.map_err(|e| format!("'{}': {name} '{value}' is refused: {e:?}", spec.name))?;
+        }
+        engine.apply_config();
+        let listen = ListenSpec { bind, port: spec.port, backlog: server.tcp_backlog, unix: None };
+        self.add(&spec.name, engine, &listen)
+    }
+
+    fn rewrite_config(&self) -> Result<(), String> {
+        settle::write_overlay(&self.services(), &self.settings)
+    }
+
+    fn shutdown(&self, clean: bool) {
+        // The channel is unbounded and closed only when the instance ends.
+        let _ = self.orders.try_send(Order::Exit { clean });
+    }
+
+    fn state_dir(&self) -> PathBuf {
+        self.settings.dir.clone()
+    }
+}
+
+impl Shell {
+    fn data_is_closed(&self) -> bool {
+        self.ports.lock().all.first().is_some_and(|port| port.listening().is_empty())
+    }
+}
