@@ -46,8 +46,8 @@ const LEVELS: &[&str] = &["debug", "verbose", "notice", "warning", "nothing"];
 /// All parameters of the core.
 pub const PARAMS: &[Param] = &[
     // network
-    both(live("bind", Kind::Text, "127.0.0.1 -::1")),
-    both(live("port", Kind::Int(0, 65535), "6379")),
+    both(fixed("bind", Kind::Text, "127.0.0.1 -::1")),
+    both(fixed("port", Kind::Int(0, 65535), "6379")),
     both(fixed("tcp-backlog", Kind::Int(0, INT), "511")),
     both(fixed("unixsocket", Kind::Text, "")),
     both(fixed("unixsocketperm", Kind::Text, "0")),
@@ -58,7 +58,7 @@ pub const PARAMS: &[Param] = &[
     // general
     both(fixed("daemonize", Kind::Bool, "no")),
     both(fixed("pidfile", Kind::Text, "")),
-    both(live("dir", Kind::Text, ".")),
+    both(fixed("dir", Kind::Text, ".")),
     both(live("loglevel", Kind::Word(LEVELS), "notice")),
     both(fixed("logfile", Kind::Text, "")),
     fixed("databases", Kind::Int(1, INT), "16"),

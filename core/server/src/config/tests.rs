@@ -73,3 +73,36 @@ fn a_rendered_mistake_shows_the_line() {
         assert!(shown.contains(part), "no {part} in\n{shown}");
     }
 }
+
+#[test]
+fn the_file_of_all_keys_has_every_key_with_its_default() {
+    let text = include_str!("../../../../configs/all-keys.ron");
+    let all = parse("all-keys.ron", text.into(), &[]).expect("it can be read");
+    let defaults = parse("empty", "()".into(), &[]).expect("empty is fine");
+    assert_eq!(all.settings(), defaults.settings());
+    for setting in defaults.settings() {
+        let (section, field) = setting.path.split_once('.').expect("section.field");
+        let from = text.find(&format!("\n    {section}: (")).expect("the section is there");
+        let to = from + text[from + 1..].find("\n    ),").expect("the section ends");
+        assert!(text[from..to].contains(&format!("        {field}: ")), "{} is missing", setting.path);
+    }
+    for section in super::sections::TOP_LEVEL {
+        assert!(text.contains(&format!("\n    {section}: ")), "{section} is missing");
+    }
+}
+
+#[test]
+fn the_engine_knows_every_setting_and_has_the_same_defaults() {
+    let engine = keystead_engine::Engine::new(keystead_engine::EngineOptions::default());
+    let fresh = parse("empty", "()".into(), &[]).expect("empty is fine");
+    // What the process decides, or what the file writes differently.
+    let own = ["bind", "dir", "unixsocketperm", "client-output-buffer-limit"];
+    for setting in fresh.settings() {
+        let Some(name) = setting.redis else { continue };
+        let known = engine.core.config.get(name);
+        assert!(known.is_some(), "CONFIG doesn't know {name}");
+        if !own.contains(&name) {
+            assert_eq!(known.as_deref(), Some(setting.value.as_str()), "{name}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The annotated files in configs/ run as they are: only ports and folders are replaced.
+#![allow(clippy::unwrap_used)]
+
+use keystead_harness::{Client, DEADLINE, Process, ProcessSpec, free_port, keystead_bin, plugin_lib, wait_until};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The file's path in the repository.
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs").join(name)
+}
+
+/// An instance of a file, with a folder of its own.
+struct Instance {
+    _process: Process,
+    _dir: tempfile::TempDir,
+    data: u16,
+    sentinel: u16,
+}
+
+/// Starts a file on free ports. `primary` replaces the port of the primary it follows or watches.
+fn start(name: &str, primary: Option<u16>) -> Instance {
+    let text = std::fs::read_to_string(file(name)).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (data, sentinel) = (free_port(), free_port());
+    let mut args = vec![file(name).display().to_string(), "--dir".into(), dir.path().display().to_string()];
+    let mut set = |path: &str, value: String| args.extend(["--set".to_owned(), format!("{path}={value}")]);
+    set("server.port", data.to_string());
+    if text.contains("name: \"sentinel\"") {
+        set("sentinel.port", sentinel.to_string());
+        set("sentinel.monitors.0.port", primary.unwrap_or(data).to_string());
+    }
+    if let Some(primary) = primary.filter(|_| text.contains("replicaof: (")) {
+        set("replication.replicaof", format!("(\"127.0.0.1\", {primary})"));
+    }
+    let spec = ProcessSpec {
+        program: keystead_bin(),
+        args,
+        dir: dir.path().to_path_buf(),
+        log_name: "process.log".into(),
+        env: Vec::new(),
+    };
+    let mut process = Process::start(spec).unwrap();
+    process.wait_for_log("Ready to accept connections", DEADLINE);
+    Instance { _process: process, _dir: dir, data, sentinel }
+}
+
+#[test]
+fn every_file_passes_keystead_check() {
+    assert!(plugin_lib("replication").is_file(), "libraries lie beside the binary");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(file("")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "ron") {
+            let output = Command::new(keystead_bin()).arg("check").arg(&path).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            seen += 1;
+        }
+    }
+    assert!(seen >= 6, "only {seen} files");
+}
+
+#[test]
+fn check_finds_a_plugin_s_mistake_in_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let wrong = dir.path().join("wrong.ron");
+    let text = std::fs::read_to_string(file("replica.ron")).unwrap().replace("read_only", "raed_only");
+    let line = text.lines().position(|l| l.contains("raed_only: ")).unwrap() + 1;
+    std::fs::write(&wrong, text).unwrap();
+    let output = Command::new(keystead_bin()).arg("check").arg(&wrong).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    for part in [format!("wrong.ron:{line}:"), "replication".into(), "read_only".into()] {
+        assert!(told.contains(&part), "no {part} in\n{told}");
+    }
+}
+
+#[test]
+fn a_standalone_server_runs() {
+    let node = start("standalone.ron", None);
+    assert_eq!(Client::connect(node.data).cmd("SET a 1"), "OK");
+}
+
+#[test]
+fn all_keys_run_together() {
+    let node = start("all-keys.ron", None);
+    assert_eq!(Client::connect(node.data).info("replication")["role"], "master");
+    assert_eq!(Client::connect(node.sentinel).info("server")["redis_mode"], "sentinel");
+}
+
+#[test]
+fn a_primary_its_replica_and_a_sentinel_find_each_other() {
+    let primary = start("primary.ron", None);
+    let replica = start("replica.ron", Some(primary.data));
+    let sentinel = start("sentinel.ron", Some(primary.data));
+    Client::connect(primary.data).ok("SET a 1");
+    let mut client = Client::connect(replica.data);
+    wait_until("the write reaches the replica", DEADLINE, || client.cmd("GET a") == "1");
+    assert!(Client::try_connect(sentinel.data).is_err(), "a sentinel has no data port");
+    let mut client = Client::connect(sentinel.sentinel);
+    let master = client.cmd("SENTINEL GET-MASTER-ADDR-BY-NAME mymaster").texts();
+    assert_eq!(master, ["127.0.0.1", &primary.data.to_string()]);
+    wait_until("the sentinel knows the replica", DEADLINE, || {
+        client.cmd("SENTINEL REPLICAS mymaster").items().len() == 1
+    });
+}
+
+#[test]
+fn a_data_node_carries_a_sentinel_of_its_own() {
+    let node = start("data-node-with-sentinel.ron", None);
+    let mut data = Client::connect(node.data);
+    assert_eq!(data.cmd("SET a 1"), "OK");
+    let mut sentinel = Client::connect(node.sentinel);
+    assert!(sentinel.cmd("GET a").is_error(), "two engines");
+    let masters = sentinel.cmd("SENTINEL MASTERS").items();
+    assert_eq!(masters[0].get("port").unwrap(), node.data.to_string().as_str());
+}
