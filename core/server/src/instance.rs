@@ -83,15 +83,12 @@ async fn serve(settings: Arc<Settings>) -> Result<bool, String> {
     let host = Host::load(&plugins, &settings.services, data, shell.clone()).map_err(told)?;
     settle::apply_overlay(&shell.services(), &settings);
     logging::set_role_letter(if closed { b'X' } else { b'M' });
-    log::info!("Running mode={}, port={}.", mode(&shell, closed), settings.server.port);
+    log::info!("Running mode={}, {}.", mode(&shell, closed), shell.listening().join(", "));
     if let Err(error) = host.start_all().await {
         host.stop_all().await;
         return Err(told(error));
     }
     shell.open_ports()?;
-    for place in shell.listening() {
-        log::info!("The server is now listening on {place}");
-    }
     log::info!("Ready to accept connections");
     let end = wait_for_end(&settings, &shell, &inbox, &mut signals).await;
     log::warn!("{}", end.why);

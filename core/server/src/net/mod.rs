@@ -15,4 +15,4 @@ pub(crate) mod socket;
 pub(crate) mod ticker;
 
 pub(crate) use ports::Port;
-pub(crate) use service::{Handover, Order, Owner, Service, Taken, TakeoverHost};
+pub(crate) use service::{Order, Service};
