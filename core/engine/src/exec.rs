@@ -460,7 +460,7 @@ fn start_clock(core: &mut Core, command: &Command) -> Option<(u64, u64)> {
     let clock = core.clock?;
     if command.flags.has(FAST) && core.config.live.slower_than_us > 1000 {
         core.sample = core.sample.wrapping_add(1);
-        return (core.sample % 16 == 0).then(|| (clock(), 16));
+        return (core.sample.is_multiple_of(16)).then(|| (clock(), 16));
     }
     Some((clock(), 1))
 }

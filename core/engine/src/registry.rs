@@ -149,11 +149,11 @@ impl Registry {
         if let Some((parent, word)) = lower.split_once('|') {
             return self.add_foreign_sub(plugin, parent, word, spec, body);
         }
-        if let Some(old) = self.sorted.get(&lower) {
-            if !replace {
-                let owner = old.plugin.as_deref().unwrap_or("the core");
-                return Err(format!("command '{lower}' exists already (from {owner})"));
-            }
+        if let Some(old) = self.sorted.get(&lower)
+            && !replace
+        {
+            let owner = old.plugin.as_deref().unwrap_or("the core");
+            return Err(format!("command '{lower}' exists already (from {owner})"));
         }
         let command = self.foreign(plugin, lower.clone(), lower, spec, Body::Foreign(body), Vec::new());
         self.insert(command);

@@ -102,11 +102,11 @@ impl Sessions {
 
     /// Puts a session on the list that the server gets after the turn.
     pub(crate) fn list(&mut self, id: SessionId) {
-        if let Some(session) = self.get_mut(id) {
-            if !session.state.listed {
-                session.state.listed = true;
-                self.listed.push(id);
-            }
+        if let Some(session) = self.get_mut(id)
+            && !session.state.listed
+        {
+            session.state.listed = true;
+            self.listed.push(id);
         }
     }
 }

@@ -4,6 +4,7 @@
 use keystead_keyspace::{CutBudget, CutId, CutProgress, TooManyCuts};
 
 use crate::engine::Engine;
+use crate::gates::Gate;
 use crate::journal::{CursorClass, CursorId};
 
 /// An open snapshot.
@@ -15,6 +16,8 @@ pub struct Snapshot {
     pub offset: u64,
     /// The history it belongs to.
     pub history: u64,
+    /// The database that the replication stream has selected at the cut. None: a SELECT follows.
+    pub stream_db: Option<u32>,
     /// Reads on from the cut, if asked for.
     pub cursor: Option<CursorId>,
     /// Keys and keys with a deadline per database, for the header of a file.
@@ -23,16 +26,20 @@ pub struct Snapshot {
 
 impl Engine {
     /// Opens a snapshot, and with `follow` a cursor right behind it: no gap, no overlap. In a turn of its own (no unit is
-    /// open then). The journal's next record begins with SELECT, for the reader starts without a database.
+    /// open then). The journal's next record begins with SELECT, for the reader starts without a database; but the stream
+    /// of a replica is its primary's, byte for byte, so there the reader must be told the database.
     pub fn begin_snapshot(&mut self, follow: Option<CursorClass>) -> Result<Snapshot, TooManyCuts> {
         debug_assert!(self.core.unit.is_empty(), "a cut inside a unit would tear it");
         let cut = self.ks.begin_cut()?;
         let cursor = follow.and_then(|class| self.core.journal.open_cursor(class, None).ok());
-        self.core.journal.force_select();
+        if !self.core.gates.is(Gate::Replica) {
+            self.core.journal.force_select();
+        }
+        let stream_db = self.core.journal.stream_db();
         let sizes =
             (0..self.ks.databases()).map(|db| (self.ks.len(db) as u64, self.ks.len_with_deadline(db) as u64)).collect();
         let (offset, history) = (self.core.journal.offset(), self.core.journal.history());
-        Ok(Snapshot { cut, offset, history, cursor, sizes })
+        Ok(Snapshot { cut, offset, history, stream_db, cursor, sizes })
     }
 
     /// Reads on, within a budget; under the lock, in small steps.

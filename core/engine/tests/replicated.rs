@@ -166,6 +166,21 @@ fn a_writable_replica_keeps_its_writes_to_itself() {
 }
 
 #[test]
+fn a_cut_on_a_replica_tells_the_database_instead_of_selecting_it() {
+    let mut kit = Kit::default();
+    kit.engine.gates().set(Gate::Replica, true);
+    kit.engine.core.journal.set_backlog(Some(1 << 20));
+    let mut state = ApplyState::new(0);
+    let select = b"*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n";
+    let set = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n";
+    kit.engine.apply_stream(&mut state, &[&select[..], &set[..]].concat()).expect("a stream");
+    let snapshot = kit.engine.begin_snapshot(Some(CursorClass::SyncingReplica)).expect("free");
+    assert_eq!(snapshot.stream_db, Some(3));
+    kit.engine.apply_stream(&mut state, set).expect("a stream");
+    assert_eq!(stream(&mut kit, snapshot.cursor.expect("asked for")), ["SET a 1"]);
+}
+
+#[test]
 fn a_snapshot_and_its_cursor_fit_together() {
     let mut kit = Kit::default();
     let c = kit.connect();

@@ -80,7 +80,7 @@ fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(CommandError::SYNTAX);
     }
     let pairs: Vec<(String, String)> =
@@ -153,7 +153,7 @@ fn help(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
 pub(crate) fn apply(ks: &mut Keyspace, core: &mut Core) {
     let number = |name: &str| core.config.int(name).max(0) as usize;
     if core.mode == crate::engine::EngineMode::Data {
-        let mut limits = ks.limits().clone();
+        let mut limits = *ks.limits();
         limits.hash_entries = number("hash-max-listpack-entries");
         limits.hash_value = number("hash-max-listpack-value");
         limits.list_size = core.config.int("list-max-listpack-size") as _;

@@ -133,7 +133,7 @@ fn server(_: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "uptime_in_days", uptime / 86_400);
     field(text, "hz", core.config.int("hz"));
     field(text, "configured_hz", core.config.int("hz"));
-    field(text, "lru_clock", core.now.unix_ms / 1000 & 0xff_ffff);
+    field(text, "lru_clock", (core.now.unix_ms / 1000) & 0xff_ffff);
     field(text, "executable", fact("executable", ""));
     field(text, "config_file", fact("config_file", ""));
     field(text, "io_threads_active", 0);

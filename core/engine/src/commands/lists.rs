@@ -254,8 +254,7 @@ fn lpos_args(args: Args<'_>) -> Res<PosQuery> {
     let mut query = PosQuery { rank: 1, count: None, maxlen: 0 };
     for at in (3..args.len()).step_by(2) {
         let value = args.get(at + 1).ok_or(CommandError::SYNTAX)?;
-        let not_negative =
-            |text| Ok::<_, CommandError>(usize::try_from(int_or(value, err(text))?).map_err(|_| err(text))?);
+        let not_negative = |text| usize::try_from(int_or(value, err(text))?).map_err(|_| err(text));
         match &args[at] {
             a if is(a, "rank") => {
                 query.rank = int(value)?;

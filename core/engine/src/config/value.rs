@@ -77,7 +77,7 @@ const CLASSES: [&str; 3] = ["normal", "slave", "pubsub"];
 
 fn output_limits(old: &str, text: &str) -> Result<String, String> {
     let words: Vec<&str> = text.split_whitespace().collect();
-    if words.is_empty() || words.len() % 4 != 0 {
+    if words.is_empty() || !words.len().is_multiple_of(4) {
         return Err("Wrong number of arguments in buffer limit configuration.".to_owned());
     }
     let mut all: Vec<String> = old.split_whitespace().map(str::to_owned).collect();

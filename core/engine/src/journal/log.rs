@@ -125,11 +125,13 @@ impl Log {
             self.tail.reserve(self.block_size);
         }
         self.record_start = self.tail.len();
-        if let Some(last) = self.runs.back_mut() {
-            if last.targets == targets && last.origin == origin && last.db_after == db {
-                last.db_after = db_after;
-                return;
-            }
+        if let Some(last) = self.runs.back_mut()
+            && last.targets == targets
+            && last.origin == origin
+            && last.db_after == db
+        {
+            last.db_after = db_after;
+            return;
         }
         let run = Run { pos: self.end_pos(), offset: self.end_offset, targets, origin, db, db_after };
         self.runs.push_back(run);
@@ -197,11 +199,11 @@ impl Log {
         while self.runs.len() > 1 && self.runs[1].pos <= first {
             self.runs.pop_front();
         }
-        if let Some(run) = self.runs.front_mut() {
-            if run.pos < first {
-                run.offset = run.offset_at(first);
-                run.pos = first;
-            }
+        if let Some(run) = self.runs.front_mut()
+            && run.pos < first
+        {
+            run.offset = run.offset_at(first);
+            run.pos = first;
         }
     }
 

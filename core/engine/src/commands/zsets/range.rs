@@ -249,7 +249,7 @@ pub(super) fn zrangestore(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let mut result = ZSet::new();
     if let Some(zset) = ks.zset(db, &args[2])? {
         request.members(zset).for_each(|(member, score)| {
-            result.add(member, score, &limits);
+            result.add(member, score, limits);
         });
     }
     super::algebra::store(ctx, &args[1], result)

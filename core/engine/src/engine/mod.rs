@@ -1,190 +1,32 @@
 //! The engine as the server sees it: sessions come and go, turns run commands, a tick does what is due. Owns the keys and
 //! the core; the server wraps it in a lock and carries out its actions.
 
-use std::sync::Arc;
-use std::task::Waker;
+mod inside;
+mod plugins;
+mod types;
+mod waiting;
 
-use keystead_keyspace::{Garbage, Keyspace, Options, UnixMillis};
-use keystead_resp::{Args, OwnedArgs, Proto, Writer};
+pub use types::{Action, Close, EngineMode, EngineOptions, Flow, Now, Ready, TurnEnd};
+
+use std::sync::Arc;
+
+use keystead_keyspace::{Keyspace, Options, UnixMillis};
+use keystead_resp::{Args, Writer};
 
 use crate::blocking::Blocking;
 use crate::commands;
 use crate::config::Config;
-use crate::core::{Core, Hook, InfoSection, Pause, Probe};
-use crate::effect::Origin;
+use crate::core::{Core, Pause, Probe};
 use crate::exec;
-use crate::foreign::{
-    AsyncCall, ClientInfo, ConnEvent, ForeignAsync, ForeignBody, ForeignConfig, ForeignHook, ForeignInfo,
-    ForeignRegistry, ForeignTakeover,
-};
+use crate::foreign::{ConnEvent, ForeignBody};
 use crate::gates::Gates;
 use crate::journal::{Journal, Unit};
 use crate::pubsub::PubSub;
-use crate::registry::{Command, OwnedSpec, Registry};
-use crate::session::{ConnInfo, Kind, Parked, Session, SessionId, State};
+use crate::registry::{Command, Registry};
+use crate::session::{ConnInfo, Kind, Parked, SessionId, State};
 use crate::sessions::Sessions;
 use crate::slowlog::SlowLog;
 use crate::stats::{CommandStats, Stats};
-
-/// The time, as the server read it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Now {
-    /// Milliseconds since the epoch.
-    pub unix_ms: u64,
-    /// Microseconds of a clock that never jumps.
-    pub mono_us: u64,
-}
-
-/// What an engine serves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EngineMode {
-    /// Keys.
-    Data,
-    /// A port of a plugin's own (a sentinel's): no keys, no journal, only the commands that go without.
-    Endpoint {
-        /// What INFO calls it (`sentinel`).
-        name: String,
-    },
-}
-
-/// How to make an engine.
-pub struct EngineOptions {
-    /// Data or endpoint.
-    pub mode: EngineMode,
-    /// How many databases.
-    pub databases: usize,
-    /// Random numbers from the system: they key the hash of client keys.
-    pub seeds: [u64; 4],
-    /// Forty hexadecimal digits; empty: made from the seeds.
-    pub run_id: String,
-    /// The time.
-    pub now: Now,
-    /// A clock in µs for the slow log and command statistics; without one they stay empty.
-    pub clock: Option<fn() -> u64>,
-    /// Bytes the process has allocated; without it INFO shows what the keyspace counts.
-    pub used_memory: Option<fn() -> u64>,
-}
-
-impl Default for EngineOptions {
-    fn default() -> Self {
-        EngineOptions {
-            mode: EngineMode::Data,
-            databases: 16,
-            seeds: [1, 2, 3, 4],
-            run_id: String::new(),
-            now: Now::default(),
-            clock: None,
-            used_memory: None,
-        }
-    }
-}
-
-/// What the server does after a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// Go on with the next command.
-    Next,
-    /// The session waits: keep what it has decoded as raw bytes until `Ready::resume`.
-    Parked,
-    /// A plugin takes the socket over: the rest of the bytes is its own. An `Action::Takeover` follows.
-    Takeover,
-    /// Send what there is, then close.
-    Close,
-}
-
-/// A session with something new for the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ready {
-    /// Which.
-    pub session: SessionId,
-    /// It was parked and may go on with its next command.
-    pub resume: bool,
-    /// Close it.
-    pub close: Close,
-}
-
-/// How a session is to be closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Close {
-    /// Not at all.
-    No,
-    /// When its output is sent.
-    AfterOutput,
-    /// At once, whatever is left to send.
-    Now,
-}
-
-/// What the engine asks the server to do, after the turn and outside the lock.
-pub enum Action {
-    /// Call `command.start(call)`.
-    StartAsync {
-        /// The plugin's command.
-        command: Arc<dyn ForeignAsync>,
-        /// The call.
-        call: AsyncCall,
-    },
-    /// Call `command.cancel(ticket)`: the session is gone or was unblocked.
-    CancelAsync {
-        /// The plugin's command.
-        command: Arc<dyn ForeignAsync>,
-        /// The call's name.
-        ticket: u64,
-    },
-    /// Hand the socket with all undecoded bytes to the plugin.
-    Takeover {
-        /// The session, which stays in the table.
-        session: SessionId,
-        /// Who it is.
-        client: Arc<ClientInfo>,
-        /// The command.
-        command: &'static Command,
-        /// The plugin's side.
-        body: Arc<dyn ForeignTakeover>,
-        /// The command's arguments.
-        args: OwnedArgs,
-    },
-    /// SHUTDOWN.
-    Shutdown {
-        /// SAVE (true), NOSAVE (false), or as configured.
-        save: Option<bool>,
-        /// NOW: do not wait for lagging replicas.
-        now: bool,
-        /// FORCE: go down whatever fails.
-        force: bool,
-    },
-    /// SHUTDOWN ABORT.
-    AbortShutdown,
-    /// Write the overlay file; then answer the session by `complete`, if there is one.
-    RewriteConfig {
-        /// Who waits, and the ticket. Inside MULTI nobody does.
-        reply: Option<(SessionId, u64)>,
-    },
-    /// A parameter changed by CONFIG SET.
-    ConfigChanged {
-        /// Its name.
-        name: String,
-    },
-    /// A session's socket must be shut (its kind is not an ordinary client's, or a plugin owns it).
-    KillTakenOver {
-        /// Which.
-        session: SessionId,
-    },
-}
-
-/// What a turn leaves for the server.
-#[derive(Default)]
-pub struct TurnEnd {
-    /// Sessions with output, to be resumed or closed. Sessions whose command just ran are not listed for it.
-    pub ready: Vec<Ready>,
-    /// What to carry out.
-    pub actions: Vec<Action>,
-    /// To be woken: readers of the journal.
-    pub wakers: Vec<Waker>,
-    /// A syncing replica or a file is far behind: read from clients more slowly.
-    pub slow_writers: bool,
-    /// Big values that were deleted: dropping this outside the lock frees them.
-    pub garbage: Garbage,
-}
 
 /// The keys and everything around them.
 pub struct Engine {
@@ -432,115 +274,7 @@ impl Engine {
         crate::tick::tick(self)
     }
 
-    // ---- waiting sessions ---------------------------------------------------------------------------------------
-
-    /// Serves those who wait for keys that changed, in the order in which they came, until nothing more changes.
-    pub(crate) fn serve_ready(&mut self) {
-        while let Some((db, key)) = self.core.blocking.pop_ready() {
-            for id in self.core.blocking.queue(db, &key) {
-                let Some(kind) = self.ks.type_of(db, &key) else { break };
-                self.retry(id, kind);
-            }
-        }
-        exec::settle_observation(&mut self.ks, &mut self.core);
-    }
-
-    /// Runs a waiting session's command again. It goes on waiting if it still finds nothing.
-    fn retry(&mut self, id: SessionId, kind: keystead_keyspace::KeyType) {
-        let Some(mut session) = self.core.sessions.take(id) else { return };
-        let Some(Parked::Keys(wait)) = session.state.parked.take() else {
-            self.core.sessions.put(session);
-            return;
-        };
-        if !commands::blocks_on(wait.command, kind) {
-            session.state.parked = Some(Parked::Keys(wait));
-            self.core.sessions.put(session);
-            return;
-        }
-        let Session { out, state } = &mut *session;
-        let (selected, begin) = (state.db, out.len());
-        state.db = wait.db;
-        let core = &mut self.core;
-        exec::call(&mut self.ks, core, state, out, wait.command, wait.args.view(), Origin::Client, false);
-        state.db = selected;
-        if core.park.take().is_some() {
-            out.truncate(begin);
-            state.parked = Some(Parked::Keys(wait));
-            core.sessions.put(session);
-            return;
-        }
-        core.blocking.remove(id, &wait);
-        exec::drop_reply_if_off(state, out, begin);
-        state.resumed = true;
-        self.core.sessions.put(session);
-        self.core.sessions.list(id);
-        self.core.check_output(id);
-    }
-
-    /// A plugin's asynchronous command is done: `reply` is RESP. Nothing happens if the session no longer waits for it.
-    pub fn complete(&mut self, id: SessionId, ticket: u64, reply: &[u8]) {
-        let Some(session) = self.core.sessions.get_mut(id) else { return };
-        let waits = matches!(&session.state.parked, Some(Parked::Async { ticket: t, .. }) if *t == ticket);
-        if !waits {
-            return;
-        }
-        session.state.parked = None;
-        session.state.resumed = true;
-        let begin = session.out.len();
-        session.out.extend_from_slice(reply);
-        exec::drop_reply_if_off(&mut session.state, &mut session.out, begin);
-        self.core.sessions.list(id);
-    }
-
     // ---- what plugins and the server do -------------------------------------------------------------------------
-
-    /// Runs a command for the server or a plugin, in a turn; gives the reply as RESP (of the wanted protocol). Guards
-    /// for clients don't hold.
-    pub fn exec(&mut self, db: usize, argv: &[&[u8]], origin: Origin, proto: Proto) -> Vec<u8> {
-        let args: OwnedArgs = argv.iter().collect();
-        // Nobody stands behind this call who could wait.
-        let origin = if origin == Origin::Client { Origin::Internal } else { origin };
-        let mut state = State::nobody(self.core.now_ms());
-        state.db = db;
-        state.proto = proto;
-        let mut out = Vec::new();
-        let known = match args.is_empty() {
-            true => Err(crate::error::CommandError::SYNTAX),
-            false => exec::find(&self.core, args.view()),
-        };
-        match known {
-            Err(error) => Writer::new(&mut out, proto).error(error.text()),
-            Ok(command) if !command.arity_ok(args.len()) => {
-                let error = crate::error::CommandError::arity(&command.full_name);
-                Writer::new(&mut out, proto).error(error.text());
-            }
-            Ok(command) => {
-                let core = &mut self.core;
-                exec::call(&mut self.ks, core, &mut state, &mut out, command, args.view(), origin, core.in_unit);
-                commands::connection::forget(core, &mut state);
-                exec::settle_observation(&mut self.ks, core);
-            }
-        }
-        if self.core.blocking.has_ready() && !self.core.in_unit {
-            self.serve_ready();
-        }
-        out
-    }
-
-    /// Everything inside is one unit: between MULTI and EXEC in the journal if it has more than one effect.
-    pub fn atomic<R>(&mut self, body: impl FnOnce(&mut Engine) -> R) -> R {
-        let outer = std::mem::replace(&mut self.core.in_unit, true);
-        let result = body(self);
-        self.core.in_unit = outer;
-        if !outer {
-            let mut state = State::nobody(self.core.now_ms());
-            exec::finish_unit(&mut self.core, &mut state);
-            if self.core.blocking.has_ready() {
-                self.serve_ready();
-            }
-        }
-        result
-    }
 
     /// Sends a message to subscribers; gives how many got it. Not propagated.
     pub fn publish(&mut self, channel: &[u8], message: &[u8]) -> usize {
@@ -550,72 +284,6 @@ impl Engine {
     /// The gates, to be shared with whoever sets them.
     pub fn gates(&self) -> Arc<Gates> {
         self.core.gates.clone()
-    }
-
-    /// A plugin's command joins. `replace` lets it take the place of a native one (endpoints only).
-    pub fn register_command(
-        &mut self,
-        plugin: &str,
-        spec: OwnedSpec,
-        body: ForeignBody,
-        replace: bool,
-    ) -> Result<&'static Command, String> {
-        let command = self.core.registry.add_foreign(plugin, spec, body, replace)?;
-        self.size_stats();
-        Ok(command)
-    }
-
-    /// A plugin's INFO section joins. If the core (or another plugin) has one of that name, it takes its place, or with
-    /// `append` its lines follow.
-    pub fn register_info(&mut self, plugin: &str, section: &str, append: bool, body: Arc<dyn ForeignInfo>) {
-        let name = section.to_ascii_lowercase();
-        self.core.info_sections.push(InfoSection { plugin: plugin.to_owned(), name, body, append });
-    }
-
-    /// A plugin's parameter joins.
-    pub fn register_config(
-        &mut self,
-        plugin: &str,
-        name: &str,
-        alias: Option<&str>,
-        body: Arc<dyn ForeignConfig>,
-    ) -> Result<(), String> {
-        self.core.config.add_foreign(plugin, name, alias, body)
-    }
-
-    /// A plugin's hook joins.
-    pub fn register_hook(&mut self, plugin: &str, hook: Arc<dyn ForeignHook>) {
-        self.core.hooks.push(Hook { plugin: plugin.to_owned(), hook });
-        self.core.count_hooks();
-    }
-
-    /// Where PLUGIN LIST looks.
-    pub fn set_plugins(&mut self, plugins: Arc<dyn ForeignRegistry>) {
-        self.core.plugins = Some(plugins);
-    }
-
-    /// Forgets everything that a plugin registered. Its waiting sessions get an error.
-    pub fn unregister_plugin(&mut self, plugin: &str) {
-        self.core.registry.remove_plugin(plugin);
-        self.core.info_sections.retain(|section| section.plugin != plugin);
-        self.core.config.remove_plugin(plugin);
-        self.core.hooks.retain(|hook| hook.plugin != plugin);
-        self.core.count_hooks();
-        self.core.foreign_pauses.retain(|(name, ..)| name != plugin);
-        let waiting: Vec<(SessionId, u64)> = self
-            .core
-            .sessions
-            .iter()
-            .filter_map(|session| match &session.state.parked {
-                Some(Parked::Async { ticket, command, .. }) if command.plugin.as_deref() == Some(plugin) => {
-                    Some((session.state.id, *ticket))
-                }
-                _ => None,
-            })
-            .collect();
-        for (id, ticket) in waiting {
-            self.complete(id, ticket, b"-ERR the plugin of this command was stopped\r\n");
-        }
     }
 
     /// A plugin's own pause beside CLIENT PAUSE; `Pause::Off` ends it.
@@ -628,17 +296,6 @@ impl Engine {
     fn settle_pause(&mut self) {
         if std::mem::take(&mut self.core.pause_ended) && !self.core.is_paused() {
             crate::tick::end_pause(self);
-        }
-    }
-
-    /// This node became a replica: whoever waits for keys is told so, for the writes that would have woken it don't come
-    /// from clients any more.
-    pub fn unblock_all(&mut self) {
-        let ids: Vec<SessionId> = self.core.sessions.ids().collect();
-        for id in ids {
-            if self.session(id).is_some_and(|state| matches!(state.parked, Some(Parked::Keys(_)))) {
-                crate::tick::unblock(&mut self.ks, &mut self.core, id, crate::tick::Unblock::Demoted);
-            }
         }
     }
 

@@ -1,0 +1,171 @@
+//! What passes between the engine and the server: options in, flow and actions out. Types only.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use keystead_keyspace::Garbage;
+use keystead_resp::OwnedArgs;
+
+use crate::foreign::{AsyncCall, ClientInfo, ForeignAsync, ForeignTakeover};
+use crate::registry::Command;
+use crate::session::SessionId;
+
+/// The time, as the server read it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds since the epoch.
+    pub unix_ms: u64,
+    /// Microseconds of a clock that never jumps.
+    pub mono_us: u64,
+}
+
+/// What an engine serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EngineMode {
+    /// Keys.
+    Data,
+    /// A port of a plugin's own (a sentinel's): no keys, no journal, only the commands that go without.
+    Endpoint {
+        /// What INFO calls it (`sentinel`).
+        name: String,
+    },
+}
+
+/// How to make an engine.
+pub struct EngineOptions {
+    /// Data or endpoint.
+    pub mode: EngineMode,
+    /// How many databases.
+    pub databases: usize,
+    /// Random numbers from the system: they key the hash of client keys.
+    pub seeds: [u64; 4],
+    /// Forty hexadecimal digits; empty: made from the seeds.
+    pub run_id: String,
+    /// The time.
+    pub now: Now,
+    /// A clock in µs for the slow log and command statistics; without one they stay empty.
+    pub clock: Option<fn() -> u64>,
+    /// Bytes the process has allocated; without it INFO shows what the keyspace counts.
+    pub used_memory: Option<fn() -> u64>,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        EngineOptions {
+            mode: EngineMode::Data,
+            databases: 16,
+            seeds: [1, 2, 3, 4],
+            run_id: String::new(),
+            now: Now::default(),
+            clock: None,
+            used_memory: None,
+        }
+    }
+}
+
+/// What the server does after a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on with the next command.
+    Next,
+    /// The session waits: keep what it has decoded as raw bytes until `Ready::resume`.
+    Parked,
+    /// A plugin takes the socket over: the rest of the bytes is its own. An `Action::Takeover` follows.
+    Takeover,
+    /// Send what there is, then close.
+    Close,
+}
+
+/// A session with something new for the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// Which.
+    pub session: SessionId,
+    /// It was parked and may go on with its next command.
+    pub resume: bool,
+    /// Close it.
+    pub close: Close,
+}
+
+/// How a session is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Close {
+    /// Not at all.
+    No,
+    /// When its output is sent.
+    AfterOutput,
+    /// At once, whatever is left to send.
+    Now,
+}
+
+/// What the engine asks the server to do, after the turn and outside the lock.
+pub enum Action {
+    /// Call `command.start(call)`.
+    StartAsync {
+        /// The plugin's command.
+        command: Arc<dyn ForeignAsync>,
+        /// The call.
+        call: AsyncCall,
+    },
+    /// Call `command.cancel(ticket)`: the session is gone or was unblocked.
+    CancelAsync {
+        /// The plugin's command.
+        command: Arc<dyn ForeignAsync>,
+        /// The call's name.
+        ticket: u64,
+    },
+    /// Hand the socket with all undecoded bytes to the plugin.
+    Takeover {
+        /// The session, which stays in the table.
+        session: SessionId,
+        /// Who it is.
+        client: Arc<ClientInfo>,
+        /// The command.
+        command: &'static Command,
+        /// The plugin's side.
+        body: Arc<dyn ForeignTakeover>,
+        /// The command's arguments.
+        args: OwnedArgs,
+    },
+    /// SHUTDOWN.
+    Shutdown {
+        /// SAVE (true), NOSAVE (false), or as configured.
+        save: Option<bool>,
+        /// NOW: do not wait for lagging replicas.
+        now: bool,
+        /// FORCE: go down whatever fails.
+        force: bool,
+    },
+    /// SHUTDOWN ABORT.
+    AbortShutdown,
+    /// Write the overlay file; then answer the session by `complete`, if there is one.
+    RewriteConfig {
+        /// Who waits, and the ticket. Inside MULTI nobody does.
+        reply: Option<(SessionId, u64)>,
+    },
+    /// A parameter changed by CONFIG SET.
+    ConfigChanged {
+        /// Its name.
+        name: String,
+    },
+    /// A session's socket must be shut (its kind is not an ordinary client's, or a plugin owns it).
+    KillTakenOver {
+        /// Which.
+        session: SessionId,
+    },
+}
+
+/// What a turn leaves for the server.
+#[derive(Default)]
+pub struct TurnEnd {
+    /// Sessions with output, to be resumed or closed. Sessions whose command just ran are not listed for it.
+    pub ready: Vec<Ready>,
+    /// What to carry out.
+    pub actions: Vec<Action>,
+    /// To be woken: readers of the journal.
+    pub wakers: Vec<Waker>,
+    /// A syncing replica or a file is far behind: read from clients more slowly.
+    pub slow_writers: bool,
+    /// Big values that were deleted: dropping this outside the lock frees them.
+    pub garbage: Garbage,
+}

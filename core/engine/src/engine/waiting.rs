@@ -1,0 +1,80 @@
+//! Sessions that wait: for keys, for a plugin's answer. Owns how they are served and go on.
+
+use keystead_keyspace::KeyType;
+
+use super::Engine;
+use crate::commands;
+use crate::effect::Origin;
+use crate::exec;
+use crate::session::{Parked, Session, SessionId};
+
+impl Engine {
+    /// Serves those who wait for keys that changed, in the order in which they came, until nothing more changes.
+    pub(crate) fn serve_ready(&mut self) {
+        while let Some((db, key)) = self.core.blocking.pop_ready() {
+            for id in self.core.blocking.queue(db, &key) {
+                let Some(kind) = self.ks.type_of(db, &key) else { break };
+                self.retry(id, kind);
+            }
+        }
+        exec::settle_observation(&mut self.ks, &mut self.core);
+    }
+
+    /// Runs a waiting session's command again. It goes on waiting if it still finds nothing.
+    fn retry(&mut self, id: SessionId, kind: KeyType) {
+        let Some(mut session) = self.core.sessions.take(id) else { return };
+        let Some(Parked::Keys(wait)) = session.state.parked.take() else {
+            self.core.sessions.put(session);
+            return;
+        };
+        if !commands::blocks_on(wait.command, kind) {
+            session.state.parked = Some(Parked::Keys(wait));
+            self.core.sessions.put(session);
+            return;
+        }
+        let Session { out, state } = &mut *session;
+        let (selected, begin) = (state.db, out.len());
+        state.db = wait.db;
+        let core = &mut self.core;
+        exec::call(&mut self.ks, core, state, out, wait.command, wait.args.view(), Origin::Client, false);
+        state.db = selected;
+        if core.park.take().is_some() {
+            out.truncate(begin);
+            state.parked = Some(Parked::Keys(wait));
+            core.sessions.put(session);
+            return;
+        }
+        core.blocking.remove(id, &wait);
+        exec::drop_reply_if_off(state, out, begin);
+        state.resumed = true;
+        self.core.sessions.put(session);
+        self.core.sessions.list(id);
+        self.core.check_output(id);
+    }
+
+    /// A plugin's asynchronous command is done: `reply` is RESP. Nothing happens if the session no longer waits for it.
+    pub fn complete(&mut self, id: SessionId, ticket: u64, reply: &[u8]) {
+        let Some(session) = self.core.sessions.get_mut(id) else { return };
+        let waits = matches!(&session.state.parked, Some(Parked::Async { ticket: t, .. }) if *t == ticket);
+        if !waits {
+            return;
+        }
+        session.state.parked = None;
+        session.state.resumed = true;
+        let begin = session.out.len();
+        session.out.extend_from_slice(reply);
+        exec::drop_reply_if_off(&mut session.state, &mut session.out, begin);
+        self.core.sessions.list(id);
+    }
+
+    /// This node became a replica: whoever waits for keys is told so, for the writes that would have woken it don't come
+    /// from clients any more.
+    pub fn unblock_all(&mut self) {
+        let ids: Vec<SessionId> = self.core.sessions.ids().collect();
+        for id in ids {
+            if self.session(id).is_some_and(|state| matches!(state.parked, Some(Parked::Keys(_)))) {
+                crate::tick::unblock(&mut self.ks, &mut self.core, id, crate::tick::Unblock::Demoted);
+            }
+        }
+    }
+}
