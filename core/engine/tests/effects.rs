@@ -1,5 +1,7 @@
 //! What replicas are sent: for each command the records as they stand in the stream, from what Redis 7.2 sends.
 
+#![allow(clippy::unwrap_used)]
+
 mod kit;
 
 use keystead_engine::journal::{CursorClass, CursorId, Read};

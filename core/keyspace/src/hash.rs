@@ -154,12 +154,7 @@ impl Hash {
             self.make_tree();
         }
         let Form::Tree(t) = &mut self.0 else { return false };
-        let seek = seek(field);
-        if t.update_by(seek, |f| f.value = Elem::new(value)) {
-            return false;
-        }
-        t.insert_by(seek, Field { name: Hashed::new(field), value: Elem::new(value) });
-        true
+        t.upsert_by(seek(field), Field { name: Hashed::new(field), value: Elem::new(value) }).is_none()
     }
 
     fn make_tree(&mut self) {

@@ -87,15 +87,19 @@ struct Span {
 }
 
 impl Span {
-    fn parse(args: Args<'_>, at: usize) -> Res<Self> {
-        let start = int(&args[at])?;
-        let end = args.get(at + 1).map_or(Ok(-1), int)?;
-        let bits = match args.get(at + 2) {
-            Some(unit) if is(unit, "bit") => true,
-            Some(unit) if !is(unit, "byte") => return Err(CommandError::SYNTAX),
-            _ => false,
+    /// `unit_first`: BITPOS complains of the unit before the end, BITCOUNT after it.
+    fn parse(args: Args<'_>, at: usize, unit_first: bool) -> Res<Self> {
+        let unit = || match args.get(at + 2) {
+            Some(unit) if is(unit, "bit") => Ok(true),
+            Some(unit) if !is(unit, "byte") => Err(CommandError::SYNTAX),
+            _ => Ok(false),
         };
-        Ok(Self { start, end, bits })
+        let start = int(&args[at])?;
+        if unit_first {
+            unit()?;
+        }
+        let end = args.get(at + 1).map_or(Ok(-1), int)?;
+        Ok(Self { start, end, bits: unit()? })
     }
 
     /// True if it is given backwards from the end: empty for BITCOUNT, not so for BITPOS.
@@ -144,7 +148,7 @@ fn count_ones(bytes: &[u8], first: usize, last: usize) -> u64 {
 fn bitcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let span = match args.len() {
         2 => Span { start: 0, end: -1, bits: false },
-        4 | 5 => Span::parse(args, 2)?,
+        4 | 5 => Span::parse(args, 2, false)?,
         _ => return Err(CommandError::SYNTAX),
     };
     let (ks, db, mut out) = ctx.split();
@@ -177,7 +181,7 @@ fn bitpos(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     };
     let span = match args.len() {
         3 => Span { start: 0, end: -1, bits: false },
-        4..=6 => Span::parse(args, 3)?,
+        4..=6 => Span::parse(args, 3, true)?,
         _ => return Err(CommandError::SYNTAX),
     };
     let end_given = args.len() > 4;

@@ -140,12 +140,15 @@ pub(crate) fn pick(ctx: &mut Ctx<'_>, count: i64, len: usize) -> Picks {
 }
 
 /// The count of HRANDFIELD, SRANDMEMBER, ZRANDMEMBER; `doubled` if each pick answers two elements.
+///
+/// With repeats any number could be asked for; where Redis would fill its memory, this is refused.
 pub(crate) fn random_count(arg: &[u8], doubled: bool) -> Res<i64> {
+    const MOST_REPEATS: i64 = 1 << 24;
     let count = int(arg)?;
     if count == i64::MIN {
         return Err(err("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"));
     }
-    if doubled && count.unsigned_abs() > i64::MAX as u64 / 2 {
+    if (doubled && count > i64::MAX / 2) || count < -MOST_REPEATS {
         return Err(err("ERR value is out of range"));
     }
     Ok(count)

@@ -1,7 +1,7 @@
 //! Keys of any type: existence, names, copies, moves, OBJECT. Deadlines are in `expiry`, DUMP and RESTORE in `dump`,
 //! SORT in `sort`, SCAN in `scan`.
 
-use super::common::{Res, as_sent_if, err, int, int_or, is};
+use super::common::{Res, as_sent_if, err, int, is};
 use super::{dump, expiry, scan, sort};
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
@@ -141,7 +141,8 @@ fn renamenx(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 /// A database number that exists.
 fn database(arg: &[u8], databases: usize) -> Res<usize> {
-    let n = int(arg)?;
+    const NOT_INT: CommandError = err("ERR value is out of range, value must between -2147483648 and 2147483647");
+    let n = i32::try_from(int(arg)?).map_err(|_| NOT_INT)?;
     usize::try_from(n).ok().filter(|n| *n < databases).ok_or(CommandError::DB_RANGE)
 }
 
@@ -171,8 +172,7 @@ fn copy(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 fn move_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (ks, db, mut out) = ctx.split();
-    let to = int_or(&args[2], CommandError::NOT_INTEGER)?;
-    let to = usize::try_from(to).ok().filter(|n| *n < ks.databases()).ok_or(CommandError::DB_RANGE)?;
+    let to = database(&args[2], ks.databases())?;
     if to == db {
         return Err(SAME_OBJECT);
     }

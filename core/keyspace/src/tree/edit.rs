@@ -1,6 +1,6 @@
 //! Changes of a tree: insert, replace, remove, cut to a range. Copies the shared nodes on its way, nothing else.
 
-use super::{At, By, Child, Item, Node, Seek, Tree};
+use super::{At, By, Child, Item, Node, Seek, Tree, Upsert};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -14,6 +14,8 @@ struct Edge {
 
 /// What an insertion did to the node it entered.
 struct Grown<T: Item> {
+    /// The item that had the same key, where that is wanted; then nothing grew.
+    replaced: Option<T>,
     /// A new right neighbour.
     split: Option<Child<T>>,
     first_changed: bool,
@@ -28,24 +30,33 @@ fn insert<T: Item>(node: &mut Arc<Node<T>>, seek: &mut impl Seek<T>, item: T, ed
     match Arc::make_mut(node) {
         Node::Leaf(items) => {
             let at = seek.item(items);
+            if let Some(old) = items.get_mut(at).filter(|old| seek.replaces(old)) {
+                let replaced = Some(std::mem::replace(old, item));
+                return Grown { replaced, split: None, first_changed: false };
+            }
             let split = insert_slot(items, Node::<T>::MAX_LEAF, at, item, edge);
-            Grown { split: split.map(|right| child_of(Node::Leaf(right))), first_changed: at == 0 }
+            let split = split.map(|right| child_of(Node::Leaf(right)));
+            Grown { replaced: None, split, first_changed: at == 0 }
         }
         Node::Inner(children) => {
             let i = seek.child(children);
             let below = Edge { left: edge.left && i == 0, right: edge.right && i + 1 == children.len() };
             let child = &mut children[i];
             let grown = insert(&mut child.node, seek, item, below);
+            if grown.replaced.is_some() {
+                return grown;
+            }
             child.count += 1;
             if grown.first_changed {
                 child.first = child.node.first_key().clone();
             }
             let Some(right) = grown.split else {
-                return Grown { split: None, first_changed: grown.first_changed && i == 0 };
+                return Grown { replaced: None, split: None, first_changed: grown.first_changed && i == 0 };
             };
             child.count -= right.count;
             let split = insert_slot(children, Node::<T>::MAX_INNER, i + 1, right, Edge { left: false, ..edge });
             Grown {
+                replaced: None,
                 split: split.map(|right| child_of(Node::Inner(right))),
                 first_changed: grown.first_changed && i == 0,
             }
@@ -166,19 +177,26 @@ fn find_mut<'a, T: Item>(node: &'a mut Arc<Node<T>>, seek: &mut impl Seek<T>) ->
 }
 
 impl<T: Item> Tree<T> {
-    fn insert_with(&mut self, mut seek: impl Seek<T>, item: T) {
+    /// Inserts an item; gives the one it replaced.
+    fn insert_with(&mut self, mut seek: impl Seek<T>, item: T) -> Option<T> {
         self.len += 1;
         self.heap += item.heap_bytes();
         let Some(root) = &mut self.root else {
             self.root = Some(Arc::new(Node::Leaf(vec![item])));
-            return;
+            return None;
         };
         let grown = insert(root, &mut seek, item, Edge { left: true, right: true });
+        if let Some(old) = grown.replaced {
+            self.len -= 1;
+            self.heap -= old.heap_bytes();
+            return Some(old);
+        }
         if let Some(right) = grown.split {
             let left = Arc::clone(root);
             let (count, first) = (left.count(), left.first_key().clone());
             *root = Arc::new(Node::Inner(vec![Child { node: left, count, first }, right]));
         }
+        None
     }
 
     fn remove_with(&mut self, mut seek: impl Seek<T>) -> Option<T> {
@@ -212,6 +230,11 @@ impl<T: Item> Tree<T> {
     /// Inserts where `cmp` says; there is no item with that key yet.
     pub fn insert_by(&mut self, cmp: impl FnMut(&T::Key) -> Ordering, item: T) {
         self.insert_with(By(cmp), item);
+    }
+
+    /// Puts an item where `cmp` says, in the place of the one with the same key; gives that.
+    pub fn upsert_by(&mut self, cmp: impl FnMut(&T::Key) -> Ordering, item: T) -> Option<T> {
+        self.insert_with(Upsert(By(cmp)), item)
     }
 
     /// Removes the item at `pos`.

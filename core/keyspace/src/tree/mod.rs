@@ -69,6 +69,10 @@ trait Seek<T: Item> {
     fn child(&mut self, children: &[Child<T>]) -> usize;
     /// The place in the leaf; may be one past its end.
     fn item(&mut self, items: &[T]) -> usize;
+    /// Whether an insertion replaces the item at that place.
+    fn replaces(&mut self, _item: &T) -> bool {
+        false
+    }
 }
 
 /// Seeks the item at a position.
@@ -101,6 +105,21 @@ impl<T: Item, F: FnMut(&T::Key) -> Ordering> Seek<T> for By<F> {
     }
     fn item(&mut self, items: &[T]) -> usize {
         items.partition_point(|t| (self.0)(t.key()) == Ordering::Less)
+    }
+}
+
+/// As [`By`], and an item of that key is replaced.
+struct Upsert<F>(By<F>);
+
+impl<T: Item, F: FnMut(&T::Key) -> Ordering> Seek<T> for Upsert<F> {
+    fn child(&mut self, children: &[Child<T>]) -> usize {
+        self.0.child(children)
+    }
+    fn item(&mut self, items: &[T]) -> usize {
+        self.0.item(items)
+    }
+    fn replaces(&mut self, item: &T) -> bool {
+        (self.0.0)(item.key()) == Ordering::Equal
     }
 }
 

@@ -151,8 +151,16 @@ proptest! {
         for (add, k) in keys {
             prop_assert_eq!(tree.find(|x| x.cmp(&k)).is_some(), twin.contains_key(&k));
             if add && !twin.contains_key(&k) {
-                tree.insert_by(|x| x.cmp(&k), fat(k));
+                if k % 2 == 0 {
+                    tree.insert_by(|x| x.cmp(&k), fat(k));
+                } else {
+                    prop_assert_eq!(tree.upsert_by(|x| x.cmp(&k), fat(k)), None);
+                }
                 twin.insert(k, fat(k));
+            } else if add && k % 3 == 0 {
+                let mut new = fat(k);
+                new.1[2] = 7;
+                prop_assert_eq!(tree.upsert_by(|x| x.cmp(&k), new.clone()), twin.insert(k, new));
             } else if add {
                 prop_assert!(tree.update_by(|x| x.cmp(&k), |t| t.1[1] += 1));
                 twin.get_mut(&k).unwrap().1[1] += 1;

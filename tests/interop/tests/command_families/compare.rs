@@ -29,6 +29,8 @@ const REWORDED: &[(&str, &str, &str)] = &[
     // 7.2 looks at the arguments also where the key doesn't exist.
     ("BITCOUNT", ":0", "-ERR"),
     ("BITPOS", ":", "-ERR"),
+    ("BITCOUNT", "WRONGTYPE", "-ERR"),
+    ("BITPOS", "WRONGTYPE", "-ERR"),
     // 7.0 negates the smallest integer, which has no opposite.
     ("LPOS", "", "value is out of range"),
     // 7.2 added WITHSCORE.

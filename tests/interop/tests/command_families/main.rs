@@ -4,6 +4,8 @@
 //! Known and intended differences are listed in `compare.rs`: the order of unordered replies, clocks, and what Redis
 //! changed between 7.0 (the server we compare with) and 7.2 (what we follow).
 
+#![allow(clippy::unwrap_used)]
+
 mod compare;
 mod families;
 mod peers;
