@@ -42,24 +42,24 @@ fn command(ks: &mut Keyspace, dice: &mut Dice, keys: u64) {
     let limits = *ks.limits();
     let text = format!("element {}", n % 400);
     match dice.roll(100) {
-        0..=19 => ks.set_str(db, &key, text.as_bytes(), if n % 2 == 0 { Ttl::Keep } else { Ttl::Clear }),
+        0..=19 => ks.set_str(db, &key, text.as_bytes(), if n.is_multiple_of(2) { Ttl::Keep } else { Ttl::Clear }),
         20..=29 => drop(ks.incr_by(db, &key, n as i64)),
         30..=34 => drop(ks.append(db, &key, &vec![b'x'; (n % 1500) as usize])),
         35..=37 => drop(ks.set_range(db, &key, (n % 5000) as usize, b"range")),
         38..=45 => drop(ks.remove(db, &key)),
         46..=48 => drop(ks.rename(db, &key, &second)),
         49..=51 => drop(ks.move_key(db, &key, other)),
-        52..=54 => drop(ks.copy(db, &key, other, &second, n % 2 == 0)),
+        52..=54 => drop(ks.copy(db, &key, other, &second, n.is_multiple_of(2))),
         55..=58 => drop(ks.set_deadline(db, &key, Some(UnixMillis(ks.now + n % 5000)))),
         59 => drop(ks.set_deadline(db, &key, None)),
         60 => {
             ks.set_now(UnixMillis(ks.now + n % 1000));
             ks.expire_cycle(2000);
         }
-        61 if n % 20 == 0 => ks.swap_db(db, other),
-        62 if n % 60 == 0 => drop(ks.flush(db)),
-        63 if n % 400 == 0 => drop(ks.flush_all()),
-        64 if n % 300 == 0 => {
+        61 if n.is_multiple_of(20) => ks.swap_db(db, other),
+        62 if n.is_multiple_of(60) => drop(ks.flush(db)),
+        63 if n.is_multiple_of(400) => drop(ks.flush_all()),
+        64 if n.is_multiple_of(300) => {
             let mut shadow = ks.shadow();
             shadow.set_str(db, &key, &b"from a shadow"[..], Ttl::Clear);
             ks.swap_in(shadow);
