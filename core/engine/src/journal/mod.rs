@@ -156,6 +156,11 @@ impl Journal {
         self.stream_db = None;
     }
 
+    /// Says which database a primary's stream has selected, where that is known from outside the stream.
+    pub fn set_stream_db(&mut self, db: Option<u32>) {
+        self.stream_db = db;
+    }
+
     /// The database that the stream has selected.
     pub fn stream_db(&self) -> Option<u32> {
         self.stream_db

@@ -375,7 +375,7 @@ unsafe extern "C" fn control_record(ctx: *mut c_void, argv: *const Str, argc: us
         let frame = frame(ctx);
         let Some(core) = frame.core_mut() else { return frame.core().journal.offset() };
         let words: Vec<&[u8]> = args.view().iter().collect();
-        core.journal.append_control(Targets(targets as u8), &words);
+        core.control_record(Targets(targets as u8), &words);
         core.journal.offset()
     }
 }

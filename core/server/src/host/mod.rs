@@ -31,8 +31,8 @@ pub(crate) use seam::{ConfigText, EndpointSpec, PluginEntry, ServerShell};
 use crate::net::service::Service;
 use contracts::Contracts;
 use keystead_abi::{self as abi, History, JournalState, Object};
-use keystead_engine::Gates;
 use keystead_engine::core::Core as EngineCore;
+use keystead_engine::{Gate, Gates};
 use library::Library;
 use parking_lot::{Mutex, RwLock};
 use plugin::Plugin;
@@ -150,7 +150,12 @@ impl Core {
     /// Gives the journal another history, inside a turn.
     fn rebase(&self, core: &mut EngineCore, history: &History) {
         let restart = (history.offset != abi::KEEP_OFFSET).then_some(history.offset);
+        let db = core.journal.stream_db();
         core.journal.rebase(restart);
+        if restart.is_none() && core.gates.is(Gate::Replica) {
+            // Only the primary's id is new: its stream goes on, with the same database selected.
+            core.journal.set_stream_db(db);
+        }
         *self.history.lock() = *history;
     }
 }

@@ -58,14 +58,13 @@ pub(super) unsafe extern "C" fn setting(host: *mut c_void, endpoint: u32, name: 
     // SAFETY: as above; the caller gives room for one buffer.
     let (plugin, name) = unsafe { (caller(host), name.text()) };
     let value = guarded(|| {
-        plugin.host().server.setting(&name).or_else(|| {
-            if let Some(found) =
-                frame::current(|frame| (frame.endpoint == endpoint).then(|| fact(frame.core(), &name)).flatten())
-            {
-                return found;
-            }
-            plugin.engine(endpoint)?.turn(|engine| fact(&engine.core, &name))
-        })
+        // The engine knows what CONFIG SET changed; the server knows the rest.
+        let inside = frame::current(|frame| (frame.endpoint == endpoint).then(|| fact(frame.core(), &name)));
+        let known = match inside {
+            Some(found) => found.flatten(),
+            None => plugin.engine(endpoint).and_then(|service| service.turn(|engine| fact(&engine.core, &name))),
+        };
+        known.or_else(|| plugin.host().server.setting(&name))
     });
     match value {
         Ok(Some(value)) => {

@@ -5,8 +5,8 @@ use super::engine::in_engine;
 use super::{asynchronous, caller, failed};
 use crate::host::{DATA, guarded, objects};
 use keystead_abi::{self as abi, Future, History, JournalState, Object, Out, Str};
-use keystead_engine::Targets;
 use keystead_engine::journal::{CursorClass, OpenError};
+use keystead_engine::{Gate, Targets};
 use std::ffi::c_void;
 
 pub(super) unsafe extern "C" fn journal(host: *mut c_void, out: *mut JournalState) {
@@ -45,10 +45,8 @@ pub(super) unsafe extern "C" fn control_record(
     // SAFETY: as above; the words live for the call.
     let (plugin, args) = unsafe { (caller(host), owned_words(argv, argc)) };
     in_engine(plugin, DATA, move |engine| {
-        if !engine.core.is_paused() {
-            let words: Vec<&[u8]> = args.view().iter().collect();
-            engine.core.journal.append_control(Targets(targets as u8), &words);
-        }
+        let words: Vec<&[u8]> = args.view().iter().collect();
+        engine.core.control_record(Targets(targets as u8), &words);
         Out { a: engine.core.journal.offset(), ..Out::DONE }
     })
 }
@@ -128,23 +126,27 @@ pub(super) unsafe extern "C" fn begin_load(host: *mut c_void, mode: u32) -> Futu
 }
 
 pub(super) unsafe extern "C" fn open_apply(host: *mut c_void, db: u32, out: *mut Object) -> u32 {
-    // SAFETY: as above; the caller gives room for one object.
-    unsafe {
-        let plugin = caller(host);
-        let inside = current(|frame| {
-            (frame.endpoint == DATA).then(|| (frame.core().journal.history(), frame.core().journal.offset()))
-        });
-        let Some(service) = plugin.engine(DATA) else { return abi::ERR };
-        let state = match inside {
-            Some(state) => state,
-            None => {
-                let look =
-                    guarded(|| service.turn(|engine| (engine.core.journal.history(), engine.core.journal.offset())));
-                look.ok()
-            }
+    // SAFETY: as above.
+    let plugin = unsafe { caller(host) };
+    let Some(service) = plugin.engine(DATA) else { return abi::ERR };
+    let inside = current(|frame| {
+        let journal = &frame.core().journal;
+        (frame.endpoint == DATA).then(|| (journal.history(), journal.offset()))
+    });
+    let state = inside.unwrap_or_else(|| {
+        let begin = || {
+            service.turn(|engine| {
+                let core = &mut engine.core;
+                if core.gates.is(Gate::Replica) {
+                    core.journal.set_stream_db(Some(db));
+                }
+                (core.journal.history(), core.journal.offset())
+            })
         };
-        let Some((history, offset)) = state else { return abi::ERR };
-        out.write(objects::apply::new(service, db as usize, history, offset));
-        abi::OK
-    }
+        guarded(begin).ok()
+    });
+    let Some((history, offset)) = state else { return abi::ERR };
+    // SAFETY: the caller gives room for one object.
+    unsafe { out.write(objects::apply::new(service, db as usize, history, offset)) };
+    abi::OK
 }
