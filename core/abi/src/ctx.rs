@@ -94,31 +94,31 @@ tables! { STRUCTS;
         pub reserved: u32,
 
         /// Reply: `+text`.
-        pub simple: unsafe extern "C" fn(ctx: *mut c_void, text: Str),
+        pub reply_simple: unsafe extern "C" fn(ctx: *mut c_void, text: Str),
         /// Reply: `-text`; the text starts with the code, as `ERR …`.
-        pub error: unsafe extern "C" fn(ctx: *mut c_void, text: Str),
+        pub reply_error: unsafe extern "C" fn(ctx: *mut c_void, text: Str),
         /// Reply: an integer.
-        pub int: unsafe extern "C" fn(ctx: *mut c_void, value: i64),
+        pub reply_int: unsafe extern "C" fn(ctx: *mut c_void, value: i64),
         /// Reply: a bulk string.
-        pub bulk: unsafe extern "C" fn(ctx: *mut c_void, bytes: Str),
+        pub reply_bulk: unsafe extern "C" fn(ctx: *mut c_void, bytes: Str),
         /// Reply: null.
-        pub null: unsafe extern "C" fn(ctx: *mut c_void),
+        pub reply_null: unsafe extern "C" fn(ctx: *mut c_void),
         /// Reply: the null array of RESP2; null in RESP3.
-        pub null_array: unsafe extern "C" fn(ctx: *mut c_void),
+        pub reply_null_array: unsafe extern "C" fn(ctx: *mut c_void),
         /// Reply: head of an array.
-        pub array: unsafe extern "C" fn(ctx: *mut c_void, len: usize),
+        pub reply_array: unsafe extern "C" fn(ctx: *mut c_void, len: usize),
         /// Reply: head of a map of `len` pairs; a flat array in RESP2.
-        pub map: unsafe extern "C" fn(ctx: *mut c_void, len: usize),
+        pub reply_map: unsafe extern "C" fn(ctx: *mut c_void, len: usize),
         /// Reply: head of a set; an array in RESP2.
-        pub set: unsafe extern "C" fn(ctx: *mut c_void, len: usize),
+        pub reply_set: unsafe extern "C" fn(ctx: *mut c_void, len: usize),
         /// Reply: a double; a bulk string in RESP2.
-        pub double: unsafe extern "C" fn(ctx: *mut c_void, value: f64),
+        pub reply_double: unsafe extern "C" fn(ctx: *mut c_void, value: f64),
         /// Reply: a boolean; 1 or 0 in RESP2.
-        pub boolean: unsafe extern "C" fn(ctx: *mut c_void, value: u32),
+        pub reply_boolean: unsafe extern "C" fn(ctx: *mut c_void, value: u32),
         /// Reply: text with a three letter format; a bulk string in RESP2.
-        pub verbatim: unsafe extern "C" fn(ctx: *mut c_void, format: Str, text: Str),
+        pub reply_verbatim: unsafe extern "C" fn(ctx: *mut c_void, format: Str, text: Str),
         /// Reply: bytes that are RESP already.
-        pub raw: unsafe extern "C" fn(ctx: *mut c_void, resp: Str),
+        pub reply_raw: unsafe extern "C" fn(ctx: *mut c_void, resp: Str),
 
         /// Says why the command fails; the call then returns KS_CALL_FAILED.
         pub fail: unsafe extern "C" fn(ctx: *mut c_void, text: Str),

@@ -291,11 +291,11 @@ pub struct Out<'a> {
 
 /// One line per kind of reply: the table's function of the same name.
 macro_rules! replies {
-    ($( $(#[$doc:meta])* $name:ident($($arg:ident: $ty:ty => $raw:expr),*); )*) => {
+    ($( $(#[$doc:meta])* $name:ident = $field:ident($($arg:ident: $ty:ty => $raw:expr),*); )*) => {
         impl Out<'_> {
             $( $(#[$doc])* pub fn $name(&mut self $(, $arg: $ty)*) -> &mut Self {
                 // SAFETY: the arguments live for the call; the context is alive while it is borrowed.
-                unsafe { (self.api.$name)(self.data $(, $raw)*) };
+                unsafe { (self.api.$field)(self.data $(, $raw)*) };
                 self
             } )*
         }
@@ -304,31 +304,31 @@ macro_rules! replies {
 
 replies! {
     /// `+text`
-    simple(text: &str => Str::new(text.as_bytes()));
+    simple = reply_simple(text: &str => Str::new(text.as_bytes()));
     /// `-text`, word for word, code first.
-    error(text: &str => Str::new(text.as_bytes()));
+    error = reply_error(text: &str => Str::new(text.as_bytes()));
     /// An integer.
-    int(value: i64 => value);
+    int = reply_int(value: i64 => value);
     /// A bulk string.
-    bulk(bytes: &[u8] => Str::new(bytes));
+    bulk = reply_bulk(bytes: &[u8] => Str::new(bytes));
     /// Null.
-    null();
+    null = reply_null();
     /// The null array of RESP2; null in RESP3.
-    null_array();
+    null_array = reply_null_array();
     /// Head of an array.
-    array(len: usize => len);
+    array = reply_array(len: usize => len);
     /// Head of a map of `len` pairs; a flat array in RESP2.
-    map(len: usize => len);
+    map = reply_map(len: usize => len);
     /// Head of a set; an array in RESP2.
-    set(len: usize => len);
+    set = reply_set(len: usize => len);
     /// A double; a bulk string in RESP2.
-    double(value: f64 => value);
+    double = reply_double(value: f64 => value);
     /// A boolean; 1 or 0 in RESP2.
-    boolean(value: bool => u32::from(value));
+    boolean = reply_boolean(value: bool => u32::from(value));
     /// Text with a three letter format (`txt`, `mkd`); a bulk string in RESP2.
-    verbatim(format: &str => Str::new(format.as_bytes()), text: &str => Str::new(text.as_bytes()));
+    verbatim = reply_verbatim(format: &str => Str::new(format.as_bytes()), text: &str => Str::new(text.as_bytes()));
     /// Bytes that are RESP already.
-    raw(resp: &[u8] => Str::new(resp));
+    raw = reply_raw(resp: &[u8] => Str::new(resp));
 }
 
 impl Out<'_> {
