@@ -47,10 +47,7 @@ static API: SnapshotApi = SnapshotApi {
 
 /// Opens a cut and a cursor right behind it.
 pub(crate) fn open(service: &Arc<Service>, class: CursorClass) -> Out {
-    let (begun, stream_db) = service.turn(|engine| {
-        let begun = engine.begin_snapshot(Some(class));
-        (begun, engine.core.journal.stream_db().map_or(-1, |db| db as i64))
-    });
+    let begun = service.turn(|engine| engine.begin_snapshot(Some(class)));
     let snapshot = match begun {
         Ok(snapshot) => snapshot,
         Err(error) => return Out::failed(abi::ERR, error.to_string()),
@@ -61,6 +58,7 @@ pub(crate) fn open(service: &Arc<Service>, class: CursorClass) -> Out {
     let Some(cursor) = snapshot.cursor else { return Out::failed(abi::ERR, "the journal gave no cursor") };
     let follow = cursor::new(service.clone(), cursor, snapshot.offset);
     let keys = snapshot.sizes.iter().map(|(keys, _)| keys).sum();
+    let stream_db = snapshot.stream_db.map_or(-1, i64::from);
     let view = object(Snapshot { batches: Box::pin(batches), offset: snapshot.offset, keys, stream_db }, &API);
     match thread {
         Ok(_) => Out { a: snapshot.offset, object: view, object2: follow, ..Out::DONE },
