@@ -12,6 +12,7 @@ mod host;
 mod instance;
 mod logging;
 mod net;
+mod probe;
 mod settle;
 mod shell;
 

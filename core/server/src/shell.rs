@@ -5,7 +5,7 @@ use crate::host::{EndpointSpec, ServerShell};
 use crate::net::listen::ListenSpec;
 use crate::net::service::{mono_us, now};
 use crate::net::{Order, Port, Service};
-use crate::{alloc, instance, settle};
+use crate::{alloc, instance, probe, settle};
 use async_channel::Sender;
 use keystead_engine::{Engine, EngineMode, EngineOptions};
 use parking_lot::Mutex;
@@ -64,7 +64,13 @@ impl Shell {
         }
     }
 
-    fn add(&self, name: &str, engine: Engine, listen: &ListenSpec) -> Result<Arc<Service>, String> {
+    fn add(&self, name: &str, mut engine: Engine, listen: &ListenSpec) -> Result<Arc<Service>, String> {
+        engine.set_probe(probe::probe);
+        engine.set_fact("os", probe::system());
+        engine.set_fact("mem_allocator", "mimalloc");
+        for fact in ["executable", "config_file"] {
+            engine.set_fact(fact, self.setting(fact).unwrap_or_default());
+        }
         let service = Service::new(name, engine, self.orders.clone());
         let port = Arc::new(Port::bind(service.clone(), listen, self.settings.limits.tcp_keepalive)?);
         let mut ports = self.ports.lock();

@@ -135,7 +135,7 @@ pub(crate) fn load(file: Option<&Path>, edits: &[Edit]) -> Result<Settings, Conf
         }
     };
     let mut settings = parse(&name, text, edits)?;
-    settings.file = file.map(Path::to_path_buf);
+    settings.file = file.map(absolute);
     settings.overlay_path = overlay::path(&settings.dir, file);
     settings.overlay = overlay::read(&settings.overlay_path)?;
     let overridden: Vec<&str> = edits.iter().map(|e| e.path.as_str()).collect();

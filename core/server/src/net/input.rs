@@ -77,6 +77,7 @@ impl Input {
     }
 
     /// Appends bytes from elsewhere.
+    #[cfg(test)]
     pub(crate) fn feed(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -158,6 +159,7 @@ impl Input {
     }
 
     /// Memory held.
+    #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
         self.buf.len()
     }

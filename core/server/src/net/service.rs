@@ -6,6 +6,7 @@
 use super::socket::Socket;
 use async_channel::Sender;
 use keystead_engine::engine::{Action, Ready};
+use keystead_engine::keyspace::Garbage;
 use keystead_engine::registry::Command;
 use keystead_engine::{ConnInfo, Engine, Now, OwnedArgs, SessionId};
 use parking_lot::Mutex;
@@ -217,6 +218,7 @@ impl Service {
         let end = locked.engine.end_turn();
         self.slow_writers.store(end.slow_writers, Ordering::Relaxed);
         after.wakers = end.wakers;
+        after.garbage = end.garbage;
         for ready in end.ready {
             if let Some(owner) = locked.owner(ready.session) {
                 after.ready.push((owner.clone(), ready));
@@ -238,6 +240,11 @@ impl Service {
     fn carry_out(self: &Arc<Self>, after: After) {
         for waker in after.wakers {
             waker.wake();
+        }
+        if !after.garbage.is_empty() {
+            // Freeing a big value takes time that neither this client nor a timer should wait for.
+            let garbage = after.garbage;
+            async_std::task::spawn_blocking(move || drop(garbage));
         }
         for (owner, handover) in after.handovers {
             owner.take_over(handover);
@@ -291,6 +298,7 @@ struct After {
     kills: Vec<Arc<dyn Owner>>,
     actions: Vec<Action>,
     wakers: Vec<std::task::Waker>,
+    garbage: Garbage,
 }
 
 /// Both clocks, read once a turn.

@@ -1,0 +1,47 @@
+//! What only the operating system knows, for INFO: resident memory, the machine's memory, processor time.
+
+use keystead_engine::core::Probe;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+
+/// Asks the system now. What it doesn't tell is 0.
+pub(crate) fn probe() -> Probe {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok();
+    let us = |time: Option<i64>| time.unwrap_or(0).max(0) as u64;
+    Probe {
+        rss: resident_pages().unwrap_or(0) * rustix::param::page_size() as u64,
+        total_memory: total_memory().unwrap_or(0),
+        cpu_sys_us: us(usage.map(|u| u.system_time().num_microseconds())),
+        cpu_user_us: us(usage.map(|u| u.user_time().num_microseconds())),
+    }
+}
+
+/// The system's name, release and machine, as `uname -srm` prints them.
+pub(crate) fn system() -> String {
+    let uname = rustix::system::uname();
+    let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
+    format!("{} {} {}", text(uname.sysname()), text(uname.release()), text(uname.machine()))
+}
+
+fn resident_pages() -> Option<u64> {
+    std::fs::read_to_string("/proc/self/statm").ok()?.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn total_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_tells() {
+        let seen = probe();
+        assert!(seen.rss > 1 << 20 && seen.total_memory > seen.rss, "{seen:?}");
+        assert!(seen.cpu_user_us + seen.cpu_sys_us > 0, "{seen:?}");
+        assert!(system().starts_with("Linux "));
+    }
+}
