@@ -444,3 +444,20 @@ fn strings_made_in_place_are_raw_as_in_redis() {
     assert_eq!(ks.incr_by(0, b"int", 1), Ok(13));
     assert_eq!(ks.object_encoding(0, b"int"), Some("int"));
 }
+
+#[test]
+fn active_expiry_keeps_to_its_budget_and_never_walks_a_segment_for_nothing() {
+    let mut ks = Keyspace::new(Options::default());
+    for n in 0..20_000_u64 {
+        let deadline = if n % 2 == 0 { Ttl::At(UnixMillis(1000 + n)) } else { Ttl::Clear };
+        ks.set_str(3, n.to_string().as_bytes(), n as i64, deadline);
+    }
+    assert_eq!(ks.next_deadline(), Some(UnixMillis(1000)));
+    assert_eq!(ks.expire_cycle(usize::MAX), crate::expire::ExpiryProgress::default());
+    ks.set_now(UnixMillis(11_000));
+    let first = ks.expire_cycle(2000);
+    assert!(first.more && (100..3000).contains(&first.expired), "{first:?}");
+    let second = ks.expire_cycle(usize::MAX);
+    assert_eq!((first.expired + second.expired, second.more, ks.len(3)), (5000, false, 15_000));
+    assert_eq!(ks.next_deadline(), Some(UnixMillis(11_000)), "no segment is due any more");
+}

@@ -4,9 +4,10 @@
 //! bits than it has. The bits behind a segment's prefix choose the bucket, so walking segments and buckets in order is
 //! walking the hash space in order: a position there (SCAN's cursor, a cut's progress) means the same after any split.
 //! Owns the entries, the counters per segment and the cut marks. Knows nothing of time, of databases or of what a cut
-//! does with the entries. Safe code throughout.
+//! does with the entries. Safe code but for prefetching.
 
 mod bucket;
+#[allow(unsafe_code)]
 mod prefetch;
 mod walk;
 

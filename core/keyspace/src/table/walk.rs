@@ -91,7 +91,7 @@ impl Table {
         self.deadlines[segment] < now
     }
 
-    /// Finds the expired entries of a segment and sets its earliest deadline anew from the others.
+    /// Finds the expired entries of a segment, which the caller deletes, and sets its earliest deadline from the others.
     pub(crate) fn expired_in(&mut self, segment: usize, now: u64, mut found: impl FnMut(&[u8])) {
         let mut lowest = NEVER;
         let buckets = &self.segments[segment];
@@ -100,9 +100,10 @@ impl Table {
             bucket.entries()
         }) {
             let Some(deadline) = entry.deadline() else { continue };
-            lowest = lowest.min(deadline);
             if entry.is_expired(now) {
                 found(entry.key());
+            } else {
+                lowest = lowest.min(deadline);
             }
         }
         self.deadlines[segment] = lowest;
