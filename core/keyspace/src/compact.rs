@@ -254,7 +254,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(200))]
+        #![proptest_config(ProptestConfig::with_cases(96))]
         #[test]
         fn is_a_vec_of_byte_strings(ops in prop::collection::vec((0..4_u8, any::<usize>(), payload()), 1..60)) {
             let (mut c, mut twin) = (Compact::new(), Vec::<Vec<u8>>::new());

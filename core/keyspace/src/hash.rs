@@ -265,7 +265,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(100))]
+        #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
         fn is_a_map(ops in prop::collection::vec((0..10_u8, any::<u16>(), prop::collection::vec(any::<u8>(), 0..70)), 1..900)) {
             let (mut hash, mut twin, limits) = (Hash::new(), BTreeMap::<Vec<u8>, Vec<u8>>::new(), Limits::default());

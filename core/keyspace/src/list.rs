@@ -262,7 +262,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(100))]
+        #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
         fn is_a_deque(ops in prop::collection::vec((0..12_u8, any::<usize>(), prop::collection::vec(any::<u8>(), 0..40)), 1..400),
                       list_size in prop_oneof![Just(-2_i64), Just(3), Just(64)]) {

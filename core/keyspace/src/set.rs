@@ -386,7 +386,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(150))]
+        #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
         fn is_a_set(words in 0..3_u8, ops in prop::collection::vec((0..10_u8, any::<i64>()), 1..900)) {
             let (mut set, mut twin, limits) = (Set::new(), BTreeSet::<Vec<u8>>::new(), Limits::default());

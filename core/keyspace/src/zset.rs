@@ -386,7 +386,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(100))]
+        #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
         fn is_a_sorted_map(big in any::<bool>(), ops in prop::collection::vec((0..12_u8, any::<u16>(), -20_i32..20), 1..900)) {
             let (mut zset, mut twin, limits) = (ZSet::new(), BTreeMap::<Vec<u8>, f64>::new(), Limits::default());

@@ -116,6 +116,13 @@ pub fn states(redis: &mut Redis, ours: &mut Ours, at: &str) {
         })
         .collect();
     for key in keys {
+        // Lists, sets and strings are named otherwise in 7.2 (listpack) or keep another form; Redis' SORT turns the
+        // sorted set it reads into a skip list.
+        if !at.starts_with("keys") && matches!(&redis.run(&cmd(&[b"TYPE", &key]))[..], b"+hash\r\n" | b"+zset\r\n") {
+            let question = cmd(&[b"OBJECT", b"ENCODING", &key]);
+            let (theirs, mine) = (redis.run(&question), ours.run(&question));
+            assert!(theirs == mine, "{at}: {} {}", show(&question), parting(&theirs, &mine));
+        }
         for question in [
             cmd(&[b"TYPE", &key]),
             cmd(&[b"PEXPIRETIME", &key]),

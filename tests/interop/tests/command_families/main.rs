@@ -15,13 +15,13 @@ use families::Family;
 use random::Rng;
 
 fn steps() -> usize {
-    std::env::var("DIFF_STEPS").ok().and_then(|n| n.parse().ok()).unwrap_or(4000)
+    std::env::var("DIFF_STEPS").ok().and_then(|n| n.parse().ok()).unwrap_or(2500)
 }
 
 fn seeds() -> Vec<u64> {
     match std::env::var("DIFF_SEED").ok().and_then(|n| n.parse().ok()) {
         Some(seed) => vec![seed],
-        None => (1..=3).collect(),
+        None => (1..=2).collect(),
     }
 }
 
@@ -50,6 +50,9 @@ fn run(family: &Family) {
             for step in 0..steps() {
                 let argv = family.command(&mut rng);
                 let (theirs, mine) = (redis.run(&argv), ours.run(&argv));
+                if std::env::var_os("DIFF_TRACE").is_some() {
+                    println!("{step} {} -> {}", show(&argv), String::from_utf8_lossy(&theirs).escape_debug());
+                }
                 history.push(show(&argv));
                 if !compare::same(&argv, &theirs, &mine) {
                     let tail = history[history.len().saturating_sub(30)..].join("\n  ");
