@@ -12,10 +12,10 @@ const MAX_MATCH: usize = 264;
 pub fn compress(input: &[u8], max_len: usize, out: &mut Vec<u8>) -> bool {
     let start = out.len();
     // A small table for small values: clearing it would cost more than compressing them.
-    let fits = if input.len() < 1024 {
-        compress_with::<512>(input, max_len, out)
-    } else {
-        compress_with::<8192>(input, max_len, out)
+    let fits = match input.len() {
+        0..512 => compress_with::<u16, 256>(input, max_len, out),
+        512..4096 => compress_with::<u16, 1024>(input, max_len, out),
+        _ => compress_with::<u32, 8192>(input, max_len, out),
     };
     if !fits {
         out.truncate(start);
@@ -23,21 +23,48 @@ pub fn compress(input: &[u8], max_len: usize, out: &mut Vec<u8>) -> bool {
     fits
 }
 
-fn compress_with<const SLOTS: usize>(input: &[u8], max_len: usize, out: &mut Vec<u8>) -> bool {
-    let mut seen = [0u32; SLOTS];
+/// A position in a table of the positions seen.
+trait Slot: Copy + Default {
+    fn new(at: usize) -> Self;
+    fn at(self) -> usize;
+}
+
+impl Slot for u16 {
+    fn new(at: usize) -> Self {
+        at as u16
+    }
+    fn at(self) -> usize {
+        self.into()
+    }
+}
+
+impl Slot for u32 {
+    fn new(at: usize) -> Self {
+        at as u32
+    }
+    fn at(self) -> usize {
+        self as usize
+    }
+}
+
+fn compress_with<S: Slot, const SLOTS: usize>(input: &[u8], max_len: usize, out: &mut Vec<u8>) -> bool {
+    let mut seen = [S::default(); SLOTS];
     let limit = out.len() + max_len;
-    let (mut at, mut literals) = (0, 0);
+    let (mut at, mut literals, mut misses) = (0, 0, 0);
     while at + MIN_MATCH <= input.len() {
         let slot = hash(&input[at..at + 3]) % SLOTS;
-        let before = std::mem::replace(&mut seen[slot], at as u32) as usize;
+        let before = std::mem::replace(&mut seen[slot], S::new(at)).at();
         let usable = before < at && at - before <= MAX_BACK && input[before..before + 3] == input[at..at + 3];
         if !usable {
-            at += 1;
+            // The longer nothing was found, the larger the steps: noise is given up three times as fast.
+            misses += 1;
+            at += 1 + (misses >> 6);
             if out.len() + (at - literals) > limit {
                 return false;
             }
             continue;
         }
+        misses = 0;
         put_literals(&input[literals..at], out);
         let longest = (input.len() - at).min(MAX_MATCH);
         let same = (MIN_MATCH..longest).take_while(|&i| input[before + i] == input[at + i]).count();
@@ -46,7 +73,7 @@ fn compress_with<const SLOTS: usize>(input: &[u8], max_len: usize, out: &mut Vec
         // The positions inside the match are worth remembering at its end only: most of the gain for little time.
         for inner in [at + len - 2, at + len - 1] {
             if inner + MIN_MATCH <= input.len() {
-                seen[hash(&input[inner..inner + 3]) % SLOTS] = inner as u32;
+                seen[hash(&input[inner..inner + 3]) % SLOTS] = S::new(inner);
             }
         }
         at += len;
