@@ -33,12 +33,13 @@ fn a_pair(primary: u16, replica: u16, seed: u64) {
     in_step(&mut p, &mut r);
     traffic(&mut p, &mut commands, 300);
     in_step(&mut p, &mut r);
-    assert_eq!(syncs(&mut p), (1, 0, 0));
+    // A node that was a primary offers its own history first, which the other knows nothing of.
+    assert_eq!(syncs(&mut p), (1, 0, 1));
     for round in 1..=3 {
         p.cmd("CLIENT KILL TYPE replica");
         traffic(&mut p, &mut commands, 50);
         in_step(&mut p, &mut r);
-        assert_eq!(syncs(&mut p), (1, round, 0), "the link is resumed, not begun anew");
+        assert_eq!(syncs(&mut p), (1, round, 1), "the link is resumed, not begun anew");
     }
     assert_eq!(field(&mut p, "replication", "connected_slaves"), "1");
     let line = field(&mut p, "replication", "slave0");

