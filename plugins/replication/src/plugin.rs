@@ -126,10 +126,12 @@ impl Replication {
         let resized = before.backlog_size != after.backlog_size;
         self.config.store(Arc::new(after));
         self.refresh_gates();
-        if resized && self.host.journal().active {
+        if resized {
             let (host, bytes) = (self.host, self.config().backlog_size);
             self.host.spawn(async move {
-                if let Err(error) = host.set_backlog(bytes).await {
+                if host.journal().active
+                    && let Err(error) = host.set_backlog(bytes).await
+                {
                     log::warn!("the backlog couldn't be resized: {}", error.text());
                 }
             });

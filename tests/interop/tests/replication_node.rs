@@ -1,7 +1,15 @@
 //! A node's own behaviour as primary and replica: replies, gates, WAIT, the role it keeps, the data it keeps.
 
-use keystead_harness::{Client, DEADLINE, Keystead, RedisServer, have, text, wait_until};
+use keystead_harness::{Client, DEADLINE, Keystead, RedisServer, Reply, have, wait_until};
 use keystead_interop::pair::{field, in_step, syncs};
+
+/// What a reply says, be it an error or not.
+fn text(reply: &Reply) -> String {
+    match reply {
+        Reply::Error(text) => text.clone(),
+        other => other.as_text().unwrap_or_default(),
+    }
+}
 
 fn node(config: &str) -> Keystead {
     Keystead::builder().plugin("replication", &format!("(ping_period_s: 3600, {config})")).start()
@@ -112,6 +120,7 @@ fn a_restarted_node_keeps_the_role_it_had() {
     let mut o = other.client();
     o.ok("SET b 1");
     in_step(&mut o, &mut r);
+    replica.process.kill();
     replica.restart();
     let mut r = replica.client();
     in_step(&mut o, &mut r);
@@ -126,6 +135,7 @@ fn a_restarted_node_keeps_the_role_it_had() {
 fn a_restarted_primary_has_a_new_id() {
     let (mut primary, _replica, mut p, _r) = pair();
     let old = field(&mut p, "replication", "master_replid");
+    primary.process.kill();
     primary.restart();
     assert_ne!(field(&mut primary.client(), "replication", "master_replid"), old);
 }
