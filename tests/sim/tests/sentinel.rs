@@ -24,18 +24,6 @@ fn failure(seed: u64) -> Option<String> {
     Some(format!("seed {seed} ({:?}): {wrong}\n    cargo run -p keystead-sim -- sentinel {seed}", verdict.family))
 }
 
-/// Seeds that once failed, with what they found.
-#[test]
-fn seeds_that_found_something() {
-    let found = [
-        (10, "a primary that came back empty was not failed over"),
-        (1179, "a leader that crashed while re-pointing kept the new epoch with the old address for ever"),
-    ];
-    for (seed, what) in found {
-        assert_eq!(failure(seed), None, "{what}");
-    }
-}
-
 #[test]
 fn a_seed_has_one_history() {
     for seed in [1, 6, 12] {

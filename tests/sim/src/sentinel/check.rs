@@ -34,6 +34,12 @@ impl Checker {
         self.forced = true;
     }
 
+    /// Who was elected last.
+    #[must_use]
+    pub fn last_leader(&self) -> Option<NodeId> {
+        self.leaders.last_key_value().map(|(_, id)| *id)
+    }
+
     fn vote(&mut self, now: u64, voter: &str, leader: &str, epoch: u64) {
         let first = self.votes.entry((voter.to_owned(), epoch)).or_insert_with(|| leader.to_owned());
         if first != leader {

@@ -25,6 +25,12 @@ pub enum Family {
     SentinelsAndPrimary,
     /// The sentinels stand still for a while, then the primary is killed.
     Stall,
+    /// The sentinels stand still and nothing else happens.
+    StallOnly,
+    /// The leader is cut off from the other sentinels as soon as it is elected.
+    LeaderCutOff,
+    /// A sentinel is cut off during two failovers, there and back, and returns together with the second old primary.
+    StaleSentinel,
     /// The sentinels are restarted together with the primary's end.
     Reboot,
     /// Sentinels crash at the writes of an election.
@@ -34,7 +40,7 @@ pub enum Family {
 }
 
 /// All kinds, in the order in which seeds take their turns.
-pub const FAMILIES: [Family; 16] = [
+pub const FAMILIES: [Family; 20] = [
     Family::Kill,
     Family::Swarm,
     Family::KillAndReturn,
@@ -51,13 +57,17 @@ pub const FAMILIES: [Family; 16] = [
     Family::Stall,
     Family::Reboot,
     Family::Swarm,
+    Family::StallOnly,
+    Family::LeaderCutOff,
+    Family::StaleSentinel,
+    Family::Swarm,
 ];
 
 /// The world of a seed.
 #[must_use]
 pub fn shape(rng: &mut Rng, family: Family) -> Shape {
     let sentinels = if rng.between(0, 3) == 0 { 5 } else { 3 };
-    let mut settings = Settings::new(2);
+    let mut settings = Settings::new(rng.between(2, sentinels / 2 + 1) as u32);
     settings.down_after_ms = [200, 1000, 1000, 2000][rng.between(0, 3) as usize];
     settings.failover_timeout_ms = rng.between(5_000, 20_000);
     settings.parallel_syncs = rng.between(1, 2) as u32;
@@ -129,6 +139,28 @@ pub fn inflict(world: &mut World, family: Family) -> Expected {
             stopped.iter().for_each(|id| world.resume(*id));
             world.kill(primary);
         }
+        Family::StallOnly => {
+            let stop = world.rng.between(200, 6_000);
+            sentinels.clone().for_each(|id| world.pause(id));
+            wait(world, stop);
+            sentinels.for_each(|id| world.resume(id));
+            wait(world, long);
+            return Some((0, 0));
+        }
+        Family::LeaderCutOff => {
+            world.kill(primary);
+            let deadline = world.now + long;
+            while world.checker.last_leader().is_none() && world.now < deadline {
+                wait(world, 1);
+            }
+            if let Some(leader) = world.checker.last_leader() {
+                for other in sentinels {
+                    world.cut(leader, other);
+                    world.cut(other, leader);
+                }
+            }
+        }
+        Family::StaleSentinel => return stale_sentinel(world, long),
         Family::Reboot => {
             sentinels.clone().for_each(|id| world.kill(id));
             world.kill(primary);
@@ -154,6 +186,33 @@ pub fn inflict(world: &mut World, family: Family) -> Expected {
     }
     wait(world, long + 3 * down_after);
     Some((1, 1))
+}
+
+/// There: the primary dies, the sentinel sees that and is then cut off. Back: the old primary returns as a replica, the
+/// new one dies, so the old one is the primary again. Then the cut-off sentinel and the dead one return at once.
+fn stale_sentinel(world: &mut World, long: u64) -> Expected {
+    let stale = world.sentinel_ids().end - 1;
+    let run = |world: &mut World, ms: u64| {
+        let until = world.now + ms;
+        world.run_until(until);
+    };
+    for id in 2..world.shape.data_nodes {
+        world.data_mut(id).priority = 0;
+    }
+    run(world, 11_000); // everybody knows the priorities
+    world.kill(0);
+    run(world, long);
+    cut_off(world, stale, true, true);
+    world.restart(0, true);
+    run(world, 12_000);
+    world.kill(1);
+    run(world, long);
+    world.restart(1, true);
+    let early = world.rng.between(0, 300);
+    run(world, early);
+    world.heal();
+    run(world, long);
+    Some((2, 2))
 }
 
 fn cut_off(world: &mut World, id: NodeId, inwards: bool, outwards: bool) {
