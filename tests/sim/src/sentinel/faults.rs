@@ -27,7 +27,7 @@ pub enum Family {
     Stall,
     /// The sentinels stand still and nothing else happens.
     StallOnly,
-    /// The leader is cut off from the other sentinels as soon as it is elected.
+    /// The leader is cut off from everybody as soon as the replica is promoted, before it can tell.
     LeaderCutOff,
     /// A sentinel is cut off during two failovers, there and back, and returns together with the second old primary.
     StaleSentinel,
@@ -149,15 +149,12 @@ pub fn inflict(world: &mut World, family: Family) -> Expected {
         }
         Family::LeaderCutOff => {
             world.kill(primary);
-            let deadline = world.now + long;
-            while world.checker.last_leader().is_none() && world.now < deadline {
+            let (before, deadline) = (world.checker.promotions.len(), world.now + long);
+            while world.checker.promotions.len() == before && world.now < deadline {
                 wait(world, 1);
             }
             if let Some(leader) = world.checker.last_leader() {
-                for other in sentinels {
-                    world.cut(leader, other);
-                    world.cut(other, leader);
-                }
+                cut_off(world, leader, true, true);
             }
         }
         Family::StaleSentinel => return stale_sentinel(world, long),
@@ -208,8 +205,6 @@ fn stale_sentinel(world: &mut World, long: u64) -> Expected {
     world.kill(1);
     run(world, long);
     world.restart(1, true);
-    let early = world.rng.between(0, 300);
-    run(world, early);
     world.heal();
     run(world, long);
     Some((2, 2))
