@@ -191,7 +191,7 @@ fn reply(answer: Answer) -> Reply {
         Answer::Int(n) => Reply::Int(n),
         Answer::Bulk(text) => Reply::bulk(text),
         Answer::Null => Reply::Null,
-        Answer::NullArray => Reply::Null,
+        Answer::NullArray => Reply::NullArray,
         Answer::Array(items) => Reply::Array(items.into_iter().map(reply).collect()),
         Answer::Map(pairs) => {
             Reply::Map(pairs.into_iter().map(|(name, value)| (Reply::bulk(name), reply(value))).collect())
