@@ -6,6 +6,7 @@
 
 mod bins;
 mod client;
+mod group;
 mod keystead;
 mod ports;
 mod process;
@@ -15,6 +16,7 @@ mod wait;
 
 pub use bins::{bin_dir, have, keystead_bin, plugin_lib};
 pub use client::{Client, ClientError, text};
+pub use group::{Group, Maker, Member, PRIMARY, Shape, sentinel_config};
 pub use keystead::{Keystead, KeysteadBuilder, ron_str};
 
 pub use ports::free_port;

@@ -1,0 +1,166 @@
+//! Failovers with real keystead processes: data nodes and sentinels, real libraries, real signals.
+
+use keystead_harness::{Client, Group, Keystead, Maker, PRIMARY, Reply, Shape, free_port, sentinel_config, wait_until};
+use std::time::{Duration, Instant};
+
+/// A slow and shared machine gets this much; the bench measures what it takes.
+const LIMIT: Duration = Duration::from_secs(30);
+
+fn group() -> Group {
+    let makers = |n| vec![Maker::Keystead; n];
+    Group::start(&Shape { data: makers(3), sentinels: makers(3), down_after_ms: 1000 })
+}
+
+fn epochs(group: &Group) -> Vec<String> {
+    let epoch = |reply: Reply| reply.get("config-epoch").and_then(|epoch| epoch.as_text()).unwrap_or_default();
+    group.sentinels.iter().map(|s| epoch(s.client().cmd(&format!("SENTINEL MASTER {PRIMARY}")))).collect()
+}
+
+#[test]
+fn a_killed_primary_is_replaced_once_and_returns_as_a_replica() {
+    let mut group = group();
+    let old = group.data[0].port();
+    group.data[0].client().ok("SET before 1");
+    assert_eq!(group.data[0].client().cmd("WAIT 2 5000"), 2);
+    let since = Instant::now();
+    group.data[0].process().kill();
+    let (new, took) = group.first_write_elsewhere(old, since, LIMIT);
+    println!("first write on the new primary after {took:?}");
+    let mut client = Client::connect(new);
+    assert_eq!(client.cmd("GET before"), "1", "what two replicas had is there");
+    let other = group.data.iter().map(|node| node.port()).find(|port| ![old, new].contains(port)).expect("three nodes");
+    group.wait_replica(other, new, LIMIT);
+    wait_until("all sentinels know the new primary", LIMIT, || (0..3).all(|n| group.primary_by(n) == Some(new)));
+    wait_until("the failover has ended", LIMIT, || group.logged("+switch-master") == 3);
+    assert_eq!(group.logged("+promoted-slave"), 1, "one promotion");
+    assert_eq!(group.logged("+failover-end"), 1);
+
+    // The old primary comes back as the primary it was, and is told at once.
+    let Some(keystead_harness::Member::Keystead(node, _)) = group.data.first_mut() else { panic!("data nodes are ours") };
+    node.restart();
+    group.wait_replica(old, new, Duration::from_secs(8));
+    group.wait_settled(LIMIT);
+    assert_eq!(group.logged("+promoted-slave"), 1, "still one promotion");
+    let epochs = epochs(&group);
+    assert!(epochs.iter().all(|epoch| *epoch == epochs[0]), "{epochs:?}");
+}
+
+#[test]
+fn a_sentinel_remembers_who_it_is_and_what_it_knows() {
+    let mut group = group();
+    let old = group.data[0].port();
+    group.data[0].process().kill();
+    let (new, _) = group.first_write_elsewhere(old, Instant::now(), LIMIT);
+    wait_until("all sentinels know the new primary", LIMIT, || (0..3).all(|n| group.primary_by(n) == Some(new)));
+    wait_until("the failover has ended", LIMIT, || group.logged("+switch-master") == 3);
+    let mut client = group.sentinels[0].client();
+    let (id, master) = (client.cmd("SENTINEL MYID"), client.cmd(&format!("SENTINEL MASTER {PRIMARY}")));
+    group.sentinels[0].process().kill();
+    let keystead_harness::Member::Keystead(node, _) = &mut group.sentinels[0] else { panic!("sentinels are ours") };
+    node.restart();
+    let mut client = group.sentinels[0].client();
+    assert_eq!(client.cmd("SENTINEL MYID"), id);
+    let again = client.cmd(&format!("SENTINEL MASTER {PRIMARY}"));
+    for field in ["ip", "port", "config-epoch", "num-slaves", "num-other-sentinels"] {
+        assert_eq!(again.get(field), master.get(field), "{field}");
+    }
+}
+
+#[test]
+fn an_operator_can_ask_for_a_failover() {
+    let mut group = group();
+    let old = group.data[0].port();
+    group.sentinels[1].client().ok(&format!("SENTINEL FAILOVER {PRIMARY}"));
+    let (new, _) = group.first_write_elsewhere(old, Instant::now(), LIMIT);
+    group.wait_replica(old, new, LIMIT);
+    group.wait_settled(LIMIT);
+    assert_eq!(group.logged("+promoted-slave"), 1);
+    assert_eq!(group.logged("+sdown"), 0, "nobody was ever down");
+}
+
+#[test]
+fn a_data_node_may_carry_its_own_sentinel() {
+    let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
+    let mut nodes: Vec<Keystead> = Vec::new();
+    for port in &ports {
+        let primary = nodes.first().map(Keystead::port);
+        let data = free_port();
+        let replication = primary.map_or("()".to_owned(), |p| format!("(replicaof: (\"127.0.0.1\", {p}))"));
+        let sentinel = sentinel_config(*port, primary.unwrap_or(data), 2, 1000);
+        let node = Keystead::builder().port(data).plugin("replication", &replication).plugin("sentinel", &sentinel);
+        nodes.push(node.start());
+    }
+    let old = nodes[0].port();
+    let ask = |port: u16, what: &str| Client::connect(port).cmd(&format!("SENTINEL {what} {PRIMARY}"));
+    let seen = |port: u16, field: &str| ask(port, "MASTER").get(field).and_then(|n| n.as_text()).unwrap_or_default();
+    wait_until("the sentinels found each other", LIMIT, || {
+        ports.iter().all(|p| seen(*p, "num-other-sentinels") == "2" && seen(*p, "num-slaves") == "2")
+    });
+    let linked = |r: &Reply| r.get("master-link-status").and_then(|s| s.as_text()).as_deref() == Some("ok");
+    wait_until("the replicas are in sync", LIMIT, || {
+        ports.iter().all(|p| ask(*p, "REPLICAS").items().iter().all(linked))
+    });
+    nodes[0].process.kill();
+    let mut new = None;
+    wait_until("the two left elect a primary", LIMIT, || {
+        let addrs: Vec<_> = ports[1..].iter().map(|p| ask(*p, "GET-MASTER-ADDR-BY-NAME").texts()).collect();
+        new = addrs[0].get(1).and_then(|p| p.parse::<u16>().ok());
+        addrs[0] == addrs[1] && new.is_some_and(|p| p != old)
+    });
+    let mut client = Client::connect(new.expect("just found"));
+    wait_until("it takes writes", LIMIT, || client.cmd("SET a 1") == "OK");
+}
+
+#[test]
+fn what_a_sentinel_tells_and_refuses() {
+    let mut group = Group::start(&Shape {
+        data: vec![Maker::Keystead],
+        sentinels: vec![Maker::Keystead],
+        down_after_ms: 30_000,
+    });
+    let port = group.data[0].port();
+    let mut c = group.sentinels[0].client();
+    assert_eq!(c.cmd("PING"), "PONG");
+    assert_eq!(c.cmd("ROLE").items()[0], "sentinel");
+    let info = c.info("sentinel");
+    assert_eq!(info["sentinel_masters"], "1");
+    assert_eq!(info["master0"], format!("name={PRIMARY},status=ok,address=127.0.0.1:{port},slaves=0,sentinels=1"));
+    let cases = [
+        ("SENTINEL MASTER x", "ERR No such master with that name"),
+        ("SENTINEL FAILOVER mymaster", "NOGOODSLAVE No suitable replica to promote"),
+        ("SENTINEL MONITOR mymaster 1.1.1.1 1 1", "ERR Duplicate master name."),
+        ("SENTINEL MONITOR a foo 1 1", "ERR Invalid IP address or hostname specified"),
+        ("SENTINEL SET mymaster quorum 0", "ERR Invalid argument '0' for SENTINEL SET 'quorum'"),
+        ("SENTINEL nonsense", "ERR unknown subcommand 'nonsense'. Try SENTINEL HELP."),
+        ("SENTINEL MASTER", "ERR wrong number of arguments for 'sentinel|master' command"),
+        ("PUBLISH news hi", "ERR Only HELLO messages are accepted by Sentinel instances."),
+    ];
+    for (command, error) in cases {
+        assert_eq!(c.cmd(command), error, "{command}");
+    }
+    assert!(c.cmd("GET a").is_error() && c.cmd("SET a b").is_error(), "a sentinel has no keys");
+    assert_eq!(c.cmd("SENTINEL GET-MASTER-ADDR-BY-NAME x"), Reply::Null);
+    assert!(c.cmd("SENTINEL CKQUORUM mymaster").as_text().expect("a status").starts_with("OK 1 usable Sentinels."));
+    c.ok("SENTINEL SET mymaster down-after-milliseconds 5000 quorum 1");
+    c.ok("SENTINEL MONITOR other 127.0.0.1 1 1");
+    c.ok("SENTINEL REMOVE other");
+    assert_eq!(c.cmd("SENTINEL RESET my*"), 1);
+    let field = c.cmd("SENTINEL MASTER mymaster").get("down-after-milliseconds");
+    assert_eq!(field.and_then(|f| f.as_text()).as_deref(), Some("5000"));
+    c.ok("SENTINEL FLUSHCONFIG");
+    c.ok("HELLO 3");
+    assert!(matches!(c.cmd("SENTINEL MASTER mymaster"), Reply::Map(_)), "RESP3 gets a map");
+    assert!(group.logged("+set") >= 2);
+}
+
+#[test]
+fn events_are_published_under_their_names() {
+    let group = group();
+    let mut listener = group.sentinels[0].client();
+    listener.ok("SUBSCRIBE +switch-master");
+    let old = group.data[0].port();
+    group.sentinels[1].client().ok(&format!("SENTINEL FAILOVER {PRIMARY}"));
+    let (new, _) = group.first_write_elsewhere(old, Instant::now(), LIMIT);
+    let message = listener.read().expect("the event").texts();
+    assert_eq!(message, ["message", "+switch-master", &format!("{PRIMARY} 127.0.0.1 {old} 127.0.0.1 {new}")]);
+}

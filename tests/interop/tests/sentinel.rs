@@ -1,0 +1,109 @@
+//! Keystead's sentinels with Debian's redis-sentinel and redis-server 7.0.15: one group, whoever leads.
+
+use keystead_harness::{Group, Maker, PRIMARY, Shape, have, wait_until};
+use std::time::{Duration, Instant};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn stock_is_here() -> bool {
+    let here = have("redis-server") && have("redis-sentinel");
+    if !here {
+        println!("SKIPPED: redis-server or redis-sentinel is not installed");
+    }
+    here
+}
+
+/// Kills the primary, waits for the next, lets the old one return, twice: there and back.
+fn there_and_back(data: [Maker; 3], sentinels: [Maker; 3]) {
+    let mut group = Group::start(&Shape { data: data.to_vec(), sentinels: sentinels.to_vec(), down_after_ms: 1000 });
+    let mut primary = group.data[0].port();
+    for round in 1..=2 {
+        let since = Instant::now();
+        group.node(primary).process().kill();
+        let (new, took) = group.first_write_elsewhere(primary, since, LIMIT);
+        println!("round {round}: {primary} -> {new} in {took:?}");
+        wait_until("all sentinels know the new primary", LIMIT, || (0..3).all(|n| group.primary_by(n) == Some(new)));
+        wait_until("the failover has ended", LIMIT, || group.logged("+failover-end") == round);
+        assert_eq!(group.logged("+promoted-slave"), round, "one promotion a fault");
+        group.node(primary).process().restart().expect("it starts again");
+        group.wait_replica(primary, new, LIMIT);
+        group.wait_settled(LIMIT);
+        primary = new;
+    }
+}
+
+#[test]
+fn our_sentinels_watch_stock_servers() {
+    if stock_is_here() {
+        there_and_back([Maker::Redis; 3], [Maker::Keystead; 3]);
+    }
+}
+
+#[test]
+fn stock_sentinels_watch_our_servers() {
+    if stock_is_here() {
+        there_and_back([Maker::Keystead; 3], [Maker::Redis; 3]);
+    }
+}
+
+#[test]
+fn mixed_sentinels_watch_mixed_servers() {
+    if stock_is_here() {
+        there_and_back(
+            [Maker::Redis, Maker::Keystead, Maker::Redis],
+            [Maker::Keystead, Maker::Redis, Maker::Keystead],
+        );
+    }
+}
+
+#[test]
+fn a_stock_majority_and_one_of_ours() {
+    if stock_is_here() {
+        there_and_back([Maker::Redis; 3], [Maker::Redis, Maker::Redis, Maker::Keystead]);
+    }
+}
+
+#[test]
+fn replies_have_the_fields_of_the_stock_sentinel_in_its_order() {
+    if !stock_is_here() {
+        return;
+    }
+    let group = Group::start(&Shape {
+        data: vec![Maker::Redis; 2],
+        sentinels: vec![Maker::Keystead, Maker::Redis],
+        down_after_ms: 5000,
+    });
+    let names = |fields: Vec<String>| fields.into_iter().step_by(2).collect::<Vec<_>>();
+    for what in ["MASTER", "REPLICAS", "SENTINELS"] {
+        let asked = |n: usize| {
+            let reply = group.sentinels[n].client().cmd(&format!("SENTINEL {what} {PRIMARY}"));
+            names(if what == "MASTER" { reply.texts() } else { reply.items()[0].texts() })
+        };
+        assert_eq!(asked(0), asked(1), "{what}");
+    }
+    let info = |n: usize| group.sentinels[n].client().info("sentinel");
+    assert_eq!(info(0), info(1));
+}
+
+/// An operator's failover on either kind of sentinel is taken over by the other.
+#[test]
+fn failovers_asked_for_spread_both_ways() {
+    if !stock_is_here() {
+        return;
+    }
+    let mut group = Group::start(&Shape {
+        data: vec![Maker::Redis, Maker::Redis, Maker::Keystead],
+        sentinels: vec![Maker::Keystead, Maker::Redis],
+        down_after_ms: 5000,
+    });
+    let mut primary = group.data[0].port();
+    for sentinel in [0, 1] {
+        group.sentinels[sentinel].client().ok(&format!("SENTINEL FAILOVER {PRIMARY}"));
+        let (new, _) = group.first_write_elsewhere(primary, Instant::now(), LIMIT);
+        wait_until("both sentinels know the new primary", LIMIT, || (0..2).all(|n| group.primary_by(n) == Some(new)));
+        group.wait_replica(primary, new, LIMIT);
+        group.wait_settled(LIMIT);
+        primary = new;
+    }
+    assert_eq!(group.logged("+promoted-slave"), 2);
+}
