@@ -36,7 +36,9 @@ fn a_killed_primary_is_replaced_once_and_returns_as_a_replica() {
     assert_eq!(group.logged("+failover-end"), 1);
 
     // The old primary comes back as the primary it was, and is told at once.
-    let Some(keystead_harness::Member::Keystead(node, _)) = group.data.first_mut() else { panic!("data nodes are ours") };
+    let Some(keystead_harness::Member::Keystead(node, _)) = group.data.first_mut() else {
+        panic!("data nodes are ours")
+    };
     node.restart();
     group.wait_replica(old, new, Duration::from_secs(8));
     group.wait_settled(LIMIT);
@@ -113,11 +115,8 @@ fn a_data_node_may_carry_its_own_sentinel() {
 
 #[test]
 fn what_a_sentinel_tells_and_refuses() {
-    let mut group = Group::start(&Shape {
-        data: vec![Maker::Keystead],
-        sentinels: vec![Maker::Keystead],
-        down_after_ms: 30_000,
-    });
+    let mut group =
+        Group::start(&Shape { data: vec![Maker::Keystead], sentinels: vec![Maker::Keystead], down_after_ms: 30_000 });
     let port = group.data[0].port();
     let mut c = group.sentinels[0].client();
     assert_eq!(c.cmd("PING"), "PONG");

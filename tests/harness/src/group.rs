@@ -231,9 +231,7 @@ pub fn sentinel_config(port: u16, primary: u16, quorum: usize, down_after_ms: u6
 /// The primary this sentinel holds, if it sees everybody well.
 fn well(port: u16, replicas: usize, others: usize) -> Result<String, String> {
     let mut client = Client::try_connect(port).map_err(|error| error.to_string())?;
-    let mut ask = |what: &str| {
-        client.try_command(&["SENTINEL", what, PRIMARY]).map_err(|error| error.to_string())
-    };
+    let mut ask = |what: &str| client.try_command(&["SENTINEL", what, PRIMARY]).map_err(|error| error.to_string());
     let primary = ask("MASTER")?;
     let field = |name: &str| primary.get(name).and_then(|value| value.as_text()).unwrap_or_default();
     let expect = |what: &str, is: String, should: String| {

@@ -49,10 +49,7 @@ fn stock_sentinels_watch_our_servers() {
 #[test]
 fn mixed_sentinels_watch_mixed_servers() {
     if stock_is_here() {
-        there_and_back(
-            [Maker::Redis, Maker::Keystead, Maker::Redis],
-            [Maker::Keystead, Maker::Redis, Maker::Keystead],
-        );
+        there_and_back([Maker::Redis, Maker::Keystead, Maker::Redis], [Maker::Keystead, Maker::Redis, Maker::Keystead]);
     }
 }
 

@@ -35,7 +35,9 @@ fn main() {
             promotions.push(promoted as f64);
         }
     }
-    println!("kill -9 of the primary, down-after 1000 ms, three sentinels, {rounds} rounds: seconds to the first write\n");
+    println!(
+        "kill -9 of the primary, down-after 1000 ms, three sentinels, {rounds} rounds: seconds to the first write\n"
+    );
     println!("{}", head(&["", "median", "fastest", "slowest", "promotions a kill"]));
     for (name, _, times, promotions) in &results {
         let (fastest, slowest) = spread(times);
