@@ -130,6 +130,8 @@ pub struct Core {
     pub(crate) sample: u32,
     /// Writers should be slowed: a syncing replica pins too much.
     pub(crate) slow_writers: bool,
+    /// Why the process must end, if it must.
+    pub(crate) broken: Option<String>,
     pub(crate) last_save_s: u64,
     /// SHUTDOWN was asked for and not taken back.
     pub shutting_down: bool,

@@ -69,6 +69,18 @@ pub(crate) fn init(filter: LevelFilter, file: Option<&Path>) -> io::Result<()> {
     Ok(())
 }
 
+/// Sends panics to the log, where an operator looks. Before there is a log they go to standard error as always.
+pub(crate) fn log_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if log::max_level() == LevelFilter::Off {
+            usual(info);
+        } else {
+            log::error!("{info}");
+        }
+    }));
+}
+
 /// Redis' mark of a level.
 fn mark(level: Level) -> char {
     match level {

@@ -25,6 +25,7 @@ static ALLOCATOR: alloc::Counting = alloc::Counting;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    logging::log_panics();
     match cli.command {
         None => run(&cli.run),
         Some(Command::Cluster(options)) => cluster::run(&options),

@@ -2,6 +2,7 @@
 //! the core; the server wraps it in a lock and carries out its actions.
 
 mod inside;
+mod panics;
 mod plugins;
 mod types;
 mod waiting;
@@ -17,7 +18,6 @@ use crate::blocking::Blocking;
 use crate::commands;
 use crate::config::Config;
 use crate::core::{Core, Pause, Probe};
-use crate::exec;
 use crate::foreign::{ConnEvent, ForeignBody};
 use crate::gates::Gates;
 use crate::journal::{Journal, Unit};
@@ -97,6 +97,7 @@ impl Engine {
                 active_expire: true,
                 sample: 0,
                 slow_writers: false,
+                broken: None,
                 shutting_down: false,
                 last_save_s: options.now.unix_ms / 1000,
             },
@@ -228,7 +229,7 @@ impl Engine {
             self.core.sessions.put(session);
             return Flow::Parked;
         }
-        let flow = exec::execute(&mut self.ks, &mut self.core, &mut session, args);
+        let flow = self.execute_guarded(&mut session, args);
         self.core.sessions.put(session);
         if self.core.blocking.has_ready() {
             self.serve_ready();
@@ -264,6 +265,7 @@ impl Engine {
             actions: std::mem::take(&mut core.actions),
             wakers,
             slow_writers: core.slow_writers,
+            broken: core.broken.take(),
             garbage: self.ks.take_garbage(),
         }
     }

@@ -166,6 +166,8 @@ pub struct TurnEnd {
     pub wakers: Vec<Waker>,
     /// A syncing replica or a file is far behind: read from clients more slowly.
     pub slow_writers: bool,
+    /// The keys are ahead of the journal (a command panicked half way): the process must end.
+    pub broken: Option<String>,
     /// Big values that were deleted: dropping this outside the lock frees them.
     pub garbage: Garbage,
 }

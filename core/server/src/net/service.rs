@@ -9,7 +9,7 @@ use keystead_engine::engine::{Action, Ready};
 use keystead_engine::keyspace::Garbage;
 use keystead_engine::registry::Command;
 use keystead_engine::{ConnInfo, Engine, Now, OwnedArgs, SessionId};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -97,6 +97,36 @@ struct Locked {
     owners: Vec<Option<(SessionId, Arc<dyn Owner>)>>,
 }
 
+/// The lock as a turn holds it. A panic that leaves a turn (commands keep theirs inside) may have left anything half
+/// done: the process ends rather than go on with it.
+struct TurnLock<'a> {
+    locked: MutexGuard<'a, Locked>,
+    /// It was taken while a panic was already on its way.
+    unwinding: bool,
+}
+
+impl std::ops::Deref for TurnLock<'_> {
+    type Target = Locked;
+    fn deref(&self) -> &Locked {
+        &self.locked
+    }
+}
+
+impl std::ops::DerefMut for TurnLock<'_> {
+    fn deref_mut(&mut self) -> &mut Locked {
+        &mut self.locked
+    }
+}
+
+impl Drop for TurnLock<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.unwinding {
+            log::error!("a turn panicked outside of a command: ending the process");
+            std::process::abort();
+        }
+    }
+}
+
 /// An engine and its surroundings.
 pub(crate) struct Service {
     name: String,
@@ -138,7 +168,7 @@ impl Service {
     pub(crate) fn turn<R>(self: &Arc<Self>, body: impl FnOnce(&mut Engine) -> R) -> R {
         let mut after = After::default();
         let result = {
-            let mut locked = self.locked.lock();
+            let mut locked = self.lock();
             locked.engine.begin_turn(now());
             let result = body(&mut locked.engine);
             self.end(&mut locked, &mut after);
@@ -152,7 +182,7 @@ impl Service {
     pub(crate) fn connect(self: &Arc<Self>, info: ConnInfo, owner: Arc<dyn Owner>) -> Result<SessionId, Vec<u8>> {
         let mut after = After::default();
         let session = {
-            let mut locked = self.locked.lock();
+            let mut locked = self.lock();
             let now = now();
             locked.engine.begin_turn(now);
             let session = locked.engine.connect(info, now);
@@ -174,7 +204,7 @@ impl Service {
     pub(crate) fn disconnect(self: &Arc<Self>, session: SessionId) {
         let mut after = After::default();
         {
-            let mut locked = self.locked.lock();
+            let mut locked = self.lock();
             locked.engine.begin_turn(now());
             locked.forget(session);
             self.end(&mut locked, &mut after);
@@ -187,7 +217,7 @@ impl Service {
         let gone = std::mem::take(&mut *self.gone.lock());
         let mut after = After::default();
         let next = {
-            let mut locked = self.locked.lock();
+            let mut locked = self.lock();
             locked.engine.begin_turn(now());
             for session in gone {
                 locked.forget(session);
@@ -214,9 +244,17 @@ impl Service {
         self.slow_writers.load(Ordering::Relaxed)
     }
 
+    fn lock(&self) -> TurnLock<'_> {
+        TurnLock { locked: self.locked.lock(), unwinding: std::thread::panicking() }
+    }
+
     fn end(&self, locked: &mut Locked, after: &mut After) {
         let end = locked.engine.end_turn();
         self.slow_writers.store(end.slow_writers, Ordering::Relaxed);
+        if let Some(why) = end.broken {
+            log::error!("{why}: ending the process");
+            std::process::abort();
+        }
         after.wakers = end.wakers;
         after.garbage = end.garbage;
         for ready in end.ready {

@@ -1,0 +1,47 @@
+//! What a panic inside a command costs: its connection, as long as nothing has changed; the process, once something has,
+//! because the keys would be ahead of the journal. Owns that decision; ending the process is the server's part.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use keystead_resp::{Args, Writer};
+
+use super::{Engine, Flow};
+use crate::exec;
+use crate::session::Session;
+
+impl Engine {
+    /// Runs one command; a panic in it doesn't leave the engine.
+    pub(super) fn execute_guarded(&mut self, session: &mut Session, args: Args<'_>) -> Flow {
+        let start = session.out.len();
+        let before = self.change_mark();
+        let run = catch_unwind(AssertUnwindSafe(|| exec::execute(&mut self.ks, &mut self.core, session, args)));
+        match run {
+            Ok(flow) => flow,
+            Err(_) => self.after_panic(session, start, before),
+        }
+    }
+
+    /// Moves with every change of the data or the journal.
+    fn change_mark(&self) -> (u64, u64) {
+        (self.ks.dirty(), self.core.journal.offset())
+    }
+
+    #[cold]
+    fn after_panic(&mut self, session: &mut Session, start: usize, before: (u64, u64)) -> Flow {
+        let command = session.state.last_command.map_or("?", |command| command.full_name.as_str());
+        log::error!("the command '{command}' of client {} panicked", session.state.info.addr);
+        session.out.truncate(start);
+        session.state.close_after_reply = true;
+        let core = &mut self.core;
+        core.park = None;
+        core.in_unit = false;
+        core.unit.clear();
+        if self.change_mark() != before {
+            let text = format!("the command '{command}' panicked behind its first change: the journal lacks it");
+            self.core.broken = Some(text);
+            return Flow::Close;
+        }
+        Writer::new(&mut session.out, session.state.proto).error("ERR internal error, the connection is closed");
+        Flow::Close
+    }
+}
