@@ -25,6 +25,7 @@ pub mod journal;
 pub mod keys;
 pub mod limits;
 mod monitor;
+pub mod prefetch;
 pub mod pubsub;
 pub mod registry;
 pub mod session;
