@@ -5,6 +5,7 @@
 //! own). Never looks into a command.
 
 pub(crate) mod conn;
+pub(crate) mod driver;
 pub(crate) mod input;
 pub(crate) mod listen;
 pub(crate) mod ports;

@@ -1,7 +1,7 @@
 //! An engine with listeners of its own: the data port, or a port that a plugin asked for (a sentinel's). Each has its own
 //! lock, sessions and heartbeat; nothing is shared between two but the process.
 
-use super::conn;
+use super::driver::Driver;
 use super::listen::{Accepting, ListenSpec, Listeners};
 use super::service::Service;
 use super::ticker;
@@ -44,8 +44,8 @@ impl Port {
     /// Starts the heartbeat and accepts clients. Does nothing the second time.
     pub(crate) fn open(&self) -> Result<(), String> {
         let Some(listeners) = self.bound.lock().take() else { return Ok(()) };
-        let service = self.service.clone();
-        let accepting = listeners.accept_with(self.keepalive_s, move |accepted| conn::serve(&service, accepted));
+        let driver = Driver::start(self.service.clone()).map_err(|e| format!("can't start the driver: {e}"))?;
+        let accepting = listeners.accept_with(self.keepalive_s, move |accepted| driver.open(accepted));
         let accepting = accepting.map_err(|e| format!("can't watch a listening socket: {e}"))?;
         *self.running.lock() = Some((accepting, ticker::start(self.service.clone())));
         Ok(())

@@ -1,0 +1,154 @@
+//! One client as its driver sees it: socket, undecoded input, unsent output. Knows nothing of commands.
+
+use super::super::service::Handover;
+use super::super::socket::Raw;
+use super::inbox::Link;
+use super::socket::{self, Arrived};
+use keystead_engine::SessionId;
+use keystead_engine::resp::{Decoder, Limits};
+use std::io;
+use std::sync::Arc;
+
+/// Room made for one read.
+const READ_ROOM: usize = 16 * 1024;
+/// Bytes taken from one client in one turn: a flood must not starve its neighbours.
+const READ_BUDGET: usize = 64 * 1024;
+/// A parked client's input is read on up to here, to notice when it goes away; then the kernel holds the rest.
+const PARKED_INPUT: usize = 1024 * 1024;
+/// Buffers larger than this aren't kept when they run empty.
+const KEEP: usize = 64 * 1024;
+/// Idle buffers kept for the next clients that have something to say: an idle client holds none.
+const POOL: usize = 64;
+
+/// A client.
+pub(super) struct Conn {
+    pub(super) socket: Raw,
+    pub(super) link: Arc<Link>,
+    pub(super) session: SessionId,
+    pub(super) decoder: Decoder,
+    /// What the decoder allows; looked up again while the client has not authenticated, and now and then.
+    pub(super) limits: Limits,
+    /// How many turns these limits were used.
+    pub(super) limits_age: u8,
+    /// Received bytes; those before `start` are executed.
+    pub(super) input: Vec<u8>,
+    pub(super) start: usize,
+    /// Replies; those before `sent` are sent.
+    pub(super) output: Vec<u8>,
+    pub(super) sent: usize,
+    /// Waits for something: nothing is decoded.
+    pub(super) parked: bool,
+    /// Close when the output is sent.
+    pub(super) closing: bool,
+    /// The peer has ended: nothing more comes.
+    pub(super) ended: bool,
+    /// In the list of clients to be served in the next turn.
+    pub(super) listed: bool,
+    /// The decoder stopped at its budget: there may be another whole command.
+    pub(super) more: bool,
+    /// The engine was told of large buffers, so it must be told when they are gone.
+    pub(super) reported: bool,
+    /// A plugin waits for the socket until the replies before are sent.
+    pub(super) handover: Option<Handover>,
+    /// What the poller was asked to watch: read, write.
+    pub(super) watched: (bool, bool),
+}
+
+impl Conn {
+    pub(super) fn new(socket: Raw, link: Arc<Link>, session: SessionId) -> Conn {
+        Conn {
+            socket,
+            link,
+            session,
+            decoder: Decoder::new(),
+            // The first turn looks the real ones up before it trusts them.
+            limits: Limits { authenticated: false, ..Limits::default() },
+            limits_age: 0,
+            input: Vec::new(),
+            start: 0,
+            output: Vec::new(),
+            sent: 0,
+            parked: false,
+            closing: false,
+            ended: false,
+            listed: false,
+            more: false,
+            reported: false,
+            handover: None,
+            watched: (true, false),
+        }
+    }
+
+    /// Reads what there is, within the budget; gives the number of bytes.
+    pub(super) fn fill(&mut self, pool: &mut Vec<Vec<u8>>) -> usize {
+        if self.input.capacity() == 0
+            && let Some(buffer) = pool.pop()
+        {
+            self.input = buffer;
+        }
+        let before = self.input.len();
+        while self.input.len() - before < READ_BUDGET {
+            // Room for what arrives, never for what a header promises.
+            self.input.reserve(READ_ROOM);
+            match socket::read(&self.socket, &mut self.input) {
+                Arrived::Bytes { more: true, .. } => {}
+                Arrived::Bytes { .. } | Arrived::Nothing => break,
+                Arrived::Ended => {
+                    self.ended = true;
+                    break;
+                }
+            }
+        }
+        self.input.len() - before
+    }
+
+    /// Bytes not yet executed.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.input[self.start..]
+    }
+
+    /// Forgets executed bytes; an empty buffer goes back to the pool.
+    pub(super) fn compact(&mut self, pool: &mut Vec<Vec<u8>>) {
+        if self.start == self.input.len() {
+            let mut buffer = std::mem::take(&mut self.input);
+            self.start = 0;
+            buffer.clear();
+            if (1..=KEEP).contains(&buffer.capacity()) && pool.len() < POOL {
+                pool.push(buffer);
+            }
+        } else if self.start > 0 {
+            self.input.drain(..self.start);
+            self.start = 0;
+        }
+    }
+
+    /// Whether the socket should be read: not while a parked or finished client floods us.
+    pub(super) fn wants_input(&self) -> bool {
+        !self.ended && !self.closing && (!self.parked || self.rest().len() < PARKED_INPUT)
+    }
+
+    /// Sends what the socket takes; gives the number of bytes.
+    pub(super) fn flush(&mut self) -> io::Result<usize> {
+        let before = self.sent;
+        while self.sent < self.output.len() {
+            match socket::write(&self.socket, &self.output[self.sent..])? {
+                0 => break,
+                count => self.sent += count,
+            }
+        }
+        let count = self.sent - before;
+        if self.sent == self.output.len() {
+            self.sent = 0;
+            self.output.clear();
+            if self.output.capacity() > KEEP {
+                self.output = Vec::new();
+            }
+        }
+        Ok(count)
+    }
+
+    /// Bytes not yet sent.
+    pub(super) fn unsent(&self) -> usize {
+        self.output.len() - self.sent
+    }
+}

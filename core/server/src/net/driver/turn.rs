@@ -1,0 +1,191 @@
+//! One turn of a driver: decode ahead, lock, execute, unlock, send. Decoding ahead is speculative: a command may park,
+//! close or hand over its session, and what was decoded behind it is bytes again.
+
+use super::{Clients, Conn};
+use keystead_engine::prefetch::Place;
+use keystead_engine::resp::{ArgRange, Decoded, ProtocolError};
+use keystead_engine::{Args, Engine, Flow, OwnedArgs};
+
+/// Commands of one client in one turn: a deep pipeline must not starve a client with one command.
+const COMMANDS: usize = 128;
+/// How many turns the limits of an authenticated client are trusted before they are looked up again.
+const LIMITS_AGE: u8 = 64;
+/// Only buffers beyond this are reported: smaller ones can't exceed a limit.
+const REPORT: usize = 64 * 1024;
+
+/// A decoded command, not yet executed.
+struct Command {
+    /// Whose.
+    at: usize,
+    /// Where it begins and ends in the client's input; the end includes empty lines behind it.
+    begin: usize,
+    end: usize,
+    /// Its arguments among the batch's ranges.
+    ranges: (usize, usize),
+    /// An inline command has words of its own.
+    words: Option<Box<OwnedArgs>>,
+}
+
+impl Command {
+    fn args<'a>(&'a self, input: &'a [u8], ranges: &'a [ArgRange]) -> Args<'a> {
+        match &self.words {
+            None => Args::new(&input[self.begin..], &ranges[self.ranges.0..self.ranges.1]),
+            Some(words) => words.view(),
+        }
+    }
+}
+
+/// What a turn works on; kept between turns for its memory.
+#[derive(Default)]
+pub(super) struct Batch {
+    served: Vec<usize>,
+    commands: Vec<Command>,
+    ranges: Vec<ArgRange>,
+    errors: Vec<(usize, ProtocolError)>,
+    places: Vec<Place>,
+}
+
+impl Clients {
+    /// Serves every active client once.
+    pub(super) fn turn(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.served.clear();
+        batch.ranges.clear();
+        std::mem::swap(&mut batch.served, &mut self.active);
+        for index in 0..batch.served.len() {
+            let at = batch.served[index];
+            if let Some(conn) = self.conns[at].as_mut() {
+                conn.listed = false;
+                batch.decode(at, conn);
+            }
+        }
+        let service = self.service.clone();
+        service.turn(|engine| self.execute(engine, &mut batch));
+        for index in 0..batch.served.len() {
+            self.settle(batch.served[index]);
+        }
+        self.batch = batch;
+    }
+
+    /// The locked part.
+    fn execute(&mut self, engine: &mut Engine, batch: &mut Batch) {
+        for session in self.relieved.drain(..) {
+            engine.report_buffers(session, 0, 0);
+        }
+        engine.report_traffic(std::mem::take(&mut self.received), std::mem::take(&mut self.sent));
+        self.prefetch(engine, batch);
+        let mut stopped = None;
+        for command in batch.commands.drain(..) {
+            let Some(conn) = self.conns[command.at].as_mut() else { continue };
+            if stopped == Some(command.at) {
+                continue;
+            }
+            let flow = engine.execute(conn.session, command.args(&conn.input, &batch.ranges));
+            conn.start = command.end;
+            if flow != Flow::Next {
+                stopped = Some(command.at);
+                conn.decoder.reset();
+                conn.more = false;
+                conn.parked |= matches!(flow, Flow::Parked | Flow::Takeover);
+                conn.closing |= flow == Flow::Close;
+            }
+        }
+        for (at, error) in batch.errors.drain(..) {
+            if let Some(conn) = self.conns[at].as_mut().filter(|conn| !conn.parked && !conn.closing) {
+                engine.protocol_error(conn.session, &error);
+                conn.closing = true;
+            }
+        }
+        for at in &batch.served {
+            self.collect(engine, *at);
+        }
+    }
+
+    /// Two passes over the batch's keys, so that the table's memory is on its way before the first command needs it.
+    fn prefetch(&self, engine: &Engine, batch: &mut Batch) {
+        if batch.commands.len() < 2 {
+            return;
+        }
+        let Batch { commands, ranges, places, .. } = batch;
+        places.clear();
+        places.extend(commands.iter().filter_map(|command| {
+            let conn = self.conns[command.at].as_ref()?;
+            engine.prefetch_bucket(conn.session, command.args(&conn.input, ranges))
+        }));
+        places.iter().for_each(|place| engine.prefetch_entry(*place));
+    }
+
+    /// Takes a session's output, and tells the engine what is held for it.
+    pub(super) fn collect(&mut self, engine: &mut Engine, at: usize) {
+        let Some(conn) = self.conns[at].as_mut() else { return };
+        if conn.output.is_empty() {
+            engine.swap_out(conn.session, &mut conn.output);
+        } else {
+            let mut more = Vec::new();
+            engine.swap_out(conn.session, &mut more);
+            conn.output.extend_from_slice(&more);
+        }
+        conn.limits_age += 1;
+        if !conn.limits.authenticated || conn.limits_age >= LIMITS_AGE {
+            conn.limits_age = 0;
+            conn.limits = engine.limits(conn.session);
+        }
+        let (unsent, unread) = (conn.unsent(), conn.rest().len());
+        if unsent > REPORT || unread > REPORT {
+            conn.reported = true;
+            engine.report_buffers(conn.session, unsent, unread);
+        }
+    }
+
+    /// After the turn: sends, gives buffers back, comes back to a client with more commands in its input.
+    fn settle(&mut self, at: usize) {
+        let Some(conn) = self.conns[at].as_mut() else { return };
+        conn.compact(&mut self.pool);
+        let more = conn.more && !conn.parked && !conn.closing;
+        let finished = conn.ended && !more;
+        if more {
+            self.activate(at);
+        }
+        self.flush(at);
+        if finished {
+            // Its last commands were executed, and answered as far as the socket takes it, as Redis does.
+            self.close(at);
+        }
+    }
+}
+
+impl Batch {
+    /// Decodes up to the budget. A client that has not authenticated gets one command at a time.
+    fn decode(&mut self, at: usize, conn: &mut Conn) {
+        conn.more = false;
+        if conn.parked || conn.closing {
+            return;
+        }
+        let budget = if conn.limits.authenticated { COMMANDS } else { 1 };
+        let mut begin = conn.start;
+        let mut count = 0;
+        while count < budget {
+            let first = self.ranges.len();
+            let words = match conn.decoder.decode_into(&conn.input[begin..], &conn.limits, &mut self.ranges) {
+                Ok(Decoded::Need(_)) => return,
+                Ok(Decoded::Skip(length)) => {
+                    begin += length;
+                    // The decoder goes on behind the empty line, so the input must as well.
+                    match self.commands.last_mut().filter(|_| count > 0) {
+                        Some(before) => before.end = begin,
+                        None => conn.start = begin,
+                    }
+                    continue;
+                }
+                Ok(Decoded::Command { consumed, .. }) => (consumed, None),
+                Ok(Decoded::Inline { consumed, args }) => (consumed, Some(Box::new(args))),
+                Err(error) => return self.errors.push((at, error)),
+            };
+            let (end, ranges) = (begin + words.0, (first, self.ranges.len()));
+            self.commands.push(Command { at, begin, end, ranges, words: words.1 });
+            begin = end;
+            count += 1;
+        }
+        conn.more = true;
+    }
+}
