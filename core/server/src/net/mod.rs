@@ -1,15 +1,12 @@
 //! Sockets and turns: listeners, connections, the lock around an engine, and what happens after each turn.
 //!
-//! In reading order: `service` (one engine, its lock, its orders), `pump` and `input` (from bytes to commands, pure),
-//! `conn` (one task per connection), `listen`, `ticker`, `ports` (an engine with listeners: the data port, or a plugin's
+//! In reading order: `service` (one engine, its lock, its orders), `driver` (the clients' sockets, in turns), `listen`,
+//! `ticker`, `ports` (an engine with listeners: the data port, or a plugin's
 //! own). Never looks into a command.
 
-pub(crate) mod conn;
 pub(crate) mod driver;
-pub(crate) mod input;
 pub(crate) mod listen;
 pub(crate) mod ports;
-pub(crate) mod pump;
 pub(crate) mod service;
 pub(crate) mod signal;
 pub(crate) mod socket;
