@@ -304,21 +304,40 @@ impl Trees {
 
     fn add(&mut self, member: &[u8], score: f64) -> Added {
         let place = seek(member);
-        let Some(rated) = self.by_member.find(place) else {
-            let name = Hashed::new(member);
-            self.by_score.insert_by(by(score, member), Scored { score, member: name.bytes.clone() });
-            self.by_member.insert_by(place, Rated { member: name, score });
-            return Added::New;
+        let name = Hashed::new(member);
+        let old = if name.bytes.heap_bytes() == 0 {
+            // One descent instead of two; a short member's bytes are not shared between the trees anyway.
+            self.by_member.upsert_by(place, Rated { member: name.clone(), score }).map(|rated| rated.score)
+        } else {
+            let old = self.by_member.find(place).map(|rated| rated.score);
+            match old {
+                Some(old) if old != score => {
+                    self.by_member.update_by(place, |r| r.score = score);
+                }
+                Some(_) => {}
+                None => self.by_member.insert_by(place, Rated { member: name.clone(), score }),
+            }
+            old
         };
-        let old = rated.score;
-        if old == score {
-            return Added::Same;
+        match old {
+            None => {
+                self.by_score.insert_by(by(score, member), Scored { score, member: name.bytes });
+                Added::New
+            }
+            Some(old) if old == score => {
+                // 0 and -0 are equal but print differently: the first one stays.
+                if old.to_bits() != score.to_bits() {
+                    self.by_member.update_by(place, |r| r.score = old);
+                }
+                Added::Same
+            }
+            Some(old) => {
+                if let Some(item) = self.by_score.remove_by(by(old, member)) {
+                    self.by_score.insert_by(by(score, member), Scored { score, member: item.member });
+                }
+                Added::Moved
+            }
         }
-        self.by_member.update_by(place, |r| r.score = score);
-        if let Some(item) = self.by_score.remove_by(by(old, member)) {
-            self.by_score.insert_by(by(score, member), Scored { score, member: item.member });
-        }
-        Added::Moved
     }
 }
 
@@ -417,6 +436,20 @@ mod tests {
             for (zset, twin) in forks {
                 check(&zset, &twin)?;
             }
+        }
+    }
+
+    #[test]
+    fn zero_keeps_its_sign() {
+        let limits = Limits::default();
+        for members in [1, 200] {
+            let mut zset = ZSet::new();
+            (0..members).for_each(|n| {
+                zset.add(format!("m{n}").as_bytes(), 0.0, &limits);
+            });
+            assert_eq!(zset.add(b"m0", -0.0, &limits), Added::Same);
+            assert!(zset.score(b"m0").unwrap().is_sign_positive());
+            assert!(zset.iter().all(|(_, score)| score.is_sign_positive()));
         }
     }
 

@@ -209,8 +209,11 @@ pub(crate) fn categories(command: &Command) -> Vec<&'static str> {
     let data = !matches!(command.group, Group::Scripting | Group::PubSub);
     add(flags.has(WRITE), "write");
     add(flags.has(READONLY) && data, "read");
-    if let Some(category) = command.group.category() {
-        add(true, category);
+    match (command.full_name.as_str(), command.group.category()) {
+        // Generic by their group, but about the types they read.
+        ("sort" | "sort_ro", _) => ["list", "set", "sortedset"].into_iter().for_each(|name| add(true, name)),
+        (_, Some(category)) => add(true, category),
+        (_, None) => {}
     }
     add(flags.has(ADMIN), "admin");
     add(flags.has(ADMIN) || DANGEROUS.contains(&command.full_name.as_str()), "dangerous");

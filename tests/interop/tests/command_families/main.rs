@@ -10,6 +10,7 @@ mod compare;
 mod families;
 mod peers;
 mod random;
+mod table;
 
 use families::Family;
 use random::Rng;
@@ -119,4 +120,13 @@ fn lists_with_many_elements() {
 #[test]
 fn hashes_and_sets_with_many_elements() {
     run(&families::BIG_MAPS);
+}
+
+#[test]
+fn command_info() {
+    if keystead_harness::have("redis-server") {
+        table::compare();
+    } else {
+        println!("SKIPPED: no redis-server");
+    }
 }
