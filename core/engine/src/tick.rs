@@ -12,32 +12,38 @@ use crate::gates::Gate;
 use crate::session::{Kind, Parked, Session, SessionId};
 
 /// Entries looked at per cycle at effort 1, about a millisecond; more work waits for the next tick.
-const EXPIRE_BUDGET: usize = 20_000;
+const EXPIRE_BUDGET: usize = 60_000;
+
+/// When a cycle ends before the work does, it goes on this much later.
+const EXPIRE_AGAIN_MS: u64 = 20;
 
 pub(crate) fn tick(engine: &mut Engine) -> Option<u64> {
-    expire(engine);
+    let more = expire(engine);
     time_out_waiting(engine);
     end_pause_if_over(engine);
     close_idle(engine);
     let now_ms = engine.core.now_ms();
     engine.core.slow_writers = engine.core.journal.enforce_limits(now_ms);
     sample(engine);
-    engine.core.blocking.next_deadline()
+    let pause_end = Some(engine.core.pause_until_ms).filter(|_| engine.core.pause != Pause::Off);
+    let again = more.then_some(now_ms + EXPIRE_AGAIN_MS);
+    [engine.core.blocking.next_deadline(), pause_end, again].into_iter().flatten().min()
 }
 
-/// The active cycle: each key it deletes is a unit of its own. Replicas wait for their primary's DEL.
-fn expire(engine: &mut Engine) {
+/// The active cycle: each key it deletes is a unit of its own. Replicas wait for their primary's DEL. True if more is due.
+fn expire(engine: &mut Engine) -> bool {
     let Engine { ks, core } = engine;
     if !core.active_expire || core.gates.is(Gate::Replica) || core.is_paused() {
-        return;
+        return false;
     }
     ks.set_expiry_mode(keystead_keyspace::ExpiryMode::Delete);
-    ks.expire_cycle(EXPIRE_BUDGET * core.config.live.expire_effort.max(1) as usize);
+    let progress = ks.expire_cycle(EXPIRE_BUDGET * core.config.live.expire_effort.max(1) as usize);
     exec::propagate_expired(ks, core);
     if core.observing {
         let mut nobody = crate::session::State::nobody(core.now_ms());
         exec::observe(ks, core, &mut nobody);
     }
+    progress.more
 }
 
 fn time_out_waiting(engine: &mut Engine) {

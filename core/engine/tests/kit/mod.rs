@@ -108,6 +108,15 @@ impl Kit {
         String::from_utf8_lossy(&out).into_owned()
     }
 
+    /// A turn of the server's own.
+    pub fn turn<R>(&mut self, body: impl FnOnce(&mut Engine) -> R) -> R {
+        self.engine.begin_turn(self.now);
+        let result = body(&mut self.engine);
+        let end = self.engine.end_turn();
+        self.end(end);
+        result
+    }
+
     /// Lets time pass and does what is due.
     pub fn advance(&mut self, ms: u64) {
         self.now.unix_ms += ms;
