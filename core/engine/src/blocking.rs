@@ -7,7 +7,7 @@ use crate::args::OwnedArgs;
 use crate::registry::Command;
 use crate::session::SessionId;
 
-/// What a session that waited in vain gets.
+/// What is answered where nothing may wait (inside MULTI). After a real wait it is always a null array, as in Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnTimeout {
     /// `$-1`
@@ -22,7 +22,6 @@ pub(crate) struct ParkRequest {
     pub keys: Vec<Box<[u8]>>,
     /// 0: for ever.
     pub timeout_ms: u64,
-    pub on_timeout: OnTimeout,
 }
 
 /// A waiting command.
@@ -37,8 +36,6 @@ pub struct Wait {
     pub keys: Vec<Box<[u8]>>,
     /// When to give up, in ms since the epoch; None never.
     pub deadline_ms: Option<u64>,
-    /// What to answer then.
-    pub on_timeout: OnTimeout,
 }
 
 type Key = (usize, Box<[u8]>);

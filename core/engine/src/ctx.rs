@@ -77,7 +77,7 @@ impl<'e> Ctx<'e> {
     pub fn park_on_keys(&mut self, keys: &[&[u8]], timeout_ms: u64, on_timeout: OnTimeout) -> CommandResult {
         if self.may_block() {
             let keys = keys.iter().map(|key| Box::from(*key)).collect();
-            self.core.park = Some(ParkRequest { keys, timeout_ms, on_timeout });
+            self.core.park = Some(ParkRequest { keys, timeout_ms });
         } else {
             write_timeout(&mut self.reply, on_timeout);
         }

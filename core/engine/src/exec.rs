@@ -39,7 +39,7 @@ pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session,
         return after_reply(session, start);
     }
     if !(session.state.quick && core.gates.bits() == 0 && !core.watchful && command.flags.any(READONLY | WRITE)) {
-        match guards::check(core, &session.state, command, args) {
+        match guards::check(core, &session.state, command) {
             Verdict::Run => {}
             Verdict::Refuse(error) => {
                 refuse(core, session, Some(command), error);
@@ -131,9 +131,11 @@ fn refuse(core: &mut Core, session: &mut Session, command: Option<&'static Comma
     }
     let is_exec = command.is_some_and(|command| command.name == "exec");
     let error = match (&mut session.state.multi, is_exec) {
-        (Some(_), true) => {
+        (_, true) => {
             crate::commands::transactions::discard(core, &mut session.state);
-            CommandError::new(format!("EXECABORT Transaction discarded because of: {error}"))
+            let why = error.text();
+            let why = why.strip_prefix("ERR ").unwrap_or(why);
+            CommandError::new(format!("EXECABORT Transaction discarded because of: {why}"))
         }
         (Some(multi), false) => {
             multi.failed = true;
@@ -442,14 +444,7 @@ pub(crate) fn settle_observation(ks: &mut Keyspace, core: &mut Core) {
 fn park(core: &mut Core, state: &mut State, command: &'static Command, args: Args<'_>) {
     let Some(request) = core.park.take() else { return };
     let deadline_ms = (request.timeout_ms > 0).then(|| core.now_ms().saturating_add(request.timeout_ms));
-    let wait = Wait {
-        command,
-        args: args.to_owned(),
-        db: state.db,
-        keys: request.keys,
-        deadline_ms,
-        on_timeout: request.on_timeout,
-    };
+    let wait = Wait { command, args: args.to_owned(), db: state.db, keys: request.keys, deadline_ms };
     core.blocking.add(state.id, &wait);
     state.parked = Some(Parked::Keys(wait));
 }

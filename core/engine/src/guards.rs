@@ -1,7 +1,7 @@
 //! What must hold before a command runs: one ordered list, in Redis' order. Owns the decision only; it reads gates,
 //! session and configuration and changes nothing.
 
-use keystead_resp::{Args, Proto};
+use keystead_resp::Proto;
 
 use crate::core::{Core, Pause};
 use crate::error::CommandError;
@@ -60,9 +60,9 @@ fn effective(state: &State, command: &Command) -> Effective {
 }
 
 /// Decides about a command whose name and number of arguments are right.
-pub(crate) fn check(core: &Core, state: &State, command: &Command, args: Args<'_>) -> Verdict {
+pub(crate) fn check(core: &Core, state: &State, command: &Command) -> Verdict {
     let flags = effective(state, command);
-    match refusal(core, state, command, args, &flags) {
+    match refusal(core, state, command, &flags) {
         Some(error) => Verdict::Refuse(error),
         None if pauses(core, state, &flags) => Verdict::Wait,
         None if state.multi.is_some() && !command.flags.has(NOW_IN_MULTI) => Verdict::Queue,
@@ -70,7 +70,7 @@ pub(crate) fn check(core: &Core, state: &State, command: &Command, args: Args<'_
     }
 }
 
-fn refusal(core: &Core, state: &State, command: &Command, args: Args<'_>, flags: &Effective) -> Option<CommandError> {
+fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> Option<CommandError> {
     let gates = core.gates.bits();
     let closed = |gate: Gate| gates & gate as u32 != 0;
     let writes = Flags(flags.any).has(WRITE);
@@ -95,8 +95,7 @@ fn refusal(core: &Core, state: &State, command: &Command, args: Args<'_>, flags:
         return Some(READ_ONLY);
     }
     if state.proto == Proto::Resp2 && state.subscribed() && !command.flags.has(IN_SUBSCRIBER) {
-        let name = args.get(0).map(String::from_utf8_lossy).unwrap_or_default().to_lowercase();
-        let name = name.chars().take(128).collect::<String>();
+        let name = &command.full_name;
         return Some(CommandError::new(format!(
             "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
              this context"

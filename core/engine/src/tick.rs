@@ -4,7 +4,6 @@ use keystead_keyspace::Keyspace;
 use keystead_resp::Writer;
 
 use crate::core::{Core, Pause};
-use crate::ctx::write_timeout;
 use crate::effect::Origin;
 use crate::engine::{Engine, Flow};
 use crate::exec;
@@ -73,7 +72,8 @@ pub(crate) fn unblock(ks: &mut Keyspace, core: &mut Core, id: SessionId, how: Un
         Some(Parked::Keys(wait)) => {
             let mut reply = Writer::new(out, state.proto);
             match how {
-                Unblock::Timeout => write_timeout(&mut reply, wait.on_timeout),
+                // Redis answers a null array even where the command itself would answer a null (BLMOVE).
+                Unblock::Timeout => reply.null_array(),
                 Unblock::Error => reply.error(UNBLOCKED),
                 Unblock::Demoted => reply.error(DEMOTED),
             }

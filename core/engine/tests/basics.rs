@@ -83,6 +83,8 @@ fn transactions_are_one_unit() {
     let mut kit = Kit::default();
     let (c, d) = (kit.connect(), kit.connect());
     assert_eq!(kit.cmd(c, "EXEC"), "-ERR EXEC without MULTI\r\n");
+    let refused = "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command\r\n";
+    assert_eq!(kit.cmd(c, "EXEC x"), refused);
     assert_eq!(kit.cmd(c, "MULTI"), "+OK\r\n");
     assert_eq!(kit.cmd(c, "MULTI"), "-ERR MULTI calls can not be nested\r\n");
     assert_eq!(kit.cmd(c, "SET a 1"), "+QUEUED\r\n");
