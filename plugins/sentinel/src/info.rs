@@ -66,7 +66,7 @@ impl Report {
                 "replica_announced" => report.announced = value != "0",
                 "loading" => report.loading = value == "1",
                 "master_sync_in_progress" => report.sync_in_progress = value == "1",
-                "keystead_primary_lost_data" => report.primary_lost_data = value == "1",
+                "keystead_primary_came_back_empty" => report.primary_lost_data = value == "1",
                 "keystead_version" => report.keystead = true,
                 _ if key.starts_with("slave") => report.replicas.extend(replica_line(key, value)),
                 _ => {}

@@ -581,6 +581,9 @@ impl Monitor {
     }
 
     pub(crate) fn check_objectively_down(&mut self, s: &mut Shared) {
+        if matches!(self.failover, Failover::Reconfigure { .. }) {
+            return; // the others hold the new configuration already and say nothing about the old primary
+        }
         let votes = self.down_votes(s.now);
         let down = down::objective(self.primary().down_since.is_some(), votes, self.settings.quorum);
         match (down, self.odown_since) {

@@ -163,3 +163,24 @@ fn events_are_published_under_their_names() {
     let message = listener.read().expect("the event").texts();
     assert_eq!(message, ["message", "+switch-master", &format!("{PRIMARY} 127.0.0.1 {old} 127.0.0.1 {new}")]);
 }
+
+/// F8: without persistence a primary that is back before anybody could see it down would wipe its replicas.
+#[test]
+fn a_primary_that_comes_back_empty_does_not_stay_one() {
+    let mut group = Group::start(&Shape {
+        data: vec![Maker::Keystead; 3],
+        sentinels: vec![Maker::Keystead; 3],
+        down_after_ms: 10_000,
+    });
+    let old = group.data[0].port();
+    group.data[0].client().ok("SET precious 1");
+    assert_eq!(group.data[0].client().cmd("WAIT 2 5000"), 2);
+    group.data[0].process().kill();
+    group.data[0].process().restart().expect("it starts again");
+    let (new, _) = group.first_write_elsewhere(old, Instant::now(), LIMIT);
+    assert_eq!(Client::connect(new).cmd("GET precious"), "1");
+    group.wait_replica(old, new, LIMIT);
+    group.wait_settled(LIMIT);
+    assert_eq!(Client::connect(old).cmd("GET precious"), "1");
+    assert_eq!(group.logged("+promoted-slave"), 1);
+}

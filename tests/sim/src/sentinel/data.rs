@@ -221,7 +221,7 @@ impl DataNode {
                 line("master_link_down_since_seconds", &seconds);
             }
             line("slave_priority", &self.priority);
-            line("keystead_primary_lost_data", &u8::from(self.primary_lost_data));
+            line("keystead_primary_came_back_empty", &u8::from(self.primary_lost_data));
         }
         text
     }

@@ -92,6 +92,8 @@ pub struct World {
     crash_on_persist: Option<(NodeId, bool)>,
     /// Print what happens.
     pub trace: bool,
+    /// Every event of every sentinel, in order: the history as operators would see it.
+    pub transcript: Vec<String>,
 }
 
 impl World {
@@ -110,6 +112,7 @@ impl World {
             histories: 100,
             crash_on_persist: None,
             trace,
+            transcript: Vec::new(),
             shape,
         };
         for n in 0..world.shape.data_nodes {
@@ -470,6 +473,7 @@ impl World {
                 }
                 Action::Emit(notice) => {
                     self.say(|| format!("{} {} {}", self.name(id), notice.name, notice.payload));
+                    self.transcript.push(format!("{} {} {} {}", self.now, self.name(id), notice.name, notice.payload));
                     let epoch = self.monitor(id).and_then(|m| m.failover.campaign());
                     self.checker.on_event(self.now, id, &notice, epoch);
                 }
