@@ -91,6 +91,6 @@ macro_rules! export_plugin {
         #[unsafe(no_mangle)]
         #[used]
         #[allow(non_upper_case_globals)]
-        pub static $symbol: $crate::abi::PluginDecl = $crate::thunk::declaration::<$plugin>();
+        pub static $symbol: $crate::abi::PluginDecl = $crate::thunk::declaration::<$plugin>(cfg!(panic = "abort"));
     };
 }

@@ -15,9 +15,9 @@ use std::any::Any;
 use std::ffi::c_void;
 use std::sync::Arc;
 
-/// What a plugin's library says of itself.
-pub const fn declaration<P: Plugin>() -> PluginDecl {
-    let abort = if cfg!(panic = "abort") { abi::DECL_PANIC_ABORT } else { 0 };
+/// What a plugin's library says of itself. `panic_abort` is asked where the library is built, not where the SDK is.
+pub const fn declaration<P: Plugin>(panic_abort: bool) -> PluginDecl {
+    let abort = if panic_abort { abi::DECL_PANIC_ABORT } else { 0 };
     let endpoint_only = if P::ENDPOINT_ONLY { abi::DECL_ENDPOINT_ONLY } else { 0 };
     PluginDecl {
         magic: abi::MAGIC,

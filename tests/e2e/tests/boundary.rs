@@ -1,0 +1,250 @@
+//! The plugin boundary with real libraries and real processes: plugins in Rust and C load and work; whatever doesn't fit
+//! is refused in words; a plugin that fails doesn't take the server with it.
+#![allow(clippy::unwrap_used)]
+
+#[path = "boundary/fixtures.rs"]
+mod fixtures;
+
+use fixtures::{Plugins, root};
+use keystead_harness::{Client, DEADLINE, Keystead, Reply, keystead_bin, plugin_lib, wait_until};
+use std::path::Path;
+use std::process::Command;
+
+/// A start that must fail, with all of `words` in its log.
+#[track_caller]
+fn refused(mut node: Keystead, words: &[&str]) {
+    let status = node.process.wait_exit(DEADLINE);
+    let log = node.process.log();
+    assert!(!status.success(), "started:\n{log}");
+    for word in words {
+        assert!(log.contains(word), "no {word:?} in:\n{log}");
+    }
+}
+
+fn info(client: &mut Client, section: &str, field: &str) -> i64 {
+    let fields = client.info(section);
+    fields.get(field).unwrap_or_else(|| panic!("no {field} in {fields:?}")).parse().unwrap()
+}
+
+/// The text of an error reply.
+#[track_caller]
+fn error(reply: Reply) -> String {
+    assert!(reply.is_error(), "{reply:?}");
+    format!("{reply:?}").trim_start_matches("(error) ").to_owned()
+}
+
+/// Runs the binary with arguments; whether it succeeded, and everything it said.
+fn keystead(args: &[&str]) -> (bool, String) {
+    let out = Command::new(keystead_bin()).args(args).output().unwrap();
+    let said = [out.stdout, out.stderr].concat();
+    (out.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+fn hello() -> Keystead {
+    Keystead::builder().plugin("hello", "(greeting: \"Hi\", tick_ms: 10)").start()
+}
+
+#[test]
+fn the_rust_example_works() {
+    let node = hello();
+    let mut c = node.client();
+    assert_eq!(c.cmd("HELLO.GREET you me"), "Hi, you and me!");
+    assert_eq!(c.cmd("HELLO.COUNT n"), 1);
+    assert_eq!(c.cmd("HELLO.COUNT n"), 2);
+    assert_eq!(c.cmd("GET n"), "2");
+    c.ok("LPUSH l x");
+    assert!(error(c.cmd("HELLO.COUNT l")).starts_with("WRONGTYPE"));
+    c.ok("SET t abc");
+    assert!(error(c.cmd("HELLO.COUNT t")).starts_with("ERR invalid digit"));
+    assert_eq!(c.cmd("HELLO.LATER 5 there"), "there");
+    assert_eq!(info(&mut c, "hello", "hello_greeted"), 1);
+    assert_eq!(info(&mut c, "hello", "hello_writes"), 4);
+    wait_until("the timer ticks", DEADLINE, || info(&mut c, "hello", "hello_ticks") > 2);
+    assert!(format!("{:?}", c.cmd("CONFIG GET hello-greeting")).contains("Hi"));
+    assert!(c.cmd("CONFIG SET hello-greeting x").is_error());
+    assert!(error(c.cmd("HELLO.GREET")).contains("wrong number of arguments"));
+    let listed = format!("{:?}", c.cmd("PLUGIN LIST"));
+    assert!(listed.contains("hello") && listed.contains("running"), "{listed}");
+    let told = format!("{:?}", c.cmd("PLUGIN INFO hello"));
+    assert!(told.contains("hello.greet") && told.contains("libkeystead_hello.so"), "{told}");
+    assert!(format!("{:?}", c.cmd("MODULE LIST")).contains("hello"));
+}
+
+#[test]
+fn an_asynchronous_command_waits_without_holding_others_and_stays_out_of_multi() {
+    let node = hello();
+    let (mut slow, mut fast) = (node.client(), node.client());
+    slow.send(&["HELLO.LATER", "300", "late"]).unwrap();
+    assert_eq!(fast.cmd("PING"), "PONG");
+    assert_eq!(slow.read().unwrap(), "late");
+    fast.ok("MULTI");
+    fast.ok("HELLO.LATER 1 x");
+    fast.ok("HELLO.COUNT m");
+    let replies = format!("{:?}", fast.cmd("EXEC"));
+    assert!(replies.contains("not allowed inside a transaction") && replies.contains('1'), "{replies}");
+    // A client that goes while its command waits takes its future with it.
+    drop(slow);
+    let mut gone = node.client();
+    gone.send(&["HELLO.LATER", "60000", "never"]).unwrap();
+    wait_until("the command waits", DEADLINE, || format!("{:?}", fast.cmd("CLIENT LIST")).contains("hello.later"));
+    drop(gone);
+    wait_until("it is gone", DEADLINE, || !format!("{:?}", fast.cmd("CLIENT LIST")).contains("hello.later"));
+}
+
+#[test]
+fn a_panic_in_a_command_is_an_error_and_the_server_lives() {
+    let mut node = hello();
+    let mut c = node.client();
+    let told = error(c.cmd("HELLO.PANIC"));
+    assert!(told.contains("panicked: asked to"), "{told}");
+    assert_eq!(c.cmd("PING"), "PONG");
+    assert_eq!(c.cmd("HELLO.GREET x"), "Hi, x!");
+    c.ok("MULTI");
+    c.ok("SET a 1");
+    c.ok("HELLO.PANIC");
+    c.ok("SET b 2");
+    let replies = format!("{:?}", c.cmd("EXEC"));
+    assert!(replies.contains("panicked"), "{replies}");
+    assert_eq!(c.cmd("GET b"), "2");
+    node.process.wait_for_log("panicked", DEADLINE);
+}
+
+#[test]
+fn the_c_example_works() {
+    let plugins = Plugins::new();
+    plugins.build("hello_c", &root().join("plugins/examples/hello-c/hello_c.c"));
+    let mut node = Keystead::builder().plugin_dir(plugins.dir()).plugin("hello_c", "()").start();
+    let mut c = node.client();
+    assert_eq!(c.cmd("HELLOC.ECHO there"), "there");
+    assert_eq!(c.cmd("HELLOC.SETX k v"), "OK");
+    assert_eq!(c.cmd("GET k"), "v");
+    assert_eq!(error(c.command(&["HELLOC.SETX", "k", ""])), "ERR the value is empty");
+    assert_eq!(info(&mut c, "hello_c", "hello_c_writes"), 1);
+    wait_until("the timer ticks", DEADLINE, || info(&mut c, "hello_c", "hello_c_ticks") > 1);
+    node.process.wait_for_log("started", DEADLINE);
+    node.process.terminate();
+    assert!(node.process.wait_exit(DEADLINE).success());
+}
+
+#[test]
+fn what_is_no_plugin_of_this_server_is_refused_in_words() {
+    let plugins = Plugins::new();
+    plugins.small("major", ".abi_major = 9,", "");
+    refused(plugins.launch(&["major"]), &["libkeystead_major.so", "boundary 9.0", "loads plugins for boundary 1.x"]);
+    plugins.small("newer", ".min_host_minor = 99,", "");
+    refused(plugins.launch(&["newer"]), &["libkeystead_newer.so", "needs a host of boundary 1.99"]);
+    plugins.small("short", ".size = 100,", "");
+    refused(plugins.launch(&["short"]), &["libkeystead_short.so", "declaration has 100 bytes"]);
+    plugins.small("aborts", ".flags = KS_DECL_PANIC_ABORT,", "");
+    refused(plugins.launch(&["aborts"]), &["libkeystead_aborts.so", "panic=abort"]);
+    plugins.small("magic", ".magic = 1,", "");
+    refused(plugins.launch(&["magic"]), &["libkeystead_magic.so", "no Keystead plugin, or a damaged one"]);
+    std::fs::copy(plugins.lib("major"), plugins.lib("renamed")).unwrap();
+    plugins.small("other", "", "");
+    std::fs::copy(plugins.lib("other"), plugins.lib("renamed")).unwrap();
+    refused(plugins.launch(&["renamed"]), &["holds the plugin 'other'", "calls it 'renamed'"]);
+}
+
+#[test]
+fn a_foreign_library_is_refused_without_running_it() {
+    let plugins = Plugins::new();
+    let source = plugins.dir().join("foreign.c");
+    let marker = plugins.dir().join("ran");
+    let text = format!(
+        "#include <stdio.h>\n__attribute__((constructor)) static void run(void) {{ fclose(fopen(\"{}\", \"w\")); }}\n",
+        marker.display()
+    );
+    std::fs::write(&source, text).unwrap();
+    plugins.build("foreign", &source);
+    refused(plugins.launch(&["foreign"]), &["libkeystead_foreign.so", "no Keystead plugin", "KEYSTEAD_PLUGIN_<name>"]);
+    assert!(!marker.exists(), "its constructor ran");
+    std::fs::write(plugins.lib("text"), "hello").unwrap();
+    refused(plugins.launch(&["text"]), &["libkeystead_text.so", "is no ELF file"]);
+    refused(plugins.launch(&["absent"]), &["'absent' was not found", "libkeystead_absent.so"]);
+}
+
+#[test]
+fn services_that_dont_fit_are_refused_by_name() {
+    let plugins = Plugins::new();
+    plugins.small("lonely", "", "if (need(reg, \"test.missing\") != KS_OK) goto refused;");
+    refused(plugins.launch(&["lonely"]), &["'lonely' needs the service test.missing 1.0", "no plugin provides it"]);
+    let both = |own: &str, other: &str| {
+        format!("if (provide(reg, \"{own}\") != KS_OK || need(reg, \"{other}\") != KS_OK) goto refused;")
+    };
+    plugins.small("egg", "", &both("test.egg", "test.hen"));
+    plugins.small("hen", "", &both("test.hen", "test.egg"));
+    refused(plugins.launch(&["egg", "hen"]), &["in a circle", "'egg' needs 'hen' needs 'egg'"]);
+    plugins.small("giver", "", "if (provide(reg, \"test.missing\") != KS_OK) goto refused;");
+    let mut node = Keystead::builder().plugin_dir(plugins.dir()).plugin("lonely", "()").plugin("giver", "()").start();
+    let log = node.process.log();
+    let at = |word: &str| log.find(word).unwrap_or_else(|| panic!("no {word:?} in:\n{log}"));
+    assert!(at("plugin giver 1 started") < at("plugin lonely 1 started"), "{log}");
+    node.process.terminate();
+    assert!(node.process.wait_exit(DEADLINE).success());
+}
+
+#[test]
+fn a_command_name_that_is_taken_is_refused() {
+    let plugins = Plugins::new();
+    plugins.small("greedy", "", "if (command(reg, \"GET\") != KS_OK) goto refused;");
+    refused(plugins.launch(&["greedy"]), &["'greedy' could not be created", "'get' exists already"]);
+}
+
+#[test]
+fn a_hook_that_fails_stops_its_plugin_and_not_the_server() {
+    let plugins = Plugins::new();
+    let body =
+        "if (command(reg, \"FRAIL.PING\") != KS_OK) goto refused;\n  reg.api->on_write(reg.data, failing_hook, NULL);";
+    plugins.small("frail", "", body);
+    let mut node = Keystead::builder().plugin_dir(plugins.dir()).plugin("frail", "()").start();
+    let mut c = node.client();
+    assert_eq!(c.cmd("FRAIL.PING"), 7);
+    c.ok("SET a 1");
+    node.process.wait_for_log("plugin frail failed and is stopped", DEADLINE);
+    wait_until("its command is gone", DEADLINE, || error(c.cmd("FRAIL.PING")).contains("unknown command"));
+    assert_eq!(c.cmd("GET a"), "1");
+    c.ok("SET a 2");
+    let listed = format!("{:?}", c.cmd("PLUGIN LIST"));
+    assert!(listed.contains("faulted"), "{listed}");
+}
+
+#[test]
+fn a_wrong_setting_is_shown_in_its_line() {
+    let node = Keystead::builder().plugin("hello", "(greting: \"x\")").launch();
+    refused(node, &["keystead.ron:5:", "greting", "did you mean `greeting`?"]);
+    let node = Keystead::builder().plugin("hello", "(tick_ms: 0)").launch();
+    refused(node, &["tick_ms must be at least 1"]);
+}
+
+#[test]
+fn check_and_inspect_say_what_would_happen() {
+    let lib = plugin_lib("hello");
+    let (ok, said) = keystead(&["plugin", "inspect", lib.to_str().unwrap()]);
+    assert!(ok, "{said}");
+    for word in
+        ["hello", "boundary    1.0", "rustc", "loads       yes", "greeting: \"Hello\"", "// The pace of the timer"]
+    {
+        assert!(said.contains(word), "no {word:?} in:\n{said}");
+    }
+    let plugins = Plugins::new();
+    plugins.small("major", ".abi_major = 9,", "");
+    let (ok, said) = keystead(&["plugin", "inspect", plugins.lib("major").to_str().unwrap()]);
+    assert!(!ok && said.contains("loads       no") && said.contains("boundary 9.0"), "{said}");
+    let (ok, said) = keystead(&["plugin", "inspect", "/bin/sh"]);
+    assert!(!ok && said.contains("/bin/sh"), "{said}");
+    let file = plugins.dir().join("bad.ron");
+    let dirs = lib.parent().map(Path::display).unwrap();
+    let text = format!("(plugin_dirs: [\"{dirs}\"], plugins: [\n  (name: \"hello\", config: (tick_ms: \"soon\")),\n])");
+    std::fs::write(&file, text).unwrap();
+    let (ok, said) = keystead(&["check", file.to_str().unwrap()]);
+    assert!(!ok && said.contains("bad.ron:2:"), "{said}");
+}
+
+#[test]
+fn a_stopped_server_stops_its_plugins() {
+    let mut node = hello();
+    node.process.terminate();
+    assert!(node.process.wait_exit(DEADLINE).success());
+    let log = node.process.log();
+    assert!(!log.contains("did not stop") && !log.contains("panicked"), "{log}");
+}
