@@ -34,7 +34,7 @@ impl Plugins {
     /// Builds a C source into the library of a plugin.
     pub fn build(&self, name: &str, source: &Path) -> &Plugins {
         let built = Command::new("cc")
-            .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-I"])
+            .args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-Wno-override-init", "-fPIC", "-shared", "-I"])
             .arg(root().join("core/abi/include"))
             .arg(source)
             .arg("-o")
