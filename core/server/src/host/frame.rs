@@ -12,8 +12,10 @@ use std::ffi::c_void;
 use std::ptr;
 
 thread_local! {
-    /// The frame this thread is inside of; NULL outside a plugin's turn.
+    /// The frame this thread is inside of; NULL outside of one.
     static CURRENT: Cell<*mut c_void> = const { Cell::new(ptr::null_mut()) };
+    /// How many calls of plugins from inside a turn this thread is in, with a frame or without.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
 /// What the call is about.
@@ -65,7 +67,7 @@ impl<'f, 'e> Frame<'f, 'e> {
         let data: *mut c_void = ptr::from_mut(self).cast();
         let ctx = abi::Ctx { data, api: &super::ctx::API };
         let outer = CURRENT.replace(data);
-        let result = call(&ctx);
+        let result = inside(|| call(&ctx));
         CURRENT.set(outer);
         result
     }
@@ -120,9 +122,17 @@ impl<'f, 'e> Frame<'f, 'e> {
     }
 }
 
-/// Whether this thread is inside a plugin's turn.
+/// Calls a plugin from inside a turn: whatever would wait for the engine's lock meanwhile is refused instead.
+pub(super) fn inside<R>(call: impl FnOnce() -> R) -> R {
+    DEPTH.set(DEPTH.get() + 1);
+    let result = call();
+    DEPTH.set(DEPTH.get() - 1);
+    result
+}
+
+/// Whether this thread is in a turn that called a plugin.
 pub(super) fn in_turn() -> bool {
-    !CURRENT.get().is_null()
+    DEPTH.get() > 0
 }
 
 /// The frame this thread is inside of, for host functions that are called from a turn.

@@ -1,7 +1,7 @@
 //! INFO sections, CONFIG parameters and hooks of plugins as the engine sees them.
 
 use super::ctx::client_info;
-use super::frame::{Frame, World, with_words};
+use super::frame::{Frame, World, inside, with_words};
 use super::plugin::Plugin;
 use keystead_abi::glue::OwnedBuf;
 use keystead_abi::{self as abi, Buf, Str};
@@ -73,18 +73,20 @@ impl ForeignConfig for Parameter {
         }
         let mut out = Buf::EMPTY;
         // SAFETY: data and function belong together; the buffer is ours to own.
-        unsafe {
+        inside(|| unsafe {
             (self.get)(self.data, &mut out);
             OwnedBuf::new(out).text()
-        }
+        })
     }
 
     fn set(&self, value: &str) -> Result<(), String> {
         let Some(set) = self.set.filter(|_| self.plugin.live()) else { return Err("can't be set".to_owned()) };
         let mut error = Buf::EMPTY;
         // SAFETY: as above; the value lives for the call.
-        let (status, reason) =
-            unsafe { (set(self.data, Str::new(value.as_bytes()), &mut error), OwnedBuf::new(error).text()) };
+        let (status, reason) = inside(|| unsafe {
+            let status = set(self.data, Str::new(value.as_bytes()), &mut error);
+            (status, OwnedBuf::new(error).text())
+        });
         if status == abi::OK { Ok(()) } else { Err(reason) }
     }
 
@@ -125,7 +127,7 @@ impl ForeignHook for WriteHook {
         let status = with_words(event.argv.iter(), |argv, argc| {
             let (offset, db, origin) = (event.offset, event.db as u32, origin(event.origin));
             // SAFETY: data and function belong together; the event lives for the call.
-            unsafe { (self.call)(self.data, &abi::WriteEvent { offset, db, origin, argv, argc }) }
+            inside(|| unsafe { (self.call)(self.data, &abi::WriteEvent { offset, db, origin, argv, argc }) })
         });
         if status != abi::OK {
             self.plugin.fault("a hook for writes panicked");
@@ -154,7 +156,7 @@ impl ForeignHook for ConnHook {
         }
         let event = if event == ConnEvent::Open { abi::CONN_OPEN } else { abi::CONN_CLOSE };
         // SAFETY: data and function belong together; the client's strings live for the call.
-        let status = unsafe { (self.call)(self.data, &client_info(state, self.endpoint), event) };
+        let status = inside(|| unsafe { (self.call)(self.data, &client_info(state, self.endpoint), event) });
         if status != abi::OK {
             self.plugin.fault("a hook for connections panicked");
         }

@@ -209,7 +209,7 @@ impl GetKeys {
         let mut out = vec![0u32; args.len()];
         let found = super::frame::with_words(args.iter(), |argv, argc| {
             // SAFETY: data and function belong together; the words live for the call, `out` has room for `argc`.
-            unsafe { (self.call)(self.data, argv, argc, out.as_mut_ptr(), argc) }
+            super::frame::inside(|| unsafe { (self.call)(self.data, argv, argc, out.as_mut_ptr(), argc) })
         });
         out.truncate(found);
         out.into_iter().map(|at| at as usize).filter(|at| *at < args.len()).collect()

@@ -62,6 +62,7 @@ pub(super) unsafe extern "C" fn setting(host: *mut c_void, endpoint: u32, name: 
         let inside = frame::current(|frame| (frame.endpoint == endpoint).then(|| fact(frame.core(), &name)));
         let known = match inside {
             Some(found) => found.flatten(),
+            None if frame::in_turn() => None,
             None => plugin.engine(endpoint).and_then(|service| service.turn(|engine| fact(&engine.core, &name))),
         };
         known.or_else(|| plugin.host().server.setting(&name))

@@ -25,13 +25,8 @@ struct Cursor {
 impl Drop for Cursor {
     fn drop(&mut self) {
         let (service, id) = (self.service.clone(), self.id);
-        let close = move || service.turn(|engine| engine.core.journal.close_cursor(id));
-        // Dropped inside a turn it has to wait for the turn's end.
-        if crate::host::frame::in_turn() {
-            async_std::task::spawn(async move { close() });
-        } else {
-            close();
-        }
+        // Not here: this may be inside a turn, where the lock is taken.
+        async_std::task::spawn(async move { service.turn(|engine| engine.core.journal.close_cursor(id)) });
     }
 }
 
@@ -126,7 +121,13 @@ unsafe extern "C" fn set_class(data: *mut c_void, class: u32) {
     // SAFETY: as above.
     let cursor = unsafe { value::<Cursor>(data) };
     let (id, class) = (cursor.id, class_of(class));
-    let _ = crate::host::guarded(|| cursor.service.turn(|engine| engine.core.journal.set_cursor_class(id, class)));
+    let service = cursor.service.clone();
+    let set = move || service.turn(|engine| engine.core.journal.set_cursor_class(id, class));
+    if crate::host::frame::in_turn() {
+        async_std::task::spawn(async move { set() });
+    } else {
+        let _ = crate::host::guarded(set);
+    }
 }
 
 #[cfg(test)]
