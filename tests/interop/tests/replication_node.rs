@@ -274,3 +274,78 @@ fn a_stock_replica_stays_when_idle() {
     });
     assert_eq!(syncs(&mut p).0, 1);
 }
+
+#[test]
+fn a_writable_replicas_writes_stay_its_own() {
+    let (_primary, replica, mut p, mut r) = pair();
+    let below = node("");
+    let mut b = below.client();
+    b.ok(&format!("REPLICAOF 127.0.0.1 {}", replica.port()));
+    in_step(&mut p, &mut b);
+    r.ok("CONFIG SET replica-read-only no");
+    let before = field(&mut r, "replication", "master_repl_offset");
+    r.ok("SELECT 3");
+    r.ok("SET own 1");
+    r.ok("SET short-lived 1 PX 1");
+    r.ok("LPUSH own:list a b c");
+    wait_until("its own key expires", DEADLINE, || r.cmd("EXISTS short-lived").as_int() == Some(0));
+    assert_eq!(field(&mut r, "replication", "master_repl_offset"), before, "the offset is the primary's");
+    p.ok("SET theirs 1");
+    in_step(&mut p, &mut b);
+    wait_until("the stream goes on", DEADLINE, || {
+        field(&mut r, "replication", "master_repl_offset") == field(&mut p, "replication", "master_repl_offset")
+    });
+    r.ok("SELECT 0");
+    assert_eq!(r.cmd("GET theirs").as_text().as_deref(), Some("1"));
+    b.ok("SELECT 3");
+    assert_eq!(b.cmd("EXISTS own own:list").as_int(), Some(0), "nothing of it is passed on");
+}
+
+#[test]
+fn replicas_hide_what_expired_and_wait_for_the_primary() {
+    let (mut primary, _replica, mut p, mut r) = pair();
+    p.ok("SET a 1 PX 300");
+    p.ok("SET b 1");
+    in_step(&mut p, &mut r);
+    primary.process.pause();
+    wait_until("it is hidden", DEADLINE, || r.cmd("EXISTS a").as_int() == Some(0));
+    assert_eq!(r.cmd("DBSIZE").as_int(), Some(2), "but it is still there");
+    primary.process.resume();
+    wait_until("the primary deletes it", DEADLINE, || r.cmd("DBSIZE").as_int() == Some(1));
+    in_step(&mut p, &mut r);
+}
+
+/// Blocked clients can't wait for writes that this node will never accept.
+#[test]
+fn demotion_unblocks() {
+    let (primary, other) = (node(""), node(""));
+    let mut blocked = primary.client();
+    blocked.send(&["BLPOP", "nothing", "0"]).expect("sent");
+    let mut p = primary.client();
+    wait_until("it is blocked", DEADLINE, || field(&mut p, "clients", "blocked_clients") == "1");
+    p.ok(&format!("REPLICAOF 127.0.0.1 {}", other.port()));
+    assert!(text(&blocked.read().expect("an answer")).starts_with("UNBLOCKED "));
+}
+
+#[test]
+fn publish_reaches_the_replicas_subscribers() {
+    let (_primary, replica, mut p, _r) = pair();
+    let mut s = replica.client();
+    s.cmd("SUBSCRIBE news");
+    p.cmd("PUBLISH news hello");
+    assert_eq!(s.read().expect("a message").texts(), ["message", "news", "hello"]);
+}
+
+#[test]
+fn a_killed_replica_and_a_slow_one_slow_nobody() {
+    let (_primary, mut replica, mut p, mut r) = pair();
+    p.ok("CONFIG SET repl-backlog-size 1mb");
+    replica.process.pause();
+    let began = std::time::Instant::now();
+    for n in 0..2000 {
+        p.ok(&format!("SET key:{n} {}", "v".repeat(1000)));
+    }
+    assert!(began.elapsed() < std::time::Duration::from_secs(20));
+    replica.process.resume();
+    in_step(&mut p, &mut r);
+}

@@ -393,7 +393,20 @@ unsafe extern "C" fn rebase(ctx: *mut c_void, history: *const History) -> u32 {
 
 unsafe extern "C" fn set_role(ctx: *mut c_void, role: *const Role) {
     // SAFETY: as above.
-    unsafe { frame(ctx).core().gates.set(Gate::Replica, (*role).role == abi::ROLE_REPLICA) };
+    let (frame, replica) = unsafe { (frame(ctx), (*role).role == abi::ROLE_REPLICA) };
+    let gates = &frame.core().gates;
+    let demoted = replica && !gates.is(Gate::Replica);
+    gates.set(Gate::Replica, replica);
+    if !demoted {
+        return;
+    }
+    // Blocked clients wait for writes that this node no longer takes.
+    let plugin = frame.plugin;
+    match &mut frame.world {
+        World::Turn(engine) => engine.unblock_all(),
+        World::Command(_) => plugin.later(|engine| engine.unblock_all()),
+        World::Look(_) => {}
+    }
 }
 
 /// A pause as the engine knows it.
