@@ -100,7 +100,7 @@ impl<'a> Ctx<'a> {
         unsafe {
             let current = (self.api().get_state)(self.data()).cast::<State>();
             if current.is_null() || !(**current).is::<T>() {
-                let fresh: State = Box::new(T::default());
+                let fresh: State = Box::<T>::default();
                 (self.api().set_state)(self.data(), state_into_raw(fresh), Some(drop_state));
             }
             let slot = (self.api().get_state)(self.data()).cast::<State>();
@@ -129,11 +129,10 @@ impl<'a> Ctx<'a> {
         value_kind(unsafe { (self.api().kind)(self.data(), db, Str::new(key)) })
     }
 
-    /// A string's bytes; an error if the value is of another kind.
-    pub fn get(&self, db: u32, key: &[u8]) -> Result<Option<&[u8]>> {
+    /// A string's bytes, lent until the next call; an error if the value is of another kind.
+    pub fn get(&mut self, db: u32, key: &[u8]) -> Result<Option<&[u8]>> {
         let mut out = Str { ptr: std::ptr::null(), len: 0 };
-        // SAFETY: the key lives for the call; the result is borrowed until the next call that may change something,
-        // which needs `&mut self`.
+        // SAFETY: the key lives for the call; the result until the next call, which the borrow of `self` excludes.
         let kind = unsafe { (self.api().get)(self.data(), db, Str::new(key), &mut out) };
         match value_kind(kind) {
             None => Ok(None),

@@ -296,7 +296,7 @@ impl Host {
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        let (data, result) = Once::new(move |_: ()| f());
+        let (data, result) = Once::boxed(move |_: ()| f());
         // SAFETY: `data` fits both functions; `drop` is called once.
         let raw = unsafe { (self.api().blocking)(self.data(), run_blocking::<T>, drop_once::<(), T>, data) };
         finish_once(raw, result)
@@ -350,7 +350,7 @@ impl Host {
         T: Send + 'static,
         F: FnOnce(&mut Ctx<'_>) -> T + Send + 'static,
     {
-        let (data, result) = Once::<*const abi::Ctx, T>::new(move |raw| {
+        let (data, result) = Once::<*const abi::Ctx, T>::boxed(move |raw| {
             // SAFETY: the host's context is alive for the call.
             f(&mut unsafe { Ctx::from_raw(raw) })
         });
@@ -587,8 +587,8 @@ impl Host {
     }
 }
 
-fn number(raw: Imported) -> impl Future<Output = Result<u64>> + Send {
-    async move { Ok(raw.await.ok()?.a) }
+async fn number(raw: Imported) -> Result<u64> {
+    Ok(raw.await.ok()?.a)
 }
 
 // ---- closures that run once on the other side
@@ -602,7 +602,8 @@ struct Once<A, T> {
 }
 
 impl<A, T: Send + 'static> Once<A, T> {
-    fn new(run: impl FnOnce(A) -> T + Send + 'static) -> (*mut c_void, Shared<T>) {
+    /// The closure as the host gets it, and where to look for its result.
+    fn boxed(run: impl FnOnce(A) -> T + Send + 'static) -> (*mut c_void, Shared<T>) {
         let result = Shared::default();
         let once = Box::new(Once::<A, T> { run: Some(Box::new(run)), result: result.clone() });
         (Box::into_raw(once).cast(), result)
@@ -616,7 +617,7 @@ impl<A, T: Send + 'static> Once<A, T> {
 }
 
 unsafe extern "C" fn run_blocking<T: Send + 'static>(data: *mut c_void) {
-    // SAFETY: `data` is the box of `Once::new`, used by one thread at a time.
+    // SAFETY: `data` is the box of `Once::boxed`, used by one thread at a time.
     unsafe { &mut *data.cast::<Once<(), T>>() }.call(());
 }
 
@@ -627,7 +628,7 @@ unsafe extern "C" fn run_turn<T: Send + 'static>(data: *mut c_void, ctx: *const 
 
 unsafe extern "C" fn drop_once<A, T>(data: *mut c_void) {
     let _ = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: `data` is the box of `Once::new`, dropped once.
+        // SAFETY: `data` is the box of `Once::boxed`, dropped once.
         drop(unsafe { Box::from_raw(data.cast::<Once<A, T>>()) });
     }));
 }

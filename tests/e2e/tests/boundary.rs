@@ -57,6 +57,7 @@ fn the_rust_example_works() {
     c.ok("SET t abc");
     assert!(error(c.cmd("HELLO.COUNT t")).starts_with("ERR invalid digit"));
     assert_eq!(c.cmd("HELLO.LATER 5 there"), "there");
+    assert_eq!(c.cmd("HELLO.ASK you"), "Hi, you!");
     assert_eq!(info(&mut c, "hello", "hello_greeted"), 1);
     assert_eq!(info(&mut c, "hello", "hello_writes"), 4);
     wait_until("the timer ticks", DEADLINE, || info(&mut c, "hello", "hello_ticks") > 2);
@@ -181,6 +182,21 @@ fn services_that_dont_fit_are_refused_by_name() {
     assert!(at("plugin giver 1 started") < at("plugin lonely 1 started"), "{log}");
     node.process.terminate();
     assert!(node.process.wait_exit(DEADLINE).success());
+}
+
+#[test]
+fn the_file_says_which_provider_answers() {
+    let plugins = Plugins::new();
+    plugins.small("polite", "", "if (provide(reg, \"hello.greeting\") != KS_OK) goto refused;");
+    let start = |chosen: &str| {
+        let section = format!("services: {{\"hello.greeting\": \"{chosen}\"}}");
+        Keystead::builder().plugin_dir(plugins.dir()).section(&section).plugin("hello", "()").plugin("polite", "()")
+    };
+    assert_eq!(start("hello").start().client().cmd("HELLO.ASK you"), "Hello, you!");
+    // The other one answers nothing, which is no text.
+    let told = error(start("polite").start().client().cmd("HELLO.ASK you"));
+    assert!(told.contains("a message makes no sense"), "{told}");
+    refused(start("absent").launch(), &["'absent' doesn't provide hello.greeting"]);
 }
 
 #[test]

@@ -15,6 +15,11 @@ struct Own {
     waker: Waker,
 }
 
+// SAFETY: the head points to a static table that nobody writes to; the waker is Send.
+unsafe impl Send for Own {}
+// SAFETY: as above; the waker is Sync.
+unsafe impl Sync for Own {}
+
 static OWNED: WakerApi = WakerApi {
     size: size_of::<WakerApi>() as u32,
     reserved: 0,

@@ -169,7 +169,6 @@ fn guarded<R>(body: impl FnOnce() -> R) -> Result<R, String> {
 
 /// All plugins of an instance.
 pub(crate) struct Host {
-    core: Arc<Core>,
     /// Providers first.
     order: Vec<&'static Plugin>,
 }
@@ -207,11 +206,11 @@ impl Host {
         let order = core.contracts.lock().order(&core.names()).map_err(LoadError::Start)?;
         let plugins = core.plugins.read().clone();
         let order = order.into_iter().filter_map(|slot| plugins.get(slot as usize).copied()).collect();
-        let registry = registry::Registry::new(&core);
+        let registry = registry::Registry::shared(&core);
         for service in core.engines() {
             service.turn(|engine| engine.set_plugins(registry.clone()));
         }
-        Ok(Host { core, order })
+        Ok(Host { order })
     }
 
     /// Starts them, providers before their users.
@@ -230,11 +229,6 @@ impl Host {
         for plugin in self.order.iter().rev() {
             plugin.stop(abi::STOP_SHUTDOWN).await;
         }
-    }
-
-    /// Whether every plugin serves a port of its own, so that no data port is needed.
-    pub(crate) fn endpoint_only(&self) -> bool {
-        !self.order.is_empty() && self.order.iter().all(|plugin| plugin.declaration.endpoint_only())
     }
 }
 

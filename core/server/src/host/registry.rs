@@ -9,7 +9,8 @@ use std::sync::{Arc, Weak};
 pub(super) struct Registry(Weak<Core>);
 
 impl Registry {
-    pub(super) fn new(core: &Arc<Core>) -> Arc<dyn ForeignRegistry> {
+    /// As the engine wants it.
+    pub(super) fn shared(core: &Arc<Core>) -> Arc<dyn ForeignRegistry> {
         Arc::new(Registry(Arc::downgrade(core)))
     }
 }

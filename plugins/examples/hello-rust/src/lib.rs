@@ -1,8 +1,9 @@
-//! The example plugin in Rust: a command, a command that writes, one that waits, a hook, an INFO section, a CONFIG
-//! parameter, a config subtree and a timer. The docs walk through it; it is not meant to be useful.
+//! The example plugin in Rust: a command, a command that writes, one that waits, a service, a hook, an INFO
+//! section, a CONFIG parameter, a config subtree and a timer. The docs walk through it; it is not meant to be useful.
 #![forbid(unsafe_code)]
 
 use keystead_plugin::prelude::*;
+use keystead_plugin::{Needed, Service};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -20,9 +21,23 @@ impl Default for Config {
     }
 }
 
+/// A contract of its own: how to greet. Another plugin may provide it too; `services` in the RON file chooses.
+pub struct Greeting;
+
+impl Service for Greeting {
+    const NAME: &'static str = "hello.greeting";
+    const MAJOR: u32 = 1;
+    const MINOR: u32 = 0;
+    /// Whom.
+    type Request = String;
+    /// The words.
+    type Answer = String;
+}
+
 /// The plugin.
 pub struct Hello {
     host: Host,
+    greeting: Needed<Greeting>,
     config: Config,
     greeted: AtomicU64,
     writes: AtomicU64,
@@ -47,6 +62,8 @@ impl Plugin for Hello {
             .command(spec("HELLO.COUNT", 2, Flags::WRITE | Flags::FAST).keys(1, 1, 1), Self::count)
             .command(spec("HELLO.PANIC", 1, Flags::READONLY), |_, _, _| panic!("asked to"))
             .async_command(spec("HELLO.LATER", 3, Flags::NO_SCRIPT | Flags::BLOCKING), Self::later)
+            .async_command(spec("HELLO.ASK", 2, Flags::NO_SCRIPT), Self::ask)
+            .provide::<Greeting, _, _>(|hello, name| async move { Ok(hello.words(&name)) })
             .on_write(|hello, _| {
                 hello.writes.fetch_add(1, Ordering::Relaxed);
             })
@@ -60,8 +77,9 @@ impl Plugin for Hello {
                 |hello| hello.config.greeting.clone(),
                 |_, _| Err("can't be changed at run time".into()),
             );
+        let greeting = reg.require::<Greeting>();
         let [greeted, writes, ticks] = [const { AtomicU64::new(0) }; 3];
-        Ok(Hello { host, config, greeted, writes, ticks })
+        Ok(Hello { host, greeting, config, greeted, writes, ticks })
     }
 
     async fn start(self: Arc<Self>) -> Result<()> {
@@ -82,8 +100,18 @@ impl Hello {
     fn greet(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
         self.greeted.fetch_add(1, Ordering::Relaxed);
         let names: Vec<_> = args.iter().skip(1).map(String::from_utf8_lossy).collect();
-        ctx.reply().text(&format!("{}, {}!", self.config.greeting, names.join(" and ")));
+        ctx.reply().text(&self.words(&names.join(" and ")));
         Ok(Effect::None)
+    }
+
+    fn words(&self, name: &str) -> String {
+        format!("{}, {name}!", self.config.greeting)
+    }
+
+    /// `HELLO.ASK name`: as GREET, but in the words of whoever provides the service.
+    async fn ask(self: Arc<Self>, _client: ClientInfo, args: OwnedArgs) -> Result<Reply> {
+        let name = String::from_utf8_lossy(args.at(1)).into_owned();
+        Ok(Reply::bulk(self.greeting.call(&name).await?))
     }
 
     /// `HELLO.COUNT key`: counts in the key, and says so to replicas as a plain SET.
