@@ -15,6 +15,7 @@ use crate::engine::{Action, EngineMode, Now};
 use crate::foreign::{ForeignHook, ForeignInfo, ForeignRegistry};
 use crate::gates::Gates;
 use crate::journal::{Journal, Unit};
+use crate::latency::LatencyMonitor;
 use crate::pubsub::{PubSub, Space};
 use crate::registry::Registry;
 use crate::session::{Session, SessionId, State};
@@ -92,6 +93,8 @@ pub struct Core {
     pub stats: Stats,
     /// SLOWLOG.
     pub slowlog: SlowLog,
+    /// LATENCY.
+    pub latency: LatencyMonitor,
     /// Where PLUGIN LIST looks.
     pub plugins: Option<Arc<dyn ForeignRegistry>>,
     pub(crate) unit: Unit,

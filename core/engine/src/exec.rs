@@ -453,7 +453,8 @@ fn park(core: &mut Core, state: &mut State, command: &'static Command, args: Arg
 #[inline]
 fn start_clock(core: &mut Core, command: &Command) -> Option<(u64, u64)> {
     let clock = core.clock?;
-    if command.flags.has(FAST) && core.config.live.slower_than_us > 1000 {
+    let live = &core.config.live;
+    if command.flags.has(FAST) && live.slower_than_us > 1000 && live.latency_threshold_ms == 0 {
         core.sample = core.sample.wrapping_add(1);
         return (core.sample.is_multiple_of(16)).then(|| (clock(), 16));
     }
@@ -464,6 +465,12 @@ fn stop_clock(core: &mut Core, state: &State, command: &'static Command, args: A
     let Some(clock) = core.clock else { return };
     let usec = clock().saturating_sub(started.0);
     core.stats.commands[command.index].usec += usec * started.1;
+    let latency_ms = core.config.live.latency_threshold_ms;
+    if latency_ms > 0 && usec >= latency_ms * 1000 {
+        let event = if command.flags.has(FAST) { "fast-command" } else { "command" };
+        let now_s = core.now_ms() / 1000;
+        core.latency.add(event, now_s, usec / 1000);
+    }
     let threshold = core.config.live.slower_than_us;
     if threshold >= 0 && usec >= threshold as u64 && !command.flags.has(SKIP_SLOWLOG) {
         let hidden = crate::monitor::redact(command, args);

@@ -23,6 +23,7 @@ pub mod glob;
 mod guards;
 pub mod journal;
 pub mod keys;
+pub mod latency;
 pub mod limits;
 mod monitor;
 pub mod prefetch;

@@ -17,9 +17,11 @@ pub mod hashes;
 mod help;
 pub mod info;
 pub mod keys;
+pub mod latency;
 mod lcs;
 pub mod lists;
 mod lists_blocking;
+pub mod memory;
 pub mod plugin;
 pub mod pubsub;
 pub mod scan;
@@ -59,6 +61,8 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     zsets::TABLE,
     command::TABLE,
     slowlog::TABLE,
+    latency::TABLE,
+    memory::TABLE,
 ];
 
 /// True if a waiting command could be served by a key of this type; another type leaves it waiting.

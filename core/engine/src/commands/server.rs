@@ -1,4 +1,4 @@
-//! The server as a whole: DBSIZE, FLUSHALL, FLUSHDB, SWAPDB, SHUTDOWN, MONITOR, LASTSAVE. INFO, CONFIG and DEBUG have
+//! The server as a whole: DBSIZE, FLUSHALL, FLUSHDB, SWAPDB, SHUTDOWN, MONITOR, LASTSAVE, TIME, LOLWUT. INFO, CONFIG and DEBUG have
 //! files of their own.
 
 use keystead_resp::Args;
@@ -22,6 +22,8 @@ pub const TABLE: &[CommandSpec] = &[
     CommandSpec::new("swapdb", 3, WRITE | FAST, NONE, SRV, "4.0.0", "Swaps two Redis databases.", swapdb),
     CommandSpec::new("shutdown", -1, ADMIN | NOSCRIPT | LOADING | STALE | NO_MULTI | ALLOW_BUSY | ENDPOINT, NONE, SRV, "1.0.0", "Synchronously saves the database(s) to disk and shuts down the Redis server.", shutdown),
     CommandSpec::new("monitor", 1, ADMIN | NOSCRIPT | LOADING | STALE, NONE, SRV, "1.0.0", "Listens for all requests received by the server in real-time.", monitor),
+    CommandSpec::new("time", 1, LOADING | STALE | FAST, NONE, SRV, "2.6.0", "Returns the server time.", time),
+    CommandSpec::new("lolwut", -1, READONLY | FAST, NONE, SRV, "5.0.0", "Displays computer art and the Redis version", lolwut),
     CommandSpec::new("lastsave", 1, LOADING | STALE | FAST, NONE, SRV, "1.0.0", "Returns the Unix timestamp of the last successful save to disk.", lastsave),
 ];
 
@@ -114,5 +116,38 @@ fn monitor(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
 
 fn lastsave(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     ctx.reply.int(ctx.core.last_save_s as i64);
+    Ok(Effect::None)
+}
+
+/// The turn's clock has milliseconds; the microseconds end in zeros.
+fn time(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+    let now_ms = ctx.now_ms();
+    ctx.reply.array(2);
+    ctx.reply.bulk_int((now_ms / 1000) as i64);
+    ctx.reply.bulk_int((now_ms % 1000 * 1000) as i64);
+    Ok(Effect::None)
+}
+
+/// An arch of random stones with a keystone at its head.
+fn lolwut(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    if args.is(1, "version") && args.len() > 2 {
+        args.int(2)?;
+    }
+    const STONES: [char; 4] = ['#', '%', '@', '&'];
+    let mut text = String::new();
+    for row in 0..6_i32 {
+        for column in -14..=14_i32 {
+            let distance = column * column + (12 - 2 * row) * (12 - 2 * row);
+            let stone = STONES[(ctx.random() % 4) as usize];
+            text.push(match distance {
+                _ if row == 0 && column.abs() < 2 => 'K',
+                90..=196 => stone,
+                _ => ' ',
+            });
+        }
+        text.push('\n');
+    }
+    text.push_str(&format!("Keystead ver. {} (Redis ver. {})\n", crate::KEYSTEAD_VERSION, crate::REDIS_VERSION));
+    ctx.reply.verbatim(*b"txt", text);
     Ok(Effect::None)
 }

@@ -33,6 +33,8 @@ pub struct Live {
     pub max_bulk: u64,
     /// `slowlog-log-slower-than`, µs; negative: off.
     pub slower_than_us: i64,
+    /// `latency-monitor-threshold`; 0: off.
+    pub latency_threshold_ms: u64,
     /// `slowlog-max-len`
     pub slowlog_len: usize,
     /// `active-expire-effort`
@@ -254,6 +256,7 @@ impl Config {
             query_limit: number("client-query-buffer-limit") as usize,
             max_bulk: number("proto-max-bulk-len"),
             slower_than_us: self.int("slowlog-log-slower-than"),
+            latency_threshold_ms: number("latency-monitor-threshold"),
             slowlog_len: number("slowlog-max-len") as usize,
             expire_effort: number("active-expire-effort") as u32,
             debug_command: self.get("enable-debug-command").unwrap_or_default(),

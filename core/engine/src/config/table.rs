@@ -88,6 +88,7 @@ pub const PARAMS: &[Param] = &[
     // watching
     both(live("slowlog-log-slower-than", Kind::Int(-1, BIG), "10000")),
     both(live("slowlog-max-len", Kind::Int(0, BIG), "128")),
+    both(live("latency-monitor-threshold", Kind::Int(0, BIG), "0")),
     // persistence, as long as no plugin takes these over
     live("save", Kind::Save, ""),
     live("appendonly", Kind::Word(&["no"]), "no"),

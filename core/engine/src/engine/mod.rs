@@ -68,6 +68,7 @@ impl Engine {
                 blocking: Blocking::default(),
                 stats: Stats::default(),
                 slowlog: SlowLog::default(),
+                latency: Default::default(),
                 plugins: None,
                 unit: Unit::default(),
                 in_unit: false,

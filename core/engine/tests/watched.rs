@@ -1,0 +1,50 @@
+//! What people look at when a server is slow or large: SLOWLOG, LATENCY, MEMORY, statistics of commands.
+
+mod kit;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use keystead_engine::{ConnInfo, Engine, EngineOptions};
+use kit::Kit;
+
+static CLOCK: AtomicU64 = AtomicU64::new(0);
+
+/// Every look at the clock finds it 5 ms later.
+fn clock() -> u64 {
+    CLOCK.fetch_add(5000, Ordering::Relaxed)
+}
+
+#[test]
+fn slow_commands_are_kept() {
+    let mut kit = Kit::default();
+    kit.engine = Engine::new(EngineOptions { now: kit.now, clock: Some(clock), ..EngineOptions::default() });
+    let c = kit.engine.connect(ConnInfo { loopback: true, ..ConnInfo::default() }, kit.now).expect("accepted");
+    assert_eq!(kit.cmd(c, "CONFIG SET latency-monitor-threshold 5"), "+OK\r\n");
+    kit.cmd(c, "CONFIG SET slowlog-log-slower-than 5000");
+    kit.cmd(c, "SET k v");
+    kit.cmd(c, "AUTH default secret");
+    let log = kit.cmd(c, "SLOWLOG GET");
+    assert!(log.contains("$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n"), "{log}");
+    assert!(log.contains("(redacted)") && !log.contains("secret"), "{log}");
+    assert!(kit.cmd(c, "LATENCY LATEST").contains("$12\r\nfast-command\r\n:1700000000\r\n:5\r\n:5\r\n"));
+    assert_eq!(kit.cmd(c, "LATENCY HISTORY nothing"), "*0\r\n");
+    assert!(kit.cmd(c, "LATENCY DOCTOR").contains("latency spikes"));
+    let count = kit.cmd(c, "LATENCY RESET");
+    assert!(count == ":2\r\n" || count == ":1\r\n", "{count}");
+    assert!(kit.cmd(c, "INFO commandstats").contains("cmdstat_set:calls=1,usec=5000,usec_per_call=5000.00"));
+}
+
+#[test]
+fn memory_and_time() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    kit.cmd(c, "SET k v");
+    let usage = kit.cmd(c, "MEMORY USAGE k SAMPLES 0");
+    let bytes: u64 = usage.trim().trim_start_matches(':').parse().expect("a number");
+    assert!((8..200).contains(&bytes), "{bytes}");
+    assert_eq!(kit.cmd(c, "MEMORY USAGE none"), "$-1\r\n");
+    assert_eq!(kit.cmd(c, "MEMORY USAGE k SAMPLES"), "-ERR syntax error\r\n");
+    assert!(kit.cmd(c, "MEMORY STATS").contains("keys.count\r\n:1\r\n"));
+    assert_eq!(kit.cmd(c, "TIME"), "*2\r\n$10\r\n1700000000\r\n$1\r\n0\r\n");
+    assert!(kit.cmd(c, "LOLWUT VERSION 5").contains("Redis ver. 7.2.4"));
+}
