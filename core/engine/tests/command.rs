@@ -15,7 +15,7 @@ fn keys_are_extracted_in_redis_words() {
         ("COMMAND GETKEYS PING", "-ERR The command has no key arguments\r\n"),
         ("COMMAND GETKEYS GET", "-ERR Invalid number of arguments specified for command\r\n"),
         ("COMMAND GETKEYS nope x", "-ERR Invalid command specified\r\n"),
-        ("COMMAND INFO nope", "*1\r\n*-1\r\n"),
+        ("COMMAND INFO nope", "*1\r\n$-1\r\n"),
         ("COMMAND LIST FILTERBY MODULE nope", "*0\r\n"),
         ("COMMAND LIST FILTERBY x y", "-ERR syntax error\r\n"),
         ("COMMAND nope", "-ERR unknown subcommand 'nope'. Try COMMAND HELP.\r\n"),
@@ -48,6 +48,7 @@ fn the_slow_log_is_empty_without_a_clock() {
     for (line, want) in [
         ("SLOWLOG LEN", ":0\r\n"),
         ("SLOWLOG GET", "*0\r\n"),
+        ("SLOWLOG GET a", "-ERR count should be greater than or equal to -1\r\n"),
         ("SLOWLOG GET -2", "-ERR count should be greater than or equal to -1\r\n"),
         ("SLOWLOG RESET", "+OK\r\n"),
     ] {

@@ -82,7 +82,7 @@ fn info(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     for name in args.iter().skip(2) {
         match find(ctx, name) {
             Some(command) => write_info(&mut ctx.reply, command),
-            None => ctx.reply.null_array(),
+            None => ctx.reply.null(),
         }
     }
     Ok(Effect::None)

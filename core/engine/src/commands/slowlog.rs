@@ -36,14 +36,15 @@ const fn row(name: &'static str, arity: i32, summary: &'static str, handler: Han
 
 /// Entries SLOWLOG GET shows when no count is given.
 const DEFAULT_COUNT: usize = 10;
+/// Redis' words for a count that is none.
+const BAD_COUNT: CommandError = CommandError::fixed("ERR count should be greater than or equal to -1");
 
 fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let wanted = match args.len() {
         2 => DEFAULT_COUNT,
-        3 => match args.int(2)? {
-            -1 => usize::MAX,
-            n => usize::try_from(n)
-                .map_err(|_| CommandError::fixed("ERR count should be greater than or equal to -1"))?,
+        3 => match args.int(2) {
+            Ok(-1) => usize::MAX,
+            n => n.ok().and_then(|n| usize::try_from(n).ok()).ok_or(BAD_COUNT)?,
         },
         _ => return Err(CommandError::arity("slowlog|get")),
     };
