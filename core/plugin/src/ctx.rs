@@ -4,10 +4,10 @@
 use crate::args::raw_words;
 use crate::command::Effect;
 use crate::error::{Error, Result};
-use crate::host::{ClientFilter, PauseKind, Role, Targets};
 use crate::journal::{History, Journal};
 use crate::reply::Reply;
 use crate::session::{ClientInfo, Proto, State, drop_state, state_into_raw};
+use crate::words::{ClientFilter, PauseKind, Role, Targets};
 use keystead_abi::{self as abi, Str, glue::OwnedBuf};
 use std::any::Any;
 use std::ffi::c_void;

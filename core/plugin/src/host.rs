@@ -5,179 +5,25 @@
 
 use crate::args::raw_words;
 use crate::ctx::Ctx;
+use crate::declare::Endpoint;
 use crate::error::{Error, Result};
 use crate::io::{Io, Listener, addr_text, connect_error};
 use crate::journal::{Cursor, CursorClass, CursorEnd, History, Journal};
-use crate::registrar::Endpoint;
+use crate::once::{Once, drop_once, finish_once, run_blocking, run_turn};
 use crate::reply::Reply;
 use crate::snapshot::{Apply, Load, LoadMode, Snapshot};
 use crate::task::{Interval, Task};
+use crate::words::{ClientFilter, Gate, Origin, PauseKind, Role, ShutdownKind, Targets};
 use bytes::Bytes;
-use keystead_abi::glue::{Imported, OwnedBuf, export_future, import_future, panic_text};
+use keystead_abi::glue::{Imported, OwnedBuf, export_future, import_future};
 use keystead_abi::{self as abi, Object, Str};
 use std::ffi::c_void;
 use std::future::Future;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-
-use parking_lot::Mutex;
-
-/// Where a command pretends to come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A client, with every guard.
-    Client,
-    /// The primary's stream: bypasses read-only, memory limits, pause and logical expiry.
-    Replication,
-    /// Data being loaded: nothing is propagated.
-    Loading,
-}
-
-impl Origin {
-    fn to_raw(self) -> u32 {
-        match self {
-            Origin::Client => abi::ORIGIN_CLIENT,
-            Origin::Replication => abi::ORIGIN_REPLICATION,
-            Origin::Loading => abi::ORIGIN_LOADING,
-        }
-    }
-
-    pub(crate) fn from_raw(raw: u32) -> Origin {
-        match raw {
-            abi::ORIGIN_REPLICATION => Origin::Replication,
-            abi::ORIGIN_LOADING => Origin::Loading,
-            _ => Origin::Client,
-        }
-    }
-}
-
-/// Who reads a control record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Targets(pub u32);
-
-impl Targets {
-    /// Replicas only.
-    pub const REPLICAS: Targets = Targets(abi::TARGET_REPLICAS);
-    /// Persistence only.
-    pub const PERSISTENCE: Targets = Targets(abi::TARGET_PERSISTENCE);
-    /// Everyone.
-    pub const ALL: Targets = Targets(abi::TARGET_REPLICAS | abi::TARGET_PERSISTENCE | abi::TARGET_FEEDS);
-}
-
-/// What this node is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// A primary.
-    Primary,
-    /// A replica of this primary. Expired keys are hidden, not deleted.
-    Replica {
-        /// The primary's host.
-        host: String,
-        /// The primary's port.
-        port: u16,
-    },
-}
-
-impl Role {
-    pub(crate) fn with_raw<R>(&self, f: impl FnOnce(&abi::Role) -> R) -> R {
-        match self {
-            Role::Primary => f(&abi::Role { role: abi::ROLE_PRIMARY, port: 0, host: Str::new(b"") }),
-            Role::Replica { host, port } => {
-                f(&abi::Role { role: abi::ROLE_REPLICA, port: u32::from(*port), host: Str::new(host.as_bytes()) })
-            }
-        }
-    }
-}
-
-/// A gate that the guards look at before each command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gate {
-    /// Writes of clients are refused with -READONLY.
-    ReadOnly,
-    /// Data is stale: most commands are refused with -MASTERDOWN.
-    Stale,
-    /// Data is being loaded: most commands are refused with -LOADING.
-    Loading,
-    /// Too few good replicas: writes are refused with -NOREPLICAS.
-    FewReplicas,
-    /// The disk failed: writes are refused with -MISCONF.
-    DiskError,
-    /// Data is being loaded while the old data is served.
-    AsyncLoading,
-}
-
-impl Gate {
-    fn to_raw(self) -> u32 {
-        match self {
-            Gate::ReadOnly => abi::GATE_READ_ONLY,
-            Gate::Stale => abi::GATE_STALE,
-            Gate::Loading => abi::GATE_LOADING,
-            Gate::FewReplicas => abi::GATE_FEW_REPLICAS,
-            Gate::DiskError => abi::GATE_DISK_ERROR,
-            Gate::AsyncLoading => abi::GATE_ASYNC_LOADING,
-        }
-    }
-}
-
-/// What a pause holds back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PauseKind {
-    /// Writes and commands that may replicate.
-    Write,
-    /// Every command.
-    All,
-}
-
-impl PauseKind {
-    pub(crate) fn to_raw(self) -> u32 {
-        match self {
-            PauseKind::Write => abi::PAUSE_WRITE,
-            PauseKind::All => abi::PAUSE_ALL,
-        }
-    }
-}
-
-/// Which sessions to close.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientFilter {
-    /// Normal and pub/sub clients.
-    Clients,
-    /// Normal clients.
-    Normal,
-    /// Pub/sub clients.
-    PubSub,
-    /// Replicas.
-    Replicas,
-    /// The session with this id.
-    Id(u64),
-}
-
-impl ClientFilter {
-    pub(crate) fn to_raw(self) -> abi::KillFilter {
-        let (kinds, id) = match self {
-            ClientFilter::Clients => (abi::KILL_NORMAL | abi::KILL_PUBSUB, 0),
-            ClientFilter::Normal => (abi::KILL_NORMAL, 0),
-            ClientFilter::PubSub => (abi::KILL_PUBSUB, 0),
-            ClientFilter::Replicas => (abi::KILL_REPLICA, 0),
-            ClientFilter::Id(id) => (0, id),
-        };
-        abi::KillFilter { kinds, reserved: 0, id, except: 0 }
-    }
-}
-
-/// How the server ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ShutdownKind {
-    /// As SIGTERM does it.
-    Clean,
-    /// At once, with a failure as exit code.
-    Failed,
-}
 
 /// The core, as a plugin sees it.
 #[derive(Clone, Copy)]
@@ -589,57 +435,4 @@ impl Host {
 
 async fn number(raw: Imported) -> Result<u64> {
     Ok(raw.await.ok()?.a)
-}
-
-// ---- closures that run once on the other side
-
-type Shared<T> = Arc<Mutex<Option<std::result::Result<T, String>>>>;
-
-/// A closure on its way to the host, and where its result goes.
-struct Once<A, T> {
-    run: Option<Box<dyn FnOnce(A) -> T + Send>>,
-    result: Shared<T>,
-}
-
-impl<A, T: Send + 'static> Once<A, T> {
-    /// The closure as the host gets it, and where to look for its result.
-    fn boxed(run: impl FnOnce(A) -> T + Send + 'static) -> (*mut c_void, Shared<T>) {
-        let result = Shared::default();
-        let once = Box::new(Once::<A, T> { run: Some(Box::new(run)), result: result.clone() });
-        (Box::into_raw(once).cast(), result)
-    }
-
-    fn call(&mut self, argument: A) {
-        let Some(run) = self.run.take() else { return };
-        let done = catch_unwind(AssertUnwindSafe(|| run(argument)));
-        *self.result.lock() = Some(done.map_err(|payload| panic_text(&*payload)));
-    }
-}
-
-unsafe extern "C" fn run_blocking<T: Send + 'static>(data: *mut c_void) {
-    // SAFETY: `data` is the box of `Once::boxed`, used by one thread at a time.
-    unsafe { &mut *data.cast::<Once<(), T>>() }.call(());
-}
-
-unsafe extern "C" fn run_turn<T: Send + 'static>(data: *mut c_void, ctx: *const abi::Ctx) {
-    // SAFETY: as above.
-    unsafe { &mut *data.cast::<Once<*const abi::Ctx, T>>() }.call(ctx);
-}
-
-unsafe extern "C" fn drop_once<A, T>(data: *mut c_void) {
-    let _ = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: `data` is the box of `Once::boxed`, dropped once.
-        drop(unsafe { Box::from_raw(data.cast::<Once<A, T>>()) });
-    }));
-}
-
-/// Waits until the host ran the closure, and takes its result.
-fn finish_once<T: Send>(raw: abi::Future, result: Shared<T>) -> impl Future<Output = Result<T>> + Send {
-    // SAFETY: the future is ours.
-    let raw = unsafe { import_future(raw) };
-    async move {
-        raw.await.ok()?;
-        let done = result.lock().take();
-        done.ok_or_else(|| Error::new("the server stops"))?.map_err(|panic| Error::new(format!("panicked: {panic}")))
-    }
 }

@@ -44,11 +44,13 @@ mod args;
 mod command;
 pub mod config;
 mod ctx;
+mod declare;
 mod error;
 mod host;
 mod io;
 mod journal;
 mod logger;
+mod once;
 mod plugin;
 mod registrar;
 mod reply;
@@ -60,24 +62,27 @@ mod snapshot;
 mod task;
 #[doc(hidden)]
 pub mod thunk;
+mod words;
 
 pub use args::{Args, OwnedArgs};
 pub use bytes::Bytes;
 pub use command::{Acl, CommandSpec, Effect, Flags, GetKeys, spec};
 pub use ctx::{Ctx, Out, ValueKind};
+pub use declare::{ConnEvent, Endpoint, EndpointSpec, FaultPolicy, InfoOut, Param, WriteEvent};
 pub use error::{Error, Result};
-pub use host::{ClientFilter, Gate, Host, Origin, PauseKind, Role, ShutdownKind, Targets};
+pub use host::Host;
 pub use io::{Conn, Io, Listener};
 pub use journal::{Cursor, CursorClass, CursorEnd, History, Journal, ReplId};
 #[doc(hidden)]
 pub use keystead_abi as abi;
 pub use plugin::{Plugin, StopReason};
-pub use registrar::{ConnEvent, Endpoint, EndpointSpec, FaultPolicy, InfoOut, Param, Registrar, Scope, WriteEvent};
+pub use registrar::{Registrar, Scope};
 pub use reply::Reply;
 pub use service::{Needed, Service};
 pub use session::{ClientInfo, Proto};
 pub use snapshot::{Applied, Apply, Batch, Load, LoadMode, Snapshot};
 pub use task::{Interval, Task};
+pub use words::{ClientFilter, Gate, Origin, PauseKind, Role, ShutdownKind, Targets};
 
 /// What nearly every plugin imports.
 pub mod prelude {

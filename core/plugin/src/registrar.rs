@@ -6,10 +6,10 @@
 use crate::args::{Args, OwnedArgs};
 use crate::command::{CommandSpec, Effect};
 use crate::ctx::Ctx;
+use crate::declare::{ConnEvent, Endpoint, EndpointSpec, FaultPolicy, InfoOut, Param, WriteEvent};
 use crate::error::{Error, Result};
-use crate::host::{Host, Origin};
+use crate::host::Host;
 use crate::io::Conn;
-use crate::journal::Journal;
 use crate::plugin::Plugin;
 use crate::reply::Reply;
 use crate::service::{Needed, Service};
@@ -19,137 +19,8 @@ use crate::thunk::{handlers, hooks};
 use keystead_abi::{self as abi, Buf, Str, glue::OwnedBuf};
 use std::any::Any;
 use std::ffi::c_void;
-use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
-
-/// A port of a plugin's own, or the data port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Endpoint(u32);
-
-impl Endpoint {
-    /// The data port.
-    pub const DATA: Endpoint = Endpoint(abi::ENDPOINT_DATA);
-
-    /// Its number.
-    pub fn number(self) -> u32 {
-        self.0
-    }
-}
-
-/// A port of the plugin's own: a second engine with its own lock, sessions, pub/sub, AUTH, CONFIG and INFO; no keyspace,
-/// no journal.
-#[derive(Clone, Debug, Default)]
-pub struct EndpointSpec {
-    /// What it is called in logs and as `redis_mode` in INFO.
-    pub name: String,
-    /// Addresses to bind to; empty: as the data port.
-    pub bind: Vec<String>,
-    /// The port.
-    pub port: u16,
-    /// 40 hex characters.
-    pub run_id: String,
-    /// The password of the default user, if any.
-    pub password: Option<String>,
-}
-
-/// A CONFIG parameter under Redis' name.
-#[derive(Clone, Debug, Default)]
-pub struct Param {
-    /// The name.
-    pub name: String,
-    /// A second name, for those with an old and a new spelling.
-    pub alias: String,
-    /// The default, as CONFIG GET would show it.
-    pub default: String,
-    /// CONFIG SET is refused.
-    pub immutable: bool,
-    /// Never logged.
-    pub secret: bool,
-}
-
-impl Param {
-    /// A parameter with its default.
-    pub fn new(name: &str, default: impl Display) -> Param {
-        Param { name: name.to_owned(), default: default.to_string(), ..Param::default() }
-    }
-
-    /// With a second name.
-    #[must_use]
-    pub fn alias(mut self, alias: &str) -> Param {
-        self.alias = alias.to_owned();
-        self
-    }
-
-    /// CONFIG SET is refused.
-    #[must_use]
-    pub fn immutable(mut self) -> Param {
-        self.immutable = true;
-        self
-    }
-
-    /// Never logged.
-    #[must_use]
-    pub fn secret(mut self) -> Param {
-        self.secret = true;
-        self
-    }
-}
-
-/// What a fault (a panic in a hook or task, [`Host::fault`]) means for the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FaultPolicy {
-    /// The plugin is stopped, the server goes on.
-    Continue,
-    /// Writes are refused from then on.
-    StopWrites,
-    /// The server ends.
-    Exit,
-}
-
-/// A session began or ended.
-#[derive(Clone, Copy, Debug)]
-pub enum ConnEvent<'a> {
-    /// It began.
-    Open(&'a ClientInfo),
-    /// It ended.
-    Close(&'a ClientInfo),
-}
-
-/// One effect that is propagated, as a hook sees it inside the turn.
-#[derive(Clone, Copy)]
-pub struct WriteEvent<'a> {
-    /// The replication offset before the unit it is part of.
-    pub offset: u64,
-    /// The database.
-    pub db: u32,
-    /// Where it comes from.
-    pub origin: Origin,
-    /// The effect's words.
-    pub argv: Args<'a>,
-}
-
-/// A section of INFO being written.
-pub struct InfoOut<'a> {
-    pub(crate) ctx: Ctx<'a>,
-    pub(crate) sink: *mut c_void,
-    pub(crate) line: unsafe extern "C" fn(*mut c_void, Str, Str),
-}
-
-impl InfoOut<'_> {
-    /// One `name:value` line.
-    pub fn field(&mut self, name: &str, value: impl Display) -> &mut Self {
-        let value = value.to_string();
-        // SAFETY: the strings live for the call; the sink is alive while `self` is.
-        unsafe { (self.line)(self.sink, Str::new(name.as_bytes()), Str::new(value.as_bytes())) };
-        self
-    }
-
-    /// The journal as it is in this turn.
-    pub fn journal(&self) -> Journal {
-        self.ctx.journal()
-    }
-}
 
 /// What `init` declares with.
 pub struct Registrar<P> {
@@ -347,7 +218,7 @@ impl<P: Plugin> Registrar<P> {
         // SAFETY: the spec lives for the call.
         let status = unsafe { (self.api().endpoint)(self.raw.data, &raw, &mut number) };
         self.note(&spec.name, status);
-        Endpoint(number)
+        Endpoint::numbered(number)
     }
 
     /// What a fault of this plugin means for the server.
@@ -425,7 +296,7 @@ impl<P: Plugin> Scope<'_, P> {
             arity: spec.arity,
             flags: spec.flags.0,
             acl: spec.acl.0,
-            endpoint: self.endpoint.0,
+            endpoint: self.endpoint.number(),
             first_key: spec.keys.0,
             last_key: spec.keys.1,
             key_step: spec.keys.2,
@@ -470,7 +341,7 @@ impl<P: Plugin> Scope<'_, P> {
         let data = self.reg.keep(hooks::Info { slot: self.reg.slot.clone(), f });
         let spec = abi::InfoSpec {
             size: size_of::<abi::InfoSpec>() as u32,
-            endpoint: self.endpoint.0,
+            endpoint: self.endpoint.number(),
             append: u32::from(append),
             reserved: 0,
             section: Str::new(section.as_bytes()),
@@ -495,7 +366,7 @@ impl<P: Plugin> Scope<'_, P> {
         let spec = abi::ParamSpec {
             size: size_of::<abi::ParamSpec>() as u32,
             flags: immutable | secret,
-            endpoint: self.endpoint.0,
+            endpoint: self.endpoint.number(),
             reserved: 0,
             name: Str::new(param.name.as_bytes()),
             alias: Str::new(param.alias.as_bytes()),
@@ -517,8 +388,9 @@ impl<P: Plugin> Scope<'_, P> {
     {
         let data = self.reg.keep(hooks::Connection { slot: self.reg.slot.clone(), f });
         // SAFETY: as in `declare`.
-        let status =
-            unsafe { (self.reg.api().on_conn)(self.reg.raw.data, self.endpoint.0, hooks::on_conn::<P, F>, data) };
+        let status = unsafe {
+            (self.reg.api().on_conn)(self.reg.raw.data, self.endpoint.number(), hooks::on_conn::<P, F>, data)
+        };
         self.reg.note("the connection hook", status);
         self
     }

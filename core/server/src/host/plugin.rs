@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// How long a plugin may take to stop.
-const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// How long a plugin may take to stop; longer than `shutdown-timeout`, for which a primary waits for its replicas.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// How long its cancelled tasks may take to go.
 const TASKS_LIMIT: Duration = Duration::from_secs(1);
 
