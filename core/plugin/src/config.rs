@@ -55,10 +55,21 @@ pub fn parse<T: DeserializeOwned + Default>(text: &str, start: Position) -> Resu
         return Ok(T::default());
     }
     options().from_str(text).map_err(|SpannedError { code, span }| Problem {
-        start: shift(start, span.start),
+        start: shift(start, behind_blanks(text, span.start)),
         end: shift(start, span.end),
         message: explain(&code),
     })
+}
+
+/// The place of the value itself: the parser names the place from which it looked for it.
+fn behind_blanks(text: &str, from: RonPosition) -> RonPosition {
+    let line_start = text.split_inclusive('\n').take(from.line.saturating_sub(1)).map(str::len).sum::<usize>();
+    let before = text[line_start..].chars().take(from.col.saturating_sub(1)).map(char::len_utf8).sum::<usize>();
+    let (mut line, mut col) = (from.line, from.col);
+    for c in text[line_start + before..].chars().take_while(|c| c.is_whitespace()) {
+        (line, col) = if c == '\n' { (line + 1, 1) } else { (line, col + 1) };
+    }
+    RonPosition { line, col }
 }
 
 /// A place inside the subtree as a place of the file.
@@ -134,8 +145,12 @@ mod tests {
         assert!(problem.message.contains("did you mean `name`"), "{problem}");
         let problem = parse::<Sample>("(\n  port: \"x\",\n)", START).unwrap_err();
         assert_eq!((problem.start.line, problem.start.column), (11, 9), "{problem:?}");
+        let problem = parse::<Sample>("(name: \"ä\", port:\n\n true)", START).unwrap_err();
+        assert_eq!((problem.start.line, problem.start.column), (12, 2), "{problem:?}");
+        let problem = parse::<Sample>("(", START).unwrap_err();
+        assert_eq!(problem.start.line, 10, "{problem:?}");
         let problem = parse::<Sample>("(port: 70000)", START).unwrap_err();
-        assert!(problem.message.contains("70000") || problem.message.contains("u16"), "{problem}");
+        assert!(problem.message.contains("out of bounds"), "{problem}");
     }
 
     #[test]
