@@ -188,8 +188,9 @@ impl Replication {
         let journal = ctx.journal();
         let mut history = history_of(&journal);
         history.promote(Offset(journal.offset), self.fresh_id());
-        ctx.rebase(&to_sdk(&history, None))?;
+        // The role first: a primary's new history begins with SELECT, a replica's goes on with the stream's database.
         ctx.set_role(&Role::Primary);
+        ctx.rebase(&to_sdk(&history, None))?;
         self.target.store(None);
         self.link.store(Arc::default());
         self.positioned.store(true, Ordering::Release);

@@ -44,6 +44,8 @@ pub struct Commands {
     rng: Rng,
     /// The answers depend on nothing but the commands: no SPOP, no key that ends within the run. And some reads.
     deterministic: bool,
+    /// Some keys end within the run.
+    endings: bool,
 }
 
 /// Timeout of a blocking command in seconds.
@@ -57,12 +59,17 @@ const LONG_TTL_MS: u64 = 3_600_000;
 impl Commands {
     /// The run of this seed.
     pub fn new(seed: u64) -> Self {
-        Self { rng: Rng::new(seed), deterministic: false }
+        Self { rng: Rng::new(seed), deterministic: false, endings: true }
+    }
+
+    /// A run in which no key expires: between two commands nothing moves.
+    pub fn without_endings(seed: u64) -> Self {
+        Self { endings: false, ..Self::new(seed) }
     }
 
     /// A run with reads whose answers depend on nothing but the commands.
     pub fn deterministic(seed: u64) -> Self {
-        Self { rng: Rng::new(seed), deterministic: true }
+        Self { rng: Rng::new(seed), deterministic: true, endings: false }
     }
 
     /// One unit: a single command, or MULTI … EXEC (sometimes DISCARD).
@@ -282,12 +289,8 @@ impl Commands {
 
     fn ttl_ms(&mut self) -> String {
         // Some end within the run.
-        (if !self.deterministic && self.rng.once_in(3) {
-            1 + self.rng.below(20)
-        } else {
-            LONG_TTL_MS + self.rng.below(1000)
-        })
-        .to_string()
+        (if self.endings && self.rng.once_in(3) { 1 + self.rng.below(20) } else { LONG_TTL_MS + self.rng.below(1000) })
+            .to_string()
     }
 
     fn generic(&mut self) -> Command {
