@@ -457,7 +457,9 @@ impl Monitor {
             if open && busy < self.settings.parallel_syncs as usize {
                 self.send(id, Request::Follow(Some(target.clone())), s);
                 self.send(id, Request::Info, s);
-                self.instance_mut(id).repoint = Repoint::Sent(s.now);
+                let replica = self.instance_mut(id);
+                replica.repoint = Repoint::Sent(s.now);
+                replica.next_info = s.now.plus(replica.info_period_ms(true));
                 self.event(s, Level::Notice, "+slave-reconf-sent", id, "");
                 busy += 1;
             }

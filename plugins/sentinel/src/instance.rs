@@ -10,6 +10,8 @@ use crate::types::{Addr, Epoch, InstanceId, Kind, Lane, Mono};
 pub const INFO_PERIOD_MS: u64 = 10_000;
 /// INFO from replicas while something is going on.
 pub const FAST_INFO_PERIOD_MS: u64 = 1_000;
+/// INFO from a replica that is being re-pointed.
+const REPOINT_INFO_PERIOD_MS: u64 = 200;
 /// Hellos go out this often.
 pub const HELLO_PERIOD_MS: u64 = 2_000;
 
@@ -275,6 +277,7 @@ impl Instance {
     #[must_use]
     pub fn info_period_ms(&self, trouble: bool) -> u64 {
         match self.kind {
+            Kind::Replica if matches!(self.repoint, Repoint::Sent(_) | Repoint::InProgress) => REPOINT_INFO_PERIOD_MS,
             Kind::Replica if trouble || self.former_primary => FAST_INFO_PERIOD_MS,
             Kind::Replica if self.report.as_ref().is_some_and(|r| !r.link_up) => FAST_INFO_PERIOD_MS,
             Kind::Primary if !self.answered => FAST_INFO_PERIOD_MS,

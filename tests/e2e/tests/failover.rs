@@ -184,3 +184,74 @@ fn a_primary_that_comes_back_empty_does_not_stay_one() {
     assert_eq!(Client::connect(old).cmd("GET precious"), "1");
     assert_eq!(group.logged("+promoted-slave"), 1);
 }
+
+/// F3: stock sentinels that stood still go passive for half a minute and longer.
+#[test]
+fn sentinels_that_stood_still_fail_over_nevertheless() {
+    let mut group = group();
+    let old = group.data[0].port();
+    for sentinel in &mut group.sentinels[..2] {
+        sentinel.process().pause();
+    }
+    // Longer than their stall limit; what is waited for is the third one seeing them down.
+    let mut third = group.sentinels[2].client();
+    let down = |r: &Reply| r.get("flags").and_then(|f| f.as_text()).is_some_and(|f| f.contains("s_down"));
+    wait_until("the paused sentinels are seen down", LIMIT, || {
+        third.cmd(&format!("SENTINEL SENTINELS {PRIMARY}")).items().iter().all(down)
+    });
+    for sentinel in &mut group.sentinels[..2] {
+        sentinel.process().resume();
+    }
+    let since = Instant::now();
+    group.data[0].process().kill();
+    let (_, took) = group.first_write_elsewhere(old, since, LIMIT);
+    println!("first write after {took:?}");
+    wait_until("the failover has ended", LIMIT, || group.logged("+failover-end") == 1);
+    assert_eq!(group.logged("+promoted-slave"), 1);
+}
+
+#[test]
+fn passwords_on_data_nodes_and_sentinels() {
+    let data = |primary: Option<u16>| {
+        let follow = primary.map_or(String::new(), |port| format!(", replicaof: (\"127.0.0.1\", {port})"));
+        Keystead::builder()
+            .server("requirepass: \"data-secret\"")
+            .plugin("replication", &format!("(auth_password: \"data-secret\"{follow})"))
+            .start()
+    };
+    let mut primary = data(None);
+    let (old, replicas) = (primary.port(), [data(Some(primary.port())), data(Some(primary.port()))]);
+    let sentinels: Vec<Keystead> = (0..3)
+        .map(|_| {
+            let port = free_port();
+            let config = sentinel_config(port, old, 2, 1000)
+                .replace("monitors:", "password: \"sentinel-secret\", monitors:")
+                .replace("quorum:", "auth_pass: \"data-secret\", quorum:");
+            Keystead::builder().plugin("sentinel", &config).ready_port(port).start()
+        })
+        .collect();
+    assert!(sentinels[0].client().cmd("SENTINEL MASTERS").is_error(), "a password is asked for");
+    let mut clients: Vec<Client> = sentinels.iter().map(Keystead::client).collect();
+    for client in &mut clients {
+        client.ok("AUTH sentinel-secret");
+    }
+    wait_until("everybody is known and well", LIMIT, || {
+        clients.iter_mut().all(|client| {
+            let all = |reply: Reply, field: &str, value: &str| {
+                let items = reply.items();
+                items.len() == 2
+                    && items.iter().all(|r| r.get(field).and_then(|v| v.as_text()).as_deref() == Some(value))
+            };
+            all(client.cmd(&format!("SENTINEL REPLICAS {PRIMARY}")), "master-link-status", "ok")
+                && all(client.cmd(&format!("SENTINEL SENTINELS {PRIMARY}")), "flags", "sentinel")
+        })
+    });
+    primary.process.kill();
+    let addr = |client: &mut Client| client.cmd(&format!("SENTINEL GET-MASTER-ADDR-BY-NAME {PRIMARY}")).texts();
+    wait_until("a replica takes over", LIMIT, || clients.iter_mut().all(|c| addr(c)[1] != old.to_string()));
+    let new = addr(&mut clients[0])[1].clone();
+    let other = replicas.iter().find(|r| r.port().to_string() != new).expect("two replicas");
+    let mut client = other.client();
+    client.ok("AUTH data-secret");
+    wait_until("the other follows it", LIMIT, || client.info("replication")["master_port"] == new);
+}
