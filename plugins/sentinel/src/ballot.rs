@@ -130,10 +130,10 @@ impl Monitor {
             self.note_asker(named, &primary, candidate.is_none(), s.now);
         }
         let hold_ms = self.hold_ms(candidate.as_deref().unwrap_or_default());
-        if let (Some(hold), Some(candidate)) = (&mut self.ballot.hold, &candidate) {
-            if hold.leader == *candidate {
-                hold.until = s.now.plus(hold_ms);
-            }
+        if let (Some(hold), Some(candidate)) = (&mut self.ballot.hold, &candidate)
+            && hold.leader == *candidate
+        {
+            hold.until = s.now.plus(hold_ms);
         }
         let extended = named.is_some();
         let Some(candidate) = candidate else {

@@ -84,7 +84,7 @@ impl Sentinel {
         Some(match upper.as_str() {
             "IS-MASTER-DOWN-BY-ADDR" => return self.is_down(ticket, args).err().map(Err),
             "MASTERS" | "PRIMARIES" => Ok(query::primaries(self)),
-            "MASTER" | "PRIMARY" => self.with(&args[0], |me, name| query::primary(me, name)),
+            "MASTER" | "PRIMARY" => self.with(&args[0], query::primary),
             "REPLICAS" | "SLAVES" => self.with(&args[0], |me, name| query::instances(me, name, Kind::Replica)),
             "SENTINELS" => self.with(&args[0], |me, name| query::instances(me, name, Kind::Sentinel)),
             "GET-MASTER-ADDR-BY-NAME" | "GET-PRIMARY-ADDR-BY-NAME" => Ok(query::address(self, &args[0])),

@@ -71,7 +71,8 @@ mod tests {
     #[test]
     fn the_tally_as_a_table() {
         // voters, quorum, votes, expected
-        let cases: &[(u32, u32, &[(&str, &str)], &str)] = &[
+        type Case = (u32, u32, &'static [(&'static str, &'static str)], &'static str);
+        let cases: &[Case] = &[
             (1, 1, &[("a", "a")], "won"),
             (3, 2, &[("a", "a")], "open"),
             (3, 2, &[("a", "a"), ("b", "a")], "won"),

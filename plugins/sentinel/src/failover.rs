@@ -214,10 +214,10 @@ impl Monitor {
         let Failover::Campaign { epoch, .. } = self.failover else { return };
         let mut votes = vec![(s.id.clone(), s.id.clone())];
         for peer in self.of(Kind::Sentinel) {
-            if let Some((leader, at)) = &peer.vote {
-                if *at == epoch {
-                    votes.push((peer.run_id.clone(), leader.clone()));
-                }
+            if let Some((leader, at)) = &peer.vote
+                && *at == epoch
+            {
+                votes.push((peer.run_id.clone(), leader.clone()));
             }
         }
         let question = Question::Campaign {
@@ -434,11 +434,11 @@ impl Monitor {
         let target = self.instances[&promoted].addr.clone();
         let others: Vec<InstanceId> = self.of(Kind::Replica).map(|r| r.id).filter(|id| *id != promoted).collect();
         for id in &others {
-            if let Repoint::Sent(at) = self.instances[id].repoint {
-                if s.now.since(at) >= REPOINT_MS {
-                    self.event(s, Level::Notice, "-slave-reconf-sent-timeout", *id, "");
-                    self.instance_mut(*id).repoint = Repoint::Done;
-                }
+            if let Repoint::Sent(at) = self.instances[id].repoint
+                && s.now.since(at) >= REPOINT_MS
+            {
+                self.event(s, Level::Notice, "-slave-reconf-sent-timeout", *id, "");
+                self.instance_mut(*id).repoint = Repoint::Done;
             }
         }
         let timed_out = s.now.since(since) >= self.settings.failover_timeout_ms;

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod actions;
+pub mod answers;
 pub mod ballot;
 pub mod commands;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod gossip;
 pub mod hello;
 pub mod info;
 pub mod instance;
+pub mod links;
 pub mod machine;
 pub mod monitor;
 pub mod query;

@@ -168,10 +168,10 @@ impl Driver {
 
     async fn emit(&self, Notice { level, name, payload }: Notice) {
         log(level, &format!("{name} {payload}"));
-        if level > Level::Debug {
-            if let Err(error) = self.host.publish(name.as_bytes(), payload.as_bytes()).await {
-                log::debug!("{name} could not be published: {error:?}");
-            }
+        if level > Level::Debug
+            && let Err(error) = self.host.publish(name.as_bytes(), payload.as_bytes()).await
+        {
+            log::debug!("{name} could not be published: {error:?}");
         }
     }
 

@@ -169,7 +169,7 @@ async fn feed(
 }
 
 fn decoder() -> ReplyDecoder {
-    ReplyDecoder::new(ReplyLimits { max_bytes: MAX_REPLY, max_depth: 8, ..ReplyLimits::default() })
+    ReplyDecoder::new(ReplyLimits { max_bytes: MAX_REPLY, max_depth: 8 })
 }
 
 struct Reader {

@@ -235,7 +235,7 @@ fn swarm(world: &mut World) -> usize {
             4 | 5 => world.pause(id),
             6 | 7 => world.resume(id),
             8 => cut_off(world, id, true, true),
-            9 => cut_off(world, id, other % 2 == 0, other % 2 == 1),
+            9 => cut_off(world, id, other.is_multiple_of(2), other % 2 == 1),
             10 => {
                 world.cut(id, other);
                 world.cut(other, id);

@@ -3,7 +3,9 @@
 
 pub mod check;
 pub mod data;
+mod deliver;
 pub mod faults;
+mod harm;
 pub mod net;
 pub mod run;
 pub mod world;

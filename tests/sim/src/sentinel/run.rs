@@ -49,10 +49,10 @@ pub fn run(seed: u64, trace: bool) -> Verdict {
         wrong.push(format!("not settled {SETTLE_MS} ms after healing: {why}"));
     }
     let promotions = world.checker.promotions.len();
-    if let Some((least, most)) = expected {
-        if !(least..=most).contains(&promotions) {
-            wrong.push(format!("{promotions} promotions, expected {least} to {most}: {:?}", world.checker.promotions));
-        }
+    if let Some((least, most)) = expected
+        && !(least..=most).contains(&promotions)
+    {
+        wrong.push(format!("{promotions} promotions, expected {least} to {most}: {:?}", world.checker.promotions));
     }
     wrong.extend(world.checker.violations.iter().cloned());
     if trace {

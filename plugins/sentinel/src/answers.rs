@@ -1,0 +1,140 @@
+//! A monitor's ear: what answers to PING and INFO say about an instance, and whom a primary names as its replicas.
+//! Writes what was heard into the instances; what follows from it is decided in down.rs, failover.rs, reconfigure.rs.
+
+use crate::actions::Shared;
+use crate::events::Level;
+use crate::info::{Report, Role};
+use crate::monitor::{MAX_INSTANCES, Monitor};
+use crate::types::{Addr, InstanceId, Kind};
+use crate::wire::{Reply, Request};
+
+impl Monitor {
+    /// An answer came.
+    pub fn on_answer(
+        &mut self,
+        id: InstanceId,
+        generation: u64,
+        request: &Request,
+        reply: &Reply,
+        round: u64,
+        s: &mut Shared,
+    ) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        if instance.command.generation != generation || !instance.command.is_up() {
+            return;
+        }
+        instance.pending = instance.pending.saturating_sub(1);
+        match request {
+            Request::Ping => self.on_pong(id, reply, s),
+            Request::Info => {
+                if let Reply::Bulk(text) | Reply::Status(text) = reply {
+                    self.on_info(id, text, s);
+                }
+            }
+            Request::AskDown { .. } => self.on_down_answer(id, request, reply, round, s),
+            Request::Follow(target) => {
+                if let Some(error) = reply.error() {
+                    let who = self.describe(id);
+                    let told = target.as_ref().map_or_else(|| "NO ONE".to_owned(), Addr::to_string);
+                    s.log(Level::Warning, format!("SLAVEOF {told} was refused by {who}: {error}"));
+                }
+            }
+            Request::Hello(_) | Request::ScriptKill => {}
+        }
+    }
+
+    pub(crate) fn on_pong(&mut self, id: InstanceId, reply: &Reply, s: &mut Shared) {
+        let instance = self.instance_mut(id);
+        instance.last_reply = s.now;
+        instance.ping_since = None;
+        let error = reply.error().unwrap_or_default();
+        instance.loading = error.starts_with("LOADING");
+        if reply.text() == Some("PONG") || instance.loading || error.starts_with("MASTERDOWN") {
+            instance.last_valid = s.now;
+            if instance.kind != Kind::Primary {
+                instance.answered = true;
+            }
+            self.check_down(id, s);
+        } else if error.starts_with("BUSY") && instance.down_since.is_some() && !instance.script_kill_sent {
+            instance.script_kill_sent = true;
+            self.send(id, Request::ScriptKill, s);
+        }
+    }
+
+    pub(crate) fn on_info(&mut self, id: InstanceId, text: &str, s: &mut Shared) {
+        let report = Report::parse(text);
+        let instance = self.instance_mut(id);
+        instance.keystead = report.keystead;
+        if instance.kind == Kind::Sentinel {
+            return;
+        }
+        let rebooted = !instance.run_id.is_empty() && !report.run_id.is_empty() && instance.run_id != report.run_id;
+        let new_run_id = instance.run_id != report.run_id && !report.run_id.is_empty();
+        if new_run_id {
+            instance.run_id.clone_from(&report.run_id);
+        }
+        instance.report_at = s.now;
+        text.clone_into(&mut instance.report_text);
+        if report.sync_in_progress || report.loading {
+            instance.synced = false;
+        } else if report.role == Role::Replica && report.link_up {
+            instance.synced = true;
+        }
+        let upstream_before = instance.report.as_ref().and_then(|r| r.upstream.clone());
+        if report.upstream != upstream_before {
+            instance.upstream_since = s.now;
+        }
+        let role_changed = report.role != instance.role;
+        if role_changed {
+            (instance.role, instance.role_since) = (report.role, s.now);
+            instance.promoted_by_someone = report.role == Role::Primary && instance.report.is_some() && !rebooted;
+        }
+        let found = instance.report.replace(report.clone()).is_none();
+        let kind = instance.kind;
+        if new_run_id && kind == Kind::Primary {
+            s.durable();
+        }
+        if rebooted {
+            self.event(s, Level::Notice, "+reboot", id, "");
+        }
+        if role_changed || found {
+            self.note_role(id, role_changed, s);
+        }
+        if kind == Kind::Primary && report.role == Role::Primary {
+            self.learn_replicas(&report, s);
+        }
+        self.after_report(id, s);
+    }
+
+    fn note_role(&mut self, id: InstanceId, changed: bool, s: &mut Shared) {
+        let instance = &self.instances[&id];
+        let (kind, role) = (instance.kind, instance.role);
+        let as_expected = (kind == Kind::Primary) == (role == Role::Primary);
+        if changed {
+            let name = if as_expected { "+role-change" } else { "-role-change" };
+            let word = if role == Role::Primary { "master" } else { "slave" };
+            self.event(s, Level::Verbose, name, id, &format!("new reported role is {word}"));
+        }
+        let instance = self.instance_mut(id);
+        if kind == Kind::Primary && as_expected && !instance.answered {
+            instance.answered = true;
+            s.durable();
+        }
+        if kind == Kind::Replica && as_expected && instance.former_primary {
+            instance.former_primary = false;
+            s.durable();
+        }
+    }
+
+    fn learn_replicas(&mut self, report: &Report, s: &mut Shared) {
+        for addr in &report.replicas {
+            let known = self.instances.values().any(|i| i.kind != Kind::Sentinel && i.addr == *addr);
+            if known || self.of(Kind::Replica).count() >= MAX_INSTANCES {
+                continue;
+            }
+            let id = self.insert(Kind::Replica, addr.clone(), s);
+            s.durable();
+            self.event(s, Level::Notice, "+slave", id, "");
+        }
+    }
+}

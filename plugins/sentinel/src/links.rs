@@ -1,0 +1,136 @@
+//! A monitor's links: opening, giving up, sending, and what goes out by the clock (PING, INFO, hellos).
+//! Owns no decision about anybody; how often comes from instance.rs.
+
+use crate::actions::{Action, Shared};
+use crate::instance::{HELLO_PERIOD_MS, Instance, Link, LinkState};
+use crate::monitor::Monitor;
+use crate::types::{InstanceId, Kind, Lane, Mono};
+use crate::wire::Request;
+
+/// Unanswered requests after which nothing more is sent on a link (Redis: 100).
+const MAX_PENDING: u32 = 100;
+
+impl Monitor {
+    pub(crate) fn keep_links(&mut self, id: InstanceId, s: &mut Shared) {
+        let settings = self.settings.clone();
+        let auth = settings.auth_pass.clone().map(|pass| (settings.auth_user.clone(), pass));
+        let instance = self.instance_mut(id);
+        if instance.addr.port == 0 {
+            return;
+        }
+        for lane in instance.lanes() {
+            if s.now >= instance.link_deadline(*lane, &settings) {
+                s.out.push(Action::Disconnect { instance: id, lane: *lane });
+                Self::link_lost(instance, *lane, s.now, 0);
+            }
+            let LinkState::Down(at) = instance.link(*lane).state else { continue };
+            if s.now < at {
+                continue;
+            }
+            let generation = s.number();
+            *instance.link(*lane) = Link { state: LinkState::Opening(s.now), generation };
+            let auth = if instance.kind == Kind::Sentinel { None } else { auth.clone() };
+            s.out.push(Action::Connect {
+                instance: id,
+                lane: *lane,
+                generation,
+                addr: instance.addr.clone(),
+                auth,
+                kind: instance.kind,
+            });
+        }
+    }
+
+    pub(crate) fn link_lost(instance: &mut Instance, lane: Lane, now: Mono, wait_ms: u64) {
+        instance.link(lane).state = LinkState::Down(now.plus(wait_ms));
+        if lane == Lane::Command {
+            instance.pending = 0;
+            instance.ping_since = None;
+        }
+    }
+
+    /// A link came up.
+    pub fn on_link_up(&mut self, id: InstanceId, lane: Lane, generation: u64, local_ip: String, s: &mut Shared) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let link = instance.link(lane);
+        if link.generation != generation || !matches!(link.state, LinkState::Opening(_)) {
+            return;
+        }
+        link.state = LinkState::Up(s.now);
+        match lane {
+            Lane::Feed => instance.feed_heard = s.now,
+            Lane::Command => {
+                instance.local_ip = local_ip;
+                instance.pending = 0;
+                instance.ping_since = None;
+                (instance.next_ping, instance.next_info, instance.next_ask) = (s.now, s.now, s.now);
+                if instance.kind == Kind::Sentinel {
+                    instance.next_hello = s.now;
+                }
+            }
+        }
+    }
+
+    /// A link went down, or couldn't be opened.
+    pub fn on_link_down(&mut self, id: InstanceId, lane: Lane, generation: u64, s: &mut Shared) {
+        let wait = self.settings.ping_period_ms().max(100);
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        if instance.link(lane).generation == generation && !matches!(instance.link(lane).state, LinkState::Down(_)) {
+            let was_up = instance.link(lane).is_up();
+            Self::link_lost(instance, lane, s.now, if was_up { 0 } else { wait });
+        }
+    }
+
+    /// Closes an instance's links; they are opened again when its address allows.
+    pub(crate) fn drop_links(&mut self, id: InstanceId, s: &mut Shared) {
+        let instance = self.instance_mut(id);
+        for lane in instance.lanes() {
+            if !matches!(instance.link(*lane).state, LinkState::Down(_)) {
+                s.out.push(Action::Disconnect { instance: id, lane: *lane });
+            }
+            Self::link_lost(instance, *lane, s.now, 0);
+        }
+    }
+
+    /// Sends if the link is up and not clogged.
+    pub(crate) fn send(&mut self, id: InstanceId, request: Request, s: &mut Shared) -> bool {
+        let round = self.round;
+        let Some(instance) = self.instances.get_mut(&id) else { return false };
+        if !instance.command.is_up() || instance.pending >= MAX_PENDING {
+            return false;
+        }
+        instance.pending += 1;
+        s.out.push(Action::Send { instance: id, generation: instance.command.generation, request, round });
+        true
+    }
+
+    pub(crate) fn send_periodic(&mut self, id: InstanceId, s: &mut Shared) {
+        let ping_period = self.settings.ping_period_ms();
+        let trouble = self.odown_since.is_some() || self.primary().down_since.is_some() || self.failover.in_progress();
+        let instance = self.instance_mut(id);
+        if !instance.command.is_up() {
+            return;
+        }
+        let now = s.now;
+        if now >= instance.next_ping {
+            instance.next_ping = now.plus(ping_period);
+            instance.pinged = now;
+            instance.ping_since.get_or_insert(now);
+            self.send(id, Request::Ping, s);
+        }
+        let instance = self.instance_mut(id);
+        if now >= instance.next_info {
+            // A peer is asked once a link: only whether it is a Keystead.
+            let period = instance.info_period_ms(trouble);
+            instance.next_info = if instance.kind == Kind::Sentinel { Mono::NEVER } else { now.plus(period) };
+            self.send(id, Request::Info, s);
+        }
+        if now >= self.instance_mut(id).next_hello {
+            self.instance_mut(id).next_hello = now.plus(HELLO_PERIOD_MS);
+            let text = self.hello(id, s);
+            if let Some(text) = text {
+                self.send(id, Request::Hello(text), s);
+            }
+        }
+    }
+}

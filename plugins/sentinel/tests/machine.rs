@@ -1,0 +1,143 @@
+//! The machine by hand: one event in, the actions looked at. What many events together do is the simulator's.
+
+use keystead_sentinel::actions::{Action, Consult, Counsel, Event, Watch};
+use keystead_sentinel::election::{ElectionStrategy, RedisElection};
+use keystead_sentinel::machine::{Boot, Sentinel};
+use keystead_sentinel::settings::Settings;
+use keystead_sentinel::state::State;
+use keystead_sentinel::types::{Addr, Mono};
+use keystead_sentinel::wire::Reply;
+
+const ME: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const PEER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+const OTHER: &str = "cccccccccccccccccccccccccccccccccccccccc";
+
+fn boot(saved: Option<State>) -> Sentinel {
+    let mut settings = Settings::new(1);
+    settings.down_after_ms = 1000;
+    Sentinel::new(Boot {
+        now: Mono(0),
+        id: ME.into(),
+        announce: Addr::new("127.0.0.1", 26379),
+        announce_fixed: true,
+        watches: vec![Watch { name: "m".into(), addr: Addr::new("127.0.0.1", 6379), settings }],
+        saved,
+        seed: 1,
+    })
+    .0
+}
+
+/// A command; the built-in strategy answers what it is asked.
+fn command(sentinel: &mut Sentinel, now: u64, line: &str) -> Vec<Action> {
+    let argv = line.split(' ').map(str::to_owned).collect();
+    let mut actions = sentinel.step(Mono(now), Event::Command { ticket: 1, argv });
+    let asked: Vec<_> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Consult { monitor, ticket, question: Consult::Election(question) } => {
+                Some((monitor.clone(), *ticket, RedisElection.advise(question)))
+            }
+            _ => None,
+        })
+        .collect();
+    for (monitor, ticket, advice) in asked {
+        actions.extend(sentinel.step(Mono(now), Event::Advice { monitor, ticket, advice: Counsel::Election(advice) }));
+    }
+    actions
+}
+
+fn reply(actions: &[Action]) -> Reply {
+    let found =
+        actions.iter().find_map(|a| if let Action::Reply { reply, .. } = a { Some(reply.clone()) } else { None });
+    found.expect("a reply")
+}
+
+fn vote_of(actions: &[Action]) -> (String, i64) {
+    let Reply::Array(items) = reply(actions) else { panic!("an array") };
+    (items[1].text().expect("a leader").to_owned(), items[2].int().expect("an epoch"))
+}
+
+fn ask(epoch: u64, candidate: &str) -> String {
+    format!("SENTINEL IS-MASTER-DOWN-BY-ADDR 127.0.0.1 6379 {epoch} {candidate}")
+}
+
+#[test]
+fn a_vote_is_on_disk_before_it_leaves_and_is_given_once_an_epoch() {
+    let mut sentinel = boot(None);
+    let actions = command(&mut sentinel, 10, &ask(5, PEER));
+    let at = |what: fn(&Action) -> bool| actions.iter().position(what).expect("it is there");
+    let saved = at(|a| matches!(a, Action::Persist(state) if state.monitors[0].leader == PEER));
+    assert!(saved < at(|a| matches!(a, Action::Reply { .. })), "persist, then send: {actions:?}");
+    assert_eq!(vote_of(&actions), (PEER.into(), 5));
+    // Another candidate of the same epoch, and of an older one, hears of the vote that was given.
+    assert_eq!(vote_of(&command(&mut sentinel, 20, &ask(5, OTHER))), (PEER.into(), 5));
+    assert_eq!(vote_of(&command(&mut sentinel, 20, &ask(4, OTHER))), (PEER.into(), 5));
+}
+
+#[test]
+fn a_vote_survives_a_crash() {
+    let mut sentinel = boot(None);
+    let actions = command(&mut sentinel, 10, &ask(5, PEER));
+    let disk = actions.iter().rev().find_map(|a| if let Action::Persist(s) = a { Some((**s).clone()) } else { None });
+    let mut again = boot(disk);
+    assert_eq!(again.id(), ME);
+    assert_eq!(vote_of(&command(&mut again, 10, &ask(5, OTHER))), (PEER.into(), 5));
+}
+
+#[test]
+fn a_leader_at_work_is_left_alone_until_it_falls_silent() {
+    let mut sentinel = boot(None);
+    assert_eq!(vote_of(&command(&mut sentinel, 10, &ask(5, PEER))), (PEER.into(), 5));
+    assert_eq!(vote_of(&command(&mut sentinel, 500, &ask(6, OTHER))), (PEER.into(), 5), "the peer works on it");
+    assert_eq!(vote_of(&command(&mut sentinel, 1_000, &ask(6, PEER))), (PEER.into(), 6), "it may go on itself");
+    let silent = 1_000 + 3_500;
+    for now in (1_100..silent).step_by(100) {
+        sentinel.step(Mono(now), Event::Tick);
+    }
+    assert_eq!(vote_of(&command(&mut sentinel, silent, &ask(7, OTHER))), (OTHER.into(), 7));
+}
+
+#[test]
+fn knowledge_from_before_a_stall_gives_no_vote() {
+    let mut sentinel = boot(None);
+    let hello = |id: &str, port: u16| format!("PUBLISH __sentinel__:hello 127.0.0.1,{port},{id},0,m,127.0.0.1,6379,0");
+    command(&mut sentinel, 10, &hello(PEER, 1));
+    command(&mut sentinel, 11, &hello(OTHER, 2));
+    // Two peers are known and neither link is up: fewer than a majority can be heard.
+    assert_eq!(vote_of(&command(&mut sentinel, 20, &ask(5, PEER))), ("*".into(), 0));
+}
+
+#[test]
+fn questions_about_another_address_are_answered_with_nothing() {
+    let mut sentinel = boot(None);
+    let actions = command(&mut sentinel, 10, &format!("SENTINEL IS-MASTER-DOWN-BY-ADDR 127.0.0.1 1 5 {PEER}"));
+    assert_eq!(vote_of(&actions), ("*".into(), 0));
+    assert_eq!(sentinel.epoch().0, 0);
+}
+
+#[test]
+fn a_newer_hello_changes_the_configuration_and_an_older_one_never_does() {
+    let mut sentinel = boot(None);
+    let hello = |port: u16, epoch: u64| {
+        format!("PUBLISH __sentinel__:hello 127.0.0.1,26380,{PEER},{epoch},m,127.0.0.1,{port},{epoch}")
+    };
+    let primary = |sentinel: &Sentinel| sentinel.monitors()["m"].current_addr().port;
+    let actions = command(&mut sentinel, 10, &hello(7000, 3));
+    assert_eq!(primary(&sentinel), 7000);
+    let switched = |a: &Action| matches!(a, Action::Emit(n) if n.name == "+switch-master" && n.payload == "m 127.0.0.1 6379 127.0.0.1 7000");
+    assert!(actions.iter().any(switched), "{actions:?}");
+    command(&mut sentinel, 20, &hello(7001, 2));
+    command(&mut sentinel, 30, &hello(7002, 3));
+    assert_eq!(primary(&sentinel), 7000);
+    assert_eq!(sentinel.epoch().0, 3);
+}
+
+#[test]
+fn a_silent_primary_is_down_after_three_times_down_after_if_it_never_answered() {
+    let mut sentinel = boot(None);
+    let down = |sentinel: &Sentinel| sentinel.monitors()["m"].primary().down_since;
+    for now in (0..=4_000).step_by(100) {
+        sentinel.step(Mono(now), Event::Tick);
+    }
+    assert_eq!(down(&sentinel), Some(Mono(3_000)));
+}

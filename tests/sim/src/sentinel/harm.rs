@@ -1,0 +1,107 @@
+//! What can be done to a world: ending, stopping and starting processes, cutting and healing the network.
+
+use super::net::{ConnId, NodeId, Payload, Way, Weather};
+use super::world::{Program, Queued, World};
+use keystead_sentinel::actions::Event;
+
+impl World {
+    /// Ends a process.
+    pub fn kill(&mut self, id: NodeId) {
+        if !self.processes[id].alive {
+            return;
+        }
+        self.say(|| format!("fault: kill {}", self.name(id)));
+        self.processes[id].alive = false;
+        self.processes[id].paused = false;
+        self.processes[id].inbox.clear();
+        if let Program::Sentinel(process) = &mut self.processes[id].program {
+            process.machine = None;
+            process.tickets.clear();
+        }
+        let ids: Vec<ConnId> = self.net.conns.keys().copied().collect();
+        for conn in ids {
+            let Some(c) = self.net.conns.get_mut(&conn) else { continue };
+            if c.client == id {
+                c.client_open = false;
+                self.transmit(conn, Way::Out, Payload::Closed);
+            } else if c.server == id {
+                self.transmit(conn, Way::Back, Payload::Closed);
+            }
+        }
+    }
+
+    /// Starts a process again.
+    pub fn restart(&mut self, id: NodeId, with_data: bool) {
+        if self.processes[id].alive {
+            return;
+        }
+        self.say(|| format!("fault: restart {} {}", self.name(id), if with_data { "" } else { "without data" }));
+        self.processes[id].alive = true;
+        self.processes[id].life += 1;
+        self.histories += 1;
+        let (now, fresh) = (self.now, self.histories);
+        let load = self.rng.between(0, 400);
+        match &mut self.processes[id].program {
+            Program::Data(node) => node.restart(now, with_data, if with_data { load } else { 0 }, fresh),
+            Program::Sentinel(_) => self.boot_sentinel(id),
+        }
+    }
+
+    /// SIGSTOP.
+    pub fn pause(&mut self, id: NodeId) {
+        if self.runs(id) {
+            self.say(|| format!("fault: pause {}", self.name(id)));
+            self.processes[id].paused = true;
+        }
+    }
+
+    /// SIGCONT: what arrived meanwhile is read before or after the timers fire.
+    pub fn resume(&mut self, id: NodeId) {
+        if !self.processes[id].paused {
+            return;
+        }
+        self.say(|| format!("fault: resume {}", self.name(id)));
+        self.processes[id].paused = false;
+        let timers_first = self.rng.between(0, 1) == 0;
+        if timers_first {
+            self.step(id, Event::Tick);
+        }
+        let inbox = std::mem::take(&mut self.processes[id].inbox);
+        for (conn, way, payload) in inbox {
+            self.arrive(conn, way, payload);
+        }
+        self.step(id, Event::Tick);
+    }
+
+    /// Cuts one direction.
+    pub fn cut(&mut self, from: NodeId, to: NodeId) {
+        self.say(|| format!("fault: cut {} -> {}", self.name(from), self.name(to)));
+        self.net.cut(from, to);
+    }
+
+    /// Heals the network.
+    pub fn heal(&mut self) {
+        self.say(|| "fault: network healed".to_owned());
+        for (at, conn, way, payload) in self.net.heal(self.now, &mut self.rng) {
+            self.push(at, Queued::Arrive(conn, way, payload));
+        }
+    }
+
+    /// Changes the network's delays.
+    pub fn set_weather(&mut self, weather: Weather) {
+        self.say(|| format!("fault: {weather:?}"));
+        self.net.weather = weather;
+    }
+
+    /// The sentinel's next write of its state ends it.
+    pub fn crash_on_persist(&mut self, id: NodeId, behind: bool) {
+        self.say(|| format!("fault: {} will crash at its next write (behind it: {behind})", self.name(id)));
+        self.crash_on_persist = Some((id, behind));
+    }
+
+    /// The process' name in traces.
+    #[must_use]
+    pub fn name(&self, id: NodeId) -> String {
+        if id < self.shape.data_nodes { format!("data{id}") } else { format!("sentinel{}", id - self.shape.data_nodes) }
+    }
+}
