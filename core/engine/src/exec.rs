@@ -28,6 +28,16 @@ pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session,
     let start = session.out.len();
     let command = match find(core, args) {
         Ok(command) => command,
+        Err(_) if is_web_request(args.at(0)) => {
+            log::warn!(
+                "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Redis. \
+                 This is likely due to an attacker attempting to use Cross Protocol Scripting to compromise your \
+                 Redis instance. Connection from {} aborted.",
+                session.state.info.addr
+            );
+            session.state.close_now = true;
+            return Flow::Close;
+        }
         Err(error) => {
             refuse(core, session, None, error);
             return after_reply(session, start);
@@ -109,6 +119,11 @@ pub(crate) fn find(core: &Core, args: Args<'_>) -> Result<&'static Command, Comm
             (None, _) => Ok(command),
         },
     }
+}
+
+/// A browser was made to talk to us: whatever follows must not run.
+fn is_web_request(word: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(b"post") || word.eq_ignore_ascii_case(b"host:")
 }
 
 /// Redis quotes the arguments up to 128 bytes in all.

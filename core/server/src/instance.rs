@@ -18,6 +18,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Runs until a signal or SHUTDOWN.
 pub(crate) fn run(settings: Settings) -> ExitCode {
@@ -93,6 +94,8 @@ async fn serve(settings: Arc<Settings>) -> Result<bool, String> {
     let end = wait_for_end(&settings, &shell, &inbox, &mut signals).await;
     log::warn!("{}", end.why);
     shell.close_ports().await;
+    // Nothing is written any more, so replicas can catch up with what was.
+    shell.pause_writes(Duration::from_secs(u64::from(settings.server.shutdown_timeout)));
     let stopping = pin!(host.stop_all());
     let insisting = pin!(insisted(&mut signals));
     if let Either::Right(_) = select(stopping, insisting).await {

@@ -7,10 +7,12 @@ use crate::net::service::{mono_us, now};
 use crate::net::{Order, Port, Service};
 use crate::{alloc, instance, probe, settle};
 use async_channel::Sender;
+use keystead_engine::core::Pause;
 use keystead_engine::{Engine, EngineMode, EngineOptions};
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// All ports of an instance and what they share.
 pub(crate) struct Shell {
@@ -93,6 +95,14 @@ impl Shell {
         let all = self.ports.lock().all.clone();
         for port in all {
             port.close().await;
+        }
+    }
+
+    /// Lets clients' writes wait on the engine with the keys, until the process ends.
+    pub(crate) fn pause_writes(&self, at_most: Duration) {
+        if let Some(data) = self.services().first() {
+            let until_ms = now().unix_ms + at_most.as_millis() as u64;
+            data.turn(|engine| engine.pause("shutdown", Pause::Write, until_ms));
         }
     }
 

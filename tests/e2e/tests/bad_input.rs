@@ -208,3 +208,51 @@ fn too_many_clients_are_refused_and_the_others_stay() {
     drop(clients.pop());
     wait_until("a place is free again", DEADLINE, || node.client().try_command(&["PING"]).is_ok_and(|r| r == "PONG"));
 }
+
+#[test]
+fn a_web_page_s_request_is_cut_off() {
+    let node = Keystead::plain();
+    for line in ["POST / HTTP/1.1\r\n", "Host: localhost\r\n"] {
+        let mut client = node.client();
+        client.send_raw(line.as_bytes()).unwrap();
+        client.send_raw(b"SET stolen 1\r\n").ok();
+        assert!(client.is_closed_within(DEADLINE), "{line}");
+    }
+    assert_eq!(node.client().cmd("EXISTS stolen"), 0);
+}
+
+#[test]
+fn a_subscriber_that_never_reads_is_cut_off_and_others_are_served() {
+    let node = Keystead::builder()
+        .section("limits: (client_output_buffer_limit: \"normal 0 0 0 slave 0 0 0 pubsub 1048576 0 0\")")
+        .start();
+    let mut lazy = node.client();
+    lazy.ok("SUBSCRIBE news");
+    let mut publisher = node.client();
+    let message = "m".repeat(100_000);
+    wait_until("the lazy subscriber is gone", DEADLINE, || publisher.command(&["PUBLISH", "news", &message]) == 0);
+    assert_eq!(publisher.cmd("PING"), "PONG");
+}
+
+#[test]
+fn an_unknown_field_of_a_plugin_is_shown_in_its_line() {
+    let node = Keystead::builder().plugin("replication", "(\n            priorty: 5,\n        )").launch();
+    refused(node, &["keystead.ron:6:13", "priorty", "did you mean", "priority"]);
+}
+
+#[test]
+fn a_sentinel_may_not_share_the_data_port() {
+    let port = keystead_harness::free_port();
+    let sentinel = format!("(port: {port}, monitors: [(name: \"m\", host: \"127.0.0.1\", port: {port}, quorum: 1)])");
+    let node = Keystead::builder().port(port).plugin("replication", "()").plugin("sentinel", &sentinel).launch();
+    refused(node, &["share", &port.to_string()]);
+}
+
+#[test]
+fn a_plugin_s_busy_port_is_named() {
+    let other = Keystead::plain();
+    let sentinel =
+        format!("(port: {0}, monitors: [(name: \"m\", host: \"127.0.0.1\", port: {0}, quorum: 1)])", other.port());
+    let node = Keystead::builder().plugin("sentinel", &sentinel).launch();
+    refused(node, &["Address already in use", &other.port().to_string()]);
+}

@@ -1,7 +1,7 @@
 //! A server's life: starts, settings, sockets, rewritten configuration, and a clean end.
 #![allow(clippy::unwrap_used)]
 
-use keystead_harness::{DEADLINE, Keystead, wait_until};
+use keystead_harness::{Client, DEADLINE, Keystead, wait_until};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -148,4 +148,55 @@ fn pushes_reach_an_idle_client_and_killed_clients_go() {
 fn subscriber_id(client: &mut keystead_harness::Client) -> String {
     let list = client.cmd("CLIENT LIST TYPE pubsub").as_text().unwrap();
     list.split(' ').find_map(|w| w.strip_prefix("id=")).expect("one subscriber").to_owned()
+}
+
+#[test]
+fn a_daemon_detaches_writes_its_pid_and_stops_by_signal() {
+    let mut node =
+        Keystead::builder().server("daemonize: true, pidfile: \"k.pid\"").section("log: (file: \"k.log\")").launch();
+    assert!(node.process.wait_exit(DEADLINE).success(), "the starter ends");
+    let pid_file = node.dir().join("k.pid");
+    wait_until("the daemon answers", DEADLINE, || {
+        pid_file.exists() && Client::try_connect(node.port()).is_ok_and(|mut c| c.cmd("PING") == "PONG")
+    });
+    let mut client = node.client();
+    let pid = std::fs::read_to_string(&pid_file).unwrap().trim().to_owned();
+    assert_eq!(client.info("server")["process_id"], pid);
+    client.send(&["SHUTDOWN"]).unwrap();
+    wait_until("the daemon is gone", DEADLINE, || !pid_file.exists());
+    assert!(std::fs::read_to_string(node.dir().join("k.log")).unwrap().contains("bye bye"));
+}
+
+#[test]
+fn it_stops_with_replicas_and_subscribers_attached() {
+    let mut primary = Keystead::primary();
+    let replica = Keystead::replica_of(primary.port());
+    let mut subscriber = primary.client();
+    subscriber.ok("SUBSCRIBE news");
+    let mut client = primary.client();
+    wait_until("the replica is online", DEADLINE, || client.info("replication")["connected_slaves"] == "1");
+    client.ok("SET last words");
+    primary.process.terminate();
+    assert!(primary.process.wait_exit(DEADLINE).success(), "{}", primary.process.log());
+    assert!(subscriber.is_closed_within(DEADLINE));
+    let mut client = replica.client();
+    wait_until("the last write has arrived", DEADLINE, || client.cmd("GET last") == "words");
+}
+
+#[test]
+fn info_tells_what_the_process_is() {
+    let node = Keystead::plain();
+    let mut client = node.client();
+    let server = client.info("server");
+    assert_eq!(server["process_id"], node.process.pid().to_string());
+    assert_eq!(server["tcp_port"], node.port().to_string());
+    assert!(server["config_file"].ends_with("/keystead.ron") && server["executable"].ends_with("/keystead"));
+    let before: u64 = client.info("memory")["used_memory"].parse().unwrap();
+    client.command(&[b"SET".as_slice(), b"big", &vec![b'x'; 30 << 20]]);
+    let after: u64 = client.info("memory")["used_memory"].parse().unwrap();
+    assert!(after > before + (29 << 20), "{before} {after}");
+    client.ok("DEL big");
+    wait_until("the memory is free again", DEADLINE, || {
+        client.info("memory")["used_memory"].parse::<u64>().unwrap() < before + (5 << 20)
+    });
 }
