@@ -9,7 +9,7 @@ use crate::history::{History, Second};
 use crate::info::{Following, View};
 use crate::link::{Status, Target};
 use crate::params;
-use crate::primary::Registry;
+use crate::primary::{PeerState, Registry};
 use crate::psync::Backlog;
 use crate::units::{Offset, Position, ReplId};
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -19,6 +19,10 @@ use keystead_plugin::{self as sdk, Gate, Journal, Role};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A stop never takes longer than this, whatever `shutdown-timeout` says: the host gives a plugin no more.
+const LONGEST_FAREWELL: Duration = Duration::from_secs(12);
 
 /// Counters that INFO stats shows.
 #[derive(Debug, Default)]
@@ -104,7 +108,10 @@ impl Plugin for Replication {
         Ok(())
     }
 
-    async fn stop(self: Arc<Self>, _why: StopReason) -> Result<()> {
+    async fn stop(self: Arc<Self>, why: StopReason) -> Result<()> {
+        if why == StopReason::Shutdown {
+            self.let_replicas_catch_up().await;
+        }
         self.drop_replicas();
         self.host.set_gate(Gate::FewReplicas, false);
         self.host.set_gate(Gate::Stale, false);
@@ -226,6 +233,23 @@ impl Replication {
         }
         let journal = self.host.journal();
         Some(Position { replid: history_of(&journal).replid, offset: Offset(journal.offset) })
+    }
+
+    /// Before the process ends: waits until every online replica acknowledged all there is, at most
+    /// `shutdown-timeout`. Nothing is written meanwhile, the server sees to that.
+    async fn let_replicas_catch_up(&self) {
+        let end = Offset(self.host.journal().offset);
+        let online = || self.registry.all().iter().filter(|p| p.state() == PeerState::Online).count();
+        let lagging = || online().saturating_sub(self.registry.reached(end));
+        if lagging() == 0 {
+            return;
+        }
+        log::info!("Waiting for replicas before shutting down.");
+        let limit_s = self.host.setting("shutdown-timeout").and_then(|s| s.parse().ok()).unwrap_or(10);
+        let limit = Duration::from_secs(limit_s).min(LONGEST_FAREWELL);
+        if self.host.timeout(limit, self.bell.until(|| (lagging() == 0).then_some(()))).await.is_none() {
+            log::warn!("{} replicas lag behind at the end", lagging());
+        }
     }
 
     /// Every replica must come again: the history changed under it.

@@ -89,10 +89,10 @@ fn a_512_mb_header_takes_no_memory_on_credit() {
     for liar in &mut liars {
         liar.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870912\r\nx").unwrap();
     }
-    wait_until("all headers have arrived", DEADLINE, || {
-        let list = other.command(&["CLIENT", "LIST"]).as_text().unwrap();
-        list.lines().filter(|l| l.contains(" qbuf=") && !l.contains(" qbuf=0 ")).count() >= 4
-    });
+    for _ in 0..100 {
+        // Turns pass, and the headers are read in one of them.
+        other.ok("PING");
+    }
     let grown = resident_kib(node.process.pid()).saturating_sub(before);
     assert!(grown < 8 << 10, "four headers took {grown} KiB");
     let mut greedy = node.client();

@@ -174,7 +174,9 @@ fn it_stops_with_replicas_and_subscribers_attached() {
     let mut subscriber = primary.client();
     subscriber.ok("SUBSCRIBE news");
     let mut client = primary.client();
-    wait_until("the replica is online", DEADLINE, || client.info("replication")["connected_slaves"] == "1");
+    wait_until("the replica is online", DEADLINE, || {
+        client.info("replication").get("slave0").is_some_and(|line| line.contains("state=online"))
+    });
     client.ok("SET last words");
     primary.process.terminate();
     assert!(primary.process.wait_exit(DEADLINE).success(), "{}", primary.process.log());

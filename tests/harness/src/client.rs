@@ -43,8 +43,10 @@ impl Client {
     /// Sends a command and gives its reply; an error reply is a value, a broken socket panics.
     #[track_caller]
     pub fn command<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Reply {
-        let shown: Vec<_> = args.iter().map(|a| String::from_utf8_lossy(a.as_ref()).into_owned()).collect();
-        self.try_command(args).unwrap_or_else(|e| panic!("{shown:?}: {e}"))
+        self.try_command(args).unwrap_or_else(|e| {
+            let short = |arg: &A| String::from_utf8_lossy(arg.as_ref()).chars().take(80).collect::<String>();
+            panic!("{:?}: {e}", args.iter().map(short).collect::<Vec<_>>())
+        })
     }
 
     /// A command as one line, split at blanks: `client.cmd("SET a 1")`.

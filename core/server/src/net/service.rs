@@ -8,6 +8,7 @@ use async_channel::Sender;
 use keystead_engine::engine::{Action, Ready};
 use keystead_engine::keyspace::Garbage;
 use keystead_engine::registry::Command;
+use keystead_engine::resp::Limits;
 use keystead_engine::{ConnInfo, Engine, Now, OwnedArgs, SessionId};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -178,8 +179,12 @@ impl Service {
         result
     }
 
-    /// A new client: gives its session, or the bytes of the refusal.
-    pub(crate) fn connect(self: &Arc<Self>, info: ConnInfo, owner: Arc<dyn Owner>) -> Result<SessionId, Vec<u8>> {
+    /// A new client: gives its session and what it may send, or the bytes of the refusal.
+    pub(crate) fn connect(
+        self: &Arc<Self>,
+        info: ConnInfo,
+        owner: Arc<dyn Owner>,
+    ) -> Result<(SessionId, Limits), Vec<u8>> {
         let mut after = After::default();
         let session = {
             let mut locked = self.lock();
@@ -193,6 +198,7 @@ impl Service {
                 }
                 locked.owners[slot] = Some((id, owner));
             }
+            let session = session.map(|id| (id, locked.engine.limits(id)));
             self.end(&mut locked, &mut after);
             session
         };

@@ -55,14 +55,13 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    pub(super) fn new(socket: Raw, link: Arc<Link>, session: SessionId) -> Conn {
+    pub(super) fn new(socket: Raw, link: Arc<Link>, session: SessionId, limits: Limits) -> Conn {
         Conn {
             socket,
             link,
             session,
             decoder: Decoder::new(),
-            // The first turn looks the real ones up before it trusts them.
-            limits: Limits { authenticated: false, ..Limits::default() },
+            limits,
             limits_age: 0,
             input: Vec::new(),
             start: 0,

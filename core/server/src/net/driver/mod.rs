@@ -16,6 +16,7 @@ use super::socket::{Raw, Socket};
 use conn::Conn;
 use inbox::{Inbox, Link, Message};
 use keystead_engine::engine::{Close, Ready};
+use keystead_engine::resp::Limits;
 use keystead_engine::{ConnInfo, SessionId};
 use parking_lot::Mutex;
 use poller::Poller;
@@ -267,7 +268,7 @@ impl Clients {
         });
         let link = Arc::new(Link { inbox: self.inbox.clone(), at, taken: Mutex::new(None) });
         match self.service.connect(info, link.clone()) {
-            Ok(session) => self.settle_in(at, socket, link, session),
+            Ok((session, limits)) => self.settle_in(at, socket, link, session, limits),
             Err(refusal) => {
                 // Best effort: a refused client that doesn't read loses the reason.
                 let _ = socket::write(&socket, &refusal);
@@ -276,7 +277,7 @@ impl Clients {
         }
     }
 
-    fn settle_in(&mut self, at: usize, socket: Raw, link: Arc<Link>, session: SessionId) {
+    fn settle_in(&mut self, at: usize, socket: Raw, link: Arc<Link>, session: SessionId, limits: Limits) {
         if let Err(error) = self.poller.add(&socket, at as u64) {
             log::warn!("A client can't be watched: {error}");
             self.service.disconnect(session);
@@ -287,6 +288,6 @@ impl Clients {
             self.by_slot.resize(slot + 1, usize::MAX);
         }
         self.by_slot[slot] = at;
-        self.conns[at] = Some(Conn::new(socket, link, session));
+        self.conns[at] = Some(Conn::new(socket, link, session, limits));
     }
 }
