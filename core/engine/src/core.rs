@@ -114,7 +114,8 @@ pub struct Core {
     pub(crate) paused: Vec<SessionId>,
     /// CLIENT UNPAUSE came: those who wait must run.
     pub(crate) pause_ended: bool,
-    pub(crate) watch: WatchIndex,
+    /// Keys that somebody watches.
+    pub watch: WatchIndex,
     /// The keyspace logs what it touches.
     pub(crate) observing: bool,
     /// Somebody monitors or something is paused: no fast way.

@@ -18,6 +18,9 @@ const EXPIRE_AGAIN_MS: u64 = 20;
 
 pub(crate) fn tick(engine: &mut Engine) -> Option<u64> {
     let more = expire(engine);
+    if engine.core.blocking.has_ready() {
+        engine.serve_ready();
+    }
     time_out_waiting(engine);
     end_pause_if_over(engine);
     close_idle(engine);

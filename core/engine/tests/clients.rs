@@ -114,6 +114,15 @@ fn clients_are_listed_and_killed() {
 }
 
 #[test]
+fn nothing_is_popped_for_a_killed_client() {
+    let mut kit = Kit::default();
+    let (a, b) = (kit.connect(), kit.connect());
+    kit.cmd(a, "BLPOP l 0");
+    let reply = kit.send(b, format!("CLIENT KILL ID {}\r\nRPUSH l 1\r\nLLEN l\r\n", a.id));
+    assert_eq!(reply, ":1\r\n:1\r\n:1\r\n");
+}
+
+#[test]
 fn replies_can_be_switched_off() {
     let mut kit = Kit::default();
     let c = kit.connect();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keystead_keyspace::CutBudget;
+use keystead_keyspace::{CutBudget, ExpiryMode};
 use keystead_rdb::records;
 use keystead_resp::Args;
 
@@ -106,6 +106,8 @@ fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if flush && !merge {
         ctx.ks.flush_all();
     }
+    // Keys whose time is up come back too: their DEL must go through the journal like any other.
+    ctx.ks.set_expiry_mode(ExpiryMode::Ignore);
     for (db, bytes) in &saved {
         for record in records(bytes) {
             let stored = record.and_then(|record| ctx.ks.put_record(*db, &record));

@@ -336,6 +336,12 @@ impl Core {
     pub(crate) fn kill(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.state.close_now = true;
+        // Nothing may be popped for it any more: the element would be lost.
+        match session.state.parked.take() {
+            Some(Parked::Keys(wait)) => self.blocking.remove(id, &wait),
+            parked => session.state.parked = parked,
+        }
+        let Some(session) = self.sessions.get_mut(id) else { return };
         if session.state.taken_over {
             self.actions.push(Action::KillTakenOver { session: id });
         }

@@ -56,6 +56,20 @@ impl Kit {
         self.end(end);
     }
 
+    /// Bytes that arrive whatever the session does: behind a wait they stay undecoded.
+    pub fn push(&mut self, id: SessionId, bytes: &[u8]) {
+        match self.waiting.iter_mut().find(|(waiting, _)| *waiting == id) {
+            Some((_, rest)) => rest.extend_from_slice(bytes),
+            None => self.feed(id, bytes),
+        }
+    }
+
+    /// The connection is gone.
+    pub fn gone(&mut self, id: SessionId) {
+        self.waiting.retain(|(waiting, _)| *waiting != id);
+        self.turn(|engine| engine.disconnect(id));
+    }
+
     fn run(&mut self, id: SessionId, mut bytes: &[u8]) {
         let mut decoder = Decoder::new();
         while !bytes.is_empty() {
