@@ -92,3 +92,8 @@ pub mod prelude {
     };
     pub use std::sync::Arc;
 }
+
+/// The README's plugin compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
