@@ -32,7 +32,7 @@ impl Future for Later {
         }
         self.polled = true;
         let waker = cx.waker().clone();
-        std::thread::spawn(move || waker.wake()).join().unwrap();
+        std::thread::spawn(move || waker.wake()).join().expect("a waker that doesn't panic");
         Poll::Pending
     }
 }
@@ -78,14 +78,17 @@ fn panics_and_errors_are_results() {
 
 #[test]
 fn buffers_give_their_memory_back_once() {
-    struct Bytes(Arc<()>, Vec<u8>);
+    struct Bytes {
+        _held: Arc<()>,
+        bytes: Vec<u8>,
+    }
     impl AsRef<[u8]> for Bytes {
         fn as_ref(&self) -> &[u8] {
-            &self.1
+            &self.bytes
         }
     }
     let held = Arc::new(());
-    let buf = Buf::new(Bytes(held.clone(), b"abc".to_vec()));
+    let buf = Buf::new(Bytes { _held: held.clone(), bytes: b"abc".to_vec() });
     assert_eq!(Arc::strong_count(&held), 2);
     // SAFETY: made above and owned once.
     let owned = unsafe { OwnedBuf::new(buf) };

@@ -127,7 +127,7 @@ fn ordered() -> Vec<&'static StructLayout> {
     let (mut left, mut done) = (all.clone(), Vec::<&'static StructLayout>::new());
     while !left.is_empty() {
         let known = |name: &&str| done.iter().any(|layout| layout.c == *name);
-        let free = left.iter().position(|layout| needs(layout).iter().all(|name| known(&name)));
+        let free = left.iter().position(|layout| needs(layout).iter().all(&known));
         done.push(left.remove(free.expect("no struct holds itself")));
     }
     done

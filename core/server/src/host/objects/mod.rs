@@ -18,7 +18,7 @@ fn object<T: Send, A>(value: T, api: &'static A) -> Object {
 /// The drop function of an object over a `T`.
 ///
 /// # Safety
-/// `data` came from [`object`] of a `T` and is dropped once.
+/// `data` came from [`object()`] of a `T` and is dropped once.
 unsafe extern "C" fn drop_object<T>(data: *mut c_void) {
     let _ = super::guarded(|| {
         // SAFETY: the caller's.
@@ -29,7 +29,7 @@ unsafe extern "C" fn drop_object<T>(data: *mut c_void) {
 /// The value behind an object.
 ///
 /// # Safety
-/// `data` came from [`object`] of a `T`, is alive, and is used by one thread at a time.
+/// `data` came from [`object()`] of a `T`, is alive, and is used by one thread at a time.
 unsafe fn value<'a, T>(data: *mut c_void) -> &'a mut T {
     // SAFETY: the caller's.
     unsafe { &mut *data.cast::<T>() }
