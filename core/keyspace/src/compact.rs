@@ -1,7 +1,8 @@
 //! Small collections as one byte blob: entries one after the other, walkable from both ends.
 //!
 //! An entry is `len, payload, backlen`: `len` as LEB128, `backlen` the size of what precedes it, as LEB128 with its
-//! bytes reversed so that it can be read from the right. The form is ours and never leaves the process; RDB has its own.
+//! bytes reversed so that it can be read from the right. The form is ours and never leaves the process; RDB
+//! has its own.
 //! Callers keep it small (Redis' thresholds): every change moves the bytes behind it.
 
 /// A sequence of byte strings in one allocation.

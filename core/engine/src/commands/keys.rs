@@ -32,7 +32,7 @@ pub const TABLE: &[CommandSpec] = &[
     row("unlink", -2, WRITE | FAST, KeySpec::ALL, "4.0.0", "Asynchronously deletes one or more keys.", del),
     row("exists", -2, READONLY | FAST, KeySpec::ALL, "1.0.0", "Determines whether one or more keys exist.", exists),
     row("touch", -2, READONLY | FAST, KeySpec::ALL, "3.2.1",
-        "Returns the number of existing keys out of those specified after updating the time they were last accessed.", exists),
+        "Returns how many of the keys exist, and renews the time of their last access.", exists),
     row("type", 2, READONLY | FAST, ONE, "1.0.0", "Determines the type of value stored at a key.", type_of),
     row("keys", 2, READONLY, KeySpec::None, "1.0.0", "Returns all key names that match a pattern.", keys),
     row("randomkey", 1, READONLY, KeySpec::None, "1.0.0", "Returns a random key name from the database.", randomkey),

@@ -1,4 +1,5 @@
-//! LCS: the longest common subsequence of two strings. Memory is bounded as in Redis: four bytes a cell, 512 MB at most.
+//! LCS: the longest common subsequence of two strings. Memory is bounded as in Redis: four bytes a
+//! cell, 512 MB at most.
 
 use super::common::{Res, err, int, is};
 use super::strings::MAX_STRING;

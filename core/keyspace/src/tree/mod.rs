@@ -1,8 +1,8 @@
 //! A counted B+tree of reference-counted nodes: the one structure behind every big collection.
 //!
 //! Cloning a tree copies one pointer; afterwards a writer copies only the nodes on its way (`Arc::make_mut`), at most
-//! 4 KiB each. That is what lets a snapshot take a collection of any size without stopping writers. Items are reached by
-//! position or, where they are ordered, by key. The order is the caller's: the tree never compares items itself.
+//! 4 KiB each. That is what lets a snapshot take a collection of any size without stopping writers. Items are
+//! reached by position or, where they are ordered, by key. The order is the caller's: the tree never compares items itself.
 
 mod edit;
 mod iter;

@@ -173,3 +173,44 @@ proptest! {
         prop_assert!(tree.iter().eq(twin.values()));
     }
 }
+
+/// Nodes that only this tree holds.
+fn own_nodes<T: Item>(tree: &Tree<T>) -> usize {
+    fn walk<T: Item>(node: &Arc<Node<T>>) -> usize {
+        if Arc::strong_count(node) > 1 {
+            return 0;
+        }
+        1 + match &**node {
+            Node::Leaf(_) => 0,
+            Node::Inner(children) => children.iter().map(|c| walk(&c.node)).sum(),
+        }
+    }
+    tree.root.as_ref().map_or(0, walk)
+}
+
+#[test]
+fn a_change_under_a_snapshot_copies_one_path_only() {
+    let tree: Tree<Fat> = (0..100_000).map(|n| fat(n * 2)).collect();
+    type Change = fn(&mut Tree<Fat>);
+    let changes: [Change; 6] = [
+        |t| drop(t.remove_at(50_000)),
+        |t| t.insert_at(50_000, fat(1)),
+        |t| t.push_front(fat(0)),
+        |t| t.push_back(fat(0)),
+        |t| assert!(t.update_by(|k| k.cmp(&1000), |item| item.1[0] = 9)),
+        |t| drop(t.upsert_by(|k| k.cmp(&1001), fat(1001))),
+    ];
+    for change in changes {
+        let mut copy = tree.clone();
+        assert_eq!(own_nodes(&copy), 0);
+        change(&mut copy);
+        // Six levels of few slots each (an item is half a kilobyte); a split or a merge adds a neighbour per level.
+        let own = own_nodes(&copy);
+        assert!((1..=14).contains(&own), "{own} nodes copied");
+        copy.check();
+    }
+    // Looking for what isn't there copies nothing.
+    let mut copy = tree.clone();
+    assert!(copy.remove_by(|k| k.cmp(&1001)).is_none() && !copy.update_by(|k| k.cmp(&1001), |_| {}));
+    assert_eq!(own_nodes(&copy), 0);
+}

@@ -1,9 +1,10 @@
 //! What is sent: templates per family, filled at random, now and then damaged.
 //!
-//! In a template `k` is a key, `m` a member, `v` a value, `i` an integer, `n` a small count, `f` a score, `s` a bound of
-//! scores, `E` a time to live, `L` a key of members with equal scores, `l` a lexicographical bound, `p` a pattern, `T` a far point in time in seconds, `M` in milliseconds, `d` a
-//! database, `o` a bit offset, `b` a bit. `a|b` picks one, `?x` is there one time in three, `+x` one to three times;
-//! `_` joins words inside these. Everything else is itself.
+//! In a template `k` is a key, `m` a member, `v` a value, `i` an integer, `n` a small count, `f` a score, `s` a
+//! bound of scores, `E` a time to live, `L` a key of members with equal scores, `l` a lexicographical bound, `p` a
+//! pattern, `T` a far point in time in seconds, `M` in milliseconds, `d` a database, `o` a bit offset, `b` a bit.
+//! `a|b` picks one, `?x` is there one time in three, `+x` one to three times; `_` joins words inside these.
+//! Everything else is itself.
 
 use super::random::Rng;
 

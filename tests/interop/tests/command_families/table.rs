@@ -1,4 +1,5 @@
-//! What COMMAND INFO tells clients of our commands: arity, flags, key positions and categories as redis-server has them.
+//! What COMMAND INFO tells clients of our commands: arity, flags, key positions and categories as redis-server
+//! has them.
 
 use super::peers::{Ours, Redis};
 use keystead_engine::commands::{bits, hashes, keys, lists, sets, strings, zsets};
