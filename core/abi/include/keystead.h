@@ -73,7 +73,7 @@ extern "C" {
 #define KS_CURSOR_FEED 3u
 /* Endpoint 0 is the data port's engine. */
 #define KS_ENDPOINT_DATA 0u
-/* Origin of a command: as a client would send it, with every guard. */
+/* Origin of a command: the plugin's own, as the server's own are; guards for clients don't hold. */
 #define KS_ORIGIN_CLIENT 0u
 /* Origin of a command: the primary's stream; bypasses read-only, memory limits, pause and logical expiry. */
 #define KS_ORIGIN_REPLICATION 1u

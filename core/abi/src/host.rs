@@ -10,7 +10,7 @@ consts! { CONSTS;
     /// Endpoint 0 is the data port's engine.
     pub const ENDPOINT_DATA: u32 = 0;
 
-    /// Origin of a command: as a client would send it, with every guard.
+    /// Origin of a command: the plugin's own, as the server's own are; guards for clients don't hold.
     pub const ORIGIN_CLIENT: u32 = 0;
     /// Origin of a command: the primary's stream; bypasses read-only, memory limits, pause and logical expiry.
     pub const ORIGIN_REPLICATION: u32 = 1;

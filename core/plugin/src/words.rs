@@ -5,7 +5,7 @@ use keystead_abi::{self as abi, Str};
 /// Where a command pretends to come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A client, with every guard.
+    /// In a hook: a client, or the server itself. In `exec`: the plugin's own command; guards for clients don't hold.
     Client,
     /// The primary's stream: bypasses read-only, memory limits, pause and logical expiry.
     Replication,

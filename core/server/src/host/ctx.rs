@@ -213,7 +213,7 @@ fn run(frame: &mut super::frame::Frame<'_, '_>, db: u32, args: &OwnedArgs) -> Re
         World::Look(_) => Err("a command can't run while INFO is written".to_owned()),
         World::Turn(engine) => {
             let words: Vec<&[u8]> = args.view().iter().collect();
-            Ok(engine.exec(db as usize, &words, Origin::Client, Proto::Resp3))
+            Ok(engine.exec(db as usize, &words, Origin::Internal, Proto::Resp3))
         }
         World::Command(ctx) => {
             let name = String::from_utf8_lossy(args.view().at(0)).to_lowercase();
@@ -289,7 +289,7 @@ unsafe extern "C" fn get(ctx: *mut c_void, db: u32, key: Str, out: *mut Str) -> 
 /// Runs a change in a turn of the plugin's own as a command, so that it is propagated.
 fn own_turn(frame: &mut super::frame::Frame<'_, '_>, db: u32, words: &[&[u8]]) -> Option<Vec<u8>> {
     match &mut frame.world {
-        World::Turn(engine) => Some(engine.exec(db as usize, words, Origin::Client, Proto::Resp3)),
+        World::Turn(engine) => Some(engine.exec(db as usize, words, Origin::Internal, Proto::Resp3)),
         World::Command(_) | World::Look(_) => None,
     }
 }

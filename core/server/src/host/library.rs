@@ -1,4 +1,4 @@
-//! A plugin's library in the process: opened once by its absolute path, never closed once an instance was created.
+//! A plugin's library in the process: opened once by its absolute path, never closed once code of it ran.
 
 use super::scan::{self, Declaration, Refusal};
 use super::seam::ConfigText;
@@ -9,6 +9,7 @@ use std::error::Error;
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What is wrong with a plugin's configuration, and where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,8 +34,8 @@ pub(crate) struct Library {
     pub(crate) declaration: Declaration,
     decl: *const PluginDecl,
     dl: ManuallyDrop<Dl>,
-    /// An instance was created: threads and TLS destructors may point into the text, so it is never closed.
-    stays: bool,
+    /// Code of it ran: threads and TLS destructors may point into the text, so it is never closed.
+    stays: AtomicBool,
 }
 
 // SAFETY: the declaration is never written to, and its functions may be called from any thread.
@@ -61,7 +62,7 @@ impl Library {
         let symbol = unsafe { dl.get::<*mut c_void>(declaration.symbol.as_bytes()) };
         let symbol = symbol.map_err(|error| Refusal::new(path, chain(&error)))?;
         let decl = symbol.as_raw_ptr().cast::<PluginDecl>().cast_const();
-        Ok(Library { path: absolute, declaration, decl, dl: ManuallyDrop::new(dl), stays: false })
+        Ok(Library { path: absolute, declaration, decl, dl: ManuallyDrop::new(dl), stays: AtomicBool::new(false) })
     }
 
     /// The declaration in memory. Only fields that its size covers may be read.
@@ -80,7 +81,7 @@ impl Library {
         let missing =
             || ConfigProblem { message: "its declaration has no create function".into(), ..Default::default() };
         let create = self.decl().create.ok_or_else(missing)?;
-        self.stays = true;
+        self.stays.store(true, Ordering::Relaxed);
         let mut out = abi::Instance { data: std::ptr::null_mut(), api: std::ptr::null() };
         let mut error = no_error();
         // SAFETY: the function is the library's; every pointer lives for the call.
@@ -97,6 +98,7 @@ impl Library {
     /// Checks a configuration without side effects.
     pub(crate) fn check_config(&self, config: &ConfigText) -> Result<(), ConfigProblem> {
         let Some(check) = self.decl().check_config else { return Ok(()) };
+        self.stays.store(true, Ordering::Relaxed);
         let mut error = no_error();
         // SAFETY: as in `create`.
         let status = unsafe { check(&raw_config(config), &mut error) };
@@ -111,6 +113,7 @@ impl Library {
             return None;
         }
         let describe = self.decl().describe_config?;
+        self.stays.store(true, Ordering::Relaxed);
         let mut out = Buf::EMPTY;
         // SAFETY: as in `create`; the buffer is ours to own.
         let (status, text) = unsafe { (describe(&mut out), OwnedBuf::new(out).text()) };
@@ -120,7 +123,7 @@ impl Library {
 
 impl Drop for Library {
     fn drop(&mut self) {
-        if !self.stays {
+        if !*self.stays.get_mut() {
             // SAFETY: dropped once; nothing of the library was started.
             unsafe { ManuallyDrop::drop(&mut self.dl) }
         }

@@ -77,7 +77,8 @@ fn origin(raw: u32) -> Origin {
     match raw {
         abi::ORIGIN_REPLICATION => Origin::Replication,
         abi::ORIGIN_LOADING => Origin::Loading,
-        _ => Origin::Client,
+        // The guards for clients don't hold for a plugin, and nothing may park.
+        _ => Origin::Internal,
     }
 }
 
