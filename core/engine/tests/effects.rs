@@ -202,3 +202,16 @@ fn waiting_ends_in_time_and_never_inside_multi() {
     stream.kit.send(b, "DEL k\r\nLPUSH k v\r\n");
     assert_eq!(stream.kit.read(a), "*2\r\n$1\r\nk\r\n$1\r\nv\r\n");
 }
+
+#[test]
+fn strings_stay_below_the_configured_length() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    assert_eq!(kit.cmd(c, "CONFIG SET proto-max-bulk-len 1048576"), "+OK\r\n");
+    let too_long = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n";
+    assert_eq!(kit.cmd(c, "SETRANGE k 1048575 a"), ":1048576\r\n");
+    assert_eq!(kit.cmd(c, "SETRANGE k 1048575 ab"), too_long);
+    assert_eq!(kit.cmd(c, "APPEND k a"), too_long);
+    assert_eq!(kit.cmd(c, "SETBIT k 8388607 1"), ":1\r\n");
+    assert_eq!(kit.cmd(c, "SETBIT k 8388608 1"), "-ERR bit offset is not an integer or out of range\r\n");
+}

@@ -89,7 +89,7 @@ impl Field {
     }
 }
 
-fn parse(args: Args<'_>, read_only: bool) -> Res<Vec<Step>> {
+fn parse(args: Args<'_>, read_only: bool, max: usize) -> Res<Vec<Step>> {
     let (mut steps, mut overflow, mut at) = (Vec::new(), Overflow::Wrap, 2);
     while let Some(arg) = args.get(at) {
         let left = args.len() - at - 1;
@@ -109,7 +109,7 @@ fn parse(args: Args<'_>, read_only: bool) -> Res<Vec<Step>> {
             _ => return Err(CommandError::SYNTAX),
         };
         let field = Field::parse(&args[at + 1])?;
-        let place = offset(&args[at + 2], u64::from(field.bits))?;
+        let place = offset(&args[at + 2], u64::from(field.bits), max)?;
         let action = match (operands, is(arg, "set")) {
             (2, _) => Action::Get,
             (_, true) => Action::Set(int(&args[at + 3])?),
@@ -158,7 +158,7 @@ fn write(ks: &mut Keyspace, db: usize, key: &[u8], step: &Step, value: i64) -> R
 }
 
 fn run(ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
-    let steps = parse(args, read_only)?;
+    let steps = parse(args, read_only, super::strings::max_string(ctx))?;
     let (ks, db, mut out) = ctx.split();
     let key = &args[1];
     ks.get_str(db, key)?;

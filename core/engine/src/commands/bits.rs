@@ -2,7 +2,7 @@
 //! changed in place, whatever the length of the string.
 
 use super::common::{Res, as_sent_if, err, int, int_or, is, rest};
-use super::strings::MAX_STRING;
+use super::strings::max_string;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
@@ -33,15 +33,15 @@ pub const TABLE: &[CommandSpec] = &[
         "Performs arbitrary read-only bitfield integer operations on strings.", super::bitfield::bitfield_ro),
 ];
 
-/// A bit's position; `#n` counts in units of `hash_unit` bits where that isn't zero.
-pub(super) fn offset(arg: &[u8], hash_unit: u64) -> Res<u64> {
+/// A bit's position in a string of at most `max` bytes; `#n` counts in units of `hash_unit` bits unless that is zero.
+pub(super) fn offset(arg: &[u8], hash_unit: u64, max: usize) -> Res<u64> {
     const BAD: CommandError = err("ERR bit offset is not an integer or out of range");
     let (text, unit) = match arg.strip_prefix(b"#") {
         Some(text) if hash_unit > 0 => (text, hash_unit),
         _ => (arg, 1),
     };
     let value = u64::try_from(int_or(text, BAD)?).map_err(|_| BAD)?;
-    value.checked_mul(unit).filter(|bits| bits >> 3 < MAX_STRING as u64).ok_or(BAD)
+    value.checked_mul(unit).filter(|bits| bits >> 3 < max as u64).ok_or(BAD)
 }
 
 /// Calls `body` with the bytes of a string; none for a key that doesn't exist.
@@ -54,7 +54,7 @@ fn byte_at(ks: &Keyspace, db: usize, key: &[u8], at: usize) -> Res<u8> {
 }
 
 fn setbit(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let at = offset(&args[2], 0)?;
+    let at = offset(&args[2], 0, max_string(ctx))?;
     const BAD: CommandError = err("ERR bit is not an integer or out of range");
     let on = match int_or(&args[3], BAD)? {
         0 => false,
@@ -71,7 +71,7 @@ fn setbit(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn getbit(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let at = offset(&args[2], 0)?;
+    let at = offset(&args[2], 0, max_string(ctx))?;
     let (ks, db, mut out) = ctx.split();
     let byte = byte_at(ks, db, &args[1], (at >> 3) as usize)?;
     out.int(i64::from(byte >> (7 - (at & 7)) & 1));
@@ -280,11 +280,12 @@ mod tests {
 
     #[test]
     fn offsets_are_bounded() {
-        assert_eq!(offset(b"4294967295", 0), Ok(4_294_967_295));
-        assert_eq!(offset(b"#2", 8), Ok(16));
+        const MAX: usize = 512 << 20;
+        assert_eq!(offset(b"4294967295", 0, MAX), Ok(4_294_967_295));
+        assert_eq!(offset(b"#2", 8, MAX), Ok(16));
         for bad in ["4294967296", "-1", "x", "#1", "9223372036854775807"] {
-            assert!(offset(bad.as_bytes(), 0).is_err(), "{bad}");
+            assert!(offset(bad.as_bytes(), 0, MAX).is_err(), "{bad}");
         }
-        assert!(offset(b"#9223372036854775807", 64).is_err());
+        assert!(offset(b"#9223372036854775807", 64, MAX).is_err());
     }
 }

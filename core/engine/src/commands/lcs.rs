@@ -2,7 +2,7 @@
 //! cell, 512 MB at most.
 
 use super::common::{Res, err, int, is};
-use super::strings::MAX_STRING;
+use super::strings::max_string;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
@@ -95,12 +95,13 @@ fn walk(a: &[u8], b: &[u8], cells: &[u32]) -> (Vec<u8>, Vec<Match>) {
 }
 
 pub(super) fn lcs(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let max = max_string(ctx);
     let (ks, db, mut out) = ctx.split();
     // Redis looks at the values before the options.
     let (a, b) = (text(ks, db, &args[1])?, text(ks, db, &args[2])?);
     let options = parse(args)?;
     let cells = (a.len() + 1).checked_mul(b.len() + 1).and_then(|n| n.checked_mul(4));
-    if cells.is_none_or(|bytes| bytes > MAX_STRING) {
+    if cells.is_none_or(|bytes| bytes > max) {
         return Err(err("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len"));
     }
     let cells = table(&a, &b);

@@ -61,8 +61,11 @@ pub const TABLE: &[CommandSpec] = &[
     row("lcs", -3, READONLY, KeySpec::TWO, "7.0.0", "Finds the longest common substring.", super::lcs::lcs),
 ];
 
-/// The longest string a key may hold (`proto-max-bulk-len`'s default).
-pub(super) const MAX_STRING: usize = 512 << 20;
+/// The longest string a key may hold (`proto-max-bulk-len`).
+pub(super) fn max_string(ctx: &Ctx<'_>) -> usize {
+    usize::try_from(ctx.core.config.live.max_bulk).unwrap_or(usize::MAX)
+}
+
 const TOO_LONG: CommandError = err("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
 
 #[inline]
@@ -239,9 +242,10 @@ fn msetnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn append(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let max = max_string(ctx);
     let (ks, db, mut out) = ctx.split();
     let old = ks.get_str(db, &args[1])?.map_or(0, |s| s.len());
-    if old + args[2].len() > MAX_STRING {
+    if old + args[2].len() > max {
         return Err(TOO_LONG);
     }
     out.int(ks.append(db, &args[1], &args[2])? as i64);
@@ -279,6 +283,7 @@ fn getrange(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn setrange(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let max = max_string(ctx);
     let offset = usize::try_from(int(&args[2])?).map_err(|_| err("ERR offset is out of range"))?;
     let (ks, db, mut out) = ctx.split();
     let old = ks.get_str(db, &args[1])?.map_or(0, |s| s.len());
@@ -286,7 +291,7 @@ fn setrange(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         out.int(old as i64);
         return Ok(Effect::None);
     }
-    if offset.checked_add(args[3].len()).is_none_or(|end| end > MAX_STRING) {
+    if offset.checked_add(args[3].len()).is_none_or(|end| end > max) {
         return Err(TOO_LONG);
     }
     out.int(ks.set_range(db, &args[1], offset, &args[3])? as i64);
