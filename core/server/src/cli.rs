@@ -56,7 +56,7 @@ pub(crate) struct Run {
     /// Folder for everything the instance writes
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Change one setting: server.port=7000, or <plugin>.<field>=value; values in RON, a bare word is a string
+    /// Change one setting: server.port=7000, or PLUGIN.FIELD=value; values in RON, a bare word is a string
     #[arg(long = "set", value_name = "PATH=VALUE")]
     set: Vec<String>,
 }

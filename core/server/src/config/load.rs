@@ -246,11 +246,10 @@ fn check(tree: &Tree<'_>, document: &Document, file: &str) -> Result<(), ConfigE
         let message = format!("server.io_threads is {}, expected 1 to 128", tree.server.io_threads);
         return fail("server.io_threads", message, None);
     }
-    if let Some(perm) = &tree.server.unixsocketperm {
-        if u32::from_str_radix(perm, 8).map_or(true, |mode| mode > 0o777) {
-            let message = format!("server.unixsocketperm is '{perm}', expected octal digits such as \"700\"");
-            return fail("server.unixsocketperm", message, None);
-        }
+    let wrong = |perm: &&String| u32::from_str_radix(perm, 8).map_or(true, |mode| mode > 0o777);
+    if let Some(perm) = tree.server.unixsocketperm.as_ref().filter(wrong) {
+        let message = format!("server.unixsocketperm is '{perm}', expected octal digits such as \"700\"");
+        return fail("server.unixsocketperm", message, None);
     }
     let mut seen = std::collections::BTreeSet::new();
     for plugin in &tree.plugins {
