@@ -257,6 +257,17 @@ fn check_and_inspect_say_what_would_happen() {
 }
 
 #[test]
+fn the_log_level_counts_for_plugins_too() {
+    let mut node = hello();
+    let mut c = node.client();
+    c.ok("HELLO.LATER 1 first");
+    c.ok("CONFIG SET loglevel debug");
+    c.ok("HELLO.LATER 1 second");
+    node.process.wait_for_log("answers second", DEADLINE);
+    assert!(!node.process.log().contains("answers first"), "{}", node.process.log());
+}
+
+#[test]
 fn a_stopped_server_stops_its_plugins() {
     let mut node = hello();
     node.process.terminate();

@@ -132,6 +132,7 @@ impl Hello {
     async fn later(self: Arc<Self>, _client: ClientInfo, args: OwnedArgs) -> Result<Reply> {
         let ms: u64 = std::str::from_utf8(args.at(1))?.parse()?;
         self.host.sleep(Duration::from_millis(ms)).await;
+        log::debug!("answers {}", String::from_utf8_lossy(args.at(2)));
         Ok(Reply::bulk(args.at(2)))
     }
 }
