@@ -15,7 +15,7 @@ pub enum Gate {
     Loading = 4,
     /// Fewer good replicas than `min-replicas-to-write`.
     FewReplicas = 8,
-    /// The last save failed and `stop-writes-on-bgsave-error` is on.
+    /// The last save failed. Writes stop if `stop-writes-on-bgsave-error` is on.
     DiskError = 16,
     /// Loading, but the old data set is served meanwhile.
     AsyncLoading = 32,

@@ -85,7 +85,7 @@ fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> 
         return Some(MULTI_FORBIDS);
     }
     let primary = !closed(Gate::Replica);
-    if closed(Gate::DiskError) && primary && (writes || command.name == "ping") {
+    if closed(Gate::DiskError) && core.config.live.stop_writes && primary && (writes || command.name == "ping") {
         return Some(DISK_ERROR);
     }
     if closed(Gate::FewReplicas) && primary && writes {

@@ -35,6 +35,8 @@ pub struct Live {
     pub slower_than_us: i64,
     /// `latency-monitor-threshold`; 0: off.
     pub latency_threshold_ms: u64,
+    /// `stop-writes-on-bgsave-error`
+    pub stop_writes: bool,
     /// `slowlog-max-len`
     pub slowlog_len: usize,
     /// `active-expire-effort`
@@ -257,6 +259,7 @@ impl Config {
             max_bulk: number("proto-max-bulk-len"),
             slower_than_us: self.int("slowlog-log-slower-than"),
             latency_threshold_ms: number("latency-monitor-threshold"),
+            stop_writes: self.yes("stop-writes-on-bgsave-error"),
             slowlog_len: number("slowlog-max-len") as usize,
             expire_effort: number("active-expire-effort") as u32,
             debug_command: self.get("enable-debug-command").unwrap_or_default(),

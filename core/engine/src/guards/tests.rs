@@ -101,6 +101,21 @@ fn states_and_commands() {
 }
 
 #[test]
+fn a_failed_save_stops_writes_only_if_that_is_wanted() {
+    let with = |value: &'static str| {
+        verdict(
+            &move |engine, _| {
+                engine.core.config.init("stop-writes-on-bgsave-error", value).expect("yes or no");
+                engine.core.gates.set(Gate::DiskError, true);
+            },
+            "SET k v",
+        )
+    };
+    assert_eq!(with("yes"), "MISCONF");
+    assert_eq!(with("no"), "Run");
+}
+
+#[test]
 fn debug_is_for_local_connections() {
     let with = |value: &'static str, loopback: bool| {
         verdict(
