@@ -111,13 +111,19 @@ pub(crate) enum Picks {
 
 /// Positions for HRANDFIELD, SRANDMEMBER, ZRANDMEMBER: `count` distinct ones, or with repeats when it is negative.
 /// Costs memory for the positions answered, never for the whole collection.
-pub(crate) fn pick(ctx: &mut Ctx<'_>, count: i64, len: usize) -> Picks {
+///
+/// With repeats any number could be asked for; where Redis would fill its memory, this is refused.
+pub(crate) fn pick(ctx: &mut Ctx<'_>, count: i64, len: usize) -> Res<Picks> {
+    const MOST_REPEATS: i64 = 1 << 24;
+    if count < -MOST_REPEATS {
+        return Err(err("ERR value is out of range"));
+    }
     let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
     if count < 0 {
-        return Picks::Some((0..wanted).map(|_| below(ctx, len)).collect());
+        return Ok(Picks::Some((0..wanted).map(|_| below(ctx, len)).collect()));
     }
     if wanted >= len {
-        return Picks::All;
+        return Ok(Picks::All);
     }
     let mut picked = Vec::with_capacity(wanted);
     if wanted * 4 > len {
@@ -136,19 +142,16 @@ pub(crate) fn pick(ctx: &mut Ctx<'_>, count: i64, len: usize) -> Picks {
             }
         }
     }
-    Picks::Some(picked)
+    Ok(Picks::Some(picked))
 }
 
 /// The count of HRANDFIELD, SRANDMEMBER, ZRANDMEMBER; `doubled` if each pick answers two elements.
-///
-/// With repeats any number could be asked for; where Redis would fill its memory, this is refused.
 pub(crate) fn random_count(arg: &[u8], doubled: bool) -> Res<i64> {
-    const MOST_REPEATS: i64 = 1 << 24;
     let count = int(arg)?;
     if count == i64::MIN {
         return Err(err("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"));
     }
-    if (doubled && count > i64::MAX / 2) || count < -MOST_REPEATS {
+    if doubled && count.unsigned_abs() > i64::MAX as u64 / 2 {
         return Err(err("ERR value is out of range"));
     }
     Ok(count)

@@ -318,7 +318,7 @@ fn zrandmember(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         (0, None) => out.null(),
         (0, _) | (_, Some(0)) => out.array(0),
         _ => {
-            let picks = pick(ctx, count.unwrap_or(1), len);
+            let picks = pick(ctx, count.unwrap_or(1), len)?;
             answer_picks(ctx, &args[1], picks, count.is_some(), with_scores)?;
         }
     }
