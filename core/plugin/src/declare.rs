@@ -86,7 +86,7 @@ impl Param {
     }
 }
 
-/// What a fault (a panic in a hook or task, [`Host::fault`]) means for the server.
+/// What a fault (a panic in a hook or task, [`crate::Host::fault`]) means for the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultPolicy {
     /// The plugin is stopped, the server goes on.
