@@ -17,12 +17,14 @@ use std::sync::atomic::Ordering;
 pub(crate) fn register(reg: &mut Registrar<Replication>) {
     let admin = Flags::ADMIN | Flags::NO_SCRIPT | Flags::STALE_OK;
     let docs = |name: &str, arity, flags, text: &str, since: &str| spec(name, arity, flags).docs(text, "server", since);
-    reg.command(
+    reg.async_command_or(
         docs("REPLICAOF", 3, admin, "Configures a server as replica of another, or promotes it to a primary.", "5.0.0"),
+        Replication::replicaof_now,
         Replication::replicaof,
     )
-    .command(
+    .async_command_or(
         docs("SLAVEOF", 3, admin, "Sets a server as a replica of another, or promotes it to being a primary.", "1.0.0"),
+        Replication::replicaof_now,
         Replication::replicaof,
     )
     .command(
@@ -71,36 +73,57 @@ pub(crate) fn register(reg: &mut Registrar<Replication>) {
 }
 
 impl Replication {
-    /// `REPLICAOF host port | NO ONE`
-    fn replicaof(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
-        if ctx.client().is_replica {
+    /// `REPLICAOF host port | NO ONE`: answered when the new role is on the disk.
+    async fn replicaof(self: Arc<Self>, client: ClientInfo, args: OwnedArgs) -> Result<Reply> {
+        let this = self.clone();
+        let words = (args.at(1).to_vec(), args.at(2).to_vec());
+        let done = self.host.with_keyspace(move |ctx| this.change_role(ctx, &client, &words.0, &words.1)).await?;
+        let text = done?;
+        if self.changed_role.load(Ordering::Acquire) {
+            self.save_role().await;
+        }
+        Ok(Reply::Simple(text.to_owned()))
+    }
+
+    /// Inside MULTI, as a stock sentinel sends it, nothing can be waited for: the role is saved right behind the turn.
+    fn replicaof_now(&self, ctx: &mut Ctx<'_>, args: Args<'_>, must: bool) -> Option<Result<Effect>> {
+        if !must {
+            return None;
+        }
+        let client = ctx.client();
+        Some(self.change_role(ctx, &client, args.at(1), args.at(2)).map(|text| {
+            self.host.spawn(self.save_role());
+            ctx.reply().simple(text);
+            Effect::None
+        }))
+    }
+
+    fn change_role(&self, ctx: &mut Ctx<'_>, client: &ClientInfo, host: &[u8], port: &[u8]) -> Result<&'static str> {
+        if client.is_replica {
             return Err("Command is not valid when client is a replica.".into());
         }
-        if args.at(1).eq_ignore_ascii_case(b"no") && args.at(2).eq_ignore_ascii_case(b"one") {
+        if host.eq_ignore_ascii_case(b"no") && port.eq_ignore_ascii_case(b"one") {
             if self.target().is_some() {
                 self.become_primary(ctx)?;
-                log::info!("MASTER MODE enabled (user request from '{}')", ctx.client().addr);
-                self.save_role();
+                self.changed_role.store(true, Ordering::Release);
+                log::info!("MASTER MODE enabled (user request from '{}')", client.addr);
             }
-            ctx.reply().ok();
-            return Ok(Effect::None);
+            return Ok("OK");
         }
-        let port = std::str::from_utf8(args.at(2)).ok().and_then(|p| p.parse::<u16>().ok());
+        let port = std::str::from_utf8(port).ok().and_then(|p| p.parse::<u16>().ok());
         let port = port.ok_or("Invalid master port")?;
-        let host = String::from_utf8_lossy(args.at(1)).into_owned();
+        let host = String::from_utf8_lossy(host).into_owned();
         if host.is_empty() || host.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err("Invalid master host".into());
         }
         let target = Target { host, port };
         if self.target().is_some_and(|now| *now == target) {
-            ctx.reply().simple("OK Already connected to specified master");
-            return Ok(Effect::None);
+            return Ok("OK Already connected to specified master");
         }
-        log::info!("REPLICAOF {}:{} enabled (user request from '{}')", target.host, port, ctx.client().addr);
+        log::info!("REPLICAOF {}:{port} enabled (user request from '{}')", target.host, client.addr);
         self.become_replica(ctx, target);
-        self.save_role();
-        ctx.reply().ok();
-        Ok(Effect::None)
+        self.changed_role.store(true, Ordering::Release);
+        Ok("OK")
     }
 
     fn role(&self, ctx: &mut Ctx<'_>, _args: Args<'_>) -> Result<Effect> {

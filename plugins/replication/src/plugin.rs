@@ -9,7 +9,7 @@ use crate::history::{History, Second};
 use crate::info::{Following, View};
 use crate::link::{Status, Target};
 use crate::params;
-use crate::primary::{PeerState, Registry};
+use crate::primary::{PeerState, Registry, Shared};
 use crate::psync::Backlog;
 use crate::units::{Offset, Position, ReplId};
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -18,6 +18,7 @@ use keystead_plugin::prelude::*;
 use keystead_plugin::{self as sdk, Gate, Journal, Role};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -51,6 +52,8 @@ pub struct Replication {
     generation: AtomicU64,
     /// Grows with every change of role: what was begun under an older one must not be finished.
     role_epoch: AtomicU64,
+    /// The role was changed at run time.
+    pub(crate) changed_role: AtomicBool,
     /// The offset behind the last GETACK.
     pub(crate) getack_at: AtomicU64,
 }
@@ -89,11 +92,14 @@ impl Plugin for Replication {
             positioned: AtomicBool::new(true),
             generation: AtomicU64::new(0),
             role_epoch: AtomicU64::new(0),
+            changed_role: AtomicBool::new(false),
             getack_at: AtomicU64::new(0),
         })
     }
 
     async fn start(self: Arc<Self>) -> Result<()> {
+        let this = self.clone();
+        self.host.with_keyspace(move |ctx| this.begin_history(ctx)).await??;
         if let Some(inbox) = self.inbox.lock().take() {
             self.host.spawn(crate::follow::run(self.clone(), inbox));
         }
@@ -109,6 +115,10 @@ impl Plugin for Replication {
     }
 
     async fn stop(self: Arc<Self>, why: StopReason) -> Result<()> {
+        if self.changed_role.load(Ordering::Acquire) {
+            // One that was changed inside MULTI may still be on its way to the disk.
+            self.save_role().await;
+        }
         if why == StopReason::Shutdown {
             self.let_replicas_catch_up().await;
         }
@@ -150,6 +160,14 @@ impl Replication {
         self.target.load_full()
     }
 
+    /// A node that starts always takes a new id. One that was recovered becomes the second, up to where it goes.
+    fn begin_history(&self, ctx: &mut Ctx<'_>) -> Result<()> {
+        let journal = ctx.journal();
+        let recovered = (journal.replid != sdk::ReplId::NONE)
+            .then(|| Position { replid: history_of(&journal).replid, offset: Offset(journal.offset) });
+        ctx.rebase(&to_sdk(&History::restarted_as_primary(recovered, self.fresh_id()), None))
+    }
+
     /// The role to start with: the one kept from the last change at run time, else the file's.
     fn first_role(&self) -> Option<(String, u16)> {
         let configured = self.config().replicaof.clone();
@@ -168,15 +186,16 @@ impl Replication {
         }
     }
 
-    pub(crate) fn save_role(&self) {
+    /// Keeps the role beside the user's file. Calls overtake each other in no order but their own.
+    pub(crate) fn save_role(&self) -> impl Future<Output = ()> + Send + use<> {
         let saved = Saved { replicaof: self.target().map(|t| (t.host.clone(), t.port)) };
-        let Ok(text) = ron::to_string(&saved) else { return };
-        let host = self.host;
-        self.host.spawn(async move {
-            if let Err(error) = host.persist_state(text.as_bytes()).await {
-                log::warn!("the role couldn't be saved: {}", error.text());
+        let text = ron::to_string(&saved).unwrap_or_default();
+        let written = self.host.persist_state(text.as_bytes());
+        async move {
+            if let Err(error) = written.await {
+                log::warn!("the role couldn't be saved, a restart would not know it: {}", error.text());
             }
-        });
+        }
     }
 
     /// REPLICAOF host port, inside a turn.
@@ -239,8 +258,9 @@ impl Replication {
     /// `shutdown-timeout`. Nothing is written meanwhile, the server sees to that.
     async fn let_replicas_catch_up(&self) {
         let end = Offset(self.host.journal().offset);
-        let online = || self.registry.all().iter().filter(|p| p.state() == PeerState::Online).count();
-        let lagging = || online().saturating_sub(self.registry.reached(end));
+        // One that came by SYNC never says how far it is.
+        let waits = |p: &Shared| p.state() == PeerState::Online && p.acknowledges && p.acked_offset() < end;
+        let lagging = || self.registry.all().iter().filter(|p| waits(p)).count();
         if lagging() == 0 {
             return;
         }
