@@ -11,10 +11,15 @@ const THREADS: &str = "ASYNC_STD_THREAD_COUNT";
 /// Files beside client sockets: log, state, listeners, replication links.
 const RESERVED_FILES: u64 = 32;
 
-/// Gives the runtime one thread more than there are socket drivers, so that timers, replication and sentinels never wait
-/// for a thread. A larger number in the environment is kept.
-pub(crate) fn set_runtime_threads(drivers: u32) {
-    let least = drivers as usize + 1;
+/// Threads for an instance whose only long turns are its own: one for its sockets, one for timers and plugins.
+const ALONE: usize = 2;
+/// Threads beside those when two engines live in one process: a plugin's tasks may wait for a long turn of the data
+/// engine (a script, DEBUG SLEEP), each on a thread, and the sentinel beside it must not miss a ping meanwhile.
+const BESIDE_EACH_OTHER: usize = 6;
+
+/// Says how many threads the runtime starts. A larger number in the environment is kept.
+pub(crate) fn set_runtime_threads(settings: &Settings) {
+    let least = if settings.plugins.len() > 1 { ALONE + BESIDE_EACH_OTHER } else { ALONE };
     let given = std::env::var(THREADS).ok().and_then(|v| v.parse::<usize>().ok()).unwrap_or(0);
     if given < least {
         set_variable(THREADS, &least.to_string());

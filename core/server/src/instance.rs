@@ -55,7 +55,7 @@ fn prepare(settings: &Settings) -> Result<Option<early::PidFile>, String> {
     if settings.server.daemonize {
         early::daemonize().map_err(|e| format!("can't detach from the terminal: {e}"))?;
     }
-    early::set_runtime_threads(settings.server.io_threads);
+    early::set_runtime_threads(settings);
     let level = logging::level(&settings.log.level).unwrap_or(log::LevelFilter::Info);
     logging::init(level, log_file.as_deref()).map_err(|e| {
         let path = log_file.as_deref().unwrap_or(Path::new("standard error"));

@@ -202,3 +202,26 @@ fn info_tells_what_the_process_is() {
         client.info("memory")["used_memory"].parse::<u64>().unwrap() < before + (5 << 20)
     });
 }
+
+#[test]
+fn a_long_turn_of_the_data_engine_does_not_make_its_sentinel_miss_a_ping() {
+    let (data, own) = (keystead_harness::free_port(), keystead_harness::free_port());
+    let sentinel = format!("(port: {own}, monitors: [(name: \"m\", host: \"127.0.0.1\", port: {data}, quorum: 1)])");
+    let node = Keystead::builder().port(data).plugin("replication", "()").plugin("sentinel", &sentinel).start();
+    let _replica = Keystead::replica_of(data);
+    let mut client = node.client();
+    wait_until("the replica is online", DEADLINE, || {
+        client.info("replication").get("slave0").is_some_and(|line| line.contains("state=online"))
+    });
+    client.send(&["DEBUG", "SLEEP", "3"]).unwrap();
+    let mut sentinel = Client::connect(own);
+    let until = std::time::Instant::now() + Duration::from_millis(2500);
+    let mut worst = Duration::ZERO;
+    while std::time::Instant::now() < until {
+        let asked = std::time::Instant::now();
+        sentinel.ok("PING");
+        worst = worst.max(asked.elapsed());
+    }
+    assert_eq!(client.read().unwrap(), "OK");
+    assert!(worst < Duration::from_millis(900), "the sentinel was silent for {worst:?}");
+}

@@ -242,10 +242,6 @@ fn check(tree: &Tree<'_>, document: &Document, file: &str) -> Result<(), ConfigE
     if tree.server.databases == 0 {
         return fail("server.databases", "server.databases is 0, expected at least 1".into(), None);
     }
-    if !(1..=128).contains(&tree.server.io_threads) {
-        let message = format!("server.io_threads is {}, expected 1 to 128", tree.server.io_threads);
-        return fail("server.io_threads", message, None);
-    }
     let wrong = |perm: &&String| u32::from_str_radix(perm, 8).map_or(true, |mode| mode > 0o777);
     if let Some(perm) = tree.server.unixsocketperm.as_ref().filter(wrong) {
         let message = format!("server.unixsocketperm is '{perm}', expected octal digits such as \"700\"");

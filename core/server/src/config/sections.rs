@@ -125,8 +125,6 @@ section! {
         daemonize: bool = false => "daemonize";
         /// File that holds the process id while the instance runs.
         pidfile: Option<String> = None => "pidfile";
-        /// Threads that serve client sockets.
-        io_threads: u32 = 1;
     }
 }
 

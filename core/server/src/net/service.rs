@@ -219,11 +219,14 @@ impl Service {
     }
 
     /// Does what is due; gives the time in ms since 1970 when something is due next, and the ticks a second (`hz`).
-    pub(crate) fn tick(self: &Arc<Self>) -> (Option<u64>, u64) {
-        let gone = std::mem::take(&mut *self.gone.lock());
+    /// `None` if somebody's turn is running: the heartbeat comes again rather than hold a thread of the runtime while it
+    /// waits for a long turn.
+    pub(crate) fn tick(self: &Arc<Self>) -> Option<(Option<u64>, u64)> {
         let mut after = After::default();
         let next = {
-            let mut locked = self.lock();
+            let locked = self.locked.try_lock()?;
+            let mut locked = TurnLock { locked, unwinding: std::thread::panicking() };
+            let gone = std::mem::take(&mut *self.gone.lock());
             locked.engine.begin_turn(now());
             for session in gone {
                 locked.forget(session);
@@ -234,7 +237,7 @@ impl Service {
             (next, u64::try_from(hz).unwrap_or(0).clamp(1, 500))
         };
         self.carry_out(after);
-        next
+        Some(next)
     }
 
     /// A socket for the plugin host. Without one (no plugin can take over then) the connection ends.

@@ -9,12 +9,18 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Pause before another try while a turn runs.
+const BUSY: Duration = Duration::from_millis(1);
+
 /// Starts the heartbeat of an engine; cancel the handle to end it.
 pub(crate) fn start(service: Arc<Service>) -> JoinHandle<()> {
     let gates = service.turn(|engine| engine.gates());
     async_std::task::spawn(async move {
         loop {
-            let (next, hz) = service.tick();
+            let Some((next, hz)) = service.tick() else {
+                async_io::Timer::after(BUSY).await;
+                continue;
+            };
             if service.name().is_empty() {
                 show_role(&gates);
             }

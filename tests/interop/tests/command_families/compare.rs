@@ -33,6 +33,11 @@ const REWORDED: &[(&str, &str, &str)] = &[
     ("BITPOS", "WRONGTYPE", "-ERR"),
     // 7.0 negates the smallest integer, which has no opposite.
     ("LPOS", "", "value is out of range"),
+    // Redis' error ends where C's string does.
+    ("EXPIRE", "Unsupported option", "Unsupported option"),
+    ("PEXPIRE", "Unsupported option", "Unsupported option"),
+    ("EXPIREAT", "Unsupported option", "Unsupported option"),
+    ("PEXPIREAT", "Unsupported option", "Unsupported option"),
     // 7.2 added WITHSCORE.
     ("ZRANK", "wrong number of arguments", ""),
     ("ZREVRANK", "wrong number of arguments", ""),
