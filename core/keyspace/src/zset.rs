@@ -93,8 +93,9 @@ fn find(c: &Compact, member: &[u8]) -> Option<(usize, f64)> {
     }
 }
 
-/// Inserts a new member at its place.
+/// Inserts a new member at its place. As in Redis' compact form, -0 becomes 0.
 fn insert(c: &mut Compact, member: &[u8], score: f64) {
+    let score = if score == 0.0 { 0.0 } else { score };
     let mut it = c.iter();
     let off = loop {
         let off = it.offset();
@@ -440,8 +441,16 @@ mod tests {
     }
 
     #[test]
-    fn zero_keeps_its_sign() {
+    fn zero_keeps_its_sign_in_trees_only() {
         let limits = Limits::default();
+        let mut zset = ZSet::new();
+        zset.add(b"m", -0.0, &limits);
+        assert!(zset.score(b"m").unwrap().is_sign_positive());
+        (0..200).for_each(|n| {
+            zset.add(format!("m{n}").as_bytes(), -0.0, &limits);
+        });
+        assert!(zset.score(b"m").unwrap().is_sign_positive());
+        assert!(zset.score(b"m199").unwrap().is_sign_negative());
         for members in [1, 200] {
             let mut zset = ZSet::new();
             (0..members).for_each(|n| {

@@ -197,7 +197,8 @@ impl Request<'_> {
             let mut total = weighted(score, weight);
             for (other, weight) in others {
                 let Some(score) = other.score(member) else { return true };
-                total = self.aggregate.join(total, weighted(score, *weight));
+                // Not a number here makes the sum zero, as in Redis; only the first input is mended before.
+                total = self.aggregate.join(total, score * weight);
             }
             seen += 1;
             visit(member, total);
