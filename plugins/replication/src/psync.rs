@@ -163,7 +163,8 @@ mod tests {
         let kept = Some(Backlog { first: Offset(51), len: 100 });
         let go = |from| Decision::Continue { from: Offset(from) };
         let full = |why| Decision::Full { why };
-        let cases: &[(&str, &[u8], i64, Option<Backlog>, Decision)] = &[
+        type Case = (&'static str, &'static [u8], i64, Option<Backlog>, Decision);
+        let cases: &[Case] = &[
             ("first byte held", &[b'a'; 40], 51, kept, go(51)),
             ("middle", &[b'a'; 40], 100, kept, go(100)),
             ("upper case is the same id", &[b'A'; 40], 100, kept, go(100)),

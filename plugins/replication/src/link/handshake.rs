@@ -11,7 +11,7 @@ use crate::text;
 pub enum Step {
     /// PING.
     Ping,
-    /// AUTH [user] password.
+    /// `AUTH [user] password`.
     Auth,
     /// REPLCONF listening-port.
     Port,
