@@ -179,8 +179,13 @@ impl Group {
     pub fn wait_replica(&self, port: u16, primary: u16, limit: Duration) {
         wait_until(&format!("{port} follows {primary}"), limit, || {
             let Ok(mut client) = Client::try_connect(port) else { return false };
-            let info = client.info("replication");
-            let field = |name: &str| info.get(name).cloned().unwrap_or_default();
+            // A failover's CLIENT KILL may hit this very connection.
+            let Ok(info) = client.try_command(&["INFO", "replication"]) else { return false };
+            let info = info.as_text().unwrap_or_default();
+            let field = |name: &str| {
+                let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+                line.unwrap_or_default().to_owned()
+            };
             field("role") == "slave"
                 && field("master_port") == primary.to_string()
                 && field("master_link_status") == "up"
