@@ -12,9 +12,9 @@ fn root() -> PathBuf {
 }
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+    for entry in fs::read_dir(dir).expect("the repository is readable") {
+        let path = entry.expect("the repository is readable").path();
+        let name = path.file_name().expect("the repository is readable").to_string_lossy().into_owned();
         if path.is_dir() && name != "target" && !name.starts_with('.') {
             sources(&path, found);
         } else if name.ends_with(".rs") {
@@ -30,8 +30,8 @@ fn each_source(mut check: impl FnMut(&str, &str)) {
         sources(&root.join(top), &mut files);
     }
     for file in files {
-        let name = file.strip_prefix(&root).unwrap().to_string_lossy().into_owned();
-        check(&name, &fs::read_to_string(&file).unwrap());
+        let name = file.strip_prefix(&root).expect("the repository is readable").to_string_lossy().into_owned();
+        check(&name, &fs::read_to_string(&file).expect("the repository is readable"));
     }
 }
 
@@ -88,10 +88,10 @@ fn rooms_have_a_door_plate() {
     let root = root();
     let mut bare = Vec::new();
     for top in ["core", "plugins", "tests"] {
-        for entry in fs::read_dir(root.join(top)).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in fs::read_dir(root.join(top)).expect("the repository is readable") {
+            let path = entry.expect("the repository is readable").path();
             if path.is_dir() && !path.join("README.md").exists() {
-                bare.push(path.strip_prefix(&root).unwrap().display().to_string());
+                bare.push(path.strip_prefix(&root).expect("the repository is readable").display().to_string());
             }
         }
     }
@@ -117,8 +117,8 @@ fn the_top_level_is_as_agreed() {
         "rustfmt.toml",
         "target",
     ];
-    for entry in fs::read_dir(root()).unwrap() {
-        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+    for entry in fs::read_dir(root()).expect("the repository is readable") {
+        let name = entry.expect("the repository is readable").file_name().to_string_lossy().into_owned();
         assert!(name.starts_with('.') || allowed.contains(&name.as_str()), "unexpected at the top: {name}");
     }
 }

@@ -14,13 +14,19 @@ fn root() -> PathBuf {
 /// Our package's name → folder and dependencies (all kinds but dev).
 fn packages() -> BTreeMap<String, (String, BTreeSet<String>)> {
     let root = root();
-    let workspace: toml::Table = fs::read_to_string(root.join("Cargo.toml")).unwrap().parse().unwrap();
-    let members = workspace["workspace"]["members"].as_array().unwrap();
+    let workspace: toml::Table = fs::read_to_string(root.join("Cargo.toml"))
+        .expect("the repository is readable")
+        .parse()
+        .expect("the repository is readable");
+    let members = workspace["workspace"]["members"].as_array().expect("the repository is readable");
     let mut found = BTreeMap::new();
     for member in members {
-        let folder = member.as_str().unwrap();
-        let manifest: toml::Table = fs::read_to_string(root.join(folder).join("Cargo.toml")).unwrap().parse().unwrap();
-        let name = manifest["package"]["name"].as_str().unwrap().to_owned();
+        let folder = member.as_str().expect("the repository is readable");
+        let manifest: toml::Table = fs::read_to_string(root.join(folder).join("Cargo.toml"))
+            .expect("the repository is readable")
+            .parse()
+            .expect("the repository is readable");
+        let name = manifest["package"]["name"].as_str().expect("the repository is readable").to_owned();
         let mut uses = BTreeSet::new();
         for table in ["dependencies", "build-dependencies"] {
             if let Some(table) = manifest.get(table).and_then(|t| t.as_table()) {
