@@ -26,10 +26,8 @@ pub(super) struct Conn {
     pub(super) link: Arc<Link>,
     pub(super) session: SessionId,
     pub(super) decoder: Decoder,
-    /// What the decoder allows; looked up again while the client has not authenticated, and now and then.
+    /// What the decoder allows, as of the last turn.
     pub(super) limits: Limits,
-    /// How many turns these limits were used.
-    pub(super) limits_age: u8,
     /// Received bytes; those before `start` are executed.
     pub(super) input: Vec<u8>,
     pub(super) start: usize,
@@ -62,7 +60,6 @@ impl Conn {
             session,
             decoder: Decoder::new(),
             limits,
-            limits_age: 0,
             input: Vec::new(),
             start: 0,
             output: Vec::new(),

@@ -8,8 +8,6 @@ use keystead_engine::{Args, Engine, Flow, OwnedArgs};
 
 /// Commands of one client in one turn: a deep pipeline must not starve a client with one command.
 const COMMANDS: usize = 128;
-/// How many turns the limits of an authenticated client are trusted before they are looked up again.
-const LIMITS_AGE: u8 = 64;
 /// Only buffers beyond this are reported: smaller ones can't exceed a limit.
 const REPORT: usize = 64 * 1024;
 
@@ -125,11 +123,8 @@ impl Clients {
             engine.swap_out(conn.session, &mut more);
             conn.output.extend_from_slice(&more);
         }
-        conn.limits_age += 1;
-        if !conn.limits.authenticated || conn.limits_age >= LIMITS_AGE {
-            conn.limits_age = 0;
-            conn.limits = engine.limits(conn.session);
-        }
+        // AUTH, RESET and CONFIG SET may have changed what the next commands may be.
+        conn.limits = engine.limits(conn.session);
         let (unsent, unread) = (conn.unsent(), conn.rest().len());
         if unsent > REPORT || unread > REPORT {
             conn.reported = true;
