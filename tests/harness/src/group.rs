@@ -169,6 +169,16 @@ impl Group {
         self.sentinels.iter_mut().map(|s| s.process().log().matches(&needle).count()).sum()
     }
 
+    /// Panics with all sentinels' logs unless exactly so many promotions happened.
+    #[track_caller]
+    pub fn expect_promotions(&mut self, expected: usize) {
+        let promotions = self.logged("+promoted-slave");
+        if promotions != expected {
+            let logs: Vec<String> = self.sentinels.iter_mut().map(|s| s.process().log()).collect();
+            panic!("{promotions} promotions, expected {expected}\n{}", logs.join("\n----\n"));
+        }
+    }
+
     fn why(&self) -> String {
         let ask = |s: &Member| Client::try_connect(s.port()).ok()?.try_command(&["SENTINEL", "MASTER", PRIMARY]).ok();
         self.sentinels.iter().map(|s| format!("{:?}\n", ask(s))).collect()
