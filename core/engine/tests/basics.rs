@@ -147,3 +147,13 @@ fn an_endpoint_has_no_keys() {
     );
     assert!(kit.cmd(c, "HELLO 3").contains("$8\r\nsentinel\r\n"));
 }
+
+#[test]
+fn a_union_that_is_only_answered_keeps_the_sign_of_zero() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    assert_eq!(kit.cmd(c, "ZADD z 0 a"), ":1\r\n");
+    assert_eq!(kit.cmd(c, "ZUNION 1 z WEIGHTS -1 WITHSCORES"), "*2\r\n$1\r\na\r\n$2\r\n-0\r\n");
+    assert_eq!(kit.cmd(c, "ZUNIONSTORE d 1 z WEIGHTS -1"), ":1\r\n");
+    assert_eq!(kit.cmd(c, "ZSCORE d a"), "$1\r\n0\r\n");
+}

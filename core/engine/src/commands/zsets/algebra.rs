@@ -213,7 +213,8 @@ fn answer(ctx: &mut Ctx<'_>, args: Args<'_>, op: Op, name: &str) -> CommandResul
     let request = parse(ks, db, args, 1, op, name, Form::Answer)?;
     let with_scores = request.with_scores;
     let nested = resp3 && with_scores;
-    let result = request.run(op, ks.limits());
+    // Redis answers from the tree, where -0 stays -0; only a stored result may become compact.
+    let result = request.run(op, &Limits { zset_entries: 0, ..*ks.limits() });
     out.array(if with_scores && !nested { result.len() * 2 } else { result.len() });
     for (member, score) in result.iter() {
         if nested {
