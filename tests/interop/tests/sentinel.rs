@@ -53,11 +53,22 @@ fn mixed_sentinels_watch_mixed_servers() {
     }
 }
 
+/// One failover, and all three agree on it. What a stock majority does with the old primary afterwards is its own
+/// business: its stale down-votes may start a second failover, so the way back is not asked for.
 #[test]
 fn a_stock_majority_and_one_of_ours() {
-    if stock_is_here() {
-        there_and_back([Maker::Redis; 3], [Maker::Redis, Maker::Redis, Maker::Keystead]);
+    if !stock_is_here() {
+        return;
     }
+    let sentinels = vec![Maker::Redis, Maker::Redis, Maker::Keystead];
+    let mut group = Group::start(&Shape { data: vec![Maker::Redis; 3], sentinels, down_after_ms: 1000 });
+    let (primary, since) = (group.data[0].port(), Instant::now());
+    group.node(primary).process().kill();
+    group.first_write_elsewhere(primary, since, LIMIT);
+    wait_until("all sentinels name the same new primary", LIMIT, || {
+        let named: Vec<_> = (0..3).map(|n| group.primary_by(n)).collect();
+        named[0].is_some_and(|port| port != primary) && named.iter().all(|port| *port == named[0])
+    });
 }
 
 #[test]
