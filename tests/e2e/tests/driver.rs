@@ -1,0 +1,79 @@
+//! What a client may do to the driver of its socket: pieces, empty lines, pipelines, leaving while it waits.
+
+use keystead_harness::{Keystead, wait_until};
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn raw(node: &Keystead) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", node.port())).expect("it listens");
+    stream.set_read_timeout(Some(LIMIT)).expect("a limit");
+    stream
+}
+
+fn expect(stream: &mut TcpStream, wanted: &str) {
+    let mut got = vec![0; wanted.len()];
+    stream.read_exact(&mut got).expect("an answer");
+    assert_eq!(String::from_utf8_lossy(&got), wanted);
+}
+
+/// The decoder goes on behind an empty line; what was kept of the input once began before it.
+#[test]
+fn an_empty_line_behind_a_command_and_half_of_the_next() {
+    let node = Keystead::plain();
+    let mut stream = raw(&node);
+    stream.write_all(b"PING\r\n\r\n*1\r\n$4\r\nPI").expect("sent");
+    expect(&mut stream, "+PONG\r\n");
+    stream.write_all(b"NG\r\n").expect("sent");
+    expect(&mut stream, "+PONG\r\n");
+}
+
+#[test]
+fn a_client_that_stops_sending_still_gets_its_answers() {
+    let node = Keystead::plain();
+    let mut stream = raw(&node);
+    stream.write_all("PING\r\n".repeat(500).as_bytes()).expect("sent");
+    stream.shutdown(Shutdown::Write).expect("shut");
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).expect("answers, then the end");
+    assert_eq!(answers, "+PONG\r\n".repeat(500));
+}
+
+#[test]
+fn commands_behind_a_waiting_one_run_when_it_is_served() {
+    let node = Keystead::plain();
+    let mut stream = raw(&node);
+    stream.write_all(b"BLPOP list 0\r\nPING\r\n").expect("sent");
+    let mut other = node.client();
+    wait_until("it waits", LIMIT, || other.info("clients").get("blocked_clients").is_some_and(|n| n == "1"));
+    other.cmd("RPUSH list v");
+    expect(&mut stream, "*2\r\n$4\r\nlist\r\n$1\r\nv\r\n+PONG\r\n");
+}
+
+#[test]
+fn a_waiting_client_that_leaves_is_forgotten() {
+    let node = Keystead::plain();
+    let mut stream = raw(&node);
+    stream.write_all(b"BLPOP nothing 0\r\n").expect("sent");
+    let mut other = node.client();
+    wait_until("it waits", LIMIT, || other.info("clients").get("blocked_clients").is_some_and(|n| n == "1"));
+    drop(stream);
+    wait_until("it is gone", LIMIT, || other.info("clients").get("connected_clients").is_some_and(|n| n == "1"));
+}
+
+#[test]
+fn a_deep_pipeline_keeps_its_order_and_its_values() {
+    const COMMANDS: usize = 5000;
+    let node = Keystead::plain();
+    let mut stream = raw(&node);
+    let mut sender = stream.try_clone().expect("a second handle");
+    let writer = std::thread::spawn(move || {
+        let requests: String = (0..COMMANDS).map(|n| format!("SET k{n} {n}\r\nGET k{n}\r\n")).collect();
+        sender.write_all(requests.as_bytes()).expect("sent");
+    });
+    let wanted: String = (0..COMMANDS).map(|n| format!("+OK\r\n${}\r\n{n}\r\n", n.to_string().len())).collect();
+    expect(&mut stream, &wanted);
+    writer.join().expect("the writer ended");
+}
