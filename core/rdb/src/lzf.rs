@@ -142,13 +142,12 @@ pub fn decompress(input: &[u8], len: usize) -> Result<Vec<u8>, RdbError> {
 
 fn copy_back(out: &mut Vec<u8>, back: usize, len: usize) -> Result<(), RdbError> {
     let from = out.len().checked_sub(back).ok_or(RdbError::Corrupt("compressed string refers before its start"))?;
-    if back >= len {
-        out.extend_from_within(from..from + len);
-    } else {
-        // Source and target overlap: bytes just written are copied again.
-        for at in from..from + len {
-            out.push(out[at]);
-        }
+    // Where source and target overlap, what was just written is copied again: each round doubles the run.
+    let mut left = len;
+    while left > 0 {
+        let run = left.min(out.len() - from);
+        out.extend_from_within(from..from + run);
+        left -= run;
     }
     Ok(())
 }
