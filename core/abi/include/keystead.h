@@ -153,6 +153,26 @@ extern "C" {
 #define KS_TARGET_PERSISTENCE 2u
 /* Targets of a record: feeds. */
 #define KS_TARGET_FEEDS 4u
+/* Condition: the guards for clients don't hold for this caller (a primary's stream, a file, the server itself). */
+#define KS_COND_OBEY UINT64_C(1)
+/* Condition: writes of clients are refused, this is a read-only replica. */
+#define KS_COND_READ_ONLY UINT64_C(2)
+/* Condition: the data is stale and may not be served. */
+#define KS_COND_STALE UINT64_C(4)
+/* Condition: the disk failed and writes are refused for it. */
+#define KS_COND_DISK_ERROR UINT64_C(8)
+/* Condition: too few good replicas for writes. */
+#define KS_COND_FEW_REPLICAS UINT64_C(16)
+/* Condition: memory is full. */
+#define KS_COND_OUT_OF_MEMORY UINT64_C(32)
+/* Condition: data is being loaded. */
+#define KS_COND_LOADING UINT64_C(64)
+/* Script call: commands that write or may replicate are refused. */
+#define KS_SCRIPT_READ_ONLY 1u
+/* Script call: runs although memory is full. */
+#define KS_SCRIPT_ALLOW_OOM 2u
+/* Script call, in and out: a write has run already; from then on no condition refuses another. */
+#define KS_SCRIPT_WROTE 4u
 /* Command flag: may change data. */
 #define KS_CMD_WRITE UINT64_C(1)
 /* Command flag: only reads. */
@@ -285,6 +305,7 @@ typedef struct ks_role ks_role;
 typedef struct ks_kill_filter ks_kill_filter;
 typedef struct ks_host_api ks_host_api;
 typedef struct ks_client_info ks_client_info;
+typedef struct ks_script_call ks_script_call;
 typedef struct ks_ctx ks_ctx;
 typedef struct ks_ctx_api ks_ctx_api;
 typedef struct ks_registrar ks_registrar;
@@ -668,6 +689,22 @@ struct ks_client_info {
   ks_str user;
 };
 
+/* How a script calls a command, and what it remembers from call to call. */
+struct ks_script_call {
+  /* `sizeof(ks_script_call)` where the plugin was built. */
+  uint32_t size;
+  /* The reply's protocol, 2 or 3. */
+  uint32_t proto;
+  /* The selected database; SELECT changes it here and not in the session. */
+  uint32_t db;
+  /* KS_SCRIPT_*. */
+  uint32_t flags;
+  /* Who gets the effects: KS_TARGET_*. */
+  uint32_t targets;
+  /* Zero. */
+  uint32_t reserved;
+};
+
 /* A context: what every call inside a turn gets. */
 struct ks_ctx {
   /* The first argument of every function of the table. */
@@ -755,6 +792,15 @@ struct ks_ctx_api {
   uint64_t (*now_unix_ms)(void* ctx);
   /* Lets other sessions get a word in during a long call: commands allowed while busy run. 1: stop what you do. */
   uint32_t (*busy_poll)(void* ctx);
+  /* Which conditions hold now for this caller: KS_COND_*. */
+  uint64_t (*conditions)(void* ctx);
+  /* Runs a command in the calling session's name under the guards for scripts, as part of the running command's
+     unit. KS_OK with its reply (which may be an error) as RESP in `out`, or KS_ERR with the reason why it didn't run. */
+  uint32_t (*script_call)(void* ctx, ks_script_call* how, const ks_str* argv, size_t argc, ks_buf* out);
+  /* Whether the session's user may run a command with these words: KS_OK, or KS_ERR with the reason in `out`. */
+  uint32_t (*acl_check)(void* ctx, const ks_str* argv, size_t argc, ks_buf* out);
+  /* What `busy_poll` answers to commands that must wait, code first (`BUSY …`). */
+  void (*set_busy_reply)(void* ctx, ks_str text);
 };
 
 /* A registrar: valid during `create` only. */

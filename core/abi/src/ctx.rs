@@ -50,6 +50,28 @@ consts! { CONSTS;
     pub const TARGET_PERSISTENCE: u32 = 2;
     /// Targets of a record: feeds.
     pub const TARGET_FEEDS: u32 = 4;
+
+    /// Condition: the guards for clients don't hold for this caller (a primary's stream, a file, the server itself).
+    pub const COND_OBEY: u64 = 1;
+    /// Condition: writes of clients are refused, this is a read-only replica.
+    pub const COND_READ_ONLY: u64 = 1 << 1;
+    /// Condition: the data is stale and may not be served.
+    pub const COND_STALE: u64 = 1 << 2;
+    /// Condition: the disk failed and writes are refused for it.
+    pub const COND_DISK_ERROR: u64 = 1 << 3;
+    /// Condition: too few good replicas for writes.
+    pub const COND_FEW_REPLICAS: u64 = 1 << 4;
+    /// Condition: memory is full.
+    pub const COND_OUT_OF_MEMORY: u64 = 1 << 5;
+    /// Condition: data is being loaded.
+    pub const COND_LOADING: u64 = 1 << 6;
+
+    /// Script call: commands that write or may replicate are refused.
+    pub const SCRIPT_READ_ONLY: u32 = 1;
+    /// Script call: runs although memory is full.
+    pub const SCRIPT_ALLOW_OOM: u32 = 2;
+    /// Script call, in and out: a write has run already; from then on no condition refuses another.
+    pub const SCRIPT_WROTE: u32 = 4;
 }
 
 tables! { STRUCTS;
@@ -76,6 +98,22 @@ tables! { STRUCTS;
         pub name: Str,
         /// The ACL user.
         pub user: Str,
+    }
+
+    /// How a script calls a command, and what it remembers from call to call.
+    pub struct ScriptCall = "ks_script_call" {
+        /// `sizeof(ks_script_call)` where the plugin was built.
+        pub size: u32,
+        /// The reply's protocol, 2 or 3.
+        pub proto: u32,
+        /// The selected database; SELECT changes it here and not in the session.
+        pub db: u32,
+        /// KS_SCRIPT_*.
+        pub flags: u32,
+        /// Who gets the effects: KS_TARGET_*.
+        pub targets: u32,
+        /// Zero.
+        pub reserved: u32,
     }
 
     /// A context: what every call inside a turn gets.
@@ -170,5 +208,15 @@ tables! { STRUCTS;
         pub now_unix_ms: unsafe extern "C" fn(ctx: *mut c_void) -> u64,
         /// Lets other sessions get a word in during a long call: commands allowed while busy run. 1: stop what you do.
         pub busy_poll: unsafe extern "C" fn(ctx: *mut c_void) -> u32,
+
+        /// Which conditions hold now for this caller: KS_COND_*.
+        pub conditions: unsafe extern "C" fn(ctx: *mut c_void) -> u64,
+        /// Runs a command in the calling session's name under the guards for scripts, as part of the running command's
+        /// unit. KS_OK with its reply (which may be an error) as RESP in `out`, or KS_ERR with the reason why it didn't run.
+        pub script_call: unsafe extern "C" fn(ctx: *mut c_void, how: *mut ScriptCall, argv: *const Str, argc: usize, out: *mut Buf) -> u32,
+        /// Whether the session's user may run a command with these words: KS_OK, or KS_ERR with the reason in `out`.
+        pub acl_check: unsafe extern "C" fn(ctx: *mut c_void, argv: *const Str, argc: usize, out: *mut Buf) -> u32,
+        /// What `busy_poll` answers to commands that must wait, code first (`BUSY …`).
+        pub set_busy_reply: unsafe extern "C" fn(ctx: *mut c_void, text: Str),
     }
 }

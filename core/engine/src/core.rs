@@ -131,6 +131,8 @@ pub struct Core {
     /// What the server knows and INFO shows: `executable`, `config_file`, `os`, `mem_allocator`.
     pub(crate) facts: BTreeMap<&'static str, String>,
     pub(crate) active_expire: bool,
+    /// DEBUG SET-DISABLE-DENY-SCRIPTS: scripts may call what is not for scripts.
+    pub(crate) allow_noscript: bool,
     pub(crate) sample: u32,
     /// Writers should be slowed: a syncing replica pins too much.
     pub(crate) slow_writers: bool,

@@ -66,7 +66,7 @@ pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session,
             }
         }
         if !core.sessions.monitors.is_empty() {
-            crate::monitor::feed(core, session, command, args);
+            crate::monitor::feed(core, session.state.db, &session.state.info.addr, command, args);
         }
     }
     run(ks, core, session, command, args, start)

@@ -7,6 +7,7 @@ use crate::core::{Core, Pause};
 use crate::error::CommandError;
 use crate::gates::Gate;
 use crate::registry::Command;
+use crate::script::Conditions;
 use crate::session::{Kind, State};
 use crate::spec::{
     ADMIN, ALLOW_BUSY, Flags, IN_SUBSCRIBER, LOADING, MAY_REPLICATE, NO_AUTH, NO_MULTI, NOW_IN_MULTI, READONLY, STALE,
@@ -38,6 +39,8 @@ const DISK_ERROR: CommandError = CommandError::fixed(
      snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB \
      error.",
 );
+pub(crate) const OUT_OF_MEMORY: CommandError =
+    CommandError::fixed("OOM command not allowed when used memory > 'maxmemory'.");
 const NO_KEYSPACE: CommandError = CommandError::fixed("ERR Replica can't interact with the keyspace");
 
 /// What EXEC would do, seen from outside: the union of its queue's flags, and those missing from some of it.
@@ -114,6 +117,16 @@ fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> 
         return Some(NO_KEYSPACE);
     }
     None
+}
+
+/// What refuses a script's first write. From the second on nothing does: it would be torn.
+pub(crate) fn write_refusal(now: &Conditions) -> Result<(), CommandError> {
+    match now {
+        Conditions { read_only: true, .. } => Err(READ_ONLY),
+        Conditions { disk_error: true, .. } => Err(DISK_ERROR),
+        Conditions { few_replicas: true, .. } => Err(NO_REPLICAS),
+        _ => Ok(()),
+    }
 }
 
 /// DEBUG is for those whom `enable-debug-command` lets in.

@@ -29,6 +29,7 @@ mod monitor;
 pub mod prefetch;
 pub mod pubsub;
 pub mod registry;
+pub mod script;
 pub mod session;
 pub mod sessions;
 pub mod slowlog;

@@ -5,17 +5,16 @@ use keystead_resp::{Args, OwnedArgs};
 use crate::args::ArgsExt;
 use crate::core::Core;
 use crate::registry::Command;
-use crate::session::Session;
 use crate::spec::{ADMIN, SKIP_MONITOR};
 
 /// Shows a command that is about to run.
-pub(crate) fn feed(core: &mut Core, session: &Session, command: &'static Command, args: Args<'_>) {
+pub(crate) fn feed(core: &mut Core, db: usize, from: &str, command: &'static Command, args: Args<'_>) {
     if command.flags.any(ADMIN | SKIP_MONITOR) {
         return;
     }
     let hidden = redact(command, args);
     let args = hidden.as_ref().map_or(args, OwnedArgs::view);
-    let line = line(core.now.unix_ms, session.state.db, &session.state.info.addr, args);
+    let line = line(core.now.unix_ms, db, from, args);
     for id in core.sessions.monitors.clone() {
         core.deliver(id, |reply| reply.raw(&line));
     }

@@ -45,12 +45,12 @@ impl<'a> Ctx<'a> {
         Ctx { raw: unsafe { &*raw }, _here: PhantomData }
     }
 
-    fn api(&self) -> &'a abi::CtxApi {
+    pub(crate) fn api(&self) -> &'a abi::CtxApi {
         // SAFETY: a context's table lives as long as the context.
         unsafe { &*self.raw.api }
     }
 
-    fn data(&self) -> *mut c_void {
+    pub(crate) fn data(&self) -> *mut c_void {
         self.raw.data
     }
 

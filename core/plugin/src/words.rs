@@ -40,6 +40,8 @@ impl Targets {
     pub const REPLICAS: Targets = Targets(abi::TARGET_REPLICAS);
     /// Persistence only.
     pub const PERSISTENCE: Targets = Targets(abi::TARGET_PERSISTENCE);
+    /// Nobody.
+    pub const NONE: Targets = Targets(0);
     /// Everyone.
     pub const ALL: Targets = Targets(abi::TARGET_REPLICAS | abi::TARGET_PERSISTENCE | abi::TARGET_FEEDS);
 }

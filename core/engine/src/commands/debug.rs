@@ -24,6 +24,7 @@ pub const TABLE: &[CommandSpec] = &[CommandSpec::container("debug", SRV, "1.0.0"
     CommandSpec::new("digest-value", -2, DBG, NONE, SRV, "1.0.0", "Shows a digest of each key.", digest_value),
     CommandSpec::new("object", -3, DBG, NONE, SRV, "1.0.0", "Shows low-level facts about a key.", object),
     CommandSpec::new("set-active-expire", 3, DBG, NONE, SRV, "1.0.0", "Turns the active expiry on or off.", set_active_expire),
+    CommandSpec::new("set-disable-deny-scripts", 3, DBG, NONE, SRV, "7.0.0", "Lets scripts call any command.", set_disable_deny_scripts),
     CommandSpec::new("reload", -2, DBG, NONE, SRV, "1.0.0", "Encodes, flushes and loads the data set.", reload),
     CommandSpec::new("populate", -3, DBG, NONE, SRV, "1.0.0", "Makes many string keys.", populate),
     CommandSpec::new("stringmatch-len", 4, DBG, NONE, SRV, "1.0.0", "Matches a pattern against a long string.", stringmatch),
@@ -31,6 +32,12 @@ pub const TABLE: &[CommandSpec] = &[CommandSpec::container("debug", SRV, "1.0.0"
     CommandSpec::new("log", 3, DBG, NONE, SRV, "1.0.0", "Writes a line to the log.", log_line),
     CommandSpec::new("help", 2, DBG, NONE, SRV, "1.0.0", "Returns helpful text about the different subcommands.", help),
 ])];
+
+fn set_disable_deny_scripts(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    ctx.core.allow_noscript = args.is(2, "1");
+    ctx.reply.ok();
+    Ok(Effect::None)
+}
 
 /// Holds the engine's lock for as long: that is what it is for.
 fn sleep(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {

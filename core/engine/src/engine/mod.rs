@@ -96,6 +96,7 @@ impl Engine {
                 probe: None,
                 facts: Default::default(),
                 active_expire: true,
+                allow_noscript: false,
                 sample: 0,
                 slow_writers: false,
                 broken: None,

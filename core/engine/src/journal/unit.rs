@@ -65,6 +65,22 @@ impl Unit {
         self.entries.extend(other.entries.into_iter().map(|entry| Entry { end: entry.end + base, ..entry }));
     }
 
+    /// Only some of those who would get the effects from a position on get them; what nobody gets is forgotten. The
+    /// deletion of expired keys is the server's own and goes to everyone.
+    pub fn restrict(&mut self, from: usize, targets: Targets) {
+        let own = self.split_off(from);
+        for record in own.records() {
+            let left = match record.origin {
+                Origin::Internal => record.targets,
+                _ => Targets(record.targets.0 & targets.0),
+            };
+            if !left.is_empty() {
+                self.bytes.extend_from_slice(record.bytes);
+                self.entries.push(Entry { end: self.bytes.len(), targets: left, db: record.db, origin: record.origin });
+            }
+        }
+    }
+
     /// How many effects there are.
     pub fn len(&self) -> usize {
         self.entries.len()

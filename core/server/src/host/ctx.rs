@@ -2,6 +2,7 @@
 //! already: it ends the process, because memory would be ahead of the journal.
 
 use super::frame::{World, frame, owned_words};
+use super::script;
 use keystead_abi::{self as abi, Buf, ClientInfo, CtxApi, History, JournalState, KillFilter, Role, Str};
 use keystead_engine::core::Pause;
 use keystead_engine::keyspace::{KeyType, StrRef, Ttl, UnixMillis};
@@ -51,6 +52,10 @@ pub(super) static API: CtxApi = CtxApi {
     kill_clients,
     now_unix_ms,
     busy_poll,
+    conditions: script::conditions,
+    script_call: script::call,
+    acl_check: script::acl_check,
+    set_busy_reply: script::set_busy_reply,
 };
 
 /// A function that writes one thing into the reply.

@@ -43,6 +43,8 @@ pub(super) struct Frame<'f, 'e> {
     pub(super) loose: Option<super::ctx::SlotState>,
     /// Where a reply goes that nobody waits for.
     nowhere: Vec<u8>,
+    /// What `busy_poll` answers to commands that must wait.
+    pub(super) busy_reply: String,
     /// Bytes lent to the plugin until its next call.
     pub(super) lent: Vec<u8>,
 }
@@ -57,6 +59,7 @@ impl<'f, 'e> Frame<'f, 'e> {
             listed: Vec::new(),
             changes: Vec::new(),
             loose: None,
+            busy_reply: "BUSY Redis is busy running a module command.".to_owned(),
             nowhere: Vec::new(),
             lent: Vec::new(),
         }

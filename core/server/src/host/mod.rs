@@ -19,6 +19,7 @@ mod plugin;
 mod registrar;
 mod registry;
 mod scan;
+mod script;
 mod seam;
 mod state;
 mod tasks;

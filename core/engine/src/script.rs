@@ -1,0 +1,131 @@
+//! Commands that a script calls: under guards of their own, in Redis' order, as part of the script's unit. Owns what a
+//! script may call and when; the language, its replies and its errors are the plugin's.
+
+use keystead_resp::{Args, Proto};
+
+use crate::core::Core;
+use crate::ctx::Ctx;
+use crate::effect::{Origin, Targets};
+use crate::engine::Flow;
+use crate::error::CommandError;
+use crate::exec;
+use crate::gates::Gate;
+use crate::guards;
+use crate::registry::Command;
+use crate::spec::{DENYOOM, MAY_REPLICATE, NOSCRIPT, STALE, WRITE};
+
+/// How a script calls commands, and what it remembers from call to call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScriptCall {
+    /// The selected database; SELECT in a script doesn't move the session's.
+    pub db: usize,
+    /// The protocol of replies (`redis.setresp`).
+    pub proto: Proto,
+    /// Commands that write or may replicate are refused.
+    pub read_only: bool,
+    /// Runs although memory is full.
+    pub allow_oom: bool,
+    /// A write has run: a script isn't stopped half way by a condition.
+    pub wrote: bool,
+    /// Who gets the effects (`redis.set_repl`).
+    pub targets: Targets,
+}
+
+/// What stands in the way of commands right now, for a caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Conditions {
+    /// Guards for clients don't hold.
+    pub obey: bool,
+    /// A read-only replica.
+    pub read_only: bool,
+    /// Stale data that may not be served.
+    pub stale: bool,
+    /// The disk failed.
+    pub disk_error: bool,
+    /// Too few good replicas.
+    pub few_replicas: bool,
+    /// Memory is full.
+    pub out_of_memory: bool,
+    /// Data is being loaded.
+    pub loading: bool,
+}
+
+impl Conditions {
+    /// As they are for whoever caused a command.
+    pub fn of(core: &Core, origin: Origin) -> Conditions {
+        let is = |gate| core.gates.is(gate);
+        let primary = !is(Gate::Replica);
+        Conditions {
+            obey: origin != Origin::Client,
+            read_only: is(Gate::ReadOnly),
+            stale: is(Gate::Stale),
+            disk_error: is(Gate::DiskError) && core.config.live.stop_writes && primary,
+            few_replicas: is(Gate::FewReplicas) && primary,
+            out_of_memory: false,
+            loading: is(Gate::Loading),
+        }
+    }
+}
+
+/// Runs a command for a script; its reply is appended to `out`. An error means that it didn't run; a command that ran and
+/// failed has its error in `out`.
+pub fn call(ctx: &mut Ctx<'_>, how: &mut ScriptCall, args: Args<'_>, out: &mut Vec<u8>) -> Result<(), CommandError> {
+    let command = known(ctx.core, args)?;
+    if let Err(error) = allowed(ctx, how, command) {
+        ctx.core.stats.commands[command.index].rejected += 1;
+        return Err(error);
+    }
+    how.wrote |= command.flags.has(WRITE);
+    if !ctx.core.sessions.monitors.is_empty() {
+        crate::monitor::feed(ctx.core, how.db, "lua", command, args);
+    }
+    let mark = ctx.core.unit.len();
+    let (db, proto) = (ctx.session.db, ctx.session.proto);
+    (ctx.session.db, ctx.session.proto) = (how.db, how.proto);
+    let flow = exec::call(ctx.ks, ctx.core, ctx.session, out, command, args, ctx.origin, true);
+    debug_assert_eq!(flow, Flow::Next, "nothing parks inside a script");
+    how.db = ctx.session.db;
+    (ctx.session.db, ctx.session.proto) = (db, proto);
+    if how.targets != Targets::ALL {
+        ctx.core.unit.restrict(mark, how.targets);
+    }
+    Ok(())
+}
+
+fn known(core: &mut Core, args: Args<'_>) -> Result<&'static Command, CommandError> {
+    let found = if args.is_empty() { None } else { exec::find(core, args).ok() };
+    match found {
+        Some(command) if command.arity_ok(args.len()) => Ok(command),
+        Some(_) => Err(CommandError::fixed("ERR Wrong number of args calling Redis command from script")),
+        None => Err(CommandError::fixed("ERR Unknown Redis command called from script")),
+    }
+}
+
+fn allowed(ctx: &Ctx<'_>, how: &ScriptCall, command: &'static Command) -> Result<(), CommandError> {
+    let is = |flags| command.flags.has(flags);
+    let now = Conditions::of(ctx.core, ctx.origin);
+    if is(NOSCRIPT) && !ctx.core.allow_noscript {
+        return Err(CommandError::fixed("ERR This Redis command is not allowed from script"));
+    }
+    if now.stale && !now.obey && !is(STALE) {
+        return Err(CommandError::fixed("ERR Can not execute the command on a stale replica"));
+    }
+    if how.read_only && command.flags.any(WRITE | MAY_REPLICATE) {
+        return Err(CommandError::fixed("ERR Write commands are not allowed from read-only scripts."));
+    }
+    if is(WRITE) && !how.wrote && !now.obey {
+        guards::write_refusal(&now)?;
+    }
+    if is(DENYOOM) && now.out_of_memory && !how.wrote && !how.allow_oom && !now.obey {
+        return Err(guards::OUT_OF_MEMORY);
+    }
+    Ok(())
+}
+
+/// `redis.acl_check_cmd`: whether the user may run a command with these words. Unknown commands are an error.
+pub fn may_run(core: &Core, args: Args<'_>) -> Result<(), CommandError> {
+    match args.is_empty() || exec::find(core, args).is_err() {
+        true => Err(CommandError::fixed("ERR Invalid command passed to redis.acl_check_cmd()")),
+        false => Ok(()),
+    }
+}

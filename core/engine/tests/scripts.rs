@@ -1,0 +1,104 @@
+//! Commands called as a script calls them, with a plugin made of a closure: `RUN [ro] command …`.
+
+mod kit;
+
+use std::sync::Arc;
+
+use keystead_engine::foreign::{ForeignBody, ForeignCommand};
+use keystead_engine::journal::{CursorClass, CursorId, Read};
+use keystead_engine::registry::OwnedSpec;
+use keystead_engine::resp::Proto;
+use keystead_engine::script::{self, ScriptCall};
+use keystead_engine::spec::{Flags, Group, KeySpec};
+use keystead_engine::{Args, CommandResult, Ctx, Effect, Gate, Targets};
+use kit::Kit;
+
+/// The stream as words, `|` behind each command.
+fn stream(kit: &mut Kit, cursor: CursorId) -> String {
+    let mut wire = Vec::new();
+    while let Read::Data(pieces) = kit.engine.core.journal.read(cursor, 1 << 20) {
+        pieces.iter().for_each(|piece| wire.extend_from_slice(piece));
+    }
+    let text = String::from_utf8(wire).expect("ascii");
+    let lines = text.split("\r\n").filter(|line| !line.starts_with('$') && !line.is_empty());
+    let joined: Vec<&str> = lines.collect();
+    joined.join(" ").split('*').skip(1).map(|command| format!("{}|", command[1..].trim())).collect()
+}
+
+/// Calls the words between commas as commands of one script; the last reply is the script's.
+struct Run;
+
+impl ForeignCommand for Run {
+    fn call(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+        let mut how = ScriptCall {
+            db: ctx.db(),
+            proto: Proto::Resp2,
+            read_only: args.at(1) == b"ro",
+            allow_oom: false,
+            wrote: false,
+            targets: if args.at(1) == b"nobody" { Targets(0) } else { Targets::ALL },
+        };
+        let words: Vec<&[u8]> = args.iter().skip(2).collect();
+        let mut last = Vec::new();
+        for command in words.split(|word| *word == b",") {
+            last.clear();
+            let command: keystead_engine::OwnedArgs = command.iter().collect();
+            script::call(ctx, &mut how, command.view(), &mut last)?;
+        }
+        ctx.reply.raw(&last);
+        Ok(Effect::None)
+    }
+}
+
+fn kit() -> Kit {
+    let mut kit = Kit::default();
+    let spec = OwnedSpec {
+        name: "run".to_owned(),
+        arity: -3,
+        flags: Flags(0),
+        keys: KeySpec::None,
+        group: Group::Scripting,
+        since: "1.0.0".to_owned(),
+        summary: "A test.".to_owned(),
+        categories: Vec::new(),
+    };
+    kit.engine.register_command("test", spec, ForeignBody::Sync(Arc::new(Run)), false).expect("a new name");
+    kit
+}
+
+#[test]
+fn effects_are_one_unit() {
+    let mut kit = kit();
+    let cursor = kit.engine.core.journal.open_cursor(CursorClass::Replica, None).expect("a cursor");
+    let id = kit.connect();
+    assert_eq!(kit.cmd(id, "run rw set a 1 , select 3 , incr b , get b"), "$1\r\n1\r\n");
+    assert_eq!(kit.cmd(id, "get a"), "$1\r\n1\r\n", "SELECT in a script doesn't move the session");
+    assert_eq!(stream(&mut kit, cursor), "MULTI|SELECT 0|set a 1|SELECT 3|incr b|EXEC|");
+}
+
+#[test]
+fn what_a_script_may_not() {
+    let mut kit = kit();
+    let id = kit.connect();
+    assert_eq!(kit.cmd(id, "run rw nonsense"), "-ERR Unknown Redis command called from script\r\n");
+    assert_eq!(kit.cmd(id, "run rw get"), "-ERR Wrong number of args calling Redis command from script\r\n");
+    assert_eq!(kit.cmd(id, "run rw multi"), "-ERR This Redis command is not allowed from script\r\n");
+    assert_eq!(kit.cmd(id, "run ro incr a"), "-ERR Write commands are not allowed from read-only scripts.\r\n");
+    assert_eq!(kit.cmd(id, "run rw lpush a x , incr a").split(' ').next(), Some("-WRONGTYPE"));
+    let gates = kit.engine.gates();
+    gates.set(Gate::FewReplicas, true);
+    assert_eq!(kit.cmd(id, "run rw incr b"), "-NOREPLICAS Not enough good replicas to write.\r\n");
+    gates.set(Gate::FewReplicas, false);
+    gates.set(Gate::Stale, true);
+    assert_eq!(kit.cmd(id, "run rw get b").split(' ').next(), Some("-MASTERDOWN"));
+}
+
+#[test]
+fn nobody_gets_effects_for_nobody() {
+    let mut kit = kit();
+    let cursor = kit.engine.core.journal.open_cursor(CursorClass::Replica, None).expect("a cursor");
+    let id = kit.connect();
+    assert_eq!(kit.cmd(id, "run nobody set a 1"), "+OK\r\n");
+    assert_eq!(stream(&mut kit, cursor), "");
+    assert_eq!(kit.cmd(id, "get a"), "$1\r\n1\r\n");
+}
