@@ -283,6 +283,14 @@ extern "C" {
 #define KS_STOP_REPLACED 2u
 /* Stopped because it panicked. */
 #define KS_STOP_FAULTED 3u
+/* How the server is to end: save, configured or not. */
+#define KS_ENDING_SAVE 1u
+/* How the server is to end: don't save, configured or not. */
+#define KS_ENDING_NOSAVE 2u
+/* How the server is to end: don't wait for replicas that lag. */
+#define KS_ENDING_NOW 4u
+/* How the server is to end: whatever fails; a refusal is only logged. */
+#define KS_ENDING_FORCE 8u
 
 typedef struct ks_str ks_str;
 typedef struct ks_buf ks_buf;
@@ -481,6 +489,10 @@ struct ks_snapshot_api {
   uint64_t (*keys)(void* data);
   /* The database the replication stream has selected at the cut; -1 if a SELECT follows. */
   int64_t (*stream_db)(void* data);
+  /* The history at the cut; its `offset` is that of the cut. */
+  void (*history)(void* data, ks_history* out);
+  /* How many changes were made to the keys up to the cut, as `ks_ctx_api.changes` counts. */
+  uint64_t (*changes)(void* data);
 };
 
 /* A keyspace being filled. Dropped without a commit it is aborted. */
@@ -663,6 +675,8 @@ struct ks_host_api {
   uint64_t (*share)(void* host, ks_object object);
   /* Takes a shared object of this kind. KS_OK or KS_ERR. */
   uint32_t (*take)(void* host, uint64_t number, uint32_t kind, ks_object* out);
+  /* A snapshot (`object`) without a cursor. */
+  ks_future (*snapshot)(void* host, uint32_t rdb_version);
 };
 
 /* Who sent a command. The strings are borrowed for the call. */
@@ -801,6 +815,8 @@ struct ks_ctx_api {
   uint32_t (*acl_check)(void* ctx, const ks_str* argv, size_t argc, ks_buf* out);
   /* What `busy_poll` answers to commands that must wait, code first (`BUSY …`). */
   void (*set_busy_reply)(void* ctx, ks_str text);
+  /* How many changes were made to the keys since the server's start; never falls. */
+  uint64_t (*changes)(void* ctx);
 };
 
 /* A registrar: valid during `create` only. */
@@ -1075,6 +1091,9 @@ struct ks_instance_api {
   uint32_t (*import_state)(void* data, ks_str state);
   /* Drops the instance. */
   void (*drop)(void* data);
+  /* The server is asked to end (`flags`: KS_ENDING_*): the time to save and to wait for others, with everything
+     still running and clients' writes paused. A failure refuses the end. Dropped when it is taken back. */
+  ks_future (*before_end)(void* data, uint32_t flags);
 };
 
 #ifdef __cplusplus

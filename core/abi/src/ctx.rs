@@ -218,5 +218,7 @@ tables! { STRUCTS;
         pub acl_check: unsafe extern "C" fn(ctx: *mut c_void, argv: *const Str, argc: usize, out: *mut Buf) -> u32,
         /// What `busy_poll` answers to commands that must wait, code first (`BUSY …`).
         pub set_busy_reply: unsafe extern "C" fn(ctx: *mut c_void, text: Str),
+        /// How many changes were made to the keys since the server's start; never falls.
+        pub changes: unsafe extern "C" fn(ctx: *mut c_void) -> u64,
     }
 }

@@ -28,6 +28,15 @@ consts! { CONSTS;
     pub const STOP_REPLACED: u32 = 2;
     /// Stopped because it panicked.
     pub const STOP_FAULTED: u32 = 3;
+
+    /// How the server is to end: save, configured or not.
+    pub const ENDING_SAVE: u32 = 1;
+    /// How the server is to end: don't save, configured or not.
+    pub const ENDING_NOSAVE: u32 = 2;
+    /// How the server is to end: don't wait for replicas that lag.
+    pub const ENDING_NOW: u32 = 4;
+    /// How the server is to end: whatever fails; a refusal is only logged.
+    pub const ENDING_FORCE: u32 = 8;
 }
 
 tables! { STRUCTS;
@@ -115,6 +124,9 @@ tables! { STRUCTS;
         pub import_state: Option<unsafe extern "C" fn(data: *mut c_void, state: Str) -> u32>,
         /// Drops the instance.
         pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,
+        /// The server is asked to end (`flags`: KS_ENDING_*): the time to save and to wait for others, with everything
+        /// still running and clients' writes paused. A failure refuses the end. Dropped when it is taken back.
+        pub before_end: Option<unsafe extern "C" fn(data: *mut c_void, flags: u32) -> Future>,
     }
 }
 

@@ -217,6 +217,9 @@ tables! { STRUCTS;
         pub share: unsafe extern "C" fn(host: *mut c_void, object: Object) -> u64,
         /// Takes a shared object of this kind. KS_OK or KS_ERR.
         pub take: unsafe extern "C" fn(host: *mut c_void, number: u64, kind: u32, out: *mut Object) -> u32,
+
+        /// A snapshot (`object`) without a cursor.
+        pub snapshot: unsafe extern "C" fn(host: *mut c_void, rdb_version: u32) -> Future,
     }
 }
 

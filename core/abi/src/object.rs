@@ -2,6 +2,7 @@
 //! Each starts as `ObjectApi` does (size, kind, drop) and is only ever appended to.
 
 use crate::basic::{Buf, Future, Out, Waker};
+use crate::host::History;
 use crate::macros::{consts, tables};
 use std::ffi::c_void;
 
@@ -106,6 +107,10 @@ tables! { STRUCTS;
         pub keys: unsafe extern "C" fn(data: *mut c_void) -> u64,
         /// The database the replication stream has selected at the cut; -1 if a SELECT follows.
         pub stream_db: unsafe extern "C" fn(data: *mut c_void) -> i64,
+        /// The history at the cut; its `offset` is that of the cut.
+        pub history: unsafe extern "C" fn(data: *mut c_void, out: *mut History),
+        /// How many changes were made to the keys up to the cut, as `ks_ctx_api.changes` counts.
+        pub changes: unsafe extern "C" fn(data: *mut c_void) -> u64,
     }
 
     /// A keyspace being filled. Dropped without a commit it is aborted.

@@ -139,7 +139,7 @@ pub struct Core {
     /// Why the process must end, if it must.
     pub(crate) broken: Option<String>,
     pub(crate) last_save_s: u64,
-    /// SHUTDOWN was asked for and not taken back.
+    /// The end was asked for (by SHUTDOWN or a signal) and was neither refused nor taken back. The server sets it.
     pub shutting_down: bool,
 }
 

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use keystead_keyspace::Keyspace;
+
 use crate::args::{Args, OwnedArgs};
 use crate::core::Core;
 use crate::ctx::Ctx;
@@ -100,7 +102,7 @@ pub enum ForeignBody {
 pub trait ForeignInfo: Send + Sync {
     /// Appends lines `field:value\r\n`. Runs inside the turn: reads the core (the journal as of this command) and published
     /// snapshots, waits for nothing.
-    fn write(&self, core: &Core, out: &mut Vec<u8>);
+    fn write(&self, ks: &Keyspace, core: &Core, out: &mut Vec<u8>);
 }
 
 /// A parameter of CONFIG that a plugin owns.

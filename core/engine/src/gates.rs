@@ -21,6 +21,8 @@ pub enum Gate {
     AsyncLoading = 32,
     /// This node follows a primary, writable or not: expired keys are hidden, not deleted, and nothing is evicted.
     Replica = 64,
+    /// The server is starting: its plugins load data and aren't ready. Clients see the same as while loading.
+    Starting = 128,
 }
 
 /// All gates of one engine, shared between the turn and everybody else. Everything is open at first.

@@ -107,7 +107,7 @@ fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> 
     if closed(Gate::Stale) && !Flags(flags.all).has(STALE) {
         return Some(STALE_LINK);
     }
-    if closed(Gate::Loading) && !Flags(flags.all).has(LOADING) {
+    if (closed(Gate::Loading) || closed(Gate::Starting)) && !Flags(flags.all).has(LOADING) {
         return Some(IS_LOADING);
     }
     if closed(Gate::AsyncLoading) && may_replicate {

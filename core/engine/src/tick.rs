@@ -35,7 +35,8 @@ pub(crate) fn tick(engine: &mut Engine) -> Option<u64> {
 /// The active cycle: each key it deletes is a unit of its own. Replicas wait for their primary's DEL. True if more is due.
 fn expire(engine: &mut Engine) -> bool {
     let Engine { ks, core } = engine;
-    if !core.active_expire || core.gates.is(Gate::Replica) || core.is_paused() {
+    let loading = core.gates.is(Gate::Loading) || core.gates.is(Gate::Starting);
+    if !core.active_expire || core.gates.is(Gate::Replica) || loading || core.is_paused() {
         return false;
     }
     ks.set_expiry_mode(keystead_keyspace::ExpiryMode::Delete);

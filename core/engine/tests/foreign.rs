@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use keystead_engine::core::{Core, Pause};
 use keystead_engine::foreign::*;
 use keystead_engine::journal::CursorClass;
+use keystead_engine::keyspace::Keyspace;
 use keystead_engine::registry::OwnedSpec;
 use keystead_engine::session::State;
 use keystead_engine::spec::{ADMIN, Flags, Group, KeySpec, WRITE};
@@ -84,7 +85,7 @@ impl ForeignHook for Hooked {
 struct Lines(&'static str);
 
 impl ForeignInfo for Lines {
-    fn write(&self, core: &Core, out: &mut Vec<u8>) {
+    fn write(&self, _: &Keyspace, core: &Core, out: &mut Vec<u8>) {
         out.extend_from_slice(format!("{}:{}\r\n", self.0, core.journal.offset()).as_bytes());
     }
 }

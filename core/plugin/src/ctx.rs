@@ -241,6 +241,12 @@ impl<'a> Ctx<'a> {
         unsafe { (self.api().busy_poll)(self.data()) == 1 }
     }
 
+    /// How many changes were made to the keys since the server's start; never falls.
+    pub fn changes(&self) -> u64 {
+        // SAFETY: plain call.
+        unsafe { (self.api().changes)(self.data()) }
+    }
+
     pub(crate) fn finish(&mut self, result: Result<Effect>) -> u32 {
         match result {
             Ok(Effect::None) => abi::CALL_NONE,

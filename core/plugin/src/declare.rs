@@ -135,6 +135,11 @@ impl InfoOut<'_> {
         self
     }
 
+    /// How many changes were made to the keys since the server's start.
+    pub fn changes(&self) -> u64 {
+        self.ctx.changes()
+    }
+
     /// The journal as it is in this turn.
     pub fn journal(&self) -> Journal {
         self.ctx.journal()

@@ -345,6 +345,13 @@ impl Host {
         }
     }
 
+    /// A snapshot in records of this RDB version, without a cursor.
+    pub fn snapshot(&self, rdb_version: u32) -> impl Future<Output = Result<Snapshot>> + Send + use<> {
+        // SAFETY: plain call.
+        let raw = unsafe { import_future((self.api().snapshot)(self.data(), rdb_version)) };
+        async move { Snapshot::new(raw.await.ok()?.object) }
+    }
+
     /// A keyspace to fill.
     pub fn begin_load(&self, mode: LoadMode) -> impl Future<Output = Result<Load>> + Send + use<> {
         // SAFETY: plain call.

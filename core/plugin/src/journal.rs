@@ -68,6 +68,15 @@ pub struct History {
 }
 
 impl History {
+    pub(crate) fn from_raw(raw: &abi::History) -> History {
+        History {
+            replid: ReplId(raw.replid),
+            replid2: ReplId(raw.replid2),
+            second_offset: raw.second_offset,
+            offset: (raw.offset != abi::KEEP_OFFSET).then_some(raw.offset),
+        }
+    }
+
     pub(crate) fn to_raw(self) -> abi::History {
         abi::History {
             replid: self.replid.0,

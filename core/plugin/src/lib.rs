@@ -76,7 +76,7 @@ pub use io::{Conn, Io, Listener};
 pub use journal::{Cursor, CursorClass, CursorEnd, History, Journal, ReplId};
 #[doc(hidden)]
 pub use keystead_abi as abi;
-pub use plugin::{Plugin, StopReason};
+pub use plugin::{Ending, Plugin, StopReason};
 pub use registrar::{Registrar, Scope};
 pub use reply::Reply;
 pub use script::{Conditions, ScriptCall};
@@ -89,8 +89,8 @@ pub use words::{ClientFilter, Gate, Origin, PauseKind, Role, ShutdownKind, Targe
 /// What nearly every plugin imports.
 pub mod prelude {
     pub use crate::{
-        Acl, Args, ClientInfo, Conn, Ctx, Effect, Endpoint, Error, Flags, Host, OwnedArgs, Param, Plugin, Registrar,
-        Reply, Result, StopReason, spec,
+        Acl, Args, ClientInfo, Conn, Ctx, Effect, Ending, Endpoint, Error, Flags, Host, OwnedArgs, Param, Plugin,
+        Registrar, Reply, Result, StopReason, spec,
     };
     pub use std::sync::Arc;
 }

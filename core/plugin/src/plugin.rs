@@ -31,6 +31,29 @@ impl StopReason {
     }
 }
 
+/// How the server is to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ending {
+    /// Save, configured or not (`SAVE`); don't, configured or not (`NOSAVE`); as configured.
+    pub save: Option<bool>,
+    /// Don't wait for replicas that lag.
+    pub now: bool,
+    /// The end comes whatever fails: an error is only logged.
+    pub force: bool,
+}
+
+impl Ending {
+    pub(crate) fn from_raw(flags: u32) -> Ending {
+        let has = |flag: u32| flags & flag != 0;
+        let save = match (has(keystead_abi::ENDING_SAVE), has(keystead_abi::ENDING_NOSAVE)) {
+            (true, _) => Some(true),
+            (false, true) => Some(false),
+            (false, false) => None,
+        };
+        Ending { save, now: has(keystead_abi::ENDING_NOW), force: has(keystead_abi::ENDING_FORCE) }
+    }
+}
+
 /// A plugin. One instance per loaded library.
 pub trait Plugin: Send + Sync + Sized + 'static {
     /// The name under which the configuration finds it: the library is `libkeystead_<name>.so`.
@@ -55,6 +78,14 @@ pub trait Plugin: Send + Sync + Sized + 'static {
 
     /// After every plugin's `init`, providers before their users.
     fn start(self: Arc<Self>) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+
+    /// The server is asked to end: the time to save and to wait for others. Everything still runs, only clients' writes
+    /// are paused, and there is no limit of time. An error refuses the end (its text goes to the log). The future is
+    /// dropped if the end is taken back (SHUTDOWN ABORT). Users of a service are asked before its providers.
+    fn before_end(self: Arc<Self>, how: Ending) -> impl Future<Output = Result<()>> + Send {
+        let _ = how;
         async { Ok(()) }
     }
 

@@ -1,9 +1,10 @@
 //! Snapshots out, loads in, and a primary's stream applied. All speak batches of RDB records.
 
 use crate::error::{Error, Result};
-use crate::journal::{Owned, poll_out};
+use crate::journal::{History, Owned, poll_out};
 use bytes::Bytes;
 use keystead_abi::{self as abi, Buf, Object, glue::import_future};
+use std::mem::MaybeUninit;
 
 /// Records of one database: each exactly the bytes of one key in an RDB file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +61,22 @@ impl Snapshot {
     pub fn stream_db(&self) -> Option<u32> {
         // SAFETY: plain call.
         u32::try_from(unsafe { (self.api().stream_db)(self.0.0.data) }).ok()
+    }
+
+    /// The history at the cut, with the offset of the cut.
+    pub fn history(&self) -> History {
+        let mut out = MaybeUninit::uninit();
+        // SAFETY: the function fills `out`.
+        History::from_raw(&unsafe {
+            (self.api().history)(self.0.0.data, out.as_mut_ptr());
+            out.assume_init()
+        })
+    }
+
+    /// How many changes were made to the keys up to the cut, as [`Ctx::changes`](crate::Ctx::changes) counts.
+    pub fn changes(&self) -> u64 {
+        // SAFETY: plain call.
+        unsafe { (self.api().changes)(self.0.0.data) }
     }
 
     pub(crate) fn into_object(self) -> Object {

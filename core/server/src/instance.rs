@@ -1,16 +1,15 @@
 //! One instance from its settings to its end: puts configuration, engines, plugins and listeners together.
 //!
 //! The order matters: signals are watched before anything can be reached, ports are bound before plugins are loaded (a
-//! busy port is found at once), plugins are started before clients are accepted, and stopped before the process ends.
+//! busy port is found at once), clients are told that it is loading until the plugins have started, and plugins are
+//! asked and stopped before the process ends.
 
 use crate::config::Settings;
 use crate::config::report::ConfigError;
+use crate::ending::{End, Ends};
 use crate::host::{self, Host, LoadError, PluginEntry};
-use crate::net::Order;
 use crate::shell::Shell;
 use crate::{early, logging, settle};
-use async_channel::Receiver;
-use futures::StreamExt;
 use futures::future::{Either, select};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_async_std::Signals;
@@ -18,7 +17,6 @@ use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Runs until a signal or SHUTDOWN.
 pub(crate) fn run(settings: Settings) -> ExitCode {
@@ -74,7 +72,7 @@ fn prepare(settings: &Settings) -> Result<Option<early::PidFile>, String> {
 
 /// The instance proper; true if it ended as it was asked to.
 async fn serve(settings: Arc<Settings>) -> Result<bool, String> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| format!("can't watch for signals: {e}"))?;
+    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| format!("can't watch for signals: {e}"))?;
     greet(&settings);
     let plugins = plugins(&settings)?;
     let closed = needs_no_data_port(&plugins)?;
@@ -85,24 +83,44 @@ async fn serve(settings: Arc<Settings>) -> Result<bool, String> {
     settle::apply_overlay(&shell.services(), &settings);
     logging::set_role_letter(if closed { b'X' } else { b'M' });
     log::info!("Running mode={}, {}.", mode(&shell, closed), shell.listening().join(", "));
-    if let Err(error) = host.start_all().await {
+    let mut ending = Ends { settings, shell: shell.clone(), inbox, signals };
+    match start(&host, &shell, &mut ending, closed).await? {
+        None => {}
+        Some(end) => return Ok(stop(&host, &mut ending, end).await),
+    }
+    log::info!("Ready to accept connections");
+    let end = ending.wait(&host).await;
+    Ok(stop(&host, &mut ending, end).await)
+}
+
+/// Starts the plugins and opens the ports. An end that is asked for meanwhile is given back: it waits for nothing.
+async fn start(host: &Host, shell: &Shell, ending: &mut Ends, closed: bool) -> Result<Option<End>, String> {
+    if !closed {
+        shell.set_starting(true);
+        shell.open_data_port()?;
+    }
+    let started = match select(pin!(host.start_all()), pin!(ending.asked())).await {
+        Either::Left((started, _)) => started,
+        Either::Right((asked, _)) => return Ok(Some(asked.at_once())),
+    };
+    if let Err(error) = started {
         host.stop_all().await;
         return Err(told(error));
     }
+    shell.set_starting(false);
     shell.open_ports()?;
-    log::info!("Ready to accept connections");
-    let end = wait_for_end(&settings, &shell, &inbox, &mut signals).await;
-    log::warn!("{}", end.why);
-    shell.close_ports().await;
-    // Nothing is written any more, so replicas can catch up with what was.
-    shell.pause_writes(Duration::from_secs(u64::from(settings.server.shutdown_timeout)));
+    Ok(None)
+}
+
+/// The end that nothing refused; true if it was wanted.
+async fn stop(host: &Host, ending: &mut Ends, end: End) -> bool {
+    ending.shell.close_ports().await;
     let stopping = pin!(host.stop_all());
-    let insisting = pin!(insisted(&mut signals));
-    if let Either::Right(_) = select(stopping, insisting).await {
+    if let Either::Right(_) = select(stopping, pin!(ending.insisted())).await {
         log::warn!("You insist... exiting now.");
-        return Ok(false);
+        return false;
     }
-    Ok(end.clean)
+    end.clean
 }
 
 fn greet(settings: &Settings) {
@@ -166,45 +184,4 @@ pub(crate) fn seeds() -> Result<[u64; 4], String> {
         *seed = chunk.iter().fold(0, |sum, byte| (sum << 8) | u64::from(*byte));
     }
     Ok(seeds)
-}
-
-/// How the instance ends.
-struct End {
-    /// The sentence for the log.
-    why: &'static str,
-    /// As somebody wished, or because something failed.
-    clean: bool,
-}
-
-/// Carries out orders until one, or a signal, ends the instance.
-async fn wait_for_end(settings: &Settings, shell: &Shell, inbox: &Receiver<Order>, signals: &mut Signals) -> End {
-    let end = |why| End { why, clean: true };
-    loop {
-        let order = pin!(inbox.recv());
-        let signal = pin!(signals.next());
-        let order = match select(order, signal).await {
-            Either::Left((Ok(order), _)) => order,
-            Either::Left((Err(_), _)) => return end("User requested shutdown..."),
-            Either::Right((Some(SIGINT), _)) => return end("Received SIGINT scheduling shutdown..."),
-            Either::Right((Some(SIGTERM), _)) => return end("Received SIGTERM scheduling shutdown..."),
-            // A closed terminal is no reason to go.
-            Either::Right(_) => continue,
-        };
-        match order {
-            Order::Shutdown => return end("User requested shutdown..."),
-            Order::Exit { clean: true } => return end("A plugin asks for a shutdown..."),
-            Order::Exit { clean: false } => return End { why: "A plugin can't go on: stopping", clean: false },
-            Order::RewriteConfig { service, reply } => settle::rewrite(&shell.services(), &service, settings, reply),
-            Order::ConfigChanged { service, name } => settle::changed(&service, &name),
-        }
-    }
-}
-
-/// A second signal while the plugins stop.
-async fn insisted(signals: &mut Signals) {
-    while let Some(signal) = signals.next().await {
-        if matches!(signal, SIGINT | SIGTERM) {
-            return;
-        }
-    }
 }

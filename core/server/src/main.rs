@@ -8,6 +8,7 @@ mod cli;
 mod cluster;
 mod config;
 mod early;
+mod ending;
 mod host;
 mod instance;
 mod logging;

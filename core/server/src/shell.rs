@@ -8,11 +8,10 @@ use crate::net::{Order, Port, Service};
 use crate::{alloc, instance, probe, settle};
 use async_channel::Sender;
 use keystead_engine::core::Pause;
-use keystead_engine::{Engine, EngineMode, EngineOptions};
+use keystead_engine::{Engine, EngineMode, EngineOptions, Gate};
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// All ports of an instance and what they share.
 pub(crate) struct Shell {
@@ -90,6 +89,18 @@ impl Shell {
         ports.all.iter().try_for_each(|port| port.open())
     }
 
+    /// Starts to accept clients on the data port, before the plugins have started: they are told that it is loading.
+    pub(crate) fn open_data_port(&self) -> Result<(), String> {
+        self.ports.lock().all.first().map_or(Ok(()), |port| port.open())
+    }
+
+    /// Says that the plugins are starting, or that they have: a gate of the engine with the keys.
+    pub(crate) fn set_starting(&self, starting: bool) {
+        if let Some(data) = self.services().first() {
+            data.turn(|engine| engine.gates().set(Gate::Starting, starting));
+        }
+    }
+
     /// Stops accepting on all ports.
     pub(crate) async fn close_ports(&self) {
         let all = self.ports.lock().all.clone();
@@ -98,11 +109,14 @@ impl Shell {
         }
     }
 
-    /// Lets clients' writes wait on the engine with the keys, until the process ends.
-    pub(crate) fn pause_writes(&self, at_most: Duration) {
-        if let Some(data) = self.services().first() {
-            let until_ms = now().unix_ms + at_most.as_millis() as u64;
-            data.turn(|engine| engine.pause("shutdown", Pause::Write, until_ms));
+    /// The end was asked for, or is off: clients' writes wait on the engine with the keys, so that replicas and files can
+    /// catch up with what was.
+    pub(crate) fn set_ending(&self, ending: bool) {
+        for service in self.services() {
+            service.turn(|engine| {
+                engine.core.shutting_down = ending;
+                engine.pause("shutdown", if ending { Pause::Write } else { Pause::Off }, u64::MAX);
+            });
         }
     }
 

@@ -15,15 +15,13 @@ use crate::units::{Offset, Position, ReplId};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use futures::channel::mpsc;
 use keystead_plugin::prelude::*;
+use keystead_plugin::services::persistence;
 use keystead_plugin::{self as sdk, Gate, Journal, Role};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-
-/// A stop never takes longer than this, whatever `shutdown-timeout` says: the host gives a plugin no more.
-const LONGEST_FAREWELL: Duration = Duration::from_secs(12);
 
 /// Counters that INFO stats shows.
 #[derive(Debug, Default)]
@@ -36,6 +34,7 @@ pub(crate) struct Stats {
 /// The plugin.
 pub struct Replication {
     pub(crate) host: Host,
+    recovery: persistence::Recovery,
     config: ArcSwap<Config>,
     pub(crate) registry: Registry,
     target: ArcSwapOption<Target>,
@@ -78,9 +77,11 @@ impl Plugin for Replication {
     fn init(host: Host, config: Config, reg: &mut Registrar<Self>) -> Result<Self> {
         crate::commands::register(reg);
         params::register(reg);
+        let recovery = persistence::recovery(reg);
         let (orders, inbox) = mpsc::unbounded();
         Ok(Replication {
             host,
+            recovery,
             config: ArcSwap::from_pointee(config),
             registry: Registry::default(),
             target: ArcSwapOption::empty(),
@@ -98,29 +99,38 @@ impl Plugin for Replication {
     }
 
     async fn start(self: Arc<Self>) -> Result<()> {
-        let this = self.clone();
-        self.host.with_keyspace(move |ctx| this.begin_history(ctx)).await??;
+        let recovered = self.recovery.run().await?.and_then(|data| data.position).and_then(|at| place(&at));
+        let first_role = self.first_role();
+        self.begin_history(recovered, first_role.is_some()).await?;
         if let Some(inbox) = self.inbox.lock().take() {
             self.host.spawn(crate::follow::run(self.clone(), inbox));
         }
         self.host.spawn(crate::cron::run(self.clone()));
-        if let Some((host, port)) = self.first_role() {
-            // Nothing was followed yet, so whatever is in memory belongs to no primary's history.
-            self.positioned.store(false, Ordering::Release);
+        if let Some((host, port)) = first_role {
+            // Without a recovered position, whatever is in memory belongs to no primary's history.
+            self.positioned.store(recovered.is_some(), Ordering::Release);
             let target = Target { host, port };
             let this = self.clone();
             self.host.with_keyspace(move |ctx| this.become_replica(ctx, target)).await?;
+            if let Some((_, stream_db)) = recovered {
+                // Tells the journal which database the primary's stream has selected there.
+                drop(self.host.apply(stream_db)?);
+            }
         }
         Ok(())
     }
 
-    async fn stop(self: Arc<Self>, why: StopReason) -> Result<()> {
+    async fn before_end(self: Arc<Self>, how: Ending) -> Result<()> {
+        if !how.now {
+            self.let_replicas_catch_up().await;
+        }
+        Ok(())
+    }
+
+    async fn stop(self: Arc<Self>, _: StopReason) -> Result<()> {
         if self.changed_role.load(Ordering::Acquire) {
             // One that was changed inside MULTI may still be on its way to the disk.
             self.save_role().await;
-        }
-        if why == StopReason::Shutdown {
-            self.let_replicas_catch_up().await;
         }
         self.drop_replicas();
         self.host.set_gate(Gate::FewReplicas, false);
@@ -160,12 +170,22 @@ impl Replication {
         self.target.load_full()
     }
 
-    /// A node that starts always takes a new id. One that was recovered becomes the second, up to where it goes.
-    fn begin_history(&self, ctx: &mut Ctx<'_>) -> Result<()> {
-        let journal = ctx.journal();
-        let recovered = (journal.replid != sdk::ReplId::NONE)
-            .then(|| Position { replid: history_of(&journal).replid, offset: Offset(journal.offset) });
-        ctx.rebase(&to_sdk(&History::restarted_as_primary(recovered, self.fresh_id()), None))
+    /// A node that starts as primary always takes a new id; one that was recovered becomes the second, up to where it
+    /// goes. A replica goes on with the recovered one: its data is exactly that prefix.
+    async fn begin_history(&self, recovered: Option<(Position, u32)>, replica: bool) -> Result<()> {
+        let at = recovered.map(|(at, _)| at);
+        let history = match at {
+            Some(at) if replica => History::fresh(at.replid),
+            at => History::restarted_as_primary(at, self.fresh_id()),
+        };
+        let began = to_sdk(&history, at.map(|at| at.offset));
+        self.host.with_keyspace(move |ctx| ctx.rebase(&began)).await??;
+        if let Some(at) = at {
+            // Replicas that were there before may go on from here.
+            self.host.set_backlog(self.config().backlog_size).await?;
+            log::info!("The data is that of {} up to offset {}", at.replid, at.offset);
+        }
+        Ok(())
     }
 
     /// The role to start with: the one kept from the last change at run time, else the file's.
@@ -266,7 +286,7 @@ impl Replication {
         }
         log::info!("Waiting for replicas before shutting down.");
         let limit_s = self.host.setting("shutdown-timeout").and_then(|s| s.parse().ok()).unwrap_or(10);
-        let limit = Duration::from_secs(limit_s).min(LONGEST_FAREWELL);
+        let limit = Duration::from_secs(limit_s);
         if self.host.timeout(limit, self.bell.until(|| (lagging() == 0).then_some(()))).await.is_none() {
             log::warn!("{} replicas lag behind at the end", lagging());
         }
@@ -347,4 +367,10 @@ pub(crate) fn to_sdk(history: &History, offset: Option<Offset>) -> sdk::History 
         second_offset: history.second.map_or(-1, |s| i64::try_from(s.limit.0).unwrap_or(i64::MAX)),
         offset: offset.map(|o| o.0),
     }
+}
+
+/// A recovered position in our words; `None` if its id is none.
+fn place(at: &persistence::Position) -> Option<(Position, u32)> {
+    let replid = ReplId::parse(at.replid.as_bytes())?;
+    Some((Position { replid, offset: Offset(at.offset) }, at.stream_db))
 }

@@ -76,7 +76,7 @@ fn render(ks: &Keyspace, core: &Core, me: &State, words: &BTreeSet<String>, text
     for own in core.info_sections.iter().filter(|own| !SECTIONS.iter().any(|section| section.0 == own.name)) {
         if wanted(&own.name, true) {
             let title = own.name[..1].to_ascii_uppercase() + &own.name[1..];
-            titled(&title, text, &|text| foreign(core, &own.name, text));
+            titled(&title, text, &|text| text.push_str(&foreign(ks, core, &own.name)));
         }
     }
 }
@@ -91,18 +91,35 @@ fn section(
     text: &mut String,
 ) {
     let replaced = core.info_sections.iter().any(|own| own.name == name && !own.append);
-    if !replaced {
-        body(ks, core, me, text);
+    let theirs = foreign(ks, core, name);
+    if replaced {
+        text.push_str(&theirs);
+        return;
     }
-    foreign(core, name, text);
+    let mut ours = String::new();
+    body(ks, core, me, &mut ours);
+    merge(&ours, &theirs, text);
 }
 
-fn foreign(core: &Core, name: &str, text: &mut String) {
+/// What plugins write into a section.
+fn foreign(ks: &Keyspace, core: &Core, name: &str) -> String {
+    let mut out = Vec::new();
     for own in core.info_sections.iter().filter(|own| own.name == name) {
-        let mut out = Vec::new();
-        own.body.write(core, &mut out);
-        text.push_str(&String::from_utf8_lossy(&out));
+        own.body.write(ks, core, &mut out);
     }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// The core's fields with those of plugins: one of the same name takes the core's place, the others follow.
+fn merge(ours: &str, theirs: &str, text: &mut String) {
+    let name = |line: &str| line.split_once(':').map_or("", |(name, _)| name).to_owned();
+    let mut theirs: Vec<&str> = theirs.split_inclusive("\r\n").collect();
+    for line in ours.split_inclusive("\r\n") {
+        let own = name(line);
+        let twin = theirs.iter().position(|theirs| name(theirs) == own);
+        text.push_str(twin.map_or(line, |at| theirs.remove(at)));
+    }
+    text.extend(theirs);
 }
 
 fn field(text: &mut String, name: &str, value: impl std::fmt::Display) {
@@ -218,7 +235,7 @@ pub(crate) fn used_memory(ks: &Keyspace, core: &Core) -> u64 {
 }
 
 fn persistence(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
-    field(text, "loading", u8::from(core.gates.is(Gate::Loading)));
+    field(text, "loading", u8::from(core.gates.is(Gate::Loading) || core.gates.is(Gate::Starting)));
     field(text, "async_loading", u8::from(core.gates.is(Gate::AsyncLoading)));
     field(text, "rdb_changes_since_last_save", ks.dirty());
     field(text, "rdb_bgsave_in_progress", 0);

@@ -8,6 +8,7 @@ use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::engine::Action;
 use crate::error::CommandError;
+use crate::session::Parked;
 use crate::spec::*;
 
 const NONE: KeySpec = KeySpec::None;
@@ -87,7 +88,7 @@ fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if abort && args.len() > 2 {
         return Err(CommandError::SYNTAX);
     }
-    if abort && !std::mem::take(&mut ctx.core.shutting_down) {
+    if abort && !ctx.core.shutting_down {
         return Err(CommandError::fixed("ERR No shutdown in progress."));
     }
     if abort {
@@ -95,9 +96,14 @@ fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         ctx.reply.ok();
         return Ok(Effect::None);
     }
-    // No reply: the connection closes when the server goes.
+    // No reply unless it fails: the connection closes when the server goes.
+    let reply = ctx.may_block().then(|| {
+        let ticket = crate::exec::next_ticket(ctx.core);
+        ctx.session.parked = Some(Parked::Async { ticket, command: ctx.command, args: args.to_owned() });
+        (ctx.session.id, ticket)
+    });
     ctx.core.shutting_down = true;
-    ctx.core.act(Action::Shutdown { save, now, force });
+    ctx.core.act(Action::Shutdown { save, now, force, reply });
     Ok(Effect::None)
 }
 

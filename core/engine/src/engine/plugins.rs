@@ -23,7 +23,7 @@ impl Engine {
     }
 
     /// A plugin's INFO section joins. If the core (or another plugin) has one of that name, it takes its place, or with
-    /// `append` its lines follow.
+    /// `append` its fields take the place of those of the same name and the others follow.
     pub fn register_info(&mut self, plugin: &str, section: &str, append: bool, body: Arc<dyn ForeignInfo>) {
         let name = section.to_ascii_lowercase();
         self.core.info_sections.push(InfoSection { plugin: plugin.to_owned(), name, body, append });

@@ -135,6 +135,8 @@ pub enum Action {
         now: bool,
         /// FORCE: go down whatever fails.
         force: bool,
+        /// Who waits, and the ticket: answered by `complete` if the end is refused or taken back.
+        reply: Option<(SessionId, u64)>,
     },
     /// SHUTDOWN ABORT.
     AbortShutdown,

@@ -6,7 +6,7 @@ use crate::config::{self, Problem};
 use crate::error::Error;
 use crate::host::Host;
 use crate::logger;
-use crate::plugin::{Plugin, StopReason};
+use crate::plugin::{Ending, Plugin, StopReason};
 use crate::registrar::Registrar;
 use crate::slot::Slot;
 use keystead_abi::glue::export_future;
@@ -65,6 +65,7 @@ impl<P: Plugin> Tables<P> {
         export_state: Some(export_state::<P>),
         import_state: Some(import_state::<P>),
         drop: Some(drop_instance::<P>),
+        before_end: Some(before_end::<P>),
     };
 }
 
@@ -177,6 +178,12 @@ unsafe extern "C" fn stop<P: Plugin>(data: *mut c_void, why: u32) -> Future {
     // SAFETY: as above.
     let plugin = unsafe { plugin::<P>(data) };
     exported(guarded(|| plugin.stop(StopReason::from_raw(why))))
+}
+
+unsafe extern "C" fn before_end<P: Plugin>(data: *mut c_void, flags: u32) -> Future {
+    // SAFETY: as above.
+    let plugin = unsafe { plugin::<P>(data) };
+    exported(guarded(|| plugin.before_end(Ending::from_raw(flags))))
 }
 
 unsafe extern "C" fn reconfigure<P: Plugin>(data: *mut c_void, text: *const ConfigText) -> Future {

@@ -56,6 +56,7 @@ pub(super) static API: CtxApi = CtxApi {
     script_call: script::call,
     acl_check: script::acl_check,
     set_busy_reply: script::set_busy_reply,
+    changes,
 };
 
 /// A function that writes one thing into the reply.
@@ -215,7 +216,7 @@ unsafe extern "C" fn call(ctx: *mut c_void, db: u32, argv: *const Str, argc: usi
 /// Runs a command inside this turn; its reply as RESP3.
 fn run(frame: &mut super::frame::Frame<'_, '_>, db: u32, args: &OwnedArgs) -> Result<Vec<u8>, String> {
     match &mut frame.world {
-        World::Look(_) => Err("a command can't run while INFO is written".to_owned()),
+        World::Look(..) => Err("a command can't run while INFO is written".to_owned()),
         World::Turn(engine) => {
             let words: Vec<&[u8]> = args.view().iter().collect();
             Ok(engine.exec(db as usize, &words, Origin::Internal, Proto::Resp3))
@@ -295,7 +296,7 @@ unsafe extern "C" fn get(ctx: *mut c_void, db: u32, key: Str, out: *mut Str) -> 
 fn own_turn(frame: &mut super::frame::Frame<'_, '_>, db: u32, words: &[&[u8]]) -> Option<Vec<u8>> {
     match &mut frame.world {
         World::Turn(engine) => Some(engine.exec(db as usize, words, Origin::Internal, Proto::Resp3)),
-        World::Command(_) | World::Look(_) => None,
+        World::Command(_) | World::Look(..) => None,
     }
 }
 
@@ -355,14 +356,13 @@ unsafe extern "C" fn expiry(ctx: *mut c_void, db: u32, key: Str) -> u64 {
 
 unsafe extern "C" fn keys(ctx: *mut c_void, db: u32) -> u64 {
     // SAFETY: as above.
-    let frame = unsafe { frame(ctx) };
-    let Some(keys) = frame.keys().filter(|keys| (db as usize) < keys.databases()) else { return 0 };
-    keys.len(db as usize) as u64
+    let keys = unsafe { frame(ctx) }.look();
+    if (db as usize) < keys.databases() { keys.len(db as usize) as u64 } else { 0 }
 }
 
 unsafe extern "C" fn databases(ctx: *mut c_void) -> u32 {
     // SAFETY: as above.
-    unsafe { frame(ctx) }.keys().map_or(0, |keys| keys.databases() as u32)
+    unsafe { frame(ctx) }.look().databases() as u32
 }
 
 unsafe extern "C" fn journal(ctx: *mut c_void, out: *mut JournalState) {
@@ -410,7 +410,7 @@ unsafe extern "C" fn set_role(ctx: *mut c_void, role: *const Role) {
     match &mut frame.world {
         World::Turn(engine) => engine.unblock_all(),
         World::Command(_) => plugin.later(|engine| engine.unblock_all()),
-        World::Look(_) => {}
+        World::Look(..) => {}
     }
 }
 
@@ -432,7 +432,7 @@ unsafe extern "C" fn pause(ctx: *mut c_void, kind: u32, until_unix_ms: u64) {
         World::Turn(engine) => engine.pause(&plugin.name, kind, until_unix_ms),
         // Ending a pause resumes sessions, which a running command can't: right behind this turn.
         World::Command(_) => plugin.later(move |engine| engine.pause(&plugin.name, kind, until_unix_ms)),
-        World::Look(_) => {}
+        World::Look(..) => {}
     }
 }
 
@@ -474,4 +474,9 @@ unsafe extern "C" fn now_unix_ms(ctx: *mut c_void) -> u64 {
 unsafe extern "C" fn busy_poll(_ctx: *mut c_void) -> u32 {
     // Sessions can't be served from inside a turn yet; a long call is told to go on.
     0
+}
+
+unsafe extern "C" fn changes(ctx: *mut c_void) -> u64 {
+    // SAFETY: as above.
+    unsafe { frame(ctx) }.look().dirty()
 }

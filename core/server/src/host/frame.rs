@@ -25,7 +25,7 @@ pub(super) enum World<'f, 'e> {
     /// A turn of the plugin's own.
     Turn(&'f mut Engine),
     /// INFO: looks only.
-    Look(&'f Core),
+    Look(&'f Keyspace, &'f Core),
 }
 
 /// A plugin's call inside a turn.
@@ -82,7 +82,7 @@ impl<'f, 'e> Frame<'f, 'e> {
                 let proto = ctx.reply.proto;
                 Writer::new(ctx.reply.out, proto)
             }
-            World::Turn(_) | World::Look(_) => {
+            World::Turn(_) | World::Look(..) => {
                 self.nowhere.clear();
                 Writer::new(&mut self.nowhere, Proto::Resp3)
             }
@@ -94,7 +94,7 @@ impl<'f, 'e> Frame<'f, 'e> {
         match &self.world {
             World::Command(ctx) => ctx.core,
             World::Turn(engine) => &engine.core,
-            World::Look(core) => core,
+            World::Look(_, core) => core,
         }
     }
 
@@ -103,16 +103,25 @@ impl<'f, 'e> Frame<'f, 'e> {
         match &mut self.world {
             World::Command(ctx) => Some(ctx.core),
             World::Turn(engine) => Some(&mut engine.core),
-            World::Look(_) => None,
+            World::Look(..) => None,
         }
     }
 
-    /// The keys; not while INFO is written.
+    /// The keys, to look at.
+    pub(super) fn look(&self) -> &Keyspace {
+        match &self.world {
+            World::Command(ctx) => ctx.ks,
+            World::Turn(engine) => &engine.ks,
+            World::Look(keys, _) => keys,
+        }
+    }
+
+    /// The keys, to change them; not while INFO is written.
     pub(super) fn keys(&mut self) -> Option<&mut Keyspace> {
         match &mut self.world {
             World::Command(ctx) => Some(ctx.ks),
             World::Turn(engine) => Some(&mut engine.ks),
-            World::Look(_) => None,
+            World::Look(..) => None,
         }
     }
 
@@ -120,7 +129,7 @@ impl<'f, 'e> Frame<'f, 'e> {
     pub(super) fn session(&mut self) -> Option<&mut State> {
         match &mut self.world {
             World::Command(ctx) => Some(ctx.session),
-            World::Turn(_) | World::Look(_) => None,
+            World::Turn(_) | World::Look(..) => None,
         }
     }
 }

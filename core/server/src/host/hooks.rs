@@ -8,6 +8,7 @@ use keystead_abi::{self as abi, Buf, Str};
 use keystead_engine::Origin;
 use keystead_engine::core::Core;
 use keystead_engine::foreign::{ConnEvent, ForeignConfig, ForeignHook, ForeignInfo, WriteEvent};
+use keystead_engine::keyspace::Keyspace;
 use keystead_engine::session::State;
 use std::ffi::c_void;
 
@@ -38,12 +39,12 @@ unsafe extern "C" fn line(sink: *mut c_void, name: Str, value: Str) {
 }
 
 impl ForeignInfo for Section {
-    fn write(&self, core: &Core, out: &mut Vec<u8>) {
+    fn write(&self, ks: &Keyspace, core: &Core, out: &mut Vec<u8>) {
         if !self.plugin.live() {
             return;
         }
         let sink: *mut c_void = std::ptr::from_mut(out).cast();
-        let mut frame = Frame::new(self.plugin, self.endpoint, World::Look(core));
+        let mut frame = Frame::new(self.plugin, self.endpoint, World::Look(ks, core));
         // SAFETY: data and function belong together; context and sink live for the call.
         let status = frame.enter(|ctx| unsafe { (self.render)(self.data, ctx, sink, line) });
         if status != abi::OK {

@@ -225,6 +225,19 @@ impl Host {
         Ok(())
     }
 
+    /// Asks them before the end, users before their providers; the first refusal.
+    pub(crate) async fn before_end(&self, flags: u32) -> Result<(), String> {
+        for plugin in self.order.iter().rev() {
+            let asked = plugin.before_end(flags).await;
+            match asked {
+                Ok(()) => {}
+                Err(reason) if flags & abi::ENDING_FORCE != 0 => log::warn!("plugin {}: {reason}", plugin.name),
+                Err(reason) => return Err(format!("plugin {}: {reason}", plugin.name)),
+            }
+        }
+        Ok(())
+    }
+
     /// Stops them, users before their providers. Each gets a few seconds.
     pub(crate) async fn stop_all(&self) {
         for plugin in self.order.iter().rev() {

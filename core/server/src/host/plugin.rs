@@ -12,12 +12,13 @@ use keystead_engine::Engine;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ffi::c_void;
+use std::mem::offset_of;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// How long a plugin may take to stop; longer than `shutdown-timeout`, for which a primary waits for its replicas.
+/// How long a plugin may take to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// How long its cancelled tasks may take to go.
 const TASKS_LIMIT: Duration = Duration::from_secs(1);
@@ -207,6 +208,21 @@ impl Plugin {
             service.turn(|engine| engine.unregister_plugin(&self.name));
         }
         self.host.contracts.lock().remove(self.slot);
+    }
+
+    /// Asks it before the server ends; an error refuses that. Nothing was taken from it yet.
+    pub(super) async fn before_end(&self, flags: u32) -> Result<(), String> {
+        if *self.stage.lock() != Stage::Running {
+            return Ok(());
+        }
+        let Some((api, data)) = self.api() else { return Ok(()) };
+        // A plugin built before there was this question has a shorter table.
+        if (api.size as usize) < offset_of!(abi::InstanceApi, before_end) + size_of::<usize>() {
+            return Ok(());
+        }
+        // SAFETY: data and function belong together.
+        let Some(asked) = api.before_end.map(|ask| unsafe { import_future(ask(data, flags)) }) else { return Ok(()) };
+        asked.await.ok().map(drop)
     }
 
     async fn ask_to_stop(&self, why: u32) {

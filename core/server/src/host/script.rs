@@ -15,7 +15,7 @@ pub(super) unsafe extern "C" fn conditions(ctx: *mut c_void) -> u64 {
     let frame = unsafe { frame(ctx) };
     let origin = match &frame.world {
         World::Command(ctx) => ctx.origin,
-        World::Turn(_) | World::Look(_) => Origin::Internal,
+        World::Turn(_) | World::Look(..) => Origin::Internal,
     };
     let now = Conditions::of(frame.core(), origin);
     let bits = [

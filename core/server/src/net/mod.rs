@@ -13,4 +13,4 @@ pub(crate) mod socket;
 pub(crate) mod ticker;
 
 pub(crate) use ports::Port;
-pub(crate) use service::{Order, Service};
+pub(crate) use service::{Ending, Order, Service, Waiting};

@@ -69,7 +69,14 @@ pub(crate) trait TakeoverHost: Send + Sync {
 /// What an engine asks of the whole instance.
 pub(crate) enum Order {
     /// SHUTDOWN.
-    Shutdown,
+    Shutdown {
+        /// Its options.
+        how: Ending,
+        /// Who waits, if somebody does: the port, the session and the call's name.
+        reply: Option<Waiting>,
+    },
+    /// SHUTDOWN ABORT.
+    AbortShutdown,
     /// A plugin ends the process.
     Exit {
         /// As SIGTERM does; else as failed.
@@ -89,6 +96,31 @@ pub(crate) enum Order {
         /// Its name.
         name: String,
     },
+}
+
+/// SHUTDOWN's options.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ending {
+    /// SAVE, NOSAVE, or as configured.
+    pub(crate) save: Option<bool>,
+    /// Don't wait for replicas that lag.
+    pub(crate) now: bool,
+    /// Whatever fails.
+    pub(crate) force: bool,
+}
+
+/// A session that waits for an answer.
+pub(crate) struct Waiting {
+    service: Arc<Service>,
+    session: SessionId,
+    ticket: u64,
+}
+
+impl Waiting {
+    /// Answers it.
+    pub(crate) fn answer(self, reply: &[u8]) {
+        self.service.turn(|engine| engine.complete(self.session, self.ticket, reply));
+    }
 }
 
 /// What the lock protects.
@@ -312,9 +344,11 @@ impl Service {
             Action::StartAsync { command, call } => return command.start(call),
             Action::CancelAsync { command, ticket } => return command.cancel(ticket),
             Action::Takeover { .. } | Action::KillTakenOver { .. } => return,
-            // A stop is carried out at once: there is nothing to take back and nothing to force yet.
-            Action::AbortShutdown => return,
-            Action::Shutdown { .. } => Order::Shutdown,
+            Action::AbortShutdown => Order::AbortShutdown,
+            Action::Shutdown { save, now, force, reply } => {
+                let waiting = |(session, ticket)| Waiting { service: self.clone(), session, ticket };
+                Order::Shutdown { how: Ending { save, now, force }, reply: reply.map(waiting) }
+            }
             Action::RewriteConfig { reply } => Order::RewriteConfig { service: self.clone(), reply },
             Action::ConfigChanged { name } => Order::ConfigChanged { service: self.clone(), name },
         };

@@ -3,6 +3,7 @@
 use super::super::frame::{current, in_turn, owned_words};
 use super::engine::in_engine;
 use super::{asynchronous, caller, failed};
+use crate::host::plugin::Plugin;
 use crate::host::{DATA, guarded, objects};
 use keystead_abi::{self as abi, Future, History, JournalState, Object, Out, Str};
 use keystead_engine::journal::{CursorClass, OpenError};
@@ -98,6 +99,16 @@ pub(super) unsafe extern "C" fn open_cursor(host: *mut c_void, from: u64, class:
 pub(super) unsafe extern "C" fn snapshot_and_follow(host: *mut c_void, rdb_version: u32, class: u32) -> Future {
     // SAFETY: as above.
     let plugin = unsafe { caller(host) };
+    cut(plugin, rdb_version, Some(class_of(class)))
+}
+
+pub(super) unsafe extern "C" fn snapshot(host: *mut c_void, rdb_version: u32) -> Future {
+    // SAFETY: as above.
+    let plugin = unsafe { caller(host) };
+    cut(plugin, rdb_version, None)
+}
+
+fn cut(plugin: &'static Plugin, rdb_version: u32, class: Option<CursorClass>) -> Future {
     asynchronous(move || async move {
         let Some(service) = plugin.engine(DATA) else { return failed("there is no data engine") };
         if in_turn() {
@@ -106,7 +117,7 @@ pub(super) unsafe extern "C" fn snapshot_and_follow(host: *mut c_void, rdb_versi
         if rdb_version < objects::snapshot::RDB_VERSION {
             return failed(format!("records of RDB version {rdb_version} can't be written"));
         }
-        objects::snapshot::open(&service, class_of(class))
+        objects::snapshot::open(&service, plugin.host(), class)
     })
 }
 

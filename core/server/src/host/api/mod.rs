@@ -59,6 +59,7 @@ pub(super) static API: HostApi = HostApi {
     service_providers: state::service_providers,
     share: state::share,
     take: state::take,
+    snapshot: journal::snapshot,
 };
 
 /// The plugin that calls.

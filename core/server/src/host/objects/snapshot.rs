@@ -2,13 +2,14 @@
 //! encodes outside it. A reader that is slow stops the thread, not the server.
 
 use super::{cursor, drop_object, object, value};
+use crate::host::Core;
 use crate::net::service::Service;
 use async_channel::{Receiver, Sender, bounded};
 use futures::Stream;
 use keystead_abi::glue::WakerRef;
-use keystead_abi::{self as abi, Buf, Out, SnapshotApi, Waker};
+use keystead_abi::{self as abi, Buf, History, Object, Out, SnapshotApi, Waker};
 use keystead_engine::journal::CursorClass;
-use keystead_engine::keyspace::{CutBudget, CutId, RawRecord};
+use keystead_engine::keyspace::{CutBudget, CutId, RawRecord, TooManyCuts};
 use std::ffi::c_void;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ struct Snapshot {
     offset: u64,
     keys: u64,
     stream_db: i64,
+    history: History,
+    changes: u64,
 }
 
 static API: SnapshotApi = SnapshotApi {
@@ -43,29 +46,38 @@ static API: SnapshotApi = SnapshotApi {
     offset,
     keys,
     stream_db,
+    history,
+    changes,
 };
 
-/// Opens a cut and a cursor right behind it.
-pub(crate) fn open(service: &Arc<Service>, class: CursorClass) -> Out {
-    let begun = service.turn(|engine| engine.begin_snapshot(Some(class)));
-    let snapshot = match begun {
-        Ok(snapshot) => snapshot,
+/// Opens a cut, and with a class a cursor right behind it.
+pub(crate) fn open(service: &Arc<Service>, host: &Core, class: Option<CursorClass>) -> Out {
+    let begun = service.turn(|engine| {
+        let snapshot = engine.begin_snapshot(class)?;
+        Ok::<_, TooManyCuts>((snapshot, host.journal_state(&engine.core).history, engine.ks.dirty()))
+    });
+    let (snapshot, history, changes) = match begun {
+        Ok(begun) => begun,
         Err(error) => return Out::failed(abi::ERR, error.to_string()),
     };
     let (sender, batches) = bounded(AHEAD);
     let producer = Producer { service: service.clone(), cut: snapshot.cut, sender, done: false };
     let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || producer.run());
-    let Some(cursor) = snapshot.cursor else { return Out::failed(abi::ERR, "the journal gave no cursor") };
-    let follow = cursor::new(service.clone(), cursor, snapshot.offset);
+    let follow = match (class, snapshot.cursor) {
+        (None, _) => Object::NONE,
+        (Some(_), Some(cursor)) => cursor::new(service.clone(), cursor, snapshot.offset),
+        (Some(_), None) => return Out::failed(abi::ERR, "the journal gave no cursor"),
+    };
     let keys = snapshot.sizes.iter().map(|(keys, _)| keys).sum();
     let stream_db = snapshot.stream_db.map_or(-1, i64::from);
-    let view = object(Snapshot { batches: Box::pin(batches), offset: snapshot.offset, keys, stream_db }, &API);
+    let batches = Box::pin(batches);
+    let view = object(Snapshot { batches, offset: snapshot.offset, keys, stream_db, history, changes }, &API);
     match thread {
         Ok(_) => Out { a: snapshot.offset, object: view, object2: follow, ..Out::DONE },
         Err(error) => {
             // SAFETY: both objects were just made and nobody else has them.
             unsafe {
-                for made in [view, follow] {
+                for made in [view, follow].into_iter().filter(|made| !made.is_none()) {
                     ((*made.api).drop)(made.data);
                 }
             }
@@ -155,4 +167,14 @@ unsafe extern "C" fn keys(data: *mut c_void) -> u64 {
 unsafe extern "C" fn stream_db(data: *mut c_void) -> i64 {
     // SAFETY: as above.
     unsafe { value::<Snapshot>(data) }.stream_db
+}
+
+unsafe extern "C" fn history(data: *mut c_void, out: *mut History) {
+    // SAFETY: as above; the caller gives room for one value.
+    unsafe { out.write(value::<Snapshot>(data).history) }
+}
+
+unsafe extern "C" fn changes(data: *mut c_void) -> u64 {
+    // SAFETY: as above.
+    unsafe { value::<Snapshot>(data) }.changes
 }

@@ -1,0 +1,198 @@
+//! How an instance ends: asked for by a signal, a client or a plugin; refused by a plugin that can't save; taken back by
+//! SHUTDOWN ABORT. Owns the order of these and the words for the log; stopping itself is `instance`'s.
+
+use crate::config::Settings;
+use crate::host::Host;
+use crate::net::{Ending, Order, Waiting};
+use crate::settle;
+use crate::shell::Shell;
+use async_channel::Receiver;
+use futures::StreamExt;
+use futures::future::{Either, select};
+use keystead_abi as abi;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_async_std::Signals;
+use std::pin::pin;
+use std::sync::Arc;
+
+const REFUSED: &[u8] = b"-ERR Errors trying to SHUTDOWN. Check logs.\r\n";
+
+/// Where ends come from.
+pub(crate) struct Ends {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) shell: Arc<Shell>,
+    pub(crate) inbox: Receiver<Order>,
+    pub(crate) signals: Signals,
+}
+
+/// An end that nothing refused.
+pub(crate) struct End {
+    /// As somebody wished, or because something failed.
+    pub(crate) clean: bool,
+}
+
+/// Somebody wants the end.
+pub(crate) struct Asked {
+    how: Ending,
+    waiting: Vec<Waiting>,
+    /// A plugin can't go on: nobody is asked.
+    failed: bool,
+}
+
+impl Asked {
+    fn new(how: Ending) -> Asked {
+        Asked { how, waiting: Vec::new(), failed: false }
+    }
+
+    /// During the start there is nothing to save and nobody to wait for.
+    pub(crate) fn at_once(self) -> End {
+        End { clean: !self.failed }
+    }
+}
+
+/// What came of asking the plugins.
+enum Verdict {
+    Ends,
+    Refused(String),
+    TakenBack,
+    /// Asked for again, and more urgently.
+    Again,
+    Insisted,
+}
+
+impl Ends {
+    /// Until an end is asked for and nothing stands against it.
+    pub(crate) async fn wait(&mut self, host: &Host) -> End {
+        loop {
+            let mut asked = self.asked().await;
+            if asked.failed {
+                return End { clean: false };
+            }
+            self.shell.set_ending(true);
+            let verdict = loop {
+                match self.ask(host, &mut asked).await {
+                    Verdict::Again => {}
+                    verdict => break verdict,
+                }
+            };
+            match verdict {
+                Verdict::Insisted => {
+                    log::warn!("You insist... exiting now.");
+                    return End { clean: false };
+                }
+                Verdict::Refused(why) => {
+                    log::warn!("{why}");
+                    log::warn!("Errors trying to shut down the server. Check the logs for more information.");
+                }
+                Verdict::TakenBack => log::warn!("Shutdown manually aborted."),
+                Verdict::Ends | Verdict::Again => return End { clean: true },
+            }
+            self.shell.set_ending(false);
+            for waiting in asked.waiting {
+                waiting.answer(REFUSED);
+            }
+        }
+    }
+
+    /// Asks the plugins, and listens meanwhile.
+    async fn ask(&mut self, host: &Host, asked: &mut Asked) -> Verdict {
+        let mut asking = pin!(host.before_end(flags(asked.how)));
+        loop {
+            let next = match select(asking.as_mut(), pin!(self.next())).await {
+                Either::Left((Ok(()), _)) => return Verdict::Ends,
+                Either::Left((Err(why), _)) => return Verdict::Refused(why),
+                Either::Right((next, _)) => next,
+            };
+            match next {
+                Next::Signal | Next::Order(Order::Exit { clean: false }) => return Verdict::Insisted,
+                Next::Order(Order::AbortShutdown) => return Verdict::TakenBack,
+                Next::Order(Order::Shutdown { how, reply }) => {
+                    asked.waiting.extend(reply);
+                    if how.now && !asked.how.now || how.force && !asked.how.force || how.save == Some(false) {
+                        asked.how = how;
+                        return Verdict::Again;
+                    }
+                }
+                Next::Order(order) => self.settle(order),
+            }
+        }
+    }
+
+    /// Carries out orders until one, or a signal, asks for the end.
+    pub(crate) async fn asked(&mut self) -> Asked {
+        loop {
+            let asked = match self.next().await {
+                Next::Signal => Asked::new(Ending::default()),
+                Next::Order(Order::Shutdown { how, reply }) => {
+                    log::warn!("User requested shutdown...");
+                    Asked { waiting: reply.into_iter().collect(), ..Asked::new(how) }
+                }
+                Next::Order(Order::Exit { clean }) => {
+                    let words =
+                        if clean { "A plugin asks for a shutdown..." } else { "A plugin can't go on: stopping" };
+                    log::warn!("{words}");
+                    Asked { failed: !clean, ..Asked::new(Ending::default()) }
+                }
+                Next::Order(order) => {
+                    self.settle(order);
+                    continue;
+                }
+            };
+            return asked;
+        }
+    }
+
+    fn settle(&self, order: Order) {
+        match order {
+            Order::RewriteConfig { service, reply } => {
+                settle::rewrite(&self.shell.services(), &service, &self.settings, reply);
+            }
+            Order::ConfigChanged { service, name } => settle::changed(&service, &name),
+            // Nothing is going on that could be taken back; ends are not settled here.
+            Order::AbortShutdown | Order::Shutdown { .. } | Order::Exit { .. } => {}
+        }
+    }
+
+    /// The next order or signal that matters.
+    async fn next(&mut self) -> Next {
+        loop {
+            match select(pin!(self.inbox.recv()), pin!(self.signals.next())).await {
+                Either::Left((Ok(order), _)) => return Next::Order(order),
+                Either::Left((Err(_), _)) => return Next::Signal,
+                Either::Right((Some(signal @ (SIGINT | SIGTERM)), _)) => {
+                    let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
+                    log::warn!("Received {name} scheduling shutdown...");
+                    return Next::Signal;
+                }
+                // A closed terminal is no reason to go.
+                Either::Right(_) => {}
+            }
+        }
+    }
+
+    /// A signal while the plugins stop.
+    pub(crate) async fn insisted(&mut self) {
+        while let Some(signal) = self.signals.next().await {
+            if matches!(signal, SIGINT | SIGTERM) {
+                return;
+            }
+        }
+    }
+}
+
+/// What happened.
+enum Next {
+    Order(Order),
+    Signal,
+}
+
+/// The options as plugins are told.
+fn flags(how: Ending) -> u32 {
+    let save = match how.save {
+        Some(true) => abi::ENDING_SAVE,
+        Some(false) => abi::ENDING_NOSAVE,
+        None => 0,
+    };
+    let flag = |on: bool, flag: u32| if on { flag } else { 0 };
+    save | flag(how.now, abi::ENDING_NOW) | flag(how.force, abi::ENDING_FORCE)
+}
