@@ -118,12 +118,15 @@ pub struct Core {
     pub watch: WatchIndex,
     /// The keyspace logs what it touches.
     pub(crate) observing: bool,
+    /// Keyspace events are published.
+    pub(crate) notifying: bool,
     /// Somebody monitors or something is paused: no fast way.
     pub(crate) watchful: bool,
     pub(crate) next_ticket: u64,
     pub(crate) dice: u64,
     pub(crate) touched: KeyLog,
     pub(crate) expired: KeyLog,
+    pub(crate) missed: KeyLog,
     pub(crate) clock: Option<fn() -> u64>,
     pub(crate) used_memory: Option<fn() -> u64>,
     pub(crate) startup_memory: u64,

@@ -213,6 +213,7 @@ pub(crate) fn call(
     ks.set_expiry_mode(expiry_mode(core, origin));
     core.stats.total_commands += 1;
     core.stats.commands[command.index].calls += 1;
+    ks.begin_command(command.event, command.reader);
     let started = start_clock(core, command);
     let mark = core.unit.len();
     let (db, begin) = (state.db, out.len());
@@ -235,7 +236,7 @@ pub(crate) fn call(
             Effect::None
         }
     };
-    propagate(ks, core, state, db, args, effect, origin, mark, nested);
+    propagate(ks, core, state, out, db, args, effect, origin, mark, nested);
     if let Some(started) = started {
         stop_clock(core, state, command, args, started);
     }
@@ -319,6 +320,7 @@ fn propagate(
     ks: &mut Keyspace,
     core: &mut Core,
     state: &mut State,
+    out: &mut Vec<u8>,
     db: usize,
     args: Args<'_>,
     effect: Effect,
@@ -349,7 +351,7 @@ fn propagate(
         }
     }
     if core.observing {
-        observe(ks, core, state);
+        observe(ks, core, state, out);
     }
 }
 
@@ -423,10 +425,17 @@ pub(crate) fn propagate_expired(ks: &mut Keyspace, core: &mut Core) {
     core.expired = log;
 }
 
-/// Looks at which keys changed: WATCH, and those who wait for keys.
-pub(crate) fn observe(ks: &mut Keyspace, core: &mut Core, state: &mut State) {
+/// Looks at which keys changed: WATCH, those who wait for keys, subscribers of keyspace events. `out` is the running
+/// session's.
+pub(crate) fn observe(ks: &mut Keyspace, core: &mut Core, state: &mut State, out: &mut Vec<u8>) {
     let mut log = std::mem::take(&mut core.touched);
     ks.swap_touched(&mut log);
+    if core.notifying {
+        let mut missed = std::mem::take(&mut core.missed);
+        ks.swap_missed(&mut missed);
+        crate::notify::publish(core, state, out, &log, &missed);
+        core.missed = missed;
+    }
     for item in log.iter() {
         match item.why {
             Why::Flushed => core.watch_db_touched(ks, state, item.db, false),
@@ -434,6 +443,7 @@ pub(crate) fn observe(ks: &mut Keyspace, core: &mut Core, state: &mut State) {
                 core.watch_db_touched(ks, state, item.db, true);
                 core.blocking.touch_db(item.db);
             }
+            Why::Told => {}
             why => {
                 core.watch_touched(state, item.db, item.key, why == Why::Expired);
                 if !core.blocking.is_empty() {
@@ -448,7 +458,7 @@ pub(crate) fn observe(ks: &mut Keyspace, core: &mut Core, state: &mut State) {
 /// Turns the keyspace's log on while somebody looks at it.
 #[inline]
 pub(crate) fn settle_observation(ks: &mut Keyspace, core: &mut Core) {
-    let wanted = core.watched_keys() || !core.blocking.is_empty();
+    let wanted = core.notifying || core.watched_keys() || !core.blocking.is_empty();
     if wanted != core.observing {
         core.observing = wanted;
         ks.observe(wanted);

@@ -26,6 +26,7 @@ pub mod keys;
 pub mod latency;
 pub mod limits;
 mod monitor;
+pub mod notify;
 pub mod prefetch;
 pub mod pubsub;
 pub mod registry;

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use keystead_keyspace::Event;
+
 use crate::foreign::ForeignBody;
 use crate::spec::{CommandSpec, ENDPOINT, Flags, Group, Handler, KeySpec};
 
@@ -38,6 +40,10 @@ pub struct Command {
     pub body: Body,
     /// Subcommands by their lower-case word.
     pub subs: Vec<&'static Command>,
+    /// What its changes to keys are called.
+    pub event: Option<Event>,
+    /// Its lookups count as hits and misses.
+    pub reader: bool,
     /// Position in the statistics.
     pub index: usize,
     /// Further ACL categories, beyond those that follow from flags and group.
@@ -126,6 +132,8 @@ impl Registry {
             summary: row.summary.to_owned(),
             body: row.handler.map_or(Body::Container, Body::Native),
             subs,
+            event: crate::notify::event_of(parent, row.name, row.group),
+            reader: crate::notify::is_reader(parent, row.flags, row.name),
             index,
             categories: Vec::new(),
             plugin: None,
@@ -217,6 +225,8 @@ impl Registry {
             summary: spec.summary,
             body,
             subs,
+            event: None,
+            reader: spec.flags.has(crate::spec::READONLY),
             index,
             categories: spec.categories,
             plugin: Some(plugin.to_owned()),

@@ -44,7 +44,7 @@ fn expire(engine: &mut Engine) -> bool {
     exec::propagate_expired(ks, core);
     if core.observing {
         let mut nobody = crate::session::State::nobody(core.now_ms());
-        exec::observe(ks, core, &mut nobody);
+        exec::observe(ks, core, &mut nobody, &mut Vec::new());
     }
     progress.more
 }

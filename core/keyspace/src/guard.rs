@@ -159,13 +159,14 @@ impl<T: Collection> Drop for Guard<'_, T> {
         if changes > 0 {
             books.dirty += changes;
             let why = match (empty, self.created) {
-                (true, _) => Why::Removed,
+                (true, _) => Why::Emptied,
                 (false, true) => Why::Created,
                 (false, false) => Why::Changed,
             };
             // An empty collection that this guard made was never there for anybody else.
             if !(empty && self.created) {
-                books.touch(self.db, entry.key(), why);
+                let event = books.event;
+                books.touch_as(self.db, entry.key(), why, event);
             }
         }
         if empty {

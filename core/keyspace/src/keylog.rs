@@ -1,6 +1,7 @@
 //! Lists of (database, key, what happened), kept in one buffer so that adding to one allocates nothing once it is warm.
 
 use crate::DbIndex;
+use crate::events::Event;
 
 /// What happened to a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -11,8 +12,12 @@ pub enum Why {
     Changed,
     /// Its deadline passed and it was deleted.
     Expired,
-    /// It was deleted, by a command or because its collection became empty.
+    /// It was deleted by a command.
     Removed,
+    /// It was deleted because a command left its collection empty.
+    Emptied,
+    /// Nothing that wasn't said before: one more event of the same change.
+    Told,
     /// It was deleted to make room.
     Evicted,
     /// Every key of the database was deleted; the entry's key is empty.
@@ -30,12 +35,15 @@ pub struct Touched<'a> {
     pub key: &'a [u8],
     /// What happened.
     pub why: Why,
+    /// What subscribers call it, where the reason alone doesn't say.
+    pub event: Option<Event>,
 }
 
 struct Item {
     db: u32,
     end: usize,
     why: Why,
+    event: Option<Event>,
 }
 
 /// A log of touched keys, in order.
@@ -53,8 +61,13 @@ impl KeyLog {
 
     /// Appends an entry.
     pub fn push(&mut self, db: DbIndex, key: &[u8], why: Why) {
+        self.push_event(db, key, why, None);
+    }
+
+    /// Appends an entry with the name of its event.
+    pub fn push_event(&mut self, db: DbIndex, key: &[u8], why: Why, event: Option<Event>) {
         self.bytes.extend_from_slice(key);
-        self.items.push(Item { db: db as u32, end: self.bytes.len(), why });
+        self.items.push(Item { db: db as u32, end: self.bytes.len(), why, event });
     }
 
     /// True when nothing happened.
@@ -84,7 +97,7 @@ impl KeyLog {
         self.items.iter().map(move |item| {
             let key = &self.bytes[start..item.end];
             start = item.end;
-            Touched { db: item.db as DbIndex, key, why: item.why }
+            Touched { db: item.db as DbIndex, key, why: item.why, event: item.event }
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::db::Db;
 use crate::entry::{Entry, Value, ValueRef};
+use crate::events::Event;
 use crate::keylog::Why;
 use crate::keyspace::{Keyspace, type_of};
 use crate::object::{KeyType, Object};
@@ -13,9 +14,14 @@ impl Keyspace {
         self.read(db, key).is_some()
     }
 
+    /// True when the key exists, for writers: no trace is left.
+    pub fn holds(&self, db: DbIndex, key: &[u8]) -> bool {
+        self.peek(db, key).is_some()
+    }
+
     /// The key's type.
     pub fn type_of(&self, db: DbIndex, key: &[u8]) -> Option<KeyType> {
-        Some(type_of(self.peek(db, key)?))
+        Some(type_of(self.ask(db, key)?))
     }
 
     /// The collection under a key, of whatever type; none for strings.
@@ -36,7 +42,7 @@ impl Keyspace {
     fn remove_why(&mut self, db: DbIndex, key: &[u8], why: Why) -> bool {
         let (_, Some(at)) = self.locate(db, key) else { return false };
         let entry = self.take_at(db, at);
-        self.books.change(db, key, why);
+        self.books.gone(db, key, why);
         self.books.garbage.add_entry(entry);
         true
     }
@@ -48,8 +54,11 @@ impl Keyspace {
             return true;
         }
         let entry = self.take_at(db, at).with_key(to);
-        self.books.touch(db, from, Why::Removed);
         self.place_entry(db, entry);
+        self.books.dirty += 1;
+        self.books.touch(db, to, Why::Created);
+        self.books.touch_as(db, from, Why::Removed, Some(Event::RENAME_FROM));
+        self.tell(db, to, Event::RENAME_TO);
         true
     }
 
@@ -60,32 +69,40 @@ impl Keyspace {
         let (_, Some(at)) = self.locate(db, key) else { return false };
         let entry = self.take_at(db, at);
         self.insert(to, hash, entry);
-        self.books.touch(db, key, Why::Removed);
-        self.books.change(to, key, Why::Created);
+        self.books.dirty += 1;
+        self.books.touch(to, key, Why::Created);
+        self.books.touch_as(db, key, Why::Removed, Some(Event::MOVE_FROM));
+        self.tell(to, key, Event::MOVE_TO);
         true
     }
 
     /// Copies a key, deadline included; big values share their nodes. False when there is no such key, or when the other
     /// exists and `replace` is not set.
     pub fn copy(&mut self, db: DbIndex, key: &[u8], to_db: DbIndex, to: &[u8], replace: bool) -> bool {
-        let (_, Some(at)) = self.locate(db, key) else { return false };
+        let (_, Some(at)) = self.locate(db, key) else {
+            self.missed(db, key);
+            return false;
+        };
         let copy = self.dbs[db].table.entry(at).snapshot().with_key(to);
         if !replace && self.locate(to_db, to).1.is_some() {
             return false;
         }
         self.place_entry(to_db, copy);
+        self.books.dirty += 1;
+        self.books.touch_as(to_db, to, Why::Created, Some(Event::COPY_TO));
         true
     }
 
-    /// Puts an entry in the place of whatever has its key.
-    pub(crate) fn place_entry(&mut self, db: DbIndex, entry: Entry) {
+    /// Puts an entry in the place of whatever has its key; true if there was something. What it means is for the caller
+    /// to log.
+    pub(crate) fn place_entry(&mut self, db: DbIndex, entry: Entry) -> bool {
         let (hash, old) = self.locate(db, entry.key());
         if let Some(at) = old {
             let old = self.take_at(db, at);
             self.books.garbage.add_entry(old);
         }
-        self.books.change(db, entry.key(), if old.is_some() { Why::Changed } else { Why::Created });
         self.insert(db, hash, entry);
+        old.is_some()
     }
 
     /// Puts a collection (or replaces what is there), as SORT STORE, SINTERSTORE or RESTORE do. Removes the key when the
@@ -97,7 +114,8 @@ impl Keyspace {
         }
         let value = Value::Object(Box::new(object));
         let entry = Entry::new(key, value, deadline.map(|at| at.0), self.access_clock);
-        self.place_entry(db, entry);
+        let replaced = self.place_entry(db, entry);
+        self.books.change(db, key, if replaced { Why::Changed } else { Why::Created });
     }
 
     /// Exchanges two databases.
@@ -149,7 +167,7 @@ impl Keyspace {
 
     /// The key's deadline: none when there is no key, `Some(None)` when it has no deadline.
     pub fn deadline(&self, db: DbIndex, key: &[u8]) -> Option<Option<UnixMillis>> {
-        Some(self.peek(db, key)?.deadline().map(UnixMillis))
+        Some(self.ask(db, key)?.deadline().map(UnixMillis))
     }
 
     /// Sets, changes or (with none) removes a key's deadline. False when there is no such key, or nothing to remove.

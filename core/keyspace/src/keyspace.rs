@@ -10,6 +10,7 @@ use ahash::RandomState;
 
 use crate::db::Db;
 use crate::entry::{Entry, Kind, Payload};
+use crate::events::Event;
 use crate::garbage::Garbage;
 use crate::keylog::{KeyLog, Why};
 use crate::limits::Limits;
@@ -32,6 +33,10 @@ pub struct Keyspace {
     pub(crate) cuts: Cuts,
     /// Expired keys that reads came across; deleted by [`Keyspace::swap_expired`].
     pending_expired: RefCell<KeyLog>,
+    /// Keys that reads didn't find, kept only while somebody wants to know.
+    missed: RefCell<KeyLog>,
+    log_misses: bool,
+    reader: bool,
     hits: Cell<u64>,
     misses: Cell<u64>,
     touch_on_read: bool,
@@ -44,6 +49,8 @@ pub(crate) struct Books {
     pub(crate) dirty: u64,
     pub(crate) observing: bool,
     pub(crate) touched: KeyLog,
+    /// What subscribers call the changes of the running command.
+    pub(crate) event: Option<Event>,
     pub(crate) expired: KeyLog,
     pub(crate) expired_total: u64,
     pub(crate) garbage: Garbage,
@@ -63,13 +70,23 @@ impl std::error::Error for WrongType {}
 
 impl Books {
     pub(crate) fn touch(&mut self, db: DbIndex, key: &[u8], why: Why) {
+        self.touch_as(db, key, why, None);
+    }
+
+    pub(crate) fn touch_as(&mut self, db: DbIndex, key: &[u8], why: Why, event: Option<Event>) {
         if self.observing {
-            self.touched.push(db, key, why);
+            self.touched.push_event(db, key, why, event);
         }
     }
 
-    /// Counts one change and logs it.
+    /// Counts one change of a value and logs it under the running command's event.
     pub(crate) fn change(&mut self, db: DbIndex, key: &[u8], why: Why) {
+        self.dirty += 1;
+        self.touch_as(db, key, why, self.event);
+    }
+
+    /// Counts a deletion and logs it.
+    pub(crate) fn gone(&mut self, db: DbIndex, key: &[u8], why: Why) {
         self.dirty += 1;
         self.touch(db, key, why);
     }
@@ -97,6 +114,9 @@ impl Keyspace {
             books: Books::default(),
             cuts: Cuts::default(),
             pending_expired: RefCell::default(),
+            missed: RefCell::default(),
+            log_misses: false,
+            reader: true,
             hits: Cell::new(0),
             misses: Cell::new(0),
             touch_on_read: true,
@@ -190,6 +210,36 @@ impl Keyspace {
         self.books.observing = on;
     }
 
+    /// A command begins: what subscribers call its changes, and whether its lookups count as hits and misses (a writer's
+    /// don't).
+    #[inline]
+    pub fn begin_command(&mut self, event: Option<Event>, reader: bool) {
+        self.books.event = event;
+        self.reader = reader;
+    }
+
+    /// What subscribers call changes from now on; none means that they are not told.
+    #[inline]
+    pub fn name_changes(&mut self, event: Option<Event>) {
+        self.books.event = event;
+    }
+
+    /// One more event for a key, beside the change that was logged.
+    pub fn tell(&mut self, db: DbIndex, key: &[u8], event: Event) {
+        self.books.touch_as(db, key, Why::Told, Some(event));
+    }
+
+    /// Turns the log of keys that reads didn't find on or off.
+    pub fn observe_misses(&mut self, on: bool) {
+        self.log_misses = on;
+    }
+
+    /// Exchanges the log of keys that reads didn't find with an empty one.
+    pub fn swap_missed(&mut self, log: &mut KeyLog) {
+        log.clear();
+        std::mem::swap(self.missed.get_mut(), log);
+    }
+
     /// Exchanges the log of touched keys with an empty one.
     pub fn swap_touched(&mut self, log: &mut KeyLog) {
         log.clear();
@@ -243,14 +293,32 @@ impl Keyspace {
         let found = self.peek(db, key);
         match found {
             Some(entry) => {
-                self.hits.set(self.hits.get() + 1);
+                self.hits.set(self.hits.get() + u64::from(self.reader));
                 if self.touch_on_read {
                     entry.set_access(self.access_clock);
                 }
             }
-            None => self.misses.set(self.misses.get() + 1),
+            None => {
+                self.misses.set(self.misses.get() + u64::from(self.reader));
+                self.missed(db, key);
+            }
         }
         found
+    }
+
+    /// A lookup that renews nothing, for questions about the key and not for its value.
+    pub(crate) fn ask(&self, db: DbIndex, key: &[u8]) -> Option<&Entry> {
+        let found = self.peek(db, key);
+        if found.is_none() {
+            self.missed(db, key);
+        }
+        found
+    }
+
+    pub(crate) fn missed(&self, db: DbIndex, key: &[u8]) {
+        if self.log_misses && self.reader {
+            self.missed.borrow_mut().push_event(db, key, Why::Told, Some(Event::KEYMISS));
+        }
     }
 
     /// A lookup that leaves no trace but the note that a key expired.
@@ -283,7 +351,7 @@ impl Keyspace {
         let entry = self.take_at(db, at);
         self.books.expired.push(db, entry.key(), Why::Expired);
         self.books.expired_total += 1;
-        self.books.change(db, entry.key(), Why::Expired);
+        self.books.gone(db, entry.key(), Why::Expired);
         self.books.garbage.add_entry(entry);
     }
 

@@ -13,6 +13,7 @@ pub mod digest;
 pub mod elem;
 #[allow(unsafe_code)]
 mod entry;
+pub mod events;
 mod expire;
 pub mod garbage;
 pub mod guard;
@@ -33,6 +34,7 @@ pub mod tree;
 pub mod zset;
 
 pub use elem::Elem;
+pub use events::{Class, Event};
 pub use expire::ExpiryProgress;
 pub use garbage::Garbage;
 pub use guard::{Create, Guard};

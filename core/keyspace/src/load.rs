@@ -75,9 +75,11 @@ impl Keyspace {
             return Put::Expired;
         }
         entry.set_access(self.access_clock.wrapping_sub(idle_secs.unwrap_or(0) as u32));
-        let (_, old) = self.locate(db, entry.key());
-        self.place_entry(db, entry);
-        if old.is_some() { Put::Replaced } else { Put::Stored }
+        self.books.dirty += 1;
+        // Loading is no event: nobody is told of keys that were there before the file was written.
+        self.books.touch(db, entry.key(), Why::Changed);
+        let replaced = self.place_entry(db, entry);
+        if replaced { Put::Replaced } else { Put::Stored }
     }
 
     /// An empty keyspace with the same settings, to be filled beside this one and then [swapped in](Keyspace::swap_in).

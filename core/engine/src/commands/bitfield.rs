@@ -6,7 +6,7 @@ use super::common::{Res, err, int, is};
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
-use keystead_keyspace::Keyspace;
+use keystead_keyspace::{Class, Event, Keyspace};
 use keystead_resp::Args;
 
 /// The kind of integer.
@@ -161,7 +161,10 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
     let steps = parse(args, read_only, super::strings::max_string(ctx))?;
     let (ks, db, mut out) = ctx.split();
     let key = &args[1];
+    // However many steps there are, it is one lookup (a reader's, if nothing writes) and one change.
+    ks.begin_command(None, steps.iter().all(|step| matches!(step.action, Action::Get)));
     ks.get_str(db, key)?;
+    ks.begin_command(None, false);
     let mut changed = false;
     // Redis makes room for every write first, also for one that then fails.
     let last =
@@ -189,12 +192,17 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
         };
         match step.field.fit(new, step.overflow) {
             Some(new) => {
-                write(ks, db, key, step, new)?;
-                changed = true;
+                if new != old {
+                    write(ks, db, key, step, new)?;
+                    changed = true;
+                }
                 out.int(if answer_new { new } else { old });
             }
             None => out.null(),
         }
+    }
+    if changed {
+        ks.tell(db, key, Event::new(Class::String, "setbit"));
     }
     Ok(super::common::as_sent_if(changed))
 }

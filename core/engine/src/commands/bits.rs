@@ -65,9 +65,12 @@ fn setbit(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (index, mask) = ((at >> 3) as usize, 0x80 >> (at & 7));
     let old = byte_at(ks, db, &args[1], index)?;
     let new = if on { old | mask } else { old & !mask };
-    ks.set_range(db, &args[1], index, &[new])?;
     out.int(i64::from(old & mask != 0));
-    Ok(Effect::AsSent)
+    let inside = ks.get_str(db, &args[1])?.is_some_and(|text| text.len() > index);
+    if !inside || new != old {
+        ks.set_range(db, &args[1], index, &[new])?;
+    }
+    Ok(as_sent_if(!inside || new != old))
 }
 
 fn getbit(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {

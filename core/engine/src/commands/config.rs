@@ -164,6 +164,9 @@ pub(crate) fn apply(ks: &mut Keyspace, core: &mut Core) {
         limits.zset_value = number("zset-max-listpack-value");
         ks.set_limits(limits);
     }
+    core.notifying = core.config.live.notify.any();
+    ks.observe_misses(core.config.live.notify.misses());
+    crate::exec::settle_observation(ks, core);
     if core.config.live.requirepass.is_empty() {
         // Without a password everybody is the default user, those who were still asked for one included.
         core.sessions.each_mut(|state| {

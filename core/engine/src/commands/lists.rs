@@ -7,7 +7,7 @@ use crate::error::CommandError;
 use crate::spec::*;
 use keystead_keyspace::elem::Elem;
 use keystead_keyspace::list::List;
-use keystead_keyspace::{Create, Keyspace};
+use keystead_keyspace::{Class, Create, Event, Keyspace};
 use keystead_resp::Args;
 
 const fn row(
@@ -85,6 +85,20 @@ impl End {
 
     pub(super) fn pop_command(self) -> &'static str {
         if self == End::Left { "LPOP" } else { "RPOP" }
+    }
+
+    pub(super) fn peek(self, list: &List) -> Option<Elem> {
+        let at = if self == End::Left { 0 } else { list.len().checked_sub(1)? };
+        list.get(at).map(Elem::new)
+    }
+
+    /// What subscribers call a pop from this end.
+    pub(super) fn popped(self) -> Event {
+        Event::new(Class::List, if self == End::Left { "lpop" } else { "rpop" })
+    }
+
+    fn pushed(self) -> Event {
+        Event::new(Class::List, if self == End::Left { "lpush" } else { "rpush" })
     }
 
     pub(super) fn pop(self, list: &mut List) -> Option<Elem> {
@@ -229,7 +243,7 @@ fn lrange(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 fn ltrim(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (start, end) = (int(&args[2])?, int(&args[3])?);
     let (ks, db, mut out) = ctx.split();
-    let mut cut = 0;
+    let (mut cut, mut kept_all) = (0, false);
     if let Some(mut list) = ks.list_mut(db, &args[1], Create::No)? {
         let (from, to) = range(start, end, list.len()).unwrap_or((0, 0));
         cut = list.len() - (to - from);
@@ -237,6 +251,11 @@ fn ltrim(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             list.keep_range(from, to);
             list.changed(cut as u64);
         }
+        kept_all = cut == 0;
+    }
+    if kept_all {
+        // Redis says so even where nothing was cut.
+        ks.tell(db, &args[1], Event::new(Class::List, "ltrim"));
     }
     out.ok();
     Ok(as_sent_if(cut > 0))
@@ -359,20 +378,25 @@ pub(super) fn move_one(ks: &mut Keyspace, db: usize, from: (&[u8], End), to: (&[
     };
     // Within one key the list must not vanish in between.
     if from.0 == to.0 {
+        ks.name_changes(None);
         let Some(mut list) = ks.list_mut(db, from.0, Create::No)? else { return Ok(None) };
         let limits = list.limits();
         let Some(elem) = from.1.pop(&mut list) else { return Ok(None) };
         put(&mut list, &elem, &limits);
+        drop(list);
+        ks.tell(db, to.0, to.1.pushed());
+        ks.tell(db, from.0, from.1.popped());
         return Ok(Some(elem));
     }
-    let elem = match ks.list_mut(db, from.0, Create::No)? {
-        Some(mut list) => from.1.pop(&mut list),
-        None => None,
-    };
-    let Some(elem) = elem else { return Ok(None) };
+    let Some(elem) = ks.list(db, from.0)?.and_then(|list| from.1.peek(list)) else { return Ok(None) };
+    ks.name_changes(Some(to.1.pushed()));
     if let Some(mut list) = ks.list_mut(db, to.0, Create::Yes)? {
         let limits = list.limits();
         put(&mut list, &elem, &limits);
+    }
+    ks.name_changes(Some(from.1.popped()));
+    if let Some(mut list) = ks.list_mut(db, from.0, Create::No)? {
+        from.1.pop(&mut list);
     }
     Ok(Some(elem))
 }

@@ -88,6 +88,7 @@ fn parse_mpop<'a>(args: Args<'a>, at: usize) -> Res<(List<'a>, End, usize)> {
 fn mpop(ctx: &mut Ctx<'_>, keys: &[&[u8]], end: End, count: usize) -> Res<Option<Effect>> {
     let Some(i) = first_filled(ctx, keys)? else { return Ok(None) };
     let (ks, db, mut out) = ctx.split();
+    ks.name_changes(Some(end.popped()));
     let Some(mut list) = ks.list_mut(db, keys[i], Create::No)? else { return Ok(None) };
     let n = count.min(list.len());
     out.array(2);

@@ -7,7 +7,7 @@ use crate::error::CommandError;
 use crate::spec::*;
 use keystead_keyspace::object::Object;
 use keystead_keyspace::set::{Member, Set};
-use keystead_keyspace::{Create, Keyspace, Limits};
+use keystead_keyspace::{Class, Create, Event, Keyspace, Limits};
 use keystead_resp::Args;
 
 const fn row(
@@ -90,9 +90,11 @@ fn smove(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         out.int(i64::from(has));
         return Ok(Effect::None);
     }
+    ks.name_changes(Some(Event::new(Class::Set, "srem")));
     if let Some(mut set) = ks.set_mut(db, &args[1], Create::No)? {
         set.remove(member);
     }
+    ks.name_changes(Some(Event::new(Class::Set, "sadd")));
     if !ks.set(db, &args[2])?.is_some_and(|set| set.contains(member))
         && let Some(mut set) = ks.set_mut(db, &args[2], Create::Yes)?
     {
@@ -192,6 +194,7 @@ fn spop(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             if let Some(set) = ks.set(db, &args[1])? {
                 set.iter().for_each(|m| out.bulk(m.text(&mut itoa::Buffer::new())));
             }
+            ks.tell(db, &args[1], Event::new(Class::Set, "spop"));
             ks.remove(db, &args[1]);
             return Ok(ctx.instead(&[b"DEL", &args[1]]));
         }

@@ -6,7 +6,7 @@ use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
 use crate::spec::*;
-use keystead_keyspace::{IncrError, Keyspace, StrRef, Ttl, UnixMillis};
+use keystead_keyspace::{Event, IncrError, Keyspace, StrRef, Ttl, UnixMillis};
 use keystead_resp::Args;
 
 const fn row(
@@ -100,7 +100,7 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if options.get {
         write_str(&mut out, ks.get_str(db, &args[1])?);
     }
-    let found = (options.nx || options.xx) && ks.type_of(db, &args[1]).is_some();
+    let found = (options.nx || options.xx) && ks.holds(db, &args[1]);
     if (options.nx && found) || (options.xx && !found) {
         if !options.get {
             out.null();
@@ -113,6 +113,9 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         None => Ttl::Clear,
     };
     ks.set_str(db, &args[1], &args[2], ttl);
+    if at.is_some() {
+        ks.tell(db, &args[1], Event::EXPIRE);
+    }
     if !options.get {
         out.ok();
     }
@@ -135,6 +138,7 @@ fn set_with_ttl(ctx: &mut Ctx<'_>, args: Args<'_>, unit: Unit, name: &str) -> Co
     let at = deadline(&args[2], unit, ctx.now_ms(), name)?;
     let (ks, db, mut out) = ctx.split();
     ks.set_str(db, &args[1], &args[3], Ttl::At(UnixMillis(at)));
+    ks.tell(db, &args[1], Event::EXPIRE);
     out.ok();
     Ok(ctx.instead(&[b"SET", &args[1], &args[3], b"PXAT", itoa::Buffer::new().format(at).as_bytes()]))
 }
@@ -177,10 +181,15 @@ fn getex(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             Ok(ctx.instead(&[b"DEL", key]))
         }
         Some(at) => {
+            ks.name_changes(Some(Event::EXPIRE));
             ks.set_deadline(db, key, Some(UnixMillis(at)));
             Ok(ctx.instead(&[b"PEXPIREAT", key, itoa::Buffer::new().format(at).as_bytes()]))
         }
-        None if options.persist && ks.set_deadline(db, key, None) => Ok(ctx.instead(&[b"PERSIST", key])),
+        None if options.persist => {
+            ks.name_changes(Some(Event::PERSIST));
+            let removed = ks.set_deadline(db, key, None);
+            if removed { Ok(ctx.instead(&[b"PERSIST", key])) } else { Ok(Effect::None) }
+        }
         None => Ok(Effect::None),
     }
 }

@@ -13,6 +13,7 @@ pub use value::{Kind, parse_memory};
 use crate::foreign::ForeignConfig;
 use crate::glob;
 use crate::limits::{OutputLimit, OutputLimits};
+use crate::notify::Chosen;
 
 /// The parameters that the engine reads on its own way, typed.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +42,8 @@ pub struct Live {
     pub slowlog_len: usize,
     /// `active-expire-effort`
     pub expire_effort: u32,
+    /// `notify-keyspace-events`
+    pub notify: Chosen,
     /// `enable-debug-command`
     pub debug_command: String,
 }
@@ -262,6 +265,7 @@ impl Config {
             stop_writes: self.yes("stop-writes-on-bgsave-error"),
             slowlog_len: number("slowlog-max-len") as usize,
             expire_effort: number("active-expire-effort") as u32,
+            notify: Chosen::parse(&self.get("notify-keyspace-events").unwrap_or_default()).unwrap_or_default(),
             debug_command: self.get("enable-debug-command").unwrap_or_default(),
         };
     }

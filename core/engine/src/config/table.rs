@@ -86,6 +86,7 @@ pub const PARAMS: &[Param] = &[
     // expiry
     live("active-expire-effort", Kind::Int(1, 10), "1"),
     // watching
+    live("notify-keyspace-events", Kind::Events, ""),
     both(live("slowlog-log-slower-than", Kind::Int(-1, BIG), "10000")),
     both(live("slowlog-max-len", Kind::Int(0, BIG), "128")),
     both(live("latency-monitor-threshold", Kind::Int(0, BIG), "0")),

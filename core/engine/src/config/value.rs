@@ -2,6 +2,8 @@
 
 use keystead_resp::number;
 
+use crate::notify::Chosen;
+
 /// What a parameter may hold.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
@@ -17,6 +19,8 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// `client-output-buffer-limit`: class, hard, soft, seconds, repeated.
     OutputLimits,
+    /// `notify-keyspace-events`: letters.
+    Events,
     /// `save`: without a plugin that saves, only the empty list.
     Save,
 }
@@ -42,6 +46,10 @@ pub(super) fn normalise(kind: Kind, old: &str, text: &str) -> Result<String, Str
             None => Err(format!("argument(s) must be one of the following: {}", words.join(", "))),
         },
         Kind::OutputLimits => output_limits(old, text),
+        Kind::Events => match Chosen::parse(text) {
+            Some(chosen) => Ok(chosen.text()),
+            None => Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned()),
+        },
         Kind::Save if text.trim().is_empty() => Ok(String::new()),
         Kind::Save => Err("no plugin that saves is loaded: only the empty value is possible".to_owned()),
     }

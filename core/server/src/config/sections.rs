@@ -119,6 +119,8 @@ section! {
         enable_debug_command: String = "local".into() => "enable-debug-command";
         /// Seconds a stop waits for replicas that lag.
         shutdown_timeout: u32 = 10 => "shutdown-timeout";
+        /// Which keyspace events are published, in Redis' letters; empty: none.
+        notify_keyspace_events: String = String::new() => "notify-keyspace-events";
         /// Folder for everything the instance writes.
         dir: String = ".".into() => "dir";
         /// Detach from the terminal.

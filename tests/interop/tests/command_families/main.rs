@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod compare;
+mod events;
 mod families;
 mod peers;
 mod random;
@@ -120,6 +121,16 @@ fn lists_with_many_elements() {
 #[test]
 fn hashes_and_sets_with_many_elements() {
     run(&families::BIG_MAPS);
+}
+
+#[test]
+fn keyspace_events() {
+    if keystead_harness::have("redis-server") {
+        use families::*;
+        events::compare(&[&STRINGS, &BITS, &KEYS, &LISTS, &HASHES, &SETS, &ZSETS]);
+    } else {
+        println!("SKIPPED: no redis-server");
+    }
 }
 
 #[test]

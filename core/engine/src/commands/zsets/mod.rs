@@ -11,7 +11,7 @@ use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
 use crate::spec::*;
 use keystead_keyspace::zset::{Added, ZSet};
-use keystead_keyspace::{Create, Limits};
+use keystead_keyspace::{Class, Create, Event, Limits};
 use keystead_resp::Args;
 
 const fn row(
@@ -191,6 +191,9 @@ fn add(ctx: &mut Ctx<'_>, key: &[u8], pairs: &[(f64, &[u8])], flags: AddFlags) -
     let mut tally = Tally::default();
     let create = if flags.xx { Create::No } else { Create::Yes };
     let (ks, db, mut out) = ctx.split();
+    if flags.incr {
+        ks.name_changes(Some(Event::new(Class::ZSet, "zincr")));
+    }
     if let Some(mut zset) = ks.zset_mut(db, key, create)? {
         let limits = zset.limits();
         for (score, member) in pairs {

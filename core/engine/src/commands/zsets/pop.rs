@@ -4,8 +4,8 @@ use crate::commands::common::{List, Res, counted_keys, err, int_or, is, list, po
 use crate::ctx::{Ctx, OnTimeout};
 use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
-use keystead_keyspace::Create;
 use keystead_keyspace::zset::ZSet;
+use keystead_keyspace::{Class, Create, Event};
 use keystead_resp::Args;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -55,6 +55,7 @@ fn first_filled(ctx: &mut Ctx<'_>, keys: &[&[u8]]) -> Res<Option<usize>> {
 /// Pops up to `count` members; gives how many.
 fn pop(ctx: &mut Ctx<'_>, key: &[u8], end: End, count: usize, shape: Shape) -> Res<usize> {
     let (ks, db, mut out) = ctx.split();
+    ks.name_changes(Some(Event::new(Class::ZSet, if end == End::Min { "zpopmin" } else { "zpopmax" })));
     let Some(mut zset) = ks.zset_mut(db, key, Create::No)? else { return Ok(0) };
     let n = count.min(zset.len());
     match shape {
