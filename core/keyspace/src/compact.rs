@@ -3,13 +3,24 @@
 //! An entry is `len, payload, backlen`: `len` as LEB128, `backlen` the size of what precedes it, as LEB128 with its
 //! bytes reversed so that it can be read from the right. The form is ours and never leaves the process; RDB
 //! has its own.
-//! Callers keep it small (Redis' thresholds): every change moves the bytes behind it.
+//! Callers keep it small (Redis' thresholds): a change moves the bytes on its shorter side, so that both ends are cheap.
+//! Room for that is kept where it was last needed or left: in front of the entries, behind them, or both.
 
 /// A sequence of byte strings in one allocation.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Compact {
+    /// Unused bytes, then the entries.
     buf: Vec<u8>,
+    /// How many unused bytes there are in front.
+    start: u32,
     count: u32,
+}
+
+impl Clone for Compact {
+    /// Copies the entries, not the room around them.
+    fn clone(&self) -> Self {
+        Self { buf: self.data().to_vec(), start: 0, count: self.count }
+    }
 }
 
 fn varint_len(n: usize) -> usize {
@@ -26,6 +37,12 @@ fn put_varint(out: &mut [u8], mut n: usize) -> usize {
     }
     out[i] = n as u8;
     i + 1
+}
+
+/// Bytes to reserve beyond what is needed: little for small collections, which are many and each pays for it; more for
+/// blobs that grow on, so that growing one to 4 KiB takes few copies.
+fn slack(bytes: usize) -> usize {
+    if bytes < 1024 { (bytes / 8).max(16) } else { bytes / 4 }
 }
 
 /// Size of an entry with a payload of `len` bytes.
@@ -52,7 +69,7 @@ impl Compact {
 
     /// Bytes used by the entries.
     pub fn bytes(&self) -> usize {
-        self.buf.len()
+        self.buf.len() - self.start as usize
     }
 
     /// Bytes allocated.
@@ -62,15 +79,21 @@ impl Compact {
 
     /// Offset behind the last entry.
     pub fn end(&self) -> usize {
-        self.buf.len()
+        self.bytes()
+    }
+
+    #[inline]
+    fn data(&self) -> &[u8] {
+        &self.buf[self.start as usize..]
     }
 
     /// The payload at offset `off`, and the next entry's offset.
     #[inline]
     pub fn entry(&self, off: usize) -> (&[u8], usize) {
+        let data = self.data();
         let (mut len, mut shift, mut at) = (0, 0, off);
         loop {
-            let byte = self.buf[at];
+            let byte = data[at];
             len |= ((byte & 0x7f) as usize) << shift;
             at += 1;
             if byte < 0x80 {
@@ -79,7 +102,7 @@ impl Compact {
             shift += 7;
         }
         let end = at + len;
-        (&self.buf[at..end], end + varint_len(end - off))
+        (&data[at..end], end + varint_len(end - off))
     }
 
     /// Offset of the entry that ends where `off` begins; `None` at the first one.
@@ -88,10 +111,11 @@ impl Compact {
         if off == 0 {
             return None;
         }
+        let data = self.data();
         let (mut front, mut shift, mut at) = (0, 0, off);
         loop {
             at -= 1;
-            let byte = self.buf[at];
+            let byte = data[at];
             front |= ((byte & 0x7f) as usize) << shift;
             if byte < 0x80 {
                 return Some(at - front);
@@ -138,7 +162,7 @@ impl Compact {
     pub fn replace(&mut self, off: usize, payload: &[u8]) {
         let (old, next) = self.entry(off);
         if old.len() == payload.len() {
-            let start = off + varint_len(payload.len());
+            let start = self.start as usize + off + varint_len(payload.len());
             self.buf[start..start + payload.len()].copy_from_slice(payload);
         } else {
             self.splice(off, next, payload, &[]);
@@ -148,14 +172,32 @@ impl Compact {
     /// Removes `n` entries from an offset on.
     pub fn remove(&mut self, off: usize, n: usize) {
         let (mut end, mut gone) = (off, 0);
-        while gone < n && end < self.buf.len() {
+        while gone < n && end < self.bytes() {
             end = self.entry(end).1;
             gone += 1;
         }
-        self.buf.drain(off..end);
+        self.close(off, end);
         self.count -= gone as u32;
-        if self.buf.capacity() > 256 && self.buf.len() * 4 < self.buf.capacity() {
+        if self.buf.capacity() > 256 && self.bytes() * 4 < self.buf.capacity() {
+            self.buf.drain(..self.start as usize);
+            self.start = 0;
             self.buf.shrink_to(self.buf.len() * 2);
+        }
+    }
+
+    /// Takes the entries from `off` on away into a blob of their own.
+    pub fn split_off(&mut self, off: usize) -> Compact {
+        let behind = Entries { compact: self, off }.count() as u32;
+        let buf = self.buf.split_off(self.start as usize + off);
+        self.buf.shrink_to_fit();
+        self.count -= behind;
+        Compact { buf, start: 0, count: behind }
+    }
+
+    /// Gives unused memory back.
+    pub fn trim(&mut self) {
+        if self.buf.capacity() - self.bytes() > self.bytes() / 8 {
+            *self = self.clone();
         }
     }
 
@@ -163,25 +205,86 @@ impl Compact {
     fn splice(&mut self, from: usize, to: usize, a: &[u8], b: &[u8]) {
         let len = a.len() + b.len();
         let size = entry_size(len);
-        let old_end = self.buf.len();
-        let (grown, gap) = (size, to - from);
-        if grown > gap {
-            let more = grown - gap;
-            if self.buf.capacity() < old_end + more {
-                // Grow by an eighth: small collections are many, and their slack is paid by each.
-                self.buf.reserve_exact(more + (old_end / 8).max(16));
-            }
-            self.buf.resize(old_end + more, 0);
+        if size > to - from {
+            self.open(to, size - (to - from));
+        } else {
+            self.close(from + size, to);
         }
-        self.buf.copy_within(to..old_end, from + grown);
-        self.buf.truncate(old_end - gap + grown);
-        let head = put_varint(&mut self.buf[from..], len);
-        let start = from + head;
-        self.buf[start..start + a.len()].copy_from_slice(a);
-        self.buf[start + a.len()..start + len].copy_from_slice(b);
-        let back = &mut self.buf[start + len..from + size];
+        let at = self.start as usize + from;
+        let entry = &mut self.buf[at..at + size];
+        let head = put_varint(entry, len);
+        entry[head..head + a.len()].copy_from_slice(a);
+        entry[head + a.len()..head + len].copy_from_slice(b);
+        let back = &mut entry[head + len..];
         put_varint(back, head + len);
         back.reverse();
+    }
+
+    /// Makes `more` bytes of room at offset `at`, by moving the shorter side.
+    fn open(&mut self, at: usize, more: usize) {
+        let bytes = self.bytes();
+        if at < bytes - at {
+            if (self.start as usize) < more {
+                self.widen_front(more);
+            }
+            let start = self.start as usize;
+            self.buf.copy_within(start..start + at, start - more);
+            self.start -= more as u32;
+        } else {
+            if self.buf.capacity() - self.buf.len() < more {
+                self.widen_back(more);
+            }
+            let old_end = self.buf.len();
+            self.buf.resize(old_end + more, 0);
+            self.buf.copy_within(self.start as usize + at..old_end, self.start as usize + at + more);
+        }
+    }
+
+    /// Closes the gap `from..to`, by moving the shorter side.
+    fn close(&mut self, from: usize, to: usize) {
+        let (start, gap) = (self.start as usize, to - from);
+        if from < self.bytes() - to {
+            self.buf.copy_within(start..start + from, start + gap);
+            self.start += gap as u32;
+        } else {
+            self.buf.copy_within(start + to.., start + from);
+            self.buf.truncate(self.buf.len() - gap);
+        }
+    }
+
+    /// Room in front for `more` bytes.
+    fn widen_front(&mut self, more: usize) {
+        if self.recentre(more) {
+            return;
+        }
+        let bytes = self.bytes();
+        let (room, behind) = (more + slack(bytes), self.buf.capacity() - self.buf.len());
+        let mut buf = Vec::with_capacity(room + bytes + behind);
+        buf.resize(room, 0);
+        buf.extend_from_slice(self.data());
+        (self.buf, self.start) = (buf, room as u32);
+    }
+
+    /// Room behind for `more` bytes.
+    fn widen_back(&mut self, more: usize) {
+        if !self.recentre(more) {
+            self.buf.reserve_exact(more + slack(self.bytes()));
+        }
+    }
+
+    /// Moves the entries into the middle of the buffer, where so much of it is unused that this pays.
+    fn recentre(&mut self, more: usize) -> bool {
+        let (bytes, start) = (self.bytes(), self.start as usize);
+        let spare = self.buf.capacity() - bytes;
+        if spare < 2 * more + bytes / 4 {
+            return false;
+        }
+        let to = spare / 2;
+        self.buf.resize(self.buf.len().max(to + bytes), 0);
+        self.buf.copy_within(start..start + bytes, to);
+        self.buf.truncate(to + bytes);
+        self.start = to as u32;
+        true
     }
 
     /// Iterates over the payloads.
@@ -218,7 +321,7 @@ impl<'a> Iterator for Entries<'a> {
     type Item = &'a [u8];
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
-        if self.off >= self.compact.buf.len() {
+        if self.off >= self.compact.bytes() {
             return None;
         }
         let (payload, next) = self.compact.entry(self.off);
@@ -257,7 +360,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(96))]
         #[test]
-        fn is_a_vec_of_byte_strings(ops in prop::collection::vec((0..4_u8, any::<usize>(), payload()), 1..60)) {
+        fn is_a_vec_of_byte_strings(ops in prop::collection::vec((0..9_u8, any::<usize>(), payload()), 1..60)) {
             let (mut c, mut twin) = (Compact::new(), Vec::<Vec<u8>>::new());
             for (op, pos, bytes) in ops {
                 let at = pos % (twin.len() + 1);
@@ -276,6 +379,21 @@ mod tests {
                         c.remove(c.offset(at), n);
                         twin.drain(at..(at + n).min(twin.len()));
                     }
+                    4 => {
+                        c.insert(0, &bytes);
+                        twin.insert(0, bytes);
+                    }
+                    5 => {
+                        c.push_back(&bytes);
+                        twin.push(bytes);
+                    }
+                    6 => c.trim(),
+                    7 => {
+                        let behind = c.split_off(c.offset(at));
+                        prop_assert!(behind.iter().eq(twin.drain(at..)));
+                        prop_assert_eq!(behind.len(), behind.iter().count());
+                    }
+                    8 => c = c.clone(),
                     _ => {}
                 }
                 prop_assert_eq!(c.len(), twin.len());

@@ -1,24 +1,16 @@
-//! Lists: a compact blob up to `list-max-listpack-size`, then a tree by position.
+//! Lists: a compact blob up to `list-max-listpack-size`, then many of them.
+
+mod chunks;
 
 use crate::compact::{Compact, Entries, RevEntries, entry_size};
 use crate::elem::Elem;
 use crate::limits::Limits;
-use crate::tree::{Item, Iter as TreeIter, Tree};
-
-impl Item for Elem {
-    type Key = ();
-    fn key(&self) -> &() {
-        &()
-    }
-    fn heap_bytes(&self) -> usize {
-        Elem::heap_bytes(self)
-    }
-}
+use chunks::{Backward, Chunks, Forward};
 
 #[derive(Clone)]
 enum Form {
     Compact(Compact),
-    Tree(Tree<Elem>),
+    Chunks(Box<Chunks>),
 }
 
 /// A sequence of byte strings, cheap to change at both ends.
@@ -41,7 +33,7 @@ impl List {
     pub fn len(&self) -> usize {
         match &self.0 {
             Form::Compact(c) => c.len(),
-            Form::Tree(t) => t.len(),
+            Form::Chunks(c) => c.len(),
         }
     }
 
@@ -54,7 +46,7 @@ impl List {
     pub fn encoding(&self) -> &'static str {
         match &self.0 {
             Form::Compact(_) => "listpack",
-            Form::Tree(_) => "quicklist",
+            Form::Chunks(_) => "quicklist",
         }
     }
 
@@ -62,26 +54,32 @@ impl List {
     pub fn mem_bytes(&self) -> usize {
         match &self.0 {
             Form::Compact(c) => c.mem_bytes(),
-            Form::Tree(t) => t.mem_bytes(),
+            Form::Chunks(c) => c.mem_bytes(),
         }
     }
 
-    /// Whether a clone copies nothing but a pointer.
+    /// Whether a clone copies at most the blobs at the ends.
     pub fn is_tree(&self) -> bool {
-        matches!(self.0, Form::Tree(_))
+        matches!(self.0, Form::Chunks(_))
     }
 
     fn make_room(&mut self, len: usize, limits: &Limits) {
         if let Form::Compact(c) = &self.0
             && !limits.list_fits(c.len() + 1, c.bytes() + entry_size(len))
         {
-            self.0 = Form::Tree(c.iter().map(Elem::new).collect());
+            let mut chunks = Box::<Chunks>::default();
+            c.iter().for_each(|elem| chunks.push_back(elem));
+            self.0 = Form::Chunks(chunks);
         }
     }
 
     /// Adds in front.
     pub fn push_front(&mut self, bytes: &[u8], limits: &Limits) {
-        self.insert(0, bytes, limits);
+        self.make_room(bytes.len(), limits);
+        match &mut self.0 {
+            Form::Compact(c) => c.insert(0, bytes),
+            Form::Chunks(c) => c.push_front(bytes),
+        }
     }
 
     /// Adds at the end.
@@ -89,7 +87,7 @@ impl List {
         self.make_room(bytes.len(), limits);
         match &mut self.0 {
             Form::Compact(c) => c.push_back(bytes),
-            Form::Tree(t) => t.push_back(Elem::new(bytes)),
+            Form::Chunks(c) => c.push_back(bytes),
         }
     }
 
@@ -98,18 +96,27 @@ impl List {
         self.make_room(bytes.len(), limits);
         match &mut self.0 {
             Form::Compact(c) => c.insert(c.offset(i), bytes),
-            Form::Tree(t) => t.insert_at(i.min(t.len()), Elem::new(bytes)),
+            Form::Chunks(c) => c.insert(i, bytes),
         }
     }
 
     /// Takes the first element.
     pub fn pop_front(&mut self) -> Option<Elem> {
-        self.remove(0)
+        match &mut self.0 {
+            Form::Compact(_) => self.remove(0),
+            Form::Chunks(c) => c.pop_front(),
+        }
     }
 
     /// Takes the last element.
     pub fn pop_back(&mut self) -> Option<Elem> {
-        self.remove(self.len().checked_sub(1)?)
+        match &mut self.0 {
+            Form::Compact(c) => {
+                let last = c.len().checked_sub(1)?;
+                self.remove(last)
+            }
+            Form::Chunks(c) => c.pop_back(),
+        }
     }
 
     /// Takes element `i`.
@@ -120,7 +127,7 @@ impl List {
                 c.remove(c.offset(i), 1);
                 Some(elem)
             }
-            Form::Tree(t) => t.remove_at(i),
+            Form::Chunks(c) => c.remove(i),
         }
     }
 
@@ -128,7 +135,7 @@ impl List {
     pub fn get(&self, i: usize) -> Option<&[u8]> {
         match &self.0 {
             Form::Compact(c) => c.get(i),
-            Form::Tree(t) => t.get(i).map(Elem::as_bytes),
+            Form::Chunks(c) => c.get(i),
         }
     }
 
@@ -140,9 +147,7 @@ impl List {
         self.make_room(bytes.len(), limits);
         match &mut self.0 {
             Form::Compact(c) => c.replace(c.offset(i), bytes),
-            Form::Tree(t) => {
-                t.update_at(i, |elem| *elem = Elem::new(bytes));
-            }
+            Form::Chunks(c) => c.set(i, bytes),
         }
         true
     }
@@ -156,7 +161,7 @@ impl List {
                 c.remove(c.offset(to), len - to);
                 c.remove(0, from);
             }
-            Form::Tree(t) => t.keep_range(from, to),
+            Form::Chunks(c) => c.keep_range(from, to),
         }
     }
 
@@ -164,7 +169,7 @@ impl List {
     pub fn iter_from(&self, i: usize) -> ListIter<'_> {
         match &self.0 {
             Form::Compact(c) => ListIter::Compact(c.iter_from(c.offset(i))),
-            Form::Tree(t) => ListIter::Tree(t.iter_from(i)),
+            Form::Chunks(c) => ListIter::Chunks(c.iter_from(i)),
         }
     }
 
@@ -172,7 +177,7 @@ impl List {
     pub fn rev_from(&self, i: usize) -> ListIter<'_> {
         match &self.0 {
             Form::Compact(c) => ListIter::Rev(c.rev_from(c.offset(i.saturating_add(1)))),
-            Form::Tree(t) => ListIter::Tree(t.rev_from(i)),
+            Form::Chunks(c) => ListIter::RevChunks(c.rev_from(i)),
         }
     }
 
@@ -188,8 +193,10 @@ pub enum ListIter<'a> {
     Compact(Entries<'a>),
     /// Of a compact list, backward.
     Rev(RevEntries<'a>),
-    /// Of a tree.
-    Tree(TreeIter<'a, Elem>),
+    /// Of a long list, forward.
+    Chunks(Forward<'a>),
+    /// Of a long list, backward.
+    RevChunks(Backward<'a>),
 }
 
 impl<'a> Iterator for ListIter<'a> {
@@ -199,7 +206,8 @@ impl<'a> Iterator for ListIter<'a> {
         match self {
             ListIter::Compact(it) => it.next(),
             ListIter::Rev(it) => it.next(),
-            ListIter::Tree(it) => it.next().map(Elem::as_bytes),
+            ListIter::Chunks(it) => it.next(),
+            ListIter::RevChunks(it) => it.next(),
         }
     }
 }
@@ -251,27 +259,37 @@ mod tests {
         for (list, mut twin) in forks {
             let twin: &[Vec<u8>] = twin.make_contiguous();
             prop_assert_eq!(list.len(), twin.len());
+            if let Form::Chunks(chunks) = &list.0 {
+                chunks.check();
+            }
             prop_assert!(list.iter().eq(twin.iter().map(|b| &b[..])));
             prop_assert!(list.rev_from(usize::MAX).eq(twin.iter().rev().map(|b| &b[..])));
-            for i in 0..twin.len().min(5) {
+            for i in (0..twin.len()).step_by(twin.len() / 7 + 1) {
                 prop_assert_eq!(list.get(i), Some(&twin[i][..]));
                 prop_assert!(list.rev_from(i).eq(twin[..=i].iter().rev().map(|b| &b[..])));
+                prop_assert!(list.iter_from(i).eq(twin[i..].iter().map(|b| &b[..])));
             }
         }
         Ok(())
     }
 
+    /// Of every size that matters to blobs: many in one, few in one, too long for one.
+    fn element() -> impl Strategy<Value = Vec<u8>> {
+        let of = |sizes| prop::collection::vec(any::<u8>(), sizes);
+        prop_oneof![12 => of(0..40), 4 => of(200..1500), 1 => of(4080..4100), 1 => of(4100..9000)]
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
+        #![proptest_config(ProptestConfig::with_cases(96))]
         #[test]
-        fn is_a_deque(ops in prop::collection::vec((0..12_u8, any::<usize>(), prop::collection::vec(any::<u8>(), 0..40)), 1..400),
+        fn is_a_deque(ops in prop::collection::vec((0..12_u8, any::<usize>(), element()), 1..400),
                       list_size in prop_oneof![Just(-2_i64), Just(3), Just(64)]) {
             run(ops, Limits { list_size, ..Limits::default() })?;
         }
     }
 
     #[test]
-    fn turns_into_a_tree_behind_8_kib() {
+    fn turns_into_chunks_behind_8_kib() {
         let (mut list, limits) = (List::new(), Limits::default());
         let mut n = 0;
         while list.encoding() == "listpack" {

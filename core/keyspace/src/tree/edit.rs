@@ -42,11 +42,12 @@ fn insert<T: Item>(node: &mut Arc<Node<T>>, seek: &mut impl Seek<T>, item: T, ed
             let i = seek.child(children);
             let below = Edge { left: edge.left && i == 0, right: edge.right && i + 1 == children.len() };
             let child = &mut children[i];
+            let weight = item.weight();
             let grown = insert(&mut child.node, seek, item, below);
             if grown.replaced.is_some() {
                 return grown;
             }
-            child.count += 1;
+            child.count += weight;
             if grown.first_changed {
                 child.first = child.node.first_key().clone();
             }
@@ -102,7 +103,7 @@ fn remove<T: Item>(node: &mut Arc<Node<T>>, seek: &mut impl Seek<T>) -> T {
             let i = seek.child(children);
             let child = &mut children[i];
             let item = remove(&mut child.node, seek);
-            child.count -= 1;
+            child.count -= item.weight();
             if child.count == 0 {
                 children.remove(i);
             } else {
@@ -135,10 +136,11 @@ fn merge_small<T: Item>(children: &mut Vec<Child<T>>, i: usize) {
     }
 }
 
-/// Drops everything outside `from..to`, which isn't empty.
+/// Drops everything outside `from..to`, which isn't empty; no item is cut in two.
 fn keep<T: Item>(node: &mut Arc<Node<T>>, from: usize, to: usize) {
     match Arc::make_mut(node) {
         Node::Leaf(items) => {
+            let (from, to) = (At(from).item(items), At(to).item(items));
             items.truncate(to);
             items.drain(..from);
         }
@@ -163,23 +165,30 @@ fn keep<T: Item>(node: &mut Arc<Node<T>>, from: usize, to: usize) {
     }
 }
 
-fn find_mut<'a, T: Item>(node: &'a mut Arc<Node<T>>, seek: &mut impl Seek<T>) -> Option<&'a mut T> {
+/// Changes an item; gives by how much its weight grew.
+fn update<T: Item>(node: &mut Arc<Node<T>>, seek: &mut impl Seek<T>, change: impl FnOnce(&mut T)) -> isize {
     match Arc::make_mut(node) {
         Node::Leaf(items) => {
             let at = seek.item(items);
-            items.get_mut(at)
+            let item = &mut items[at];
+            let before = item.weight();
+            change(item);
+            item.weight() as isize - before as isize
         }
         Node::Inner(children) => {
             let i = seek.child(children);
-            find_mut(&mut children[i].node, seek)
+            let child = &mut children[i];
+            let grown = update(&mut child.node, seek, change);
+            child.count = child.count.wrapping_add_signed(grown);
+            grown
         }
     }
 }
 
 impl<T: Item> Tree<T> {
     /// Inserts an item; gives the one it replaced.
-    fn insert_with(&mut self, mut seek: impl Seek<T>, item: T) -> Option<T> {
-        self.len += 1;
+    pub(super) fn insert_with(&mut self, mut seek: impl Seek<T>, item: T) -> Option<T> {
+        self.len += item.weight();
         self.heap += item.heap_bytes();
         let Some(root) = &mut self.root else {
             self.root = Some(Arc::new(Node::Leaf(vec![item])));
@@ -187,7 +196,7 @@ impl<T: Item> Tree<T> {
         };
         let grown = insert(root, &mut seek, item, Edge { left: true, right: true });
         if let Some(old) = grown.replaced {
-            self.len -= 1;
+            self.len -= old.weight();
             self.heap -= old.heap_bytes();
             return Some(old);
         }
@@ -201,7 +210,7 @@ impl<T: Item> Tree<T> {
 
     fn remove_with(&mut self, mut seek: impl Seek<T>) -> Option<T> {
         let item = remove(self.root.as_mut()?, &mut seek);
-        self.len -= 1;
+        self.len -= item.weight();
         self.heap -= item.heap_bytes();
         self.lower();
         Some(item)
@@ -251,25 +260,29 @@ impl<T: Item> Tree<T> {
         self.remove_with(By(cmp))
     }
 
-    /// Changes the item at `pos`, but never its key.
-    pub fn update_at(&mut self, pos: usize, change: impl FnOnce(&mut T)) -> bool {
-        pos < self.len && self.update_with(At(pos), change)
-    }
-
     /// Changes the item whose key compares equal, but never its key.
     pub fn update_by(&mut self, mut cmp: impl FnMut(&T::Key) -> Ordering, change: impl FnOnce(&mut T)) -> bool {
         self.find(&mut cmp).is_some() && self.update_with(By(cmp), change)
     }
 
+    /// Changes the item at `pos`, but never its key.
+    pub fn update_at(&mut self, pos: usize, change: impl FnOnce(&mut T)) -> bool {
+        pos < self.len && self.update_with(At(pos), change)
+    }
+
     fn update_with(&mut self, mut seek: impl Seek<T>, change: impl FnOnce(&mut T)) -> bool {
-        let Some(item) = self.root.as_mut().and_then(|root| find_mut(root, &mut seek)) else { return false };
-        self.heap -= item.heap_bytes();
-        change(item);
-        self.heap += item.heap_bytes();
+        let Some(root) = &mut self.root else { return false };
+        let heap = &mut self.heap;
+        let grown = update(root, &mut seek, |item| {
+            *heap -= item.heap_bytes();
+            change(item);
+            *heap += item.heap_bytes();
+        });
+        self.len = self.len.wrapping_add_signed(grown);
         true
     }
 
-    /// Keeps the items at `from..to` and drops the rest, whole nodes at a time.
+    /// Keeps the items at `from..to` and drops the rest, whole nodes at a time. No item lies across a border.
     pub fn keep_range(&mut self, from: usize, to: usize) {
         let to = to.min(self.len);
         if from >= to {
@@ -281,16 +294,28 @@ impl<T: Item> Tree<T> {
             return;
         }
         // Count on the shorter side what the items hold.
-        let held = |items: &mut dyn Iterator<Item = &T>| items.map(Item::heap_bytes).sum::<usize>();
         let heap = if kept <= self.len / 2 {
-            held(&mut self.iter_from(from).take(kept))
+            self.held(from, to)
         } else {
-            self.heap - held(&mut self.iter().take(from)) - held(&mut self.iter_from(to))
+            self.heap - self.held(0, from) - self.held(to, self.len)
         };
         if let Some(root) = &mut self.root {
             keep(root, from, to);
         }
         (self.len, self.heap) = (kept, heap);
         self.lower();
+    }
+
+    /// What the items at `from..to` hold.
+    fn held(&self, from: usize, to: usize) -> usize {
+        let (mut at, mut held) = (from, 0);
+        for item in self.iter_from(from) {
+            if at >= to {
+                break;
+            }
+            at += item.weight();
+            held += item.heap_bytes();
+        }
+        held
     }
 }

@@ -1,6 +1,6 @@
 //! Walks a tree's items in either direction without touching reference counts.
 
-use super::{Child, Item, Node};
+use super::{At, Child, Item, Node, Seek};
 
 /// Iterator over a tree; its direction is fixed when it is made.
 pub struct Iter<'a, T: Item> {
@@ -9,37 +9,34 @@ pub struct Iter<'a, T: Item> {
     leaf: &'a [T],
     /// Next index in the leaf (forward), or one past the next (backward).
     at: usize,
-    left: usize,
+    /// The position inside the first item.
+    inside: usize,
     backward: bool,
 }
 
 impl<'a, T: Item> Iter<'a, T> {
     pub(super) fn forward(root: Option<&'a Node<T>>, pos: usize, len: usize) -> Self {
-        let left = len.saturating_sub(pos);
-        Self::start(root, pos, left, false)
+        Self::start(root.filter(|_| pos < len), pos, false)
     }
 
     pub(super) fn backward(root: Option<&'a Node<T>>, pos: usize, len: usize) -> Self {
-        let left = if len == 0 { 0 } else { pos.min(len - 1) + 1 };
-        Self::start(root, left.saturating_sub(1), left, true)
+        Self::start(root, pos.min(len.saturating_sub(1)), true)
     }
 
-    fn start(root: Option<&'a Node<T>>, mut pos: usize, left: usize, backward: bool) -> Self {
-        let mut it = Self { above: Vec::new(), leaf: &[], at: 0, left, backward };
-        let Some(mut node) = root.filter(|_| left > 0) else { return it };
+    fn start(root: Option<&'a Node<T>>, pos: usize, backward: bool) -> Self {
+        let mut it = Self { above: Vec::new(), leaf: &[], at: 0, inside: 0, backward };
+        let Some(mut node) = root else { return it };
+        let mut seek = At(pos);
         loop {
             match node {
                 Node::Leaf(items) => {
                     it.leaf = items;
-                    it.at = if backward { pos + 1 } else { pos };
+                    it.at = seek.item(items) + usize::from(backward);
+                    it.inside = seek.0;
                     return it;
                 }
                 Node::Inner(children) => {
-                    let mut i = 0;
-                    while pos >= children[i].count {
-                        pos -= children[i].count;
-                        i += 1;
-                    }
+                    let i = seek.child(children);
                     it.above.push((children, i));
                     node = &children[i].node;
                 }
@@ -47,7 +44,12 @@ impl<'a, T: Item> Iter<'a, T> {
         }
     }
 
-    /// Moves to the neighbouring leaf; the caller knows that there is one.
+    /// Where inside its first item the iteration was to start.
+    pub fn inside(&self) -> usize {
+        self.inside
+    }
+
+    /// Moves to the neighbouring leaf, if there is one.
     fn next_leaf(&mut self) -> Option<()> {
         let mut node = loop {
             let (children, i) = self.above.pop()?;
@@ -79,10 +81,6 @@ impl<'a, T: Item> Iterator for Iter<'a, T> {
 
     #[inline]
     fn next(&mut self) -> Option<&'a T> {
-        if self.left == 0 {
-            return None;
-        }
-        self.left -= 1;
         if self.backward {
             if self.at == 0 {
                 self.next_leaf()?;
@@ -97,10 +95,4 @@ impl<'a, T: Item> Iterator for Iter<'a, T> {
             self.leaf.get(self.at - 1)
         }
     }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
-    }
 }
-
-impl<T: Item> ExactSizeIterator for Iter<'_, T> {}

@@ -21,6 +21,13 @@ pub trait Item: Clone {
     fn key(&self) -> &Self::Key;
     /// Bytes this item holds outside the node.
     fn heap_bytes(&self) -> usize;
+    /// Whether items take more than one position; then [`Item::heap_bytes`] counts the item itself too.
+    const WEIGHED: bool = false;
+    /// How many positions the item takes, at least one.
+    #[inline]
+    fn weight(&self) -> usize {
+        1
+    }
 }
 
 /// No node is larger, so no copy for a snapshot costs more.
@@ -75,7 +82,7 @@ trait Seek<T: Item> {
     }
 }
 
-/// Seeks the item at a position.
+/// Seeks the item at a position; what is left in it then is the position inside the item.
 struct At(usize);
 
 impl<T: Item> Seek<T> for At {
@@ -92,7 +99,28 @@ impl<T: Item> Seek<T> for At {
         last
     }
     fn item(&mut self, items: &[T]) -> usize {
-        self.0.min(items.len())
+        if !T::WEIGHED {
+            return std::mem::take(&mut self.0).min(items.len());
+        }
+        for (i, item) in items.iter().enumerate() {
+            if self.0 < item.weight() {
+                return i;
+            }
+            self.0 -= item.weight();
+        }
+        items.len()
+    }
+}
+
+/// Seeks the end.
+struct End;
+
+impl<T: Item> Seek<T> for End {
+    fn child(&mut self, children: &[Child<T>]) -> usize {
+        children.len() - 1
+    }
+    fn item(&mut self, items: &[T]) -> usize {
+        items.len()
     }
 }
 
@@ -149,6 +177,7 @@ impl<T: Item> Node<T> {
 
     fn count(&self) -> usize {
         match self {
+            Node::Leaf(items) if T::WEIGHED => items.iter().map(Item::weight).sum(),
             Node::Leaf(items) => items.len(),
             Node::Inner(children) => children.iter().map(|c| c.count).sum(),
         }
@@ -168,7 +197,7 @@ impl<T: Item> Tree<T> {
         Self::default()
     }
 
-    /// Number of items.
+    /// Number of positions: of items, where they aren't weighed.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -180,11 +209,16 @@ impl<T: Item> Tree<T> {
 
     /// Memory held, estimated: exact for what the items hold, nodes counted three quarters full.
     pub fn mem_bytes(&self) -> usize {
-        self.heap + self.len * size_of::<T>() * 4 / 3
+        if T::WEIGHED { self.heap } else { self.heap + self.len * size_of::<T>() * 4 / 3 }
     }
 
     /// The item at `pos`.
     pub fn get(&self, pos: usize) -> Option<&T> {
+        self.find_at(pos).map(|(item, _)| item)
+    }
+
+    /// The item at `pos`, and the position inside it.
+    pub fn find_at(&self, pos: usize) -> Option<(&T, usize)> {
         if pos >= self.len {
             return None;
         }
@@ -192,7 +226,7 @@ impl<T: Item> Tree<T> {
         let mut node = self.root.as_ref()?;
         loop {
             match &**node {
-                Node::Leaf(items) => return items.get(Seek::<T>::item(&mut seek, items)),
+                Node::Leaf(items) => return items.get(seek.item(items)).map(|item| (item, seek.0)),
                 Node::Inner(children) => node = &children[seek.child(children)].node,
             }
         }
@@ -229,12 +263,12 @@ impl<T: Item> Tree<T> {
         }
     }
 
-    /// Iterates forward from `pos`.
+    /// Iterates forward from the item at `pos`.
     pub fn iter_from(&self, pos: usize) -> Iter<'_, T> {
         Iter::forward(self.root.as_deref(), pos, self.len)
     }
 
-    /// Iterates backward from `pos` (inclusive) to the first item.
+    /// Iterates backward from the item at `pos` (inclusive) to the first.
     pub fn rev_from(&self, pos: usize) -> Iter<'_, T> {
         Iter::backward(self.root.as_deref(), pos, self.len)
     }
@@ -246,7 +280,7 @@ impl<T: Item> Tree<T> {
 
     /// Adds at the end.
     pub fn push_back(&mut self, item: T) {
-        self.insert_at(self.len, item);
+        self.insert_with(End, item);
     }
 
     /// Adds in front.
