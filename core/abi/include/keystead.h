@@ -113,6 +113,10 @@ extern "C" {
 #define KS_SHUTDOWN_FAILED 1u
 /* In ks_history.offset: keep the journal's offset and its bytes. */
 #define KS_KEEP_OFFSET UINT64_MAX
+/* For `confirm`: this plugin holds no replies. */
+#define KS_HOLD_NOTHING UINT64_MAX
+/* For `set_durable` and from `durable`: the stream isn't kept on the disk. */
+#define KS_NOT_DURABLE UINT64_MAX
 /* What a command did: nothing that is propagated. */
 #define KS_CALL_NONE 0u
 /* What a command did: propagate it as it was sent. */
@@ -303,6 +307,7 @@ typedef struct ks_future ks_future;
 typedef struct ks_io_api ks_io_api;
 typedef struct ks_listener_api ks_listener_api;
 typedef struct ks_cursor_api ks_cursor_api;
+typedef struct ks_cursor_place ks_cursor_place;
 typedef struct ks_snapshot_api ks_snapshot_api;
 typedef struct ks_load_api ks_load_api;
 typedef struct ks_apply_api ks_apply_api;
@@ -471,6 +476,24 @@ struct ks_cursor_api {
   uint64_t (*offset)(void* data);
   /* Moves the cursor to another class: KS_CURSOR_*. */
   void (*set_class)(void* data, uint32_t class);
+  /* Where the bytes given so far end. */
+  void (*place)(void* data, ks_cursor_place* out);
+  /* Lets the cursor end (KS_CLOSED) at a journal position: the place of another cursor that goes on there. */
+  void (*stop_at)(void* data, uint64_t position);
+};
+
+/* A place in the journal. */
+struct ks_cursor_place {
+  /* The position: counts every byte of the journal, whoever it is for. */
+  uint64_t position;
+  /* The replication offset there. */
+  uint64_t offset;
+  /* The replication id there, 40 hex characters. */
+  uint8_t replid[40];
+  /* The database that the replication stream has selected there; -1 if none. */
+  int32_t db;
+  /* 1 if a unit ends there. The other fields are exact only then. */
+  uint32_t unit_end;
 };
 
 /* A cut of the keyspace, read in batches of RDB records while writes go on. */
@@ -677,6 +700,20 @@ struct ks_host_api {
   uint32_t (*take)(void* host, uint64_t number, uint32_t kind, ks_object* out);
   /* A snapshot (`object`) without a cursor. */
   ks_future (*snapshot)(void* host, uint32_t rdb_version);
+  /* Replies that show something behind a journal position are held until every plugin that holds any has confirmed
+     it. Confirms everything before `position`; KS_HOLD_NOTHING ends this plugin's hold. */
+  void (*confirm)(void* host, uint64_t position);
+  /* The replication stream is on the disk up to `offset`; KS_NOT_DURABLE: nobody keeps it there (any more). */
+  void (*set_durable)(void* host, uint64_t offset);
+  /* What `set_durable` said last, of any plugin. */
+  uint64_t (*durable)(void* host);
+  /* Ready when `durable` has reached `offset`. */
+  ks_future (*until_durable)(void* host, uint64_t offset);
+  /* Writes are refused with this text behind `MISCONF `; an empty one lets them run again. At once, from anywhere. */
+  void (*refuse_writes)(void* host, ks_str reason);
+  /* An append-only file to execute (ks_apply_api) with origin loading; nothing of it is propagated. `feed`'s `a`
+     is of no use then. KS_OK and the object, or KS_ERR. */
+  uint32_t (*open_replay)(void* host, ks_object* out);
 };
 
 /* Who sent a command. The strings are borrowed for the call. */

@@ -189,7 +189,7 @@ tables! { STRUCTS;
         pub rebase: unsafe extern "C" fn(host: *mut c_void, history: *const History) -> Future,
         /// Sets the backlog's size; 0 drops the backlog.
         pub set_backlog: unsafe extern "C" fn(host: *mut c_void, bytes: u64) -> Future,
-        /// A cursor (`object`) that reads from an offset; KS_BEHIND if it isn't kept any more.
+        /// A cursor (`object`) that reads from an offset, or from now on (KS_KEEP_OFFSET); KS_BEHIND if that isn't kept any more.
         pub open_cursor: unsafe extern "C" fn(host: *mut c_void, from: u64, class: u32) -> Future,
         /// A snapshot (`object`) and a cursor (`object2`) cut at the same write: `a` = the offset.
         pub snapshot_and_follow: unsafe extern "C" fn(host: *mut c_void, rdb_version: u32, class: u32) -> Future,
@@ -220,10 +220,28 @@ tables! { STRUCTS;
 
         /// A snapshot (`object`) without a cursor.
         pub snapshot: unsafe extern "C" fn(host: *mut c_void, rdb_version: u32) -> Future,
+        /// Replies that show something behind a journal position are held until every plugin that holds any has confirmed
+        /// it. Confirms everything before `position`; KS_HOLD_NOTHING ends this plugin's hold.
+        pub confirm: unsafe extern "C" fn(host: *mut c_void, position: u64),
+        /// The replication stream is on the disk up to `offset`; KS_NOT_DURABLE: nobody keeps it there (any more).
+        pub set_durable: unsafe extern "C" fn(host: *mut c_void, offset: u64),
+        /// What `set_durable` said last, of any plugin.
+        pub durable: unsafe extern "C" fn(host: *mut c_void) -> u64,
+        /// Ready when `durable` has reached `offset`.
+        pub until_durable: unsafe extern "C" fn(host: *mut c_void, offset: u64) -> Future,
+        /// Writes are refused with this text behind `MISCONF `; an empty one lets them run again. At once, from anywhere.
+        pub refuse_writes: unsafe extern "C" fn(host: *mut c_void, reason: Str),
+        /// An append-only file to execute (ks_apply_api) with origin loading; nothing of it is propagated. `feed`'s `a`
+        /// is of no use then. KS_OK and the object, or KS_ERR.
+        pub open_replay: unsafe extern "C" fn(host: *mut c_void, out: *mut Object) -> u32,
     }
 }
 
 consts! { CONSTS2;
     /// In ks_history.offset: keep the journal's offset and its bytes.
     pub const KEEP_OFFSET: u64 = u64::MAX;
+    /// For `confirm`: this plugin holds no replies.
+    pub const HOLD_NOTHING: u64 = u64::MAX;
+    /// For `set_durable` and from `durable`: the stream isn't kept on the disk.
+    pub const NOT_DURABLE: u64 = u64::MAX;
 }

@@ -89,6 +89,25 @@ tables! { STRUCTS;
         pub offset: unsafe extern "C" fn(data: *mut c_void) -> u64,
         /// Moves the cursor to another class: KS_CURSOR_*.
         pub set_class: unsafe extern "C" fn(data: *mut c_void, class: u32),
+        /// Where the bytes given so far end.
+        pub place: unsafe extern "C" fn(data: *mut c_void, out: *mut CursorPlace),
+        /// Lets the cursor end (KS_CLOSED) at a journal position: the place of another cursor that goes on there.
+        pub stop_at: unsafe extern "C" fn(data: *mut c_void, position: u64),
+    }
+
+    /// A place in the journal.
+    #[derive(Clone, Copy)]
+    pub struct CursorPlace = "ks_cursor_place" {
+        /// The position: counts every byte of the journal, whoever it is for.
+        pub position: u64,
+        /// The replication offset there.
+        pub offset: u64,
+        /// The replication id there, 40 hex characters.
+        pub replid: [u8; 40],
+        /// The database that the replication stream has selected there; -1 if none.
+        pub db: i32,
+        /// 1 if a unit ends there. The other fields are exact only then.
+        pub unit_end: u32,
     }
 
     /// A cut of the keyspace, read in batches of RDB records while writes go on.

@@ -1,10 +1,11 @@
-//! A primary's replication stream, executed as it comes. Owns the half unit that has arrived; the identical bytes go into
-//! the own journal at unit ends, so that this node's replicas share offset and history with it.
+//! A stream of commands that were executed elsewhere or before: a primary's replication stream, or an append-only file.
+//! Owns the half unit that has arrived. A primary's identical bytes go into the own journal at unit ends, so that this
+//! node's replicas share offset and history with it; what a file holds goes nowhere.
 
 use keystead_resp::{Args, Decoded, Decoder, Limits, OwnedArgs, ProtocolError};
 
 use crate::args::ArgsExt;
-use crate::effect::Origin;
+use crate::effect::{Origin, Targets};
 use crate::engine::Engine;
 use crate::exec;
 use crate::registry::Command;
@@ -19,8 +20,20 @@ pub struct ApplyState {
     decoded: usize,
     session: State,
     multi: Option<Vec<(&'static Command, OwnedArgs)>>,
-    /// Replies to a primary go nowhere; this is where they go on their way.
+    /// Replies go nowhere; this is where they go on their way.
     nowhere: Vec<u8>,
+    origin: Origin,
+    /// Whole units so far, with their readers.
+    pieces: Vec<Piece>,
+    /// Why a file can't be executed, once that is so.
+    failed: Option<String>,
+}
+
+/// Neighbouring units for the same readers: where they end, and the database selected there.
+struct Piece {
+    end: usize,
+    targets: Targets,
+    db: u32,
 }
 
 impl Default for ApplyState {
@@ -44,7 +57,22 @@ impl ApplyState {
         let mut session = State::nobody(0);
         session.kind = Kind::Primary;
         session.db = db;
-        ApplyState { decoder: Decoder::new(), bytes: Vec::new(), decoded: 0, session, multi: None, nowhere: Vec::new() }
+        ApplyState {
+            decoder: Decoder::new(),
+            bytes: Vec::new(),
+            decoded: 0,
+            session,
+            multi: None,
+            nowhere: Vec::new(),
+            origin: Origin::Replication,
+            pieces: Vec::new(),
+            failed: None,
+        }
+    }
+
+    /// An append-only file from its beginning: executed with origin loading, kept by nobody.
+    pub fn of_file() -> Self {
+        ApplyState { origin: Origin::Loading, ..ApplyState::new(0) }
     }
 
     /// The link was lost: the half unit is dropped, the next link resumes at the last unit's end.
@@ -67,60 +95,90 @@ impl ApplyState {
 }
 
 /// One command's verdict: does a unit end behind it?
+#[derive(Clone, Copy)]
 enum Step {
     Inside,
-    UnitEnd,
+    /// With what the unit says, if anybody but replicas needs to know it.
+    UnitEnd(Targets),
 }
 
 impl Engine {
     /// Executes the next bytes of a primary's stream, in a turn. Guards, pause, read-only and logical expiry don't hold for
     /// them. An error means that the peer doesn't speak the protocol: drop the link.
     pub fn apply_stream(&mut self, state: &mut ApplyState, bytes: &[u8]) -> Result<Applied, ProtocolError> {
+        let mut acks = Vec::new();
+        let result = self.execute_stream(state, bytes, &mut acks);
+        let mut from = 0;
+        for piece in std::mem::take(&mut state.pieces) {
+            self.core.journal.append_stream(&state.bytes[from..piece.end], piece.targets, Some(piece.db));
+            from = piece.end;
+        }
+        state.forget(from);
+        if self.core.blocking.has_ready() {
+            self.serve_ready();
+        }
+        result.map(|()| Applied { offset: self.core.journal.offset(), acks })
+    }
+
+    /// Executes the next bytes of an append-only file, in a turn, each unit whole or not at all. An error means that the
+    /// file can't be read on from here.
+    pub fn replay(&mut self, state: &mut ApplyState, bytes: &[u8]) -> Result<(), String> {
+        let result = self.execute_stream(state, bytes, &mut Vec::new());
+        let end = state.pieces.pop().map_or(0, |piece| piece.end);
+        state.pieces.clear();
+        state.forget(end);
+        match (result, state.failed.take()) {
+            (_, Some(why)) => Err(why),
+            (Err(error), None) => Err(error.to_string()),
+            (Ok(()), None) => Ok(()),
+        }
+    }
+
+    /// Executes all that is complete; notes the whole units.
+    fn execute_stream(
+        &mut self,
+        state: &mut ApplyState,
+        bytes: &[u8],
+        acks: &mut Vec<u64>,
+    ) -> Result<(), ProtocolError> {
         state.bytes.extend_from_slice(bytes);
         state.session.last_ms = self.core.now_ms();
         let limits = Limits { max_bulk: u64::MAX, ..Limits::default() };
         let base = self.core.journal.offset();
-        let mut applied = Applied { offset: base, acks: Vec::new() };
         let buffer = std::mem::take(&mut state.bytes);
-        let mut unit_end = 0;
         let result = loop {
             let at = state.decoded;
             let (consumed, step) = match state.decoder.decode(&buffer[at..], &limits) {
                 Err(error) => break Err(error),
                 Ok(Decoded::Need(_)) => break Ok(()),
-                Ok(Decoded::Skip(consumed)) => (consumed, state.between()),
+                Ok(Decoded::Skip(consumed)) => (consumed, state.between(Targets::REPLICATION)),
                 Ok(Decoded::Command { consumed, args, .. }) => {
                     let args = Args::new(&buffer[at..at + consumed], &args);
-                    (consumed, self.apply_one(state, args, base + at as u64, &mut applied.acks))
+                    (consumed, self.apply_one(state, args, base + at as u64, acks))
                 }
                 Ok(Decoded::Inline { consumed, args }) => {
-                    (consumed, self.apply_one(state, args.view(), base + at as u64, &mut applied.acks))
+                    (consumed, self.apply_one(state, args.view(), base + at as u64, acks))
                 }
             };
-            state.decoded = at + consumed;
-            if matches!(step, Step::UnitEnd) {
-                unit_end = state.decoded;
+            if state.failed.is_some() {
+                break Ok(());
             }
+            state.decoded = at + consumed;
+            state.note(step);
         };
-        if unit_end > 0 {
-            self.core.journal.append_stream(&buffer[..unit_end], Some(state.session.db as u32));
-        }
-        state.decoded -= unit_end;
         state.bytes = buffer;
-        state.bytes.drain(..unit_end);
-        applied.offset = self.core.journal.offset();
-        if self.core.blocking.has_ready() {
-            self.serve_ready();
-        }
-        result.map(|()| applied)
+        result
     }
 
     fn apply_one(&mut self, state: &mut ApplyState, args: Args<'_>, before: u64, acks: &mut Vec<u64>) -> Step {
+        if state.origin == Origin::Loading && args.get(0).is_some_and(|word| word.starts_with(b"#")) {
+            return state.between(Targets::REPLICATION);
+        }
         if args.is(0, "replconf") {
             if args.is(1, "getack") {
                 acks.push(before);
             }
-            return state.between();
+            return state.between(Targets::REPLICATION);
         }
         if args.is(0, "multi") {
             state.multi = Some(Vec::new());
@@ -130,17 +188,17 @@ impl Engine {
             for (command, args) in state.multi.take().unwrap_or_default() {
                 self.apply_command(state, command, args.view(), true);
             }
-            return Step::UnitEnd;
+            return Step::UnitEnd(Targets::ALL);
         }
         let command = match exec::find(&self.core, args) {
             Ok(command) if command.arity_ok(args.len()) => command,
             Ok(command) => {
-                self.stream_error(&format!("wrong number of arguments for '{}'", command.full_name));
-                return state.between();
+                self.stream_error(state, &format!("wrong number of arguments for '{}'", command.full_name));
+                return state.between(Targets::ALL);
             }
             Err(error) => {
-                self.stream_error(error.text());
-                return state.between();
+                self.stream_error(state, error.text());
+                return state.between(Targets::ALL);
             }
         };
         match &mut state.multi {
@@ -150,19 +208,25 @@ impl Engine {
             }
             None => {
                 self.apply_command(state, command, args, false);
-                Step::UnitEnd
+                // PING and PUBLISH change nothing: no file needs them.
+                let silent = command.name == "ping" || command.name == "publish";
+                Step::UnitEnd(if silent { Targets::REPLICATION } else { Targets::ALL })
             }
         }
     }
 
-    fn stream_error(&mut self, what: &str) {
+    fn stream_error(&mut self, state: &mut ApplyState, what: &str) {
+        if state.origin == Origin::Loading {
+            state.failed = Some(what.to_owned());
+            return;
+        }
         self.core.stats.unexpected_errors += 1;
         log::warn!("The primary's stream has a command that can't be executed: {what}");
     }
 
     fn apply_command(&mut self, state: &mut ApplyState, command: &'static Command, args: Args<'_>, nested: bool) {
-        let ApplyState { session, nowhere, .. } = state;
-        exec::call(&mut self.ks, &mut self.core, session, nowhere, command, args, Origin::Replication, nested);
+        let ApplyState { session, nowhere, origin, .. } = state;
+        exec::call(&mut self.ks, &mut self.core, session, nowhere, command, args, *origin, nested);
         nowhere.clear();
         exec::settle_observation(&mut self.ks, &mut self.core);
     }
@@ -170,7 +234,23 @@ impl Engine {
 
 impl ApplyState {
     /// Inside MULTI nothing but EXEC ends the unit.
-    fn between(&self) -> Step {
-        if self.multi.is_some() { Step::Inside } else { Step::UnitEnd }
+    fn between(&self, targets: Targets) -> Step {
+        if self.multi.is_some() { Step::Inside } else { Step::UnitEnd(targets) }
+    }
+
+    /// Notes the end of a unit.
+    fn note(&mut self, step: Step) {
+        let Step::UnitEnd(targets) = step else { return };
+        let (end, db) = (self.decoded, self.session.db as u32);
+        match self.pieces.last_mut() {
+            Some(last) if last.targets == targets => (last.end, last.db) = (end, db),
+            _ => self.pieces.push(Piece { end, targets, db }),
+        }
+    }
+
+    /// Drops the whole units.
+    fn forget(&mut self, end: usize) {
+        self.decoded -= end;
+        self.bytes.drain(..end);
     }
 }

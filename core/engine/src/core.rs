@@ -8,6 +8,7 @@ use std::task::Waker;
 use keystead_keyspace::KeyLog;
 use keystead_resp::{OwnedArgs, Writer};
 
+use crate::barrier::Barriers;
 use crate::blocking::{Blocking, ParkRequest};
 use crate::config::Config;
 use crate::effect::{Origin, Targets};
@@ -83,6 +84,8 @@ pub struct Core {
     pub config: Config,
     /// Conditions that close commands.
     pub gates: Arc<Gates>,
+    /// Who holds replies back until their writes are confirmed.
+    pub barriers: Arc<Barriers>,
     /// The journal.
     pub journal: Journal,
     /// Subscriptions.
@@ -177,6 +180,7 @@ impl Core {
         }
         let Session { out, state } = session;
         write(&mut Writer::new(out, state.proto));
+        state.shows_all();
         self.sessions.list(id);
         self.check_output(id);
     }

@@ -237,6 +237,10 @@ pub(crate) fn call(
         }
     };
     propagate(ks, core, state, out, db, args, effect, origin, mark, nested);
+    if core.barriers.hold() && command.flags.any(READONLY | WRITE) {
+        // Inside a unit the effects aren't in the journal yet.
+        state.shows_all();
+    }
     if let Some(started) = started {
         stop_clock(core, state, command, args, started);
     }

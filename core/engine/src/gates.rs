@@ -2,6 +2,7 @@
 //! atomic word; decides nothing (the guards do).
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// One condition that closes some commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,19 +24,24 @@ pub enum Gate {
     Replica = 64,
     /// The server is starting: its plugins load data and aren't ready. Clients see the same as while loading.
     Starting = 128,
+    /// A plugin can't write what it must: writes are refused with its own words.
+    WriteError = 256,
 }
 
 /// All gates of one engine, shared between the turn and everybody else. Everything is open at first.
 #[derive(Debug, Default)]
-pub struct Gates(AtomicU32);
+pub struct Gates {
+    bits: AtomicU32,
+    write_error: Mutex<String>,
+}
 
 impl Gates {
     /// Closes (true) or opens (false) one gate.
     pub fn set(&self, gate: Gate, closed: bool) {
         if closed {
-            self.0.fetch_or(gate as u32, Ordering::Release);
+            self.bits.fetch_or(gate as u32, Ordering::Release);
         } else {
-            self.0.fetch_and(!(gate as u32), Ordering::Release);
+            self.bits.fetch_and(!(gate as u32), Ordering::Release);
         }
     }
 
@@ -46,6 +52,17 @@ impl Gates {
 
     /// All gates at once, for the fast check: zero when nothing is closed.
     pub fn bits(&self) -> u32 {
-        self.0.load(Ordering::Acquire)
+        self.bits.load(Ordering::Acquire)
+    }
+
+    /// Closes the gate for writes with these words; empty ones open it.
+    pub fn refuse_writes(&self, why: &str) {
+        why.clone_into(&mut self.write_error.lock().unwrap_or_else(PoisonError::into_inner));
+        self.set(Gate::WriteError, !why.is_empty());
+    }
+
+    /// Why writes are refused.
+    pub fn write_error(&self) -> String {
+        self.write_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -91,6 +91,9 @@ fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> 
     if closed(Gate::DiskError) && core.config.live.stop_writes && primary && (writes || command.name == "ping") {
         return Some(DISK_ERROR);
     }
+    if closed(Gate::WriteError) && primary && (writes || command.name == "ping") {
+        return Some(CommandError::new(format!("MISCONF {}", core.gates.write_error())));
+    }
     if closed(Gate::FewReplicas) && primary && writes {
         return Some(NO_REPLICAS);
     }

@@ -8,6 +8,7 @@
 
 pub mod apply;
 pub mod args;
+pub mod barrier;
 pub mod blocking;
 pub mod commands;
 pub mod config;
@@ -48,6 +49,7 @@ pub const KEYSTEAD_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub use apply::{Applied, ApplyState};
 pub use args::{Args, ArgsExt, OwnedArgs};
+pub use barrier::Barriers;
 pub use ctx::Ctx;
 pub use effect::{CommandResult, Effect, Origin, Targets};
 pub use engine::{Action, Engine, EngineMode, EngineOptions, Flow, Now, Ready, TurnEnd};

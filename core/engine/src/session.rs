@@ -189,6 +189,8 @@ pub struct State {
     pub soft_since_ms: u64,
     /// The replication offset after its last write.
     pub write_offset: u64,
+    /// The journal's position that its output depends on, while barriers hold replies.
+    pub seen: u64,
     /// Already in the list of sessions that `end_turn` reports.
     pub listed: bool,
     /// Became runnable again in this turn.
@@ -241,6 +243,7 @@ impl State {
             pending_in: 0,
             soft_since_ms: 0,
             write_offset: 0,
+            seen: 0,
             listed: false,
             resumed: false,
             slots: Vec::new(),
@@ -255,6 +258,12 @@ impl State {
     /// Decides again whether the fast way is open; called after every command that isn't about data.
     pub fn refresh_quick(&mut self) {
         self.quick = self.authenticated && self.multi.is_none() && self.kind == Kind::Normal && !self.subscribed();
+    }
+
+    /// Its output shows something of the journal as it will be when the turn ends.
+    #[inline]
+    pub fn shows_all(&mut self) {
+        self.seen = u64::MAX;
     }
 
     /// Channels and patterns subscribed to; shard channels count apart, as in Redis.

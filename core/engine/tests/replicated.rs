@@ -208,3 +208,39 @@ fn a_snapshot_and_its_cursor_fit_together() {
     let c = target.connect();
     assert_eq!(target.cmd(c, "GET a"), "$1\r\n2\r\n");
 }
+
+#[test]
+fn a_file_is_executed_in_whole_units_and_goes_nowhere() {
+    let mut kit = Kit::default();
+    let cursor = follow(&mut kit);
+    let mut state = ApplyState::of_file();
+    let text =
+        b"#TS:1\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n2\r\n*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n";
+    kit.turn(|engine| engine.replay(&mut state, text)).expect("half a unit");
+    let c = kit.connect();
+    kit.cmd(c, "SELECT 2");
+    assert_eq!(kit.cmd(c, "GET a"), "$-1\r\n", "the unit isn't whole");
+    kit.turn(|engine| engine.replay(&mut state, b"*1\r\n$4\r\nEXEC\r\n")).expect("whole");
+    assert_eq!(kit.cmd(c, "GET a"), "$1\r\n1\r\n");
+    assert_eq!(stream(&mut kit, cursor), [""; 0]);
+    let error = kit.turn(|engine| engine.replay(&mut state, b"*1\r\n$4\r\nNOPE\r\n")).expect_err("unknown");
+    assert!(error.contains("NOPE"), "{error}");
+}
+
+#[test]
+fn output_tells_which_position_it_depends_on() {
+    let mut kit = Kit::default();
+    let _file = kit.engine.core.journal.open_cursor(CursorClass::Persistence, None).expect("now");
+    kit.engine.barriers().confirm("file", Some(0));
+    let (c, other) = (kit.connect(), kit.connect());
+    let mut seen = |id, line: &str| {
+        kit.cmd(id, line);
+        kit.engine.swap_out(id, &mut Vec::new())
+    };
+    assert_eq!(seen(c, "PING"), 0);
+    let after = seen(c, "SET a 1");
+    assert!(after > 0);
+    assert_eq!(seen(other, "CONFIG GET hz"), 0, "shows no key");
+    assert_eq!(seen(other, "GET a"), after);
+    assert_eq!(seen(c, "PING"), after, "what it was told before may not be known yet");
+}

@@ -325,6 +325,11 @@ impl Host {
         }
     }
 
+    /// A cursor that reads from now on.
+    pub fn follow(&self, class: CursorClass) -> impl Future<Output = Result<Cursor, CursorEnd>> + Send + use<> {
+        self.open_cursor(abi::KEEP_OFFSET, class)
+    }
+
     /// A snapshot in records of this RDB version, and a cursor, cut at the same write: no gap, no overlap. A SELECT
     /// precedes the first record behind the cut.
     pub fn snapshot_and_follow(
@@ -367,6 +372,53 @@ impl Host {
             abi::OK => Apply::new(out),
             _ => Err(Error::new("this engine has no journal to apply a stream to")),
         }
+    }
+
+    /// An append-only file to execute with origin loading, from its first byte; nothing of it is propagated. An error of
+    /// `feed` means that the file can't be read on; the offsets it gives mean nothing.
+    pub fn replay(&self) -> Result<Apply> {
+        let mut out = Object::NONE;
+        // SAFETY: the function fills `out` if it says OK.
+        match unsafe { (self.api().open_replay)(self.data(), &mut out) } {
+            abi::OK => Apply::new(out),
+            _ => Err(Error::new("this engine has no keys to load")),
+        }
+    }
+
+    // ---- what is on the disk
+
+    /// Holds every reply that shows something behind a journal position until that is confirmed, and confirms everything
+    /// before `position`; `None` ends this plugin's hold. A plugin that fails leaves its hold as it is.
+    pub fn confirm(&self, position: Option<u64>) {
+        // SAFETY: plain call.
+        unsafe { (self.api().confirm)(self.data(), position.unwrap_or(abi::HOLD_NOTHING)) }
+    }
+
+    /// Says up to which offset the replication stream is on the disk; `None`: it isn't kept there.
+    pub fn set_durable(&self, offset: Option<u64>) {
+        // SAFETY: plain call.
+        unsafe { (self.api().set_durable)(self.data(), offset.unwrap_or(abi::NOT_DURABLE)) }
+    }
+
+    /// Up to which offset the replication stream is on the disk; `None` if nobody keeps it there.
+    pub fn durable(&self) -> Option<u64> {
+        // SAFETY: plain call.
+        Some(unsafe { (self.api().durable)(self.data()) }).filter(|offset| *offset != abi::NOT_DURABLE)
+    }
+
+    /// Ready when the replication stream is on the disk up to an offset.
+    pub fn until_durable(&self, offset: u64) -> impl Future<Output = ()> + Send + use<> {
+        // SAFETY: plain call; the future is ours.
+        let reached = unsafe { import_future((self.api().until_durable)(self.data(), offset)) };
+        async move {
+            reached.await;
+        }
+    }
+
+    /// Refuses writes with this text behind `MISCONF `; an empty one lets them run again. At once, from anywhere.
+    pub fn refuse_writes(&self, reason: &str) {
+        // SAFETY: the reason lives for the call.
+        unsafe { (self.api().refuse_writes)(self.data(), Str::new(reason.as_bytes())) }
     }
 
     // ---- state, services, the end

@@ -126,6 +126,19 @@ impl Journal {
     }
 }
 
+/// A place in the journal where a unit ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Counts every byte of the journal, whoever it is for.
+    pub position: u64,
+    /// The replication offset.
+    pub offset: u64,
+    /// The replication id.
+    pub replid: ReplId,
+    /// The database that the replication stream has selected.
+    pub db: Option<u32>,
+}
+
 /// What a cursor is for: decides what it may pin and what happens when it is slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CursorClass {
@@ -246,6 +259,28 @@ impl Cursor {
             abi::REBASED => Err(CursorEnd::Rebased(done.buf.text())),
             _ => Err(CursorEnd::Closed(done.buf.text())),
         }
+    }
+
+    /// Where the bytes given so far end; `None` if that is in the middle of a unit, or more of what was read is to come.
+    pub fn place(&self) -> Option<Place> {
+        let mut out = MaybeUninit::uninit();
+        // SAFETY: the function fills `out`.
+        let raw = unsafe {
+            (self.api().place)(self.0.0.data, out.as_mut_ptr());
+            out.assume_init()
+        };
+        (raw.unit_end != 0).then(|| Place {
+            position: raw.position,
+            offset: raw.offset,
+            replid: ReplId(raw.replid),
+            db: u32::try_from(raw.db).ok(),
+        })
+    }
+
+    /// Lets it end, as closed, where another cursor goes on: a position that [`Cursor::place`] gave.
+    pub fn stop_at(&mut self, position: u64) {
+        // SAFETY: plain call.
+        unsafe { (self.api().stop_at)(self.0.0.data, position) }
     }
 
     /// The offset of the next byte to be read.

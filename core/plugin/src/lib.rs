@@ -73,7 +73,7 @@ pub use declare::{ConnEvent, Endpoint, EndpointSpec, FaultPolicy, InfoOut, Param
 pub use error::{Error, Result};
 pub use host::Host;
 pub use io::{Conn, Io, Listener};
-pub use journal::{Cursor, CursorClass, CursorEnd, History, Journal, ReplId};
+pub use journal::{Cursor, CursorClass, CursorEnd, History, Journal, Place, ReplId};
 #[doc(hidden)]
 pub use keystead_abi as abi;
 pub use plugin::{Ending, Plugin, StopReason};

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use keystead_keyspace::{Keyspace, Options, UnixMillis};
 use keystead_resp::{Args, Writer};
 
+use crate::barrier::Barriers;
 use crate::blocking::Blocking;
 use crate::commands;
 use crate::config::Config;
@@ -63,6 +64,7 @@ impl Engine {
                 registry,
                 config,
                 gates: Arc::new(Gates::default()),
+                barriers: Arc::default(),
                 journal: Journal::new(),
                 pubsub: PubSub::default(),
                 blocking: Blocking::default(),
@@ -167,12 +169,14 @@ impl Engine {
         self.core.sessions.get_mut(id).map(|session| &mut session.state)
     }
 
-    /// Takes a session's output by exchanging it with an empty (or reusable) buffer.
-    pub fn swap_out(&mut self, id: SessionId, buffer: &mut Vec<u8>) {
+    /// Takes a session's output by exchanging it with an empty (or reusable) buffer. Gives the journal's position that
+    /// the output, and all before it, depends on: with barriers it may be shown when that is confirmed.
+    pub fn swap_out(&mut self, id: SessionId, buffer: &mut Vec<u8>) -> u64 {
         buffer.clear();
-        if let Some(session) = self.core.sessions.get_mut(id) {
-            std::mem::swap(&mut session.out, buffer);
-        }
+        let Some(session) = self.core.sessions.get_mut(id) else { return 0 };
+        std::mem::swap(&mut session.out, buffer);
+        session.state.seen = session.state.seen.min(self.core.journal.position());
+        session.state.seen
     }
 
     /// The server still holds so many bytes of output and of undecoded input for a session. Closes it (by the list of the
@@ -316,6 +320,11 @@ impl Engine {
             state.kind = kind;
             state.refresh_quick();
         }
+    }
+
+    /// The barriers, to be shared with whoever confirms and whoever holds.
+    pub fn barriers(&self) -> Arc<Barriers> {
+        self.core.barriers.clone()
     }
 
     /// Tells INFO something that only the server knows: `executable`, `config_file`, `os`, `mem_allocator`.

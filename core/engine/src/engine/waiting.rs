@@ -63,6 +63,7 @@ impl Engine {
         session.state.resumed = true;
         let begin = session.out.len();
         session.out.extend_from_slice(reply);
+        session.state.shows_all();
         exec::drop_reply_if_off(&mut session.state, &mut session.out, begin);
         self.core.sessions.list(id);
     }

@@ -58,6 +58,7 @@ fn states_and_commands() {
         ("few replicas", Box::new(gate(Gate::FewReplicas))),
         ("disk error", Box::new(gate(Gate::DiskError))),
         ("async loading", Box::new(gate(Gate::AsyncLoading))),
+        ("write error", Box::new(|engine, _| engine.core.gates.refuse_writes("Errors writing to the AOF file: full"))),
         ("pause write", Box::new(pause(Pause::Write))),
         ("pause all", Box::new(pause(Pause::All))),
         ("subscriber", Box::new(|_, state| state.channels.extend([Box::from(&b"a"[..])]))),

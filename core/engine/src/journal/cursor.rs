@@ -44,6 +44,8 @@ pub enum Ended {
     Rebased,
     /// Nobody knows this cursor (it was closed).
     Closed,
+    /// It is where it was told to stop.
+    Reached,
 }
 
 /// Why a cursor could not be opened.
@@ -71,6 +73,10 @@ pub enum Read {
 pub struct CursorStatus {
     /// The replication offset up to which it has read.
     pub offset: u64,
+    /// The position up to which it has read.
+    pub position: u64,
+    /// A unit ends there.
+    pub unit_end: bool,
     /// Bytes it has yet to read.
     pub lag: u64,
     /// Set when it ended.
@@ -82,6 +88,10 @@ pub(super) struct Cursor {
     pos: u64,
     /// The database its output has selected; only for readers whose SELECTs are made here.
     db: Option<u32>,
+    /// The run it read last.
+    run: u64,
+    /// Nothing behind this position is for it.
+    stop: Option<u64>,
     ended: Option<Ended>,
     soft_since_ms: Option<u64>,
     waker: Option<Waker>,
@@ -94,6 +104,11 @@ impl Cursor {
 
     pub(super) fn ended(&self) -> Option<Ended> {
         self.ended
+    }
+
+    /// Files outlive a change of the history's name, for their bytes stay true.
+    pub(super) fn outlives_renaming(&self) -> bool {
+        self.class == CursorClass::Persistence
     }
 
     pub(super) fn pin(&self, log: &Log) -> u64 {
@@ -112,9 +127,12 @@ impl Journal {
             Some(offset) if offset > self.offset() => return Err(OpenError::Ahead),
             Some(offset) => self.log.pos_of(offset).ok_or(OpenError::TooOld)?,
         };
+        if pos == self.log.end_pos() && class.target() != Targets::REPLICATION {
+            self.log.split();
+        }
         let id = self.next_cursor;
         self.next_cursor += 1;
-        let cursor = Cursor { class, pos, db: None, ended: None, soft_since_ms: None, waker: None };
+        let cursor = Cursor { class, pos, db: None, run: 0, stop: None, ended: None, soft_since_ms: None, waker: None };
         self.cursors.insert(id, cursor);
         Ok(CursorId(id))
     }
@@ -141,20 +159,21 @@ impl Journal {
         }
         let mut out = Vec::new();
         let mut room = max.max(1) as u64;
-        let end = self.log.end_pos();
+        let end = self.log.end_pos().min(cursor.stop.unwrap_or(u64::MAX));
         while room > 0 && cursor.pos < end {
             let Some((index, run)) = self.log.run_at(cursor.pos) else { break };
-            let run_end = self.log.run_end(index);
+            let run_end = self.log.run_end(index).min(end);
             if !run.targets.includes(cursor.class.target()) {
                 cursor.pos = run_end;
                 continue;
             }
             if cursor.class.target() != Targets::REPLICATION {
-                if cursor.db != Some(run.db) && cursor.pos == run.pos {
+                if cursor.db != Some(run.db) && cursor.run != run.serial {
                     let mut select = Vec::with_capacity(24);
                     encode_select(&mut select, run.db);
                     out.push(Bytes::from(select));
                 }
+                cursor.run = run.serial;
                 cursor.db = Some(run.db_after);
             }
             let to = run_end.min(cursor.pos.saturating_add(room));
@@ -162,7 +181,19 @@ impl Journal {
             room -= to - cursor.pos;
             cursor.pos = to;
         }
-        if out.is_empty() { Read::CaughtUp } else { Read::Data(out) }
+        match cursor.stop {
+            _ if !out.is_empty() => Read::Data(out),
+            Some(stop) if cursor.pos >= stop => Read::Ended(Ended::Reached),
+            _ => Read::CaughtUp,
+        }
+    }
+
+    /// Lets a reader end at a position, which must be the end of a unit: another one goes on from there.
+    pub fn stop_cursor_at(&mut self, id: CursorId, position: u64) {
+        if let Some(cursor) = self.cursors.get_mut(&id.0) {
+            cursor.stop = Some(position);
+            self.fresh = true;
+        }
     }
 
     /// Asks to be woken once when there is more to read, or when the cursor ends.
@@ -172,7 +203,8 @@ impl Journal {
             waker.wake_by_ref();
             return;
         };
-        if cursor.ended.is_some() || cursor.pos < end {
+        let reached = cursor.stop.is_some_and(|stop| cursor.pos >= stop);
+        if cursor.ended.is_some() || cursor.pos < end || reached {
             waker.wake_by_ref();
         } else {
             cursor.waker = Some(waker.clone());
@@ -190,8 +222,14 @@ impl Journal {
     /// Where a reader stands.
     pub fn cursor_status(&self, id: CursorId) -> Option<CursorStatus> {
         let cursor = self.cursors.get(&id.0)?;
-        let lag = self.log.end_pos() - cursor.pos.min(self.log.end_pos());
-        Some(CursorStatus { offset: self.log.offset_at(cursor.pos), lag, ended: cursor.ended })
+        let end = self.log.end_pos();
+        Some(CursorStatus {
+            offset: self.log.offset_at(cursor.pos),
+            position: cursor.pos,
+            unit_end: cursor.pos >= end.min(cursor.stop.unwrap_or(end)),
+            lag: end - cursor.pos.min(end),
+            ended: cursor.ended,
+        })
     }
 
     /// Ends readers beyond their limits. True if a syncing replica or a file has fallen so far behind that writers

@@ -20,6 +20,8 @@ pub(super) struct Run {
     pub(super) db: u32,
     /// The database after its last byte; differs from `db` only in a raw stream, which carries its own SELECTs.
     pub(super) db_after: u32,
+    /// Names the run: its position moves when old bytes are dropped.
+    pub(super) serial: u64,
 }
 
 impl Run {
@@ -50,6 +52,9 @@ pub struct Log {
     block_size: usize,
     sealed: bool,
     held: u64,
+    /// The next record begins a run, whatever it is.
+    split: bool,
+    next_serial: u64,
 }
 
 const MAX_BLOCK: usize = 64 << 10;
@@ -67,6 +72,8 @@ impl Log {
             block_size: MAX_BLOCK,
             sealed: false,
             held: 0,
+            split: false,
+            next_serial: 0,
         }
     }
 
@@ -125,7 +132,8 @@ impl Log {
             self.tail.reserve(self.block_size);
         }
         self.record_start = self.tail.len();
-        if let Some(last) = self.runs.back_mut()
+        if !std::mem::take(&mut self.split)
+            && let Some(last) = self.runs.back_mut()
             && last.targets == targets
             && last.origin == origin
             && last.db_after == db
@@ -133,8 +141,14 @@ impl Log {
             last.db_after = db_after;
             return;
         }
-        let run = Run { pos: self.end_pos(), offset: self.end_offset, targets, origin, db, db_after };
-        self.runs.push_back(run);
+        self.next_serial += 1;
+        let (pos, offset, serial) = (self.end_pos(), self.end_offset, self.next_serial);
+        self.runs.push_back(Run { pos, offset, targets, origin, db, db_after, serial });
+    }
+
+    /// Lets the next record begin a run of its own: a reader that starts here knows its database then.
+    pub(super) fn split(&mut self) {
+        self.split = true;
     }
 
     #[inline]

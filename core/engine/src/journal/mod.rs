@@ -91,6 +91,12 @@ impl Journal {
         self.log.end_offset()
     }
 
+    /// The position behind the last byte: moves with every record, whoever it is for, while anybody reads.
+    #[inline]
+    pub fn position(&self) -> u64 {
+        self.log.end_pos()
+    }
+
     /// Counts `rebase`s; a cursor belongs to one history.
     pub fn history(&self) -> u64 {
         self.history
@@ -137,10 +143,10 @@ impl Journal {
     }
 
     /// A new history begins. `Some(offset)` starts an empty log there (full resync); None keeps bytes and offset
-    /// (promotion: the id changes, the data doesn't). All cursors end either way.
+    /// (promotion: the id changes, the data doesn't). All cursors end either way, but those of files in the second case.
     pub fn rebase(&mut self, restart: Option<u64>) -> u64 {
         self.history += 1;
-        for cursor in self.cursors.values_mut() {
+        for cursor in self.cursors.values_mut().filter(|cursor| restart.is_some() || !cursor.outlives_renaming()) {
             cursor.end(Ended::Rebased);
         }
         if let Some(offset) = restart {
@@ -217,8 +223,9 @@ impl Journal {
         self.after_append();
     }
 
-    /// Appends a primary's raw stream as it came, one or more whole units. `db` is what it has selected at the end.
-    pub fn append_stream(&mut self, bytes: &[u8], db: Option<u32>) {
+    /// Appends a primary's raw stream as it came, one or more whole units for the same readers. `db` is what it has
+    /// selected at the end.
+    pub fn append_stream(&mut self, bytes: &[u8], targets: Targets, db: Option<u32>) {
         let before = self.stream_db.or(db).unwrap_or(0);
         self.stream_db = db;
         if !self.is_active() {
@@ -226,7 +233,7 @@ impl Journal {
             self.log.skip(bytes.len() as u64);
             return;
         }
-        self.log.begin_raw(Targets::ALL, Origin::Replication, before, db.unwrap_or(before));
+        self.log.begin_raw(targets, Origin::Replication, before, db.unwrap_or(before));
         self.log.append_bytes(bytes);
         self.log.commit();
         self.after_append();

@@ -137,12 +137,58 @@ fn a_raw_stream_is_kept_byte_for_byte() {
     journal.set_backlog(Some(1 << 20));
     journal.rebase(Some(1000));
     let raw = format!("{SELECT0}{SET_A}\r\n");
-    journal.append_stream(raw.as_bytes(), Some(0));
+    journal.append_stream(raw.as_bytes(), Targets::ALL, Some(0));
     assert_eq!(journal.offset(), 1000 + raw.len() as u64);
     let cursor = journal.open_cursor(CursorClass::Replica, Some(1000)).expect("kept");
     assert_eq!(read(&mut journal, cursor), raw);
     set(&mut journal, 0, "a");
     assert_eq!(read(&mut journal, cursor), SET_A, "the stream has selected db 0 already");
+}
+
+#[test]
+fn a_file_opened_in_the_middle_selects_its_database_once() {
+    let mut journal = Journal::new();
+    journal.set_backlog(Some(1 << 20));
+    set(&mut journal, 0, "a");
+    let file = journal.open_cursor(CursorClass::Persistence, None).expect("now");
+    set(&mut journal, 0, "a");
+    assert_eq!(read(&mut journal, file), format!("{SELECT0}{SET_A}"), "the run went on, its SELECT was before");
+    set(&mut journal, 0, "a");
+    assert_eq!(read(&mut journal, file), SET_A);
+    let ping = b"*1\r\n$4\r\nPING\r\n";
+    journal.append_stream(ping, Targets::REPLICATION, Some(0));
+    let raw = format!("{}{SET_A}", SELECT0.replace("\r\n0\r\n", "\r\n1\r\n"));
+    journal.append_stream(raw.as_bytes(), Targets::ALL, Some(1));
+    journal.append_stream(SET_A.as_bytes(), Targets::ALL, Some(1));
+    assert_eq!(read(&mut journal, file), format!("{raw}{SET_A}"), "no PING, and the stream's own SELECT");
+}
+
+#[test]
+fn a_file_goes_on_under_another_name_and_ends_with_other_data() {
+    let mut journal = Journal::new();
+    let file = journal.open_cursor(CursorClass::Persistence, None).expect("now");
+    set(&mut journal, 0, "a");
+    journal.rebase(None);
+    set(&mut journal, 0, "a");
+    assert_eq!(read(&mut journal, file), format!("{SELECT0}{SET_A}{SET_A}"));
+    journal.rebase(Some(7));
+    assert_eq!(journal.read(file, 10), Read::Ended(Ended::Rebased));
+}
+
+#[test]
+fn a_reader_stops_where_the_next_one_goes_on() {
+    let mut journal = Journal::new();
+    let old = journal.open_cursor(CursorClass::Persistence, None).expect("now");
+    set(&mut journal, 0, "a");
+    let new = journal.open_cursor(CursorClass::Persistence, None).expect("now");
+    let place = journal.cursor_status(new).expect("open");
+    assert_eq!((place.position, place.unit_end), (journal.position(), true));
+    set(&mut journal, 0, "a");
+    journal.stop_cursor_at(old, place.position);
+    assert_eq!(read(&mut journal, old), format!("{SELECT0}{SET_A}"));
+    assert_eq!(journal.cursor_status(old).map(|at| (at.position, at.unit_end)), Some((place.position, true)));
+    assert_eq!(journal.read(old, 10), Read::Ended(Ended::Reached));
+    assert_eq!(read(&mut journal, new), format!("{SELECT0}{SET_A}"));
 }
 
 mod properties {
@@ -193,7 +239,7 @@ mod properties {
                         }
                         journal.append_unit(&mut unit);
                     }
-                    Step::Raw { db, len } => journal.append_stream(&vec![b'r'; len], Some(db)),
+                    Step::Raw { db, len } => journal.append_stream(&vec![b'r'; len], Targets::ALL, Some(db)),
                     Step::Read { max } => {
                         if let Read::Data(parts) = journal.read(reader, max) {
                             seen.extend(parts.concat());

@@ -10,6 +10,7 @@ mod api;
 mod commands;
 mod contracts;
 mod ctx;
+mod durable;
 mod frame;
 mod hooks;
 mod inspect;
@@ -90,6 +91,7 @@ pub(crate) struct Core {
     /// Replication ids as plugins last set them; offset and bytes are the journal's.
     history: Mutex<History>,
     shared: Mutex<Shared>,
+    durable: durable::Durable,
 }
 
 /// Objects on their way between plugins.
@@ -194,6 +196,7 @@ impl Host {
                 contracts: Mutex::new(Contracts::new(services.clone())),
                 history: Mutex::new(no_history()),
                 shared: Mutex::default(),
+                durable: durable::Durable::default(),
             }
         });
         for entry in entries {

@@ -9,7 +9,7 @@ use keystead_engine::engine::{Action, Ready};
 use keystead_engine::keyspace::Garbage;
 use keystead_engine::registry::Command;
 use keystead_engine::resp::Limits;
-use keystead_engine::{ConnInfo, Engine, Now, OwnedArgs, SessionId};
+use keystead_engine::{Barriers, ConnInfo, Engine, Now, OwnedArgs, SessionId};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -23,6 +23,12 @@ pub(crate) trait Owner: Send + Sync {
     fn take_over(&self, handover: Handover);
     /// The socket must be shut, whoever holds it now.
     fn kill(&self);
+}
+
+/// Whoever holds replies until barriers let them go. Called outside the lock; must not block.
+pub(crate) trait Holder: Send + Sync {
+    /// More is confirmed.
+    fn released(&self);
 }
 
 /// What a takeover needs beside the socket.
@@ -171,11 +177,14 @@ pub(crate) struct Service {
     /// Wakes the ticker before its time.
     pub(crate) tick_soon: super::signal::Signal,
     slow_writers: AtomicBool,
+    barriers: Arc<Barriers>,
+    holders: Mutex<Vec<Arc<dyn Holder>>>,
 }
 
 impl Service {
     /// Wraps an engine.
     pub(crate) fn new(name: &str, engine: Engine, orders: Sender<Order>) -> Arc<Service> {
+        let barriers = engine.barriers();
         Arc::new(Service {
             name: name.to_owned(),
             locked: Mutex::new(Locked { engine, owners: Vec::new() }),
@@ -184,6 +193,8 @@ impl Service {
             gone: Mutex::new(Vec::new()),
             tick_soon: super::signal::Signal::default(),
             slow_writers: AtomicBool::new(false),
+            barriers,
+            holders: Mutex::default(),
         })
     }
 
@@ -283,6 +294,32 @@ impl Service {
     /// A syncing replica or a file is far behind: clients should be read more slowly.
     pub(crate) fn slow_writers(&self) -> bool {
         self.slow_writers.load(Ordering::Relaxed)
+    }
+
+    /// Up to which position of the journal replies may be shown.
+    #[inline]
+    pub(crate) fn confirmed(&self) -> u64 {
+        self.barriers.confirmed()
+    }
+
+    /// True if replies may have to wait.
+    #[inline]
+    pub(crate) fn holds(&self) -> bool {
+        self.barriers.hold()
+    }
+
+    /// A source of a barrier has confirmed everything before a position; None: it holds nothing any more.
+    pub(crate) fn confirm(&self, source: &str, position: Option<u64>) {
+        let before = self.barriers.confirmed();
+        self.barriers.confirm(source, position);
+        if self.barriers.confirmed() > before {
+            self.holders.lock().iter().for_each(|holder| holder.released());
+        }
+    }
+
+    /// Tells a holder from now on when more is confirmed.
+    pub(crate) fn add_holder(&self, holder: Arc<dyn Holder>) {
+        self.holders.lock().push(holder);
     }
 
     fn lock(&self) -> TurnLock<'_> {

@@ -88,8 +88,13 @@ pub(super) unsafe extern "C" fn open_cursor(host: *mut c_void, from: u64, class:
         if in_turn() {
             return Out::failed(abi::IN_TURN, "not possible from inside a turn");
         }
-        match service.turn(|engine| engine.core.journal.open_cursor(class_of(class), Some(from))) {
-            Ok(id) => Out { object: objects::cursor::new(service, id, from), ..Out::DONE },
+        let opened = service.turn(|engine| {
+            let from = (from != abi::KEEP_OFFSET).then_some(from);
+            let id = engine.core.journal.open_cursor(class_of(class), from)?;
+            Ok((id, objects::cursor::place_of(plugin.host(), engine, id)))
+        });
+        match opened {
+            Ok((id, place)) => Out { object: objects::cursor::new(plugin.host(), service, id, place), ..Out::DONE },
             Err(OpenError::TooOld) => Out::failed(abi::BEHIND, format!("offset {from} is no longer kept")),
             Err(OpenError::Ahead) => failed(format!("offset {from} lies ahead of the journal")),
         }
@@ -159,5 +164,14 @@ pub(super) unsafe extern "C" fn open_apply(host: *mut c_void, db: u32, out: *mut
     let Some((history, offset)) = state else { return abi::ERR };
     // SAFETY: the caller gives room for one object.
     unsafe { out.write(objects::apply::new(service, db as usize, history, offset)) };
+    abi::OK
+}
+
+pub(super) unsafe extern "C" fn open_replay(host: *mut c_void, out: *mut Object) -> u32 {
+    // SAFETY: as above.
+    let plugin = unsafe { caller(host) };
+    let Some(service) = plugin.engine(DATA) else { return abi::ERR };
+    // SAFETY: the caller gives room for one object.
+    unsafe { out.write(objects::apply::replay(service)) };
     abi::OK
 }

@@ -1,6 +1,7 @@
 //! The functions behind `ks_host_api`, by topic. A panic in them is caught and becomes a failure of the call.
 
 mod basic;
+mod durable;
 mod engine;
 mod journal;
 mod state;
@@ -60,6 +61,12 @@ pub(super) static API: HostApi = HostApi {
     share: state::share,
     take: state::take,
     snapshot: journal::snapshot,
+    confirm: durable::confirm,
+    set_durable: durable::set_durable,
+    durable: durable::durable,
+    until_durable: durable::until_durable,
+    refuse_writes: durable::refuse_writes,
+    open_replay: journal::open_replay,
 };
 
 /// The plugin that calls.

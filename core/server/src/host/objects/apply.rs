@@ -1,4 +1,4 @@
-//! A primary's stream being executed. It belongs to one history of the journal: whoever gives the journal another one
+//! A primary's stream, or an append-only file, being executed. A stream belongs to one history of the journal: whoever gives the journal another one
 //! (a promotion, a full sync) ends it in the same turn, so that no byte of an old primary is executed behind that.
 
 use super::{drop_object, object, value};
@@ -22,6 +22,8 @@ struct Inner {
 struct State {
     apply: ApplyState,
     offset: u64,
+    /// An append-only file: of no history.
+    file: bool,
 }
 
 struct Apply(Arc<Inner>);
@@ -37,14 +39,26 @@ static API: ApplyApi = ApplyApi {
 
 /// A stream that goes on from an offset of a history, with a database selected.
 pub(crate) fn new(service: Arc<Service>, db: usize, history: u64, offset: u64) -> Object {
-    let state = Mutex::new(State { apply: ApplyState::new(db), offset });
+    let state = Mutex::new(State { apply: ApplyState::new(db), offset, file: false });
     object(Apply(Arc::new(Inner { service, history, state })), &API)
+}
+
+/// An append-only file from its first byte.
+pub(crate) fn replay(service: Arc<Service>) -> Object {
+    let state = Mutex::new(State { apply: ApplyState::of_file(), offset: 0, file: true });
+    object(Apply(Arc::new(Inner { service, history: 0, state })), &API)
 }
 
 /// Executes bytes in steps; the offset at the last unit end, and the offsets that GETACKs ask for.
 fn run(inner: &Inner, bytes: &[u8]) -> Result<(u64, Vec<u64>), String> {
     let mut acks = Vec::new();
     let mut state = inner.state.lock();
+    if state.file {
+        for piece in bytes.chunks(STEP) {
+            inner.service.turn(|engine| engine.replay(&mut state.apply, piece))?;
+        }
+        return Ok((0, acks));
+    }
     for piece in bytes.chunks(STEP) {
         let applied = inner.service.turn(|engine| {
             if engine.core.journal.history() != inner.history {

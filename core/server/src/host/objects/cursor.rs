@@ -1,10 +1,12 @@
 //! Readers of the journal. Bytes are shared with the journal's blocks, not copied, unless they are small pieces.
 
 use super::{drop_object, object, value};
+use crate::host::Core;
 use crate::host::api::class_of;
 use crate::net::service::Service;
 use keystead_abi::glue::WakerRef;
-use keystead_abi::{self as abi, Buf, CursorApi, Object, Out, Waker};
+use keystead_abi::{self as abi, Buf, CursorApi, CursorPlace, Object, Out, Waker};
+use keystead_engine::Engine;
 use keystead_engine::journal::{CursorId, Ended, Read};
 use std::collections::VecDeque;
 use std::ffi::c_void;
@@ -14,12 +16,15 @@ use std::sync::Arc;
 const JOIN: usize = 64 << 10;
 
 struct Cursor {
+    host: Arc<Core>,
     service: Arc<Service>,
     id: CursorId,
     /// The offset of the next byte to be given.
     next: u64,
     /// Read from the journal and not given yet.
     ahead: VecDeque<bytes::Bytes>,
+    /// Where that ends, as of the turn in which it was read.
+    place: CursorPlace,
 }
 
 impl Drop for Cursor {
@@ -37,25 +42,41 @@ static API: CursorApi = CursorApi {
     poll_read,
     offset,
     set_class,
+    place,
+    stop_at,
 };
 
-/// A cursor that reads from an offset.
-pub(crate) fn new(service: Arc<Service>, id: CursorId, from: u64) -> Object {
-    object(Cursor { service, id, next: from, ahead: VecDeque::new() }, &API)
+/// A cursor that was opened at a place.
+pub(crate) fn new(host: &Arc<Core>, service: Arc<Service>, id: CursorId, place: CursorPlace) -> Object {
+    object(Cursor { host: host.clone(), service, id, next: place.offset, ahead: VecDeque::new(), place }, &API)
+}
+
+/// Where a cursor stands in this turn.
+pub(crate) fn place_of(host: &Core, engine: &Engine, id: CursorId) -> CursorPlace {
+    let journal = &engine.core.journal;
+    let status = journal.cursor_status(id);
+    CursorPlace {
+        position: status.map_or(0, |status| status.position),
+        offset: status.map_or(0, |status| status.offset),
+        replid: host.history.lock().replid,
+        db: journal.stream_db().map_or(-1, |db| db as i32),
+        unit_end: u32::from(status.is_some_and(|status| status.unit_end)),
+    }
 }
 
 /// The next bytes or the end; `None` when there is nothing yet and the waker is registered.
 fn read(cursor: &mut Cursor, waker: &std::task::Waker, max: usize) -> Option<Out> {
     if cursor.ahead.is_empty() {
-        let id = cursor.id;
-        let found = cursor.service.turn(|engine| {
+        let (id, host) = (cursor.id, &cursor.host);
+        let (found, place) = cursor.service.turn(|engine| {
             let journal = &mut engine.core.journal;
             let found = journal.read(id, max.max(1));
             if matches!(found, Read::CaughtUp) {
                 journal.register_waker(id, waker);
             }
-            found
+            (found, place_of(host, engine, id))
         });
+        cursor.place = place;
         match found {
             Read::Data(pieces) => cursor.ahead.extend(pieces),
             Read::CaughtUp => return None,
@@ -94,6 +115,7 @@ fn ended(why: Ended) -> Out {
         Ended::Overrun => Out::failed(abi::BEHIND, "the reader fell too far behind the journal"),
         Ended::Rebased => Out::failed(abi::REBASED, "the journal has another history now"),
         Ended::Closed => Out::failed(abi::CLOSED, "the cursor was closed"),
+        Ended::Reached => Out::failed(abi::CLOSED, "the cursor is where it was told to stop"),
     }
 }
 
@@ -115,6 +137,24 @@ unsafe extern "C" fn poll_read(data: *mut c_void, waker: *const Waker, max: usiz
 unsafe extern "C" fn offset(data: *mut c_void) -> u64 {
     // SAFETY: as above.
     unsafe { value::<Cursor>(data) }.next
+}
+
+unsafe extern "C" fn place(data: *mut c_void, out: *mut CursorPlace) {
+    // SAFETY: as above; the caller gives room for one place.
+    unsafe {
+        let cursor = value::<Cursor>(data);
+        let unit_end = if cursor.ahead.is_empty() { cursor.place.unit_end } else { 0 };
+        out.write(CursorPlace { unit_end, ..cursor.place });
+    }
+}
+
+unsafe extern "C" fn stop_at(data: *mut c_void, position: u64) {
+    // SAFETY: as above.
+    let cursor = unsafe { value::<Cursor>(data) };
+    let id = cursor.id;
+    let _ = crate::host::guarded(|| {
+        cursor.service.turn(|engine| engine.core.journal.stop_cursor_at(id, position));
+    });
 }
 
 unsafe extern "C" fn set_class(data: *mut c_void, class: u32) {

@@ -51,21 +51,22 @@ static API: SnapshotApi = SnapshotApi {
 };
 
 /// Opens a cut, and with a class a cursor right behind it.
-pub(crate) fn open(service: &Arc<Service>, host: &Core, class: Option<CursorClass>) -> Out {
+pub(crate) fn open(service: &Arc<Service>, host: &Arc<Core>, class: Option<CursorClass>) -> Out {
     let begun = service.turn(|engine| {
         let snapshot = engine.begin_snapshot(class)?;
-        Ok::<_, TooManyCuts>((snapshot, host.journal_state(&engine.core).history, engine.ks.dirty()))
+        let place = snapshot.cursor.map(|id| cursor::place_of(host, engine, id));
+        Ok::<_, TooManyCuts>((snapshot, place, host.journal_state(&engine.core).history, engine.ks.dirty()))
     });
-    let (snapshot, history, changes) = match begun {
+    let (snapshot, place, history, changes) = match begun {
         Ok(begun) => begun,
         Err(error) => return Out::failed(abi::ERR, error.to_string()),
     };
     let (sender, batches) = bounded(AHEAD);
     let producer = Producer { service: service.clone(), cut: snapshot.cut, sender, done: false };
     let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || producer.run());
-    let follow = match (class, snapshot.cursor) {
+    let follow = match (class, snapshot.cursor.zip(place)) {
         (None, _) => Object::NONE,
-        (Some(_), Some(cursor)) => cursor::new(service.clone(), cursor, snapshot.offset),
+        (Some(_), Some((id, place))) => cursor::new(host, service.clone(), id, place),
         (Some(_), None) => return Out::failed(abi::ERR, "the journal gave no cursor"),
     };
     let keys = snapshot.sizes.iter().map(|(keys, _)| keys).sum();

@@ -3,6 +3,7 @@
 use super::super::service::Handover;
 use super::super::socket::Raw;
 use super::inbox::Link;
+use super::outbox::Outbox;
 use super::socket::{self, Arrived};
 use keystead_engine::SessionId;
 use keystead_engine::resp::{Decoder, Limits};
@@ -34,6 +35,8 @@ pub(super) struct Conn {
     /// Replies; those before `sent` are sent.
     pub(super) output: Vec<u8>,
     pub(super) sent: usize,
+    /// Replies that wait for a position of the journal to be confirmed.
+    pub(super) outbox: Outbox,
     /// Waits for something: nothing is decoded.
     pub(super) parked: bool,
     /// Close when the output is sent.
@@ -64,6 +67,7 @@ impl Conn {
             start: 0,
             output: Vec::new(),
             sent: 0,
+            outbox: Outbox::default(),
             parked: false,
             closing: false,
             ended: false,
@@ -143,8 +147,13 @@ impl Conn {
         Ok(count)
     }
 
-    /// Bytes not yet sent.
+    /// Bytes not yet sent, held ones among them.
     pub(super) fn unsent(&self) -> usize {
+        self.sendable() + self.outbox.bytes()
+    }
+
+    /// Bytes that only the socket keeps back.
+    pub(super) fn sendable(&self) -> usize {
         self.output.len() - self.sent
     }
 }

@@ -2,7 +2,7 @@
 //! descriptor in the driver's own epoll wakes it, once per batch.
 
 use super::super::listen::Accepted;
-use super::super::service::{Handover, Owner};
+use super::super::service::{Handover, Holder, Owner};
 use super::super::socket::Socket;
 use keystead_engine::engine::Ready;
 use parking_lot::Mutex;
@@ -22,6 +22,8 @@ pub(super) enum Message {
     TakeOver(usize, Handover),
     /// The client at this place must go.
     Kill(usize),
+    /// More is confirmed: held replies may go.
+    Released,
 }
 
 /// A driver's mail box.
@@ -58,6 +60,12 @@ impl Inbox {
     /// True if a message waits.
     pub(super) fn has_mail(&self) -> bool {
         self.signalled.load(Ordering::Acquire)
+    }
+}
+
+impl Holder for Inbox {
+    fn released(&self) {
+        self.send(Message::Released);
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod conn;
 mod inbox;
+mod outbox;
 mod poller;
 mod socket;
 mod turn;
@@ -39,6 +40,7 @@ impl Driver {
         let inbox = Arc::new(Inbox::new()?);
         let poller = Poller::new()?;
         poller.add(&*inbox, INBOX)?;
+        service.add_holder(inbox.clone());
         let clients = Clients {
             service,
             poller,
@@ -48,6 +50,7 @@ impl Driver {
             by_slot: Vec::new(),
             active: Vec::new(),
             relieved: Vec::new(),
+            held: Vec::new(),
             pool: Vec::new(),
             batch: turn::Batch::default(),
             received: 0,
@@ -76,6 +79,8 @@ struct Clients {
     active: Vec<usize>,
     /// Sessions whose large output is sent: the engine is told in the next turn.
     relieved: Vec<SessionId>,
+    /// Clients with held replies.
+    held: Vec<usize>,
     /// Empty buffers.
     pool: Vec<Vec<u8>>,
     batch: turn::Batch,
@@ -146,7 +151,7 @@ impl Clients {
         if !self.inbox.has_mail() {
             return;
         }
-        let mut news = Vec::new();
+        let (mut news, mut released) = (Vec::new(), false);
         for message in self.inbox.take() {
             match message {
                 Message::Open(accepted) => self.admit(accepted),
@@ -160,10 +165,27 @@ impl Clients {
                     }
                 }
                 Message::Kill(at) => self.close(at),
+                Message::Released => released = true,
             }
         }
         if !news.is_empty() {
             self.fetch(&news);
+        }
+        if released {
+            self.release();
+        }
+    }
+
+    /// Sends the held replies that are confirmed by now.
+    fn release(&mut self) {
+        let confirmed = self.service.confirmed();
+        for at in std::mem::take(&mut self.held) {
+            let Some(conn) = self.conns[at].as_mut() else { continue };
+            conn.outbox.release(confirmed, &mut conn.output);
+            if !conn.outbox.is_empty() {
+                self.held.push(at);
+            }
+            self.flush(at);
         }
     }
 
@@ -224,7 +246,7 @@ impl Clients {
                 self.relieved.push(conn.session);
             }
         }
-        let wanted = (conn.wants_input(), conn.unsent() > 0);
+        let wanted = (conn.wants_input(), conn.sendable() > 0);
         if wanted != conn.watched {
             conn.watched = wanted;
             if self.poller.modify(&conn.socket, at as u64, wanted.0, wanted.1).is_err() {
@@ -255,6 +277,7 @@ impl Clients {
         let _ = self.poller.remove(&conn.socket);
         self.free.push(at);
         self.active.retain(|other| *other != at);
+        self.held.retain(|other| *other != at);
         Some(conn)
     }
 

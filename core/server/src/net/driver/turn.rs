@@ -116,12 +116,19 @@ impl Clients {
     /// Takes a session's output, and tells the engine what is held for it.
     pub(super) fn collect(&mut self, engine: &mut Engine, at: usize) {
         let Some(conn) = self.conns[at].as_mut() else { return };
-        if conn.output.is_empty() {
+        if conn.output.is_empty() && !self.service.holds() {
             engine.swap_out(conn.session, &mut conn.output);
         } else {
             let mut more = Vec::new();
-            engine.swap_out(conn.session, &mut more);
-            conn.output.extend_from_slice(&more);
+            let position = engine.swap_out(conn.session, &mut more);
+            if conn.outbox.is_empty() && position <= self.service.confirmed() {
+                conn.output.extend_from_slice(&more);
+            } else if !more.is_empty() {
+                if conn.outbox.is_empty() {
+                    self.held.push(at);
+                }
+                conn.outbox.hold(position, &more);
+            }
         }
         // AUTH, RESET and CONFIG SET may have changed what the next commands may be.
         conn.limits = engine.limits(conn.session);
@@ -143,8 +150,11 @@ impl Clients {
         }
         self.flush(at);
         if finished {
-            // Its last commands were executed, and answered as far as the socket takes it, as Redis does.
-            self.close(at);
+            match self.conns[at].as_mut().filter(|conn| !conn.outbox.is_empty()) {
+                Some(conn) => conn.closing = true,
+                // Its last commands were executed, and answered as far as the socket takes it, as Redis does.
+                None => self.close(at),
+            }
         }
     }
 }

@@ -1,0 +1,47 @@
+//! What is on the disk, said by the plugin that put it there: barriers, the durable offset, refusing writes.
+
+use super::{asynchronous, caller};
+use crate::host::{DATA, guarded};
+use keystead_abi::{self as abi, Future, Out, Str};
+use std::ffi::c_void;
+use std::future::poll_fn;
+use std::task::Poll;
+
+pub(super) unsafe extern "C" fn confirm(host: *mut c_void, position: u64) {
+    // SAFETY: the contract of `ks_host_api`.
+    let plugin = unsafe { caller(host) };
+    let position = (position != abi::HOLD_NOTHING).then_some(position);
+    let _ = guarded(|| plugin.engine(DATA).map(|service| service.confirm(&plugin.name, position)));
+}
+
+pub(super) unsafe extern "C" fn set_durable(host: *mut c_void, offset: u64) {
+    // SAFETY: as above.
+    let plugin = unsafe { caller(host) };
+    let _ = guarded(|| plugin.host().durable.set(offset));
+}
+
+pub(super) unsafe extern "C" fn durable(host: *mut c_void) -> u64 {
+    // SAFETY: as above.
+    unsafe { caller(host) }.host().durable.get()
+}
+
+pub(super) unsafe extern "C" fn until_durable(host: *mut c_void, offset: u64) -> Future {
+    // SAFETY: as above.
+    let plugin = unsafe { caller(host) };
+    asynchronous(move || {
+        let reached = poll_fn(move |cx| match plugin.host().durable.poll(offset, cx.waker()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        });
+        async move {
+            reached.await;
+            Out::DONE
+        }
+    })
+}
+
+pub(super) unsafe extern "C" fn refuse_writes(host: *mut c_void, reason: Str) {
+    // SAFETY: as above; the reason lives for the call.
+    let (plugin, reason) = unsafe { (caller(host), reason.text()) };
+    let _ = guarded(|| plugin.host().gates.refuse_writes(&reason));
+}
