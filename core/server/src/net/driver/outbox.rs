@@ -23,7 +23,8 @@ impl Outbox {
 
     /// Moves what is confirmed into the client's output.
     pub(super) fn release(&mut self, confirmed: u64, output: &mut Vec<u8>) {
-        while let Some((_, bytes)) = self.held.pop_front_if(|(position, _)| *position <= confirmed) {
+        while self.held.front().is_some_and(|(position, _)| *position <= confirmed) {
+            let (_, bytes) = self.held.pop_front().unwrap_or_default();
             self.bytes -= bytes.len();
             output.extend_from_slice(&bytes);
         }
