@@ -488,7 +488,7 @@ struct ks_cursor_place {
   uint64_t position;
   /* The replication offset there. */
   uint64_t offset;
-  /* The replication id there, 40 hex characters. */
+  /* The replication id there, 40 hex characters; all `0` while the data belongs to no known history. */
   uint8_t replid[40];
   /* The database that the replication stream has selected there; -1 if none. */
   int32_t db;

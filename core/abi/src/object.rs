@@ -102,7 +102,7 @@ tables! { STRUCTS;
         pub position: u64,
         /// The replication offset there.
         pub offset: u64,
-        /// The replication id there, 40 hex characters.
+        /// The replication id there, 40 hex characters; all `0` while the data belongs to no known history.
         pub replid: [u8; 40],
         /// The database that the replication stream has selected there; -1 if none.
         pub db: i32,

@@ -133,7 +133,7 @@ pub struct Place {
     pub position: u64,
     /// The replication offset.
     pub offset: u64,
-    /// The replication id.
+    /// The replication id; [`ReplId::NONE`] while the data belongs to no known history.
     pub replid: ReplId,
     /// The database that the replication stream has selected.
     pub db: Option<u32>,

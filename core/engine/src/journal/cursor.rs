@@ -106,9 +106,13 @@ impl Cursor {
         self.ended
     }
 
-    /// Files outlive a change of the history's name, for their bytes stay true.
-    pub(super) fn outlives_renaming(&self) -> bool {
+    pub(super) fn is_file(&self) -> bool {
         self.class == CursorClass::Persistence
+    }
+
+    /// A file's bytes stay true under another name, unless some are lost unread.
+    pub(super) fn outlives_rebase(&self, restarts: bool, end: u64) -> bool {
+        self.is_file() && (!restarts || self.pos >= end)
     }
 
     pub(super) fn pin(&self, log: &Log) -> u64 {

@@ -58,6 +58,8 @@ pub struct Journal {
     cursors: BTreeMap<u64, Cursor>,
     next_cursor: u64,
     limits: JournalLimits,
+    /// The data is that of the history at the offset.
+    placed: bool,
     /// Something was appended since the wakers were last collected.
     fresh: bool,
     /// Runs a `MULTI` unit may start with, reused.
@@ -81,6 +83,7 @@ impl Journal {
             cursors: BTreeMap::new(),
             next_cursor: 1,
             limits: JournalLimits::default(),
+            placed: true,
             fresh: false,
             scratch: Vec::new(),
         }
@@ -143,10 +146,13 @@ impl Journal {
     }
 
     /// A new history begins. `Some(offset)` starts an empty log there (full resync); None keeps bytes and offset
-    /// (promotion: the id changes, the data doesn't). All cursors end either way, but those of files in the second case.
+    /// (promotion: the id changes, the data doesn't). All cursors end either way, but those of files that lose no bytes:
+    /// what they have is the data's, whatever it is called.
     pub fn rebase(&mut self, restart: Option<u64>) -> u64 {
         self.history += 1;
-        for cursor in self.cursors.values_mut().filter(|cursor| restart.is_some() || !cursor.outlives_renaming()) {
+        self.placed = true;
+        let end = self.log.end_pos();
+        for cursor in self.cursors.values_mut().filter(|cursor| !cursor.outlives_rebase(restart.is_some(), end)) {
             cursor.end(Ended::Rebased);
         }
         if let Some(offset) = restart {
@@ -155,6 +161,21 @@ impl Journal {
         self.stream_db = None;
         self.fresh = true;
         self.history
+    }
+
+    /// The keys were replaced by others, and not by records: files must begin anew. Until the next `rebase` nobody knows
+    /// which history the data belongs to.
+    pub fn data_replaced(&mut self) {
+        self.placed = false;
+        for cursor in self.cursors.values_mut().filter(|cursor| cursor.is_file()) {
+            cursor.end(Ended::Rebased);
+        }
+        self.fresh = true;
+    }
+
+    /// False while the data belongs to no known history.
+    pub fn is_placed(&self) -> bool {
+        self.placed
     }
 
     /// Forces a SELECT before the next record: a snapshot was cut, its reader starts without a database.

@@ -172,7 +172,16 @@ fn a_file_goes_on_under_another_name_and_ends_with_other_data() {
     set(&mut journal, 0, "a");
     assert_eq!(read(&mut journal, file), format!("{SELECT0}{SET_A}{SET_A}"));
     journal.rebase(Some(7));
-    assert_eq!(journal.read(file, 10), Read::Ended(Ended::Rebased));
+    set(&mut journal, 0, "a");
+    assert_eq!(read(&mut journal, file), SET_A, "nothing was lost");
+    set(&mut journal, 0, "a");
+    journal.rebase(Some(9));
+    assert_eq!(journal.read(file, 10), Read::Ended(Ended::Rebased), "a record was");
+    let file = journal.open_cursor(CursorClass::Persistence, None).expect("now");
+    journal.data_replaced();
+    assert_eq!((journal.read(file, 10), journal.is_placed()), (Read::Ended(Ended::Rebased), false));
+    journal.rebase(Some(11));
+    assert!(journal.is_placed());
 }
 
 #[test]

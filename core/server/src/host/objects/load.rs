@@ -109,6 +109,7 @@ fn finish(inner: &Inner) -> Result<u64, String> {
         if let Target::Shadow(shadow) = target {
             engine.ks.swap_in(*shadow);
         }
+        engine.core.journal.data_replaced();
         (0..engine.ks.databases()).map(|db| engine.ks.len(db) as u64).sum()
     });
     inner.gates.set(inner.gate, false);
