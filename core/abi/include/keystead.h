@@ -672,7 +672,7 @@ struct ks_host_api {
   ks_future (*rebase)(void* host, const ks_history* history);
   /* Sets the backlog's size; 0 drops the backlog. */
   ks_future (*set_backlog)(void* host, uint64_t bytes);
-  /* A cursor (`object`) that reads from an offset; KS_BEHIND if it isn't kept any more. */
+  /* A cursor (`object`) that reads from an offset, or from now on (KS_KEEP_OFFSET); KS_BEHIND if that isn't kept any more. */
   ks_future (*open_cursor)(void* host, uint64_t from, uint32_t class);
   /* A snapshot (`object`) and a cursor (`object2`) cut at the same write: `a` = the offset. */
   ks_future (*snapshot_and_follow)(void* host, uint32_t rdb_version, uint32_t class);

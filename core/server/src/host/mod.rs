@@ -151,6 +151,12 @@ impl Core {
         }
     }
 
+    /// The history that the data belongs to, at its offset; no id while that isn't known.
+    fn placed_history(&self, core: &EngineCore) -> History {
+        let history = self.journal_state(core).history;
+        if core.journal.is_placed() { history } else { History { offset: history.offset, ..no_history() } }
+    }
+
     /// Gives the journal another history, inside a turn.
     fn rebase(&self, core: &mut EngineCore, history: &History) {
         let restart = (history.offset != abi::KEEP_OFFSET).then_some(history.offset);

@@ -1,8 +1,8 @@
 //! Readers of the journal. Bytes are shared with the journal's blocks, not copied, unless they are small pieces.
 
 use super::{drop_object, object, value};
+use crate::host::Core;
 use crate::host::api::class_of;
-use crate::host::{Core, no_history};
 use crate::net::service::Service;
 use keystead_abi::glue::WakerRef;
 use keystead_abi::{self as abi, Buf, CursorApi, CursorPlace, Object, Out, Waker};
@@ -58,7 +58,7 @@ pub(crate) fn place_of(host: &Core, engine: &Engine, id: CursorId) -> CursorPlac
     CursorPlace {
         position: status.map_or(0, |status| status.position),
         offset: status.map_or(0, |status| status.offset),
-        replid: if journal.is_placed() { host.history.lock().replid } else { no_history().replid },
+        replid: host.placed_history(&engine.core).replid,
         db: journal.stream_db().map_or(-1, |db| db as i32),
         unit_end: u32::from(status.is_some_and(|status| status.unit_end)),
     }

@@ -55,7 +55,7 @@ pub(crate) fn open(service: &Arc<Service>, host: &Arc<Core>, class: Option<Curso
     let begun = service.turn(|engine| {
         let snapshot = engine.begin_snapshot(class)?;
         let place = snapshot.cursor.map(|id| cursor::place_of(host, engine, id));
-        Ok::<_, TooManyCuts>((snapshot, place, host.journal_state(&engine.core).history, engine.ks.dirty()))
+        Ok::<_, TooManyCuts>((snapshot, place, host.placed_history(&engine.core), engine.ks.dirty()))
     });
     let (snapshot, place, history, changes) = match begun {
         Ok(begun) => begun,
