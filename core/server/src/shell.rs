@@ -139,6 +139,7 @@ impl ServerShell for Shell {
             "config_file" => settings.file.as_ref().map(|file| file.display().to_string()),
             "executable" => std::env::current_exe().ok().map(|exe| exe.display().to_string()),
             "version" => Some(env!("CARGO_PKG_VERSION").to_owned()),
+            "command_line" => Some(settings.command_line.join("\n")),
             _ => settings.settings().into_iter().find(|s| s.redis == Some(name)).map(|s| s.value),
         }
     }

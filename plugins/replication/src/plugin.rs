@@ -188,9 +188,13 @@ impl Replication {
         Ok(())
     }
 
-    /// The role to start with: the one kept from the last change at run time, else the file's.
+    /// The role to start with: the command line's, the one kept from the last change at run time, the file's.
     fn first_role(&self) -> Option<(String, u16)> {
         let configured = self.config().replicaof.clone();
+        let command_line = self.host.setting("command_line").unwrap_or_default();
+        if command_line.lines().any(|path| path == "replication.replicaof") {
+            return configured;
+        }
         let Some(bytes) = self.host.read_state() else { return configured };
         match std::str::from_utf8(&bytes).ok().and_then(|text| ron::from_str::<Saved>(text).ok()) {
             Some(saved) if saved.replicaof == configured => configured,

@@ -132,6 +132,20 @@ fn a_restarted_node_keeps_the_role_it_had() {
 }
 
 #[test]
+fn the_command_line_beats_the_kept_role() {
+    let primary = node("");
+    let given = format!("replication.replicaof=(\"127.0.0.1\", {})", primary.port());
+    let builder = Keystead::builder().plugin("replication", "(ping_period_s: 3600)");
+    let mut replica = builder.arg("--set").arg(&given).start();
+    replica.client().ok("REPLICAOF NO ONE");
+    replica.process.kill();
+    replica.restart();
+    let mut r = replica.client();
+    assert_eq!(field(&mut r, "replication", "role"), "slave");
+    assert_eq!(field(&mut r, "replication", "master_port"), primary.port().to_string());
+}
+
+#[test]
 fn a_restarted_primary_has_a_new_id() {
     let (mut primary, _replica, mut p, _r) = pair();
     let old = field(&mut p, "replication", "master_replid");

@@ -87,6 +87,8 @@ pub(crate) struct Settings {
     pub(crate) overlay: Overlay,
     /// The overlay's file.
     pub(crate) overlay_path: PathBuf,
+    /// Paths that the command line gave (`server.port`, `replication.replicaof`): they beat whatever else was kept.
+    pub(crate) command_line: Vec<String>,
     /// The folder for everything the instance writes, absolute.
     pub(crate) dir: PathBuf,
 }
@@ -198,6 +200,7 @@ pub(crate) fn parse(name: &str, text: String, edits: &[Edit]) -> Result<Settings
         services: tree.services,
         overlay: Overlay::default(),
         overlay_path: overlay::path(&dir, None),
+        command_line: edits.iter().map(|edit| edit.path.clone()).collect(),
         dir,
     })
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 /// The server as a whole.
 pub(crate) trait ServerShell: Send + Sync {
-    /// A fact of the process under a name that plugins know (`dir`, `config_file`, `bind`, `port`, `executable`).
+    /// A fact of the process under a name that plugins know (`dir`, `config_file`, `bind`, `port`, `executable`,
+    /// `command_line`: the paths it gave, one a line).
     fn setting(&self, name: &str) -> Option<String>;
 
     /// A second engine with bound listeners that accept nothing yet.
