@@ -74,7 +74,6 @@ struct Parts {
     key: usize,
     key_len: usize,
     value: usize,
-    value_len: usize,
     deadline: usize,
     size: usize,
 }
@@ -153,13 +152,14 @@ impl Entry {
         unsafe { *self.0.as_ptr().add(at) }
     }
 
-    #[inline]
-    fn read_varint(&self, mut at: usize) -> (usize, usize) {
+    #[inline(always)]
+    fn read_varint(&self, at: usize) -> (usize, usize) {
         let first = self.byte(at);
-        if first < 0x80 {
-            return (first as usize, at + 1);
-        }
-        let mut n = (first & 0x7f) as usize;
+        if first < 0x80 { (first as usize, at + 1) } else { self.read_long_varint(at) }
+    }
+
+    fn read_long_varint(&self, mut at: usize) -> (usize, usize) {
+        let mut n = (self.byte(at) & 0x7f) as usize;
         let mut shift = 7;
         loop {
             at += 1;
@@ -199,7 +199,7 @@ impl Entry {
         unsafe { self.0.as_ptr().add(at).cast::<u64>().read_unaligned() }
     }
 
-    #[inline]
+    #[inline(always)]
     fn parts(&self) -> Parts {
         let (key_len, key) = self.read_varint(HEADER);
         let (value_len, value) = match self.kind() {
@@ -208,7 +208,7 @@ impl Entry {
         };
         let deadline = value + value_len;
         let size = deadline + if self.header() & HAS_DEADLINE != 0 { 8 } else { 0 };
-        Parts { key, key_len, value, value_len, deadline, size }
+        Parts { key, key_len, value, deadline, size }
     }
 
     /// The key.
@@ -218,16 +218,26 @@ impl Entry {
         self.slice(at, len)
     }
 
+    /// Where the value begins: its length, or its eight bytes.
+    #[inline(always)]
+    fn behind_key(&self) -> usize {
+        let (len, at) = self.read_varint(HEADER);
+        at + len
+    }
+
     /// The value.
     #[inline]
     pub(crate) fn value(&self) -> ValueRef<'_> {
-        let parts = self.parts();
+        let at = self.behind_key();
         match self.kind() {
-            Kind::Int => ValueRef::Int(self.word(parts.value) as i64),
-            Kind::Inline => ValueRef::Inline(self.slice(parts.value, parts.value_len)),
-            Kind::Shared => ValueRef::Shared(self.shared(parts.value)),
+            Kind::Int => ValueRef::Int(self.word(at) as i64),
+            Kind::Inline => {
+                let (len, at) = self.read_varint(at);
+                ValueRef::Inline(self.slice(at, len))
+            }
+            Kind::Shared => ValueRef::Shared(self.shared(at)),
             // SAFETY: kind Object means the word is a pointer from Box::into_raw that this entry owns.
-            Kind::Object => ValueRef::Object(unsafe { &*(self.word(parts.value) as *const Object) }),
+            Kind::Object => ValueRef::Object(unsafe { &*(self.word(at) as *const Object) }),
         }
     }
 
@@ -242,7 +252,7 @@ impl Entry {
         if self.kind() != Kind::Object {
             return None;
         }
-        let at = self.parts().value;
+        let at = self.behind_key();
         // SAFETY: as in `value`, and we hold the entry mutably.
         Some(unsafe { &mut *(self.word(at) as *mut Object) })
     }
@@ -315,12 +325,19 @@ impl Entry {
 
     /// Bytes of the block and of everything the value owns.
     pub(crate) fn mem_bytes(&self) -> usize {
-        self.block_bytes()
-            + match self.value() {
-                ValueRef::Int(_) | ValueRef::Inline(_) => 0,
-                ValueRef::Shared(bytes) => bytes.capacity() + 2 * size_of::<usize>() + size_of::<Vec<u8>>(),
-                ValueRef::Object(object) => size_of::<Object>() + object.mem_bytes(),
-            }
+        let block = self.block_bytes();
+        match self.kind() {
+            Kind::Int | Kind::Inline => block,
+            _ => block + self.owned_bytes(),
+        }
+    }
+
+    fn owned_bytes(&self) -> usize {
+        match self.value() {
+            ValueRef::Int(_) | ValueRef::Inline(_) => 0,
+            ValueRef::Shared(bytes) => bytes.capacity() + 2 * size_of::<usize>() + size_of::<Vec<u8>>(),
+            ValueRef::Object(object) => size_of::<Object>() + object.mem_bytes(),
+        }
     }
 
     /// Overwrites an integer by another.
@@ -328,7 +345,7 @@ impl Entry {
         if self.kind() != Kind::Int {
             return false;
         }
-        let at = self.parts().value;
+        let at = self.behind_key();
         self.write(at, &n.to_ne_bytes());
         true
     }

@@ -162,12 +162,17 @@ impl Keyspace {
         let old = str_of(self.dbs[db].table.entry(at)).map_err(|_| IncrError::WrongType)?;
         let old = old.as_int().ok_or(IncrError::NotAnInteger)?;
         let sum = old.checked_add(delta).ok_or(IncrError::Overflow)?;
-        self.change_at(db, at, |entry| {
-            if !entry.put_int(sum) {
+        self.before_write(db, at);
+        // An integer over an integer changes neither memory nor deadline: no books to keep.
+        let entry = self.dbs[db].table.entry_mut(at);
+        if entry.put_int(sum) {
+            entry.set_access(self.access_clock);
+        } else {
+            self.change_at(db, at, |entry| {
                 let deadline = entry.deadline();
                 entry.replace(Value::Int(sum), deadline);
-            }
-        });
+            });
+        }
         self.books.change(db, key, Why::Changed);
         Ok(sum)
     }

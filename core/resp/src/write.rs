@@ -225,10 +225,13 @@ impl<'a> Writer<'a> {
 
 #[inline]
 fn header(out: &mut Vec<u8>, kind: u8, value: i64) {
-    // Lengths are mostly below ten: one copy of four bytes instead of a conversion.
+    // Lengths are mostly of one or two digits: one copy of a few bytes instead of a conversion.
     if let 0..=9 = value {
-        out.extend_from_slice(&[kind, b'0' + value as u8, b'\r', b'\n']);
-        return;
+        return out.extend_from_slice(&[kind, b'0' + value as u8, b'\r', b'\n']);
+    }
+    if let 10..=99 = value {
+        let (tens, ones) = (value as u8 / 10, value as u8 % 10);
+        return out.extend_from_slice(&[kind, b'0' + tens, b'0' + ones, b'\r', b'\n']);
     }
     out.push(kind);
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
