@@ -8,6 +8,7 @@ use std::task::Waker;
 use keystead_keyspace::KeyLog;
 use keystead_resp::{OwnedArgs, Writer};
 
+use crate::acl::Acl;
 use crate::barrier::Barriers;
 use crate::blocking::{Blocking, ParkRequest};
 use crate::config::Config;
@@ -82,6 +83,8 @@ pub struct Core {
     pub registry: Registry,
     /// CONFIG.
     pub config: Config,
+    /// Users and what they may do.
+    pub acl: Acl,
     /// Conditions that close commands.
     pub gates: Arc<Gates>,
     /// Who holds replies back until their writes are confirmed.

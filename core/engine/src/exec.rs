@@ -49,9 +49,15 @@ pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session,
         return after_reply(session, start);
     }
     if !(session.state.quick && core.gates.bits() == 0 && !core.watchful && command.flags.any(READONLY | WRITE)) {
-        match guards::check(core, &session.state, command) {
+        match guards::check(core, &session.state, command, args) {
             Verdict::Run => {}
             Verdict::Refuse(error) => {
+                refuse(core, session, Some(command), error);
+                return after_reply(session, start);
+            }
+            Verdict::Deny(denied) => {
+                let context = if session.state.multi.is_some() { "multi" } else { "toplevel" };
+                let error = core.denied(&session.state, command, args, denied, context);
                 refuse(core, session, Some(command), error);
                 return after_reply(session, start);
             }

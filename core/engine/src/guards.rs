@@ -1,8 +1,9 @@
 //! What must hold before a command runs: one ordered list, in Redis' order. Owns the decision only; it reads gates,
 //! session and configuration and changes nothing.
 
-use keystead_resp::Proto;
+use keystead_resp::{Args, Proto};
 
+use crate::acl::{self, Denied};
 use crate::core::{Core, Pause};
 use crate::error::CommandError;
 use crate::gates::Gate;
@@ -25,6 +26,8 @@ pub(crate) enum Verdict {
     Wait,
     /// Answer an error.
     Refuse(CommandError),
+    /// The user may not.
+    Deny(Denied),
 }
 
 const MULTI_FORBIDS: CommandError = CommandError::fixed("ERR Command not allowed inside a transaction");
@@ -63,8 +66,16 @@ fn effective(state: &State, command: &Command) -> Effective {
 }
 
 /// Decides about a command whose name and number of arguments are right.
-pub(crate) fn check(core: &Core, state: &State, command: &Command) -> Verdict {
+pub(crate) fn check(core: &Core, state: &State, command: &Command, args: Args<'_>) -> Verdict {
     let flags = effective(state, command);
+    if let Some(error) = not_at_all(core, state, command) {
+        return Verdict::Refuse(error);
+    }
+    if let Some(user) = &state.rights
+        && let Err(denied) = acl::check(user, command, args)
+    {
+        return Verdict::Deny(denied);
+    }
     match refusal(core, state, command, &flags) {
         Some(error) => Verdict::Refuse(error),
         None if pauses(core, state, &flags) => Verdict::Wait,
@@ -73,20 +84,23 @@ pub(crate) fn check(core: &Core, state: &State, command: &Command) -> Verdict {
     }
 }
 
-fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> Option<CommandError> {
-    let gates = core.gates.bits();
-    let closed = |gate: Gate| gates & gate as u32 != 0;
-    let writes = Flags(flags.any).has(WRITE);
-    let may_replicate = Flags(flags.any).any(WRITE | MAY_REPLICATE);
+/// What comes before the user's rights are looked at.
+fn not_at_all(core: &Core, state: &State, command: &Command) -> Option<CommandError> {
     if let Some(error) = debug_forbidden(core, state, command) {
         return Some(error);
     }
     if !state.authenticated && !command.flags.has(NO_AUTH) {
         return Some(CommandError::NO_AUTH);
     }
-    if state.multi.is_some() && command.flags.has(NO_MULTI) {
-        return Some(MULTI_FORBIDS);
-    }
+    (state.multi.is_some() && command.flags.has(NO_MULTI)).then_some(MULTI_FORBIDS)
+}
+
+/// What comes behind them.
+fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> Option<CommandError> {
+    let gates = core.gates.bits();
+    let closed = |gate: Gate| gates & gate as u32 != 0;
+    let writes = Flags(flags.any).has(WRITE);
+    let may_replicate = Flags(flags.any).any(WRITE | MAY_REPLICATE);
     let primary = !closed(Gate::Replica);
     if closed(Gate::DiskError) && core.config.live.stop_writes && primary && (writes || command.name == "ping") {
         return Some(DISK_ERROR);

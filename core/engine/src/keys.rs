@@ -3,7 +3,26 @@
 use keystead_resp::number;
 
 use crate::args::Args;
-use crate::spec::KeySpec;
+use crate::registry::Command;
+use crate::spec::{CHANGES, KeySpec, READONLY, READS, Use, Uses};
+
+/// The keys of a command as they were sent: where each stands among the arguments, and how it is used.
+#[must_use]
+pub fn found(command: &Command, args: Args<'_>) -> Vec<(usize, Use)> {
+    let positions = positions(&command.keys, args);
+    positions.into_iter().enumerate().map(|(nth, at)| (at, use_of(command, args, nth))).collect()
+}
+
+/// How a command uses the key that its specification finds as number `nth`.
+#[must_use]
+pub fn use_of(command: &Command, args: Args<'_>, nth: usize) -> Use {
+    match command.uses {
+        Uses::Usual if command.flags.has(READONLY) => READS,
+        Uses::Usual => CHANGES,
+        Uses::Listed(uses) => uses.get(nth).or(uses.last()).copied().unwrap_or(CHANGES),
+        Uses::Decided(decide) => decide(args),
+    }
+}
 
 /// The positions of the keys among `args` (name first). A position past the arguments never appears; a count that is no
 /// number, or larger than what follows, yields the keys that are there.

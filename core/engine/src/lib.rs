@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod acl;
 pub mod apply;
 pub mod args;
 pub mod barrier;

@@ -24,6 +24,7 @@ pub(crate) fn feed(core: &mut Core, db: usize, from: &str, command: &'static Com
 pub(crate) fn redact(command: &Command, args: Args<'_>) -> Option<OwnedArgs> {
     let secret = |at: usize| match command.full_name.as_str() {
         "auth" => at >= 1,
+        "acl|setuser" => at >= 2,
         "hello" => at >= 2 && (args.is(at - 1, "auth") || at >= 3 && args.is(at - 2, "auth")),
         "config|set" => at >= 3 && at % 2 == 1 && SECRETS.iter().any(|name| args.is(at - 1, name)),
         _ => false,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use keystead_keyspace::Event;
 
 use crate::foreign::ForeignBody;
-use crate::spec::{CommandSpec, ENDPOINT, Flags, Group, Handler, KeySpec};
+use crate::spec::{CommandSpec, ENDPOINT, Flags, Group, Handler, KeySpec, Uses};
 
 /// What runs when a command is called.
 pub enum Body {
@@ -16,6 +16,13 @@ pub enum Body {
     Foreign(ForeignBody),
     /// Only subcommands.
     Container,
+}
+
+impl Body {
+    /// True if it only holds subcommands.
+    pub fn is_container(&self) -> bool {
+        matches!(self, Body::Container)
+    }
 }
 
 /// A command as the engine runs it. Commands live as long as the process (a plugin's library stays mapped as well).
@@ -30,6 +37,8 @@ pub struct Command {
     pub flags: Flags,
     /// Where the keys are.
     pub keys: KeySpec,
+    /// How it uses them.
+    pub uses: Uses,
     /// Its documentation group.
     pub group: Group,
     /// First version.
@@ -131,6 +140,7 @@ impl Registry {
             arity: row.arity,
             flags: row.flags,
             keys: row.keys,
+            uses: row.uses,
             group: row.group,
             since: row.since.to_owned(),
             summary: row.summary.to_owned(),
@@ -224,6 +234,7 @@ impl Registry {
             arity: spec.arity,
             flags: spec.flags,
             keys: spec.keys,
+            uses: Uses::Usual,
             group: spec.group,
             since: spec.since,
             summary: spec.summary,

@@ -3,6 +3,7 @@
 
 use keystead_resp::{Args, Proto};
 
+use crate::acl;
 use crate::core::Core;
 use crate::ctx::Ctx;
 use crate::effect::{Origin, Targets};
@@ -12,6 +13,7 @@ use crate::exec;
 use crate::gates::Gate;
 use crate::guards;
 use crate::registry::Command;
+use crate::session::State;
 use crate::spec::{DENYOOM, MAY_REPLICATE, NOSCRIPT, STALE, WRITE};
 
 /// How a script calls commands, and what it remembers from call to call.
@@ -71,7 +73,7 @@ impl Conditions {
 /// failed has its error in `out`.
 pub fn call(ctx: &mut Ctx<'_>, how: &mut ScriptCall, args: Args<'_>, out: &mut Vec<u8>) -> Result<(), CommandError> {
     let command = known(ctx.core, args)?;
-    if let Err(error) = allowed(ctx, how, command) {
+    if let Err(error) = allowed(ctx, how, command, args) {
         ctx.core.stats.commands[command.index].rejected += 1;
         return Err(error);
     }
@@ -101,7 +103,7 @@ fn known(core: &mut Core, args: Args<'_>) -> Result<&'static Command, CommandErr
     }
 }
 
-fn allowed(ctx: &Ctx<'_>, how: &ScriptCall, command: &'static Command) -> Result<(), CommandError> {
+fn allowed(ctx: &mut Ctx<'_>, how: &ScriptCall, command: &'static Command, args: Args<'_>) -> Result<(), CommandError> {
     let is = |flags| command.flags.has(flags);
     let now = Conditions::of(ctx.core, ctx.origin);
     if is(NOSCRIPT) && !ctx.core.allow_noscript {
@@ -110,6 +112,7 @@ fn allowed(ctx: &Ctx<'_>, how: &ScriptCall, command: &'static Command) -> Result
     if now.stale && !now.obey && !is(STALE) {
         return Err(CommandError::fixed("ERR Can not execute the command on a stale replica"));
     }
+    ctx.core.permit(ctx.session, command, args, "lua").map_err(in_script)?;
     if how.read_only && command.flags.any(WRITE | MAY_REPLICATE) {
         return Err(CommandError::fixed("ERR Write commands are not allowed from read-only scripts."));
     }
@@ -122,10 +125,19 @@ fn allowed(ctx: &Ctx<'_>, how: &ScriptCall, command: &'static Command) -> Result
     Ok(())
 }
 
-/// `redis.acl_check_cmd`: whether the user may run a command with these words. Unknown commands are an error.
-pub fn may_run(core: &Core, args: Args<'_>) -> Result<(), CommandError> {
-    match args.is_empty() || exec::find(core, args).is_err() {
-        true => Err(CommandError::fixed("ERR Invalid command passed to redis.acl_check_cmd()")),
-        false => Ok(()),
+/// Redis says where the refusal came from.
+fn in_script(error: CommandError) -> CommandError {
+    let why = error.text().strip_prefix("NOPERM ").unwrap_or(error.text());
+    CommandError::new(format!("NOPERM ACL failure in script: {why}"))
+}
+
+/// `redis.acl_check_cmd`: whether a session may run a command with these words; a refusal has the code NOPERM and is not
+/// logged. Unknown commands are an error.
+pub fn may_run(core: &Core, state: Option<&State>, args: Args<'_>) -> Result<(), CommandError> {
+    let found = if args.is_empty() { None } else { exec::find(core, args).ok() };
+    let command = found.ok_or(CommandError::fixed("ERR Invalid command passed to redis.acl_check_cmd()"))?;
+    match state.and_then(|state| state.rights.as_ref()) {
+        Some(user) => acl::check(user, command, args).map_err(|denied| denied.error(&user.name, command)),
+        None => Ok(()),
     }
 }

@@ -3,9 +3,11 @@
 
 use std::any::Any;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use keystead_resp::Proto;
 
+use crate::acl::{self, User};
 use crate::args::OwnedArgs;
 use crate::registry::Command;
 
@@ -137,6 +139,8 @@ pub struct State {
     pub lib_ver: String,
     /// The user it is authenticated as.
     pub user: String,
+    /// What that user may do; None if there is nothing to look at: everything is allowed.
+    pub rights: Option<Arc<User>>,
     /// True once it may run commands.
     pub authenticated: bool,
     /// RESP2 or RESP3.
@@ -216,7 +220,8 @@ impl State {
             name: String::new(),
             lib_name: String::new(),
             lib_ver: String::new(),
-            user: "default".to_owned(),
+            user: acl::DEFAULT.to_owned(),
+            rights: None,
             authenticated,
             proto: Proto::Resp2,
             kind: Kind::Normal,
@@ -257,7 +262,11 @@ impl State {
 
     /// Decides again whether the fast way is open; called after every command that isn't about data.
     pub fn refresh_quick(&mut self) {
-        self.quick = self.authenticated && self.multi.is_none() && self.kind == Kind::Normal && !self.subscribed();
+        self.quick = self.authenticated
+            && self.multi.is_none()
+            && self.kind == Kind::Normal
+            && self.rights.is_none()
+            && !self.subscribed();
     }
 
     /// Its output shows something of the journal as it will be when the turn ends.

@@ -86,7 +86,7 @@ impl Sessions {
     }
 
     /// Changes all sessions but the one that runs a command.
-    pub(crate) fn each_mut(&mut self, change: impl Fn(&mut State)) {
+    pub(crate) fn each_mut(&mut self, mut change: impl FnMut(&mut State)) {
         self.slots.iter_mut().flatten().for_each(|session| change(&mut session.state));
     }
 

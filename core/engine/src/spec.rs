@@ -135,6 +135,83 @@ impl KeySpec {
     pub const PAIRS: KeySpec = KeySpec::Range { first: 1, last: -1, step: 2 };
 }
 
+/// How a command uses a key: what COMMAND shows of it, and what ACL asks for. A set of the bits below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Use(pub u16);
+
+/// Reads the value, or something about it, without telling it (EXISTS).
+pub const LOOKS: Use = Use(Use::RO);
+/// Tells what it reads.
+pub const READS: Use = Use(Use::RO | Use::ACCESS);
+/// Tells the old value and changes it.
+pub const CHANGES: Use = Use(Use::RW | Use::ACCESS | Use::UPDATE);
+/// Changes the value without telling anything of it.
+pub const WRITES: Use = Use(Use::RW | Use::UPDATE);
+/// Adds to the value.
+pub const PUTS: Use = Use(Use::RW | Use::INSERT);
+/// Deletes from the value.
+pub const DROPS: Use = Use(Use::RW | Use::DELETE);
+/// Tells what it deletes.
+pub const TAKES: Use = Use(Use::RW | Use::ACCESS | Use::DELETE);
+/// Overwrites the value.
+pub const SETS: Use = Use(Use::OW | Use::UPDATE);
+/// Makes a value where there is none.
+pub const MAKES: Use = Use(Use::OW | Use::INSERT);
+/// Deletes the key.
+pub const REMOVES: Use = Use(Use::RM | Use::DELETE);
+
+impl Use {
+    const RO: u16 = 1;
+    const RW: u16 = 1 << 1;
+    const OW: u16 = 1 << 2;
+    const RM: u16 = 1 << 3;
+    const ACCESS: u16 = 1 << 4;
+    const UPDATE: u16 = 1 << 5;
+    const INSERT: u16 = 1 << 6;
+    const DELETE: u16 = 1 << 7;
+
+    /// It takes the right to read.
+    pub const fn reads(self) -> bool {
+        self.0 & Use::ACCESS != 0
+    }
+
+    /// It takes the right to write.
+    pub const fn writes(self) -> bool {
+        self.0 & (Use::UPDATE | Use::INSERT | Use::DELETE) != 0
+    }
+
+    /// Both.
+    pub const fn and(self, other: Use) -> Use {
+        Use(self.0 | other.0)
+    }
+
+    /// The names COMMAND prints.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        const NAMES: [(u16, &str); 8] = [
+            (Use::RO, "RO"),
+            (Use::RW, "RW"),
+            (Use::OW, "OW"),
+            (Use::RM, "RM"),
+            (Use::ACCESS, "access"),
+            (Use::UPDATE, "update"),
+            (Use::INSERT, "insert"),
+            (Use::DELETE, "delete"),
+        ];
+        NAMES.into_iter().filter(move |(bit, _)| self.0 & bit != 0).map(|(_, name)| name)
+    }
+}
+
+/// How a row's keys are used, in the order in which its key specification finds them.
+#[derive(Clone, Copy, Debug)]
+pub enum Uses {
+    /// Nothing was said: readers read, all others may do anything.
+    Usual,
+    /// The first key's use and so on; the last one holds for all further keys.
+    Listed(&'static [Use]),
+    /// The arguments decide (SET with and without GET); where there are none to look at, the widest use.
+    Decided(fn(Args<'_>) -> Use),
+}
+
 /// The group a command is documented in; also its main ACL category.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
@@ -234,6 +311,8 @@ pub struct CommandSpec {
     pub flags: Flags,
     /// Where its keys are.
     pub keys: KeySpec,
+    /// How it uses them.
+    pub uses: Uses,
     /// Its documentation group.
     pub group: Group,
     /// The version of Redis that brought it.
@@ -260,7 +339,8 @@ impl CommandSpec {
         handler: Handler,
     ) -> Self {
         let flags = Flags(flags);
-        CommandSpec { name, arity, flags, keys, group, since, summary, handler: Some(handler), subs: &[] }
+        let uses = Uses::Usual;
+        CommandSpec { name, arity, flags, keys, uses, group, since, summary, handler: Some(handler), subs: &[] }
     }
 
     /// A row that only holds subcommands (CONFIG, CLIENT …).
@@ -271,8 +351,26 @@ impl CommandSpec {
         summary: &'static str,
         subs: &'static [CommandSpec],
     ) -> Self {
-        let flags = Flags::NONE;
-        CommandSpec { name, arity: -2, flags, keys: KeySpec::None, group, since, summary, handler: None, subs }
+        let (flags, keys, uses) = (Flags::NONE, KeySpec::None, Uses::Usual);
+        CommandSpec { name, arity: -2, flags, keys, uses, group, since, summary, handler: None, subs }
+    }
+
+    /// The same row with other flags than its family's.
+    pub const fn flags(mut self, flags: u32) -> Self {
+        self.flags = Flags(flags);
+        self
+    }
+
+    /// The same row, saying how it uses its keys.
+    pub const fn uses(mut self, uses: &'static [Use]) -> Self {
+        self.uses = Uses::Listed(uses);
+        self
+    }
+
+    /// The same row, whose arguments say how it uses its keys.
+    pub const fn uses_by(mut self, decide: fn(Args<'_>) -> Use) -> Self {
+        self.uses = Uses::Decided(decide);
+        self
     }
 
     /// The same row with subcommands beside its own function (COMMAND).

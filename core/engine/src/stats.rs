@@ -87,8 +87,14 @@ pub struct Stats {
     pub rate_out: Rate,
     /// Highest memory seen.
     pub peak_memory: u64,
-    /// Times the clock of AUTH failed.
+    /// AUTH and HELLO that failed.
     pub acl_denied_auth: u64,
+    /// Commands refused by ACL.
+    pub acl_denied_cmd: u64,
+    /// Commands refused for a key.
+    pub acl_denied_key: u64,
+    /// Commands refused for a channel.
+    pub acl_denied_channel: u64,
     /// Unexpected errors in the primary's stream.
     pub unexpected_errors: u64,
 }

@@ -4,8 +4,8 @@
 use crate::config::Settings;
 use crate::host::Host;
 use crate::net::{Ending, Order, Waiting};
-use crate::settle;
 use crate::shell::Shell;
+use crate::{settle, users};
 use async_channel::Receiver;
 use futures::StreamExt;
 use futures::future::{Either, select};
@@ -147,6 +147,7 @@ impl Ends {
             Order::RewriteConfig { service, reply } => {
                 settle::rewrite(&self.shell.services(), &service, &self.settings, reply);
             }
+            Order::AclFile { service, save, reply } => users::file(&service, &self.settings, save, reply),
             Order::ConfigChanged { service, name } => settle::changed(&service, &name),
             // Nothing is going on that could be taken back; ends are not settled here.
             Order::AbortShutdown | Order::Shutdown { .. } | Order::Exit { .. } => {}

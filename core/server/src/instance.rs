@@ -9,7 +9,7 @@ use crate::config::report::ConfigError;
 use crate::ending::{End, Ends};
 use crate::host::{self, Host, LoadError, PluginEntry};
 use crate::shell::Shell;
-use crate::{early, logging, settle};
+use crate::{early, logging, settle, users};
 use futures::future::{Either, select};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_async_std::Signals;
@@ -80,6 +80,7 @@ async fn serve(settings: Arc<Settings>) -> Result<bool, String> {
     let shell = Shell::new(settings.clone(), orders);
     let data = shell.open_data(closed)?;
     let host = Host::load(&plugins, &settings.services, data, shell.clone()).map_err(told)?;
+    users::load(&shell.services(), &settings)?;
     settle::apply_overlay(&shell.services(), &settings);
     logging::set_role_letter(if closed { b'X' } else { b'M' });
     log::info!("Running mode={}, {}.", mode(&shell, closed), shell.listening().join(", "));

@@ -16,6 +16,7 @@ mod net;
 mod probe;
 mod settle;
 mod shell;
+mod users;
 
 use clap::Parser;
 use cli::{Cli, Command, PluginCommand};

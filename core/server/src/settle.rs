@@ -3,8 +3,8 @@
 
 use crate::config::Settings;
 use crate::config::overlay::{self, Overlay};
-use crate::logging;
 use crate::net::Service;
+use crate::{logging, users};
 use keystead_engine::config::SetError;
 use keystead_engine::{Engine, SessionId};
 use std::collections::BTreeMap;
@@ -59,6 +59,7 @@ pub(crate) fn apply_overlay(services: &[Arc<Service>], settings: &Settings) {
             changed(service, name);
         }
     }
+    users::from_overlay(services, settings);
 }
 
 /// Secrets don't reach the log.
@@ -92,6 +93,9 @@ pub(crate) fn write_overlay(services: &[Arc<Service>], settings: &Settings) -> R
         let changed = service.turn(|engine| engine.core.config.changed_params());
         let kept = changed.into_iter().filter(|(name, ..)| !PROCESS.contains(&name.as_str()));
         let params: BTreeMap<String, String> = kept.map(|(name, value, _)| (name, value)).collect();
+        if let Some(lines) = service.turn(|engine| engine.changed_users()).filter(|_| !users::in_a_file(service)) {
+            overlay.users.insert(service.name().to_owned(), lines);
+        }
         if service.name().is_empty() {
             overlay.params = params;
         } else if !params.is_empty() {

@@ -1,15 +1,17 @@
-//! ACL, as far as there is one user: `default`, with everything allowed and the password of `requirepass`. Users and rules
-//! are a later matter; what would need them is not offered, rather than accepted and ignored.
+//! ACL: users, what they may do, what was refused. Owns the replies; the rules themselves are the room `crate::acl`.
 
-use keystead_resp::Args;
+use keystead_resp::{Args, Writer};
 use sha2::{Digest, Sha256};
 
-use super::command::categories;
+use crate::acl::user::Selector;
+use crate::acl::{self, category};
 use crate::args::ArgsExt;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
+use crate::engine::Action;
 use crate::error::CommandError;
-use crate::registry::Command;
+use crate::registry::{Body, Command};
+use crate::session::Parked;
 use crate::spec::*;
 
 const ACL: u32 = ADMIN | NOSCRIPT | LOADING | STALE | ENDPOINT;
@@ -21,62 +23,226 @@ const SRV: Group = Group::Server;
 #[rustfmt::skip]
 pub const TABLE: &[CommandSpec] = &[CommandSpec::container("acl", SRV, "6.0.0", "A container for Access List Control commands.", &[
     CommandSpec::new("cat", -2, ASK, NONE, SRV, "6.0.0", "Lists the ACL categories, or the commands inside a category.", cat),
+    CommandSpec::new("deluser", -3, ACL, NONE, SRV, "6.0.0", "Deletes ACL users, and terminates their connections.", deluser),
+    CommandSpec::new("dryrun", -4, ACL, NONE, SRV, "7.0.0", "Simulates the execution of a command by a user, without executing the command.", dryrun),
     CommandSpec::new("genpass", -2, ASK, NONE, SRV, "6.0.0", "Generates a pseudorandom, secure password that can be used to identify ACL users.", genpass),
     CommandSpec::new("getuser", 3, ACL, NONE, SRV, "6.0.0", "Lists the ACL rules of a user.", getuser),
-    CommandSpec::new("help", 2, ASK, NONE, SRV, "6.0.0", "Returns helpful text about the different subcommands.", help),
+    CommandSpec::new("help", 2, LOADING | STALE | ENDPOINT, NONE, SRV, "6.0.0", "Returns helpful text about the different subcommands.", help),
     CommandSpec::new("list", 2, ACL, NONE, SRV, "6.0.0", "Dumps the effective rules in ACL file format.", list),
+    CommandSpec::new("load", 2, ACL, NONE, SRV, "6.0.0", "Reloads the rules from the configured ACL file.", load),
+    CommandSpec::new("log", -2, ACL, NONE, SRV, "6.0.0", "Lists recent security events generated due to ACL rules.", log),
+    CommandSpec::new("save", 2, ACL, NONE, SRV, "6.0.0", "Saves the effective ACL rules in the configured ACL file.", save),
+    CommandSpec::new("setuser", -3, ACL, NONE, SRV, "6.0.0", "Creates and modifies an ACL user and its rules.", setuser),
     CommandSpec::new("users", 2, ACL, NONE, SRV, "6.0.0", "Lists all ACL users.", users),
     CommandSpec::new("whoami", 2, ASK, NONE, SRV, "6.0.0", "Returns the authenticated username of the current connection.", whoami),
 ])];
 
-/// Redis' categories, in its order.
-const CATEGORIES: [&str; 21] = [
-    "keyspace",
-    "read",
-    "write",
-    "set",
-    "sortedset",
-    "list",
-    "hash",
-    "string",
-    "bitmap",
-    "hyperloglog",
-    "geo",
-    "stream",
-    "pubsub",
-    "admin",
-    "fast",
-    "slow",
-    "blocking",
-    "dangerous",
-    "connection",
-    "transaction",
-    "scripting",
-];
+const NO_FILE: CommandError = CommandError::fixed(
+    "ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER \
+     command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order to store users \
+     in the Redis configuration.",
+);
 
 fn cat(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     match args.len() {
         2 => {
-            ctx.reply.array(CATEGORIES.len());
-            CATEGORIES.iter().for_each(|name| ctx.reply.bulk(name));
+            ctx.reply.array(category::NAMES.len());
+            category::NAMES.iter().for_each(|name| ctx.reply.bulk(name));
         }
         3 => {
             let wanted = args.text(2).to_ascii_lowercase();
-            let plugins = ctx.core.registry.all().any(|command| command.categories.contains(&wanted.as_str()));
-            if !plugins && !CATEGORIES.contains(&wanted.as_str()) {
-                return Err(CommandError::new(format!("ERR Unknown category '{}'", args.text(2))));
+            if !category::known(&ctx.core.registry, &wanted) {
+                let shown: String = args.text(2).chars().take(128).collect();
+                return Err(CommandError::new(format!("ERR Unknown category '{shown}'")));
             }
-            let has = |command: &&'static Command| categories(command).contains(&wanted.as_str());
-            let all = ctx.core.registry.all().flat_map(|command| match command.subs.is_empty() {
-                true => vec![command],
-                false => command.subs.clone(),
-            });
-            let found: Vec<&'static Command> = all.filter(has).collect();
+            let all = ctx.core.registry.all();
+            let all = all.flat_map(|command| std::iter::once(command).chain(command.subs.iter().copied()));
+            let found: Vec<&'static Command> = all.filter(|command| category::has(command, &wanted)).collect();
             ctx.reply.array(found.len());
             found.iter().for_each(|command| ctx.reply.bulk(&command.full_name));
         }
-        _ => return Err(CommandError::SYNTAX),
+        _ => return Err(wrong_use(args)),
     }
+    Ok(Effect::None)
+}
+
+/// A subcommand that exists, but not with so many arguments.
+fn wrong_use(args: Args<'_>) -> CommandError {
+    let sub = args.text(1);
+    CommandError::new(format!("ERR unknown subcommand or wrong number of arguments for '{sub}'. Try ACL HELP."))
+}
+
+fn setuser(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    if acl::bad_name(args.at(2)) {
+        return Err(CommandError::fixed(acl::BAD_NAME));
+    }
+    let words: Vec<&[u8]> = args.skip(3).iter().collect();
+    let edited = ctx.core.acl.edited(&args.text(2), &words, &ctx.core.registry);
+    let user = edited.map_err(|why| CommandError::new(format!("ERR {why}")))?;
+    ctx.core.change_user(ctx.session, user);
+    ctx.reply.ok();
+    Ok(Effect::None)
+}
+
+fn deluser(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    if args.skip(2).iter().any(|name| name == acl::DEFAULT.as_bytes()) {
+        return Err(CommandError::fixed("ERR The 'default' user cannot be removed"));
+    }
+    let names = (2..args.len()).filter(|at| !acl::bad_name(args.at(*at))).map(|at| args.text(at));
+    let deleted = names.filter(|name| ctx.core.delete_user(ctx.session, name)).count();
+    ctx.reply.int(deleted as i64);
+    Ok(Effect::None)
+}
+
+fn getuser(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let Ctx { core, reply, .. } = ctx;
+    let Some(user) = core.acl.user(&args.text(2)) else {
+        reply.null();
+        return Ok(Effect::None);
+    };
+    let flags: Vec<&str> = user.flags().collect();
+    reply.map(6);
+    reply.bulk("flags");
+    reply.set(flags.len());
+    flags.iter().for_each(|flag| reply.bulk(flag));
+    reply.bulk("passwords");
+    reply.array(user.passwords.len());
+    user.passwords.iter().for_each(|hash| reply.bulk(hash));
+    let (root, others) = user.selectors.split_first().expect("a user has a selector");
+    write_selector(reply, root);
+    reply.bulk("selectors");
+    reply.array(others.len());
+    for selector in others {
+        reply.map(3);
+        write_selector(reply, selector);
+    }
+    Ok(Effect::None)
+}
+
+fn write_selector(reply: &mut Writer<'_>, selector: &Selector) {
+    reply.bulk("commands");
+    reply.bulk(selector.commands_text());
+    reply.bulk("keys");
+    reply.bulk(selector.keys_text());
+    reply.bulk("channels");
+    reply.bulk(selector.channels_text());
+}
+
+fn list(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+    let lines = ctx.core.acl.lines();
+    ctx.reply.array(lines.len());
+    lines.iter().for_each(|line| ctx.reply.bulk(line));
+    Ok(Effect::None)
+}
+
+fn users(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+    let Ctx { core, reply, .. } = ctx;
+    let users = core.acl.users();
+    reply.array(users.len());
+    users.for_each(|user| reply.bulk(&user.name));
+    Ok(Effect::None)
+}
+
+fn whoami(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+    ctx.reply.bulk(&ctx.session.user);
+    Ok(Effect::None)
+}
+
+fn dryrun(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let (name, inner) = (args.text(2), args.skip(3));
+    let Some(user) = ctx.core.acl.user(&name).cloned() else {
+        return Err(CommandError::new(format!("ERR User '{name}' not found")));
+    };
+    let command = match crate::exec::find(ctx.core, inner) {
+        Ok(command) if !matches!(command.body, Body::Container) || inner.len() == 1 => command,
+        _ => return Err(CommandError::new(format!("ERR Command '{}' not found", args.text(3)))),
+    };
+    if !command.arity_ok(inner.len()) {
+        return Err(CommandError::arity(&command.full_name));
+    }
+    match acl::check(&user, command, inner) {
+        Ok(()) => ctx.reply.ok(),
+        Err(denied) => ctx.reply.bulk(denied.explained(&user.name, command, inner)),
+    }
+    Ok(Effect::None)
+}
+
+/// Seconds with Redis' three digits behind the point, as a double.
+fn age_s(now_ms: u64, then_ms: u64) -> f64 {
+    now_ms.saturating_sub(then_ms) as f64 / 1000.0
+}
+
+fn log(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let count = match args.len() {
+        2 => 10,
+        3 if args.is(2, "reset") => {
+            ctx.core.acl.log.clear();
+            ctx.reply.ok();
+            return Ok(Effect::None);
+        }
+        3 => usize::try_from(args.int(2)?).unwrap_or(0),
+        _ => return Err(wrong_use(args)),
+    };
+    let now_ms = ctx.now_ms();
+    let Ctx { core, reply, .. } = ctx;
+    let entries = core.acl.log.entries();
+    reply.array(entries.len().min(count));
+    for entry in entries.take(count) {
+        reply.map(10);
+        reply.bulk("count");
+        reply.int(entry.count as i64);
+        let texts: [(&str, &[u8]); 4] = [
+            ("reason", entry.reason.as_bytes()),
+            ("context", entry.context.as_bytes()),
+            ("object", &entry.object),
+            ("username", &entry.user),
+        ];
+        for (name, value) in texts {
+            reply.bulk(name);
+            reply.bulk(value);
+        }
+        reply.bulk("age-seconds");
+        reply.double(age_s(now_ms, entry.updated_ms));
+        reply.bulk("client-info");
+        reply.bulk(&entry.client);
+        let numbers = [
+            ("entry-id", entry.id),
+            ("timestamp-created", entry.created_ms),
+            ("timestamp-last-updated", entry.updated_ms),
+        ];
+        for (name, value) in numbers {
+            reply.bulk(name);
+            reply.int(value as i64);
+        }
+    }
+    Ok(Effect::None)
+}
+
+fn load(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    file(ctx, args, None)
+}
+
+fn save(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let mut text = ctx.core.acl.lines().join(&b'\n');
+    text.push(b'\n');
+    file(ctx, args, Some(text))
+}
+
+/// The server does what is to be done with the file, and answers then.
+fn file(ctx: &mut Ctx<'_>, args: Args<'_>, save: Option<Vec<u8>>) -> CommandResult {
+    if ctx.core.config.get("aclfile").is_none_or(|path| path.is_empty()) {
+        return Err(NO_FILE);
+    }
+    if !ctx.may_block() {
+        // As CONFIG REWRITE: right after the transaction.
+        ctx.core.act(Action::AclFile { save, reply: None });
+        ctx.reply.ok();
+        return Ok(Effect::None);
+    }
+    let ticket = crate::exec::next_ticket(ctx.core);
+    ctx.session.parked = Some(Parked::Async { ticket, command: ctx.command, args: args.to_owned() });
+    let session = ctx.session.id;
+    ctx.core.act(Action::AclFile { save, reply: Some((session, ticket)) });
     Ok(Effect::None)
 }
 
@@ -96,64 +262,10 @@ fn genpass(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             hash.update(ctx.core.random().to_le_bytes());
         }
         hash.update(ctx.core.run_id.as_bytes());
-        hex.push_str(&to_hex(&hash.finalize()));
+        hex.push_str(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>().as_str());
     }
     hex.truncate((bits as usize).div_ceil(4));
     ctx.reply.bulk(hex);
-    Ok(Effect::None)
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The hash of the password, if there is one.
-fn password(ctx: &Ctx<'_>) -> Option<String> {
-    let text = &ctx.core.config.live.requirepass;
-    (!text.is_empty()).then(|| to_hex(&Sha256::digest(text.as_bytes())))
-}
-
-fn getuser(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    if args.at(2) != b"default" {
-        ctx.reply.null();
-        return Ok(Effect::None);
-    }
-    let password = password(ctx);
-    let reply = &mut ctx.reply;
-    reply.map(6);
-    reply.bulk("flags");
-    reply.set(if password.is_none() { 2 } else { 1 });
-    reply.bulk("on");
-    if password.is_none() {
-        reply.bulk("nopass");
-    }
-    reply.bulk("passwords");
-    reply.array(usize::from(password.is_some()));
-    password.iter().for_each(|hash| reply.bulk(hash));
-    for (name, value) in [("commands", "+@all"), ("keys", "~*"), ("channels", "&*")] {
-        reply.bulk(name);
-        reply.bulk(value);
-    }
-    reply.bulk("selectors");
-    reply.array(0);
-    Ok(Effect::None)
-}
-
-fn list(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
-    let password = password(ctx).map_or("nopass".to_owned(), |hash| format!("#{hash}"));
-    ctx.reply.array(1);
-    ctx.reply.bulk(format!("user default on {password} ~* &* +@all"));
-    Ok(Effect::None)
-}
-
-fn users(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
-    ctx.reply.array(1);
-    ctx.reply.bulk("default");
-    Ok(Effect::None)
-}
-
-fn whoami(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
-    ctx.reply.bulk(&ctx.session.user);
     Ok(Effect::None)
 }
 
@@ -165,13 +277,25 @@ fn help(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
             "CAT [<category>]",
             "    List all commands that belong to <category>, or all command categories",
             "    when no category is specified.",
+            "DELUSER <username> [<username> ...]",
+            "    Delete a list of users.",
+            "DRYRUN <username> <command> [<arg> ...]",
+            "    Returns whether the user can execute the given command without executing the command.",
+            "GETUSER <username>",
+            "    Get the user's details.",
             "GENPASS [<bits>]",
             "    Generate a secure 256-bit user password. The optional `bits` argument can",
             "    be used to specify a different size.",
-            "GETUSER <username>",
-            "    Get the user's details.",
             "LIST",
             "    Show users details in config file format.",
+            "LOAD",
+            "    Reload users from the ACL file.",
+            "LOG [<count> | RESET]",
+            "    Show the ACL log entries.",
+            "SAVE",
+            "    Save the current config to the ACL file.",
+            "SETUSER <username> <attribute> [<attribute> ...]",
+            "    Create or modify a user with the specified attributes.",
             "USERS",
             "    List all the registered usernames.",
             "WHOAMI",

@@ -6,6 +6,7 @@ use super::common::{Res, err, int, is};
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
+use crate::spec::{CHANGES, READS, Use};
 use keystead_keyspace::{Class, Event, Keyspace};
 use keystead_resp::Args;
 
@@ -87,6 +88,12 @@ impl Field {
             }
         }
     }
+}
+
+/// Only GETs read; anything else may change the value.
+pub(super) fn key_use(args: Args<'_>) -> Use {
+    let changes = args.len() < 3 || args.skip(2).iter().any(|word| is(word, "set") || is(word, "incrby"));
+    if changes { CHANGES } else { READS }
 }
 
 fn parse(args: Args<'_>, read_only: bool, max: usize) -> Res<Vec<Step>> {

@@ -26,9 +26,10 @@ pub const TABLE: &[CommandSpec] = &[
     row("bitcount", -2, READONLY, ONE, "2.6.0", "Counts the number of set bits in a string.", bitcount),
     row("bitpos", -3, READONLY, ONE, "2.8.7", "Finds the first set or clear bit in a string.", bitpos),
     row("bitop", -4, WRITE | DENYOOM, KeySpec::Range { first: 2, last: -1, step: 1 }, "2.6.0",
-        "Performs bitwise operations on multiple strings, and stores the result.", bitop),
+        "Performs bitwise operations on multiple strings, and stores the result.", bitop).uses(&[SETS, READS]),
     row("bitfield", -2, WRITE | DENYOOM, ONE, "3.2.0",
-        "Performs arbitrary bitfield integer operations on strings.", super::bitfield::bitfield),
+        "Performs arbitrary bitfield integer operations on strings.", super::bitfield::bitfield)
+        .uses_by(super::bitfield::key_use),
     row("bitfield_ro", -2, READONLY | FAST, ONE, "6.0.0",
         "Performs arbitrary read-only bitfield integer operations on strings.", super::bitfield::bitfield_ro),
 ];

@@ -129,7 +129,7 @@ fn kill(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         ctx.reply.ok();
         return Ok(Effect::None);
     }
-    let filter = Filter::parse_kill(args)?;
+    let filter = Filter::parse_kill(args, &ctx.core.acl)?;
     let killed = kill_matching(ctx, &filter);
     ctx.reply.int(killed as i64);
     Ok(Effect::None)

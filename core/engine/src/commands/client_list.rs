@@ -2,6 +2,7 @@
 
 use keystead_resp::{Args, Proto};
 
+use crate::acl::Acl;
 use crate::args::ArgsExt;
 use crate::error::CommandError;
 use crate::session::{Kind, Parked, State};
@@ -30,7 +31,7 @@ pub(super) fn parse_kind(word: &[u8]) -> Result<Kind, CommandError> {
 
 impl Filter {
     /// CLIENT KILL's pairs of filter and value.
-    pub(super) fn parse_kill(args: Args<'_>) -> Result<Filter, CommandError> {
+    pub(super) fn parse_kill(args: Args<'_>, acl: &Acl) -> Result<Filter, CommandError> {
         let mut filter = Filter::default();
         let mut at = 2;
         while at < args.len() {
@@ -48,7 +49,7 @@ impl Filter {
                 filter.laddr = Some(args.text(at + 1));
             } else if args.is(at, "user") {
                 let user = args.text(at + 1);
-                if user != "default" {
+                if acl.user(&user).is_none() {
                     return Err(CommandError::new(format!("ERR No such user '{user}'")));
                 }
                 filter.user = Some(user);

@@ -1,6 +1,7 @@
 //! COMMAND and its subcommands: what the command table says of itself. Reads the registry; owns no facts of its own.
 
 use super::write_help;
+use crate::acl::category;
 use crate::args::{Args, ArgsExt};
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
@@ -34,25 +35,6 @@ pub const TABLE: &[CommandSpec] = &[CommandSpec::new(
 const fn row(name: &'static str, arity: i32, summary: &'static str, handler: Handler) -> CommandSpec {
     CommandSpec::new(name, arity, LOADING | STALE | ENDPOINT, KeySpec::None, Group::Server, "2.8.13", summary, handler)
 }
-
-/// Commands Redis calls dangerous beside those for administrators.
-const DANGEROUS: &[&str] = &[
-    "flushall",
-    "flushdb",
-    "info",
-    "keys",
-    "role",
-    "sort",
-    "sort_ro",
-    "swapdb",
-    "restore",
-    "migrate",
-    "client|kill",
-    "client|list",
-    "client|pause",
-    "client|unpause",
-    "client|unblock",
-];
 
 fn bare(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     match args.get(1) {
@@ -108,7 +90,7 @@ fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         let value = args.text(4);
         let category = value.strip_prefix('@').unwrap_or(&value).to_ascii_lowercase();
         names = if args.is(3, "aclcat") {
-            named(ctx, |command| categories(command).contains(&category.as_str()))
+            named(ctx, |command| category::of(command).contains(&category.as_str()))
         } else if args.is(3, "pattern") {
             named(ctx, |command| crate::glob::matches(value.as_bytes(), command.full_name.as_bytes(), true))
         } else if args.is(3, "module") {
@@ -130,25 +112,25 @@ fn named(ctx: &Ctx<'_>, fits: impl Fn(&Command) -> bool) -> Vec<String> {
 }
 
 fn getkeys(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let (_, found) = keys_of(ctx, args)?;
+    let found = keys_of(ctx, args)?;
     ctx.reply.array(found.len());
-    found.iter().for_each(|at| ctx.reply.bulk(args.at(2 + at)));
+    found.iter().for_each(|(at, _)| ctx.reply.bulk(args.at(2 + at)));
     Ok(Effect::None)
 }
 
 fn getkeys_and_flags(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let (command, found) = keys_of(ctx, args)?;
+    let found = keys_of(ctx, args)?;
     ctx.reply.array(found.len());
-    for at in found {
+    for (at, how) in found {
         ctx.reply.array(2);
         ctx.reply.bulk(args.at(2 + at));
-        write_key_flags(&mut ctx.reply, command);
+        write_use(&mut ctx.reply, how);
     }
     Ok(Effect::None)
 }
 
-/// The command in `args` behind `COMMAND GETKEYS`, and the positions of its keys.
-fn keys_of(ctx: &Ctx<'_>, args: Args<'_>) -> Result<(&'static Command, Vec<usize>), CommandError> {
+/// The keys of the command in `args` behind `COMMAND GETKEYS`: positions and uses.
+fn keys_of(ctx: &Ctx<'_>, args: Args<'_>) -> Result<Vec<(usize, Use)>, CommandError> {
     let inner = args.skip(2);
     let mut command =
         ctx.core.registry.find(inner.at(0)).ok_or(CommandError::fixed("ERR Invalid command specified"))?;
@@ -161,11 +143,11 @@ fn keys_of(ctx: &Ctx<'_>, args: Args<'_>) -> Result<(&'static Command, Vec<usize
     if !command.arity_ok(inner.len()) {
         return Err(CommandError::fixed("ERR Invalid number of arguments specified for command"));
     }
-    let found = keys::positions(&command.keys, inner);
+    let found = keys::found(command, inner);
     if found.is_empty() {
         return Err(CommandError::fixed("ERR Invalid arguments specified for command"));
     }
-    Ok((command, found))
+    Ok(found)
 }
 
 fn find(ctx: &Ctx<'_>, name: &[u8]) -> Option<&'static Command> {
@@ -184,7 +166,7 @@ fn write_info(reply: &mut Writer<'_>, command: &Command) {
         _ => (0, 0, 0),
     };
     [first, last, step].into_iter().for_each(|n| reply.int(i64::from(n)));
-    let categories: Vec<String> = categories(command).iter().map(|c| format!("@{c}")).collect();
+    let categories: Vec<String> = category::of(command).iter().map(|c| format!("@{c}")).collect();
     write_status_set(reply, &categories.iter().map(String::as_str).collect::<Vec<_>>());
     reply.array(0);
     write_key_specs(reply, command);
@@ -197,42 +179,22 @@ fn write_status_set(reply: &mut Writer<'_>, words: &[&str]) {
     words.iter().for_each(|word| reply.simple(word));
 }
 
-/// The ACL categories that follow from a command's flags and group.
-pub(crate) fn categories(command: &Command) -> Vec<&'static str> {
-    let flags = command.flags;
-    let mut found = Vec::new();
-    let mut add = |condition: bool, name: &'static str| {
-        if condition && !found.contains(&name) {
-            found.push(name);
-        }
-    };
-    let data = !matches!(command.group, Group::Scripting | Group::PubSub);
-    add(flags.has(WRITE), "write");
-    add(flags.has(READONLY) && data, "read");
-    match (command.full_name.as_str(), command.group.category()) {
-        // Generic by their group, but about the types they read.
-        ("sort" | "sort_ro", _) => ["list", "set", "sortedset"].into_iter().for_each(|name| add(true, name)),
-        (_, Some(category)) => add(true, category),
-        (_, None) => {}
-    }
-    add(flags.has(ADMIN), "admin");
-    add(flags.has(ADMIN) || DANGEROUS.contains(&command.full_name.as_str()), "dangerous");
-    add(flags.has(PUBSUB), "pubsub");
-    add(flags.has(BLOCKING), "blocking");
-    add(flags.has(FAST), "fast");
-    add(!flags.has(FAST), "slow");
-    for category in &command.categories {
-        add(true, category);
-    }
-    found
-}
-
 fn write_key_specs(reply: &mut Writer<'_>, command: &Command) {
     match command.keys {
         KeySpec::None => reply.array(0),
+        // A key of its own kind in front (RENAME, BITOP): one specification for it, one for the rest.
+        KeySpec::Range { first, last, step } if first != last && matches!(command.uses, Uses::Listed([_, _])) => {
+            reply.array(2);
+            for (nth, from, last) in [(0, first, first), (1, first + step, last)] {
+                write_key_spec(reply, command, nth, from, |reply| {
+                    let lastkey = if last < 0 { last } else { last - from };
+                    write_find(reply, "range", &[("lastkey", lastkey), ("keystep", step), ("limit", 0)]);
+                });
+            }
+        }
         KeySpec::Range { first, last, step } => {
             reply.array(1);
-            write_key_spec(reply, command, first, |reply| {
+            write_key_spec(reply, command, 0, first, |reply| {
                 let lastkey = if last < 0 { last } else { last - first };
                 write_find(reply, "range", &[("lastkey", lastkey), ("keystep", step), ("limit", 0)]);
             });
@@ -240,11 +202,11 @@ fn write_key_specs(reply: &mut Writer<'_>, command: &Command) {
         KeySpec::Counted { count, dest } => {
             reply.array(if dest > 0 { 2 } else { 1 });
             if dest > 0 {
-                write_key_spec(reply, command, dest, |reply| {
+                write_key_spec(reply, command, 0, dest, |reply| {
                     write_find(reply, "range", &[("lastkey", 0), ("keystep", 1), ("limit", 0)]);
                 });
             }
-            write_key_spec(reply, command, count, |reply| {
+            write_key_spec(reply, command, usize::from(dest > 0), count, |reply| {
                 write_find(reply, "keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", 1)]);
             });
         }
@@ -252,7 +214,7 @@ fn write_key_specs(reply: &mut Writer<'_>, command: &Command) {
             reply.array(1);
             reply.map(3);
             reply.bulk("flags");
-            write_key_flags(reply, command);
+            write_key_use(reply, command, 0);
             for part in ["begin_search", "find_keys"] {
                 reply.bulk(part);
                 reply.map(2);
@@ -265,10 +227,17 @@ fn write_key_specs(reply: &mut Writer<'_>, command: &Command) {
     }
 }
 
-fn write_key_spec(reply: &mut Writer<'_>, command: &Command, index: i32, find: impl FnOnce(&mut Writer<'_>)) {
+/// The keys from number `nth` on, which begin at argument `index`.
+fn write_key_spec(
+    reply: &mut Writer<'_>,
+    command: &Command,
+    nth: usize,
+    index: i32,
+    find: impl FnOnce(&mut Writer<'_>),
+) {
     reply.map(3);
     reply.bulk("flags");
-    write_key_flags(reply, command);
+    write_key_use(reply, command, nth);
     reply.bulk("begin_search");
     write_find(reply, "index", &[("index", index)]);
     reply.bulk("find_keys");
@@ -287,9 +256,16 @@ fn write_find(reply: &mut Writer<'_>, kind: &str, spec: &[(&str, i32)]) {
     }
 }
 
-fn write_key_flags(reply: &mut Writer<'_>, command: &Command) {
-    let flags: &[&str] = if command.flags.has(WRITE) { &["RW", "access", "update"] } else { &["RO", "access"] };
-    write_status_set(reply, flags);
+fn write_key_use(reply: &mut Writer<'_>, command: &Command, nth: usize) {
+    let mut names: Vec<&str> = keys::use_of(command, Args::new(b"", &[]), nth).names().collect();
+    if matches!(command.uses, Uses::Decided(_)) {
+        names.push("variable_flags");
+    }
+    write_status_set(reply, &names);
+}
+
+fn write_use(reply: &mut Writer<'_>, how: Use) {
+    write_status_set(reply, &how.names().collect::<Vec<_>>());
 }
 
 fn write_docs(reply: &mut Writer<'_>, command: &Command) {

@@ -11,7 +11,7 @@ use crate::effect::{CommandResult, Effect};
 use crate::engine::Action;
 use crate::error::CommandError;
 use crate::journal::JournalLimits;
-use crate::session::Parked;
+use crate::session::{Parked, State};
 use crate::spec::*;
 
 const ADM: u32 = ADMIN | NOSCRIPT | LOADING | STALE | ENDPOINT;
@@ -87,12 +87,8 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         (2..args.len()).step_by(2).map(|at| (args.text(at), args.text(at + 1))).collect();
     match ctx.core.config.set(&pairs) {
         Ok(names) => {
-            apply(ctx.ks, ctx.core);
+            apply(ctx.ks, ctx.core, ctx.session);
             for name in names {
-                if name == "requirepass" {
-                    // Whoever is connected stays in, as in Redis.
-                    ctx.session.authenticated = true;
-                }
                 ctx.core.act(Action::ConfigChanged { name });
             }
             ctx.reply.ok();
@@ -150,7 +146,7 @@ fn help(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
 }
 
 /// What the engine itself does after a change.
-pub(crate) fn apply(ks: &mut Keyspace, core: &mut Core) {
+pub(crate) fn apply(ks: &mut Keyspace, core: &mut Core, me: &mut State) {
     let number = |name: &str| core.config.int(name).max(0) as usize;
     if core.mode == crate::engine::EngineMode::Data {
         let mut limits = *ks.limits();
@@ -167,12 +163,11 @@ pub(crate) fn apply(ks: &mut Keyspace, core: &mut Core) {
     core.notifying = core.config.live.notify.any();
     ks.observe_misses(core.config.live.notify.misses());
     crate::exec::settle_observation(ks, core);
-    if core.config.live.requirepass.is_empty() {
-        // Without a password everybody is the default user, those who were still asked for one included.
-        core.sessions.each_mut(|state| {
-            state.authenticated = true;
-            state.refresh_quick();
-        });
+    core.acl.pubsub_all = core.config.get("acl-pubsub-default").as_deref() == Some("allchannels");
+    core.acl.log.set_max_len(core.config.int("acllog-max-len").max(0) as usize);
+    let password = core.config.live.requirepass.clone();
+    if core.acl.set_requirepass(&password) {
+        core.renew_rights(me);
     }
     let replica = core.config.live.output_limits.replica;
     core.journal.set_limits(JournalLimits {

@@ -2,6 +2,7 @@
 
 use keystead_resp::{Args, Proto};
 
+use crate::acl;
 use crate::args::ArgsExt;
 use crate::core::Core;
 use crate::ctx::Ctx;
@@ -100,43 +101,33 @@ fn select(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 fn auth(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (user, password) = match args.len() {
-        2 if ctx.core.config.live.requirepass.is_empty() => {
+        2 if ctx.core.acl.default_user().nopass => {
             return Err(CommandError::fixed(
                 "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
                  configuration is correct?",
             ));
         }
-        2 => (&b"default"[..], args.at(1)),
+        2 => (acl::DEFAULT.as_bytes(), args.at(1)),
         3 => (args.at(1), args.at(2)),
         _ => return Err(CommandError::SYNTAX),
     };
-    authenticate(ctx, user, password)?;
+    authenticate(ctx, args.at(0), user, password)?;
     ctx.reply.ok();
     Ok(Effect::None)
 }
 
-/// Lets the session in, or says why not.
-fn authenticate(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<(), CommandError> {
-    let wanted = ctx.core.config.live.requirepass.as_bytes();
-    // The default user without a password lets everybody in.
-    let right = user == b"default" && (wanted.is_empty() || same_secret(wanted, password));
-    if !right {
-        ctx.core.stats.acl_denied_auth += 1;
-        return Err(CommandError::fixed("WRONGPASS invalid username-password pair or user is disabled."));
+/// Lets the session in, or says why not. `word` is the command as it was sent.
+fn authenticate(ctx: &mut Ctx<'_>, word: &[u8], user: &[u8], password: &[u8]) -> Result<(), CommandError> {
+    match ctx.core.acl.authenticate(user, password) {
+        Some(user) => {
+            ctx.session.become_user(user);
+            Ok(())
+        }
+        None => {
+            ctx.core.denied_auth(ctx.session, word, user);
+            Err(CommandError::fixed("WRONGPASS invalid username-password pair or user is disabled."))
+        }
     }
-    ctx.session.authenticated = true;
-    ctx.session.user = "default".to_owned();
-    Ok(())
-}
-
-/// Compares without stopping at the first difference.
-fn same_secret(a: &[u8], b: &[u8]) -> bool {
-    let mut differ = a.len() ^ b.len();
-    for at in 0..a.len().max(b.len()) {
-        let (x, y) = (a.get(at).copied().unwrap_or(0), b.get(at).copied().unwrap_or(0));
-        differ |= usize::from(x ^ y);
-    }
-    differ == 0
 }
 
 fn hello(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
@@ -168,7 +159,7 @@ fn hello(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         }
     }
     if let Some((user, password)) = credentials {
-        authenticate(ctx, user, password)?;
+        authenticate(ctx, args.at(0), user, password)?;
     }
     if !ctx.session.authenticated {
         return Err(CommandError::fixed(
@@ -225,8 +216,7 @@ fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     session.reply_mode = ReplyMode::On;
     session.no_evict = false;
     session.no_touch = false;
-    session.user = "default".to_owned();
-    session.authenticated = ctx.core.config.live.requirepass.is_empty();
+    ctx.core.become_default(session);
     ctx.reply.proto = Proto::Resp2;
     ctx.reply.simple("RESET");
     Ok(Effect::None)

@@ -23,19 +23,21 @@ const fn row(
 /// The family.
 #[rustfmt::skip]
 pub const TABLE: &[CommandSpec] = &[
-    row("hset", -4, WRITE | DENYOOM | FAST, "2.0.0", "Creates or modifies the value of a field in a hash.", hset),
-    row("hmset", -4, WRITE | DENYOOM | FAST, "2.0.0", "Sets the values of multiple fields.", hmset),
+    row("hset", -4, WRITE | DENYOOM | FAST, "2.0.0", "Creates or modifies the value of a field in a hash.", hset)
+        .uses(&[WRITES]),
+    row("hmset", -4, WRITE | DENYOOM | FAST, "2.0.0", "Sets the values of multiple fields.", hmset).uses(&[WRITES]),
     row("hsetnx", 4, WRITE | DENYOOM | FAST, "2.0.0",
-        "Sets the value of a field in a hash only when the field doesn't exist.", hsetnx),
+        "Sets the value of a field in a hash only when the field doesn't exist.", hsetnx).uses(&[PUTS]),
     row("hget", 3, READONLY | FAST, "2.0.0", "Returns the value of a field in a hash.", hget),
     row("hmget", -3, READONLY | FAST, "2.0.0", "Returns the values of all fields in a hash.", hmget),
     row("hgetall", 2, READONLY, "2.0.0", "Returns all fields and values in a hash.", hgetall),
     row("hkeys", 2, READONLY, "2.0.0", "Returns all fields in a hash.", hkeys),
     row("hvals", 2, READONLY, "2.0.0", "Returns all values in a hash.", hvals),
-    row("hdel", -3, WRITE | FAST, "2.0.0", "Deletes one or more fields and their values from a hash.", hdel),
-    row("hexists", 3, READONLY | FAST, "2.0.0", "Determines whether a field exists in a hash.", hexists),
-    row("hlen", 2, READONLY | FAST, "2.0.0", "Returns the number of fields in a hash.", hlen),
-    row("hstrlen", 3, READONLY | FAST, "3.2.0", "Returns the length of the value of a field.", hstrlen),
+    row("hdel", -3, WRITE | FAST, "2.0.0", "Deletes one or more fields and their values from a hash.", hdel)
+        .uses(&[DROPS]),
+    row("hexists", 3, READONLY | FAST, "2.0.0", "Determines whether a field exists in a hash.", hexists).uses(&[LOOKS]),
+    row("hlen", 2, READONLY | FAST, "2.0.0", "Returns the number of fields in a hash.", hlen).uses(&[LOOKS]),
+    row("hstrlen", 3, READONLY | FAST, "3.2.0", "Returns the length of the value of a field.", hstrlen).uses(&[LOOKS]),
     row("hincrby", 4, WRITE | DENYOOM | FAST, "2.0.0",
         "Increments the integer value of a field in a hash by a number.", hincrby),
     row("hincrbyfloat", 4, WRITE | DENYOOM | FAST, "2.6.0",

@@ -279,6 +279,9 @@ fn stats(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "client_query_buffer_limit_disconnections", stats.query_limit_disconnections);
     field(text, "client_output_buffer_limit_disconnections", stats.output_limit_disconnections);
     field(text, "acl_access_denied_auth", stats.acl_denied_auth);
+    field(text, "acl_access_denied_cmd", stats.acl_denied_cmd);
+    field(text, "acl_access_denied_key", stats.acl_denied_key);
+    field(text, "acl_access_denied_channel", stats.acl_denied_channel);
 }
 
 /// Without the replication plugin: a primary that nobody can follow.

@@ -28,26 +28,32 @@ const SECOND: KeySpec = KeySpec::Range { first: 2, last: 2, step: 1 };
 /// The family.
 #[rustfmt::skip]
 pub const TABLE: &[CommandSpec] = &[
-    row("del", -2, WRITE, KeySpec::ALL, "1.0.0", "Deletes one or more keys.", del),
-    row("unlink", -2, WRITE | FAST, KeySpec::ALL, "4.0.0", "Asynchronously deletes one or more keys.", del),
-    row("exists", -2, READONLY | FAST, KeySpec::ALL, "1.0.0", "Determines whether one or more keys exist.", exists),
+    row("del", -2, WRITE, KeySpec::ALL, "1.0.0", "Deletes one or more keys.", del).uses(&[REMOVES]),
+    row("unlink", -2, WRITE | FAST, KeySpec::ALL, "4.0.0", "Asynchronously deletes one or more keys.", del)
+        .uses(&[REMOVES]),
+    row("exists", -2, READONLY | FAST, KeySpec::ALL, "1.0.0", "Determines whether one or more keys exist.", exists)
+        .uses(&[LOOKS]),
     row("touch", -2, READONLY | FAST, KeySpec::ALL, "3.2.1",
-        "Returns how many of the keys exist, and renews the time of their last access.", exists),
-    row("type", 2, READONLY | FAST, ONE, "1.0.0", "Determines the type of value stored at a key.", type_of),
+        "Returns how many of the keys exist, and renews the time of their last access.", exists).uses(&[LOOKS]),
+    row("type", 2, READONLY | FAST, ONE, "1.0.0", "Determines the type of value stored at a key.", type_of)
+        .uses(&[LOOKS]),
     row("keys", 2, READONLY, KeySpec::None, "1.0.0", "Returns all key names that match a pattern.", keys),
     row("randomkey", 1, READONLY, KeySpec::None, "1.0.0", "Returns a random key name from the database.", randomkey),
-    row("rename", 3, WRITE, KeySpec::TWO, "1.0.0", "Renames a key and overwrites the destination.", rename),
+    row("rename", 3, WRITE, KeySpec::TWO, "1.0.0", "Renames a key and overwrites the destination.", rename)
+        .uses(&[TAKES, SETS]),
     row("renamenx", 3, WRITE | FAST, KeySpec::TWO, "1.0.0",
-        "Renames a key only when the target key name doesn't exist.", renamenx),
-    row("copy", -3, WRITE | DENYOOM, KeySpec::TWO, "6.2.0", "Copies the value of a key to a new key.", copy),
+        "Renames a key only when the target key name doesn't exist.", renamenx).uses(&[TAKES, MAKES]),
+    row("copy", -3, WRITE | DENYOOM, KeySpec::TWO, "6.2.0", "Copies the value of a key to a new key.", copy)
+        .uses(&[READS, SETS]),
     row("move", 3, WRITE | FAST, ONE, "1.0.0", "Moves a key to another database.", move_key),
-    row("expire", -3, WRITE | FAST, ONE, "1.0.0", "Sets the expiration time of a key in seconds.", expiry::expire),
+    row("expire", -3, WRITE | FAST, ONE, "1.0.0", "Sets the expiration time of a key in seconds.", expiry::expire)
+        .uses(&[WRITES]),
     row("pexpire", -3, WRITE | FAST, ONE, "2.6.0",
-        "Sets the expiration time of a key in milliseconds.", expiry::pexpire),
+        "Sets the expiration time of a key in milliseconds.", expiry::pexpire).uses(&[WRITES]),
     row("expireat", -3, WRITE | FAST, ONE, "1.2.0",
-        "Sets the expiration time of a key to a Unix timestamp.", expiry::expireat),
+        "Sets the expiration time of a key to a Unix timestamp.", expiry::expireat).uses(&[WRITES]),
     row("pexpireat", -3, WRITE | FAST, ONE, "2.6.0",
-        "Sets the expiration time of a key to a Unix milliseconds timestamp.", expiry::pexpireat),
+        "Sets the expiration time of a key to a Unix milliseconds timestamp.", expiry::pexpireat).uses(&[WRITES]),
     row("ttl", 2, READONLY | FAST, ONE, "1.0.0", "Returns the expiration time in seconds of a key.", expiry::ttl),
     row("pttl", 2, READONLY | FAST, ONE, "2.6.0",
         "Returns the expiration time in milliseconds of a key.", expiry::pttl),
@@ -55,14 +61,16 @@ pub const TABLE: &[CommandSpec] = &[
         "Returns the expiration time of a key as a Unix timestamp.", expiry::expiretime),
     row("pexpiretime", 2, READONLY | FAST, ONE, "7.0.0",
         "Returns the expiration time of a key as a Unix milliseconds timestamp.", expiry::pexpiretime),
-    row("persist", 2, WRITE | FAST, ONE, "2.2.0", "Removes the expiration time of a key.", expiry::persist),
+    row("persist", 2, WRITE | FAST, ONE, "2.2.0", "Removes the expiration time of a key.", expiry::persist)
+        .uses(&[WRITES]),
     row("dump", 2, READONLY, ONE, "2.6.0",
         "Returns a serialized representation of the value stored at a key.", dump::dump),
     row("restore", -4, WRITE | DENYOOM, ONE, "2.6.0",
-        "Creates a key from the serialized representation of a value.", dump::restore),
+        "Creates a key from the serialized representation of a value.", dump::restore).uses(&[SETS]),
     row("scan", -2, READONLY, KeySpec::None, "2.8.0", "Iterates over the key names in the database.", scan::scan),
     row("sort", -2, WRITE | DENYOOM | MOVABLEKEYS, KeySpec::Custom(sort::keys), "1.0.0",
-        "Sorts the elements in a list, a set, or a sorted set, optionally storing the result.", sort::sort),
+        "Sorts the elements in a list, a set, or a sorted set, optionally storing the result.", sort::sort)
+        .uses(&[READS, SETS]),
     row("sort_ro", -2, READONLY | MOVABLEKEYS, ONE, "7.0.0",
         "Returns the sorted elements of a list, a set, or a sorted set.", sort::sort_ro),
     CommandSpec::container("object", Group::Generic, "2.2.3",
@@ -71,12 +79,14 @@ pub const TABLE: &[CommandSpec] = &[
 
 #[rustfmt::skip]
 const OBJECT: &[CommandSpec] = &[
-    row("encoding", 3, READONLY, SECOND, "2.2.3", "Returns the internal encoding of a Redis object.", object_encoding),
+    row("encoding", 3, READONLY, SECOND, "2.2.3", "Returns the internal encoding of a Redis object.", object_encoding)
+        .uses(&[LOOKS]),
     row("freq", 3, READONLY, SECOND, "4.0.0",
-        "Returns the logarithmic access frequency counter of a Redis object.", object_freq),
+        "Returns the logarithmic access frequency counter of a Redis object.", object_freq).uses(&[LOOKS]),
     row("idletime", 3, READONLY, SECOND, "2.2.3",
-        "Returns the time since the last access to a Redis object.", object_idletime),
-    row("refcount", 3, READONLY, SECOND, "2.2.3", "Returns the reference count of a value of a key.", object_refcount),
+        "Returns the time since the last access to a Redis object.", object_idletime).uses(&[LOOKS]),
+    row("refcount", 3, READONLY, SECOND, "2.2.3", "Returns the reference count of a value of a key.", object_refcount)
+        .uses(&[LOOKS]),
     row("help", 2, LOADING | STALE, KeySpec::None, "6.2.0",
         "Returns helpful text about the different subcommands.", object_help),
 ];

@@ -28,39 +28,47 @@ const BLOCK_KEYS: KeySpec = KeySpec::Range { first: 1, last: -2, step: 1 };
 /// The family.
 #[rustfmt::skip]
 pub const TABLE: &[CommandSpec] = &[
-    row("lpush", -3, WRITE | DENYOOM | FAST, ONE, "1.0.0", "Prepends one or more elements to a list.", lpush),
-    row("rpush", -3, WRITE | DENYOOM | FAST, ONE, "1.0.0", "Appends one or more elements to a list.", rpush),
+    row("lpush", -3, WRITE | DENYOOM | FAST, ONE, "1.0.0", "Prepends one or more elements to a list.", lpush)
+        .uses(&[PUTS]),
+    row("rpush", -3, WRITE | DENYOOM | FAST, ONE, "1.0.0", "Appends one or more elements to a list.", rpush)
+        .uses(&[PUTS]),
     row("lpushx", -3, WRITE | DENYOOM | FAST, ONE, "2.2.0",
-        "Prepends one or more elements to a list only when the list exists.", lpushx),
+        "Prepends one or more elements to a list only when the list exists.", lpushx).uses(&[PUTS]),
     row("rpushx", -3, WRITE | DENYOOM | FAST, ONE, "2.2.0",
-        "Appends an element to a list only when the list exists.", rpushx),
+        "Appends an element to a list only when the list exists.", rpushx).uses(&[PUTS]),
     row("linsert", 5, WRITE | DENYOOM, ONE, "2.2.0",
-        "Inserts an element before or after another element in a list.", linsert),
-    row("llen", 2, READONLY | FAST, ONE, "1.0.0", "Returns the length of a list.", llen),
+        "Inserts an element before or after another element in a list.", linsert).uses(&[PUTS]),
+    row("llen", 2, READONLY | FAST, ONE, "1.0.0", "Returns the length of a list.", llen).uses(&[LOOKS]),
     row("lindex", 3, READONLY, ONE, "1.0.0", "Returns an element from a list by its index.", lindex),
-    row("lset", 4, WRITE | DENYOOM, ONE, "1.0.0", "Sets the value of an element in a list by its index.", lset),
-    row("lpop", -2, WRITE | FAST, ONE, "1.0.0", "Returns the first elements in a list after removing it.", lpop),
-    row("rpop", -2, WRITE | FAST, ONE, "1.0.0", "Returns and removes the last elements of a list.", rpop),
+    row("lset", 4, WRITE | DENYOOM, ONE, "1.0.0", "Sets the value of an element in a list by its index.", lset)
+        .uses(&[WRITES]),
+    row("lpop", -2, WRITE | FAST, ONE, "1.0.0", "Returns the first elements in a list after removing it.", lpop)
+        .uses(&[TAKES]),
+    row("rpop", -2, WRITE | FAST, ONE, "1.0.0", "Returns and removes the last elements of a list.", rpop)
+        .uses(&[TAKES]),
     row("lrange", 4, READONLY, ONE, "1.0.0", "Returns a range of elements from a list.", lrange),
-    row("ltrim", 4, WRITE, ONE, "1.0.0", "Removes elements from both ends a list.", ltrim),
+    row("ltrim", 4, WRITE, ONE, "1.0.0", "Removes elements from both ends a list.", ltrim).uses(&[DROPS]),
     row("lpos", -3, READONLY, ONE, "6.0.6", "Returns the index of matching elements in a list.", lpos),
-    row("lrem", 4, WRITE, ONE, "1.0.0", "Removes elements from a list.", lrem),
+    row("lrem", 4, WRITE, ONE, "1.0.0", "Removes elements from a list.", lrem).uses(&[DROPS]),
     row("lmove", 5, WRITE | DENYOOM, KeySpec::TWO, "6.2.0",
-        "Returns an element after popping it from one list and pushing it to another.", lmove),
+        "Returns an element after popping it from one list and pushing it to another.", lmove).uses(&[TAKES, PUTS]),
     row("rpoplpush", 3, WRITE | DENYOOM, KeySpec::TWO, "1.2.0",
-        "Returns the last element of a list after removing and pushing it to another list.", rpoplpush),
+        "Returns the last element of a list after removing and pushing it to another list.", rpoplpush)
+        .uses(&[TAKES, PUTS]),
     row("lmpop", -4, WRITE | MOVABLEKEYS, KeySpec::Counted { count: 1, dest: 0 }, "7.0.0",
-        "Returns multiple elements from a list after removing them.", super::lists_blocking::lmpop),
+        "Returns multiple elements from a list after removing them.", super::lists_blocking::lmpop).uses(&[TAKES]),
     row("blpop", -3, WRITE | BLOCKING, BLOCK_KEYS, "2.0.0",
-        "Removes and returns the first element in a list.", super::lists_blocking::blpop),
+        "Removes and returns the first element in a list.", super::lists_blocking::blpop).uses(&[TAKES]),
     row("brpop", -3, WRITE | BLOCKING, BLOCK_KEYS, "2.0.0",
-        "Removes and returns the last element in a list.", super::lists_blocking::brpop),
+        "Removes and returns the last element in a list.", super::lists_blocking::brpop).uses(&[TAKES]),
     row("blmove", 6, WRITE | DENYOOM | BLOCKING, KeySpec::TWO, "6.2.0",
-        "Pops an element from a list, pushes it to another list and returns it.", super::lists_blocking::blmove),
+        "Pops an element from a list, pushes it to another list and returns it.", super::lists_blocking::blmove)
+        .uses(&[TAKES, PUTS]),
     row("brpoplpush", 4, WRITE | DENYOOM | BLOCKING, KeySpec::TWO, "2.2.0",
-        "Pops an element from a list, pushes it to another list and returns it.", super::lists_blocking::brpoplpush),
+        "Pops an element from a list, pushes it to another list and returns it.", super::lists_blocking::brpoplpush)
+        .uses(&[TAKES, PUTS]),
     row("blmpop", -5, WRITE | BLOCKING | MOVABLEKEYS, KeySpec::Counted { count: 2, dest: 0 }, "7.0.0",
-        "Pops the first element from one of multiple lists.", super::lists_blocking::blmpop),
+        "Pops the first element from one of multiple lists.", super::lists_blocking::blmpop).uses(&[TAKES]),
 ];
 
 /// One end of a list.

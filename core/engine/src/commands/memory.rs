@@ -20,7 +20,8 @@ pub const TABLE: &[CommandSpec] = &[CommandSpec::container("memory", SRV, "4.0.0
     CommandSpec::new("help", 2, LOADING | STALE, NONE, SRV, "4.0.0", "Returns helpful text about the different subcommands.", help),
     CommandSpec::new("purge", 2, Flags::NONE.0, NONE, SRV, "4.0.0", "Asks the allocator to release memory.", purge),
     CommandSpec::new("stats", 2, Flags::NONE.0, NONE, SRV, "4.0.0", "Returns details about memory usage.", stats),
-    CommandSpec::new("usage", -3, READONLY, KEY, SRV, "4.0.0", "Estimates the memory usage of a key.", usage),
+    CommandSpec::new("usage", -3, READONLY, KEY, SRV, "4.0.0", "Estimates the memory usage of a key.", usage)
+        .uses(&[LOOKS]),
 ])];
 
 /// Exact here, so SAMPLES is checked and changes nothing.

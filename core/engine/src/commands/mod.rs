@@ -5,7 +5,7 @@ pub mod acl;
 mod bitfield;
 pub mod bits;
 pub mod client;
-mod client_list;
+pub(crate) mod client_list;
 pub mod command;
 mod common;
 pub mod config;

@@ -28,28 +28,31 @@ const ALL: KeySpec = KeySpec::ALL;
 /// The family.
 #[rustfmt::skip]
 pub const TABLE: &[CommandSpec] = &[
-    row("sadd", -3, WRITE | DENYOOM | FAST, ONE, "1.0.0", "Adds one or more members to a set.", sadd),
-    row("srem", -3, WRITE | FAST, ONE, "1.0.0", "Removes one or more members from a set.", srem),
-    row("smove", 4, WRITE | FAST, KeySpec::TWO, "1.0.0", "Moves a member from one set to another.", smove),
-    row("scard", 2, READONLY | FAST, ONE, "1.0.0", "Returns the number of members in a set.", scard),
-    row("sismember", 3, READONLY | FAST, ONE, "1.0.0", "Determines whether a member belongs to a set.", sismember),
+    row("sadd", -3, WRITE | DENYOOM | FAST, ONE, "1.0.0", "Adds one or more members to a set.", sadd).uses(&[PUTS]),
+    row("srem", -3, WRITE | FAST, ONE, "1.0.0", "Removes one or more members from a set.", srem).uses(&[DROPS]),
+    row("smove", 4, WRITE | FAST, KeySpec::TWO, "1.0.0", "Moves a member from one set to another.", smove)
+        .uses(&[TAKES, PUTS]),
+    row("scard", 2, READONLY | FAST, ONE, "1.0.0", "Returns the number of members in a set.", scard).uses(&[LOOKS]),
+    row("sismember", 3, READONLY | FAST, ONE, "1.0.0", "Determines whether a member belongs to a set.", sismember)
+        .uses(&[LOOKS]),
     row("smismember", -3, READONLY | FAST, ONE, "6.2.0",
         "Determines whether multiple members belong to a set.", smismember),
     row("smembers", 2, READONLY, ONE, "1.0.0", "Returns all members of a set.", smembers),
     row("srandmember", -2, READONLY, ONE, "1.0.0", "Get one or multiple random members from a set.", srandmember),
     row("spop", -2, WRITE | FAST, ONE, "1.0.0",
-        "Returns one or more random members from a set after removing them.", spop),
+        "Returns one or more random members from a set after removing them.", spop).uses(&[TAKES]),
     row("sscan", -3, READONLY, ONE, "2.8.0", "Iterates over members of a set.", super::scan::sscan),
     row("sinter", -2, READONLY, ALL, "1.0.0", "Returns the intersect of multiple sets.", sinter),
     row("sintercard", -3, READONLY | MOVABLEKEYS, KeySpec::Counted { count: 1, dest: 0 }, "7.0.0",
         "Returns the number of members of the intersect of multiple sets.", sintercard),
     row("sinterstore", -3, WRITE | DENYOOM, ALL, "1.0.0",
-        "Stores the intersect of multiple sets in a key.", sinterstore),
+        "Stores the intersect of multiple sets in a key.", sinterstore).uses(&[WRITES, READS]),
     row("sunion", -2, READONLY, ALL, "1.0.0", "Returns the union of multiple sets.", sunion),
-    row("sunionstore", -3, WRITE | DENYOOM, ALL, "1.0.0", "Stores the union of multiple sets in a key.", sunionstore),
+    row("sunionstore", -3, WRITE | DENYOOM, ALL, "1.0.0", "Stores the union of multiple sets in a key.", sunionstore)
+        .uses(&[SETS, READS]),
     row("sdiff", -2, READONLY, ALL, "1.0.0", "Returns the difference of multiple sets.", sdiff),
     row("sdiffstore", -3, WRITE | DENYOOM, ALL, "1.0.0",
-        "Stores the difference of multiple sets in a key.", sdiffstore),
+        "Stores the difference of multiple sets in a key.", sdiffstore).uses(&[SETS, READS]),
 ];
 
 fn sadd(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {

@@ -2,6 +2,7 @@
 //! reference; only what is sorted by is copied.
 
 use super::common::{Res, as_sent_if, err, int, is};
+use crate::acl;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
@@ -159,8 +160,20 @@ fn sorted(ks: &Keyspace, db: usize, key: &[u8], q: &Query<'_>) -> Res<Vec<Elem>>
     Ok(weighed.into_iter().map(|(_, e)| e).collect())
 }
 
+/// BY and GET look at keys that no argument names: only who may read every key may use them.
+fn check_patterns(ctx: &Ctx<'_>, args: Args<'_>, q: &Query<'_>) -> Res<()> {
+    let Some(user) = &ctx.session.rights else { return Ok(()) };
+    let by = q.by.is_some_and(|by| memchr::memchr(b'*', by).is_some());
+    if !by && q.get.is_empty() || acl::check::reads_every_key(user, ctx.command, args) {
+        return Ok(());
+    }
+    let option = if by { "BY" } else { "GET" };
+    Err(CommandError::new(format!("ERR {option} option of SORT denied due to insufficient ACL permissions.")))
+}
+
 fn run(ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
     let q = Query::parse(args, read_only)?;
+    check_patterns(ctx, args, &q)?;
     let (ks, db, mut out) = ctx.split();
     let elems = sorted(ks, db, &args[1], &q)?;
     let (from, to) = q.window(elems.len());

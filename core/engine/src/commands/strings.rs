@@ -27,29 +27,34 @@ const ONE: KeySpec = KeySpec::FIRST;
 #[rustfmt::skip]
 pub const TABLE: &[CommandSpec] = &[
     row("get", 2, READONLY | FAST, ONE, "1.0.0", "Returns the string value of a key.", get),
-    row("set", -3, WRITE | DENYOOM, ONE, "1.0.0", "Sets the string value of a key, ignoring its type.", set),
+    row("set", -3, WRITE | DENYOOM, ONE, "1.0.0", "Sets the string value of a key, ignoring its type.", set)
+        .uses_by(set_use),
     row("setnx", 3, WRITE | DENYOOM | FAST, ONE, "1.0.0",
-        "Set the string value of a key only when the key doesn't exist.", setnx),
-    row("setex", 4, WRITE | DENYOOM, ONE, "2.0.0", "Sets the string value and expiration time of a key.", setex),
+        "Set the string value of a key only when the key doesn't exist.", setnx).uses(&[MAKES]),
+    row("setex", 4, WRITE | DENYOOM, ONE, "2.0.0", "Sets the string value and expiration time of a key.", setex)
+        .uses(&[SETS]),
     row("psetex", 4, WRITE | DENYOOM, ONE, "2.6.0",
-        "Sets both string value and expiration time in milliseconds of a key.", psetex),
+        "Sets both string value and expiration time in milliseconds of a key.", psetex).uses(&[SETS]),
     row("getex", -2, WRITE | FAST, ONE, "6.2.0",
         "Returns the string value of a key after setting its expiration time.", getex),
-    row("getdel", 2, WRITE | FAST, ONE, "6.2.0", "Returns the string value of a key after deleting the key.", getdel),
+    row("getdel", 2, WRITE | FAST, ONE, "6.2.0", "Returns the string value of a key after deleting the key.", getdel)
+        .uses(&[TAKES]),
     row("getset", 3, WRITE | DENYOOM | FAST, ONE, "1.0.0",
         "Returns the previous string value of a key after setting it to a new value.", getset),
     row("mget", -2, READONLY | FAST, KeySpec::ALL, "1.0.0",
         "Atomically returns the string values of one or more keys.", mget),
     row("mset", -3, WRITE | DENYOOM, KeySpec::PAIRS, "1.0.1",
-        "Atomically creates or modifies the string values of one or more keys.", mset),
+        "Atomically creates or modifies the string values of one or more keys.", mset).uses(&[SETS]),
     row("msetnx", -3, WRITE | DENYOOM, KeySpec::PAIRS, "1.0.1",
-        "Atomically modifies the string values of one or more keys only when all keys don't exist.", msetnx),
-    row("append", 3, WRITE | DENYOOM | FAST, ONE, "2.0.0", "Appends a string to the value of a key.", append),
-    row("strlen", 2, READONLY | FAST, ONE, "2.2.0", "Returns the length of a string value.", strlen),
+        "Atomically modifies the string values of one or more keys only when all keys don't exist.", msetnx)
+        .uses(&[MAKES]),
+    row("append", 3, WRITE | DENYOOM | FAST, ONE, "2.0.0", "Appends a string to the value of a key.", append)
+        .uses(&[PUTS]),
+    row("strlen", 2, READONLY | FAST, ONE, "2.2.0", "Returns the length of a string value.", strlen).uses(&[LOOKS]),
     row("getrange", 4, READONLY, ONE, "2.4.0", "Returns a substring of the string stored at a key.", getrange),
     row("substr", 4, READONLY, ONE, "1.0.0", "Returns a substring from a string value.", getrange),
     row("setrange", 4, WRITE | DENYOOM, ONE, "2.2.0",
-        "Overwrites a part of a string value with another by an offset.", setrange),
+        "Overwrites a part of a string value with another by an offset.", setrange).uses(&[WRITES]),
     row("incr", 2, WRITE | DENYOOM | FAST, ONE, "1.0.0", "Increments the integer value of a key by one.", incr),
     row("decr", 2, WRITE | DENYOOM | FAST, ONE, "1.0.0", "Decrements the integer value of a key by one.", decr),
     row("incrby", 3, WRITE | DENYOOM | FAST, ONE, "1.0.0",
@@ -69,6 +74,12 @@ pub(super) fn max_string(ctx: &Ctx<'_>) -> usize {
 const TOO_LONG: CommandError = err("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
 
 #[inline]
+/// With GET it tells the old value; without, the old value doesn't matter.
+fn set_use(args: Args<'_>) -> Use {
+    let get = args.len() < 3 || args.iter().skip(3).any(|word| word.eq_ignore_ascii_case(b"get"));
+    if get { CHANGES } else { SETS }
+}
+
 fn write_str(out: &mut keystead_resp::Writer<'_>, value: Option<StrRef<'_>>) {
     match value {
         Some(StrRef::Bytes(bytes)) => out.bulk(bytes),

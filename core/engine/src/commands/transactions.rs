@@ -2,12 +2,13 @@
 
 use keystead_resp::Args;
 
+use crate::acl;
 use crate::core::Core;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect, Recorded};
 use crate::error::CommandError;
 use crate::gates::Gate;
-use crate::session::{Multi, State};
+use crate::session::{Multi, Queued, State};
 use crate::spec::*;
 
 const TX: u32 = NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY | NOW_IN_MULTI | ENDPOINT;
@@ -44,7 +45,8 @@ pub const TABLE: &[CommandSpec] = &[
         "2.2.0",
         "Monitors changes to keys to determine the execution of a transaction.",
         watch,
-    ),
+    )
+    .uses(&[LOOKS]),
     CommandSpec::new(
         "unwatch",
         1,
@@ -89,9 +91,23 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     }
     ctx.reply.array(multi.queue.len());
     for queued in &multi.queue {
-        ctx.run(queued.command, &queued.args);
+        match denied_since(ctx, queued) {
+            None => ctx.run(queued.command, &queued.args),
+            Some(why) => ctx.reply.error(format!(
+                "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This \
+                 command is no longer allowed for the following reason: {why}"
+            )),
+        }
     }
     Ok(Effect::Recorded(Recorded(())))
+}
+
+/// The user's rights may have changed since the command was queued.
+fn denied_since(ctx: &mut Ctx<'_>, queued: &Queued) -> Option<&'static str> {
+    let user = ctx.session.rights.as_ref()?;
+    let denied = acl::check(user, queued.command, queued.args.view()).err()?;
+    ctx.core.denied(ctx.session, queued.command, queued.args.view(), denied, "multi");
+    Some(denied.in_exec())
 }
 
 /// A watched key whose time ran out since is a changed key, although nobody deleted it yet.

@@ -66,6 +66,9 @@ pub const PARAMS: &[Param] = &[
     both(live("shutdown-timeout", Kind::Int(0, INT), "10")),
     // security
     both(live("requirepass", Kind::Text, "")),
+    both(fixed("aclfile", Kind::Text, "")),
+    both(live("acllog-max-len", Kind::Int(0, BIG), "128")),
+    both(live("acl-pubsub-default", Kind::Word(&["allchannels", "resetchannels"]), "resetchannels")),
     both(live("auth-timeout", Kind::Int(0, INT), "0")),
     both(fixed("enable-debug-command", Kind::Word(&["no", "yes", "local"]), "local")),
     // limits

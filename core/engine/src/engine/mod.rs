@@ -63,6 +63,7 @@ impl Engine {
                 sessions: Sessions::default(),
                 registry,
                 config,
+                acl: Default::default(),
                 gates: Arc::new(Gates::default()),
                 barriers: Arc::default(),
                 journal: Journal::new(),
@@ -128,13 +129,17 @@ impl Engine {
             self.core.stats.rejected_connections += 1;
             return Err(b"-ERR max number of clients reached\r\n".to_vec());
         }
-        let open = live.requirepass.is_empty();
-        if live.protected_mode && open && !info.loopback && !info.unix {
+        let open = self.core.acl.open();
+        if live.protected_mode && self.core.acl.default_user().nopass && !info.loopback && !info.unix {
             self.core.stats.rejected_connections += 1;
             return Err(PROTECTED.to_vec());
         }
         self.core.stats.connections += 1;
         let id = self.core.sessions.insert(info, now.unix_ms, open);
+        if let Some(mut session) = self.core.sessions.take(id) {
+            self.core.become_default(&mut session.state);
+            self.core.sessions.put(session);
+        }
         self.core.notify_conn(ConnEvent::Open, id);
         Ok(id)
     }
@@ -339,7 +344,7 @@ impl Engine {
 
     /// The configuration changed: what depends on it follows.
     pub fn apply_config(&mut self) {
-        commands::config::apply(&mut self.ks, &mut self.core);
+        commands::config::apply(&mut self.ks, &mut self.core, &mut State::nobody(0));
     }
 }
 

@@ -19,6 +19,7 @@ impl Engine {
     ) -> Result<&'static Command, String> {
         let command = self.core.registry.add_foreign(plugin, spec, body, replace)?;
         self.size_stats();
+        self.core.acl.compile(&self.core.registry);
         Ok(command)
     }
 

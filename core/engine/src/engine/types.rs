@@ -145,6 +145,14 @@ pub enum Action {
         /// Who waits, and the ticket. Inside MULTI nobody does.
         reply: Option<(SessionId, u64)>,
     },
+    /// ACL LOAD and SAVE: read or write the file that `aclfile` names; then answer the session by `complete`, if there is
+    /// one.
+    AclFile {
+        /// What the file must hold; None: it is read, and goes to `Engine::load_users`.
+        save: Option<Vec<u8>>,
+        /// Who waits, and the ticket. Inside MULTI nobody does.
+        reply: Option<(SessionId, u64)>,
+    },
     /// A parameter changed by CONFIG SET.
     ConfigChanged {
         /// Its name.

@@ -1,6 +1,7 @@
 //! Sessions that wait: for keys, for a plugin's answer. Owns how they are served and go on.
 
 use keystead_keyspace::KeyType;
+use keystead_resp::Writer;
 
 use super::Engine;
 use crate::commands;
@@ -36,7 +37,12 @@ impl Engine {
         let (selected, begin) = (state.db, out.len());
         state.db = wait.db;
         let core = &mut self.core;
-        exec::call(&mut self.ks, core, state, out, wait.command, wait.args.view(), Origin::Client, false);
+        // The user's rights may have changed while it waited.
+        if let Err(error) = core.permit(state, wait.command, wait.args.view(), "toplevel") {
+            Writer::new(out, state.proto).error(error.text());
+        } else {
+            exec::call(&mut self.ks, core, state, out, wait.command, wait.args.view(), Origin::Client, false);
+        }
         state.db = selected;
         if core.park.take().is_some() {
             out.truncate(begin);

@@ -11,7 +11,8 @@ fn verdict(prepare: &dyn Fn(&mut Engine, &mut State), line: &str) -> String {
     prepare(&mut engine, &mut state);
     let args: keystead_resp::OwnedArgs = line.split(' ').collect();
     let command = exec::find(&engine.core, args.view()).expect("known");
-    match check(&engine.core, &state, command) {
+    match check(&engine.core, &state, command, args.view()) {
+        Verdict::Deny(_) => "NOPERM".to_owned(),
         Verdict::Refuse(error) => error.code().to_owned(),
         other => format!("{other:?}"),
     }

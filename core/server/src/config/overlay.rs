@@ -21,6 +21,8 @@ pub(crate) struct Overlay {
     pub(crate) params: BTreeMap<String, String>,
     /// The same for ports of plugins, by the port's name.
     pub(crate) endpoints: BTreeMap<String, BTreeMap<String, String>>,
+    /// Users that ACL commands changed, as lines, by the port's name (empty: the port with the keys).
+    pub(crate) users: BTreeMap<String, Vec<String>>,
 }
 
 /// Where the overlay of an instance lies: in its folder, named after its configuration file.
@@ -46,6 +48,11 @@ pub(crate) fn write(path: &Path, overlay: &Overlay) -> io::Result<()> {
     let mut text = format!("{HEAD}(\n    params: {},\n    endpoints: {{\n", map(&overlay.params, 1));
     for (name, params) in &overlay.endpoints {
         text.push_str(&format!("        {}: {},\n", quote(name), map(params, 2)));
+    }
+    text.push_str("    },\n    users: {\n");
+    for (name, lines) in &overlay.users {
+        let lines: String = lines.iter().map(|line| format!("            {},\n", quote(line))).collect();
+        text.push_str(&format!("        {}: [\n{lines}        ],\n", quote(name)));
     }
     text.push_str("    },\n)\n");
     let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -78,6 +85,7 @@ mod tests {
         overlay.params.insert("maxclients".into(), "5".into());
         overlay.params.insert("requirepass".into(), "a \"b\" \\ \n".into());
         overlay.endpoints.entry("sentinel".into()).or_default().insert("maxclients".into(), "6".into());
+        overlay.users.insert(String::new(), vec!["user default on nopass ~* &* +@all".into()]);
         write(&file, &overlay).expect("written");
         assert_eq!(read(&file).expect("read"), overlay);
         assert_eq!(std::fs::read_dir(dir.path()).expect("the folder").count(), 1);

@@ -2,6 +2,7 @@
 //! `load.rs`, and what a setting does is the business of whoever asks for it.
 
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// The sections of a file, as `--set` and "did you mean" know them.
 pub(crate) const TOP_LEVEL: &[&str] =
@@ -39,6 +40,12 @@ impl<T: RedisText> RedisText for Option<T> {
 impl RedisText for Vec<String> {
     fn redis_text(&self) -> String {
         self.join(" ")
+    }
+}
+
+impl RedisText for BTreeMap<String, Vec<String>> {
+    fn redis_text(&self) -> String {
+        self.iter().map(|(name, lines)| format!("{name}: {}", lines.join(", "))).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -115,6 +122,16 @@ section! {
         databases: u32 = 16 => "databases";
         /// Password of the default user.
         requirepass: Option<String> = None => "requirepass";
+        /// Users, as `name rules…` in the words of ACL SETUSER.
+        users: Vec<String> = Vec::new();
+        /// The same for ports of plugins, by the port's name.
+        endpoint_users: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        /// File with the users instead, from `dir`; ACL LOAD and SAVE read and write it.
+        aclfile: Option<String> = None => "aclfile";
+        /// Refusals that ACL LOG keeps.
+        acllog_max_len: u64 = 128 => "acllog-max-len";
+        /// What new users may do with channels: `resetchannels` (nothing) or `allchannels`.
+        acl_pubsub_default: String = "resetchannels".into() => "acl-pubsub-default";
         /// Who may use DEBUG: `no`, `local` (connections from this machine) or `yes`.
         enable_debug_command: String = "local".into() => "enable-debug-command";
         /// Seconds a stop waits for replicas that lag.

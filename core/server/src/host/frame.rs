@@ -126,6 +126,14 @@ impl<'f, 'e> Frame<'f, 'e> {
     }
 
     /// The session whose command runs.
+    pub(super) fn session_ref(&self) -> Option<&State> {
+        match &self.world {
+            World::Command(ctx) => Some(ctx.session),
+            World::Turn(_) | World::Look(..) => None,
+        }
+    }
+
+    /// The same, to change it.
     pub(super) fn session(&mut self) -> Option<&mut State> {
         match &mut self.world {
             World::Command(ctx) => Some(ctx.session),

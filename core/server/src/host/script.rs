@@ -76,7 +76,8 @@ pub(super) unsafe extern "C" fn acl_check(ctx: *mut c_void, argv: *const Str, ar
     // SAFETY: as above; the caller gives room for one buffer.
     unsafe {
         let (frame, args): (_, OwnedArgs) = (frame(ctx), owned_words(argv, argc));
-        match keystead_engine::script::may_run(frame.core(), args.view()) {
+        let state = frame.session_ref();
+        match keystead_engine::script::may_run(frame.core(), state, args.view()) {
             Ok(()) => abi::OK,
             Err(error) => {
                 out.write(Buf::new(error.text().as_bytes().to_vec()));

@@ -95,6 +95,15 @@ pub(crate) enum Order {
         /// Who waits, and the call's name.
         reply: Option<(SessionId, u64)>,
     },
+    /// ACL LOAD and SAVE; the session that waits gets the answer.
+    AclFile {
+        /// Whose users.
+        service: Arc<Service>,
+        /// What the file must hold; None: it is read.
+        save: Option<Vec<u8>>,
+        /// Who waits, and the call's name.
+        reply: Option<(SessionId, u64)>,
+    },
     /// CONFIG SET changed a parameter.
     ConfigChanged {
         /// Whose.
@@ -387,6 +396,7 @@ impl Service {
                 Order::Shutdown { how: Ending { save, now, force }, reply: reply.map(waiting) }
             }
             Action::RewriteConfig { reply } => Order::RewriteConfig { service: self.clone(), reply },
+            Action::AclFile { save, reply } => Order::AclFile { service: self.clone(), save, reply },
             Action::ConfigChanged { name } => Order::ConfigChanged { service: self.clone(), name },
         };
         // The channel is unbounded and closed only when the instance ends.

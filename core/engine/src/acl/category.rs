@@ -1,0 +1,84 @@
+//! The categories of commands: what follows from a row's flags and group, and the few that don't. Pure.
+
+use crate::registry::{Command, Registry};
+use crate::spec::{ADMIN, BLOCKING, FAST, Group, PUBSUB, READONLY, WRITE};
+
+/// Redis' categories, in its order.
+pub const NAMES: [&str; 21] = [
+    "keyspace",
+    "read",
+    "write",
+    "set",
+    "sortedset",
+    "list",
+    "hash",
+    "string",
+    "bitmap",
+    "hyperloglog",
+    "geo",
+    "stream",
+    "pubsub",
+    "admin",
+    "fast",
+    "slow",
+    "blocking",
+    "dangerous",
+    "connection",
+    "transaction",
+    "scripting",
+];
+
+/// Commands Redis calls dangerous beside those for administrators.
+const DANGEROUS: &[&str] =
+    &["flushall", "flushdb", "info", "keys", "role", "sort", "sort_ro", "swapdb", "restore", "migrate", "replconf"];
+
+/// True for Redis' categories and for those that plugins brought.
+pub fn known(registry: &Registry, name: &str) -> bool {
+    NAMES.contains(&name) || registry.all().any(|command| command.categories.contains(&name))
+}
+
+/// True if a command belongs to a category (lower case, without the sign).
+pub fn has(command: &Command, name: &str) -> bool {
+    of(command).contains(&name)
+}
+
+/// A command's categories, in the order COMMAND shows them.
+pub fn of(command: &Command) -> Vec<&'static str> {
+    let flags = command.flags;
+    let mut found = Vec::new();
+    let mut add = |condition: bool, name: &'static str| {
+        if condition && !found.contains(&name) {
+            found.push(name);
+        }
+    };
+    let admin = flags.has(ADMIN);
+    by_group(command).iter().for_each(|name| add(true, name));
+    add(flags.has(WRITE), "write");
+    add(flags.has(READONLY) && command.group != Group::Scripting, "read");
+    add(admin, "admin");
+    add(admin || DANGEROUS.contains(&command.full_name.as_str()), "dangerous");
+    add(flags.has(PUBSUB), "pubsub");
+    add(flags.has(BLOCKING), "blocking");
+    add(flags.has(FAST), "fast");
+    add(!flags.has(FAST), "slow");
+    command.categories.iter().for_each(|name| add(true, name));
+    found.sort_by_key(|name| NAMES.iter().position(|known| known == name).unwrap_or(NAMES.len()));
+    found
+}
+
+/// Most commands are of their group's category.
+fn by_group(command: &Command) -> Vec<&'static str> {
+    match command.full_name.as_str() {
+        // Generic by their group, but about the types they read.
+        "sort" | "sort_ro" => return vec!["list", "set", "sortedset"],
+        // The server's by their group, but about keys.
+        "dbsize" | "flushall" | "flushdb" | "swapdb" => return vec!["keyspace"],
+        // What a client asks of the connection rather than of the server.
+        name if name == "command" || name.starts_with("command|") => return vec!["connection"],
+        "debug" | "lastsave" => return vec!["admin", "dangerous"],
+        "pubsub|help" => return Vec::new(),
+        _ if command.body.is_container() => return Vec::new(),
+        _ => {}
+    }
+    command.group.category().into_iter().collect()
+}
