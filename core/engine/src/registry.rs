@@ -122,8 +122,9 @@ impl Registry {
         let offered = |row: &CommandSpec| !endpoint || row.flags.has(ENDPOINT);
         for row in rows.iter().filter(|row| offered(row) || row.handler.is_none() && row.subs.iter().any(offered)) {
             let command = self.native(row, None, endpoint);
-            self.insert(command);
+            self.sorted.insert(command.name.clone(), command);
         }
+        self.rebuild();
     }
 
     fn native(&mut self, row: &CommandSpec, parent: Option<&str>, endpoint: bool) -> &'static Command {

@@ -83,7 +83,7 @@ fn arguments_decide_where_they_must() {
         ("BITFIELD k GET u8 0 INCRBY u8 0 1", "RW access update"),
         ("SORT k", "RO access"),
         ("SORT k STORE d", "RO access, OW update"),
-        ("SORT k STORE d STORE e", "RO access, OW update, OW update"),
+        ("SORT k STORE d STORE e", "RO access, OW update"),
         ("BITOP AND d a b", "OW update, RO access, RO access"),
         ("ZUNIONSTORE d 2 a b", "OW update, RO access, RO access"),
         ("RENAME a b", "RW access delete, OW update"),

@@ -130,6 +130,7 @@ fn change_selector(selector: &mut Selector, word: &[u8], registry: &Registry) ->
         _ if is("resetchannels") => (selector.all_channels, selector.channels) = (false, Vec::new()),
         _ if is("allcommands") || is("+@all") => selector.set_base(true),
         _ if is("nocommands") || is("-@all") => selector.set_base(false),
+        [b'~' | b'%', ..] if selector.all_keys => return Err(RuleError::AfterAllKeys),
         [b'~', pattern @ ..] => add_keys(selector, pattern, true, true)?,
         [b'%', rest @ ..] => {
             let (pattern, read, write) = permissions(rest)?;
@@ -168,9 +169,6 @@ fn permissions(word: &[u8]) -> Result<(&[u8], bool, bool), RuleError> {
 }
 
 fn add_keys(selector: &mut Selector, pattern: &[u8], read: bool, write: bool) -> Done {
-    if selector.all_keys {
-        return Err(RuleError::AfterAllKeys);
-    }
     if has_spaces(pattern) {
         return Err(RuleError::Syntax);
     }

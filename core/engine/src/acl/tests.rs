@@ -127,6 +127,7 @@ fn who_may_run_what() {
         ("+@all %R~a %W~b", "COPY b a", "key b"),
         ("+@all %R~a %W~b", "SORT a STORE b", "yes"),
         ("+@all %R~a %W~b", "SORT a STORE b STORE a", "key a"),
+        ("+@all %R~a %W~b", "SORT a STORE a STORE b", "yes"),
         ("+@all %R~a %W~b", "ZUNIONSTORE b 1 a", "yes"),
         ("+@all %R~a", "BITFIELD a GET u8 0", "yes"),
         ("+@all %R~a", "BITFIELD a SET u8 0 1", "key a"),

@@ -63,7 +63,7 @@ impl<'a> Query<'a> {
     }
 }
 
-/// Key positions: the source, and the destination of every STORE (the last one counts, but all are checked).
+/// Key positions: the source, and the destination of the last STORE, which is the one that counts.
 pub(super) fn keys(args: Args<'_>) -> Vec<usize> {
     let mut found = vec![1];
     let mut at = 2;
@@ -73,6 +73,7 @@ pub(super) fn keys(args: Args<'_>) -> Vec<usize> {
             a if is(a, "by") || is(a, "get") => at += 1,
             a if is(a, "store") && at + 1 < args.len() => {
                 at += 1;
+                found.truncate(1);
                 found.push(at);
             }
             _ => {}

@@ -1,0 +1,236 @@
+//! Users at work: who gets in, what is refused and kept in the log, what a changed user means for those connected.
+
+mod kit;
+
+use keystead_engine::resp::OwnedArgs;
+use keystead_engine::{Action, EngineMode};
+use kit::Kit;
+
+const NO_KEY: &str = "-NOPERM No permissions to access a key\r\n";
+const NO_CHANNEL: &str = "-NOPERM No permissions to access a channel\r\n";
+
+fn no_command(user: &str, name: &str) -> String {
+    format!("-NOPERM User {user} has no permissions to run the '{name}' command\r\n")
+}
+
+fn bulk(text: &str) -> String {
+    format!("${}\r\n{text}\r\n", text.len())
+}
+
+#[test]
+fn getting_in() {
+    let mut kit = Kit::default();
+    let (admin, c) = (kit.connect(), kit.connect());
+    const WRONG: &str = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
+    assert!(kit.cmd(c, "AUTH x").starts_with("-ERR AUTH <password> called without any password configured"));
+    assert_eq!(kit.cmd(admin, "ACL SETUSER a >pw"), "+OK\r\n");
+    assert_eq!(kit.cmd(c, "AUTH a pw"), WRONG, "off");
+    kit.cmd(admin, "ACL SETUSER a on");
+    assert_eq!(kit.cmd(c, "AUTH a nope"), WRONG);
+    assert_eq!(kit.cmd(c, "AUTH nobody pw"), WRONG);
+    assert_eq!(kit.cmd(c, "AUTH a pw"), "+OK\r\n");
+    assert_eq!(kit.cmd(c, "PING"), no_command("a", "ping"));
+    assert_eq!(kit.cmd(c, "ACL WHOAMI"), no_command("a", "acl|whoami"));
+    assert!(kit.cmd(c, "HELLO 2 AUTH default any").contains("$5\r\nredis\r\n"));
+    assert_eq!(kit.cmd(c, "ACL WHOAMI"), "$7\r\ndefault\r\n");
+    kit.cmd(c, "AUTH a pw");
+    assert_eq!(kit.cmd(c, "RESET"), "+RESET\r\n");
+    assert_eq!(kit.cmd(c, "ACL WHOAMI"), "$7\r\ndefault\r\n");
+    // A password for the default user: those inside stay, others must know it.
+    assert_eq!(kit.cmd(admin, "CONFIG SET requirepass secret"), "+OK\r\n");
+    let late = kit.connect();
+    assert_eq!(kit.cmd(late, "PING"), "-NOAUTH Authentication required.\r\n");
+    assert_eq!(kit.cmd(c, "PING"), "+PONG\r\n");
+    assert_eq!(kit.cmd(late, "AUTH wrong"), WRONG);
+    assert_eq!(kit.cmd(late, "AUTH secret"), "+OK\r\n");
+    assert_eq!(kit.cmd(late, "RESET"), "+RESET\r\n");
+    assert_eq!(kit.cmd(late, "PING"), "-NOAUTH Authentication required.\r\n");
+    kit.cmd(admin, "CONFIG SET requirepass \"\"");
+    assert_eq!(kit.cmd(late, "PING"), "+PONG\r\n");
+    // The default user switched off: nobody gets in without a name.
+    kit.cmd(admin, "ACL SETUSER default off");
+    let shut = kit.connect();
+    assert_eq!(kit.cmd(shut, "PING"), "-NOAUTH Authentication required.\r\n");
+    assert_eq!(kit.cmd(shut, "AUTH a pw"), "+OK\r\n");
+}
+
+#[test]
+fn refusals_and_their_log() {
+    let mut kit = Kit::default();
+    let (admin, c) = (kit.connect(), kit.connect());
+    kit.cmd(admin, "ACL SETUSER u on nopass +@all -set ~a* &a*");
+    kit.cmd(c, "AUTH u x");
+    assert_eq!(kit.cmd(c, "GET b"), NO_KEY);
+    assert_eq!(kit.cmd(c, "SET a 1"), no_command("u", "set"));
+    assert_eq!(kit.cmd(c, "PUBLISH b x"), NO_CHANNEL);
+    assert_eq!(kit.cmd(c, "CONFIG GET x"), "*0\r\n");
+    // In a transaction a refusal spoils it; one that comes later is answered in its place.
+    kit.cmd(c, "MULTI");
+    assert_eq!(kit.cmd(c, "GET b"), NO_KEY);
+    assert!(kit.cmd(c, "EXEC").starts_with("-EXECABORT"));
+    kit.cmd(c, "MULTI");
+    kit.cmd(c, "GET a1");
+    kit.cmd(c, "PING");
+    kit.cmd(admin, "ACL SETUSER u resetkeys");
+    let reply = kit.cmd(c, "EXEC");
+    assert!(reply.starts_with("*2\r\n-NOPERM ACLs rules changed between"), "{reply}");
+    assert!(reply.ends_with("the following reason: no permission to touch the specified keys\r\n+PONG\r\n"), "{reply}");
+    let log = kit.cmd(admin, "ACL LOG");
+    assert!(log.starts_with("*5\r\n*20\r\n$5\r\ncount\r\n:1\r\n$6\r\nreason\r\n$3\r\nkey\r\n"), "{log}");
+    for part in
+        ["$5\r\nmulti\r\n", "$8\r\ntoplevel\r\n", "$7\r\nchannel\r\n", "$7\r\ncommand\r\n", "$3\r\nset\r\n", "user=u "]
+    {
+        assert!(log.contains(part), "{part} in {log}");
+    }
+    // The same again is counted.
+    kit.cmd(c, "SET a 1");
+    assert!(kit.cmd(admin, "ACL LOG 1").starts_with("*1\r\n*20\r\n$5\r\ncount\r\n:2\r\n"));
+    kit.advance(61_000);
+    kit.cmd(c, "SET a 1");
+    let log = kit.cmd(admin, "ACL LOG 1");
+    assert!(log.starts_with("*1\r\n*20\r\n$5\r\ncount\r\n:1\r\n"), "{log}");
+    kit.cmd(c, "AUTH u y");
+    kit.cmd(admin, "ACL SETUSER u resetpass");
+    kit.cmd(c, "AUTH u y");
+    assert!(kit.cmd(admin, "ACL LOG 1").contains("$4\r\nauth\r\n"));
+    assert_eq!(kit.cmd(admin, "CONFIG SET acllog-max-len 2"), "+OK\r\n");
+    assert!(kit.cmd(admin, "ACL LOG").starts_with("*2\r\n"));
+    assert_eq!(kit.cmd(admin, "ACL LOG RESET"), "+OK\r\n");
+    assert_eq!(kit.cmd(admin, "ACL LOG"), "*0\r\n");
+    let info = kit.cmd(admin, "INFO stats");
+    for field in ["auth:1", "cmd:3", "key:3", "channel:1"] {
+        assert!(info.contains(&format!("acl_access_denied_{field}\r\n")), "{field} in {info}");
+    }
+}
+
+#[test]
+fn a_changed_user_means_something_for_those_connected() {
+    let mut kit = Kit::default();
+    let (admin, a, b, c) = (kit.connect(), kit.connect(), kit.connect(), kit.connect());
+    kit.cmd(admin, "ACL SETUSER u on nopass +@all ~* &news:* &x");
+    kit.cmd(admin, "ACL SETUSER v on nopass +@all ~* &*");
+    for id in [a, b] {
+        kit.cmd(id, "AUTH u x");
+    }
+    kit.cmd(c, "AUTH v x");
+    kit.cmd(a, "SUBSCRIBE x");
+    kit.cmd(b, "PSUBSCRIBE news:*");
+    kit.cmd(admin, "ACL SETUSER u resetchannels &news:*");
+    assert_eq!(kit.closed, [a], "it listens to what it may no longer hear");
+    kit.cmd(admin, "ACL SETUSER v -get");
+    assert_eq!(kit.cmd(c, "GET k"), no_command("v", "get"));
+    kit.cmd(admin, "ACL SETUSER v +get");
+    assert_eq!(kit.cmd(c, "GET k"), "$-1\r\n");
+    // One that waits is refused when its turn comes.
+    kit.cmd(c, "BLPOP l 0");
+    kit.cmd(admin, "ACL SETUSER v -blpop");
+    kit.cmd(admin, "RPUSH l 1");
+    assert_eq!(kit.read(c), no_command("v", "blpop"));
+    assert_eq!(kit.cmd(admin, "LLEN l"), ":1\r\n");
+    assert_eq!(kit.cmd(admin, "ACL DELUSER default"), "-ERR The 'default' user cannot be removed\r\n");
+    assert_eq!(kit.cmd(admin, "ACL DELUSER u v nobody"), ":2\r\n");
+    assert_eq!(kit.closed, [a, a, b, c]);
+    // Whoever deletes itself gets the answer first.
+    kit.cmd(admin, "ACL SETUSER w on nopass +@all");
+    let w = kit.connect();
+    kit.cmd(w, "AUTH w x");
+    assert_eq!(kit.cmd(w, "ACL DELUSER w"), ":1\r\n");
+    assert_eq!(kit.closed.last(), Some(&w));
+}
+
+#[test]
+fn what_acl_answers() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    assert_eq!(kit.cmd(c, "ACL SETUSER u on ~a (~b +get)"), "+OK\r\n");
+    let list = [
+        "user default on nopass sanitize-payload ~* &* +@all",
+        "user u on sanitize-payload ~a resetchannels -@all (~b resetchannels -@all +get)",
+    ];
+    assert_eq!(kit.cmd(c, "ACL LIST"), format!("*2\r\n{}{}", bulk(list[0]), bulk(list[1])));
+    assert_eq!(kit.cmd(c, "ACL USERS"), "*2\r\n$7\r\ndefault\r\n$1\r\nu\r\n");
+    assert_eq!(kit.cmd(c, "ACL GETUSER nobody"), "$-1\r\n");
+    let user = kit.cmd(c, "ACL GETUSER u");
+    assert!(user.starts_with("*12\r\n$5\r\nflags\r\n*2\r\n$2\r\non\r\n"), "{user}");
+    assert!(user.ends_with("selectors\r\n*1\r\n*6\r\n$8\r\ncommands\r\n$10\r\n-@all +get\r\n$4\r\nkeys\r\n$2\r\n~b\r\n$8\r\nchannels\r\n$0\r\n\r\n"), "{user}");
+    assert_eq!(kit.cmd(c, "ACL DRYRUN u GET b"), "+OK\r\n");
+    assert_eq!(kit.cmd(c, "ACL DRYRUN u SET b 1"), bulk("User u has no permissions to run the 'set' command"));
+    assert!(kit.cmd(c, "ACL DRYRUN u GET a").contains("User u has no permissions to access the 'a' key"));
+    assert_eq!(kit.cmd(c, "ACL DRYRUN nobody GET b"), "-ERR User 'nobody' not found\r\n");
+    assert_eq!(kit.cmd(c, "ACL DRYRUN u nope b"), "-ERR Command 'nope' not found\r\n");
+    assert_eq!(kit.cmd(c, "ACL DRYRUN u GET"), "-ERR wrong number of arguments for 'get' command\r\n");
+    assert_eq!(kit.cmd(c, "ACL CAT nope"), "-ERR Unknown category 'nope'\r\n");
+    let bad = b"*3\r\n$3\r\nACL\r\n$7\r\nSETUSER\r\n$3\r\na b\r\n";
+    assert_eq!(kit.send(c, bad), "-ERR Usernames can't contain spaces or null characters\r\n");
+    assert!(kit.cmd(c, "ACL LOAD").starts_with("-ERR This Redis instance is not configured to use an ACL file."));
+    assert!(kit.cmd(c, "ACL SAVE").starts_with("-ERR This Redis instance is not configured to use an ACL file."));
+    kit.engine.core.config.init("aclfile", "users.acl").expect("a text");
+    assert_eq!(kit.cmd(c, "ACL SAVE"), "");
+    let Some(Action::AclFile { save: Some(text), reply: Some((session, ticket)) }) = kit.actions.pop() else {
+        panic!("the server must write the file")
+    };
+    assert!(text.starts_with(b"user default on nopass") && text.ends_with(b")\n"));
+    kit.turn(|engine| engine.complete(session, ticket, b"+OK\r\n"));
+    assert_eq!(kit.read(c), "+OK\r\n");
+    // What was written can be loaded; users that aren't in it are gone.
+    kit.cmd(c, "ACL SETUSER late");
+    kit.turn(|engine| engine.load_users(&text, "users.acl")).expect("good");
+    assert_eq!(kit.cmd(c, "ACL USERS"), "*2\r\n$7\r\ndefault\r\n$1\r\nu\r\n");
+}
+
+#[test]
+fn sort_looks_at_other_keys_only_for_those_who_may_read_all() {
+    let mut kit = Kit::default();
+    let (admin, c) = (kit.connect(), kit.connect());
+    kit.cmd(admin, "RPUSH l 1 2");
+    kit.cmd(admin, "ACL SETUSER u on nopass +@all ~l");
+    kit.cmd(c, "AUTH u x");
+    assert_eq!(kit.cmd(c, "SORT l"), "*2\r\n$1\r\n1\r\n$1\r\n2\r\n");
+    assert_eq!(kit.cmd(c, "SORT l BY nosort"), "*2\r\n$1\r\n1\r\n$1\r\n2\r\n");
+    assert_eq!(kit.cmd(c, "SORT l BY w_*"), "-ERR BY option of SORT denied due to insufficient ACL permissions.\r\n");
+    assert_eq!(kit.cmd(c, "SORT l GET *"), "-ERR GET option of SORT denied due to insufficient ACL permissions.\r\n");
+    kit.cmd(admin, "ACL SETUSER u %R~*");
+    assert_eq!(kit.cmd(c, "SORT l GET *"), "*2\r\n$-1\r\n$-1\r\n");
+}
+
+#[test]
+fn a_sentinels_port_has_users_too() {
+    let mut kit = Kit::new(EngineMode::Endpoint { name: "sentinel".to_owned() });
+    let (admin, c) = (kit.connect(), kit.connect());
+    assert_eq!(kit.cmd(admin, "ACL SETUSER u on nopass +ping +publish &a"), "+OK\r\n");
+    kit.cmd(c, "AUTH u x");
+    assert_eq!(kit.cmd(c, "PING"), "+PONG\r\n");
+    assert_eq!(kit.cmd(c, "PUBLISH b x"), NO_CHANNEL);
+    assert_eq!(kit.cmd(c, "INFO"), no_command("u", "info"));
+}
+
+#[test]
+fn passwords_are_seen_by_nobody() {
+    let mut kit = Kit::default();
+    let (monitor, c) = (kit.connect(), kit.connect());
+    kit.cmd(monitor, "MONITOR");
+    kit.cmd(c, "CONFIG SET slowlog-log-slower-than 0");
+    kit.cmd(c, "ACL SETUSER u on >secret");
+    kit.cmd(c, "AUTH u secret");
+    let shown = kit.read(monitor) + &kit.cmd(c, "SLOWLOG GET") + &kit.cmd(c, "ACL LOG");
+    assert!(!shown.contains("secret"), "{shown}");
+}
+
+/// A stream from a primary is nobody's command.
+#[test]
+fn replication_needs_no_rights() {
+    let mut kit = Kit::default();
+    kit.turn(|engine| {
+        engine.add_users(b"user default off -@all", "test").expect("good");
+        let mut link = keystead_engine::ApplyState::default();
+        let args: OwnedArgs = ["SET", "k", "v"].into_iter().collect();
+        let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
+        for arg in args.view().iter() {
+            bytes.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+            bytes.extend_from_slice(arg);
+            bytes.extend_from_slice(b"\r\n");
+        }
+        engine.apply_stream(&mut link, &bytes).expect("applied");
+        assert_eq!(engine.ks.len(0), 1);
+    });
+}

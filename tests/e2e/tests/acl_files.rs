@@ -1,0 +1,58 @@
+//! Users in files: the configuration's, an ACL file's, those that CONFIG REWRITE keeps.
+
+use keystead_harness::{Keystead, Reply};
+
+fn users(client: &mut keystead_harness::Client) -> Vec<String> {
+    client.cmd("ACL USERS").texts()
+}
+
+#[test]
+fn users_of_the_configuration_and_of_the_overlay() {
+    let builder =
+        Keystead::builder().server(r#"users: ["alice on >pw ~a* +@all", "user bob on nopass +role +get ~*"]"#);
+    let mut node = builder.plugin("replication", "()").start();
+    let mut c = node.client();
+    assert_eq!(users(&mut c), ["alice", "bob", "default"]);
+    c.ok("AUTH bob x");
+    // A plugin's command, in a rule that was read before clients came.
+    c.ok("ROLE");
+    assert!(c.cmd("SET k v").is_error());
+    let mut alice = node.client();
+    alice.ok("AUTH alice pw");
+    alice.ok("SET a1 v");
+    assert!(alice.cmd("SET b v").is_error());
+    let mut admin = node.client();
+    admin.ok("ACL SETUSER carol on nopass +ping");
+    admin.ok("ACL DELUSER bob");
+    admin.ok("CONFIG REWRITE");
+    node.process.kill();
+    node.restart();
+    let mut c = node.client();
+    assert_eq!(users(&mut c), ["alice", "carol", "default"]);
+    c.ok("AUTH carol x");
+    assert_eq!(c.cmd("PING"), Reply::Simple("PONG".into()));
+}
+
+#[test]
+fn an_acl_file_is_read_saved_and_read_again() {
+    let node =
+        Keystead::builder().file("users.acl", b"user d on nopass +ping\n").server("aclfile: \"users.acl\"").start();
+    let mut admin = node.client();
+    assert_eq!(users(&mut admin), ["d", "default"]);
+    admin.ok("ACL SETUSER e on >secret +get ~x");
+    admin.ok("ACL SAVE");
+    let path = node.dir().join("users.acl");
+    let saved = std::fs::read_to_string(&path).expect("written");
+    assert!(saved.contains("user e on sanitize-payload #") && !saved.contains("secret"), "{saved}");
+    let mut e = node.client();
+    e.ok("AUTH e secret");
+    // A file with a mistake changes nothing.
+    std::fs::write(&path, "user f on nope\n").expect("written");
+    let refused = admin.cmd("ACL LOAD");
+    assert!(format!("{refused:?}").contains("users.acl:1: Syntax error"), "{refused:?}");
+    assert_eq!(users(&mut admin), ["d", "default", "e"]);
+    std::fs::write(&path, "user f on nopass +@all ~* &*\n").expect("written");
+    admin.ok("ACL LOAD");
+    assert_eq!(users(&mut admin), ["default", "f"]);
+    assert!(e.is_closed_within(std::time::Duration::from_secs(10)), "its user is gone");
+}
