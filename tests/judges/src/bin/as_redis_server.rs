@@ -1,0 +1,175 @@
+//! Takes redis-server's arguments, writes the RON file and overlay they mean, and becomes keystead.
+//!
+//! Only Redis' own suite uses it, to start servers as it always does. It owns the translation; what a directive does is
+//! the server's business, and one that it doesn't know is told on standard error by the server itself.
+#![forbid(unsafe_code)]
+
+use keystead_harness::{keystead_bin, plugin_lib, ron_str};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+/// Plugins such a server loads, as far as they were built.
+const PLUGINS: &[&str] = &["replication", "persistence-rdb", "persistence-aof", "scripting"];
+/// Directives that are fields of the RON file's `server` and `log` sections: name, section, field, and whether it is text.
+const FIELDS: &[(&str, &str, &str, bool)] = &[
+    ("port", "server", "port", false),
+    ("databases", "server", "databases", false),
+    ("unixsocket", "server", "unixsocket", true),
+    ("unixsocketperm", "server", "unixsocketperm", true),
+    ("enable-debug-command", "server", "enable_debug_command", true),
+    ("logfile", "log", "file", true),
+    ("loglevel", "log", "level", true),
+];
+/// Directives that mean nothing to an instance started by a test.
+const WITHOUT_MEANING: &[&str] =
+    &["daemonize", "pidfile", "always-show-logo", "enable-module-command", "enable-protected-configs"];
+
+/// Directive → its values in the order given.
+type Directives = BTreeMap<String, Vec<String>>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.iter().any(|a| a == "-v" || a == "--version") {
+        println!("Redis server v=7.2.4 sha=00000000:0 malloc=mimalloc bits=64 build=0");
+        return ExitCode::SUCCESS;
+    }
+    match prepare(&args) {
+        Ok(file) => {
+            // The suite reads the log from standard output, where redis-server writes it.
+            let log =
+                std::io::stdout().as_fd().try_clone_to_owned().map(Stdio::from).unwrap_or_else(|_| Stdio::inherit());
+            let error = Command::new(keystead_bin()).arg(file).stderr(log).exec();
+            eprintln!("keystead can't be started: {error}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes the files; the RON file's path.
+fn prepare(args: &[String]) -> Result<PathBuf, String> {
+    let mut directives = Directives::new();
+    let mut rest = args;
+    if let Some(file) = args.first().filter(|a| !a.starts_with("--")) {
+        let text =
+            fs::read_to_string(file).map_err(|e| format!("Fatal error, can't open config file '{file}': {e}"))?;
+        for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
+            add(&mut directives, &words(line));
+        }
+        rest = &args[1..];
+    }
+    for option in options(rest) {
+        directives.remove(&option[0].to_lowercase());
+        add(&mut directives, &option);
+    }
+    let dir = directives.get("dir").and_then(|d| d.last()).map_or_else(|| PathBuf::from("."), PathBuf::from);
+    let dir = dir.canonicalize().map_err(|e| format!("can't work in {}: {e}", dir.display()))?;
+    let file = dir.join("keystead.ron");
+    fs::write(&file, ron(&directives, &dir)).map_err(|e| format!("{}: {e}", file.display()))?;
+    let overlay = dir.join("keystead.overlay.ron");
+    fs::write(&overlay, overlay_text(&directives)).map_err(|e| format!("{}: {e}", overlay.display()))?;
+    Ok(file)
+}
+
+/// `--name value value …` groups; `"--name value"` as one word too.
+fn options(args: &[String]) -> Vec<Vec<String>> {
+    let mut found: Vec<Vec<String>> = Vec::new();
+    for arg in args {
+        match arg.strip_prefix("--") {
+            Some(option) => found.push(words(option)),
+            None => {
+                if let Some(last) = found.last_mut() {
+                    last.push(arg.clone());
+                }
+            }
+        }
+    }
+    found.retain(|option| !option.is_empty());
+    found
+}
+
+/// A line's words; quotes hold one together.
+fn words(line: &str) -> Vec<String> {
+    let (mut found, mut word, mut quote, mut open) = (Vec::new(), String::new(), None, false);
+    for c in line.chars() {
+        match (quote, c) {
+            (Some(q), c) if c == q => quote = None,
+            (None, '"' | '\'') => (quote, open) = (Some(c), true),
+            (None, c) if c.is_whitespace() => {
+                if open || !word.is_empty() {
+                    found.push(std::mem::take(&mut word));
+                }
+                open = false;
+            }
+            (_, c) => word.push(c),
+        }
+    }
+    if open || !word.is_empty() {
+        found.push(word);
+    }
+    found
+}
+
+/// Adds a directive; `save` and the like collect, others are replaced.
+fn add(directives: &mut Directives, words: &[String]) {
+    let [name, values @ ..] = words else { return };
+    let name = match name.to_lowercase().as_str() {
+        "slaveof" => "replicaof".to_owned(),
+        other => other.to_owned(),
+    };
+    let value = values.join(" ");
+    let known = directives.entry(name.clone()).or_default();
+    match name.as_str() {
+        "save" if value.is_empty() => *known = vec![value],
+        "save" => {
+            known.retain(|v| !v.is_empty());
+            known.push(value);
+        }
+        "user" | "rename-command" | "client-output-buffer-limit" => known.push(value),
+        _ => *known = vec![value],
+    }
+}
+
+fn ron(directives: &Directives, dir: &Path) -> String {
+    let last = |name: &str| directives.get(name).and_then(|v| v.last());
+    let mut sections: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    sections.entry("server").or_default().push(format!("dir: {}", ron_str(&dir.display().to_string())));
+    if let Some(bind) = last("bind") {
+        let addresses: Vec<String> = bind.split_whitespace().map(ron_str).collect();
+        sections.entry("server").or_default().push(format!("bind: [{}]", addresses.join(", ")));
+    }
+    for (name, section, field, text) in FIELDS {
+        if let Some(value) = last(name).filter(|v| !v.is_empty()) {
+            let value = if *text { ron_str(value) } else { value.clone() };
+            sections.entry(section).or_default().push(format!("{field}: {value}"));
+        }
+    }
+    let sections: String =
+        sections.iter().map(|(name, fields)| format!("    {name}: ({}),\n", fields.join(", "))).collect();
+    let plugins: Vec<String> = PLUGINS
+        .iter()
+        .filter(|name| plugin_lib(name).exists())
+        .map(|name| format!("        (name: {}, config: ()),\n", ron_str(name)))
+        .collect();
+    format!("(\n{sections}    plugins: [\n{}    ],\n)\n", plugins.join(""))
+}
+
+/// Everything that has no field here is a parameter under Redis' name.
+fn overlay_text(directives: &Directives) -> String {
+    let with_a_field = |name: &str| {
+        ["dir", "bind"].contains(&name) || FIELDS.iter().any(|(n, ..)| *n == name) || WITHOUT_MEANING.contains(&name)
+    };
+    let rows: String = directives
+        .iter()
+        .filter(|(name, _)| !with_a_field(name))
+        .map(|(name, values)| format!("        {}: {},\n", ron_str(name), ron_str(&values.join(" "))))
+        .collect();
+    format!("(\n    params: {{\n{rows}    }},\n    endpoints: {{}},\n)\n")
+}

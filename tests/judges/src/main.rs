@@ -1,0 +1,109 @@
+//! `judges tcl|tcl-internal [UNIT…]`: runs a judge and writes its result file. Called by `tests/run judges`.
+
+use clap::{Parser, ValueEnum};
+use keystead_harness::bin_dir;
+use keystead_judges::outcome::{Outcome, Verdict};
+use keystead_judges::report::{Pair, exceptions, markdown, unexcused};
+use keystead_judges::suite::{Judged, run_unit};
+use keystead_judges::units::{Mode, all};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// Runs suites that nobody here wrote and compares keystead with redis-server by test name.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Which one
+    judge: Judge,
+    /// Units to run, as `unit/type/string`; all without one (only then the result file is written)
+    units: Vec<String>,
+    /// Run redis-server again instead of using its kept outcome
+    #[arg(long)]
+    fresh: bool,
+    /// Where trees, logs and the baseline are kept
+    #[arg(long, default_value = "target/judges")]
+    folder: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Judge {
+    Tcl,
+    TclInternal,
+}
+
+fn main() -> ExitCode {
+    match judge(&Options::parse()) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("judges: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The number of tests that pass on redis-server, not here, and aren't excused.
+fn judge(options: &Options) -> io::Result<usize> {
+    let (mode, name) = match options.judge {
+        Judge::Tcl => (Mode::External, "tcl"),
+        Judge::TclInternal => (Mode::Internal, "tcl-internal"),
+    };
+    fs::create_dir_all(&options.folder)?;
+    let folder = options.folder.canonicalize()?;
+    let redis_tree = keystead_judges::source::tree(&folder, "redis-tree", Path::new("/usr/bin/redis-server"))?;
+    let wrapper = bin_dir().join("keystead-as-redis-server");
+    let keystead_tree = keystead_judges::source::tree(&folder, "keystead-tree", &wrapper)?;
+    let units = if options.units.is_empty() { all(&redis_tree, mode)? } else { options.units.clone() };
+    let mut pairs = Vec::new();
+    for unit in units {
+        let file = format!("{name}-{}.log", unit.replace('/', "-"));
+        let redis = baseline(options, mode, &redis_tree, &unit, &folder.join(format!("redis-{file}")))?;
+        let log = folder.join(format!("keystead-{file}"));
+        let keystead = run_unit(Judged::Keystead, mode, &keystead_tree, &unit, &log)?;
+        let pair = Pair { unit, redis, keystead };
+        tell(&pair);
+        pairs.push(pair);
+    }
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let excused = fs::read_to_string(here.join("exceptions.txt")).unwrap_or_default();
+    let excused = exceptions(&excused).map_err(io::Error::other)?;
+    if options.units.is_empty() {
+        fs::create_dir_all(here.join("results"))?;
+        let head = format!("# {name}\n\nMade by `tests/run judges {name}`, {}, redis-server 7.0.15.\n\n", today()?);
+        fs::write(here.join("results").join(format!("{name}.md")), head + &markdown(&pairs, &excused))?;
+    }
+    let missing = unexcused(&pairs, &excused).len();
+    println!("{missing} tests pass on redis-server, not here, and are not excused");
+    Ok(missing)
+}
+
+/// redis-server's outcome: kept from an earlier run unless a fresh one is asked for.
+fn baseline(options: &Options, mode: Mode, tree: &Path, unit: &str, log: &Path) -> io::Result<Outcome> {
+    if !options.fresh
+        && let Ok(kept) = fs::read_to_string(log)
+    {
+        let outcome = Outcome::parse(&kept);
+        if outcome.broken.is_none() {
+            return Ok(outcome);
+        }
+    }
+    run_unit(Judged::Redis, mode, tree, unit, log)
+}
+
+fn tell(pair: &Pair) {
+    let missing = pair.missing();
+    let passed = pair.redis.count(Verdict::Passed);
+    println!("{}: {} of {passed}", pair.unit, passed - missing.len());
+    for name in missing {
+        let reason = pair.keystead.reasons.get(name).map_or("not reached", String::as_str);
+        println!("    {name} ({reason})");
+    }
+    if let Some(broken) = &pair.keystead.broken {
+        println!("    ended early: {broken}");
+    }
+}
+
+fn today() -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&Command::new("date").args(["-u", "+%F"]).output()?.stdout).trim().to_owned())
+}

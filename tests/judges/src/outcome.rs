@@ -1,0 +1,109 @@
+//! The suite's output as names and verdicts. Pure.
+
+use std::collections::BTreeMap;
+
+/// How a test ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// `[ok]`
+    Passed,
+    /// `[skip]` or `[ignore]`: not run in this mode.
+    Skipped,
+    /// `[err]`, with the reason beside it.
+    Failed,
+}
+
+/// What one unit gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Test name → verdict. A name that ran more than once counts with its worst verdict.
+    pub tests: BTreeMap<String, Verdict>,
+    /// Test name → what the suite said about a failure.
+    pub reasons: BTreeMap<String, String>,
+    /// Why the unit ended before its last test, if it did.
+    pub broken: Option<String>,
+}
+
+impl Outcome {
+    /// Reads the output of `runtest`.
+    #[must_use]
+    pub fn parse(output: &str) -> Outcome {
+        let mut outcome = Outcome::default();
+        let text = without_colours(output);
+        for line in text.lines() {
+            let Some((verdict, rest)) = line.strip_prefix('[').and_then(|l| l.split_once("]: ")) else { continue };
+            match verdict {
+                "ok" => outcome.note(without_time(rest), Verdict::Passed),
+                "skip" | "ignore" => outcome.note(rest, Verdict::Skipped),
+                "err" => outcome.fail(rest),
+                "exception" => outcome.broken = Some(rest.to_owned()),
+                _ => {}
+            }
+        }
+        if outcome.broken.is_none() && !text.contains("The End") {
+            let last = text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or_default();
+            outcome.broken = Some(format!("no end; last line: {last}"));
+        }
+        outcome
+    }
+
+    /// How many tests ended so.
+    #[must_use]
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.tests.values().filter(|v| **v == verdict).count()
+    }
+
+    fn note(&mut self, name: &str, verdict: Verdict) {
+        let known = self.tests.entry(name.to_owned()).or_insert(verdict);
+        *known = (*known).max(verdict);
+    }
+
+    /// `name in tests/unit/x.tcl` and then the reason on further lines, of which the first is on the same line or the next.
+    fn fail(&mut self, rest: &str) {
+        let (name, reason) = match rest.split_once(" in tests/") {
+            Some((name, place)) => (name, place),
+            None => (rest, ""),
+        };
+        self.note(name, Verdict::Failed);
+        self.reasons.insert(name.to_owned(), reason.to_owned());
+    }
+}
+
+/// `name (12 ms)` without the time.
+fn without_time(text: &str) -> &str {
+    match text.rsplit_once(" (") {
+        Some((name, time)) if time.ends_with(" ms)") => name,
+        _ => text,
+    }
+}
+
+fn without_colours(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("\u{1b}[") {
+        out.push_str(&rest[..at]);
+        let behind = &rest[at + 2..];
+        rest = behind.find('m').map_or("", |end| &behind[end + 1..]);
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_verdicts_and_an_early_end() {
+        let text = "[\u{1b}[0;32mok\u{1b}[0m]: SET and GET (1 ms)\n[err]: INCR (x) in tests/unit/type/incr.tcl\nExpected\n\
+                    [ok]: INCR (x) (0 ms)\n[ignore]: big: large_memory flag not provided\nThe End\n";
+        let outcome = Outcome::parse(text);
+        assert_eq!(outcome.tests["SET and GET"], Verdict::Passed);
+        assert_eq!(outcome.tests["INCR (x)"], Verdict::Failed, "the worst verdict of a name counts");
+        assert_eq!(outcome.count(Verdict::Skipped), 1);
+        assert_eq!(outcome.broken, None);
+        let cut = Outcome::parse("[ok]: a (0 ms)\n[exception]: I/O error reading reply\n");
+        assert_eq!(cut.broken.as_deref(), Some("I/O error reading reply"));
+        assert!(Outcome::parse("[ok]: a (0 ms)\n").broken.is_some(), "silence is no end");
+    }
+}

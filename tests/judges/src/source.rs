@@ -1,0 +1,69 @@
+//! Obtains Redis' own test suite from Debian's source package and unpacks one tree a server. Never runs anything of it.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Debian's tools that the suite starts from `src/` of its tree.
+const TOOLS: &[&str] = &["redis-cli", "redis-benchmark", "redis-check-aof", "redis-check-rdb"];
+/// Debian's suites whose source packages are looked at, as deb-src lines.
+const SOURCES: &str = "\
+deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm main
+deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian bookworm-updates main
+deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian-security bookworm-security main
+";
+
+/// A tree of the suite whose `src/redis-server` is `server`, made below `folder` if it isn't there yet.
+pub fn tree(folder: &Path, name: &str, server: &Path) -> io::Result<PathBuf> {
+    let tree = folder.join(name);
+    if !tree.join("runtest").exists() {
+        let description = package(folder)?;
+        let _ = fs::remove_dir_all(&tree);
+        run(Command::new("dpkg-source").args(["--no-check", "-x"]).arg(&description).arg(&tree))?;
+    }
+    for tool in TOOLS {
+        link(&Path::new("/usr/bin").join(tool), &tree.join("src").join(tool))?;
+    }
+    link(server, &tree.join("src/redis-server"))?;
+    Ok(tree)
+}
+
+/// The source package's `.dsc`, downloaded if it isn't there.
+fn package(folder: &Path) -> io::Result<PathBuf> {
+    fs::create_dir_all(folder.join("lists/partial"))?;
+    if let Some(found) = find_description(folder)? {
+        return Ok(found);
+    }
+    let list = folder.join("sources.list");
+    fs::write(&list, SOURCES)?;
+    let options = [
+        format!("-oDir::Etc::sourcelist={}", list.display()),
+        "-oDir::Etc::sourceparts=-".to_owned(),
+        format!("-oDir::State::lists={}", folder.join("lists").display()),
+        "-oAPT::Sandbox::User=root".to_owned(),
+    ];
+    run(Command::new("apt-get").args(&options).args(["update", "-qq"]))?;
+    let download = ["source", "--download-only", "-qq", "redis"];
+    run(Command::new("apt-get").args(&options).args(download).current_dir(folder))?;
+    find_description(folder)?.ok_or_else(|| io::Error::other("apt-get source redis left no .dsc file"))
+}
+
+fn find_description(folder: &Path) -> io::Result<Option<PathBuf>> {
+    let files = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    Ok(files.into_iter().find(|path| path.extension().is_some_and(|e| e == "dsc")))
+}
+
+fn link(target: &Path, at: &Path) -> io::Result<()> {
+    let _ = fs::remove_file(at);
+    symlink(target, at)
+}
+
+fn run(command: &mut Command) -> io::Result<()> {
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("{command:?} failed:\n{}", String::from_utf8_lossy(&output.stderr))))
+}

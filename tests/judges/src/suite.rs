@@ -1,0 +1,73 @@
+//! One unit of the suite, run to its end or its deadline against one server. Owns the processes it starts.
+
+use crate::outcome::Outcome;
+use crate::units::{Mode, arguments};
+use keystead_harness::{Keystead, RedisServer, eventually, free_port, plugin_lib};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// The longest unit takes 100 s on redis-server; what takes this long hangs.
+const UNIT_DEADLINE: Duration = Duration::from_secs(400);
+/// Plugins an instance under judgement loads, as far as they were built.
+const PLUGINS: &[&str] = &["replication", "persistence-rdb", "persistence-aof", "scripting"];
+
+/// Whose behaviour is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// This project's server.
+    Keystead,
+    /// Debian's redis-server: the baseline.
+    Redis,
+}
+
+/// Runs one unit of `tree` and keeps its output in `log`.
+pub fn run_unit(judged: Judged, mode: Mode, tree: &Path, unit: &str, log: &Path) -> io::Result<Outcome> {
+    match (mode, judged) {
+        (Mode::Internal, _) => drive(mode, tree, unit, 0, log),
+        (Mode::External, Judged::Redis) => {
+            let server = RedisServer::start(&[]);
+            drive(mode, tree, unit, server.port(), log)
+        }
+        (Mode::External, Judged::Keystead) => {
+            let mut builder = Keystead::builder();
+            for name in PLUGINS.iter().filter(|name| plugin_lib(name).exists()) {
+                builder = builder.plugin(name, "()");
+            }
+            let mut server = builder.start();
+            let outcome = drive(mode, tree, unit, server.port(), log);
+            if !server.process.is_alive() {
+                fs::write(log.with_extension("server.log"), server.process.log())?;
+            }
+            outcome
+        }
+    }
+}
+
+fn drive(mode: Mode, tree: &Path, unit: &str, port: u16, log: &Path) -> io::Result<Outcome> {
+    let output = File::create(log)?;
+    let mut child = Command::new("./runtest")
+        .args(arguments(mode, unit, port, free_port().clamp(2000, 60_000)))
+        .current_dir(tree)
+        .env("TERM", "dumb")
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .process_group(0)
+        .spawn()?;
+    let ended = eventually(UNIT_DEADLINE, || child.try_wait().ok().flatten());
+    // Also ends what the suite left running.
+    if let Some(group) = Pid::from_raw(child.id().cast_signed()) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    let _ = child.wait();
+    let mut outcome = Outcome::parse(&String::from_utf8_lossy(&fs::read(log)?));
+    if ended.is_none() {
+        outcome.broken = Some(format!("not done after {} s", UNIT_DEADLINE.as_secs()));
+    }
+    Ok(outcome)
+}

@@ -1,0 +1,47 @@
+//! Which units of the suite are run, and with which arguments. The list is the suite's own, less what has no meaning here.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// How the suite reaches its servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// One server that is started for it.
+    External,
+    /// It starts servers itself.
+    Internal,
+}
+
+/// Units about cluster mode, C modules, or the C code itself.
+const LEFT_OUT: &[&str] = &["unit/cluster", "unit/moduleapi", "unit/oom-score-adj", "unit/printver", "unit/tls"];
+/// Wrong on redis-server itself, or impossible in external mode.
+const SKIPPED_TESTS: &[&str] =
+    &["RESTORE fail with invalid payload size", "SRANDMEMBER with a dict containing long chain"];
+
+/// The units of a tree in the suite's own order.
+pub fn all(tree: &Path, mode: Mode) -> io::Result<Vec<String>> {
+    let helper = fs::read_to_string(tree.join("tests/test_helper.tcl"))?;
+    let list = helper.split_once("set ::all_tests {").and_then(|(_, rest)| rest.split_once('}'));
+    let Some((list, _)) = list else { return Err(io::Error::other("the suite's list of units was not found")) };
+    let wanted = |unit: &&str| {
+        !LEFT_OUT.iter().any(|out| unit.starts_with(out))
+            && (mode == Mode::Internal || !unit.starts_with("integration/"))
+    };
+    Ok(list.split_whitespace().filter(wanted).map(str::to_owned).collect())
+}
+
+/// The arguments of `runtest` for one unit.
+#[must_use]
+pub fn arguments(mode: Mode, unit: &str, port: u16, base_port: u16) -> Vec<String> {
+    let mut args: Vec<String> = ["--single", unit, "--durable", "--clients", "1"].map(str::to_owned).into();
+    for test in SKIPPED_TESTS {
+        args.extend(["--skiptest".to_owned(), (*test).to_owned()]);
+    }
+    args.extend(["--baseport".to_owned(), base_port.to_string(), "--portcount".to_owned(), "64".to_owned()]);
+    args.extend(["--tags".to_owned(), "-slow".to_owned()]);
+    if mode == Mode::External {
+        args.extend(["--host".to_owned(), "127.0.0.1".to_owned(), "--port".to_owned(), port.to_string()]);
+    }
+    args
+}
