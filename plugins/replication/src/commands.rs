@@ -1,8 +1,9 @@
-//! The commands: REPLICAOF, ROLE, REPLCONF, WAIT, PSYNC, SYNC, and the INFO sections.
+//! The commands: REPLICAOF, ROLE, REPLCONF, WAIT, PSYNC, SYNC, and the INFO sections. FAILOVER is in `failover_task`.
 //!
 //! Each reads its arguments, asks a pure room, and says its effect. None of them is propagated: roles and links are
 //! this node's own affair.
 
+use crate::failover;
 use crate::info::{self, Role};
 use crate::link::Target;
 use crate::plugin::Replication;
@@ -60,6 +61,10 @@ pub(crate) fn register(reg: &mut Registrar<Replication>) {
         Replication::try_wait,
         Replication::wait,
     )
+    .command(
+        docs("FAILOVER", -1, admin, "Starts a coordinated failover from a server to one of its replicas.", "6.2.0"),
+        Replication::failover,
+    )
     .takeover(
         docs("PSYNC", -3, Flags::ADMIN | Flags::NO_SCRIPT | Flags::NO_MULTI, "An internal command used in replication.", "2.8.0"),
         Replication::psync,
@@ -99,6 +104,9 @@ impl Replication {
     }
 
     fn change_role(&self, ctx: &mut Ctx<'_>, client: &ClientInfo, host: &[u8], port: &[u8]) -> Result<&'static str> {
+        if **self.failover.load() != failover::State::None {
+            return Err("REPLICAOF not allowed while failing over.".into());
+        }
         if client.is_replica {
             return Err("Command is not valid when client is a replica.".into());
         }

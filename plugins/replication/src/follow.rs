@@ -28,6 +28,8 @@ const READ: Range<usize> = 16 * 1024..256 * 1024;
 pub(crate) enum Order {
     /// REPLICAOF host port.
     Follow(Target),
+    /// FAILOVER: follow a replica of ours that is to take our role.
+    HandOver(Target),
     /// REPLICAOF NO ONE.
     Unfollow,
 }
@@ -36,6 +38,7 @@ pub(crate) enum Order {
 #[derive(Debug)]
 enum Next {
     Follow(Target),
+    HandOver(Target),
     Unfollow,
     Connected,
     Failed(String),
@@ -138,6 +141,7 @@ impl Follower {
     fn note(&mut self, input: Input) {
         let next = match input {
             Input::Order(Some(Order::Follow(target))) => Next::Follow(target),
+            Input::Order(Some(Order::HandOver(target))) => Next::HandOver(target),
             Input::Order(Some(Order::Unfollow) | None) => Next::Unfollow,
             Input::Made(made) => {
                 self.connecting = None;
@@ -175,12 +179,13 @@ impl Follower {
     }
 
     async fn step(&mut self, next: Next) {
-        if let Next::Follow(_) | Next::Unfollow = next {
+        if let Next::Follow(_) | Next::HandOver(_) | Next::Unfollow = next {
             self.role_epoch = self.plugin.role_epoch();
             self.apply = None;
         }
         let event = match next {
             Next::Follow(target) => Event::Follow(target),
+            Next::HandOver(target) => Event::HandOver(target),
             Next::Unfollow => Event::Unfollow,
             Next::Connected => Event::Connected,
             Next::Failed(why) => Event::Failed(why),
@@ -233,6 +238,7 @@ impl Follower {
             Action::AbortLoad => self.receiver = None,
             Action::Resume(replid) => self.resume(replid).await,
             Action::Apply(range) => self.apply(bytes.slice(range)).await,
+            Action::HandedOver(answer) => self.plugin.handed_over(answer).await,
             Action::Log(level, text) => log::log!(level, "{text}"),
         }
     }

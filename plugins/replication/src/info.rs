@@ -46,6 +46,8 @@ pub struct View {
     pub backlog: Option<Backlog>,
     /// `repl-backlog-size`.
     pub backlog_size: u64,
+    /// Where a FAILOVER stands.
+    pub failover: &'static str,
 }
 
 /// Calls `field` with every line's name and value.
@@ -69,7 +71,7 @@ pub fn replication(view: &View, field: &mut dyn FnMut(&str, &dyn Display)) {
         );
         field(&format!("slave{n}"), &line);
     }
-    field("master_failover_state", &"no-failover");
+    field("master_failover_state", &view.failover);
     field("master_replid", &view.history.replid);
     match view.history.second {
         Some(second) => field("master_replid2", &second.replid),
@@ -190,6 +192,7 @@ mod tests {
             offset: Offset(0),
             backlog: None,
             backlog_size: 1048576,
+            failover: "no-failover",
         }
     }
 

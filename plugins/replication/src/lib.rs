@@ -1,6 +1,6 @@
 //! Replication as a plugin: full and partial resync, both roles, Redis' wire to the byte.
 //!
-//! Pure rooms first (`units`, `history`, `psync`, `link`, `primary`, `wait`, `info`), thin shells on the SDK after
+//! Pure rooms first (`units`, `history`, `psync`, `link`, `primary`, `failover`, `wait`, `info`), thin shells on the SDK after
 //! them. It owns who follows whom and under which history; the bytes of the stream, the keyspace and the sockets
 //! are the core's.
 #![forbid(unsafe_code)]
@@ -9,6 +9,8 @@ mod bell;
 mod commands;
 pub mod config;
 mod cron;
+pub mod failover;
+mod failover_task;
 mod follow;
 pub mod history;
 pub mod info;

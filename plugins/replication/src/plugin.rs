@@ -4,6 +4,7 @@
 
 use crate::bell::Bell;
 use crate::config::{self, Config};
+use crate::failover;
 use crate::follow::Order;
 use crate::history::{History, Second};
 use crate::info::{Following, View};
@@ -55,6 +56,8 @@ pub struct Replication {
     pub(crate) changed_role: AtomicBool,
     /// The offset behind the last GETACK.
     pub(crate) getack_at: AtomicU64,
+    /// Where a FAILOVER stands. Changed inside turns only.
+    pub(crate) failover: ArcSwap<failover::State>,
 }
 
 /// The role as it is kept beside the user's file.
@@ -95,6 +98,7 @@ impl Plugin for Replication {
             role_epoch: AtomicU64::new(0),
             changed_role: AtomicBool::new(false),
             getack_at: AtomicU64::new(0),
+            failover: ArcSwap::default(),
         })
     }
 
@@ -106,6 +110,7 @@ impl Plugin for Replication {
             self.host.spawn(crate::follow::run(self.clone(), inbox));
         }
         self.host.spawn(crate::cron::run(self.clone()));
+        self.host.spawn(crate::failover_task::run(self.clone()));
         if let Some((host, port)) = first_role {
             // Without a recovered position, whatever is in memory belongs to no primary's history.
             self.positioned.store(recovered.is_some(), Ordering::Release);
@@ -224,12 +229,17 @@ impl Replication {
 
     /// REPLICAOF host port, inside a turn.
     pub(crate) fn become_replica(&self, ctx: &mut Ctx<'_>, target: Target) {
+        self.follow(ctx, &target);
+        let _ = self.orders.unbounded_send(Order::Follow(target));
+    }
+
+    /// Inside a turn: from here on this node is a replica of `target`; the link's task must be told.
+    pub(crate) fn follow(&self, ctx: &mut Ctx<'_>, target: &Target) {
         self.role_epoch.fetch_add(1, Ordering::AcqRel);
         ctx.set_role(&Role::Replica { host: target.host.clone(), port: target.port });
         self.target.store(Some(Arc::new(target.clone())));
         self.link.store(Arc::new(Status { phase: crate::link::Phase::Connect, ..Status::default() }));
         self.refresh_gates();
-        let _ = self.orders.unbounded_send(Order::Follow(target));
     }
 
     /// REPLICAOF NO ONE, inside a turn: what follows is ours.
@@ -345,6 +355,7 @@ impl Replication {
             offset: Offset(journal.offset),
             backlog: backlog_of(journal),
             backlog_size: config.backlog_size,
+            failover: self.failover.load().word(),
         }
     }
 }

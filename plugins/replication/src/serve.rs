@@ -3,6 +3,7 @@
 //! One task per replica. Reading and writing run side by side and end together; the machine in `primary` decides,
 //! this moves bytes. Nobody is slowed by a slow replica: its cursor has a limit, and then it is dropped.
 
+use crate::failover;
 use crate::payload;
 use crate::plugin::{Replication, backlog_of, history_of, to_sdk};
 use crate::primary::replconf::{self, Answer, Facts};
@@ -41,6 +42,14 @@ impl Replication {
             return refuse(conn, "-ERR value is not an integer or out of range\r\n").await;
         };
         let (request, partial) = Request::parse(args.at(1), offset);
+        if args.len() > 3 && args.at(3).eq_ignore_ascii_case(b"failover") {
+            let (this, client) = (self.clone(), conn.client().addr.clone());
+            let taken = self.host.with_keyspace(move |ctx| this.take_over(ctx, request.replid, &client)).await?;
+            if let Err(error) = taken {
+                return refuse(conn, &format!("-ERR {}\r\n", error.text())).await;
+            }
+            self.save_role().await;
+        }
         self.serve(conn, Some((request, partial))).await
     }
 
@@ -52,6 +61,9 @@ impl Replication {
     async fn serve(self: Arc<Self>, mut conn: Conn, request: Option<(Request, bool)>) -> Result<()> {
         if self.target().is_some() && self.link.load().phase != crate::link::Phase::Connected {
             return refuse(conn, "-NOMASTERLINK Can't SYNC while not connected with my master\r\n").await;
+        }
+        if **self.failover.load() != failover::State::None {
+            return refuse(conn, "-NOMASTERLINK Can't SYNC while failing over\r\n").await;
         }
         let facts: Facts = conn.take_state();
         let client = conn.client().clone();

@@ -4,6 +4,7 @@ use crate::bins::{bin_dir, keystead_bin};
 use crate::client::Client;
 use crate::ports::free_port;
 use crate::process::{Process, ProcessSpec};
+use crate::reply::Reply;
 use crate::wait::{DEADLINE, eventually};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -85,7 +86,7 @@ impl KeysteadBuilder {
         self
     }
 
-    /// Starts it and waits until it answers PING (or -LOADING or -NOAUTH); panics with its log otherwise.
+    /// Starts it and waits until it answers PING, be it with -NOAUTH, but not with -LOADING; panics with its log otherwise.
     #[track_caller]
     pub fn start(self) -> Keystead {
         for _ in 0..PORT_TRIES {
@@ -207,14 +208,15 @@ impl Keystead {
         }
     }
 
-    /// Waits for any answer to PING; gives the log when the process ends or stays silent.
+    /// Waits for any answer to PING but -LOADING; gives the log when the process ends or stays silent.
     fn wait_ready(&mut self) -> Result<(), String> {
         let port = self.ready_port;
         let ready = eventually(DEADLINE, || {
             if !self.process.is_alive() {
                 return Some(false);
             }
-            Client::try_connect(port).ok()?.try_command(&["PING"]).ok().map(|_| true)
+            let reply = Client::try_connect(port).ok()?.try_command(&["PING"]).ok()?;
+            (!matches!(&reply, Reply::Error(why) if why.starts_with("LOADING"))).then_some(true)
         });
         // Another process may own the port and answer: ours must still run.
         if ready == Some(true) && self.process.is_alive() { Ok(()) } else { Err(self.process.log()) }

@@ -23,7 +23,7 @@ pub const TABLE: &[CommandSpec] = &[
     CommandSpec::new(
         "ping",
         -1,
-        FAST | STALE | LOADING | ENDPOINT | IN_SUBSCRIBER,
+        FAST | ENDPOINT | IN_SUBSCRIBER,
         NONE,
         CONN,
         "1.0.0",

@@ -71,6 +71,8 @@ pub struct Link {
     /// The history of a primary that came back empty: nothing of it is taken until an explicit REPLICAOF.
     refused: Option<ReplId>,
     down_since: Option<Duration>,
+    /// The next PSYNC asks the replica to take our role.
+    handing_over: bool,
     /// Why the last attempt failed: the same reason every second is said once.
     last_why: String,
 }
@@ -83,6 +85,7 @@ impl Default for Link {
             followed: false,
             refused: None,
             down_since: None,
+            handing_over: false,
             last_why: String::new(),
         }
     }
@@ -94,6 +97,10 @@ impl Link {
         let mut out = Outcome::default();
         match event {
             Event::Follow(target) => self.follow(now, target, &mut out),
+            Event::HandOver(target) => {
+                self.follow(now, target, &mut out);
+                self.handing_over = true;
+            }
             Event::Unfollow => self.unfollow(&mut out),
             Event::Connected => self.connected(now, &mut out),
             Event::Failed(why) => self.fail(now, &why, &mut out),
@@ -338,7 +345,8 @@ impl Link {
         let psync = match ctx.here {
             Some(here) => {
                 let next = here.offset.plus(1).to_string();
-                text::command(&[b"PSYNC", here.replid.as_str().as_bytes(), next.as_bytes()])
+                let words: [&[u8]; 4] = [b"PSYNC", here.replid.as_str().as_bytes(), next.as_bytes(), b"FAILOVER"];
+                text::command(&words[..if self.handing_over { 4 } else { 3 }])
             }
             None => text::command(&[b"PSYNC", b"?", b"-1"]),
         };
@@ -361,6 +369,10 @@ impl Link {
         out: &mut Outcome,
     ) {
         let said = String::from_utf8_lossy(line).into_owned();
+        if std::mem::take(&mut self.handing_over) {
+            let accepted = line.starts_with(b"+FULLRESYNC ") || line.starts_with(b"+CONTINUE");
+            out.actions.push(Action::HandedOver(if accepted { Ok(()) } else { Err(said.clone()) }));
+        }
         if let Some(rest) = line.strip_prefix(b"+FULLRESYNC ") {
             return match parse_full(rest) {
                 Some(at) => self.full_resync(now, ctx, offered, at, out),

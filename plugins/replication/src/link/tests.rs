@@ -60,6 +60,7 @@ impl Bench {
                 Action::AbortLoad => self.did.push("abort".into()),
                 Action::Resume(id) => self.did.push(format!("resume {}", id.map_or("same", |_| "new"))),
                 Action::Apply(r) => self.applied.extend(&inbox[r]),
+                Action::HandedOver(answer) => self.did.push(format!("handed over: {answer:?}")),
                 Action::Log(..) => {}
             }
         }
@@ -305,4 +306,25 @@ fn following_another_drops_what_was_half_received() {
     b.event(Event::Unfollow);
     assert_eq!(b.done(), ["disconnect"]);
     assert_eq!(b.link.status().phase, Phase::None);
+}
+
+#[test]
+fn a_handover_is_asked_with_psync_once() {
+    for (answer, want) in [
+        (format!("+CONTINUE {}\r\n", hex('d')), vec!["handed over: Ok(())", "resume new"]),
+        ("-NOMASTERLINK busy\r\n".into(), vec!["handed over: Err(\"-NOMASTERLINK busy\")", "disconnect"]),
+    ] {
+        let mut b = Bench::new();
+        b.here = Some(Position { replid: id(b'c'), offset: Offset(41) });
+        b.event(Event::HandOver(Target { host: "r".into(), port: 2 }));
+        b.done();
+        b.shake();
+        assert!(b.said().ends_with(&format!("*4 $5 PSYNC $40 {} $2 42 $8 FAILOVER ", hex('c'))));
+        b.hear(answer.as_bytes());
+        assert_eq!(b.done(), want);
+        b.said();
+        b.event(Event::Failed("gone".into()));
+        b.wait(2).shake();
+        assert!(!b.said().contains("FAILOVER"), "a later PSYNC is an ordinary one");
+    }
 }

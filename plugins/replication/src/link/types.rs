@@ -62,6 +62,8 @@ pub struct Context<'a> {
 pub enum Event<'a> {
     /// REPLICAOF, from a file, a client or a sentinel.
     Follow(Target),
+    /// FAILOVER: follow this replica of ours, which is to take our role with its PSYNC.
+    HandOver(Target),
     /// REPLICAOF NO ONE.
     Unfollow,
     /// The connection asked for is there.
@@ -112,6 +114,8 @@ pub enum Action {
     Resume(Option<ReplId>),
     /// A piece of the stream.
     Apply(Range<usize>),
+    /// How the replica answered FAILOVER: it is the primary now, or its refusal.
+    HandedOver(Result<(), String>),
     /// Tell the operator.
     Log(log::Level, String),
 }

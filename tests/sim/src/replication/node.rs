@@ -263,7 +263,8 @@ impl Node {
                     }
                 }
                 Action::Apply(r) => self.apply(env, &bytes[r]),
-                Action::Log(..) => {}
+                // The simulator's nodes never ask for a handover.
+                Action::HandedOver(_) | Action::Log(..) => {}
             }
         }
     }

@@ -1,0 +1,164 @@
+//! FAILOVER's shell: pauses writes, waits for acknowledgements, changes the role, and carries out what the link reports.
+//!
+//! The state is changed inside turns only, so a command and this task can't act on two different ones. It decides nothing.
+
+use crate::failover::{self, Reach, State, Verdict, Waiting, Wish};
+use crate::follow::Order;
+use crate::link::Target;
+use crate::plugin::Replication;
+use crate::primary::{PeerState, Shared};
+use crate::units::{Offset, ReplId};
+use keystead_plugin::prelude::*;
+use keystead_plugin::{PauseKind, Targets};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Until the plugin stops.
+pub(crate) async fn run(plugin: Arc<Replication>) {
+    loop {
+        let waiting = plugin.bell.until(|| plugin.waiting_for_sync()).await;
+        if let Some(verdict) = plugin.await_sync(&waiting).await {
+            let this = plugin.clone();
+            let concluded = plugin.host.with_keyspace(move |ctx| this.conclude(ctx, &waiting, verdict)).await;
+            if let Err(error) | Ok(Err(error)) = concluded {
+                log::warn!("the failover couldn't be carried out: {}", error.text());
+            }
+        }
+    }
+}
+
+impl Replication {
+    /// `FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT ms]`
+    pub(crate) fn failover(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
+        let words: Vec<&[u8]> = args.iter().skip(1).collect();
+        let wish = failover::parse(&words).map_err(Error::reply)?;
+        let replicas = self.reachable();
+        let target = match &wish {
+            Wish::HandOver { to: Some(to), .. } => replicas.iter().find(|(t, _)| t == to).map(|(_, reach)| *reach),
+            _ => None,
+        };
+        let state = self.failover.load_full();
+        if let Some(text) = failover::refusal(&wish, &state, self.target().is_some(), replicas.len(), target) {
+            return Err(Error::reply(text));
+        }
+        match wish {
+            Wish::Abort => self.abort_failover(ctx, "Failover manually aborted")?,
+            Wish::HandOver { to, force, timeout } => {
+                log::info!(
+                    "FAILOVER requested{}.",
+                    to.as_ref().map_or(String::new(), |t| format!(" to {}:{}", t.host, t.port))
+                );
+                let writes_end = Offset(ctx.journal().offset);
+                // In front of the pause, behind which nothing moves the offset.
+                ctx.control_record(&["REPLCONF", "GETACK", "*"], Targets::REPLICAS);
+                ctx.pause(PauseKind::Write, Some(u64::MAX));
+                let deadline = timeout.map(|time| self.host.now() + time);
+                self.enter_failover(State::WaitingForSync(Waiting { to, force, deadline, writes_end }));
+            }
+        }
+        ctx.reply().ok();
+        Ok(Effect::None)
+    }
+
+    /// `PSYNC replid offset FAILOVER`, inside a turn: the primary we follow asks us to take its role.
+    pub(crate) fn take_over(&self, ctx: &mut Ctx<'_>, replid: Option<ReplId>, client: &str) -> Result<()> {
+        let ours = self.here().map(|here| here.replid);
+        log::warn!("Failover request received for replid {}.", replid.map_or("?".into(), |id| id.to_string()));
+        if self.target().is_none() {
+            return Err("PSYNC FAILOVER can't be sent to a master.".into());
+        }
+        if ours.is_none() || ours != replid {
+            return Err("PSYNC FAILOVER replid must match my replid.".into());
+        }
+        self.become_primary(ctx)?;
+        self.changed_role.store(true, Ordering::Release);
+        log::info!("MASTER MODE enabled (failover request from '{client}')");
+        Ok(())
+    }
+
+    /// The replica answered.
+    pub(crate) async fn handed_over(self: &Arc<Self>, answer: std::result::Result<(), String>) {
+        let (this, accepted) = (self.clone(), answer.is_ok());
+        let ended = self.host.with_keyspace(move |ctx| match answer {
+            Ok(()) => {
+                this.end_failover(ctx);
+                Ok(())
+            }
+            Err(said) => this.abort_failover(ctx, &format!("Failover target rejected psync request: {said}")),
+        });
+        if let Err(error) | Ok(Err(error)) = ended.await {
+            log::warn!("the failover couldn't be ended: {}", error.text());
+        }
+        if accepted {
+            self.changed_role.store(true, Ordering::Release);
+            self.save_role().await;
+        }
+    }
+
+    /// Waits for the verdict; `None` when the failover was aborted meanwhile.
+    async fn await_sync(&self, waiting: &Waiting) -> Option<Verdict> {
+        let look = || {
+            let current = self.waiting_for_sync().as_ref() == Some(waiting);
+            if current { waiting.verdict(self.host.now(), self.reachable()).map(Some) } else { Some(None) }
+        };
+        let Some(deadline) = waiting.deadline else { return self.bell.until(look).await };
+        let left = deadline.saturating_sub(self.host.now()) + Duration::from_millis(1);
+        match self.host.timeout(left, self.bell.until(look)).await {
+            Some(verdict) => verdict,
+            None => look().flatten(),
+        }
+    }
+
+    /// Inside a turn: carries out the verdict, unless the failover it is about is no longer.
+    fn conclude(&self, ctx: &mut Ctx<'_>, waiting: &Waiting, verdict: Verdict) -> Result<()> {
+        if self.waiting_for_sync().as_ref() != Some(waiting) {
+            return Ok(());
+        }
+        match verdict {
+            Verdict::Abort(why) => self.abort_failover(ctx, why),
+            Verdict::HandOver { to, why } => {
+                log::info!("{why}");
+                self.enter_failover(State::InProgress { to: to.clone() });
+                self.follow(ctx, &to);
+                let _ = self.orders.unbounded_send(Order::HandOver(to));
+                Ok(())
+            }
+        }
+    }
+
+    /// Inside a turn: back to being the primary, with writes allowed.
+    fn abort_failover(&self, ctx: &mut Ctx<'_>, why: &str) -> Result<()> {
+        let state = self.failover.load_full();
+        let to = state.target().map_or(String::new(), |t| format!(" to {}:{}", t.host, t.port));
+        log::info!("Aborting failover{to} while {}: {why}", state.word());
+        if matches!(*state, State::InProgress { .. }) {
+            self.become_primary(ctx)?;
+        }
+        self.end_failover(ctx);
+        Ok(())
+    }
+
+    fn end_failover(&self, ctx: &mut Ctx<'_>) {
+        self.enter_failover(State::None);
+        ctx.pause(PauseKind::Write, None);
+    }
+
+    fn enter_failover(&self, next: State) {
+        self.failover.store(Arc::new(next));
+        self.bell.ring();
+    }
+
+    fn waiting_for_sync(&self) -> Option<Waiting> {
+        match &**self.failover.load() {
+            State::WaitingForSync(waiting) => Some(waiting.clone()),
+            _ => None,
+        }
+    }
+
+    /// Our replicas by the address they told.
+    fn reachable(&self) -> Vec<(Target, Reach)> {
+        let reach = |p: &Shared| Reach { online: p.state() == PeerState::Online, acked: p.acked_offset() };
+        let all = self.registry.all();
+        all.iter().map(|p| (Target { host: p.ip.clone(), port: p.port }, reach(p))).collect()
+    }
+}

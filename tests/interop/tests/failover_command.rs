@@ -1,0 +1,119 @@
+//! FAILOVER: a role handed over loses no acknowledged write, between any two makes of server.
+
+use keystead_harness::{Client, DEADLINE, Keystead, RedisServer, Reply, have, wait_until};
+use keystead_interop::pair::{field, in_step, syncs};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
+
+fn node() -> Keystead {
+    Keystead::builder().plugin("replication", "(ping_period_s: 3600)").start()
+}
+
+fn text(reply: &Reply) -> String {
+    match reply {
+        Reply::Error(text) => text.clone(),
+        other => other.as_text().unwrap_or_default(),
+    }
+}
+
+/// Writes increasing numbers until it is refused as a replica; the last one that was acknowledged.
+fn write_until_refused(port: u16, go: &AtomicBool) -> i64 {
+    let mut client = Client::connect(port);
+    let (mut last, began) = (0, Instant::now());
+    loop {
+        assert!(began.elapsed() < DEADLINE, "still the primary after {DEADLINE:?}");
+        let reply = client.command(&["SET", "last", &(last + 1).to_string()]);
+        match &reply {
+            Reply::Error(why) if why.starts_with("READONLY") => return last,
+            Reply::Error(why) => panic!("{why}"),
+            _ => last += 1,
+        }
+        go.store(true, Ordering::Release);
+    }
+}
+
+/// Hands the role from one port to another under writes and checks that nothing is lost and nobody synchronises in full.
+fn hand_over(primary: u16, replica: u16) {
+    let (mut p, mut r) = (Client::connect(primary), Client::connect(replica));
+    r.ok(&format!("REPLICAOF 127.0.0.1 {primary}"));
+    in_step(&mut p, &mut r);
+    wait_until("the replica is online", DEADLINE, || field(&mut p, "replication", "slave0").contains("state=online"));
+    let full = syncs(&mut r).0;
+    let go = AtomicBool::new(false);
+    let acknowledged = thread::scope(|scope| {
+        let writer = scope.spawn(|| write_until_refused(primary, &go));
+        wait_until("writes flow", DEADLINE, || go.load(Ordering::Acquire));
+        p.ok(&format!("FAILOVER TO 127.0.0.1 {replica} TIMEOUT 20000"));
+        writer.join().expect("the writer ends with READONLY")
+    });
+    assert!(acknowledged > 0);
+    wait_until("the roles are swapped", DEADLINE, || {
+        field(&mut p, "replication", "role") == "slave"
+            && field(&mut r, "replication", "role") == "master"
+            && field(&mut p, "replication", "master_failover_state") == "no-failover"
+    });
+    assert_eq!(text(&r.cmd("GET last")), acknowledged.to_string(), "an acknowledged write is missing");
+    r.ok("SET after 1");
+    in_step(&mut r, &mut p);
+    let (now_full, partial, _) = syncs(&mut r);
+    assert_eq!((now_full, partial), (full, 1), "the old primary goes on where it was");
+}
+
+#[test]
+fn roles_are_swapped_under_writes() {
+    let (a, b) = (node(), node());
+    hand_over(a.port(), b.port());
+    hand_over_back(&a, &b);
+}
+
+/// And back again, which needs both ends to be whole.
+fn hand_over_back(a: &Keystead, b: &Keystead) {
+    let (mut p, mut r) = (b.client(), a.client());
+    p.ok("FAILOVER");
+    wait_until("the role is back", DEADLINE, || field(&mut r, "replication", "role") == "master");
+    r.ok("SET back 1");
+    in_step(&mut r, &mut p);
+}
+
+#[test]
+fn a_stock_server_takes_over_and_hands_over() {
+    if !have("redis-server") {
+        eprintln!("SKIPPED: no redis-server");
+        return;
+    }
+    let (ours, stock) = (node(), RedisServer::start(&["--repl-ping-replica-period", "3600"]));
+    hand_over(ours.port(), stock.port());
+    let (ours, stock) = (node(), RedisServer::start(&["--repl-ping-replica-period", "3600"]));
+    hand_over(stock.port(), ours.port());
+}
+
+#[test]
+fn refusals_and_the_ways_back() {
+    let (a, mut b) = (node(), node());
+    let (mut p, mut r) = (a.client(), b.client());
+    assert_eq!(text(&p.cmd("FAILOVER")), "ERR FAILOVER requires connected replicas.");
+    assert_eq!(text(&p.cmd("FAILOVER ABORT")), "ERR No failover in progress.");
+    r.ok(&format!("REPLICAOF 127.0.0.1 {}", a.port()));
+    in_step(&mut p, &mut r);
+    assert_eq!(text(&r.cmd("FAILOVER")), "ERR FAILOVER is not valid when server is a replica.");
+    assert_eq!(text(&p.cmd("FAILOVER TO 127.0.0.1 1")), "ERR FAILOVER target HOST and PORT is not a replica.");
+    b.process.pause();
+    p.ok("SET a 1");
+    p.ok("FAILOVER");
+    assert_eq!(field(&mut p, "replication", "master_failover_state"), "waiting-for-sync");
+    assert_eq!(text(&p.cmd("FAILOVER")), "ERR FAILOVER already in progress.");
+    assert_eq!(text(&p.cmd("REPLICAOF NO ONE")), "ERR REPLICAOF not allowed while failing over.");
+    let mut writer = a.client();
+    writer.send(&["SET", "a", "2"]).expect("sent");
+    assert_eq!(text(&p.cmd("GET a")), "1", "reads go on, writes wait");
+    p.ok("FAILOVER ABORT");
+    assert_eq!(text(&writer.read().expect("the write goes on")), "OK");
+    p.ok("FAILOVER TIMEOUT 50");
+    wait_until("the timeout ends it", DEADLINE, || {
+        field(&mut p, "replication", "master_failover_state") == "no-failover"
+    });
+    p.ok("SET a 3");
+    b.process.resume();
+    in_step(&mut p, &mut r);
+}
