@@ -63,6 +63,10 @@ extern "C" {
 #define KS_LOAD_ON_EMPTY 1u
 /* Load mode: fill a shadow and swap it in with the commit. */
 #define KS_LOAD_SHADOW 2u
+/* Load mode: as LOAD_ON_EMPTY, but keys that have expired are left out. */
+#define KS_LOAD_FRESH 3u
+/* In the RDB version of a snapshot: strings are not compressed. */
+#define KS_RDB_PLAIN 2147483648u
 /* Cursor class: a replica that is fed the stream. */
 #define KS_CURSOR_REPLICA 0u
 /* Cursor class: a replica that is still in its full sync; pins what the sync needs. */
@@ -526,7 +530,7 @@ struct ks_load_api {
   uint32_t kind;
   /* Aborts if not committed. */
   void (*drop)(void* data);
-  /* Adds a batch of `count` records to `db`; `a` = how many keys were added. */
+  /* Adds a batch of `count` records to `db`; `a` = how many keys were added, `b` = how many were left out as expired. */
   ks_future (*put)(void* data, uint32_t db, uint32_t count, ks_buf records);
   /* Makes it the keyspace. `a` = how many keys there are. */
   ks_future (*commit)(void* data);
@@ -698,7 +702,7 @@ struct ks_host_api {
   uint64_t (*share)(void* host, ks_object object);
   /* Takes a shared object of this kind. KS_OK or KS_ERR. */
   uint32_t (*take)(void* host, uint64_t number, uint32_t kind, ks_object* out);
-  /* A snapshot (`object`) without a cursor. */
+  /* A snapshot (`object`) without a cursor. In the version there may be KS_RDB_PLAIN. */
   ks_future (*snapshot)(void* host, uint32_t rdb_version);
   /* Replies that show something behind a journal position are held until every plugin that holds any has confirmed
      it. Confirms everything before `position`; KS_HOLD_NOTHING ends this plugin's hold. */

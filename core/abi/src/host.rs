@@ -218,7 +218,7 @@ tables! { STRUCTS;
         /// Takes a shared object of this kind. KS_OK or KS_ERR.
         pub take: unsafe extern "C" fn(host: *mut c_void, number: u64, kind: u32, out: *mut Object) -> u32,
 
-        /// A snapshot (`object`) without a cursor.
+        /// A snapshot (`object`) without a cursor. In the version there may be KS_RDB_PLAIN.
         pub snapshot: unsafe extern "C" fn(host: *mut c_void, rdb_version: u32) -> Future,
         /// Replies that show something behind a journal position are held until every plugin that holds any has confirmed
         /// it. Confirms everything before `position`; KS_HOLD_NOTHING ends this plugin's hold.

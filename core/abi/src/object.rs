@@ -26,6 +26,11 @@ consts! { CONSTS;
     pub const LOAD_ON_EMPTY: u32 = 1;
     /// Load mode: fill a shadow and swap it in with the commit.
     pub const LOAD_SHADOW: u32 = 2;
+    /// Load mode: as LOAD_ON_EMPTY, but keys that have expired are left out.
+    pub const LOAD_FRESH: u32 = 3;
+
+    /// In the RDB version of a snapshot: strings are not compressed.
+    pub const RDB_PLAIN: u32 = 0x8000_0000;
 
     /// Cursor class: a replica that is fed the stream.
     pub const CURSOR_REPLICA: u32 = 0;
@@ -140,7 +145,7 @@ tables! { STRUCTS;
         pub kind: u32,
         /// Aborts if not committed.
         pub drop: unsafe extern "C" fn(data: *mut c_void),
-        /// Adds a batch of `count` records to `db`; `a` = how many keys were added.
+        /// Adds a batch of `count` records to `db`; `a` = how many keys were added, `b` = how many were left out as expired.
         pub put: unsafe extern "C" fn(data: *mut c_void, db: u32, count: u32, records: Buf) -> Future,
         /// Makes it the keyspace. `a` = how many keys there are.
         pub commit: unsafe extern "C" fn(data: *mut c_void) -> Future,

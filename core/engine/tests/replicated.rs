@@ -196,7 +196,7 @@ fn a_snapshot_and_its_cursor_fit_together() {
         let step = kit.engine.snapshot_step(snapshot.cut, Default::default());
         for raw in &step.records {
             let mut bytes = Vec::new();
-            raw.encode(&mut bytes);
+            raw.encode(&mut bytes, keystead_engine::rdb::EncodeOptions::default());
             for record in keystead_engine::rdb::records(&bytes) {
                 target.engine.ks.put_record(raw.db(), &record.expect("a record")).expect("loads");
             }

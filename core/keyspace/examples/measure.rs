@@ -200,7 +200,7 @@ fn snapshot() {
         records += step.records.len();
         for record in &step.records {
             bytes.clear();
-            record.encode(&mut bytes);
+            record.encode(&mut bytes, keystead_rdb::EncodeOptions::default());
         }
         for _ in 0..20 {
             let key = key(dice.roll(2 * KEYS));

@@ -1,6 +1,6 @@
 //! What a cut writes, a load reads.
 
-use keystead_rdb::records;
+use keystead_rdb::{EncodeOptions, records};
 
 use super::*;
 use crate::{Create, CutBudget, Options, Ttl};
@@ -32,7 +32,7 @@ fn cut(ks: &mut Keyspace) -> Vec<(DbIndex, Vec<u8>)> {
         let step = ks.cut_step(id, CutBudget { records: 7, bytes: 10_000 });
         for record in &step.records {
             let mut bytes = Vec::new();
-            record.encode(&mut bytes);
+            record.encode(&mut bytes, EncodeOptions::default());
             out.push((record.db(), bytes));
         }
         if step.done {

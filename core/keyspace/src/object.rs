@@ -1,6 +1,7 @@
 //! The collections an entry can hold, as one type. Owns nothing but the dispatch; the types themselves do the work.
 
 use crate::{Hash, List, Set, ZSet};
+use keystead_rdb::EncodeOptions;
 
 /// The type of a key, as TYPE names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,8 +87,8 @@ impl Object {
     }
 
     /// Appends the value's RDB bytes and answers their RDB type.
-    pub fn encode_rdb(&self, out: &mut Vec<u8>) -> u8 {
-        each!(self, it => it.encode_rdb(out))
+    pub fn encode_rdb(&self, out: &mut Vec<u8>, options: EncodeOptions) -> u8 {
+        each!(self, it => it.encode_rdb(out, options))
     }
 }
 

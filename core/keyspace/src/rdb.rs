@@ -19,41 +19,41 @@ impl<'a> From<Member<'a>> for Elem<'a> {
 
 impl List {
     /// Appends the value's bytes and gives its type number.
-    pub fn encode_rdb(&self, out: &mut Vec<u8>) -> u8 {
-        encode::list(out, self.iter(), EncodeOptions::default())
+    pub fn encode_rdb(&self, out: &mut Vec<u8>, options: EncodeOptions) -> u8 {
+        encode::list(out, self.iter(), options)
     }
 }
 
 impl Hash {
     /// Appends the value's bytes and gives its type number.
-    pub fn encode_rdb(&self, out: &mut Vec<u8>) -> u8 {
+    pub fn encode_rdb(&self, out: &mut Vec<u8>, options: EncodeOptions) -> u8 {
         if self.is_tree() {
-            encode::hash(out, self.len(), self.iter(), EncodeOptions::default())
+            encode::hash(out, self.len(), self.iter(), options)
         } else {
-            encode::hash_listpack(out, self.iter(), EncodeOptions::default())
+            encode::hash_listpack(out, self.iter(), options)
         }
     }
 }
 
 impl Set {
     /// Appends the value's bytes and gives its type number.
-    pub fn encode_rdb(&self, out: &mut Vec<u8>) -> u8 {
+    pub fn encode_rdb(&self, out: &mut Vec<u8>, options: EncodeOptions) -> u8 {
         match self.ints() {
-            Some(ints) => encode::set_intset(out, &ints.collect::<Vec<_>>(), EncodeOptions::default()),
+            Some(ints) => encode::set_intset(out, &ints.collect::<Vec<_>>(), options),
             // SET_LISTPACK came with RDB version 11; every version knows this one.
-            None => encode::set(out, self.len(), self.iter(), EncodeOptions::default()),
+            None => encode::set(out, self.len(), self.iter(), options),
         }
     }
 }
 
 impl ZSet {
     /// Appends the value's bytes and gives its type number.
-    pub fn encode_rdb(&self, out: &mut Vec<u8>) -> u8 {
+    pub fn encode_rdb(&self, out: &mut Vec<u8>, options: EncodeOptions) -> u8 {
         if self.is_tree() {
             // From the highest down: Redis' skip list takes each at its head.
-            encode::zset(out, self.len(), self.rev_from(usize::MAX), EncodeOptions::default())
+            encode::zset(out, self.len(), self.rev_from(usize::MAX), options)
         } else {
-            encode::zset_listpack(out, self.iter(), EncodeOptions::default())
+            encode::zset_listpack(out, self.iter(), options)
         }
     }
 }
@@ -165,20 +165,28 @@ mod tests {
                 zset.add(&text(i), (i as f64 - 50.0) / 3.0, &limits);
             }
             let mut out = Vec::new();
-            let Built::List(l) = back(list.encode_rdb(&mut out), &out) else { panic!("type") };
+            let Built::List(l) = back(list.encode_rdb(&mut out, EncodeOptions::default()), &out) else {
+                panic!("type")
+            };
             assert!(l.iter().eq(list.iter()));
             out.clear();
-            let Built::Hash(h) = back(hash.encode_rdb(&mut out), &out) else { panic!("type") };
+            let Built::Hash(h) = back(hash.encode_rdb(&mut out, EncodeOptions::default()), &out) else {
+                panic!("type")
+            };
             assert_eq!((h.len(), h.encoding()), (hash.len(), hash.encoding()));
             assert!(hash.iter().all(|(f, v)| h.get(f) == Some(v)));
             for set in [set, ints] {
                 out.clear();
-                let Built::Set(s) = back(set.encode_rdb(&mut out), &out) else { panic!("type") };
+                let Built::Set(s) = back(set.encode_rdb(&mut out, EncodeOptions::default()), &out) else {
+                    panic!("type")
+                };
                 assert_eq!((s.len(), s.encoding()), (set.len(), set.encoding()));
                 assert!(set.iter().all(|m| s.contains_member(m)));
             }
             out.clear();
-            let Built::ZSet(z) = back(zset.encode_rdb(&mut out), &out) else { panic!("type") };
+            let Built::ZSet(z) = back(zset.encode_rdb(&mut out, EncodeOptions::default()), &out) else {
+                panic!("type")
+            };
             assert!(z.iter().eq(zset.iter()));
         }
     }

@@ -97,6 +97,9 @@ pub enum LoadMode {
     Flush,
     /// Only into an empty keyspace.
     OnEmpty,
+    /// As `OnEmpty`, but keys that have expired are left out. For data that belongs to no stream: else their DEL must be
+    /// part of it.
+    Fresh,
     /// Fill a shadow and swap it in with the commit; a failure changes nothing.
     Shadow,
 }
@@ -106,9 +109,22 @@ impl LoadMode {
         match self {
             LoadMode::Flush => abi::LOAD_FLUSH,
             LoadMode::OnEmpty => abi::LOAD_ON_EMPTY,
+            LoadMode::Fresh => abi::LOAD_FRESH,
             LoadMode::Shadow => abi::LOAD_SHADOW,
         }
     }
+}
+
+/// Uncompressed strings in a snapshot: to be added to its RDB version (`rdbcompression no`).
+pub const RDB_PLAIN: u32 = abi::RDB_PLAIN;
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Added {
+    /// Keys that are there now.
+    pub stored: u64,
+    /// Keys that had expired and were left out.
+    pub expired: u64,
 }
 
 /// A keyspace being filled. Dropped without a commit it is aborted.
@@ -124,12 +140,13 @@ impl Load {
         unsafe { self.0.api() }
     }
 
-    /// Adds a batch of records; how many keys were added (expired ones aren't).
-    pub async fn put(&mut self, batch: Batch) -> Result<u64> {
+    /// Adds a batch of records.
+    pub async fn put(&mut self, batch: Batch) -> Result<Added> {
         let Batch { db, count, bytes } = batch;
         // SAFETY: the object is alive; the buffer is handed over.
         let put = unsafe { import_future((self.api().put)(self.0.0.data, db, count, Buf::new(bytes))) };
-        Ok(put.await.ok()?.a)
+        let done = put.await.ok()?;
+        Ok(Added { stored: done.a, expired: done.b })
     }
 
     /// Makes it the keyspace; how many keys there are.

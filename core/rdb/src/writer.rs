@@ -9,12 +9,13 @@ use crate::types::{OP_AUX, OP_EOF, OP_RESIZEDB, OP_SELECTDB};
 pub struct FileWriter {
     crc: Option<Crc64>,
     written: u64,
+    db: Option<u32>,
 }
 
 impl FileWriter {
     /// A writer with a checksum at the end, or (`rdbchecksum no`) with zeros in its place.
     pub fn new(checksum: bool) -> Self {
-        Self { crc: checksum.then(Crc64::new), written: 0 }
+        Self { crc: checksum.then(Crc64::new), written: 0, db: None }
     }
 
     /// Bytes appended so far.
@@ -38,6 +39,7 @@ impl FileWriter {
 
     /// The records that follow belong to database `db`.
     pub fn select_db(&mut self, out: &mut Vec<u8>, db: u32) {
+        self.db = Some(db);
         self.append(out, |out| {
             out.push(OP_SELECTDB);
             put_len(out, u64::from(db));
@@ -51,6 +53,14 @@ impl FileWriter {
             put_len(out, keys);
             put_len(out, expires);
         });
+    }
+
+    /// A batch of records: names their database if it is another than that of the batch before.
+    pub fn batch(&mut self, out: &mut Vec<u8>, db: u32, records: &[u8]) {
+        if self.db != Some(db) {
+            self.select_db(out, db);
+        }
+        self.records(out, records);
     }
 
     /// Concatenated records.

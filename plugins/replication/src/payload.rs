@@ -1,16 +1,15 @@
 //! The payload of a full resync, from the snapshot to the replica's socket.
 //!
-//! Owns the framing (`$EOF:` as it is made, or `$<len>` through a file for those that can't find an end) and the
-//! fields of the RDB's head. The records come encoded from the core; here they are only framed.
+//! Owns the framing (`$EOF:` as it is made, or `$<len>` through a file for those that can't find an end). The records come
+//! encoded from the core; here they are only framed.
 
-use crate::plugin::history_of;
 use crate::primary::Event;
 use crate::serve::Replica;
 use futures::future::{Either, select};
 use futures::io::{AsyncWriteExt, WriteHalf};
 use keystead_plugin::prelude::*;
 use keystead_plugin::{Cursor, CursorClass, Snapshot};
-use keystead_rdb::{FileWriter, RDB_VERSION};
+use keystead_rdb::{FileHead, FileWriter, RDB_VERSION, StreamPoint};
 use std::fs::File;
 use std::future::Future;
 use std::io::{Read, Seek, Write};
@@ -30,14 +29,15 @@ pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Re
     wait_for_others(replica, out).await?;
     let host = replica.plugin.host;
     let (mut snapshot, cursor) = cut(replica, out).await?;
-    let replid = history_of(&host.journal()).replid;
+    let replid = snapshot.history().replid;
     if announce {
         out.write_all(format!("+FULLRESYNC {replid} {}\r\n", snapshot.offset()).as_bytes()).await?;
         out.flush().await?;
     }
     // A replica's stream is its primary's bytes: no SELECT can be put behind the cut, so the head tells the database.
     let stream_db = snapshot.stream_db().unwrap_or(0);
-    let head = Head { stream_db, replid: replid.to_string(), offset: snapshot.offset(), unix_ms: host.unix_ms() };
+    let point = StreamPoint { replid: replid.to_string(), offset: snapshot.offset(), stream_db };
+    let head = FileHead { created_s: Some(host.unix_ms() / 1000), stream: Some(point), ..FileHead::default() };
     let marked = replica.facts.eof && replica.plugin.config().diskless_sync;
     let started = host.now();
     let sent = if marked {
@@ -109,38 +109,16 @@ async fn alive<F: Future>(replica: &Replica, out: &mut Out, work: F) -> Result<F
     }
 }
 
-/// What the RDB's head says.
-struct Head {
-    stream_db: u32,
-    replid: String,
-    offset: u64,
-    unix_ms: u64,
-}
-
-impl Head {
-    fn write(&self, writer: &mut FileWriter, out: &mut Vec<u8>) {
-        writer.header(out, RDB_VERSION);
-        writer.aux(out, "redis-ver", "7.2.4");
-        writer.aux(out, "redis-bits", "64");
-        writer.aux(out, "ctime", (self.unix_ms / 1000).to_string());
-        writer.aux(out, "repl-stream-db", self.stream_db.to_string());
-        writer.aux(out, "repl-id", &self.replid);
-        writer.aux(out, "repl-offset", self.offset.to_string());
-        writer.aux(out, "aof-base", "0");
-    }
-}
-
 /// Frames the snapshot's batches; `None` behind the last piece.
 struct Framer {
     writer: FileWriter,
-    db: Option<u32>,
     keys: bool,
     ended: bool,
 }
 
 impl Framer {
     fn new(keys: bool) -> Framer {
-        Framer { writer: FileWriter::new(true), db: None, keys, ended: false }
+        Framer { writer: FileWriter::new(true), keys, ended: false }
     }
 
     /// Fills `out` up to about a chunk; false when that was the end.
@@ -148,13 +126,7 @@ impl Framer {
         while !self.ended && out.len() < CHUNK {
             let batch = if self.keys { snapshot.next().await? } else { None };
             match batch {
-                Some(batch) => {
-                    if self.db != Some(batch.db) {
-                        self.db = Some(batch.db);
-                        self.writer.select_db(out, batch.db);
-                    }
-                    self.writer.records(out, &batch.bytes);
-                }
+                Some(batch) => self.writer.batch(out, batch.db, &batch.bytes),
                 None => {
                     self.writer.eof(out);
                     self.ended = true;
@@ -166,12 +138,12 @@ impl Framer {
 }
 
 /// `$EOF:<mark>`, the RDB as it is made, the mark.
-async fn stream(replica: &Replica, out: &mut Out, snapshot: &mut Snapshot, head: &Head) -> Result<u64> {
+async fn stream(replica: &Replica, out: &mut Out, snapshot: &mut Snapshot, head: &FileHead) -> Result<u64> {
     let mark = replica.plugin.fresh_id();
     let mut framer = Framer::new(!replica.facts.no_keys);
     let mut buf = format!("$EOF:{mark}\r\n").into_bytes();
     let mut sent = 0u64;
-    head.write(&mut framer.writer, &mut buf);
+    head.write(&mut framer.writer, &mut buf, RDB_VERSION);
     replica.step(Event::PayloadBegins);
     loop {
         let more = framer.fill(snapshot, &mut buf).await?;
@@ -199,7 +171,7 @@ impl Drop for Temporary {
 }
 
 /// Through a file, because the replica wants to know the length first (`repl-diskless-sync no`, or an old one).
-async fn through_file(replica: &Replica, out: &mut Out, snapshot: &mut Snapshot, head: &Head) -> Result<u64> {
+async fn through_file(replica: &Replica, out: &mut Out, snapshot: &mut Snapshot, head: &FileHead) -> Result<u64> {
     let host = replica.plugin.host;
     let dir = host.setting("dir").unwrap_or_else(|| ".".into());
     let name = format!("temp-sync-{}-{}.rdb", std::process::id(), replica.shared.client);
@@ -208,7 +180,7 @@ async fn through_file(replica: &Replica, out: &mut Out, snapshot: &mut Snapshot,
     let mut file = host.blocking(move || File::options().create_new(true).read(true).write(true).open(path)).await??;
     let mut framer = Framer::new(!replica.facts.no_keys);
     let mut buf = Vec::with_capacity(CHUNK);
-    head.write(&mut framer.writer, &mut buf);
+    head.write(&mut framer.writer, &mut buf, RDB_VERSION);
     let mut signed = host.now();
     let mut more = true;
     while more {

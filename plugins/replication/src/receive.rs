@@ -8,7 +8,7 @@ use crate::plugin::Replication;
 use bytes::Bytes;
 use keystead_plugin::prelude::*;
 use keystead_plugin::{Batch, Gate, Load, LoadMode};
-use keystead_rdb::{FileParser, ParserLimits};
+use keystead_rdb::{FileHead, FileParser, ParserLimits};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -164,14 +164,13 @@ struct Filler {
     mode: LoadMode,
     refuse_empty: bool,
     load: Option<Load>,
-    stream_db: u32,
+    head: FileHead,
     ended: bool,
 }
 
 /// What the parser found, owned.
 enum Found {
     Batch(Batch),
-    StreamDb(u32),
     End,
     Other,
 }
@@ -179,7 +178,7 @@ enum Found {
 impl Filler {
     fn new(plugin: Arc<Replication>, mode: LoadMode) -> Filler {
         let parser = FileParser::new(ParserLimits { batch_bytes: 256 * 1024, ..ParserLimits::default() });
-        Filler { plugin, parser, mode, refuse_empty: false, load: None, stream_db: 0, ended: false }
+        Filler { plugin, parser, mode, refuse_empty: false, load: None, head: FileHead::default(), ended: false }
     }
 
     async fn feed(&mut self, bytes: &[u8]) -> Result<(), Failure> {
@@ -197,7 +196,6 @@ impl Filler {
                     load.put(batch).await?;
                     self.load = Some(load);
                 }
-                Found::StreamDb(db) => self.stream_db = db,
                 Found::End => {
                     self.ended = true;
                     return Ok(());
@@ -221,9 +219,9 @@ impl Filler {
                     let count = u32::try_from(count).map_err(broken)?;
                     Some(Found::Batch(Batch { db, count, bytes: Bytes::copy_from_slice(bytes) }))
                 }
-                Some(Event::Aux(name, value)) if name == b"repl-stream-db" => {
-                    // Redis writes -1 when none is selected: a SELECT follows.
-                    Some(Found::StreamDb(std::str::from_utf8(&value).ok().and_then(|v| v.parse().ok()).unwrap_or(0)))
+                Some(Event::Aux(name, value)) => {
+                    self.head.note(&name, &value);
+                    Some(Found::Other)
                 }
                 Some(Event::Eof { .. }) => Some(Found::End),
                 Some(_) => Some(Found::Other),
@@ -256,7 +254,7 @@ impl Filler {
         self.plugin.drop_replicas();
         let keys = load.commit().await?;
         log::info!("Done loading RDB, keys loaded: {keys}");
-        Ok(self.stream_db)
+        Ok(self.head.stream.as_ref().map_or(0, |at| at.stream_db))
     }
 }
 

@@ -29,6 +29,7 @@ pub struct KeysteadBuilder {
     env: Vec<(String, String)>,
     files: Vec<(String, Vec<u8>)>,
     ready_port: Option<u16>,
+    shell: Option<String>,
 }
 
 impl KeysteadBuilder {
@@ -80,6 +81,12 @@ impl KeysteadBuilder {
         self
     }
 
+    /// Runs these shell commands first, in the process that becomes the instance: `ulimit -f 100`.
+    pub fn shell(mut self, commands: &str) -> Self {
+        self.shell = Some(commands.to_owned());
+        self
+    }
+
     /// The instance opens no data port (it is a sentinel only): readiness is asked on `port`.
     pub fn ready_port(mut self, port: u16) -> Self {
         self.ready_port = Some(port);
@@ -111,8 +118,14 @@ impl KeysteadBuilder {
         }
         let mut args = vec![file.display().to_string()];
         args.extend(self.args.iter().cloned());
+        let mut program = keystead_bin();
+        if let Some(commands) = &self.shell {
+            let script = format!("{commands}; exec \"$0\" \"$@\"");
+            args.splice(0..0, ["-c".to_owned(), script, program.display().to_string()]);
+            program = "sh".into();
+        }
         let spec = ProcessSpec {
-            program: keystead_bin(),
+            program,
             args,
             dir: dir.path().to_path_buf(),
             log_name: "process.log".into(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use keystead_keyspace::{CutBudget, ExpiryMode};
-use keystead_rdb::records;
+use keystead_rdb::{EncodeOptions, records};
 use keystead_resp::Args;
 
 use crate::args::ArgsExt;
@@ -103,7 +103,7 @@ fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         let step = ctx.ks.cut_step(cut, CutBudget::default());
         for raw in &step.records {
             let mut bytes = Vec::new();
-            raw.encode(&mut bytes);
+            raw.encode(&mut bytes, EncodeOptions::default());
             saved.push((raw.db(), bytes));
         }
         if step.done {

@@ -14,10 +14,10 @@ pub(super) fn dump(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (ks, db, mut out) = ctx.split();
     let mut value = Vec::new();
     let rdb_type = match (ks.object(db, &args[1]), ks.get_str(db, &args[1])) {
-        (Some(Object::List(list)), _) => list.encode_rdb(&mut value),
-        (Some(Object::Set(set)), _) => set.encode_rdb(&mut value),
-        (Some(Object::Hash(hash)), _) => hash.encode_rdb(&mut value),
-        (Some(Object::ZSet(zset)), _) => zset.encode_rdb(&mut value),
+        (Some(Object::List(list)), _) => list.encode_rdb(&mut value, EncodeOptions::default()),
+        (Some(Object::Set(set)), _) => set.encode_rdb(&mut value, EncodeOptions::default()),
+        (Some(Object::Hash(hash)), _) => hash.encode_rdb(&mut value, EncodeOptions::default()),
+        (Some(Object::ZSet(zset)), _) => zset.encode_rdb(&mut value, EncodeOptions::default()),
         (None, Ok(Some(text))) => {
             let elem = match text {
                 StrRef::Int(n) => Elem::Int(n),

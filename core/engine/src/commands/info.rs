@@ -234,20 +234,37 @@ pub(crate) fn used_memory(ks: &Keyspace, core: &Core) -> u64 {
     core.used_memory.map_or_else(|| ks.mem_bytes() as u64 + core.journal.memory(), |count| count())
 }
 
+/// Without a persistence plugin: nothing is saved. Plugins put their own values in these places.
 fn persistence(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "loading", u8::from(core.gates.is(Gate::Loading) || core.gates.is(Gate::Starting)));
     field(text, "async_loading", u8::from(core.gates.is(Gate::AsyncLoading)));
+    for name in ["current_cow_peak", "current_cow_size", "current_cow_size_age"] {
+        field(text, name, 0);
+    }
+    field(text, "current_fork_perc", "0.00");
+    field(text, "current_save_keys_processed", 0);
+    field(text, "current_save_keys_total", 0);
     field(text, "rdb_changes_since_last_save", ks.dirty());
     field(text, "rdb_bgsave_in_progress", 0);
     field(text, "rdb_last_save_time", core.last_save_s);
     field(text, "rdb_last_bgsave_status", if core.gates.is(Gate::DiskError) { "err" } else { "ok" });
     field(text, "rdb_last_bgsave_time_sec", -1);
     field(text, "rdb_current_bgsave_time_sec", -1);
-    field(text, "aof_enabled", 0);
-    field(text, "aof_rewrite_in_progress", 0);
-    field(text, "aof_rewrite_scheduled", 0);
+    for name in ["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"] {
+        field(text, name, 0);
+    }
+    for name in ["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"] {
+        field(text, name, 0);
+    }
+    field(text, "aof_last_rewrite_time_sec", -1);
+    field(text, "aof_current_rewrite_time_sec", -1);
     field(text, "aof_last_bgrewrite_status", "ok");
+    field(text, "aof_rewrites", 0);
+    field(text, "aof_rewrites_consecutive_failures", 0);
     field(text, "aof_last_write_status", "ok");
+    field(text, "aof_last_cow_size", 0);
+    field(text, "module_fork_in_progress", 0);
+    field(text, "module_fork_last_cow_size", 0);
 }
 
 fn stats(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {

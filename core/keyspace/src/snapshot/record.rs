@@ -59,18 +59,17 @@ impl RawRecord {
     }
 
     /// Appends the record as an RDB file of version 10 has it: deadline, type, key, value. Meant for outside the lock.
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    pub fn encode(&self, out: &mut Vec<u8>, options: EncodeOptions) {
         let meta = RecordMeta { expire_ms: self.entry.deadline(), ..RecordMeta::default() };
         let start = out.len();
         // The type is known once the value is written; its place is behind the deadline.
         write_record_head(out, &meta, 0, self.entry.key());
         let type_at = start + if meta.expire_ms.is_some() { 9 } else { 0 };
-        let options = EncodeOptions::default();
         let rdb_type = match self.entry.value() {
             ValueRef::Int(n) => encode::string(out, n, options),
             ValueRef::Inline(bytes) => encode::string(out, bytes, options),
             ValueRef::Shared(bytes) => encode::string(out, bytes.as_slice(), options),
-            ValueRef::Object(object) => object.encode_rdb(out),
+            ValueRef::Object(object) => object.encode_rdb(out, options),
         };
         out[type_at] = rdb_type;
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{Create, ExpiryMode, Options, Ttl, UnixMillis};
+use keystead_rdb::EncodeOptions;
 
 type State = BTreeMap<(DbIndex, Vec<u8>), Vec<u8>>;
 
@@ -12,7 +13,7 @@ fn state(ks: &Keyspace) -> State {
     for (index, db) in ks.dbs.iter().enumerate() {
         for entry in db.table.entries() {
             let mut bytes = Vec::new();
-            RawRecord::new(index, entry.snapshot()).encode(&mut bytes);
+            RawRecord::new(index, entry.snapshot()).encode(&mut bytes, EncodeOptions::default());
             state.insert((index, entry.key().to_vec()), bytes);
         }
     }
@@ -120,7 +121,7 @@ impl Reading {
         let step = ks.cut_step(self.id, budget);
         for record in step.records {
             let mut bytes = Vec::new();
-            record.encode(&mut bytes);
+            record.encode(&mut bytes, EncodeOptions::default());
             let key = (record.db(), record.key().to_vec());
             assert!(self.got.insert(key, bytes).is_none(), "seed {seed}: a key was emitted twice");
         }

@@ -9,8 +9,6 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What an instance without a file runs.
-pub(crate) const DEFAULT_CONFIG: &str = "(plugins: [])";
 /// How an instance without a file is called in messages.
 const DEFAULT_NAME: &str = "built-in configuration";
 
@@ -146,10 +144,19 @@ pub(crate) fn load(file: Option<&Path>, edits: &[Edit]) -> Result<Settings, Conf
     Ok(settings)
 }
 
-/// The replication plugin is loaded when its library lies beside the binary.
+/// Plugins that an instance without a file loads when their libraries lie beside the binary.
+const DEFAULT_PLUGINS: &[&str] = &["replication", "persistence-rdb"];
+
+/// The configuration of an instance without a file.
 fn default_config() -> String {
-    let beside = beside_binary().is_some_and(|dir| dir.join("libkeystead_replication.so").is_file());
-    if beside { "(plugins: [(name: \"replication\", config: ())])".into() } else { DEFAULT_CONFIG.into() }
+    let dir = beside_binary();
+    let beside = |name: &&&str| {
+        let library = format!("libkeystead_{}.so", name.replace('-', "_"));
+        dir.as_ref().is_some_and(|dir| dir.join(library).is_file())
+    };
+    let listed: Vec<String> =
+        DEFAULT_PLUGINS.iter().filter(beside).map(|name| format!("(name: \"{name}\", config: ())")).collect();
+    format!("(plugins: [{}])", listed.join(", "))
 }
 
 /// The folder of this binary.

@@ -139,11 +139,14 @@ fn parse(bytes: &[u8]) -> Result<Declaration, String> {
     declaration(name, data)
 }
 
-/// The bytes of the file at an address, up to the end of their section or of the largest declaration we know.
+/// The bytes of the file at an address, up to the end of their section. Sections without bytes are passed over: that of
+/// thread-local zeros has addresses of its neighbours.
 fn data_at<'a>(file: &object::File<'a>, address: u64) -> Option<&'a [u8]> {
-    let section = file.sections().find(|s| (s.address()..s.address() + s.size()).contains(&address))?;
-    let data = section.data().ok()?;
-    data.get(usize::try_from(address - section.address()).ok()?..)
+    let mut around = file.sections().filter(|s| (s.address()..s.address() + s.size()).contains(&address));
+    around.find_map(|section| {
+        let from = usize::try_from(address - section.address()).ok()?;
+        section.data().ok()?.get(from..).filter(|data| !data.is_empty())
+    })
 }
 
 fn declaration(symbol: String, data: &[u8]) -> Result<Declaration, String> {

@@ -7,6 +7,7 @@ use crate::host::plugin::Plugin;
 use crate::host::{DATA, guarded, objects};
 use keystead_abi::{self as abi, Future, History, JournalState, Object, Out, Str};
 use keystead_engine::journal::{CursorClass, OpenError};
+use keystead_engine::rdb::EncodeOptions;
 use keystead_engine::{Gate, Targets};
 use std::ffi::c_void;
 
@@ -119,10 +120,12 @@ fn cut(plugin: &'static Plugin, rdb_version: u32, class: Option<CursorClass>) ->
         if in_turn() {
             return Out::failed(abi::IN_TURN, "not possible from inside a turn");
         }
-        if rdb_version < objects::snapshot::RDB_VERSION {
-            return failed(format!("records of RDB version {rdb_version} can't be written"));
+        let version = rdb_version & !abi::RDB_PLAIN;
+        if version < objects::snapshot::RDB_VERSION {
+            return failed(format!("records of RDB version {version} can't be written"));
         }
-        objects::snapshot::open(&service, plugin.host(), class)
+        let options = EncodeOptions { compress: rdb_version & abi::RDB_PLAIN == 0 };
+        objects::snapshot::open(&service, plugin.host(), class, options)
     })
 }
 

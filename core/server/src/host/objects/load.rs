@@ -15,6 +15,13 @@ use std::sync::Arc;
 /// Entries put under the lock at once: some tens of microseconds.
 const STEP: usize = 256;
 
+/// Keys added, and keys left out because they have expired.
+#[derive(Clone, Copy, Default)]
+struct Added {
+    stored: u64,
+    expired: u64,
+}
+
 /// Where the records go.
 enum Target {
     InPlace,
@@ -25,6 +32,7 @@ struct Inner {
     service: Arc<Service>,
     gates: Arc<Gates>,
     gate: Gate,
+    expiry: ExpiryMode,
     limits: keystead_engine::keyspace::Limits,
     databases: usize,
     target: Mutex<Option<Target>>,
@@ -53,8 +61,8 @@ fn start(engine: &mut Engine, service: Arc<Service>, mode: u32) -> Result<Inner,
             engine.ks.flush_all();
             (Target::InPlace, Gate::Loading)
         }
-        abi::LOAD_ON_EMPTY if engine.ks.is_empty() => (Target::InPlace, Gate::Loading),
-        abi::LOAD_ON_EMPTY => return Err("the keyspace is not empty".to_owned()),
+        abi::LOAD_ON_EMPTY | abi::LOAD_FRESH if engine.ks.is_empty() => (Target::InPlace, Gate::Loading),
+        abi::LOAD_ON_EMPTY | abi::LOAD_FRESH => return Err("the keyspace is not empty".to_owned()),
         abi::LOAD_SHADOW => (Target::Shadow(Box::new(engine.ks.shadow())), Gate::AsyncLoading),
         other => return Err(format!("{other} is no way to load")),
     };
@@ -62,11 +70,13 @@ fn start(engine: &mut Engine, service: Arc<Service>, mode: u32) -> Result<Inner,
     gates.set(gate, true);
     let limits = *engine.ks.limits();
     let databases = engine.ks.databases();
-    Ok(Inner { service, gates, gate, limits, databases, target: Mutex::new(Some(target)) })
+    // Elsewhere expired keys are kept, as on a replica: their deletion comes with the stream, or goes into it.
+    let expiry = if mode == abi::LOAD_FRESH { ExpiryMode::Delete } else { ExpiryMode::Ignore };
+    Ok(Inner { service, gates, gate, expiry, limits, databases, target: Mutex::new(Some(target)) })
 }
 
 /// Puts a batch.
-fn fill(inner: &Inner, db: u32, count: u32, records: &[u8]) -> Result<u64, String> {
+fn fill(inner: &Inner, db: u32, count: u32, records: &[u8]) -> Result<Added, String> {
     let db = db as usize;
     if db >= inner.databases {
         return Err(format!("the data has a database {db}, this server has {}", inner.databases));
@@ -81,25 +91,33 @@ fn fill(inner: &Inner, db: u32, count: u32, records: &[u8]) -> Result<u64, Strin
     }
     let mut target = inner.target.lock();
     match target.as_mut().ok_or("the load is over")? {
-        Target::Shadow(shadow) => Ok(put_all(shadow, db, decoded.into_iter())),
+        Target::Shadow(shadow) => Ok(put_all(shadow, db, inner.expiry, decoded.into_iter())),
         Target::InPlace => {
             let mut decoded = decoded.into_iter();
-            let mut stored = 0;
+            let mut added = Added::default();
             while decoded.len() > 0 {
-                stored += inner.service.turn(|engine| put_all(&mut engine.ks, db, decoded.by_ref().take(STEP)));
+                let some = decoded.by_ref().take(STEP);
+                let step = inner.service.turn(|engine| put_all(&mut engine.ks, db, inner.expiry, some));
+                added.stored += step.stored;
+                added.expired += step.expired;
             }
-            Ok(stored)
+            Ok(added)
         }
     }
 }
 
-/// Expired keys are kept, as on a replica: their deletion comes with the stream.
-fn put_all(keys: &mut Keyspace, db: usize, entries: impl Iterator<Item = Loaded>) -> u64 {
+fn put_all(keys: &mut Keyspace, db: usize, expiry: ExpiryMode, entries: impl Iterator<Item = Loaded>) -> Added {
     let mode = keys.expiry_mode();
-    keys.set_expiry_mode(ExpiryMode::Ignore);
-    let stored = entries.map(|entry| keys.put_loaded(db, entry)).filter(|put| *put != Put::Expired).count();
+    keys.set_expiry_mode(expiry);
+    let mut added = Added::default();
+    for entry in entries {
+        match keys.put_loaded(db, entry) {
+            Put::Expired => added.expired += 1,
+            Put::Stored | Put::Replaced => added.stored += 1,
+        }
+    }
     keys.set_expiry_mode(mode);
-    stored as u64
+    added
 }
 
 /// Makes it the keyspace; how many keys there are.
@@ -116,21 +134,24 @@ fn finish(inner: &Inner) -> Result<u64, String> {
     Ok(keys)
 }
 
-fn answer(result: Result<u64, String>) -> Out {
-    match result {
-        Ok(number) => Out { a: number, ..Out::DONE },
-        Err(reason) => Out::failed(abi::ERR, reason),
-    }
-}
-
 unsafe extern "C" fn put(data: *mut c_void, db: u32, count: u32, records: Buf) -> Future {
     // SAFETY: the contract of `ks_load_api`; the buffer is handed over.
     let (inner, records) = unsafe { (value::<Load>(data).0.clone(), OwnedBuf::new(records)) };
-    export_future(async move { answer(fill(&inner, db, count, records.as_ref())) })
+    export_future(async move {
+        match fill(&inner, db, count, records.as_ref()) {
+            Ok(added) => Out { a: added.stored, b: added.expired, ..Out::DONE },
+            Err(reason) => Out::failed(abi::ERR, reason),
+        }
+    })
 }
 
 unsafe extern "C" fn commit(data: *mut c_void) -> Future {
     // SAFETY: as above.
     let inner = unsafe { value::<Load>(data) }.0.clone();
-    export_future(async move { answer(finish(&inner)) })
+    export_future(async move {
+        match finish(&inner) {
+            Ok(keys) => Out { a: keys, ..Out::DONE },
+            Err(reason) => Out::failed(abi::ERR, reason),
+        }
+    })
 }

@@ -10,6 +10,7 @@ use keystead_abi::glue::WakerRef;
 use keystead_abi::{self as abi, Buf, History, Object, Out, SnapshotApi, Waker};
 use keystead_engine::journal::CursorClass;
 use keystead_engine::keyspace::{CutBudget, CutId, RawRecord, TooManyCuts};
+use keystead_engine::rdb::EncodeOptions;
 use std::ffi::c_void;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -51,7 +52,12 @@ static API: SnapshotApi = SnapshotApi {
 };
 
 /// Opens a cut, and with a class a cursor right behind it.
-pub(crate) fn open(service: &Arc<Service>, host: &Arc<Core>, class: Option<CursorClass>) -> Out {
+pub(crate) fn open(
+    service: &Arc<Service>,
+    host: &Arc<Core>,
+    class: Option<CursorClass>,
+    options: EncodeOptions,
+) -> Out {
     let begun = service.turn(|engine| {
         let snapshot = engine.begin_snapshot(class)?;
         let place = snapshot.cursor.map(|id| cursor::place_of(host, engine, id));
@@ -62,7 +68,7 @@ pub(crate) fn open(service: &Arc<Service>, host: &Arc<Core>, class: Option<Curso
         Err(error) => return Out::failed(abi::ERR, error.to_string()),
     };
     let (sender, batches) = bounded(AHEAD);
-    let producer = Producer { service: service.clone(), cut: snapshot.cut, sender, done: false };
+    let producer = Producer { service: service.clone(), cut: snapshot.cut, sender, options, done: false };
     let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || producer.run());
     let follow = match (class, snapshot.cursor.zip(place)) {
         (None, _) => Object::NONE,
@@ -92,6 +98,7 @@ struct Producer {
     service: Arc<Service>,
     cut: CutId,
     sender: Sender<Batch>,
+    options: EncodeOptions,
     /// The cut closes itself with its last step.
     done: bool,
 }
@@ -125,7 +132,7 @@ impl Producer {
         }
         batch.db = db;
         batch.count += 1;
-        record.encode(&mut batch.bytes);
+        record.encode(&mut batch.bytes, self.options);
         true
     }
 }

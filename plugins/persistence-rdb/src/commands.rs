@@ -1,0 +1,59 @@
+//! SAVE, BGSAVE, LASTSAVE.
+
+use crate::plugin::PersistenceRdb;
+use keystead_plugin::prelude::*;
+
+const RUNNING: &str = "Background save already in progress";
+
+/// Declares them.
+pub(crate) fn register(reg: &mut Registrar<PersistenceRdb>) {
+    let docs = |name: &str, arity, flags, text: &str| spec(name, arity, flags).docs(text, "server", "1.0.0");
+    let admin = Flags::ADMIN | Flags::NO_SCRIPT;
+    reg.async_command(
+        docs("SAVE", 1, admin | Flags::NO_MULTI, "Synchronously saves the database(s) to disk."),
+        PersistenceRdb::save_command,
+    )
+    .command(docs("BGSAVE", -1, admin, "Asynchronously saves the database(s) to disk."), PersistenceRdb::bgsave_command)
+    .command(
+        docs(
+            "LASTSAVE",
+            1,
+            Flags::LOADING_OK | Flags::STALE_OK | Flags::FAST | Flags::REPLACES,
+            "Returns the Unix timestamp of the last successful save to disk.",
+        )
+        .acl(Acl::ADMIN | Acl::DANGEROUS),
+        PersistenceRdb::lastsave_command,
+    )
+    .info_append("persistence", PersistenceRdb::info);
+}
+
+impl PersistenceRdb {
+    /// The client waits, nobody else does: what is saved is a cut.
+    async fn save_command(self: Arc<Self>, _: ClientInfo, _: OwnedArgs) -> Result<Reply> {
+        if self.board.read().running_since.is_some() {
+            return Err(RUNNING.into());
+        }
+        self.board.edit(|status| status.saves += 1);
+        match self.save().await {
+            Ok(()) => Ok(Reply::Simple("OK".to_owned())),
+            Err(error) => Err(Error::new(format!("the file couldn't be written: {}", error.text()))),
+        }
+    }
+
+    /// `BGSAVE [SCHEDULE]`: nothing but another save stands in its way, so there is nothing to schedule it behind.
+    fn bgsave_command(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
+        if args.len() > 2 || args.len() == 2 && !args.at(1).eq_ignore_ascii_case(b"schedule") {
+            return Err("syntax error".into());
+        }
+        if !self.begin_background() {
+            return Err(RUNNING.into());
+        }
+        ctx.reply().simple("Background saving started");
+        Ok(Effect::None)
+    }
+
+    fn lastsave_command(&self, ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<Effect> {
+        ctx.reply().int(i64::try_from(self.board.read().last_save_s).unwrap_or(i64::MAX));
+        Ok(Effect::None)
+    }
+}

@@ -1,0 +1,216 @@
+//! The load at the start: the file taken apart on a thread of its own, its records put into the keyspace as they come.
+//! An error is told with its place and refuses the start; nothing is served from half a file.
+
+use crate::plugin::PersistenceRdb;
+use crate::status::Loading;
+use crate::words;
+use bytes::Bytes;
+use futures::SinkExt;
+use futures::StreamExt;
+use futures::channel::mpsc::{Receiver, Sender, channel};
+use futures::executor::block_on;
+use keystead_plugin::prelude::*;
+use keystead_plugin::services::persistence::{Position, Recovered};
+use keystead_plugin::{Batch, Load, LoadMode};
+use keystead_rdb::{Event, FileError, FileHead, FileParser, ParserLimits, StreamPoint};
+use std::fs::File;
+use std::io::Read;
+use std::time::Duration;
+
+/// Bytes read at once.
+const CHUNK: usize = 1 << 20;
+/// Bytes of records put at once.
+const BATCH: usize = 256 << 10;
+/// Pieces that may wait to be put.
+const AHEAD: usize = 8;
+
+/// What the file's thread found.
+enum Piece {
+    /// The fields at the front are read.
+    Head(Box<FileHead>),
+    /// Records, and where they begin and end in the file.
+    Records(Batch, std::ops::Range<u64>),
+    /// The end; whether a checksum was compared.
+    End(bool),
+    /// It can't be used.
+    Broken(String),
+}
+
+/// Loads the file.
+pub(crate) async fn run(plugin: &Arc<PersistenceRdb>) -> Result<Recovered> {
+    let path = plugin.path();
+    let shown = path.display().to_string();
+    let refused = |why: String| Error::new(format!("{shown}: {why}"));
+    let file =
+        plugin.host.blocking(move || File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)))).await?;
+    let (len, file) = file.map_err(|error| refused(error.to_string()))?;
+    let started = plugin.host.now();
+    let loading = Loading {
+        since: started,
+        since_unix_s: plugin.host.unix_ms() / 1000,
+        total_bytes: len,
+        loaded_bytes: 0,
+        used_memory: 0,
+    };
+    plugin.board.edit(|status| status.loading = Some(loading.clone()));
+    log::info!("Loading DB in memory from {shown}");
+    let (sender, receiver) = channel(AHEAD);
+    let verify = plugin.config().rdbchecksum;
+    let reading = plugin.host.blocking(move || take_apart(file, verify, sender));
+    let filled = Filler::new(plugin).run(receiver).await;
+    reading.await?;
+    plugin.board.edit(|status| status.loading = None);
+    let recovered = filled.map_err(|error| refused(error.text().to_owned()))?;
+    let took = plugin.host.now().saturating_sub(started);
+    log::info!("DB loaded from disk: {:.3} seconds", took.as_secs_f64());
+    Ok(recovered)
+}
+
+/// The file's thread.
+fn take_apart(mut file: File, verify: bool, mut sender: Sender<Piece>) {
+    let limits = ParserLimits { batch_bytes: BATCH, verify_checksum: verify, ..ParserLimits::default() };
+    let mut parser = FileParser::new(limits);
+    let mut head = Some(Box::<FileHead>::default());
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let n = match file.read(&mut chunk) {
+            Ok(n) => n,
+            Err(error) => return last(&mut sender, Piece::Broken(error.to_string())),
+        };
+        parser.feed(&chunk[..n]);
+        match take_events(&mut parser, &mut head, &mut sender) {
+            Ok(true) if n > 0 => {}
+            Ok(true) => {
+                let why = parser.finish().err().map_or_else(String::new, |error| words::refusal(&error));
+                return last(&mut sender, Piece::Broken(why));
+            }
+            Ok(false) => return,
+            Err(error) => return last(&mut sender, Piece::Broken(words::refusal(&error))),
+        }
+    }
+}
+
+fn last(sender: &mut Sender<Piece>, piece: Piece) {
+    // A reader that is gone needs no last word.
+    let _ = block_on(sender.send(piece));
+}
+
+/// Gives out what the parser has; false when that was the end, or nobody listens any more.
+fn take_events(
+    parser: &mut FileParser,
+    head: &mut Option<Box<FileHead>>,
+    sender: &mut Sender<Piece>,
+) -> Result<bool, FileError> {
+    loop {
+        let from = parser.offset();
+        let piece = match parser.next_event()? {
+            None => return Ok(true),
+            Some(Event::Aux(name, value)) => {
+                if let Some(head) = head {
+                    head.note(&name, &value);
+                }
+                continue;
+            }
+            Some(Event::Batch { db, count, bytes }) => {
+                let to = from + bytes.len() as u64;
+                // A batch has at most as many records as bytes.
+                let count = u32::try_from(count).unwrap_or(u32::MAX);
+                Piece::Records(Batch { db, count, bytes: Bytes::copy_from_slice(bytes) }, from..to)
+            }
+            Some(Event::Function(_)) => {
+                log::warn!("A library of functions in the file is passed over: no plugin takes it");
+                continue;
+            }
+            Some(Event::Eof { checksummed }) => Piece::End(checksummed),
+            Some(Event::Version(_) | Event::SelectDb(_) | Event::ResizeDb { .. }) => continue,
+        };
+        let ended = matches!(piece, Piece::End(_));
+        if let Some(head) = head.take()
+            && block_on(sender.send(Piece::Head(head))).is_err()
+        {
+            return Ok(false);
+        }
+        if block_on(sender.send(piece)).is_err() || ended {
+            return Ok(false);
+        }
+    }
+}
+
+/// Puts what comes.
+struct Filler<'a> {
+    plugin: &'a Arc<PersistenceRdb>,
+    load: Option<Load>,
+    position: Option<StreamPoint>,
+    keys: (u64, u64),
+}
+
+impl<'a> Filler<'a> {
+    fn new(plugin: &'a Arc<PersistenceRdb>) -> Filler<'a> {
+        Filler { plugin, load: None, position: None, keys: (0, 0) }
+    }
+
+    async fn run(mut self, mut pieces: Receiver<Piece>) -> Result<Recovered> {
+        while let Some(piece) = pieces.next().await {
+            match piece {
+                Piece::Head(head) => self.begin(&head).await?,
+                Piece::Records(batch, range) => self.put(batch, range).await?,
+                Piece::End(checksummed) => return self.finish(checksummed).await,
+                Piece::Broken(why) => return Err(Error::new(why)),
+            }
+        }
+        Err("the file's thread ended early".into())
+    }
+
+    async fn begin(&mut self, head: &FileHead) -> Result<()> {
+        log::info!("Loading RDB produced by version {}", head.version.as_deref().unwrap_or("unknown"));
+        if let Some(created) = head.created_s {
+            log::info!("RDB age {} seconds", (self.plugin.host.unix_ms() / 1000).saturating_sub(created));
+        }
+        if let Some(used) = head.used_memory {
+            log::info!("RDB memory usage when created {:.2} Mb", used as f64 / f64::from(1 << 20));
+            self.plugin.board.edit(|status| {
+                if let Some(loading) = &mut status.loading {
+                    loading.used_memory = used;
+                }
+            });
+        }
+        self.position = head.complete().cloned();
+        // Data of a history keeps what has expired until its DEL is part of the stream; elsewhere nobody misses it.
+        let mode = if self.position.is_some() { LoadMode::OnEmpty } else { LoadMode::Fresh };
+        self.load = Some(self.plugin.host.begin_load(mode).await?);
+        Ok(())
+    }
+
+    async fn put(&mut self, batch: Batch, range: std::ops::Range<u64>) -> Result<()> {
+        let Some(load) = &mut self.load else { return Err("records before the file's head".into()) };
+        let count = batch.count;
+        let added = load.put(batch).await.map_err(|error| {
+            format!("Internal error in RDB reading: {} (between byte {} and {})", error.text(), range.start, range.end)
+        })?;
+        self.keys = (self.keys.0 + added.stored, self.keys.1 + added.expired);
+        self.plugin.board.edit(|status| {
+            if let Some(loading) = &mut status.loading {
+                loading.loaded_bytes = range.end;
+            }
+        });
+        let delay = self.plugin.config().key_load_delay.saturating_mul(count.into());
+        if delay > 0 {
+            self.plugin.host.sleep(Duration::from_micros(delay)).await;
+        }
+        Ok(())
+    }
+
+    async fn finish(self, checksummed: bool) -> Result<Recovered> {
+        let Some(load) = self.load else { return Err("an end before the file's head".into()) };
+        let keys = load.commit().await?;
+        let (loaded, expired) = self.keys;
+        if !checksummed && self.plugin.config().rdbchecksum {
+            log::info!("RDB file was saved with checksum disabled: no check performed.");
+        }
+        log::info!("Done loading RDB, keys loaded: {loaded}, keys expired: {expired}.");
+        self.plugin.board.edit(|status| status.loaded = (loaded, expired));
+        let position =
+            self.position.map(|at| Position { replid: at.replid, offset: at.offset, stream_db: at.stream_db });
+        Ok(Recovered { strategy: PersistenceRdb::NAME.to_owned(), keys, position })
+    }
+}

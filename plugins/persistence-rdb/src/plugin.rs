@@ -1,0 +1,228 @@
+//! The plugin itself: its life, the save in the background, and when one is due.
+
+use crate::config::{self, Config};
+use crate::status::Board;
+use crate::{commands, load, params, points, save};
+use arc_swap::ArcSwap;
+use futures::lock::Mutex;
+use keystead_plugin::Gate;
+use keystead_plugin::prelude::*;
+use keystead_plugin::services::persistence::{self, Recovered, Recovery, SNAPSHOT, Strategy};
+use std::path::PathBuf;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How often save points are looked at, as Redis does at `hz` 10.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The plugin.
+pub struct PersistenceRdb {
+    pub(crate) host: Host,
+    /// Itself, for tasks that commands begin.
+    me: std::sync::OnceLock<Weak<PersistenceRdb>>,
+    config: ArcSwap<Config>,
+    recovery: Recovery,
+    pub(crate) board: Board,
+    /// Held by whoever writes the file.
+    writing: Mutex<()>,
+    /// The save in the background is to give up.
+    pub(crate) cancelled: AtomicBool,
+    /// What a save would write is what was loaded and added to: false until the start is over.
+    ready: AtomicBool,
+}
+
+impl Plugin for PersistenceRdb {
+    const NAME: &'static str = "persistence-rdb";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const CONFIG_DOCS: &'static [(&'static str, &'static str)] = config::DOCS;
+    type Config = Config;
+
+    fn check(config: &Config) -> Result<()> {
+        config.check()
+    }
+
+    fn init(host: Host, config: Config, reg: &mut Registrar<Self>) -> Result<Self> {
+        commands::register(reg);
+        params::register(reg);
+        Ok(PersistenceRdb {
+            host,
+            me: std::sync::OnceLock::new(),
+            config: ArcSwap::from_pointee(config),
+            recovery: persistence::provide(reg),
+            board: Board::new(host.unix_ms() / 1000),
+            writing: Mutex::new(()),
+            cancelled: AtomicBool::new(false),
+            ready: AtomicBool::new(false),
+        })
+    }
+
+    async fn start(self: Arc<Self>) -> Result<()> {
+        let _ = self.me.set(Arc::downgrade(&self));
+        self.recovery.run().await?;
+        // Whoever loaded it: it is on the disk.
+        let changes = self.host.with_keyspace(|ctx| ctx.changes()).await?;
+        self.board.edit(|status| status.saved_changes = changes);
+        self.ready.store(true, Ordering::Release);
+        self.host.spawn(self.clone().look_after_points());
+        Ok(())
+    }
+
+    async fn before_end(self: Arc<Self>, how: Ending) -> Result<()> {
+        let wanted = how.save.unwrap_or(!self.config().save.is_empty());
+        if !self.ready.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if self.board.read().running_since.is_some() {
+            log::warn!("A background save is running: it is given up for the end");
+            self.cancelled.store(true, Ordering::Release);
+        }
+        if !wanted {
+            drop(self.writing.lock().await);
+            return Ok(());
+        }
+        log::info!("Saving the final RDB snapshot before exiting.");
+        self.save().await.map_err(|error| {
+            let words = if how.force {
+                "Error trying to save the DB, exiting anyway"
+            } else {
+                "Error trying to save the DB, can't exit"
+            };
+            Error::new(format!("{words}: {}", error.text()))
+        })
+    }
+
+    async fn stop(self: Arc<Self>, _: StopReason) -> Result<()> {
+        self.cancelled.store(true, Ordering::Release);
+        drop(self.writing.lock().await);
+        self.host.set_gate(Gate::DiskError, false);
+        Ok(())
+    }
+}
+
+impl Strategy for PersistenceRdb {
+    const RANK: u32 = SNAPSHOT;
+
+    async fn survey(self: Arc<Self>) -> Result<Option<String>> {
+        let path = self.path();
+        let shown = path.display().to_string();
+        match self.host.blocking(move || std::fs::metadata(path)).await? {
+            Ok(_) => Ok(Some(shown)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::new(format!("Fatal error: can't open the RDB file {shown} for reading: {error}"))),
+        }
+    }
+
+    async fn load(self: Arc<Self>) -> Result<Recovered> {
+        load::run(&self).await
+    }
+}
+
+impl PersistenceRdb {
+    /// The settings now.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// CONFIG SET.
+    pub(crate) fn change(&self, edit: impl Fn(&mut Config)) {
+        self.config.rcu(|old| {
+            let mut new = Config::clone(old);
+            edit(&mut new);
+            new
+        });
+        self.refresh_gate();
+    }
+
+    /// Itself, for a thread or a task.
+    pub(crate) fn me(&self) -> Result<Arc<PersistenceRdb>> {
+        self.me.get().and_then(Weak::upgrade).ok_or_else(|| "the plugin isn't running".into())
+    }
+
+    /// The folder for everything.
+    pub(crate) fn dir(&self) -> PathBuf {
+        PathBuf::from(self.host.setting("dir").unwrap_or_else(|| ".".into()))
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir().join(&self.config().dbfilename)
+    }
+
+    /// Writes are refused while saves are wanted and the last one failed.
+    fn refresh_gate(&self) {
+        let config = self.config();
+        let failed = !self.board.read().last_ok;
+        let closed = failed && config.stop_writes_on_bgsave_error && !config.save.is_empty();
+        self.host.set_gate(Gate::DiskError, closed);
+    }
+
+    /// Writes the file and publishes what came of it.
+    pub(crate) async fn save(&self) -> Result<()> {
+        let _writing = self.writing.lock().await;
+        self.cancelled.store(false, Ordering::Release);
+        let saved = save::write(self).await.inspect_err(|error| log::warn!("{}", error.text()))?;
+        log::info!("DB saved on disk");
+        let now_s = self.host.unix_ms() / 1000;
+        self.board.edit(|status| {
+            status.saved_changes = saved.changes;
+            status.last_save_s = now_s;
+            status.last_ok = true;
+        });
+        self.refresh_gate();
+        Ok(())
+    }
+
+    /// Begins a save in the background, unless one runs.
+    pub(crate) fn begin_background(&self) -> bool {
+        let Ok(me) = self.me() else { return false };
+        if !self.board.begin(self.host.now()) {
+            return false;
+        }
+        log::info!("Background saving started");
+        self.host.spawn(async move { me.background().await });
+        true
+    }
+
+    async fn background(&self) {
+        let result = self.save().await;
+        let now = self.host.now();
+        let cancelled = self.cancelled.load(Ordering::Acquire);
+        match &result {
+            Ok(()) => log::info!("Background saving terminated with success"),
+            Err(_) if cancelled => log::warn!("Background saving was given up"),
+            Err(_) => log::warn!("Background saving error"),
+        }
+        self.board.edit(|status| {
+            status.last_took = status.running_since.map(|since| now.saturating_sub(since));
+            status.running_since = None;
+            // Given up for a save that followed: that isn't an error, as with Redis' killed child.
+            status.last_ok = result.is_ok() || cancelled && status.last_ok;
+        });
+        self.refresh_gate();
+    }
+
+    /// Begins a save when a point is due.
+    async fn look_after_points(self: Arc<Self>) {
+        let mut tick = self.host.interval(LOOK);
+        loop {
+            tick.tick().await;
+            let config = self.config();
+            if config.save.is_empty() || self.board.read().running_since.is_some() {
+                continue;
+            }
+            let Ok(changes) = self.host.with_keyspace(|ctx| ctx.changes()).await else { continue };
+            let status = self.board.read();
+            let changes = changes.saturating_sub(status.saved_changes);
+            let since = (self.host.unix_ms() / 1000).saturating_sub(status.last_save_s);
+            let Some((seconds, least)) = points::due(&config.save, since, changes) else { continue };
+            let rested = status
+                .last_try
+                .is_none_or(|at| self.host.now().saturating_sub(at) > Duration::from_secs(points::RETRY_S));
+            if status.last_ok || rested {
+                log::info!("{least} changes in {seconds} seconds. Saving...");
+                self.begin_background();
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Writing the file: a cut of the keys, framed, into a temporary file beside the real one; on the disk before it takes the
+//! real one's place, and the folder after. Whatever happens, the old file is whole until then.
+
+use crate::config::Config;
+use crate::plugin::PersistenceRdb;
+use futures::executor::block_on;
+use keystead_plugin::prelude::*;
+use keystead_plugin::{RDB_PLAIN, ReplId, Snapshot};
+use keystead_rdb::{FileHead, FileWriter, RDB_VERSION, StreamPoint};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Bytes between two pushes to the disk (`rdb-save-incremental-fsync`).
+const PUSH: u64 = 32 << 20;
+/// How often a cut is asked for while others have all there may be.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// What was saved.
+pub(crate) struct Saved {
+    /// Changes of the keyspace that the file has.
+    pub(crate) changes: u64,
+}
+
+/// Writes the file.
+pub(crate) async fn write(plugin: &PersistenceRdb) -> Result<Saved> {
+    let config = plugin.config();
+    let snapshot = cut(plugin, &config).await?;
+    let saved = Saved { changes: snapshot.changes() };
+    let keys = snapshot.keys();
+    plugin.board.edit(|status| status.progress = (0, keys));
+    let job = Job {
+        head: head(plugin, &snapshot),
+        dir: plugin.dir(),
+        name: config.dbfilename.clone(),
+        config,
+        plugin: plugin.me()?,
+    };
+    plugin.host.blocking(move || job.run(snapshot)).await??;
+    Ok(saved)
+}
+
+/// The cut. There may be two at a time; a third reader waits for its turn.
+async fn cut(plugin: &PersistenceRdb, config: &Config) -> Result<Snapshot> {
+    let plain = if config.rdbcompression { 0 } else { RDB_PLAIN };
+    let mut told = false;
+    loop {
+        match plugin.host.snapshot(u32::from(RDB_VERSION) | plain).await {
+            Ok(snapshot) => return Ok(snapshot),
+            Err(error) if plugin.cancelled.load(Ordering::Acquire) => return Err(error),
+            Err(error) => {
+                if !std::mem::replace(&mut told, true) {
+                    log::info!("The save waits: {}", error.text());
+                }
+                plugin.host.sleep(WAIT).await;
+            }
+        }
+    }
+}
+
+fn head(plugin: &PersistenceRdb, snapshot: &Snapshot) -> FileHead {
+    let replid = snapshot.history().replid;
+    // Without a backlog nobody can go on from there.
+    let followed = plugin.host.journal().active && replid != ReplId::NONE;
+    let stream = followed.then(|| StreamPoint {
+        replid: replid.to_string(),
+        offset: snapshot.offset(),
+        stream_db: snapshot.stream_db().unwrap_or(0),
+    });
+    FileHead { created_s: Some(plugin.host.unix_ms() / 1000), stream, ..FileHead::default() }
+}
+
+/// All that a thread needs.
+struct Job {
+    head: FileHead,
+    dir: PathBuf,
+    name: String,
+    config: Arc<Config>,
+    plugin: Arc<PersistenceRdb>,
+}
+
+/// A temporary file, removed unless it took its place.
+struct Temporary {
+    path: PathBuf,
+    kept: bool,
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Job {
+    fn run(&self, snapshot: Snapshot) -> Result<()> {
+        let shown = self.dir.display();
+        let name = format!("temp-{}.rdb", std::process::id());
+        let mut temporary = Temporary { path: self.dir.join(&name), kept: false };
+        let file = File::create(&temporary.path).map_err(|error| {
+            format!("Failed opening the temp RDB file {name} (in server root dir {shown}) for saving: {error}")
+        })?;
+        self.fill(file, snapshot)?;
+        std::fs::rename(&temporary.path, self.dir.join(&self.name)).map_err(|error| {
+            let Job { name: end, .. } = self;
+            format!(
+                "Error moving temp DB file {name} on the final destination {end} (in server root dir {shown}): {error}"
+            )
+        })?;
+        temporary.kept = true;
+        sync_folder(&self.dir)
+            .map_err(|error| format!("Failed to fsync directory while saving DB: {error} ({shown})"))?;
+        Ok(())
+    }
+
+    fn fill(&self, mut file: File, mut snapshot: Snapshot) -> Result<()> {
+        let failed = |error: io::Error| Error::new(format!("Write error saving DB on disk: {error}"));
+        let mut writer = FileWriter::new(self.config.rdbchecksum);
+        let mut buf = Vec::new();
+        self.head.write(&mut writer, &mut buf, RDB_VERSION);
+        let (mut db, mut keys, mut pushed) = (None, 0, 0);
+        while let Some(batch) = block_on(snapshot.next())? {
+            if db != Some(batch.db) {
+                db = Some(batch.db);
+                writer.select_db(&mut buf, batch.db);
+            }
+            writer.account(&batch.bytes);
+            file.write_all(&buf).and_then(|()| file.write_all(&batch.bytes)).map_err(failed)?;
+            buf.clear();
+            keys += u64::from(batch.count);
+            self.plugin.board.edit(|status| status.progress.0 = keys);
+            self.delay(batch.count)?;
+            if self.config.rdb_save_incremental_fsync && writer.written() - pushed >= PUSH {
+                pushed = writer.written();
+                file.sync_data().map_err(failed)?;
+            }
+        }
+        writer.eof(&mut buf);
+        file.write_all(&buf).and_then(|()| file.sync_all()).map_err(failed)
+    }
+
+    /// `rdb-key-save-delay`, in small steps; an error if the save is to give up.
+    fn delay(&self, keys: u32) -> Result<()> {
+        let mut left = Duration::from_micros(self.config.rdb_key_save_delay.saturating_mul(keys.into()));
+        loop {
+            if self.plugin.cancelled.load(Ordering::Acquire) {
+                return Err("the save was given up".into());
+            }
+            if left.is_zero() {
+                return Ok(());
+            }
+            let step = left.min(Duration::from_millis(10));
+            std::thread::sleep(step);
+            left -= step;
+        }
+    }
+}
+
+/// A rename is on the disk when its folder is.
+fn sync_folder(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
