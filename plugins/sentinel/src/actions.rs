@@ -1,6 +1,6 @@
 //! The two alphabets of the machine: what happens to it, and what it wants done.
-//! Owns the contract with whoever drives it (shell or simulator): actions are carried out in order, and nothing behind a
-//! `Persist` may leave before it is on disk.
+//! Owns the contract with whoever drives it (shell or simulator): actions go through an `Outbox`, which keeps their order and
+//! lets nothing that rests on a `Persist` leave before it is on disk.
 
 use crate::election::{Advice, Question};
 use crate::events::{Level, Notice};
@@ -63,6 +63,11 @@ pub enum Event {
         ticket: u64,
         /// Name and arguments.
         argv: Vec<String>,
+    },
+    /// A write of the state reached the disk.
+    Written {
+        /// How long it took.
+        ms: u64,
     },
     /// A strategy's answer.
     Advice {
@@ -131,8 +136,7 @@ pub enum Action {
         /// Number of the configuration under which this is asked.
         round: u64,
     },
-    /// Write the state and fsync it before anything behind this leaves. When it fails, nothing behind it may leave:
-    /// replies become errors.
+    /// Write the state and fsync it before anything that rests on it leaves (outbox.rs).
     Persist(Box<State>),
     /// Answer a command.
     Reply {
@@ -175,6 +179,8 @@ pub struct Shared {
     pub out: Vec<Action>,
     /// Where in `out` the state must be on disk.
     pub durable_at: Option<usize>,
+    /// How long a write of the state took lately.
+    pub write_ms: u64,
     pub(crate) numbers: u64,
 }
 

@@ -4,7 +4,7 @@
 use crate::actions::{Action, Consult, Counsel, Shared};
 use crate::election::{Advice, Question, majority};
 use crate::events::Level;
-use crate::instance::{HELLO_PERIOD_MS, Heard};
+use crate::instance::{HELLO_PERIOD_MS, Heard, Instance};
 use crate::monitor::Monitor;
 use crate::types::{Addr, Epoch, InstanceId, Kind, Mono};
 use crate::wire::{DownAnswer, Named, Reply, Request};
@@ -12,12 +12,16 @@ use std::collections::BTreeMap;
 
 /// A peer's down-vote counts for this long.
 pub const DOWN_VOTE_MS: u64 = 3_000;
+/// A leader that can be reached and hasn't said that it gave up is left alone for so long: its disk may be slow.
+const PATIENCE_MS: u64 = 10_000;
 
 /// After a vote for another: its failover must not be disturbed while it shows that it is at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
     /// For whom.
     pub leader: String,
+    /// Since the vote, or since it showed up last.
+    pub since: Mono,
     /// Until then, unless it shows up again.
     pub until: Mono,
 }
@@ -133,7 +137,7 @@ impl Monitor {
         if let (Some(hold), Some(candidate)) = (&mut self.ballot.hold, &candidate)
             && hold.leader == *candidate
         {
-            hold.until = s.now.plus(hold_ms);
+            (hold.since, hold.until) = (s.now, s.now.plus(hold_ms));
         }
         let extended = named.is_some();
         let Some(candidate) = candidate else {
@@ -195,13 +199,17 @@ impl Monitor {
     fn on_vote_advice(&mut self, pending: PendingVote, advice: &Counsel, s: &mut Shared) {
         let PendingVote { client, epoch, candidate, named } = pending;
         // Asked again: the strategy may have taken its time, and this is the rule that must not break.
-        let free = self.ballot.leader_epoch < epoch && s.epoch <= epoch;
+        let free = self.ballot.leader_epoch < epoch && s.epoch <= epoch && !self.failover.elected();
         match advice {
             Counsel::Election(Advice::Grant) if free => {
                 self.cast(&candidate, epoch, s);
                 let until = s.now.plus(self.hold_ms(&candidate));
-                self.ballot.hold = Some(Hold { leader: candidate, until });
+                self.ballot.hold = Some(Hold { leader: candidate, since: s.now, until });
                 self.ballot.candidacy = Candidacy::None;
+                if self.failover.in_progress() {
+                    // Its own campaign of an older epoch must not be won behind this vote: there would be two leaders.
+                    self.abort("-failover-abort-not-elected", s);
+                }
             }
             Counsel::Election(Advice::Refuse { reason }) => {
                 s.log(Level::Notice, format!("{}: no vote for {candidate} in epoch {epoch}: {reason}", self.name));
@@ -226,6 +234,20 @@ impl Monitor {
     fn hold_ms(&self, leader: &str) -> u64 {
         let keystead = self.of(Kind::Sentinel).any(|i| i.run_id == leader && i.keystead);
         if keystead { (4 * self.ask_period_ms()).max(1500) } else { 3_500 }
+    }
+
+    /// Ends a hold whose leader fell silent. One of ours says when it gives up, so while it can be reached it works.
+    pub(crate) fn expire_hold(&mut self, now: Mono) {
+        let Some(hold) = self.ballot.hold.as_ref().filter(|hold| now >= hold.until) else { return };
+        let patience = PATIENCE_MS.min(self.settings.failover_timeout_ms);
+        let reachable = |i: &&Instance| i.run_id == hold.leader && i.keystead && i.command.is_up();
+        let leader = self.of(Kind::Sentinel).find(reachable).filter(|i| i.down_since.is_none());
+        let again = leader.is_some_and(|i| now.since(i.last_valid) <= 2 * self.settings.ping_period_ms());
+        let until = (again && now.since(hold.since) < patience).then(|| now.plus(self.ask_period_ms()));
+        match until {
+            Some(until) => self.ballot.hold.iter_mut().for_each(|hold| hold.until = until),
+            None => self.ballot.hold = None,
+        }
     }
 
     // ---------- asking
@@ -289,6 +311,9 @@ impl Monitor {
         let same = answer.config_epoch.is_none_or(|epoch| epoch == self.config_epoch);
         let peer = self.instance_mut(id);
         peer.down_vote = (answer.down && same).then_some(s.now);
+        if let Request::AskDown { epoch, candidate: Some(_), .. } = asked {
+            peer.asked_for_vote = Some(*epoch);
+        }
         if answer.vote.is_some() {
             peer.vote = answer.vote;
         }
@@ -302,6 +327,11 @@ impl Monitor {
         let ticket = s.number();
         s.out.push(Action::Consult { monitor: self.name.clone(), ticket, question });
         ticket
+    }
+
+    /// A peer's request for a vote is being thought about.
+    pub(crate) fn asked_for_vote(&self) -> bool {
+        !self.ballot.votes.is_empty()
     }
 
     /// A strategy answered.

@@ -15,9 +15,10 @@ pub struct RedisElection;
 impl ElectionStrategy for RedisElection {
     fn advise(&self, question: &Question) -> Advice {
         match question {
-            Question::Stand { me, usable, .. } => {
+            Question::Stand { me, usable, write_ms, .. } => {
                 let rank = usable.iter().take_while(|id| *id < me).count() as u64;
-                Advice::StandAfter { ms: rank * RANK_STEP_MS }
+                // On a slow disk the first one's request needs longer to get around.
+                Advice::StandAfter { ms: rank * RANK_STEP_MS.max(2 * write_ms) }
             }
             Question::Vote { candidate, fresh, outdated, working, .. } => {
                 vote(candidate, *fresh, *outdated, working.as_deref())
@@ -108,8 +109,8 @@ mod tests {
     #[test]
     fn the_start_is_staggered_by_rank() {
         let usable = vec!["a".to_owned(), "b".to_owned(), "c".to_owned()];
-        for (me, ms) in [("a", 0), ("b", 50), ("c", 100)] {
-            let question = Question::Stand { primary: "p".into(), me: me.into(), usable: usable.clone() };
+        for (me, write_ms, ms) in [("a", 0, 0), ("b", 0, 50), ("c", 9, 100), ("a", 300, 0), ("b", 300, 600)] {
+            let question = Question::Stand { primary: "p".into(), me: me.into(), usable: usable.clone(), write_ms };
             assert_eq!(RedisElection.advise(&question), Advice::StandAfter { ms });
         }
     }

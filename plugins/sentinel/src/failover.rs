@@ -6,15 +6,17 @@ use crate::ballot::{Candidacy, Hold};
 use crate::election::{Advice, Question};
 use crate::events::Level;
 use crate::info::Role;
-use crate::instance::Repoint;
+use crate::instance::{Instance, Repoint};
 use crate::monitor::Monitor;
 use crate::select::{Candidate, Request as SelectRequest};
 use crate::types::{Epoch, InstanceId, Kind, Mono};
 use crate::wire::Request;
 
-/// A campaign without a result ends after this long (or failover-timeout, if that is shorter).
+/// A campaign without a result ends after this long (or failover-timeout, if that is shorter) ...
 const CAMPAIGN_MS: u64 = 1_000;
-/// The choice waits this long for every replica's INFO from after the fall.
+/// ... or this long while somebody who can be reached hasn't answered: a vote has to get onto a disk first.
+const SLOW_CAMPAIGN_MS: u64 = 10_000;
+/// The choice waits this long for every replica's INFO from behind the election.
 const FRESH_INFO_MS: u64 = 300;
 /// A promotion that had no effect is asked for again after this long.
 const PROMOTE_AGAIN_MS: u64 = 1_000;
@@ -54,6 +56,8 @@ pub enum Failover {
         since: Mono,
         /// When it was told.
         sent: Option<Mono>,
+        /// It was promoted by another leader: nothing is to be told, and no promotion to be announced.
+        adopted: bool,
         /// An operator asked for it.
         forced: bool,
     },
@@ -130,7 +134,9 @@ impl Monitor {
                 }
             }
             Failover::Idle => {}
-            Failover::Campaign { since, .. } => due.push(since.plus(CAMPAIGN_MS.min(timeout))),
+            Failover::Campaign { since, .. } => {
+                due.extend([CAMPAIGN_MS, SLOW_CAMPAIGN_MS].map(|ms| since.plus(ms.min(timeout))));
+            }
             Failover::Select { since, .. } => due.extend([since.plus(FRESH_INFO_MS), since.plus(timeout)]),
             Failover::Promote { since, .. } | Failover::Reconfigure { since, .. } => due.push(since.plus(timeout)),
         }
@@ -139,15 +145,13 @@ impl Monitor {
 
     /// Moves the election or failover on as far as it goes now.
     pub(crate) fn drive(&mut self, s: &mut Shared) {
-        if self.ballot.hold.as_ref().is_some_and(|hold| s.now >= hold.until) {
-            self.ballot.hold = None;
-        }
+        self.expire_hold(s.now);
         match self.failover.clone() {
             Failover::Idle => self.consider_standing(s),
-            Failover::Campaign { since, .. } => {
+            Failover::Campaign { epoch, since } => {
                 if self.odown_since.is_none() {
                     self.abort("-failover-abort-master-is-back", s);
-                } else if s.now.since(since) >= CAMPAIGN_MS.min(self.settings.failover_timeout_ms) {
+                } else if s.now.since(since) >= self.campaign_limit_ms(epoch) {
                     self.abort("-failover-abort-not-elected", s);
                 }
             }
@@ -158,6 +162,14 @@ impl Monitor {
     }
 
     // ---------- campaign
+
+    fn campaign_limit_ms(&self, epoch: Epoch) -> u64 {
+        let open = |i: &Instance| {
+            i.command.is_up() && i.down_since.is_none() && i.pending > 0 && i.asked_for_vote != Some(epoch)
+        };
+        let limit = if self.of(Kind::Sentinel).any(open) { SLOW_CAMPAIGN_MS } else { CAMPAIGN_MS };
+        limit.min(self.settings.failover_timeout_ms)
+    }
 
     fn consider_standing(&mut self, s: &mut Shared) {
         if self.odown_since.is_none() {
@@ -178,11 +190,12 @@ impl Monitor {
                     .chain([s.id.clone()])
                     .collect();
                 usable.sort();
-                let question = Question::Stand { primary: self.name.clone(), me: s.id.clone(), usable };
+                let (primary, me) = (self.name.clone(), s.id.clone());
+                let question = Question::Stand { primary, me, usable, write_ms: s.write_ms };
                 let ticket = self.consult(Consult::Election(question), s);
                 self.ballot.candidacy = Candidacy::Asked(ticket);
             }
-            Candidacy::At(at) if s.now >= at => self.stand(false, s),
+            Candidacy::At(at) if s.now >= at && !self.asked_for_vote() => self.stand(false, s),
             Candidacy::At(_) | Candidacy::Asked(_) => {}
         }
     }
@@ -240,7 +253,8 @@ impl Monitor {
             Counsel::Election(Advice::Lost { leader, reason }) => {
                 s.log(Level::Notice, format!("{}: not elected: {reason}", self.name));
                 if let Some(leader) = leader {
-                    self.ballot.hold = Some(Hold { leader: leader.clone(), until: s.now.plus(3_500) });
+                    let until = s.now.plus(3_500);
+                    self.ballot.hold = Some(Hold { leader: leader.clone(), since: s.now, until });
                 }
                 self.abort("-failover-abort-not-elected", s);
             }
@@ -257,6 +271,11 @@ impl Monitor {
         self.event(s, Level::Warning, "+elected-leader", self.primary, "");
         self.event(s, Level::Warning, "+failover-state-select-slave", self.primary, "");
         self.failover = Failover::Select { epoch, since: s.now, ticket: None, forced };
+        // What the replicas say behind the election counts: another leader may have promoted one a moment ago.
+        for id in self.of(Kind::Replica).map(|r| r.id).collect::<Vec<_>>() {
+            self.instance_mut(id).next_info = s.now;
+            self.send_periodic(id, s);
+        }
         self.drive(s);
     }
 
@@ -300,15 +319,14 @@ impl Monitor {
         if ticket.is_some() {
             return;
         }
-        let fell = self.primary().down_since.unwrap_or(Mono(0));
-        if let Some(id) = self.already_promoted(fell) {
+        if let Some(id) = self.already_promoted(since) {
             s.log(Level::Notice, format!("{}: {} was promoted already", self.name, self.describe(id)));
             return self.choose(id, epoch, forced, s);
         }
-        let waiting = self.of(Kind::Replica).any(|r| {
-            r.command.is_up() && r.down_since.is_none() && (r.report.is_none() || r.report_at < fell) && r.pending > 0
-        });
-        if waiting && s.now.since(since) < FRESH_INFO_MS {
+        let unheard = |r: &&Instance| r.command.is_up() && r.down_since.is_none() && r.report_at < since;
+        let waiting = self.of(Kind::Replica).any(|r| unheard(&r) && r.pending > 0);
+        let suspect = self.of(Kind::Replica).filter(unheard).any(promoted);
+        if suspect || (waiting && s.now.since(since) < FRESH_INFO_MS.max(self.settings.down_after_ms.min(1_000) / 2)) {
             return;
         }
         let request = self.selection_request(s.now);
@@ -317,17 +335,9 @@ impl Monitor {
     }
 
     /// Another leader was cut off behind its promotion: finish its work instead of promoting a second one.
-    fn already_promoted(&self, fell: Mono) -> Option<InstanceId> {
-        self.of(Kind::Replica)
-            .find(|r| {
-                r.role == Role::Primary
-                    && r.promoted_by_someone
-                    && !r.former_primary
-                    && r.down_since.is_none()
-                    && r.command.is_up()
-                    && r.report_at >= fell
-            })
-            .map(|r| r.id)
+    fn already_promoted(&self, since: Mono) -> Option<InstanceId> {
+        let found = |r: &&Instance| promoted(r) && r.down_since.is_none() && r.command.is_up() && r.report_at >= since;
+        self.of(Kind::Replica).find(found).map(|r| r.id)
     }
 
     pub(crate) fn selection_request(&self, now: Mono) -> SelectRequest {
@@ -385,14 +395,14 @@ impl Monitor {
         self.timeline.mark(s.now, "selected");
         self.event(s, Level::Warning, "+selected-slave", id, "");
         self.event(s, Level::Notice, "+failover-state-send-slaveof-noone", id, "");
-        self.failover = Failover::Promote { epoch, replica: id, since: s.now, sent: None, forced };
+        self.failover = Failover::Promote { epoch, replica: id, since: s.now, sent: None, adopted: false, forced };
         self.drive(s);
     }
 
     // ---------- promote
 
     fn drive_promotion(&mut self, s: &mut Shared) {
-        let Failover::Promote { epoch, replica, since, sent, forced } = self.failover else { return };
+        let Failover::Promote { epoch, replica, since, sent, adopted, forced } = self.failover else { return };
         let chosen = &self.instances[&replica];
         if chosen.role == Role::Primary && chosen.report_at >= since.max(sent.unwrap_or(since)) {
             return self.on_promoted(s);
@@ -400,12 +410,12 @@ impl Monitor {
         if chosen.down_since.is_some() || s.now.since(since) >= self.settings.failover_timeout_ms {
             return self.abort("-failover-abort-slave-timeout", s);
         }
-        let already = sent.is_none() && chosen.role == Role::Primary;
         let again = sent.is_some_and(|at| s.now.since(at) >= PROMOTE_AGAIN_MS && chosen.report_at > at);
         if !chosen.command.is_up() || !(sent.is_none() || again) {
             return;
         }
-        if !already {
+        let adopted = (sent.is_none() || adopted) && chosen.role == Role::Primary;
+        if !adopted {
             self.send(replica, Request::Follow(None), s);
         }
         self.send(replica, Request::Info, s);
@@ -413,15 +423,17 @@ impl Monitor {
             self.timeline.mark(s.now, "told");
             self.event(s, Level::Notice, "+failover-state-wait-promotion", replica, "");
         }
-        self.failover = Failover::Promote { epoch, replica, since, sent: Some(s.now), forced };
+        self.failover = Failover::Promote { epoch, replica, since, sent: Some(s.now), adopted, forced };
     }
 
     fn on_promoted(&mut self, s: &mut Shared) {
-        let Failover::Promote { epoch, replica, .. } = self.failover else { return };
+        let Failover::Promote { epoch, replica, sent, adopted, .. } = self.failover else { return };
         self.config_epoch = epoch;
         s.durable();
         self.timeline.mark(s.now, "promoted");
-        self.event(s, Level::Warning, "+promoted-slave", replica, "");
+        if sent.is_some() && !adopted {
+            self.event(s, Level::Warning, "+promoted-slave", replica, "");
+        }
         self.event(s, Level::Warning, "+failover-state-reconf-slaves", self.primary, "");
         self.failover = Failover::Reconfigure { epoch, replica, since: s.now };
         self.hello_now(s.now);
@@ -482,4 +494,9 @@ impl Monitor {
         let epoch = self.config_epoch;
         self.switch(&target, epoch, s);
     }
+}
+
+/// Somebody made this replica a primary, and not a configuration before this one.
+fn promoted(r: &Instance) -> bool {
+    r.role == Role::Primary && r.promoted_by_someone && !r.former_primary
 }

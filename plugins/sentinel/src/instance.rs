@@ -149,6 +149,8 @@ pub struct Instance {
     pub down_vote: Option<Mono>,
     /// A sentinel's last vote.
     pub vote: Option<(String, Epoch)>,
+    /// The last candidacy of ours that a sentinel answered, with a vote or without.
+    pub asked_for_vote: Option<Epoch>,
     /// Next question about the primary is due then.
     pub next_ask: Mono,
 }
@@ -196,6 +198,7 @@ impl Instance {
             heard: None,
             down_vote: None,
             vote: None,
+            asked_for_vote: None,
             next_ask: now,
         }
     }

@@ -22,6 +22,7 @@ pub mod instance;
 pub mod links;
 pub mod machine;
 pub mod monitor;
+pub mod outbox;
 pub mod query;
 pub mod reconfigure;
 pub mod select;

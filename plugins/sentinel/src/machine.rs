@@ -61,6 +61,7 @@ impl Sentinel {
             rng: Rng::new(seed),
             out: Vec::new(),
             durable_at: None,
+            write_ms: 0,
             numbers: 0,
         };
         let mut sentinel =
@@ -170,6 +171,7 @@ impl Sentinel {
         let s = &mut self.shared;
         match event {
             Event::Tick => {}
+            Event::Written { ms } => s.write_ms = ms.max(s.write_ms / 2),
             Event::LinkUp { instance, lane, generation, local_ip } => {
                 if let Some(monitor) = owner(&mut self.monitors, instance) {
                     monitor.on_link_up(instance, lane, generation, local_ip, s);

@@ -5,8 +5,8 @@ use keystead_sentinel::election::{ElectionStrategy, RedisElection};
 use keystead_sentinel::machine::{Boot, Sentinel};
 use keystead_sentinel::settings::Settings;
 use keystead_sentinel::state::State;
-use keystead_sentinel::types::{Addr, Mono};
-use keystead_sentinel::wire::Reply;
+use keystead_sentinel::types::{Addr, Kind, Mono};
+use keystead_sentinel::wire::{Reply, Request};
 
 const ME: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const PEER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -30,7 +30,34 @@ fn boot(saved: Option<State>) -> Sentinel {
 /// A command; the built-in strategy answers what it is asked.
 fn command(sentinel: &mut Sentinel, now: u64, line: &str) -> Vec<Action> {
     let argv = line.split(' ').map(str::to_owned).collect();
-    let mut actions = sentinel.step(Mono(now), Event::Command { ticket: 1, argv });
+    let actions = sentinel.step(Mono(now), Event::Command { ticket: 1, argv });
+    with_advice(sentinel, now, actions)
+}
+
+/// Other sentinels are reached and answer pings; data nodes are not.
+fn peers_answer(sentinel: &mut Sentinel, now: u64, actions: &[Action]) -> Vec<Action> {
+    let mut more = Vec::new();
+    for action in actions {
+        let event = match action {
+            Action::Connect { instance, lane, generation, kind: Kind::Sentinel, .. } => {
+                Event::LinkUp { instance: *instance, lane: *lane, generation: *generation, local_ip: String::new() }
+            }
+            Action::Send { instance, generation, request: Request::Ping, round } => Event::Answer {
+                instance: *instance,
+                generation: *generation,
+                request: Request::Ping,
+                reply: Reply::Status("PONG".into()),
+                round: *round,
+            },
+            _ => continue,
+        };
+        let actions = sentinel.step(Mono(now), event);
+        more.extend(with_advice(sentinel, now, actions));
+    }
+    more
+}
+
+fn with_advice(sentinel: &mut Sentinel, now: u64, mut actions: Vec<Action>) -> Vec<Action> {
     let asked: Vec<_> = actions
         .iter()
         .filter_map(|action| match action {
@@ -95,6 +122,28 @@ fn a_leader_at_work_is_left_alone_until_it_falls_silent() {
         sentinel.step(Mono(now), Event::Tick);
     }
     assert_eq!(vote_of(&command(&mut sentinel, silent, &ask(7, OTHER))), (OTHER.into(), 7));
+}
+
+/// Seed 45370 of the simulator: a candidate voted for another one in the next epoch, and then won its own.
+#[test]
+fn a_candidate_that_votes_for_another_gives_up() {
+    let mut sentinel = boot(None);
+    let hello = |id: &str, port: u16| format!("PUBLISH __sentinel__:hello 127.0.0.1,{port},{id},0,m,127.0.0.1,6379,0");
+    command(&mut sentinel, 10, &hello(PEER, 1));
+    let mut now = 10;
+    while now < 8_000 && !sentinel.monitors()["m"].failover.in_progress() {
+        now = sentinel.next_wake().0.min(now + 40);
+        let actions = sentinel.step(Mono(now), Event::Tick);
+        let mut work = with_advice(&mut sentinel, now, actions);
+        while !work.is_empty() {
+            work = peers_answer(&mut sentinel, now, &work);
+        }
+    }
+    assert_eq!(sentinel.monitors()["m"].failover.wire_name(), "wait_start", "it campaigns");
+    let next = sentinel.epoch().0 + 1;
+    let actions = command(&mut sentinel, now, &ask(next, PEER));
+    assert_eq!(vote_of(&actions).0, PEER);
+    assert_eq!(sentinel.monitors()["m"].failover.wire_name(), "none", "and no longer does");
 }
 
 #[test]

@@ -11,7 +11,8 @@ fn world(seed: u64) -> World {
     let mut settings = Settings::new(2);
     settings.down_after_ms = 1000;
     let weather = Weather { delay_ms: 1, loss_permille: 0 };
-    World::new(seed, Shape { data_nodes: 3, sentinels: 3, settings, plain: 0, keeps_data: false, weather }, false)
+    let shape = Shape { data_nodes: 3, sentinels: 3, settings, plain: 0, keeps_data: false, weather, disk_ms: 0 };
+    World::new(seed, shape, false)
 }
 
 fn compare(name: &str, world: &World, from: usize) {

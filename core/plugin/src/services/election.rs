@@ -18,6 +18,9 @@ pub enum Question {
         me: String,
         /// Sentinels that are reachable, this one included, in the order of their ids.
         usable: Vec<String>,
+        /// How long a vote took to get onto this sentinel's disk lately.
+        #[serde(default)]
+        write_ms: u64,
     },
     /// Another sentinel asks for a vote in an epoch in which none was given.
     Vote {

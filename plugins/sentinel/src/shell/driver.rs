@@ -1,5 +1,5 @@
 //! The driver: one task that feeds the machine and carries its actions out in order.
-//! Owns the machine, the links and the open commands. "Persist, then send": nothing behind a failed write leaves.
+//! Owns the machine, the links and the open commands. What has to wait for the disk waits in the outbox, never the driver.
 
 use super::link::{self, LinkHandle, Target};
 use super::plugin::{Published, Strategies};
@@ -7,6 +7,7 @@ use crate::actions::{Action, Consult, Counsel, Event};
 use crate::election::ElectionStrategy;
 use crate::events::{Level, Notice};
 use crate::machine::{Boot, Sentinel};
+use crate::outbox::Outbox;
 use crate::query;
 use crate::select::ReplicaSelection;
 use crate::state::State;
@@ -16,7 +17,7 @@ use arc_swap::ArcSwap;
 use futures::channel::{mpsc, oneshot};
 use futures::{SinkExt, StreamExt};
 use keystead_plugin::Host;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub(crate) enum Input {
     Event(Event),
     /// A client's command.
     Command(Vec<String>, oneshot::Sender<Reply>),
+    /// The state is on the disk, or couldn't be written; how long it took.
+    Written(bool, u64),
 }
 
 /// The driver.
@@ -38,6 +41,7 @@ pub(crate) struct Driver {
     host: Host,
     machine: Sentinel,
     first: Vec<Action>,
+    outbox: Outbox,
     inbox: mpsc::Sender<Input>,
     waiting: mpsc::Receiver<Input>,
     links: HashMap<(InstanceId, Lane), LinkHandle>,
@@ -63,6 +67,7 @@ impl Driver {
             host,
             machine,
             first,
+            outbox: Outbox::default(),
             inbox,
             waiting,
             links,
@@ -81,7 +86,7 @@ impl Driver {
     pub(crate) async fn run(mut self) {
         log::info!("Sentinel ID is {}", self.machine.id());
         let first = std::mem::take(&mut self.first);
-        self.carry_out(first).await;
+        self.work(first).await;
         loop {
             self.publish_snapshot();
             let rest = self.machine.next_wake().since(self.now());
@@ -95,9 +100,14 @@ impl Driver {
                     self.commands.insert(ticket, done);
                     Event::Command { ticket, argv }
                 }
+                Some(Some(Input::Written(ok, ms))) => {
+                    let released = self.outbox.written(ok);
+                    self.carry_out(released).await;
+                    Event::Written { ms }
+                }
             };
             let actions = self.machine.step(self.now(), event);
-            self.carry_out(actions).await;
+            self.work(actions).await;
         }
     }
 
@@ -106,18 +116,24 @@ impl Driver {
         self.published.store(Arc::new(Published { info: query::info(&self.machine), names }));
     }
 
-    async fn carry_out(&mut self, actions: Vec<Action>) {
-        // What a strategy's answer brings comes behind all of this step: its state is the newer one and must be written last.
-        let mut work: VecDeque<Action> = actions.into();
-        let mut unsafe_to_send = false;
-        while let Some(action) = work.pop_front() {
+    /// A step's actions through the outbox, and what strategies answer behind all of it: its state is the newer one.
+    async fn work(&mut self, actions: Vec<Action>) {
+        let mut actions = Some(actions);
+        while let Some(step) = actions.take() {
+            let ready = self.outbox.push(step);
+            let advice = self.carry_out(ready).await;
+            for event in advice {
+                actions.get_or_insert_default().extend(self.machine.step(self.now(), event));
+            }
+        }
+    }
+
+    /// Carries out; gives what built-in strategies answered.
+    async fn carry_out(&mut self, actions: Vec<Action>) -> Vec<Event> {
+        let mut advice = Vec::new();
+        for action in actions {
             match action {
-                Action::Persist(state) => unsafe_to_send |= !self.persist(&state).await,
-                Action::Send { .. } if unsafe_to_send => {}
-                Action::Reply { ticket, .. } if unsafe_to_send => {
-                    let text = "ERR the sentinel's state can't be written to disk";
-                    self.answer(ticket, Reply::Error(text.into()));
-                }
+                Action::Persist(state) => self.persist(&state),
                 Action::Reply { ticket, reply } => self.answer(ticket, reply),
                 Action::Send { instance, generation, request, round } => {
                     if let Some(link) = self.links.get_mut(&(instance, Lane::Command)) {
@@ -138,25 +154,29 @@ impl Driver {
                 Action::Emit(notice) => self.emit(notice).await,
                 Action::Log(level, text) => log(level, &text),
                 Action::Consult { monitor, ticket, question } => {
-                    if let Some(advice) = self.consult(&monitor, ticket, question) {
-                        let event = Event::Advice { monitor, ticket, advice };
-                        let more = self.machine.step(self.now(), event);
-                        work.extend(more);
-                    }
+                    let answer = self.consult(&monitor, ticket, question);
+                    advice.extend(answer.map(|advice| Event::Advice { monitor, ticket, advice }));
                 }
             }
         }
+        advice
     }
 
-    async fn persist(&self, state: &State) -> bool {
-        let result = match state.encode() {
-            Ok(text) => self.host.persist_state(text.as_bytes()).await.map_err(|error| format!("{error:?}")),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = &result {
-            log::error!("The sentinel's state can't be written, votes are withheld: {error}");
-        }
-        result.is_ok()
+    /// Writes in a task of its own; the driver goes on and hears of the end.
+    fn persist(&self, state: &State) {
+        let (host, mut inbox, text, begun) = (self.host, self.inbox.clone(), state.encode(), self.now());
+        self.host.spawn(async move {
+            let result = match text {
+                Ok(text) => host.persist_state(text.as_bytes()).await.map_err(|error| format!("{error:?}")),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = &result {
+                log::error!("The sentinel's state can't be written, votes are withheld: {error}");
+            }
+            // Fails only when the driver has ended.
+            let took = Mono(host.now().as_millis() as u64).since(begun);
+            let _ = inbox.send(Input::Written(result.is_ok(), took)).await;
+        });
     }
 
     fn answer(&mut self, ticket: u64, reply: Reply) {

@@ -18,6 +18,8 @@ pub struct Checker {
     pub promotions: Vec<(u64, NodeId)>,
     /// `+switch-master` events.
     pub switches: u64,
+    /// `+promoted-slave` events.
+    pub announced: usize,
     votes: BTreeMap<(String, u64), String>,
     leaders: BTreeMap<u64, NodeId>,
     epochs: BTreeMap<String, (u64, u64)>,
@@ -85,6 +87,7 @@ impl Checker {
     pub fn on_event(&mut self, now: u64, id: NodeId, notice: &Notice, epoch: Option<Epoch>) {
         match notice.name {
             "+switch-master" => self.switches += 1,
+            "+promoted-slave" => self.announced += 1,
             "+elected-leader" if !self.forced => {
                 let Some(Epoch(epoch)) = epoch else { return };
                 if let Some(other) = self.leaders.insert(epoch, id).filter(|other| *other != id) {

@@ -50,6 +50,8 @@ pub struct Upstream {
     pub serves: bool,
     /// It has no keys.
     pub empty: bool,
+    /// See `DataNode::precious`.
+    pub precious: bool,
 }
 
 /// A data node.
@@ -77,6 +79,8 @@ pub struct DataNode {
     pub clock_error: i64,
     /// It came back without data and nobody has written since.
     pub blank: bool,
+    /// It has what all had when the fault began.
+    pub precious: bool,
     /// Its priority.
     pub priority: u32,
     /// It keeps its data when the primary it follows comes back empty (Keystead), and says so.
@@ -116,6 +120,7 @@ impl DataNode {
             life: 1,
             clock_error: 0,
             blank: false,
+            precious: false,
             priority: 100,
             keeps_data: false,
             primary_lost_data: false,
@@ -134,6 +139,7 @@ impl DataNode {
         let before = (self.role == Role::Primary && with_data).then_some((self.history.id, self.offset));
         if !with_data {
             self.blank = self.keeps_data;
+            self.precious = false;
             self.offset = 0;
             self.history = History { id: fresh_history, before: None };
         } else if before.is_some() {
@@ -274,6 +280,7 @@ impl DataNode {
 
     fn adopt(&mut self, up: &Upstream) {
         self.blank = up.empty;
+        self.precious = up.precious;
         self.history = up.history;
         self.offset = up.offset;
     }

@@ -35,12 +35,14 @@ pub enum Family {
     Reboot,
     /// Sentinels crash at the writes of an election.
     CrashAtWrite,
+    /// Every process stands still for short moments again and again, as on an overloaded machine; the primary dies.
+    Busy,
     /// Anything, many times.
     Swarm,
 }
 
 /// All kinds, in the order in which seeds take their turns.
-pub const FAMILIES: [Family; 20] = [
+pub const FAMILIES: [Family; 21] = [
     Family::Kill,
     Family::Swarm,
     Family::KillAndReturn,
@@ -61,6 +63,7 @@ pub const FAMILIES: [Family; 20] = [
     Family::LeaderCutOff,
     Family::StaleSentinel,
     Family::Swarm,
+    Family::Busy,
 ];
 
 /// The world of a seed.
@@ -79,6 +82,7 @@ pub fn shape(rng: &mut Rng, family: Family) -> Shape {
         plain,
         keeps_data: family == Family::EmptyRestart,
         weather: Weather { delay_ms: rng.between(1, 5), loss_permille: 0 },
+        disk_ms: [0, 0, 30, 400][rng.between(0, 3) as usize],
     }
 }
 
@@ -123,6 +127,9 @@ pub fn inflict(world: &mut World, family: Family) -> Expected {
             world.kill(primary);
             wait(world, 20);
             world.restart(primary, false);
+            if world.rng.between(0, 1) == 0 {
+                busy(world, long);
+            }
         }
         Family::SentinelsAndPrimary => {
             for id in sentinels.clone().take((sentinels.len() - 1) / 2) {
@@ -179,6 +186,10 @@ pub fn inflict(world: &mut World, family: Family) -> Expected {
             wait(world, long);
             return Some((1, 1 + crashes as usize));
         }
+        Family::Busy => {
+            world.kill(primary);
+            busy(world, long + 3 * down_after);
+        }
         Family::Swarm => return Some((0, swarm(world))),
     }
     wait(world, long + 3 * down_after);
@@ -219,6 +230,29 @@ fn cut_off(world: &mut World, id: NodeId, inwards: bool, outwards: bool) {
             world.cut(id, other);
         }
     }
+}
+
+/// Short standstills of everybody: never so long that a data node would rightly count as down.
+fn busy(world: &mut World, ms: u64) {
+    let end = world.now + ms;
+    let all = world.shape.data_nodes + world.shape.sentinels;
+    let mut wakes: Vec<(u64, NodeId)> = Vec::new();
+    while world.now < end {
+        let id = world.rng.between(0, all as u64 - 1) as usize;
+        if world.runs(id) {
+            let longest = if id < world.shape.data_nodes { world.shape.settings.down_after_ms / 2 } else { 1_500 };
+            world.pause(id);
+            wakes.push((world.now + world.rng.between(10, longest), id));
+        }
+        let next = world.now + world.rng.between(10, 300);
+        wakes.sort_unstable();
+        for (at, id) in wakes.extract_if(.., |(at, _)| *at <= next) {
+            world.run_until(at);
+            world.resume(id);
+        }
+        world.run_until(next);
+    }
+    wakes.into_iter().for_each(|(_, id)| world.resume(id));
 }
 
 /// Many faults; gives back how many promotions they may cause at most.
@@ -268,6 +302,7 @@ fn swarm(world: &mut World) -> usize {
 pub fn heal_all(world: &mut World) {
     world.heal();
     world.set_weather(Weather { delay_ms: 2, loss_permille: 0 });
+    world.shape.disk_ms = world.shape.disk_ms.min(30);
     for id in 0..world.shape.data_nodes + world.shape.sentinels {
         world.resume(id);
         world.restart(id, true);

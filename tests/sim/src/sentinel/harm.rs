@@ -13,6 +13,7 @@ impl World {
         self.say(|| format!("fault: kill {}", self.name(id)));
         self.processes[id].alive = false;
         self.processes[id].paused = false;
+        self.processes[id].unheard_write = None;
         self.processes[id].inbox.clear();
         if let Program::Sentinel(process) = &mut self.processes[id].program {
             process.machine = None;
@@ -65,6 +66,9 @@ impl World {
         let timers_first = self.rng.between(0, 1) == 0;
         if timers_first {
             self.step(id, Event::Tick);
+        }
+        if let Some(took) = self.processes[id].unheard_write.take() {
+            self.hear_of_write(id, took);
         }
         let inbox = std::mem::take(&mut self.processes[id].inbox);
         for (conn, way, payload) in inbox {

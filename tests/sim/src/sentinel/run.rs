@@ -41,6 +41,7 @@ pub fn run(seed: u64, trace: bool) -> Verdict {
     world.run_until(until);
     let began = world.now;
     let before = world.checker.promotions.len();
+    (0..world.shape.data_nodes).for_each(|id| world.data_mut(id).precious = true);
     let expected = inflict(&mut world, family);
     let took_ms = world.checker.promotions.get(before).map(|(at, _)| at - began);
     world.say(|| "healing".to_owned());
@@ -53,6 +54,13 @@ pub fn run(seed: u64, trace: bool) -> Verdict {
         && !(least..=most).contains(&promotions)
     {
         wrong.push(format!("{promotions} promotions, expected {least} to {most}: {:?}", world.checker.promotions));
+    }
+    let announced = world.checker.announced;
+    if announced > promotions {
+        wrong.push(format!("{promotions} promotions were announced {announced} times"));
+    }
+    if family == Family::EmptyRestart && (0..world.shape.data_nodes).any(|id| !world.data(id).precious) {
+        wrong.push("data was lost".to_owned());
     }
     wrong.extend(world.checker.violations.iter().cloned());
     if trace {

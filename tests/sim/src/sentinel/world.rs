@@ -8,6 +8,7 @@ use keystead_sentinel::actions::{Action, Consult, Counsel, Event, Watch};
 use keystead_sentinel::election::{ElectionStrategy, RedisElection};
 use keystead_sentinel::machine::{Boot, Sentinel};
 use keystead_sentinel::monitor::Monitor;
+use keystead_sentinel::outbox::Outbox;
 use keystead_sentinel::select::{RedisSelection, ReplicaSelection};
 use keystead_sentinel::settings::Settings;
 use keystead_sentinel::state::State;
@@ -36,6 +37,8 @@ pub struct Shape {
     pub keeps_data: bool,
     /// The network.
     pub weather: Weather,
+    /// A write of a sentinel's state takes up to this long.
+    pub disk_ms: u64,
 }
 
 #[derive(Debug)]
@@ -46,6 +49,7 @@ pub(crate) struct SentinelProcess {
     pub(crate) wake: u64,
     pub(crate) tickets: BTreeMap<u64, (ConnId, Request, u64)>,
     pub(crate) next_ticket: u64,
+    pub(crate) outbox: Outbox,
 }
 
 #[derive(Debug)]
@@ -60,6 +64,8 @@ pub(crate) struct Process {
     pub(crate) alive: bool,
     pub(crate) life: u64,
     pub(crate) paused: bool,
+    /// A write was done while it was paused.
+    pub(crate) unheard_write: Option<u64>,
     pub(crate) inbox: VecDeque<(ConnId, Way, Payload)>,
 }
 
@@ -68,6 +74,8 @@ pub(crate) enum Queued {
     Arrive(ConnId, Way, Payload),
     Wake(NodeId, u64),
     DataStep,
+    /// The write of that process' life reaches the disk.
+    Written(NodeId, u64, u64, Box<State>),
 }
 
 /// A world.
@@ -128,6 +136,7 @@ impl World {
                 wake: 0,
                 tickets: BTreeMap::new(),
                 next_ticket: 1,
+                outbox: Outbox::default(),
             };
             let id = world.add(Program::Sentinel(Box::new(process)));
             world.boot_sentinel(id);
@@ -137,7 +146,8 @@ impl World {
     }
 
     pub(crate) fn add(&mut self, program: Program) -> NodeId {
-        self.processes.push(Process { program, alive: true, life: 1, paused: false, inbox: VecDeque::new() });
+        let (alive, paused, unheard_write) = (true, false, None);
+        self.processes.push(Process { program, alive, life: 1, paused, unheard_write, inbox: VecDeque::new() });
         self.processes.len() - 1
     }
 
@@ -214,6 +224,7 @@ impl World {
                 Queued::Arrive(conn, way, payload) => self.arrive(conn, way, payload),
                 Queued::Wake(id, at) => self.wake(id, at),
                 Queued::DataStep => self.data_step(),
+                Queued::Written(id, life, took, state) => self.written(id, (life, took), *state),
             }
         }
         self.now = until;
@@ -267,6 +278,7 @@ impl World {
             offset: node.offset,
             serves: in_sync && self.now >= node.loading_until,
             empty: node.blank,
+            precious: node.precious,
         }
     }
 
@@ -286,8 +298,9 @@ impl World {
             seed,
         });
         process.machine = Some(machine);
+        process.outbox = Outbox::default();
         process.wake = 0;
-        self.carry_out(id, actions);
+        self.work(id, actions);
         self.plan_wake(id);
     }
 
@@ -319,18 +332,24 @@ impl World {
         let Program::Sentinel(process) = &mut self.processes[id].program else { return };
         let Some(machine) = &mut process.machine else { return };
         let actions = machine.step(now, event);
-        self.carry_out(id, actions);
+        self.work(id, actions);
         self.plan_wake(id);
     }
 
-    pub(crate) fn carry_out(&mut self, id: NodeId, actions: Vec<Action>) {
+    fn work(&mut self, id: NodeId, actions: Vec<Action>) {
+        let Program::Sentinel(process) = &mut self.processes[id].program else { return };
+        let ready = process.outbox.push(actions);
+        self.carry_out(id, ready);
+    }
+
+    fn carry_out(&mut self, id: NodeId, actions: Vec<Action>) {
         let mut answers = Vec::new();
         for action in actions {
-            if !self.processes[id].alive {
-                return; // crashed at a write: nothing behind it leaves
-            }
             match action {
-                Action::Persist(state) => self.persist(id, *state),
+                Action::Persist(state) => {
+                    let (life, takes) = (self.processes[id].life, self.rng.between(0, self.shape.disk_ms));
+                    self.push(self.now + takes, Queued::Written(id, life, takes, state));
+                }
                 Action::Connect { instance, lane, generation, addr, .. } => {
                     let Some(server) = self.by_addr(&addr) else { continue };
                     let life = self.processes[id].life;
@@ -390,18 +409,31 @@ impl World {
         }
     }
 
-    pub(crate) fn persist(&mut self, id: NodeId, state: State) {
+    fn written(&mut self, id: NodeId, (life, took): (u64, u64), state: State) {
+        if !self.processes[id].alive || self.processes[id].life != life {
+            return;
+        }
         let crash = self.crash_on_persist.take_if(|(who, _)| *who == id);
         let Program::Sentinel(process) = &mut self.processes[id].program else { return };
-        match crash {
-            None => process.disk = Some(state),
-            Some((_, behind)) => {
-                if behind {
-                    process.disk = Some(state);
-                }
-                self.kill(id);
-            }
+        if crash.is_none_or(|(_, behind)| behind) {
+            process.disk = Some(state);
         }
+        if crash.is_some() {
+            return self.kill(id);
+        }
+        if self.processes[id].paused {
+            self.processes[id].unheard_write = Some(took);
+            return;
+        }
+        self.hear_of_write(id, took);
+    }
+
+    /// The process hears that its state is on the disk.
+    pub(crate) fn hear_of_write(&mut self, id: NodeId, ms: u64) {
+        let Program::Sentinel(process) = &mut self.processes[id].program else { return };
+        let released = process.outbox.written(true);
+        self.carry_out(id, released);
+        self.step(id, Event::Written { ms });
     }
 
     pub(crate) fn check_request(

@@ -1,0 +1,157 @@
+//! "Persist, then send" without standing still: while a write of the state is on its way, what rests on it waits here in
+//! order, and what doesn't (pings, links, questions to strategies) goes on. A disk that takes seconds for an fsync must
+//! not make this sentinel deaf, nor look to itself as if it had been stopped. Pure: the shell and the simulator write.
+
+use crate::actions::Action;
+use crate::state::State;
+use crate::wire::{Reply, Request};
+use std::collections::VecDeque;
+
+/// What a client hears when the state can't be written.
+const NOT_WRITTEN: &str = "ERR the sentinel's state can't be written to disk";
+
+/// Actions on their way out.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    held: VecDeque<Action>,
+    /// The write on its way, and how many of the held actions it covers.
+    writing: Option<(usize, Box<State>)>,
+    /// A state that couldn't be written: nothing leaves before it, or a newer one, is on the disk.
+    owed: Option<Box<State>>,
+}
+
+impl Outbox {
+    /// Takes a step's actions; gives those that may be carried out now, in order. At most one of them is a `Persist`,
+    /// it is the last, and `written` must be called when it is done.
+    pub fn push(&mut self, actions: Vec<Action>) -> Vec<Action> {
+        let mut now = Vec::new();
+        for action in actions {
+            if free(&action) {
+                now.push(action);
+                continue;
+            }
+            if let Some(state) = self.owed.take() {
+                self.held.push_back(Action::Persist(state));
+            }
+            if self.held.is_empty() && self.writing.is_none() && !matches!(action, Action::Persist(_)) {
+                now.push(action);
+            } else {
+                self.held.push_back(action);
+            }
+        }
+        now.extend(self.next_write());
+        now
+    }
+
+    /// The write is done: what may leave now. When it failed, nothing that rested on it leaves and replies say so.
+    pub fn written(&mut self, ok: bool) -> Vec<Action> {
+        let Some((covered, state)) = self.writing.take() else { return Vec::new() };
+        // What came behind it rests on it too, up to the next write.
+        let rest = self.held.range(covered..).take_while(|action| !matches!(action, Action::Persist(_))).count();
+        let mut now: Vec<Action> =
+            self.held.drain(..covered + rest).filter_map(|action| released(action, ok)).collect();
+        if !ok && self.held.is_empty() {
+            self.owed = Some(state);
+        }
+        now.extend(self.next_write());
+        now
+    }
+
+    /// The newest state covers every write that waits: votes and epochs only grow.
+    fn next_write(&mut self) -> Option<Action> {
+        if self.writing.is_some() {
+            return None;
+        }
+        let last = self.held.iter().rposition(|action| matches!(action, Action::Persist(_)))?;
+        let Action::Persist(state) = &self.held[last] else { return None };
+        let state = state.clone();
+        self.writing = Some((last + 1, state.clone()));
+        Some(Action::Persist(state))
+    }
+}
+
+/// Says nothing that a crash could take back.
+fn free(action: &Action) -> bool {
+    match action {
+        Action::Send { request, .. } => matches!(request, Request::Ping | Request::Info | Request::ScriptKill),
+        Action::Connect { .. } | Action::Disconnect { .. } | Action::Consult { .. } => true,
+        _ => false,
+    }
+}
+
+fn released(action: Action, ok: bool) -> Option<Action> {
+    match action {
+        Action::Persist(_) => None,
+        Action::Send { .. } if !ok => None,
+        Action::Reply { ticket, .. } if !ok => Some(Action::Reply { ticket, reply: Reply::Error(NOT_WRITTEN.into()) }),
+        action => Some(action),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::VERSION;
+    use crate::types::{Epoch, InstanceId};
+
+    fn persist(epoch: u64) -> Action {
+        let state =
+            State { version: VERSION, id: "a".into(), epoch: Epoch(epoch), monitors: vec![], removed: Vec::new() };
+        Action::Persist(Box::new(state))
+    }
+
+    fn send(request: Request) -> Action {
+        Action::Send { instance: InstanceId(1), generation: 1, request, round: 0 }
+    }
+
+    fn reply(ticket: u64) -> Action {
+        Action::Reply { ticket, reply: Reply::ok() }
+    }
+
+    /// The actions as words: P5 a write of epoch 5, R1 a reply, F an order to follow, p a ping, E an error reply.
+    fn words(actions: &[Action]) -> String {
+        let word = |action: &Action| match action {
+            Action::Persist(state) => format!("P{}", state.epoch),
+            Action::Reply { ticket, reply: Reply::Status(_) } => format!("R{ticket}"),
+            Action::Reply { ticket, .. } => format!("E{ticket}"),
+            Action::Send { request: Request::Ping, .. } => "p".into(),
+            Action::Send { .. } => "F".into(),
+            _ => "?".into(),
+        };
+        actions.iter().map(word).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn what_rests_on_a_write_waits_for_it_and_pings_do_not() {
+        let mut outbox = Outbox::default();
+        assert_eq!(words(&outbox.push(vec![reply(1), send(Request::Ping)])), "R1 p");
+        assert_eq!(words(&outbox.push(vec![reply(2), persist(5), reply(3), send(Request::Ping)])), "R2 p P5");
+        assert_eq!(words(&outbox.push(vec![reply(4), send(Request::Follow(None)), send(Request::Ping)])), "p");
+        assert_eq!(words(&outbox.written(true)), "R3 R4 F");
+        assert_eq!(words(&outbox.push(vec![reply(5)])), "R5");
+    }
+
+    #[test]
+    fn one_write_covers_all_that_wait_behind_the_one_on_its_way() {
+        let mut outbox = Outbox::default();
+        assert_eq!(words(&outbox.push(vec![persist(5), reply(1)])), "P5");
+        assert_eq!(words(&outbox.push(vec![persist(6), reply(2)])), "");
+        assert_eq!(words(&outbox.push(vec![persist(7), reply(3)])), "");
+        assert_eq!(words(&outbox.written(true)), "R1 P7");
+        assert_eq!(words(&outbox.written(true)), "R2 R3");
+    }
+
+    #[test]
+    fn nothing_leaves_behind_a_write_that_failed() {
+        let mut outbox = Outbox::default();
+        assert_eq!(words(&outbox.push(vec![persist(5), reply(1), send(Request::Follow(None))])), "P5");
+        assert_eq!(words(&outbox.written(false)), "E1");
+        // The vote in memory is not on the disk: the next answer must wait for another try.
+        assert_eq!(words(&outbox.push(vec![send(Request::Ping)])), "p");
+        assert_eq!(words(&outbox.push(vec![reply(2)])), "P5");
+        assert_eq!(words(&outbox.written(false)), "E2");
+        assert_eq!(words(&outbox.push(vec![reply(3), persist(6)])), "P6");
+        assert_eq!(words(&outbox.written(true)), "R3");
+        assert_eq!(words(&outbox.push(vec![reply(4)])), "R4");
+    }
+}
