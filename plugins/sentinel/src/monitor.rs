@@ -112,7 +112,7 @@ impl Monitor {
         };
         let replica = |i: &Instance| SavedReplica {
             addr: i.addr.clone(),
-            former_primary: i.former_primary || i.kind == Kind::Primary,
+            former_primary: i.former_primary || (i.kind == Kind::Primary && i.role == Role::Primary),
         };
         SavedMonitor {
             name: self.name.clone(),

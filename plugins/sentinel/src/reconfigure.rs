@@ -48,7 +48,8 @@ impl Monitor {
         }
         let was_primary = self.instance_mut(old);
         was_primary.kind = Kind::Replica;
-        was_primary.former_primary = true;
+        // One that was seen to follow already may be promoted again by a leader whose hello is on its way.
+        was_primary.former_primary = was_primary.role == Role::Primary;
         was_primary.synced = false;
         let now_primary = self.instance_mut(new);
         now_primary.kind = Kind::Primary;

@@ -3,7 +3,7 @@
 use keystead_sim::sentinel::run::run;
 
 /// Seeds of the normal run; the nightly run takes more through `KEYSTEAD_SIM_SEEDS`.
-const SEEDS: u64 = 640;
+const SEEDS: u64 = 2_100;
 
 #[test]
 fn every_seed_keeps_the_rules() {
