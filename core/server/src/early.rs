@@ -17,12 +17,21 @@ const ALONE: usize = 2;
 /// engine (a script, DEBUG SLEEP), each on a thread, and the sentinel beside it must not miss a ping meanwhile.
 const BESIDE_EACH_OTHER: usize = 6;
 
-/// Says how many threads the runtime starts. A larger number in the environment is kept.
+/// The variable from which the standard library takes the size of threads' stacks, once.
+const STACK_VARIABLE: &str = "RUST_MIN_STACK";
+/// As much as a main thread has: a script may nest 200 calls of Lua's own library, with some 9 KiB each.
+const STACK_BYTES: usize = 8 << 20;
+
+/// Says how many threads the runtime starts and how large their stacks are. A larger number in the environment is kept.
 pub(crate) fn set_runtime_threads(settings: &Settings) {
     let least = if settings.plugins.len() > 1 { ALONE + BESIDE_EACH_OTHER } else { ALONE };
     let given = std::env::var(THREADS).ok().and_then(|v| v.parse::<usize>().ok()).unwrap_or(0);
     if given < least {
         set_variable(THREADS, &least.to_string());
+    }
+    let given = std::env::var(STACK_VARIABLE).ok().and_then(|v| v.parse::<usize>().ok()).unwrap_or(0);
+    if given < STACK_BYTES {
+        set_variable(STACK_VARIABLE, &STACK_BYTES.to_string());
     }
 }
 

@@ -65,8 +65,9 @@ pub fn run(options: &Options) -> ExitCode {
 
 fn start_and_follow(options: &Options, stop: &AtomicBool) -> io::Result<()> {
     let dir = folder(options)?;
-    let layout = Layout::new(&dir, options.base_port, options.replicas, options.sentinels, options.embedded)
+    let mut layout = Layout::new(&dir, options.base_port, options.replicas, options.sentinels, options.embedded)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.0))?;
+    layout.scripting = crate::config::beside_binary().is_some_and(|dir| dir.join("libkeystead_scripting.so").is_file());
     refuse_used_ports(&layout)?;
     nodes::write_files(&layout)?;
     println!("Starting {} nodes; files, logs and state are in {}", layout.nodes.len(), dir.display());

@@ -145,7 +145,7 @@ pub(crate) fn load(file: Option<&Path>, edits: &[Edit]) -> Result<Settings, Conf
 }
 
 /// Plugins that an instance without a file loads when their libraries lie beside the binary.
-const DEFAULT_PLUGINS: &[&str] = &["replication", "persistence-rdb"];
+const DEFAULT_PLUGINS: &[&str] = &["replication", "scripting", "persistence-rdb"];
 
 /// The configuration of an instance without a file.
 fn default_config() -> String {

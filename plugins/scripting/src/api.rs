@@ -1,0 +1,326 @@
+//! What scripts find in `redis` and `math.random`, as functions of the server.
+
+use crate::live::{self, server, words};
+use crate::{bit, cjson, cmsgpack, convert, interpreter, structs};
+use keystead_plugin::Proto;
+use mlua::{IntoLuaMulti, Lua, MultiValue, Table, Value};
+use sha1::{Digest, Sha1};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The version whose behaviour scripts may expect.
+const VERSION: (&str, u32) = ("7.2.4", 0x0007_0204);
+
+/// How a function of ours ends badly. It travels through the interpreter inside an error of the bindings; `pcall` and
+/// `xpcall` of scripts, and the end of the run, take it out again.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// `error(text)` at the caller's place.
+    Text(String),
+    /// `error({err = text})`; `counted` if a command failed, whose error the server has counted.
+    Table {
+        /// Code first.
+        text: Vec<u8>,
+        /// A command failed.
+        counted: bool,
+    },
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Fault::Text(text) => f.write_str(text),
+            Fault::Table { text, .. } => f.write_str(&String::from_utf8_lossy(text)),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl Fault {
+    /// The fault inside an error of the bindings; any other error as its text.
+    pub fn of(error: &mlua::Error) -> Fault {
+        match error {
+            mlua::Error::CallbackError { cause, .. } => Fault::of(cause),
+            other => match other.downcast_ref::<Fault>() {
+                Some(fault) => fault.clone(),
+                None => Fault::Text(interpreter::first_line(other)),
+            },
+        }
+    }
+
+    /// What a script sees of it.
+    pub fn value(&self, lua: &Lua) -> mlua::Result<Value> {
+        Ok(match self {
+            Fault::Text(text) => Value::String(lua.create_string(text)?),
+            Fault::Table { text, counted: true } => Value::Table(convert::error_table(lua, text)?),
+            Fault::Table { text, counted: false } => {
+                let table = lua.create_table()?;
+                table.raw_set("err", lua.create_string(text)?)?;
+                Value::Table(table)
+            }
+        })
+    }
+}
+
+impl From<mlua::Error> for Fault {
+    fn from(error: mlua::Error) -> Fault {
+        Fault::of(&error)
+    }
+}
+
+impl From<String> for Fault {
+    fn from(text: String) -> Fault {
+        Fault::Text(text)
+    }
+}
+
+/// `bad argument #at to 'name' (what)`
+pub fn bad_argument(at: usize, name: &str, what: &str) -> Fault {
+    Fault::Text(format!("bad argument #{at} to '{name}' ({what})"))
+}
+
+/// What functions of ours give.
+pub type Answer<T = MultiValue> = Result<T, Fault>;
+
+/// Puts a function into a table.
+pub fn put<R: IntoLuaMulti>(
+    lua: &Lua,
+    table: &Table,
+    name: &str,
+    f: impl Fn(&Lua, MultiValue) -> Answer<R> + Send + 'static,
+) -> mlua::Result<()> {
+    let function = lua.create_function(move |lua, args: MultiValue| {
+        f(lua, args).map_err(|fault| {
+            mlua::Error::external(match fault {
+                Fault::Text(text) => Fault::Text(format!("{}{text}", interpreter::place(lua))),
+                other => other,
+            })
+        })
+    })?;
+    table.raw_set(name, function)
+}
+
+/// An error table in the server's words, as `redis.call` raises it for what never ran.
+fn refused(text: &str) -> Fault {
+    Fault::Table { text: format!("ERR {text}").into_bytes(), counted: false }
+}
+
+/// The table that the prelude takes its functions from.
+pub fn native(lua: &Lua, global: &Table) -> mlua::Result<Table> {
+    let native = lua.create_table()?;
+    let redis = lua.create_table()?;
+    commands(lua, &redis)?;
+    settings(lua, &redis)?;
+    constants(&redis)?;
+    native.raw_set("redis", redis)?;
+    native.raw_set("max_chunk", interpreter::MAX_CHUNK)?;
+    let global = global.clone();
+    let compile = lua.create_function(move |lua, (text, name): (mlua::String, mlua::String)| {
+        let compiled = interpreter::compile(lua, &global, &text.as_bytes(), &name.to_string_lossy());
+        match compiled {
+            Ok(function) => (function, Value::Nil).into_lua_multi(lua),
+            Err(text) => (Value::Nil, text).into_lua_multi(lua),
+        }
+    })?;
+    native.raw_set("compile", compile)?;
+    let seen = lua.create_function(|lua, value: Value| match value {
+        Value::Error(error) => Fault::of(&error).value(lua),
+        other => Ok(other),
+    })?;
+    native.raw_set("seen", seen)?;
+    random(lua, &native)?;
+    native.raw_set("cjson", cjson::library(lua)?)?;
+    native.raw_set("cmsgpack", cmsgpack::library(lua)?)?;
+    native.raw_set("bit", bit::library(lua)?)?;
+    native.raw_set("struct", structs::library(lua)?)?;
+    Ok(native)
+}
+
+fn commands(lua: &Lua, redis: &Table) -> mlua::Result<()> {
+    put(lua, redis, "call", |lua, args| {
+        let reply = call(&args)?;
+        match reply.strip_prefix(b"-") {
+            Some(error) => Err(Fault::Table { text: error.trim_ascii_end().to_vec(), counted: true }),
+            None => Ok(convert::to_lua(lua, &reply)?),
+        }
+    })?;
+    put(lua, redis, "pcall", |lua, args| match call(&args) {
+        Ok(reply) => Ok(convert::to_lua(lua, &reply)?),
+        Err(fault) => Ok(fault.value(lua)?),
+    })?;
+    put(lua, redis, "acl_check_cmd", |_, args| {
+        let argv = argv(&args)?;
+        match server(|server| server.acl_check(&argv)) {
+            Some(Ok(())) => Ok(true),
+            Some(Err(text)) if text.starts_with("ERR") => Err(refused(text.trim_start_matches("ERR "))),
+            Some(Err(_)) => Ok(false),
+            None => Err(outside("redis.acl_check_cmd")),
+        }
+    })
+}
+
+fn argv(args: &MultiValue) -> Answer<Vec<Vec<u8>>> {
+    if args.is_empty() {
+        return Err(refused("Please specify at least one argument for this redis lib call"));
+    }
+    words(args).ok_or_else(|| refused("Lua redis lib command arguments must be strings or integers"))
+}
+
+fn outside(what: &str) -> Fault {
+    refused(&format!("{what} can only be called inside a script invocation"))
+}
+
+/// A command's reply as RESP; what didn't run is an error like any other.
+fn call(args: &MultiValue) -> Answer<Vec<u8>> {
+    let argv = argv(args)?;
+    match server(|server| server.call(&argv)) {
+        Some(Ok(reply)) => Ok(reply),
+        Some(Err(text)) => Err(Fault::Table { text: text.into_bytes(), counted: true }),
+        None => Err(outside("redis.call/pcall")),
+    }
+}
+
+fn one_text(args: &MultiValue) -> Option<mlua::String> {
+    match args.front() {
+        Some(Value::String(text)) if args.len() == 1 => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// Numbers, and texts that are numbers, as Lua's own functions take them.
+pub fn number(value: Option<&Value>) -> Option<f64> {
+    match value? {
+        Value::Integer(number) => Some(*number as f64),
+        Value::Number(number) => Some(*number),
+        Value::String(text) => keystead_resp::number::parse_f64(text.as_bytes().trim_ascii()),
+        _ => None,
+    }
+}
+
+fn settings(lua: &Lua, redis: &Table) -> mlua::Result<()> {
+    for (name, field) in [("error_reply", "err"), ("status_reply", "ok")] {
+        put(lua, redis, name, move |lua, args| {
+            let Some(text) = one_text(&args) else {
+                return Ok(error_value(lua, "wrong number or type of arguments")?);
+            };
+            let bytes = if field == "err" { convert::coded(&text.as_bytes()) } else { text.as_bytes().to_vec() };
+            let table = lua.create_table()?;
+            table.raw_set(field, lua.create_string(bytes)?)?;
+            Ok(table)
+        })?;
+    }
+    put(lua, redis, "sha1hex", |_, args| match (args.len(), args.front()) {
+        (1, Some(value)) => Ok(sha1hex(&text_of(value))),
+        _ => Err(refused("wrong number of arguments")),
+    })?;
+    put(lua, redis, "log", log_line)?;
+    put(lua, redis, "setresp", |_, args| {
+        if args.len() != 1 {
+            return Err(refused("redis.setresp() requires one argument."));
+        }
+        let proto = match number(args.front()) {
+            Some(2.0) => Proto::Resp2,
+            Some(3.0) => Proto::Resp3,
+            _ => return Err(refused("RESP version must be 2 or 3.")),
+        };
+        server(|server| server.how().proto = proto).ok_or_else(|| outside("redis.setresp"))
+    })?;
+    put(lua, redis, "set_repl", |_, args| {
+        if args.len() != 1 {
+            return Err(refused("redis.set_repl() requires two arguments."));
+        }
+        let targets = number(args.front()).and_then(|flags| live::targets(flags as i64));
+        let wrong = "Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.";
+        let targets = targets.ok_or_else(|| refused(wrong))?;
+        server(|server| server.how().targets = targets).ok_or_else(|| outside("redis.set_repl"))
+    })?;
+    put(lua, redis, "replicate_commands", |_, _| Ok(true))?;
+    put(lua, redis, "breakpoint", |_, _| Ok(false))?;
+    put(lua, redis, "debug", |_, _| Ok(()))
+}
+
+fn error_value(lua: &Lua, text: &str) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    table.raw_set("err", format!("ERR {text}"))?;
+    Ok(table)
+}
+
+/// A text or a number as text; anything else is empty.
+fn text_of(value: &Value) -> Vec<u8> {
+    match value {
+        Value::String(text) => text.as_bytes().to_vec(),
+        Value::Integer(_) | Value::Number(_) => value.to_string().unwrap_or_default().into_bytes(),
+        _ => Vec::new(),
+    }
+}
+
+/// Forty hexadecimal digits.
+pub fn sha1hex(bytes: &[u8]) -> String {
+    Sha1::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn log_line(_: &Lua, args: MultiValue) -> Answer<()> {
+    if args.len() < 2 {
+        return Err(refused("redis.log() requires two arguments or more."));
+    }
+    let Some(Value::Integer(_) | Value::Number(_)) = args.front() else {
+        return Err(refused("First argument must be a number (log level)."));
+    };
+    let level = match number(args.front()).map(|level| level as i64) {
+        Some(0) => log::Level::Debug,
+        Some(1 | 2) => log::Level::Info,
+        Some(3) => log::Level::Warn,
+        _ => return Err(refused("Invalid debug level.")),
+    };
+    let words: Vec<Vec<u8>> = args.iter().skip(1).map(text_of).collect();
+    log::log!(level, "{}", String::from_utf8_lossy(&words.join(&b' ')));
+    Ok(())
+}
+
+fn constants(redis: &Table) -> mlua::Result<()> {
+    let numbers = [
+        ("LOG_DEBUG", 0),
+        ("LOG_VERBOSE", 1),
+        ("LOG_NOTICE", 2),
+        ("LOG_WARNING", 3),
+        ("REPL_NONE", 0),
+        ("REPL_AOF", 1),
+        ("REPL_SLAVE", 2),
+        ("REPL_REPLICA", 2),
+        ("REPL_ALL", 3),
+    ];
+    numbers.iter().try_for_each(|(name, value)| redis.raw_set(*name, *value))?;
+    redis.raw_set("REDIS_VERSION", VERSION.0)?;
+    redis.raw_set("REDIS_VERSION_NUM", VERSION.1)
+}
+
+/// `math.random` and `math.randomseed`: a generator of the interpreter's own, the same on every machine for a seed.
+fn random(lua: &Lua, native: &Table) -> mlua::Result<()> {
+    static SEEDS: AtomicU64 = AtomicU64::new(0x330e);
+    let state = std::sync::Arc::new(AtomicU64::new(SEEDS.fetch_add(1 << 16, Ordering::Relaxed)));
+    let seeded = state.clone();
+    put(lua, native, "random", move |_, args| {
+        let next = state.load(Ordering::Relaxed).wrapping_mul(0x0005_deec_e66d).wrapping_add(0xb) & ((1 << 48) - 1);
+        state.store(next, Ordering::Relaxed);
+        let chance = ((next >> 17) % 0x7fff_ffff) as f64 / f64::from(0x7fff_ffff);
+        let limit = |at: usize| match number(args.get(at - 1)) {
+            Some(limit) => Ok(limit.trunc()),
+            None => Err(bad_argument(at, "random", "number expected")),
+        };
+        let (low, high) = match args.len() {
+            0 => return Ok(chance),
+            1 => (1.0, limit(1)?),
+            2 => (limit(1)?, limit(2)?),
+            _ => return Err(Fault::Text("wrong number of arguments".to_owned())),
+        };
+        if low > high {
+            return Err(bad_argument(args.len(), "random", "interval is empty"));
+        }
+        Ok((chance * (high - low + 1.0)).floor() + low)
+    })?;
+    put(lua, native, "randomseed", move |_, args| {
+        let seed = number(args.front()).ok_or_else(|| bad_argument(1, "randomseed", "number expected"))?;
+        seeded.store(((seed as i64 as u64 & 0xffff_ffff) << 16) | 0x330e, Ordering::Relaxed);
+        Ok(())
+    })
+}

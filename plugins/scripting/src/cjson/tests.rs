@@ -1,0 +1,87 @@
+use super::*;
+
+/// What a piece of Lua gives with the library as `cjson`, or its error's text.
+fn run(code: &str) -> String {
+    let interpreter = crate::interpreter::Interpreter::new(64 << 20).unwrap();
+    let script = interpreter.compile(code.as_bytes(), "@user_script").unwrap();
+    match interpreter.run(&script, "x") {
+        Ok(Value::String(text)) => text.to_string_lossy(),
+        Ok(other) => format!("{other:?}"),
+        Err(failure) => failure.text,
+    }
+}
+
+#[test]
+fn values_as_json() {
+    let cases = [
+        ("{1,2,3}", "[1,2,3]"),
+        ("{}", "{}"),
+        ("{a=1}", r#"{"a":1}"#),
+        ("{1,nil,3}", "[1,null,3]"),
+        (r#""a\"b\\c/d\n\1\127""#, r#""a\"b\\c\/d\n\u0001\u007f""#),
+        ("3.14", "3.14"),
+        ("1e20", "1e+20"),
+        ("{[2.5]=1}", r#"{"2.5":1}"#),
+        ("{cjson.null, true, false}", "[null,true,false]"),
+        ("123456789012", "123456789012"),
+    ];
+    for (value, json) in cases {
+        assert_eq!(run(&format!("return cjson.encode({value})")), json, "{value}");
+    }
+}
+
+#[test]
+fn what_has_no_json() {
+    let cases = [
+        ("{[1]=1,[100]=1}", "Cannot serialise table: excessively sparse array"),
+        ("redis.call", "Cannot serialise function: type not supported"),
+        ("0/0", "Cannot serialise number: must not be NaN or Inf"),
+        ("{[true]=1}", "Cannot serialise boolean: table key must be a number or string"),
+    ];
+    for (value, text) in cases {
+        assert!(run(&format!("return cjson.encode({value})")).contains(text), "{value}");
+    }
+    assert!(run("local t = {} t[1] = t return cjson.encode(t)").contains("excessive nesting (1001)"));
+}
+
+#[test]
+fn json_as_values() {
+    let cases = [
+        (r#"[1,[2],{"a":null}]"#, r#"[1,[2],{"a":null}]"#),
+        (r#""\u00e9\ud83d\ude00""#, "\"é😀\""),
+        ("[0x10, 1.5e3, -2]", "[16,1500,-2]"),
+        ("[1e400]", "Cannot serialise number: must not be NaN or Inf"),
+    ];
+    for (json, again) in cases {
+        let found = run(&format!("return cjson.encode(cjson.decode([==[{json}]==]))"));
+        assert!(found.contains(again), "{json}: {found}");
+    }
+}
+
+#[test]
+fn what_is_no_json() {
+    let cases = [
+        ("[1,", "Expected value but found T_END at character 4"),
+        ("{1}", "Expected object key string but found T_NUMBER at character 2"),
+        ("[1 2]", "Expected comma or array end but found T_NUMBER at character 4"),
+        ("\"abc", "Expected value but found unexpected end of string at character 5"),
+        ("bad", "Expected value but found invalid token at character 1"),
+        ("\"\\ud800\"", "invalid unicode escape code"),
+        ("\"\\x\"", "invalid escape code"),
+        ("1 1", "Expected the end but found T_NUMBER at character 3"),
+    ];
+    for (json, text) in cases {
+        let found = run(&format!("return cjson.decode([==[{json}]==])"));
+        assert!(found.contains(text), "{json}: {found}");
+    }
+    let deep = "[".repeat(2000);
+    assert!(run(&format!("return cjson.decode('{deep}')")).contains("too many nested data structures (1001)"));
+}
+
+#[test]
+fn settings_stay() {
+    assert_eq!(run("cjson.encode_number_precision(3) return cjson.encode(1/3)"), "0.333");
+    assert_eq!(run("cjson.encode_sparse_array(true) return cjson.encode({[1]=1,[1000]=1})").len(), 17);
+    assert_eq!(run("cjson.decode_max_depth(2^31-1) return type(cjson.decode('[1]'))"), "table");
+    assert!(run("cjson.decode_max_depth(2) return cjson.decode('[[[1]]]')").contains("nested data structures (3)"));
+}

@@ -1,0 +1,133 @@
+//! EVAL, EVALSHA, their read-only forms, and SCRIPT.
+
+use crate::live::Kind;
+use crate::plugin::Scripting;
+use crate::run::{Order, run, split};
+use crate::scripts::Scripts;
+use keystead_plugin::{Args, Ctx, Effect, Error, Result};
+
+/// What one of the four commands does differently.
+#[derive(Clone, Copy)]
+pub struct Form {
+    /// The text is the hash of one that is known.
+    pub by_sha: bool,
+    /// Only reads.
+    pub read_only: bool,
+}
+
+impl Scripting {
+    /// `EVAL text numkeys key … arg …`
+    pub(crate) fn eval(&self, ctx: &mut Ctx<'_>, args: Args<'_>, form: Form) -> Result<Effect> {
+        let (keys, rest) = split(args)?;
+        let mut scripts = self.scripts()?;
+        let sha = if form.by_sha {
+            String::from_utf8_lossy(args.at(1)).to_lowercase()
+        } else {
+            scripts.add(args.at(1)).map_err(Error::reply)?
+        };
+        let Some(script) = scripts.get(&sha).cloned() else {
+            return Err(Error::reply("NOSCRIPT No matching script. Please use EVAL."));
+        };
+        let order = Order { kind: Kind::Eval, name: &sha, flags: script.flags, read_only: form.read_only };
+        let set = scripts.interpreter.set("KEYS", &keys).and_then(|()| scripts.interpreter.set("ARGV", &rest));
+        set.map_err(|error| Error::new(crate::interpreter::first_line(&error)))?;
+        let result = run(&self.watch, ctx, args, &order, &scripts.interpreter, |lua| lua.run(&script.function, &sha));
+        self.note_scripts(&scripts);
+        result
+    }
+
+    /// `SCRIPT LOAD text`
+    pub(crate) fn script_load(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
+        let mut scripts = self.scripts()?;
+        let sha = scripts.add(args.at(2)).map_err(Error::reply)?;
+        ctx.reply().text(&sha);
+        self.note_scripts(&scripts);
+        Ok(Effect::None)
+    }
+
+    /// `SCRIPT EXISTS sha …`
+    pub(crate) fn script_exists(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
+        let scripts = self.scripts()?;
+        ctx.reply().array(args.len() - 2);
+        for sha in args.iter().skip(2) {
+            let known = scripts.get(&String::from_utf8_lossy(sha).to_lowercase()).is_some();
+            ctx.reply().int(i64::from(known));
+        }
+        Ok(Effect::None)
+    }
+
+    /// `SCRIPT FLUSH [ASYNC | SYNC]`
+    pub(crate) fn script_flush(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
+        let later = flush_later(args, "SCRIPT")?;
+        let fresh = Scripts::new(self.memory).map_err(|error| Error::new(error.to_string()))?;
+        let mut scripts = self.scripts()?;
+        let old = std::mem::replace(&mut *scripts, fresh);
+        self.note_scripts(&scripts);
+        drop(scripts);
+        self.forget(old, later);
+        ctx.reply().ok();
+        Ok(Effect::None)
+    }
+
+    /// `SCRIPT KILL`
+    pub(crate) fn script_kill(&self, ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<Effect> {
+        self.watch.kill(Kind::Eval).map_err(Error::reply)?;
+        ctx.reply().ok();
+        Ok(Effect::None)
+    }
+
+    /// `SCRIPT DEBUG YES | SYNC | NO`: there is no debugger, so it can only be off.
+    pub(crate) fn script_debug(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
+        match args.at(2).to_ascii_lowercase().as_slice() {
+            b"no" => {
+                ctx.reply().ok();
+                Ok(Effect::None)
+            }
+            b"yes" | b"sync" => Err(Error::new("The Lua debugger is not supported")),
+            _ => Err(Error::new("Use SCRIPT DEBUG YES/SYNC/NO")),
+        }
+    }
+
+    /// `SCRIPT HELP`
+    pub(crate) fn script_help(&self, ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<Effect> {
+        help(ctx, "SCRIPT", SCRIPT_HELP);
+        Ok(Effect::None)
+    }
+}
+
+/// `ASYNC` or `SYNC` behind FLUSH; without either at once, as `lazyfree-lazy-user-flush no` has it.
+pub fn flush_later(args: Args<'_>, command: &str) -> Result<bool> {
+    let word = args.get(2).map(<[u8]>::to_ascii_lowercase);
+    match (args.len(), word.as_deref()) {
+        (2, _) | (3, Some(b"sync")) => Ok(false),
+        (3, Some(b"async")) => Ok(true),
+        _ => Err(Error::new(format!("{command} FLUSH only supports SYNC|ASYNC option"))),
+    }
+}
+
+/// Lines of HELP as Redis frames them.
+pub fn help(ctx: &mut Ctx<'_>, command: &str, lines: &[&str]) {
+    ctx.reply().array(lines.len() + 3);
+    let head = format!("{command} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
+    ctx.reply().simple(&head);
+    for line in lines.iter().chain(&["HELP", "    Prints this help."]) {
+        ctx.reply().simple(line);
+    }
+}
+
+const SCRIPT_HELP: &[&str] = &[
+    "DEBUG (YES|SYNC|NO)",
+    "    Set the debug mode for subsequent scripts executed.",
+    "EXISTS <sha1> [<sha1> ...]",
+    "    Return information about the existence of the scripts in the script cache.",
+    "FLUSH [ASYNC|SYNC]",
+    "    Flush the Lua scripts cache. Very dangerous on replicas.",
+    "    When called without the optional mode argument, the behavior is determined",
+    "    by the lazyfree-lazy-user-flush configuration directive. Valid modes are:",
+    "    * ASYNC: Asynchronously flush the scripts cache.",
+    "    * SYNC: Synchronously flush the scripts cache.",
+    "KILL",
+    "    Kill the currently executing Lua script.",
+    "LOAD <script>",
+    "    Load a script into the scripts cache without executing it.",
+];

@@ -1,0 +1,200 @@
+//! A Lua interpreter as Redis gives it to scripts: no file, no process, no clock; tables that nobody may change; memory
+//! that ends. Closes from outside what Lua 5.1 leaves open (see the README's list); compiles and runs, keeps nothing.
+
+use crate::api::{self, Fault};
+use crate::live;
+use mlua::{ChunkMode, Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value};
+
+/// A longer text isn't compiled: the interpreter counts in ints.
+pub const MAX_CHUNK: usize = 64 << 20;
+/// Where the prelude's own functions come from, so that errors point at the script.
+const PRELUDE: &str = "=redis";
+
+/// An interpreter with everything a script may see.
+pub struct Interpreter {
+    lua: Lua,
+    /// The script's globals: reads from the real ones, refuses writes.
+    global: Table,
+    real: Table,
+    xpcall: Function,
+    on_error: Function,
+    bind: Function,
+}
+
+/// Why a run failed: the text of the reply, and whether the server has counted the error already.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Code first.
+    pub text: String,
+    /// A command of the script failed, and was counted then.
+    pub counted: bool,
+}
+
+impl Interpreter {
+    /// A fresh one that may take this much memory.
+    pub fn new(memory: usize) -> mlua::Result<Interpreter> {
+        let libs = StdLib::TABLE | StdLib::STRING | StdLib::MATH;
+        let lua = Lua::new_with(libs, LuaOptions::new().catch_rust_panics(true))?;
+        let real = lua.globals();
+        let xpcall: Function = real.get("xpcall")?;
+        let global = lua.create_table()?;
+        let native = api::native(&lua, &global)?;
+        let prelude = lua.load(include_str!("prelude.lua")).set_name(PRELUDE).into_function()?;
+        let bind: Function = prelude.call((native, global.clone()))?;
+        let on_error = lua.create_function(on_error)?;
+        live::install_hook(&lua, live::HOOK_EVERY)?;
+        lua.set_memory_limit(memory)?;
+        Ok(Interpreter { lua, global, real, xpcall, on_error, bind })
+    }
+
+    /// The interpreter itself.
+    pub fn lua(&self) -> &Lua {
+        &self.lua
+    }
+
+    /// Bytes it has taken.
+    pub fn memory(&self) -> usize {
+        self.lua.used_memory()
+    }
+
+    /// Compiles a script. The error is the compiler's text.
+    pub fn compile(&self, text: &[u8], name: &str) -> Result<Function, String> {
+        compile(&self.lua, &self.global, text, name)
+    }
+
+    /// Sets a global for scripts to read.
+    pub fn set(&self, name: &str, words: &[&[u8]]) -> mlua::Result<()> {
+        self.real.raw_set(name, self.array(words)?)
+    }
+
+    fn array(&self, words: &[&[u8]]) -> mlua::Result<Table> {
+        let table = self.lua.create_table_with_capacity(words.len(), 0)?;
+        for (at, word) in words.iter().enumerate() {
+            table.raw_set(at + 1, self.lua.create_string(word)?)?;
+        }
+        Ok(table)
+    }
+
+    /// Runs a script: a function without arguments.
+    pub fn run(&self, script: &Function, name: &str) -> Result<Value, Failure> {
+        let plain = |text: String| Failure { text, counted: false };
+        let done = self.xpcall.call::<MultiValue>((script.clone(), self.on_error.clone()));
+        let mut done =
+            done.map_err(|error| plain(format!("ERR Error running script {name}, {}", first_line(&error))))?;
+        match done.pop_front() {
+            Some(Value::Boolean(true)) => Ok(done.pop_front().unwrap_or(Value::Nil)),
+            _ => Err(failure(&done.pop_front().unwrap_or(Value::Nil), name)),
+        }
+    }
+
+    /// Runs a function with keys and arguments.
+    pub fn run_with(&self, function: &Function, keys: &[&[u8]], args: &[&[u8]], name: &str) -> Result<Value, Failure> {
+        let bound = self.array(keys).and_then(|keys| self.bind.call((function.clone(), keys, self.array(args)?)));
+        let bound: Function =
+            bound.map_err(|error| Failure { text: format!("ERR {}", first_line(&error)), counted: false })?;
+        self.run(&bound, name)
+    }
+
+    /// After a script was stopped the hook watches as before.
+    pub fn settle(&self) -> mlua::Result<()> {
+        live::install_hook(&self.lua, live::HOOK_EVERY)
+    }
+}
+
+/// Compiles text with the collector stopped: the compiler doesn't anchor the chunk's name (CVE-2025-49844).
+pub fn compile(lua: &Lua, global: &Table, text: &[u8], name: &str) -> Result<Function, String> {
+    if text.len() > MAX_CHUNK {
+        return Err("chunk is too long".to_owned());
+    }
+    lua.gc_stop();
+    let chunk = lua.load(text).set_name(name).set_mode(ChunkMode::Text).set_environment(global.clone());
+    let compiled = chunk.into_function();
+    lua.gc_restart();
+    compiled.map_err(|error| match error {
+        mlua::Error::SyntaxError { message, .. } => message,
+        other => first_line(&other),
+    })
+}
+
+/// What an error becomes where it happens: a table with its text and its place.
+fn on_error(lua: &Lua, error: Value) -> mlua::Result<Value> {
+    let table = match error {
+        Value::Table(table) => table,
+        Value::Error(error) => match Fault::of(&error) {
+            Fault::Text(text) => text_table(lua, &text)?,
+            fault => match fault.value(lua)? {
+                Value::Table(table) => table,
+                other => text_table(lua, &shown(&other))?,
+            },
+        },
+        other => text_table(lua, &shown(&other))?,
+    };
+    for level in 1..8 {
+        let place = lua.inspect_stack(level, |frame| {
+            let source = frame.source();
+            (source.what, source.source.map(|source| source.into_owned()), frame.current_line())
+        });
+        let Some((what, source, line)) = place else { break };
+        if what == "C" || what == "tail" || source.as_deref() == Some(PRELUDE) {
+            continue;
+        }
+        table.raw_set("source", source)?;
+        table.raw_set("line", line)?;
+        break;
+    }
+    Ok(Value::Table(table))
+}
+
+/// Where the function of ours that runs was called, as `error` puts it in front of a text; empty if not from a script.
+pub fn place(lua: &Lua) -> String {
+    let caller = lua.inspect_stack(1, |frame| {
+        let source = frame.source();
+        Some(format!("{}:{}: ", source.short_src?, frame.current_line()?))
+    });
+    caller.flatten().unwrap_or_default()
+}
+
+fn text_table(lua: &Lua, text: &str) -> mlua::Result<Table> {
+    let table = lua.create_table()?;
+    table.raw_set("err", format!("ERR {text}"))?;
+    Ok(table)
+}
+
+/// As `tostring` shows it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.to_string_lossy(),
+        Value::Nil => "nil".to_owned(),
+        other => other.to_string().unwrap_or_else(|_| other.type_name().to_owned()),
+    }
+}
+
+/// An error of the bindings without its traceback.
+pub fn first_line(error: &mlua::Error) -> String {
+    match error {
+        mlua::Error::RuntimeError(text) => text.lines().next().unwrap_or_default().to_owned(),
+        mlua::Error::CallbackError { cause, .. } => first_line(cause),
+        mlua::Error::MemoryError(_) => "not enough memory".to_owned(),
+        other => other.to_string().lines().next().unwrap_or_default().to_owned(),
+    }
+}
+
+fn failure(error: &Value, name: &str) -> Failure {
+    let Value::Table(table) = error else {
+        return Failure { text: format!("ERR Error running script {name}, {}", shown(error)), counted: false };
+    };
+    let get = |field: &str| table.raw_get::<Value>(field).unwrap_or(Value::Nil);
+    let text = match get("err") {
+        Value::String(text) => crate::convert::error_text(&text.as_bytes()),
+        // An error object of the script's own, without a text.
+        _ => "ERR unknown error".to_owned(),
+    };
+    let counted = get("ignore_error_stats_update").as_boolean() == Some(true);
+    let text = match (get("source"), get("line").as_usize()) {
+        (Value::String(source), Some(line)) => {
+            format!("{text} script: {name}, on {}:{line}.", source.to_string_lossy())
+        }
+        _ => format!("{text} script: {name}"),
+    };
+    Failure { text, counted }
+}

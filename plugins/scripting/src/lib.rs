@@ -1,0 +1,23 @@
+//! Scripting as a plugin: EVAL and its kin, SCRIPT, functions. It owns the interpreter and what scripts may see of it;
+//! commands, guards, effects and the journal are the core's, reached through the boundary only.
+#![forbid(unsafe_code)]
+
+pub mod api;
+mod bit;
+mod cjson;
+mod cmsgpack;
+pub mod config;
+mod convert;
+mod digits;
+mod eval;
+pub mod flags;
+pub mod interpreter;
+pub mod live;
+mod plugin;
+mod run;
+mod scripts;
+mod structs;
+
+pub use plugin::Scripting;
+
+keystead_plugin::export_plugin!(Scripting, KEYSTEAD_PLUGIN_scripting);

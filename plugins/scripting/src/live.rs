@@ -1,0 +1,247 @@
+//! The script that runs: its way to the server while its turn lasts, its clock, and what others may know of it meanwhile.
+//! `Live` is on the stack of the command that runs the script; `Watch` is shared, and all it holds is atomic or short.
+
+use keystead_plugin::{Ctx, Proto, ScriptCall, Targets};
+use mlua::{Lua, MultiValue, Value, VmState};
+use parking_lot::Mutex;
+use scoped_tls_hkt::scoped_thread_local;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+scoped_thread_local! {
+    /// The script this thread is inside of.
+    static mut LIVE: for<'a> &'a mut (dyn Server + 'a)
+}
+
+/// Others get a word in this often once a script is too long.
+pub const HOOK_EVERY: u32 = 100_000;
+
+/// What a running script asks of the server.
+pub trait Server {
+    /// `redis.call` and `redis.pcall`: RESP, or why the command didn't run.
+    fn call(&mut self, argv: &[Vec<u8>]) -> Result<Vec<u8>, String>;
+    /// `redis.acl_check_cmd`.
+    fn acl_check(&mut self, argv: &[Vec<u8>]) -> Result<(), String>;
+    /// How commands are called.
+    fn how(&mut self) -> &mut ScriptCall;
+    /// Called every so many instructions: the reason to stop, if there is one.
+    fn poll(&mut self) -> Option<&'static str>;
+}
+
+/// Runs `body` with the script's way to the server.
+pub fn enter<R>(server: &mut dyn Server, body: impl FnOnce() -> R) -> R {
+    LIVE.set(server, body)
+}
+
+/// The script's way to the server, if this thread is inside of one.
+pub fn server<R>(ask: impl FnOnce(&mut dyn Server) -> R) -> Option<R> {
+    LIVE.is_set().then(|| LIVE.with(|server| ask(server)))
+}
+
+/// What kind of script runs: decides which KILL ends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// EVAL and its kin.
+    Eval,
+    /// FCALL.
+    Function,
+}
+
+impl Kind {
+    /// What others are answered while one is too long.
+    pub fn busy(self) -> &'static str {
+        match self {
+            Kind::Eval => "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+            Kind::Function => {
+                "BUSY Redis is busy running a script. You can only call FUNCTION KILL or SHUTDOWN NOSAVE."
+            }
+        }
+    }
+
+    fn killed(self) -> &'static str {
+        match self {
+            Kind::Eval => "Script killed by user with SCRIPT KILL.",
+            Kind::Function => "Script killed by user with FUNCTION KILL.",
+        }
+    }
+}
+
+/// What is known of the running script.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Its kind.
+    pub kind: Kind,
+    /// The function's name.
+    pub name: String,
+    /// The command as it was sent.
+    pub command: Vec<Vec<u8>>,
+    /// Since when.
+    pub since: Instant,
+    /// It has written: it can't be stopped half way.
+    pub wrote: bool,
+    /// It came from the primary.
+    pub obeyed: bool,
+}
+
+/// Shared by the running script and those who ask for it.
+#[derive(Default)]
+pub struct Watch {
+    /// `busy-reply-threshold` in milliseconds; 0: never busy.
+    pub threshold_ms: AtomicI64,
+    running: Mutex<Option<Running>>,
+    kill: AtomicBool,
+}
+
+impl Watch {
+    /// The running script.
+    pub fn running(&self) -> Option<Running> {
+        self.running.lock().clone()
+    }
+
+    /// SCRIPT KILL and FUNCTION KILL.
+    pub fn kill(&self, kind: Kind) -> Result<(), &'static str> {
+        let running = self.running.lock();
+        let Some(running) = running.as_ref() else { return Err("NOTBUSY No scripts in execution right now.") };
+        if running.kind != kind {
+            return Err(running.kind.busy());
+        }
+        if running.obeyed {
+            return Err("UNKILLABLE The busy script was sent by a master instance in the context of replication and \
+                        cannot be killed.");
+        }
+        if running.wrote {
+            return Err("UNKILLABLE Sorry the script already executed write commands against the dataset. You can \
+                        either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE \
+                        command.");
+        }
+        self.kill.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// The way to the server of one run.
+pub struct Live<'w, 'c, 'a> {
+    watch: &'w Watch,
+    ctx: &'c mut Ctx<'a>,
+    how: ScriptCall,
+    kind: Kind,
+    since: Instant,
+    busy: bool,
+    stopped: bool,
+}
+
+impl<'w, 'c, 'a> Live<'w, 'c, 'a> {
+    /// Begins a run; ends with the value.
+    pub fn begin(watch: &'w Watch, ctx: &'c mut Ctx<'a>, how: ScriptCall, running: Running) -> Live<'w, 'c, 'a> {
+        watch.kill.store(false, Ordering::Relaxed);
+        let (kind, since) = (running.kind, running.since);
+        *watch.running.lock() = Some(running);
+        Live { watch, ctx, how, kind, since, busy: false, stopped: false }
+    }
+
+    /// The protocol the script chose.
+    pub fn proto(&self) -> Proto {
+        self.how.proto
+    }
+
+    /// The script was told to stop.
+    pub fn stopped(&self) -> bool {
+        self.stopped
+    }
+}
+
+impl Drop for Live<'_, '_, '_> {
+    fn drop(&mut self) {
+        *self.watch.running.lock() = None;
+    }
+}
+
+impl Server for Live<'_, '_, '_> {
+    fn call(&mut self, argv: &[Vec<u8>]) -> Result<Vec<u8>, String> {
+        let wrote = self.how.wrote;
+        let reply = self.ctx.script_call(&mut self.how, argv).map(|reply| reply.as_ref().to_vec());
+        if self.how.wrote
+            && !wrote
+            && let Some(running) = self.watch.running.lock().as_mut()
+        {
+            running.wrote = true;
+        }
+        reply
+    }
+
+    fn acl_check(&mut self, argv: &[Vec<u8>]) -> Result<(), String> {
+        self.ctx.acl_check(argv)
+    }
+
+    fn how(&mut self) -> &mut ScriptCall {
+        &mut self.how
+    }
+
+    fn poll(&mut self) -> Option<&'static str> {
+        let threshold = self.watch.threshold_ms.load(Ordering::Relaxed);
+        if threshold <= 0 || self.since.elapsed() < Duration::from_millis(threshold.unsigned_abs()) {
+            return None;
+        }
+        if !self.busy {
+            self.busy = true;
+            log::warn!(
+                "Slow script detected: still in execution after {} milliseconds. You can try killing the script using \
+                 the {} command.",
+                self.since.elapsed().as_millis(),
+                if self.kind == Kind::Eval { "SCRIPT KILL" } else { "FUNCTION KILL" },
+            );
+            self.ctx.set_busy_reply(self.kind.busy());
+        }
+        let stop = self.ctx.busy_poll();
+        let reason = match self.watch.kill.load(Ordering::Relaxed) {
+            true => Some(self.kind.killed()),
+            false => stop.then_some("The server is going down."),
+        };
+        self.stopped |= reason.is_some();
+        reason
+    }
+}
+
+/// Lets the server get a word in every so many instructions. A script that is to stop is told so at every single
+/// instruction from then on, so that no `pcall` of its own keeps it alive.
+pub fn install_hook(lua: &Lua, every: u32) -> mlua::Result<()> {
+    lua.set_global_hook(mlua::HookTriggers::new().every_nth_instruction(every), |lua, _| {
+        match server(|server| server.poll()).flatten() {
+            None => Ok(VmState::Continue),
+            Some(reason) => {
+                install_hook(lua, 1)?;
+                Err(mlua::Error::runtime(reason))
+            }
+        }
+    })
+}
+
+/// The words of a call as Redis takes them from a script: texts and numbers.
+pub fn words(args: &MultiValue) -> Option<Vec<Vec<u8>>> {
+    args.iter()
+        .map(|value| match value {
+            Value::String(text) => Some(text.as_bytes().to_vec()),
+            Value::Integer(number) => Some(number.to_string().into_bytes()),
+            Value::Number(number) => Some(decimal(*number)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// A number as Redis 7.2 hands it to a command: whole numbers without an exponent, others with the digits they need.
+fn decimal(number: f64) -> Vec<u8> {
+    let mut out = Vec::new();
+    keystead_resp::number::format_f64(number, &mut out);
+    out
+}
+
+/// Effects of `redis.set_repl`.
+pub fn targets(flags: i64) -> Option<Targets> {
+    match flags {
+        0 => Some(Targets::NONE),
+        1 => Some(Targets::PERSISTENCE),
+        2 => Some(Targets::REPLICAS),
+        3 => Some(Targets::ALL),
+        _ => None,
+    }
+}

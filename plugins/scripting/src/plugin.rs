@@ -1,0 +1,131 @@
+//! The plugin: what it declares, what it keeps.
+
+use crate::config::{Config, DOCS};
+use crate::eval::Form;
+use crate::live::Watch;
+use crate::run;
+use crate::scripts::Scripts;
+use keystead_plugin::CommandSpec;
+use keystead_plugin::prelude::*;
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The plugin.
+pub struct Scripting {
+    pub(crate) host: Host,
+    pub(crate) watch: Watch,
+    /// Bytes that an interpreter may take.
+    pub(crate) memory: usize,
+    scripts: Mutex<Scripts>,
+    seen: Seen,
+}
+
+/// What INFO shows, published behind each command: INFO waits for nobody.
+#[derive(Default)]
+struct Seen {
+    lua: AtomicUsize,
+    scripts: AtomicUsize,
+    script_bytes: AtomicUsize,
+}
+
+impl Plugin for Scripting {
+    const NAME: &'static str = "scripting";
+    const CONFIG_DOCS: &'static [(&'static str, &'static str)] = DOCS;
+    type Config = Config;
+
+    fn check(config: &Config) -> Result<()> {
+        match config.memory_limit_mb {
+            1..=1_048_576 => Ok(()),
+            _ => Err("memory_limit_mb must be from 1 to 1048576".into()),
+        }
+    }
+
+    fn init(host: Host, config: Config, reg: &mut Registrar<Self>) -> Result<Self> {
+        declare(reg);
+        let memory = config.memory_limit_mb << 20;
+        let watch = Watch::default();
+        watch.threshold_ms.store(config.busy_reply_threshold_ms, Ordering::Relaxed);
+        let scripts = Scripts::new(memory)?;
+        Ok(Scripting { host, watch, memory, scripts: Mutex::new(scripts), seen: Seen::default() })
+    }
+}
+
+fn declare(reg: &mut Registrar<Scripting>) {
+    let forms =
+        [("EVAL", false, false), ("EVALSHA", true, false), ("EVAL_RO", false, true), ("EVALSHA_RO", true, true)];
+    for (name, by_sha, read_only) in forms {
+        let form = Form { by_sha, read_only };
+        let kind = if read_only { Flags::READONLY } else { Flags::MAY_REPLICATE };
+        let since = if read_only { "7.0.0" } else { "2.6.0" };
+        let row = row(name, -3, Flags::NO_SCRIPT | Flags::STALE_OK | kind, "Executes a Lua script.", since);
+        reg.command(row.keys_by(run::keys), move |plugin, ctx, args| plugin.eval(ctx, args, form));
+    }
+    let quiet = Flags::NO_SCRIPT | Flags::STALE_OK;
+    let load = "Loads a script into the script cache.";
+    reg.command(row("SCRIPT|LOAD", 3, quiet, load, "2.6.0"), Scripting::script_load)
+        .command(row("SCRIPT|EXISTS", -3, quiet, "Tells which scripts are cached.", "2.6.0"), Scripting::script_exists)
+        .command(row("SCRIPT|FLUSH", -2, quiet, "Forgets all cached scripts.", "2.6.0"), Scripting::script_flush)
+        .command(
+            row("SCRIPT|KILL", 2, quiet | Flags::ALLOW_BUSY, "Ends the running script.", "2.6.0"),
+            Scripting::script_kill,
+        )
+        .command(row("SCRIPT|DEBUG", 3, Flags::NO_SCRIPT, "Sets the debug mode.", "3.2.0"), Scripting::script_debug)
+        .command(
+            row("SCRIPT|HELP", 2, Flags::LOADING_OK | Flags::STALE_OK, "Lists the subcommands.", "5.0.0"),
+            Scripting::script_help,
+        );
+    for name in ["lua-time-limit", "busy-reply-threshold"] {
+        reg.config_param(
+            Param::new(name, "5000"),
+            |plugin| plugin.watch.threshold_ms.load(Ordering::Relaxed).to_string(),
+            |plugin, value| plugin.set_threshold(value),
+        );
+    }
+    reg.info_append("memory", |plugin, out| {
+        let seen = |number: &AtomicUsize| number.load(Ordering::Relaxed);
+        out.field("used_memory_vm_eval", seen(&plugin.seen.lua))
+            .field("used_memory_lua", seen(&plugin.seen.lua))
+            .field("used_memory_scripts_eval", seen(&plugin.seen.script_bytes))
+            .field("number_of_cached_scripts", seen(&plugin.seen.scripts));
+    });
+}
+
+/// A row of the command table.
+pub(crate) fn row(name: &str, arity: i32, flags: Flags, summary: &str, since: &str) -> CommandSpec {
+    spec(name, arity, flags).acl(Acl::SCRIPTING).docs(summary, "scripting", since)
+}
+
+impl Scripting {
+    /// EVAL's interpreter and scripts. They are taken only if a script calls EVAL, which scripts may not.
+    pub(crate) fn scripts(&self) -> Result<MutexGuard<'_, Scripts>> {
+        self.scripts.try_lock().ok_or_else(|| Error::new("a script can't run inside another one"))
+    }
+
+    /// Publishes what INFO shows.
+    pub(crate) fn note_scripts(&self, scripts: &Scripts) {
+        let (count, bytes) = scripts.size();
+        self.seen.lua.store(scripts.interpreter.memory(), Ordering::Relaxed);
+        self.seen.scripts.store(count, Ordering::Relaxed);
+        self.seen.script_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    fn set_threshold(&self, value: &str) -> Result<()> {
+        match value.parse() {
+            Ok(ms) if ms >= 0 => {
+                self.watch.threshold_ms.store(ms, Ordering::Relaxed);
+                Ok(())
+            }
+            _ => Err("argument must be a number of milliseconds".into()),
+        }
+    }
+
+    /// Frees something big: now, or on a thread that may take its time.
+    pub(crate) fn forget<T: Send + 'static>(&self, old: T, later: bool) {
+        if later {
+            let free = self.host.blocking(move || drop(old));
+            self.host.spawn(async move {
+                let _ = free.await;
+            });
+        }
+    }
+}
