@@ -81,7 +81,7 @@ fn what_is_no_json() {
 #[test]
 fn settings_stay() {
     assert_eq!(run("cjson.encode_number_precision(3) return cjson.encode(1/3)"), "0.333");
-    assert_eq!(run("cjson.encode_sparse_array(true) return cjson.encode({[1]=1,[1000]=1})").len(), 17);
+    assert!(run("cjson.encode_sparse_array(true) return cjson.encode({[1]=1,[1000]=1})").contains("\"1000\":1"));
     assert_eq!(run("cjson.decode_max_depth(2^31-1) return type(cjson.decode('[1]'))"), "table");
     assert!(run("cjson.decode_max_depth(2) return cjson.decode('[[[1]]]')").contains("nested data structures (3)"));
 }
