@@ -19,6 +19,7 @@ pub struct Interpreter {
     xpcall: Function,
     on_error: Function,
     bind: Function,
+    memory: usize,
 }
 
 /// Why a run failed: the text of the reply, and whether the server has counted the error already.
@@ -44,7 +45,7 @@ impl Interpreter {
         let on_error = lua.create_function(on_error)?;
         live::install_hook(&lua, live::HOOK_EVERY)?;
         lua.set_memory_limit(memory)?;
-        Ok(Interpreter { lua, global, real, xpcall, on_error, bind })
+        Ok(Interpreter { lua, global, real, xpcall, on_error, bind, memory })
     }
 
     /// The interpreter itself.
@@ -79,6 +80,10 @@ impl Interpreter {
     pub fn run(&self, script: &Function, name: &str) -> Result<Value, Failure> {
         let plain = |text: String| Failure { text, counted: false };
         let done = self.xpcall.call::<MultiValue>((script.clone(), self.on_error.clone()));
+        if self.lua.used_memory() > self.memory / 2 {
+            // What the script left must not starve the next one.
+            self.lua.gc_collect().map_err(|error| plain(format!("ERR {}", first_line(&error))))?;
+        }
         let mut done =
             done.map_err(|error| plain(format!("ERR Error running script {name}, {}", first_line(&error))))?;
         match done.pop_front() {
