@@ -1,3 +1,5 @@
+//! The library through a whole interpreter: texts, errors and limits as the one inside Redis has them.
+
 use super::*;
 
 /// What a piece of Lua gives with the library as `cjson`, or its error's text.
