@@ -101,6 +101,9 @@ fn run(
         settle_observation(ks, core);
         return Flow::Parked;
     }
+    if flow == Flow::Next && state.parked.is_some() {
+        return Flow::Parked;
+    }
     if !command.flags.any(READONLY | WRITE) {
         state.refresh_quick();
     }

@@ -29,6 +29,7 @@ pub mod latency;
 pub mod limits;
 mod monitor;
 pub mod notify;
+pub mod offload;
 pub mod prefetch;
 pub mod pubsub;
 pub mod registry;

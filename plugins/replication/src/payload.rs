@@ -5,6 +5,7 @@
 
 use crate::primary::Event;
 use crate::serve::Replica;
+use bytes::Bytes;
 use futures::future::{Either, select};
 use futures::io::{AsyncWriteExt, WriteHalf};
 use keystead_plugin::prelude::*;
@@ -112,21 +113,31 @@ async fn alive<F: Future>(replica: &Replica, out: &mut Out, work: F) -> Result<F
 /// Frames the snapshot's batches; `None` behind the last piece.
 struct Framer {
     writer: FileWriter,
+    /// What is left of the last batch. A collection is one record, of any size: it is taken in pieces.
+    rest: Bytes,
     keys: bool,
     ended: bool,
 }
 
 impl Framer {
     fn new(keys: bool) -> Framer {
-        Framer { writer: FileWriter::new(true), keys, ended: false }
+        Framer { writer: FileWriter::new(true), rest: Bytes::new(), keys, ended: false }
     }
 
     /// Fills `out` up to about a chunk; false when that was the end.
     async fn fill(&mut self, snapshot: &mut Snapshot, out: &mut Vec<u8>) -> Result<bool> {
         while !self.ended && out.len() < CHUNK {
+            if !self.rest.is_empty() {
+                let piece = self.rest.split_to(CHUNK.min(self.rest.len()));
+                self.writer.records(out, &piece);
+                continue;
+            }
             let batch = if self.keys { snapshot.next().await? } else { None };
             match batch {
-                Some(batch) => self.writer.batch(out, batch.db, &batch.bytes),
+                Some(batch) => {
+                    self.writer.batch(out, batch.db, &[]);
+                    self.rest = batch.bytes;
+                }
                 None => {
                     self.writer.eof(out);
                     self.ended = true;

@@ -6,25 +6,29 @@ use crate::acl;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
+use crate::offload::error_reply;
 use keystead_keyspace::Keyspace;
 use keystead_keyspace::elem::Elem;
 use keystead_keyspace::list::List;
 use keystead_keyspace::object::Object;
-use keystead_resp::Args;
+use keystead_resp::{Args, Writer};
 use std::cmp::Ordering;
 
+/// A collection with fewer elements is sorted in the turn: that takes about two milliseconds.
+const SORT_IN_TURN: usize = 5000;
+
 #[derive(Default)]
-struct Query<'a> {
+struct Query {
     descending: bool,
     alpha: bool,
     limit: Option<(i64, i64)>,
-    by: Option<&'a [u8]>,
-    get: Vec<&'a [u8]>,
-    store: Option<&'a [u8]>,
+    by: Option<Vec<u8>>,
+    get: Vec<Vec<u8>>,
+    store: Option<Vec<u8>>,
 }
 
-impl<'a> Query<'a> {
-    fn parse(args: Args<'a>, read_only: bool) -> Res<Self> {
+impl Query {
+    fn parse(args: Args<'_>, read_only: bool) -> Res<Self> {
         let mut q = Self::default();
         let mut at = 2;
         while let Some(arg) = args.get(at) {
@@ -37,15 +41,15 @@ impl<'a> Query<'a> {
                     at += 2;
                 }
                 (a, Some(key)) if is(a, "store") && !read_only => {
-                    q.store = Some(key);
+                    q.store = Some(key.to_vec());
                     at += 1;
                 }
                 (a, Some(pattern)) if is(a, "by") => {
-                    q.by = Some(pattern);
+                    q.by = Some(pattern.to_vec());
                     at += 1;
                 }
                 (a, Some(pattern)) if is(a, "get") => {
-                    q.get.push(pattern);
+                    q.get.push(pattern.to_vec());
                     at += 1;
                 }
                 _ => return Err(CommandError::SYNTAX),
@@ -53,6 +57,20 @@ impl<'a> Query<'a> {
             at += 1;
         }
         Ok(q)
+    }
+
+    /// What to sort by, if it isn't the elements; without a star in it nothing is sorted.
+    fn by(&self) -> Option<&[u8]> {
+        self.by.as_deref().filter(|by| *by != b"#")
+    }
+
+    fn unsorted(&self) -> bool {
+        self.by().is_some_and(|by| memchr::memchr(b'*', by).is_none())
+    }
+
+    /// Whether other keys are looked at.
+    fn needs_keys(&self) -> bool {
+        (self.by().is_some() && !self.unsorted()) || self.get.iter().any(|get| get != b"#")
     }
 
     /// The part of `len` elements that LIMIT leaves.
@@ -122,17 +140,14 @@ fn elements(object: &Object, ranked_down: bool) -> Res<Vec<Elem>> {
     })
 }
 
-fn sorted(ks: &Keyspace, db: usize, key: &[u8], q: &Query<'_>) -> Res<Vec<Elem>> {
-    let object = match (ks.object(db, key), ks.get_str(db, key)) {
-        (Some(object), _) => object,
-        (None, Ok(None)) => return Ok(Vec::new()),
-        (None, _) => return Err(CommandError::WRONG_TYPE),
-    };
-    let by = q.by.filter(|by| *by != b"#");
-    let unsorted = by.is_some_and(|by| memchr::memchr(b'*', by).is_none());
+/// How a pattern of BY or GET is looked up.
+type LookUp<'a> = &'a dyn Fn(&[u8], &[u8]) -> Option<Vec<u8>>;
+
+fn sorted(object: &Object, q: &Query, look_up: LookUp<'_>) -> Res<Vec<Elem>> {
+    let unsorted = q.unsorted();
     // A set has no order of its own: what is stored must be the same on every replica.
     let forced = unsorted && q.store.is_some() && matches!(object, Object::Set(_));
-    let by = by.filter(|_| !unsorted);
+    let by = q.by().filter(|_| !unsorted);
     let mut elems = elements(object, unsorted && q.descending)?;
     if unsorted && !forced {
         return Ok(elems);
@@ -142,7 +157,7 @@ fn sorted(ks: &Keyspace, db: usize, key: &[u8], q: &Query<'_>) -> Res<Vec<Elem>>
         match by {
             None => elems.sort_by(|a, b| order(a.cmp(b))),
             Some(by) => {
-                let mut keyed: Vec<_> = elems.into_iter().map(|e| (look_up(ks, db, by, &e), e)).collect();
+                let mut keyed: Vec<_> = elems.into_iter().map(|e| (look_up(by, &e), e)).collect();
                 keyed.sort_by(|a, b| order(a.0.cmp(&b.0)));
                 elems = keyed.into_iter().map(|(_, e)| e).collect();
             }
@@ -153,7 +168,7 @@ fn sorted(ks: &Keyspace, db: usize, key: &[u8], q: &Query<'_>) -> Res<Vec<Elem>>
     for elem in elems {
         let weight = match by {
             None => weight(&elem)?,
-            Some(by) => look_up(ks, db, by, &elem).map_or(Ok(0.0), |text| weight(&text))?,
+            Some(by) => look_up(by, &elem).map_or(Ok(0.0), |text| weight(&text))?,
         };
         weighed.push((weight, elem));
     }
@@ -162,9 +177,9 @@ fn sorted(ks: &Keyspace, db: usize, key: &[u8], q: &Query<'_>) -> Res<Vec<Elem>>
 }
 
 /// BY and GET look at keys that no argument names: only who may read every key may use them.
-fn check_patterns(ctx: &Ctx<'_>, args: Args<'_>, q: &Query<'_>) -> Res<()> {
+fn check_patterns(ctx: &Ctx<'_>, args: Args<'_>, q: &Query) -> Res<()> {
     let Some(user) = &ctx.session.rights else { return Ok(()) };
-    let by = q.by.is_some_and(|by| memchr::memchr(b'*', by).is_some());
+    let by = q.by.as_ref().is_some_and(|by| memchr::memchr(b'*', by).is_some());
     if !by && q.get.is_empty() || acl::check::reads_every_key(user, ctx.command, args) {
         return Ok(());
     }
@@ -172,30 +187,59 @@ fn check_patterns(ctx: &Ctx<'_>, args: Args<'_>, q: &Query<'_>) -> Res<()> {
     Err(CommandError::new(format!("ERR {option} option of SORT denied due to insufficient ACL permissions.")))
 }
 
+/// The reply without STORE.
+fn answer(object: Option<&Object>, q: &Query, look_up: LookUp<'_>, out: &mut Writer<'_>) -> Res<()> {
+    let elems = object.map_or(Ok(Vec::new()), |object| sorted(object, q, look_up))?;
+    let (from, to) = q.window(elems.len());
+    out.array((to - from) * q.get.len().max(1));
+    for elem in &elems[from..to] {
+        if q.get.is_empty() {
+            out.bulk(elem);
+        }
+        q.get.iter().for_each(|pattern| out.bulk_or_null(look_up(pattern, elem)));
+    }
+    Ok(())
+}
+
 fn run(ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
     let q = Query::parse(args, read_only)?;
     check_patterns(ctx, args, &q)?;
+    let may_park = ctx.may_block();
     let (ks, db, mut out) = ctx.split();
-    let elems = sorted(ks, db, &args[1], &q)?;
-    let (from, to) = q.window(elems.len());
-    let elems = &elems[from..to];
-    let found = |elem: &Elem| q.get.iter().map(|pattern| look_up(ks, db, pattern, elem)).collect::<Vec<_>>();
-    let Some(store) = q.store else {
-        out.array(elems.len() * q.get.len().max(1));
-        for elem in elems {
-            if q.get.is_empty() {
-                out.bulk(elem);
+    let object = match (ks.object(db, &args[1]), ks.get_str(db, &args[1])) {
+        (None, Ok(Some(_))) => return Err(CommandError::WRONG_TYPE),
+        (object, _) => object,
+    };
+    // What looks at other keys or changes one belongs into the turn.
+    if may_park
+        && q.store.is_none()
+        && !q.needs_keys()
+        && let Some(big) = object.filter(|object| object.len() > SORT_IN_TURN)
+    {
+        // Nodes are shared, nothing is copied.
+        let (big, proto) = (big.clone(), out.proto);
+        return ctx.offload(args, move |turns, _| {
+            let mut reply = Vec::new();
+            match answer(Some(&big), &q, &|_, elem| Some(elem.to_vec()), &mut Writer::new(&mut reply, proto)) {
+                Ok(()) => reply,
+                Err(error) => error_reply(turns, proto, &error),
             }
-            found(elem).iter().for_each(|value| out.bulk_or_null(value.as_ref()));
-        }
+        });
+    }
+    let look = |pattern: &[u8], elem: &[u8]| look_up(ks, db, pattern, elem);
+    let Some(store) = &q.store else {
+        answer(object, &q, &look, &mut out)?;
         return Ok(Effect::None);
     };
+    let elems = object.map_or(Ok(Vec::new()), |object| sorted(object, &q, &look))?;
+    let (from, to) = q.window(elems.len());
     let (mut list, limits) = (List::new(), *ks.limits());
-    for elem in elems {
+    for elem in &elems[from..to] {
         if q.get.is_empty() {
             list.push_back(elem, &limits);
         }
-        found(elem).iter().for_each(|value| list.push_back(value.as_deref().unwrap_or_default(), &limits));
+        let found = q.get.iter().map(|pattern| look(pattern, elem));
+        found.for_each(|value| list.push_back(value.as_deref().unwrap_or_default(), &limits));
     }
     let len = list.len();
     let changed = if len > 0 {

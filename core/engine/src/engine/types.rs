@@ -114,6 +114,15 @@ pub enum Action {
         /// The call's name.
         ticket: u64,
     },
+    /// Run a job where it may take its time, then answer the session by `complete`.
+    Offload {
+        /// Who waits.
+        session: SessionId,
+        /// The wait's name.
+        ticket: u64,
+        /// The work.
+        job: crate::offload::Job,
+    },
     /// Hand the socket with all undecoded bytes to the plugin.
     Takeover {
         /// The session, which stays in the table.

@@ -58,8 +58,8 @@ impl Engine {
         self.core.check_output(id);
     }
 
-    /// A plugin's asynchronous command is done: `reply` is RESP. Nothing happens if the session no longer waits for it.
-    pub fn complete(&mut self, id: SessionId, ticket: u64, reply: &[u8]) {
+    /// An asynchronous command is done: `reply` is RESP. Nothing happens if the session no longer waits for it.
+    pub fn complete(&mut self, id: SessionId, ticket: u64, reply: impl Into<Vec<u8>>) {
         let Some(session) = self.core.sessions.get_mut(id) else { return };
         let waits = matches!(&session.state.parked, Some(Parked::Async { ticket: t, .. }) if *t == ticket);
         if !waits {
@@ -68,7 +68,11 @@ impl Engine {
         session.state.parked = None;
         session.state.resumed = true;
         let begin = session.out.len();
-        session.out.extend_from_slice(reply);
+        // Replies of jobs are large: usually nothing stands before them, and they are taken as they are.
+        match session.out.is_empty() {
+            true => session.out = reply.into(),
+            false => session.out.extend_from_slice(&reply.into()),
+        }
         session.state.shows_all();
         exec::drop_reply_if_off(&mut session.state, &mut session.out, begin);
         self.core.sessions.list(id);

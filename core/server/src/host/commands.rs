@@ -144,7 +144,7 @@ impl ForeignAsync for AsyncCommand {
                 abi::OK => done.buf.as_ref().to_vec(),
                 _ => format!("-ERR {}\r\n", done.buf.text().replace(['\r', '\n'], " ")).into_bytes(),
             };
-            service.turn(|engine| engine.complete(session, ticket, &reply));
+            service.turn(|engine| engine.complete(session, ticket, reply));
         });
         table.insert(ticket, task);
     }

@@ -7,10 +7,12 @@ use super::socket::Socket;
 use async_channel::Sender;
 use keystead_engine::engine::{Action, Ready};
 use keystead_engine::keyspace::Garbage;
+use keystead_engine::offload::{Job, Turns};
 use keystead_engine::registry::Command;
 use keystead_engine::resp::Limits;
 use keystead_engine::{Barriers, ConnInfo, Engine, Now, OwnedArgs, SessionId};
 use parking_lot::{Mutex, MutexGuard};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -385,10 +387,21 @@ impl Service {
         }
     }
 
+    /// Does what would hold the lock for long on a thread that may take its time.
+    fn offload(self: &Arc<Self>, session: SessionId, ticket: u64, job: Job) {
+        let turns = JobTurns(self.clone());
+        async_std::task::spawn_blocking(move || {
+            let done = std::panic::catch_unwind(AssertUnwindSafe(|| job(&turns)));
+            let reply = done.unwrap_or_else(|_| b"-ERR internal error\r\n".to_vec());
+            turns.0.turn(|engine| engine.complete(session, ticket, reply));
+        });
+    }
+
     fn act(self: &Arc<Self>, action: Action) {
         let order = match action {
             Action::StartAsync { command, call } => return command.start(call),
             Action::CancelAsync { command, ticket } => return command.cancel(ticket),
+            Action::Offload { session, ticket, job } => return self.offload(session, ticket, job),
             Action::Takeover { .. } | Action::KillTakenOver { .. } => return,
             Action::AbortShutdown => Order::AbortShutdown,
             Action::Shutdown { save, now, force, reply } => {
@@ -401,6 +414,15 @@ impl Service {
         };
         // The channel is unbounded and closed only when the instance ends.
         let _ = self.orders.try_send(order);
+    }
+}
+
+/// Turns for a job.
+struct JobTurns(Arc<Service>);
+
+impl Turns for JobTurns {
+    fn turn(&self, body: &mut dyn FnMut(&mut Engine)) {
+        self.0.turn(body);
     }
 }
 

@@ -1,0 +1,59 @@
+//! Commands that would hold the lock for long leave their turn: the session parks, a job works on a cut or on a collection
+//! that it shares, on a thread of the server's, and its result is the reply. Owns the seam; the jobs are beside their
+//! commands. Inside MULTI, in scripts and in a primary's stream nothing can park: there such a command runs in its turn.
+
+use keystead_resp::{Args, Writer};
+
+use crate::ctx::Ctx;
+use crate::effect::{CommandResult, Effect};
+use crate::engine::{Action, Engine};
+use crate::error::CommandError;
+use crate::session::{Parked, SessionId};
+
+/// Takes turns for a job, one at a time.
+pub trait Turns {
+    /// Runs `body` as one turn.
+    fn turn(&self, body: &mut dyn FnMut(&mut Engine));
+}
+
+/// What is done outside the turn; gives the reply as RESP.
+pub type Job = Box<dyn FnOnce(&dyn Turns) -> Vec<u8> + Send>;
+
+/// Who waits for a job.
+#[derive(Clone, Copy)]
+pub(crate) struct Waits {
+    session: SessionId,
+    ticket: u64,
+}
+
+impl Waits {
+    /// False once nobody waits any more: the client is gone.
+    pub(crate) fn still(self, engine: &Engine) -> bool {
+        let parked = engine.session(self.session).and_then(|state| state.parked.as_ref());
+        matches!(parked, Some(Parked::Async { ticket, .. }) if *ticket == self.ticket)
+    }
+}
+
+impl Ctx<'_> {
+    /// Parks the session until a job is done, which gets to know who waits for it. Only where something may park.
+    pub(crate) fn offload(
+        &mut self,
+        args: Args<'_>,
+        job: impl FnOnce(&dyn Turns, Waits) -> Vec<u8> + Send + 'static,
+    ) -> CommandResult {
+        let ticket = crate::exec::next_ticket(self.core);
+        let session = self.session.id;
+        self.session.parked = Some(Parked::Async { ticket, command: self.command, args: args.to_owned() });
+        let job: Job = Box::new(move |turns| job(turns, Waits { session, ticket }));
+        self.core.act(Action::Offload { session, ticket, job });
+        Ok(Effect::None)
+    }
+}
+
+/// A reply that is an error, counted as any other.
+pub(crate) fn error_reply(turns: &dyn Turns, proto: keystead_resp::Proto, error: &CommandError) -> Vec<u8> {
+    turns.turn(&mut |engine| engine.core.stats.error(error.code()));
+    let mut reply = Vec::new();
+    Writer::new(&mut reply, proto).error(error.text());
+    reply
+}
