@@ -149,31 +149,41 @@ impl Peer {
     /// # Errors
     /// When the connection fails.
     pub fn fill(&self, keys: u64, size: usize) -> io::Result<()> {
-        const BATCH: u64 = 1000;
-        let mut stream = TcpStream::connect(self.address)?;
         let value = "x".repeat(size);
-        let mut next = 0;
-        let mut sink = vec![0; 64 * 1024];
-        while next < keys {
-            let end = (next + BATCH).min(keys);
-            let mut batch = Vec::new();
-            for n in next..end {
-                batch.extend_from_slice(
-                    format!("*3\r\n$3\r\nSET\r\n$16\r\nkey:{n:012}\r\n${size}\r\n{value}\r\n").as_bytes(),
-                );
+        self.feed((0..keys).map(|n| vec!["SET".into(), format!("key:{n:012}"), value.clone()]))
+    }
+
+    /// Sends commands, many at a time. Each must answer one line.
+    ///
+    /// # Errors
+    /// When the connection fails or an error is answered.
+    pub fn feed(&self, mut commands: impl Iterator<Item = Vec<String>>) -> io::Result<()> {
+        /// Bytes that are sent before the replies are read.
+        const BATCH: usize = 64 * 1024;
+        let mut stream = TcpStream::connect(self.address)?;
+        let (mut batch, mut sink) = (Vec::new(), vec![0; 64 * 1024]);
+        loop {
+            batch.clear();
+            let mut expected = 0;
+            while let Some(words) = (batch.len() < BATCH).then(|| commands.next()).flatten() {
+                batch.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+                for word in words {
+                    batch.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
+                }
+                expected += 1;
+            }
+            if expected == 0 {
+                return Ok(());
             }
             stream.write_all(&batch)?;
-            let mut expected = usize::try_from(end - next).unwrap_or(0) * b"+OK\r\n".len();
             while expected > 0 {
                 let read = stream.read(&mut sink)?;
-                if read == 0 {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
+                if read == 0 || sink[0] == b'-' {
+                    return Err(io::Error::other(String::from_utf8_lossy(&sink[..read]).into_owned()));
                 }
-                expected = expected.saturating_sub(read);
+                expected -= sink[..read].iter().filter(|byte| **byte == b'\n').count();
             }
-            next = end;
         }
-        Ok(())
     }
 }
 

@@ -1,6 +1,10 @@
 //! What the kernel says of a process: processor time and resident memory. Reads /proc, changes nothing but affinity.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Processor time all threads of `pid` have used, summed from the scheduler's nanosecond counters.
 ///
@@ -15,6 +19,35 @@ pub fn cpu(pid: u32) -> Duration {
         }
     }
     Duration::from_nanos(nanos)
+}
+
+/// What the scheduler knows of a thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sched {
+    /// How long it ran.
+    pub ran: Duration,
+    /// How long it could have run, but another had the processor.
+    pub waited: Duration,
+}
+
+/// What the scheduler knows of a thread, from a `schedstat` file of /proc.
+#[must_use]
+pub fn sched(path: &Path) -> Sched {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let mut nanos = text.split_whitespace().map(|n| Duration::from_nanos(n.parse().unwrap_or(0)));
+    Sched { ran: nanos.next().unwrap_or_default(), waited: nanos.next().unwrap_or_default() }
+}
+
+/// The `schedstat` files of a process' threads with a thread's name.
+#[must_use]
+pub fn threads(pid: u32) -> Vec<(String, PathBuf)> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    tasks
+        .map(|task| {
+            let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+            (name.trim().to_owned(), task.path().join("schedstat"))
+        })
+        .collect()
 }
 
 /// A field of /proc/PID/status in KiB, such as `VmRSS` or `VmHWM`.
