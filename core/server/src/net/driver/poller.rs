@@ -4,9 +4,11 @@
 use async_io::Async;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 /// Most events taken at once; the rest is still there at the next look.
 const MAX_EVENTS: usize = 256;
@@ -66,14 +68,17 @@ impl Poller {
         Ok(epoll::delete(&self.epoll, socket)?)
     }
 
-    /// What is ready now, without waiting.
+    /// What is ready now, or becomes so within a nap that holds the thread.
     ///
     /// # Errors
     /// As epoll_wait.
-    pub(super) fn poll(&self, ready: &mut Vec<Ready>) -> io::Result<()> {
+    pub(super) fn poll(&self, ready: &mut Vec<Ready>, nap: Duration) -> io::Result<()> {
         let mut room = [const { MaybeUninit::<epoll::Event>::uninit() }; MAX_EVENTS];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let (events, _) = epoll::wait(&self.epoll, &mut room, Some(&now))?;
+        let nap = Timespec { tv_sec: 0, tv_nsec: nap.subsec_nanos().into() };
+        let (events, _) = match epoll::wait(&self.epoll, &mut room, Some(&nap)) {
+            Err(Errno::INTR) => return Ok(()),
+            waited => waited?,
+        };
         for event in events {
             let (flags, data) = (event.flags, event.data);
             ready.push(Ready {
