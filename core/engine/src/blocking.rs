@@ -22,6 +22,8 @@ pub(crate) struct ParkRequest {
     pub keys: Vec<Box<[u8]>>,
     /// 0: for ever.
     pub timeout_ms: u64,
+    /// What to run again, where that isn't what was sent.
+    pub args: Option<OwnedArgs>,
 }
 
 /// A waiting command.

@@ -75,9 +75,30 @@ impl<'e> Ctx<'e> {
     /// still finds nothing (place in the queue and deadline stay). Where nothing may park, answers as after the timeout.
     /// 0 waits for ever.
     pub fn park_on_keys(&mut self, keys: &[&[u8]], timeout_ms: u64, on_timeout: OnTimeout) -> CommandResult {
+        self.park(keys, timeout_ms, on_timeout, None)
+    }
+
+    /// As [`Ctx::park_on_keys`]; with these arguments the command runs again (XREAD's `$` means the moment it was sent).
+    pub fn park_on_keys_as(
+        &mut self,
+        keys: &[&[u8]],
+        timeout_ms: u64,
+        on_timeout: OnTimeout,
+        again: OwnedArgs,
+    ) -> CommandResult {
+        self.park(keys, timeout_ms, on_timeout, Some(again))
+    }
+
+    fn park(
+        &mut self,
+        keys: &[&[u8]],
+        timeout_ms: u64,
+        on_timeout: OnTimeout,
+        args: Option<OwnedArgs>,
+    ) -> CommandResult {
         if self.may_block() {
             let keys = keys.iter().map(|key| Box::from(*key)).collect();
-            self.core.park = Some(ParkRequest { keys, timeout_ms });
+            self.core.park = Some(ParkRequest { keys, timeout_ms, args });
         } else {
             write_timeout(&mut self.reply, on_timeout);
         }

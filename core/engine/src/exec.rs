@@ -451,7 +451,10 @@ pub(crate) fn observe(ks: &mut Keyspace, core: &mut Core, state: &mut State, out
     }
     for item in log.iter() {
         match item.why {
-            Why::Flushed => core.watch_db_touched(ks, state, item.db, false),
+            Why::Flushed => {
+                core.watch_db_touched(ks, state, item.db, false);
+                core.blocking.touch_db(item.db);
+            }
             Why::Swapped => {
                 core.watch_db_touched(ks, state, item.db, true);
                 core.blocking.touch_db(item.db);
@@ -482,7 +485,8 @@ pub(crate) fn settle_observation(ks: &mut Keyspace, core: &mut Core) {
 fn park(core: &mut Core, state: &mut State, command: &'static Command, args: Args<'_>) {
     let Some(request) = core.park.take() else { return };
     let deadline_ms = (request.timeout_ms > 0).then(|| core.now_ms().saturating_add(request.timeout_ms));
-    let wait = Wait { command, args: args.to_owned(), db: state.db, keys: request.keys, deadline_ms };
+    let args = request.args.unwrap_or_else(|| args.to_owned());
+    let wait = Wait { command, args, db: state.db, keys: request.keys, deadline_ms };
     core.blocking.add(state.id, &wait);
     state.parked = Some(Parked::Keys(wait));
 }

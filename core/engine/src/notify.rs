@@ -137,6 +137,10 @@ const ALSO_READ: &[&str] = &[
     "geosearchstore",
     "georadius",
     "georadiusbymember",
+    "xack",
+    "xautoclaim",
+    "xclaim",
+    "xreadgroup",
 ];
 
 /// True if a command's lookups count as hits and misses.

@@ -20,6 +20,7 @@ fn type_number(key_type: KeyType) -> u32 {
         KeyType::Set => 2,
         KeyType::ZSet => 3,
         KeyType::Hash => 4,
+        KeyType::Stream => 6,
     }
 }
 
@@ -52,6 +53,15 @@ fn mix_object(digest: &mut Fingerprint, object: &Object) {
         Object::ZSet(zset) => {
             for (member, score) in zset.iter() {
                 xor(digest, &pair(member, general_17(score).as_bytes()));
+            }
+        }
+        Object::Stream(stream) => {
+            for entry in stream.iter() {
+                mix(digest, format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+                for (field, value) in entry.pairs() {
+                    field.with_bytes(|field| mix(digest, field));
+                    value.with_bytes(|value| mix(digest, value));
+                }
             }
         }
         Object::Hash(hash) => hash.iter().for_each(|(field, value)| xor(digest, &pair(field, value))),

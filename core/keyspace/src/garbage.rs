@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::entry::{Entry, Payload};
 use crate::snapshot::RawRecord;
+use crate::stream::Group;
 use crate::table::Table;
 
 /// Freeing more than this many bytes is left to the caller.
@@ -17,17 +18,18 @@ pub struct Garbage {
     payloads: Vec<Payload>,
     tables: Vec<Arc<Table>>,
     records: Vec<VecDeque<RawRecord>>,
+    groups: Vec<Group>,
 }
 
 impl Garbage {
     /// True when there is nothing to free.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.payloads.is_empty() && self.tables.is_empty() && self.records.is_empty()
+        self.len() == 0
     }
 
     /// How many values and databases wait.
     pub fn len(&self) -> usize {
-        self.entries.len() + self.payloads.len() + self.tables.len() + self.records.len()
+        self.entries.len() + self.payloads.len() + self.tables.len() + self.records.len() + self.groups.len()
     }
 
     pub(crate) fn add_entry(&mut self, entry: Entry) {
@@ -44,6 +46,10 @@ impl Garbage {
         if bytes > BIG_BYTES {
             self.payloads.push(payload);
         }
+    }
+
+    pub(crate) fn add_group(&mut self, group: Group) {
+        self.groups.push(group);
     }
 
     pub(crate) fn add_table(&mut self, table: Arc<Table>) {

@@ -11,7 +11,7 @@ use crate::keylog::Why;
 use crate::keyspace::{Keyspace, WrongType};
 use crate::object::Collection;
 use crate::table::Place;
-use crate::{DbIndex, Hash, Limits, List, Set, ZSet};
+use crate::{DbIndex, Hash, Limits, List, Set, Stream, ZSet};
 
 /// Whether a guard is wanted for a key that doesn't exist.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -87,6 +87,11 @@ impl Keyspace {
         self.get(db, key)
     }
 
+    /// A stream to read.
+    pub fn stream(&self, db: DbIndex, key: &[u8]) -> Result<Option<&Stream>, WrongType> {
+        self.get(db, key)
+    }
+
     /// A list to change.
     pub fn list_mut(&mut self, db: DbIndex, key: &[u8], create: Create) -> Result<Option<Guard<'_, List>>, WrongType> {
         self.get_mut(db, key, create)
@@ -99,6 +104,16 @@ impl Keyspace {
 
     /// A set to change.
     pub fn set_mut(&mut self, db: DbIndex, key: &[u8], create: Create) -> Result<Option<Guard<'_, Set>>, WrongType> {
+        self.get_mut(db, key, create)
+    }
+
+    /// A stream to change.
+    pub fn stream_mut(
+        &mut self,
+        db: DbIndex,
+        key: &[u8],
+        create: Create,
+    ) -> Result<Option<Guard<'_, Stream>>, WrongType> {
         self.get_mut(db, key, create)
     }
 

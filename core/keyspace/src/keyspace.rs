@@ -16,6 +16,7 @@ use crate::keylog::{KeyLog, Why};
 use crate::limits::Limits;
 use crate::object::KeyType;
 use crate::snapshot::Cuts;
+use crate::stream::Group;
 use crate::table::{Place, hash_key};
 use crate::{DbIndex, ExpiryMode, Options, UnixMillis};
 
@@ -262,6 +263,11 @@ impl Keyspace {
             }
         }
         std::mem::swap(&mut self.books.expired, log);
+    }
+
+    /// Leaves a stream's former group to [`Keyspace::take_garbage`]: much may be pending in it.
+    pub fn discard_group(&mut self, group: Group) {
+        self.books.garbage.add_group(group);
     }
 
     /// What must be freed outside the lock.

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`keyspace`] and `keys` (what the engine calls), `entry` and `table` (where keys live), `string` and [`guard`]
 //! (values in place), `expire`, `snapshot` (the cut), `load`, `digest`; then the collections: [`compact`], [`tree`],
-//! [`list`], [`hash`], [`set`], [`zset`].
+//! [`list`], [`hash`], [`set`], [`zset`], [`stream`].
 
 // Two files have leave, each for a measured gain: the layout of an entry, and prefetching.
 #![deny(unsafe_code)]
@@ -28,6 +28,7 @@ pub mod object;
 pub mod rdb;
 pub mod set;
 pub mod snapshot;
+pub mod stream;
 pub mod string;
 mod table;
 pub mod tree;
@@ -47,6 +48,7 @@ pub use load::{Loaded, Put};
 pub use object::{Collection, KeyType, Object};
 pub use set::Set;
 pub use snapshot::{CutBudget, CutId, CutProgress, RawRecord, TooManyCuts};
+pub use stream::{Stream, StreamId};
 pub use string::{IncrError, StrInput, StrRef, Ttl};
 pub use zset::ZSet;
 

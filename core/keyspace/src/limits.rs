@@ -19,6 +19,10 @@ pub struct Limits {
     pub zset_value: usize,
     /// `list-max-listpack-size`: entries if positive, else -1 to -5 for 4 to 64 KiB.
     pub list_size: i64,
+    /// `stream-node-max-bytes`; 0 is no limit.
+    pub stream_bytes: usize,
+    /// `stream-node-max-entries`; 0 is no limit.
+    pub stream_entries: usize,
 }
 
 impl Default for Limits {
@@ -32,6 +36,8 @@ impl Default for Limits {
             zset_entries: 128,
             zset_value: 64,
             list_size: -2,
+            stream_bytes: 4096,
+            stream_entries: 100,
         }
     }
 }

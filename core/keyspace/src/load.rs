@@ -41,6 +41,7 @@ impl Loaded {
             Built::Set(set) => object_entry(&record.key, Object::Set(set), deadline),
             Built::Hash(hash) => object_entry(&record.key, Object::Hash(hash), deadline),
             Built::ZSet(zset) => object_entry(&record.key, Object::ZSet(zset), deadline),
+            Built::Stream(stream) => object_entry(&record.key, Object::Stream(stream), deadline),
         };
         Ok(Loaded { entry, idle_secs: record.meta.idle_s })
     }

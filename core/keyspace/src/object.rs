@@ -1,6 +1,6 @@
 //! The collections an entry can hold, as one type. Owns nothing but the dispatch; the types themselves do the work.
 
-use crate::{Hash, List, Set, ZSet};
+use crate::{Hash, List, Set, Stream, ZSet};
 use keystead_rdb::EncodeOptions;
 
 /// The type of a key, as TYPE names it.
@@ -16,6 +16,8 @@ pub enum KeyType {
     ZSet,
     /// A hash.
     Hash,
+    /// A stream.
+    Stream,
 }
 
 impl KeyType {
@@ -27,6 +29,7 @@ impl KeyType {
             KeyType::Set => "set",
             KeyType::ZSet => "zset",
             KeyType::Hash => "hash",
+            KeyType::Stream => "stream",
         }
     }
 }
@@ -42,6 +45,8 @@ pub enum Object {
     ZSet(ZSet),
     /// A hash.
     Hash(Hash),
+    /// A stream; boxed, for the others are much smaller.
+    Stream(Box<Stream>),
 }
 
 macro_rules! each {
@@ -51,6 +56,7 @@ macro_rules! each {
             Object::Set($name) => $body,
             Object::ZSet($name) => $body,
             Object::Hash($name) => $body,
+            Object::Stream($name) => $body,
         }
     };
 }
@@ -63,6 +69,7 @@ impl Object {
             Object::Set(_) => KeyType::Set,
             Object::ZSet(_) => KeyType::ZSet,
             Object::Hash(_) => KeyType::Hash,
+            Object::Stream(_) => KeyType::Stream,
         }
     }
 
@@ -71,9 +78,9 @@ impl Object {
         each!(self, it => it.len())
     }
 
-    /// True when it has no elements.
+    /// True when it has no elements and so is no key any more; a stream is one without entries too.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 && self.key_type() != KeyType::Stream
     }
 
     /// Bytes it owns on the heap.
@@ -121,3 +128,16 @@ macro_rules! collection {
     )*};
 }
 collection!(List, Set, ZSet, Hash);
+
+impl Collection for Stream {
+    const TYPE: KeyType = KeyType::Stream;
+    fn empty() -> Object {
+        Object::Stream(Box::default())
+    }
+    fn of(object: &Object) -> Option<&Self> {
+        if let Object::Stream(it) = object { Some(it) } else { None }
+    }
+    fn of_mut(object: &mut Object) -> Option<&mut Self> {
+        if let Object::Stream(it) = object { Some(it) } else { None }
+    }
+}

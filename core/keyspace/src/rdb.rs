@@ -5,8 +5,9 @@ use crate::hash::Hash;
 use crate::limits::Limits;
 use crate::list::List;
 use crate::set::{Member, Set};
+use crate::stream::{Loader, Stream};
 use crate::zset::ZSet;
-use keystead_rdb::{Elem, EncodeOptions, Kind, RdbError, ValueSink, encode};
+use keystead_rdb::{Elem, EncodeOptions, Kind, RdbError, StreamPart, ValueSink, encode};
 
 impl<'a> From<Member<'a>> for Elem<'a> {
     fn from(member: Member<'a>) -> Self {
@@ -70,30 +71,37 @@ pub enum Built {
     Hash(Hash),
     /// A sorted set.
     ZSet(ZSet),
+    /// A stream.
+    Stream(Box<Stream>),
 }
 
 /// Builds one value from what the RDB decoder visits; repeated members of a set, hash or sorted set are refused.
 pub struct Builder {
     limits: Limits,
     built: Option<Built>,
+    /// A stream is put together from many parts.
+    stream: Option<Loader>,
 }
 
 impl Builder {
     /// A builder of collections within these thresholds.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, built: None }
+        Self { limits, built: None, stream: None }
     }
 
-    /// The value, if one was begun.
-    pub fn finish(self) -> Option<Built> {
-        self.built
+    /// The value that was begun.
+    pub fn finish(self) -> Result<Built, RdbError> {
+        match self.stream {
+            Some(loader) => Ok(Built::Stream(Box::new(loader.finish()?))),
+            None => self.built.ok_or(RdbError::Empty),
+        }
     }
 
     /// Reads one value.
     pub fn build(limits: Limits, rdb_type: u8, bytes: &[u8]) -> Result<Built, RdbError> {
         let mut builder = Self::new(limits);
         keystead_rdb::decode_value(rdb_type, bytes, &mut builder)?;
-        builder.finish().ok_or(RdbError::Empty)
+        builder.finish()
     }
 }
 
@@ -105,7 +113,9 @@ fn unique(new: bool) -> Result<(), RdbError> {
 
 impl ValueSink for Builder {
     fn begin(&mut self, kind: Kind, _elements: usize) -> Result<(), RdbError> {
+        self.stream = (kind == Kind::Stream).then(Loader::new);
         self.built = Some(match kind {
+            Kind::Stream => return Ok(()),
             Kind::String => Built::Str(Vec::new()),
             Kind::List => Built::List(List::new()),
             Kind::Set => Built::Set(Set::new()),
@@ -139,6 +149,9 @@ impl ValueSink for Builder {
     fn zset_member(&mut self, member: Elem<'_>, score: f64) -> Result<(), RdbError> {
         let Some(Built::ZSet(zset)) = &mut self.built else { return Err(RdbError::Empty) };
         unique(member.with_bytes(|member| zset.add(member, score, &self.limits)) == crate::zset::Added::New)
+    }
+    fn stream(&mut self, part: StreamPart<'_>) -> Result<(), RdbError> {
+        self.stream.as_mut().ok_or(RdbError::Empty)?.take(part)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reading values: every encoding of versions 1 to 11 is visited as neutral elements. Validation is always on.
 
 use crate::prim::{Reader, text_to_score};
-use crate::{Elem, Kind, RdbError, intset, listpack, types, ziplist};
+use crate::{Elem, Kind, RdbError, StreamPart, intset, listpack, stream, types, ziplist};
 
 /// Who receives the elements of one value. A sink that already has a member answers [`RdbError::Duplicate`].
 pub trait ValueSink {
@@ -17,9 +17,12 @@ pub trait ValueSink {
     fn hash_field(&mut self, field: Elem<'_>, value: Elem<'_>) -> Result<(), RdbError>;
     /// A member of a sorted set; never with a score that isn't a number.
     fn zset_member(&mut self, member: Elem<'_>, score: f64) -> Result<(), RdbError>;
+    /// The next part of a stream.
+    fn stream(&mut self, part: StreamPart<'_>) -> Result<(), RdbError>;
 }
 
-/// Visits the value of type `rdb_type` that `bytes` hold exactly. Empty collections are refused.
+/// Visits the value of type `rdb_type` that `bytes` hold exactly. Empty collections are refused,
+/// but for streams, which may be empty.
 pub fn decode_value(rdb_type: u8, bytes: &[u8], sink: &mut impl ValueSink) -> Result<(), RdbError> {
     let kind = Kind::of(rdb_type)?;
     let mut reader = Reader::new(bytes);
@@ -31,6 +34,11 @@ pub fn decode_value(rdb_type: u8, bytes: &[u8], sink: &mut impl ValueSink) -> Re
         }
         types::LIST | types::SET | types::ZSET | types::ZSET_2 | types::HASH => {
             singles(rdb_type, kind, &mut reader, sink)?
+        }
+        types::STREAM_LISTPACKS | types::STREAM_LISTPACKS_2 | types::STREAM_LISTPACKS_3 => {
+            sink.begin(kind, 1)?;
+            stream::decode(rdb_type, &mut reader, sink)?;
+            1
         }
         types::LIST_QUICKLIST | types::LIST_QUICKLIST_2 => quicklist(rdb_type, &mut reader, sink)?,
         _ => {

@@ -2,18 +2,20 @@
 //! come as iterators over neutral elements, so the keyspace's own forms stay its own business.
 
 use crate::prim::{put_len, put_plain, put_text};
-use crate::{Elem, intset, listpack::Pack, types};
+use crate::{Elem, RDB_VERSION, intset, listpack::Pack, types};
 
 /// How values are written.
 #[derive(Debug, Clone, Copy)]
 pub struct EncodeOptions {
     /// Pack strings of more than 20 bytes where that makes them shorter (`rdbcompression`).
     pub compress: bool,
+    /// The version of the format: newer ones know types that say more.
+    pub version: u16,
 }
 
 impl Default for EncodeOptions {
     fn default() -> Self {
-        Self { compress: true }
+        Self { compress: true, version: RDB_VERSION }
     }
 }
 

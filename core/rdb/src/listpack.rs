@@ -1,4 +1,7 @@
 //! Listpack: elements one behind the other, each followed by its own length written backwards.
+//!
+//! Streams are kept in this form in memory too, so writing and stepping are public. What steps trusts its input: it was
+//! written here or has been checked.
 
 use crate::prim::Reader;
 use crate::{Elem, RdbError};
@@ -6,20 +9,32 @@ use crate::{Elem, RdbError};
 const HEADER: usize = 6;
 const END: u8 = 0xff;
 
+/// Where the first element of a listpack is.
+pub const FIRST: usize = HEADER;
+
 /// A listpack that is being written at the end of a buffer.
-pub(crate) struct Pack {
+pub struct Pack {
     start: usize,
     count: u32,
 }
 
 impl Pack {
-    pub(crate) fn begin(out: &mut Vec<u8>) -> Self {
+    /// Goes on with the finished listpack that fills `out`; until [`Pack::finish`] it is none.
+    pub fn resume(out: &mut Vec<u8>) -> Self {
+        let count = u32::from(u16::from_le_bytes([out[4], out[5]]));
+        out.pop();
+        Self { start: 0, count }
+    }
+
+    /// Begins one at the end of `out`.
+    pub fn begin(out: &mut Vec<u8>) -> Self {
         let start = out.len();
         out.extend_from_slice(&[0; HEADER]);
         Self { start, count: 0 }
     }
 
-    pub(crate) fn push(&mut self, elem: Elem<'_>, out: &mut Vec<u8>) {
+    /// Adds an element; text that is an integer is stored as one.
+    pub fn push(&mut self, elem: Elem<'_>, out: &mut Vec<u8>) {
         let entry = out.len();
         match (elem.as_int(), elem) {
             (Some(value), _) => put_int(value, out),
@@ -35,7 +50,8 @@ impl Pack {
         out.len() - self.start + 1
     }
 
-    pub(crate) fn finish(self, out: &mut Vec<u8>) {
+    /// Writes the end and the header.
+    pub fn finish(self, out: &mut Vec<u8>) {
         out.push(END);
         let size = u32::try_from(out.len() - self.start).expect("callers keep a listpack below 4 GiB");
         // 65535 means: count them.
@@ -43,6 +59,87 @@ impl Pack {
         out[self.start..self.start + 4].copy_from_slice(&size.to_le_bytes());
         out[self.start + 4..self.start + HEADER].copy_from_slice(&count.to_le_bytes());
     }
+}
+
+/// The element at an offset, and where the next one is; none at the end.
+#[inline]
+pub fn get(pack: &[u8], at: usize) -> Option<(Elem<'_>, usize)> {
+    let mut reader = Reader::new(pack.get(at..)?);
+    let first = reader.byte().ok().filter(|first| *first != END)?;
+    let elem = entry(first, &mut reader).ok()?;
+    let len = reader.position();
+    Some((elem, at + len + backlen_size(len)))
+}
+
+/// The element at an offset when it is an integer, and where the next one is.
+#[inline]
+pub fn get_int(pack: &[u8], at: usize) -> Option<(i64, usize)> {
+    match get(pack, at)? {
+        (Elem::Int(value), next) => Some((value, next)),
+        (Elem::Bytes(_), _) => None,
+    }
+}
+
+/// Where the element behind the one at an offset is, without reading that; none at the end.
+#[inline]
+pub fn skip(pack: &[u8], at: usize) -> Option<usize> {
+    let rest = pack.get(at..)?;
+    let len = match *rest.first()? {
+        0..0x80 => 1,
+        first @ 0x80..0xc0 => 1 + usize::from(first & 0x3f),
+        0xc0..0xe0 => 2,
+        first @ 0xe0..0xf0 => 2 + (usize::from(first & 0x0f) << 8 | usize::from(*rest.get(1)?)),
+        0xf0 => 5 + u32::from_le_bytes(rest.get(1..5)?.try_into().ok()?) as usize,
+        0xf1 => 3,
+        0xf2 => 4,
+        0xf3 => 5,
+        0xf4 => 9,
+        _ => return None,
+    };
+    Some(at + len + backlen_size(len))
+}
+
+/// Where the element before an offset begins; none at the first.
+#[inline]
+pub fn prev(pack: &[u8], at: usize) -> Option<usize> {
+    if at <= FIRST {
+        return None;
+    }
+    let (mut len, mut shift, mut end) = (0usize, 0, at);
+    loop {
+        end = end.checked_sub(1)?;
+        let byte = *pack.get(end)?;
+        len |= usize::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return end.checked_sub(len);
+        }
+        shift += 7;
+        if shift > 28 {
+            return None;
+        }
+    }
+}
+
+/// Where a finished listpack's end mark is: behind its last element.
+pub fn end(pack: &[u8]) -> usize {
+    pack.len().saturating_sub(1)
+}
+
+/// Puts an integer in place of the element at an offset. Answers how many bytes the rest moved by.
+pub fn replace_int(pack: &mut Vec<u8>, at: usize, value: i64) -> isize {
+    let Some((_, next)) = get(pack, at) else { return 0 };
+    let mut new = Vec::with_capacity(10);
+    put_int(value, &mut new);
+    put_backlen(new.len(), &mut new);
+    let moved = new.len() as isize - (next - at) as isize;
+    if moved == 0 {
+        pack[at..next].copy_from_slice(&new);
+    } else {
+        pack.splice(at..next, new);
+        let size = u32::try_from(pack.len()).expect("callers keep a listpack below 4 GiB");
+        pack[..4].copy_from_slice(&size.to_le_bytes());
+    }
+    moved
 }
 
 fn put_int(value: i64, out: &mut Vec<u8>) {
@@ -93,6 +190,9 @@ fn backlen_size(len: usize) -> usize {
 }
 
 fn put_backlen(len: usize, out: &mut Vec<u8>) {
+    if len < 128 {
+        return out.push(len as u8);
+    }
     let size = backlen_size(len);
     for group in (0..size).rev() {
         let more = if group == size - 1 { 0 } else { 0x80 };

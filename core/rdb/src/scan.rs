@@ -1,6 +1,7 @@
 //! Finding where a record ends in a buffer that still grows, without decoding: amortised O(n), no memory of its own.
 
 use crate::prim::Reader;
+use crate::scan_stream::StreamPlace;
 use crate::types::{OP_EXPIRETIME, OP_EXPIRETIME_MS, OP_FREQ, OP_IDLE};
 use crate::{Kind, RdbError, types};
 
@@ -29,6 +30,8 @@ enum State {
     Head,
     /// The type is known, the key comes.
     Key(u8),
+    /// Within a stream.
+    Stream(StreamPlace),
     /// The value's element count comes.
     Count(&'static [Part]),
     /// Elements that are left, and which part of the current one comes.
@@ -110,6 +113,10 @@ impl RecordScanner {
                 reader.skip_text()?;
                 value_state(rdb_type)
             }
+            State::Stream(place) => Ok(match place.step(reader)? {
+                Some(place) => State::Stream(place),
+                None => State::Parts { parts: &[], part: 0, left: 0 },
+            }),
             State::Count(parts) => Ok(State::Parts { parts, part: 0, left: reader.count()? }),
             State::Parts { parts, part, left } => {
                 match parts[part] {
@@ -132,6 +139,7 @@ impl RecordScanner {
     fn refuse_giants(&self, buf: &[u8]) -> Result<(), RdbError> {
         let text_next = match self.state {
             State::Key(_) => true,
+            State::Stream(place) => place.text_next(),
             State::Parts { parts, part, .. } => matches!(parts[part], Part::Text),
             _ => false,
         };
@@ -159,6 +167,9 @@ fn value_state(rdb_type: u8) -> Result<State, RdbError> {
         types::HASH => State::Count(&[Part::Text, Part::Text]),
         types::ZSET => State::Count(&[Part::Text, Part::ScoreText]),
         types::ZSET_2 => State::Count(&[Part::Text, Part::Score]),
+        types::STREAM_LISTPACKS | types::STREAM_LISTPACKS_2 | types::STREAM_LISTPACKS_3 => {
+            State::Stream(StreamPlace::new(rdb_type))
+        }
         types::LIST_QUICKLIST_2 => State::Count(&[Part::Length, Part::Text]),
         _ => State::Parts { parts: &[Part::Text], part: 0, left: 1 },
     })

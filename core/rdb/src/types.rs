@@ -26,14 +26,20 @@ pub const ZSET_ZIPLIST: u8 = 12;
 pub const HASH_ZIPLIST: u8 = 13;
 /// A list as ziplists.
 pub const LIST_QUICKLIST: u8 = 14;
+/// A stream (5.0).
+pub const STREAM_LISTPACKS: u8 = 15;
 /// A hash in one listpack.
 pub const HASH_LISTPACK: u8 = 16;
 /// A sorted set in one listpack.
 pub const ZSET_LISTPACK: u8 = 17;
 /// A list as listpacks and plain nodes.
 pub const LIST_QUICKLIST_2: u8 = 18;
+/// A stream with its counters (7.0).
+pub const STREAM_LISTPACKS_2: u8 = 19;
 /// A set in one listpack (7.2).
 pub const SET_LISTPACK: u8 = 20;
+/// A stream with the times at which consumers were active (7.2).
+pub const STREAM_LISTPACKS_3: u8 = 21;
 
 pub(crate) const OP_FUNCTION2: u8 = 245;
 pub(crate) const OP_FUNCTION_PRE_GA: u8 = 246;
@@ -60,6 +66,8 @@ pub enum Kind {
     Hash,
     /// A sorted set.
     Zset,
+    /// A stream.
+    Stream,
 }
 
 impl Kind {
@@ -71,8 +79,8 @@ impl Kind {
             SET | SET_INTSET | SET_LISTPACK => Self::Set,
             HASH | HASH_ZIPMAP | HASH_ZIPLIST | HASH_LISTPACK => Self::Hash,
             ZSET | ZSET_2 | ZSET_ZIPLIST | ZSET_LISTPACK => Self::Zset,
+            STREAM_LISTPACKS | STREAM_LISTPACKS_2 | STREAM_LISTPACKS_3 => Self::Stream,
             6 | 7 => return Err(RdbError::Unsupported("module")),
-            15 | 19 | 21 => return Err(RdbError::Unsupported("stream")),
             22..=25 => return Err(RdbError::Unsupported("hash with field expiry")),
             other => return Err(RdbError::UnknownType(other)),
         })
@@ -86,6 +94,7 @@ impl Kind {
             Self::Set => "set",
             Self::Hash => "hash",
             Self::Zset => "zset",
+            Self::Stream => "stream",
         }
     }
 }

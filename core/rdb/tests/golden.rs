@@ -4,7 +4,9 @@ mod support;
 
 use std::path::PathBuf;
 
-use keystead_rdb::{EncodeOptions, FileWriter, RDB_VERSION, dump_payload, parse_dump, write_record_head};
+use keystead_rdb::{
+    EncodeOptions, FileWriter, RDB_VERSION, RecordScanner, Scan, StreamId, dump_payload, parse_dump, write_record_head,
+};
 use support::{Contents, decode, encode_value, listing, read_file};
 
 fn golden(name: &str) -> Vec<u8> {
@@ -25,6 +27,7 @@ fn files_say_what_the_server_that_wrote_them_said() {
         ("lfu", 10, true),
         ("function", 10, true),
         ("old", 6, true),
+        ("streams", 10, true),
     ] {
         let contents = read(name);
         let want = String::from_utf8(golden(&format!("{name}.txt"))).unwrap();
@@ -41,7 +44,7 @@ fn files_say_what_the_server_that_wrote_them_said() {
 
 #[test]
 fn pieces_of_any_size_give_the_same() {
-    for name in ["all", "old"] {
+    for name in ["all", "old", "streams"] {
         let bytes = golden(&format!("{name}.rdb"));
         let whole = listing(&read_file(&bytes, bytes.len()).unwrap().keys);
         for piece in [1, 2, 7, 64, 1000, 16 * 1024] {
@@ -62,9 +65,80 @@ fn bytes_behind_the_end_are_left_over() {
 }
 
 #[test]
-fn a_stream_is_refused_by_name_with_its_key() {
-    let error = read_file(&golden("stream.rdb"), 64).unwrap_err();
-    assert!(error.contains("key 'events'") && error.contains("type stream"), "{error}");
+fn an_unknown_type_is_refused_by_name_with_its_key() {
+    let error = read_file(b"REDIS0010\xfe\x00\x18\x06events\x01f\x01v", 64).unwrap_err();
+    assert!(error.contains("key 'events'") && error.contains("type hash with field expiry"), "{error}");
+}
+
+/// The oldest form of a stream has no counters, the newest knows when consumers were active.
+#[test]
+fn streams_of_every_version_are_read() {
+    let pack = support::block(&[(0, 0, b"f", b"v"), (1, 0, b"f", b"w"), (2, -1, b"g", b"x")]);
+    for (rdb_type, counters, reads, active) in [
+        (15, &b"\x03\x07\x02"[..], &b""[..], &b""[..]),
+        (19, b"\x03\x07\x02\x05\x03\x00\x00\x09", b"\x02", b""),
+        (21, b"\x03\x07\x02\x05\x03\x00\x00\x09", b"\x02", b"\x02\0\0\0\0\0\0\0"),
+    ] {
+        let id = StreamId::new(5, 3).to_bytes();
+        let value = [
+            &b"\x01\x10"[..],
+            &id,
+            &[pack.len() as u8],
+            &pack,
+            counters,
+            b"\x01\x01g\x05\x03",
+            reads,
+            b"\x01",
+            &id,
+            &[9, 0, 0, 0, 0, 0, 0, 0, 4],
+            b"\x01\x01c\x08\0\0\0\0\0\0\0",
+            active,
+            b"\x01",
+            &id,
+        ]
+        .concat();
+        let support::Value::Stream(stream) = decode(rdb_type, &value).unwrap() else { panic!("not a stream") };
+        let added = if rdb_type == 15 { 3 } else { 9 };
+        assert_eq!((stream.counters.length, stream.counters.entries_added), (3, added));
+        let group = &stream.groups[0];
+        assert_eq!(
+            (group.reads, group.pending.as_slice()),
+            ((rdb_type != 15).then_some(2), &[(StreamId::new(5, 3), 9, 4)][..])
+        );
+        let active = if rdb_type == 21 { 2 } else { 8 };
+        assert_eq!(group.consumers, [(b"c".to_vec(), 8, active, vec![StreamId::new(5, 3)])]);
+        let mut scanner = RecordScanner::value(rdb_type, u64::MAX).unwrap();
+        assert_eq!(scanner.scan(&[&value[..], b"more"].concat()), Ok(Scan::Record(value.len())));
+        assert!((0..value.len()).all(|end| decode(rdb_type, &value[..end]).is_err()));
+
+        let mut again = Vec::new();
+        let options = EncodeOptions { version: if rdb_type == 21 { 11 } else { 10 }, ..EncodeOptions::default() };
+        let written = encode_value(&support::Value::Stream(stream), true, options, &mut again);
+        assert_eq!(written, rdb_type.max(19));
+        assert!(rdb_type == 15 || again == value);
+    }
+}
+
+#[test]
+fn blocks_that_contradict_themselves_are_refused() {
+    let good: &[(i64, i64, &[u8], &[u8])] = &[(0, 0, b"f", b"v"), (1, 0, b"g", b"w")];
+    let value = |pack: &[u8]| {
+        let id = StreamId::new(5, 3).to_bytes();
+        [&b"\x01\x10"[..], &id, &[pack.len() as u8], pack, b"\x02\x07\x02\x05\x03\x00\x00\x02\x00"].concat()
+    };
+    let pack = support::block(good);
+    assert!(decode(19, &value(&pack)).is_ok());
+    for (at, byte, text) in
+        [(6, 3, "form"), (8, 1, "form"), (10, 2, "form"), (15, 1, "form"), (17, 1, "form"), (26, 5, "form")]
+    {
+        let mut bad = pack.clone();
+        assert!(bad[at] < 16, "{at} is no small integer");
+        bad[at] = byte;
+        let error = decode(19, &value(&bad)).unwrap_err().to_string();
+        assert!(error.contains(text), "{at}: {error}");
+    }
+    let backward = support::block(&[(1, 0, b"f", b"v"), (0, 5, b"f", b"v")]);
+    assert!(decode(19, &value(&backward)).unwrap_err().to_string().contains("order"));
 }
 
 #[test]
@@ -116,7 +190,7 @@ fn wrong_files_are_told_apart() {
 fn what_is_written_is_read_back() {
     for (compress, packed, checksum) in [(true, true, true), (false, true, false), (true, false, true)] {
         let all = read("all");
-        let options = EncodeOptions { compress };
+        let options = EncodeOptions { compress, ..EncodeOptions::default() };
         let mut writer = FileWriter::new(checksum);
         let mut file = Vec::new();
         writer.header(&mut file, RDB_VERSION);

@@ -5,7 +5,7 @@
 mod counting;
 
 use counting::peak;
-use keystead_rdb::{Elem, Event, FileParser, Kind, RdbError, ValueSink, decode_value, records};
+use keystead_rdb::{Elem, Event, FileParser, Kind, RdbError, StreamPart, ValueSink, decode_value, records};
 use proptest::prelude::*;
 
 const RATIO: usize = 100;
@@ -31,6 +31,9 @@ impl ValueSink for Drop {
         Ok(())
     }
     fn zset_member(&mut self, _: Elem<'_>, _: f64) -> Result<(), RdbError> {
+        Ok(())
+    }
+    fn stream(&mut self, _: StreamPart<'_>) -> Result<(), RdbError> {
         Ok(())
     }
 }
@@ -72,6 +75,9 @@ fn the_hint_to_a_sink_is_bounded_by_the_bytes() {
         fn zset_member(&mut self, _: Elem<'_>, _: f64) -> Result<(), RdbError> {
             Ok(())
         }
+        fn stream(&mut self, _: StreamPart<'_>) -> Result<(), RdbError> {
+            Ok(())
+        }
     }
     for rdb_type in [1, 2, 3, 4, 5, 14, 18] {
         let mut hint = Hint(usize::MAX);
@@ -85,7 +91,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn hostile_values_hold_no_more_than_they_can(rdb_type in 0u8..21, parts in proptest::collection::vec(prop_oneof![
+    fn hostile_values_hold_no_more_than_they_can(rdb_type in 0u8..22, parts in proptest::collection::vec(prop_oneof![
         Just(b"\xc3\x03\x80\x00\xff\xff\xff".to_vec()), Just(b"\x81\x00\xff\xff\xff\xff\xff\xff\xff".to_vec()),
         Just(b"\xe0\xff\x00".to_vec()), Just(b"\xc0\x07".to_vec()), proptest::collection::vec(any::<u8>(), 0..12),
     ], 0..60)) {

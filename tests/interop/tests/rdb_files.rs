@@ -86,7 +86,8 @@ fn write_file(compress: bool, checksum: bool) -> Vec<u8> {
         writer.resize_db(&mut file, values().len() as u64, 1);
         for (i, (name, packed, value)) in values().into_iter().enumerate() {
             let (mut body, mut record) = (Vec::new(), Vec::new());
-            let rdb_type = encode_value(&value, packed, EncodeOptions { compress }, &mut body);
+            let rdb_type =
+                encode_value(&value, packed, EncodeOptions { compress, ..EncodeOptions::default() }, &mut body);
             let meta = match i % 3 {
                 0 => RecordMeta { expire_ms: Some(YEAR_2100_MS), idle_s: Some(100), freq: None },
                 1 => RecordMeta { freq: Some(7), ..RecordMeta::default() },
@@ -146,7 +147,8 @@ fn payloads_are_accepted_by_restore() {
         let mut digests = Vec::new();
         for compress in [true, false] {
             let mut body = Vec::new();
-            let rdb_type = encode_value(&value, packed, EncodeOptions { compress }, &mut body);
+            let rdb_type =
+                encode_value(&value, packed, EncodeOptions { compress, ..EncodeOptions::default() }, &mut body);
             let payload = dump_payload(rdb_type, &body);
             let reply = client.command(&[b"RESTORE", name.as_bytes(), b"0", &payload, b"REPLACE"]);
             assert_eq!(reply, "OK", "{name}");

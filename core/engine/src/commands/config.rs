@@ -156,6 +156,8 @@ pub(crate) fn apply(ks: &mut Keyspace, core: &mut Core, me: &mut State) {
         limits.set_ints = number("set-max-intset-entries");
         limits.set_entries = number("set-max-listpack-entries");
         limits.set_value = number("set-max-listpack-value");
+        limits.stream_bytes = number("stream-node-max-bytes");
+        limits.stream_entries = number("stream-node-max-entries");
         limits.zset_entries = number("zset-max-listpack-entries");
         limits.zset_value = number("zset-max-listpack-value");
         ks.set_limits(limits);

@@ -18,6 +18,7 @@ pub(super) fn dump(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         (Some(Object::Set(set)), _) => set.encode_rdb(&mut value, EncodeOptions::default()),
         (Some(Object::Hash(hash)), _) => hash.encode_rdb(&mut value, EncodeOptions::default()),
         (Some(Object::ZSet(zset)), _) => zset.encode_rdb(&mut value, EncodeOptions::default()),
+        (Some(Object::Stream(stream)), _) => stream.encode_rdb(&mut value, EncodeOptions::default()),
         (None, Ok(Some(text))) => {
             let elem = match text {
                 StrRef::Int(n) => Elem::Int(n),
@@ -94,6 +95,7 @@ pub(super) fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         Built::Set(set) => ks.put_object(db, key, Object::Set(set), at.map(UnixMillis)),
         Built::Hash(hash) => ks.put_object(db, key, Object::Hash(hash), at.map(UnixMillis)),
         Built::ZSet(zset) => ks.put_object(db, key, Object::ZSet(zset), at.map(UnixMillis)),
+        Built::Stream(stream) => ks.put_object(db, key, Object::Stream(stream), at.map(UnixMillis)),
     }
     if let Some(secs) = options.idle_secs {
         ks.set_idle_secs(db, key, secs);

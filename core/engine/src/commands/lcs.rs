@@ -97,8 +97,9 @@ fn walk(a: &[u8], b: &[u8], cells: &[u32]) -> (Vec<u8>, Vec<Match>) {
 pub(super) fn lcs(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let max = max_string(ctx);
     let (ks, db, mut out) = ctx.split();
-    // Redis looks at the values before the options.
-    let (a, b) = (text(ks, db, &args[1])?, text(ks, db, &args[2])?);
+    // Redis looks at the values before the options, and for both before it minds their types.
+    let (a, b) = (text(ks, db, &args[1]), text(ks, db, &args[2]));
+    let (a, b) = (a?, b?);
     let options = parse(args)?;
     let cells = (a.len() + 1).checked_mul(b.len() + 1).and_then(|n| n.checked_mul(4));
     if cells.is_none_or(|bytes| bytes > max) {

@@ -29,6 +29,7 @@ pub mod server;
 pub mod sets;
 pub mod slowlog;
 mod sort;
+pub mod streams;
 pub mod strings;
 pub mod transactions;
 pub mod zsets;
@@ -59,17 +60,21 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     lists::TABLE,
     sets::TABLE,
     zsets::TABLE,
+    streams::TABLE,
     command::TABLE,
     slowlog::TABLE,
     latency::TABLE,
     memory::TABLE,
 ];
 
-/// True if a waiting command could be served by a key of this type; another type leaves it waiting.
-pub(crate) fn blocks_on(command: &Command, kind: KeyType) -> bool {
+/// True if a waiting command has something to say about a key of this type, or about none; else it goes on waiting.
+pub(crate) fn blocks_on(command: &Command, kind: Option<KeyType>) -> bool {
     match command.group {
-        Group::List => kind == KeyType::List,
-        Group::SortedSet => kind == KeyType::ZSet,
-        _ => true,
+        Group::List => kind == Some(KeyType::List),
+        Group::SortedSet => kind == Some(KeyType::ZSet),
+        // Where the key is gone or another's, so is the group: that is an error.
+        Group::Stream if command.name == "xreadgroup" => true,
+        Group::Stream => kind == Some(KeyType::Stream),
+        _ => kind.is_some(),
     }
 }

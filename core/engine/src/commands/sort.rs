@@ -136,7 +136,7 @@ fn elements(object: &Object, ranked_down: bool) -> Res<Vec<Elem>> {
         Object::Set(set) => set.iter().map(|m| m.to_elem()).collect(),
         Object::ZSet(zset) if ranked_down => zset.rev_from(usize::MAX).map(|(m, _)| Elem::new(m)).collect(),
         Object::ZSet(zset) => zset.iter().map(|(m, _)| Elem::new(m)).collect(),
-        Object::Hash(_) => return Err(CommandError::WRONG_TYPE),
+        Object::Hash(_) | Object::Stream(_) => return Err(CommandError::WRONG_TYPE),
     })
 }
 

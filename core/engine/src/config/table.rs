@@ -85,6 +85,8 @@ pub const PARAMS: &[Param] = &[
     live("set-max-listpack-entries", Kind::Int(0, BIG), "128"),
     live("set-max-listpack-value", Kind::Memory(0, BIG), "64"),
     alias(live("zset-max-listpack-entries", Kind::Int(0, BIG), "128"), "zset-max-ziplist-entries"),
+    live("stream-node-max-bytes", Kind::Memory(0, BIG), "4096"),
+    live("stream-node-max-entries", Kind::Int(0, BIG), "100"),
     alias(live("zset-max-listpack-value", Kind::Memory(0, BIG), "64"), "zset-max-ziplist-value"),
     // expiry
     live("active-expire-effort", Kind::Int(1, 10), "1"),

@@ -14,15 +14,14 @@ impl Engine {
     pub(crate) fn serve_ready(&mut self) {
         while let Some((db, key)) = self.core.blocking.pop_ready() {
             for id in self.core.blocking.queue(db, &key) {
-                let Some(kind) = self.ks.type_of(db, &key) else { break };
-                self.retry(id, kind);
+                self.retry(id, self.ks.type_of(db, &key));
             }
         }
         exec::settle_observation(&mut self.ks, &mut self.core);
     }
 
     /// Runs a waiting session's command again. It goes on waiting if it still finds nothing.
-    fn retry(&mut self, id: SessionId, kind: KeyType) {
+    fn retry(&mut self, id: SessionId, kind: Option<KeyType>) {
         let Some(mut session) = self.core.sessions.take(id) else { return };
         let Some(Parked::Keys(wait)) = session.state.parked.take() else {
             self.core.sessions.put(session);

@@ -83,7 +83,32 @@ fn command(ks: &mut Keyspace, dice: &mut Dice, keys: u64) {
                 hash.remove(format!("{}", n % 1000).as_bytes());
             }
         }
-        81..=88 => {
+        81..=84 => {
+            if let Ok(Some(mut stream)) = ks.stream_mut(db, b"stream", Create::Yes) {
+                for _ in 0..n % 60 {
+                    let id = stream.last_id.next().unwrap();
+                    stream.append(id, &[b"field", text.as_bytes()], &limits);
+                }
+                let some = crate::StreamId::new(0, n % 2000);
+                stream.delete(some);
+                stream.create_group(b"group", some, 0);
+                let ids: Vec<_> = stream.range(some, crate::StreamId::MAX).map(|entry| entry.id).take(30).collect();
+                stream.change_group(b"group", |group| {
+                    group.create_consumer(text.as_bytes(), 1);
+                    group.deliver(text.as_bytes(), &ids, n as i64);
+                    group.acknowledge(some);
+                });
+                if n.is_multiple_of(40) {
+                    stream.destroy_group(b"group");
+                    stream.trim(crate::stream::Trim {
+                        keep: crate::stream::Keep::Newest(n % 900),
+                        whole_blocks: false,
+                        limit: 0,
+                    });
+                }
+            }
+        }
+        85..=88 => {
             if let Ok(Some(mut set)) = ks.set_mut(db, &key, Create::Yes) {
                 (0..n % 40).for_each(|i| _ = set.add(format!("m{}", n % 500 + i).as_bytes(), &limits));
                 set.remove(b"m1");

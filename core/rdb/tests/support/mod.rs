@@ -1,7 +1,12 @@
 //! What the tests of this crate share: values as plain Rust data, and keys listed as the golden texts list them.
 #![allow(dead_code, missing_docs)]
 
-use keystead_rdb::{Elem, EncodeOptions, Event, FileParser, Kind, RdbError, ValueSink, decode_value, encode, records};
+use keystead_rdb::listpack::{self, Pack};
+use keystead_rdb::stream::StreamWriter;
+use keystead_rdb::{
+    Elem, EncodeOptions, Event, FileParser, Kind, RdbError, StreamCounters, StreamId, StreamPart, ValueSink,
+    decode_value, encode, records,
+};
 
 /// A value, decoded.
 #[derive(Debug, Clone, PartialEq)]
@@ -11,6 +16,25 @@ pub enum Value {
     Set(Vec<Vec<u8>>),
     Hash(Vec<(Vec<u8>, Vec<u8>)>),
     Zset(Vec<(Vec<u8>, f64)>),
+    Stream(Stream),
+}
+
+/// A stream's parts, each as it came.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Stream {
+    pub blocks: Vec<(StreamId, Vec<u8>)>,
+    pub counters: StreamCounters,
+    pub groups: Vec<Group>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    pub name: Vec<u8>,
+    pub last_id: StreamId,
+    pub reads: Option<i64>,
+    pub pending: Vec<(StreamId, i64, u64)>,
+    /// Name, seen, active, what it owns.
+    pub consumers: Vec<(Vec<u8>, i64, i64, Vec<StreamId>)>,
 }
 
 /// A sink that keeps everything.
@@ -25,6 +49,7 @@ impl ValueSink for Keep {
             Kind::Set => Value::Set(Vec::new()),
             Kind::Hash => Value::Hash(Vec::new()),
             Kind::Zset => Value::Zset(Vec::new()),
+            Kind::Stream => Value::Stream(Stream::default()),
         });
         Ok(())
     }
@@ -50,6 +75,29 @@ impl ValueSink for Keep {
     fn zset_member(&mut self, member: Elem<'_>, score: f64) -> Result<(), RdbError> {
         let Some(Value::Zset(items)) = &mut self.0 else { panic!("not a sorted set") };
         items.push((member.to_vec(), score));
+        Ok(())
+    }
+    fn stream(&mut self, part: StreamPart<'_>) -> Result<(), RdbError> {
+        let Some(Value::Stream(stream)) = &mut self.0 else { panic!("not a stream") };
+        let group = stream.groups.last_mut();
+        match part {
+            StreamPart::Block(id, pack) => stream.blocks.push((id, pack.to_vec())),
+            StreamPart::Counters(counters) => stream.counters = counters,
+            StreamPart::Group(name, last_id, reads) => stream.groups.push(Group {
+                name: name.to_vec(),
+                last_id,
+                reads,
+                pending: Vec::new(),
+                consumers: Vec::new(),
+            }),
+            StreamPart::Pending(id, at, count) => group.expect("a group came").pending.push((id, at, count)),
+            StreamPart::Consumer(name, seen, active) => {
+                group.expect("a group came").consumers.push((name.to_vec(), seen, active, Vec::new()));
+            }
+            StreamPart::Owned(id) => {
+                group.and_then(|group| group.consumers.last_mut()).expect("a consumer came").3.push(id);
+            }
+        }
         Ok(())
     }
 }
@@ -83,6 +131,7 @@ pub fn encode_value(value: &Value, packed: bool, options: EncodeOptions, out: &m
                 encode::hash(out, items.len(), pairs, options)
             }
         }
+        Value::Stream(stream) => encode_stream(stream, options, out),
         Value::Zset(items) => {
             let pairs = items.iter().map(|(member, score)| (&member[..], *score));
             if packed {
@@ -92,6 +141,44 @@ pub fn encode_value(value: &Value, packed: bool, options: EncodeOptions, out: &m
             }
         }
     }
+}
+
+fn encode_stream(stream: &Stream, options: EncodeOptions, out: &mut Vec<u8>) -> u8 {
+    let mut writer = StreamWriter::begin(out, stream.blocks.len(), options);
+    stream.blocks.iter().for_each(|(id, pack)| writer.block(*id, pack));
+    writer.counters(&stream.counters, stream.groups.len());
+    for group in &stream.groups {
+        writer.group(&group.name, group.last_id, group.reads.unwrap_or(-1), group.pending.len());
+        group.pending.iter().for_each(|(id, at, count)| writer.pending(*id, *at, *count));
+        writer.consumers(group.consumers.len());
+        for (name, seen, active, owned) in &group.consumers {
+            writer.consumer(name, *seen, *active, owned.len());
+            owned.iter().for_each(|id| writer.owned(*id));
+        }
+    }
+    writer.rdb_type()
+}
+
+/// A block whose entries are `ms-seq` above its id and have one pair each.
+pub fn block(entries: &[(i64, i64, &[u8], &[u8])]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut pack = Pack::begin(&mut out);
+    let mut push = |elem: Elem<'_>| pack.push(elem, &mut out);
+    [entries.len() as i64, 0, 1].iter().for_each(|n| push(Elem::Int(*n)));
+    push(Elem::Bytes(entries[0].2));
+    push(Elem::Int(0));
+    for (ms, seq, field, value) in entries {
+        let same = *field == entries[0].2;
+        [if same { 2 } else { 0 }, *ms, *seq].iter().for_each(|n| push(Elem::Int(*n)));
+        if !same {
+            push(Elem::Int(1));
+            push(Elem::Bytes(field));
+        }
+        push(Elem::Bytes(value));
+        push(Elem::Int(if same { 4 } else { 6 }));
+    }
+    pack.finish(&mut out);
+    out
 }
 
 /// One key of a file.
@@ -171,6 +258,7 @@ fn line(key: &Key) -> String {
         Value::Hash(items) => {
             ("hash", sorted(items.iter().map(|(f, v)| format!("{}={}", shown(f), shown(v))).collect()))
         }
+        Value::Stream(stream) => ("stream", stream_words(stream)),
         Value::Zset(items) => {
             ("zset", sorted(items.iter().map(|(m, s)| format!("{}={:016x}", shown(m), s.to_bits())).collect()))
         }
@@ -184,6 +272,60 @@ fn line(key: &Key) -> String {
     }
     let expiry = key.meta.expire_ms.map_or("-".into(), |at| at.to_string());
     format!("{} {} {kind} {expiry} {}", key.db, shown(&key.name), words.join(" "))
+}
+
+fn stream_words(stream: &Stream) -> Vec<String> {
+    let mut words: Vec<String> = stream.blocks.iter().flat_map(|(id, pack)| entries(*id, pack)).collect();
+    let counters = &stream.counters;
+    words.push(format!("last={}", counters.last_id));
+    words.push(format!("first={}", counters.first_id));
+    words.push(format!("deleted={}", counters.max_deleted_id));
+    words.push(format!("added={}", counters.entries_added));
+    for group in &stream.groups {
+        words.push(format!("group={}@{}:{}", shown(&group.name), group.last_id, group.reads.unwrap_or(-1)));
+        words.extend(group.pending.iter().map(|(id, at, count)| format!("pending={id}@{at}*{count}")));
+        for (name, seen, _, owned) in &group.consumers {
+            words.push(format!("consumer={}@{seen}", shown(name)));
+            words.extend(owned.iter().map(|id| format!("owned={id}")));
+        }
+    }
+    words
+}
+
+/// The live entries of a block.
+fn entries(block: StreamId, pack: &[u8]) -> Vec<String> {
+    let mut elems = Vec::new();
+    listpack_elems(pack, &mut elems);
+    let int = |at: usize| elems[at].parse::<i64>().expect("an integer");
+    let shared = int(2) as usize;
+    let (mut at, mut found) = (3 + shared + 1, Vec::new());
+    while at < elems.len() {
+        let id = keystead_rdb::stream::add(block, int(at + 1), int(at + 2));
+        let (flags, mut pairs) = (int(at), Vec::new());
+        at += 3;
+        if flags & 2 != 0 {
+            pairs.extend((0..shared).map(|i| format!("{}={}", elems[3 + i], elems[at + i])));
+            at += shared + 1;
+        } else {
+            let fields = int(at) as usize;
+            pairs.extend((0..fields).map(|i| format!("{}={}", elems[at + 1 + 2 * i], elems[at + 2 + 2 * i])));
+            at += 2 + 2 * fields;
+        }
+        if flags & 1 == 0 {
+            found.push(format!("{id}:{}", pairs.join(",")));
+        }
+    }
+    found
+}
+
+fn listpack_elems(pack: &[u8], found: &mut Vec<String>) {
+    let mut at = listpack::FIRST;
+    while let Some((elem, next)) = listpack::get(pack, at) {
+        assert_eq!((listpack::skip(pack, at), listpack::prev(pack, next)), (Some(next), Some(at)));
+        found.push(shown(&elem.to_vec()));
+        at = next;
+    }
+    assert_eq!(at, listpack::end(pack));
 }
 
 fn shown(bytes: &[u8]) -> String {

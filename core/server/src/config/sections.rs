@@ -183,6 +183,10 @@ section! {
         set_max_listpack_entries: u32 = 128 => "set-max-listpack-entries";
         /// Bytes of such a set's longest member.
         set_max_listpack_value: u32 = 64 => "set-max-listpack-value";
+        /// Bytes of a stream's block of entries; 0 is no limit of its own.
+        stream_node_max_bytes: u32 = 4096 => "stream-node-max-bytes";
+        /// Entries of such a block; 0 is no limit.
+        stream_node_max_entries: u32 = 100 => "stream-node-max-entries";
         /// Members of a sorted set.
         zset_max_listpack_entries: u32 = 128 => "zset-max-listpack-entries";
         /// Bytes of a sorted set's longest member.

@@ -1,7 +1,7 @@
 //! When two replies count as equal, and whether two servers hold the same data.
 
 use super::peers::{Ours, Redis};
-use super::show;
+use super::{show, streams};
 
 /// Replies whose order Redis leaves open.
 const UNORDERED: &[&str] = &[
@@ -38,6 +38,9 @@ const REWORDED: &[(&str, &str, &str)] = &[
     ("PEXPIRE", "Unsupported option", "Unsupported option"),
     ("EXPIREAT", "Unsupported option", "Unsupported option"),
     ("PEXPIREAT", "Unsupported option", "Unsupported option"),
+    // 7.2 names the command.
+    ("XREAD", "Unbalanced XREAD list", "Unbalanced 'xread' list"),
+    ("XREADGROUP", "Unbalanced XREAD list", "Unbalanced 'xreadgroup' list"),
     // 7.2 added WITHSCORE.
     ("ZRANK", "wrong number of arguments", ""),
     ("ZREVRANK", "wrong number of arguments", ""),
@@ -47,8 +50,8 @@ fn is(argv: &[Vec<u8>], names: &[&str]) -> bool {
     names.iter().any(|name| argv[0].eq_ignore_ascii_case(name.as_bytes()))
 }
 
-/// The leaves of a reply, sorted: the same elements in whatever order.
-fn leaves(reply: &[u8], pairs: bool) -> Vec<Vec<u8>> {
+/// The leaves of a reply, heads of arrays too.
+fn in_order(reply: &[u8]) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     let mut at = 0;
     while at < reply.len() {
@@ -61,6 +64,12 @@ fn leaves(reply: &[u8], pairs: bool) -> Vec<Vec<u8>> {
         all.push(reply[at..stop].to_vec());
         at = stop;
     }
+    all
+}
+
+/// The leaves of a reply, sorted: the same elements in whatever order.
+fn leaves(reply: &[u8], pairs: bool) -> Vec<Vec<u8>> {
+    let mut all = in_order(reply);
     if pairs && all.len() % 2 == 1 {
         let mut joined: Vec<Vec<u8>> = all[1..].chunks(2).map(<[_]>::concat).collect();
         joined.push(all[0].clone());
@@ -94,6 +103,10 @@ pub fn same(argv: &[Vec<u8>], theirs: &[u8], mine: &[u8]) -> bool {
     let unsorted = is(argv, &["SORT"]) && argv.iter().any(|a| a == b"nosort");
     if (is(argv, UNORDERED) || unsorted) && theirs[0] == mine[0] {
         return leaves(theirs, is(argv, &["HGETALL"])) == leaves(mine, is(argv, &["HGETALL"]));
+    }
+    if is(argv, &["XINFO", "XPENDING"]) {
+        let ours = |reply| streams::timeless(argv, in_order(reply));
+        return ours(theirs) == ours(mine);
     }
     if is(argv, CLOCKS) {
         return close(theirs, mine);
@@ -136,6 +149,8 @@ pub fn states(redis: &mut Redis, ours: &mut Ours, at: &str) {
             cmd(&[b"HGETALL", &key]),
             cmd(&[b"SMEMBERS", &key]),
             cmd(&[b"ZRANGE", &key, b"0", b"-1", b"WITHSCORES"]),
+            cmd(&[b"XRANGE", &key, b"-", b"+"]),
+            cmd(&[b"XINFO", b"STREAM", &key, b"FULL", b"COUNT", b"0"]),
         ] {
             let (theirs, mine) = (redis.run(&question), ours.run(&question));
             assert!(same(&question, &theirs, &mine), "{at}: {} {}", show(&question), parting(&theirs, &mine));

@@ -3,7 +3,7 @@
 use super::families::{self, Family};
 use super::peers::{Ours, Redis};
 use super::random::Rng;
-use super::{seeds, show, steps};
+use super::{seeds, show, steps, streams};
 
 /// `__keyevent@0__:set k1` and the like, a line each.
 fn lines(heard: &[u8]) -> String {
@@ -40,6 +40,12 @@ pub fn compare(families: &[&Family]) {
             let argv = family.command(&mut rng);
             let (their_reply, my_reply) = (redis.run(&argv), ours.run(&argv));
             let (theirs, mine) = (stock.heard().concat(), ours.heard(listener));
+            for argv in streams::beside(&argv) {
+                redis.run(&argv);
+                ours.run(&argv);
+            }
+            stock.heard();
+            ours.heard(listener);
             let both_refuse = their_reply.starts_with(b"-") == my_reply.starts_with(b"-");
             // SORT meets the elements of a set in whatever order.
             let (mut theirs, mut mine) = (lines(&theirs), lines(&mine));

@@ -7,6 +7,7 @@
 //! Everything else is itself.
 
 use super::random::Rng;
+use super::streams;
 
 pub struct Family {
     pub name: &'static str,
@@ -24,13 +25,14 @@ pub fn prologue() -> Vec<Vec<Vec<u8>>> {
         "HSET other:hash f v g 12",
         "SADD other:set a b 3",
         "ZADD other:zset 1 a 2 b",
+        "XADD other:stream 1-1 a b",
     ]
     .iter()
     .map(|line| line.split(' ').map(|w| w.as_bytes().to_vec()).collect())
     .collect()
 }
 
-const OTHERS: &[&str] = &["other:string", "other:list", "other:hash", "other:set", "other:zset"];
+const OTHERS: &[&str] = &["other:string", "other:list", "other:hash", "other:set", "other:zset", "other:stream"];
 const VALUES: &[&str] = &[
     "",
     "a",
@@ -119,6 +121,18 @@ impl Family {
             "E" => rng.pick(TERMS).as_bytes().to_vec(),
             "L" => format!("lex{}", rng.below(2)).into_bytes(),
             "b" => rng.below(2).to_string().into_bytes(),
+            // Streams: entries, ends of ranges, ids for new ones, names, idle times.
+            "X" => format!("{}-{}", 1 + rng.below(5), rng.below(30)).into_bytes(),
+            "Y" if rng.chance(30) => rng.pick(&["-", "+", "(3-3", "(4", "0"]).as_bytes().to_vec(),
+            "Y" => format!("{}-{}", 1 + rng.below(5), rng.below(30)).into_bytes(),
+            "Z" => format!("{}-{}", 5 + rng.below(2), rng.below(600)).into_bytes(),
+            "N" if rng.chance(80) => format!("{}-*", 1 + rng.below(5)).into_bytes(),
+            "N" => format!("{}-{}", 1 + rng.below(5), rng.below(30)).into_bytes(),
+            "G" => rng.pick(&["g1", "g2"]).as_bytes().to_vec(),
+            "C" => rng.pick(streams::CONSUMERS).as_bytes().to_vec(),
+            "W" => rng.pick(&["0", "100000000"]).as_bytes().to_vec(),
+            "V" => rng.pick(&["0", "200000000"]).as_bytes().to_vec(),
+            "c" => (1 + rng.below(200)).to_string().into_bytes(),
             word => word.as_bytes().to_vec(),
         }
     }
@@ -137,7 +151,8 @@ impl Family {
         // What is random or would block must stay as it is.
         let fixed = argv[0].starts_with(b"B") && !argv[0].starts_with(b"BIT")
             || argv[0].ends_with(b"POP")
-            || argv[0].ends_with(b"SCAN");
+            || argv[0].ends_with(b"SCAN")
+            || streams::is_fixed(&argv[0]);
         // Ranges by name are defined among equal scores only.
         let fixed = fixed || argv.get(1).is_some_and(|key| key.starts_with(b"lex"));
         if fixed || argv[0].windows(4).any(|w| w == b"RAND") || !rng.chance(4) {
@@ -263,7 +278,7 @@ pub const KEYS: Family = Family {
         "OBJECT IDLETIME|FREQ k",
         "SCAN 0 COUNT 1000",
         "SCAN 0 MATCH p COUNT 1000",
-        "SCAN 0 COUNT 1000 TYPE string|list|hash|set|zset",
+        "SCAN 0 COUNT 1000 TYPE string|list|hash|set|zset|stream",
         "SCAN x|1x",
         "SORT k ?BY_w* ?LIMIT_i_i ?ASC|DESC",
         "SORT k ?LIMIT_i_i ?ASC|DESC ALPHA",

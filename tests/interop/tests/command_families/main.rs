@@ -11,6 +11,7 @@ mod events;
 mod families;
 mod peers;
 mod random;
+mod streams;
 mod table;
 
 use families::Family;
@@ -54,6 +55,10 @@ fn run(family: &Family) {
                 let (theirs, mine) = (redis.run(&argv), ours.run(&argv));
                 if std::env::var_os("DIFF_TRACE").is_some() {
                     println!("{step} {} -> {}", show(&argv), String::from_utf8_lossy(&theirs).escape_debug());
+                }
+                for argv in streams::beside(&argv) {
+                    redis.run(&argv);
+                    ours.run(&argv);
                 }
                 history.push(show(&argv));
                 if !compare::same(&argv, &theirs, &mine) {
@@ -127,10 +132,20 @@ fn hashes_and_sets_with_many_elements() {
 fn keyspace_events() {
     if keystead_harness::have("redis-server") {
         use families::*;
-        events::compare(&[&STRINGS, &BITS, &KEYS, &LISTS, &HASHES, &SETS, &ZSETS]);
+        events::compare(&[&STRINGS, &BITS, &KEYS, &LISTS, &HASHES, &SETS, &ZSETS, &streams::STREAMS]);
     } else {
         println!("SKIPPED: no redis-server");
     }
+}
+
+#[test]
+fn streams() {
+    run(&streams::STREAMS);
+}
+
+#[test]
+fn streams_with_many_entries() {
+    run(&streams::BIG_STREAMS);
 }
 
 #[test]

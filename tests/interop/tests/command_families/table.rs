@@ -2,7 +2,7 @@
 //! has them.
 
 use super::peers::{Ours, Redis};
-use keystead_engine::commands::{bits, hashes, keys, lists, sets, strings, zsets};
+use keystead_engine::commands::{bits, hashes, keys, lists, sets, streams, strings, zsets};
 use std::collections::BTreeSet;
 
 #[derive(Debug, PartialEq)]
@@ -31,7 +31,16 @@ pub fn compare() {
     let mut redis = Redis::start();
     let mut ours = Ours::start();
     let mut wrong = Vec::new();
-    for table in [strings::TABLE, bits::TABLE, keys::TABLE, lists::TABLE, hashes::TABLE, sets::TABLE, zsets::TABLE] {
+    for table in [
+        strings::TABLE,
+        bits::TABLE,
+        keys::TABLE,
+        lists::TABLE,
+        hashes::TABLE,
+        sets::TABLE,
+        zsets::TABLE,
+        streams::TABLE,
+    ] {
         for spec in table {
             let question = [b"COMMAND".to_vec(), b"INFO".to_vec(), spec.name.as_bytes().to_vec()];
             let (Some(mut theirs), Some(mine)) = (parse(&redis.run(&question)), parse(&ours.run(&question))) else {
