@@ -4,46 +4,9 @@
 
 mod kit;
 
-use keystead_engine::journal::{CursorClass, CursorId, Read};
-use keystead_engine::resp::{Decoded, Decoder, Limits};
-use kit::Kit;
+use kit::{Kit, Stream};
 
 const NOW: u64 = 1_700_000_000_000;
-
-struct Stream {
-    kit: Kit,
-    cursor: CursorId,
-}
-
-impl Stream {
-    fn new() -> Self {
-        let mut kit = Kit::default();
-        let cursor = kit.engine.core.journal.open_cursor(CursorClass::Replica, None).unwrap();
-        Self { kit, cursor }
-    }
-
-    /// The commands that were recorded since the last call, without SELECTs.
-    fn records(&mut self) -> Vec<String> {
-        let mut bytes = Vec::new();
-        while let Read::Data(pieces) = self.kit.engine.core.journal.read(self.cursor, 1 << 20) {
-            pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
-        }
-        let (mut found, mut decoder, mut at) = (Vec::new(), Decoder::new(), 0);
-        while at < bytes.len() {
-            match decoder.decode(&bytes[at..], &Limits::default()).unwrap() {
-                Decoded::Command { consumed, args, .. } => {
-                    let args = keystead_engine::Args::new(&bytes[at..], &args);
-                    let words: Vec<_> = args.iter().map(|a| String::from_utf8_lossy(a).into_owned()).collect();
-                    at += consumed;
-                    found.push(words.join(" "));
-                }
-                other => panic!("not a command in the stream: {other:?}"),
-            }
-        }
-        found.retain(|line| !line.starts_with("SELECT"));
-        found
-    }
-}
 
 /// Commands that prepare, the command, what is sent.
 const CASES: &[(&[&str], &str, &[&str])] = &[

@@ -4,13 +4,13 @@
 
 mod kit;
 
-use keystead_engine::commands::{bits, hashes, keys, lists, sets, strings, zsets};
+use keystead_engine::commands::{bits, hashes, keys, lists, sets, streams, strings, zsets};
 use keystead_engine::resp::OwnedArgs;
 use keystead_engine::spec::CommandSpec;
 use kit::Kit;
 
 const TABLES: &[&[CommandSpec]] =
-    &[strings::TABLE, bits::TABLE, keys::TABLE, lists::TABLE, hashes::TABLE, sets::TABLE, zsets::TABLE];
+    &[strings::TABLE, bits::TABLE, keys::TABLE, lists::TABLE, hashes::TABLE, sets::TABLE, zsets::TABLE, streams::TABLE];
 
 const WORDS: &[&str] = &[
     "0",
@@ -119,6 +119,33 @@ const WORDS: &[&str] = &[
     "and",
     "not",
     "xor",
+    "stream",
+    "stream",
+    "stream",
+    "group",
+    "1-1",
+    "18446744073709551615-18446744073709551615",
+    "18446744073709551615-*",
+    "(18446744073709551615-18446744073709551615",
+    "(0-0",
+    "$",
+    ">",
+    "~",
+    "=",
+    "minid",
+    "streams",
+    "block",
+    "mkstream",
+    "entriesread",
+    "entriesadded",
+    "maxdeletedid",
+    "idle",
+    "time",
+    "retrycount",
+    "force",
+    "justid",
+    "lastid",
+    "full",
 ];
 
 struct Rng(u64);
@@ -157,6 +184,10 @@ fn fill(kit: &mut Kit) {
         "HSET hash a 1 b x 1 9223372036854775807",
         "SADD set a b 1 2",
         "ZADD zset 1 a 2 b -inf x 1e308 1",
+        "XADD stream 1-1 a b",
+        "XADD stream 2-1 a b c d",
+        "XGROUP CREATE stream group 0",
+        "XREADGROUP GROUP group a COUNT 1 STREAMS stream >",
     ] {
         kit.cmd(c, line);
     }
@@ -166,21 +197,27 @@ fn fill(kit: &mut Kit) {
     kit.engine.disconnect(c);
 }
 
+/// The rows of a table, subcommands with the name of their container.
+fn rows(table: &'static [CommandSpec]) -> impl Iterator<Item = (&'static CommandSpec, Option<&'static str>)> {
+    let subs = |spec: &'static CommandSpec| spec.subs.iter().map(|sub| (sub, Some(spec.name)));
+    table.iter().flat_map(move |spec| std::iter::once((spec, None)).chain(subs(spec)))
+}
+
 #[test]
 fn nothing_panics_and_every_command_answers_once() {
     let mut rng = Rng(0x9e37_79b9_7f4a_7c15);
     let mut kit = Kit::default();
     for proto in ["HELLO 2", "HELLO 3"] {
         for table in TABLES {
-            for spec in *table {
+            for (spec, parent) in rows(table) {
                 fill(&mut kit);
                 for _ in 0..150 {
                     let c = kit.connect();
                     kit.cmd(c, proto);
                     let least = spec.arity.unsigned_abs() as usize;
                     let more = if spec.arity < 0 { rng.below(6) } else { 0 };
-                    let mut words = vec![spec.name];
-                    words.extend((1..least + more).map(|_| WORDS[rng.below(WORDS.len())]));
+                    let mut words: Vec<&str> = parent.into_iter().chain([spec.name]).collect();
+                    words.extend((words.len()..least + more).map(|_| WORDS[rng.below(WORDS.len())]));
                     // Strings of half a gigabyte are allowed; here they would only take time.
                     let huge = words.iter().any(|w| matches!(*w, "4294967295" | "2147483648"));
                     if huge && matches!(spec.name, "setbit" | "setrange" | "bitfield") {

@@ -2,7 +2,8 @@
 #![allow(dead_code)]
 
 use keystead_engine::engine::{Close, TurnEnd};
-use keystead_engine::resp::{Decoded, Decoder};
+use keystead_engine::journal::{CursorClass, CursorId, Read};
+use keystead_engine::resp::{Decoded, Decoder, Limits};
 use keystead_engine::{Action, Args, ConnInfo, Engine, EngineMode, EngineOptions, Flow, Now, SessionId};
 
 pub struct Kit {
@@ -139,5 +140,41 @@ impl Kit {
         self.engine.tick();
         let end = self.engine.end_turn();
         self.end(end);
+    }
+}
+
+/// A server and what it sends to a replica.
+pub struct Stream {
+    pub kit: Kit,
+    cursor: CursorId,
+}
+
+impl Stream {
+    pub fn new() -> Self {
+        let mut kit = Kit::default();
+        let cursor = kit.engine.core.journal.open_cursor(CursorClass::Replica, None).expect("no limit is reached");
+        Self { kit, cursor }
+    }
+
+    /// The commands that were recorded since the last call, without SELECTs.
+    pub fn records(&mut self) -> Vec<String> {
+        let mut bytes = Vec::new();
+        while let Read::Data(pieces) = self.kit.engine.core.journal.read(self.cursor, 1 << 20) {
+            pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
+        }
+        let (mut found, mut decoder, mut at) = (Vec::new(), Decoder::new(), 0);
+        while at < bytes.len() {
+            match decoder.decode(&bytes[at..], &Limits::default()).expect("the stream is RESP") {
+                Decoded::Command { consumed, args, .. } => {
+                    let args = Args::new(&bytes[at..], &args);
+                    let words: Vec<_> = args.iter().map(|a| String::from_utf8_lossy(a).into_owned()).collect();
+                    at += consumed;
+                    found.push(words.join(" "));
+                }
+                other => panic!("not a command in the stream: {other:?}"),
+            }
+        }
+        found.retain(|line| !line.starts_with("SELECT"));
+        found
     }
 }
