@@ -38,36 +38,36 @@ const ONE: KeySpec = KeySpec::FIRST;
 /// The key of a subcommand.
 const SUB: KeySpec = KeySpec::Range { first: 2, last: 2, step: 1 };
 const HELP: u32 = LOADING | STALE;
-const READS: u32 = BLOCKING | MOVABLEKEYS;
+const WAITS: u32 = BLOCKING | MOVABLEKEYS;
 
 /// The family.
 #[rustfmt::skip]
 pub const TABLE: &[CommandSpec] = &[
-    row("xadd", -5, WRITE | DENYOOM | FAST, ONE, "5.0.0", "Appends a new message to a stream. Creates the key if it doesn't exist.", add::xadd),
-    row("xtrim", -4, WRITE, ONE, "5.0.0", "Deletes messages from the beginning of a stream.", add::xtrim),
-    row("xdel", -3, WRITE | FAST, ONE, "5.0.0", "Returns the number of messages after removing them from a stream.", xdel),
+    row("xadd", -5, WRITE | DENYOOM | FAST, ONE, "5.0.0", "Appends a new message to a stream. Creates the key if it doesn't exist.", add::xadd).uses(&[WRITES]),
+    row("xtrim", -4, WRITE, ONE, "5.0.0", "Deletes messages from the beginning of a stream.", add::xtrim).uses(&[DROPS]),
+    row("xdel", -3, WRITE | FAST, ONE, "5.0.0", "Returns the number of messages after removing them from a stream.", xdel).uses(&[DROPS]),
     row("xrange", -4, READONLY, ONE, "5.0.0", "Returns the messages from a stream within a range of IDs.", xrange),
     row("xrevrange", -4, READONLY, ONE, "5.0.0", "Returns the messages from a stream within a range of IDs in reverse order.", xrevrange),
-    row("xlen", 2, READONLY | FAST, ONE, "5.0.0", "Return the number of messages in a stream.", xlen),
-    row("xread", -4, READONLY | READS, KeySpec::Custom(read::keys), "5.0.0",
+    row("xlen", 2, READONLY | FAST, ONE, "5.0.0", "Return the number of messages in a stream.", xlen).uses(&[LOOKS]),
+    row("xread", -4, READONLY | WAITS, KeySpec::Custom(read::keys), "5.0.0",
         "Returns messages from multiple streams with IDs greater than the ones requested. Blocks until a message is available otherwise.", read::xread),
-    row("xreadgroup", -7, WRITE | READS, KeySpec::Custom(read::keys), "5.0.0",
-        "Returns new or historical messages from a stream for a consumer in a group. Blocks until a message is available otherwise.", read::xreadgroup),
-    row("xsetid", -3, WRITE | DENYOOM | FAST, ONE, "5.0.0", "An internal command for replicating stream values.", xsetid),
+    row("xreadgroup", -7, WRITE | WAITS, KeySpec::Custom(read::keys), "5.0.0",
+        "Returns new or historical messages from a stream for a consumer in a group. Blocks until a message is available otherwise.", read::xreadgroup).uses(&[READS]),
+    row("xsetid", -3, WRITE | DENYOOM | FAST, ONE, "5.0.0", "An internal command for replicating stream values.", xsetid).uses(&[WRITES]),
     row("xack", -4, WRITE | FAST, ONE, "5.0.0",
-        "Returns the number of messages that were successfully acknowledged by the consumer group member of a stream.", pending::xack),
+        "Returns the number of messages that were successfully acknowledged by the consumer group member of a stream.", pending::xack).uses(&[WRITES]),
     row("xpending", -3, READONLY, ONE, "5.0.0",
         "Returns the information and entries from a stream consumer group's pending entries list.", pending::xpending),
     row("xclaim", -6, WRITE | FAST, ONE, "5.0.0",
-        "Changes, or acquires, ownership of a message in a consumer group, as if the message was delivered a consumer group member.", claim::xclaim),
+        "Changes, or acquires, ownership of a message in a consumer group, as if the message was delivered a consumer group member.", claim::xclaim).uses(&[WRITES]),
     row("xautoclaim", -6, WRITE | FAST, ONE, "6.2.0",
-        "Changes, or acquires, ownership of messages in a consumer group, as if the messages were delivered to as consumer group member.", claim::xautoclaim),
+        "Changes, or acquires, ownership of messages in a consumer group, as if the messages were delivered to as consumer group member.", claim::xautoclaim).uses(&[DROPS]),
     CommandSpec::container("xgroup", Group::Stream, "5.0.0", "A container for consumer groups commands.", &[
-        row("create", -5, WRITE | DENYOOM, SUB, "5.0.0", "Creates a consumer group.", groups::create),
-        row("setid", -5, WRITE, SUB, "5.0.0", "Sets the last-delivered ID of a consumer group.", groups::setid),
-        row("destroy", 4, WRITE, SUB, "5.0.0", "Destroys a consumer group.", groups::destroy),
-        row("createconsumer", 5, WRITE | DENYOOM, SUB, "6.2.0", "Creates a consumer in a consumer group.", groups::createconsumer),
-        row("delconsumer", 5, WRITE, SUB, "5.0.0", "Deletes a consumer from a consumer group.", groups::delconsumer),
+        row("create", -5, WRITE | DENYOOM, SUB, "5.0.0", "Creates a consumer group.", groups::create).uses(&[PUTS]),
+        row("setid", -5, WRITE, SUB, "5.0.0", "Sets the last-delivered ID of a consumer group.", groups::setid).uses(&[WRITES]),
+        row("destroy", 4, WRITE, SUB, "5.0.0", "Destroys a consumer group.", groups::destroy).uses(&[DROPS]),
+        row("createconsumer", 5, WRITE | DENYOOM, SUB, "6.2.0", "Creates a consumer in a consumer group.", groups::createconsumer).uses(&[PUTS]),
+        row("delconsumer", 5, WRITE, SUB, "5.0.0", "Deletes a consumer from a consumer group.", groups::delconsumer).uses(&[DROPS]),
         row("help", 2, HELP, KeySpec::None, "5.0.0", "Returns helpful text about the different subcommands.", groups::help),
     ]),
     CommandSpec::container("xinfo", Group::Stream, "5.0.0", "A container for stream introspection commands.", &[
