@@ -124,7 +124,8 @@ fn cut(plugin: &'static Plugin, rdb_version: u32, class: Option<CursorClass>) ->
         if version < objects::snapshot::RDB_VERSION {
             return failed(format!("records of RDB version {version} can't be written"));
         }
-        let options = EncodeOptions { compress: rdb_version & abi::RDB_PLAIN == 0 };
+        let compress = rdb_version & abi::RDB_PLAIN == 0;
+        let options = EncodeOptions { compress, version: u16::try_from(version).unwrap_or(u16::MAX) };
         objects::snapshot::open(&service, plugin.host(), class, options)
     })
 }
