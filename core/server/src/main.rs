@@ -7,6 +7,7 @@ mod check;
 mod cli;
 mod cluster;
 mod config;
+mod dir;
 mod early;
 mod ending;
 mod host;

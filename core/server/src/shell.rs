@@ -1,6 +1,7 @@
 //! The server as plugins see it, through the host: facts of the process, ports of their own, the overlay, the end.
 
 use crate::config::Settings;
+use crate::dir::Dir;
 use crate::host::{EndpointSpec, ServerShell};
 use crate::net::listen::ListenSpec;
 use crate::net::service::{mono_us, now};
@@ -8,6 +9,7 @@ use crate::net::{Order, Port, Service};
 use crate::{alloc, instance, probe, settle};
 use async_channel::Sender;
 use keystead_engine::core::Pause;
+use keystead_engine::foreign::ForeignConfig;
 use keystead_engine::{Engine, EngineMode, EngineOptions, Gate};
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 pub(crate) struct Shell {
     settings: Arc<Settings>,
     orders: Sender<Order>,
+    dir: Arc<Dir>,
     ports: Mutex<Ports>,
 }
 
@@ -31,7 +34,8 @@ struct Ports {
 impl Shell {
     /// A server without ports.
     pub(crate) fn new(settings: Arc<Settings>, orders: Sender<Order>) -> Arc<Shell> {
-        Arc::new(Shell { settings, orders, ports: Mutex::default() })
+        let dir = Arc::new(Dir::new(settings.dir.clone()));
+        Arc::new(Shell { settings, orders, dir, ports: Mutex::default() })
     }
 
     /// Makes the engine with the keys and binds its port; `closed` leaves it without listeners.
@@ -72,6 +76,7 @@ impl Shell {
         for fact in ["executable", "config_file"] {
             engine.set_fact(fact, self.setting(fact).unwrap_or_default());
         }
+        engine.register_config("keystead", "dir", None, self.dir.clone())?;
         let service = Service::new(name, engine, self.orders.clone());
         let port = Arc::new(Port::bind(service.clone(), listen, self.settings.limits.tcp_keepalive)?);
         let mut ports = self.ports.lock();
@@ -135,7 +140,7 @@ impl ServerShell for Shell {
     fn setting(&self, name: &str) -> Option<String> {
         let settings = &self.settings;
         match name {
-            "dir" => Some(settings.dir.display().to_string()),
+            "dir" => Some(self.dir.get()),
             "config_file" => settings.file.as_ref().map(|file| file.display().to_string()),
             "executable" => std::env::current_exe().ok().map(|exe| exe.display().to_string()),
             "version" => Some(env!("CARGO_PKG_VERSION").to_owned()),

@@ -99,7 +99,8 @@ fn a_save_that_fails_refuses_the_shutdown_unless_forced() {
     assert_eq!(client.cmd("SHUTDOWN"), "ERR Errors trying to SHUTDOWN. Check logs.");
     client.ok("SET b 2");
     node.process.terminate();
-    node.process.wait_for_log("Errors trying to shut down the server", DEADLINE);
+    let refusals = || node.process.log().matches("Errors trying to shut down the server").count();
+    wait_until("the signal is refused too", DEADLINE, || refusals() == 2);
     client.ok("SET c 3");
     assert_eq!(client.cmd("SHUTDOWN ABORT"), "ERR No shutdown in progress.");
     client.send(&["SHUTDOWN", "FORCE"]).unwrap();
@@ -121,7 +122,7 @@ fn a_shutdown_that_saves_can_be_taken_back() {
 
 #[test]
 fn a_failed_save_stops_writes_until_one_succeeds() {
-    let node = saving("()").start();
+    let node = saving("()").server("enable_protected_configs: \"local\"").start();
     let mut client = node.client();
     client.ok("SET a 1");
     obstruct(&node);
@@ -236,4 +237,123 @@ fn clients_hear_that_it_is_loading_and_may_stop_it() {
     client.send(&["SHUTDOWN"]).unwrap();
     assert!(node.process.wait_exit(DEADLINE).success());
     assert_eq!(std::fs::read(dump(&node)).unwrap(), bytes, "an end while loading saves nothing");
+}
+
+/// A replica that keeps files, of `port`.
+fn saving_replica(port: u16) -> Keystead {
+    Keystead::builder()
+        .plugin("replication", &format!("(replicaof: (\"127.0.0.1\", {port}))"))
+        .plugin("persistence-rdb", "()")
+        .start()
+}
+
+fn link_is_up(node: &Keystead) -> bool {
+    node.client().info("replication").get("master_link_status").is_some_and(|status| status == "up")
+}
+
+#[track_caller]
+fn caught_up(primary: &Keystead, replica: &Keystead) {
+    let offset = |node: &Keystead| node.client().info("replication")["master_repl_offset"].clone();
+    wait_until("the replica has all there is", DEADLINE, || link_is_up(replica) && offset(primary) == offset(replica));
+    assert_eq!(digest(&mut primary.client()), digest(&mut replica.client()));
+}
+
+fn syncs(node: &Keystead) -> (String, String) {
+    let stats = node.client().info("stats");
+    (stats["sync_full"].clone(), stats["sync_partial_ok"].clone())
+}
+
+#[test]
+fn a_restarted_replica_goes_on_by_partial_resync() {
+    let primary = saving("()").start();
+    let mut client = primary.client();
+    fill(&mut client);
+    let mut replica = saving_replica(primary.port());
+    wait_until("the link is up", DEADLINE, || link_is_up(&replica));
+    client.ok("SELECT 5");
+    client.ok("SET in five");
+    caught_up(&primary, &replica);
+    for clean in [true, false] {
+        let before = syncs(&primary);
+        if clean {
+            replica.process.terminate();
+            assert!(replica.process.wait_exit(DEADLINE).success());
+        } else {
+            replica.client().ok("SAVE");
+            client.ok("SET behind the-file");
+            replica.process.kill();
+        }
+        client.ok(&format!("SET while away-{clean}"));
+        replica.restart();
+        caught_up(&primary, &replica);
+        let after = syncs(&primary);
+        assert_eq!(after.0, before.0, "no full sync: {}", replica.process.log());
+        assert_ne!(after.1, before.1, "a partial one");
+    }
+}
+
+#[test]
+fn a_primary_that_stops_cleanly_is_followed_again_without_a_full_sync() {
+    let mut primary = saving("()").start();
+    fill(&mut primary.client());
+    let replica = saving_replica(primary.port());
+    wait_until("the link is up", DEADLINE, || link_is_up(&replica));
+    let mut client = primary.client();
+    client.ok("SET short lived PX 700");
+    client.ok("SET a 1");
+    caught_up(&primary, &replica);
+    let old = client.info("replication")["master_replid"].clone();
+    primary.process.terminate();
+    assert!(primary.process.wait_exit(DEADLINE).success());
+    primary.restart();
+    let info = primary.client().info("replication");
+    assert_ne!(info["master_replid"], old, "a primary never takes its id again");
+    assert_eq!(info["master_replid2"], old);
+    primary.client().ok("SET after restart");
+    wait_until("the expired key is gone everywhere", DEADLINE, || replica.client().cmd("EXISTS short") == 0);
+    caught_up(&primary, &replica);
+    assert_eq!(syncs(&primary), ("0".into(), "1".into()), "{}", replica.process.log());
+}
+
+#[test]
+fn a_primary_that_lost_writes_is_not_told_to_agree_with_its_replicas() {
+    let mut primary = saving("(save: [])").start();
+    let replica = saving_replica(primary.port());
+    wait_until("the link is up", DEADLINE, || link_is_up(&replica));
+    let mut client = primary.client();
+    client.ok("SET a 1");
+    client.ok("SAVE");
+    client.ok("SET b 2");
+    caught_up(&primary, &replica);
+    primary.process.kill();
+    primary.restart();
+    caught_up(&primary, &replica);
+    assert_eq!(replica.client().cmd("EXISTS b"), 0);
+    assert_eq!(syncs(&primary).0, "1");
+}
+
+#[test]
+fn the_folder_and_the_name_change_at_run_time_for_those_who_may() {
+    let node = saving("()").start();
+    let refused = node.client().cmd("CONFIG SET dir /tmp");
+    let words = "ERR CONFIG SET failed (possibly related to argument 'dir') - can't set protected config";
+    assert_eq!(refused, words);
+    drop(node);
+    let node = saving("()").server("enable_protected_configs: \"local\"").start();
+    let mut client = node.client();
+    let folder = node.dir().join("elsewhere");
+    let refused = client.command(&["CONFIG", "SET", "dir", &folder.display().to_string()]);
+    assert!(format!("{refused:?}").ends_with("No such file or directory"), "{refused:?}");
+    std::fs::create_dir(&folder).unwrap();
+    assert_eq!(client.command(&["CONFIG", "SET", "dir", &folder.display().to_string(), "dbfilename", "x.rdb"]), "OK");
+    assert_eq!(
+        client.cmd("CONFIG SET dbfilename a/b"),
+        "ERR CONFIG SET failed (possibly related to argument 'dbfilename') - dbfilename can't be a path, just a filename"
+    );
+    client.ok("SAVE");
+    assert!(folder.join("x.rdb").exists());
+    assert_eq!(
+        client.cmd("CONFIG GET dir").get("dir").unwrap(),
+        folder.canonicalize().unwrap().display().to_string().as_str()
+    );
 }

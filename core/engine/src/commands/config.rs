@@ -85,6 +85,9 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     }
     let pairs: Vec<(String, String)> =
         (2..args.len()).step_by(2).map(|at| (args.text(at), args.text(at + 1))).collect();
+    if let Some(name) = protected(ctx, &pairs) {
+        return Err(failed(name, "can't set protected config"));
+    }
     match ctx.core.config.set(&pairs) {
         Ok(names) => {
             apply(ctx.ks, ctx.core, ctx.session);
@@ -101,6 +104,21 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         Err(SetError::Twice(name)) => Err(failed(&name, "duplicate parameter")),
         Err(SetError::Invalid(name, why)) => Err(failed(&name, &why)),
     }
+}
+
+/// Where files are written: whoever may choose that may write anywhere, so `enable-protected-configs` says who may.
+const PROTECTED: &[&str] = &["dir", "dbfilename"];
+
+/// The first protected parameter that this session may not set.
+fn protected<'p>(ctx: &Ctx<'_>, pairs: &'p [(String, String)]) -> Option<&'p str> {
+    let info = &ctx.session.info;
+    let allowed = match ctx.core.config.live.protected_configs.as_str() {
+        "yes" => true,
+        "local" => info.loopback || info.unix,
+        _ => false,
+    };
+    let names = pairs.iter().map(|(name, _)| name.as_str());
+    names.filter(|_| !allowed).find(|name| PROTECTED.iter().any(|own| own.eq_ignore_ascii_case(name)))
 }
 
 fn failed(name: &str, why: &str) -> CommandError {

@@ -46,6 +46,8 @@ pub struct Live {
     pub notify: Chosen,
     /// `enable-debug-command`
     pub debug_command: String,
+    /// `enable-protected-configs`
+    pub protected_configs: String,
 }
 
 /// A parameter that a plugin registered.
@@ -267,6 +269,7 @@ impl Config {
             expire_effort: number("active-expire-effort") as u32,
             notify: Chosen::parse(&self.get("notify-keyspace-events").unwrap_or_default()).unwrap_or_default(),
             debug_command: self.get("enable-debug-command").unwrap_or_default(),
+            protected_configs: self.get("enable-protected-configs").unwrap_or_default(),
         };
     }
 

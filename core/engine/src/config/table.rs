@@ -70,6 +70,7 @@ pub const PARAMS: &[Param] = &[
     both(live("acllog-max-len", Kind::Int(0, BIG), "128")),
     both(live("acl-pubsub-default", Kind::Word(&["allchannels", "resetchannels"]), "resetchannels")),
     both(live("auth-timeout", Kind::Int(0, INT), "0")),
+    both(fixed("enable-protected-configs", Kind::Word(&["no", "yes", "local"]), "no")),
     both(fixed("enable-debug-command", Kind::Word(&["no", "yes", "local"]), "local")),
     // limits
     both(live("client-output-buffer-limit", Kind::OutputLimits, DEFAULT_OUTPUT_LIMITS)),

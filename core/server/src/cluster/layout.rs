@@ -70,8 +70,8 @@ pub struct Layout {
     pub nodes: Vec<Node>,
     primary_port: u16,
     quorum: usize,
-    /// Data nodes run scripts: the plugin's library is there.
-    pub scripting: bool,
+    /// What data nodes load beside replication.
+    plugins: Vec<&'static str>,
 }
 
 /// Why a cluster can't be laid out.
@@ -110,7 +110,13 @@ impl Layout {
         if !embedded {
             nodes.extend((0..votes).map(|n| node(dir, Role::Sentinel, sentinel_base + n, None)));
         }
-        Ok(Self { nodes, primary_port: base_port, quorum: usize::from(votes) / 2 + 1, scripting: false })
+        Ok(Self { nodes, primary_port: base_port, quorum: usize::from(votes) / 2 + 1, plugins: Vec::new() })
+    }
+
+    /// The same, with data nodes that load these plugins too.
+    #[must_use]
+    pub fn with_plugins(self, plugins: impl Iterator<Item = &'static str>) -> Self {
+        Layout { plugins: plugins.collect(), ..self }
     }
 
     /// The text of a node's RON file. The role in it is the first one; a later one is in the node's own state.
@@ -119,9 +125,7 @@ impl Layout {
         let mut plugins = Vec::new();
         if node.has_data() {
             plugins.push(self.replication(node));
-            if self.scripting {
-                plugins.push("        (name: \"scripting\", config: ()),\n".to_owned());
-            }
+            plugins.extend(self.plugins.iter().map(|name| format!("        (name: \"{name}\", config: ()),\n")));
         }
         if let Some(port) = node.sentinel() {
             plugins.push(self.sentinel(port));

@@ -7,6 +7,7 @@ mod layout;
 mod nodes;
 mod picture;
 
+use crate::config::lies_beside;
 use layout::{Layout, MONITOR_NAME, Node};
 use nodes::Process;
 use picture::Seen;
@@ -63,11 +64,14 @@ pub fn run(options: &Options) -> ExitCode {
     }
 }
 
+/// Plugins that data nodes load beside replication, when their libraries are there.
+const DATA_PLUGINS: &[&str] = &["scripting", "persistence-rdb"];
+
 fn start_and_follow(options: &Options, stop: &AtomicBool) -> io::Result<()> {
     let dir = folder(options)?;
-    let mut layout = Layout::new(&dir, options.base_port, options.replicas, options.sentinels, options.embedded)
-        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.0))?;
-    layout.scripting = crate::config::beside_binary().is_some_and(|dir| dir.join("libkeystead_scripting.so").is_file());
+    let layout = Layout::new(&dir, options.base_port, options.replicas, options.sentinels, options.embedded)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.0))?
+        .with_plugins(DATA_PLUGINS.iter().copied().filter(|name| lies_beside(name)));
     refuse_used_ports(&layout)?;
     nodes::write_files(&layout)?;
     println!("Starting {} nodes; files, logs and state are in {}", layout.nodes.len(), dir.display());

@@ -149,14 +149,15 @@ const DEFAULT_PLUGINS: &[&str] = &["replication", "scripting", "persistence-rdb"
 
 /// The configuration of an instance without a file.
 fn default_config() -> String {
-    let dir = beside_binary();
-    let beside = |name: &&&str| {
-        let library = format!("libkeystead_{}.so", name.replace('-', "_"));
-        dir.as_ref().is_some_and(|dir| dir.join(library).is_file())
-    };
-    let listed: Vec<String> =
-        DEFAULT_PLUGINS.iter().filter(beside).map(|name| format!("(name: \"{name}\", config: ())")).collect();
+    let found = DEFAULT_PLUGINS.iter().filter(|name| lies_beside(name));
+    let listed: Vec<String> = found.map(|name| format!("(name: \"{name}\", config: ())")).collect();
     format!("(plugins: [{}])", listed.join(", "))
+}
+
+/// Whether a plugin's library lies beside the binary.
+pub(crate) fn lies_beside(plugin: &str) -> bool {
+    let library = format!("libkeystead_{}.so", plugin.replace('-', "_"));
+    beside_binary().is_some_and(|dir| dir.join(library).is_file())
 }
 
 /// The folder of this binary.

@@ -11,7 +11,7 @@ pub(crate) mod report;
 pub(crate) mod scan;
 pub(crate) mod sections;
 
-pub(crate) use load::{Settings, beside_binary};
+pub(crate) use load::{Settings, lies_beside};
 pub(crate) use report::ConfigError;
 
 #[cfg(test)]

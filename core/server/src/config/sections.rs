@@ -134,6 +134,8 @@ section! {
         acl_pubsub_default: String = "resetchannels".into() => "acl-pubsub-default";
         /// Who may use DEBUG: `no`, `local` (connections from this machine) or `yes`.
         enable_debug_command: String = "local".into() => "enable-debug-command";
+        /// Who may CONFIG SET `dir` and `dbfilename`: `no` (nobody), `local` or `yes`.
+        enable_protected_configs: String = "no".into() => "enable-protected-configs";
         /// Seconds a stop waits for replicas that lag.
         shutdown_timeout: u32 = 10 => "shutdown-timeout";
         /// Which keyspace events are published, in Redis' letters; empty: none.
