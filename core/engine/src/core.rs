@@ -14,6 +14,7 @@ use crate::blocking::{Blocking, ParkRequest};
 use crate::config::Config;
 use crate::effect::{Origin, Targets};
 use crate::engine::{Action, EngineMode, Now};
+use crate::error::CommandError;
 use crate::foreign::{ForeignHook, ForeignInfo, ForeignRegistry};
 use crate::gates::Gates;
 use crate::journal::{Journal, Unit};
@@ -140,6 +141,10 @@ pub struct Core {
     /// What the server knows and INFO shows: `executable`, `config_file`, `os`, `mem_allocator`.
     pub(crate) facts: BTreeMap<&'static str, String>,
     pub(crate) active_expire: bool,
+    /// A long command is running and this is a turn inside of it: what commands that must wait are told.
+    pub(crate) busy: Option<CommandError>,
+    /// The server goes down in the middle of a script: what the script did goes nowhere.
+    pub(crate) torn: bool,
     /// DEBUG SET-DISABLE-DENY-SCRIPTS: scripts may call what is not for scripts.
     pub(crate) allow_noscript: bool,
     pub(crate) sample: u32,

@@ -411,6 +411,9 @@ fn push_expired(ks: &mut Keyspace, core: &mut Core) {
 
 /// Appends what has been collected as one unit.
 pub(crate) fn finish_unit(core: &mut Core, state: &mut State) {
+    if core.torn {
+        core.unit.clear();
+    }
     if core.unit.is_empty() {
         return;
     }

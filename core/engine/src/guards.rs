@@ -130,6 +130,11 @@ fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> 
     if closed(Gate::AsyncLoading) && may_replicate {
         return Some(IS_LOADING);
     }
+    if let Some(busy) = &core.busy
+        && !command.flags.has(ALLOW_BUSY)
+    {
+        return Some(busy.clone());
+    }
     if state.kind == Kind::Replica && Flags(flags.any).any(WRITE | READONLY | MAY_REPLICATE) {
         return Some(NO_KEYSPACE);
     }

@@ -54,7 +54,7 @@ pub use args::{Args, ArgsExt, OwnedArgs};
 pub use barrier::Barriers;
 pub use ctx::Ctx;
 pub use effect::{CommandResult, Effect, Origin, Targets};
-pub use engine::{Action, Engine, EngineMode, EngineOptions, Flow, Now, Ready, TurnEnd};
+pub use engine::{Action, BusyTurn, Engine, EngineMode, EngineOptions, Flow, Now, Ready, TurnEnd};
 pub use error::CommandError;
 pub use gates::{Gate, Gates};
 pub use keystead_keyspace as keyspace;

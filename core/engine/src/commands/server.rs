@@ -96,6 +96,11 @@ fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         ctx.reply.ok();
         return Ok(Effect::None);
     }
+    if let Some(busy) = &ctx.core.busy
+        && save != Some(false)
+    {
+        return Err(busy.clone());
+    }
     // No reply unless it fails: the connection closes when the server goes.
     let reply = ctx.may_block().then(|| {
         let ticket = crate::exec::next_ticket(ctx.core);

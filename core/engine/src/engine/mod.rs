@@ -1,18 +1,21 @@
 //! The engine as the server sees it: sessions come and go, turns run commands, a tick does what is due. Owns the keys and
 //! the core; the server wraps it in a lock and carries out its actions.
 
+mod busy;
 mod inside;
 mod panics;
 mod plugins;
+mod serving;
 mod types;
 mod waiting;
 
+pub use busy::BusyTurn;
 pub use types::{Action, Close, EngineMode, EngineOptions, Flow, Now, Ready, TurnEnd};
 
 use std::sync::Arc;
 
 use keystead_keyspace::{Keyspace, Options, UnixMillis};
-use keystead_resp::{Args, Writer};
+use keystead_resp::Args;
 
 use crate::barrier::Barriers;
 use crate::blocking::Blocking;
@@ -101,6 +104,8 @@ impl Engine {
                 probe: None,
                 facts: Default::default(),
                 active_expire: true,
+                busy: None,
+                torn: false,
                 allow_noscript: false,
                 sample: 0,
                 slow_writers: false,
@@ -123,25 +128,7 @@ impl Engine {
 
     /// A client connected. Refused with the bytes to send before closing.
     pub fn connect(&mut self, info: ConnInfo, now: Now) -> Result<SessionId, Vec<u8>> {
-        self.core.now = now;
-        let live = &self.core.config.live;
-        if self.core.sessions.len() >= live.maxclients {
-            self.core.stats.rejected_connections += 1;
-            return Err(b"-ERR max number of clients reached\r\n".to_vec());
-        }
-        let open = self.core.acl.open();
-        if live.protected_mode && self.core.acl.default_user().nopass && !info.loopback && !info.unix {
-            self.core.stats.rejected_connections += 1;
-            return Err(PROTECTED.to_vec());
-        }
-        self.core.stats.connections += 1;
-        let id = self.core.sessions.insert(info, now.unix_ms, open);
-        if let Some(mut session) = self.core.sessions.take(id) {
-            self.core.become_default(&mut session.state);
-            self.core.sessions.put(session);
-        }
-        self.core.notify_conn(ConnEvent::Open, id);
-        Ok(id)
+        self.core.connect(info, now)
     }
 
     /// A client went away.
@@ -177,48 +164,28 @@ impl Engine {
     /// Takes a session's output by exchanging it with an empty (or reusable) buffer. Gives the journal's position that
     /// the output, and all before it, depends on: with barriers it may be shown when that is confirmed.
     pub fn swap_out(&mut self, id: SessionId, buffer: &mut Vec<u8>) -> u64 {
-        buffer.clear();
-        let Some(session) = self.core.sessions.get_mut(id) else { return 0 };
-        std::mem::swap(&mut session.out, buffer);
-        session.state.seen = session.state.seen.min(self.core.journal.position());
-        session.state.seen
+        self.core.swap_out(id, buffer)
     }
 
     /// The server still holds so many bytes of output and of undecoded input for a session. Closes it (by the list of the
     /// next `end_turn`) if that is too much.
     pub fn report_buffers(&mut self, id: SessionId, pending_out: usize, pending_in: usize) {
-        let limit = self.core.config.live.query_limit;
-        let Some(session) = self.core.sessions.get_mut(id) else { return };
-        session.state.pending_out = pending_out;
-        session.state.pending_in = pending_in;
-        if pending_in > limit && !session.state.close_now && !session.state.taken_over {
-            log::warn!("Closing client {} that reached max query buffer length", session.state.info.addr);
-            session.state.close_now = true;
-            self.core.stats.query_limit_disconnections += 1;
-            self.core.sessions.list(id);
-        }
-        self.core.check_output(id);
+        self.core.report_buffers(id, pending_out, pending_in);
     }
 
     /// Counts traffic, for INFO.
     pub fn report_traffic(&mut self, received: u64, sent: u64) {
-        self.core.stats.net_in += received;
-        self.core.stats.net_out += sent;
+        self.core.report_traffic(received, sent);
     }
 
     /// What the decoder must allow a session.
     pub fn limits(&self, id: SessionId) -> keystead_resp::Limits {
-        let authenticated = self.session(id).is_some_and(|state| state.authenticated);
-        keystead_resp::Limits { max_bulk: self.core.config.live.max_bulk, authenticated, ..Default::default() }
+        self.core.limits(id)
     }
 
     /// The protocol was broken: answers the error; the server closes the connection behind it.
     pub fn protocol_error(&mut self, id: SessionId, error: &keystead_resp::ProtocolError) {
-        if let Some(session) = self.core.sessions.get_mut(id) {
-            log::debug!("Protocol error from client {}: {error}", session.state.info.addr);
-            Writer::new(&mut session.out, session.state.proto).error(format!("ERR {error}"));
-            session.state.close_after_reply = true;
-        }
+        self.core.protocol_error(id, error);
     }
 
     // ---- turns --------------------------------------------------------------------------------------------------
@@ -255,32 +222,7 @@ impl Engine {
 
     /// Ends a turn: what the server has to do now.
     pub fn end_turn(&mut self) -> TurnEnd {
-        let core = &mut self.core;
-        let listed = std::mem::take(&mut core.sessions.listed);
-        let mut ready = Vec::with_capacity(listed.len());
-        for session in listed {
-            let Some(found) = core.sessions.get_mut(session) else { continue };
-            found.state.listed = false;
-            let resume = std::mem::take(&mut found.state.resumed);
-            let close = if found.state.close_now {
-                Close::Now
-            } else if found.state.close_after_reply {
-                Close::AfterOutput
-            } else {
-                Close::No
-            };
-            ready.push(Ready { session, resume, close });
-        }
-        let mut wakers = std::mem::take(&mut core.wakers);
-        core.journal.take_wakers(&mut wakers);
-        TurnEnd {
-            ready,
-            actions: std::mem::take(&mut core.actions),
-            wakers,
-            slow_writers: core.slow_writers,
-            broken: core.broken.take(),
-            garbage: self.ks.take_garbage(),
-        }
+        TurnEnd { garbage: self.ks.take_garbage(), ..self.core.end_turn() }
     }
 
     /// Does what is due: expiry, timeouts of waiting sessions, the end of a pause, limits. To be called within a turn of
@@ -383,8 +325,10 @@ impl Core {
 
     /// Decides again whether commands must look at monitors and pauses.
     pub(crate) fn refresh_watchful(&mut self) {
-        self.watchful =
-            !self.sessions.monitors.is_empty() || self.pause != Pause::Off || !self.foreign_pauses.is_empty();
+        self.watchful = self.busy.is_some()
+            || !self.sessions.monitors.is_empty()
+            || self.pause != Pause::Off
+            || !self.foreign_pauses.is_empty();
     }
 }
 
@@ -393,15 +337,3 @@ fn make_run_id(seeds: [u64; 4]) -> String {
     let text: String = seeds.iter().map(|seed| format!("{:016x}", seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
     text[..40].to_owned()
 }
-
-const PROTECTED: &[u8] =
-    b"-DENIED Redis is running in protected mode because protected mode is enabled and no password \
-is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to \
-connect from external computers to Redis you may adopt one of the following solutions: 1) Just disable protected mode \
-sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to Redis from the same \
-host the server is running, however MAKE SURE Redis is not publicly accessible from internet if you do so. Use CONFIG \
-REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the Redis \
-configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started \
-the server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup a an authentication \
-password for the default user. NOTE: You only need to do one of the above things in order for the server to start \
-accepting connections from the outside.\r\n";

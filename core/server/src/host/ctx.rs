@@ -471,9 +471,13 @@ unsafe extern "C" fn now_unix_ms(ctx: *mut c_void) -> u64 {
     unsafe { frame(ctx) }.core().now_ms()
 }
 
-unsafe extern "C" fn busy_poll(_ctx: *mut c_void) -> u32 {
-    // Sessions can't be served from inside a turn yet; a long call is told to go on.
-    0
+unsafe extern "C" fn busy_poll(ctx: *mut c_void) -> u32 {
+    // SAFETY: as above. Commands of other sessions that run meanwhile have frames of their own.
+    let frame = unsafe { frame(ctx) };
+    match &mut frame.world {
+        World::Command(ctx) => u32::from(crate::net::busy::poll(ctx.ks, ctx.core, &frame.busy_reply)),
+        World::Turn(_) | World::Look(..) => 0,
+    }
 }
 
 unsafe extern "C" fn changes(ctx: *mut c_void) -> u64 {

@@ -4,6 +4,7 @@
 //! `ticker`, `ports` (an engine with listeners: the data port, or a plugin's
 //! own). Never looks into a command.
 
+pub(crate) mod busy;
 pub(crate) mod driver;
 pub(crate) mod listen;
 pub(crate) mod ports;

@@ -5,7 +5,8 @@
 
 use super::socket::Socket;
 use async_channel::Sender;
-use keystead_engine::engine::{Action, Ready};
+use keystead_engine::core::Core;
+use keystead_engine::engine::{Action, Ready, TurnEnd};
 use keystead_engine::keyspace::Garbage;
 use keystead_engine::offload::{Job, Turns};
 use keystead_engine::registry::Command;
@@ -63,8 +64,7 @@ pub(crate) struct SessionGuard {
 
 impl Drop for SessionGuard {
     fn drop(&mut self) {
-        self.service.gone.lock().push(self.session);
-        self.service.tick_soon.notify();
+        self.service.disconnect_later(self.session);
     }
 }
 
@@ -143,9 +143,11 @@ impl Waiting {
 /// What the lock protects.
 struct Locked {
     engine: Engine,
-    /// By the session's slot.
-    owners: Vec<Option<(SessionId, Arc<dyn Owner>)>>,
 }
+
+/// Who has which session, by the session's slot.
+#[derive(Default)]
+struct Owners(Vec<Option<(SessionId, Arc<dyn Owner>)>>);
 
 /// The lock as a turn holds it. A panic that leaves a turn (commands keep theirs inside) may have left anything half
 /// done: the process ends rather than go on with it.
@@ -181,6 +183,8 @@ impl Drop for TurnLock<'_> {
 pub(crate) struct Service {
     name: String,
     locked: Mutex<Locked>,
+    /// Locked behind the engine, and inside a long command too.
+    owners: Mutex<Owners>,
     orders: Sender<Order>,
     takeover: OnceLock<Arc<dyn TakeoverHost>>,
     /// Sessions whose guard was dropped.
@@ -198,7 +202,8 @@ impl Service {
         let barriers = engine.barriers();
         Arc::new(Service {
             name: name.to_owned(),
-            locked: Mutex::new(Locked { engine, owners: Vec::new() }),
+            locked: Mutex::new(Locked { engine }),
+            owners: Mutex::default(),
             orders,
             takeover: OnceLock::new(),
             gone: Mutex::new(Vec::new()),
@@ -246,11 +251,7 @@ impl Service {
             locked.engine.begin_turn(now);
             let session = locked.engine.connect(info, now);
             if let Ok(id) = session {
-                let slot = id.slot as usize;
-                if locked.owners.len() <= slot {
-                    locked.owners.resize_with(slot + 1, || None);
-                }
-                locked.owners[slot] = Some((id, owner));
+                self.owners.lock().add(id, owner);
             }
             let session = session.map(|id| (id, locked.engine.limits(id)));
             self.end(&mut locked, &mut after);
@@ -266,9 +267,40 @@ impl Service {
         {
             let mut locked = self.lock();
             locked.engine.begin_turn(now());
-            locked.forget(session);
+            self.forget(&mut locked, session);
             self.end(&mut locked, &mut after);
         }
+        self.carry_out(after);
+    }
+
+    fn forget(&self, locked: &mut Locked, session: SessionId) {
+        self.owners.lock().remove(session);
+        locked.engine.disconnect(session);
+    }
+
+    /// A new client while a long command runs.
+    pub(crate) fn connect_inside(
+        &self,
+        core: &mut Core,
+        info: ConnInfo,
+        owner: Arc<dyn Owner>,
+    ) -> Result<(SessionId, Limits), Vec<u8>> {
+        let now = core.now;
+        let id = core.connect(info, now)?;
+        self.owners.lock().add(id, owner);
+        Ok((id, core.limits(id)))
+    }
+
+    /// The client is gone, from inside a turn: the end comes with the next tick.
+    pub(crate) fn disconnect_later(&self, session: SessionId) {
+        self.gone.lock().push(session);
+        self.tick_soon.notify();
+    }
+
+    /// Carries out what a turn inside a long command left.
+    pub(crate) fn end_inside(self: &Arc<Self>, end: TurnEnd) {
+        let mut after = After::default();
+        self.sort(end, &mut after);
         self.carry_out(after);
     }
 
@@ -283,7 +315,7 @@ impl Service {
             let gone = std::mem::take(&mut *self.gone.lock());
             locked.engine.begin_turn(now());
             for session in gone {
-                locked.forget(session);
+                self.forget(&mut locked, session);
             }
             let next = locked.engine.tick();
             let hz = locked.engine.core.config.int("hz");
@@ -339,6 +371,12 @@ impl Service {
 
     fn end(&self, locked: &mut Locked, after: &mut After) {
         let end = locked.engine.end_turn();
+        self.sort(end, after);
+    }
+
+    /// What a turn left, each with whom it is for.
+    fn sort(&self, end: TurnEnd, after: &mut After) {
+        let owners = self.owners.lock();
         self.slow_writers.store(end.slow_writers, Ordering::Relaxed);
         if let Some(why) = end.broken {
             log::error!("{why}: ending the process");
@@ -347,18 +385,18 @@ impl Service {
         after.wakers = end.wakers;
         after.garbage = end.garbage;
         for ready in end.ready {
-            if let Some(owner) = locked.owner(ready.session) {
+            if let Some(owner) = owners.get(ready.session) {
                 after.ready.push((owner.clone(), ready));
             }
         }
         for action in end.actions {
             match action {
                 Action::Takeover { session, command, args, .. } => {
-                    if let Some(owner) = locked.owner(session) {
+                    if let Some(owner) = owners.get(session) {
                         after.handovers.push((owner.clone(), Handover { session, command, args }));
                     }
                 }
-                Action::KillTakenOver { session } => after.kills.extend(locked.owner(session).cloned()),
+                Action::KillTakenOver { session } => after.kills.extend(owners.get(session).cloned()),
                 other => after.actions.push(other),
             }
         }
@@ -426,17 +464,24 @@ impl Turns for JobTurns {
     }
 }
 
-impl Locked {
-    fn owner(&self, session: SessionId) -> Option<&Arc<dyn Owner>> {
-        let (id, owner) = self.owners.get(session.slot as usize)?.as_ref()?;
+impl Owners {
+    fn get(&self, session: SessionId) -> Option<&Arc<dyn Owner>> {
+        let (id, owner) = self.0.get(session.slot as usize)?.as_ref()?;
         (*id == session).then_some(owner)
     }
 
-    fn forget(&mut self, session: SessionId) {
-        if self.owner(session).is_some() {
-            self.owners[session.slot as usize] = None;
+    fn add(&mut self, session: SessionId, owner: Arc<dyn Owner>) {
+        let slot = session.slot as usize;
+        if self.0.len() <= slot {
+            self.0.resize_with(slot + 1, || None);
         }
-        self.engine.disconnect(session);
+        self.0[slot] = Some((session, owner));
+    }
+
+    fn remove(&mut self, session: SessionId) {
+        if self.get(session).is_some() {
+            self.0[session.slot as usize] = None;
+        }
     }
 }
 

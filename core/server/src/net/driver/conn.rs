@@ -5,8 +5,8 @@ use super::super::socket::Raw;
 use super::inbox::Link;
 use super::outbox::Outbox;
 use super::socket::{self, Arrived};
-use keystead_engine::SessionId;
 use keystead_engine::resp::{Decoder, Limits};
+use keystead_engine::{Flow, SessionId};
 use std::io;
 use std::sync::Arc;
 
@@ -100,6 +100,18 @@ impl Conn {
             }
         }
         self.input.len() - before
+    }
+
+    /// What a command's end means for the rest of the input: true if nothing more of it may run.
+    pub(super) fn stops(&mut self, flow: Flow) -> bool {
+        if flow == Flow::Next {
+            return false;
+        }
+        self.decoder.reset();
+        self.more = false;
+        self.parked |= matches!(flow, Flow::Parked | Flow::Takeover);
+        self.closing |= flow == Flow::Close;
+        true
     }
 
     /// Bytes not yet executed.

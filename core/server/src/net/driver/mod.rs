@@ -4,6 +4,7 @@
 //!
 //! One task per connection, used plainly, costs 2.9 reads and an epoll_ctl per request; a driver costs one read.
 
+mod busy;
 mod conn;
 mod inbox;
 mod outbox;
@@ -16,6 +17,7 @@ use super::service::{Handover, Service};
 use super::socket::{Raw, Socket};
 use conn::Conn;
 use inbox::{Inbox, Link, Message};
+use keystead_engine::core::Core;
 use keystead_engine::engine::{Close, Ready};
 use keystead_engine::resp::Limits;
 use keystead_engine::{ConnInfo, SessionId};
@@ -59,6 +61,8 @@ impl Driver {
             batch: turn::Batch::default(),
             received: 0,
             sent: 0,
+            inside: false,
+            interrupted: false,
         };
         async_std::task::spawn(clients.serve());
         Ok(Driver(inbox))
@@ -75,7 +79,7 @@ struct Clients {
     service: Arc<Service>,
     poller: Poller,
     inbox: Arc<Inbox>,
-    conns: Vec<Option<Conn>>,
+    conns: Vec<Option<Box<Conn>>>,
     free: Vec<usize>,
     /// A session's slot in the engine → its client's place here.
     by_slot: Vec<usize>,
@@ -91,6 +95,10 @@ struct Clients {
     /// Traffic since the last turn.
     received: u64,
     sent: u64,
+    /// A command of this turn is long, and other clients are served from inside of it.
+    inside: bool,
+    /// That was so in this turn: what was decoded ahead is bytes again.
+    interrupted: bool,
 }
 
 impl Clients {
@@ -130,7 +138,7 @@ impl Clients {
 
     fn event(&mut self, event: poller::Ready) {
         let Some(at) = usize::try_from(event.token).ok().filter(|_| event.token != INBOX) else { return };
-        let Some(conn) = self.conns.get_mut(at).and_then(Option::as_mut) else { return };
+        let Some(conn) = self.conns.get_mut(at).and_then(Option::as_deref_mut) else { return };
         if event.hung && !conn.wants_input() {
             return self.close(at);
         }
@@ -145,7 +153,7 @@ impl Clients {
 
     /// Puts a client on the list for the next turn.
     fn activate(&mut self, at: usize) {
-        if let Some(conn) = self.conns[at].as_mut()
+        if let Some(conn) = self.conns[at].as_deref_mut()
             && !conn.listed
         {
             conn.listed = true;
@@ -160,10 +168,10 @@ impl Clients {
         let (mut news, mut released) = (Vec::new(), false);
         for message in self.inbox.take() {
             match message {
-                Message::Open(accepted) => self.admit(accepted),
+                Message::Open(accepted) => self.admit(accepted, None),
                 Message::Ready(ready) => news.push(ready),
                 Message::TakeOver(at, handover) => {
-                    if let Some(conn) = self.conns.get_mut(at).and_then(Option::as_mut)
+                    if let Some(conn) = self.conns.get_mut(at).and_then(Option::as_deref_mut)
                         && conn.session == handover.session
                     {
                         conn.handover = Some(handover);
@@ -186,7 +194,7 @@ impl Clients {
     fn release(&mut self) {
         let confirmed = self.service.confirmed();
         for at in std::mem::take(&mut self.held) {
-            let Some(conn) = self.conns[at].as_mut() else { continue };
+            let Some(conn) = self.conns[at].as_deref_mut() else { continue };
             conn.outbox.release(confirmed, &mut conn.output);
             if !conn.outbox.is_empty() {
                 self.held.push(at);
@@ -201,7 +209,7 @@ impl Clients {
         service.turn(|engine| {
             for ready in news {
                 if let Some(at) = self.place(ready.session) {
-                    self.collect(engine, at);
+                    self.collect(&mut engine.core, at);
                 }
             }
         });
@@ -215,12 +223,12 @@ impl Clients {
     /// Where a session's client is.
     fn place(&self, session: SessionId) -> Option<usize> {
         let at = *self.by_slot.get(session.slot as usize)?;
-        self.conns.get(at)?.as_ref().filter(|conn| conn.session == session).map(|_| at)
+        self.conns.get(at)?.as_deref().filter(|conn| conn.session == session).map(|_| at)
     }
 
     /// Acts on what a turn said of a session, after its output was collected.
     fn heed(&mut self, at: usize, ready: Ready) {
-        let Some(conn) = self.conns[at].as_mut() else { return };
+        let Some(conn) = self.conns[at].as_deref_mut() else { return };
         match ready.close {
             Close::No => {}
             Close::AfterOutput => conn.closing = true,
@@ -235,7 +243,7 @@ impl Clients {
 
     /// Sends a client's output and watches for what it waits for. A broken or finished client is closed.
     fn flush(&mut self, at: usize) {
-        let Some(conn) = self.conns[at].as_mut() else { return };
+        let Some(conn) = self.conns[at].as_deref_mut() else { return };
         match conn.flush() {
             Ok(count) => self.sent += count as u64,
             Err(_) => return self.close(at),
@@ -244,7 +252,9 @@ impl Clients {
             if conn.closing {
                 return self.close(at);
             }
-            if let Some(handover) = conn.handover.take() {
+            if !self.inside
+                && let Some(handover) = conn.handover.take()
+            {
                 return self.hand_over(at, handover);
             }
             if conn.reported {
@@ -264,7 +274,14 @@ impl Clients {
     /// Ends a client and its session.
     fn close(&mut self, at: usize) {
         if let Some(conn) = self.forget(at) {
-            self.service.disconnect(conn.session);
+            self.disconnect(conn.session);
+        }
+    }
+
+    fn disconnect(&self, session: SessionId) {
+        match self.inside {
+            true => self.service.disconnect_later(session),
+            false => self.service.disconnect(session),
         }
     }
 
@@ -277,7 +294,7 @@ impl Clients {
         self.service.hand_over(handover, socket, rest);
     }
 
-    fn forget(&mut self, at: usize) -> Option<Conn> {
+    fn forget(&mut self, at: usize) -> Option<Box<Conn>> {
         let conn = self.conns.get_mut(at)?.take()?;
         // It fails only for a descriptor that epoll has dropped itself.
         let _ = self.poller.remove(&conn.socket);
@@ -287,8 +304,8 @@ impl Clients {
         Some(conn)
     }
 
-    /// Gives a new client its session and place.
-    fn admit(&mut self, accepted: Accepted) {
+    /// Gives a new client its session and place; inside a long command with what is locked already.
+    fn admit(&mut self, accepted: Accepted, inside: Option<&mut Core>) {
         let Accepted { socket, peer, local, unix, loopback } = accepted;
         let info = ConnInfo { addr: peer, laddr: local, fd: i64::from(socket.fd()), unix, loopback };
         let at = self.free.pop().unwrap_or_else(|| {
@@ -296,7 +313,11 @@ impl Clients {
             self.conns.len() - 1
         });
         let link = Arc::new(Link { inbox: self.inbox.clone(), at, taken: Mutex::new(None) });
-        match self.service.connect(info, link.clone()) {
+        let connected = match inside {
+            Some(core) => self.service.connect_inside(core, info, link.clone()),
+            None => self.service.connect(info, link.clone()),
+        };
+        match connected {
             Ok((session, limits)) => self.settle_in(at, socket, link, session, limits),
             Err(refusal) => {
                 // Best effort: a refused client that doesn't read loses the reason.
@@ -309,7 +330,7 @@ impl Clients {
     fn settle_in(&mut self, at: usize, socket: Raw, link: Arc<Link>, session: SessionId, limits: Limits) {
         if let Err(error) = self.poller.add(&socket, at as u64) {
             log::warn!("A client can't be watched: {error}");
-            self.service.disconnect(session);
+            self.disconnect(session);
             return self.free.push(at);
         }
         let slot = session.slot as usize;
@@ -317,6 +338,6 @@ impl Clients {
             self.by_slot.resize(slot + 1, usize::MAX);
         }
         self.by_slot[slot] = at;
-        self.conns[at] = Some(Conn::new(socket, link, session, limits));
+        self.conns[at] = Some(Box::new(Conn::new(socket, link, session, limits)));
     }
 }

@@ -1,10 +1,12 @@
 //! One turn of a driver: decode ahead, lock, execute, unlock, send. Decoding ahead is speculative: a command may park,
 //! close or hand over its session, and what was decoded behind it is bytes again.
 
+use super::super::busy;
 use super::{Clients, Conn};
+use keystead_engine::core::Core;
 use keystead_engine::prefetch::Place;
 use keystead_engine::resp::{ArgRange, Decoded, ProtocolError};
-use keystead_engine::{Args, Engine, Flow, OwnedArgs};
+use keystead_engine::{Args, Engine, OwnedArgs};
 
 /// Commands of one client in one turn: a deep pipeline must not starve a client with one command.
 const COMMANDS: usize = 128;
@@ -12,12 +14,12 @@ const COMMANDS: usize = 128;
 const REPORT: usize = 64 * 1024;
 
 /// A decoded command, not yet executed.
-struct Command {
+pub(super) struct Command {
     /// Whose.
-    at: usize,
+    pub(super) at: usize,
     /// Where it begins and ends in the client's input; the end includes empty lines behind it.
     begin: usize,
-    end: usize,
+    pub(super) end: usize,
     /// Its arguments among the batch's ranges.
     ranges: (usize, usize),
     /// An inline command has words of its own.
@@ -25,7 +27,7 @@ struct Command {
 }
 
 impl Command {
-    fn args<'a>(&'a self, input: &'a [u8], ranges: &'a [ArgRange]) -> Args<'a> {
+    pub(super) fn args<'a>(&'a self, input: &'a [u8], ranges: &'a [ArgRange]) -> Args<'a> {
         match &self.words {
             None => Args::new(&input[self.begin..], &ranges[self.ranges.0..self.ranges.1]),
             Some(words) => words.view(),
@@ -37,9 +39,9 @@ impl Command {
 #[derive(Default)]
 pub(super) struct Batch {
     served: Vec<usize>,
-    commands: Vec<Command>,
-    ranges: Vec<ArgRange>,
-    errors: Vec<(usize, ProtocolError)>,
+    pub(super) commands: Vec<Command>,
+    pub(super) ranges: Vec<ArgRange>,
+    pub(super) errors: Vec<(usize, ProtocolError)>,
     places: Vec<Place>,
 }
 
@@ -52,7 +54,7 @@ impl Clients {
         std::mem::swap(&mut batch.served, &mut self.active);
         for index in 0..batch.served.len() {
             let at = batch.served[index];
-            if let Some(conn) = self.conns[at].as_mut() {
+            if let Some(conn) = self.conns[at].as_deref_mut() {
                 conn.listed = false;
                 batch.decode(at, conn);
             }
@@ -72,30 +74,30 @@ impl Clients {
         }
         engine.report_traffic(std::mem::take(&mut self.received), std::mem::take(&mut self.sent));
         self.prefetch(engine, batch);
-        let mut stopped = None;
-        for command in batch.commands.drain(..) {
-            let Some(conn) = self.conns[command.at].as_mut() else { continue };
-            if stopped == Some(command.at) {
-                continue;
-            }
-            let flow = engine.execute(conn.session, command.args(&conn.input, &batch.ranges));
-            conn.start = command.end;
-            if flow != Flow::Next {
-                stopped = Some(command.at);
-                conn.decoder.reset();
-                conn.more = false;
-                conn.parked |= matches!(flow, Flow::Parked | Flow::Takeover);
-                conn.closing |= flow == Flow::Close;
-            }
+        let commands = std::mem::take(&mut batch.commands);
+        let mut rest = commands.as_slice();
+        while let Some(first) = rest.first().filter(|_| !self.interrupted) {
+            let (at, count) = (first.at, rest.iter().take_while(|command| command.at == first.at).count());
+            let (own, others) = rest.split_at(count);
+            rest = others;
+            // Out of its place while its commands run: those who are served from inside a long one can't meet it.
+            let Some(mut conn) = self.conns[at].take() else { continue };
+            busy::while_serving(self, || run(engine, &mut conn, own, &batch.ranges));
+            self.conns[at] = Some(conn);
+        }
+        batch.commands = commands;
+        batch.commands.clear();
+        if std::mem::take(&mut self.interrupted) {
+            batch.errors.clear();
         }
         for (at, error) in batch.errors.drain(..) {
-            if let Some(conn) = self.conns[at].as_mut().filter(|conn| !conn.parked && !conn.closing) {
+            if let Some(conn) = self.conns[at].as_deref_mut().filter(|conn| !conn.parked && !conn.closing) {
                 engine.protocol_error(conn.session, &error);
                 conn.closing = true;
             }
         }
         for at in &batch.served {
-            self.collect(engine, *at);
+            self.collect(&mut engine.core, *at);
         }
     }
 
@@ -114,13 +116,13 @@ impl Clients {
     }
 
     /// Takes a session's output, and tells the engine what is held for it.
-    pub(super) fn collect(&mut self, engine: &mut Engine, at: usize) {
-        let Some(conn) = self.conns[at].as_mut() else { return };
+    pub(super) fn collect(&mut self, core: &mut Core, at: usize) {
+        let Some(conn) = self.conns[at].as_deref_mut() else { return };
         if conn.output.is_empty() && !self.service.holds() {
-            engine.swap_out(conn.session, &mut conn.output);
+            core.swap_out(conn.session, &mut conn.output);
         } else {
             let mut more = Vec::new();
-            let position = engine.swap_out(conn.session, &mut more);
+            let position = core.swap_out(conn.session, &mut more);
             if conn.outbox.is_empty() && position <= self.service.confirmed() {
                 conn.output.extend_from_slice(&more);
             } else if !more.is_empty() {
@@ -131,17 +133,17 @@ impl Clients {
             }
         }
         // AUTH, RESET and CONFIG SET may have changed what the next commands may be.
-        conn.limits = engine.limits(conn.session);
+        conn.limits = core.limits(conn.session);
         let (unsent, unread) = (conn.unsent(), conn.rest().len());
         if unsent > REPORT || unread > REPORT {
             conn.reported = true;
-            engine.report_buffers(conn.session, unsent, unread);
+            core.report_buffers(conn.session, unsent, unread);
         }
     }
 
     /// After the turn: sends, gives buffers back, comes back to a client with more commands in its input.
-    fn settle(&mut self, at: usize) {
-        let Some(conn) = self.conns[at].as_mut() else { return };
+    pub(super) fn settle(&mut self, at: usize) {
+        let Some(conn) = self.conns[at].as_deref_mut() else { return };
         conn.compact(&mut self.pool);
         let more = conn.more && !conn.parked && !conn.closing;
         let finished = conn.ended && !more;
@@ -150,7 +152,7 @@ impl Clients {
         }
         self.flush(at);
         if finished {
-            match self.conns[at].as_mut().filter(|conn| !conn.outbox.is_empty()) {
+            match self.conns[at].as_deref_mut().filter(|conn| !conn.outbox.is_empty()) {
                 Some(conn) => conn.closing = true,
                 // Its last commands were executed, and answered as far as the socket takes it, as Redis does.
                 None => self.close(at),
@@ -159,9 +161,20 @@ impl Clients {
     }
 }
 
+/// Runs the commands of one client, until one stops it.
+fn run(engine: &mut Engine, conn: &mut Conn, commands: &[Command], ranges: &[ArgRange]) {
+    for command in commands {
+        let flow = engine.execute(conn.session, command.args(&conn.input, ranges));
+        conn.start = command.end;
+        if conn.stops(flow) {
+            return;
+        }
+    }
+}
+
 impl Batch {
     /// Decodes up to the budget. A client that has not authenticated gets one command at a time.
-    fn decode(&mut self, at: usize, conn: &mut Conn) {
+    pub(super) fn decode(&mut self, at: usize, conn: &mut Conn) {
         conn.more = false;
         if conn.parked || conn.closing {
             return;
