@@ -334,6 +334,7 @@ typedef struct ks_write_event ks_write_event;
 typedef struct ks_service_spec ks_service_spec;
 typedef struct ks_need_spec ks_need_spec;
 typedef struct ks_endpoint_spec ks_endpoint_spec;
+typedef struct ks_section_spec ks_section_spec;
 typedef struct ks_registrar_api ks_registrar_api;
 typedef struct ks_plugin_decl ks_plugin_decl;
 typedef struct ks_config_text ks_config_text;
@@ -520,6 +521,8 @@ struct ks_snapshot_api {
   void (*history)(void* data, ks_history* out);
   /* How many changes were made to the keys up to the cut, as `ks_ctx_api.changes` counts. */
   uint64_t (*changes)(void* data);
+  /* What plugins keep beside the keys, as of the cut: records as they stand in an RDB file, opcode first. */
+  void (*sections)(void* data, ks_buf* out);
 };
 
 /* A keyspace being filled. Dropped without a commit it is aborted. */
@@ -534,6 +537,9 @@ struct ks_load_api {
   ks_future (*put)(void* data, uint32_t db, uint32_t count, ks_buf records);
   /* Makes it the keyspace. `a` = how many keys there are. */
   ks_future (*commit)(void* data);
+  /* Adds records of plugins (one opcode's, as they stand in the file), which take effect with the commit. `a` = 1 if
+     a plugin takes them. */
+  ks_future (*put_section)(void* data, uint32_t opcode, ks_buf records);
 };
 
 /* A primary's raw stream, executed with origin replication; the identical bytes go to the own journal. */
@@ -1023,6 +1029,21 @@ struct ks_endpoint_spec {
   ks_str password;
 };
 
+/* A part of the data set that isn't keys: saved with every snapshot, replaced with every load. */
+struct ks_section_spec {
+  /* `sizeof(ks_section_spec)` where the plugin was built. */
+  uint32_t size;
+  /* The opcode that its records begin with in an RDB file. */
+  uint32_t opcode;
+  /* The first argument of the functions. */
+  void* data;
+  /* Its records, opcode first, one behind the other. In the turn of the cut. */
+  uint32_t (*save)(void* data, ks_buf* out);
+  /* These records take the place of what is there; none if the file had none. In the turn of the commit. KS_OK, or
+     KS_ERR with the reason in `error`: then nothing has changed. */
+  uint32_t (*load)(void* data, ks_str records, ks_buf* error);
+};
+
 /* What can be declared. Each returns KS_OK, or KS_ERR with the reason as the last error. */
 struct ks_registrar_api {
   /* `sizeof` of this table on the host. */
@@ -1049,6 +1070,8 @@ struct ks_registrar_api {
   uint32_t (*on_fault)(void* registrar, uint32_t policy);
   /* Why the last call failed. */
   void (*last_error)(void* registrar, ks_buf* out);
+  /* A part of the data set that isn't keys. */
+  uint32_t (*section)(void* registrar, const ks_section_spec* spec);
 };
 
 /* What a library says of itself: the exported static `KEYSTEAD_PLUGIN_<name>`. */

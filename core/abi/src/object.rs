@@ -135,6 +135,8 @@ tables! { STRUCTS;
         pub history: unsafe extern "C" fn(data: *mut c_void, out: *mut History),
         /// How many changes were made to the keys up to the cut, as `ks_ctx_api.changes` counts.
         pub changes: unsafe extern "C" fn(data: *mut c_void) -> u64,
+        /// What plugins keep beside the keys, as of the cut: records as they stand in an RDB file, opcode first.
+        pub sections: unsafe extern "C" fn(data: *mut c_void, out: *mut Buf),
     }
 
     /// A keyspace being filled. Dropped without a commit it is aborted.
@@ -149,6 +151,9 @@ tables! { STRUCTS;
         pub put: unsafe extern "C" fn(data: *mut c_void, db: u32, count: u32, records: Buf) -> Future,
         /// Makes it the keyspace. `a` = how many keys there are.
         pub commit: unsafe extern "C" fn(data: *mut c_void) -> Future,
+        /// Adds records of plugins (one opcode's, as they stand in the file), which take effect with the commit. `a` = 1 if
+        /// a plugin takes them.
+        pub put_section: unsafe extern "C" fn(data: *mut c_void, opcode: u32, records: Buf) -> Future,
     }
 
     /// A primary's raw stream, executed with origin replication; the identical bytes go to the own journal.

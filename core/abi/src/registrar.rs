@@ -271,6 +271,21 @@ tables! { STRUCTS;
         pub password: Str,
     }
 
+    /// A part of the data set that isn't keys: saved with every snapshot, replaced with every load.
+    pub struct SectionSpec = "ks_section_spec" {
+        /// `sizeof(ks_section_spec)` where the plugin was built.
+        pub size: u32,
+        /// The opcode that its records begin with in an RDB file.
+        pub opcode: u32,
+        /// The first argument of the functions.
+        pub data: *mut c_void,
+        /// Its records, opcode first, one behind the other. In the turn of the cut.
+        pub save: Option<unsafe extern "C" fn(data: *mut c_void, out: *mut Buf) -> u32>,
+        /// These records take the place of what is there; none if the file had none. In the turn of the commit. KS_OK, or
+        /// KS_ERR with the reason in `error`: then nothing has changed.
+        pub load: Option<unsafe extern "C" fn(data: *mut c_void, records: Str, error: *mut Buf) -> u32>,
+    }
+
     /// What can be declared. Each returns KS_OK, or KS_ERR with the reason as the last error.
     pub struct RegistrarApi = "ks_registrar_api" {
         /// `sizeof` of this table on the host.
@@ -297,5 +312,7 @@ tables! { STRUCTS;
         pub on_fault: unsafe extern "C" fn(registrar: *mut c_void, policy: u32) -> u32,
         /// Why the last call failed.
         pub last_error: unsafe extern "C" fn(registrar: *mut c_void, out: *mut Buf),
+        /// A part of the data set that isn't keys.
+        pub section: unsafe extern "C" fn(registrar: *mut c_void, spec: *const SectionSpec) -> u32,
     }
 }

@@ -221,6 +221,27 @@ impl<P: Plugin> Registrar<P> {
         Endpoint::numbered(number)
     }
 
+    /// A part of the data set that isn't keys. `save` gives its records as they stand in an RDB file, each beginning with
+    /// `opcode`; `load` puts records in the place of what is there (none: nothing is left). Both run inside a turn.
+    pub fn section<S, L>(&mut self, opcode: u8, save: S, load: L) -> &mut Self
+    where
+        S: Fn(&P) -> Vec<u8> + Send + Sync + 'static,
+        L: Fn(&P, &[u8]) -> Result<()> + Send + Sync + 'static,
+    {
+        let data = self.keep(hooks::Section { slot: self.slot.clone(), save, load });
+        let spec = abi::SectionSpec {
+            size: size_of::<abi::SectionSpec>() as u32,
+            opcode: u32::from(opcode),
+            data,
+            save: Some(hooks::section_save::<P, S, L>),
+            load: Some(hooks::section_load::<P, S, L>),
+        };
+        // SAFETY: the spec lives for the call; `data` as long as the instance.
+        let status = unsafe { (self.api().section)(self.raw.data, &spec) };
+        self.note("the section", status);
+        self
+    }
+
     /// What a fault of this plugin means for the server.
     pub fn on_fault(&mut self, policy: FaultPolicy) -> &mut Self {
         let raw = match policy {

@@ -3,7 +3,10 @@
 use crate::error::{Error, Result};
 use crate::journal::{History, Owned, poll_out};
 use bytes::Bytes;
-use keystead_abi::{self as abi, Buf, Object, glue::import_future};
+use keystead_abi::{
+    self as abi, Buf, Object,
+    glue::{OwnedBuf, import_future},
+};
 use std::mem::MaybeUninit;
 
 /// Records of one database: each exactly the bytes of one key in an RDB file.
@@ -79,6 +82,17 @@ impl Snapshot {
         unsafe { (self.api().changes)(self.0.0.data) }
     }
 
+    /// What plugins keep beside the keys (functions, say), as of the cut: records as they stand in an RDB file. Who
+    /// writes a file copies them, before the first database.
+    pub fn sections(&self) -> Bytes {
+        let mut out = Buf::EMPTY;
+        // SAFETY: the function fills `out`, which is ours to own then.
+        unsafe {
+            (self.api().sections)(self.0.0.data, &mut out);
+            Bytes::from_owner(OwnedBuf::new(out))
+        }
+    }
+
     pub(crate) fn into_object(self) -> Object {
         leak(self.0)
     }
@@ -147,6 +161,15 @@ impl Load {
         let put = unsafe { import_future((self.api().put)(self.0.0.data, db, count, Buf::new(bytes))) };
         let done = put.await.ok()?;
         Ok(Added { stored: done.a, expired: done.b })
+    }
+
+    /// Adds records of one opcode that aren't keys, as they stand in the file; they take effect with the commit. Whether a
+    /// plugin takes them: if not they are lost.
+    pub async fn put_section(&mut self, opcode: u8, records: Bytes) -> Result<bool> {
+        // SAFETY: as in `put`.
+        let put =
+            unsafe { import_future((self.api().put_section)(self.0.0.data, u32::from(opcode), Buf::new(records))) };
+        Ok(put.await.ok()?.a == 1)
     }
 
     /// Makes it the keyspace; how many keys there are.

@@ -1,5 +1,7 @@
-//! The payload of DUMP and RESTORE: type, value, version, checksum.
+//! The payload of DUMP and RESTORE: type, value, version, checksum; and that of FUNCTION DUMP, the records of libraries.
 
+use crate::prim::{Reader, put_plain};
+use crate::types::OP_FUNCTION2;
 use crate::{MAX_RDB_VERSION, RDB_VERSION, RdbError, crc64};
 
 const FOOTER: usize = 10;
@@ -9,14 +11,55 @@ pub fn dump_payload(rdb_type: u8, value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(1 + value.len() + FOOTER);
     out.push(rdb_type);
     out.extend_from_slice(value);
+    seal(out)
+}
+
+/// Puts version and checksum behind a payload.
+fn seal(mut out: Vec<u8>) -> Vec<u8> {
     out.extend_from_slice(&RDB_VERSION.to_le_bytes());
     let crc = crc64(&out);
     out.extend_from_slice(&crc.to_le_bytes());
     out
 }
 
+/// Appends a library of functions as a file has it.
+pub fn function_record(code: &[u8], out: &mut Vec<u8>) {
+    out.push(OP_FUNCTION2);
+    put_plain(out, code);
+}
+
+/// The texts of libraries, from their records.
+pub fn parse_functions(records: &[u8]) -> Result<Vec<Vec<u8>>, RdbError> {
+    let (mut codes, mut rest) = (Vec::new(), records);
+    while let Some((opcode, tail)) = rest.split_first() {
+        if *opcode != OP_FUNCTION2 {
+            return Err(RdbError::Corrupt("given type is not a function"));
+        }
+        let mut reader = Reader::new(tail);
+        codes.push(reader.text()?.elem().to_vec());
+        rest = &tail[reader.position()..];
+    }
+    Ok(codes)
+}
+
+/// The payload of FUNCTION DUMP, from the libraries' records.
+pub fn functions_payload(records: Vec<u8>) -> Vec<u8> {
+    seal(records)
+}
+
+/// The texts of libraries, from the payload of FUNCTION DUMP.
+pub fn parse_functions_payload(payload: &[u8]) -> Result<Vec<Vec<u8>>, RdbError> {
+    parse_functions(verified(payload)?)
+}
+
 /// Type and value of a payload whose version and checksum are good. The value itself is checked when it is decoded.
 pub fn parse_dump(payload: &[u8]) -> Result<(u8, &[u8]), RdbError> {
+    let (rdb_type, value) = verified(payload)?.split_first().ok_or(RdbError::Truncated)?;
+    Ok((*rdb_type, value))
+}
+
+/// What stands before version and checksum, if both are good.
+fn verified(payload: &[u8]) -> Result<&[u8], RdbError> {
     let body_len = payload.len().checked_sub(FOOTER).ok_or(RdbError::Truncated)?;
     let (body, footer) = payload.split_at(body_len);
     let version = u16::from_le_bytes([footer[0], footer[1]]);
@@ -28,6 +71,5 @@ pub fn parse_dump(payload: &[u8]) -> Result<(u8, &[u8]), RdbError> {
     if stored != computed {
         return Err(RdbError::Checksum { stored, computed });
     }
-    let (rdb_type, value) = body.split_first().ok_or(RdbError::Truncated)?;
-    Ok((*rdb_type, value))
+    Ok(body)
 }

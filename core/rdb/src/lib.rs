@@ -28,7 +28,9 @@ mod ziplist;
 
 pub use crc::{Crc64, crc64};
 pub use decode::{ValueSink, decode_value};
-pub use dump::{dump_payload, parse_dump};
+pub use dump::{
+    dump_payload, function_record, functions_payload, parse_dump, parse_functions, parse_functions_payload,
+};
 pub use encode::EncodeOptions;
 pub use error::{FileError, RdbError};
 pub use head::{FileHead, StreamPoint};
@@ -37,7 +39,7 @@ pub use prim::Elem;
 pub use record::{Batch, Record, RecordMeta, Records, records, write_record_head};
 pub use scan::{RecordScanner, Scan};
 pub use stream::{StreamCounters, StreamId, StreamPart};
-pub use types::Kind;
+pub use types::{Kind, OP_FUNCTION2};
 pub use writer::FileWriter;
 
 pub use lzf::{compress as lzf_compress, decompress as lzf_decompress};

@@ -41,7 +41,8 @@ pub const SET_LISTPACK: u8 = 20;
 /// A stream with the times at which consumers were active (7.2).
 pub const STREAM_LISTPACKS_3: u8 = 21;
 
-pub(crate) const OP_FUNCTION2: u8 = 245;
+/// A library of functions.
+pub const OP_FUNCTION2: u8 = 245;
 pub(crate) const OP_FUNCTION_PRE_GA: u8 = 246;
 pub(crate) const OP_MODULE_AUX: u8 = 247;
 pub(crate) const OP_IDLE: u8 = 248;

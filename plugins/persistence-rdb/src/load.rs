@@ -30,6 +30,8 @@ enum Piece {
     Head(Box<FileHead>),
     /// Records, and where they begin and end in the file.
     Records(Batch, std::ops::Range<u64>),
+    /// The text of a library of functions.
+    Function(Vec<u8>),
     /// The end; whether a checksum was compared.
     End(bool),
     /// It can't be used.
@@ -117,10 +119,7 @@ fn take_events(
                 let count = u32::try_from(count).unwrap_or(u32::MAX);
                 Piece::Records(Batch { db, count, bytes: Bytes::copy_from_slice(bytes) }, from..to)
             }
-            Some(Event::Function(_)) => {
-                log::warn!("A library of functions in the file is passed over: no plugin takes it");
-                continue;
-            }
+            Some(Event::Function(code)) => Piece::Function(code),
             Some(Event::Eof { checksummed }) => Piece::End(checksummed),
             Some(Event::Version(_) | Event::SelectDb(_) | Event::ResizeDb { .. }) => continue,
         };
@@ -142,11 +141,13 @@ struct Filler<'a> {
     load: Option<Load>,
     position: Option<StreamPoint>,
     keys: (u64, u64),
+    /// Libraries of functions, as records.
+    functions: Vec<u8>,
 }
 
 impl<'a> Filler<'a> {
     fn new(plugin: &'a Arc<PersistenceRdb>) -> Filler<'a> {
-        Filler { plugin, load: None, position: None, keys: (0, 0) }
+        Filler { plugin, load: None, position: None, keys: (0, 0), functions: Vec::new() }
     }
 
     async fn run(mut self, mut pieces: Receiver<Piece>) -> Result<Recovered> {
@@ -154,6 +155,7 @@ impl<'a> Filler<'a> {
             match piece {
                 Piece::Head(head) => self.begin(&head).await?,
                 Piece::Records(batch, range) => self.put(batch, range).await?,
+                Piece::Function(code) => keystead_rdb::function_record(&code, &mut self.functions),
                 Piece::End(checksummed) => return self.finish(checksummed).await,
                 Piece::Broken(why) => return Err(Error::new(why)),
             }
@@ -201,7 +203,11 @@ impl<'a> Filler<'a> {
     }
 
     async fn finish(self, checksummed: bool) -> Result<Recovered> {
-        let Some(load) = self.load else { return Err("an end before the file's head".into()) };
+        let Some(mut load) = self.load else { return Err("an end before the file's head".into()) };
+        let functions = Bytes::from(self.functions);
+        if !functions.is_empty() && !load.put_section(keystead_rdb::OP_FUNCTION2, functions).await? {
+            log::warn!("Libraries of functions in the file are passed over: no plugin takes them");
+        }
         let keys = load.commit().await?;
         let (loaded, expired) = self.keys;
         if !checksummed && self.plugin.config().rdbchecksum {

@@ -121,6 +121,8 @@ impl Job {
         let mut writer = FileWriter::new(self.config.rdbchecksum);
         let mut buf = Vec::new();
         self.head.write(&mut writer, &mut buf, RDB_VERSION);
+        // Functions and the like stand before the keys.
+        writer.records(&mut buf, &snapshot.sections());
         let (mut db, mut keys, mut pushed) = (None, 0, 0);
         while let Some(batch) = block_on(snapshot.next())? {
             if db != Some(batch.db) {

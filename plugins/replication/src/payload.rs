@@ -116,16 +116,22 @@ struct Framer {
     /// What is left of the last batch. A collection is one record, of any size: it is taken in pieces.
     rest: Bytes,
     keys: bool,
+    /// What plugins keep beside the keys was written.
+    sections: bool,
     ended: bool,
 }
 
 impl Framer {
     fn new(keys: bool) -> Framer {
-        Framer { writer: FileWriter::new(true), rest: Bytes::new(), keys, ended: false }
+        let (writer, rest) = (FileWriter::new(true), Bytes::new());
+        Framer { writer, rest, keys, sections: false, ended: false }
     }
 
     /// Fills `out` up to about a chunk; false when that was the end.
     async fn fill(&mut self, snapshot: &mut Snapshot, out: &mut Vec<u8>) -> Result<bool> {
+        if !std::mem::replace(&mut self.sections, true) {
+            self.writer.records(out, &snapshot.sections());
+        }
         while !self.ended && out.len() < CHUNK {
             if !self.rest.is_empty() {
                 let piece = self.rest.split_to(CHUNK.min(self.rest.len()));

@@ -164,6 +164,8 @@ struct Filler {
     mode: LoadMode,
     refuse_empty: bool,
     load: Option<Load>,
+    /// Libraries of functions, as records.
+    functions: Vec<u8>,
     head: FileHead,
     ended: bool,
 }
@@ -171,6 +173,7 @@ struct Filler {
 /// What the parser found, owned.
 enum Found {
     Batch(Batch),
+    Functions(Vec<u8>),
     End,
     Other,
 }
@@ -178,7 +181,16 @@ enum Found {
 impl Filler {
     fn new(plugin: Arc<Replication>, mode: LoadMode) -> Filler {
         let parser = FileParser::new(ParserLimits { batch_bytes: 256 * 1024, ..ParserLimits::default() });
-        Filler { plugin, parser, mode, refuse_empty: false, load: None, head: FileHead::default(), ended: false }
+        Filler {
+            plugin,
+            parser,
+            mode,
+            refuse_empty: false,
+            load: None,
+            functions: Vec::new(),
+            head: FileHead::default(),
+            ended: false,
+        }
     }
 
     async fn feed(&mut self, bytes: &[u8]) -> Result<(), Failure> {
@@ -200,6 +212,7 @@ impl Filler {
                     self.ended = true;
                     return Ok(());
                 }
+                Found::Functions(code) => keystead_rdb::function_record(&code, &mut self.functions),
                 Found::Other => {}
             }
         }
@@ -223,6 +236,7 @@ impl Filler {
                     self.head.note(&name, &value);
                     Some(Found::Other)
                 }
+                Some(Event::Function(code)) => Some(Found::Functions(code)),
                 Some(Event::Eof { .. }) => Some(Found::End),
                 Some(_) => Some(Found::Other),
             },
@@ -246,11 +260,15 @@ impl Filler {
         if !self.ended {
             return Err(Failure::Broken("the payload ends before the RDB does".into()));
         }
-        let load = match self.load.take() {
+        let mut load = match self.load.take() {
             Some(load) => load,
             None if self.refuse_empty => return Err(Failure::CameBackEmpty),
             None => self.begin().await?,
         };
+        let functions = std::mem::take(&mut self.functions);
+        if !functions.is_empty() && !load.put_section(keystead_rdb::OP_FUNCTION2, Bytes::from(functions)).await? {
+            log::warn!("MASTER <-> REPLICA sync: the primary has functions and no plugin here takes them");
+        }
         self.plugin.drop_replicas();
         let keys = load.commit().await?;
         log::info!("Done loading RDB, keys loaded: {keys}");

@@ -113,6 +113,10 @@ pub fn native(lua: &Lua, global: &Table) -> mlua::Result<Table> {
     settings(lua, &redis)?;
     constants(&redis)?;
     native.raw_set("redis", redis)?;
+    let library = lua.create_table()?;
+    put(lua, &library, "log", log_line)?;
+    constants(&library)?;
+    native.raw_set("library", library)?;
     native.raw_set("max_chunk", interpreter::MAX_CHUNK)?;
     let global = global.clone();
     let compile = lua.create_function(move |lua, (text, name): (mlua::String, mlua::String)| {

@@ -19,6 +19,7 @@ pub struct Interpreter {
     xpcall: Function,
     on_error: Function,
     bind: Function,
+    in_library: Function,
     memory: usize,
 }
 
@@ -34,23 +35,32 @@ pub struct Failure {
 impl Interpreter {
     /// A fresh one that may take this much memory.
     pub fn new(memory: usize) -> mlua::Result<Interpreter> {
+        Interpreter::for_libraries(memory, |_, _| Ok(()))
+    }
+
+    /// A fresh one for libraries; `register` adds to the `redis` that they see while they are loaded.
+    pub fn for_libraries(
+        memory: usize,
+        register: impl FnOnce(&Lua, &Table) -> mlua::Result<()>,
+    ) -> mlua::Result<Interpreter> {
         let libs = StdLib::TABLE | StdLib::STRING | StdLib::MATH;
         let lua = Lua::new_with(libs, LuaOptions::new().catch_rust_panics(true))?;
         let real = lua.globals();
         let xpcall: Function = real.get("xpcall")?;
         let global = lua.create_table()?;
         let native = api::native(&lua, &global)?;
+        register(&lua, &native.raw_get::<Table>("library")?)?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name(PRELUDE).into_function()?;
-        let bind: Function = prelude.call((native, global.clone()))?;
+        let (bind, in_library): (Function, Function) = prelude.call((native, global.clone()))?;
         let on_error = lua.create_function(on_error)?;
         live::install_hook(&lua, live::HOOK_EVERY)?;
         lua.set_memory_limit(memory)?;
-        Ok(Interpreter { lua, global, real, xpcall, on_error, bind, memory })
+        Ok(Interpreter { lua, global, real, xpcall, on_error, bind, in_library, memory })
     }
 
-    /// The interpreter itself.
-    pub fn lua(&self) -> &Lua {
-        &self.lua
+    /// Globals are those of a library that is being loaded, or those of running scripts.
+    pub fn in_library(&self, loading: bool) -> mlua::Result<()> {
+        self.in_library.call(loading)
     }
 
     /// Bytes it has taken.

@@ -2,7 +2,7 @@
 //! commands, guards, effects and the journal are the core's, reached through the boundary only.
 #![forbid(unsafe_code)]
 
-pub mod api;
+mod api;
 mod bit;
 mod cjson;
 mod cmsgpack;
@@ -10,9 +10,11 @@ pub mod config;
 mod convert;
 mod digits;
 mod eval;
-pub mod flags;
-pub mod interpreter;
-pub mod live;
+mod flags;
+mod functions;
+mod interpreter;
+mod libraries;
+mod live;
 mod plugin;
 mod run;
 mod scripts;

@@ -2,6 +2,7 @@
 
 use crate::config::{Config, DOCS};
 use crate::eval::Form;
+use crate::libraries::Libraries;
 use crate::live::Watch;
 use crate::run;
 use crate::scripts::Scripts;
@@ -17,6 +18,7 @@ pub struct Scripting {
     /// Bytes that an interpreter may take.
     pub(crate) memory: usize,
     scripts: Mutex<Scripts>,
+    libraries: Mutex<Libraries>,
     seen: Seen,
 }
 
@@ -26,6 +28,10 @@ struct Seen {
     lua: AtomicUsize,
     scripts: AtomicUsize,
     script_bytes: AtomicUsize,
+    functions_lua: AtomicUsize,
+    functions: AtomicUsize,
+    libraries: AtomicUsize,
+    library_bytes: AtomicUsize,
 }
 
 impl Plugin for Scripting {
@@ -42,11 +48,12 @@ impl Plugin for Scripting {
 
     fn init(host: Host, config: Config, reg: &mut Registrar<Self>) -> Result<Self> {
         declare(reg);
+        declare_functions(reg);
         let memory = config.memory_limit_mb << 20;
         let watch = Watch::default();
         watch.threshold_ms.store(config.busy_reply_threshold_ms, Ordering::Relaxed);
-        let scripts = Scripts::new(memory)?;
-        Ok(Scripting { host, watch, memory, scripts: Mutex::new(scripts), seen: Seen::default() })
+        let (scripts, libraries) = (Mutex::new(Scripts::new(memory)?), Mutex::new(Libraries::new(memory)?));
+        Ok(Scripting { host, watch, memory, scripts, libraries, seen: Seen::default() })
     }
 }
 
@@ -83,11 +90,51 @@ fn declare(reg: &mut Registrar<Scripting>) {
     }
     reg.info_append("memory", |plugin, out| {
         let seen = |number: &AtomicUsize| number.load(Ordering::Relaxed);
-        out.field("used_memory_vm_eval", seen(&plugin.seen.lua))
-            .field("used_memory_lua", seen(&plugin.seen.lua))
-            .field("used_memory_scripts_eval", seen(&plugin.seen.script_bytes))
-            .field("number_of_cached_scripts", seen(&plugin.seen.scripts));
+        let (eval, functions) = (seen(&plugin.seen.lua), seen(&plugin.seen.functions_lua));
+        let (scripts, libraries) = (seen(&plugin.seen.script_bytes), seen(&plugin.seen.library_bytes));
+        out.field("used_memory_vm_eval", eval)
+            .field("used_memory_lua", eval)
+            .field("used_memory_scripts_eval", scripts)
+            .field("number_of_cached_scripts", seen(&plugin.seen.scripts))
+            .field("number_of_functions", seen(&plugin.seen.functions))
+            .field("number_of_libraries", seen(&plugin.seen.libraries))
+            .field("used_memory_vm_functions", functions)
+            .field("used_memory_vm_total", eval + functions)
+            .field("used_memory_functions", libraries)
+            .field("used_memory_scripts", scripts + libraries);
     });
+}
+
+fn declare_functions(reg: &mut Registrar<Scripting>) {
+    for (name, read_only) in [("FCALL", false), ("FCALL_RO", true)] {
+        let kind = if read_only { Flags::READONLY } else { Flags::MAY_REPLICATE };
+        let row = row(name, -3, Flags::NO_SCRIPT | Flags::STALE_OK | kind, "Calls a function.", "7.0.0");
+        reg.command(row.keys_by(run::keys), move |plugin, ctx, args| plugin.fcall(ctx, args, read_only));
+    }
+    let (quiet, write) = (Flags::NO_SCRIPT, Flags::NO_SCRIPT | Flags::WRITE);
+    let row = |name: &str, arity, flags, summary: &str| row(name, arity, flags, summary, "7.0.0");
+    reg.command(row("FUNCTION|LOAD", -3, write | Flags::DENYOOM, "Creates a library."), Scripting::function_load)
+        .command(row("FUNCTION|DELETE", 3, write, "Deletes a library."), Scripting::function_delete)
+        .command(row("FUNCTION|FLUSH", -2, write, "Deletes all libraries."), Scripting::function_flush)
+        .command(row("FUNCTION|LIST", -2, quiet, "Shows all libraries."), Scripting::function_list)
+        .command(row("FUNCTION|DUMP", 2, quiet, "Dumps all libraries."), Scripting::function_dump)
+        .command(
+            row("FUNCTION|RESTORE", -3, write | Flags::DENYOOM, "Restores dumped libraries."),
+            Scripting::function_restore,
+        )
+        .command(
+            row("FUNCTION|STATS", 2, quiet | Flags::ALLOW_BUSY, "Shows the running function."),
+            Scripting::function_stats,
+        )
+        .command(
+            row("FUNCTION|KILL", 2, quiet | Flags::ALLOW_BUSY, "Ends the running function."),
+            Scripting::function_kill,
+        )
+        .command(
+            row("FUNCTION|HELP", 2, Flags::LOADING_OK | Flags::STALE_OK, "Lists the subcommands."),
+            Scripting::function_help,
+        );
+    reg.section(keystead_rdb::OP_FUNCTION2, Scripting::save, Scripting::restore_section);
 }
 
 /// A row of the command table.
@@ -99,6 +146,26 @@ impl Scripting {
     /// EVAL's interpreter and scripts. They are taken only if a script calls EVAL, which scripts may not.
     pub(crate) fn scripts(&self) -> Result<MutexGuard<'_, Scripts>> {
         self.scripts.try_lock().ok_or_else(|| Error::new("a script can't run inside another one"))
+    }
+
+    /// The libraries and their interpreter.
+    pub(crate) fn libraries(&self) -> Result<MutexGuard<'_, Libraries>> {
+        self.libraries.try_lock().ok_or_else(|| Error::new("a script can't run inside another one"))
+    }
+
+    /// Publishes what INFO and FUNCTION STATS show.
+    pub(crate) fn note_libraries(&self, libraries: &Libraries) {
+        let (count, functions) = libraries.count();
+        let bytes = libraries.all().map(|(name, library)| name.len() + library.code.len()).sum();
+        self.seen.functions_lua.store(libraries.interpreter.memory(), Ordering::Relaxed);
+        self.seen.libraries.store(count, Ordering::Relaxed);
+        self.seen.functions.store(functions, Ordering::Relaxed);
+        self.seen.library_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// How many libraries and functions there are, also while one of them runs.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.seen.libraries.load(Ordering::Relaxed), self.seen.functions.load(Ordering::Relaxed))
     }
 
     /// Publishes what INFO shows.

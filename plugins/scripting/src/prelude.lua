@@ -15,7 +15,15 @@ local function refuse() error(READONLY, 2) end
 local function stand_in(of, proxy)
     proxy = proxy or {}
     real[proxy] = of
-    return raw_setmetatable(proxy, {__index = of, __newindex = refuse, __metatable = false})
+    local meta = {__index = of, __newindex = refuse, __metatable = false}
+    return raw_setmetatable(proxy, meta), meta
+end
+
+-- A name that isn't there is an error.
+local function strict(t)
+    return raw_setmetatable(t, {__index = function(_, name)
+        error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
+    end})
 end
 
 local function argument(at, name, wanted, value)
@@ -164,12 +172,15 @@ local of_strings = raw_getmetatable("")
 of_strings.__index = env.string
 of_strings.__metatable = stand_in({__index = env.string})
 
-raw_setmetatable(env, {__index = function(_, name)
-    error("Script attempted to access nonexistent global variable '" .. tostring(name) .. "'", 2)
-end})
-stand_in(env, global)
+strict(env)
+local _, meta = stand_in(env, global)
 native.global_metatable = stand_in({__index = refuse})
+
+-- What a library sees while it is loaded: enough to register its functions.
+local library = strict({redis = stand_in(strict(native.library))})
 
 return function(f, keys, args)
     return function() return f(keys, args) end
+end, function(loading)
+    meta.__index = loading and library or env
 end

@@ -1,7 +1,7 @@
 //! Scripts through a real server and its plugin.
 #![allow(clippy::unwrap_used)]
 
-use keystead_harness::{Client, Keystead};
+use keystead_harness::{Client, DEADLINE, Keystead, wait_until};
 
 fn server() -> Keystead {
     Keystead::builder().plugin("scripting", "()").start()
@@ -84,4 +84,125 @@ fn nothing_gets_out_of_the_sandbox() {
     let lent =
         eval(&mut client, "return {('x'):len(), type(redis.call), next(bit) ~= nil, getmetatable('').x}", &["0"]);
     assert!(lent.contains("function"), "{lent}");
+}
+
+const LIBRARY: &str = "#!lua name=lib\nredis.register_function('put', function(keys, args) return redis.call('set', \
+                       keys[1], args[1]) end)\nredis.register_function{function_name='spin', callback=function() \
+                       while true do end end, flags={'no-writes'}}";
+
+fn shown(reply: &keystead_harness::Reply) -> String {
+    format!("{reply:?}")
+}
+
+/// A script that never ends: others are told to wait, whoever may still do something does, and it can be ended.
+#[test]
+fn a_long_script_lets_others_get_a_word_in() {
+    let server = server();
+    let (mut client, mut other) = (server.client(), server.client());
+    client.ok("CONFIG SET busy-reply-threshold 50");
+    client.command(&["FUNCTION", "LOAD", LIBRARY]);
+    assert!(shown(&other.cmd("SCRIPT KILL")).contains("NOTBUSY"));
+    for (words, kill, busy) in [
+        (&["EVAL", "while true do pcall(function() while true do end end) end", "0"][..], "SCRIPT KILL", "SCRIPT"),
+        (&["FCALL_RO", "spin", "0"][..], "FUNCTION KILL", "FUNCTION"),
+    ] {
+        client.send(words).unwrap();
+        wait_until("others are told to wait", DEADLINE, || shown(&other.cmd("GET k")).contains("BUSY"));
+        let told = shown(&other.cmd("PING"));
+        assert!(told.contains(&format!("You can only call {busy} KILL or SHUTDOWN NOSAVE.")), "{told}");
+        assert!(shown(&other.cmd("SHUTDOWN")).contains("BUSY"));
+        // A client that comes only now, and a transaction that begins.
+        let mut late = server.client();
+        assert_eq!(late.cmd("MULTI"), "OK");
+        assert!(shown(&late.cmd("SET a b")).contains("BUSY"));
+        assert!(shown(&other.cmd(if busy == "SCRIPT" { "FUNCTION KILL" } else { "SCRIPT KILL" })).contains("BUSY"));
+        other.ok(kill);
+        assert!(shown(&client.read().unwrap()).contains(&format!("Script killed by user with {kill}.")));
+        assert!(shown(&late.cmd("EXEC")).contains("EXECABORT"));
+        assert_eq!(other.cmd("PING"), "PONG");
+    }
+}
+
+/// Behind its first write a script can't be ended; SHUTDOWN NOSAVE ends the server.
+#[test]
+fn a_script_that_wrote_ends_with_the_server_only() {
+    let mut server = server();
+    let (mut client, mut other) = (server.client(), server.client());
+    client.ok("CONFIG SET busy-reply-threshold 50");
+    client.send(&["EVAL", "redis.call('set', 'k', 'v') while true do end", "0"]).unwrap();
+    wait_until("others are told to wait", DEADLINE, || shown(&other.cmd("GET k")).contains("BUSY"));
+    assert!(shown(&other.cmd("SCRIPT KILL")).contains("UNKILLABLE"));
+    other.send(&["SHUTDOWN", "NOSAVE"]).unwrap();
+    assert!(server.process.wait_exit(DEADLINE).success());
+}
+
+#[test]
+fn functions_are_data() {
+    let plugins = |builder: keystead_harness::KeysteadBuilder| {
+        builder.plugin("replication", "()").plugin("scripting", "()").plugin("persistence-rdb", "()")
+    };
+    let mut primary = plugins(Keystead::builder()).start();
+    let mut client = primary.client();
+    assert_eq!(client.command(&["FUNCTION", "LOAD", LIBRARY]), "lib");
+    assert_eq!(client.cmd("FCALL put 1 k v"), "OK");
+    // With a full synchronisation, and then with the stream.
+    let replica = plugins(Keystead::builder()).start();
+    let mut second = replica.client();
+    second.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    wait_until("the library is there", DEADLINE, || second.cmd("FUNCTION LIST").items().len() == 1);
+    assert!(shown(&second.cmd("FCALL put 1 k v")).contains("READONLY"));
+    client.command(&[
+        "FUNCTION",
+        "LOAD",
+        &LIBRARY.replace("lib", "lib2").replace("put", "put2").replace("spin", "spin2"),
+    ]);
+    wait_until("the second one is there", DEADLINE, || second.cmd("FUNCTION LIST").items().len() == 2);
+    client.ok("FUNCTION DELETE lib2");
+    wait_until("it is gone", DEADLINE, || second.cmd("FUNCTION LIST").items().len() == 1);
+    // With a file.
+    client.ok("SAVE");
+    primary.process.kill();
+    primary.restart();
+    assert_eq!(primary.client().cmd("FCALL put 1 k w"), "OK");
+}
+
+/// A script's commands are one transaction of the stream, by what they did.
+#[test]
+fn effects_replicate() {
+    let primary = Keystead::builder().plugin("replication", "()").plugin("scripting", "()").start();
+    let replica = Keystead::builder().plugin("replication", "()").start();
+    let (mut client, mut second) = (primary.client(), replica.client());
+    second.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    wait_until("the link is up", DEADLINE, || {
+        second.info("replication").get("master_link_status").is_some_and(|s| s == "up")
+    });
+    let script = "redis.call('sadd', 's', 'a', 'b', 'c') redis.call('spop', 's') redis.call('incrbyfloat', 'f', '0.1') \
+                  redis.call('set', 'e', 'x', 'px', 100000) return redis.call('time')[1] == redis.call('time')[1]";
+    assert_eq!(client.command(&["EVAL", script, "0"]).as_int(), Some(1));
+    wait_until("the same data", DEADLINE, || {
+        let digests = [client.cmd("DEBUG DIGEST"), second.cmd("DEBUG DIGEST")];
+        digests[0] == digests[1] && second.cmd("SCARD s").as_int() == Some(2)
+    });
+}
+
+/// A sentinel in the same process answers while a script runs for ever.
+#[test]
+fn a_script_does_not_hold_up_a_sentinel() {
+    let port = keystead_harness::free_port();
+    let config = format!("(port: {port}, monitors: [])");
+    let node = Keystead::builder()
+        .plugin("replication", "()")
+        .plugin("scripting", "(busy_reply_threshold_ms: 50)")
+        .plugin("sentinel", &config)
+        .start();
+    let (mut client, mut sentinel) = (node.client(), Client::connect(port));
+    client.send(&["EVAL", "while true do end", "0"]).unwrap();
+    let mut other = node.client();
+    wait_until("the data port is busy", DEADLINE, || shown(&other.cmd("PING")).contains("BUSY"));
+    for _ in 0..50 {
+        let asked = std::time::Instant::now();
+        assert_eq!(sentinel.cmd("PING"), "PONG");
+        assert!(asked.elapsed() < std::time::Duration::from_secs(2));
+    }
+    other.ok("SCRIPT KILL");
 }

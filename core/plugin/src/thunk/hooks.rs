@@ -150,3 +150,39 @@ where
         Err(panic) => failed(panic),
     }
 }
+
+pub(crate) struct Section<P, S, L> {
+    pub(crate) slot: Slot<P>,
+    pub(crate) save: S,
+    pub(crate) load: L,
+}
+
+pub(crate) unsafe extern "C" fn section_save<P, S, L>(data: *mut c_void, out: *mut Buf) -> u32
+where
+    P: Plugin,
+    S: Fn(&P) -> Vec<u8>,
+{
+    // SAFETY: as in `on_write`.
+    let this = unsafe { &*data.cast::<Section<P, S, L>>() };
+    let Ok(records) = guarded(|| (this.save)(this.slot.get())) else { return abi::PANICKED };
+    // SAFETY: the caller gives room for one buffer.
+    unsafe { out.write(Buf::new(records)) };
+    abi::OK
+}
+
+pub(crate) unsafe extern "C" fn section_load<P, S, L>(data: *mut c_void, records: Str, error: *mut Buf) -> u32
+where
+    P: Plugin,
+    L: Fn(&P, &[u8]) -> Result<()>,
+{
+    // SAFETY: as in `on_write`; the records live for the call.
+    let (this, records) = unsafe { (&*data.cast::<Section<P, S, L>>(), records.bytes()) };
+    let (status, reason) = match guarded(|| (this.load)(this.slot.get(), records)) {
+        Ok(Ok(())) => return abi::OK,
+        Ok(Err(error)) => (abi::ERR, error.text().to_owned()),
+        Err(panic) => (abi::PANICKED, panic),
+    };
+    // SAFETY: the caller gives room for one buffer.
+    unsafe { error.write(Buf::new(reason)) };
+    status
+}

@@ -22,6 +22,7 @@ mod registry;
 mod scan;
 mod script;
 mod seam;
+mod sections;
 mod state;
 mod tasks;
 
@@ -91,6 +92,8 @@ pub(crate) struct Core {
     /// Replication ids as plugins last set them; offset and bytes are the journal's.
     history: Mutex<History>,
     shared: Mutex<Shared>,
+    /// Parts of the data set that plugins keep.
+    sections: RwLock<Vec<sections::Section>>,
     durable: durable::Durable,
 }
 
@@ -202,6 +205,7 @@ impl Host {
                 contracts: Mutex::new(Contracts::new(services.clone())),
                 history: Mutex::new(no_history()),
                 shared: Mutex::default(),
+                sections: RwLock::default(),
                 durable: durable::Durable::default(),
             }
         });

@@ -6,6 +6,7 @@ use super::contracts::{Need, Offer};
 use super::hooks::{ConnHook, Parameter, Section, WriteHook};
 use super::plugin::{Plugin, Taker};
 use super::seam::EndpointSpec;
+use super::sections::Section as DataSection;
 use crate::net::service::Service;
 use keystead_abi::{self as abi, Buf, RegistrarApi, Str};
 use keystead_engine::Args;
@@ -30,6 +31,7 @@ pub(super) static API: RegistrarApi = RegistrarApi {
     endpoint,
     on_fault,
     last_error,
+    section,
 };
 
 /// # Safety
@@ -362,6 +364,18 @@ unsafe extern "C" fn on_fault(data: *mut c_void, policy: u32) -> u32 {
             }
             plugin.policy.store(policy, Ordering::Relaxed);
             Ok(())
+        })
+    }
+}
+
+unsafe extern "C" fn section(data: *mut c_void, spec: *const abi::SectionSpec) -> u32 {
+    // SAFETY: as in `command`.
+    unsafe {
+        declare(data, |plugin| {
+            let raw = checked(spec, "section spec")?;
+            let save = raw.save.ok_or("a section without a save function")?;
+            let load = raw.load.ok_or("a section without a load function")?;
+            plugin.host().add_section(DataSection { plugin, opcode: raw.opcode, data: raw.data, save, load })
         })
     }
 }

@@ -138,7 +138,7 @@ pub(super) unsafe extern "C" fn begin_load(host: *mut c_void, mode: u32) -> Futu
         if in_turn() {
             return Out::failed(abi::IN_TURN, "not possible from inside a turn");
         }
-        match objects::load::begin(service, mode) {
+        match objects::load::begin(service, plugin.host().clone(), mode) {
             Ok(object) => Out { object, ..Out::DONE },
             Err(reason) => failed(reason),
         }

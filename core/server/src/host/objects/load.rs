@@ -2,6 +2,7 @@
 //! A load in place closes the loading gate until it is committed or given up; a shadow changes nothing before its commit.
 
 use super::{drop_object, object, value};
+use crate::host::Core;
 use crate::net::service::Service;
 use keystead_abi::glue::{OwnedBuf, export_future};
 use keystead_abi::{self as abi, Buf, Future, LoadApi, Object, Out};
@@ -30,6 +31,9 @@ enum Target {
 
 struct Inner {
     service: Arc<Service>,
+    host: Arc<Core>,
+    /// Records of plugins, by opcode, until the commit.
+    sections: Mutex<Vec<(u32, Vec<u8>)>>,
     gates: Arc<Gates>,
     gate: Gate,
     expiry: ExpiryMode,
@@ -46,16 +50,22 @@ impl Drop for Inner {
 
 struct Load(Arc<Inner>);
 
-static API: LoadApi =
-    LoadApi { size: size_of::<LoadApi>() as u32, kind: abi::KIND_LOAD, drop: drop_object::<Load>, put, commit };
+static API: LoadApi = LoadApi {
+    size: size_of::<LoadApi>() as u32,
+    kind: abi::KIND_LOAD,
+    drop: drop_object::<Load>,
+    put,
+    commit,
+    put_section,
+};
 
 /// Begins a load.
-pub(crate) fn begin(service: Arc<Service>, mode: u32) -> Result<Object, String> {
-    let inner = service.turn(|engine| start(engine, service.clone(), mode))?;
+pub(crate) fn begin(service: Arc<Service>, host: Arc<Core>, mode: u32) -> Result<Object, String> {
+    let inner = service.turn(|engine| start(engine, service.clone(), host, mode))?;
     Ok(object(Load(Arc::new(inner)), &API))
 }
 
-fn start(engine: &mut Engine, service: Arc<Service>, mode: u32) -> Result<Inner, String> {
+fn start(engine: &mut Engine, service: Arc<Service>, host: Arc<Core>, mode: u32) -> Result<Inner, String> {
     let (target, gate) = match mode {
         abi::LOAD_FLUSH => {
             engine.ks.flush_all();
@@ -72,7 +82,8 @@ fn start(engine: &mut Engine, service: Arc<Service>, mode: u32) -> Result<Inner,
     let databases = engine.ks.databases();
     // Elsewhere expired keys are kept, as on a replica: their deletion comes with the stream, or goes into it.
     let expiry = if mode == abi::LOAD_FRESH { ExpiryMode::Delete } else { ExpiryMode::Ignore };
-    Ok(Inner { service, gates, gate, expiry, limits, databases, target: Mutex::new(Some(target)) })
+    let (target, sections) = (Mutex::new(Some(target)), Mutex::default());
+    Ok(Inner { service, host, sections, gates, gate, expiry, limits, databases, target })
 }
 
 /// Puts a batch.
@@ -123,15 +134,17 @@ fn put_all(keys: &mut Keyspace, db: usize, expiry: ExpiryMode, entries: impl Ite
 /// Makes it the keyspace; how many keys there are.
 fn finish(inner: &Inner) -> Result<u64, String> {
     let target = inner.target.lock().take().ok_or("the load is over")?;
-    let keys = inner.service.turn(|engine| {
+    let sections = std::mem::take(&mut *inner.sections.lock());
+    let keys: Result<u64, String> = inner.service.turn(|engine| {
+        inner.host.load_sections(&sections)?;
         if let Target::Shadow(shadow) = target {
             engine.ks.swap_in(*shadow);
         }
         engine.core.journal.data_replaced();
-        (0..engine.ks.databases()).map(|db| engine.ks.len(db) as u64).sum()
+        Ok((0..engine.ks.databases()).map(|db| engine.ks.len(db) as u64).sum())
     });
     inner.gates.set(inner.gate, false);
-    Ok(keys)
+    keys
 }
 
 unsafe extern "C" fn put(data: *mut c_void, db: u32, count: u32, records: Buf) -> Future {
@@ -153,5 +166,17 @@ unsafe extern "C" fn commit(data: *mut c_void) -> Future {
             Ok(keys) => Out { a: keys, ..Out::DONE },
             Err(reason) => Out::failed(abi::ERR, reason),
         }
+    })
+}
+
+unsafe extern "C" fn put_section(data: *mut c_void, opcode: u32, records: Buf) -> Future {
+    // SAFETY: as above; the buffer is handed over.
+    let (inner, records) = unsafe { (value::<Load>(data).0.clone(), OwnedBuf::new(records)) };
+    export_future(async move {
+        let taken = inner.host.has_section(opcode);
+        if taken {
+            inner.sections.lock().push((opcode, records.as_ref().to_vec()));
+        }
+        Out { a: u64::from(taken), ..Out::DONE }
     })
 }

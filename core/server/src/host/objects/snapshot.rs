@@ -37,6 +37,7 @@ struct Snapshot {
     stream_db: i64,
     history: History,
     changes: u64,
+    sections: Vec<u8>,
 }
 
 static API: SnapshotApi = SnapshotApi {
@@ -49,6 +50,7 @@ static API: SnapshotApi = SnapshotApi {
     stream_db,
     history,
     changes,
+    sections,
 };
 
 /// Opens a cut, and with a class a cursor right behind it.
@@ -61,9 +63,15 @@ pub(crate) fn open(
     let begun = service.turn(|engine| {
         let snapshot = engine.begin_snapshot(class)?;
         let place = snapshot.cursor.map(|id| cursor::place_of(host, engine, id));
-        Ok::<_, TooManyCuts>((snapshot, place, host.placed_history(&engine.core), engine.ks.dirty()))
+        Ok::<_, TooManyCuts>((
+            snapshot,
+            place,
+            host.placed_history(&engine.core),
+            engine.ks.dirty(),
+            host.save_sections(),
+        ))
     });
-    let (snapshot, place, history, changes) = match begun {
+    let (snapshot, place, history, changes, sections) = match begun {
         Ok(begun) => begun,
         Err(error) => return Out::failed(abi::ERR, error.to_string()),
     };
@@ -78,7 +86,7 @@ pub(crate) fn open(
     let keys = snapshot.sizes.iter().map(|(keys, _)| keys).sum();
     let stream_db = snapshot.stream_db.map_or(-1, i64::from);
     let batches = Box::pin(batches);
-    let view = object(Snapshot { batches, offset: snapshot.offset, keys, stream_db, history, changes }, &API);
+    let view = object(Snapshot { batches, offset: snapshot.offset, keys, stream_db, history, changes, sections }, &API);
     match thread {
         Ok(_) => Out { a: snapshot.offset, object: view, object2: follow, ..Out::DONE },
         Err(error) => {
@@ -185,4 +193,9 @@ unsafe extern "C" fn history(data: *mut c_void, out: *mut History) {
 unsafe extern "C" fn changes(data: *mut c_void) -> u64 {
     // SAFETY: as above.
     unsafe { value::<Snapshot>(data) }.changes
+}
+
+unsafe extern "C" fn sections(data: *mut c_void, out: *mut Buf) {
+    // SAFETY: as above; the caller gives room for one buffer.
+    unsafe { out.write(Buf::new(value::<Snapshot>(data).sections.clone())) }
 }

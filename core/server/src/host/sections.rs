@@ -1,0 +1,79 @@
+//! Parts of the data set that plugins keep beside the keys: saved in the turn of a cut, replaced in the turn of a commit.
+
+use super::Core;
+use super::frame::inside;
+use super::plugin::Plugin;
+use keystead_abi::glue::OwnedBuf;
+use keystead_abi::{self as abi, Buf, Str};
+use std::ffi::c_void;
+
+type Save = unsafe extern "C" fn(*mut c_void, *mut Buf) -> u32;
+type Load = unsafe extern "C" fn(*mut c_void, Str, *mut Buf) -> u32;
+
+/// A plugin's part.
+pub(super) struct Section {
+    pub(super) plugin: &'static Plugin,
+    /// What its records begin with in an RDB file.
+    pub(super) opcode: u32,
+    pub(super) data: *mut c_void,
+    pub(super) save: Save,
+    pub(super) load: Load,
+}
+
+// SAFETY: a plugin's functions may be called from any thread, with the data they were registered with.
+unsafe impl Send for Section {}
+// SAFETY: as above.
+unsafe impl Sync for Section {}
+
+impl Section {
+    fn save(&self) -> Vec<u8> {
+        let mut out = Buf::EMPTY;
+        // SAFETY: data and function belong together; the buffer is ours to own.
+        inside(|| unsafe {
+            let status = (self.save)(self.data, &mut out);
+            let records = OwnedBuf::new(out);
+            if status == abi::OK { records.as_ref().to_vec() } else { Vec::new() }
+        })
+    }
+
+    fn load(&self, records: &[u8]) -> Result<(), String> {
+        let mut error = Buf::EMPTY;
+        // SAFETY: as above; the records live for the call.
+        let (status, reason) = inside(|| unsafe {
+            let status = (self.load)(self.data, Str::new(records), &mut error);
+            (status, OwnedBuf::new(error).text())
+        });
+        if status == abi::OK { Ok(()) } else { Err(format!("plugin {}: {reason}", self.plugin.name)) }
+    }
+}
+
+impl Core {
+    /// A plugin's part joins.
+    pub(super) fn add_section(&self, section: Section) -> Result<(), String> {
+        let mut sections = self.sections.write();
+        if let Some(other) = sections.iter().find(|other| other.opcode == section.opcode) {
+            return Err(format!("records of opcode {} are the plugin {}'s", section.opcode, other.plugin.name));
+        }
+        sections.push(section);
+        Ok(())
+    }
+
+    /// Whether a plugin takes records of an opcode.
+    pub(super) fn has_section(&self, opcode: u32) -> bool {
+        self.sections.read().iter().any(|section| section.opcode == opcode && section.plugin.live())
+    }
+
+    /// All records, as of this turn.
+    pub(super) fn save_sections(&self) -> Vec<u8> {
+        self.sections.read().iter().filter(|section| section.plugin.live()).flat_map(Section::save).collect()
+    }
+
+    /// What was loaded takes the place of what is there, in this turn. Parts that the file doesn't have are emptied.
+    pub(super) fn load_sections(&self, records: &[(u32, Vec<u8>)]) -> Result<(), String> {
+        for section in self.sections.read().iter().filter(|section| section.plugin.live()) {
+            let own = records.iter().filter(|(opcode, _)| *opcode == section.opcode);
+            section.load(&own.flat_map(|(_, bytes)| bytes.iter().copied()).collect::<Vec<u8>>())?;
+        }
+        Ok(())
+    }
+}
