@@ -145,6 +145,8 @@ pub struct Core {
     pub(crate) busy: Option<CommandError>,
     /// The server goes down in the middle of a script: what the script did goes nowhere.
     pub(crate) torn: bool,
+    /// The running command was called by a script.
+    pub(crate) in_script: bool,
     /// DEBUG SET-DISABLE-DENY-SCRIPTS: scripts may call what is not for scripts.
     pub(crate) allow_noscript: bool,
     pub(crate) sample: u32,

@@ -84,7 +84,9 @@ pub fn call(ctx: &mut Ctx<'_>, how: &mut ScriptCall, args: Args<'_>, out: &mut V
     let mark = ctx.core.unit.len();
     let (db, proto) = (ctx.session.db, ctx.session.proto);
     (ctx.session.db, ctx.session.proto) = (how.db, how.proto);
+    ctx.core.in_script = true;
     let flow = exec::call(ctx.ks, ctx.core, ctx.session, out, command, args, ctx.origin, true);
+    ctx.core.in_script = false;
     debug_assert_eq!(flow, Flow::Next, "nothing parks inside a script");
     how.db = ctx.session.db;
     (ctx.session.db, ctx.session.proto) = (db, proto);

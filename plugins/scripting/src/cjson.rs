@@ -60,12 +60,13 @@ fn fresh(lua: &Lua) -> mlua::Result<Table> {
     let table = lua.create_table()?;
     let settings = Arc::new(Mutex::new(Settings::default()));
     let with = settings.clone();
+    let next: mlua::Function = lua.globals().raw_get("next")?;
     put(lua, &table, "encode", move |lua, args| {
         let (1, Some(value)) = (args.len(), args.front()) else {
             return Err(bad_argument(1, "encode", "expected 1 argument"));
         };
         let settings = *with.lock();
-        Ok(lua.create_string(encode::encode(&settings, value)?)?)
+        Ok(lua.create_string(encode::encode(&settings, &next, value)?)?)
     })?;
     let with = settings.clone();
     put(lua, &table, "decode", move |lua, args| {

@@ -7,8 +7,8 @@ use mlua::{Lua, MultiValue, Table, Value};
 const PACK_DEPTH: usize = 16;
 /// Deeper nesting is not unpacked: unpacking recurses.
 const UNPACK_DEPTH: usize = 200;
-/// More values than fit on the interpreter's stack.
-const MANY: usize = 7900;
+/// More values at once don't fit: the interpreter has some 8,000 slots for them.
+const MANY: usize = 7000;
 
 /// The library's functions.
 pub fn library(lua: &Lua) -> mlua::Result<Table> {
@@ -207,22 +207,26 @@ fn pack(value: &Value, depth: usize, out: &mut Vec<u8>) -> mlua::Result<()> {
 }
 
 fn pack_table(table: &Table, depth: usize, out: &mut Vec<u8>) -> mlua::Result<()> {
-    let pairs: Vec<(Value, Value)> = table.pairs().collect::<mlua::Result<_>>()?;
-    let place = |key: &Value| match key {
-        Value::Integer(at) => usize::try_from(*at).ok(),
-        Value::Number(at) if at.fract() == 0.0 && *at >= 1.0 && *at < 2e9 => Some(*at as usize),
-        _ => None,
-    };
-    let max = pairs.iter().try_fold(0, |max, (key, _)| place(key).filter(|at| *at > 0).map(|at| at.max(max)));
-    if max == Some(pairs.len()) {
-        head(out, pairs.len(), [(15, 0x90), (0, 0), (0xffff, 0xdc), (usize::MAX, 0xdd)]);
-        return (1..=pairs.len()).try_for_each(|at| pack(&table.raw_get(at)?, depth + 1, out));
+    let (mut count, mut max, mut array) = (0usize, 0usize, true);
+    for pair in table.pairs::<Value, Value>() {
+        let place = match pair?.0 {
+            Value::Integer(at) => usize::try_from(at).unwrap_or(0),
+            Value::Number(at) if at.fract() == 0.0 && (1.0..2e9).contains(&at) => at as usize,
+            _ => 0,
+        };
+        (count, max, array) = (count + 1, max.max(place), array && place > 0);
     }
-    head(out, pairs.len(), [(15, 0x80), (0, 0), (0xffff, 0xde), (usize::MAX, 0xdf)]);
-    pairs.iter().try_for_each(|(key, value)| {
-        pack(key, depth + 1, out)?;
-        pack(value, depth + 1, out)
-    })
+    if array && max == count {
+        head(out, count, [(15, 0x90), (0, 0), (0xffff, 0xdc), (usize::MAX, 0xdd)]);
+        return (1..=count).try_for_each(|at| pack(&table.raw_get(at)?, depth + 1, out));
+    }
+    head(out, count, [(15, 0x80), (0, 0), (0xffff, 0xde), (usize::MAX, 0xdf)]);
+    for pair in table.pairs::<Value, Value>() {
+        let (key, value) = pair?;
+        pack(&key, depth + 1, out)?;
+        pack(&value, depth + 1, out)?;
+    }
+    Ok(())
 }
 
 /// A length in the shortest of four forms: in the type's own byte, or behind it in one, two or four bytes.

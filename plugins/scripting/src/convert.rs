@@ -42,6 +42,13 @@ fn read(lua: &Lua, rest: &mut &[u8]) -> mlua::Result<Value> {
             }
             Value::Table(field(lua, "set", set)?)
         }
+        b'|' => {
+            // An attribute stands before the reply it belongs to; scripts don't see it.
+            for _ in 0..number(text)? * 2 {
+                read(lua, rest)?;
+            }
+            read(lua, rest)?
+        }
         b'_' => Value::Nil,
         b'#' => Value::Boolean(text == b"t"),
         b',' => Value::Table(field(lua, "double", double(text)?)?),
@@ -154,9 +161,11 @@ fn write_table(out: &mut Writer<'_>, script: Proto, table: &Table, depth: usize)
         return write_map(out, script, &map, depth);
     }
     if let Value::Table(set) = get(table, "set") {
-        let items: Vec<Value> = set.pairs::<Value, Value>().flatten().map(|(item, _)| item).collect();
-        out.set(items.len());
-        return items.iter().try_for_each(|item| write(out, script, item, depth + 1));
+        out.set(count(&set));
+        for (item, _) in set.pairs::<Value, Value>().flatten() {
+            write(out, script, &item, depth + 1)?;
+        }
+        return Ok(());
     }
     if let Value::String(digits) = get(table, "big_number") {
         out.bignum(&digits.to_string_lossy().replace(['\r', '\n'], " "));
@@ -185,13 +194,17 @@ fn write_table(out: &mut Writer<'_>, script: Proto, table: &Table, depth: usize)
 }
 
 fn write_map(out: &mut Writer<'_>, script: Proto, map: &Table, depth: usize) -> Result<(), String> {
-    let pairs: Vec<(Value, Value)> = map.pairs().flatten().collect();
-    out.map(pairs.len());
-    for (key, value) in &pairs {
-        write(out, script, key, depth + 1)?;
-        write(out, script, value, depth + 1)?;
+    out.map(count(map));
+    for (key, value) in map.pairs::<Value, Value>().flatten() {
+        write(out, script, &key, depth + 1)?;
+        write(out, script, &value, depth + 1)?;
     }
     Ok(())
+}
+
+/// How many pairs a table has. They are counted, not listed: there are some 8,000 handles of values at most.
+fn count(table: &Table) -> usize {
+    table.pairs::<Value, Value>().flatten().count()
 }
 
 /// An error's text as it leaves: a leading dash is the protocol's.

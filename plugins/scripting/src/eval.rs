@@ -25,7 +25,7 @@ impl Scripting {
         } else {
             scripts.add(args.at(1)).map_err(Error::reply)?
         };
-        let Some(script) = scripts.get(&sha).cloned() else {
+        let Some(script) = scripts.get(&sha) else {
             return Err(Error::reply("NOSCRIPT No matching script. Please use EVAL."));
         };
         let order = Order { kind: Kind::Eval, name: &sha, flags: script.flags, read_only: form.read_only };
@@ -50,7 +50,7 @@ impl Scripting {
         let scripts = self.scripts()?;
         ctx.reply().array(args.len() - 2);
         for sha in args.iter().skip(2) {
-            let known = scripts.get(&String::from_utf8_lossy(sha).to_lowercase()).is_some();
+            let known = scripts.knows(&String::from_utf8_lossy(sha).to_lowercase());
             ctx.reply().int(i64::from(known));
         }
         Ok(Effect::None)

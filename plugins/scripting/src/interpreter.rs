@@ -63,6 +63,11 @@ impl Interpreter {
         self.in_library.call(loading)
     }
 
+    /// A table that scripts don't see.
+    pub fn table(&self) -> mlua::Result<Table> {
+        self.lua.create_table()
+    }
+
     /// Bytes it has taken.
     pub fn memory(&self) -> usize {
         self.lua.used_memory()

@@ -74,10 +74,11 @@ local checked = {
     unpack = function(...)
         local t, from, to = ...
         if type(t) ~= "table" then argument(1, "unpack", "table", got(select("#", ...), t)) end
+        if from == nil and to == nil then return raw_unpack(t) end
         from, to = from or 1, to or #t
         if type(from) ~= "number" or type(to) ~= "number" then return raw_unpack(t, from, to) end
         if from > to then return end
-        if not (to - from < 7999 and from > -2^31 and to < 2^31) then error("too many results to unpack", 2) end
+        if not (to - from < 7999 and from >= -2^31 and to < 2^31) then error("too many results to unpack", 2) end
         return raw_unpack(t, from, to)
     end,
 }

@@ -2,12 +2,11 @@
 
 use crate::api::sha1hex;
 use crate::flags::{self, Flags};
-use crate::interpreter::Interpreter;
-use mlua::Function;
+use crate::interpreter::{Interpreter, first_line};
+use mlua::{Function, Table};
 use std::collections::HashMap;
 
 /// A compiled script.
-#[derive(Clone)]
 pub struct Script {
     /// Without arguments: keys and arguments are globals.
     pub function: Function,
@@ -19,19 +18,29 @@ pub struct Script {
 pub struct Scripts {
     /// Runs them.
     pub interpreter: Interpreter,
-    known: HashMap<String, Script>,
+    known: HashMap<String, Flags>,
+    /// By hash. A table of the interpreter's, for it has slots for some 8,000 handles only.
+    compiled: Table,
     bytes: usize,
 }
 
 impl Scripts {
     /// None yet.
     pub fn new(memory: usize) -> mlua::Result<Scripts> {
-        Ok(Scripts { interpreter: Interpreter::new(memory)?, known: HashMap::new(), bytes: 0 })
+        let interpreter = Interpreter::new(memory)?;
+        let compiled = interpreter.table()?;
+        Ok(Scripts { interpreter, known: HashMap::new(), compiled, bytes: 0 })
     }
 
-    /// The script of a hash, in either case.
-    pub fn get(&self, sha: &str) -> Option<&Script> {
-        self.known.get(sha)
+    /// Whether the script of a hash is known.
+    pub fn knows(&self, sha: &str) -> bool {
+        self.known.contains_key(sha)
+    }
+
+    /// The script of a hash.
+    pub fn get(&self, sha: &str) -> Option<Script> {
+        let flags = *self.known.get(sha)?;
+        Some(Script { function: self.compiled.raw_get(sha).ok()?, flags })
     }
 
     /// The hash of a text, which is compiled if it is new.
@@ -46,7 +55,8 @@ impl Scripts {
             .compile(text, "@user_script")
             .map_err(|text| format!("ERR Error compiling script (new function): {text}"))?;
         self.bytes += body.len() + sha.len();
-        self.known.insert(sha.clone(), Script { function, flags });
+        self.compiled.raw_set(sha.as_str(), function).map_err(|error| format!("ERR {}", first_line(&error)))?;
+        self.known.insert(sha.clone(), flags);
         Ok(sha)
     }
 

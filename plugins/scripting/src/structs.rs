@@ -186,7 +186,7 @@ fn unpack(lua: &Lua, args: MultiValue) -> Answer {
     while let Some((option, mut size)) = format.next()? {
         at = at.saturating_add(format.padding(at, option, size));
         let bytes = slice(at, size)?;
-        if values.len() > 7900 {
+        if values.len() > 7000 {
             return Err(Fault::Text("stack overflow (too many results)".to_owned()));
         }
         match option {

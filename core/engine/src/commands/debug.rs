@@ -24,6 +24,7 @@ pub const TABLE: &[CommandSpec] = &[CommandSpec::container("debug", SRV, "1.0.0"
     CommandSpec::new("digest-value", -2, DBG, NONE, SRV, "1.0.0", "Shows a digest of each key.", digest_value),
     CommandSpec::new("object", -3, DBG, NONE, SRV, "1.0.0", "Shows low-level facts about a key.", object),
     CommandSpec::new("set-active-expire", 3, DBG, NONE, SRV, "1.0.0", "Turns the active expiry on or off.", set_active_expire),
+    CommandSpec::new("protocol", 3, DBG, NONE, SRV, "6.0.0", "Answers a value of a type of the protocol.", protocol),
     CommandSpec::new("set-disable-deny-scripts", 3, DBG, NONE, SRV, "7.0.0", "Lets scripts call any command.", set_disable_deny_scripts),
     CommandSpec::new("reload", -2, DBG, NONE, SRV, "1.0.0", "Encodes, flushes and loads the data set.", reload),
     CommandSpec::new("populate", -3, DBG, NONE, SRV, "1.0.0", "Makes many string keys.", populate),
@@ -32,6 +33,54 @@ pub const TABLE: &[CommandSpec] = &[CommandSpec::container("debug", SRV, "1.0.0"
     CommandSpec::new("log", 3, DBG, NONE, SRV, "1.0.0", "Writes a line to the log.", log_line),
     CommandSpec::new("help", 2, DBG, NONE, SRV, "1.0.0", "Returns helpful text about the different subcommands.", help),
 ])];
+
+/// One of each type, as clients' tests expect it.
+fn protocol(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let resp3 = ctx.resp3();
+    let reply = &mut ctx.reply;
+    match args.at(2).to_ascii_lowercase().as_slice() {
+        b"string" => reply.bulk("Hello World"),
+        b"integer" => reply.int(12345),
+        b"double" => reply.double(3.141),
+        b"null" => reply.null(),
+        b"array" => {
+            reply.array(3);
+            (0..3).for_each(|item| reply.int(item));
+        }
+        b"set" => {
+            reply.set(3);
+            (0..3).for_each(|item| reply.int(item));
+        }
+        b"map" => {
+            reply.map(3);
+            (0..3).for_each(|item| {
+                reply.int(item);
+                reply.bool(item == 1);
+            });
+        }
+        b"attrib" | b"push" if !resp3 => return Err(CommandError::fixed("ERR RESP2 does not exist for this type")),
+        b"attrib" => {
+            reply.raw(b"|1\r\n$14\r\nkey-popularity\r\n*2\r\n$7\r\nkey:123\r\n:90\r\n");
+            reply.bulk("Some real reply following the attribute");
+        }
+        b"push" => {
+            reply.push(2);
+            reply.bulk("server-cpu-usage");
+            reply.int(42);
+        }
+        b"verbatim" => reply.verbatim(*b"txt", "This is a verbatim\nstring"),
+        b"true" => reply.bool(true),
+        b"false" => reply.bool(false),
+        b"bignum" => reply.bignum("1234567999999999999999999999999999999"),
+        _ => {
+            return Err(CommandError::fixed(
+                "ERR Wrong protocol type name. Please use one of the following: \
+                 string|integer|double|null|array|set|map|attrib|push|verbatim|true|false",
+            ));
+        }
+    }
+    Ok(Effect::None)
+}
 
 fn set_disable_deny_scripts(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     ctx.core.allow_noscript = args.is(2, "1");

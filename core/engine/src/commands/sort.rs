@@ -25,6 +25,8 @@ struct Query {
     by: Option<Vec<u8>>,
     get: Vec<Vec<u8>>,
     store: Option<Vec<u8>>,
+    /// Called by a script.
+    scripted: bool,
 }
 
 impl Query {
@@ -145,8 +147,8 @@ type LookUp<'a> = &'a dyn Fn(&[u8], &[u8]) -> Option<Vec<u8>>;
 
 fn sorted(object: &Object, q: &Query, look_up: LookUp<'_>) -> Res<Vec<Elem>> {
     let unsorted = q.unsorted();
-    // A set has no order of its own: what is stored must be the same on every replica.
-    let forced = unsorted && q.store.is_some() && matches!(object, Object::Set(_));
+    // A set has no order of its own: what is stored, or seen by a script, must be the same on every replica.
+    let forced = unsorted && (q.store.is_some() || q.scripted) && matches!(object, Object::Set(_));
     let by = q.by().filter(|_| !unsorted);
     let mut elems = elements(object, unsorted && q.descending)?;
     if unsorted && !forced {
@@ -202,7 +204,8 @@ fn answer(object: Option<&Object>, q: &Query, look_up: LookUp<'_>, out: &mut Wri
 }
 
 fn run(ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
-    let q = Query::parse(args, read_only)?;
+    let mut q = Query::parse(args, read_only)?;
+    q.scripted = ctx.core.in_script;
     check_patterns(ctx, args, &q)?;
     let may_park = ctx.may_block();
     let (ks, db, mut out) = ctx.split();

@@ -106,6 +106,7 @@ impl Engine {
                 active_expire: true,
                 busy: None,
                 torn: false,
+                in_script: false,
                 allow_noscript: false,
                 sample: 0,
                 slow_writers: false,

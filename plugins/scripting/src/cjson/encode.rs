@@ -2,23 +2,22 @@
 
 use super::{DEEPEST, Invalid, Settings};
 use crate::digits;
-use mlua::{Table, Value};
-use std::vec::IntoIter;
+use mlua::{Function, Table, Value};
 
 /// A table that is being written.
 enum Open {
     /// The table, the next place and the last one.
     Array(Table, i64, i64),
-    /// Pairs that are left, and whether none was written yet.
-    Object(IntoIter<(Value, Value)>, bool),
+    /// The table and the key that was written last; nil: none yet.
+    Object(Table, Value),
 }
 
-/// JSON of a value, or why there is none.
-pub fn encode(settings: &Settings, value: &Value) -> Result<Vec<u8>, String> {
+/// JSON of a value, or why there is none. `next` walks through a table with a key in the hand: no list of pairs, whose handles would run out.
+pub fn encode(settings: &Settings, next: &Function, value: &Value) -> Result<Vec<u8>, String> {
     let (mut out, mut open) = (Vec::new(), Vec::new());
     put(settings, value, &mut open, &mut out)?;
     while let Some(top) = open.last_mut() {
-        let next = match top {
+        let value = match top {
             Open::Array(_, next, last) if *next > *last => {
                 out.push(b']');
                 None
@@ -30,21 +29,25 @@ pub fn encode(settings: &Settings, value: &Value) -> Result<Vec<u8>, String> {
                 *next += 1;
                 Some(table.raw_get::<Value>(*next - 1).map_err(|error| error.to_string())?)
             }
-            Open::Object(pairs, first) => match pairs.next() {
-                None => {
-                    out.push(b'}');
-                    None
-                }
-                Some((key, value)) => {
-                    if !std::mem::take(first) {
-                        out.push(b',');
+            Open::Object(table, key) => {
+                let pair = next.call::<(Value, Value)>((&*table, &*key)).map_err(|error| error.to_string())?;
+                match pair {
+                    (Value::Nil, _) => {
+                        out.push(b'}');
+                        None
                     }
-                    put_key(settings, &key, &mut out)?;
-                    Some(value)
+                    (name, value) => {
+                        if !key.is_nil() {
+                            out.push(b',');
+                        }
+                        put_key(settings, &name, &mut out)?;
+                        *key = name;
+                        Some(value)
+                    }
                 }
-            },
+            }
         };
-        match next {
+        match value {
             Some(value) => put(settings, &value, &mut open, &mut out)?,
             None => drop(open.pop()),
         }
@@ -70,15 +73,14 @@ fn put(settings: &Settings, value: &Value, open: &mut Vec<Open>, out: &mut Vec<u
             if depth > settings.encode_depth.min(DEEPEST) {
                 return Err(format!("Cannot serialise, excessive nesting ({depth})"));
             }
-            let pairs: Vec<(Value, Value)> = table.pairs().collect::<mlua::Result<_>>().map_err(|e| e.to_string())?;
-            match array_length(settings, &pairs)? {
+            match array_length(settings, table)? {
                 Some(len) if len > 0 => {
                     out.push(b'[');
                     open.push(Open::Array(table.clone(), 1, len));
                 }
                 _ => {
                     out.push(b'{');
-                    open.push(Open::Object(pairs.into_iter(), true));
+                    open.push(Open::Object(table.clone(), Value::Nil));
                 }
             }
         }
@@ -102,20 +104,20 @@ fn put_key(settings: &Settings, key: &Value, out: &mut Vec<u8>) -> Result<(), St
 }
 
 /// How long an array a table is; `None` if it is none.
-fn array_length(settings: &Settings, pairs: &[(Value, Value)]) -> Result<Option<i64>, String> {
-    let mut max = 0i64;
-    for (key, _) in pairs {
-        let key = match key {
-            Value::Integer(key) => *key,
-            Value::Number(key) if key.fract() == 0.0 && (1.0..=2_147_483_647.0).contains(key) => *key as i64,
+fn array_length(settings: &Settings, table: &Table) -> Result<Option<i64>, String> {
+    let (mut max, mut items) = (0i64, 0i64);
+    for pair in table.pairs::<Value, Value>() {
+        let key = match pair.map_err(|error| error.to_string())?.0 {
+            Value::Integer(key) => key,
+            Value::Number(key) if key.fract() == 0.0 && (1.0..=2_147_483_647.0).contains(&key) => key as i64,
             _ => return Ok(None),
         };
         if key < 1 {
             return Ok(None);
         }
         max = max.max(key);
+        items += 1;
     }
-    let items = pairs.len() as i64;
     let wide = settings.sparse_ratio > 0 && max > items.saturating_mul(settings.sparse_ratio);
     match (wide && max > settings.sparse_safe, settings.sparse_convert) {
         (true, false) => Err("Cannot serialise table: excessively sparse array".to_owned()),

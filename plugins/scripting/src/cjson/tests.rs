@@ -87,3 +87,14 @@ fn settings_stay() {
     assert_eq!(run("cjson.decode_max_depth(2^31-1) return type(cjson.decode('[1]'))"), "table");
     assert!(run("cjson.decode_max_depth(2) return cjson.decode('[[[1]]]')").contains("nested data structures (3)"));
 }
+
+#[test]
+fn big_tables_have_handles_enough() {
+    let big = "local t = {} for i = 1, 30000 do t['k' .. i] = tostring(i) end ";
+    let again = "local n = 0 for k, v in pairs(back) do n = n + 1 end return tostring(n)";
+    assert_eq!(run(&format!("{big} local back = cjson.decode(cjson.encode(t)) {again}")), "30000");
+    assert_eq!(run(&format!("{big} local back = cmsgpack.unpack(cmsgpack.pack(t)) {again}")), "30000");
+    let list = "local t = {} for i = 1, 30000 do t[i] = {tostring(i)} end ";
+    assert_eq!(run(&format!("{list} return cjson.decode(cjson.encode(t))[30000][1]")), "30000");
+    assert_eq!(run("local t = {} for i = 1, 7990 do t[i] = 'x' end return tostring(select('#', unpack(t)))"), "7990");
+}

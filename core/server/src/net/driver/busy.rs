@@ -11,7 +11,7 @@ impl Serve for Clients {
     fn serve(&mut self, turn: &mut BusyTurn<'_>) -> bool {
         self.inside = true;
         if !std::mem::replace(&mut self.interrupted, true) {
-            self.give_back();
+            self.give_back(turn);
         }
         let mut ready: Vec<poller::Ready> = Vec::new();
         if let Err(error) = self.poller.poll(&mut ready, std::time::Duration::ZERO) {
@@ -29,9 +29,11 @@ impl Serve for Clients {
 }
 
 impl Clients {
-    /// Clients with whole or half commands that weren't executed are decoded again.
-    fn give_back(&mut self) {
+    /// Replies of this turn's commands before the long one leave now; what was decoded behind it is decoded again.
+    fn give_back(&mut self, turn: &mut BusyTurn<'_>) {
         for at in 0..self.conns.len() {
+            self.collect(turn.core(), at);
+            self.flush(at);
             let Some(conn) = self.conns[at].as_deref_mut() else { continue };
             if !conn.parked && !conn.closing && !conn.rest().is_empty() {
                 conn.decoder.reset();
