@@ -41,7 +41,7 @@ fn protocol(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     match args.at(2).to_ascii_lowercase().as_slice() {
         b"string" => reply.bulk("Hello World"),
         b"integer" => reply.int(12345),
-        b"double" => reply.double(3.141),
+        b"double" => reply.double(3141.0 / 1000.0),
         b"null" => reply.null(),
         b"array" => {
             reply.array(3);
