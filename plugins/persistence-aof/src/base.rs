@@ -1,0 +1,135 @@
+//! A base: the keys at one cut, written aside while writes go on. Owns the temporary file until it is whole and on the disk.
+
+use crate::commands_of;
+use crate::failpoint;
+use crate::files::Folder;
+use crate::plugin::Aof;
+use keystead_plugin::{Batch, Error, Host, ReplId, Result, Snapshot};
+use keystead_rdb::{FileWriter, RDB_VERSION, records};
+use std::fs::File;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The name while it is written; this process writes one at a time.
+pub(crate) fn temporary_name() -> String {
+    format!("temp-rewriteaof-bg-{}.aof", std::process::id())
+}
+
+/// Bytes gathered before they are written.
+const CHUNK: usize = 1 << 20;
+/// With `aof-rewrite-incremental-fsync`, the disk gets its share every so many bytes.
+const SYNC_EVERY: u64 = 4 << 20;
+
+/// How a base is written.
+enum Format {
+    Rdb(FileWriter),
+    Commands,
+}
+
+/// Writes all keys of a snapshot; gives the file's size.
+pub(crate) async fn write(plugin: &Arc<Aof>, folder: &Folder, mut snapshot: Snapshot) -> Result<u64> {
+    let config = plugin.config();
+    let host = plugin.host;
+    let mut format = if config.rdb_preamble { Format::Rdb(FileWriter::new(true)) } else { Format::Commands };
+    let mut out = Vec::with_capacity(CHUNK + CHUNK / 4);
+    format.begin(&host, &snapshot, &mut out);
+    let path = folder.at(&temporary_name());
+    let mut target = Target { host, file: host.blocking(move || File::create(path)).await??, size: 0, unsynced: 0 };
+    let incremental = config.rewrite_incremental_fsync;
+    let mut db = None;
+    while let Some(batch) = snapshot.next().await? {
+        format.add(&batch, db != Some(batch.db), &mut out).map_err(|error| Error::new(error.to_string()))?;
+        db = Some(batch.db);
+        if out.len() >= CHUNK {
+            out = target.write(out, incremental).await?;
+        }
+        plugin.shown.rewrite_written.store(target.size, Ordering::Relaxed);
+    }
+    format.end(&mut out);
+    target.write(out, incremental).await?;
+    target.finish().await
+}
+
+impl Format {
+    fn begin(&mut self, host: &Host, snapshot: &Snapshot, out: &mut Vec<u8>) {
+        let Format::Rdb(writer) = self else { return };
+        writer.header(out, RDB_VERSION);
+        writer.aux(out, "redis-ver", "7.2.4");
+        writer.aux(out, "redis-bits", "64");
+        writer.aux(out, "ctime", (host.unix_ms() / 1000).to_string());
+        let history = snapshot.history();
+        if history.replid != ReplId::NONE {
+            writer.aux(out, "repl-stream-db", snapshot.stream_db().unwrap_or(0).to_string());
+            writer.aux(out, "repl-id", history.replid.as_str());
+            writer.aux(out, "repl-offset", snapshot.offset().to_string());
+        }
+        writer.aux(out, "aof-base", "1");
+    }
+
+    fn add(&mut self, batch: &Batch, select: bool, out: &mut Vec<u8>) -> Result<(), keystead_rdb::RdbError> {
+        match self {
+            Format::Rdb(writer) => {
+                if select {
+                    writer.select_db(out, batch.db);
+                }
+                writer.records(out, &batch.bytes);
+            }
+            Format::Commands => {
+                if select {
+                    commands_of::write_select(batch.db, out);
+                }
+                for record in records(&batch.bytes) {
+                    commands_of::write_key(&record?, out)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        if let Format::Rdb(writer) = self {
+            writer.eof(out);
+        }
+    }
+}
+
+struct Target {
+    host: Host,
+    file: File,
+    size: u64,
+    unsynced: u64,
+}
+
+impl Target {
+    /// Writes a piece; gives the buffer back, empty.
+    async fn write(&mut self, mut piece: Vec<u8>, incremental: bool) -> Result<Vec<u8>> {
+        self.size += piece.len() as u64;
+        self.unsynced += piece.len() as u64;
+        let sync = incremental && self.unsynced >= SYNC_EVERY;
+        if sync {
+            self.unsynced = 0;
+        }
+        let mut file = self.file.try_clone()?;
+        let written = self.host.blocking(move || -> std::io::Result<Vec<u8>> {
+            if failpoint::is_next("base-half-written") {
+                file.write_all(&piece[..piece.len() / 2])?;
+                std::process::abort();
+            }
+            file.write_all(&piece)?;
+            if sync {
+                file.sync_data()?;
+            }
+            piece.clear();
+            Ok(piece)
+        });
+        Ok(written.await??)
+    }
+
+    async fn finish(self) -> Result<u64> {
+        let Target { host, file, size, .. } = self;
+        host.blocking(move || file.sync_all()).await??;
+        failpoint::pass("base-synced");
+        Ok(size)
+    }
+}

@@ -1,0 +1,170 @@
+//! The folder and its files: everything that touches the disk, blocking, with the syncs that make it last. Owns the order of
+//! steps (write aside, sync, rename, sync the folder) and nothing else.
+
+use crate::failpoint;
+use crate::manifest::{Manifest, Part};
+use bytes::Bytes;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+/// Small pieces are put together up to this size: one write instead of many.
+const JOIN: usize = 1 << 20;
+
+/// Where the parts lie.
+#[derive(Clone, Debug)]
+pub(crate) struct Folder {
+    /// `dir`: where a single old file may lie.
+    dir: PathBuf,
+    /// `dir`/`appenddirname`.
+    path: PathBuf,
+    /// `appendfilename`.
+    pub(crate) file: String,
+}
+
+impl Folder {
+    pub(crate) fn new(dir: &Path, dir_name: &str, file: &str) -> Folder {
+        Folder { dir: dir.to_owned(), path: dir.join(dir_name), file: file.to_owned() }
+    }
+
+    /// A file in it.
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn manifest_name(&self) -> String {
+        format!("{}.manifest", self.file)
+    }
+
+    /// The manifest, if there is one.
+    pub(crate) fn read_manifest(&self) -> Result<Option<Manifest>, String> {
+        let name = self.at(&self.manifest_name());
+        match std::fs::read(&name) {
+            Ok(text) => Manifest::parse(&text).map(Some).map_err(|error| format!("{}: {error}", name.display())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("{}: {error}", name.display())),
+        }
+    }
+
+    /// A file of a Redis before 7, beside the folder: so long as the folder doesn't know better.
+    pub(crate) fn old_file(&self) -> Option<PathBuf> {
+        let old = self.dir.join(&self.file);
+        old.is_file().then_some(old)
+    }
+
+    /// Moves an old file into the folder, which gets a manifest first: a crash in between is found out by the next start.
+    pub(crate) fn adopt_old_file(&self, old: &Path) -> io::Result<Manifest> {
+        self.make()?;
+        let manifest = Manifest::of_old_file(&self.file);
+        self.write_manifest(&manifest)?;
+        std::fs::rename(old, self.at(&self.file))?;
+        sync_folder(&self.dir)?;
+        sync_folder(&self.path)?;
+        Ok(manifest)
+    }
+
+    /// The folder exists.
+    pub(crate) fn make(&self) -> io::Result<()> {
+        match std::fs::create_dir(&self.path) {
+            Ok(()) => sync_folder(&self.dir),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces the manifest, whole or not at all.
+    pub(crate) fn write_manifest(&self, manifest: &Manifest) -> io::Result<()> {
+        let name = self.manifest_name();
+        let aside = self.at(&format!("temp-{name}"));
+        let mut file = File::create(&aside)?;
+        file.write_all(manifest.text().as_bytes())?;
+        file.sync_all()?;
+        failpoint::pass("manifest-synced");
+        std::fs::rename(&aside, self.at(&name))?;
+        failpoint::pass("manifest-renamed");
+        sync_folder(&self.path)
+    }
+
+    /// A new, empty file to append to.
+    pub(crate) fn create(&self, name: &str) -> io::Result<File> {
+        let file = File::options().append(true).create(true).open(self.at(name))?;
+        // Left behind by a rewrite that nobody finished.
+        file.set_len(0)?;
+        sync_folder(&self.path)?;
+        Ok(file)
+    }
+
+    /// A file to append to, and its size.
+    pub(crate) fn open(&self, part: &Part) -> io::Result<(File, u64)> {
+        let file = File::options().append(true).open(self.at(&part.name))?;
+        let size = file.metadata()?.len();
+        Ok((file, size))
+    }
+
+    /// The size of a part; 0 if it isn't there.
+    pub(crate) fn size(&self, part: &Part) -> u64 {
+        std::fs::metadata(self.at(&part.name)).map_or(0, |meta| meta.len())
+    }
+
+    /// A file gets its name, for good.
+    pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.at(from), self.at(to))?;
+        sync_folder(&self.path)
+    }
+
+    /// Deletes what the manifest calls history; gives the manifest without it.
+    pub(crate) fn remove_history(&self, mut manifest: Manifest) -> io::Result<Manifest> {
+        for part in std::mem::take(&mut manifest.history) {
+            log::info!("Removing the history file {}", part.name);
+            match std::fs::remove_file(self.at(&part.name)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        failpoint::pass("history-removed");
+        self.write_manifest(&manifest)?;
+        Ok(manifest)
+    }
+
+    /// Deletes a file that no manifest names. Best effort: it is in nobody's way.
+    pub(crate) fn discard(&self, name: &str) {
+        let _ = std::fs::remove_file(self.at(name));
+    }
+}
+
+/// Appends pieces as one batch. After an error the file may hold a part of them.
+pub(crate) fn append(mut file: &File, pieces: &[Bytes]) -> io::Result<()> {
+    failpoint::pass("batch-read");
+    if failpoint::is_next("batch-half-written") {
+        let whole = pieces.concat();
+        file.write_all(&whole[..whole.len() / 2])?;
+        std::process::abort();
+    }
+    let size: usize = pieces.iter().map(Bytes::len).sum();
+    if size <= JOIN {
+        file.write_all(&pieces.concat())?;
+    } else {
+        pieces.iter().try_for_each(|piece| file.write_all(piece))?;
+    }
+    failpoint::pass("batch-written");
+    Ok(())
+}
+
+/// Puts a file's bytes on the disk.
+pub(crate) fn sync(file: &File) -> io::Result<()> {
+    file.sync_data()?;
+    failpoint::pass("batch-synced");
+    Ok(())
+}
+
+/// Puts a folder's names on the disk.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    // An empty path is the working folder.
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    File::open(path)?.sync_all()
+}

@@ -1,0 +1,25 @@
+//! The append-only file as a plugin: every write in Redis 7's multi-part files, with the durability that was asked for.
+//!
+//! Pure rooms first (`manifest`, `note`, `scan`, `machine`, `commands_of`), thin shells on the SDK and on files after them.
+//! It owns the files in `appenddirname`; which records there are, and at which place, is the journal's.
+#![forbid(unsafe_code)]
+
+mod base;
+mod commands;
+pub mod commands_of;
+pub mod config;
+pub mod failpoint;
+mod files;
+mod load;
+pub mod machine;
+pub mod manifest;
+pub mod note;
+mod params;
+mod plugin;
+pub mod scan;
+mod shown;
+mod writer;
+
+pub use plugin::Aof;
+
+keystead_plugin::export_plugin!(Aof, KEYSTEAD_PLUGIN_persistence_aof);

@@ -1,0 +1,242 @@
+//! Reading the files back at the start. Owns the order of parts, what a missing end means, and the place in the replication
+//! stream that the data has; the keys are the core's.
+
+use crate::files::Folder;
+use crate::manifest::{Manifest, Part};
+use crate::note::Note;
+use crate::plugin::Aof;
+use crate::scan::{Damage, Scanner};
+use bytes::Bytes;
+use keystead_plugin::services::persistence::{Position, Recovered};
+use keystead_plugin::{Apply, Batch, Error, Host, Load, LoadMode, Plugin, Result};
+use keystead_rdb::{Event, FileParser};
+use std::fs::File;
+use std::io::Read;
+
+/// Bytes read at once.
+const PIECE: usize = 1 << 20;
+
+/// The set that a start would load, an old single file among them.
+pub(crate) fn survey(folder: &Folder) -> Result<Option<Manifest>> {
+    let manifest =
+        folder.read_manifest().map_err(|why| Error::new(format!("the AOF manifest can't be used: {why}")))?;
+    if manifest.as_ref().is_some_and(|manifest| !manifest.is_empty() && !waits_for_old_file(folder, manifest)) {
+        return Ok(manifest);
+    }
+    Ok(folder.old_file().map(|_| Manifest::of_old_file(&folder.file)).or(manifest).filter(|set| !set.is_empty()))
+}
+
+/// A crash came between the manifest that adopts an old file and the file's move.
+fn waits_for_old_file(folder: &Folder, manifest: &Manifest) -> bool {
+    *manifest == Manifest::of_old_file(&folder.file) && !folder.at(&folder.file).exists() && folder.old_file().is_some()
+}
+
+/// Loads everything into the empty keyspace.
+pub(crate) async fn run(plugin: &Aof, folder: &Folder) -> Result<(Manifest, Recovered)> {
+    let host = plugin.host;
+    let began = host.now();
+    let manifest = adopt(&host, folder, survey(folder)?.unwrap_or_default()).await?;
+    let mut loader = Loader { host, folder, truncated_ok: plugin.config().load_truncated, place: None };
+    let parts: Vec<Part> = manifest.parts().cloned().collect();
+    for (at, part) in parts.iter().enumerate() {
+        loader.part(part, at + 1 == parts.len()).await?;
+    }
+    let keys = host.with_keyspace(|ctx| (0..ctx.databases()).map(|db| ctx.keys(db)).sum::<u64>()).await?;
+    let took = host.now().saturating_sub(began);
+    log::info!("DB loaded from append only file: {keys} keys in {:.3} seconds", took.as_secs_f64());
+    let position = loader.place.map(|note| Position { replid: note.replid, offset: note.offset, stream_db: note.db });
+    Ok((manifest, Recovered { strategy: Aof::NAME.to_owned(), keys, position }))
+}
+
+/// A file of a Redis before 7 becomes the base.
+async fn adopt(host: &Host, folder: &Folder, manifest: Manifest) -> Result<Manifest> {
+    let Some(old) = folder.old_file().filter(|_| manifest == Manifest::of_old_file(&folder.file)) else {
+        return Ok(manifest);
+    };
+    let (here, moved) = (folder.clone(), old.clone());
+    let manifest = host.blocking(move || here.adopt_old_file(&moved)).await??;
+    log::info!(
+        "Successfully migrated an old-style AOF ({}) into the AOF directory ({})",
+        old.display(),
+        folder.path().display()
+    );
+    Ok(manifest)
+}
+
+struct Loader<'a> {
+    host: Host,
+    folder: &'a Folder,
+    truncated_ok: bool,
+    /// What the data so far is, if that is known exactly.
+    place: Option<Note>,
+}
+
+/// A file that comes in pieces.
+struct Source {
+    host: Host,
+    file: File,
+}
+
+impl Source {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        let mut file = self.file.try_clone()?;
+        let piece = self.host.blocking(move || -> std::io::Result<Vec<u8>> {
+            let mut piece = Vec::with_capacity(PIECE);
+            file.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
+            Ok(piece)
+        });
+        let piece = piece.await??;
+        Ok((!piece.is_empty()).then(|| Bytes::from(piece)))
+    }
+}
+
+impl Loader<'_> {
+    /// Loads one file; only the last may lack its end.
+    async fn part(&mut self, part: &Part, last: bool) -> Result<()> {
+        let path = self.folder.at(&part.name);
+        log::info!("Reading {}", path.display());
+        let file =
+            File::open(&path).map_err(|error| Error::new(format!("the AOF file {}: {error}", path.display())))?;
+        let mut source = Source { host: self.host, file };
+        let Some(first) = source.next().await? else { return Ok(()) };
+        let mut scanner = Scanner::default();
+        let mut piece = Some(first.clone());
+        if first.starts_with(b"REDIS") {
+            let (rest, at) = self.rdb(part, &mut source, first).await?;
+            scanner = Scanner::at(at);
+            piece = Some(Bytes::from(rest));
+        }
+        let mut apply = self.host.replay()?;
+        while let Some(bytes) = piece {
+            let from = scanner.whole();
+            let units = scanner.feed(&bytes).map_err(|damage| self.damaged(part, &damage))?;
+            self.execute(&mut apply, part, from, units).await?;
+            piece = source.next().await?;
+        }
+        let end = scanner.end().map_err(|damage| self.damaged(part, &damage))?;
+        if end.units > 0 || end.note.is_some() {
+            self.place = end.note;
+        }
+        if end.rest > 0 { self.truncated(part, end.whole, end.rest, last).await } else { Ok(()) }
+    }
+
+    async fn execute(&self, apply: &mut Apply, part: &Part, from: u64, units: Vec<u8>) -> Result<()> {
+        if units.is_empty() {
+            return Ok(());
+        }
+        let done = apply.feed(Bytes::from(units)).await;
+        done.map(drop).map_err(|error| {
+            let (what, name) = (error.text().to_owned(), &part.name);
+            Error::new(format!(
+                "a command behind offset {from} of the append only file {name} can't be executed: {what}"
+            ))
+        })
+    }
+
+    /// The RDB at the beginning of a file; gives what follows it, and where.
+    async fn rdb(&mut self, part: &Part, source: &mut Source, first: Bytes) -> Result<(Vec<u8>, u64)> {
+        let wrong = |what: String| {
+            Error::new(format!(
+                "Error reading the RDB preamble of the AOF file {}, AOF loading aborted: {what}",
+                part.name
+            ))
+        };
+        let mut parser = FileParser::default();
+        let mut load = self.host.begin_load(LoadMode::OnEmpty).await?;
+        let mut head = Head::default();
+        let mut piece = Some(first);
+        while let Some(bytes) = piece {
+            parser.feed(&bytes);
+            fill(&mut parser, &mut load, &mut head).await.map_err(|error| wrong(error.text().to_owned()))?;
+            if parser.is_done() {
+                break;
+            }
+            piece = source.next().await?;
+        }
+        parser.finish().map_err(|error| wrong(error.to_string()))?;
+        load.commit().await?;
+        self.place = head.place();
+        let at = parser.offset();
+        Ok((parser.take_rest(), at))
+    }
+
+    fn damaged(&self, part: &Part, damage: &Damage) -> Error {
+        Error::new(format!(
+            "Bad file format reading the append only file {}: {} (offset {}). Make a backup of your AOF file, then use \
+             redis-check-aof --fix {} to cut it there, losing all that follows.",
+            part.name,
+            damage.what,
+            damage.at,
+            self.folder.at(&format!("{}.manifest", self.folder.file)).display()
+        ))
+    }
+
+    async fn truncated(&self, part: &Part, whole: u64, rest: u64, last: bool) -> Result<()> {
+        let name = &part.name;
+        if !last {
+            return Err(Error::new(format!("Fatal error: the truncated file {name} is not the last file")));
+        }
+        if !self.truncated_ok {
+            return Err(Error::new(format!(
+                "Unexpected end of file reading the append only file {name}. You can: 1) Make a backup of your AOF file, \
+                 then use redis-check-aof --fix {}. 2) Alternatively you can set the 'aof-load-truncated' configuration \
+                 option to yes and restart the server.",
+                self.folder.at(&format!("{}.manifest", self.folder.file)).display()
+            )));
+        }
+        log::warn!("!!! Warning: short read while loading the AOF file {name}!!!");
+        log::warn!("AOF {name} loaded anyway because aof-load-truncated is enabled");
+        log::warn!("Truncating the AOF {name} at offset {whole}: {rest} bytes behind it are no whole command");
+        let path = self.folder.at(name);
+        let cut = move || -> std::io::Result<()> {
+            let file = File::options().write(true).open(path)?;
+            file.set_len(whole)?;
+            file.sync_all()
+        };
+        Ok(self.host.blocking(cut).await??)
+    }
+}
+
+/// Takes all events there are.
+async fn fill(parser: &mut FileParser, load: &mut Load, head: &mut Head) -> Result<()> {
+    loop {
+        let batch = match parser.next_event().map_err(|error| Error::new(error.to_string()))? {
+            None => return Ok(()),
+            Some(Event::Batch { db, count, bytes }) => {
+                Batch { db, count: u32::try_from(count)?, bytes: Bytes::copy_from_slice(bytes) }
+            }
+            Some(Event::Aux(name, value)) => {
+                head.note(&name, &value);
+                continue;
+            }
+            Some(Event::Eof { .. }) => return Ok(()),
+            Some(_) => continue,
+        };
+        load.put(batch).await?;
+    }
+}
+
+/// What an RDB file says of its place.
+#[derive(Default)]
+struct Head {
+    replid: Option<String>,
+    offset: Option<u64>,
+    db: u32,
+}
+
+impl Head {
+    fn note(&mut self, name: &[u8], value: &[u8]) {
+        let text = String::from_utf8_lossy(value).into_owned();
+        match name {
+            b"repl-id" => self.replid = Some(text),
+            b"repl-offset" => self.offset = text.parse().ok(),
+            b"repl-stream-db" => self.db = text.parse().unwrap_or(0),
+            _ => {}
+        }
+    }
+
+    fn place(self) -> Option<Note> {
+        let (replid, offset) = (self.replid?, self.offset?);
+        (replid.len() == 40).then_some(Note { replid, offset, db: self.db })
+    }
+}

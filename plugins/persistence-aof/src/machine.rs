@@ -1,0 +1,225 @@
+//! When what is written must reach the disk, what that confirms, and what an error means. Pure: events and the time in,
+//! actions out; the shell in `writer` carries them out, one at a time. Owns the sizes and places that are written and synced.
+
+use keystead_plugin::Place;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// `appendfsync`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fsync {
+    /// Each write is on the disk before its reply leaves.
+    #[serde(rename = "always")]
+    Always,
+    /// Once a second.
+    #[default]
+    #[serde(rename = "everysec")]
+    Everysec,
+    /// When the system likes.
+    #[serde(rename = "no")]
+    No,
+}
+
+/// Redis writes on after an error once a second.
+pub const RETRY: Duration = Duration::from_secs(1);
+const EVERY: Duration = Duration::from_secs(1);
+/// A sync that takes longer is counted as a delay of writes (`aof_delayed_fsync`).
+const LONG_SYNC: Duration = Duration::from_secs(2);
+
+/// What the shell does next, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Put the file on the disk.
+    Sync,
+    /// Cut the file to this size: what stands behind it is no whole batch.
+    Truncate(u64),
+    /// Replies up to this position may leave.
+    Confirm(u64),
+    /// The stream is on the disk up to this offset.
+    Durable(u64),
+    /// Refuse writes with this error of the system.
+    Refuse(String),
+    /// Let writes run again.
+    Accept,
+    /// The file can't be trusted any more: write everything into new ones.
+    Rewrite,
+}
+
+/// The file that is written now.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    policy: Fsync,
+    /// A rewrite runs, and `no-appendfsync-on-rewrite` spares the disk meanwhile.
+    spared: bool,
+    /// Replies may wait for this file: it is part of a set that a restart would load.
+    trusted: bool,
+    size: u64,
+    written: Option<Place>,
+    synced: Option<Place>,
+    synced_size: u64,
+    sync_began: Option<Duration>,
+    last_sync: Duration,
+    failed: Option<String>,
+    /// A sync failed: the system may have dropped what it couldn't write, whatever later syncs say.
+    tainted: bool,
+    delayed: u64,
+}
+
+impl Machine {
+    /// A file of this size, all of it on the disk.
+    pub fn new(now: Duration, policy: Fsync, size: u64) -> Machine {
+        Machine {
+            policy,
+            spared: false,
+            trusted: false,
+            size,
+            written: None,
+            synced: None,
+            synced_size: size,
+            sync_began: None,
+            last_sync: now,
+            failed: None,
+            tainted: false,
+            delayed: 0,
+        }
+    }
+
+    /// CONFIG SET appendfsync.
+    pub fn set_policy(&mut self, policy: Fsync) {
+        self.policy = policy;
+    }
+
+    /// A rewrite began or ended.
+    pub fn set_spared(&mut self, spared: bool) {
+        self.spared = spared;
+    }
+
+    /// The file is part of what a restart loads from now on; `synced` is what was on the disk before it.
+    pub fn trust(&mut self, synced: Option<Place>) -> Vec<Action> {
+        self.trusted = true;
+        self.synced = self.synced.or(synced);
+        self.confirmations()
+    }
+
+    /// A batch stands in the file as a whole.
+    pub fn appended(&mut self, now: Duration, bytes: u64, place: Place) -> Vec<Action> {
+        self.size += bytes;
+        self.written = Some(place);
+        let mut actions = match self.failed.take() {
+            Some(_) if !self.tainted => vec![Action::Accept],
+            failed => {
+                self.failed = failed;
+                Vec::new()
+            }
+        };
+        actions.extend(self.due(now));
+        actions
+    }
+
+    /// The stream went on without records: what is on the disk is true of that place too.
+    pub fn moved(&mut self, place: Place) -> Vec<Action> {
+        if self.is_dirty() || self.sync_began.is_some() {
+            self.written = Some(place);
+            return Vec::new();
+        }
+        self.synced = Some(place);
+        self.confirmations()
+    }
+
+    /// A batch doesn't stand in the file, or not as a whole: it must be written again, after [`RETRY`].
+    pub fn append_failed(&mut self, why: &str) -> Vec<Action> {
+        self.failed = Some(why.to_owned());
+        vec![Action::Truncate(self.size), Action::Refuse(why.to_owned())]
+    }
+
+    /// What the clock asks for.
+    pub fn due(&mut self, now: Duration) -> Vec<Action> {
+        let dirty = self.size > self.synced_size && self.sync_began.is_none();
+        let wanted = match self.policy {
+            Fsync::Always => true,
+            Fsync::Everysec => !self.spared && now.saturating_sub(self.last_sync) >= EVERY,
+            Fsync::No => false,
+        };
+        if dirty && wanted {
+            return self.sync(now);
+        }
+        Vec::new()
+    }
+
+    /// The file must be on the disk, whatever the policy says: it is closed, or the server ends.
+    pub fn sync(&mut self, now: Duration) -> Vec<Action> {
+        self.sync_began = Some(now);
+        vec![Action::Sync]
+    }
+
+    /// When the clock asks next.
+    pub fn wake_at(&self) -> Option<Duration> {
+        let everysec = self.policy == Fsync::Everysec && self.size > self.synced_size && !self.spared;
+        everysec.then(|| self.last_sync + EVERY)
+    }
+
+    /// Everything that was written when the sync began is on the disk.
+    pub fn synced(&mut self, now: Duration) -> Vec<Action> {
+        let began = self.sync_began.take().unwrap_or(now);
+        self.delayed += u64::from(now.saturating_sub(began) >= LONG_SYNC);
+        self.last_sync = began;
+        if self.tainted {
+            return Vec::new();
+        }
+        self.synced_size = self.size;
+        self.synced = self.written.or(self.synced);
+        self.confirmations()
+    }
+
+    /// The disk doesn't take it.
+    pub fn sync_failed(&mut self, now: Duration, why: &str) -> Vec<Action> {
+        self.sync_began = None;
+        self.last_sync = now;
+        let first = !std::mem::replace(&mut self.tainted, true);
+        self.failed = Some(why.to_owned());
+        let refuse = Action::Refuse(why.to_owned());
+        if first { vec![refuse, Action::Rewrite] } else { vec![refuse] }
+    }
+
+    /// What replies and WAITAOF may rely on.
+    fn confirmations(&self) -> Vec<Action> {
+        let Some(place) = self.synced.filter(|_| self.trusted && !self.tainted) else { return Vec::new() };
+        let hold = (self.policy == Fsync::Always).then_some(Action::Confirm(place.position));
+        hold.into_iter().chain([Action::Durable(place.offset)]).collect()
+    }
+
+    /// Bytes in the file.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// What is on the disk.
+    pub fn synced_place(&self) -> Option<Place> {
+        self.synced
+    }
+
+    /// True if something isn't on the disk yet.
+    pub fn is_dirty(&self) -> bool {
+        self.size > self.synced_size
+    }
+
+    /// The error that stops writes.
+    pub fn failed(&self) -> Option<&str> {
+        self.failed.as_deref()
+    }
+
+    /// Syncs that took so long that writes had to wait.
+    pub fn delayed(&self) -> u64 {
+        self.delayed
+    }
+}
+
+/// `auto-aof-rewrite-percentage` and `auto-aof-rewrite-min-size`: has the set grown enough to be rewritten? `base` is its
+/// size after the last rewrite, or at the start.
+pub fn wants_rewrite(percentage: u64, min_size: u64, base: u64, size: u64) -> bool {
+    let growth = u128::from(size.saturating_sub(base)) * 100 / u128::from(base.max(1));
+    percentage > 0 && size > min_size && growth >= u128::from(percentage)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,104 @@
+//! Tables: a policy, what happens, what must follow.
+
+use super::*;
+use Action::{Accept, Confirm, Durable, Refuse, Rewrite, Sync, Truncate};
+use keystead_plugin::ReplId;
+
+fn place(n: u64) -> Place {
+    Place { position: n, offset: n + 1000, replid: ReplId::NONE, db: None }
+}
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn trusted(policy: Fsync) -> Machine {
+    let mut machine = Machine::new(ms(0), policy, 100);
+    machine.trust(Some(place(0)));
+    machine
+}
+
+#[test]
+fn always_confirms_behind_each_sync_and_never_before() {
+    let mut m = trusted(Fsync::Always);
+    assert_eq!(m.appended(ms(1), 10, place(10)), [Sync]);
+    assert_eq!(m.synced(ms(2)), [Confirm(10), Durable(1010)]);
+    assert_eq!(m.appended(ms(3), 10, place(20)), [Sync]);
+    assert_eq!(m.due(ms(3)), [], "one sync at a time");
+    assert_eq!(m.wake_at(), None);
+}
+
+#[test]
+fn replies_do_not_wait_for_what_files_do_not_hold() {
+    let mut m = trusted(Fsync::Always);
+    assert_eq!(m.moved(place(14)), [Confirm(14), Durable(1014)], "a PING to replicas");
+    assert_eq!(m.appended(ms(1), 10, place(20)), [Sync]);
+    assert_eq!(m.moved(place(34)), [], "but for what comes before it");
+    assert_eq!(m.synced(ms(2)), [Confirm(34), Durable(1034)]);
+}
+
+#[test]
+fn everysec_syncs_once_a_second_and_holds_no_reply() {
+    let mut m = trusted(Fsync::Everysec);
+    assert_eq!(m.appended(ms(500), 10, place(10)), []);
+    assert_eq!(m.wake_at(), Some(ms(1000)));
+    assert_eq!(m.due(ms(999)), []);
+    assert_eq!(m.due(ms(1000)), [Sync]);
+    assert_eq!(m.synced(ms(1010)), [Durable(1010)]);
+    assert_eq!((m.wake_at(), m.due(ms(5000))), (None, vec![]), "nothing new");
+    m.set_spared(true);
+    assert_eq!((m.appended(ms(5000), 1, place(11)), m.wake_at()), (vec![], None), "no-appendfsync-on-rewrite");
+    assert_eq!(m.sync(ms(5001)), [Sync]);
+    assert_eq!(m.synced(ms(7001)), [Durable(1011)]);
+    assert_eq!(m.delayed(), 1);
+}
+
+#[test]
+fn no_leaves_it_to_the_system() {
+    let mut m = trusted(Fsync::No);
+    assert_eq!(m.appended(ms(5000), 10, place(10)), []);
+    assert_eq!((m.due(ms(9000)), m.wake_at()), (vec![], None));
+}
+
+#[test]
+fn a_failed_write_is_cut_off_and_writes_stop_until_one_works() {
+    let mut m = trusted(Fsync::Everysec);
+    m.appended(ms(1), 10, place(10));
+    assert_eq!(m.append_failed("No space left on device"), [Truncate(110), Refuse("No space left on device".into())]);
+    assert_eq!(m.append_failed("No space left on device").len(), 2);
+    assert_eq!(m.appended(ms(3), 10, place(20)), [Accept]);
+    assert_eq!((m.size(), m.failed()), (120, None));
+}
+
+#[test]
+fn behind_a_failed_sync_only_new_files_are_trusted() {
+    let mut m = trusted(Fsync::Always);
+    m.appended(ms(1), 10, place(10));
+    assert_eq!(m.sync_failed(ms(2), "Input/output error"), [Refuse("Input/output error".into()), Rewrite]);
+    assert_eq!(m.sync(ms(3)), [Sync]);
+    assert_eq!(m.synced(ms(4)), [], "the system may have dropped the pages");
+    assert_eq!(m.appended(ms(5), 10, place(20)), [Sync]);
+    assert_eq!(m.sync_failed(ms(6), "Input/output error"), [Refuse("Input/output error".into())], "asked for already");
+}
+
+#[test]
+fn a_file_that_no_restart_would_load_confirms_nothing() {
+    let mut m = Machine::new(ms(0), Fsync::Always, 0);
+    assert_eq!(m.appended(ms(1), 10, place(10)), [Sync]);
+    assert_eq!(m.synced(ms(2)), []);
+    assert_eq!(m.trust(None), [Confirm(10), Durable(1010)]);
+}
+
+#[test]
+fn growth_asks_for_a_rewrite() {
+    let cases = [
+        (100, 64, 50, 100, true),
+        (100, 64, 50, 99, false),
+        (0, 64, 1, 1000, false),
+        (100, 1000, 1, 1000, false),
+        (100, 10, 0, 11, true),
+    ];
+    for (percentage, min, base, size, want) in cases {
+        assert_eq!(wants_rewrite(percentage, min, base, size), want, "{percentage} {min} {base} {size}");
+    }
+}

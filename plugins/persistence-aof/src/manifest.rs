@@ -1,0 +1,341 @@
+//! The manifest of an append-only file's parts: which files, in which order, make the data. Owns the format (Redis 7's, byte
+//! for byte) and the rules by which sets of parts follow each other. Never touches a file.
+
+use std::fmt::{self, Write};
+
+/// What a part is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The state at one moment.
+    Base,
+    /// What was written since.
+    Incr,
+    /// Replaced by a rewrite, to be deleted.
+    History,
+}
+
+impl Kind {
+    fn letter(self) -> char {
+        match self {
+            Kind::Base => 'b',
+            Kind::Incr => 'i',
+            Kind::History => 'h',
+        }
+    }
+}
+
+/// One file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its name inside the folder.
+    pub name: String,
+    /// Its number among those of its kind.
+    pub seq: u64,
+}
+
+/// All parts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Manifest {
+    /// Loaded first.
+    pub base: Option<Part>,
+    /// Loaded behind it, in order.
+    pub incr: Vec<Part>,
+    /// To be deleted.
+    pub history: Vec<Part>,
+    last_base: u64,
+    last_incr: u64,
+}
+
+/// Why a text is no manifest, in Redis' words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// From 1; 0 if no line is to blame.
+    pub line: usize,
+    /// What is wrong.
+    pub what: &'static str,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            0 => f.write_str(self.what),
+            line => write!(f, "line {line}: {}", self.what),
+        }
+    }
+}
+
+/// Longer lines are refused.
+const MAX_LINE: usize = 1024;
+const FORMAT: &str = "Invalid AOF manifest file format";
+
+impl Manifest {
+    /// Reads a manifest.
+    pub fn parse(text: &[u8]) -> Result<Manifest, Invalid> {
+        let mut manifest = Manifest::default();
+        let mut rest = text;
+        let mut line = 0;
+        while !rest.is_empty() {
+            line += 1;
+            let end = rest.iter().take(MAX_LINE).position(|byte| *byte == b'\n');
+            let end = end.ok_or(Invalid { line, what: "The AOF manifest file contains too long line" })?;
+            let content = &rest[..end];
+            rest = &rest[end + 1..];
+            if !content.starts_with(b"#") {
+                manifest.add(content).map_err(|what| Invalid { line, what })?;
+            }
+        }
+        if line == 0 { Err(Invalid { line, what: "Found an empty AOF manifest" }) } else { Ok(manifest) }
+    }
+
+    fn add(&mut self, line: &[u8]) -> Result<(), &'static str> {
+        let (part, kind) = part(line)?;
+        match kind {
+            Kind::Base if self.base.is_some() => return Err("Found duplicate base file information"),
+            Kind::Base => {
+                self.last_base = part.seq;
+                self.base = Some(part);
+            }
+            Kind::Incr if part.seq <= self.last_incr => return Err("Found a non-monotonic sequence number"),
+            Kind::Incr => {
+                self.last_incr = part.seq;
+                self.incr.push(part);
+            }
+            Kind::History => self.history.push(part),
+        }
+        Ok(())
+    }
+
+    /// The text, as Redis writes it.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        let all = self.base.iter().map(|part| (part, Kind::Base));
+        let all = all.chain(self.history.iter().map(|part| (part, Kind::History)));
+        for (part, kind) in all.chain(self.incr.iter().map(|part| (part, Kind::Incr))) {
+            // Writing into a String can't fail.
+            let _ = writeln!(out, "file {} seq {} type {}", quoted(&part.name), part.seq, kind.letter());
+        }
+        out
+    }
+
+    /// True if there is nothing to load.
+    pub fn is_empty(&self) -> bool {
+        self.base.is_none() && self.incr.is_empty()
+    }
+
+    /// The files to load, in order.
+    pub fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.base.iter().chain(&self.incr)
+    }
+
+    /// The name of the next base.
+    pub fn next_base(&self, file: &str, rdb: bool) -> Part {
+        let seq = self.last_base + 1;
+        let format = if rdb { "rdb" } else { "aof" };
+        Part { name: format!("{file}.{seq}.base.{format}"), seq }
+    }
+
+    /// The next file for what is written.
+    pub fn next_incr(&self, file: &str) -> Part {
+        let seq = self.last_incr + 1;
+        Part { name: format!("{file}.{seq}.incr.aof"), seq }
+    }
+
+    /// What is written goes on in another file.
+    pub fn push_incr(&mut self, part: Part) {
+        self.last_incr = part.seq;
+        self.incr.push(part);
+    }
+
+    /// A base and the last `kept` files of what is written replace everything else.
+    pub fn rewritten(&mut self, base: Part, kept: usize) {
+        self.history.extend(self.base.take());
+        let old = self.incr.len().saturating_sub(kept);
+        self.history.extend(self.incr.drain(..old));
+        self.last_base = base.seq;
+        self.base = Some(base);
+    }
+
+    /// The set of a single old file, moved into the folder as it is.
+    pub fn of_old_file(file: &str) -> Manifest {
+        let base = Part { name: file.to_owned(), seq: 1 };
+        Manifest { base: Some(base), last_base: 1, ..Manifest::default() }
+    }
+}
+
+/// One line.
+fn part(line: &[u8]) -> Result<(Part, Kind), &'static str> {
+    let words = words(line).filter(|words| words.len() >= 6 && words.len().is_multiple_of(2)).ok_or(FORMAT)?;
+    let (mut name, mut seq, mut kind) = (None, None, None);
+    for pair in words.chunks_exact(2) {
+        let (key, value) = (pair[0].to_ascii_lowercase(), &pair[1]);
+        match key.as_str() {
+            "file" if value.contains(['/', '\\']) || value.is_empty() => {
+                return Err("File can't be a path, just a filename");
+            }
+            "file" => name = Some(value.clone()),
+            "seq" => seq = value.parse().ok().filter(|seq| *seq > 0 && *seq < u64::MAX),
+            "type" => {
+                kind = Some(match value.chars().next() {
+                    Some('b') => Kind::Base,
+                    Some('i') => Kind::Incr,
+                    Some('h') => Kind::History,
+                    _ => return Err("Unknown AOF file type"),
+                });
+            }
+            _ => {}
+        }
+    }
+    match (name, seq, kind) {
+        (Some(name), Some(seq), Some(kind)) => Ok((Part { name, seq }, kind)),
+        _ => Err(FORMAT),
+    }
+}
+
+/// A name as it stands in the file: between quotes if it has to be.
+fn quoted(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\' && byte != b'"';
+    if !name.is_empty() && name.bytes().all(plain) {
+        return name.to_owned();
+    }
+    let mut out = String::from("\"");
+    for byte in name.bytes() {
+        let _ = match byte {
+            b'\\' | b'"' => write!(out, "\\{}", char::from(byte)),
+            b'\n' => write!(out, "\\n"),
+            b'\r' => write!(out, "\\r"),
+            b'\t' => write!(out, "\\t"),
+            7 => write!(out, "\\a"),
+            8 => write!(out, "\\b"),
+            b' '..=b'~' => write!(out, "{}", char::from(byte)),
+            other => write!(out, "\\x{other:02x}"),
+        };
+    }
+    out.push('"');
+    out
+}
+
+/// The words of a line, quoted ones unescaped; None if quotes don't fit or a word is no text.
+fn words(line: &[u8]) -> Option<Vec<String>> {
+    let mut words = Vec::new();
+    let mut rest = line.trim_ascii();
+    while !rest.is_empty() {
+        let (word, behind) = match rest[0] {
+            b'"' => unquoted(&rest[1..])?,
+            _ => {
+                let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
+                (rest[..end].to_vec(), &rest[end..])
+            }
+        };
+        words.push(String::from_utf8(word).ok()?);
+        if behind.first().is_some_and(|byte| !byte.is_ascii_whitespace()) {
+            return None;
+        }
+        rest = behind.trim_ascii_start();
+    }
+    Some(words)
+}
+
+/// What stands between here and the closing quote, and what follows it.
+fn unquoted(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let mut word = Vec::new();
+    let mut at = 0;
+    loop {
+        match *text.get(at)? {
+            b'"' => return Some((word, &text[at + 1..])),
+            b'\\' => {
+                let (byte, len) = unescaped(&text[at + 1..])?;
+                word.push(byte);
+                at += 1 + len;
+            }
+            byte => {
+                word.push(byte);
+                at += 1;
+            }
+        }
+    }
+}
+
+/// The byte that an escape stands for, and how long it is.
+fn unescaped(text: &[u8]) -> Option<(u8, usize)> {
+    let hex = |byte: &u8| char::from(*byte).to_digit(16);
+    match (text.first()?, text.get(1).and_then(hex), text.get(2).and_then(hex)) {
+        (b'x', Some(high), Some(low)) => Some(((high * 16 + low) as u8, 3)),
+        (b'n', ..) => Some((b'\n', 1)),
+        (b'r', ..) => Some((b'\r', 1)),
+        (b't', ..) => Some((b'\t', 1)),
+        (b'a', ..) => Some((7, 1)),
+        (b'b', ..) => Some((8, 1)),
+        (other, ..) => Some((*other, 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const OF_REDIS: &str = "file appendonly.aof.2.base.rdb seq 2 type b\nfile appendonly.aof.1.base.rdb seq 1 type h\n\
+                            file appendonly.aof.1.incr.aof seq 1 type h\nfile appendonly.aof.2.incr.aof seq 2 type i\n";
+
+    #[test]
+    fn what_redis_writes_is_read_and_written_back() {
+        let manifest = Manifest::parse(OF_REDIS.as_bytes()).expect("a manifest");
+        assert_eq!(manifest.text(), OF_REDIS);
+        assert_eq!(manifest.parts().map(|part| part.seq).collect::<Vec<_>>(), [2, 2]);
+        assert_eq!(manifest.next_base("appendonly.aof", true).name, "appendonly.aof.3.base.rdb");
+        assert_eq!(manifest.next_incr("appendonly.aof").name, "appendonly.aof.3.incr.aof");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_redis_words() {
+        let cases: &[(&str, usize, &str)] = &[
+            ("", 0, "Found an empty AOF manifest"),
+            ("\n", 1, FORMAT),
+            ("file a seq 1", 1, "The AOF manifest file contains too long line"),
+            ("file a seq 1 type b\nfile b seq 2 type b\n", 2, "Found duplicate base file information"),
+            ("file a seq 2 type i\nfile b seq 2 type i\n", 2, "Found a non-monotonic sequence number"),
+            ("file a/b seq 1 type b\n", 1, "File can't be a path, just a filename"),
+            ("file a seq 1 type x\n", 1, "Unknown AOF file type"),
+            ("file a seq x type b\n", 1, FORMAT),
+            ("file \"a seq 1 type b\n", 1, FORMAT),
+            ("file a seq 1 type b more\n", 1, FORMAT),
+        ];
+        for (text, line, what) in cases {
+            assert_eq!(Manifest::parse(text.as_bytes()), Err(Invalid { line: *line, what }), "{text:?}");
+        }
+        assert!(Manifest::parse(b"# a comment\nFILE a SEQ 1 TYPE b\n").is_ok());
+    }
+
+    #[test]
+    fn a_rewrite_makes_history() {
+        let mut manifest = Manifest::default();
+        manifest.rewritten(manifest.next_base("f", true), 0);
+        for _ in 0..3 {
+            manifest.push_incr(manifest.next_incr("f"));
+        }
+        manifest.rewritten(manifest.next_base("f", false), 1);
+        let want = "file f.2.base.aof seq 2 type b\nfile f.1.base.rdb seq 1 type h\nfile f.1.incr.aof seq 1 type h\n\
+                    file f.2.incr.aof seq 2 type h\nfile f.3.incr.aof seq 3 type i\n";
+        assert_eq!(manifest.text(), want);
+        assert_eq!(Manifest::of_old_file("f").text(), "file f seq 1 type b\n");
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_survives(name in "[^/\\\\\u{0}]{1,40}") {
+            let mut manifest = Manifest::of_old_file(&name);
+            manifest.push_incr(manifest.next_incr(&name));
+            prop_assert_eq!(Manifest::parse(manifest.text().as_bytes()), Ok(manifest));
+        }
+
+        #[test]
+        fn any_bytes_are_a_manifest_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300), at in 0..170usize) {
+            let _ = Manifest::parse(&bytes);
+            let mut near = OF_REDIS.as_bytes().to_vec();
+            near.splice(at..at, bytes.into_iter().take(3));
+            if let Ok(manifest) = Manifest::parse(&near) {
+                prop_assert_eq!(Manifest::parse(manifest.text().as_bytes()).is_ok(), !manifest.text().is_empty());
+            }
+        }
+    }
+}

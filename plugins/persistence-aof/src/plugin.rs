@@ -1,0 +1,150 @@
+//! The plugin itself: what its commands, parameters and tasks share, and what it declares to the core.
+
+use crate::config::{self, Config};
+use crate::files::Folder;
+use crate::load;
+use crate::manifest::Manifest;
+use crate::shown::Shown;
+use crate::writer::{Order, Writer};
+use crate::{commands, params};
+use arc_swap::ArcSwap;
+use futures::channel::{mpsc, oneshot};
+use keystead_plugin::FaultPolicy;
+use keystead_plugin::prelude::*;
+use keystead_plugin::services::persistence::{self, Recovered, Recovery, Strategy};
+use parking_lot::Mutex;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+/// The plugin.
+pub struct Aof {
+    pub(crate) host: Host,
+    config: ArcSwap<Config>,
+    recovery: Recovery,
+    orders: mpsc::UnboundedSender<Order>,
+    inbox: Mutex<Option<mpsc::UnboundedReceiver<Order>>>,
+    /// The set that was loaded at the start.
+    loaded: Mutex<Option<Manifest>>,
+    pub(crate) shown: Shown,
+}
+
+impl Plugin for Aof {
+    const NAME: &'static str = "persistence-aof";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const CONFIG_DOCS: &'static [(&'static str, &'static str)] = config::DOCS;
+    type Config = Config;
+
+    fn check(config: &Config) -> Result<()> {
+        config.check()
+    }
+
+    fn init(host: Host, config: Config, reg: &mut Registrar<Self>) -> Result<Self> {
+        commands::register(reg);
+        params::register(reg);
+        let recovery = persistence::provide(reg);
+        // Nobody would keep what is written from then on.
+        reg.on_fault(FaultPolicy::StopWrites);
+        let (orders, inbox) = mpsc::unbounded();
+        let shown = Shown::default();
+        shown.enabled.store(config.enabled, Ordering::Relaxed);
+        Ok(Aof {
+            host,
+            config: ArcSwap::from_pointee(config),
+            recovery,
+            orders,
+            inbox: Mutex::new(Some(inbox)),
+            loaded: Mutex::default(),
+            shown,
+        })
+    }
+
+    async fn start(self: Arc<Self>) -> Result<()> {
+        self.recovery.run().await?;
+        let Some(inbox) = self.inbox.lock().take() else { return Ok(()) };
+        let loaded = self.loaded.lock().take();
+        let mut writer = Writer::new(self.clone(), self.folder());
+        if self.config().enabled {
+            writer.begin(loaded).await?;
+        }
+        self.host.spawn(writer.run(inbox));
+        Ok(())
+    }
+
+    async fn before_end(self: Arc<Self>, how: Ending) -> Result<()> {
+        match self.flush().await {
+            Err(error) if how.save == Some(false) => {
+                log::warn!("{}. Exit anyway.", error.text());
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    async fn stop(self: Arc<Self>, _: StopReason) -> Result<()> {
+        let done = self.flush().await;
+        if done.is_ok() {
+            // What replies wait for is on the disk. Otherwise they keep waiting, and leave with nobody.
+            self.host.confirm(None);
+        }
+        self.host.set_durable(None);
+        done
+    }
+}
+
+impl Strategy for Aof {
+    const RANK: u32 = persistence::LOG;
+
+    async fn survey(self: Arc<Self>) -> Result<Option<String>> {
+        if !self.config().enabled {
+            return Ok(None);
+        }
+        let folder = self.folder();
+        Ok(load::survey(&folder)?.map(|_| folder.path().display().to_string()))
+    }
+
+    async fn load(self: Arc<Self>) -> Result<Recovered> {
+        let (manifest, recovered) = load::run(&self, &self.folder()).await?;
+        *self.loaded.lock() = Some(manifest);
+        Ok(recovered)
+    }
+}
+
+impl Aof {
+    /// The settings now.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// CONFIG SET; the writer is told.
+    pub(crate) fn change(&self, edit: impl Fn(&mut Config)) {
+        let mut after = Config::clone(&self.config());
+        edit(&mut after);
+        self.shown.enabled.store(after.enabled, Ordering::Relaxed);
+        self.config.store(Arc::new(after));
+        self.send(Order::Configured);
+    }
+
+    /// Tells the writer something.
+    pub(crate) fn send(&self, order: Order) {
+        // It fails only when the writer is gone, with the plugin.
+        let _ = self.orders.unbounded_send(order);
+    }
+
+    /// A way to tell the writer something.
+    pub(crate) fn orders(&self) -> mpsc::UnboundedSender<Order> {
+        self.orders.clone()
+    }
+
+    /// Everything that is in the journal is on the disk.
+    async fn flush(&self) -> Result<()> {
+        let (done, answer) = oneshot::channel();
+        self.send(Order::Flush(done));
+        answer.await.unwrap_or(Ok(())).map_err(Error::new)
+    }
+
+    fn folder(&self) -> Folder {
+        let config = self.config();
+        let dir = self.host.setting("dir").unwrap_or_else(|| ".".to_owned());
+        Folder::new(&PathBuf::from(dir), &config.dir_name, &config.file_name)
+    }
+}

@@ -1,0 +1,165 @@
+//! Finding whole units in an append-only file that comes in pieces. Owns the position, what is whole so far, the last note,
+//! and the difference between a file that ends too early and one that is damaged; executes nothing.
+
+use crate::note::Note;
+use keystead_resp::{Args, Decoded, Decoder, Limits};
+
+/// Redis gives an annotation no more.
+const MAX_ANNOTATION: usize = 1024;
+
+/// A place behind which the file makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// How many bytes before it are good.
+    pub at: u64,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// Reads one file.
+#[derive(Default)]
+pub struct Scanner {
+    decoder: Decoder,
+    /// Bytes behind the last whole unit.
+    buf: Vec<u8>,
+    /// Of these, so many are decoded.
+    decoded: usize,
+    /// Where `buf` begins in the file.
+    whole: u64,
+    in_multi: bool,
+    /// Commands of the unit that isn't whole yet.
+    unit: Vec<u8>,
+    /// The last note, and where it ends.
+    note: Option<(Note, u64)>,
+    /// Where the last unit ends.
+    last_unit: u64,
+    units: u64,
+}
+
+/// How a file ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    /// So many bytes are whole units.
+    pub whole: u64,
+    /// So many follow that aren't.
+    pub rest: u64,
+    /// How many units there are.
+    pub units: u64,
+    /// What the last note says, if nothing but notes follows it.
+    pub note: Option<Note>,
+}
+
+impl Scanner {
+    /// A scanner whose input begins at this position of the file.
+    pub fn at(position: u64) -> Scanner {
+        Scanner { whole: position, ..Scanner::default() }
+    }
+
+    /// Takes the next bytes; gives the commands of all units that are whole by now, without annotations.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Damage> {
+        self.buf.extend_from_slice(bytes);
+        let buf = std::mem::take(&mut self.buf);
+        let mut out = Vec::new();
+        let mut end = 0;
+        let result = loop {
+            match self.step(&buf[self.decoded..]) {
+                Err(what) => break Err(Damage { at: self.whole + end as u64, what }),
+                Ok(None) => break Ok(()),
+                Ok(Some(consumed)) => self.decoded += consumed,
+            }
+            if !self.in_multi {
+                end = self.decoded;
+                if !self.unit.is_empty() {
+                    out.append(&mut self.unit);
+                    self.last_unit = self.whole + end as u64;
+                    self.units += 1;
+                }
+            }
+        };
+        self.buf = buf;
+        self.buf.drain(..end);
+        self.decoded -= end;
+        self.whole += end as u64;
+        result.map(|()| out)
+    }
+
+    /// One command or annotation; how long it is, or None if it isn't all there.
+    fn step(&mut self, rest: &[u8]) -> Result<Option<usize>, String> {
+        match rest.first() {
+            None => Ok(None),
+            Some(b'#') => self.annotation(rest),
+            Some(b'*') => self.command(rest),
+            Some(other) => Err(format!("a command begins with '{}' instead of '*'", other.escape_ascii())),
+        }
+    }
+
+    fn annotation(&mut self, rest: &[u8]) -> Result<Option<usize>, String> {
+        let Some(end) = rest.iter().take(MAX_ANNOTATION).position(|byte| *byte == b'\n') else {
+            return if rest.len() < MAX_ANNOTATION { Ok(None) } else { Err("an annotation has no end".to_owned()) };
+        };
+        if let Some(note) = Note::parse(&rest[..end], self.note.as_ref().map(|(note, _)| note)) {
+            self.note = Some((note, self.whole + (self.decoded + end + 1) as u64));
+        }
+        Ok(Some(end + 1))
+    }
+
+    fn command(&mut self, rest: &[u8]) -> Result<Option<usize>, String> {
+        let limits = Limits { max_bulk: u64::MAX, ..Limits::default() };
+        let (consumed, word) = match self.decoder.decode(rest, &limits) {
+            Ok(Decoded::Need(_)) => return Ok(None),
+            Ok(Decoded::Command { consumed, args, .. }) => {
+                (consumed, Args::new(rest, &args).iter().next().map(<[u8]>::to_ascii_lowercase).unwrap_or_default())
+            }
+            Ok(Decoded::Skip(_) | Decoded::Inline { .. }) => return Err("an empty command".to_owned()),
+            Err(error) => return Err(error.to_string()),
+        };
+        self.unit.extend_from_slice(&rest[..consumed]);
+        match word.as_slice() {
+            b"multi" => self.in_multi = true,
+            b"exec" => self.in_multi = false,
+            _ => {}
+        }
+        Ok(Some(consumed))
+    }
+
+    /// So many bytes are whole units so far.
+    pub fn whole(&self) -> u64 {
+        self.whole
+    }
+
+    /// The file has no more bytes. What isn't whole was cut off, unless more commands follow inside of it: then a length in
+    /// front of them is wrong.
+    pub fn end(self) -> Result<End, Damage> {
+        if let Some(at) = next_command(&self.buf[self.decoded..]) {
+            let what = format!("a command that can't be whole is followed by others at {}", self.whole + at as u64);
+            return Err(Damage { at: self.whole, what });
+        }
+        let (whole, last_unit) = (self.whole, self.last_unit);
+        let note = self.note.filter(|(_, at)| *at > last_unit).map(|(note, _)| note);
+        Ok(End { whole, rest: self.buf.len() as u64, units: self.units, note })
+    }
+}
+
+/// Where in the bytes of a command that isn't whole another one begins and is. A value cut in its middle may hold such text
+/// itself; then a person must decide, for nothing here can.
+fn next_command(unfinished: &[u8]) -> Option<usize> {
+    let mut from = 1;
+    while let Some(at) = find(unfinished.get(from..)?, b"\r\n*").map(|at| from + at + 2) {
+        let decoded = Decoder::new().decode(&unfinished[at..], &Limits::default());
+        if let Ok(Decoded::Command { args, .. }) = decoded {
+            let word = Args::new(&unfinished[at..], &args).iter().next().map(<[u8]>::to_vec).unwrap_or_default();
+            if !word.is_empty() && word.iter().all(u8::is_ascii_alphabetic) {
+                return Some(at);
+            }
+        }
+        from = at;
+    }
+    None
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! Cut at any byte, changed at any byte: what is found is whole, and what isn't is said with its place.
+
+use super::*;
+use proptest::prelude::*;
+
+const SELECT: &str = "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n";
+const SET: &str = "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n";
+const MULTI: &str = "*1\r\n$5\r\nMULTI\r\n";
+const EXEC: &str = "*1\r\n$4\r\nEXEC\r\n";
+
+fn scan(text: &[u8], piece: usize) -> Result<(Vec<u8>, End), Damage> {
+    let mut scanner = Scanner::default();
+    let mut out = Vec::new();
+    for piece in text.chunks(piece.max(1)) {
+        out.extend(scanner.feed(piece)?);
+    }
+    Ok((out, scanner.end()?))
+}
+
+#[test]
+fn units_come_whole_and_annotations_do_not() {
+    let id = "a".repeat(40);
+    let text = format!("#TS:1\r\n{SELECT}{MULTI}{SET}#TS:2\r\n{SET}{EXEC}#KS:77:0:{id}\r\n{SET}#KS:99:0\r\n");
+    for piece in [1, 7, 1000] {
+        let (units, end) = scan(text.as_bytes(), piece).expect("a file");
+        assert_eq!(String::from_utf8(units).expect("text"), format!("{SELECT}{MULTI}{SET}{SET}{EXEC}{SET}"));
+        let note = Note { replid: id.clone(), offset: 99, db: 0 };
+        assert_eq!(end, End { whole: text.len() as u64, rest: 0, units: 3, note: Some(note) });
+    }
+}
+
+#[test]
+fn a_note_holds_only_at_the_end() {
+    let text = format!("{SET}#KS:77:0:{}\r\n{SET}", "a".repeat(40));
+    assert_eq!(scan(text.as_bytes(), 9).expect("a file").1.note, None);
+}
+
+#[test]
+fn damage_has_a_place() {
+    let cases = [
+        (format!("{SET}SET a 1\r\n"), SET.len(), "instead of '*'"),
+        (format!("{SET}*3\r\n$x\r\n"), SET.len(), ""),
+        (format!("{SET}{}{SET}{SET}", SET.replacen("$1", "$90", 1)), SET.len(), "followed by others"),
+        (format!("{SET}#{}", "x".repeat(2000)), SET.len(), "annotation"),
+    ];
+    for (text, at, what) in cases {
+        let damage = scan(text.as_bytes(), 16).expect_err(&text);
+        assert_eq!(damage.at, at as u64, "{text}: {damage:?}");
+        assert!(damage.what.contains(what), "{damage:?}");
+    }
+}
+
+proptest! {
+    /// A file that is cut anywhere loses its last unit at most, and never half of one.
+    #[test]
+    fn a_cut_file_keeps_its_whole_units(counts in prop::collection::vec(0..4usize, 1..8), cut in any::<prop::sample::Index>(),
+                                        piece in 1..50usize) {
+        let mut ends = vec![0];
+        let mut text = String::new();
+        for count in counts {
+            match count {
+                0 => text.push_str(SET),
+                count => text.push_str(&format!("{MULTI}{}{EXEC}", SET.repeat(count))),
+            }
+            ends.push(text.len());
+        }
+        let cut = cut.index(text.len() + 1);
+        let whole = ends.iter().copied().filter(|end| *end <= cut).max().unwrap_or(0);
+        let (units, end) = scan(&text.as_bytes()[..cut], piece).expect("only cut");
+        prop_assert_eq!((units.len(), end.whole, end.rest), (whole, whole as u64, (cut - whole) as u64));
+    }
+
+    #[test]
+    fn any_change_is_survived(bytes in prop::collection::vec(any::<u8>(), 0..40), at in 0..200usize, piece in 1..50usize) {
+        let mut text = format!("{SELECT}{MULTI}{SET}{EXEC}{}", SET.repeat(4)).into_bytes();
+        let at = at.min(text.len());
+        text.splice(at.., bytes);
+        if let Err(damage) = scan(&text, piece) {
+            prop_assert!(damage.at <= text.len() as u64);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What INFO and commands read inside a turn: numbers that the writer publishes. Owns them; takes no lock.
+
+use keystead_plugin::InfoOut;
+use parking_lot::RwLock;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What the writer says of itself.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// `appendonly` as it is wanted.
+    pub(crate) enabled: AtomicBool,
+    /// A rewrite runs.
+    pub(crate) rewriting: AtomicBool,
+    /// One was asked for and has to wait.
+    pub(crate) scheduled: AtomicBool,
+    /// When it began, on the monotonic clock.
+    pub(crate) rewrite_began: RwLock<Duration>,
+    /// Bytes of it so far.
+    pub(crate) rewrite_written: AtomicU64,
+    /// Seconds that the last one took; -1 if there was none.
+    pub(crate) last_rewrite_s: AtomicI64,
+    pub(crate) last_rewrite_ok: AtomicBool,
+    pub(crate) rewrites: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    pub(crate) write_ok: AtomicBool,
+    pub(crate) size: AtomicU64,
+    pub(crate) base_size: AtomicU64,
+    /// Bytes that were read from the journal and aren't written.
+    pub(crate) buffered: AtomicU64,
+    pub(crate) syncing: AtomicBool,
+    pub(crate) delayed: AtomicU64,
+}
+
+impl Default for Shown {
+    fn default() -> Shown {
+        Shown {
+            enabled: AtomicBool::new(false),
+            rewriting: AtomicBool::new(false),
+            scheduled: AtomicBool::new(false),
+            rewrite_began: RwLock::default(),
+            rewrite_written: AtomicU64::new(0),
+            last_rewrite_s: AtomicI64::new(-1),
+            last_rewrite_ok: AtomicBool::new(true),
+            rewrites: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            write_ok: AtomicBool::new(true),
+            size: AtomicU64::new(0),
+            base_size: AtomicU64::new(0),
+            buffered: AtomicU64::new(0),
+            syncing: AtomicBool::new(false),
+            delayed: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Shown {
+    /// INFO persistence, the part of the append-only file, in Redis' order.
+    pub(crate) fn info(&self, now: Duration, out: &mut InfoOut<'_>) {
+        let flag = |flag: &AtomicBool| u8::from(flag.load(Ordering::Relaxed));
+        let word = |flag: &AtomicBool| if flag.load(Ordering::Relaxed) { "ok" } else { "err" };
+        let number = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let running = self.rewriting.load(Ordering::Relaxed);
+        let since = now.saturating_sub(*self.rewrite_began.read()).as_secs();
+        out.field("aof_enabled", flag(&self.enabled))
+            .field("aof_rewrite_in_progress", u8::from(running))
+            .field("aof_rewrite_scheduled", flag(&self.scheduled))
+            .field("aof_last_rewrite_time_sec", self.last_rewrite_s.load(Ordering::Relaxed))
+            .field("aof_current_rewrite_time_sec", if running { since as i64 } else { -1 })
+            .field("aof_last_bgrewrite_status", word(&self.last_rewrite_ok))
+            .field("aof_rewrites", number(&self.rewrites))
+            .field("aof_rewrites_consecutive_failures", number(&self.failures))
+            .field("aof_last_write_status", word(&self.write_ok))
+            .field("aof_last_cow_size", 0);
+        if self.enabled.load(Ordering::Relaxed) {
+            out.field("aof_current_size", number(&self.size))
+                .field("aof_base_size", number(&self.base_size))
+                .field("aof_pending_rewrite", flag(&self.scheduled))
+                .field("aof_buffer_length", number(&self.buffered))
+                .field("aof_pending_bio_fsync", flag(&self.syncing))
+                .field("aof_delayed_fsync", number(&self.delayed));
+        }
+        if running {
+            out.field("keystead_aof_rewrite_bytes_written", number(&self.rewrite_written));
+        }
+    }
+}

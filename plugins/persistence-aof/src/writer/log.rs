@@ -1,0 +1,216 @@
+//! One file that is written: from a cursor of the journal, in batches of whole units, each with the note of its place. Owns
+//! the cursor, the file and the batch that isn't in it yet; what must be synced and what an error means is `machine`'s.
+
+use crate::config::Config;
+use crate::files;
+use crate::machine::{Action, Machine, RETRY};
+use crate::note::{self, Note};
+use crate::plugin::Aof;
+use bytes::Bytes;
+use keystead_plugin::{Cursor, CursorEnd, Place, ReplId};
+use std::fs::File;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// Unless each reply waits for it, the file gets what there is this often: more in one write, fewer turns disturbed.
+const PACE: Duration = Duration::from_millis(2);
+/// A place that moved without records (PINGs to replicas) is noted this often.
+const NOTE_EVERY: Duration = Duration::from_secs(1);
+
+/// What a wait for the journal brought.
+pub(super) enum News {
+    /// A whole batch waits to be written, up to this place.
+    Batch(Place),
+    /// The stream went on without records for files.
+    Moved(Place),
+    /// The cursor gives no more.
+    End(CursorEnd),
+}
+
+/// A file that is written.
+pub(super) struct Log {
+    plugin: Arc<Aof>,
+    pub(super) cursor: Cursor,
+    file: Arc<File>,
+    pub(super) machine: Machine,
+    /// Read from the journal, not in the file.
+    batch: Vec<Bytes>,
+    /// The batch is whole and ends here.
+    batch_end: Option<Place>,
+    seen: Option<Place>,
+    noted: Option<Note>,
+    noted_at: Duration,
+    last_time: u64,
+    /// Nothing is read before.
+    ready_at: Duration,
+}
+
+impl Log {
+    /// A file of this size, written from here on.
+    pub(super) fn new(plugin: &Arc<Aof>, cursor: Cursor, file: File, size: u64) -> Log {
+        let now = plugin.host.now();
+        let machine = Machine::new(now, plugin.config().fsync, size);
+        let seen = cursor.place();
+        Log {
+            plugin: plugin.clone(),
+            cursor,
+            file: Arc::new(file),
+            machine,
+            batch: Vec::new(),
+            batch_end: None,
+            seen,
+            noted: None,
+            noted_at: now,
+            last_time: 0,
+            ready_at: now,
+        }
+    }
+
+    /// Waits for what the journal has next, not before its time. May be dropped and called again.
+    pub(super) async fn news(&mut self) -> News {
+        let host = self.plugin.host;
+        let now = host.now();
+        if self.ready_at > now {
+            host.sleep(self.ready_at - now).await;
+        }
+        poll_fn(|cx| self.poll_news(cx)).await
+    }
+
+    /// What the journal has now, if anything.
+    pub(super) async fn news_now(&mut self) -> Option<News> {
+        poll_fn(|cx| match self.poll_news(cx) {
+            Poll::Ready(news) => Poll::Ready(Some(news)),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
+    }
+
+    fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<News> {
+        if let Some(place) = self.batch_end {
+            return Poll::Ready(News::Batch(place));
+        }
+        loop {
+            let read = pin!(self.cursor.read(usize::MAX)).poll(cx);
+            match read {
+                Poll::Ready(Ok(bytes)) => {
+                    self.batch.push(bytes);
+                    if let Some(place) = self.cursor.place() {
+                        self.batch_end = Some(place);
+                        return Poll::Ready(News::Batch(place));
+                    }
+                }
+                Poll::Ready(Err(end)) => return Poll::Ready(News::End(end)),
+                Poll::Pending => {
+                    let moved = self.cursor.place().filter(|place| Some(*place) != self.seen);
+                    let Some(place) = moved else { return Poll::Pending };
+                    self.seen = Some(place);
+                    return Poll::Ready(News::Moved(place));
+                }
+            }
+        }
+    }
+
+    /// Writes the batch; false if it must be tried again.
+    pub(super) async fn append(&mut self, place: Place) -> (bool, Vec<Action>) {
+        let host = self.plugin.host;
+        let config = self.plugin.config();
+        let pieces = self.pieces(&config, place);
+        let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+        self.plugin.shown.buffered.store(bytes, Ordering::Relaxed);
+        let file = self.file.clone();
+        let written = host.blocking(move || files::append(&file, &pieces)).await;
+        let result = written.and_then(|result| Ok(result?));
+        let now = host.now();
+        self.plugin.shown.buffered.store(0, Ordering::Relaxed);
+        match result {
+            Ok(()) => {
+                self.batch.clear();
+                self.batch_end = None;
+                self.seen = Some(place);
+                self.noted_at = now;
+                self.noted = note_of(place).or(self.noted.take());
+                self.ready_at = if config.fsync == crate::machine::Fsync::Always { now } else { now + PACE };
+                (true, self.machine.appended(now, bytes, place))
+            }
+            Err(error) => {
+                self.ready_at = now + RETRY;
+                (false, self.machine.append_failed(error.text()))
+            }
+        }
+    }
+
+    /// The batch with what is noted around it.
+    fn pieces(&mut self, config: &Config, place: Place) -> Vec<Bytes> {
+        let mut pieces = Vec::with_capacity(self.batch.len() + 2);
+        let seconds = self.plugin.host.unix_ms() / 1000;
+        if config.timestamps && seconds > self.last_time && !self.batch.is_empty() {
+            self.last_time = seconds;
+            let mut time = Vec::new();
+            note::write_time(seconds, &mut time);
+            pieces.push(Bytes::from(time));
+        }
+        pieces.extend(self.batch.iter().cloned());
+        if let Some(note) = note_of(place) {
+            let mut line = Vec::new();
+            note.write(self.noted.as_ref(), &mut line);
+            pieces.push(Bytes::from(line));
+        }
+        pieces
+    }
+
+    /// The stream went on without records. True if that is worth a note now.
+    pub(super) fn moved(&mut self, place: Place) -> Vec<Action> {
+        self.machine.moved(place)
+    }
+
+    /// A note of where the stream is, if it isn't the last one and that one is old (or `now_or_never`).
+    pub(super) fn due_note(&self, now_or_never: bool) -> Option<Place> {
+        let place = self.seen?;
+        let new = note_of(place).is_some_and(|note| Some(&note) != self.noted.as_ref());
+        let due = now_or_never || self.plugin.host.now() >= self.noted_at + NOTE_EVERY;
+        (new && due && self.batch.is_empty()).then_some(place)
+    }
+
+    /// When [`Log::due_note`] may have something.
+    pub(super) fn note_at(&self) -> Option<Duration> {
+        let new = note_of(self.seen?).is_some_and(|note| Some(&note) != self.noted.as_ref());
+        new.then(|| self.noted_at + NOTE_EVERY)
+    }
+
+    /// Puts the file on the disk.
+    pub(super) async fn sync(&mut self) -> Vec<Action> {
+        let host = self.plugin.host;
+        let file = self.file.clone();
+        self.plugin.shown.syncing.store(true, Ordering::Relaxed);
+        let done = host.blocking(move || files::sync(&file)).await.and_then(|result| Ok(result?));
+        self.plugin.shown.syncing.store(false, Ordering::Relaxed);
+        match done {
+            Ok(()) => self.machine.synced(host.now()),
+            Err(error) => self.machine.sync_failed(host.now(), error.text()),
+        }
+    }
+
+    /// Cuts the file to a size. If that fails too, the next batch does it again before it is written.
+    pub(super) async fn truncate(&mut self, size: u64) {
+        let file = self.file.clone();
+        if let Err(error) = self.plugin.host.blocking(move || file.set_len(size)).await.and_then(|done| Ok(done?)) {
+            log::warn!("Could not remove short write from the append-only file: {}", error.text());
+        }
+    }
+
+    /// Reads from another cursor from now on; what isn't written yet was read before.
+    pub(super) fn follow(&mut self, cursor: Cursor) {
+        self.seen = cursor.place();
+        self.cursor = cursor;
+    }
+}
+
+/// What is noted of a place; nothing while the data belongs to no known history.
+fn note_of(place: Place) -> Option<Note> {
+    let known = place.replid != ReplId::NONE;
+    known.then(|| Note { replid: place.replid.to_string(), offset: place.offset, db: place.db.unwrap_or(0) })
+}

@@ -1,0 +1,353 @@
+//! The task that writes: one at a time it takes what the journal has, orders, the end of a rewrite, and the clock. Owns the
+//! set of files as it is on the disk.
+
+mod log;
+mod rewrite;
+
+use crate::files::Folder;
+use crate::machine::{Action, Fsync, wants_rewrite};
+use crate::manifest::Manifest;
+use crate::plugin::Aof;
+use ::log::{info, warn};
+use futures::channel::{mpsc, oneshot};
+use futures::future::{Either, select};
+use futures::{FutureExt, StreamExt};
+use keystead_plugin::{CursorClass, Error, Place, Result};
+use log::{Log, News};
+use rewrite::Rewrite;
+use std::future::pending;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How often sizes are looked at, to rewrite what grew.
+const LOOK: Duration = Duration::from_millis(100);
+/// The wait after a rewrite failed; it doubles up to an hour.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(3600);
+
+/// What the writer is told.
+pub(crate) enum Order {
+    /// CONFIG SET changed something.
+    Configured,
+    /// BGREWRITEAOF.
+    Rewrite,
+    /// Put everything on the disk, then answer.
+    Flush(oneshot::Sender<Result<(), String>>),
+    /// A base is written, or can't be.
+    BaseWritten(Result<u64, String>),
+}
+
+/// What the writer waits for.
+enum Wake {
+    Order(Order),
+    News(News),
+    Time,
+    /// The plugin is gone.
+    Gone,
+}
+
+/// The writer.
+pub(crate) struct Writer {
+    plugin: Arc<Aof>,
+    folder: Folder,
+    manifest: Manifest,
+    /// The file that is written, while `appendonly` is on.
+    log: Option<Log>,
+    /// It is named in the manifest: a restart would load it.
+    listed: bool,
+    rewrite: Option<Rewrite>,
+    /// A rewrite is wanted, not before this time.
+    wanted: Option<Duration>,
+    retry: Duration,
+    /// Bytes of the set but for the file that is written.
+    settled: u64,
+    /// The whole set's size behind the last rewrite, or at the start.
+    base_size: u64,
+    looked: Duration,
+}
+
+impl Writer {
+    pub(crate) fn new(plugin: Arc<Aof>, folder: Folder) -> Writer {
+        let looked = plugin.host.now();
+        Writer {
+            plugin,
+            folder,
+            manifest: Manifest::default(),
+            log: None,
+            listed: false,
+            rewrite: None,
+            wanted: None,
+            retry: FIRST_RETRY,
+            settled: 0,
+            base_size: 0,
+            looked,
+        }
+    }
+
+    /// At the start: goes on with the set that was loaded, or writes a first one of the data there is.
+    pub(crate) async fn begin(&mut self, loaded: Option<Manifest>) -> Result<()> {
+        self.folder.make().map_err(|error| Error::new(format!("the AOF directory: {error}")))?;
+        match loaded {
+            Some(manifest) => self.go_on(manifest).await,
+            None => {
+                self.manifest = self.folder.read_manifest().map_err(Error::new)?.unwrap_or_default();
+                info!("Creating AOF base file on server start");
+                self.first_base().await
+            }
+        }
+    }
+
+    /// Appends to the last file of a set.
+    async fn go_on(&mut self, manifest: Manifest) -> Result<()> {
+        self.manifest = manifest;
+        if self.manifest.incr.is_empty() {
+            let part = self.manifest.next_incr(&self.folder.file);
+            info!("Creating AOF incr file {} on server start", part.name);
+            self.folder.create(&part.name)?;
+            self.manifest.push_incr(part);
+            self.folder.write_manifest(&self.manifest)?;
+        }
+        if !self.manifest.history.is_empty() {
+            self.manifest = self.folder.remove_history(self.manifest.clone())?;
+        }
+        let Some(last) = self.manifest.incr.last() else { return Ok(()) };
+        let (file, size) = self.folder.open(last)?;
+        let cursor = self.plugin.host.follow(CursorClass::Persistence).await?;
+        let place = cursor.place();
+        self.settled = self.manifest.parts().map(|part| self.folder.size(part)).sum::<u64>() - size;
+        self.base_size = self.settled + size;
+        let mut log = Log::new(&self.plugin, cursor, file, size);
+        let actions = log.machine.trust(place);
+        self.log = Some(log);
+        self.listed = true;
+        self.act(actions).await;
+        self.publish();
+        Ok(())
+    }
+
+    /// Writes the data as it is into a set of its own, and waits for that.
+    async fn first_base(&mut self) -> Result<()> {
+        let (sender, mut inbox) = mpsc::unbounded();
+        self.begin_rewrite(sender).await?;
+        while let Some(order) = inbox.next().await {
+            if let Order::BaseWritten(result) = order {
+                result.clone().map_err(Error::new)?;
+                self.base_written(result).await;
+                break;
+            }
+        }
+        if self.listed { Ok(()) } else { Err(Error::new("the first AOF base can't be written")) }
+    }
+
+    /// Until the plugin stops.
+    pub(crate) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
+        loop {
+            match self.wait(&mut inbox).await {
+                Wake::Gone => return,
+                Wake::Order(Order::Configured) => self.configured().await,
+                Wake::Order(Order::Rewrite) => self.wanted = Some(Duration::ZERO),
+                Wake::Order(Order::BaseWritten(result)) => self.base_written(result).await,
+                Wake::Order(Order::Flush(done)) => {
+                    let result = self.flush().await;
+                    let _ = done.send(result);
+                }
+                Wake::News(news) => self.heed(news).await,
+                Wake::Time => {}
+            }
+            self.clock().await;
+            self.publish();
+        }
+    }
+
+    async fn wait(&mut self, inbox: &mut mpsc::UnboundedReceiver<Order>) -> Wake {
+        let now = self.plugin.host.now();
+        let wake_at = self.wake_at();
+        let sleep = self.plugin.host.sleep(wake_at.saturating_sub(now));
+        let news = async {
+            match &mut self.log {
+                Some(log) => log.news().await,
+                None => pending().await,
+            }
+        };
+        let order = inbox.next().map(|order| order.map_or(Wake::Gone, Wake::Order));
+        let (news, sleep) = (pin!(news.map(Wake::News)), pin!(sleep.map(|()| Wake::Time)));
+        // Orders first: whoever flushes waits for it.
+        match select(order, select(news, sleep)).await {
+            Either::Left((wake, _)) | Either::Right((Either::Left((wake, _)) | Either::Right((wake, _)), _)) => wake,
+        }
+    }
+
+    fn wake_at(&self) -> Duration {
+        let log = self.log.as_ref();
+        let times = [log.and_then(|log| log.machine.wake_at()), log.and_then(Log::note_at)];
+        let wanted = self.wanted.filter(|_| self.rewrite.is_none());
+        times.into_iter().flatten().chain(wanted).chain([self.looked + LOOK]).min().unwrap_or_default()
+    }
+
+    /// What the journal brought.
+    async fn heed(&mut self, news: News) {
+        let Some(log) = &mut self.log else { return };
+        match news {
+            News::Batch(place) => {
+                self.append(place).await;
+            }
+            News::Moved(place) => {
+                let actions = log.moved(place);
+                self.act(actions).await;
+            }
+            News::End(end) => self.ended(&end).await,
+        }
+    }
+
+    /// Writes the batch that waits; false if it couldn't be.
+    async fn append(&mut self, place: Place) -> bool {
+        let Some(log) = &mut self.log else { return false };
+        let (written, actions) = log.append(place).await;
+        self.act(actions).await;
+        written
+    }
+
+    /// What is due.
+    async fn clock(&mut self) {
+        let now = self.plugin.host.now();
+        if let Some(log) = &mut self.log {
+            if let Some(place) = log.due_note(false) {
+                self.append(place).await;
+            }
+            if let Some(log) = &mut self.log {
+                let actions = log.machine.due(now);
+                self.act(actions).await;
+            }
+        }
+        if now >= self.looked + LOOK {
+            self.looked = now;
+            self.look();
+        }
+        if self.rewrite.is_none() && self.wanted.is_some_and(|at| at <= now) {
+            self.try_rewrite().await;
+        }
+    }
+
+    /// Whether the files grew so much that they are rewritten.
+    fn look(&mut self) {
+        let config = self.plugin.config();
+        let size = self.size();
+        let idle = self.rewrite.is_none() && self.wanted.is_none() && self.listed;
+        if idle && wants_rewrite(config.rewrite_percentage, config.rewrite_min_size, self.base_size, size) {
+            let growth = size.saturating_sub(self.base_size) * 100 / self.base_size.max(1);
+            info!("Starting automatic rewriting of AOF on {growth}% growth");
+            self.wanted = Some(Duration::ZERO);
+        }
+    }
+
+    /// Bytes of the whole set.
+    fn size(&self) -> u64 {
+        self.settled + self.log.as_ref().map_or(0, |log| log.machine.size())
+    }
+
+    /// Carries out what the machine decided, and what follows from that.
+    async fn act(&mut self, actions: Vec<Action>) {
+        let host = self.plugin.host;
+        let mut todo = std::collections::VecDeque::from(actions);
+        while let Some(action) = todo.pop_front() {
+            let Some(log) = &mut self.log else { return };
+            match action {
+                Action::Sync => todo.extend(log.sync().await),
+                Action::Truncate(size) => log.truncate(size).await,
+                Action::Confirm(position) => host.confirm(Some(position)),
+                Action::Durable(offset) => host.set_durable(Some(offset)),
+                Action::Refuse(why) => self.refuse(&why),
+                Action::Accept => self.accept(),
+                Action::Rewrite => self.wanted = Some(Duration::ZERO),
+            }
+        }
+    }
+
+    fn refuse(&self, why: &str) {
+        if self.plugin.shown.write_ok.swap(false, Ordering::Relaxed) {
+            warn!("Error writing to the AOF file: {why}");
+        }
+        self.plugin.host.refuse_writes(&format!("Errors writing to the AOF file: {why}"));
+    }
+
+    fn accept(&self) {
+        if !self.plugin.shown.write_ok.swap(true, Ordering::Relaxed) {
+            warn!("AOF write error looks solved. The server can write again.");
+        }
+        self.plugin.host.refuse_writes("");
+    }
+
+    /// The settings changed.
+    async fn configured(&mut self) {
+        let config = self.plugin.config();
+        match (&mut self.log, config.enabled) {
+            (None, true) => self.wanted = Some(Duration::ZERO),
+            (Some(_), false) => self.switch_off().await,
+            (Some(log), true) => {
+                log.machine.set_policy(config.fsync);
+                log.machine.set_spared(config.no_fsync_on_rewrite && self.rewrite.is_some());
+                if config.fsync != Fsync::Always {
+                    self.plugin.host.confirm(None);
+                }
+                let actions = if self.listed { log.machine.trust(None) } else { Vec::new() };
+                self.act(actions).await;
+            }
+            (None, false) => {}
+        }
+    }
+
+    /// `appendonly no`: what was written is on the disk, and nothing follows.
+    async fn switch_off(&mut self) {
+        if let Err(why) = self.flush().await {
+            warn!("The append-only file is switched off with an error: {why}");
+        }
+        self.drop_rewrite();
+        self.log = None;
+        self.listed = false;
+        self.wanted = None;
+        self.plugin.host.confirm(None);
+        self.plugin.host.set_durable(None);
+        self.accept();
+        info!("The append-only file is switched off");
+    }
+
+    /// Everything that the journal has is on the disk.
+    async fn flush(&mut self) -> Result<(), String> {
+        if self.log.is_some() && !self.listed {
+            return Err("Writing initial AOF, can't exit".to_owned());
+        }
+        while let Some(log) = &mut self.log {
+            match log.news_now().await {
+                Some(News::Batch(place)) => {
+                    if !self.append(place).await {
+                        break;
+                    }
+                }
+                Some(news) => self.heed(news).await,
+                None => break,
+            }
+        }
+        let Some(log) = &mut self.log else { return Ok(()) };
+        if let Some(place) = log.due_note(true) {
+            self.append(place).await;
+        }
+        let Some(log) = &mut self.log else { return Ok(()) };
+        let sync = log.machine.sync(self.plugin.host.now());
+        self.act(sync).await;
+        match self.log.as_ref().and_then(|log| log.machine.failed()) {
+            Some(why) => Err(format!("the append-only file can't be written: {why}")),
+            None => Ok(()),
+        }
+    }
+
+    fn publish(&self) {
+        let shown = &self.plugin.shown;
+        shown.size.store(self.size(), Ordering::Relaxed);
+        shown.base_size.store(self.base_size, Ordering::Relaxed);
+        shown.rewriting.store(self.rewrite.is_some() || self.wanted == Some(Duration::ZERO), Ordering::Relaxed);
+        shown.scheduled.store(self.rewrite.is_none() && self.wanted.is_some(), Ordering::Relaxed);
+        shown.delayed.store(self.log.as_ref().map_or(0, |log| log.machine.delayed()), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,239 @@
+//! A rewrite, without fork: a cut of the keys becomes the base while what is written goes on in another file, from the same
+//! write on. Owns the order in which files and manifest change, so that a crash anywhere leaves a set that is whole.
+
+use super::{FIRST_RETRY, LONGEST_RETRY, Log, Order, Writer};
+use crate::base;
+use crate::failpoint;
+use crate::manifest::Part;
+use ::log::{info, warn};
+use futures::channel::mpsc;
+use keystead_plugin::{Cursor, CursorClass, CursorEnd, Result, Task};
+use keystead_rdb::RDB_VERSION;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// What is written goes here until the first base is there.
+const TEMPORARY_INCR: &str = "temp-appendonly.aof.incr";
+
+/// A rewrite that runs.
+pub(super) struct Rewrite {
+    task: Task,
+    began: Duration,
+    /// Reads on from the cut, once everything before it is in the old file.
+    next: Option<Cursor>,
+    /// The result, if it came before that.
+    written: Option<Result<u64, String>>,
+    /// The file that goes on couldn't be made: the base would replace too much.
+    spoiled: Option<String>,
+    /// What the file that goes on is called for now, if a restart doesn't know it yet.
+    temporary: bool,
+}
+
+impl Writer {
+    /// Begins a rewrite; if it can't now, it is tried again.
+    pub(super) async fn try_rewrite(&mut self) {
+        self.wanted = None;
+        if let Err(error) = self.begin_rewrite(self.plugin.orders()).await {
+            self.failed(error.text());
+        }
+    }
+
+    pub(super) async fn begin_rewrite(&mut self, orders: mpsc::UnboundedSender<Order>) -> Result<()> {
+        let host = self.plugin.host;
+        self.folder.make()?;
+        let (snapshot, cursor) = host.snapshot_and_follow(u32::from(RDB_VERSION), CursorClass::Persistence).await?;
+        failpoint::pass("rewrite-cut");
+        let enabled = self.plugin.config().enabled;
+        let mut next = None;
+        match (&mut self.log, cursor.place()) {
+            (Some(log), Some(place)) if self.listed => {
+                log.cursor.stop_at(place.position);
+                next = Some(cursor);
+            }
+            _ if enabled => {
+                let file = self.folder.create(TEMPORARY_INCR)?;
+                self.log = Some(Log::new(&self.plugin, cursor, file, 0));
+                self.listed = false;
+            }
+            _ => drop(cursor),
+        }
+        let temporary = next.is_none() && enabled;
+        let (plugin, folder) = (self.plugin.clone(), self.folder.clone());
+        let task = host.spawn(async move {
+            let written = base::write(&plugin, &folder, snapshot).await.map_err(|error| error.text().to_owned());
+            let _ = orders.unbounded_send(Order::BaseWritten(written));
+        });
+        let began = host.now();
+        *self.plugin.shown.rewrite_began.write() = began;
+        self.rewrite = Some(Rewrite { task, began, next, written: None, spoiled: None, temporary });
+        self.spare();
+        info!("Background append only file rewriting started");
+        Ok(())
+    }
+
+    /// The cursor gives no more: a rewrite's turn to go on in another file, or the keys were replaced.
+    pub(super) async fn ended(&mut self, end: &CursorEnd) {
+        if let CursorEnd::Closed(_) = end
+            && let Some(next) = self.rewrite.as_mut().and_then(|rewrite| rewrite.next.take())
+        {
+            return self.rotate(next).await;
+        }
+        info!("The append-only file begins anew: {end}");
+        self.drop_rewrite();
+        self.log = None;
+        self.listed = false;
+        // Nothing that a restart would load can confirm anything until the next base is there.
+        self.plugin.host.confirm(None);
+        self.plugin.host.set_durable(None);
+        self.wanted = Some(Duration::ZERO);
+    }
+
+    /// Everything before the cut is written: what follows goes into a new file, if there can be one.
+    async fn rotate(&mut self, cursor: Cursor) {
+        let Some(log) = &mut self.log else { return };
+        let sync = log.machine.sync(self.plugin.host.now());
+        self.act(sync).await;
+        let part = self.manifest.next_incr(&self.folder.file);
+        let made = self.make_incr(&part);
+        let Some(log) = &mut self.log else { return };
+        match made {
+            Ok(file) => {
+                info!("Creating AOF incr file {} on background rewrite", part.name);
+                let synced = log.machine.synced_place();
+                let failed = log.machine.failed().is_some();
+                self.settled += log.machine.size();
+                let mut log = Log::new(&self.plugin, cursor, file, 0);
+                // The old file is part of the set: what it can't hold, this one can't make up for.
+                let actions = if failed { Vec::new() } else { log.machine.trust(synced) };
+                self.log = Some(log);
+                self.act(actions).await;
+            }
+            Err(error) => {
+                log.follow(cursor);
+                if let Some(rewrite) = &mut self.rewrite {
+                    rewrite.spoiled = Some(format!("the next AOF file {}: {error}", part.name));
+                }
+            }
+        }
+        self.spare();
+        if let Some(written) = self.rewrite.as_mut().and_then(|rewrite| rewrite.written.take()) {
+            self.base_written(written).await;
+        }
+    }
+
+    fn make_incr(&mut self, part: &Part) -> std::io::Result<std::fs::File> {
+        let file = self.folder.create(&part.name)?;
+        failpoint::pass("incr-created");
+        let mut manifest = self.manifest.clone();
+        manifest.push_incr(part.clone());
+        self.folder.write_manifest(&manifest)?;
+        self.manifest = manifest;
+        failpoint::pass("incr-in-manifest");
+        Ok(file)
+    }
+
+    /// The base is on the disk under its temporary name, or isn't.
+    pub(super) async fn base_written(&mut self, result: Result<u64, String>) {
+        let Some(rewrite) = &mut self.rewrite else { return };
+        if rewrite.next.is_some() {
+            rewrite.written = Some(result);
+            return;
+        }
+        let spoiled = rewrite.spoiled.take();
+        let done = match (result, spoiled) {
+            (Ok(_), Some(why)) | (Err(why), _) => Err(why),
+            (Ok(size), None) => self.install(size).await.map_err(|error| error.text().to_owned()),
+        };
+        match done {
+            Ok(()) => self.succeeded().await,
+            Err(why) => {
+                self.drop_rewrite();
+                self.failed(&why);
+            }
+        }
+    }
+
+    /// The base replaces all that was before its cut.
+    async fn install(&mut self, size: u64) -> Result<()> {
+        let Some(rewrite) = &self.rewrite else { return Ok(()) };
+        let temporary = rewrite.temporary;
+        if temporary && let Some(log) = &mut self.log {
+            let sync = log.machine.sync(self.plugin.host.now());
+            self.act(sync).await;
+        }
+        let base = self.manifest.next_base(&self.folder.file, self.plugin.config().rdb_preamble);
+        self.folder.rename(&base::temporary_name(), &base.name)?;
+        failpoint::pass("base-renamed");
+        let mut manifest = self.manifest.clone();
+        if temporary {
+            let part = manifest.next_incr(&self.folder.file);
+            self.folder.rename(TEMPORARY_INCR, &part.name)?;
+            manifest.push_incr(part);
+        }
+        manifest.rewritten(base, usize::from(self.log.is_some()));
+        self.folder.write_manifest(&manifest)?;
+        self.manifest = manifest;
+        self.settled = size;
+        self.listed = self.log.is_some();
+        Ok(())
+    }
+
+    /// The new set is what a restart loads.
+    async fn succeeded(&mut self) {
+        let host = self.plugin.host;
+        let took = self.rewrite.take().map_or(Duration::ZERO, |rewrite| host.now().saturating_sub(rewrite.began));
+        self.retry = FIRST_RETRY;
+        self.base_size = self.size();
+        self.spare();
+        let shown = &self.plugin.shown;
+        shown.last_rewrite_s.store(took.as_secs() as i64, Ordering::Relaxed);
+        shown.last_rewrite_ok.store(true, Ordering::Relaxed);
+        shown.rewrites.fetch_add(1, Ordering::Relaxed);
+        shown.failures.store(0, Ordering::Relaxed);
+        info!("Background AOF rewrite finished successfully: {} bytes in {} ms", self.settled, took.as_millis());
+        if let Some(log) = &mut self.log {
+            let works = log.machine.failed().is_none();
+            let actions = log.machine.trust(None);
+            self.act(actions).await;
+            if works {
+                self.accept();
+            }
+        }
+        let (folder, manifest) = (self.folder.clone(), self.manifest.clone());
+        match host.blocking(move || folder.remove_history(manifest)).await.and_then(|done| Ok(done?)) {
+            Ok(manifest) => self.manifest = manifest,
+            Err(error) => warn!("The history files of the AOF can't be removed: {}", error.text()),
+        }
+    }
+
+    /// It is tried again, later each time.
+    fn failed(&mut self, why: &str) {
+        warn!("Background AOF rewrite failed: {why}");
+        let shown = &self.plugin.shown;
+        shown.last_rewrite_ok.store(false, Ordering::Relaxed);
+        shown.failures.fetch_add(1, Ordering::Relaxed);
+        self.wanted = Some(self.plugin.host.now() + self.retry);
+        self.retry = (self.retry * 2).min(LONGEST_RETRY);
+        self.spare();
+    }
+
+    /// Gives up the rewrite that runs. What is written goes on where it is.
+    pub(super) fn drop_rewrite(&mut self) {
+        let Some(rewrite) = self.rewrite.take() else { return };
+        rewrite.task.cancel();
+        self.folder.discard(&base::temporary_name());
+        if rewrite.temporary {
+            self.log = None;
+            self.folder.discard(TEMPORARY_INCR);
+        }
+        self.spare();
+    }
+
+    /// `no-appendfsync-on-rewrite`.
+    fn spare(&mut self) {
+        let spared = self.rewrite.is_some() && self.plugin.config().no_fsync_on_rewrite;
+        if let Some(log) = &mut self.log {
+            log.machine.set_spared(spared);
+        }
+    }
+}
