@@ -14,7 +14,7 @@ use keystead_plugin::prelude::*;
 use keystead_plugin::services::persistence::{self, Recovered, Recovery, Strategy};
 use parking_lot::Mutex;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The plugin.
 pub struct Aof {
@@ -25,6 +25,8 @@ pub struct Aof {
     inbox: Mutex<Option<mpsc::UnboundedReceiver<Order>>>,
     /// The set that was loaded at the start.
     loaded: Mutex<Option<Manifest>>,
+    /// Nothing was: the files that are there now hold what is in memory already.
+    began_anew: AtomicBool,
     pub(crate) shown: Shown,
 }
 
@@ -54,6 +56,7 @@ impl Plugin for Aof {
             orders,
             inbox: Mutex::new(Some(inbox)),
             loaded: Mutex::default(),
+            began_anew: AtomicBool::new(false),
             shown,
         })
     }
@@ -62,6 +65,7 @@ impl Plugin for Aof {
         self.recovery.run().await?;
         let Some(inbox) = self.inbox.lock().take() else { return Ok(()) };
         let loaded = self.loaded.lock().take();
+        self.began_anew.store(loaded.is_none(), Ordering::Release);
         let mut writer = Writer::new(self.clone(), self.folder());
         if self.config().enabled {
             writer.begin(loaded).await?;
@@ -95,7 +99,7 @@ impl Strategy for Aof {
     const RANK: u32 = persistence::LOG;
 
     async fn survey(self: Arc<Self>) -> Result<Option<String>> {
-        if !self.config().enabled {
+        if !self.config().enabled || self.began_anew.load(Ordering::Acquire) {
             return Ok(None);
         }
         let folder = self.folder();
