@@ -9,7 +9,7 @@ use crate::link::Target;
 use crate::plugin::Replication;
 use crate::primary::replconf::{self, Answer, Facts};
 use crate::units::Offset;
-use crate::wait;
+use crate::wait::{self, DiskWish};
 use keystead_plugin::prelude::*;
 use keystead_plugin::{InfoOut, Targets};
 use std::sync::atomic::Ordering;
@@ -64,6 +64,18 @@ pub(crate) fn register(reg: &mut Registrar<Replication>) {
     .command(
         docs("FAILOVER", -1, admin, "Starts a coordinated failover from a server to one of its replicas.", "6.2.0"),
         Replication::failover,
+    )
+    .async_command_or(
+        docs(
+            "WAITAOF",
+            4,
+            Flags::BLOCKING,
+            "Blocks until all of the preceding write commands sent by the connection are written to the append-only file of the primary and/or replicas.",
+            "7.2.0",
+        )
+        .acl(Acl::CONNECTION),
+        Replication::try_wait_for_disks,
+        Replication::wait_for_disks,
     )
     .takeover(
         docs("PSYNC", -3, Flags::ADMIN | Flags::NO_SCRIPT | Flags::NO_MULTI, "An internal command used in replication.", "2.8.0"),
@@ -184,11 +196,7 @@ impl Replication {
     async fn wait(self: Arc<Self>, client: ClientInfo, args: OwnedArgs) -> Result<Reply> {
         let wish = wait::parse(args.at(1), args.at(2)).map_err(Error::reply)?;
         let (offset, since) = (Offset(client.write_offset), self.host.now());
-        // One GETACK behind the write serves everybody who waits for it.
-        if self.getack_at.load(Ordering::Acquire) <= offset.0 {
-            let behind = self.host.control_record(&["REPLCONF", "GETACK", "*"], Targets::REPLICAS).await?;
-            self.getack_at.fetch_max(behind, Ordering::AcqRel);
-        }
+        self.ask_for_acks(offset).await?;
         let reached = || self.registry.reached(offset);
         let enough = self.bell.until(|| wait::verdict(wish, since, since, reached()));
         let count = match wish.timeout {
@@ -199,6 +207,58 @@ impl Replication {
             },
         };
         Ok(Reply::Int(count))
+    }
+
+    /// One GETACK behind the write serves everybody who waits for it.
+    async fn ask_for_acks(&self, offset: Offset) -> Result<()> {
+        if self.getack_at.load(Ordering::Acquire) <= offset.0 {
+            let behind = self.host.control_record(&["REPLCONF", "GETACK", "*"], Targets::REPLICAS).await?;
+            self.getack_at.fetch_max(behind, Ordering::AcqRel);
+        }
+        Ok(())
+    }
+
+    fn try_wait_for_disks(&self, ctx: &mut Ctx<'_>, args: Args<'_>, must: bool) -> Option<Result<Effect>> {
+        let wish = match DiskWish::parse(args.at(1), args.at(2), args.at(3)) {
+            Ok(wish) => wish,
+            Err(text) => return Some(Err(Error::reply(text))),
+        };
+        if let Some(text) = wish.refusal(self.target().is_some(), self.host.durable().is_some()) {
+            return Some(Err(Error::reply(text)));
+        }
+        let (local, replicas) = self.on_disks(Offset(ctx.write_offset()));
+        if !wish.is_met(local, replicas) && !must {
+            return None;
+        }
+        ctx.reply().array(2).int(i64::from(local)).int(i64::try_from(replicas).unwrap_or(i64::MAX));
+        Some(Ok(Effect::None))
+    }
+
+    async fn wait_for_disks(self: Arc<Self>, client: ClientInfo, args: OwnedArgs) -> Result<Reply> {
+        let wish = DiskWish::parse(args.at(1), args.at(2), args.at(3)).map_err(Error::reply)?;
+        let offset = Offset(client.write_offset);
+        if wish.replicas > 0 {
+            self.ask_for_acks(offset).await?;
+        }
+        let own = async {
+            if wish.local {
+                self.host.until_durable(offset.0).await;
+            }
+        };
+        let others = self.bell.until(|| (self.registry.fsynced(offset) as u64 >= wish.replicas).then_some(()));
+        let enough = futures::future::join(own, others);
+        match wish.timeout {
+            None => drop(enough.await),
+            Some(time) => drop(self.host.timeout(time, enough).await),
+        }
+        let (local, replicas) = self.on_disks(offset);
+        Ok(Reply::Array(vec![Reply::Int(i64::from(local)), Reply::Int(i64::try_from(replicas).unwrap_or(i64::MAX))]))
+    }
+
+    /// Whether a client's writes are on our disk, and on how many replicas'.
+    fn on_disks(&self, offset: Offset) -> (bool, usize) {
+        let local = self.durable().is_some_and(|durable| durable >= offset);
+        (local, self.registry.fsynced(offset))
     }
 
     fn info_replication(&self, out: &mut InfoOut<'_>) {

@@ -205,7 +205,7 @@ impl Follower {
 
     fn ask(&mut self, event: Event<'_>) -> Vec<Action> {
         let settings = self.settings();
-        let ctx = Context { settings: &settings, here: self.plugin.here() };
+        let ctx = Context { settings: &settings, here: self.plugin.here(), durable: self.plugin.durable() };
         self.link.step(self.plugin.host.now(), ctx, event).actions
     }
 
@@ -216,7 +216,7 @@ impl Follower {
     /// Offers the unread bytes until the machine takes no more of them.
     async fn offer(&mut self) {
         let settings = self.settings();
-        let ctx = Context { settings: &settings, here: self.plugin.here() };
+        let ctx = Context { settings: &settings, here: self.plugin.here(), durable: self.plugin.durable() };
         let outcome = self.link.step(self.plugin.host.now(), ctx, Event::Bytes(&self.inbox));
         let bytes = self.inbox.split_to(outcome.consumed).freeze();
         for action in outcome.actions {

@@ -279,6 +279,11 @@ impl Replication {
         ReplId::from_random(bytes)
     }
 
+    /// How much of the stream is on our disk, if anybody keeps it there.
+    pub(crate) fn durable(&self) -> Option<Offset> {
+        self.host.durable().map(Offset)
+    }
+
     /// Our position, if our data has one.
     pub(crate) fn here(&self) -> Option<Position> {
         if !self.positioned.load(Ordering::Acquire) {

@@ -273,11 +273,12 @@ impl Replica {
         }
         let args: Vec<&[u8]> = words[1..].iter().map(Vec::as_slice).collect();
         if let Answer::Ack { offset, fsynced } = replconf::handle(&mut Facts::default(), &args) {
-            if let Some(fsynced) = fsynced {
-                self.shared.fsynced(fsynced);
-            }
             // Nobody can have more than was written; such a number would satisfy every WAIT.
-            self.step(Event::Ack(Offset(offset.0.min(self.plugin.host.journal_offset()))));
+            let most = self.plugin.host.journal_offset();
+            if let Some(fsynced) = fsynced {
+                self.shared.fsynced(Offset(fsynced.0.min(most)));
+            }
+            self.step(Event::Ack(Offset(offset.0.min(most))));
         }
     }
 

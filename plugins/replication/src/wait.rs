@@ -1,4 +1,4 @@
-//! WAIT: how many replicas have this client's writes.
+//! WAIT and WAITAOF: how many replicas have this client's writes, in memory or on the disk.
 //!
 //! Owns the arguments' rules and the verdict; parking and waking are the shell's.
 
@@ -23,6 +23,49 @@ pub fn parse(replicas: &[u8], timeout_ms: &[u8]) -> Result<Wish, &'static str> {
     let ms = integer(timeout_ms).ok_or("ERR timeout is not an integer or out of range")?;
     let ms = u64::try_from(ms).map_err(|_| "ERR timeout is negative")?;
     Ok(Wish { replicas, timeout: (ms > 0).then(|| Duration::from_millis(ms)) })
+}
+
+/// `WAITAOF numlocal numreplicas timeout`, understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskWish {
+    /// Our own disk too.
+    pub local: bool,
+    /// How many replicas' disks.
+    pub replicas: u64,
+    /// How long; `None` for ever.
+    pub timeout: Option<Duration>,
+}
+
+impl DiskWish {
+    /// Reads the three arguments. Errors are without the leading minus.
+    pub fn parse(local: &[u8], replicas: &[u8], timeout_ms: &[u8]) -> Result<DiskWish, &'static str> {
+        const NO_INTEGER: &str = "ERR value is not an integer or out of range";
+        let local = match integer(local).ok_or(NO_INTEGER)? {
+            0 => false,
+            1 => true,
+            _ => return Err("ERR value is out of range, value must between 0 and 1"),
+        };
+        let replicas = integer(replicas).ok_or(NO_INTEGER)?;
+        let replicas = u64::try_from(replicas).map_err(|_| "ERR value is out of range, must be positive")?;
+        let timeout = parse(b"0", timeout_ms)?.timeout;
+        Ok(DiskWish { local, replicas, timeout })
+    }
+
+    /// Why it is refused here: on a replica, or without an append-only file of our own.
+    pub fn refusal(&self, is_replica: bool, keeps_file: bool) -> Option<&'static str> {
+        match (is_replica, self.local && !keeps_file) {
+            (true, _) => Some(
+                "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local and are not propagated.",
+            ),
+            (false, true) => Some("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."),
+            (false, false) => None,
+        }
+    }
+
+    /// Enough?
+    pub fn is_met(&self, local: bool, replicas: usize) -> bool {
+        (local || !self.local) && replicas as u64 >= self.replicas
+    }
 }
 
 /// Enough, or too late? `None` while neither.
@@ -52,6 +95,23 @@ mod tests {
         assert_eq!(parse(b"1", b"x"), Err("ERR timeout is not an integer or out of range"));
         assert_eq!(parse(b"1", b"01"), Err("ERR timeout is not an integer or out of range"));
         assert_eq!(parse(b"1", b"-5"), Err("ERR timeout is negative"));
+    }
+
+    #[test]
+    fn disk_wishes() {
+        let wish = DiskWish::parse(b"1", b"2", b"0").expect("right");
+        assert_eq!(wish, DiskWish { local: true, replicas: 2, timeout: None });
+        let cases = [(true, 2, true), (false, 2, false), (true, 1, false)];
+        for (local, replicas, met) in cases {
+            assert_eq!(wish.is_met(local, replicas), met);
+        }
+        assert_eq!(DiskWish::parse(b"2", b"0", b"0"), Err("ERR value is out of range, value must between 0 and 1"));
+        assert_eq!(DiskWish::parse(b"0", b"-1", b"0"), Err("ERR value is out of range, must be positive"));
+        assert_eq!(DiskWish::parse(b"x", b"0", b"0"), Err("ERR value is not an integer or out of range"));
+        assert_eq!(DiskWish::parse(b"0", b"0", b"-1"), Err("ERR timeout is negative"));
+        let refused = |replica, file| wish.refusal(replica, file).is_some();
+        assert!(refused(true, true) && refused(false, false) && !refused(false, true));
+        assert_eq!(DiskWish { local: false, ..wish }.refusal(false, false), None);
     }
 
     #[test]

@@ -46,6 +46,11 @@ impl Process {
         Ok(Process { spec, child, stopped: false })
     }
 
+    /// Replaces the variables for the next restart.
+    pub fn set_env(&mut self, env: &[(&str, &str)]) {
+        self.spec.env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -111,7 +111,7 @@ impl Link {
                 self.fail(now, &format!("Failed trying to load the MASTER synchronization DB: {why}"), &mut out)
             }
             Event::CameBackEmpty => self.came_back_empty(now, ctx, &mut out),
-            Event::AckAsked(offset) => self.ack(now, offset, &mut out),
+            Event::AckAsked(offset) => self.ack(now, ctx, offset, &mut out),
             Event::ApplyFailed(why) => {
                 self.fail(now, &format!("the primary's stream can't be applied: {why}"), &mut out)
             }
@@ -221,17 +221,22 @@ impl Link {
             }
             State::Streaming { last_io, .. } if late(*last_io) => "MASTER timeout: no data nor PING received...",
             State::Streaming { acked, .. } if now >= *acked + ACK_PERIOD => {
-                return self.ack(now, ctx.here.map_or(Offset(0), |p| p.offset), out);
+                return self.ack(now, ctx, ctx.here.map_or(Offset(0), |p| p.offset), out);
             }
             _ => return,
         };
         self.fail(now, why, out);
     }
 
-    fn ack(&mut self, now: Duration, offset: Offset, out: &mut Outcome) {
+    fn ack(&mut self, now: Duration, ctx: Context<'_>, offset: Offset, out: &mut Outcome) {
         if let State::Streaming { acked, .. } = &mut self.state {
             *acked = now;
-            out.actions.push(Action::Send(text::command(&[b"REPLCONF", b"ACK", offset.to_string().as_bytes()])));
+            let (applied, fsynced) = (offset.to_string(), ctx.durable.map(|offset| offset.to_string()));
+            let mut words: Vec<&[u8]> = vec![b"REPLCONF", b"ACK", applied.as_bytes()];
+            if let Some(fsynced) = &fsynced {
+                words.extend([b"FACK".as_slice(), fsynced.as_bytes()]);
+            }
+            out.actions.push(Action::Send(text::command(&words)));
         }
     }
 
@@ -247,7 +252,7 @@ impl Link {
         self.followed = true;
         self.last_why.clear();
         self.down_since = None;
-        self.ack(now, ctx.here.map_or(Offset(0), |p| p.offset), out);
+        self.ack(now, ctx, ctx.here.map_or(Offset(0), |p| p.offset), out);
     }
 
     fn came_back_empty(&mut self, now: Duration, ctx: Context<'_>, out: &mut Outcome) {

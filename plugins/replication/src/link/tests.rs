@@ -15,6 +15,7 @@ struct Bench {
     link: Link,
     settings: Settings,
     here: Option<Position>,
+    durable: Option<Offset>,
     now: Duration,
     inbox: Vec<u8>,
     did: Vec<String>,
@@ -30,6 +31,7 @@ impl Bench {
             link: Link::default(),
             settings,
             here: None,
+            durable: None,
             now: Duration::from_secs(100),
             inbox: Vec::new(),
             did: Vec::new(),
@@ -45,7 +47,11 @@ impl Bench {
         let is_bytes = matches!(event, Event::Bytes(_));
         let inbox = self.inbox.clone();
         let event = if is_bytes { Event::Bytes(&inbox) } else { event };
-        let out = self.link.step(self.now, Context { settings: &self.settings, here: self.here }, event);
+        let out = self.link.step(
+            self.now,
+            Context { settings: &self.settings, here: self.here, durable: self.durable },
+            event,
+        );
         for action in out.actions {
             match action {
                 Action::Connect(t) => self.did.push(format!("connect {}:{}", t.host, t.port)),

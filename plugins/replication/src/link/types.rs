@@ -55,6 +55,8 @@ pub struct Context<'a> {
     pub settings: &'a Settings,
     /// How far our data goes in which history; `None` when it belongs to none.
     pub here: Option<Position>,
+    /// How much of the stream is on our disk; `None` when nobody keeps it there.
+    pub durable: Option<Offset>,
 }
 
 /// What happened.

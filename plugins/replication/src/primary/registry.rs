@@ -145,6 +145,11 @@ impl Registry {
         self.count(|p| p.acked_offset() >= offset)
     }
 
+    /// How many online replicas have `offset` on their disks: what WAITAOF counts.
+    pub fn fsynced(&self, offset: Offset) -> usize {
+        self.count(|p| p.fsynced_offset() >= offset)
+    }
+
     fn count(&self, fits: impl Fn(&Shared) -> bool) -> usize {
         self.all.load().iter().filter(|p| p.state() == PeerState::Online && fits(p)).count()
     }

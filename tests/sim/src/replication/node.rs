@@ -221,7 +221,7 @@ impl Node {
 
     fn step(&mut self, env: &mut Env<'_>, event: Event<'_>) {
         let here = self.has_position.then_some(Position { replid: self.history.replid, offset: self.offset });
-        let outcome = self.link.step(at(env.now), Context { settings: &self.settings, here }, event);
+        let outcome = self.link.step(at(env.now), Context { settings: &self.settings, here, durable: None }, event);
         assert_eq!(outcome.consumed, 0, "only bytes are consumed");
         self.act(env, outcome.actions, &[]);
     }
@@ -229,7 +229,7 @@ impl Node {
     fn offer(&mut self, env: &mut Env<'_>) {
         let inbox = std::mem::take(&mut self.inbox);
         let here = self.has_position.then_some(Position { replid: self.history.replid, offset: self.offset });
-        let ctx = Context { settings: &self.settings, here };
+        let ctx = Context { settings: &self.settings, here, durable: None };
         let outcome = self.link.step(at(env.now), ctx, Event::Bytes(&inbox));
         self.inbox = inbox[outcome.consumed..].to_vec();
         self.act(env, outcome.actions, &inbox);

@@ -1,0 +1,180 @@
+//! The append-only file as its user sees it: settings at run time, damaged files, WAITAOF, resync after a restart.
+#![allow(clippy::unwrap_used)]
+
+use keystead_harness::{DEADLINE, Keystead, Reply, eventually, wait_until};
+use std::path::PathBuf;
+
+fn node(config: &str) -> Keystead {
+    Keystead::builder().plugin("persistence-aof", config).plugin("replication", "()").start()
+}
+
+/// The file that is written now.
+fn incr(node: &Keystead) -> PathBuf {
+    let folder = node.dir().join("appendonlydir");
+    let manifest = std::fs::read_to_string(folder.join("appendonly.aof.manifest")).unwrap();
+    let last = manifest.lines().rfind(|line| line.ends_with("type i")).unwrap();
+    folder.join(last.split(' ').nth(1).unwrap())
+}
+
+fn persistence(node: &Keystead, field: &str) -> String {
+    node.client().info("persistence")[field].clone()
+}
+
+#[test]
+fn it_is_switched_at_run_time_and_loses_nothing() {
+    let mut node = node("(enabled: false)");
+    let mut client = node.client();
+    client.ok("SET a 1");
+    assert_eq!(persistence(&node, "aof_enabled"), "0");
+    client.ok("CONFIG SET appendonly yes appendfsync always");
+    wait_until("the first base", DEADLINE, || persistence(&node, "aof_rewrites") == "1");
+    client.ok("SET b 2");
+    client.ok("CONFIG SET appendfsync everysec");
+    client.ok("SET c 3");
+    client.ok("CONFIG SET appendonly no");
+    wait_until("the end", DEADLINE, || node.process.log().contains("The append-only file is switched off"));
+    client.ok("SET d 4");
+    client.ok("CONFIG SET appendonly yes");
+    wait_until("the next base", DEADLINE, || persistence(&node, "aof_rewrites") == "2");
+    client.ok("SET e 5");
+    client.ok("CONFIG SET appendfsync always");
+    client.ok("SET f 6");
+    client.ok("CONFIG REWRITE");
+    node.process.kill();
+    std::fs::write(
+        node.dir().join("keystead.ron"),
+        std::fs::read_to_string(node.dir().join("keystead.ron")).unwrap().replace("enabled: false", "enabled: true"),
+    )
+    .unwrap();
+    node.restart();
+    assert_eq!(node.client().cmd("EXISTS a b c d e f"), Reply::Int(6));
+}
+
+#[test]
+fn rewrites_keep_everything_in_either_format() {
+    for preamble in ["true", "false"] {
+        let mut node = node(&format!("(fsync: always, rdb_preamble: {preamble}, rewrite_min_size: 20000)"));
+        let mut client = node.client();
+        for n in 0..400 {
+            client.ok(&format!("SET key:{n} {}", "v".repeat(100)));
+            client.cmd(&format!("RPUSH list {n}"));
+            client.cmd(&format!("ZADD zset {n}.5 m{n}"));
+            client.cmd(&format!("HSET hash f{n} {n}"));
+            client.cmd(&format!("SADD set m{n}"));
+        }
+        client.cmd("PEXPIREAT key:1 4000000000000");
+        client.cmd("SELECT 5");
+        client.ok("SET other 1");
+        client.cmd("BGREWRITEAOF");
+        wait_until("a rewrite", DEADLINE, || persistence(&node, "aof_rewrite_in_progress") == "0");
+        assert!(persistence(&node, "aof_rewrites").parse::<u64>().unwrap() > 2, "it also grew enough by itself");
+        let digest = client.cmd("DEBUG DIGEST");
+        node.process.kill();
+        node.restart();
+        assert_eq!(node.client().cmd("DEBUG DIGEST"), digest, "rdb_preamble: {preamble}");
+    }
+}
+
+#[test]
+fn a_missing_end_is_cut_or_refused_as_wished() {
+    let mut node = node("(fsync: always)");
+    let mut client = node.client();
+    client.ok("SET a 1");
+    client.ok("SET b 2");
+    node.process.kill();
+    let file = incr(&node);
+    let mut bytes = std::fs::read(&file).unwrap();
+    let whole = bytes.len();
+    bytes.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$1\r\nc\r\n$1\r\n3\r\n*1\r\n$4\r\nEX");
+    std::fs::write(&file, &bytes).unwrap();
+    let config = node.dir().join("keystead.ron");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("(fsync: always)", "(fsync: always, load_truncated: false)")).unwrap();
+    node.process.restart().unwrap();
+    assert!(!node.process.wait_exit(DEADLINE).success());
+    assert!(node.process.log().contains("Unexpected end of file"), "{}", node.process.log());
+    assert_eq!(std::fs::read(&file).unwrap().len(), bytes.len(), "nothing is cut unasked");
+    std::fs::write(&config, text).unwrap();
+    node.restart();
+    assert_eq!(node.client().cmd("EXISTS a b c"), Reply::Int(2));
+    assert!(node.process.log().contains(&format!("at offset {whole}")), "{}", node.process.log());
+}
+
+#[test]
+fn damage_in_the_middle_is_refused_with_its_place() {
+    let mut node = node("(fsync: always)");
+    let mut client = node.client();
+    for n in 0..20 {
+        client.ok(&format!("SET key:{n} value"));
+    }
+    node.process.kill();
+    let file = incr(&node);
+    let good = std::fs::read(&file).unwrap();
+    let place = good.windows(6).position(|part| part == b"key:10").unwrap();
+    let command = good[..place].windows(3).rposition(|part| part == b"*3\r").unwrap();
+    // A length that is wrong, and a byte that no command has.
+    for (at, byte) in [(command + 5, b'9'), (command, b'!')] {
+        let mut bad = good.clone();
+        bad[at] = byte;
+        std::fs::write(&file, &bad).unwrap();
+        node.process.restart().unwrap();
+        assert!(!node.process.wait_exit(DEADLINE).success());
+        let log = node.process.log();
+        assert!(log.contains("Bad file format") && log.contains("offset"), "{log}");
+    }
+    std::fs::write(&file, &good).unwrap();
+    node.restart();
+    assert_eq!(node.client().cmd("DBSIZE"), Reply::Int(20));
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_refuses_the_start() {
+    let mut node = Keystead::builder().plugin("persistence-aof", "()").file("appendonlydir", b"a file").launch();
+    assert!(!node.process.wait_exit(DEADLINE).success());
+    assert!(node.process.log().contains("AOF"), "{}", node.process.log());
+}
+
+#[test]
+fn waitaof_waits_for_disks() {
+    let primary = node("(fsync: everysec)");
+    let config = format!("(replicaof: (\"127.0.0.1\", {}))", primary.port());
+    let replica =
+        Keystead::builder().plugin("persistence-aof", "(fsync: always)").plugin("replication", &config).start();
+    wait_until("the link", DEADLINE, || replica.client().info("replication")["master_link_status"] == "up");
+    let mut client = primary.client();
+    client.ok("SET a 1");
+    assert_eq!(client.cmd("WAITAOF 1 1 20000"), Reply::Array(vec![Reply::Int(1), Reply::Int(1)]));
+    assert!(replica.client().cmd("WAITAOF 0 0 0").is_error());
+    client.ok("CONFIG SET appendonly no");
+    wait_until("the end", DEADLINE, || client.cmd("WAITAOF 1 0 10").is_error());
+}
+
+#[test]
+fn a_replica_and_a_primary_go_on_behind_a_restart() {
+    let mut primary = node("(fsync: always)");
+    let config = format!("(replicaof: (\"127.0.0.1\", {}))", primary.port());
+    let mut replica =
+        Keystead::builder().plugin("persistence-aof", "(fsync: always)").plugin("replication", &config).start();
+    let up = |replica: &Keystead| {
+        eventually(DEADLINE, || (replica.client().info("replication")["master_link_status"] == "up").then_some(()))
+            .expect("the link is up");
+    };
+    up(&replica);
+    let mut client = primary.client();
+    client.ok("SET a 1");
+    assert_eq!(client.cmd("WAITAOF 1 1 20000"), Reply::Array(vec![Reply::Int(1), Reply::Int(1)]));
+    replica.process.kill();
+    client.ok("SET b 2");
+    replica.restart();
+    up(&replica);
+    assert_eq!(replica.client().cmd("MGET a b").texts(), ["1", "2"]);
+    assert_eq!(primary.client().info("stats")["sync_full"], "1", "{}", primary.process.log());
+    client.ok("SET c 3");
+    assert_eq!(client.cmd("WAITAOF 1 1 20000"), Reply::Array(vec![Reply::Int(1), Reply::Int(1)]));
+    primary.process.terminate();
+    primary.process.wait_exit(DEADLINE);
+    primary.restart();
+    up(&replica);
+    assert_eq!(primary.client().cmd("MGET a b c").texts(), ["1", "2", "3"]);
+    assert_eq!(primary.client().info("stats")["sync_full"], "0", "{}", primary.process.log());
+}
