@@ -1,7 +1,7 @@
 //! The append-only file as its user sees it: settings at run time, damaged files, WAITAOF, resync after a restart.
 #![allow(clippy::unwrap_used)]
 
-use keystead_harness::{DEADLINE, Keystead, Reply, eventually, wait_until};
+use keystead_harness::{DEADLINE, Keystead, Reply, wait_until};
 use std::path::PathBuf;
 
 fn node(config: &str) -> Keystead {
@@ -156,8 +156,8 @@ fn a_replica_and_a_primary_go_on_behind_a_restart() {
     let mut replica =
         Keystead::builder().plugin("persistence-aof", "(fsync: always)").plugin("replication", &config).start();
     let up = |replica: &Keystead| {
-        eventually(DEADLINE, || (replica.client().info("replication")["master_link_status"] == "up").then_some(()))
-            .expect("the link is up");
+        let status = || replica.client().info("replication").get("master_link_status").cloned();
+        wait_until("the link", DEADLINE, || status().as_deref() == Some("up"));
     };
     up(&replica);
     let mut client = primary.client();

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 fn node(fsync: &str, env: Option<(&str, &str)>) -> Keystead {
     let config = format!("(fsync: {fsync}, rewrite_percentage: 0)");
-    let builder = Keystead::builder().plugin("persistence-aof", &config).plugin("replication", "()");
+    // A process that ignores this signal gets an error for a file that grows too large, as on a full disk.
+    let builder = Keystead::builder().shell("trap '' XFSZ");
+    let builder = builder.plugin("persistence-aof", &config).plugin("replication", "()");
     match env {
         Some((name, value)) => builder.env(name, value).start(),
         None => builder.start(),

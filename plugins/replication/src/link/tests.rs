@@ -170,6 +170,9 @@ fn an_acknowledgement_each_second_and_on_getack() {
     assert_eq!(b.said(), "", "not more often");
     b.event(Event::AckAsked(Offset(44)));
     assert_eq!(b.said(), "*3 $8 REPLCONF $3 ACK $2 44 ");
+    b.durable = Some(Offset(40));
+    b.event(Event::AckAsked(Offset(44)));
+    assert_eq!(b.said(), "*5 $8 REPLCONF $3 ACK $2 44 $4 FACK $2 40 ");
 }
 
 #[test]
