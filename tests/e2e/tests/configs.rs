@@ -82,6 +82,12 @@ fn a_standalone_server_runs() {
 }
 
 #[test]
+fn a_server_that_keeps_every_write_runs() {
+    let node = start("aof.ron", None);
+    assert_eq!(Client::connect(node.data).info("persistence")["aof_enabled"], "1");
+}
+
+#[test]
 fn all_keys_run_together() {
     let node = start("all-keys.ron", None);
     assert_eq!(Client::connect(node.data).info("replication")["role"], "master");
