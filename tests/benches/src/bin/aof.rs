@@ -1,0 +1,92 @@
+//! What an append-only file with `appendfsync everysec` costs: SETs a second with it and without it, in the same process,
+//! alternating, beside redis-server. Each server is pinned to one processor, the client to the other. Prints a Markdown table.
+//!
+//! `aof [--rounds N] [--seconds S]`
+
+use keystead_benches::{
+    load::{self, Work},
+    peer::{Kind, Peer},
+    proc,
+    table::{cell, head, median, row, short},
+};
+use std::{io, time::Duration};
+
+/// Keys that exist before the run.
+const KEYS: u64 = 100_000;
+
+fn main() -> io::Result<()> {
+    let (mut rounds, mut seconds) = (5, 1.5);
+    let mut words = std::env::args().skip(1);
+    while let (Some(name), Some(value)) = (words.next(), words.next()) {
+        match name.as_str() {
+            "--rounds" => rounds = value.parse().unwrap_or(rounds),
+            "--seconds" => seconds = value.parse().unwrap_or(seconds),
+            other => eprintln!("unknown option {other}"),
+        }
+    }
+    let pinned = proc::processors() > 1;
+    let server_cpu = pinned.then_some(0);
+    if pinned {
+        proc::pin_self(1);
+    }
+    let file = std::env::temp_dir().join(format!("keystead-bench-aof-{}.ron", std::process::id()));
+    std::fs::write(&file, "(plugins: [(name: \"persistence-aof\", config: (enabled: false, rewrite_percentage: 0))])")?;
+    let redis = Peer::start(Kind::Redis, server_cpu, &["--auto-aof-rewrite-percentage", "0"])?;
+    let ours = Peer::start(Kind::Keystead, server_cpu, &[&file.display().to_string()])?;
+    std::fs::remove_file(&file)?;
+    println!(
+        "Server pinned to one processor, client on the other: {pinned}. Rounds: {rounds}, {seconds} s each. Median (min–max).\n"
+    );
+    println!("{}", head(&["clients", "pipeline", "server", "k SET/s without", "k SET/s everysec", "ratio"]));
+    for (clients, pipeline) in [(50, 1), (50, 16)] {
+        for peer in [&redis, &ours] {
+            peer.fill(KEYS, 16)?;
+            let work = Work {
+                command: ["SET", "{key}", "0123456789abcdef"].map(str::to_owned).to_vec(),
+                keys: KEYS,
+                clients,
+                pipeline,
+                time: Duration::from_secs_f64(seconds),
+            };
+            println!("{}", measure(peer, &work, rounds)?);
+        }
+    }
+    Ok(())
+}
+
+/// With and without, in turn; one row.
+fn measure(peer: &Peer, work: &Work, rounds: usize) -> io::Result<String> {
+    let mut rates = [Vec::new(), Vec::new()];
+    for round in 0..rounds {
+        for on in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
+            switch(peer, on == 1)?;
+            let outcome = load::run(peer.address, work, 1 + round as u64)?;
+            if outcome.errors > 0 {
+                return Err(io::Error::other(format!("{} errors from {}", outcome.errors, peer.kind.name())));
+            }
+            rates[on].push(outcome.rate() / 1000.0);
+        }
+    }
+    let ratios: Vec<f64> = rates[1].iter().zip(&rates[0]).map(|(with, without)| with / without).collect();
+    Ok(row(&[
+        work.clients.to_string(),
+        work.pipeline.to_string(),
+        peer.kind.name().to_owned(),
+        cell(&rates[0]),
+        cell(&rates[1]),
+        format!("**{}**", short(median(&ratios))),
+    ]))
+}
+
+/// Switches the file on or off, and waits for the first base.
+fn switch(peer: &Peer, on: bool) -> io::Result<()> {
+    peer.call(&["CONFIG", "SET", "appendonly", if on { "yes" } else { "no" }])?;
+    loop {
+        let info = String::from_utf8_lossy(&peer.call(&["INFO", "persistence"])?).into_owned();
+        let idle = info.contains("aof_rewrite_in_progress:0") && info.contains("aof_rewrite_scheduled:0");
+        if idle && info.contains(if on { "aof_enabled:1" } else { "aof_enabled:0" }) {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
