@@ -23,7 +23,7 @@ const SYNC_EVERY: u64 = 4 << 20;
 
 /// How a base is written.
 enum Format {
-    Rdb(FileWriter),
+    Rdb(Box<FileWriter>),
     Commands,
 }
 
@@ -31,7 +31,7 @@ enum Format {
 pub(crate) async fn write(plugin: &Arc<Aof>, folder: &Folder, mut snapshot: Snapshot) -> Result<u64> {
     let config = plugin.config();
     let host = plugin.host;
-    let mut format = if config.rdb_preamble { Format::Rdb(FileWriter::new(true)) } else { Format::Commands };
+    let mut format = if config.rdb_preamble { Format::Rdb(Box::new(FileWriter::new(true))) } else { Format::Commands };
     let mut out = Vec::with_capacity(CHUNK + CHUNK / 4);
     format.begin(&host, &snapshot, &mut out);
     let path = folder.at(&temporary_name());
