@@ -1,7 +1,7 @@
 //! A key as the commands that make it, for a base without RDB (`aof-use-rdb-preamble no`). Pure. Owns how many elements a
 //! command takes, as Redis' rewrite does.
 
-use keystead_rdb::{Elem, Kind, RdbError, Record, ValueSink, decode_value};
+use keystead_rdb::{Elem, Kind, RdbError, Record, StreamPart, ValueSink, decode_value, dump_payload};
 use keystead_resp::write_command;
 
 /// Elements of one command (`AOF_REWRITE_ITEMS_PER_CMD`).
@@ -9,9 +9,15 @@ const ITEMS: usize = 64;
 
 /// Appends the commands that make a key.
 pub fn write_key(record: &Record<'_>, out: &mut Vec<u8>) -> Result<(), RdbError> {
-    let mut sink = Commands { key: &record.key, name: b"", words: Vec::new(), per_item: 1, out };
-    decode_value(record.rdb_type, record.value, &mut sink)?;
-    sink.flush();
+    if Kind::of(record.rdb_type)? == Kind::Stream {
+        // Groups and what they wait for in one command; Redis needs hundreds, and reads this one too.
+        let payload = dump_payload(record.rdb_type, record.value);
+        write_command(out, [b"RESTORE".as_slice(), &record.key, b"0", &payload].into_iter());
+    } else {
+        let mut sink = Commands { key: &record.key, name: b"", words: Vec::new(), per_item: 1, out };
+        decode_value(record.rdb_type, record.value, &mut sink)?;
+        sink.flush();
+    }
     if let Some(at) = record.meta.expire_ms {
         let at = at.to_string();
         write_command(out, [b"PEXPIREAT".as_slice(), &record.key, at.as_bytes()].into_iter());
@@ -59,6 +65,7 @@ impl ValueSink for Commands<'_> {
             Kind::Set => ("SADD", 1),
             Kind::Hash => ("HMSET", 2),
             Kind::Zset => ("ZADD", 2),
+            Kind::Stream => return Err(RdbError::Unsupported("stream")),
         };
         (self.name, self.per_item) = (name.as_bytes(), per_item);
         Ok(())
@@ -89,6 +96,10 @@ impl ValueSink for Commands<'_> {
         self.add(Elem::Bytes(score_text(score).as_bytes()));
         self.add(member);
         Ok(())
+    }
+
+    fn stream(&mut self, _part: StreamPart<'_>) -> Result<(), RdbError> {
+        Err(RdbError::Unsupported("stream"))
     }
 }
 
