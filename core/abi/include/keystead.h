@@ -864,6 +864,8 @@ struct ks_ctx_api {
   void (*set_busy_reply)(void* ctx, ks_str text);
   /* How many changes were made to the keys since the server's start; never falls. */
   uint64_t (*changes)(void* ctx);
+  /* As `fail`, for an error that was counted already, when a command that this one called failed with it. */
+  void (*fail_counted)(void* ctx, ks_str text);
 };
 
 /* A registrar: valid during `create` only. */

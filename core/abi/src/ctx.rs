@@ -220,5 +220,7 @@ tables! { STRUCTS;
         pub set_busy_reply: unsafe extern "C" fn(ctx: *mut c_void, text: Str),
         /// How many changes were made to the keys since the server's start; never falls.
         pub changes: unsafe extern "C" fn(ctx: *mut c_void) -> u64,
+        /// As `fail`, for an error that was counted already, when a command that this one called failed with it.
+        pub fail_counted: unsafe extern "C" fn(ctx: *mut c_void, text: Str),
     }
 }

@@ -5,7 +5,10 @@ use std::fmt;
 
 /// An error reply. Its text starts with the code ("ERR …", "WRONGTYPE …"), without the leading dash.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandError(Cow<'static, str>);
+pub struct CommandError {
+    text: Cow<'static, str>,
+    counted: bool,
+}
 
 impl CommandError {
     /// `-ERR syntax error`
@@ -30,12 +33,12 @@ impl CommandError {
 
     /// An error with a text known at compile time.
     pub const fn fixed(text: &'static str) -> Self {
-        CommandError(Cow::Borrowed(text))
+        CommandError { text: Cow::Borrowed(text), counted: false }
     }
 
     /// An error with a text made now. Line breaks would break the protocol: the writer replaces them.
     pub fn new(text: impl Into<String>) -> Self {
-        CommandError(Cow::Owned(text.into()))
+        CommandError { text: Cow::Owned(text.into()), counted: false }
     }
 
     /// `ERR wrong number of arguments for 'name' command`
@@ -51,12 +54,24 @@ impl CommandError {
 
     /// The whole text, code included.
     pub fn text(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The same error, which INFO's statistics have already: a command that the failing one called failed with it.
+    #[must_use]
+    pub fn counted(mut self) -> Self {
+        self.counted = true;
+        self
+    }
+
+    /// Whether the statistics have it already.
+    pub fn is_counted(&self) -> bool {
+        self.counted
     }
 
     /// The code alone: the first word.
     pub fn code(&self) -> &str {
-        self.0.split(' ').next().unwrap_or("ERR")
+        self.text.split(' ').next().unwrap_or("ERR")
     }
 }
 
@@ -68,7 +83,7 @@ impl From<keystead_keyspace::WrongType> for CommandError {
 
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 

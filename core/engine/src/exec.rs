@@ -236,7 +236,9 @@ pub(crate) fn call(
         Err(error) => {
             out.truncate(begin);
             core.stats.commands[command.index].failed += 1;
-            core.stats.error(error.code());
+            if !error.is_counted() {
+                core.stats.error(error.code());
+            }
             if origin == Origin::Replication {
                 core.stats.unexpected_errors += 1;
                 log::warn!("'{}' from the primary failed: {error}", command.full_name);

@@ -72,9 +72,16 @@ impl Conditions {
 /// Runs a command for a script; its reply is appended to `out`. An error means that it didn't run; a command that ran and
 /// failed has its error in `out`.
 pub fn call(ctx: &mut Ctx<'_>, how: &mut ScriptCall, args: Args<'_>, out: &mut Vec<u8>) -> Result<(), CommandError> {
-    let command = known(ctx.core, args)?;
+    let command = match known(ctx.core, args) {
+        Ok(command) => command,
+        Err(error) => {
+            ctx.core.stats.error(error.code());
+            return Err(error);
+        }
+    };
     if let Err(error) = allowed(ctx, how, command, args) {
         ctx.core.stats.commands[command.index].rejected += 1;
+        ctx.core.stats.error(error.code());
         return Err(error);
     }
     how.wrote |= command.flags.has(WRITE);

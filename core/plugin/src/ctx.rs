@@ -254,7 +254,10 @@ impl<'a> Ctx<'a> {
             Ok(Effect::Instead(argv)) => self.list(&[argv]),
             Ok(Effect::Many(list)) => self.list(&list),
             Err(error) => {
-                self.fail(&error.reply_text());
+                match error.is_counted() {
+                    true => self.fail_counted(&error.reply_text()),
+                    false => self.fail(&error.reply_text()),
+                }
                 abi::CALL_FAILED
             }
         }
@@ -267,6 +270,11 @@ impl<'a> Ctx<'a> {
             unsafe { (self.api().propagate)(self.data(), words.as_ptr(), words.len()) };
         }
         abi::CALL_LISTED
+    }
+
+    fn fail_counted(&mut self, text: &str) {
+        // SAFETY: the text lives for the call.
+        unsafe { (self.api().fail_counted)(self.data(), Str::new(text.as_bytes())) };
     }
 
     pub(crate) fn fail(&mut self, text: &str) {

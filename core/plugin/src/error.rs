@@ -10,17 +10,29 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub struct Error {
     text: String,
     coded: bool,
+    counted: bool,
 }
 
 impl Error {
     /// An error with this text; as a reply it reads `ERR text`.
     pub fn new(text: impl Into<String>) -> Error {
-        Error { text: text.into(), coded: false }
+        Error { text: text.into(), coded: false, counted: false }
     }
 
     /// An error reply word for word, code included: `NOREPLICAS Not enough good replicas to write.`
     pub fn reply(text: impl Into<String>) -> Error {
-        Error { text: text.into(), coded: true }
+        Error { text: text.into(), coded: true, counted: false }
+    }
+
+    /// The same error, which the server has counted already: a command that was called failed with it.
+    #[must_use]
+    pub fn counted(mut self) -> Error {
+        self.counted = true;
+        self
+    }
+
+    pub(crate) fn is_counted(&self) -> bool {
+        self.counted
     }
 
     /// The text as it was given.

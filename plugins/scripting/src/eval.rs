@@ -58,7 +58,7 @@ impl Scripting {
 
     /// `SCRIPT FLUSH [ASYNC | SYNC]`
     pub(crate) fn script_flush(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
-        let later = flush_later(args, "SCRIPT")?;
+        let later = flush_later(args, "SCRIPT FLUSH only support SYNC|ASYNC option")?;
         let fresh = Scripts::new(self.memory).map_err(|error| Error::new(error.to_string()))?;
         let mut scripts = self.scripts()?;
         let old = std::mem::replace(&mut *scripts, fresh);
@@ -96,12 +96,12 @@ impl Scripting {
 }
 
 /// `ASYNC` or `SYNC` behind FLUSH; without either at once, as `lazyfree-lazy-user-flush no` has it.
-pub fn flush_later(args: Args<'_>, command: &str) -> Result<bool> {
+pub fn flush_later(args: Args<'_>, wrong: &str) -> Result<bool> {
     let word = args.get(2).map(<[u8]>::to_ascii_lowercase);
     match (args.len(), word.as_deref()) {
         (2, _) | (3, Some(b"sync")) => Ok(false),
         (3, Some(b"async")) => Ok(true),
-        _ => Err(Error::new(format!("{command} FLUSH only supports SYNC|ASYNC option"))),
+        _ => Err(Error::new(wrong)),
     }
 }
 

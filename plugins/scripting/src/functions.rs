@@ -57,7 +57,8 @@ impl Scripting {
 
     /// `FUNCTION FLUSH [ASYNC | SYNC]`
     pub(crate) fn function_flush(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
-        let later = flush_later(args, "FUNCTION")?;
+        syntax(args, 3)?;
+        let later = flush_later(args, "FUNCTION FLUSH only supports SYNC|ASYNC option")?;
         let fresh = Libraries::new(self.memory).map_err(|error| Error::new(error.to_string()))?;
         let mut libraries = self.libraries()?;
         let old = std::mem::replace(&mut *libraries, fresh);
@@ -73,7 +74,7 @@ impl Scripting {
         let (mut pattern, mut with_code, mut at) = (None, false, 2);
         while let Some(word) = args.get(at) {
             at += 1;
-            if word.eq_ignore_ascii_case(b"withcode") {
+            if word.eq_ignore_ascii_case(b"withcode") && !with_code {
                 with_code = true;
             } else if word.eq_ignore_ascii_case(b"libraryname") && pattern.is_none() {
                 pattern = Some(args.get(at).ok_or_else(|| Error::new("library name argument was not given"))?);
@@ -130,6 +131,7 @@ impl Scripting {
 
     /// `FUNCTION RESTORE payload [FLUSH | APPEND | REPLACE]`
     pub(crate) fn function_restore(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
+        syntax(args, 4)?;
         let policy = match args.get(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
             None | Some(b"append") => Policy::Append,
             Some(b"replace") => Policy::Replace,
@@ -178,6 +180,17 @@ impl Scripting {
         libraries.restore(&codes, Policy::Flush).map_err(Error::new)?;
         self.note_libraries(&libraries);
         Ok(())
+    }
+}
+
+/// At most so many words, in Redis' words for it.
+fn syntax(args: Args<'_>, most: usize) -> Result<()> {
+    match args.len() > most {
+        true => Err(Error::new(format!(
+            "unknown subcommand or wrong number of arguments for '{}'. Try FUNCTION HELP.",
+            String::from_utf8_lossy(args.at(1))
+        ))),
+        false => Ok(()),
     }
 }
 

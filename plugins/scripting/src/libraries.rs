@@ -42,8 +42,8 @@ pub struct Libraries {
     /// Runs their functions.
     pub interpreter: Interpreter,
     all: BTreeMap<String, Library>,
-    /// Function to library.
-    owners: HashMap<String, String>,
+    /// Function, in lower case, to its library and its own name: functions are found in any case.
+    owners: HashMap<String, (String, String)>,
     loading: Loading,
 }
 
@@ -79,7 +79,8 @@ impl Libraries {
 
     /// The function of a name.
     pub fn function(&self, name: &str) -> Option<&Registered> {
-        self.all.get(self.owners.get(name)?)?.functions.get(name)
+        let (library, function) = self.owners.get(&name.to_ascii_lowercase())?;
+        self.all.get(library)?.functions.get(function)
     }
 
     /// Loads a library; its name. Who must be obeyed may take as long as it takes.
@@ -127,7 +128,10 @@ impl Libraries {
             if self.all.contains_key(name) && !replace {
                 return Err(format!("Library {name} already exists"));
             }
-            let taken = |function: &&String| self.owners.get(*function).is_some_and(|owner| !coming.contains(&owner));
+            let taken = |function: &&String| {
+                let owner = self.owners.get(&function.to_ascii_lowercase());
+                owner.is_some_and(|(owner, _)| !coming.contains(&owner))
+            };
             if let Some(function) = library.functions.keys().find(taken) {
                 return Err(format!("Function {function} already exists"));
             }
@@ -135,7 +139,7 @@ impl Libraries {
         for (name, library) in fresh {
             self.delete(&name);
             for function in library.functions.keys() {
-                self.owners.insert(function.clone(), name.clone());
+                self.owners.insert(function.to_ascii_lowercase(), (name.clone(), function.clone()));
             }
             self.all.insert(name, library);
         }
@@ -147,7 +151,7 @@ impl Libraries {
         if self.all.remove(name).is_none() {
             return false;
         }
-        self.owners.retain(|_, owner| owner != name);
+        self.owners.retain(|_, (owner, _)| owner != name);
         true
     }
 
@@ -197,7 +201,10 @@ fn first_line_of(code: &[u8]) -> Result<(String, &[u8]), String> {
             (Some(_), Some(_)) => {
                 return Err("Invalid metadata value, name argument was given multiple times".to_owned());
             }
-            (Some(value), None) => name = Some(String::from_utf8_lossy(value).into_owned()),
+            (Some(value), None) => {
+                let quoted = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+                name = Some(String::from_utf8_lossy(quoted.unwrap_or(value)).into_owned());
+            }
             (None, _) => return Err(format!("Invalid metadata value given: {}", String::from_utf8_lossy(part))),
         }
     }

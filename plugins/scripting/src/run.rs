@@ -117,14 +117,19 @@ pub fn run(
     drop(live);
     match result {
         Ok(value) => reply(ctx, client, script, &value),
-        Err(Failure { text, .. }) => Err(Error::reply(text)),
+        Err(Failure { text, counted: true }) => Err(Error::reply(text).counted()),
+        Err(Failure { text, counted: false }) => Err(Error::reply(text)),
     }
 }
 
 fn reply(ctx: &mut Ctx<'_>, client: Proto, script: Proto, value: &Value) -> Result<Effect> {
     let proto = if client == Proto::Resp3 { keystead_resp::Proto::Resp3 } else { keystead_resp::Proto::Resp2 };
     let mut out = Vec::new();
-    convert::write(&mut Writer::new(&mut out, proto), script, value, 0).map_err(Error::reply)?;
+    convert::write(&mut Writer::new(&mut out, proto), script, value, 0).map_err(|text| {
+        let counted =
+            matches!(value, Value::Table(table) if table.raw_get("ignore_error_stats_update").unwrap_or(false));
+        if counted { Error::reply(text).counted() } else { Error::reply(text) }
+    })?;
     ctx.reply().raw(&out);
     Ok(Effect::None)
 }

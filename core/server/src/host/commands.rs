@@ -57,7 +57,7 @@ fn run(
     let begin = ctx.reply.out.len();
     let mut frame = Frame::new(plugin, endpoint, World::Command(ctx));
     let said = frame.enter(|raw| with_words(args.iter(), |argv, argc| call(raw, argv, argc)));
-    let Frame { error, listed, changes, .. } = frame;
+    let Frame { error, counted, listed, changes, .. } = frame;
     match said {
         abi::CALL_NONE => Ok(Effect::None),
         abi::CALL_AS_SENT => Ok(Effect::AsSent),
@@ -68,7 +68,8 @@ fn run(
             }
             let text = error.unwrap_or_else(|| "ERR the command failed without a reason".to_owned());
             if changes.is_empty() {
-                return Err(CommandError::new(text));
+                let error = CommandError::new(text);
+                return Err(if counted { error.counted() } else { error });
             }
             // It failed half way: what it has changed goes to replicas all the same.
             log::error!("plugin {}: the command {} failed behind a change", plugin.name, ctx.command.full_name);

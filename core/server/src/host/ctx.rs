@@ -56,6 +56,7 @@ pub(super) static API: CtxApi = CtxApi {
     script_call: script::call,
     acl_check: script::acl_check,
     set_busy_reply: script::set_busy_reply,
+    fail_counted,
     changes,
 };
 
@@ -96,6 +97,15 @@ fn three(format: &[u8]) -> [u8; 3] {
 unsafe extern "C" fn fail(ctx: *mut c_void, text: Str) {
     // SAFETY: as above.
     unsafe { frame(ctx).error = Some(text.text()) };
+}
+
+unsafe extern "C" fn fail_counted(ctx: *mut c_void, text: Str) {
+    // SAFETY: as above.
+    unsafe {
+        let frame = frame(ctx);
+        frame.error = Some(text.text());
+        frame.counted = true;
+    }
 }
 
 unsafe extern "C" fn propagate(ctx: *mut c_void, argv: *const Str, argc: usize) {

@@ -35,6 +35,8 @@ pub(super) struct Frame<'f, 'e> {
     pub(super) world: World<'f, 'e>,
     /// What `fail` was told.
     pub(super) error: Option<String>,
+    /// That error was counted already.
+    pub(super) counted: bool,
     /// What `propagate` listed.
     pub(super) listed: Vec<OwnedArgs>,
     /// Direct changes of this command. If it fails half way these are propagated, so that no replica misses them.
@@ -56,6 +58,7 @@ impl<'f, 'e> Frame<'f, 'e> {
             endpoint,
             world,
             error: None,
+            counted: false,
             listed: Vec::new(),
             changes: Vec::new(),
             loose: None,
