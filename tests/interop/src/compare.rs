@@ -63,6 +63,31 @@ pub fn differences(a: &mut Client, b: &mut Client, databases: &[u32]) -> String 
     lines.join("\n")
 }
 
+/// What the groups of all streams have pending, one line each: the digest knows nothing of them. Times are left out, and
+/// how many entries a group has read, which Redis doesn't tell replicas of every read.
+pub fn groups(client: &mut Client, databases: &[u32]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for db in databases {
+        client.cmd(&format!("SELECT {db}"));
+        for key in client.cmd("KEYS *").texts() {
+            if client.command(&["TYPE", &key]) != "stream" {
+                continue;
+            }
+            for group in client.command(&["XINFO", "GROUPS", &key]).items() {
+                let about = group.items();
+                let name = about[1].as_text().unwrap_or_default();
+                lines.push(format!("{db} {key} {name}: {:?}", &about[2..8]));
+                for pending in client.command(&["XPENDING", &key, &name, "-", "+", "1000"]).items() {
+                    let [id, owner, _, count] = &pending.items()[..] else { panic!("XPENDING: {pending:?}") };
+                    lines.push(format!("{db} {key} {name}: {id:?} {owner:?} {count:?}"));
+                }
+            }
+        }
+    }
+    lines.sort();
+    lines
+}
+
 fn show(state: Option<&String>) -> &str {
     state.map_or("(no such key)", String::as_str)
 }
@@ -83,6 +108,7 @@ fn state(client: &mut Client, key: &str) -> String {
         "set" => client.command(&["SMEMBERS", key]),
         "hash" => client.command(&["HGETALL", key]),
         "zset" => client.command(&["ZRANGE", key, "0", "-1", "WITHSCORES"]),
+        "stream" => client.command(&["XRANGE", key, "-", "+"]),
         other => return format!("type {other}"),
     };
     let mut shown = if kind == "set" || kind == "hash" {

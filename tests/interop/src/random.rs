@@ -48,6 +48,9 @@ pub struct Commands {
     endings: bool,
 }
 
+/// What keys begin with.
+const KINDS: &[&str] = &["str", "list", "set", "hash", "zset", "stream"];
+
 /// Timeout of a blocking command in seconds.
 const BLOCK: &str = "0.01";
 
@@ -95,20 +98,21 @@ impl Commands {
             25..40 => self.list(),
             40..52 => self.set(),
             52..64 => self.hash(),
-            64..80 => self.zset(),
-            80..97 => self.generic(),
+            64..76 => self.zset(),
+            76..85 => self.stream(),
+            85..97 => self.generic(),
             _ => self.database(),
         }
     }
 
     fn key(&mut self, kind: &str) -> String {
         // Now and then a key of another type.
-        let kind = if self.rng.once_in(15) { self.rng.pick(&["str", "list", "set", "hash", "zset"]) } else { kind };
+        let kind = if self.rng.once_in(15) { self.rng.pick(KINDS) } else { kind };
         format!("{kind}:{}", self.rng.below(6))
     }
 
     fn any_key(&mut self) -> String {
-        let kind = self.rng.pick(&["str", "list", "set", "hash", "zset"]);
+        let kind = self.rng.pick(KINDS);
         self.key(kind)
     }
 
@@ -287,6 +291,52 @@ impl Commands {
         owned([vec!["ZADD".into(), key], pairs].concat())
     }
 
+    fn id(&mut self) -> String {
+        format!("{}-{}", 1 + self.rng.below(4), self.rng.below(40))
+    }
+
+    fn stream(&mut self) -> Command {
+        let (key, group) = (self.key("stream"), self.rng.pick(&["g1", "g2"]).to_owned());
+        let (consumer, count) = (self.rng.pick(&["alice", "bob", "eve"]), 1 + self.rng.below(4));
+        let (id, to) = (self.id(), self.rng.below(12));
+        let line = match self.rng.below(22) {
+            0..7 => {
+                let clock = !self.deterministic && self.rng.once_in(8);
+                let new = if clock { "*".into() } else { format!("{}-*", 1 + self.rng.below(4)) };
+                let trim = match self.rng.below(8) {
+                    0 => format!("MAXLEN {to}"),
+                    1 => format!("MAXLEN ~ {to}"),
+                    2 => format!("MINID ~ {id} LIMIT {}", self.rng.below(200)),
+                    3 => format!("NOMKSTREAM MINID = {id}"),
+                    _ => String::new(),
+                };
+                let pairs = self.times(3, |me| format!("{} {}", me.member(), me.value())).join(" ");
+                format!("XADD {key} {trim} {new} {pairs}")
+            }
+            7 => format!("XDEL {key} {id} {}", self.id()),
+            8 => format!("XTRIM {key} {} {to}", self.rng.pick(&["MAXLEN", "MAXLEN ~", "MINID", "MINID ~"])),
+            9 | 10 => format!("XGROUP CREATE {key} {group} {} MKSTREAM", self.rng.pick(&["0", "$", "2"])),
+            11 => format!("XGROUP SETID {key} {group} {id} ENTRIESREAD {count}"),
+            12 if self.rng.once_in(2) => format!("XGROUP DESTROY {key} {group}"),
+            12 => format!("XGROUP DELCONSUMER {key} {group} {consumer}"),
+            13..16 => {
+                let option = self.rng.pick(&["", "", "NOACK", "BLOCK 10"]);
+                format!("XREADGROUP GROUP {group} {consumer} COUNT {count} {option} STREAMS {key} >")
+            }
+            16 => format!("XREADGROUP GROUP {group} {consumer} STREAMS {key} {id}"),
+            17 | 18 => format!("XACK {key} {group} {id} {} {}", self.id(), self.id()),
+            19 => {
+                let option = self.rng.pick(&["", "FORCE", "JUSTID", "RETRYCOUNT 5", "LASTID 3-3", "TIME 1000"]);
+                format!("XCLAIM {key} {group} {consumer} 0 {id} {} {option}", self.id())
+            }
+            20 => format!("XAUTOCLAIM {key} {group} {consumer} 0 {id} COUNT {count}"),
+            // Redis 7.0 allows it below what was deleted.
+            _ if self.deterministic => format!("XGROUP CREATECONSUMER {key} {group}"),
+            _ => format!("XSETID {key} 4-{} ENTRIESADDED 1000", 50 + count),
+        };
+        words(&line)
+    }
+
     fn ttl_ms(&mut self) -> String {
         // Some end within the run.
         (if self.endings && self.rng.once_in(3) { 1 + self.rng.below(20) } else { LONG_TTL_MS + self.rng.below(1000) })
@@ -315,7 +365,7 @@ impl Commands {
     }
 
     fn read(&mut self) -> Command {
-        let kind = self.rng.pick(&["str", "list", "set", "hash", "zset"]).to_owned();
+        let kind = self.rng.pick(KINDS).to_owned();
         let (key, other) = (self.key(&kind), self.key(&kind));
         let (low, high) = (self.number(), self.number());
         let (member, value) = (self.member(), self.value());
@@ -351,6 +401,18 @@ impl Commands {
                 4 => format!("HSTRLEN {key} {member}"),
                 _ => format!("HGETALL {key}"),
             },
+            "stream" => {
+                let (from, to) = (self.id(), self.id());
+                match self.rng.below(8) {
+                    0 => format!("XRANGE {key} {from} {to}"),
+                    1 => format!("XREVRANGE {key} {to} {from} COUNT 3"),
+                    2 => format!("XRANGE {key} ({from} + COUNT 2"),
+                    3 => format!("XREAD COUNT 4 STREAMS {key} {other} {from} 0"),
+                    4 => format!("XPENDING {key} g1"),
+                    5 => format!("XLEN {key}"),
+                    _ => format!("XRANGE {key} - +"),
+                }
+            }
             _ => match self.rng.below(12) {
                 0 => format!("ZRANGE {key} {} {}", index(&mut self.rng), index(&mut self.rng)),
                 1 => format!("ZRANGE {key} {low} ({high} BYSCORE WITHSCORES LIMIT 1 3"),

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use keystead_harness::{Client, DEADLINE, Keystead, RedisServer, Reply, have, wait_until};
-use keystead_interop::compare::{differences, digest, mark_of_primary, mark_of_replica};
+use keystead_interop::compare::{differences, digest, groups, mark_of_primary, mark_of_replica};
 use keystead_interop::random::{Commands, Rng};
 
 const DATABASES: [u32; 6] = [0, 1, 3, 7, 9, 15];
@@ -56,10 +56,13 @@ fn dump_and_restore_keep_every_value() {
         return println!("SKIPPED: redis-server is not installed");
     }
     let (ours, back) = (Keystead::plain(), RedisServer::start(&["--sanitize-dump-payload", "yes"]));
-    for name in ["all.rdb", "old.rdb"] {
+    for name in ["all.rdb", "old.rdb", "streams.rdb"] {
         let (stock, _dir) = stock_with(name);
         restore_all(&mut stock.client(), &mut ours.client());
         restore_all(&mut ours.client(), &mut back.client());
+        let all = groups(&mut stock.client(), &DATABASES);
+        assert_eq!(all.is_empty(), name != "streams.rdb");
+        assert_eq!(groups(&mut ours.client(), &[0]), groups(&mut back.client(), &[0]));
     }
 }
 
@@ -105,15 +108,17 @@ fn mutated_payloads_cost_an_error_at_most() {
     let ours = Keystead::plain();
     let mut client = ours.client();
     let mut rng = Rng::new(7);
-    let rdb = std::fs::read(golden("all.rdb")).expect("the golden file is there");
-    let mut parser = keystead_rdb::FileParser::default();
-    parser.feed(&rdb);
     let mut values = Vec::new();
-    while let Some(event) = parser.next_event().expect("a good file") {
-        if let keystead_rdb::Event::Batch { bytes, .. } = event {
-            for record in keystead_rdb::records(bytes) {
-                let record = record.expect("a good record");
-                values.push((record.rdb_type, record.value.to_vec()));
+    for name in ["all.rdb", "streams.rdb"] {
+        let rdb = std::fs::read(golden(name)).expect("the golden file is there");
+        let mut parser = keystead_rdb::FileParser::default();
+        parser.feed(&rdb);
+        while let Some(event) = parser.next_event().expect("a good file") {
+            if let keystead_rdb::Event::Batch { bytes, .. } = event {
+                for record in keystead_rdb::records(bytes) {
+                    let record = record.expect("a good record");
+                    values.push((record.rdb_type, record.value.to_vec()));
+                }
             }
         }
     }
@@ -131,6 +136,7 @@ fn mutated_payloads_cost_an_error_at_most() {
                 // What was accepted can be read and dumped again.
                 dump(&mut client, b"k");
                 value_digest(&mut client, b"k");
+                client.cmd("XINFO STREAM k FULL COUNT 0");
             }
             Reply::Error(text) => {
                 assert!(text.starts_with("ERR"), "{text}");
@@ -162,7 +168,7 @@ fn full_syncs_carry_every_encoding_both_ways() {
     if !have("redis-server") {
         return println!("SKIPPED: redis-server is not installed");
     }
-    for name in ["all.rdb", "old.rdb", "lru.rdb", "empty.rdb"] {
+    for name in ["all.rdb", "old.rdb", "streams.rdb", "lru.rdb", "empty.rdb"] {
         let (first, _dir) = stock_with(name);
         let middle = Keystead::primary();
         let last = RedisServer::start(&[]);
@@ -171,6 +177,7 @@ fn full_syncs_carry_every_encoding_both_ways() {
         same(&mut a, &mut b, name);
         attach(&mut c, middle.port());
         same(&mut a, &mut c, name);
+        assert_eq!(groups(&mut a, &DATABASES), groups(&mut c, &DATABASES), "{name}");
 
         // Promoted, it is a primary as good as the first.
         b.ok("REPLICAOF NO ONE");

@@ -5,7 +5,7 @@
 //! new one.
 
 use keystead_harness::{Client, Keystead, RedisServer, Reply, have};
-use keystead_interop::compare::{differences, mark_of_primary, mark_of_replica};
+use keystead_interop::compare::{differences, groups, mark_of_primary, mark_of_replica};
 use keystead_interop::random::{Commands, DATABASES, shown};
 use keystead_interop::stream::{Player, Tap};
 
@@ -60,6 +60,7 @@ fn replay(port: u16, seed: u64, units: u64) {
         at = want.offset;
     }
     assert!(tap.collected().len() as u64 > units, "the run wrote something");
+    assert_eq!(groups(&mut primary, &DATABASES), groups(&mut replica, &DATABASES), "seed {seed}: groups of streams");
 }
 
 /// The test itself is tested with a stock primary: what fails here is no fault of ours.
