@@ -231,6 +231,11 @@ pub(crate) fn call(
     let (result, flow) = body(&mut ctx, command, args);
     let Ctx { ks, session: state, core, reply, .. } = ctx;
     let out = reply.out;
+    if core.park.is_some() {
+        // A command that waits counts as one, when it has run to its end.
+        core.stats.total_commands -= 1;
+        core.stats.commands[command.index].calls -= 1;
+    }
     let effect = match result {
         Ok(effect) => effect,
         Err(error) => {

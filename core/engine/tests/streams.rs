@@ -151,6 +151,7 @@ fn a_waiting_consumer_is_served_in_its_turn() {
     let expected =
         ["XADD s 1-1 f v".to_owned(), claim("alice", "1-1"), "XADD s 1-2 f v".to_owned(), claim("bob", "1-2")];
     assert_eq!(stream.records(), expected);
+    assert!(stream.kit.cmd(c, "INFO commandstats").contains("cmdstat_xreadgroup:calls=2,"));
     // What a consumer has already is answered at once, whatever BLOCK says.
     let kit = &mut stream.kit;
     assert!(kit.cmd(a, "XREADGROUP GROUP g alice BLOCK 0 STREAMS s 0").contains("1-1"));

@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use keystead_keyspace::{Create, CutBudget, Keyspace, Options, Ttl, UnixMillis};
+use keystead_keyspace::{Create, CutBudget, Keyspace, Options, StreamId, Ttl, UnixMillis};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -35,11 +35,12 @@ impl std::fmt::Display for Worst {
 
 type Part = (&'static str, fn());
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     ("memory-8", || memory("value 8", b"abcdefgh", Ttl::Clear)),
     ("memory-64", || memory("value 64", &[b'v'; 64], Ttl::Clear)),
     ("memory-int", || memory("value 1234567", b"1234567", Ttl::Clear)),
     ("memory-ttl", || memory("value 8, deadline", b"abcdefgh", Ttl::At(UnixMillis(u64::MAX)))),
+    ("stream", stream),
     ("speed", speed),
     ("expiry", expiry),
     ("snapshot", snapshot),
@@ -108,6 +109,40 @@ fn memory(what: &str, value: &[u8], ttl: Ttl) {
         ks.mem_bytes() as u64 / KEYS,
         start.elapsed().as_nanos() as u64 / KEYS,
     );
+}
+
+/// A stream of a million entries of two fields, each delivered to a consumer of a group afterwards.
+fn stream() {
+    let mut ks = keyspace();
+    let limits = *ks.limits();
+    let before = resident();
+    let start = Instant::now();
+    for n in 0..KEYS {
+        let Ok(Some(mut stream)) = ks.stream_mut(0, b"stream", Create::Yes) else { return };
+        let (reading, id) = (n % 4000, StreamId::new(1_700_000_000_000 + n, 0));
+        stream.append(id, &[b"sensor", b"12345", b"reading", reading.to_string().as_bytes()], &limits);
+    }
+    let append = start.elapsed().as_nanos() as u64 / KEYS;
+    println!(
+        "stream: {} bytes resident per entry, {} counted; append {append} ns",
+        (resident() - before) as u64 / KEYS,
+        ks.mem_bytes() as u64 / KEYS,
+    );
+    let Ok(Some(mut stream)) = ks.stream_mut(0, b"stream", Create::No) else { return };
+    let start = Instant::now();
+    let ids: Vec<StreamId> = stream.iter().map(|entry| entry.id).collect();
+    println!("stream: walk {} ns an entry", start.elapsed().as_nanos() as u64 / KEYS);
+    stream.create_group(b"group", StreamId::MIN, 0);
+    let (before, start) = (resident(), Instant::now());
+    stream.change_group(b"group", |group| {
+        group.create_consumer(b"consumer", 0);
+        ids.chunks(10).for_each(|ids| group.deliver(b"consumer", ids, 1));
+    });
+    let deliver = start.elapsed().as_nanos() as u64 / KEYS;
+    println!("stream: deliver {deliver} ns, {} bytes resident per pending entry", (resident() - before) as u64 / KEYS);
+    let start = Instant::now();
+    stream.change_group(b"group", |group| ids.iter().for_each(|id| _ = group.acknowledge(*id)));
+    println!("stream: acknowledge {} ns", start.elapsed().as_nanos() as u64 / KEYS);
 }
 
 fn fill() -> Keyspace {

@@ -122,8 +122,8 @@ fn next_id(wanted: NewId, last: StreamId, now_ms: u64) -> Res<StreamId> {
         NewId::Given(id) if id > last => Ok(id),
         NewId::Given(_) => Err(TOO_SMALL),
         NewId::Auto if now_ms > last.ms => Ok(StreamId::new(now_ms, 0)),
-        // Time never goes backward. Behind the last of its millisecond the ids of Redis wrap and are refused.
-        NewId::Auto => last.seq.checked_add(1).map(|seq| StreamId::new(last.ms, seq)).ok_or(TOO_SMALL),
+        // Time never goes backward.
+        NewId::Auto => last.next().ok_or(EXHAUSTED),
         NewId::AutoSeq(ms) if ms == last.ms => {
             last.seq.checked_add(1).map(|seq| StreamId::new(ms, seq)).ok_or(TOO_SMALL)
         }
@@ -221,7 +221,7 @@ mod tests {
             (NewId::Auto, id(0, 0), 5, Ok(id(5, 0))),
             (NewId::Auto, id(5, 3), 5, Ok(id(5, 4))),
             (NewId::Auto, id(9, 3), 5, Ok(id(9, 4))),
-            (NewId::Auto, id(9, last), 5, Err(TOO_SMALL)),
+            (NewId::Auto, id(9, last), 5, Ok(id(10, 0))),
             (NewId::Auto, StreamId::MAX, 5, Err(EXHAUSTED)),
             (NewId::AutoSeq(7), id(5, 3), 5, Ok(id(7, 0))),
             (NewId::AutoSeq(5), id(5, 3), 5, Ok(id(5, 4))),
