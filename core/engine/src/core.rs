@@ -25,6 +25,7 @@ use crate::session::{Session, SessionId, State};
 use crate::sessions::Sessions;
 use crate::slowlog::SlowLog;
 use crate::stats::Stats;
+use crate::tracking::Tracking;
 use crate::watch::WatchIndex;
 
 /// CLIENT PAUSE.
@@ -94,6 +95,8 @@ pub struct Core {
     pub journal: Journal,
     /// Subscriptions.
     pub pubsub: PubSub,
+    /// Who caches what.
+    pub tracking: Tracking,
     /// Waiting for keys.
     pub blocking: Blocking,
     /// Counters.

@@ -99,6 +99,7 @@ fn run(
     if flow == Flow::Next && core.park.is_some() {
         park(core, state, command, args);
         settle_observation(ks, core);
+        core.tell_myself(session);
         return Flow::Parked;
     }
     if flow == Flow::Next && state.parked.is_some() {
@@ -108,9 +109,24 @@ fn run(
         state.refresh_quick();
     }
     settle_observation(ks, core);
-    match flow {
+    let flow = match flow {
         Flow::Next => after_reply(session, start),
         other => other,
+    };
+    if core.tracking.active() {
+        after_tracked(core, session, command);
+    }
+    flow
+}
+
+/// What CLIENT TRACKING wants behind a reply. CLIENT CACHING holds for the one command (or transaction) that follows.
+fn after_tracked(core: &mut Core, session: &mut Session, command: &Command) {
+    core.tell_myself(session);
+    if let Some(mode) = &mut session.state.tracking
+        && session.state.multi.is_none()
+        && !command.full_name.starts_with("client|")
+    {
+        mode.caching = false;
     }
 }
 
@@ -253,6 +269,10 @@ pub(crate) fn call(
         }
     };
     propagate(ks, core, state, out, db, args, effect, origin, mark, nested);
+    // Behind the invalidation of a key that the command found expired: the client now knows that there is none.
+    if state.tracking.is_some() && command.flags.has(READONLY) {
+        core.tracking.remember(state, command, args);
+    }
     if core.barriers.hold() && command.flags.any(READONLY | WRITE) {
         // Inside a unit the effects aren't in the journal yet.
         state.shows_all();
@@ -459,6 +479,9 @@ pub(crate) fn observe(ks: &mut Keyspace, core: &mut Core, state: &mut State, out
         crate::notify::publish(core, state, out, &log, &missed);
         core.missed = missed;
     }
+    if core.tracking.active() {
+        track(core, state, &log);
+    }
     for item in log.iter() {
         match item.why {
             Why::Flushed => {
@@ -481,10 +504,23 @@ pub(crate) fn observe(ks: &mut Keyspace, core: &mut Core, state: &mut State, out
     core.touched = log;
 }
 
+/// Tells those who may have cached what changed.
+fn track(core: &mut Core, me: &State, log: &KeyLog) {
+    for item in log.iter() {
+        match item.why {
+            Why::Flushed | Why::Swapped | Why::Told => {}
+            why => core.key_changed(me, item.key, matches!(why, Why::Expired | Why::Evicted)),
+        }
+    }
+    if log.iter().any(|item| item.why == Why::Flushed) {
+        core.all_keys_gone(me);
+    }
+}
+
 /// Turns the keyspace's log on while somebody looks at it.
 #[inline]
 pub(crate) fn settle_observation(ks: &mut Keyspace, core: &mut Core) {
-    let wanted = core.notifying || core.watched_keys() || !core.blocking.is_empty();
+    let wanted = core.notifying || core.tracking.active() || core.watched_keys() || !core.blocking.is_empty();
     if wanted != core.observing {
         core.observing = wanted;
         ks.observe(wanted);

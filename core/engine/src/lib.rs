@@ -41,6 +41,7 @@ pub mod snapshot;
 pub mod spec;
 pub mod stats;
 mod tick;
+pub mod tracking;
 pub mod watch;
 
 /// The version of Redis whose behaviour clients may expect.

@@ -10,6 +10,7 @@ use keystead_resp::Proto;
 use crate::acl::{self, User};
 use crate::args::OwnedArgs;
 use crate::registry::Command;
+use crate::tracking;
 
 /// Names a session: a slot for speed, the client id (never reused) for truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -165,6 +166,8 @@ pub struct State {
     pub patterns: BTreeSet<Box<[u8]>>,
     /// SSUBSCRIBE.
     pub shard_channels: BTreeSet<Box<[u8]>>,
+    /// CLIENT TRACKING, if it is on.
+    pub tracking: Option<Box<tracking::Mode>>,
     /// MONITOR is on.
     pub monitor: bool,
     /// CLIENT REPLY.
@@ -234,6 +237,7 @@ impl State {
             channels: BTreeSet::new(),
             patterns: BTreeSet::new(),
             shard_channels: BTreeSet::new(),
+            tracking: None,
             monitor: false,
             reply_mode: ReplyMode::On,
             no_evict: false,

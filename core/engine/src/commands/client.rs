@@ -4,6 +4,7 @@
 use keystead_resp::Args;
 
 use super::client_list::{Filter, describe, parse_kind};
+use super::tracking;
 use crate::args::ArgsExt;
 use crate::core::Pause;
 use crate::ctx::Ctx;
@@ -21,8 +22,9 @@ const GR: Group = Group::Connection;
 /// The table.
 #[rustfmt::skip]
 pub const TABLE: &[CommandSpec] = &[CommandSpec::container("client", GR, "2.4.0", "A container for client connection commands.", &[
+    CommandSpec::new("caching", 3, CONN, NONE, GR, "6.0.0", "Instructs the server whether to track the keys in the next request.", tracking::caching),
     CommandSpec::new("getname", 2, CONN, NONE, GR, "2.6.9", "Returns the name of the connection.", getname),
-    CommandSpec::new("getredir", 2, CONN, NONE, GR, "6.0.0", "Returns the client ID to which the connection's tracking notifications are redirected.", getredir),
+    CommandSpec::new("getredir", 2, CONN, NONE, GR, "6.0.0", "Returns the client ID to which the connection's tracking notifications are redirected.", tracking::getredir),
     CommandSpec::new("help", 2, LOADING | STALE | ENDPOINT, NONE, GR, "5.0.0", "Returns helpful text about the different subcommands.", help),
     CommandSpec::new("id", 2, CONN, NONE, GR, "5.0.0", "Returns the unique client ID of the connection.", id),
     CommandSpec::new("info", 2, CONN, NONE, GR, "6.2.0", "Returns information about the connection.", info),
@@ -34,7 +36,8 @@ pub const TABLE: &[CommandSpec] = &[CommandSpec::container("client", GR, "2.4.0"
     CommandSpec::new("reply", 3, CONN, NONE, GR, "3.2.0", "Instructs the server whether to reply to commands.", reply),
     CommandSpec::new("setinfo", 4, CONN, NONE, GR, "7.2.0", "Sets information specific to the client or connection.", setinfo),
     CommandSpec::new("setname", 3, CONN, NONE, GR, "2.6.9", "Sets the connection name.", setname),
-    CommandSpec::new("trackinginfo", 2, CONN, NONE, GR, "6.2.0", "Returns information about server-assisted client-side caching for the connection.", trackinginfo),
+    CommandSpec::new("tracking", -3, CONN, NONE, GR, "6.0.0", "Controls server-assisted client-side caching for the connection.", tracking::tracking),
+    CommandSpec::new("trackinginfo", 2, CONN, NONE, GR, "6.2.0", "Returns information about server-assisted client-side caching for the connection.", tracking::trackinginfo),
     CommandSpec::new("unblock", -3, ADM, NONE, GR, "5.0.0", "Unblocks a client blocked by a blocking command from a different connection.", unblock_command),
     CommandSpec::new("unpause", 2, ADM | ALLOW_BUSY, NONE, GR, "6.2.0", "Resumes processing commands from paused clients.", unpause),
 ])];
@@ -223,30 +226,13 @@ fn unblock_command(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     Ok(Effect::None)
 }
 
-/// Nobody tracks keys here, so nobody is redirected.
-fn getredir(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
-    ctx.reply.int(-1);
-    Ok(Effect::None)
-}
-
-fn trackinginfo(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
-    let reply = &mut ctx.reply;
-    reply.map(3);
-    reply.bulk("flags");
-    reply.set(1);
-    reply.bulk("off");
-    reply.bulk("redirect");
-    reply.int(-1);
-    reply.bulk("prefixes");
-    reply.array(0);
-    Ok(Effect::None)
-}
-
 fn help(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     super::write_help(
         ctx,
         "CLIENT",
         &[
+            "CACHING (YES|NO)",
+            "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
             "GETREDIR",
             "    Return the client ID we are redirecting to when tracking is enabled.",
             "GETNAME",
@@ -291,6 +277,9 @@ fn help(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
             "    * LIB-VER: the client lib version.",
             "UNBLOCK <clientid> [TIMEOUT|ERROR]",
             "    Unblock the specified blocked client.",
+            "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+            "         [OPTIN] [OPTOUT] [NOLOOP]",
+            "    Control server assisted client side caching.",
             "TRACKINGINFO",
             "    Report tracking status for the current connection.",
             "NO-EVICT (ON|OFF)",

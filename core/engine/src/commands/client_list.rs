@@ -76,6 +76,7 @@ impl Filter {
 
 /// The letters of the `flags` field.
 fn flags(state: &State) -> String {
+    let tracking = state.tracking.as_deref();
     let letters = [
         ('S', state.kind == Kind::Replica),
         ('M', state.kind == Kind::Primary),
@@ -86,6 +87,9 @@ fn flags(state: &State) -> String {
         ('d', state.dirty_cas),
         ('c', state.close_after_reply),
         ('A', state.close_now),
+        ('t', tracking.is_some()),
+        ('R', tracking.is_some_and(|mode| mode.broken)),
+        ('B', tracking.is_some_and(|mode| mode.bcast)),
         ('U', state.info.unix),
         ('e', state.no_evict),
         ('T', state.no_touch),
@@ -104,7 +108,7 @@ pub(crate) fn describe(state: &State, out: usize, now_ms: u64) -> String {
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={multi} \
          qbuf={} qbuf-free=0 argv-mem=0 multi-mem={multi_mem} rbs=0 rbp=0 obl=0 oll={} omem={omem} tot-mem={total} \
-         events={} cmd={command} user={} redir=-1 resp={} lib-name={} lib-ver={}",
+         events={} cmd={command} user={} redir={} resp={} lib-name={} lib-ver={}",
         state.id.id,
         state.info.addr,
         state.info.laddr,
@@ -121,6 +125,7 @@ pub(crate) fn describe(state: &State, out: usize, now_ms: u64) -> String {
         usize::from(omem > 0),
         if state.pending_out > 0 { "rw" } else { "r" },
         state.user,
+        state.tracking.as_ref().map_or(-1, |mode| mode.redirect.map_or(0, |id| id as i64)),
         if state.proto == Proto::Resp3 { 3 } else { 2 },
         state.lib_name,
         state.lib_ver,

@@ -183,6 +183,7 @@ pub(crate) fn apply(ks: &mut Keyspace, core: &mut Core, me: &mut State) {
     core.notifying = core.config.live.notify.any();
     ks.observe_misses(core.config.live.notify.misses());
     crate::exec::settle_observation(ks, core);
+    core.tracking.max_keys = core.config.int("tracking-table-max-keys").max(0) as usize;
     core.acl.pubsub_all = core.config.get("acl-pubsub-default").as_deref() == Some("allchannels");
     core.acl.log.set_max_len(core.config.int("acllog-max-len").max(0) as usize);
     let password = core.config.live.requirepass.clone();

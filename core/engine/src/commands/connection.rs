@@ -226,6 +226,7 @@ fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
 pub(crate) fn forget(core: &mut Core, state: &mut State) {
     super::transactions::discard(core, state);
     core.pubsub.drop_session(state);
+    core.tracking.stop(state);
     if state.monitor {
         state.monitor = false;
         core.sessions.monitors.retain(|id| *id != state.id);

@@ -167,7 +167,7 @@ fn clients(_: &Keyspace, core: &Core, me: &State, text: &mut String) {
     field(text, "client_recent_max_input_buffer", states().map(|state| state.pending_in).max().unwrap_or(0));
     field(text, "client_recent_max_output_buffer", states().map(|state| state.pending_out).max().unwrap_or(0));
     field(text, "blocked_clients", core.blocking.waiting() + calls);
-    field(text, "tracking_clients", 0);
+    field(text, "tracking_clients", core.tracking.clients());
     field(text, "clients_in_timeout_table", core.blocking.with_deadline());
     field(text, "total_blocking_keys", core.blocking.keys());
     field(text, "watching_clients", states().filter(|state| !state.watched.is_empty()).count());
@@ -290,7 +290,9 @@ fn stats(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "latest_fork_usec", 0);
     field(text, "total_forks", 0);
     field(text, "slave_expires_tracked_keys", 0);
-    field(text, "tracking_total_keys", 0);
+    field(text, "tracking_total_keys", core.tracking.total_keys());
+    field(text, "tracking_total_items", core.tracking.total_items());
+    field(text, "tracking_total_prefixes", core.tracking.total_prefixes());
     field(text, "unexpected_error_replies", stats.unexpected_errors);
     field(text, "total_error_replies", stats.total_errors);
     field(text, "client_query_buffer_limit_disconnections", stats.query_limit_disconnections);

@@ -31,6 +31,7 @@ pub mod slowlog;
 mod sort;
 pub mod streams;
 pub mod strings;
+mod tracking;
 pub mod transactions;
 pub mod zsets;
 

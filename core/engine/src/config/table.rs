@@ -91,6 +91,8 @@ pub const PARAMS: &[Param] = &[
     alias(live("zset-max-listpack-value", Kind::Memory(0, BIG), "64"), "zset-max-ziplist-value"),
     // expiry
     live("active-expire-effort", Kind::Int(1, 10), "1"),
+    // client-side caching
+    live("tracking-table-max-keys", Kind::Int(0, BIG), "1000000"),
     // watching
     live("notify-keyspace-events", Kind::Events, ""),
     both(live("slowlog-log-slower-than", Kind::Int(-1, BIG), "10000")),

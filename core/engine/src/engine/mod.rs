@@ -71,6 +71,7 @@ impl Engine {
                 barriers: Arc::default(),
                 journal: Journal::new(),
                 pubsub: PubSub::default(),
+                tracking: Default::default(),
                 blocking: Blocking::default(),
                 stats: Stats::default(),
                 slowlog: SlowLog::default(),
@@ -223,6 +224,9 @@ impl Engine {
 
     /// Ends a turn: what the server has to do now.
     pub fn end_turn(&mut self) -> TurnEnd {
+        if self.core.tracking.active() {
+            self.core.broadcast_changes();
+        }
         TurnEnd { garbage: self.ks.take_garbage(), ..self.core.end_turn() }
     }
 

@@ -52,6 +52,7 @@ impl Engine {
         core.blocking.remove(id, &wait);
         exec::drop_reply_if_off(state, out, begin);
         state.resumed = true;
+        core.tell_myself(&mut session);
         self.core.sessions.put(session);
         self.core.sessions.list(id);
         self.core.check_output(id);

@@ -1,0 +1,337 @@
+//! Client-side caching: who may have cached which key, and who must be told that it changed. Owns the table from key to
+//! clients and that of prefixes; what changed comes from the keyspace's log, after every command. CLIENT TRACKING and its
+//! kin are in `commands/tracking.rs`.
+//!
+//! As in Redis, names count whatever database they are in, and a client that is gone stays in the table until one of its
+//! keys changes or the table is full.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use keystead_resp::{Args, Proto, Writer};
+
+use crate::core::Core;
+use crate::keys;
+use crate::registry::Command;
+use crate::session::{Session, SessionId, State};
+use crate::spec::{Group, PUBSUB};
+
+/// The channel of RESP2 clients that listen for others.
+const CHANNEL: &str = "__redis__:invalidate";
+
+/// How one session caches.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mode {
+    /// BCAST: told of every change below its prefixes, remembered for nothing.
+    pub bcast: bool,
+    /// OPTIN: only keys behind CLIENT CACHING YES.
+    pub optin: bool,
+    /// OPTOUT: not the keys behind CLIENT CACHING NO.
+    pub optout: bool,
+    /// NOLOOP: not told of its own changes.
+    pub noloop: bool,
+    /// REDIRECT: whom to tell instead.
+    pub redirect: Option<u64>,
+    /// That client is gone.
+    pub broken: bool,
+    /// CLIENT CACHING holds for the next command.
+    pub caching: bool,
+    /// PREFIX.
+    pub prefixes: BTreeSet<Box<[u8]>>,
+}
+
+/// A key somebody may have cached.
+struct Cached {
+    /// Its place in `names`.
+    at: usize,
+    clients: BTreeSet<u64>,
+}
+
+/// A key that changed below a prefix, and by whom (0: by nobody).
+type Changed = BTreeMap<Box<[u8]>, u64>;
+
+/// News for the running session.
+struct Note {
+    /// The keys; None: all.
+    keys: Option<Vec<Box<[u8]>>>,
+    /// Another session's news, which it redirects here.
+    redirected: bool,
+}
+
+/// All that is known of caches.
+#[derive(Default)]
+pub struct Tracking {
+    keys: HashMap<Box<[u8]>, Cached, foldhash::fast::RandomState>,
+    /// The same keys in an order from which one can be drawn.
+    names: Vec<Box<[u8]>>,
+    /// Pairs of key and client.
+    items: usize,
+    prefixes: BTreeMap<Box<[u8]>, BTreeSet<SessionId>>,
+    /// Changes below prefixes since the last turn.
+    changed: BTreeMap<Box<[u8]>, Changed>,
+    /// What the running session must be told once its reply is written.
+    own: Vec<Note>,
+    clients: usize,
+    /// `tracking-table-max-keys`; 0: no limit.
+    pub max_keys: usize,
+}
+
+impl Tracking {
+    /// Somebody caches: changes must be observed.
+    #[inline]
+    pub fn active(&self) -> bool {
+        self.clients > 0
+    }
+
+    /// `tracking_clients`
+    pub fn clients(&self) -> usize {
+        self.clients
+    }
+
+    /// `tracking_total_keys`
+    pub fn total_keys(&self) -> usize {
+        self.names.len()
+    }
+
+    /// `tracking_total_items`
+    pub fn total_items(&self) -> usize {
+        self.items
+    }
+
+    /// `tracking_total_prefixes`
+    pub fn total_prefixes(&self) -> usize {
+        self.prefixes.len()
+    }
+
+    /// A session begins to cache, or changes how. `mode.prefixes` holds all its prefixes.
+    pub(crate) fn start(&mut self, state: &mut State, mode: Mode) {
+        self.clients += usize::from(state.tracking.is_none());
+        for prefix in &mode.prefixes {
+            self.prefixes.entry(prefix.clone()).or_default().insert(state.id);
+        }
+        state.tracking = Some(Box::new(mode));
+    }
+
+    /// A session caches no more.
+    pub(crate) fn stop(&mut self, state: &mut State) {
+        let Some(mode) = state.tracking.take() else { return };
+        self.clients -= 1;
+        for prefix in &mode.prefixes {
+            if let Some(sessions) = self.prefixes.get_mut(prefix) {
+                sessions.remove(&state.id);
+                if sessions.is_empty() {
+                    self.prefixes.remove(prefix);
+                    self.changed.remove(prefix);
+                }
+            }
+        }
+        if self.clients == 0 {
+            self.forget_all();
+        }
+    }
+
+    fn forget_all(&mut self) {
+        self.keys = HashMap::default();
+        self.names = Vec::new();
+        self.items = 0;
+    }
+
+    /// The session read keys that it may cache.
+    pub(crate) fn remember(&mut self, state: &State, command: &Command, args: Args<'_>) {
+        let Some(mode) = &state.tracking else { return };
+        let wanted = if mode.optin { mode.caching } else { !(mode.optout && mode.caching) };
+        if mode.bcast || !wanted || command.flags.has(PUBSUB) || command.group == Group::Scripting {
+            return;
+        }
+        for at in keys::positions(&command.keys, args) {
+            let name: Box<[u8]> = args.get(at).unwrap_or_default().into();
+            let next = self.names.len();
+            let cached = self.keys.entry(name.clone()).or_insert_with(|| Cached { at: next, clients: BTreeSet::new() });
+            if cached.at == next {
+                self.names.push(name);
+            }
+            self.items += usize::from(cached.clients.insert(state.id.id));
+        }
+    }
+
+    /// Takes a key out; gives who may have cached it.
+    fn take(&mut self, key: &[u8]) -> BTreeSet<u64> {
+        let Some(cached) = self.keys.remove(key) else { return BTreeSet::new() };
+        self.names.swap_remove(cached.at);
+        if let Some(moved) = self.names.get(cached.at)
+            && let Some(moved) = self.keys.get_mut(moved)
+        {
+            moved.at = cached.at;
+        }
+        self.items -= cached.clients.len();
+        cached.clients
+    }
+
+    fn note_prefixes(&mut self, key: &[u8], by: u64) {
+        for prefix in self.prefixes.keys().filter(|prefix| key.starts_with(prefix)) {
+            self.changed.entry(prefix.clone()).or_default().insert(key.into(), by);
+        }
+    }
+}
+
+impl Core {
+    /// A key changed, by the running session (or by nobody, when it expired or was evicted).
+    pub(crate) fn key_changed(&mut self, me: &State, key: &[u8], by_itself: bool) {
+        let by = if by_itself { 0 } else { me.id.id };
+        self.tracking.note_prefixes(key, by);
+        for client in self.tracking.take(key) {
+            self.tell(Some(me), client, Some(key), by);
+        }
+    }
+
+    /// All keys of some database are gone: whoever caches must forget everything.
+    pub(crate) fn all_keys_gone(&mut self, me: &State) {
+        self.tracking.forget_all();
+        let others = self.sessions.iter().filter(|session| session.state.tracking.is_some());
+        let ids: Vec<u64> = others.map(|session| session.state.id.id).collect();
+        for id in ids {
+            self.tell(Some(me), id, None, 0);
+        }
+        if me.tracking.is_some() {
+            self.tracking.own.push(Note { keys: None, redirected: false });
+        }
+    }
+
+    /// Tells one client of a key (None: of all); the running one is told behind its reply.
+    fn tell(&mut self, me: Option<&State>, client: u64, key: Option<&[u8]>, by: u64) {
+        if let Some(me) = me.filter(|me| me.id.id == client) {
+            let quiet = me.tracking.as_ref().is_none_or(|mode| mode.bcast || mode.noloop && by == client);
+            if !quiet {
+                self.tracking.own.push(Note { keys: key.map(|key| vec![key.into()]), redirected: false });
+            }
+            return;
+        }
+        let Some(id) = self.sessions.find(client) else { return };
+        let Some(mode) = self.sessions.get(id).and_then(|session| session.state.tracking.as_deref()) else { return };
+        if mode.bcast && key.is_some() || mode.noloop && by == client {
+            return;
+        }
+        let redirect = mode.redirect;
+        self.send(id, redirect, key.map(|key| vec![key.into()]));
+    }
+
+    /// Sends the news to a session, or to the one that it redirects to.
+    fn send(&mut self, id: SessionId, redirect: Option<u64>, keys: Option<Vec<Box<[u8]>>>) {
+        let Some(to) = redirect else {
+            // A RESP2 client that redirects to nobody can't be told.
+            if self.sessions.get(id).is_some_and(|session| session.state.proto == Proto::Resp3) {
+                self.deliver(id, |writer| write_push(writer, keys.as_deref()));
+            }
+            return;
+        };
+        let Some(target) = self.sessions.find(to) else { return self.redirect_broken(id, to) };
+        match self.sessions.get(target).map(|session| (session.state.proto, session.state.subscribed())) {
+            // It runs a command just now.
+            None => self.tracking.own.push(Note { keys, redirected: true }),
+            Some((Proto::Resp2, false)) => {}
+            Some((_, listens)) => self.deliver(target, |writer| write_redirected(writer, listens, keys.as_deref())),
+        }
+    }
+
+    fn redirect_broken(&mut self, id: SessionId, to: u64) {
+        let Some(session) = self.sessions.get_mut(id) else { return };
+        if let Some(mode) = &mut session.state.tracking {
+            mode.broken = true;
+        }
+        if session.state.proto == Proto::Resp3 {
+            self.deliver(id, |writer| write_broken(writer, to));
+        }
+    }
+
+    /// Tells the session that just ran a command what it must know of it, behind its reply.
+    pub(crate) fn tell_myself(&mut self, session: &mut Session) {
+        for Note { keys, redirected } in std::mem::take(&mut self.tracking.own) {
+            let Session { out, state } = session;
+            let mut writer = Writer::new(out, state.proto);
+            let resp3 = state.proto == Proto::Resp3;
+            let listens = state.subscribed();
+            match state.tracking.as_deref_mut() {
+                _ if redirected => write_redirected(&mut writer, listens, keys.as_deref()),
+                Some(Mode { redirect: None, .. }) if resp3 => write_push(&mut writer, keys.as_deref()),
+                Some(mode @ Mode { redirect: Some(_), .. }) => {
+                    let to = mode.redirect.unwrap_or_default();
+                    if self.sessions.find(to).is_none() {
+                        mode.broken = true;
+                        if resp3 {
+                            write_broken(&mut writer, to);
+                        }
+                    } else if to == state.id.id {
+                        write_redirected(&mut writer, listens, keys.as_deref());
+                    } else {
+                        self.send(state.id, Some(to), keys);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Once a turn: prefixes' listeners learn what changed, and a table that is too large loses keys at random.
+    pub(crate) fn broadcast_changes(&mut self) {
+        for (prefix, changed) in std::mem::take(&mut self.tracking.changed) {
+            let listeners = self.tracking.prefixes.get(&prefix).cloned().unwrap_or_default();
+            for id in listeners {
+                let Some(mode) = self.sessions.get(id).and_then(|session| session.state.tracking.as_deref()) else {
+                    continue;
+                };
+                let (noloop, redirect) = (mode.noloop, mode.redirect);
+                let others = changed.iter().filter(|(_, by)| !(noloop && **by == id.id));
+                let keys: Vec<Box<[u8]>> = others.map(|(key, _)| key.clone()).collect();
+                if !keys.is_empty() {
+                    self.send(id, redirect, Some(keys));
+                }
+            }
+        }
+        let max = self.tracking.max_keys;
+        while max > 0 && self.tracking.names.len() > max {
+            let at = self.random() as usize % self.tracking.names.len();
+            let key = self.tracking.names[at].clone();
+            for client in self.tracking.take(&key) {
+                self.tell(None, client, Some(&key), 0);
+            }
+        }
+    }
+}
+
+/// The keys, or null for all.
+fn write_keys(writer: &mut Writer<'_>, keys: Option<&[Box<[u8]>]>) {
+    match keys {
+        Some(keys) => {
+            writer.array(keys.len());
+            keys.iter().for_each(|key| writer.bulk(key));
+        }
+        None => writer.null(),
+    }
+}
+
+fn write_push(writer: &mut Writer<'_>, keys: Option<&[Box<[u8]>]>) {
+    writer.push(2);
+    writer.bulk("invalidate");
+    write_keys(writer, keys);
+}
+
+fn write_message(writer: &mut Writer<'_>, keys: Option<&[Box<[u8]>]>) {
+    writer.push(3);
+    writer.bulk("message");
+    writer.bulk(CHANNEL);
+    write_keys(writer, keys);
+}
+
+/// To a session that others redirect to: RESP2 only to one that listens to channels.
+fn write_redirected(writer: &mut Writer<'_>, listens: bool, keys: Option<&[Box<[u8]>]>) {
+    match writer.proto {
+        Proto::Resp3 => write_push(writer, keys),
+        Proto::Resp2 if listens => write_message(writer, keys),
+        Proto::Resp2 => {}
+    }
+}
+
+fn write_broken(writer: &mut Writer<'_>, to: u64) {
+    writer.push(2);
+    writer.bulk("tracking-redir-broken");
+    writer.int(to as i64);
+}

@@ -1,0 +1,165 @@
+//! Client-side caching: who is told what, when, and through whom.
+
+mod kit;
+
+use keystead_engine::SessionId;
+use kit::Kit;
+
+fn push(key: &str) -> String {
+    format!(">2\r\n$10\r\ninvalidate\r\n*1\r\n${}\r\n{key}\r\n", key.len())
+}
+
+const ALL: &str = ">2\r\n$10\r\ninvalidate\r\n_\r\n";
+
+/// A RESP3 client that caches, and one that writes.
+fn pair(options: &str) -> (Kit, SessionId, SessionId) {
+    let mut kit = Kit::default();
+    let (c, w) = (kit.connect(), kit.connect());
+    kit.cmd(c, "HELLO 3");
+    assert_eq!(kit.cmd(c, &format!("CLIENT TRACKING ON {options}")), "+OK\r\n");
+    (kit, c, w)
+}
+
+#[test]
+fn keys_that_were_read_are_told_once() {
+    let (mut kit, c, w) = pair("");
+    kit.cmd(c, "MGET a b");
+    kit.cmd(c, "SET x 1");
+    assert!(kit.cmd(w, "INFO").contains("tracking_clients:1\r\n"));
+    assert!(
+        kit.cmd(w, "INFO").contains("tracking_total_keys:2\r\ntracking_total_items:2\r\ntracking_total_prefixes:0")
+    );
+    kit.cmd(w, "SET a 1");
+    assert_eq!(kit.read(c), push("a"));
+    kit.cmd(w, "SET a 2");
+    kit.cmd(w, "SET x 2");
+    assert_eq!(kit.read(c), "");
+    // Its own change comes behind the reply, in a transaction behind all of them.
+    assert_eq!(kit.cmd(c, "SET b 1"), format!("+OK\r\n{}", push("b")));
+    kit.cmd(c, "MGET a b");
+    kit.cmd(c, "MULTI");
+    kit.cmd(c, "DEL a");
+    kit.cmd(c, "DEL b");
+    assert_eq!(kit.cmd(c, "EXEC"), format!("*2\r\n:1\r\n:1\r\n{}{}", push("a"), push("b")));
+    // A key that runs out.
+    kit.cmd(w, "SET t 1 PX 100");
+    kit.cmd(c, "GET t");
+    kit.advance(200);
+    assert_eq!(kit.read(c), push("t"));
+    // Everything.
+    kit.cmd(c, "GET a");
+    kit.cmd(w, "FLUSHALL");
+    assert_eq!(kit.read(c), ALL);
+    assert_eq!(kit.cmd(c, "FLUSHDB"), format!("+OK\r\n{ALL}"));
+    // Off: silence.
+    kit.cmd(c, "GET a");
+    assert_eq!(kit.cmd(c, "CLIENT TRACKING OFF"), "+OK\r\n");
+    kit.cmd(w, "SET a 1");
+    assert_eq!(kit.read(c), "");
+    assert!(kit.cmd(w, "INFO").contains("tracking_total_keys:0\r\n"));
+}
+
+#[test]
+fn opting_in_and_out() {
+    let (mut kit, c, w) = pair("OPTIN NOLOOP");
+    kit.cmd(c, "GET a");
+    assert_eq!(kit.cmd(c, "CLIENT CACHING YES"), "+OK\r\n");
+    assert!(kit.cmd(c, "CLIENT TRACKINGINFO").contains("optin\r\n$11\r\ncaching-yes\r\n$6\r\nnoloop\r\n"));
+    kit.cmd(c, "GET b");
+    kit.cmd(c, "GET c");
+    kit.cmd(w, "MSET a 1 b 1 c 1");
+    assert_eq!(kit.read(c), push("b"));
+    kit.send(c, "CLIENT CACHING YES\r\nGET a\r\n");
+    assert_eq!(kit.cmd(c, "SET a 3"), "+OK\r\n", "NOLOOP");
+    assert!(kit.cmd(c, "CLIENT CACHING NO").starts_with("-ERR CLIENT CACHING NO is only valid"));
+    let (mut kit, c, w) = pair("OPTOUT");
+    kit.cmd(c, "GET a");
+    kit.send(c, "CLIENT CACHING NO\r\nGET b\r\n");
+    kit.cmd(w, "MSET a 1 b 1");
+    assert_eq!(kit.read(c), push("a"));
+}
+
+#[test]
+fn prefixes_are_told_of_every_change() {
+    let (mut kit, c, w) = pair("BCAST PREFIX a PREFIX b");
+    kit.cmd(w, "SET c 1");
+    assert_eq!(kit.read(c), "");
+    kit.send(w, "SET a1 1\r\nSET a2 1\r\nSET a1 2\r\nSET b 1\r\n");
+    let two = ">2\r\n$10\r\ninvalidate\r\n*2\r\n$2\r\na1\r\n$2\r\na2\r\n";
+    assert_eq!(kit.read(c), format!("{two}{}", push("b")), "one message a prefix and turn");
+    assert_eq!(
+        kit.cmd(c, "CLIENT TRACKING ON BCAST PREFIX ab"),
+        "-ERR Prefix 'ab' overlaps with an existing prefix 'a'. Prefixes for a single client must not overlap.\r\n"
+    );
+    assert_eq!(
+        kit.cmd(c, "CLIENT TRACKING ON BCAST PREFIX x PREFIX xy"),
+        "-ERR Prefix 'xy' overlaps with another provided prefix 'x'. Prefixes for a single client must not overlap.\r\n"
+    );
+    let (mut kit, c, w) = pair("BCAST NOLOOP");
+    assert_eq!(kit.cmd(c, "SET a 1"), "+OK\r\n");
+    assert_eq!(kit.read(c), "");
+    kit.cmd(w, "SET b 1");
+    assert_eq!(kit.read(c), push("b"));
+}
+
+#[test]
+fn another_client_listens() {
+    let mut kit = Kit::default();
+    let (c, w, l) = (kit.connect(), kit.connect(), kit.connect());
+    kit.cmd(l, "SUBSCRIBE __redis__:invalidate");
+    assert_eq!(kit.cmd(c, &format!("CLIENT TRACKING ON REDIRECT {}", l.id)), "+OK\r\n");
+    assert_eq!(kit.cmd(c, "CLIENT GETREDIR"), format!(":{}\r\n", l.id));
+    kit.cmd(c, "GET a");
+    kit.cmd(w, "SET a 1");
+    let message = "*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n";
+    assert_eq!(kit.read(l), format!("{message}*1\r\n$1\r\na\r\n"));
+    kit.cmd(w, "FLUSHALL");
+    assert_eq!(kit.read(l), format!("{message}$-1\r\n"));
+    // The listener changes a key itself: told behind its reply.
+    kit.cmd(l, "UNSUBSCRIBE");
+    kit.cmd(l, "HELLO 3");
+    kit.cmd(c, "GET a");
+    assert_eq!(kit.cmd(l, "SET a 1"), format!("+OK\r\n{}", push("a")));
+    // Gone.
+    kit.cmd(c, "HELLO 3");
+    kit.cmd(c, "GET a");
+    kit.gone(l);
+    kit.cmd(w, "SET a 2");
+    assert_eq!(kit.read(c), format!(">2\r\n$21\r\ntracking-redir-broken\r\n:{}\r\n", l.id));
+    assert!(kit.cmd(c, "CLIENT TRACKINGINFO").contains("broken_redirect"));
+    assert!(kit.cmd(c, "CLIENT INFO").contains("flags=tR "));
+    let nobody = "-ERR The client ID you want redirect to does not exist\r\n";
+    assert_eq!(kit.cmd(c, "CLIENT TRACKING ON REDIRECT 999"), nobody);
+}
+
+#[test]
+fn a_full_table_forgets_and_tells() {
+    let (mut kit, c, _) = pair("");
+    kit.cmd(c, "CONFIG SET tracking-table-max-keys 2");
+    let told: String = ["a", "b", "c", "d"].map(|key| kit.cmd(c, &format!("GET {key}"))).concat() + &kit.read(c);
+    assert_eq!(told.matches("invalidate").count(), 2, "{told}");
+    assert!(kit.cmd(c, "INFO stats").contains("tracking_total_keys:2\r\n"));
+    kit.cmd(c, "RESET");
+    assert_eq!(kit.cmd(c, "CLIENT GETREDIR"), ":-1\r\n");
+}
+
+#[test]
+fn modes_that_do_not_fit() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    for (options, why) in [
+        ("maybe", "syntax error"),
+        ("on what", "syntax error"),
+        ("on prefix a", "PREFIX option requires BCAST mode to be enabled"),
+        ("on bcast optin", "OPTIN and OPTOUT are not compatible with BCAST"),
+        ("on optin optout", "You can't specify both OPTIN mode and OPTOUT mode"),
+        ("on redirect 1 redirect 1", "A client can only redirect to a single other client"),
+    ] {
+        assert_eq!(kit.cmd(c, &format!("CLIENT TRACKING {options}")), format!("-ERR {why}\r\n"));
+    }
+    assert!(kit.cmd(c, "CLIENT CACHING YES").starts_with("-ERR CLIENT CACHING can be called only when"));
+    kit.cmd(c, "CLIENT TRACKING on optin");
+    assert!(kit.cmd(c, "CLIENT TRACKING on optout").starts_with("-ERR You can't switch OPTIN/OPTOUT mode"));
+    assert!(kit.cmd(c, "CLIENT TRACKING on bcast").starts_with("-ERR You can't switch BCAST mode on/off"));
+    assert_eq!(kit.cmd(c, "CLIENT CACHING maybe"), "-ERR syntax error\r\n");
+}
