@@ -130,6 +130,8 @@ pub struct Core {
     pub(crate) observing: bool,
     /// Keyspace events are published.
     pub(crate) notifying: bool,
+    /// Some client holds more than before: `maxmemory-clients` must be looked at.
+    pub(crate) clients_grew: bool,
     /// Somebody monitors or something is paused: no fast way.
     pub(crate) watchful: bool,
     pub(crate) next_ticket: u64,
@@ -200,6 +202,7 @@ impl Core {
 
     /// Closes a session at once if its output is beyond its class' limits.
     pub(crate) fn check_output(&mut self, id: SessionId) {
+        self.clients_grew = true;
         let now_ms = self.now_ms();
         let limits = &self.config.live.output_limits;
         let Some(session) = self.sessions.get_mut(id) else { return };

@@ -198,6 +198,7 @@ fn queue(core: &mut Core, session: &mut Session, command: &'static Command, args
         session.state.close_now = true;
         return;
     }
+    core.clients_grew = true;
     multi.queue.push(Queued { command, args });
     Writer::new(&mut session.out, session.state.proto).simple("QUEUED");
 }
@@ -277,8 +278,10 @@ pub(crate) fn call(
         // Inside a unit the effects aren't in the journal yet.
         state.shows_all();
     }
-    if let Some(started) = started {
-        stop_clock(core, state, command, args, started);
+    match started {
+        Some(started) => stop_clock(core, state, command, args, started),
+        None if core.config.live.latency_tracking => core.stats.histogram(command.index).add_unmeasured(),
+        None => {}
     }
     flow
 }
@@ -553,6 +556,9 @@ fn stop_clock(core: &mut Core, state: &State, command: &'static Command, args: A
     let Some(clock) = core.clock else { return };
     let usec = clock().saturating_sub(started.0);
     core.stats.commands[command.index].usec += usec * started.1;
+    if core.config.live.latency_tracking {
+        core.stats.histogram(command.index).add(usec);
+    }
     let latency_ms = core.config.live.latency_threshold_ms;
     if latency_ms > 0 && usec >= latency_ms * 1000 {
         let event = if command.flags.has(FAST) { "fast-command" } else { "command" };

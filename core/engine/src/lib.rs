@@ -23,6 +23,7 @@ pub mod foreign;
 pub mod gates;
 pub mod glob;
 mod guards;
+pub mod histogram;
 pub mod journal;
 pub mod keys;
 pub mod latency;

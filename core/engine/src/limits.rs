@@ -1,6 +1,7 @@
 //! Output limits by class of client. Pure: looks at a session and says whether it has gone too far.
 
-use crate::session::{Kind, Session};
+use crate::core::Core;
+use crate::session::{Kind, Session, SessionId, State, Watched};
 
 /// `client-output-buffer-limit` of one class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,50 @@ impl Default for OutputLimits {
             replica: OutputLimit { hard: 256 * MB, soft: 64 * MB, soft_s: 60 },
             pubsub: OutputLimit { hard: 32 * MB, soft: 8 * MB, soft_s: 60 },
         }
+    }
+}
+
+impl Core {
+    /// `maxmemory-clients`: closes the largest clients until the rest fits. Replicas, the primary and those with CLIENT
+    /// NO-EVICT count for nothing.
+    pub(crate) fn evict_clients(&mut self) {
+        let Some(limit) = self.config.live.client_memory else { return };
+        let counted = |session: &&Session| {
+            let state = &session.state;
+            matches!(state.class(), Kind::Normal | Kind::PubSub) && !state.no_evict && !state.close_now
+        };
+        let all = self.sessions.iter().filter(counted);
+        let mut sizes: Vec<(u64, SessionId)> = all.map(|s| (s.state.memory(s.out.len()) as u64, s.state.id)).collect();
+        let mut total: u64 = sizes.iter().map(|size| size.0).sum();
+        if total <= limit {
+            return;
+        }
+        sizes.sort_unstable();
+        while total > limit
+            && let Some((size, id)) = sizes.pop()
+        {
+            let addr = self.sessions.get(id).map(|session| session.state.info.addr.clone()).unwrap_or_default();
+            log::info!("Evicting client: id={} addr={addr} tot-mem={size}", id.id);
+            self.kill(id);
+            self.stats.evicted_clients += 1;
+            total -= size;
+        }
+    }
+}
+
+impl State {
+    /// Bytes that the session takes; `out` is the length of its own output.
+    pub(crate) fn memory(&self, out: usize) -> usize {
+        let names = self.channels.iter().chain(&self.patterns).chain(&self.shard_channels);
+        let watched = self.watched.iter().map(|watched| watched.key.len() + size_of::<Watched>());
+        let multi = self.multi.as_ref().map_or(0, |multi| multi.bytes);
+        size_of::<State>()
+            + self.pending_in
+            + self.pending_out
+            + out
+            + multi
+            + names.map(|name| name.len()).sum::<usize>()
+            + watched.sum::<usize>()
     }
 }
 

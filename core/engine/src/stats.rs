@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::histogram::Histogram;
+
 /// Counters of one command.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CommandStats {
@@ -55,6 +57,10 @@ impl Rate {
 pub struct Stats {
     /// By `Command::index`.
     pub commands: Vec<CommandStats>,
+    /// Times by `Command::index`, of those that ran.
+    pub histograms: Vec<Option<Box<Histogram>>>,
+    /// Clients closed to make room (`maxmemory-clients`).
+    pub evicted_clients: u64,
     /// Commands run.
     pub total_commands: u64,
     /// Connections accepted.
@@ -100,6 +106,12 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// The histogram of a command that just ran.
+    #[inline]
+    pub fn histogram(&mut self, index: usize) -> &mut Histogram {
+        self.histograms[index].get_or_insert_default()
+    }
+
     /// Counts an error reply by its code.
     pub fn error(&mut self, code: &str) {
         self.total_errors += 1;
@@ -114,6 +126,7 @@ impl Stats {
     /// CONFIG RESETSTAT.
     pub fn reset(&mut self, hits: u64, misses: u64, expired: u64) {
         let commands = vec![CommandStats::default(); self.commands.len()];
+        let histograms = vec![None; commands.len()];
         let (mut ops, mut rate_in, mut rate_out) = (self.ops.clone(), self.rate_in.clone(), self.rate_out.clone());
         ops.last_value = 0;
         rate_in.last_value = 0;
@@ -123,6 +136,7 @@ impl Stats {
         }
         *self = Stats {
             commands,
+            histograms,
             hits_base: hits,
             misses_base: misses,
             expired_base: expired,

@@ -24,6 +24,7 @@ pub(crate) fn tick(engine: &mut Engine) -> Option<u64> {
     time_out_waiting(engine);
     end_pause_if_over(engine);
     close_idle(engine);
+    engine.core.clients_grew = true;
     let now_ms = engine.core.now_ms();
     engine.core.slow_writers = engine.core.journal.enforce_limits(now_ms);
     sample(engine);

@@ -228,3 +228,28 @@ fn info_and_friends() {
     assert_eq!(kit.cmd(c, "DEBUG RELOAD"), "+OK\r\n");
     assert_eq!(kit.cmd(c, "DEBUG DIGEST"), digest);
 }
+
+#[test]
+fn the_largest_client_makes_room() {
+    let mut kit = Kit::default();
+    let (admin, big, bigger, kept) = (kit.connect(), kit.connect(), kit.connect(), kit.connect());
+    assert_eq!(kit.cmd(kept, "CLIENT NO-EVICT ON"), "+OK\r\n");
+    for (id, bytes) in [(big, 200_000), (bigger, 300_000), (kept, 900_000)] {
+        kit.turn(|engine| engine.report_buffers(id, 0, bytes));
+    }
+    assert!(kit.closed.is_empty(), "no limit");
+    assert_eq!(kit.cmd(admin, "CONFIG SET maxmemory-clients 400kb"), "+OK\r\n");
+    kit.advance(100);
+    assert_eq!(kit.closed, [bigger]);
+    kit.gone(bigger);
+    assert!(kit.cmd(admin, "INFO stats").contains("evicted_clients:1\r\n"));
+    // A share of the server's memory.
+    kit.cmd(admin, "CONFIG SET maxmemory-clients 5%");
+    assert!(kit.cmd(admin, "CONFIG GET maxmemory-clients").ends_with("$2\r\n5%\r\n"));
+    kit.advance(100);
+    assert_eq!(kit.closed, [bigger], "without maxmemory a share of it is no limit");
+    assert_eq!(
+        kit.cmd(admin, "CONFIG SET maxmemory-clients 101%"),
+        "-ERR CONFIG SET failed (possibly related to argument 'maxmemory-clients') - argument must be a memory or percent value\r\n"
+    );
+}

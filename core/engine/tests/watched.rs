@@ -29,6 +29,21 @@ fn slow_commands_are_kept() {
     assert!(kit.cmd(c, "LATENCY LATEST").contains("$12\r\nfast-command\r\n:1700000000\r\n:5\r\n:5\r\n"));
     assert_eq!(kit.cmd(c, "LATENCY HISTORY nothing"), "*0\r\n");
     assert!(kit.cmd(c, "LATENCY DOCTOR").contains("latency spikes"));
+    let graph = kit.cmd(c, "LATENCY GRAPH fast-command");
+    assert!(graph.contains("fast-command - high 5 ms, low 5 ms (all time high 5 ms)\n"), "{graph}");
+    assert_eq!(kit.cmd(c, "LATENCY GRAPH nothing"), "-ERR No samples available for event 'nothing'\r\n");
+    let histogram = kit.cmd(c, "LATENCY HISTOGRAM set nope config");
+    assert!(
+        histogram.starts_with(
+            "*4\r\n$3\r\nset\r\n*4\r\n$5\r\ncalls\r\n:1\r\n$14\r\nhistogram_usec\r\n*2\r\n:8454\r\n:1\r\n"
+        )
+    );
+    assert!(histogram.contains("$10\r\nconfig|set\r\n"), "{histogram}");
+    let info = kit.cmd(c, "INFO latencystats");
+    assert!(info.contains("latency_percentiles_usec_set:p50=5013"), "{info}");
+    kit.cmd(c, "CONFIG SET latency-tracking-info-percentiles \"50 99.99\"");
+    assert!(kit.cmd(c, "INFO latencystats").contains(",p99.99=5"));
+    assert!(kit.cmd(c, "CONFIG SET latency-tracking-info-percentiles 101").starts_with("-ERR CONFIG SET failed"));
     let count = kit.cmd(c, "LATENCY RESET");
     assert!(count == ":2\r\n" || count == ":1\r\n", "{count}");
     assert!(kit.cmd(c, "INFO commandstats").contains("cmdstat_set:calls=1,usec=5000,usec_per_call=5000.00"));

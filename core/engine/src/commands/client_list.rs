@@ -104,7 +104,7 @@ pub(crate) fn describe(state: &State, out: usize, now_ms: u64) -> String {
     let (multi, multi_mem) = state.multi.as_ref().map_or((-1, 0), |multi| (multi.queue.len() as i64, multi.bytes));
     let command = state.last_command.map_or("NULL", |command| command.full_name.as_str());
     let omem = out + state.pending_out;
-    let total = size_of::<State>() + state.pending_in + omem + multi_mem;
+    let total = state.memory(out);
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={multi} \
          qbuf={} qbuf-free=0 argv-mem=0 multi-mem={multi_mem} rbs=0 rbp=0 obl=0 oll={} omem={omem} tot-mem={total} \

@@ -41,6 +41,7 @@ const SECTIONS: &[Section] = &[
     ("cpu", "CPU", true, true, cpu),
     ("modules", "Modules", true, true, modules),
     ("commandstats", "Commandstats", false, true, commandstats),
+    ("latencystats", "Latencystats", false, false, latencystats),
     ("errorstats", "Errorstats", true, true, errorstats),
     ("cluster", "Cluster", true, false, cluster),
     ("keyspace", "Keyspace", true, false, keyspace),
@@ -281,7 +282,7 @@ fn stats(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "rejected_connections", stats.rejected_connections);
     field(text, "expired_keys", ks.expired_total().saturating_sub(stats.expired_base));
     field(text, "evicted_keys", 0);
-    field(text, "evicted_clients", 0);
+    field(text, "evicted_clients", stats.evicted_clients);
     field(text, "keyspace_hits", hits.saturating_sub(stats.hits_base));
     field(text, "keyspace_misses", misses.saturating_sub(stats.misses_base));
     field(text, "pubsub_channels", core.pubsub.channel_count(Space::Channel));
@@ -342,6 +343,18 @@ fn commandstats(_: &Keyspace, core: &Core, _: &State, text: &mut String) {
             stats.calls, stats.usec, stats.rejected, stats.failed
         );
         field(text, &format!("cmdstat_{}", command.full_name), value);
+    }
+}
+
+fn latencystats(_: &Keyspace, core: &Core, _: &State, text: &mut String) {
+    let percentiles = core.config.percentiles();
+    for command in core.registry.all().flat_map(|command| std::iter::once(command).chain(command.subs.iter().copied()))
+    {
+        let Some(histogram) = core.stats.histograms[command.index].as_ref() else { continue };
+        let histogram = histogram.settled();
+        let value = |word: &String| histogram.percentile(word.parse().unwrap_or(0.0));
+        let shown: Vec<String> = percentiles.iter().map(|word| format!("p{word}={:.3}", value(word))).collect();
+        field(text, &format!("latency_percentiles_usec_{}", command.full_name), shown.join(","));
     }
 }
 

@@ -1,10 +1,14 @@
-//! LATENCY LATEST, HISTORY, RESET, DOCTOR. Histograms are not kept and therefore not offered.
+//! LATENCY LATEST, HISTORY, GRAPH, RESET, DOCTOR, HISTOGRAM.
 
 use keystead_resp::Args;
 
+use super::latency_graph;
 use crate::args::ArgsExt;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
+use crate::error::CommandError;
+use crate::histogram::Histogram;
+use crate::registry::Command;
 use crate::spec::*;
 
 const ADM: u32 = ADMIN | NOSCRIPT | LOADING | STALE;
@@ -15,7 +19,9 @@ const SRV: Group = Group::Server;
 #[rustfmt::skip]
 pub const TABLE: &[CommandSpec] = &[CommandSpec::container("latency", SRV, "2.8.13", "A container for latency diagnostics commands.", &[
     CommandSpec::new("doctor", 2, ADM, NONE, SRV, "2.8.13", "Returns a human-readable latency analysis report.", doctor),
+    CommandSpec::new("graph", 3, ADM, NONE, SRV, "2.8.13", "Returns a latency graph for an event.", graph),
     CommandSpec::new("help", 2, LOADING | STALE, NONE, SRV, "2.8.13", "Returns helpful text about the different subcommands.", help),
+    CommandSpec::new("histogram", -2, ADM, NONE, SRV, "7.0.0", "Returns the cumulative distribution of latencies of a subset or all commands.", histogram),
     CommandSpec::new("history", 3, ADM, NONE, SRV, "2.8.13", "Returns timestamp-latency samples for an event.", history),
     CommandSpec::new("latest", 2, ADM, NONE, SRV, "2.8.13", "Returns the latest latency samples for all events.", latest),
     CommandSpec::new("reset", -2, ADM, NONE, SRV, "2.8.13", "Resets the latency data for one or more events.", reset),
@@ -45,6 +51,62 @@ fn history(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         reply.array(2);
         reply.int(*time_s as i64);
         reply.int(*ms as i64);
+    }
+    Ok(Effect::None)
+}
+
+/// How long ago, in the shortest unit that will do.
+fn ago(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+fn graph(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let name = args.text(2).to_ascii_lowercase();
+    let now_s = ctx.now_ms() / 1000;
+    let Some(event) = ctx.core.latency.event(&name) else {
+        return Err(CommandError::new(format!("ERR No samples available for event '{}'", args.text(2))));
+    };
+    let times = || event.samples.iter().map(|sample| sample.1);
+    let (high, low) = (times().max().unwrap_or(0), times().min().unwrap_or(0));
+    let samples: Vec<(u64, String)> =
+        event.samples.iter().map(|(time_s, ms)| (*ms, ago(now_s.saturating_sub(*time_s)))).collect();
+    let title = format!("{name} - high {high} ms, low {low} ms (all time high {} ms)\n", event.max_ms);
+    let line = "-".repeat(80);
+    let text = format!("{title}{line}\n{}", latency_graph::draw(&samples));
+    ctx.reply.verbatim(*b"txt", text);
+    Ok(Effect::None)
+}
+
+fn histogram(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let Ctx { core, reply, .. } = ctx;
+    let named: Vec<&'static Command> = match args.len() {
+        2 => core.registry.all().collect(),
+        _ => args.skip(2).iter().filter_map(|name| core.registry.find_full(&String::from_utf8_lossy(name))).collect(),
+    };
+    let all = named.into_iter().flat_map(|command| std::iter::once(command).chain(command.subs.iter().copied()));
+    let found: Vec<(&str, Histogram)> = all
+        .filter_map(|command| {
+            Some((command.full_name.as_str(), core.stats.histograms[command.index].as_ref()?.settled()))
+        })
+        .collect();
+    reply.map(found.len());
+    for (name, histogram) in found {
+        reply.bulk(name);
+        reply.map(2);
+        reply.bulk("calls");
+        reply.int(histogram.count() as i64);
+        reply.bulk("histogram_usec");
+        let columns = histogram.columns();
+        reply.map(columns.len());
+        for (usec, count) in columns {
+            reply.int(usec as i64);
+            reply.int(count as i64);
+        }
     }
     Ok(Effect::None)
 }
@@ -83,6 +145,10 @@ fn help(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
         &[
             "DOCTOR",
             "    Return a human readable latency analysis report.",
+            "GRAPH <event>",
+            "    Return an ASCII latency graph for the <event> class.",
+            "HISTOGRAM [<command> ...]",
+            "    Return a cumulative distribution of commands latencies (default: all commands).",
             "HISTORY <event>",
             "    Return time-latency samples for the <event> class.",
             "LATEST",

@@ -18,6 +18,7 @@ const KEY: KeySpec = KeySpec::Range { first: 2, last: 2, step: 1 };
 pub const TABLE: &[CommandSpec] = &[CommandSpec::container("memory", SRV, "4.0.0", "A container for memory diagnostics commands.", &[
     CommandSpec::new("doctor", 2, Flags::NONE.0, NONE, SRV, "4.0.0", "Outputs a memory problems report.", doctor),
     CommandSpec::new("help", 2, LOADING | STALE, NONE, SRV, "4.0.0", "Returns helpful text about the different subcommands.", help),
+    CommandSpec::new("malloc-stats", 2, Flags::NONE.0, NONE, SRV, "4.0.0", "Returns the allocator statistics.", malloc_stats),
     CommandSpec::new("purge", 2, Flags::NONE.0, NONE, SRV, "4.0.0", "Asks the allocator to release memory.", purge),
     CommandSpec::new("stats", 2, Flags::NONE.0, NONE, SRV, "4.0.0", "Returns details about memory usage.", stats),
     CommandSpec::new("usage", -3, READONLY, KEY, SRV, "4.0.0", "Estimates the memory usage of a key.", usage)
@@ -92,6 +93,12 @@ fn doctor(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     Ok(Effect::None)
 }
 
+/// mimalloc keeps no statistics in a form that could be shown.
+fn malloc_stats(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+    ctx.reply.verbatim(*b"txt", "Stats not supported for the current allocator");
+    Ok(Effect::None)
+}
+
 /// The allocator gives memory back by itself.
 fn purge(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     ctx.reply.ok();
@@ -105,6 +112,8 @@ fn help(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
         &[
             "DOCTOR",
             "    Return memory problems reports.",
+            "MALLOC-STATS",
+            "    Return internal statistics report from the memory allocator.",
             "PURGE",
             "    Attempt to purge dirty pages for reclamation by the allocator.",
             "STATS",

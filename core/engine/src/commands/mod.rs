@@ -18,6 +18,7 @@ mod help;
 pub mod info;
 pub mod keys;
 pub mod latency;
+mod latency_graph;
 mod lcs;
 pub mod lists;
 mod lists_blocking;

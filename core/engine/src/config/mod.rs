@@ -1,12 +1,14 @@
 //! CONFIG: all parameters under Redis' names. Owns their values and a typed copy of those the engine reads itself; what a
 //! parameter means outside the engine (port, log level) is the server's business, which is told of changes.
 
+mod inert;
 mod table;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use inert::{INERT, Inert};
 pub use table::{PARAMS, Param};
 pub use value::{Kind, parse_memory};
 
@@ -44,6 +46,10 @@ pub struct Live {
     pub expire_effort: u32,
     /// `notify-keyspace-events`
     pub notify: Chosen,
+    /// `latency-tracking`
+    pub latency_tracking: bool,
+    /// `maxmemory-clients`, bytes; None: no limit.
+    pub client_memory: Option<u64>,
     /// `enable-debug-command`
     pub debug_command: String,
     /// `enable-protected-configs`
@@ -85,7 +91,8 @@ type Undo = Vec<(Arc<dyn ForeignConfig>, String)>;
 impl Config {
     /// All parameters at their defaults; only those of endpoints if asked.
     pub fn new(endpoint: bool) -> Self {
-        let params: Vec<&'static Param> = PARAMS.iter().filter(|param| !endpoint || param.endpoint).collect();
+        let all = PARAMS.iter().chain(INERT.iter().map(|row| &row.param));
+        let params: Vec<&'static Param> = all.filter(|param| !endpoint || param.endpoint).collect();
         let values = params.iter().map(|param| (param.name, param.default.to_owned())).collect();
         let mut config =
             Config { params, values, foreign: BTreeMap::new(), changed: BTreeSet::new(), live: Live::default() };
@@ -268,9 +275,27 @@ impl Config {
             slowlog_len: number("slowlog-max-len") as usize,
             expire_effort: number("active-expire-effort") as u32,
             notify: Chosen::parse(&self.get("notify-keyspace-events").unwrap_or_default()).unwrap_or_default(),
+            latency_tracking: self.yes("latency-tracking"),
+            client_memory: self.client_memory(),
             debug_command: self.get("enable-debug-command").unwrap_or_default(),
             protected_configs: self.get("enable-protected-configs").unwrap_or_default(),
         };
+    }
+
+    /// Bytes, or a share of `maxmemory`.
+    fn client_memory(&self) -> Option<u64> {
+        let text = self.get("maxmemory-clients")?;
+        let bytes = match text.strip_suffix('%') {
+            Some(percent) => self.int("maxmemory") / 100 * percent.parse::<i64>().ok()?,
+            None => text.parse().ok()?,
+        };
+        u64::try_from(bytes).ok().filter(|bytes| *bytes > 0)
+    }
+
+    /// `latency-tracking-info-percentiles`, as written.
+    pub fn percentiles(&self) -> Vec<String> {
+        let text = self.get("latency-tracking-info-percentiles").unwrap_or_default();
+        text.split_whitespace().map(str::to_owned).collect()
     }
 
     fn output_limits(&self) -> OutputLimits {

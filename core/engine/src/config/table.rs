@@ -74,6 +74,7 @@ pub const PARAMS: &[Param] = &[
     both(fixed("enable-debug-command", Kind::Word(&["no", "yes", "local"]), "local")),
     // limits
     both(live("client-output-buffer-limit", Kind::OutputLimits, DEFAULT_OUTPUT_LIMITS)),
+    both(live("maxmemory-clients", Kind::MemoryOrPercent, "0")),
     both(live("client-query-buffer-limit", Kind::Memory(1 << 20, BIG), "1073741824")),
     both(live("proto-max-bulk-len", Kind::Memory(1 << 20, BIG), "536870912")),
     live("maxmemory", Kind::Memory(0, 0), "0"),
@@ -95,6 +96,8 @@ pub const PARAMS: &[Param] = &[
     live("tracking-table-max-keys", Kind::Int(0, BIG), "1000000"),
     // watching
     live("notify-keyspace-events", Kind::Events, ""),
+    live("latency-tracking", Kind::Bool, "yes"),
+    live("latency-tracking-info-percentiles", Kind::Percentiles, "50 99 99.9"),
     both(live("slowlog-log-slower-than", Kind::Int(-1, BIG), "10000")),
     both(live("slowlog-max-len", Kind::Int(0, BIG), "128")),
     both(live("latency-monitor-threshold", Kind::Int(0, BIG), "0")),

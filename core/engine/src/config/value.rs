@@ -13,6 +13,10 @@ pub enum Kind {
     Int(i64, i64),
     /// Bytes, with Redis' units (`1mb`), between two bounds.
     Memory(i64, i64),
+    /// Bytes, or a percentage of `maxmemory`.
+    MemoryOrPercent,
+    /// Percentiles, separated by blanks.
+    Percentiles,
     /// Any text.
     Text,
     /// One of some words.
@@ -40,6 +44,12 @@ pub(super) fn normalise(kind: Kind, old: &str, text: &str) -> Result<String, Str
             let value = parse_memory(text).ok_or("argument must be a memory value")?;
             bounded(value, low, high)
         }
+        Kind::MemoryOrPercent => match text.strip_suffix('%').map(|digits| digits.parse::<i64>()) {
+            Some(Ok(percent)) if (0..=100).contains(&percent) => Ok(text.to_owned()),
+            None => bounded(parse_memory(text).ok_or("argument must be a memory or percent value")?, 0, i64::MAX),
+            Some(_) => Err("argument must be a memory or percent value".to_owned()),
+        },
+        Kind::Percentiles => percentiles(text),
         Kind::Text => Ok(text.to_owned()),
         Kind::Word(words) => match words.iter().find(|word| word.eq_ignore_ascii_case(text)) {
             Some(word) => Ok((*word).to_owned()),
@@ -60,6 +70,15 @@ fn bounded(value: i64, low: i64, high: i64) -> Result<String, String> {
         Ok(value.to_string())
     } else {
         Err(format!("argument must be between {low} and {high} inclusive"))
+    }
+}
+
+fn percentiles(text: &str) -> Result<String, String> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let good = |word: &&str| word.parse::<f64>().is_ok_and(|percent| (0.0..=100.0).contains(&percent));
+    match words.iter().all(good) {
+        true => Ok(words.join(" ")),
+        false => Err("Invalid latency-tracking-info-percentiles: numbers between 0 and 100".to_owned()),
     }
 }
 

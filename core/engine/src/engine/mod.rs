@@ -93,6 +93,7 @@ impl Engine {
                 watch: Default::default(),
                 observing: false,
                 notifying: false,
+                clients_grew: false,
                 watchful: false,
                 next_ticket: 0,
                 dice: options.seeds[1] ^ options.seeds[2].rotate_left(23),
@@ -124,6 +125,7 @@ impl Engine {
     fn size_stats(&mut self) {
         let indexes = self.core.registry.indexes();
         self.core.stats.commands.resize(indexes, CommandStats::default());
+        self.core.stats.histograms.resize(indexes, None);
     }
 
     // ---- sessions -----------------------------------------------------------------------------------------------
@@ -226,6 +228,9 @@ impl Engine {
     pub fn end_turn(&mut self) -> TurnEnd {
         if self.core.tracking.active() {
             self.core.broadcast_changes();
+        }
+        if std::mem::take(&mut self.core.clients_grew) {
+            self.core.evict_clients();
         }
         TurnEnd { garbage: self.ks.take_garbage(), ..self.core.end_turn() }
     }

@@ -164,6 +164,10 @@ section! {
         proto_max_bulk_len: u64 = 512 << 20 => "proto-max-bulk-len";
         /// Bytes a client may have sent that aren't executed yet.
         client_query_buffer_limit: u64 = 1 << 30 => "client-query-buffer-limit";
+        /// Bytes of all clients' buffers, or a share of maxmemory ("5%"): beyond, the largest clients are closed. 0: no limit.
+        maxmemory_clients: String = "0".into() => "maxmemory-clients";
+        /// Keys whose readers are remembered for client-side caching; 0: no limit.
+        tracking_table_max_keys: u64 = 1_000_000 => "tracking-table-max-keys";
         /// Bytes a client may leave unread: class, hard limit, soft limit, seconds above the soft limit.
         client_output_buffer_limit: String =
             "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60".into() => "client-output-buffer-limit";
@@ -207,12 +211,18 @@ section! {
 }
 
 section! {
-    /// Which commands SLOWLOG keeps.
+    /// Which commands SLOWLOG and LATENCY keep.
     Slowlog "slowlog" {
         /// Microseconds; negative keeps none, 0 keeps all.
         log_slower_than: i64 = 10_000 => "slowlog-log-slower-than";
         /// How many it keeps.
         max_len: u64 = 128 => "slowlog-max-len";
+        /// Milliseconds from which LATENCY keeps an event; 0 keeps none.
+        latency_monitor_threshold: u64 = 0 => "latency-monitor-threshold";
+        /// Keep a histogram of each command's times, for LATENCY HISTOGRAM and INFO latencystats.
+        latency_tracking: bool = true => "latency-tracking";
+        /// The percentiles that INFO latencystats shows.
+        latency_tracking_info_percentiles: String = "50 99 99.9".into() => "latency-tracking-info-percentiles";
     }
 }
 
