@@ -280,7 +280,9 @@ pub(crate) fn call(
     }
     match started {
         Some(started) => stop_clock(core, state, command, args, started),
-        None if core.config.live.latency_tracking => core.stats.histogram(command.index).add_unmeasured(),
+        None if core.config.live.latency_tracking && core.clock.is_some() => {
+            core.stats.histogram(command.index).add_unmeasured();
+        }
         None => {}
     }
     flow

@@ -24,6 +24,7 @@ const ABOUT_ALL: &[&str] = &[
     "debug",
     "info",
     "memory|stats",
+    "latency|histogram",
     "memory|doctor",
     "shutdown", // the server
     "move",
