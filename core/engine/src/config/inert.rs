@@ -79,7 +79,6 @@ pub const INERT: &[Inert] = &[
     fixed("disable-thp", Kind::Bool, "yes", FORK),
     inert("dynamic-hz", Kind::Bool, "yes", "the background rounds wake when something is due"),
     fixed("enable-module-command", Kind::Word(&["no"]), "no", "plugins are listed in the RON file"),
-    fixed("enable-protected-configs", Kind::Word(&["no"]), "no", "what it protects is set at the start only"),
     fixed("ignore-warnings", Kind::Text, "", "it is for a bug of another system's kernel"),
     fixed("io-threads", Kind::Int(1, 128), "1", DRIVER),
     fixed("io-threads-do-reads", Kind::Bool, "no", DRIVER),
