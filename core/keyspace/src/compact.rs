@@ -196,7 +196,7 @@ impl Compact {
 
     /// Gives unused memory back.
     pub fn trim(&mut self) {
-        if self.buf.capacity() - self.bytes() > self.bytes() / 8 {
+        if self.buf.capacity() - self.bytes() > self.bytes() / 64 {
             *self = self.clone();
         }
     }
