@@ -4,7 +4,7 @@ use crate::proc;
 use std::{
     io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -40,6 +40,8 @@ pub struct Peer {
     pub address: SocketAddr,
     child: Child,
     folder: PathBuf,
+    /// What was started, to start it again.
+    words: Vec<String>,
 }
 
 /// Where the binaries under test are: `KEYSTEAD_BIN_DIR`, else beside this program.
@@ -57,6 +59,18 @@ pub fn bin_dir() -> PathBuf {
 /// When none can be bound.
 pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// Starts the process, with its log in the folder.
+fn spawn(words: &[String], folder: &Path) -> io::Result<Child> {
+    let log = std::fs::File::create(folder.join("log"))?;
+    Command::new(&words[0])
+        .args(&words[1..])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .env_remove("LD_LIBRARY_PATH")
+        .spawn()
 }
 
 impl Peer {
@@ -84,28 +98,43 @@ impl Peer {
             Kind::Keystead => {
                 words.push(bin_dir().join("keystead").display().to_string());
                 words.extend(["--port".into(), port.to_string(), "--dir".into(), folder.display().to_string()]);
+                if bin_dir().join("libkeystead_persistence_rdb.so").is_file() {
+                    words.extend(["--set".into(), "persistence-rdb.save=[]".into()]);
+                }
             }
         }
         words.extend(extra.iter().map(|s| (*s).to_owned()));
-        let log = std::fs::File::create(folder.join("log"))?;
-        let child = Command::new(&words[0])
-            .args(&words[1..])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .env_remove("LD_LIBRARY_PATH")
-            .spawn()?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let peer = Self { kind, address, child, folder };
+        let child = spawn(&words, &folder)?;
+        let peer = Self { kind, address, child, folder, words };
+        peer.wait()?;
+        Ok(peer)
+    }
+
+    /// Kills it, starts it again in the same folder, and waits until it has loaded; gives how long that took.
+    ///
+    /// # Errors
+    /// When it can't be started or doesn't answer in time.
+    pub fn restart(&mut self) -> io::Result<Duration> {
+        self.child.kill()?;
+        self.child.wait()?;
+        let start = Instant::now();
+        self.child = spawn(&self.words, &self.folder)?;
+        self.wait()?;
+        Ok(start.elapsed())
+    }
+
+    /// Until it answers PING.
+    fn wait(&self) -> io::Result<()> {
         let deadline = Instant::now() + START_DEADLINE;
-        while peer.call(&["PING"]).ok().as_deref() != Some(b"+PONG\r\n") {
+        while self.call(&["PING"]).ok().as_deref() != Some(b"+PONG\r\n") {
             if Instant::now() > deadline {
-                let log = std::fs::read_to_string(peer.folder.join("log")).unwrap_or_default();
-                return Err(io::Error::other(format!("{} did not start:\n{log}", kind.name())));
+                let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+                return Err(io::Error::other(format!("{} did not start:\n{log}", self.kind.name())));
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        Ok(peer)
+        Ok(())
     }
 
     /// The server's process (taskset executes it in its own place).

@@ -357,3 +357,22 @@ fn the_folder_and_the_name_change_at_run_time_for_those_who_may() {
         folder.canonicalize().unwrap().display().to_string().as_str()
     );
 }
+
+#[test]
+fn a_third_strategy_shares_the_start() {
+    let mut node = saving("(save: [])").plugin("snapshots", "()").start();
+    let mut client = node.client();
+    client.ok("SET a old");
+    assert_eq!(client.ok("SNAPSHOTS.SAVE"), 1);
+    client.ok("SET a new");
+    assert_eq!(client.ok("SNAPSHOTS.SAVE"), 2);
+    node.process.kill();
+    node.restart();
+    let mut client = node.client();
+    assert_eq!(client.cmd("GET a"), "new", "the newest, and the only strategy with something to load");
+    client.ok("SET a saved");
+    client.ok("SAVE");
+    node.process.kill();
+    node.restart();
+    assert_eq!(node.client().cmd("GET a"), "saved", "the strategy with the fuller record");
+}

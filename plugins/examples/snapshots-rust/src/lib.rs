@@ -1,0 +1,92 @@
+//! A third persistence strategy, to show how little one needs: `SNAPSHOTS.SAVE` writes the keys to the next numbered file,
+//! and a start loads the newest. It shares the start with other strategies by the service `keystead.persistence`.
+#![forbid(unsafe_code)]
+
+use bytes::Bytes;
+use keystead_plugin::prelude::*;
+use keystead_plugin::services::persistence::{self, Recovered, Recovery, SNAPSHOT, Strategy};
+use keystead_plugin::{Batch, LoadMode};
+use keystead_rdb::{Event, FileHead, FileParser, FileWriter, RDB_VERSION};
+use std::path::PathBuf;
+
+/// The plugin.
+pub struct Snapshots {
+    host: Host,
+    recovery: Recovery,
+}
+
+impl Plugin for Snapshots {
+    const NAME: &'static str = "snapshots";
+    type Config = ();
+
+    fn init(host: Host, _: (), reg: &mut Registrar<Self>) -> Result<Self> {
+        reg.async_command(spec("SNAPSHOTS.SAVE", 1, Flags::ADMIN | Flags::NO_SCRIPT), Self::save);
+        Ok(Snapshots { host, recovery: persistence::provide(reg) })
+    }
+
+    async fn start(self: Arc<Self>) -> Result<()> {
+        self.recovery.run().await.map(drop)
+    }
+}
+
+impl Strategy for Snapshots {
+    /// Anything that knows better goes first.
+    const RANK: u32 = SNAPSHOT - 1;
+
+    async fn survey(self: Arc<Self>) -> Result<Option<String>> {
+        Ok(self.newest().map(|(_, path)| path.display().to_string()))
+    }
+
+    async fn load(self: Arc<Self>) -> Result<Recovered> {
+        let Some((number, path)) = self.newest() else { return Ok(Recovered::default()) };
+        let mut parser = FileParser::default();
+        parser.feed(&self.host.blocking(move || std::fs::read(path)).await??);
+        let mut load = self.host.begin_load(LoadMode::Fresh).await?;
+        while let Some(event) = parser.next_event()? {
+            if let Event::Batch { db, count, bytes } = event {
+                let batch = Batch { db, count: u32::try_from(count)?, bytes: Bytes::copy_from_slice(bytes) };
+                load.put(batch).await?;
+            }
+        }
+        parser.finish()?;
+        let keys = load.commit().await?;
+        log::info!("snapshot {number} loaded: {keys} keys");
+        Ok(Recovered { strategy: Self::NAME.to_owned(), keys, position: None })
+    }
+}
+
+impl Snapshots {
+    fn dir(&self) -> PathBuf {
+        PathBuf::from(self.host.setting("dir").unwrap_or_else(|| ".".to_owned()))
+    }
+
+    /// The newest file and its number.
+    fn newest(&self) -> Option<(u64, PathBuf)> {
+        let paths = std::fs::read_dir(self.dir()).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+        let number =
+            |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix("snapshot-")?.strip_suffix(".rdb")?.parse().ok();
+        paths.filter_map(|path| Some((number(&path)?, path))).max_by_key(|(number, _)| *number)
+    }
+
+    /// `SNAPSHOTS.SAVE`: the number of the new file. It gets its name when it is whole and on the disk.
+    async fn save(self: Arc<Self>, _: ClientInfo, _: OwnedArgs) -> Result<Reply> {
+        let number = self.newest().map_or(1, |(number, _)| number + 1);
+        let mut snapshot = self.host.snapshot(u32::from(RDB_VERSION)).await?;
+        let (mut writer, mut file) = (FileWriter::new(true), Vec::new());
+        FileHead::default().write(&mut writer, &mut file, RDB_VERSION);
+        while let Some(batch) = snapshot.next().await? {
+            writer.batch(&mut file, batch.db, &batch.bytes);
+        }
+        writer.eof(&mut file);
+        let (temporary, path) = (self.dir().join("temp-snapshot"), self.dir().join(format!("snapshot-{number}.rdb")));
+        let written = move || {
+            std::fs::write(&temporary, &file)?;
+            std::fs::File::open(&temporary)?.sync_all()?;
+            std::fs::rename(&temporary, &path)
+        };
+        self.host.blocking(written).await??;
+        Ok(Reply::Int(i64::try_from(number)?))
+    }
+}
+
+keystead_plugin::export_plugin!(Snapshots, KEYSTEAD_PLUGIN_snapshots);
