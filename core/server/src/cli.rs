@@ -20,6 +20,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Start a primary, replicas and sentinels on this machine and follow them live
     Cluster(crate::cluster::Options),
+    /// Ask a running sentinel what it believes, what it did and what it would do
+    Sentinel(crate::ask::Options),
     /// Check a configuration file and every plugin's part of it without starting anything
     Check {
         /// The configuration file

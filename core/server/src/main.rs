@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 mod alloc;
+mod ask;
 mod check;
 mod cli;
 mod cluster;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     match cli.command {
         None => run(&cli.run),
         Some(Command::Cluster(options)) => cluster::run(&options),
+        Some(Command::Sentinel(options)) => ask::run(&options),
         Some(Command::Check { file }) => check::file(&file),
         Some(Command::Plugin { command: PluginCommand::Inspect { file } }) => check::inspect(&file),
     }

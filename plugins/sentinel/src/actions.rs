@@ -10,6 +10,11 @@ use crate::state::State;
 use crate::types::{Addr, Epoch, InstanceId, Kind, Lane, Mono, Rng};
 use crate::wire::{Reply, Request};
 
+/// SENTINEL SIMULATE-FAILURE: end once a failover of this sentinel got so far.
+pub const CRASH_AFTER_ELECTION: u32 = 1;
+/// See above.
+pub const CRASH_AFTER_PROMOTION: u32 = 2;
+
 /// What happens.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -34,6 +39,8 @@ pub enum Event {
         lane: Lane,
         /// Its incarnation.
         generation: u64,
+        /// The other side's kernel answered that nobody listens there.
+        refused: bool,
     },
     /// An answer on a command link.
     Answer {
@@ -149,6 +156,8 @@ pub enum Action {
     Emit(Notice),
     /// Log only.
     Log(Level, String),
+    /// End this process as a crash would: SENTINEL SIMULATE-FAILURE asked for it.
+    Crash,
     /// Ask a strategy; answers with `Advice`. What the answer leads to is carried out behind all actions of this step.
     Consult {
         /// Which monitor asks.
@@ -179,6 +188,8 @@ pub struct Shared {
     pub out: Vec<Action>,
     /// Where in `out` the state must be on disk.
     pub durable_at: Option<usize>,
+    /// Where to end on purpose.
+    pub simulate: u32,
     /// How long a write of the state took lately.
     pub write_ms: u64,
     pub(crate) numbers: u64,
@@ -201,6 +212,14 @@ impl Shared {
     /// Adds an event.
     pub fn emit(&mut self, level: Level, name: &'static str, payload: String) {
         self.out.push(Action::Emit(Notice { level, name, payload }));
+    }
+
+    /// Ends the process if SENTINEL SIMULATE-FAILURE asked for it at this point.
+    pub fn maybe_crash(&mut self, point: u32) {
+        if self.simulate & point != 0 {
+            self.log(Level::Warning, "Sentinel CRASH because of SENTINEL simulate-failure".into());
+            self.out.push(Action::Crash);
+        }
     }
 
     /// Adds a log line.

@@ -51,6 +51,9 @@ impl Monitor {
         instance.loading = error.starts_with("LOADING");
         if reply.text() == Some("PONG") || instance.loading || error.starts_with("MASTERDOWN") {
             instance.last_valid = s.now;
+            if reply.text() == Some("PONG") {
+                instance.rebooted_at = None;
+            }
             if instance.kind != Kind::Primary {
                 instance.answered = true;
             }
@@ -88,6 +91,9 @@ impl Monitor {
         if role_changed {
             (instance.role, instance.role_since) = (report.role, s.now);
             instance.promoted_by_someone = report.role == Role::Primary && instance.report.is_some() && !rebooted;
+        }
+        if rebooted && instance.kind == Kind::Primary {
+            instance.rebooted_at = Some(s.now);
         }
         let found = instance.report.replace(report.clone()).is_none();
         let kind = instance.kind;

@@ -354,6 +354,9 @@ impl Monitor {
         if self.ballot.campaign_ticket == ticket {
             return self.on_campaign_advice(advice, s);
         }
+        if let Some((client, wish)) = self.wishes.remove(&ticket) {
+            return self.grant_wish(client, wish, advice, s);
+        }
         self.on_selection(ticket, advice, s);
     }
 }

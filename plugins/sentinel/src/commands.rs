@@ -1,14 +1,15 @@
 //! SENTINEL and its subcommands, and PUBLISH of a hello: Redis' names, arguments, replies and error texts.
 //! Owns the parsing and the small changes (MONITOR, REMOVE, SET, RESET); replies that describe instances are query.rs'.
 
-use crate::actions::{Action, Watch};
+use crate::actions::{Action, CRASH_AFTER_ELECTION, CRASH_AFTER_PROMOTION, Watch};
 use crate::ballot::Ask;
 use crate::events::Level;
+use crate::explain::Wish;
 use crate::machine::Sentinel;
 use crate::query;
-use crate::select::{RedisSelection, ReplicaSelection};
 use crate::settings::{Settings, valid_name};
 use crate::state::SavedMonitor;
+use crate::timeline::Timeline;
 use crate::types::{Addr, Epoch, Kind};
 use crate::wire::{HELLO_CHANNEL, Named, Reply};
 use std::net::IpAddr;
@@ -20,13 +21,22 @@ const NO_SUCH: &str = "ERR No such master with that name";
 /// The subcommands: name, number of arguments behind it (at least, at most), syntax, what it does.
 pub const SUBCOMMANDS: &[(&str, usize, usize, &str, &str)] = &[
     ("CKQUORUM", 1, 1, "<primary-name>", "Check that quorum and majority can be reached."),
-    ("FAILOVER", 1, 1, "<primary-name>", "Fail over without asking the other sentinels."),
+    ("EXPLAIN", 1, 1, "<primary-name>", "What this sentinel believes, what it would do, what blocks a failover."),
+    (
+        "FAILOVER",
+        1,
+        2,
+        "<primary-name> [DRYRUN]",
+        "Fail over without asking the other sentinels, or say what would happen.",
+    ),
     ("FLUSHCONFIG", 0, 0, "", "Write the state file."),
+    ("FORGET", 2, 2, "<primary-name> <id>", "Forget a sentinel (by id) or replica (by ip:port) that is gone for good."),
     ("GET-MASTER-ADDR-BY-NAME", 1, 1, "<primary-name>", "The address of the primary of that name."),
     ("GET-PRIMARY-ADDR-BY-NAME", 1, 1, "<primary-name>", "The same."),
     ("HELP", 0, 0, "", "Print this help."),
     ("INFO-CACHE", 1, usize::MAX, "<primary-name> [...]", "The last INFO of the primary and its replicas."),
     ("IS-MASTER-DOWN-BY-ADDR", 4, 7, "<ip> <port> <current-epoch> <runid>", "A peer's question, and a vote."),
+    ("IS-PRIMARY-DOWN-BY-ADDR", 4, 7, "<ip> <port> <current-epoch> <runid>", "The same."),
     ("MASTER", 1, 1, "<primary-name>", "State of a primary."),
     ("MASTERS", 0, 0, "", "State of all primaries."),
     ("MONITOR", 4, 4, "<name> <ip> <port> <quorum>", "Begin to watch a primary."),
@@ -38,7 +48,9 @@ pub const SUBCOMMANDS: &[(&str, usize, usize, &str, &str)] = &[
     ("RESET", 1, 1, "<pattern>", "Forget replicas and sentinels of the matching primaries."),
     ("SENTINELS", 1, 1, "<primary-name>", "State of a primary's other sentinels."),
     ("SET", 3, usize::MAX, "<primary-name> <option> <value> [...]", "Change settings of a primary."),
+    ("SIMULATE-FAILURE", 1, usize::MAX, "crash-after-election | crash-after-promotion | HELP", "End at that point."),
     ("SLAVES", 1, 1, "<primary-name>", "State of a primary's replicas."),
+    ("TIMELINE", 0, 3, "[<primary-name>] [<count>] [JSON]", "The last failovers, step by step."),
 ];
 
 impl Sentinel {
@@ -82,7 +94,7 @@ impl Sentinel {
             return Some(Err(text));
         }
         Some(match upper.as_str() {
-            "IS-MASTER-DOWN-BY-ADDR" => return self.is_down(ticket, args).err().map(Err),
+            "IS-MASTER-DOWN-BY-ADDR" | "IS-PRIMARY-DOWN-BY-ADDR" => return self.is_down(ticket, args).err().map(Err),
             "MASTERS" | "PRIMARIES" => Ok(query::primaries(self)),
             "MASTER" | "PRIMARY" => self.with(&args[0], query::primary),
             "REPLICAS" | "SLAVES" => self.with(&args[0], |me, name| query::instances(me, name, Kind::Replica)),
@@ -94,7 +106,11 @@ impl Sentinel {
             },
             "INFO-CACHE" => Ok(query::info_cache(self, args)),
             "MYID" => Ok(Reply::Bulk(self.shared.id.clone())),
-            "FAILOVER" => self.failover(&args[0]),
+            "EXPLAIN" => return self.wish(ticket, &args[0], Wish::Explain).err().map(Err),
+            "FAILOVER" => return self.failover(ticket, args).err().map(Err),
+            "TIMELINE" => self.timeline(args),
+            "FORGET" => self.forget(&args[0], &args[1]),
+            "SIMULATE-FAILURE" => self.simulate_failure(args),
             "FLUSHCONFIG" => {
                 self.shared.durable();
                 Ok(Reply::ok())
@@ -142,17 +158,44 @@ impl Sentinel {
         Ok(())
     }
 
-    fn failover(&mut self, name: &str) -> Answer {
-        let monitor = self.monitors.get_mut(name).ok_or(NO_SUCH)?;
+    /// Answered when the selection strategy has answered.
+    fn wish(&mut self, ticket: u64, name: &str, wish: Wish) -> Result<(), String> {
+        self.monitors.get_mut(name).ok_or(NO_SUCH)?.wish(ticket, wish, &mut self.shared);
+        Ok(())
+    }
+
+    fn failover(&mut self, ticket: u64, args: &[String]) -> Result<(), String> {
+        let dry = match args.get(1) {
+            Some(word) if word.eq_ignore_ascii_case("dryrun") => true,
+            Some(_) => return Err("ERR syntax error".into()),
+            None => false,
+        };
+        let monitor = self.monitors.get(&args[0]).ok_or(NO_SUCH)?;
         if monitor.failover.in_progress() {
             return Err("INPROG Failover already in progress".into());
         }
-        if RedisSelection.rank(&monitor.selection_request(self.shared.now)).order.is_empty() {
-            return Err("NOGOODSLAVE No suitable replica to promote".into());
+        self.wish(ticket, &args[0], if dry { Wish::DryRun } else { Wish::Failover })
+    }
+
+    fn timeline(&self, args: &[String]) -> Answer {
+        let (args, json) = match args {
+            [rest @ .., last] if last.eq_ignore_ascii_case("json") => (rest, true),
+            all => (all, false),
+        };
+        let number = |text: &String| text.parse::<usize>().map_err(|_| "ERR value is not an integer or out of range");
+        let (name, count) = match args {
+            [] => (None, 16),
+            [name] if self.monitors.contains_key(name) => (Some(name), 16),
+            [count] => (None, number(count).map_err(|_| NO_SUCH)?),
+            [name, count, ..] => (Some(name), number(count)?),
+        };
+        if name.is_some_and(|name| !self.monitors.contains_key(name)) {
+            return Err(NO_SUCH.into());
         }
-        self.shared.log(Level::Warning, format!("Executing user requested FAILOVER of '{name}'"));
-        monitor.stand(true, &mut self.shared);
-        Ok(Reply::ok())
+        let wanted = self.monitors.values().filter(|m| name.is_none_or(|name| *name == m.name));
+        let form = if json { Timeline::json } else { Timeline::lines };
+        let lines = wanted.flat_map(|m| form(&m.timeline, &m.name, self.shared.now, count));
+        Ok(Reply::Array(lines.map(Reply::Bulk).collect()))
     }
 
     fn monitor(&mut self, args: &[String]) -> Answer {
@@ -185,10 +228,53 @@ impl Sentinel {
         for id in monitor.instances.keys().copied().collect::<Vec<_>>() {
             monitor.drop_links(id, &mut self.shared);
         }
+        let waiting = std::mem::take(&mut monitor.wishes).into_values();
+        let gone = |(ticket, _)| Action::Reply { ticket, reply: Reply::Error(NO_SUCH.into()) };
+        self.shared.out.extend(waiting.map(gone));
         if monitor.configured.is_some() {
             self.removed.push(name.to_owned());
         }
         self.shared.durable();
+        Ok(Reply::ok())
+    }
+
+    /// The majority never shrinks by itself: an operator says who is gone for good, to each sentinel of the group.
+    fn forget(&mut self, name: &str, id: &str) -> Answer {
+        let monitor = self.monitors.get_mut(name).ok_or(NO_SUCH)?;
+        let found = monitor.instances.values().find(|i| match i.kind {
+            Kind::Sentinel => i.run_id == id,
+            Kind::Replica => i.addr.to_string() == id,
+            Kind::Primary => false,
+        });
+        let found = found.ok_or_else(|| format!("ERR No such sentinel or replica: '{id}'"))?;
+        if found.down_since.is_none() && found.command.is_up() {
+            return Err(format!("ERR '{id}' is alive and would be found again at once: stop it first"));
+        }
+        if monitor.failover.in_progress() {
+            return Err("INPROG A failover is in progress".into());
+        }
+        let (id, event) = (found.id, if found.kind == Kind::Sentinel { "-sentinel" } else { "-slave" });
+        monitor.event(&mut self.shared, Level::Warning, event, id, "");
+        monitor.drop_links(id, &mut self.shared);
+        monitor.instances.remove(&id);
+        self.shared.durable();
+        Ok(Reply::ok())
+    }
+
+    fn simulate_failure(&mut self, args: &[String]) -> Answer {
+        let mut flags = 0;
+        for word in args {
+            flags |= match word.to_ascii_lowercase().as_str() {
+                "crash-after-election" => CRASH_AFTER_ELECTION,
+                "crash-after-promotion" => CRASH_AFTER_PROMOTION,
+                "help" => {
+                    let words = ["crash-after-election", "crash-after-promotion"];
+                    return Ok(Reply::Array(words.map(|word| Reply::Bulk(word.into())).to_vec()));
+                }
+                _ => return Err("ERR Unknown failure simulation specified".into()),
+            };
+        }
+        self.shared.simulate = flags;
         Ok(Reply::ok())
     }
 
@@ -204,6 +290,7 @@ impl Sentinel {
             let watch = Watch { name: name.clone(), addr: saved.primary.clone(), settings: old.settings.clone() };
             let mut fresh = crate::monitor::Monitor::new(watch, Some(&saved), false, &mut self.shared);
             fresh.configured = old.configured;
+            (fresh.timeline, fresh.wishes) = (old.timeline, old.wishes);
             fresh.event(&mut self.shared, Level::Warning, "+reset-master", fresh.primary, "");
             self.monitors.insert(name.clone(), fresh);
         }

@@ -68,6 +68,12 @@ pub struct MonitorConfig {
     /// Limit of each phase of a failover.
     #[serde(default = "failover_timeout")]
     pub failover_timeout_ms: u64,
+    /// A refused connection, confirmed by a second one and by the quorum, counts as down at once.
+    #[serde(default)]
+    pub fast_detection: bool,
+    /// A primary that restarted and gives no PONG for so long is down; 0: never for this reason.
+    #[serde(default)]
+    pub reboot_down_after_ms: u64,
     /// User for AUTH on the data nodes.
     #[serde(default)]
     pub auth_user: Option<String>,
@@ -100,7 +106,7 @@ pub const DOCS: &[(&str, &str)] = &[
     (
         "monitors",
         "The watched primaries: (name, host, port, quorum, down_after_ms: 30000, parallel_syncs: 1, \
-         failover_timeout_ms: 180000, auth_user: None, auth_pass: None). host is an IP address.",
+         failover_timeout_ms: 180000, fast_detection: false, reboot_down_after_ms: 0, auth_user: None, auth_pass: None). host is an IP address.",
     ),
 ];
 
@@ -163,6 +169,8 @@ impl MonitorConfig {
             down_after_ms: self.down_after_ms,
             failover_timeout_ms: self.failover_timeout_ms,
             parallel_syncs: self.parallel_syncs,
+            fast_detection: self.fast_detection,
+            reboot_down_after_ms: self.reboot_down_after_ms,
             auth_user: self.auth_user.clone(),
             auth_pass: self.auth_pass.clone(),
         };

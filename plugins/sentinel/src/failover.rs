@@ -1,9 +1,9 @@
-//! The failover this sentinel leads: campaign, select, promote, re-point, switch. An enum whose states carry their data;
+//! The failover this sentinel leads: (campaign.rs,) select, promote, re-point, switch. An enum whose states carry their data;
 //! one function drives it. Owns the order of the steps; who wins and who is chosen is a strategy's advice.
 
-use crate::actions::{Consult, Counsel, Shared};
-use crate::ballot::{Candidacy, Hold};
-use crate::election::{Advice, Question};
+use crate::actions::{CRASH_AFTER_PROMOTION, Consult, Counsel, Shared};
+use crate::ballot::Candidacy;
+use crate::campaign::{CAMPAIGN_MS, SLOW_CAMPAIGN_MS};
 use crate::events::Level;
 use crate::info::Role;
 use crate::instance::{Instance, Repoint};
@@ -12,10 +12,6 @@ use crate::select::{Candidate, Request as SelectRequest};
 use crate::types::{Epoch, InstanceId, Kind, Mono};
 use crate::wire::Request;
 
-/// A campaign without a result ends after this long (or failover-timeout, if that is shorter) ...
-const CAMPAIGN_MS: u64 = 1_000;
-/// ... or this long while somebody who can be reached hasn't answered: a vote has to get onto a disk first.
-const SLOW_CAMPAIGN_MS: u64 = 10_000;
 /// The choice waits this long for every replica's INFO from behind the election.
 const FRESH_INFO_MS: u64 = 300;
 /// A promotion that had no effect is asked for again after this long.
@@ -161,127 +157,10 @@ impl Monitor {
         }
     }
 
-    // ---------- campaign
-
-    fn campaign_limit_ms(&self, epoch: Epoch) -> u64 {
-        let open = |i: &Instance| {
-            i.command.is_up() && i.down_since.is_none() && i.pending > 0 && i.asked_for_vote != Some(epoch)
-        };
-        let limit = if self.of(Kind::Sentinel).any(open) { SLOW_CAMPAIGN_MS } else { CAMPAIGN_MS };
-        limit.min(self.settings.failover_timeout_ms)
-    }
-
-    fn consider_standing(&mut self, s: &mut Shared) {
-        if self.odown_since.is_none() {
-            self.ballot.candidacy = Candidacy::None;
-            self.ballot.attempts = 0;
-            return;
-        }
-        if s.now < self.ballot.next_attempt || self.ballot.hold.is_some() || !self.fresh(s.now) {
-            self.ballot.candidacy = Candidacy::None;
-            return;
-        }
-        match self.ballot.candidacy {
-            Candidacy::None => {
-                let mut usable: Vec<String> = self
-                    .of(Kind::Sentinel)
-                    .filter(|i| i.command.is_up() && i.down_since.is_none())
-                    .map(|i| i.run_id.clone())
-                    .chain([s.id.clone()])
-                    .collect();
-                usable.sort();
-                let (primary, me) = (self.name.clone(), s.id.clone());
-                let question = Question::Stand { primary, me, usable, write_ms: s.write_ms };
-                let ticket = self.consult(Consult::Election(question), s);
-                self.ballot.candidacy = Candidacy::Asked(ticket);
-            }
-            Candidacy::At(at) if s.now >= at && !self.asked_for_vote() => self.stand(false, s),
-            Candidacy::At(_) | Candidacy::Asked(_) => {}
-        }
-    }
-
-    /// Begins a failover. One that an operator asked for needs no election.
-    pub(crate) fn stand(&mut self, forced: bool, s: &mut Shared) {
-        let epoch = Epoch(s.epoch.0 + 1);
-        s.epoch = epoch;
-        s.durable();
-        self.ballot.candidacy = Candidacy::None;
-        if forced {
-            self.timeline.begin(s.now, "failover asked for");
-        } else {
-            self.timeline.mark(s.now, "candidacy");
-        }
-        s.emit(Level::Warning, "+new-epoch", format!("{epoch}"));
-        self.event(s, Level::Warning, "+try-failover", self.primary, "");
-        let me = s.id.clone();
-        self.cast(&me, epoch, s);
-        self.failover = Failover::Campaign { epoch, since: s.now };
-        if forced {
-            return self.on_elected(true, s);
-        }
-        self.ask_now(s.now);
-        self.evaluate_campaign(s);
-    }
-
-    pub(crate) fn evaluate_campaign(&mut self, s: &mut Shared) {
-        let Failover::Campaign { epoch, .. } = self.failover else { return };
-        let mut votes = vec![(s.id.clone(), s.id.clone())];
-        for peer in self.of(Kind::Sentinel) {
-            if let Some((leader, at)) = &peer.vote
-                && *at == epoch
-            {
-                votes.push((peer.run_id.clone(), leader.clone()));
-            }
-        }
-        let question = Question::Campaign {
-            primary: self.name.clone(),
-            me: s.id.clone(),
-            epoch: epoch.0,
-            voters: self.voters(),
-            quorum: self.settings.quorum,
-            votes,
-        };
-        self.ballot.campaign_ticket = self.consult(Consult::Election(question), s);
-    }
-
-    pub(crate) fn on_campaign_advice(&mut self, advice: &Counsel, s: &mut Shared) {
-        if !matches!(self.failover, Failover::Campaign { .. }) {
-            return;
-        }
-        match advice {
-            Counsel::Election(Advice::Won) => self.on_elected(false, s),
-            Counsel::Election(Advice::Lost { leader, reason }) => {
-                s.log(Level::Notice, format!("{}: not elected: {reason}", self.name));
-                if let Some(leader) = leader {
-                    let until = s.now.plus(3_500);
-                    self.ballot.hold = Some(Hold { leader: leader.clone(), since: s.now, until });
-                }
-                self.abort("-failover-abort-not-elected", s);
-            }
-            Counsel::Failed(reason) => {
-                s.log(Level::Warning, format!("{}: election strategy failed: {reason}", self.name));
-            }
-            _ => {}
-        }
-    }
-
-    fn on_elected(&mut self, forced: bool, s: &mut Shared) {
-        let Failover::Campaign { epoch, .. } = self.failover else { return };
-        self.timeline.mark(s.now, "elected");
-        self.event(s, Level::Warning, "+elected-leader", self.primary, "");
-        self.event(s, Level::Warning, "+failover-state-select-slave", self.primary, "");
-        self.failover = Failover::Select { epoch, since: s.now, ticket: None, forced };
-        // What the replicas say behind the election counts: another leader may have promoted one a moment ago.
-        for id in self.of(Kind::Replica).map(|r| r.id).collect::<Vec<_>>() {
-            self.instance_mut(id).next_info = s.now;
-            self.send_periodic(id, s);
-        }
-        self.drive(s);
-    }
-
     /// Ends the own failover without a result.
     pub(crate) fn abort(&mut self, name: &'static str, s: &mut Shared) {
         self.event(s, Level::Warning, name, self.primary, "");
+        self.timeline.mark(s.now, "given up", name.into());
         self.failover = Failover::Idle;
         self.ballot.candidacy = Candidacy::None;
         for replica in self.of_mut(Kind::Replica) {
@@ -392,7 +271,8 @@ impl Monitor {
     }
 
     fn choose(&mut self, id: InstanceId, epoch: Epoch, forced: bool, s: &mut Shared) {
-        self.timeline.mark(s.now, "selected");
+        let offset = self.instances[&id].report.as_ref().map_or(0, |report| report.offset);
+        self.timeline.mark(s.now, "selected", format!("{} at offset {offset}", self.instances[&id].addr));
         self.event(s, Level::Warning, "+selected-slave", id, "");
         self.event(s, Level::Notice, "+failover-state-send-slaveof-noone", id, "");
         self.failover = Failover::Promote { epoch, replica: id, since: s.now, sent: None, adopted: false, forced };
@@ -420,7 +300,8 @@ impl Monitor {
         }
         self.send(replica, Request::Info, s);
         if sent.is_none() {
-            self.timeline.mark(s.now, "told");
+            let what = if adopted { "nothing: another leader promoted it" } else { "SLAVEOF NO ONE" };
+            self.timeline.mark(s.now, "told", what.into());
             self.event(s, Level::Notice, "+failover-state-wait-promotion", replica, "");
         }
         self.failover = Failover::Promote { epoch, replica, since, sent: Some(s.now), adopted, forced };
@@ -430,9 +311,10 @@ impl Monitor {
         let Failover::Promote { epoch, replica, sent, adopted, .. } = self.failover else { return };
         self.config_epoch = epoch;
         s.durable();
-        self.timeline.mark(s.now, "promoted");
+        self.timeline.mark(s.now, "promoted", "it reports that it is a primary".into());
         if sent.is_some() && !adopted {
             self.event(s, Level::Warning, "+promoted-slave", replica, "");
+            s.maybe_crash(CRASH_AFTER_PROMOTION);
         }
         self.event(s, Level::Warning, "+failover-state-reconf-slaves", self.primary, "");
         self.failover = Failover::Reconfigure { epoch, replica, since: s.now };
@@ -489,7 +371,8 @@ impl Monitor {
                 }
             }
         }
-        self.timeline.mark(s.now, "replicas re-pointed");
+        let why = if timed_out { "failover-timeout is over" } else { "all that can be reached follow" };
+        self.timeline.mark(s.now, "replicas re-pointed", why.into());
         self.event(s, Level::Warning, "+failover-end", self.primary, "");
         let epoch = self.config_epoch;
         self.switch(&target, epoch, s);

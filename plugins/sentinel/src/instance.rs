@@ -93,6 +93,10 @@ pub struct Instance {
     pub feed_heard: Mono,
     /// Since when it is observed.
     pub observed_since: Mono,
+    /// Connections refused in a row: its kernel answers that nobody listens.
+    pub refusals: u32,
+    /// It came back with another run id and hasn't answered a ping with PONG since.
+    pub rebooted_at: Option<Mono>,
     /// Last valid answer to a ping, or since when we try.
     pub last_valid: Mono,
     /// It answered as what the configuration says it is.
@@ -170,6 +174,8 @@ impl Instance {
             local_ip: String::new(),
             feed_heard: now,
             observed_since: now,
+            refusals: 0,
+            rebooted_at: None,
             last_valid: now,
             answered: false,
             last_reply: now,

@@ -9,11 +9,13 @@
 pub mod actions;
 pub mod answers;
 pub mod ballot;
+pub mod campaign;
 pub mod commands;
 pub mod config;
 pub mod down;
 pub mod election;
 pub mod events;
+pub mod explain;
 pub mod failover;
 pub mod gossip;
 pub mod hello;

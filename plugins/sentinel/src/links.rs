@@ -10,6 +10,9 @@ use crate::wire::Request;
 /// Unanswered requests after which nothing more is sent on a link (Redis: 100).
 const MAX_PENDING: u32 = 100;
 
+/// With `fast-detection` a refused connection is tried again after this long.
+const PROBE_AGAIN_MS: u64 = 50;
+
 impl Monitor {
     pub(crate) fn keep_links(&mut self, id: InstanceId, s: &mut Shared) {
         let settings = self.settings.clone();
@@ -61,6 +64,7 @@ impl Monitor {
             Lane::Feed => instance.feed_heard = s.now,
             Lane::Command => {
                 instance.local_ip = local_ip;
+                instance.refusals = 0;
                 instance.pending = 0;
                 instance.ping_since = None;
                 (instance.next_ping, instance.next_info, instance.next_ask) = (s.now, s.now, s.now);
@@ -72,11 +76,15 @@ impl Monitor {
     }
 
     /// A link went down, or couldn't be opened.
-    pub fn on_link_down(&mut self, id: InstanceId, lane: Lane, generation: u64, s: &mut Shared) {
-        let wait = self.settings.ping_period_ms().max(100);
+    pub fn on_link_down(&mut self, id: InstanceId, lane: Lane, generation: u64, refused: bool, s: &mut Shared) {
+        let fast = self.settings.fast_detection && refused;
+        let wait = if fast { PROBE_AGAIN_MS } else { self.settings.ping_period_ms().max(100) };
         let Some(instance) = self.instances.get_mut(&id) else { return };
         if instance.link(lane).generation == generation && !matches!(instance.link(lane).state, LinkState::Down(_)) {
             let was_up = instance.link(lane).is_up();
+            if lane == Lane::Command {
+                instance.refusals = if refused { instance.refusals + 1 } else { 0 };
+            }
             Self::link_lost(instance, lane, s.now, if was_up { 0 } else { wait });
         }
     }

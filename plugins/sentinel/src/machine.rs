@@ -62,6 +62,7 @@ impl Sentinel {
             out: Vec::new(),
             durable_at: None,
             write_ms: 0,
+            simulate: 0,
             numbers: 0,
         };
         let mut sentinel =
@@ -177,9 +178,9 @@ impl Sentinel {
                     monitor.on_link_up(instance, lane, generation, local_ip, s);
                 }
             }
-            Event::LinkDown { instance, lane, generation } => {
+            Event::LinkDown { instance, lane, generation, refused } => {
                 if let Some(monitor) = owner(&mut self.monitors, instance) {
-                    monitor.on_link_down(instance, lane, generation, s);
+                    monitor.on_link_down(instance, lane, generation, refused, s);
                 }
             }
             Event::Answer { instance, generation, request, reply, round } => {

@@ -6,6 +6,7 @@ use crate::actions::{Shared, Watch};
 use crate::ballot::{Ballot, DOWN_VOTE_MS};
 use crate::down;
 use crate::events::{Level, subject};
+use crate::explain::Wish;
 use crate::failover::Failover;
 use crate::info::Role;
 use crate::instance::{HELLO_PERIOD_MS, INFO_PERIOD_MS, Instance};
@@ -47,8 +48,10 @@ pub struct Monitor {
     pub ballot: Ballot,
     /// The failover this sentinel leads.
     pub failover: Failover,
-    /// When what happened in the current failover.
+    /// The last failovers, step by step.
     pub timeline: Timeline,
+    /// Clients that wait for the selection strategy.
+    pub(crate) wishes: BTreeMap<u64, (u64, Wish)>,
 }
 
 impl Monitor {
@@ -70,6 +73,7 @@ impl Monitor {
             ballot: Ballot::new(now),
             failover: Failover::Idle,
             timeline: Timeline::default(),
+            wishes: BTreeMap::new(),
         };
         let addr = saved.map_or(watch.addr, |saved| saved.primary.clone());
         monitor.primary = monitor.insert(Kind::Primary, addr, s);
@@ -276,13 +280,21 @@ impl Monitor {
         let wrong_role = primary
             && instance.role == Role::Replica
             && s.now >= down::wrong_role_deadline(instance.role_since, self.settings.down_after_ms, INFO_PERIOD_MS);
-        let down = silent || wrong_role || (primary && self.data_lost());
+        let refused = self.settings.fast_detection && instance.kind != Kind::Sentinel && instance.refusals >= 2;
+        let period = self.settings.reboot_down_after_ms;
+        let rebooting = period > 0 && instance.rebooted_at.is_some_and(|at| s.now.since(at) > period);
+        let down = silent || wrong_role || refused || rebooting || (primary && self.data_lost());
         match (down, instance.down_since) {
             (true, None) => {
                 self.instance_mut(id).down_since = Some(s.now);
                 self.event(s, Level::Warning, "+sdown", id, "");
                 if primary {
-                    self.timeline.begin(s.now, "sdown");
+                    let why = match () {
+                        () if refused => "its host refuses connections (fast detection)".into(),
+                        () if rebooting => format!("it restarted and gave no PONG for {period} ms"),
+                        () => self.why_down(silent, wrong_role, s.now),
+                    };
+                    self.timeline.begin(s.now, "sdown", why);
                     self.on_primary_down(s);
                 }
             }
@@ -291,8 +303,20 @@ impl Monitor {
                 instance.down_since = None;
                 instance.script_kill_sent = false;
                 self.event(s, Level::Warning, "-sdown", id, "");
+                if primary {
+                    self.timeline.mark(s.now, "back", "it answers as a primary again".into());
+                }
             }
             _ => {}
+        }
+    }
+
+    fn why_down(&self, silent: bool, wrong_role: bool, now: Mono) -> String {
+        let limit = self.settings.down_after_ms;
+        match (silent, wrong_role) {
+            (true, _) => format!("no valid answer for {} ms (limit {limit})", now.since(self.primary().last_valid)),
+            (_, true) => "it reports that it is a replica".into(),
+            _ => "it came back empty, and a replica kept its data".into(),
         }
     }
 
@@ -330,8 +354,8 @@ impl Monitor {
         match (down, self.odown_since) {
             (true, None) => {
                 self.odown_since = Some(s.now);
-                self.timeline.mark(s.now, "odown");
                 let more = format!("#quorum {}/{}", votes + 1, self.settings.quorum);
+                self.timeline.mark(s.now, "odown", more.clone());
                 self.event(s, Level::Warning, "+odown", self.primary, &more);
             }
             (false, Some(_)) => {

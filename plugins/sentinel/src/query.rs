@@ -114,7 +114,7 @@ pub fn info(sentinel: &Sentinel) -> Vec<(String, String)> {
         ("sentinel_tilt_since_seconds".to_owned(), "-1".to_owned()),
         ("sentinel_running_scripts".to_owned(), "0".to_owned()),
         ("sentinel_scripts_queue_length".to_owned(), "0".to_owned()),
-        ("sentinel_simulate_failure_flags".to_owned(), "0".to_owned()),
+        ("sentinel_simulate_failure_flags".to_owned(), sentinel.shared.simulate.to_string()),
     ];
     for (n, monitor) in sentinel.monitors.values().enumerate() {
         let status = match (monitor.odown_since, monitor.primary().down_since) {

@@ -61,7 +61,7 @@ impl Monitor {
         self.ballot.candidacy = Candidacy::None;
         self.ballot.attempts = 0;
         self.ballot.next_attempt = s.now;
-        self.timeline.mark(s.now, "switched");
+        self.timeline.mark(s.now, "switched", format!("{from} to {to}, configuration epoch {epoch}"));
         s.log(Level::Notice, format!("{}: configuration epoch {epoch}: {}", self.name, self.timeline));
         for id in self.of(Kind::Replica).map(|r| r.id).collect::<Vec<_>>() {
             self.event(s, Level::Notice, "+slave", id, "");

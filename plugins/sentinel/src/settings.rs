@@ -14,6 +14,12 @@ pub struct Settings {
     pub failover_timeout_ms: u64,
     /// Replicas re-pointed at a time.
     pub parallel_syncs: u32,
+    /// A refused connection, confirmed by a second one and by the quorum, counts as down at once.
+    #[serde(default)]
+    pub fast_detection: bool,
+    /// A primary that restarted and gives no PONG for so long is down; 0: never for this reason.
+    #[serde(default)]
+    pub reboot_down_after_ms: u64,
     /// User for AUTH on data nodes; the default user when absent.
     pub auth_user: Option<String>,
     /// Password for AUTH on data nodes.
@@ -29,6 +35,8 @@ impl Settings {
             down_after_ms: 30_000,
             failover_timeout_ms: 180_000,
             parallel_syncs: 1,
+            fast_detection: false,
+            reboot_down_after_ms: 0,
             auth_user: None,
             auth_pass: None,
         }
@@ -49,7 +57,17 @@ impl Settings {
             "parallel-syncs" => self.parallel_syncs = small()?,
             "auth-user" => self.auth_user = (!value.is_empty()).then(|| value.to_owned()),
             "auth-pass" => self.auth_pass = (!value.is_empty()).then(|| value.to_owned()),
-            "notification-script" | "client-reconfig-script" | "rename-command" | "master-reboot-down-after-period" => {
+            "fast-detection" => {
+                self.fast_detection = match value.to_ascii_lowercase().as_str() {
+                    "yes" => true,
+                    "no" => false,
+                    _ => return Err(invalid()),
+                }
+            }
+            "master-reboot-down-after-period" => {
+                self.reboot_down_after_ms = value.parse().ok().filter(|n| *n <= i64::MAX as u64).ok_or_else(invalid)?;
+            }
+            "notification-script" | "client-reconfig-script" | "rename-command" => {
                 return Err(format!("ERR Option '{option}' of SENTINEL SET is not supported by this sentinel"));
             }
             _ => return Err(format!("ERR Unknown option or number of arguments for SENTINEL SET '{option}'")),

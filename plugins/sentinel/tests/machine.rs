@@ -3,6 +3,7 @@
 use keystead_sentinel::actions::{Action, Consult, Counsel, Event, Watch};
 use keystead_sentinel::election::{ElectionStrategy, RedisElection};
 use keystead_sentinel::machine::{Boot, Sentinel};
+use keystead_sentinel::select::{RedisSelection, ReplicaSelection};
 use keystead_sentinel::settings::Settings;
 use keystead_sentinel::state::State;
 use keystead_sentinel::types::{Addr, Kind, Mono};
@@ -62,13 +63,16 @@ fn with_advice(sentinel: &mut Sentinel, now: u64, mut actions: Vec<Action>) -> V
         .iter()
         .filter_map(|action| match action {
             Action::Consult { monitor, ticket, question: Consult::Election(question) } => {
-                Some((monitor.clone(), *ticket, RedisElection.advise(question)))
+                Some((monitor.clone(), *ticket, Counsel::Election(RedisElection.advise(question))))
+            }
+            Action::Consult { monitor, ticket, question: Consult::Selection(request) } => {
+                Some((monitor.clone(), *ticket, Counsel::Selection(RedisSelection.rank(request))))
             }
             _ => None,
         })
         .collect();
     for (monitor, ticket, advice) in asked {
-        actions.extend(sentinel.step(Mono(now), Event::Advice { monitor, ticket, advice: Counsel::Election(advice) }));
+        actions.extend(sentinel.step(Mono(now), Event::Advice { monitor, ticket, advice }));
     }
     actions
 }
@@ -189,4 +193,65 @@ fn a_silent_primary_is_down_after_three_times_down_after_if_it_never_answered() 
         sentinel.step(Mono(now), Event::Tick);
     }
     assert_eq!(down(&sentinel), Some(Mono(3_000)));
+}
+
+#[test]
+fn fast_detection_takes_two_refused_connections_for_a_fall() {
+    let fall = |fast: bool| {
+        let mut sentinel = boot(None);
+        let on = if fast { "yes" } else { "no" };
+        let mut actions = command(&mut sentinel, 0, &format!("SENTINEL SET m fast-detection {on}"));
+        for now in (0..2_000).step_by(10) {
+            for action in actions {
+                let Action::Connect { instance, lane, generation, .. } = action else { continue };
+                let event = Event::LinkDown { instance, lane, generation, refused: true };
+                sentinel.step(Mono(now), event);
+            }
+            if let Some(at) = sentinel.monitors()["m"].primary().down_since {
+                return Some(at.0);
+            }
+            actions = sentinel.step(Mono(now + 10), Event::Tick);
+        }
+        None
+    };
+    assert!(fall(true).is_some_and(|at| (550..700).contains(&at)), "{:?}", fall(true)); // the first connection is given up after 500
+    assert_eq!(fall(false), None);
+}
+
+#[test]
+fn only_who_is_gone_can_be_forgotten() {
+    let mut sentinel = boot(None);
+    let hello = format!("PUBLISH __sentinel__:hello 127.0.0.1,1,{PEER},0,m,127.0.0.1,6379,0");
+    let actions = command(&mut sentinel, 10, &hello);
+    peers_answer(&mut sentinel, 11, &actions);
+    assert_eq!(sentinel.monitors()["m"].voters(), 2);
+    let refused = reply(&command(&mut sentinel, 20, &format!("SENTINEL FORGET m {PEER}")));
+    assert!(refused.error().is_some_and(|text| text.contains("is alive")), "{refused:?}");
+    for now in (50..6_000).step_by(40) {
+        sentinel.step(Mono(now), Event::Tick);
+    }
+    let actions = command(&mut sentinel, 6_010, &format!("SENTINEL FORGET m {PEER}"));
+    assert_eq!(reply(&actions), Reply::ok());
+    assert!(actions.iter().any(|a| matches!(a, Action::Persist(state) if state.monitors[0].sentinels.is_empty())));
+    assert_eq!(sentinel.monitors()["m"].voters(), 1);
+    let unknown = reply(&command(&mut sentinel, 6_020, &format!("SENTINEL FORGET m {OTHER}")));
+    assert!(unknown.error().is_some_and(|text| text.starts_with("ERR No such sentinel")), "{unknown:?}");
+}
+
+#[test]
+fn a_rehearsal_says_what_would_happen_and_changes_nothing() {
+    let mut sentinel = boot(None);
+    for (what, expected) in
+        [("EXPLAIN m", "blocked: no replica can be promoted"), ("FAILOVER m DRYRUN", "nothing would happen")]
+    {
+        let actions = command(&mut sentinel, 10, &format!("SENTINEL {what}"));
+        let Reply::Array(lines) = reply(&actions) else { panic!("{actions:?}") };
+        assert!(lines.iter().any(|line| line.text().is_some_and(|text| text.contains(expected))), "{what}: {lines:?}");
+        assert_eq!(sentinel.epoch().0, 0);
+    }
+    let refused = reply(&command(&mut sentinel, 20, "SENTINEL FAILOVER m"));
+    assert_eq!(refused.error(), Some("NOGOODSLAVE No suitable replica to promote"));
+    let timeline = reply(&command(&mut sentinel, 30, "SENTINEL TIMELINE m 5 JSON"));
+    assert_eq!(timeline, Reply::Array(Vec::new()));
+    assert!(reply(&command(&mut sentinel, 40, "SENTINEL TIMELINE nobody")).error().is_some());
 }

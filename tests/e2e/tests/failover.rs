@@ -152,6 +152,74 @@ fn what_a_sentinel_tells_and_refuses() {
     assert!(group.logged("+set") >= 2);
 }
 
+/// What happened, what would happen, and the command line that shows it.
+#[test]
+fn a_failover_explains_itself() {
+    let mut group = group();
+    let (old, port) = (group.data[0].port(), group.sentinels[0].port());
+    let lines = |what: &str| Client::connect(port).cmd(&format!("SENTINEL {what}")).texts().join("\n");
+    let before = lines("EXPLAIN mymaster");
+    assert!(
+        before.contains(&format!("primary 127.0.0.1:{old} is up")) && before.contains("would be promoted"),
+        "{before}"
+    );
+    let rehearsed = lines("FAILOVER mymaster DRYRUN");
+    assert!(rehearsed.contains(&format!("127.0.0.1:{old} would be told to follow it")), "{rehearsed}");
+    assert_eq!(group.primary_by(0), Some(old), "nothing happened");
+    group.data[0].process().kill();
+    let (new, _) = group.first_write_elsewhere(old, Instant::now(), LIMIT);
+    wait_until("all sentinels know the new primary", LIMIT, || (0..3).all(|n| group.primary_by(n) == Some(new)));
+    wait_until("the failover has ended", LIMIT, || group.logged("+switch-master") == 3);
+    let story = lines("TIMELINE mymaster");
+    assert!(story.contains("sdown: no valid answer for") && story.contains("switched: "), "{story}");
+    let json = lines("TIMELINE mymaster 1 JSON");
+    assert!(json.starts_with("{\"name\":\"mymaster\",\"ago_ms\":") && json.ends_with("}]}"), "{json}");
+    for (what, expected) in [("explain", "configuration epoch"), ("timeline", "switched: ")] {
+        let out = std::process::Command::new(keystead_harness::keystead_bin())
+            .args(["sentinel", what, "--port", &port.to_string()])
+            .output()
+            .expect("the binary is there");
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(
+            out.status.success() && text.contains(expected),
+            "{what}: {text}{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+    }
+}
+
+/// A refused connection, seen twice and by the quorum, needs no down-after.
+#[test]
+fn fast_detection_does_not_wait_for_down_after() {
+    let mut group = Group::start(&Shape {
+        data: vec![Maker::Keystead; 3],
+        sentinels: vec![Maker::Keystead; 3],
+        down_after_ms: 60_000,
+    });
+    for sentinel in &group.sentinels {
+        sentinel.client().ok("SENTINEL SET mymaster fast-detection yes");
+    }
+    let (old, since) = (group.data[0].port(), Instant::now());
+    group.data[0].process().kill();
+    let (_, took) = group.first_write_elsewhere(old, since, LIMIT);
+    println!("first write on the new primary after {took:?}");
+    wait_until("the failover has ended", LIMIT, || group.logged("+failover-end") == 1);
+    group.expect_promotions(1);
+}
+
+#[test]
+fn the_subcommands_are_rows_of_their_own() {
+    let group =
+        Group::start(&Shape { data: vec![Maker::Keystead], sentinels: vec![Maker::Keystead], down_after_ms: 30_000 });
+    let mut c = group.sentinels[0].client();
+    let row = c.cmd("COMMAND INFO sentinel|masters").items()[0].items();
+    assert_eq!((row[0].clone(), row[1].clone()), (Reply::Bulk(b"sentinel|masters".to_vec()), Reply::Int(2)));
+    assert!(c.cmd("COMMAND INFO sentinel").items()[0].items().len() >= 7);
+    assert_eq!(c.cmd("SENTINEL SIMULATE-FAILURE nonsense"), "ERR Unknown failure simulation specified");
+    c.ok("SENTINEL SIMULATE-FAILURE crash-after-election");
+    assert_eq!(c.info("sentinel")["sentinel_simulate_failure_flags"], "1");
+}
+
 #[test]
 fn events_are_published_under_their_names() {
     let group = group();

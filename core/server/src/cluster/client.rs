@@ -1,9 +1,9 @@
-//! The cluster command's view of its nodes: short blocking conversations in RESP. Never part of a running server.
+//! How the command line sees running nodes: short blocking conversations in RESP. Never part of a running server.
 
 use super::picture::Seen;
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs},
     time::Duration,
 };
 
@@ -23,7 +23,26 @@ impl Client {
     /// # Errors
     /// When nobody listens there.
     pub fn connect(port: u16) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), ANSWER_TIME)?;
+        Self::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+
+    /// Connects to a host by name or address.
+    ///
+    /// # Errors
+    /// When the name is unknown, or nobody listens there.
+    pub fn connect_to(host: &str, port: u16) -> io::Result<Self> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
+        for addr in (host, port).to_socket_addrs()? {
+            match Self::open(addr) {
+                Ok(client) => return Ok(client),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn open(addr: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&addr, ANSWER_TIME)?;
         stream.set_read_timeout(Some(ANSWER_TIME))?;
         stream.set_write_timeout(Some(ANSWER_TIME))?;
         stream.set_nodelay(true)?;

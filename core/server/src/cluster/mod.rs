@@ -1,7 +1,7 @@
 //! `keystead cluster`: a primary, replicas and sentinels as processes on this machine, to watch a failover in.
 //! A command-line tool on plain threads: it shares nothing with a running server but the binary.
 
-mod client;
+pub(crate) mod client;
 mod follow;
 mod layout;
 mod nodes;

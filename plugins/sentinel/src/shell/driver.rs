@@ -153,6 +153,7 @@ impl Driver {
                 Action::Disconnect { instance, lane } => drop(self.links.remove(&(instance, lane))),
                 Action::Emit(notice) => self.emit(notice).await,
                 Action::Log(level, text) => log(level, &text),
+                Action::Crash => std::process::exit(99), // Redis' status for it
                 Action::Consult { monitor, ticket, question } => {
                     let answer = self.consult(&monitor, ticket, question);
                     advice.extend(answer.map(|advice| Event::Advice { monitor, ticket, advice }));

@@ -60,11 +60,14 @@ pub(crate) fn open(host: Host, target: Target, name: String, mut inbox: mpsc::Se
     let task = host.spawn(async move {
         let Target { instance, lane, generation, .. } = target;
         let (kind, addr) = (target.kind, target.addr.clone());
+        let mut refused = false;
         if let Err(error) = serve(host, target, name, queued, &mut inbox).await {
             log::debug!("{:?} link to {} {addr}: {error}", lane, kind.wire_name());
+            // The boundary tells errors in words: these are the system's for ECONNREFUSED.
+            refused = error.contains("Connection refused");
         }
         // Fails only when the driver has ended.
-        let _ = inbox.send(Input::Event(Event::LinkDown { instance, lane, generation })).await;
+        let _ = inbox.send(Input::Event(Event::LinkDown { instance, lane, generation, refused })).await;
     });
     LinkHandle { generation, requests, task: Some(task) }
 }

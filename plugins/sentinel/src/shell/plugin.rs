@@ -2,6 +2,7 @@
 //! Commands that need the machine are queued for the driver; INFO and ROLE read a published snapshot.
 
 use super::driver::{Driver, INBOX, Input};
+use crate::commands::SUBCOMMANDS;
 use crate::config::{Config, DOCS};
 use crate::election::RedisElection;
 use crate::machine::Boot;
@@ -126,11 +127,6 @@ impl Plugin for SentinelPlugin {
 impl SentinelPlugin {
     fn declare(reg: &mut Registrar<Self>, endpoint: Endpoint) {
         let open = Flags::LOADING_OK | Flags::STALE_OK;
-        let sentinel = spec("SENTINEL", -2, Flags::ADMIN | Flags::NO_SCRIPT | open).docs(
-            "Asks or tells this sentinel about the primaries it watches.",
-            "sentinel",
-            "2.8.4",
-        );
         let publish = spec("PUBLISH", 3, Flags::PUBSUB | Flags::FAST | Flags::REPLACES | open).docs(
             "Hands a hello to this sentinel.",
             "pubsub",
@@ -141,15 +137,21 @@ impl SentinelPlugin {
             "server",
             "2.8.12",
         );
-        reg.at(endpoint)
-            .async_command(sentinel, Self::ask)
-            .async_command(publish, Self::publish)
-            .command(role, Self::role)
-            .info("sentinel", |sentinel, out| {
+        for (name, least, most, _, what) in SUBCOMMANDS {
+            // With the words SENTINEL and its own.
+            let least = i32::try_from(least + 2).unwrap_or(i32::MAX);
+            let arity = if *most == usize::try_from(least - 2).unwrap_or(0) { least } else { -least };
+            let row = spec(&format!("SENTINEL|{name}"), arity, Flags::ADMIN | Flags::NO_SCRIPT | open);
+            reg.at(endpoint).async_command(row.docs(what, "sentinel", "2.8.4"), Self::ask);
+        }
+        reg.at(endpoint).async_command(publish, Self::publish).command(role, Self::role).info(
+            "sentinel",
+            |sentinel, out| {
                 for (name, value) in &sentinel.published.load().info {
                     out.field(name, value);
                 }
-            });
+            },
+        );
     }
 
     /// `SENTINEL …`

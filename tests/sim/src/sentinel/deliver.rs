@@ -144,7 +144,8 @@ impl World {
             Payload::Accepted => Event::LinkUp { instance, lane, generation, local_ip: String::new() },
             Payload::Refused | Payload::Closed => {
                 self.net.conns.remove(&conn);
-                Event::LinkDown { instance, lane, generation }
+                let refused = matches!(payload, Payload::Refused);
+                Event::LinkDown { instance, lane, generation, refused }
             }
             Payload::Reply(request, round, reply) => Event::Answer { instance, generation, request, reply, round },
             Payload::Message(text) => Event::Feed { instance, generation, text: Some(text) },

@@ -74,6 +74,8 @@ pub fn shape(rng: &mut Rng, family: Family) -> Shape {
     settings.down_after_ms = [200, 1000, 1000, 2000][rng.between(0, 3) as usize];
     settings.failover_timeout_ms = rng.between(5_000, 20_000);
     settings.parallel_syncs = rng.between(1, 2) as u32;
+    // Not where the primary comes back at once: who asks for fast detection wants a failover then.
+    settings.fast_detection = family != Family::EmptyRestart && rng.between(0, 3) == 0;
     let plain = if rng.between(0, 2) == 0 { rng.between(1, sentinels) as usize } else { 0 };
     Shape {
         data_nodes: rng.between(3, 4) as usize,

@@ -393,6 +393,7 @@ impl World {
                     let epoch = self.monitor(id).and_then(|m| m.failover.campaign());
                     self.checker.on_event(self.now, id, &notice, epoch);
                 }
+                Action::Crash => return self.kill(id),
                 Action::Log(_, text) => self.say(|| format!("{} # {text}", self.name(id))),
                 Action::Consult { monitor, ticket, question } => {
                     let advice = match question {

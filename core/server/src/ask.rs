@@ -1,0 +1,138 @@
+//! `keystead sentinel explain | timeline | watch`: asks a running sentinel over its own port and shows what it says.
+//! A command-line tool: it works against any Keystead sentinel, and changes nothing.
+
+use crate::cluster::client::Client;
+use clap::{Args, Subcommand};
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+/// Between two looks of `watch`.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Lines of the timeline that `watch` shows.
+const WATCHED_LINES: usize = 16;
+
+/// Which sentinel, and what is asked.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Where the sentinel listens
+    #[arg(long, global = true, default_value = "127.0.0.1")]
+    host: String,
+    /// Its port
+    #[arg(long, global = true, default_value_t = 26379)]
+    port: u16,
+    /// Its password; KEYSTEAD_SENTINEL_PASSWORD in the environment otherwise, which other users cannot see
+    #[arg(long, global = true)]
+    password: Option<String>,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// What it believes of everybody, what it would do, and what blocks a failover
+    Explain {
+        /// Name of the primary; all of them without one
+        name: Option<String>,
+    },
+    /// The last failovers as steps with milliseconds and causes
+    Timeline {
+        /// Name of the primary; all of them without one
+        name: Option<String>,
+        /// How many failovers of each primary
+        #[arg(long, default_value_t = 16)]
+        count: u32,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Both, live, until Ctrl-C
+    Watch {
+        /// Name of the primary; all of them without one
+        name: Option<String>,
+    },
+}
+
+/// Asks and prints.
+pub(crate) fn run(options: &Options) -> ExitCode {
+    let result = match &options.what {
+        What::Explain { name } => explain(options, name.as_deref()).and_then(print),
+        What::Timeline { name, count, json } => timeline(options, name.as_deref(), *count, *json).and_then(print),
+        What::Watch { name } => watch(options, name.as_deref()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("keystead sentinel: {}:{}: {error}", options.host, options.port);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn connect(options: &Options) -> io::Result<Client> {
+    let mut client = Client::connect_to(&options.host, options.port)?;
+    let password = options.password.clone().or_else(|| std::env::var("KEYSTEAD_SENTINEL_PASSWORD").ok());
+    if let Some(password) = password {
+        client.call(&["AUTH", &password])?;
+    }
+    Ok(client)
+}
+
+/// The name asked for, or all that the sentinel watches.
+fn names(client: &mut Client, name: Option<&str>) -> io::Result<Vec<String>> {
+    match name {
+        Some(name) => Ok(vec![name.to_owned()]),
+        None => client.call(&["ROLE"]).map(|words| words.into_iter().skip(1).collect()),
+    }
+}
+
+fn explain(options: &Options, name: Option<&str>) -> io::Result<Vec<String>> {
+    let mut client = connect(options)?;
+    let mut lines = Vec::new();
+    for name in names(&mut client, name)? {
+        lines.push(format!("{name}:"));
+        lines.extend(client.call(&["SENTINEL", "EXPLAIN", &name])?.into_iter().map(|line| format!("  {line}")));
+    }
+    Ok(lines)
+}
+
+fn timeline(options: &Options, name: Option<&str>, count: u32, json: bool) -> io::Result<Vec<String>> {
+    let mut client = connect(options)?;
+    let count = count.to_string();
+    let mut lines = Vec::new();
+    for name in names(&mut client, name)? {
+        let mut words = vec!["SENTINEL", "TIMELINE", &name, &count];
+        words.extend(json.then_some("JSON"));
+        lines.extend(client.call(&words)?);
+    }
+    Ok(lines)
+}
+
+fn print(lines: Vec<String>) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    lines.iter().try_for_each(|line| writeln!(out, "{line}"))
+}
+
+/// On a terminal the picture is drawn over itself; elsewhere it is written when it can be had, once a look.
+fn watch(options: &Options, name: Option<&str>) -> io::Result<()> {
+    // The first look must succeed: a wrong port or name is said and not waited for.
+    let mut seen = look(options, name)?;
+    let clear = if io::stdout().is_terminal() { "\x1b[2J\x1b[H" } else { "" };
+    loop {
+        let mut out = io::stdout().lock();
+        write!(out, "{clear}")?;
+        drop(out);
+        print(seen)?;
+        thread::sleep(LOOK_EVERY);
+        seen = look(options, name).unwrap_or_else(|error| vec![format!("the sentinel does not answer: {error}")]);
+    }
+}
+
+fn look(options: &Options, name: Option<&str>) -> io::Result<Vec<String>> {
+    let mut lines = explain(options, name)?;
+    lines.push(String::new());
+    lines.extend(timeline(options, name, 2, false)?.into_iter().take(WATCHED_LINES));
+    Ok(lines)
+}

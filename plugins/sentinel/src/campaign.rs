@@ -1,0 +1,137 @@
+//! The way to a failover: when this sentinel stands, how its candidacy goes, and what follows from being elected.
+//! When to stand and who has won is the election strategy's advice; that a vote is given once is ballot.rs'.
+
+use crate::actions::{CRASH_AFTER_ELECTION, Consult, Counsel, Shared};
+use crate::ballot::{Candidacy, Hold};
+use crate::election::{Advice, Question};
+use crate::events::Level;
+use crate::failover::Failover;
+use crate::instance::Instance;
+use crate::monitor::Monitor;
+use crate::types::{Epoch, Kind};
+
+/// A campaign without a result ends after this long (or failover-timeout, if that is shorter) ...
+pub(crate) const CAMPAIGN_MS: u64 = 1_000;
+/// ... or this long while somebody who can be reached hasn't answered: a vote has to get onto a disk first.
+pub(crate) const SLOW_CAMPAIGN_MS: u64 = 10_000;
+
+impl Monitor {
+    pub(crate) fn campaign_limit_ms(&self, epoch: Epoch) -> u64 {
+        let open = |i: &Instance| {
+            i.command.is_up() && i.down_since.is_none() && i.pending > 0 && i.asked_for_vote != Some(epoch)
+        };
+        let limit = if self.of(Kind::Sentinel).any(open) { SLOW_CAMPAIGN_MS } else { CAMPAIGN_MS };
+        limit.min(self.settings.failover_timeout_ms)
+    }
+
+    pub(crate) fn consider_standing(&mut self, s: &mut Shared) {
+        if self.odown_since.is_none() {
+            self.ballot.candidacy = Candidacy::None;
+            self.ballot.attempts = 0;
+            return;
+        }
+        if s.now < self.ballot.next_attempt || self.ballot.hold.is_some() || !self.fresh(s.now) {
+            self.ballot.candidacy = Candidacy::None;
+            return;
+        }
+        match self.ballot.candidacy {
+            Candidacy::None => {
+                let mut usable: Vec<String> = self
+                    .of(Kind::Sentinel)
+                    .filter(|i| i.command.is_up() && i.down_since.is_none())
+                    .map(|i| i.run_id.clone())
+                    .chain([s.id.clone()])
+                    .collect();
+                usable.sort();
+                let (primary, me) = (self.name.clone(), s.id.clone());
+                let question = Question::Stand { primary, me, usable, write_ms: s.write_ms };
+                let ticket = self.consult(Consult::Election(question), s);
+                self.ballot.candidacy = Candidacy::Asked(ticket);
+            }
+            Candidacy::At(at) if s.now >= at && !self.asked_for_vote() => self.stand(false, s),
+            Candidacy::At(_) | Candidacy::Asked(_) => {}
+        }
+    }
+
+    /// Begins a failover. One that an operator asked for needs no election.
+    pub(crate) fn stand(&mut self, forced: bool, s: &mut Shared) {
+        let epoch = Epoch(s.epoch.0 + 1);
+        s.epoch = epoch;
+        s.durable();
+        self.ballot.candidacy = Candidacy::None;
+        if forced {
+            self.timeline.begin(s.now, "failover asked for", format!("by an operator, epoch {epoch}"));
+        } else {
+            let tries = self.ballot.attempts + 1;
+            self.timeline.mark(s.now, "candidacy", format!("in epoch {epoch}, try {tries}"));
+        }
+        s.emit(Level::Warning, "+new-epoch", format!("{epoch}"));
+        self.event(s, Level::Warning, "+try-failover", self.primary, "");
+        let me = s.id.clone();
+        self.cast(&me, epoch, s);
+        self.failover = Failover::Campaign { epoch, since: s.now };
+        if forced {
+            return self.on_elected(true, s);
+        }
+        self.ask_now(s.now);
+        self.evaluate_campaign(s);
+    }
+
+    pub(crate) fn evaluate_campaign(&mut self, s: &mut Shared) {
+        let Failover::Campaign { epoch, .. } = self.failover else { return };
+        let mut votes = vec![(s.id.clone(), s.id.clone())];
+        for peer in self.of(Kind::Sentinel) {
+            if let Some((leader, at)) = &peer.vote
+                && *at == epoch
+            {
+                votes.push((peer.run_id.clone(), leader.clone()));
+            }
+        }
+        let question = Question::Campaign {
+            primary: self.name.clone(),
+            me: s.id.clone(),
+            epoch: epoch.0,
+            voters: self.voters(),
+            quorum: self.settings.quorum,
+            votes,
+        };
+        self.ballot.campaign_ticket = self.consult(Consult::Election(question), s);
+    }
+
+    pub(crate) fn on_campaign_advice(&mut self, advice: &Counsel, s: &mut Shared) {
+        if !matches!(self.failover, Failover::Campaign { .. }) {
+            return;
+        }
+        match advice {
+            Counsel::Election(Advice::Won) => self.on_elected(false, s),
+            Counsel::Election(Advice::Lost { leader, reason }) => {
+                s.log(Level::Notice, format!("{}: not elected: {reason}", self.name));
+                if let Some(leader) = leader {
+                    let until = s.now.plus(3_500);
+                    self.ballot.hold = Some(Hold { leader: leader.clone(), since: s.now, until });
+                }
+                self.abort("-failover-abort-not-elected", s);
+            }
+            Counsel::Failed(reason) => {
+                s.log(Level::Warning, format!("{}: election strategy failed: {reason}", self.name));
+            }
+            _ => {}
+        }
+    }
+
+    fn on_elected(&mut self, forced: bool, s: &mut Shared) {
+        let Failover::Campaign { epoch, .. } = self.failover else { return };
+        let votes = 1 + self.of(Kind::Sentinel).filter(|i| i.vote.as_ref() == Some(&(s.id.clone(), epoch))).count();
+        self.timeline.mark(s.now, "elected", format!("{votes} of {} votes", self.voters()));
+        self.event(s, Level::Warning, "+elected-leader", self.primary, "");
+        s.maybe_crash(CRASH_AFTER_ELECTION);
+        self.event(s, Level::Warning, "+failover-state-select-slave", self.primary, "");
+        self.failover = Failover::Select { epoch, since: s.now, ticket: None, forced };
+        // What the replicas say behind the election counts: another leader may have promoted one a moment ago.
+        for id in self.of(Kind::Replica).map(|r| r.id).collect::<Vec<_>>() {
+            self.instance_mut(id).next_info = s.now;
+            self.send_periodic(id, s);
+        }
+        self.drive(s);
+    }
+}

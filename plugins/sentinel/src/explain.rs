@@ -1,0 +1,219 @@
+//! What a sentinel believes and what it would do, in sentences with numbers: SENTINEL EXPLAIN and FAILOVER … DRYRUN.
+//! The choice is the selection strategy's, asked as for a real failover; only FAILOVER itself changes anything.
+
+use crate::actions::{Action, Consult, Counsel, Shared};
+use crate::election::majority;
+use crate::events::Level;
+use crate::info::Role;
+use crate::instance::Instance;
+use crate::monitor::Monitor;
+use crate::select::Ranked;
+use crate::types::{Kind, Mono};
+use crate::wire::Reply;
+use keystead_plugin::services::selection::Addr;
+
+/// Hellos older than this confirm nothing (ballot.rs counts the same way).
+const AGE: &str = "the last 6 s";
+
+/// What a client waits for while the selection strategy is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// SENTINEL EXPLAIN
+    Explain,
+    /// SENTINEL FAILOVER name DRYRUN
+    DryRun,
+    /// SENTINEL FAILOVER name
+    Failover,
+}
+
+impl Monitor {
+    /// Asks the selection strategy on behalf of a client.
+    pub(crate) fn wish(&mut self, client: u64, wish: Wish, s: &mut Shared) {
+        let request = self.selection_request(s.now);
+        let ticket = self.consult(Consult::Selection(request), s);
+        self.wishes.insert(ticket, (client, wish));
+    }
+
+    pub(crate) fn grant_wish(&mut self, client: u64, wish: Wish, advice: &Counsel, s: &mut Shared) {
+        let lines = |lines: Vec<String>| Reply::Array(lines.into_iter().map(Reply::Bulk).collect());
+        let reply = match advice {
+            Counsel::Failed(reason) => Reply::Error(format!("ERR the selection strategy failed: {reason}")),
+            Counsel::Election(_) => Reply::Error("ERR the selection strategy gave no choice".into()),
+            Counsel::Selection(ranked) => match wish {
+                Wish::Explain => lines(explain(self, &s.id, s.now, ranked)),
+                Wish::DryRun => lines(rehearse(self, ranked)),
+                Wish::Failover => self.fail_over_by_hand(ranked, s),
+            },
+        };
+        s.out.push(Action::Reply { ticket: client, reply });
+    }
+
+    fn fail_over_by_hand(&mut self, ranked: &Ranked, s: &mut Shared) -> Reply {
+        if self.failover.in_progress() {
+            return Reply::Error("INPROG Failover already in progress".into());
+        }
+        if ranked.order.is_empty() {
+            return Reply::Error("NOGOODSLAVE No suitable replica to promote".into());
+        }
+        s.log(Level::Warning, format!("Executing user requested FAILOVER of '{}'", self.name));
+        self.stand(true, s);
+        Reply::ok()
+    }
+}
+
+/// Who could be promoted, and why each other one couldn't.
+fn choice(monitor: &Monitor, ranked: &Ranked) -> Vec<String> {
+    let find = |addr: &Addr| monitor.of(Kind::Replica).find(|r| r.addr == *addr);
+    let order = ranked.order.iter().enumerate().map(|(n, addr)| {
+        let (offset, priority) =
+            find(addr).and_then(|r| r.report.as_ref()).map_or((0, 0), |report| (report.offset, report.priority));
+        let place = if n == 0 { "would be promoted".to_owned() } else { format!("is number {}", n + 1) };
+        format!("replica {}:{} {place}: priority {priority}, offset {offset}", addr.host, addr.port)
+    });
+    let refused = ranked
+        .refused
+        .iter()
+        .map(|(addr, reason)| format!("replica {}:{} would not be promoted: it {reason}", addr.host, addr.port));
+    order.chain(refused).collect()
+}
+
+/// What a manual failover would do, without doing it.
+#[must_use]
+pub fn rehearse(monitor: &Monitor, ranked: &Ranked) -> Vec<String> {
+    let mut lines = choice(monitor, ranked);
+    let Some(best) = ranked.order.first() else {
+        lines.push("nothing would happen: NOGOODSLAVE No suitable replica to promote".into());
+        return lines;
+    };
+    let others: Vec<String> =
+        monitor.of(Kind::Replica).filter(|r| r.addr != *best).map(|r| r.addr.to_string()).collect();
+    if !others.is_empty() {
+        let at_a_time = monitor.settings.parallel_syncs;
+        lines.push(format!("{} would follow {}:{}, {at_a_time} at a time", others.join(", "), best.host, best.port));
+    }
+    let old = monitor.primary();
+    let lag = old.report.as_ref().map(|_| offset(old));
+    let ahead =
+        lag.zip(monitor.of(Kind::Replica).find(|r| r.addr == *best)).map(|(of, r)| of.saturating_sub(offset(r)));
+    if let Some(bytes) = ahead.filter(|bytes| *bytes > 0) {
+        lines.push(format!("{bytes} bytes of the primary's stream are not known to have reached it"));
+    }
+    lines.push(format!("{} would be told to follow it when it answers", old.addr));
+    lines
+}
+
+fn offset(i: &Instance) -> u64 {
+    i.report.as_ref().map_or(0, |report| report.offset)
+}
+
+/// Everything about one primary.
+#[must_use]
+pub fn explain(monitor: &Monitor, me: &str, now: Mono, ranked: &Ranked) -> Vec<String> {
+    let mut lines = vec![primary(monitor, now), configuration(monitor, now)];
+    let vote = &monitor.ballot.leader;
+    let voted = match vote.as_str() {
+        "" => "has given no vote".to_owned(),
+        leader if leader == me => format!("voted for itself in epoch {}", monitor.ballot.leader_epoch),
+        leader => format!("voted for {leader} in epoch {}", monitor.ballot.leader_epoch),
+    };
+    lines.push(format!("sentinel {me} (this one) {voted}"));
+    lines.extend(monitor.of(Kind::Sentinel).map(|i| peer(monitor, i, now)));
+    lines.extend(choice(monitor, ranked));
+    lines.extend(failover(monitor, now));
+    lines.extend(blockers(monitor, now, ranked));
+    lines
+}
+
+fn state(i: &Instance, now: Mono) -> String {
+    match i.down_since {
+        Some(at) => format!("down since {} ms", now.since(at)),
+        None if !i.command.is_up() => "not connected, not yet down".into(),
+        None if i.loading => "loading its data".into(),
+        None => "up".into(),
+    }
+}
+
+fn primary(monitor: &Monitor, now: Mono) -> String {
+    let i = monitor.primary();
+    let role = if i.role == Role::Primary { "master" } else { "slave" };
+    let answered = if i.answered { "" } else { ", has not answered as this configuration's primary yet" };
+    format!(
+        "primary {} is {}: last valid answer {} ms ago (down after {} ms), reports role {role}{answered}",
+        i.addr,
+        state(i, now),
+        now.since(i.last_valid),
+        monitor.settings.down_after_ms
+    )
+}
+
+fn configuration(monitor: &Monitor, now: Mono) -> String {
+    let confirmed = if monitor.confirmed(now) { "confirmed" } else { "not confirmed" };
+    format!(
+        "configuration epoch {} is {confirmed} by a majority's hellos of {AGE}; {} sentinels are known, {} make a majority",
+        monitor.config_epoch,
+        monitor.voters(),
+        majority(monitor.voters())
+    )
+}
+
+fn peer(monitor: &Monitor, i: &Instance, now: Mono) -> String {
+    let said = match &i.heard {
+        None => "no hello that counts".to_owned(),
+        Some(heard) if heard.primary == *monitor.current_addr() && heard.config_epoch == monitor.config_epoch => {
+            format!("agrees ({} ms ago)", now.since(heard.at))
+        }
+        Some(heard) => {
+            format!("holds {} in epoch {} ({} ms ago)", heard.primary, heard.config_epoch, now.since(heard.at))
+        }
+    };
+    let vote =
+        i.vote.as_ref().map_or(String::new(), |(leader, epoch)| format!(", voted for {leader} in epoch {epoch}"));
+    let down = if i.down_vote.is_some() { ", sees the primary down" } else { "" };
+    let kind = if i.keystead { "keystead" } else { "stock" };
+    format!("sentinel {} at {} ({kind}) is {}, {said}{down}{vote}", i.run_id, i.addr, state(i, now))
+}
+
+fn failover(monitor: &Monitor, now: Mono) -> Vec<String> {
+    let mut lines = Vec::new();
+    if monitor.failover.in_progress() {
+        lines.push(format!("failover led by this sentinel: {}", monitor.failover.wire_name()));
+    }
+    if let Some(hold) = &monitor.ballot.hold {
+        lines.push(format!("{} works on a failover and is left alone for {} ms", hold.leader, hold.until.since(now)));
+    }
+    lines
+}
+
+/// What stands between this moment and a failover.
+fn blockers(monitor: &Monitor, now: Mono, ranked: &Ranked) -> Vec<String> {
+    let mut lines = Vec::new();
+    let usable = 1 + monitor.of(Kind::Sentinel).filter(|i| i.down_since.is_none()).count() as u32;
+    let (quorum, needed) = (monitor.settings.quorum, majority(monitor.voters()));
+    if usable < quorum {
+        lines.push(format!("blocked: {usable} sentinels are usable, the quorum is {quorum}"));
+    }
+    if usable < needed {
+        lines.push(format!("blocked: {usable} sentinels are usable, {needed} of {} must vote", monitor.voters()));
+    }
+    if monitor.isolated {
+        lines.push("blocked: fewer than a majority of the sentinels can be heard".into());
+    } else if !monitor.fresh(now) {
+        lines.push("blocked: too little heard since this sentinel's own restart, stall or isolation".into());
+    }
+    if ranked.order.is_empty() {
+        lines.push("blocked: no replica can be promoted".into());
+    }
+    if monitor.primary().down_since.is_some() {
+        let votes = 1 + monitor.down_votes(now);
+        lines.push(format!("{votes} sentinels see the primary down, the quorum is {quorum}"));
+        let wait = monitor.ballot.next_attempt.since(now);
+        if wait > 0 {
+            lines.push(format!("blocked: the next try is due in {wait} ms ({} failed)", monitor.ballot.attempts));
+        }
+    }
+    if lines.is_empty() {
+        let agree = format!("{quorum} of {} sentinels see it down and {} vote", monitor.voters(), needed.max(quorum));
+        lines.push(format!("if the primary fell now, it would be replaced when {agree}"));
+    }
+    lines
+}
