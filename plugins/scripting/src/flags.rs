@@ -56,7 +56,7 @@ pub fn script(body: &[u8]) -> Result<(Flags, &[u8]), String> {
     let mut words = words(&body[..end]);
     let engine = words.next().unwrap_or_default();
     if engine != b"#!lua" {
-        let engine = String::from_utf8_lossy(engine.get(2..).unwrap_or_default()).into_owned();
+        let engine = String::from_utf8_lossy(engine);
         return Err(format!("ERR Unexpected engine in script shebang: {engine}"));
     }
     let mut flags = Flags::default();
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(rest, b"\nreturn 1");
         let refused = [
             ("#!lua", "ERR Invalid script shebang"),
-            ("#!bad\n", "ERR Unexpected engine in script shebang: bad"),
+            ("#!bad\n", "ERR Unexpected engine in script shebang: #!bad"),
             ("#!lua what=1\n", "ERR Unknown lua shebang option: what=1"),
             ("#!lua flags=no-writes,bad\n", "ERR Unexpected flag in script shebang: bad"),
         ];
