@@ -117,8 +117,10 @@ impl Block {
 
     /// No more will be added: gives back what was reserved for it.
     pub(crate) fn close(&mut self) {
-        if let Some(pack) = Arc::get_mut(&mut self.pack) {
-            pack.shrink_to_fit();
+        let spare = self.pack.capacity() - self.pack.len();
+        if spare > self.pack.len() / 8 {
+            // A copy of the right size: allocators leave what shrinks by less than half where it is.
+            self.pack = Arc::new(self.pack.as_slice().to_vec());
         }
     }
 
