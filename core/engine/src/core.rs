@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::effect::{Origin, Targets};
 use crate::engine::{Action, EngineMode, Now};
 use crate::error::CommandError;
+use crate::evict::Room;
 use crate::foreign::{ForeignHook, ForeignInfo, ForeignRegistry};
 use crate::gates::Gates;
 use crate::journal::{Journal, Unit};
@@ -128,6 +129,7 @@ pub struct Core {
     pub watch: WatchIndex,
     /// The keyspace logs what it touches.
     pub(crate) observing: bool,
+    pub(crate) room: Room,
     /// Keyspace events are published.
     pub(crate) notifying: bool,
     /// Some client holds more than before: `maxmemory-clients` must be looked at.

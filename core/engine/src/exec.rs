@@ -48,7 +48,12 @@ pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session,
         refuse(core, session, Some(command), CommandError::arity(&command.full_name));
         return after_reply(session, start);
     }
-    if !(session.state.quick && core.gates.bits() == 0 && !core.watchful && command.flags.any(READONLY | WRITE)) {
+    // A long command may be half way through its unit: nothing goes in between.
+    if core.config.live.memory.max > 0 && core.busy.is_none() {
+        crate::evict::make_room(ks, core);
+    }
+    let open = core.gates.bits() == 0 && !core.watchful && !core.room.out;
+    if !(session.state.quick && open && command.flags.any(READONLY | WRITE)) {
         match guards::check(core, &session.state, command, args) {
             Verdict::Run => {}
             Verdict::Refuse(error) => {
@@ -435,8 +440,9 @@ fn push_expired(ks: &mut Keyspace, core: &mut Core) {
     let mut log = std::mem::take(&mut core.expired);
     ks.swap_expired(&mut log);
     let targets = targets(core, Origin::Internal);
+    let word = expired_word(core);
     for item in log.iter() {
-        core.push_effect(item.db, targets, Origin::Internal, [b"DEL".as_slice(), item.key].into_iter());
+        core.push_effect(item.db, targets, Origin::Internal, [word, item.key].into_iter());
     }
     core.expired = log;
 }
@@ -462,15 +468,25 @@ pub(crate) fn propagate_expired(ks: &mut Keyspace, core: &mut Core) {
     }
     let mut log: KeyLog = std::mem::take(&mut core.expired);
     ks.swap_expired(&mut log);
-    let targets = targets(core, Origin::Internal);
+    let word = expired_word(core);
     for item in log.iter() {
-        let argv = [b"DEL".as_slice(), item.key];
-        core.push_effect(item.db, targets, Origin::Internal, argv.into_iter());
-        let mut unit = std::mem::take(&mut core.unit);
-        core.journal.append_unit(&mut unit);
-        core.unit = unit;
+        propagate_alone(core, item.db, [word, item.key]);
     }
     core.expired = log;
+}
+
+/// How the deletion of an expired key is said to replicas.
+fn expired_word(core: &Core) -> &'static [u8] {
+    if core.config.live.memory.lazy_expire { b"UNLINK" } else { b"DEL" }
+}
+
+/// Something the server did itself, as a unit of its own.
+pub(crate) fn propagate_alone(core: &mut Core, db: usize, argv: [&[u8]; 2]) {
+    let targets = targets(core, Origin::Internal);
+    core.push_effect(db, targets, Origin::Internal, argv.into_iter());
+    let mut unit = std::mem::take(&mut core.unit);
+    core.journal.append_unit(&mut unit);
+    core.unit = unit;
 }
 
 /// Looks at which keys changed: WATCH, those who wait for keys, subscribers of keyspace events. `out` is the running

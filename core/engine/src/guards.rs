@@ -11,8 +11,8 @@ use crate::registry::Command;
 use crate::script::Conditions;
 use crate::session::{Kind, State};
 use crate::spec::{
-    ADMIN, ALLOW_BUSY, Flags, IN_SUBSCRIBER, LOADING, MAY_REPLICATE, NO_AUTH, NO_MULTI, NOW_IN_MULTI, READONLY, STALE,
-    WRITE,
+    ADMIN, ALLOW_BUSY, DENYOOM, Flags, IN_SUBSCRIBER, LOADING, MAY_REPLICATE, NO_AUTH, NO_MULTI, NOW_IN_MULTI,
+    READONLY, STALE, WRITE,
 };
 
 /// What is to be done with a command.
@@ -101,6 +101,11 @@ fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> 
     let closed = |gate: Gate| gates & gate as u32 != 0;
     let writes = Flags(flags.any).has(WRITE);
     let may_replicate = Flags(flags.any).any(WRITE | MAY_REPLICATE);
+    // What is queued takes memory too; the commands that end a transaction must get through.
+    let queued = state.multi.is_some() && !matches!(&*command.name, "exec" | "discard" | "quit" | "reset");
+    if core.room.out && (queued || Flags(flags.any).has(DENYOOM)) {
+        return Some(OUT_OF_MEMORY);
+    }
     let primary = !closed(Gate::Replica);
     if closed(Gate::DiskError) && core.config.live.stop_writes && primary && (writes || command.name == "ping") {
         return Some(DISK_ERROR);

@@ -18,6 +18,7 @@ pub mod ctx;
 pub mod effect;
 pub mod engine;
 pub mod error;
+mod evict;
 mod exec;
 pub mod foreign;
 pub mod gates;

@@ -63,7 +63,7 @@ impl Conditions {
             stale: is(Gate::Stale),
             disk_error: is(Gate::DiskError) && core.config.live.stop_writes && primary,
             few_replicas: is(Gate::FewReplicas) && primary,
-            out_of_memory: false,
+            out_of_memory: core.room.out,
             loading: is(Gate::Loading),
         }
     }

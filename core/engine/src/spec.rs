@@ -65,7 +65,7 @@ impl Flags {
 
     /// The names COMMAND INFO prints.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        const NAMES: [(u32, &str); 17] = [
+        const NAMES: [(u32, &str); 16] = [
             (WRITE, "write"),
             (READONLY, "readonly"),
             (DENYOOM, "denyoom"),
@@ -79,7 +79,6 @@ impl Flags {
             (SKIP_SLOWLOG, "skip_slowlog"),
             (FAST, "fast"),
             (NO_AUTH, "no_auth"),
-            (MAY_REPLICATE, "may_replicate"),
             (NO_MULTI, "no_multi"),
             (MOVABLEKEYS, "movablekeys"),
             (ALLOW_BUSY, "allow_busy"),
@@ -153,6 +152,8 @@ pub const PUTS: Use = Use(Use::RW | Use::INSERT);
 pub const DROPS: Use = Use(Use::RW | Use::DELETE);
 /// Tells what it deletes.
 pub const TAKES: Use = Use(Use::RW | Use::ACCESS | Use::DELETE);
+/// Tells something about the value and keeps it with the value (PFCOUNT).
+pub const NOTES: Use = Use(Use::RW | Use::ACCESS);
 /// Overwrites the value.
 pub const SETS: Use = Use(Use::OW | Use::UPDATE);
 /// Makes a value where there is none.

@@ -85,6 +85,8 @@ pub struct Stats {
     pub misses_base: u64,
     /// See `hits_base`.
     pub expired_base: u64,
+    /// See `hits_base`.
+    pub evicted_base: u64,
     /// Commands a second.
     pub ops: Rate,
     /// Bytes in a second.
@@ -124,7 +126,7 @@ impl Stats {
     }
 
     /// CONFIG RESETSTAT.
-    pub fn reset(&mut self, hits: u64, misses: u64, expired: u64) {
+    pub fn reset(&mut self, hits: u64, misses: u64, expired: u64, evicted: u64) {
         let commands = vec![CommandStats::default(); self.commands.len()];
         let histograms = vec![None; commands.len()];
         let (mut ops, mut rate_in, mut rate_out) = (self.ops.clone(), self.rate_in.clone(), self.rate_out.clone());
@@ -140,6 +142,7 @@ impl Stats {
             hits_base: hits,
             misses_base: misses,
             expired_base: expired,
+            evicted_base: evicted,
             ops,
             rate_in,
             rate_out,

@@ -13,11 +13,15 @@ use crate::session::{Kind, Parked, Session, SessionId};
 /// Entries looked at per cycle at effort 1, about a millisecond; more work waits for the next tick.
 const EXPIRE_BUDGET: usize = 60_000;
 
-/// When a cycle ends before the work does, it goes on this much later.
+/// When a cycle of expiry or eviction ends before the work does, it goes on this much later.
 const EXPIRE_AGAIN_MS: u64 = 20;
 
 pub(crate) fn tick(engine: &mut Engine) -> Option<u64> {
-    let more = expire(engine);
+    let mut more = expire(engine);
+    if engine.core.config.live.memory.max > 0 {
+        crate::evict::make_room(&mut engine.ks, &mut engine.core);
+        more |= engine.core.room.more;
+    }
     if engine.core.blocking.has_ready() {
         engine.serve_ready();
     }

@@ -4,13 +4,23 @@
 
 mod kit;
 
-use keystead_engine::commands::{bits, hashes, keys, lists, sets, streams, strings, zsets};
+use keystead_engine::commands::{bits, geo, hashes, hyperloglog, keys, lists, sets, streams, strings, zsets};
 use keystead_engine::resp::OwnedArgs;
 use keystead_engine::spec::CommandSpec;
 use kit::Kit;
 
-const TABLES: &[&[CommandSpec]] =
-    &[strings::TABLE, bits::TABLE, keys::TABLE, lists::TABLE, hashes::TABLE, sets::TABLE, zsets::TABLE, streams::TABLE];
+const TABLES: &[&[CommandSpec]] = &[
+    strings::TABLE,
+    bits::TABLE,
+    keys::TABLE,
+    lists::TABLE,
+    hashes::TABLE,
+    sets::TABLE,
+    zsets::TABLE,
+    streams::TABLE,
+    geo::TABLE,
+    hyperloglog::TABLE,
+];
 
 const WORDS: &[&str] = &[
     "0",

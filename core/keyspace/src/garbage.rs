@@ -19,6 +19,7 @@ pub struct Garbage {
     tables: Vec<Arc<Table>>,
     records: Vec<VecDeque<RawRecord>>,
     groups: Vec<Group>,
+    bytes: usize,
 }
 
 impl Garbage {
@@ -27,13 +28,20 @@ impl Garbage {
         self.len() == 0
     }
 
+    /// Bytes of the values and databases.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// How many values and databases wait.
     pub fn len(&self) -> usize {
         self.entries.len() + self.payloads.len() + self.tables.len() + self.records.len() + self.groups.len()
     }
 
     pub(crate) fn add_entry(&mut self, entry: Entry) {
-        if entry.mem_bytes() > BIG_BYTES {
+        let bytes = entry.mem_bytes();
+        if bytes > BIG_BYTES {
+            self.bytes += bytes;
             self.entries.push(entry);
         }
     }
@@ -44,6 +52,7 @@ impl Garbage {
             Payload::Object(object) => object.mem_bytes(),
         };
         if bytes > BIG_BYTES {
+            self.bytes += bytes;
             self.payloads.push(payload);
         }
     }
@@ -52,7 +61,9 @@ impl Garbage {
         self.groups.push(group);
     }
 
-    pub(crate) fn add_table(&mut self, table: Arc<Table>) {
+    /// `bytes`: what goes with it, unless a cut still reads it.
+    pub(crate) fn add_table(&mut self, table: Arc<Table>, bytes: usize) {
+        self.bytes += bytes;
         self.tables.push(table);
     }
 

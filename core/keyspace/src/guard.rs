@@ -58,7 +58,7 @@ impl Keyspace {
             }
             None if create == Create::No => return Ok(None),
             None => {
-                let entry = Entry::new(key, Value::Object(Box::new(T::empty())), None, self.access_clock);
+                let entry = Entry::new(key, Value::Object(Box::new(T::empty())), None, self.access.fresh());
                 self.insert(db, hash, entry)
             }
         };
@@ -164,10 +164,12 @@ impl<T: Collection> DerefMut for Guard<'_, T> {
 
 impl<T: Collection> Drop for Guard<'_, T> {
     fn drop(&mut self) {
-        let Keyspace { dbs, books, access_clock, .. } = &mut *self.keyspace;
+        let Keyspace { dbs, books, access, .. } = &mut *self.keyspace;
         let db = &mut dbs[self.db];
         let entry = db.table.entry(self.at);
-        entry.set_access(*access_clock);
+        if !self.created {
+            access.renew(entry);
+        }
         db.value_bytes = db.value_bytes + entry.mem_bytes() - self.mem_before;
         let empty = entry.object().is_none_or(|object| object.is_empty());
         let changes = self.changes.unwrap_or(0);

@@ -34,12 +34,7 @@ impl Keyspace {
         self.remove_why(db, key, Why::Removed)
     }
 
-    /// Deletes a key to make room.
-    pub fn evict(&mut self, db: DbIndex, key: &[u8]) -> bool {
-        self.remove_why(db, key, Why::Evicted)
-    }
-
-    fn remove_why(&mut self, db: DbIndex, key: &[u8], why: Why) -> bool {
+    pub(crate) fn remove_why(&mut self, db: DbIndex, key: &[u8], why: Why) -> bool {
         let (_, Some(at)) = self.locate(db, key) else { return false };
         let entry = self.take_at(db, at);
         self.books.gone(db, key, why);
@@ -113,7 +108,7 @@ impl Keyspace {
             return;
         }
         let value = Value::Object(Box::new(object));
-        let entry = Entry::new(key, value, deadline.map(|at| at.0), self.access_clock);
+        let entry = Entry::new(key, value, deadline.map(|at| at.0), self.access.fresh());
         let replaced = self.place_entry(db, entry);
         self.books.change(db, key, if replaced { Why::Changed } else { Why::Created });
     }
@@ -228,15 +223,28 @@ impl Keyspace {
 
     /// Seconds since the key was read or written, by the 24-bit clock.
     pub fn idle_secs(&self, db: DbIndex, key: &[u8]) -> Option<u64> {
-        let access = self.peek(db, key)?.access();
-        Some(u64::from(self.access_clock.wrapping_sub(access) & 0xff_ffff))
+        Some(self.access.idle_secs(self.peek(db, key)?))
+    }
+
+    /// How often the key is used, logarithmically; `Some(None)` when frequency isn't counted.
+    pub fn frequency(&self, db: DbIndex, key: &[u8]) -> Option<Option<u8>> {
+        let entry = self.peek(db, key)?;
+        Some(self.access.lfu().map(|_| self.access.frequency(entry)))
+    }
+
+    /// Sets how often the key is used (RESTORE FREQ); does nothing where frequency isn't counted.
+    pub fn set_frequency(&mut self, db: DbIndex, key: &[u8], frequency: u8) {
+        if let (Some(_), (_, Some(at))) = (self.access.lfu(), self.locate(db, key)) {
+            self.dbs[db].table.entry(at).set_access(self.access.with_frequency(frequency));
+        }
     }
 
     /// Sets the time of access `idle_secs` back (RESTORE IDLETIME, DEBUG OBJECT tests).
     pub fn set_idle_secs(&mut self, db: DbIndex, key: &[u8], idle_secs: u64) -> bool {
         let (_, Some(at)) = self.locate(db, key) else { return false };
-        let access = self.access_clock.wrapping_sub(idle_secs as u32) & 0xff_ffff;
-        self.dbs[db].table.entry(at).set_access(access);
+        if self.access.lfu().is_none() {
+            self.dbs[db].table.entry(at).set_access(self.access.with_idle(idle_secs));
+        }
         true
     }
 

@@ -8,9 +8,11 @@ use std::cell::{Cell, RefCell};
 
 use ahash::RandomState;
 
+use crate::access::Access;
 use crate::db::Db;
 use crate::entry::{Entry, Kind, Payload};
 use crate::events::Event;
+use crate::evict::{Policy, Pool};
 use crate::garbage::Garbage;
 use crate::keylog::{KeyLog, Why};
 use crate::limits::Limits;
@@ -26,8 +28,11 @@ pub struct Keyspace {
     pub(crate) hasher: RandomState,
     pub(crate) seeds: [u64; 4],
     pub(crate) now: u64,
-    /// Seconds, 24 bits: what reads and writes store as the time of access.
-    pub(crate) access_clock: u32,
+    pub(crate) access: Access,
+    pub(crate) pool: Pool,
+    pub(crate) pool_of: Policy,
+    /// The database that gives the next key chosen at random.
+    pub(crate) evict_hand: usize,
     pub(crate) mode: ExpiryMode,
     pub(crate) limits: Limits,
     pub(crate) books: Books,
@@ -41,7 +46,6 @@ pub struct Keyspace {
     hits: Cell<u64>,
     misses: Cell<u64>,
     touch_on_read: bool,
-    dice: u64,
 }
 
 /// What mutations keep book about.
@@ -54,6 +58,7 @@ pub(crate) struct Books {
     pub(crate) event: Option<Event>,
     pub(crate) expired: KeyLog,
     pub(crate) expired_total: u64,
+    pub(crate) evicted_total: u64,
     pub(crate) garbage: Garbage,
 }
 
@@ -109,7 +114,10 @@ impl Keyspace {
             hasher,
             seeds: options.seeds,
             now: 0,
-            access_clock: 0,
+            access: Access::new(a ^ d.rotate_left(17) | 1),
+            pool: Pool::default(),
+            pool_of: Policy::default(),
+            evict_hand: 0,
             mode: ExpiryMode::Delete,
             limits: options.limits,
             books: Books::default(),
@@ -121,14 +129,13 @@ impl Keyspace {
             hits: Cell::new(0),
             misses: Cell::new(0),
             touch_on_read: true,
-            dice: a ^ d.rotate_left(17) | 1,
         }
     }
 
     /// Freezes the clock at `now` until the next call.
     pub fn set_now(&mut self, now: UnixMillis) {
         self.now = now.0;
-        self.access_clock = (now.0 / 1000) as u32 & 0xff_ffff;
+        self.access.set_now(now.0);
     }
 
     /// The frozen clock.
@@ -275,6 +282,16 @@ impl Keyspace {
         std::mem::take(&mut self.books.garbage)
     }
 
+    /// Bytes of what waits to be freed.
+    pub fn garbage_bytes(&self) -> usize {
+        self.books.garbage.bytes()
+    }
+
+    /// True while a cut is read: the process then holds copies that are not part of the data.
+    pub fn has_cut(&self) -> bool {
+        self.cuts.any()
+    }
+
     /// The keyed hash of a key, for [`Keyspace::prefetch_bucket`].
     #[inline]
     pub fn hash_key(&self, key: &[u8]) -> u64 {
@@ -301,7 +318,7 @@ impl Keyspace {
             Some(entry) => {
                 self.hits.set(self.hits.get() + u64::from(self.reader));
                 if self.touch_on_read {
-                    entry.set_access(self.access_clock);
+                    self.access.renew(entry);
                 }
             }
             None => {
@@ -405,24 +422,19 @@ impl Keyspace {
     /// Changes an entry in place and keeps the books; cuts first.
     pub(crate) fn change_at<R>(&mut self, db: DbIndex, at: Place, change: impl FnOnce(&mut Entry) -> R) -> R {
         self.before_write(db, at);
-        let access = self.access_clock;
+        let access = &self.access;
         let Db { table, value_bytes, .. } = &mut self.dbs[db];
         table.change(at, |entry| {
             *value_bytes -= entry.mem_bytes();
             let result = change(entry);
-            entry.set_access(access);
+            access.renew(entry);
             *value_bytes += entry.mem_bytes();
             result
         })
     }
 
     pub(crate) fn random_u64(&mut self) -> u64 {
-        // splitmix64
-        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.dice;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.access.random_u64()
     }
 }
 

@@ -7,6 +7,7 @@
 // Two files have leave, each for a measured gain: the layout of an entry, and prefetching.
 #![deny(unsafe_code)]
 
+mod access;
 pub mod compact;
 mod db;
 pub mod digest;
@@ -14,10 +15,12 @@ pub mod elem;
 #[allow(unsafe_code)]
 mod entry;
 pub mod events;
+mod evict;
 mod expire;
 pub mod garbage;
 pub mod guard;
 pub mod hash;
+pub mod hll;
 pub mod keylog;
 mod keys;
 pub mod keyspace;
@@ -34,8 +37,10 @@ mod table;
 pub mod tree;
 pub mod zset;
 
+pub use access::Lfu;
 pub use elem::Elem;
 pub use events::{Class, Event};
+pub use evict::Policy;
 pub use expire::ExpiryProgress;
 pub use garbage::Garbage;
 pub use guard::{Create, Guard};

@@ -15,6 +15,7 @@ use crate::{DbIndex, ExpiryMode, Limits, UnixMillis};
 pub struct Loaded {
     entry: Entry,
     idle_secs: Option<u64>,
+    frequency: Option<u8>,
 }
 
 /// What became of a record.
@@ -43,7 +44,7 @@ impl Loaded {
             Built::ZSet(zset) => object_entry(&record.key, Object::ZSet(zset), deadline),
             Built::Stream(stream) => object_entry(&record.key, Object::Stream(stream), deadline),
         };
-        Ok(Loaded { entry, idle_secs: record.meta.idle_s })
+        Ok(Loaded { entry, idle_secs: record.meta.idle_s, frequency: record.meta.freq })
     }
 
     /// The key.
@@ -71,11 +72,15 @@ impl Keyspace {
     /// Puts a decoded record. Where expired keys are deleted (a primary) an expired one is left out; elsewhere it is kept
     /// until its deletion is said.
     pub fn put_loaded(&mut self, db: DbIndex, loaded: Loaded) -> Put {
-        let Loaded { entry, idle_secs } = loaded;
+        let Loaded { entry, idle_secs, frequency } = loaded;
         if self.mode == ExpiryMode::Delete && entry.is_expired(self.now) {
             return Put::Expired;
         }
-        entry.set_access(self.access_clock.wrapping_sub(idle_secs.unwrap_or(0) as u32));
+        entry.set_access(match (self.access.lfu(), frequency, idle_secs) {
+            (Some(_), Some(frequency), _) => self.access.with_frequency(frequency),
+            (None, _, Some(idle)) => self.access.with_idle(idle),
+            _ => self.access.fresh(),
+        });
         self.books.dirty += 1;
         // Loading is no event: nobody is told of keys that were there before the file was written.
         self.books.touch(db, entry.key(), Why::Changed);
@@ -88,7 +93,7 @@ impl Keyspace {
         let mut shadow =
             Keyspace::new(crate::Options { databases: self.databases(), limits: self.limits, seeds: self.seeds });
         shadow.now = self.now;
-        shadow.access_clock = self.access_clock;
+        shadow.access = self.access.again();
         shadow.mode = self.mode;
         shadow
     }

@@ -145,7 +145,7 @@ impl Keyspace {
                 self.books.change(db, key, Why::Changed);
             }
             None => {
-                self.insert(db, hash, Entry::new(key, value, deadline, self.access_clock));
+                self.insert(db, hash, Entry::new(key, value, deadline, self.access.fresh()));
                 self.books.change(db, key, Why::Created);
             }
         }
@@ -155,7 +155,7 @@ impl Keyspace {
     pub fn incr_by(&mut self, db: DbIndex, key: &[u8], delta: i64) -> Result<i64, IncrError> {
         let (hash, found) = self.locate(db, key);
         let Some(at) = found else {
-            self.insert(db, hash, Entry::new(key, Value::Int(delta), None, self.access_clock));
+            self.insert(db, hash, Entry::new(key, Value::Int(delta), None, self.access.fresh()));
             self.books.change(db, key, Why::Created);
             return Ok(delta);
         };
@@ -166,7 +166,7 @@ impl Keyspace {
         // An integer over an integer changes neither memory nor deadline: no books to keep.
         let entry = self.dbs[db].table.entry_mut(at);
         if entry.put_int(sum) {
-            entry.set_access(self.access_clock);
+            self.access.renew(entry);
         } else {
             self.change_at(db, at, |entry| {
                 let deadline = entry.deadline();
@@ -182,7 +182,7 @@ impl Keyspace {
         match self.locate(db, key) {
             (_, Some(at)) => self.edit(db, key, at, |old| old.extend_from_slice(bytes)),
             (hash, None) => {
-                self.insert(db, hash, Entry::new(key, StrInput::Bytes(bytes).value(), None, self.access_clock));
+                self.insert(db, hash, Entry::new(key, StrInput::Bytes(bytes).value(), None, self.access.fresh()));
                 self.books.change(db, key, Why::Created);
                 Ok(bytes.len())
             }
@@ -199,7 +199,7 @@ impl Keyspace {
             }
             let mut value = vec![0; offset];
             value.extend_from_slice(bytes);
-            let mut entry = Entry::new(key, Value::Bytes(&value), None, self.access_clock);
+            let mut entry = Entry::new(key, Value::Bytes(&value), None, self.access.fresh());
             entry.set_raw(true);
             self.insert(db, hash, entry);
             self.books.change(db, key, Why::Created);
@@ -216,6 +216,21 @@ impl Keyspace {
             }
             value[offset..end].copy_from_slice(bytes);
         })
+    }
+
+    /// Changes the string under a key by editing its bytes, made when there is none. The deadline stays.
+    pub fn edit_str(&mut self, db: DbIndex, key: &[u8], edit: impl FnOnce(&mut Vec<u8>)) -> Result<(), WrongType> {
+        let (hash, found) = self.locate(db, key);
+        if let Some(at) = found {
+            return self.edit(db, key, at, edit).map(drop);
+        }
+        let mut value = Vec::new();
+        edit(&mut value);
+        let mut entry = Entry::new(key, Value::Bytes(&value), None, self.access.fresh());
+        entry.set_raw(true);
+        self.insert(db, hash, entry);
+        self.books.change(db, key, Why::Created);
+        Ok(())
     }
 
     /// Changes a string that exists by editing its bytes; answers its new length. Long strings are edited in place.

@@ -127,7 +127,7 @@ fn failed(name: &str, why: &str) -> CommandError {
 
 fn resetstat(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     let (hits, misses) = ctx.ks.hits_and_misses();
-    ctx.core.stats.reset(hits, misses, ctx.ks.expired_total());
+    ctx.core.stats.reset(hits, misses, ctx.ks.expired_total(), ctx.ks.evicted_total());
     ctx.reply.ok();
     Ok(Effect::None)
 }
@@ -180,6 +180,8 @@ pub(crate) fn apply(ks: &mut Keyspace, core: &mut Core, me: &mut State) {
         limits.zset_value = number("zset-max-listpack-value");
         ks.set_limits(limits);
     }
+    core.config.live.memory.apply(ks);
+    core.room = Default::default();
     core.notifying = core.config.live.notify.any();
     ks.observe_misses(core.config.live.notify.misses());
     crate::exec::settle_observation(ks, core);

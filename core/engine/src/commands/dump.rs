@@ -40,24 +40,24 @@ struct Options {
     replace: bool,
     absolute: bool,
     idle_secs: Option<u64>,
+    frequency: Option<u8>,
 }
 
 fn parse(args: Args<'_>) -> Res<Options> {
     let mut o = Options::default();
-    let (mut at, mut freq) = (4, false);
+    let mut at = 4;
     while let Some(arg) = args.get(at) {
         match (arg, args.get(at + 1)) {
             (a, _) if is(a, "replace") => o.replace = true,
             (a, _) if is(a, "absttl") => o.absolute = true,
-            (a, Some(value)) if is(a, "idletime") && !freq => {
+            (a, Some(value)) if is(a, "idletime") && o.frequency.is_none() => {
                 let bad = |_| err("ERR Invalid IDLETIME value, must be >= 0");
                 o.idle_secs = Some(u64::try_from(int(value)?).map_err(bad)?);
                 at += 1;
             }
             (a, Some(value)) if is(a, "freq") && o.idle_secs.is_none() => {
-                // Without an LFU policy the frequency is checked and not kept, as in Redis.
-                u8::try_from(int(value)?).map_err(|_| err("ERR Invalid FREQ value, must be >= 0 and <= 255"))?;
-                freq = true;
+                let bad = |_| err("ERR Invalid FREQ value, must be >= 0 and <= 255");
+                o.frequency = Some(u8::try_from(int(value)?).map_err(bad)?);
                 at += 1;
             }
             _ => return Err(CommandError::SYNTAX),
@@ -99,6 +99,9 @@ pub(super) fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     }
     if let Some(secs) = options.idle_secs {
         ks.set_idle_secs(db, key, secs);
+    }
+    if let Some(frequency) = options.frequency {
+        ks.set_frequency(db, key, frequency);
     }
     match at {
         Some(at) if !options.absolute => {

@@ -216,7 +216,7 @@ fn memory(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "maxmemory_policy", core.config.get("maxmemory-policy").unwrap_or_default());
     field(text, "mem_fragmentation_ratio", format!("{:.2}", rss as f64 / used.max(1) as f64));
     field(text, "mem_fragmentation_bytes", rss as i64 - used as i64);
-    field(text, "mem_not_counted_for_evict", core.journal.memory());
+    field(text, "mem_not_counted_for_evict", crate::evict::not_counted(ks, core, used));
     field(text, "mem_replication_backlog", core.journal.memory());
     field(text, "mem_total_replication_buffers", core.journal.memory());
     field(text, "mem_clients_slaves", 0);
@@ -281,7 +281,7 @@ fn stats(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "instantaneous_output_kbps", kbps(stats.rate_out.per_second()));
     field(text, "rejected_connections", stats.rejected_connections);
     field(text, "expired_keys", ks.expired_total().saturating_sub(stats.expired_base));
-    field(text, "evicted_keys", 0);
+    field(text, "evicted_keys", ks.evicted_total().saturating_sub(stats.evicted_base));
     field(text, "evicted_clients", stats.evicted_clients);
     field(text, "keyspace_hits", hits.saturating_sub(stats.hits_base));
     field(text, "keyspace_misses", misses.saturating_sub(stats.misses_base));

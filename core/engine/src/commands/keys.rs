@@ -244,17 +244,25 @@ fn object_encoding(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 fn object_freq(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (ks, db, mut out) = ctx.split();
-    if ks.type_of(db, &args[2]).is_none() {
-        out.null();
-        return Ok(Effect::None);
+    match ks.frequency(db, &args[2]) {
+        None => out.null(),
+        Some(Some(frequency)) => out.int(i64::from(frequency)),
+        Some(None) => {
+            return Err(err(
+                "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
+            ));
+        }
     }
-    Err(err(
-        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
-    ))
+    Ok(Effect::None)
 }
 
 fn object_idletime(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (ks, db, mut out) = ctx.split();
+    if let Some(Some(_)) = ks.frequency(db, &args[2]) {
+        return Err(err(
+            "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
+        ));
+    }
     match ks.idle_secs(db, &args[2]) {
         Some(secs) => out.int(secs as i64),
         None => out.null(),

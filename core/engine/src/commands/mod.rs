@@ -13,8 +13,10 @@ pub mod connection;
 pub mod debug;
 mod dump;
 mod expiry;
+pub mod geo;
 pub mod hashes;
 mod help;
+pub mod hyperloglog;
 pub mod info;
 pub mod keys;
 pub mod latency;
@@ -63,6 +65,8 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     sets::TABLE,
     zsets::TABLE,
     streams::TABLE,
+    geo::TABLE,
+    hyperloglog::TABLE,
     command::TABLE,
     slowlog::TABLE,
     latency::TABLE,

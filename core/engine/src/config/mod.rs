@@ -12,6 +12,7 @@ pub use inert::{INERT, Inert};
 pub use table::{PARAMS, Param};
 pub use value::{Kind, parse_memory};
 
+use crate::evict::Limit;
 use crate::foreign::ForeignConfig;
 use crate::glob;
 use crate::limits::{OutputLimit, OutputLimits};
@@ -44,6 +45,8 @@ pub struct Live {
     pub slowlog_len: usize,
     /// `active-expire-effort`
     pub expire_effort: u32,
+    /// `maxmemory` and what belongs to it.
+    pub memory: Limit,
     /// `notify-keyspace-events`
     pub notify: Chosen,
     /// `latency-tracking`
@@ -274,6 +277,7 @@ impl Config {
             stop_writes: self.yes("stop-writes-on-bgsave-error"),
             slowlog_len: number("slowlog-max-len") as usize,
             expire_effort: number("active-expire-effort") as u32,
+            memory: Limit::of(self),
             notify: Chosen::parse(&self.get("notify-keyspace-events").unwrap_or_default()).unwrap_or_default(),
             latency_tracking: self.yes("latency-tracking"),
             client_memory: self.client_memory(),

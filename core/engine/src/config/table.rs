@@ -1,6 +1,8 @@
 //! One row per parameter of the core: Redis' name, its other spelling, what it may hold, its default. Parameters of
 //! plugins join at run time.
 
+use keystead_keyspace::Policy;
+
 use super::value::Kind;
 
 /// A row.
@@ -77,12 +79,24 @@ pub const PARAMS: &[Param] = &[
     both(live("maxmemory-clients", Kind::MemoryOrPercent, "0")),
     both(live("client-query-buffer-limit", Kind::Memory(1 << 20, BIG), "1073741824")),
     both(live("proto-max-bulk-len", Kind::Memory(1 << 20, BIG), "536870912")),
-    live("maxmemory", Kind::Memory(0, 0), "0"),
-    live("maxmemory-policy", Kind::Word(&["noeviction"]), "noeviction"),
+    // memory
+    live("maxmemory", Kind::Memory(0, BIG), "0"),
+    live("maxmemory-policy", Kind::Word(Policy::WORDS), "noeviction"),
+    live("maxmemory-samples", Kind::Int(1, INT), "5"),
+    live("maxmemory-eviction-tenacity", Kind::Int(0, 100), "10"),
+    alias(live("replica-ignore-maxmemory", Kind::Bool, "yes"), "slave-ignore-maxmemory"),
+    live("lfu-log-factor", Kind::Int(0, INT), "10"),
+    live("lfu-decay-time", Kind::Int(0, INT), "1"),
+    live("lazyfree-lazy-eviction", Kind::Bool, "no"),
+    live("lazyfree-lazy-expire", Kind::Bool, "no"),
+    live("lazyfree-lazy-server-del", Kind::Bool, "no"),
+    live("lazyfree-lazy-user-del", Kind::Bool, "no"),
+    live("lazyfree-lazy-user-flush", Kind::Bool, "no"),
     // collections
     alias(live("hash-max-listpack-entries", Kind::Int(0, BIG), "512"), "hash-max-ziplist-entries"),
     alias(live("hash-max-listpack-value", Kind::Memory(0, BIG), "64"), "hash-max-ziplist-value"),
     alias(live("list-max-listpack-size", Kind::Int(-5, INT), "-2"), "list-max-ziplist-size"),
+    live("hll-sparse-max-bytes", Kind::Memory(0, BIG), "3000"),
     live("set-max-intset-entries", Kind::Int(0, BIG), "512"),
     live("set-max-listpack-entries", Kind::Int(0, BIG), "128"),
     live("set-max-listpack-value", Kind::Memory(0, BIG), "64"),

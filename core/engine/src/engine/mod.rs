@@ -92,6 +92,7 @@ impl Engine {
                 pause_ended: false,
                 watch: Default::default(),
                 observing: false,
+                room: Default::default(),
                 notifying: false,
                 clients_grew: false,
                 watchful: false,

@@ -60,6 +60,14 @@ fn states_and_commands() {
         ("disk error", Box::new(gate(Gate::DiskError))),
         ("async loading", Box::new(gate(Gate::AsyncLoading))),
         ("write error", Box::new(|engine, _| engine.core.gates.refuse_writes("Errors writing to the AOF file: full"))),
+        ("out of memory", Box::new(|engine, _| engine.core.room.out = true)),
+        (
+            "out of memory, multi set",
+            Box::new(|engine, state| {
+                in_multi("SET k v")(engine, state);
+                engine.core.room.out = true;
+            }),
+        ),
         ("pause write", Box::new(pause(Pause::Write))),
         ("pause all", Box::new(pause(Pause::All))),
         ("subscriber", Box::new(|_, state| state.channels.extend([Box::from(&b"a"[..])]))),

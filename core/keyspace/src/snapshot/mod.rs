@@ -136,13 +136,14 @@ impl Cuts {
         if db.table.segments() == 0 {
             return;
         }
+        let bytes = db.value_bytes + db.table.mem_bytes();
         let table = Arc::new(db.table);
         for slot in 0..2 {
             if let Some((cut, stamp)) = Self::member(&mut self.open[slot], db.stamps[slot]) {
                 cut.old.push(Old { table: Arc::clone(&table), stamp });
             }
         }
-        garbage.add_table(table);
+        garbage.add_table(table, bytes);
     }
 }
 
@@ -217,7 +218,8 @@ impl Keyspace {
         let Some(slot) = self.slot_of(id) else { return };
         if let Some(cut) = self.cuts.open[slot].take() {
             for old in cut.old {
-                self.books.garbage.add_table(old.table);
+                // Counted when it was flushed.
+                self.books.garbage.add_table(old.table, 0);
             }
             self.books.garbage.add_records(cut.handed);
         }

@@ -73,6 +73,33 @@ impl Table {
         order.filter(|&segment| self.meta[segment].len > 0).find_map(|segment| self.first_in(segment))
     }
 
+    /// Visits about `count` entries from a place on that `dice` chooses, of those with a deadline if so wanted. Neighbours
+    /// in the table have nothing in common but their hashes.
+    pub(crate) fn sample(&self, dice: u64, volatile: bool, count: usize, visit: &mut dyn FnMut(&Entry)) {
+        if self.len == 0 || volatile && self.with_deadline == 0 {
+            return;
+        }
+        let mut left = count;
+        let (segments, first) = (self.segments.len(), (dice >> 32) as usize % self.segments.len());
+        // The first segment comes again at the end, for its buckets in front of the start.
+        for step in 0..=segments {
+            let segment = (first + step) % segments;
+            if volatile && self.deadlines[segment] == NEVER {
+                continue;
+            }
+            let from = if step == 0 { dice as usize % BUCKETS } else { 0 };
+            for bucket in &self.segments[segment][from..] {
+                for (_, entry) in bucket.entries().filter(|(_, entry)| !volatile || entry.deadline().is_some()) {
+                    visit(entry);
+                    left -= 1;
+                    if left == 0 {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
     fn first_in(&self, segment: usize) -> Option<Place> {
         self.segments[segment].iter().enumerate().find_map(|(bucket, it)| {
             let (slot, _) = it.entries().next()?;

@@ -4,7 +4,7 @@
 use super::document::{Document, ron_of_argument};
 use super::overlay::{self, Overlay};
 use super::report::{ConfigError, line_column, nearest};
-use super::sections::{Encoding, Expire, Limits, Log, Server, Setting, Slowlog};
+use super::sections::{Encoding, Expire, Limits, Log, Memory, Server, Setting, Slowlog};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -67,6 +67,8 @@ pub(crate) struct Settings {
     pub(crate) server: Server,
     /// What a client may take.
     pub(crate) limits: Limits,
+    /// How much memory may be used.
+    pub(crate) memory: Memory,
     /// When collections leave their compact form.
     pub(crate) encoding: Encoding,
     /// How expired keys are looked for.
@@ -98,6 +100,7 @@ pub(crate) struct Settings {
 struct Tree<'a> {
     server: Server,
     limits: Limits,
+    memory: Memory,
     encoding: Encoding,
     expire: Expire,
     slowlog: Slowlog,
@@ -199,6 +202,7 @@ pub(crate) fn parse(name: &str, text: String, edits: &[Edit]) -> Result<Settings
         file: None,
         server: tree.server,
         limits: tree.limits,
+        memory: tree.memory,
         encoding: tree.encoding,
         expire: tree.expire,
         slowlog: tree.slowlog,
@@ -291,6 +295,7 @@ impl Settings {
         [
             self.server.settings(),
             self.limits.settings(),
+            self.memory.settings(),
             self.encoding.settings(),
             self.expire.settings(),
             self.slowlog.settings(),

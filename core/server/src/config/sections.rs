@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// The sections of a file, as `--set` and "did you mean" know them.
 pub(crate) const TOP_LEVEL: &[&str] =
-    &["server", "limits", "encoding", "expire", "slowlog", "log", "plugin_dirs", "plugins", "services"];
+    &["server", "limits", "memory", "encoding", "expire", "slowlog", "log", "plugin_dirs", "plugins", "services"];
 
 /// Whether a path of `--set` begins with a section rather than with a plugin's name.
 pub(crate) fn is_top_level(word: &str) -> bool {
@@ -175,6 +175,30 @@ section! {
 }
 
 section! {
+    /// How much memory may be used, and what goes when that is not enough.
+    Memory "memory" {
+        /// Bytes; 0: no limit.
+        maxmemory: u64 = 0 => "maxmemory";
+        /// `noeviction`, or `allkeys-` or `volatile-` with `lru`, `lfu` or `random`, or `volatile-ttl`.
+        policy: String = "noeviction".into() => "maxmemory-policy";
+        /// Keys looked at before one is chosen.
+        samples: u32 = 5 => "maxmemory-samples";
+        /// 0 to 100: how much one command waits for; 100: until there is room.
+        eviction_tenacity: u32 = 10 => "maxmemory-eviction-tenacity";
+        /// A replica leaves eviction to its primary.
+        replica_ignores: bool = true => "replica-ignore-maxmemory";
+        /// How much harder each step of the counter of uses is.
+        lfu_log_factor: u32 = 10 => "lfu-log-factor";
+        /// Minutes after which that counter loses one; 0: never.
+        lfu_decay_time: u32 = 1 => "lfu-decay-time";
+        /// Replicas are told UNLINK instead of DEL of evicted keys; big values are always freed in the background.
+        lazyfree_lazy_eviction: bool = false => "lazyfree-lazy-eviction";
+        /// The same of expired keys.
+        lazyfree_lazy_expire: bool = false => "lazyfree-lazy-expire";
+    }
+}
+
+section! {
     /// Up to which size collections stay in their compact form.
     Encoding "encoding" {
         /// Fields of a hash.
@@ -183,6 +207,8 @@ section! {
         hash_max_listpack_value: u32 = 64 => "hash-max-listpack-value";
         /// Elements of a list, or its bytes: -1 to -5 for 4 to 64 KiB.
         list_max_listpack_size: i64 = -2 => "list-max-listpack-size";
+        /// Bytes of a sparse HyperLogLog.
+        hll_sparse_max_bytes: u32 = 3000 => "hll-sparse-max-bytes";
         /// Members of a set of integers.
         set_max_intset_entries: u32 = 512 => "set-max-intset-entries";
         /// Members of a set of other strings.

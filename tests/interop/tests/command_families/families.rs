@@ -2,7 +2,7 @@
 //!
 //! In a template `k` is a key, `m` a member, `v` a value, `i` an integer, `n` a small count, `f` a score, `s` a
 //! bound of scores, `E` a time to live, `L` a key of members with equal scores, `l` a lexicographical bound, `p` a
-//! pattern, `T` a far point in time in seconds, `M` in milliseconds, `d` a database, `o` a bit offset, `b` a bit.
+//! pattern, `T` a far point in time in seconds, `M` in milliseconds, `X` and `Y` degrees and `R` a radius (geo), `d` a database, `o` a bit offset, `b` a bit.
 //! `a|b` picks one, `?x` is there one time in three, `+x` one to three times; `_` joins words inside these.
 //! Everything else is itself.
 
@@ -69,6 +69,13 @@ const TERMS: &[&str] =
 const BOUNDS: &[&str] = &["-inf", "+inf", "0", "1", "(1", "2", "(2.5", "-1", "(0", "100", "(-inf", "(inf"];
 const PATTERNS: &[&str] = &["*", "k*", "?1", "k[0-3]", "k[^0]", "*1*", "[", "k\\1", "m*2", ""];
 
+/// Degrees up to a bound, most of them in a small part of the world.
+fn coordinate(rng: &mut Rng, max: usize) -> String {
+    let degrees = if rng.chance(60) { rng.below(20) } else { rng.below(max) };
+    let sign = if rng.chance(30) { "-" } else { "" };
+    format!("{sign}{degrees}.{}", rng.below(100_000))
+}
+
 impl Family {
     pub fn command(&self, rng: &mut Rng) -> Vec<Vec<u8>> {
         let template = rng.pick(self.templates);
@@ -90,7 +97,7 @@ impl Family {
         } else if token.contains('|') {
             let choices: Vec<&str> = token.split('|').collect();
             self.expand(rng.pick(&choices), rng, argv);
-        } else if token.contains('_') && token != "SORT_RO" {
+        } else if token.contains('_') && !token.ends_with("_RO") {
             token.split('_').for_each(|part| self.expand(part, rng, argv));
         } else {
             argv.push(self.word(token, rng));
@@ -119,6 +126,12 @@ impl Family {
             "d" => rng.below(17).to_string().into_bytes(),
             "o" => rng.below(80).to_string().into_bytes(),
             "E" => rng.pick(TERMS).as_bytes().to_vec(),
+            "X" | "R" if self.name == "geo" && rng.chance(5) => rng.pick(ODD_SCORES).as_bytes().to_vec(),
+            "X" if self.name == "geo" => coordinate(rng, 181).into_bytes(),
+            "Y" if self.name == "geo" => coordinate(rng, 86).into_bytes(),
+            "R" if self.name == "geo" => {
+                rng.pick(&["0", "1", "50.5", "300", "1000", "2500", "9000", "30000", "1e7"]).as_bytes().to_vec()
+            }
             "L" => format!("lex{}", rng.below(2)).into_bytes(),
             "b" => rng.below(2).to_string().into_bytes(),
             // Streams: entries, ends of ranges, ids for new ones, names, idle times.
@@ -495,3 +508,63 @@ const ZSET_TEMPLATES: &[&str] = &[
     "SADD k +m",
     "DEL k",
 ];
+
+pub const HYPERLOGLOG: Family = Family {
+    name: "hyperloglog",
+    members: 4000,
+    keys: 5,
+    templates: &[
+        "PFADD k +m",
+        "PFADD k +m",
+        "PFADD k m m m m m m m m m m m m m m m m m m m m",
+        "PFADD k m m m m m m m m m m m m m m m m m m m m",
+        "PFADD k",
+        "PFCOUNT k",
+        "PFCOUNT k +k",
+        "PFMERGE k +k",
+        "PFMERGE k",
+        "GET k",
+        "STRLEN k",
+        "PFDEBUG ENCODING|DECODE|TODENSE|GETREG|x k",
+        "DEL k",
+        "COPY k k REPLACE",
+        "COPY k odd REPLACE",
+        "APPEND odd v",
+        "SETRANGE odd i v",
+        "SETBIT odd o b",
+        "PFCOUNT odd",
+        "PFCOUNT odd k",
+        "PFMERGE k odd",
+        "PFADD other:string m",
+        "EXPIRE k E",
+    ],
+};
+
+pub const GEO: Family = Family {
+    name: "geo",
+    members: 40,
+    keys: 4,
+    templates: &[
+        "GEOADD k X Y m X Y m X Y m",
+        "GEOADD k X Y m X Y m X Y m",
+        "GEOADD k ?NX|XX ?CH X Y m",
+        "GEOADD k X Y m X",
+        "GEOPOS k +m",
+        "GEOHASH k +m",
+        "GEODIST k m m ?M|KM|FT|MI|x",
+        "GEOSEARCH k FROMLONLAT X Y BYRADIUS R M|KM|FT|MI ?ASC|DESC ?WITHDIST ?WITHHASH ?WITHCOORD ?COUNT_i ?ANY",
+        "GEOSEARCH k FROMMEMBER m BYBOX R R M|KM|FT|MI ?ASC|DESC ?WITHDIST ?WITHCOORD ?COUNT_n",
+        "GEOSEARCH k FROMMEMBER m BYRADIUS R KM ASC COUNT n ?ANY WITHDIST",
+        "GEOSEARCH k FROMLONLAT X Y BYBOX R R KM",
+        "GEOSEARCH k FROMLONLAT X Y ?FROMMEMBER_m ?BYRADIUS_R_km ?BYBOX_R_R_km",
+        "GEOSEARCHSTORE k k FROMLONLAT X Y BYRADIUS R KM ?STOREDIST ?ASC ?COUNT_n",
+        "GEOSEARCHSTORE k k FROMMEMBER m BYBOX R R KM ?STOREDIST ?WITHDIST",
+        "GEORADIUS k X Y R M|KM|FT|MI ?WITHDIST ?WITHCOORD ?WITHHASH ?ASC|DESC ?COUNT_n ?STORE_k ?STOREDIST_k",
+        "GEORADIUS_RO k X Y R KM ?WITHDIST ?ASC|DESC ?STORE_k",
+        "GEORADIUSBYMEMBER k m R KM ?WITHDIST ?ASC|DESC ?COUNT_n ?ANY ?STORE_k ?STOREDIST_k",
+        "GEORADIUSBYMEMBER_RO k m R KM ?WITHDIST ?STORE_k",
+        "ZADD k f m",
+        "ZRANGE k 0 -1 WITHSCORES",
+        "ZREM k m",
+    ],
+};

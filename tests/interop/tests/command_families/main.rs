@@ -114,6 +114,16 @@ fn zsets() {
 }
 
 #[test]
+fn hyperloglog() {
+    run(&families::HYPERLOGLOG);
+}
+
+#[test]
+fn geo() {
+    run(&families::GEO);
+}
+
+#[test]
 fn zsets_with_many_members() {
     run(&families::BIG_ZSETS);
 }
@@ -132,7 +142,18 @@ fn hashes_and_sets_with_many_elements() {
 fn keyspace_events() {
     if keystead_harness::have("redis-server") {
         use families::*;
-        events::compare(&[&STRINGS, &BITS, &KEYS, &LISTS, &HASHES, &SETS, &ZSETS, &streams::STREAMS]);
+        events::compare(&[
+            &STRINGS,
+            &BITS,
+            &KEYS,
+            &LISTS,
+            &HASHES,
+            &SETS,
+            &ZSETS,
+            &HYPERLOGLOG,
+            &GEO,
+            &streams::STREAMS,
+        ]);
     } else {
         println!("SKIPPED: no redis-server");
     }

@@ -217,7 +217,7 @@ fn add(ctx: &mut Ctx<'_>, key: &[u8], pairs: &[(f64, &[u8])], flags: AddFlags) -
     Ok(as_sent_if(tally.added + tally.updated > 0))
 }
 
-fn zadd(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+pub(super) fn zadd(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (flags, at) = AddFlags::parse(args)?;
     let rest = rest(args, at);
     if rest.is_empty() || !rest.len().is_multiple_of(2) {

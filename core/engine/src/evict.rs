@@ -1,0 +1,122 @@
+//! `maxmemory`: whether there is room for one more command, and making it. Owns what counts as used memory and how much is
+//! evicted at a time; which key goes is the keyspace's choice. Each evicted key is a unit of its own in the journal.
+
+use keystead_keyspace::{ExpiryMode, Keyspace, Lfu, Policy};
+
+use crate::config::Config;
+use crate::core::Core;
+use crate::exec;
+use crate::gates::Gate;
+
+/// What configuration says about memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limit {
+    /// `maxmemory`, bytes; 0: none.
+    pub max: u64,
+    /// `maxmemory-policy`
+    pub policy: Policy,
+    samples: usize,
+    /// Keys that one command may wait for; the rest go later (`maxmemory-eviction-tenacity`).
+    at_once: usize,
+    /// `replica-ignore-maxmemory`
+    replica_ignores: bool,
+    /// The words in which deletions leave for replicas.
+    pub lazy_eviction: bool,
+    /// See `lazy_eviction`.
+    pub lazy_expire: bool,
+    lfu: Option<Lfu>,
+}
+
+impl Limit {
+    /// Reads the parameters.
+    pub(crate) fn of(config: &Config) -> Limit {
+        let number = |name: &str| u64::try_from(config.int(name)).unwrap_or(0);
+        let yes = |name: &str| config.get(name).as_deref() == Some("yes");
+        let policy = Policy::parse(&config.get("maxmemory-policy").unwrap_or_default()).unwrap_or_default();
+        let lfu = Lfu { log_factor: number("lfu-log-factor"), decay_minutes: number("lfu-decay-time") };
+        Limit {
+            max: number("maxmemory"),
+            policy,
+            samples: number("maxmemory-samples").max(1) as usize,
+            at_once: match number("maxmemory-eviction-tenacity") {
+                tenacity @ 0..100 => 16 + 8 * tenacity as usize,
+                _ => usize::MAX,
+            },
+            replica_ignores: yes("replica-ignore-maxmemory"),
+            lazy_eviction: yes("lazyfree-lazy-eviction"),
+            lazy_expire: yes("lazyfree-lazy-expire"),
+            lfu: policy.lfu().then_some(lfu),
+        }
+    }
+
+    /// Tells the keyspace what to count.
+    pub(crate) fn apply(&self, ks: &mut Keyspace) {
+        ks.set_lfu(self.lfu);
+    }
+}
+
+/// What the engine remembers from check to check.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Room {
+    /// Used memory and the keyspace's bytes when the open cut was first seen.
+    at_cut: Option<(u64, u64)>,
+    /// Nothing was left to evict: commands that need memory are refused.
+    pub(crate) out: bool,
+    /// Evicting goes on at the next tick.
+    pub(crate) more: bool,
+}
+
+/// Bytes that are in use and can't be made less by evicting: the journal beyond what is kept anyway (readers pin it, and
+/// evicting only adds to it), values on their way to be freed, and what an open cut copied.
+pub(crate) fn not_counted(ks: &Keyspace, core: &Core, used: u64) -> u64 {
+    let known =
+        core.journal.memory().saturating_sub(core.journal.backlog_size().unwrap_or(0)) + ks.garbage_bytes() as u64;
+    let copies = core.room.at_cut.map_or(0, |(used_then, bytes_then)| {
+        // While a cut is read only the data's own growth counts.
+        let expected = (used_then + ks.mem_bytes() as u64).saturating_sub(bytes_then);
+        used.saturating_sub(known).saturating_sub(expected)
+    });
+    known + copies
+}
+
+fn over(ks: &Keyspace, core: &Core) -> bool {
+    let used = crate::commands::info::used_memory(ks, core);
+    used > core.config.live.memory.max && used - not_counted(ks, core, used).min(used) > core.config.live.memory.max
+}
+
+/// Makes room before a command; afterwards `core.room.out` says whether commands that need memory are refused.
+pub(crate) fn make_room(ks: &mut Keyspace, core: &mut Core) {
+    core.room.at_cut = match ks.has_cut() {
+        false => None,
+        true => {
+            let now = || (crate::commands::info::used_memory(ks, core), ks.mem_bytes() as u64);
+            Some(core.room.at_cut.unwrap_or_else(now))
+        }
+    };
+    (core.room.out, core.room.more) = (false, false);
+    let limit = core.config.live.memory;
+    let ignored = core.gates.is(Gate::Replica) && limit.replica_ignores || core.gates.is(Gate::Loading);
+    if ignored || core.is_paused() || !over(ks, core) {
+        return;
+    }
+    ks.set_expiry_mode(ExpiryMode::Delete);
+    let mut left = limit.at_once;
+    while over(ks, core) {
+        if left == 0 {
+            core.room.more = true;
+            break;
+        }
+        left -= 1;
+        let Some((db, key)) = ks.evict_one(limit.policy, limit.samples) else {
+            core.room.out = true;
+            break;
+        };
+        let word: &[u8] = if limit.lazy_eviction { b"UNLINK" } else { b"DEL" };
+        exec::propagate_alone(core, db, [word, &key]);
+    }
+    exec::propagate_expired(ks, core);
+    if core.observing {
+        let mut nobody = crate::session::State::nobody(core.now_ms());
+        exec::observe(ks, core, &mut nobody, &mut Vec::new());
+    }
+}

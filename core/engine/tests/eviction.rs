@@ -1,0 +1,164 @@
+//! `maxmemory`: what goes, what is refused, what replicas are told. Memory here is what the keyspace counts, so the tests
+//! know it to the byte.
+
+mod kit;
+
+use keystead_engine::journal::{CursorClass, Read};
+use keystead_engine::{Gate, SessionId};
+use kit::Kit;
+
+const OOM: &str = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
+
+fn limited(policy: &str) -> (Kit, SessionId) {
+    let mut kit = Kit::default();
+    let id = kit.connect();
+    kit.cmd(id, "CONFIG SET maxmemory 300kb");
+    assert_eq!(kit.cmd(id, &format!("CONFIG SET maxmemory-policy {policy}")), "+OK\r\n");
+    (kit, id)
+}
+
+fn used(kit: &Kit) -> usize {
+    kit.engine.ks.mem_bytes()
+}
+
+fn stat(kit: &mut Kit, id: SessionId, name: &str) -> u64 {
+    let info = kit.cmd(id, "INFO everything");
+    let line = info.lines().find_map(|line| line.strip_prefix(&format!("{name}:"))).expect("a field");
+    line.parse().expect("a number")
+}
+
+#[test]
+fn every_policy_keeps_memory_below_its_limit() {
+    for policy in [
+        "allkeys-lru",
+        "allkeys-lfu",
+        "allkeys-random",
+        "volatile-lru",
+        "volatile-lfu",
+        "volatile-random",
+        "volatile-ttl",
+    ] {
+        let (mut kit, id) = limited(policy);
+        for n in 0..5000 {
+            kit.cmd(id, "PING");
+            assert!(used(&kit) <= 300 * 1024, "{policy} at {n}: {}", used(&kit));
+            assert_eq!(kit.cmd(id, &format!("SET key:{n} {} EX 1000", "x".repeat(100))), "+OK\r\n", "{policy} at {n}");
+        }
+        let (evicted, left) = (stat(&mut kit, id, "evicted_keys"), kit.engine.ks.len(0) as u64);
+        assert!(evicted > 1000, "{policy}: {evicted}");
+        assert_eq!(evicted + left, 5000, "{policy}");
+    }
+}
+
+#[test]
+fn without_anything_to_evict_commands_that_need_memory_are_refused() {
+    for policy in ["noeviction", "volatile-lru", "volatile-ttl"] {
+        let (mut kit, id) = limited(policy);
+        let mut n = 0;
+        while kit.cmd(id, &format!("SET key:{n} {}", "x".repeat(200))) == "+OK\r\n" {
+            n += 1;
+            assert!(n < 3000, "{policy} never refuses");
+        }
+        assert_eq!(kit.cmd(id, "SET a b"), OOM, "{policy}");
+        assert_eq!(kit.cmd(id, "LPUSH a b"), OOM, "{policy}");
+        assert_eq!(kit.cmd(id, "STRLEN key:0"), ":200\r\n", "{policy}: reading goes on");
+        assert_eq!(kit.cmd(id, "EXPIRE key:1 1000"), ":1\r\n", "{policy}: so does what needs no memory");
+        assert_eq!(stat(&mut kit, id, "evicted_keys"), u64::from(policy != "noeviction"), "{policy}");
+        kit.cmd(id, "DEL key:0 key:1 key:2 key:3 key:4");
+        assert_eq!(kit.cmd(id, "SET a b"), "+OK\r\n", "{policy}");
+    }
+}
+
+#[test]
+fn a_transaction_is_refused_while_it_is_queued_and_when_it_runs() {
+    let (mut kit, id) = limited("noeviction");
+    let other = kit.connect();
+    kit.cmd(other, "MULTI");
+    assert_eq!(kit.cmd(other, "SET early v"), "+QUEUED\r\n");
+    let mut n = 0;
+    while kit.cmd(id, &format!("SET key:{n} {}", "x".repeat(200))) == "+OK\r\n" {
+        n += 1;
+        assert!(n < 3000, "never refused");
+    }
+    assert_eq!(kit.cmd(id, "MULTI"), "+OK\r\n");
+    assert_eq!(kit.cmd(id, "GET key:0"), OOM, "a queue takes memory, whatever is in it");
+    assert!(kit.cmd(id, "EXEC").starts_with("-EXECABORT"));
+    assert_eq!(kit.cmd(other, "EXEC"), format!("-EXECABORT Transaction discarded because of: {}", &OOM[1..]));
+    assert_eq!(kit.cmd(id, "DISCARD"), "-ERR DISCARD without MULTI\r\n");
+}
+
+#[test]
+fn what_is_evicted_is_told() {
+    for (lazy, word) in [("no", "DEL"), ("yes", "UNLINK")] {
+        let (mut kit, id) = limited("allkeys-lru");
+        kit.cmd(id, &format!("CONFIG SET lazyfree-lazy-eviction {lazy}"));
+        kit.cmd(id, "CONFIG SET notify-keyspace-events Ee");
+        kit.cmd(id, "CONFIG SET maxmemory 0");
+        let cursor = kit.engine.core.journal.open_cursor(CursorClass::Replica, None).expect("a cursor");
+        let listener = kit.connect();
+        kit.cmd(listener, "SUBSCRIBE __keyevent@0__:evicted");
+        for n in 0..4000 {
+            kit.cmd(id, &format!("SET key:{n} {}", "x".repeat(100)));
+        }
+        kit.cmd(id, "CONFIG SET maxmemory 480kb");
+        kit.cmd(id, "PING");
+        let heard = kit.read(listener).matches("__keyevent@0__:evicted").count() as u64;
+        let evicted = stat(&mut kit, id, "evicted_keys");
+        assert!(heard > 0 && heard <= evicted, "{heard} of {evicted}");
+        let mut bytes = Vec::new();
+        while let Read::Data(pieces) = kit.engine.core.journal.read(cursor, 1 << 20) {
+            pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(text.contains(&format!("${}\r\n{word}\r\n", word.len())), "{lazy}: {}", text.len());
+        assert!(!text.contains("MULTI"), "each is a unit of its own");
+    }
+}
+
+#[test]
+fn a_large_debt_is_paid_in_parts() {
+    let (mut kit, id) = limited("allkeys-random");
+    kit.cmd(id, "CONFIG SET maxmemory 0");
+    for n in 0..6000 {
+        kit.cmd(id, &format!("SET key:{n} {}", "x".repeat(100)));
+    }
+    kit.cmd(id, "CONFIG SET maxmemory 300kb");
+    let before = kit.engine.ks.len(0);
+    assert_eq!(kit.cmd(id, "SET one more"), "+OK\r\n", "while evicting goes on, writers go on");
+    assert!(before - kit.engine.ks.len(0) < 200, "one command waits for few keys");
+    (0..200).for_each(|_| kit.advance(10));
+    assert!(used(&kit) <= 300 * 1024, "{}", used(&kit));
+}
+
+#[test]
+fn a_replica_leaves_it_to_its_primary() {
+    let (mut kit, id) = limited("allkeys-lru");
+    kit.engine.core.gates.set(Gate::Replica, true);
+    for n in 0..4000 {
+        kit.cmd(id, &format!("SET key:{n} {}", "x".repeat(100)));
+    }
+    assert_eq!(stat(&mut kit, id, "evicted_keys"), 0);
+    kit.cmd(id, "CONFIG SET replica-ignore-maxmemory no");
+    kit.cmd(id, "PING");
+    assert!(stat(&mut kit, id, "evicted_keys") > 0);
+}
+
+#[test]
+fn frequency_and_idle_time_answer_under_their_policies_only() {
+    let (mut kit, id) = limited("allkeys-lru");
+    kit.cmd(id, "SET k v");
+    kit.advance(5000);
+    assert_eq!(kit.cmd(id, "OBJECT IDLETIME k"), ":5\r\n");
+    assert!(kit.cmd(id, "OBJECT FREQ k").starts_with("-ERR An LFU maxmemory policy is not selected"));
+    kit.cmd(id, "CONFIG SET maxmemory-policy allkeys-lfu");
+    kit.cmd(id, "SET fresh v");
+    assert_eq!(kit.cmd(id, "OBJECT FREQ fresh"), ":5\r\n");
+    assert!(kit.cmd(id, "OBJECT IDLETIME k").starts_with("-ERR An LFU maxmemory policy is selected"));
+    for key in ["FREQ", "IDLETIME"] {
+        assert_eq!(kit.cmd(id, &format!("OBJECT {key} none")), "$-1\r\n");
+    }
+    kit.advance(2 * 60_000);
+    assert_eq!(kit.cmd(id, "OBJECT FREQ fresh"), ":3\r\n");
+    kit.cmd(id, "CONFIG SET lfu-decay-time 0");
+    assert_eq!(kit.cmd(id, "OBJECT FREQ fresh"), ":5\r\n");
+}
