@@ -118,6 +118,8 @@ fn digest_value(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 fn object(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (db, key) = (ctx.session.db, args.at(2));
+    // A key whose time is up is shown as long as it is there.
+    ctx.ks.set_expiry_mode(ExpiryMode::Ignore);
     let Some(encoding) = ctx.ks.object_encoding(db, key) else { return Err(CommandError::NO_KEY) };
     let bytes = ctx.ks.mem_usage(db, key).unwrap_or(0);
     let idle = ctx.ks.idle_secs(db, key).unwrap_or(0);
