@@ -32,6 +32,7 @@ pub mod limits;
 mod monitor;
 pub mod notify;
 pub mod offload;
+mod own_deadlines;
 pub mod prefetch;
 pub mod pubsub;
 pub mod registry;

@@ -1,6 +1,6 @@
 //! What is due without any command: expiry, timeouts, the end of a pause, limits of slow readers. Owns the schedule.
 
-use keystead_keyspace::Keyspace;
+use keystead_keyspace::{ExpiryMode, ExpiryProgress, Keyspace};
 use keystead_resp::Writer;
 
 use crate::core::{Core, Pause};
@@ -37,21 +37,40 @@ pub(crate) fn tick(engine: &mut Engine) -> Option<u64> {
     [engine.core.blocking.next_deadline(), pause_end, again].into_iter().flatten().min()
 }
 
-/// The active cycle: each key it deletes is a unit of its own. Replicas wait for their primary's DEL. True if more is due.
+/// The active cycle: each key it deletes is a unit of its own. Replicas wait for their primary's DEL but for
+/// what their own clients wrote. True if more is due.
 fn expire(engine: &mut Engine) -> bool {
     let Engine { ks, core } = engine;
     let loading = core.gates.is(Gate::Loading) || core.gates.is(Gate::Starting);
-    if !core.active_expire || core.gates.is(Gate::Replica) || loading || core.is_paused() {
+    if !core.active_expire || loading || core.is_paused() {
         return false;
     }
-    ks.set_expiry_mode(keystead_keyspace::ExpiryMode::Delete);
-    let progress = ks.expire_cycle(EXPIRE_BUDGET * core.config.live.expire_effort.max(1) as usize);
+    let progress = if core.gates.is(Gate::Replica) {
+        expire_own(ks, core)
+    } else {
+        core.own_deadlines.clear();
+        ks.set_expiry_mode(ExpiryMode::Delete);
+        ks.expire_cycle(EXPIRE_BUDGET * core.config.live.expire_effort.max(1) as usize)
+    };
     exec::propagate_expired(ks, core);
     if core.observing {
         let mut nobody = crate::session::State::nobody(core.now_ms());
         exec::observe(ks, core, &mut nobody, &mut Vec::new());
     }
     progress.more
+}
+
+/// A writable replica's own keys: nobody else will delete them.
+fn expire_own(ks: &mut Keyspace, core: &mut Core) -> ExpiryProgress {
+    if !core.own_deadlines.is_empty() {
+        ks.set_expiry_mode(ExpiryMode::Ignore);
+        let round = core.own_deadlines.round(ks);
+        ks.set_expiry_mode(ExpiryMode::Delete);
+        for (db, key) in &round {
+            ks.exists(*db, key);
+        }
+    }
+    ExpiryProgress::default()
 }
 
 fn time_out_waiting(engine: &mut Engine) {

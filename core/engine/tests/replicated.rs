@@ -166,6 +166,29 @@ fn a_writable_replica_keeps_its_writes_to_itself() {
 }
 
 #[test]
+fn a_writable_replica_expires_what_its_own_clients_wrote() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    kit.cmd(c, "SET theirs 1 PX 10");
+    kit.engine.gates().set(Gate::Replica, true);
+    let (cursor, before) = (follow(&mut kit), kit.engine.core.journal.offset());
+    let file = kit.engine.core.journal.open_cursor(CursorClass::Persistence, None).expect("now");
+    kit.cmd(c, "SET ours 1 PX 10");
+    kit.cmd(c, "SET kept 1 PX 10");
+    kit.cmd(c, "PERSIST kept");
+    kit.cmd(c, "HSET hash f v");
+    kit.cmd(c, "PEXPIRE hash 10");
+    stream(&mut kit, file);
+    kit.advance(200);
+    assert_eq!(kit.cmd(c, "DBSIZE"), ":2\r\n", "the primary's own key waits for its DEL");
+    assert_eq!(kit.engine.core.journal.offset(), before);
+    assert_eq!(stream(&mut kit, cursor), [""; 0]);
+    let mut deleted = stream(&mut kit, file);
+    deleted.sort();
+    assert_eq!(deleted, ["DEL hash", "DEL ours"]);
+}
+
+#[test]
 fn a_cut_on_a_replica_tells_the_database_instead_of_selecting_it() {
     let mut kit = Kit::default();
     kit.engine.gates().set(Gate::Replica, true);
