@@ -6,6 +6,7 @@ mod bitfield;
 pub mod bits;
 pub mod client;
 pub(crate) mod client_list;
+pub mod cluster;
 pub mod command;
 mod common;
 pub mod config;
@@ -55,6 +56,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     pubsub::TABLE,
     server::TABLE,
     debug::TABLE,
+    cluster::TABLE,
     acl::TABLE,
     plugin::TABLE,
     strings::TABLE,
