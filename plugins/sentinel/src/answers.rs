@@ -103,7 +103,9 @@ impl Monitor {
         if rebooted {
             self.event(s, Level::Notice, "+reboot", id, "");
         }
-        if role_changed || found {
+        // One that was seen promoted before its configuration was heard of changes no role any more: its word counts too.
+        let unconfirmed = kind == Kind::Primary && !self.instances[&id].answered;
+        if role_changed || found || unconfirmed {
             self.note_role(id, role_changed, s);
         }
         if kind == Kind::Primary && report.role == Role::Primary {
