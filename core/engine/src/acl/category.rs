@@ -29,8 +29,20 @@ pub const NAMES: [&str; 21] = [
 ];
 
 /// Commands Redis calls dangerous beside those for administrators.
-const DANGEROUS: &[&str] =
-    &["flushall", "flushdb", "info", "keys", "role", "sort", "sort_ro", "swapdb", "restore", "migrate", "replconf"];
+const DANGEROUS: &[&str] = &[
+    "flushall",
+    "flushdb",
+    "info",
+    "keys",
+    "role",
+    "sort",
+    "sort_ro",
+    "swapdb",
+    "restore",
+    "restore-asking",
+    "migrate",
+    "replconf",
+];
 
 /// True for Redis' categories and for those that plugins brought.
 pub fn known(registry: &Registry, name: &str) -> bool {
