@@ -217,6 +217,8 @@ extern "C" {
 #define KS_CMD_MOVABLE_KEYS UINT64_C(0x10000)
 /* Command flag: takes the place of the core's command of that name. */
 #define KS_CMD_REPLACES UINT64_C(0x20000)
+/* Command flag: not while other data is loaded beside the one that is served. */
+#define KS_CMD_NO_ASYNC_LOADING UINT64_C(0x40000)
 /* ACL category @keyspace. */
 #define KS_ACL_KEYSPACE UINT64_C(1)
 /* ACL category @read. */

@@ -43,6 +43,8 @@ consts! { CONSTS;
     pub const CMD_MOVABLE_KEYS: u64 = 1 << 16;
     /// Command flag: takes the place of the core's command of that name.
     pub const CMD_REPLACES: u64 = 1 << 17;
+    /// Command flag: not while other data is loaded beside the one that is served.
+    pub const CMD_NO_ASYNC_LOADING: u64 = 1 << 18;
 
     /// ACL category @keyspace.
     pub const ACL_KEYSPACE: u64 = 1;

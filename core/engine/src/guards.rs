@@ -11,8 +11,8 @@ use crate::registry::Command;
 use crate::script::Conditions;
 use crate::session::{Kind, State};
 use crate::spec::{
-    ADMIN, ALLOW_BUSY, DENYOOM, Flags, IN_SUBSCRIBER, LOADING, MAY_REPLICATE, NO_AUTH, NO_MULTI, NOW_IN_MULTI,
-    READONLY, STALE, WRITE,
+    ADMIN, ALLOW_BUSY, DENYOOM, Flags, IN_SUBSCRIBER, LOADING, MAY_REPLICATE, NO_ASYNC_LOADING, NO_AUTH, NO_MULTI,
+    NOW_IN_MULTI, READONLY, STALE, WRITE,
 };
 
 /// What is to be done with a command.
@@ -132,7 +132,7 @@ fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> 
     if (closed(Gate::Loading) || closed(Gate::Starting)) && !Flags(flags.all).has(LOADING) {
         return Some(IS_LOADING);
     }
-    if closed(Gate::AsyncLoading) && may_replicate {
+    if closed(Gate::AsyncLoading) && (may_replicate || Flags(flags.any).has(NO_ASYNC_LOADING)) {
         return Some(IS_LOADING);
     }
     if let Some(busy) = &core.busy

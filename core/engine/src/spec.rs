@@ -49,6 +49,8 @@ pub const NOW_IN_MULTI: u32 = 1 << 17;
 pub const ENDPOINT: u32 = 1 << 18;
 /// Allowed in RESP2 subscriber mode.
 pub const IN_SUBSCRIBER: u32 = 1 << 19;
+/// Not allowed while other data is loaded beside the one that is served.
+pub const NO_ASYNC_LOADING: u32 = 1 << 20;
 impl Flags {
     /// No flag at all.
     pub const NONE: Flags = Flags(0);
@@ -65,7 +67,7 @@ impl Flags {
 
     /// The names COMMAND INFO prints.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        const NAMES: [(u32, &str); 16] = [
+        const NAMES: [(u32, &str); 17] = [
             (WRITE, "write"),
             (READONLY, "readonly"),
             (DENYOOM, "denyoom"),
@@ -74,6 +76,7 @@ impl Flags {
             (NOSCRIPT, "noscript"),
             (BLOCKING, "blocking"),
             (LOADING, "loading"),
+            (NO_ASYNC_LOADING, "no_async_loading"),
             (STALE, "stale"),
             (SKIP_MONITOR, "skip_monitor"),
             (SKIP_SLOWLOG, "skip_slowlog"),

@@ -10,8 +10,8 @@ use keystead_engine::journal::CursorClass;
 use keystead_engine::keyspace::Keyspace;
 use keystead_engine::registry::OwnedSpec;
 use keystead_engine::session::State;
-use keystead_engine::spec::{ADMIN, Flags, Group, KeySpec, WRITE};
-use keystead_engine::{Action, Args, CommandError, CommandResult, Ctx, Effect, Kind, Targets};
+use keystead_engine::spec::{ADMIN, Flags, Group, KeySpec, NO_ASYNC_LOADING, WRITE};
+use keystead_engine::{Action, Args, CommandError, CommandResult, Ctx, Effect, Gate, Kind, Targets};
 use kit::Kit;
 
 fn spec(name: &str, arity: i32, flags: u32) -> OwnedSpec {
@@ -231,4 +231,17 @@ fn a_plugin_pauses_the_journal() {
     assert_eq!(kit.read(c), "+OK\r\n");
     assert!(kit.engine.core.journal.offset() > offset);
     assert!(kit.engine.core.journal.cursor_status(cursor).is_some());
+}
+
+#[test]
+fn a_command_about_roles_waits_for_a_load_beside_the_data() {
+    let mut kit = Kit::default();
+    let role = spec("rolechange", 2, ADMIN | NO_ASYNC_LOADING);
+    kit.engine.register_command("fakes", role, ForeignBody::Sync(Arc::new(Twice)), false).expect("free");
+    let c = kit.connect();
+    kit.engine.gates().set(Gate::AsyncLoading, true);
+    assert!(kit.cmd(c, "ROLECHANGE a").starts_with("-LOADING"));
+    assert_eq!(kit.cmd(c, "PING"), "+PONG\r\n");
+    kit.engine.gates().set(Gate::AsyncLoading, false);
+    assert_eq!(kit.cmd(c, "ROLECHANGE a"), "+OK\r\n");
 }

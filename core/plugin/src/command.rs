@@ -46,6 +46,8 @@ impl Flags {
     pub const ALLOW_BUSY: Flags = Flags(abi::CMD_ALLOW_BUSY);
     /// Takes the place of the core's command of that name (on the plugin's own endpoint).
     pub const REPLACES: Flags = Flags(abi::CMD_REPLACES);
+    /// Not while other data is loaded beside the one that is served: it would be replaced under the command's feet.
+    pub const NO_ASYNC_LOADING: Flags = Flags(abi::CMD_NO_ASYNC_LOADING);
 }
 
 impl BitOr for Flags {

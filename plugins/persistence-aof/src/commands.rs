@@ -6,7 +6,7 @@ use keystead_plugin::prelude::*;
 use std::sync::atomic::Ordering;
 
 pub(crate) fn register(reg: &mut Registrar<Aof>) {
-    let flags = Flags::ADMIN | Flags::NO_SCRIPT;
+    let flags = Flags::ADMIN | Flags::NO_SCRIPT | Flags::NO_ASYNC_LOADING;
     let text = "Asynchronously rewrites the append-only file to disk.";
     reg.command(spec("BGREWRITEAOF", 1, flags).docs(text, "server", "1.0.0"), Aof::bgrewriteaof)
         .info_append("persistence", |plugin, out| plugin.shown.info(plugin.host.now(), out));

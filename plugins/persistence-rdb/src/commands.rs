@@ -8,7 +8,7 @@ const RUNNING: &str = "Background save already in progress";
 /// Declares them.
 pub(crate) fn register(reg: &mut Registrar<PersistenceRdb>) {
     let docs = |name: &str, arity, flags, text: &str| spec(name, arity, flags).docs(text, "server", "1.0.0");
-    let admin = Flags::ADMIN | Flags::NO_SCRIPT;
+    let admin = Flags::ADMIN | Flags::NO_SCRIPT | Flags::NO_ASYNC_LOADING;
     reg.async_command(
         docs("SAVE", 1, admin | Flags::NO_MULTI, "Synchronously saves the database(s) to disk."),
         PersistenceRdb::save_command,

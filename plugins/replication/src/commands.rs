@@ -17,14 +17,17 @@ use std::sync::atomic::Ordering;
 /// Declares all of them.
 pub(crate) fn register(reg: &mut Registrar<Replication>) {
     let admin = Flags::ADMIN | Flags::NO_SCRIPT | Flags::STALE_OK;
+    // A primary's data that is being loaded would replace that of a node promoted meanwhile.
+    let role = admin | Flags::NO_ASYNC_LOADING;
+    let sync = Flags::ADMIN | Flags::NO_SCRIPT | Flags::NO_MULTI | Flags::NO_ASYNC_LOADING;
     let docs = |name: &str, arity, flags, text: &str, since: &str| spec(name, arity, flags).docs(text, "server", since);
     reg.async_command_or(
-        docs("REPLICAOF", 3, admin, "Configures a server as replica of another, or promotes it to a primary.", "5.0.0"),
+        docs("REPLICAOF", 3, role, "Configures a server as replica of another, or promotes it to a primary.", "5.0.0"),
         Replication::replicaof_now,
         Replication::replicaof,
     )
     .async_command_or(
-        docs("SLAVEOF", 3, admin, "Sets a server as a replica of another, or promotes it to being a primary.", "1.0.0"),
+        docs("SLAVEOF", 3, role, "Sets a server as a replica of another, or promotes it to being a primary.", "1.0.0"),
         Replication::replicaof_now,
         Replication::replicaof,
     )
@@ -78,11 +81,11 @@ pub(crate) fn register(reg: &mut Registrar<Replication>) {
         Replication::wait_for_disks,
     )
     .takeover(
-        docs("PSYNC", -3, Flags::ADMIN | Flags::NO_SCRIPT | Flags::NO_MULTI, "An internal command used in replication.", "2.8.0"),
+        docs("PSYNC", -3, sync, "An internal command used in replication.", "2.8.0"),
         Replication::psync,
     )
     .takeover(
-        docs("SYNC", 1, Flags::ADMIN | Flags::NO_SCRIPT | Flags::NO_MULTI, "An internal command used in replication.", "1.0.0"),
+        docs("SYNC", 1, sync, "An internal command used in replication.", "1.0.0"),
         Replication::sync,
     )
     .info("replication", Replication::info_replication)

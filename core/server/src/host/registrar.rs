@@ -127,7 +127,7 @@ unsafe fn owned_spec(raw: &abi::CommandSpec, name: &str) -> OwnedSpec {
 }
 
 fn flags(raw: u64) -> Flags {
-    const TABLE: [(u64, u32); 17] = [
+    const TABLE: [(u64, u32); 18] = [
         (abi::CMD_WRITE, spec::WRITE),
         (abi::CMD_READONLY, spec::READONLY),
         (abi::CMD_DENYOOM, spec::DENYOOM),
@@ -145,6 +145,7 @@ fn flags(raw: u64) -> Flags {
         (abi::CMD_NO_MULTI, spec::NO_MULTI),
         (abi::CMD_ALLOW_BUSY, spec::ALLOW_BUSY),
         (abi::CMD_MOVABLE_KEYS, spec::MOVABLEKEYS),
+        (abi::CMD_NO_ASYNC_LOADING, spec::NO_ASYNC_LOADING),
     ];
     Flags(TABLE.iter().filter(|(bit, _)| raw & bit != 0).fold(0, |all, (_, flag)| all | flag))
 }
