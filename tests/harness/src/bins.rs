@@ -24,7 +24,7 @@ pub fn keystead_bin() -> PathBuf {
 
 /// The library of the plugin called `name`.
 pub fn plugin_lib(name: &str) -> PathBuf {
-    bin_dir().join(format!("libkeystead_{name}.so"))
+    bin_dir().join(format!("libkeystead_{}.so", name.replace('-', "_")))
 }
 
 /// Whether a program can be found in PATH; tests of foreign peers print SKIPPED when it can't.

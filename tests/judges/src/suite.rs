@@ -2,7 +2,7 @@
 
 use crate::outcome::Outcome;
 use crate::units::{Mode, arguments};
-use keystead_harness::{Keystead, RedisServer, eventually, free_port, plugin_lib};
+use keystead_harness::{Keystead, RedisServer, eventually, free_port};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs::{self, File};
 use std::io;
@@ -13,8 +13,13 @@ use std::time::Duration;
 
 /// The longest unit takes 100 s on redis-server; what takes this long hangs.
 const UNIT_DEADLINE: Duration = Duration::from_secs(400);
-/// Plugins an instance under judgement loads, as far as they were built.
-const PLUGINS: &[&str] = &["replication", "persistence-rdb", "persistence-aof", "scripting"];
+/// Plugins an instance under judgement loads, configured as the `redis-server` beside it.
+const PLUGINS: &[(&str, &str)] = &[
+    ("replication", "()"),
+    ("persistence-rdb", "(save: [])"),
+    ("persistence-aof", "(enabled: false)"),
+    ("scripting", "()"),
+];
 
 /// Whose behaviour is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,18 +33,18 @@ pub enum Judged {
 /// Runs one unit of `tree` and keeps its output in `log`.
 pub fn run_unit(judged: Judged, mode: Mode, tree: &Path, unit: &str, log: &Path) -> io::Result<Outcome> {
     match (mode, judged) {
-        (Mode::Internal, _) => drive(mode, tree, unit, 0, log),
+        (Mode::Internal, _) => drive(judged, mode, tree, unit, 0, log),
         (Mode::External, Judged::Redis) => {
             let server = RedisServer::start(&[]);
-            drive(mode, tree, unit, server.port(), log)
+            drive(judged, mode, tree, unit, server.port(), log)
         }
         (Mode::External, Judged::Keystead) => {
             let mut builder = Keystead::builder();
-            for name in PLUGINS.iter().filter(|name| plugin_lib(name).exists()) {
-                builder = builder.plugin(name, "()");
+            for (name, config) in PLUGINS {
+                builder = builder.plugin(name, config);
             }
             let mut server = builder.start();
-            let outcome = drive(mode, tree, unit, server.port(), log);
+            let outcome = drive(judged, mode, tree, unit, server.port(), log);
             if !server.process.is_alive() {
                 fs::write(log.with_extension("server.log"), server.process.log())?;
             }
@@ -48,10 +53,10 @@ pub fn run_unit(judged: Judged, mode: Mode, tree: &Path, unit: &str, log: &Path)
     }
 }
 
-fn drive(mode: Mode, tree: &Path, unit: &str, port: u16, log: &Path) -> io::Result<Outcome> {
+fn drive(judged: Judged, mode: Mode, tree: &Path, unit: &str, port: u16, log: &Path) -> io::Result<Outcome> {
     let output = File::create(log)?;
     let mut child = Command::new("./runtest")
-        .args(arguments(mode, unit, port, free_port().clamp(2000, 60_000)))
+        .args(arguments(judged, mode, unit, port, free_port().clamp(2000, 60_000)))
         .current_dir(tree)
         .env("TERM", "dumb")
         .stdin(Stdio::null())

@@ -4,7 +4,7 @@
 //! the server's business, and one that it doesn't know is told on standard error by the server itself.
 #![forbid(unsafe_code)]
 
-use keystead_harness::{keystead_bin, plugin_lib, ron_str};
+use keystead_harness::{keystead_bin, ron_str};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::AsFd;
@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-/// Plugins such a server loads, as far as they were built.
+/// Plugins such a server loads.
 const PLUGINS: &[&str] = &["replication", "persistence-rdb", "persistence-aof", "scripting"];
 /// Directives that are fields of the RON file's `server` and `log` sections: name, section, field, and whether it is text.
 const FIELDS: &[(&str, &str, &str, bool)] = &[
@@ -153,11 +153,8 @@ fn ron(directives: &Directives, dir: &Path) -> String {
     }
     let sections: String =
         sections.iter().map(|(name, fields)| format!("    {name}: ({}),\n", fields.join(", "))).collect();
-    let plugins: Vec<String> = PLUGINS
-        .iter()
-        .filter(|name| plugin_lib(name).exists())
-        .map(|name| format!("        (name: {}, config: ()),\n", ron_str(name)))
-        .collect();
+    let plugins: Vec<String> =
+        PLUGINS.iter().map(|name| format!("        (name: {}, config: ()),\n", ron_str(name))).collect();
     format!("(\n{sections}    plugins: [\n{}    ],\n)\n", plugins.join(""))
 }
 
