@@ -148,6 +148,8 @@ pub struct Core {
     /// What the server knows and INFO shows: `executable`, `config_file`, `os`, `mem_allocator`.
     pub(crate) facts: BTreeMap<&'static str, String>,
     pub(crate) active_expire: bool,
+    /// DEBUG PAUSE-CRON.
+    pub(crate) cron_paused: bool,
     /// Keys that this replica's own clients let expire.
     pub(crate) own_deadlines: crate::own_deadlines::OwnDeadlines,
     /// A long command is running and this is a turn inside of it: what commands that must wait are told.

@@ -219,13 +219,13 @@ fn after_reply(session: &mut Session, start: usize) -> Flow {
 #[inline]
 pub(crate) fn drop_reply_if_off(state: &mut State, out: &mut Vec<u8>, start: usize) {
     match state.reply_mode {
-        ReplyMode::On => {}
-        ReplyMode::Off => out.truncate(start),
-        ReplyMode::SkipNext => state.reply_mode = ReplyMode::Skip,
-        ReplyMode::Skip => {
-            out.truncate(start);
-            state.reply_mode = ReplyMode::On;
-        }
+        ReplyMode::On => return,
+        ReplyMode::SkipNext => return state.reply_mode = ReplyMode::Skip,
+        ReplyMode::Skip => state.reply_mode = ReplyMode::On,
+        ReplyMode::Off => {}
+    }
+    if !std::mem::take(&mut state.pushing) {
+        out.truncate(start);
     }
 }
 

@@ -172,6 +172,8 @@ pub struct State {
     pub monitor: bool,
     /// CLIENT REPLY.
     pub reply_mode: ReplyMode,
+    /// What the command wrote is a message, not a reply: CLIENT REPLY doesn't take it back.
+    pub(crate) pushing: bool,
     /// CLIENT NO-EVICT.
     pub no_evict: bool,
     /// CLIENT NO-TOUCH.
@@ -240,6 +242,7 @@ impl State {
             tracking: None,
             monitor: false,
             reply_mode: ReplyMode::On,
+            pushing: false,
             no_evict: false,
             no_touch: false,
             parked: None,

@@ -17,17 +17,15 @@ const EXPIRE_BUDGET: usize = 60_000;
 const EXPIRE_AGAIN_MS: u64 = 20;
 
 pub(crate) fn tick(engine: &mut Engine) -> Option<u64> {
-    let mut more = expire(engine);
-    if engine.core.config.live.memory.max > 0 {
-        crate::evict::make_room(&mut engine.ks, &mut engine.core);
-        more |= engine.core.room.more;
-    }
+    let more = !engine.core.cron_paused && tidy_keys(engine);
     if engine.core.blocking.has_ready() {
         engine.serve_ready();
     }
     time_out_waiting(engine);
     end_pause_if_over(engine);
-    close_idle(engine);
+    if !engine.core.cron_paused {
+        close_idle(engine);
+    }
     engine.core.clients_grew = true;
     let now_ms = engine.core.now_ms();
     engine.core.slow_writers = engine.core.journal.enforce_limits(now_ms);
@@ -35,6 +33,16 @@ pub(crate) fn tick(engine: &mut Engine) -> Option<u64> {
     let pause_end = Some(engine.core.pause_until_ms).filter(|_| engine.core.pause != Pause::Off);
     let again = more.then_some(now_ms + EXPIRE_AGAIN_MS);
     [engine.core.blocking.next_deadline(), pause_end, again].into_iter().flatten().min()
+}
+
+/// Expires and evicts; true if more is due.
+fn tidy_keys(engine: &mut Engine) -> bool {
+    let mut more = expire(engine);
+    if engine.core.config.live.memory.max > 0 {
+        crate::evict::make_room(&mut engine.ks, &mut engine.core);
+        more |= engine.core.room.more;
+    }
+    more
 }
 
 /// The active cycle: each key it deletes is a unit of its own. Replicas wait for their primary's DEL but for

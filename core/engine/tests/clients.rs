@@ -253,3 +253,15 @@ fn the_largest_client_makes_room() {
         "-ERR CONFIG SET failed (possibly related to argument 'maxmemory-clients') - argument must be a memory or percent value\r\n"
     );
 }
+
+#[test]
+fn subscriptions_are_told_although_replies_are_off() {
+    let mut kit = Kit::default();
+    let id = kit.connect();
+    kit.cmd(id, "HELLO 3");
+    assert_eq!(kit.cmd(id, "CLIENT REPLY OFF"), "");
+    assert_eq!(kit.cmd(id, "SUBSCRIBE ch"), ">3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n");
+    assert_eq!(kit.cmd(id, "GET k"), "");
+    assert_eq!(kit.cmd(id, "UNSUBSCRIBE ch"), ">3\r\n$11\r\nunsubscribe\r\n$2\r\nch\r\n:0\r\n");
+    assert_eq!(kit.cmd(id, "GET k"), "");
+}

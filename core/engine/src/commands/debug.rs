@@ -1,5 +1,6 @@
 //! DEBUG: what tests and the curious need. Open to local connections only, unless configured otherwise.
 
+use super::debug_more as more;
 use std::time::Duration;
 
 use keystead_keyspace::{CutBudget, ExpiryMode};
@@ -31,6 +32,11 @@ pub const TABLE: &[CommandSpec] = &[CommandSpec::container("debug", SRV, "1.0.0"
     CommandSpec::new("stringmatch-len", 4, DBG, NONE, SRV, "1.0.0", "Matches a pattern against a long string.", stringmatch),
     CommandSpec::new("error", 3, DBG, NONE, SRV, "1.0.0", "Answers an error.", error),
     CommandSpec::new("log", 3, DBG, NONE, SRV, "1.0.0", "Writes a line to the log.", log_line),
+    CommandSpec::new("htstats", 3, DBG, NONE, SRV, "1.0.0", "Shows how many entries a database has.", more::htstats),
+    CommandSpec::new("htstats-key", 3, DBG, NONE, SRV, "1.0.0", "Shows how many entries a big value has.", more::htstats_key),
+    CommandSpec::new("pause-cron", 3, DBG, NONE, SRV, "1.0.0", "Stops periodic work.", more::pause_cron),
+    CommandSpec::new("quicklist-packed-threshold", 3, DBG, NONE, SRV, "1.0.0", "Accepted; there are no plain nodes.", more::quicklist_packed_threshold),
+    CommandSpec::new("replybuffer", 4, DBG, NONE, SRV, "1.0.0", "Accepted; reply buffers don't shrink.", more::replybuffer),
     CommandSpec::new("help", 2, DBG, NONE, SRV, "1.0.0", "Returns helpful text about the different subcommands.", help),
 ])];
 
@@ -223,14 +229,24 @@ fn help(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
             "    Output a hex signature of the values of all the specified keys.",
             "ERROR <string>",
             "    Return a Redis protocol error with <string> as message.",
+            "HTSTATS <dbid>",
+            "    Return how many entries the database's tables have.",
+            "HTSTATS-KEY <key>",
+            "    Like HTSTATS for the value stored at <key>.",
             "LOG <message>",
             "    Write <message> to the server log.",
             "OBJECT <key>",
             "    Show low level info about `key` and associated value.",
+            "PAUSE-CRON <0|1>",
+            "    Stop periodic work: expiry, eviction, closing of idle clients.",
             "POPULATE <count> [<prefix>] [<size>]",
             "    Create <count> string keys named key:<num>.",
+            "QUICKLIST-PACKED-THRESHOLD <size>",
+            "    Accepted. Elements of every size are kept alike here.",
             "RELOAD [option ...]",
             "    Encode the data set, flush it and load it again. Options: MERGE, NOFLUSH, NOSAVE.",
+            "REPLYBUFFER PEAK-RESET-TIME <NEVER|RESET|time>, REPLYBUFFER RESIZING <0|1>",
+            "    Accepted. Replies are buffered per turn here.",
             "SET-ACTIVE-EXPIRE <0|1>",
             "    Setting it to 0 disables expiring keys (and hash-fields) in background.",
             "SLEEP <seconds>",

@@ -12,6 +12,7 @@ mod common;
 pub mod config;
 pub mod connection;
 pub mod debug;
+mod debug_more;
 mod dump;
 mod expiry;
 pub mod geo;

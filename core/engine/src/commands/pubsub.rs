@@ -6,6 +6,7 @@ use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect, Recorded, Targets};
 use crate::gates::Gate;
 use crate::pubsub::{Space, publish as send};
+use crate::session::ReplyMode;
 use crate::spec::*;
 
 const SUB: u32 = PUBSUB | NOSCRIPT | LOADING | STALE | ENDPOINT | IN_SUBSCRIBER;
@@ -60,6 +61,7 @@ fn sunsubscribe(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn add(ctx: &mut Ctx<'_>, args: Args<'_>, space: Space) -> CommandResult {
+    ctx.session.pushing = ctx.session.reply_mode != ReplyMode::On;
     for name in args.skip(1).iter() {
         ctx.core.pubsub.subscribe(space, ctx.session, name);
         confirm(ctx, space.subscribe_word(), Some(name), space);
@@ -68,6 +70,7 @@ fn add(ctx: &mut Ctx<'_>, args: Args<'_>, space: Space) -> CommandResult {
 }
 
 fn remove(ctx: &mut Ctx<'_>, args: Args<'_>, space: Space) -> CommandResult {
+    ctx.session.pushing = ctx.session.reply_mode != ReplyMode::On;
     let names: Vec<Box<[u8]>> = match args.len() {
         1 => space.of(ctx.session).iter().cloned().collect(),
         _ => args.skip(1).iter().map(Box::from).collect(),

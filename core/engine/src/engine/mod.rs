@@ -107,6 +107,7 @@ impl Engine {
                 probe: None,
                 facts: Default::default(),
                 active_expire: true,
+                cron_paused: false,
                 own_deadlines: Default::default(),
                 busy: None,
                 torn: false,

@@ -1,0 +1,83 @@
+//! More of DEBUG: what suites of other servers' tests ask for. Where Redis has a knob for something that doesn't exist here
+//! (kinds of list nodes, reply buffers that shrink), a valid value is taken and nothing follows from it; HELP says so.
+
+use keystead_keyspace::Object;
+use keystead_resp::Args;
+
+use crate::args::ArgsExt;
+use crate::commands::common::is;
+use crate::config::parse_memory;
+use crate::ctx::Ctx;
+use crate::effect::{CommandResult, Effect};
+use crate::error::CommandError;
+
+fn unknown(args: Args<'_>) -> CommandError {
+    let text = "ERR unknown subcommand or wrong number of arguments for";
+    CommandError::new(format!("{text} '{}'. Try DEBUG HELP.", args.text(1)))
+}
+
+fn table_text(elements: usize) -> String {
+    match elements {
+        0 => "Hash table 0 stats (main hash table):\nNo stats available for empty dictionaries\n".to_owned(),
+        n => format!("Hash table 0 stats (main hash table):\n table size: {n}\n number of elements: {n}\n"),
+    }
+}
+
+/// How many entries a database's tables have. There are no chains here to tell of.
+pub(super) fn htstats(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let db = usize::try_from(args.int(2)?).ok().filter(|db| *db < ctx.ks.databases());
+    let db = db.ok_or(CommandError::fixed("ERR Out of range database"))?;
+    let (keys, deadlines) = (ctx.ks.len(db), ctx.ks.len_with_deadline(db));
+    let text = format!("[Dictionary HT]\n{}[Expires HT]\n{}", table_text(keys), table_text(deadlines));
+    ctx.reply.verbatim(*b"txt", text);
+    Ok(Effect::None)
+}
+
+pub(super) fn htstats_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let key = args.at(2);
+    if !ctx.ks.holds(ctx.session.db, key) {
+        return Err(CommandError::NO_KEY);
+    }
+    let hashed = |object: &&Object| matches!(object.encoding(), "hashtable" | "skiplist");
+    match ctx.ks.object(ctx.session.db, key).filter(hashed) {
+        Some(object) => {
+            let text = table_text(object.len());
+            ctx.reply.verbatim(*b"txt", text);
+            Ok(Effect::None)
+        }
+        None => {
+            Err(CommandError::fixed("ERR The value stored at the specified key is not represented using an hash table"))
+        }
+    }
+}
+
+/// Elements of any size are kept alike here.
+pub(super) fn quicklist_packed_threshold(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let valid = parse_memory(&args.text(2)).is_some_and(|bytes| bytes != 1 && (0..=4 << 30).contains(&bytes));
+    if !valid {
+        return Err(CommandError::fixed("ERR argument must be a memory value bigger than 1 and smaller than 4gb"));
+    }
+    ctx.reply.ok();
+    Ok(Effect::None)
+}
+
+/// Replies are buffered per turn here: nothing has a peak to reset.
+pub(super) fn replybuffer(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let value = args.at(3);
+    let valid = match args.at(2) {
+        word if is(word, "peak-reset-time") => is(value, "never") || is(value, "reset") || args.int(3).is_ok(),
+        word => is(word, "resizing") && args.int(3).is_ok(),
+    };
+    if !valid {
+        return Err(unknown(args));
+    }
+    ctx.reply.ok();
+    Ok(Effect::None)
+}
+
+/// Stops what is done without any command but for timeouts of waiting clients.
+pub(super) fn pause_cron(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    ctx.core.cron_paused = args.int(2).unwrap_or(0) != 0;
+    ctx.reply.ok();
+    Ok(Effect::None)
+}
