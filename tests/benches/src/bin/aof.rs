@@ -30,7 +30,10 @@ fn main() -> io::Result<()> {
         proc::pin_self(1);
     }
     let file = std::env::temp_dir().join(format!("keystead-bench-aof-{}.ron", std::process::id()));
-    std::fs::write(&file, "(plugins: [(name: \"persistence-aof\", config: (enabled: false, rewrite_percentage: 0))])")?;
+    std::fs::write(
+        &file,
+        "(plugins: [(name: \"persistence-rdb\"), (name: \"persistence-aof\", config: (enabled: false, rewrite_percentage: 0))])",
+    )?;
     let redis = Peer::start(Kind::Redis, server_cpu, &["--auto-aof-rewrite-percentage", "0"])?;
     let ours = Peer::start(Kind::Keystead, server_cpu, &[&file.display().to_string()])?;
     std::fs::remove_file(&file)?;
