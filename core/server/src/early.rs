@@ -11,7 +11,8 @@ const THREADS: &str = "ASYNC_STD_THREAD_COUNT";
 /// Files beside client sockets: log, state, listeners, replication links.
 const RESERVED_FILES: u64 = 32;
 
-/// Threads for an instance whose only long turns are its own: one for its sockets, one for timers and plugins.
+/// The runtime's threads for an instance whose only long turns are its own: one may wait for the engine, and timers and
+/// links go on. Client sockets have threads beside these.
 const ALONE: usize = 2;
 /// Threads beside those when two engines live in one process: a plugin's tasks may wait for a long turn of the data
 /// engine (a script, DEBUG SLEEP), each on a thread, and the sentinel beside it must not miss a ping meanwhile.

@@ -14,7 +14,7 @@ impl Serve for Clients {
             self.give_back(turn);
         }
         let mut ready: Vec<poller::Ready> = Vec::new();
-        if let Err(error) = self.poller.poll(&mut ready, std::time::Duration::ZERO) {
+        if let Err(error) = self.poller.poll(&mut ready, poller::Wait::No) {
             log::warn!("The driver can't look at its clients: {error}");
         }
         ready.iter().for_each(|event| self.event(*event));

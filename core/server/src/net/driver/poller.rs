@@ -1,14 +1,11 @@
-//! An epoll that is itself a future: its descriptor is registered with the runtime's reactor, so a driver sleeps like any
-//! other task and may move between executor threads. Sockets are registered once, level-triggered. Owns no sockets.
+//! The epoll of a driver. Sockets are registered once, level-triggered. Owns no sockets.
 
-use async_io::Async;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
 
 /// Most events taken at once; the rest is still there at the next look.
 const MAX_EVENTS: usize = 256;
@@ -26,9 +23,18 @@ pub(super) struct Ready {
     pub(super) hung: bool,
 }
 
+/// How long to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// Only what is ready already.
+    No,
+    /// Until something is.
+    ForAnything,
+}
+
 /// The set of sockets a driver waits for.
 pub(super) struct Poller {
-    epoll: Async<OwnedFd>,
+    epoll: OwnedFd,
 }
 
 impl Poller {
@@ -37,8 +43,7 @@ impl Poller {
     /// # Errors
     /// When the system has no descriptors left.
     pub(super) fn new() -> io::Result<Self> {
-        let epoll = Async::new(epoll::create(epoll::CreateFlags::CLOEXEC)?)?;
-        Ok(Self { epoll })
+        Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)? })
     }
 
     /// Adds a socket, to be told when it can be read.
@@ -68,14 +73,15 @@ impl Poller {
         Ok(epoll::delete(&self.epoll, socket)?)
     }
 
-    /// What is ready now, or becomes so within a nap that holds the thread.
+    /// What is ready.
     ///
     /// # Errors
     /// As epoll_wait.
-    pub(super) fn poll(&self, ready: &mut Vec<Ready>, nap: Duration) -> io::Result<()> {
+    pub(super) fn poll(&self, ready: &mut Vec<Ready>, wait: Wait) -> io::Result<()> {
         let mut room = [const { MaybeUninit::<epoll::Event>::uninit() }; MAX_EVENTS];
-        let nap = Timespec { tv_sec: 0, tv_nsec: nap.subsec_nanos().into() };
-        let (events, _) = match epoll::wait(&self.epoll, &mut room, Some(&nap)) {
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let timeout = (wait == Wait::No).then_some(&at_once);
+        let (events, _) = match epoll::wait(&self.epoll, &mut room, timeout) {
             Err(Errno::INTR) => return Ok(()),
             waited => waited?,
         };
@@ -89,13 +95,5 @@ impl Poller {
             });
         }
         Ok(())
-    }
-
-    /// Waits until some socket is ready.
-    ///
-    /// # Errors
-    /// When the reactor is gone.
-    pub(super) async fn wait(&self) -> io::Result<()> {
-        self.epoll.readable().await
     }
 }
