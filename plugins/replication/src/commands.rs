@@ -5,7 +5,7 @@
 
 use crate::failover;
 use crate::info::{self, Role};
-use crate::link::Target;
+use crate::link::{Target, handshake};
 use crate::plugin::Replication;
 use crate::primary::replconf::{self, Answer, Facts};
 use crate::units::Offset;
@@ -173,6 +173,10 @@ impl Replication {
         match replconf::handle(ctx.state::<Facts>(), &words) {
             Answer::Ok => {
                 ctx.reply().ok();
+            }
+            Answer::Path => {
+                let own = self.host.setting("run_id").unwrap_or_default();
+                ctx.reply().simple(&handshake::path_answer(&own, &self.upstream.load()));
             }
             Answer::Silent | Answer::Ack { .. } | Answer::AckAsked => {}
             Answer::Error(text) => return Err(Error::reply(text)),

@@ -138,7 +138,7 @@ impl Config {
     }
 
     /// What the link's machine wants to know.
-    pub fn link_settings(&self, listening_port: u16) -> Settings {
+    pub fn link_settings(&self, listening_port: u16, node: Option<String>) -> Settings {
         Settings {
             listening_port,
             announce_port: self.announce_port,
@@ -147,6 +147,7 @@ impl Config {
             auth_password: self.auth_password.clone().map(String::into_bytes),
             timeout: Duration::from_secs(self.timeout_s),
             keep_data: self.keep_data_on_empty_primary,
+            node,
         }
     }
 }

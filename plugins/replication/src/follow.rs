@@ -95,7 +95,7 @@ impl Follower {
     async fn wait(&mut self) {
         let host = self.plugin.host;
         let now = host.now();
-        let settings = self.plugin.config().link_settings(0);
+        let settings = self.plugin.config().link_settings(0, None);
         let due = self.link.deadline(now, &settings).map(|at| at.saturating_sub(now));
         let reads = self.io.is_some();
         let start = self.inbox.len();
@@ -210,7 +210,7 @@ impl Follower {
     }
 
     fn settings(&self) -> crate::link::Settings {
-        self.plugin.config().link_settings(self.port)
+        self.plugin.config().link_settings(self.port, self.plugin.host.setting("run_id"))
     }
 
     /// Offers the unread bytes until the machine takes no more of them.
@@ -238,6 +238,7 @@ impl Follower {
             Action::AbortLoad => self.receiver = None,
             Action::Resume(replid) => self.resume(replid).await,
             Action::Apply(range) => self.apply(bytes.slice(range)).await,
+            Action::Upstream(path) => self.plugin.learn_upstream(path),
             Action::HandedOver(answer) => self.plugin.handed_over(answer).await,
             Action::Log(level, text) => log::log!(level, "{text}"),
         }
@@ -283,7 +284,7 @@ impl Follower {
     }
 
     /// Loads, and tells the primary each second that it is alive.
-    async fn finish_load(&mut self, trailer: usize, guarded: bool, at: Position) {
+    async fn finish_load(&mut self, trailer: usize, guarded: bool, at: Option<Position>) {
         let Some(receiver) = self.receiver.take() else {
             return self.todo.push_back(Next::LoadFailed("there is no payload".into()));
         };
@@ -318,8 +319,10 @@ impl Follower {
     }
 
     /// The loaded data is at `at`; so is the journal from now on.
-    async fn adopt(&mut self, at: Position, db: u32) -> Result<()> {
+    async fn adopt(&mut self, at: Option<Position>, db: u32) -> Result<()> {
         let (plugin, epoch) = (self.plugin.clone(), self.role_epoch);
+        // Behind SYNC: a history of our own, so that our replicas have one to name.
+        let at = at.unwrap_or_else(|| Position { replid: plugin.fresh_id(), offset: Offset(0) });
         let mut history = history_of(&plugin.host.journal());
         history.adopt_full(at.replid);
         plugin.host.set_backlog(plugin.config().backlog_size).await?;

@@ -90,6 +90,9 @@ pub fn replication(view: &View, field: &mut dyn FnMut(&str, &dyn Display)) {
     if view.following.as_ref().is_some_and(|f| f.link.kept_data) {
         field("keystead_primary_came_back_empty", &1);
     }
+    if view.following.as_ref().is_some_and(|f| f.link.looped) {
+        field("keystead_replicaof_loop", &1);
+    }
 }
 
 fn following(view: &View, f: &Following, field: &mut dyn FnMut(&str, &dyn Display)) {

@@ -42,6 +42,12 @@ pub struct Replication {
     pub(crate) link: ArcSwap<Status>,
     pub(crate) orders: mpsc::UnboundedSender<Order>,
     inbox: Mutex<Option<mpsc::UnboundedReceiver<Order>>>,
+    /// The run ids of those we follow over all hops, nearest first, as far as they told.
+    pub(crate) upstream: ArcSwap<Vec<String>>,
+    /// Held while the first replica's backlog is made: a second one must not name the history again.
+    pub(crate) first_replica: futures::lock::Mutex<()>,
+    /// The log has it that our primary follows us.
+    pub(crate) warned_of_loop: AtomicBool,
     /// Rung when an acknowledgement arrives, a replica's state changes, or replicas must go.
     pub(crate) bell: Bell,
     pub(crate) stats: Stats,
@@ -91,6 +97,9 @@ impl Plugin for Replication {
             link: ArcSwap::default(),
             orders,
             inbox: Mutex::new(Some(inbox)),
+            upstream: ArcSwap::default(),
+            first_replica: futures::lock::Mutex::default(),
+            warned_of_loop: AtomicBool::new(false),
             bell: Bell::default(),
             stats: Stats::default(),
             positioned: AtomicBool::new(true),
@@ -238,6 +247,8 @@ impl Replication {
         self.role_epoch.fetch_add(1, Ordering::AcqRel);
         ctx.set_role(&Role::Replica { host: target.host.clone(), port: target.port });
         self.target.store(Some(Arc::new(target.clone())));
+        self.upstream.store(Arc::default());
+        self.warned_of_loop.store(false, Ordering::Release);
         self.link.store(Arc::new(Status { phase: crate::link::Phase::Connect, ..Status::default() }));
         self.refresh_gates();
     }
@@ -252,6 +263,7 @@ impl Replication {
         ctx.set_role(&Role::Primary);
         ctx.rebase(&to_sdk(&history, None))?;
         self.target.store(None);
+        self.upstream.store(Arc::default());
         self.link.store(Arc::default());
         self.positioned.store(true, Ordering::Release);
         self.getack_at.store(0, Ordering::Release);
@@ -265,6 +277,18 @@ impl Replication {
             history.replid
         );
         Ok(())
+    }
+
+    /// Whom we follow over all hops, as the primary told. Replicas that keep it in mind must hear what changed, or a loop
+    /// could be seen where there is none any more.
+    pub(crate) fn learn_upstream(&self, path: Vec<String>) {
+        if **self.upstream.load() == path {
+            return;
+        }
+        self.upstream.store(Arc::new(path));
+        if self.registry.all().iter().any(|replica| replica.node.is_some()) {
+            self.drop_replicas();
+        }
     }
 
     /// Which change of role we are at.

@@ -26,6 +26,28 @@ impl Request {
     }
 }
 
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.replid {
+            Some(id) => write!(f, "{id}:{}", self.from.saturating_sub(1)),
+            None => write!(f, "no history"),
+        }
+    }
+}
+
+/// Our half of the line that tells why a replica gets everything.
+pub fn ours(history: &History, offset: Offset, backlog: Option<Backlog>) -> String {
+    let mut text = format!("this node has {}:{offset}", history.replid);
+    if let Some(second) = history.second {
+        text += &format!(", before that {} up to {}", second.replid, second.limit);
+    }
+    match backlog {
+        Some(kept) => text += &format!(", and keeps {} to {}", kept.first, kept.first.plus(kept.len.saturating_sub(1))),
+        None => text += ", and keeps nothing",
+    }
+    text
+}
+
 /// What the backlog holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backlog {
@@ -187,6 +209,17 @@ mod tests {
             let (request, partial) = Request::parse(replid, *offset);
             assert_eq!(&decide(&request, partial, &history(), *backlog), want, "{name}");
         }
+    }
+
+    #[test]
+    fn both_histories_fit_in_a_line() {
+        let (request, _) = Request::parse(&[b'c'; 40], 91);
+        assert_eq!(request.to_string(), format!("{}:90", "c".repeat(40)));
+        let kept = Some(Backlog { first: Offset(51), len: 100 });
+        let line = ours(&history(), Offset(150), kept);
+        let (a, b) = ("a".repeat(40), "b".repeat(40));
+        assert_eq!(line, format!("this node has {a}:150, before that {b} up to 101, and keeps 51 to 150"));
+        assert!(ours(&History::fresh(id(b'a')), Offset(0), None).ends_with(":0, and keeps nothing"));
     }
 
     #[test]

@@ -60,6 +60,7 @@ impl Replication {
 
     async fn serve(self: Arc<Self>, mut conn: Conn, request: Option<(Request, bool)>) -> Result<()> {
         if self.target().is_some() && self.link.load().phase != crate::link::Phase::Connected {
+            self.warn_of_a_loop(&mut conn);
             return refuse(conn, "-NOMASTERLINK Can't SYNC while not connected with my master\r\n").await;
         }
         if **self.failover.load() != failover::State::None {
@@ -99,6 +100,17 @@ impl Replication {
         Ok(())
     }
 
+    /// Two stock nodes that follow each other wait for ever and say nothing. Where one of them is ours, it does.
+    fn warn_of_a_loop(&self, conn: &mut Conn) {
+        let facts: Facts = conn.take_state();
+        let (client, Some(target)) = (conn.client(), self.target()) else { return };
+        let ip = facts.ip_address.unwrap_or_else(|| client.ip().to_string());
+        let host = if target.host == "localhost" { "127.0.0.1" } else { &target.host };
+        if facts.listening_port == target.port && ip == host && !self.warned_of_loop.swap(true, Ordering::AcqRel) {
+            log::warn!("REPLICAOF loop: {ip}:{} follows this node, and this node follows it", target.port);
+        }
+    }
+
     /// A cursor at the byte asked for, or none: then it takes everything.
     async fn decide(&self, name: &str, request: Option<(Request, bool)>) -> (Option<Cursor>, Decided) {
         let Some((request, partial)) = request else {
@@ -124,7 +136,8 @@ impl Replication {
         if let Decision::Full { why } = decision {
             if partial {
                 self.stats.sync_partial_err.fetch_add(1, Ordering::Relaxed);
-                log::info!("Partial resynchronization not accepted for {name}: {why}");
+                let (theirs, ours) = (request.to_string(), psync::ours(&history, Offset(journal.offset), backlog_of(&journal)));
+                log::info!("Partial resynchronization not accepted for {name}: {why}. It has {theirs}; {ours}");
             } else {
                 log::info!("Full resync requested by replica {name}");
             }
@@ -135,6 +148,7 @@ impl Replication {
 
     /// The first replica makes the backlog. What went before was kept by nobody, so the history gets a new name.
     async fn ensure_backlog(&self) -> Result<()> {
+        let _alone = self.first_replica.lock().await;
         let journal = self.host.journal();
         if journal.active {
             return Ok(());
@@ -219,8 +233,12 @@ impl Replica {
                 cursor
             }
         };
-        cursor.set_class(CursorClass::Replica);
+        let mut catching_up = true;
         loop {
+            if catching_up && self.caught_up(&cursor) {
+                catching_up = false;
+                cursor.set_class(CursorClass::Replica);
+            }
             match cursor.read(STREAM_CHUNK).await {
                 Ok(bytes) => {
                     out.write_all(&bytes).await?;
@@ -229,6 +247,13 @@ impl Replica {
                 Err(end) => return Err(Error::new(end.to_string())),
             }
         }
+    }
+
+    /// Until a replica has caught up once behind its full sync, no limit drops it: its cursor pins the journal, and
+    /// writers are paced when that grows too large. Else a sync under many writes would be followed by the next one.
+    fn caught_up(&self, cursor: &Cursor) -> bool {
+        let behind = self.plugin.host.journal_offset().saturating_sub(cursor.offset());
+        behind <= self.plugin.config().backlog_size
     }
 
     /// Everything that comes back; the reason why nothing more will.

@@ -91,3 +91,61 @@ fn a_primary_that_comes_back_empty_wipes_nobody() {
         assert!(w.nodes[0].data.0.len() >= had[1]);
     });
 }
+
+/// F12: a primary that is told to follow a replica of its own, over several hops, doesn't; and when all of the loop start
+/// anew every one of them says so. It ends with its cause.
+#[test]
+fn a_loop_is_refused_and_forgotten() {
+    seeds(60, |w| {
+        for _ in 0..1000 {
+            w.step(Faults::NONE, true);
+        }
+        let last = w.nodes.len() - 1;
+        w.follow(0, last);
+        for _ in 0..1000 {
+            w.step(Faults::NONE, false);
+        }
+        assert!(w.nodes[0].link.status().looped && !w.nodes[0].link.up(), "node 0 follows itself");
+        let ring = [0, last, last - 1];
+        for id in ring {
+            w.restart(id);
+        }
+        for _ in 0..1500 {
+            w.step(Faults::NONE, false);
+        }
+        for id in ring {
+            assert!(w.nodes[id].link.status().looped && !w.nodes[id].link.up(), "node {id} doesn't see the loop");
+        }
+        w.fail_over(1);
+        w.heal(true);
+        w.converged();
+        assert!(w.nodes.iter().all(|node| !node.link.status().looped));
+    });
+}
+
+/// Nodes are pointed at each other at random, loops among them: no data diverges, and when the tree is one again nobody
+/// believes in a loop that is gone.
+#[test]
+fn any_wiring_heals() {
+    seeds(80, |w| {
+        let n = w.nodes.len();
+        for round in 0..40 {
+            for _ in 0..70 {
+                w.step(Faults { cut: true, ..Faults::NONE }, true);
+            }
+            let (a, b) = ((round * 7 + 1) % n, (round * 5 + round / 3) % n);
+            w.follow(a, b);
+        }
+        w.fail_over(0);
+        // A chain, so that each hears of the others over several hops.
+        for id in 1..n {
+            w.follow(id, id - 1);
+        }
+        for _ in 0..3000 {
+            w.step(Faults::NONE, false);
+        }
+        assert!(w.nodes[1..].iter().all(|node| node.link.up() && !node.link.status().looped));
+        w.heal(true);
+        w.converged();
+    });
+}

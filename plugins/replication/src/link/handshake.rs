@@ -6,6 +6,11 @@
 use super::Settings;
 use crate::text;
 
+/// A replica's capability that tells its run id. Redis ignores what it doesn't know.
+pub const NODE: &[u8] = b"keystead-node:";
+/// Nodes above a replica that are told to it: no real chain is as long, and the answer stays a short line.
+pub const MAX_PATH: usize = 64;
+
 /// A question whose answer is awaited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -47,8 +52,30 @@ pub fn questions(settings: &Settings) -> Vec<(Step, Vec<u8>)> {
     if let Some(ip) = &settings.announce_ip {
         all.push((Step::Address, text::command(&[b"REPLCONF", b"ip-address", ip.as_bytes()])));
     }
-    all.push((Step::Capabilities, text::command(&[b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"])));
+    let mut words: Vec<&[u8]> = vec![b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"];
+    let node = settings.node.as_ref().map(|id| [NODE, id.as_bytes()].concat());
+    if let Some(node) = &node {
+        words.extend([b"capa".as_slice(), node]);
+    }
+    all.push((Step::Capabilities, text::command(&words)));
     all
+}
+
+/// The run ids in an answer to the capabilities: the primary's own, then those it follows. Others than ours just say OK.
+pub fn path(line: &[u8]) -> Option<Vec<String>> {
+    let ids = std::str::from_utf8(line).ok()?.strip_prefix("+OK keystead-path ")?;
+    Some(ids.split(' ').filter(|id| is_node(id)).take(MAX_PATH).map(str::to_owned).collect())
+}
+
+/// A primary's answer to a replica that named itself.
+pub fn path_answer(own: &str, upstream: &[String]) -> String {
+    let ids = std::iter::once(own).chain(upstream.iter().map(String::as_str)).take(MAX_PATH);
+    ids.fold("OK keystead-path".to_string(), |text, id| text + " " + id)
+}
+
+/// A run id: forty hexadecimal digits.
+pub fn is_node(id: &str) -> bool {
+    id.len() == 40 && id.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// Judges the answer to `step`.
@@ -114,6 +141,18 @@ mod tests {
     }
 
     #[test]
+    fn paths() {
+        let (a, b) = ("a".repeat(40), "b".repeat(40));
+        let answer = path_answer(&a, &[b.clone()]);
+        assert_eq!(path(format!("+{answer}").as_bytes()), Some(vec![a.clone(), b]));
+        assert_eq!(path(b"+OK"), None);
+        assert_eq!(path(b"-ERR keystead-path"), None);
+        assert_eq!(path(format!("+OK keystead-path {a} nonsense").as_bytes()), Some(vec![a.clone()]));
+        let long = path_answer(&a, &vec![a.clone(); 1000]);
+        assert_eq!(path(format!("+{long}").as_bytes()).map(|ids| ids.len()), Some(MAX_PATH));
+    }
+
+    #[test]
     fn only_what_is_set_is_said() {
         let mut s = Settings { listening_port: 6380, ..Settings::default() };
         let steps = |s: &Settings| questions(s).into_iter().map(|(step, _)| step).collect::<Vec<_>>();
@@ -126,6 +165,8 @@ mod tests {
         assert!(bytes.starts_with(
             b"*2\r\n$4\r\nAUTH\r\n$2\r\npw\r\n*3\r\n$8\r\nREPLCONF\r\n$14\r\nlistening-port\r\n$4\r\n7000\r\n"
         ));
+        s.node = Some("1".repeat(40));
+        assert!(questions(&s)[3].1.ends_with(format!("$4\r\ncapa\r\n$54\r\nkeystead-node:{}\r\n", "1".repeat(40)).as_bytes()));
         s.auth_user = Some(b"me".to_vec());
         assert!(questions(&s)[0].1.starts_with(b"*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n"));
     }

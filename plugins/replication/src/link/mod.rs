@@ -35,10 +35,12 @@ enum State {
     Connecting { since: Duration },
     Handshake { last_io: Duration, asked: VecDeque<Step> },
     Psync { last_io: Duration, offered: Option<Position> },
-    Announced { last_io: Duration, at: Position, guarded: bool },
-    Receiving { last_io: Duration, at: Position, guarded: bool, transfer: Transfer },
-    Loading { last_sign: Duration, at: Position },
-    Streaming { last_io: Duration, acked: Duration },
+    /// A payload is expected; after SYNC nobody says where it will be.
+    Announced { last_io: Duration, at: Option<Position>, guarded: bool },
+    Receiving { last_io: Duration, at: Option<Position>, guarded: bool, transfer: Transfer },
+    Loading { last_sign: Duration, at: Option<Position>, marked: bool },
+    /// `acks`: the primary wants to know how far we are; one that was asked by SYNC doesn't.
+    Streaming { last_io: Duration, acked: Duration, acks: bool },
 }
 
 impl State {
@@ -73,6 +75,8 @@ pub struct Link {
     down_since: Option<Duration>,
     /// The next PSYNC asks the replica to take our role.
     handing_over: bool,
+    /// The primary follows us: it isn't followed until that is over.
+    looped: bool,
     /// Why the last attempt failed: the same reason every second is said once.
     last_why: String,
 }
@@ -86,6 +90,7 @@ impl Default for Link {
             refused: None,
             down_since: None,
             handing_over: false,
+            looped: false,
             last_why: String::new(),
         }
     }
@@ -131,7 +136,8 @@ impl Link {
             }
             State::Receiving { last_io, .. } => Some(*last_io + t),
             State::Loading { last_sign, .. } => Some(*last_sign + ACK_PERIOD),
-            State::Streaming { last_io, acked } => Some((*acked + ACK_PERIOD).min(*last_io + t)),
+            State::Streaming { last_io, acked, acks: true } => Some((*acked + ACK_PERIOD).min(*last_io + t)),
+            State::Streaming { last_io, .. } => Some(*last_io + t),
         }
         // A timeout is over only when it was exceeded.
         .map(|at| at.max(now) + Duration::from_millis(1))
@@ -220,7 +226,7 @@ impl Link {
                 return out.actions.push(Action::Send(b"\n".to_vec()));
             }
             State::Streaming { last_io, .. } if late(*last_io) => "MASTER timeout: no data nor PING received...",
-            State::Streaming { acked, .. } if now >= *acked + ACK_PERIOD => {
+            State::Streaming { acked, acks: true, .. } if now >= *acked + ACK_PERIOD => {
                 return self.ack(now, ctx, ctx.here.map_or(Offset(0), |p| p.offset), out);
             }
             _ => return,
@@ -241,22 +247,26 @@ impl Link {
     }
 
     fn loaded(&mut self, now: Duration, ctx: Context<'_>, out: &mut Outcome) {
-        if matches!(self.state, State::Loading { .. }) {
-            self.stream(now, ctx, "MASTER <-> REPLICA sync: Finished with success", out);
-        }
+        let State::Loading { at, marked, .. } = self.state else { return };
+        // Behind SYNC only a marked payload is acknowledged, once: the primary waits for that before it goes on.
+        let (acks, first) = (at.is_some(), at.is_some() || marked);
+        self.stream(now, ctx, acks, first, "MASTER <-> REPLICA sync: Finished with success", out);
     }
 
     /// The data is the primary's; from here on the stream is ours. An acknowledgement at once puts us online.
-    fn stream(&mut self, now: Duration, ctx: Context<'_>, why: &str, out: &mut Outcome) {
-        self.enter(State::Streaming { last_io: now, acked: now }, why, out);
+    fn stream(&mut self, now: Duration, ctx: Context<'_>, acks: bool, first: bool, why: &str, out: &mut Outcome) {
+        self.enter(State::Streaming { last_io: now, acked: now, acks }, why, out);
         self.followed = true;
+        self.looped = false;
         self.last_why.clear();
         self.down_since = None;
-        self.ack(now, ctx, ctx.here.map_or(Offset(0), |p| p.offset), out);
+        if first {
+            self.ack(now, ctx, ctx.here.map_or(Offset(0), |p| p.offset), out);
+        }
     }
 
     fn came_back_empty(&mut self, now: Duration, ctx: Context<'_>, out: &mut Outcome) {
-        let State::Loading { at, .. } = self.state else { return };
+        let State::Loading { at: Some(at), .. } = self.state else { return };
         self.refused = Some(at.replid);
         let kept = ctx.here.map_or_else(|| "?".to_string(), |p| p.offset.to_string());
         out.actions.push(Action::Log(
@@ -307,9 +317,9 @@ impl Link {
         }
     }
 
-    fn finish(&mut self, now: Duration, at: Position, guarded: bool, trailer: usize, out: &mut Outcome) {
+    fn finish(&mut self, now: Duration, at: Option<Position>, guarded: bool, trailer: usize, out: &mut Outcome) {
         out.actions.push(Action::FinishLoad { trailer, guarded, at });
-        self.enter(State::Loading { last_sign: now, at }, "the payload is complete", out);
+        self.enter(State::Loading { last_sign: now, at, marked: trailer > 0 }, "the payload is complete", out);
     }
 
     fn line(&mut self, now: Duration, ctx: Context<'_>, line: &[u8], out: &mut Outcome) {
@@ -336,6 +346,12 @@ impl Link {
             Verdict::Ignored(what) => out.actions.push(Action::Log(log::Level::Info, what)),
             Verdict::Fine => {}
         }
+        if step == Step::Capabilities
+            && let Some(path) = handshake::path(line)
+            && !self.upstream(now, ctx, path, out)
+        {
+            return;
+        }
         let State::Handshake { asked, .. } = &mut self.state else { return };
         if step == Step::Ping {
             let (steps, bytes): (Vec<Step>, Vec<Vec<u8>>) = handshake::questions(ctx.settings).into_iter().unzip();
@@ -344,6 +360,25 @@ impl Link {
         } else if asked.is_empty() {
             self.ask_psync(now, ctx, out);
         }
+    }
+
+    /// Notes whom we would follow, over all hops; false if that is ourselves.
+    fn upstream(&mut self, now: Duration, ctx: Context<'_>, mut path: Vec<String>, out: &mut Outcome) -> bool {
+        let own = ctx.settings.node.as_ref().and_then(|own| path.iter().position(|id| id == own));
+        if let Some(at) = own {
+            path.truncate(at + 1);
+        }
+        // Also in a loop: the others learn of it by what we tell them.
+        out.actions.push(Action::Upstream(path));
+        // A replica that shall take our role follows us still: its promotion is what we ask for.
+        let Some(hops) = own.filter(|_| !self.handing_over) else { return true };
+        self.looped = true;
+        let why = match hops {
+            0 => "REPLICAOF loop: the address is this node's own".to_string(),
+            n => format!("REPLICAOF loop: that node follows this one, {n} hop{} up", if n == 1 { "" } else { "s" }),
+        };
+        self.fail(now, &why, out);
+        false
     }
 
     fn ask_psync(&mut self, now: Duration, ctx: Context<'_>, out: &mut Outcome) {
@@ -374,7 +409,8 @@ impl Link {
         out: &mut Outcome,
     ) {
         let said = String::from_utf8_lossy(line).into_owned();
-        if std::mem::take(&mut self.handing_over) {
+        let handing_over = std::mem::take(&mut self.handing_over);
+        if handing_over {
             let accepted = line.starts_with(b"+FULLRESYNC ") || line.starts_with(b"+CONTINUE");
             out.actions.push(Action::HandedOver(if accepted { Ok(()) } else { Err(said.clone()) }));
         }
@@ -391,7 +427,10 @@ impl Link {
             }
             out.actions.push(Action::Resume(replid));
             // The id may be new now, the offset is the one we offered.
-            return self.stream(now, ctx, "Successful partial resynchronization with master", out);
+            return self.stream(now, ctx, true, true, "Successful partial resynchronization with master", out);
+        }
+        if !handing_over && knows_no_psync(line) {
+            return self.fall_back(now, &said, out);
         }
         let transient = line.starts_with(b"-NOMASTERLINK") || line.starts_with(b"-LOADING");
         let why = if transient {
@@ -415,8 +454,20 @@ impl Link {
         }
         let unknown = offered.is_some_and(|offered| offered.replid != at.replid);
         let guarded = ctx.settings.keep_data && self.followed && unknown;
+        let ours = offered.map_or("none".to_string(), |p| format!("{}:{}", p.replid, p.offset));
+        let why = format!("Full resync from master: {}:{} (our history: {ours})", at.replid, at.offset);
+        self.announce(now, Some(at), guarded, why, out);
+    }
+
+    /// An old primary: everything is taken, under a name that only we know.
+    fn fall_back(&mut self, now: Duration, said: &str, out: &mut Outcome) {
+        out.actions.push(Action::Send(b"SYNC\r\n".to_vec()));
+        let why = format!("Master does not support PSYNC (reply: {said}). Retrying with SYNC...");
+        self.announce(now, None, false, why, out);
+    }
+
+    fn announce(&mut self, now: Duration, at: Option<Position>, guarded: bool, why: String, out: &mut Outcome) {
         out.actions.push(Action::BeginLoad(at));
-        let why = format!("Full resync from master: {}:{}", at.replid, at.offset);
         out.actions.push(Action::Log(log::Level::Info, why.clone()));
         self.enter(State::Announced { last_io: now, at, guarded }, &why, out);
     }
@@ -448,6 +499,12 @@ impl Link {
             }
         }
     }
+}
+
+/// Errors that say that PSYNC doesn't exist there. Any other one may be over in a second: everything isn't taken for it.
+fn knows_no_psync(line: &[u8]) -> bool {
+    let line = line.to_ascii_lowercase();
+    line.starts_with(b"-err unknown command") || line.starts_with(b"-noperm")
 }
 
 /// `<replid> <offset>` behind `+FULLRESYNC`.

@@ -61,12 +61,15 @@ pub struct Status {
     pub down_since: Option<Duration>,
     /// The primary came back empty and our data was kept.
     pub kept_data: bool,
+    /// The primary follows us, over any number of hops.
+    pub looped: bool,
 }
 
 impl Link {
     /// The link as INFO and ROLE show it.
     pub fn status(&self) -> Status {
-        let mut s = Status { down_since: self.down_since, kept_data: self.refused.is_some(), ..Status::default() };
+        let kept_data = self.refused.is_some();
+        let mut s = Status { down_since: self.down_since, kept_data, looped: self.looped, ..Status::default() };
         match &self.state {
             State::Off => {}
             State::Waiting { .. } => s.phase = Phase::Connect,

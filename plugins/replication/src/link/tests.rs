@@ -57,15 +57,16 @@ impl Bench {
                 Action::Connect(t) => self.did.push(format!("connect {}:{}", t.host, t.port)),
                 Action::Disconnect => self.did.push("disconnect".into()),
                 Action::Send(b) => self.sent.extend(b),
-                Action::BeginLoad(at) => self.did.push(format!("begin {}", at.offset)),
+                Action::BeginLoad(at) => self.did.push(format!("begin {}", at.map_or(0, |at| at.offset.0))),
                 Action::Payload(r) => self.payload.extend(&inbox[r]),
                 Action::FinishLoad { trailer, guarded, at } => {
                     self.payload.truncate(self.payload.len() - trailer);
-                    self.did.push(format!("finish {} guarded={guarded}", at.offset));
+                    self.did.push(format!("finish {} guarded={guarded}", at.map_or(0, |at| at.offset.0)));
                 }
                 Action::AbortLoad => self.did.push("abort".into()),
                 Action::Resume(id) => self.did.push(format!("resume {}", id.map_or("same", |_| "new"))),
                 Action::Apply(r) => self.applied.extend(&inbox[r]),
+                Action::Upstream(path) => self.did.push(format!("upstream {}", path.iter().map(|id| &id[..1]).collect::<String>())),
                 Action::HandedOver(answer) => self.did.push(format!("handed over: {answer:?}")),
                 Action::Log(..) => {}
             }
@@ -336,4 +337,68 @@ fn a_handover_is_asked_with_psync_once() {
         b.wait(2).shake();
         assert!(!b.said().contains("FAILOVER"), "a later PSYNC is an ordinary one");
     }
+}
+
+#[test]
+fn a_primary_without_psync_is_asked_by_sync() {
+    for (payload, first_ack) in [("$3\r\nrdb".to_string(), ""), (format!("$EOF:{0}\r\nrdb{0}", hex('e')), "REPLCONF")] {
+        let mut b = Bench::new();
+        b.shake();
+        b.said();
+        b.done();
+        b.hear(b"-ERR unknown command 'PSYNC', with args beginning with: \r\n");
+        assert_eq!(b.said(), "SYNC ");
+        b.hear(b"\n").hear(payload.as_bytes());
+        assert_eq!(b.done(), ["begin 0", "finish 0 guarded=false"]);
+        b.here = Some(Position { replid: id(b'f'), offset: Offset(0) });
+        b.event(Event::Loaded);
+        assert!(b.said().contains(first_ack), "a marked payload's end is acknowledged");
+        b.hear(b"*1\r\n");
+        assert_eq!(b.applied, b"*1\r\n");
+        assert_eq!(b.wait(3).said(), "", "such a primary wants to hear nothing");
+        b.wait(11);
+        assert_eq!(b.done(), ["disconnect", "connect h:1"], "but its silence is noticed");
+    }
+}
+
+#[test]
+fn any_other_error_is_no_reason_to_take_everything() {
+    for line in ["-ERR max number of clients reached", "-MISCONF no", "-NOMASTERLINK no", "-LOADING no"] {
+        let mut b = Bench::new();
+        b.shake().said();
+        b.hear(format!("{line}\r\n").as_bytes());
+        assert_eq!(b.said(), "", "{line}");
+        assert!(!b.link.up());
+    }
+}
+
+#[test]
+fn a_loop_is_refused_and_tried_again() {
+    let node = |c: char| std::iter::repeat_n(c, 40).collect::<String>();
+    let mut b = Bench::new();
+    b.settings.node = Some(node('a'));
+    b.done();
+    b.event(Event::Connected);
+    b.hear(format!("+PONG\r\n+OK\r\n+OK keystead-path {} {} {}\r\n", node('b'), node('a'), node('c')).as_bytes());
+    assert_eq!(b.done(), ["upstream ba", "disconnect"], "nothing behind ourselves is told on");
+    assert!(b.link.status().looped && !b.said().contains("PSYNC"));
+    b.wait(1);
+    b.event(Event::Connected);
+    b.hear(format!("+PONG\r\n+OK\r\n+OK keystead-path {}\r\n", node('b')).as_bytes());
+    assert!(b.said().contains("PSYNC"), "the loop is over");
+    b.hear(format!("+FULLRESYNC {} 7\r\n$3\r\nrdb", hex('c')).as_bytes());
+    b.event(Event::Loaded);
+    assert!(!b.link.status().looped);
+}
+
+#[test]
+fn a_handover_goes_to_one_that_follows_us() {
+    let node = |c: char| std::iter::repeat_n(c, 40).collect::<String>();
+    let mut b = Bench::new();
+    b.settings.node = Some(node('a'));
+    b.here = Some(Position { replid: id(b'c'), offset: Offset(7) });
+    b.event(Event::HandOver(Target { host: "h".into(), port: 2 }));
+    b.event(Event::Connected);
+    b.hear(format!("+PONG\r\n+OK\r\n+OK keystead-path {} {}\r\n", node('b'), node('a')).as_bytes());
+    assert!(b.said().contains("FAILOVER"));
 }

@@ -32,6 +32,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// Keep our data when the primary we followed comes back with an unknown history and no keys.
     pub keep_data: bool,
+    /// Our run id, by which a loop of replicas is noticed; `None` says nothing about us.
+    pub node: Option<String>,
 }
 
 impl Default for Settings {
@@ -44,6 +46,7 @@ impl Default for Settings {
             auth_password: None,
             timeout: Duration::from_secs(60),
             keep_data: true,
+            node: None,
         }
     }
 }
@@ -97,8 +100,8 @@ pub enum Action {
     Disconnect,
     /// Write this.
     Send(Vec<u8>),
-    /// A payload is coming.
-    BeginLoad(Position),
+    /// A payload is coming. SYNC doesn't tell its position.
+    BeginLoad(Option<Position>),
     /// A piece of it.
     Payload(Range<usize>),
     /// That was all; cut this many bytes off the end, then load it.
@@ -107,8 +110,8 @@ pub enum Action {
         trailer: usize,
         /// Answer `CameBackEmpty` instead of loading, if it has no keys and we have.
         guarded: bool,
-        /// Where the data will be.
-        at: Position,
+        /// Where the data will be; `None` behind SYNC: nobody knows this history's name.
+        at: Option<Position>,
     },
     /// Throw away what was received.
     AbortLoad,
@@ -116,6 +119,8 @@ pub enum Action {
     Resume(Option<ReplId>),
     /// A piece of the stream.
     Apply(Range<usize>),
+    /// The run ids of the primary and of those it follows, nearest first.
+    Upstream(Vec<String>),
     /// How the replica answered FAILOVER: it is the primary now, or its refusal.
     HandedOver(Result<(), String>),
     /// Tell the operator.

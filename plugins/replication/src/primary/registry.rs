@@ -40,6 +40,8 @@ pub struct Shared {
     pub ip: String,
     /// The port it told.
     pub port: u16,
+    /// Its run id, if it told one: such a replica keeps in mind whom it follows over all hops.
+    pub node: Option<String>,
     /// It came by PSYNC and acknowledges; after SYNC nothing comes back, and silence means nothing.
     pub acknowledges: bool,
     state: AtomicU8,
@@ -55,6 +57,7 @@ impl Shared {
             client,
             ip: facts.ip_address.clone().unwrap_or(seen_ip),
             port: facts.listening_port,
+            node: facts.node.clone(),
             acknowledges: true,
             state: AtomicU8::new(PeerState::WaitBgsave as u8),
             acked: AtomicU64::new(0),

@@ -2,6 +2,7 @@
 //!
 //! Owns parsing and Redis' error texts; the facts are kept in the session's slot until PSYNC takes them.
 
+use crate::link::handshake::{NODE, is_node};
 use crate::units::Offset;
 
 /// What a replica told before PSYNC.
@@ -19,6 +20,8 @@ pub struct Facts {
     pub rdb_only: bool,
     /// `rdb-filter-only ""`: functions only, which there are none of, so no keys.
     pub no_keys: bool,
+    /// `capa keystead-node:<run id>`: who it is; it wants to know whom we follow.
+    pub node: Option<String>,
     /// `version`: what Valkey's replicas say of themselves.
     pub version: Option<String>,
 }
@@ -28,6 +31,8 @@ pub struct Facts {
 pub enum Answer {
     /// +OK.
     Ok,
+    /// +OK, and whom we follow.
+    Path,
     /// Nothing: acknowledgements are never answered.
     Silent,
     /// An acknowledgement arrived.
@@ -51,6 +56,7 @@ pub fn handle(facts: &mut Facts, args: &[&[u8]]) -> Answer {
     if !args.len().is_multiple_of(2) {
         return Answer::Error("ERR syntax error".into());
     }
+    let mut answer = Answer::Ok;
     for (at, pair) in args.chunks_exact(2).enumerate() {
         let (name, value) = (pair[0].to_ascii_lowercase(), pair[1]);
         let done = match name.as_slice() {
@@ -65,6 +71,12 @@ pub fn handle(facts: &mut Facts, args: &[&[u8]]) -> Answer {
             b"ip-address" => address(facts, value),
             b"capa" => {
                 match value.to_ascii_lowercase().as_slice() {
+                    id if id.starts_with(NODE) => {
+                        facts.node = std::str::from_utf8(&id[NODE.len()..]).ok().filter(|id| is_node(id)).map(str::to_owned);
+                        if facts.node.is_some() {
+                            answer = Answer::Path;
+                        }
+                    }
                     b"eof" => facts.eof = true,
                     b"psync2" => facts.psync2 = true,
                     // An unknown capability is one that we don't have, not an error.
@@ -101,7 +113,7 @@ pub fn handle(facts: &mut Facts, args: &[&[u8]]) -> Answer {
             return answer;
         }
     }
-    Answer::Ok
+    answer
 }
 
 fn address(facts: &mut Facts, value: &[u8]) -> Option<Answer> {
@@ -160,6 +172,8 @@ mod tests {
             ("listening-port x", not_an_integer()),
             ("LISTENING-PORT 6380 capa eof CAPA psync2", Answer::Ok),
             ("capa keystead-zstd", Answer::Ok),
+            ("capa keystead-node:123", Answer::Ok),
+            ("capa eof capa keystead-node:0123456789abcdef0123456789abcdef01234567", Answer::Path),
             ("capa", Answer::Error("ERR syntax error".into())),
             ("ack 100", ack(100, None)),
             ("ACK 100 FACK 90", ack(100, Some(90))),

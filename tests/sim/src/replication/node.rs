@@ -8,7 +8,7 @@ use super::lines::{take_command, unit_end};
 use super::truth::{Data, Truth};
 use super::wire::{Arrival, ConnId, NodeId, Wire};
 use keystead_replication::history::History;
-use keystead_replication::link::{Action, Context, Event, Link, Settings, Target};
+use keystead_replication::link::{Action, Context, Event, Link, Settings, Target, handshake};
 use keystead_replication::primary::replconf::{self, Answer, Facts};
 use keystead_replication::primary::{self, Limits, Peer, Registry, Shared};
 use keystead_replication::psync::{self, Backlog, Decision, Request};
@@ -82,6 +82,8 @@ pub struct Node {
     loading: Option<Loading>,
     has_position: bool,
     settings: Settings,
+    /// Whom it follows over all hops, as the plugin keeps it.
+    upstream: Vec<String>,
     served: BTreeMap<ConnId, Served>,
     last_ping: u64,
 }
@@ -121,7 +123,13 @@ impl Node {
             partial: Vec::new(),
             loading: None,
             has_position: false,
-            settings: Settings { listening_port: id as u16, timeout: TIMEOUT, ..Settings::default() },
+            settings: Settings {
+                listening_port: id as u16,
+                timeout: TIMEOUT,
+                node: Some(fresh(env.rng).to_string()),
+                ..Settings::default()
+            },
+            upstream: Vec::new(),
             served: BTreeMap::new(),
             last_ping: env.now,
         }
@@ -134,6 +142,7 @@ impl Node {
             self.has_position = !self.data.0.is_empty() || self.backlog.is_some();
         }
         self.following = true;
+        self.upstream.clear();
         self.step(env, Event::Follow(Target { host: "node".into(), port: whom as u16 }));
     }
 
@@ -143,6 +152,7 @@ impl Node {
             return;
         }
         self.following = false;
+        self.upstream.clear();
         self.step(env, Event::Unfollow);
         self.history.promote(self.offset, fresh(env.rng));
         env.truth.begin(self.history.replid, &self.data);
@@ -263,6 +273,12 @@ impl Node {
                     }
                 }
                 Action::Apply(r) => self.apply(env, &bytes[r]),
+                Action::Upstream(path) => {
+                    if self.upstream != path {
+                        self.upstream = path;
+                        self.drop_replicas(env);
+                    }
+                }
                 // The simulator's nodes never ask for a handover.
                 Action::HandedOver(_) | Action::Log(..) => {}
             }
@@ -293,8 +309,9 @@ impl Node {
         }
     }
 
-    fn finish(&mut self, env: &mut Env<'_>, trailer: usize, guarded: bool, at: Position) {
+    fn finish(&mut self, env: &mut Env<'_>, trailer: usize, guarded: bool, at: Option<Position>) {
         let Some(mut load) = self.loading.take() else { return };
+        let at = at.expect("every primary here knows PSYNC");
         load.bytes.truncate(load.bytes.len() - trailer);
         let text = String::from_utf8(load.bytes).expect("the payload is text");
         let mut data = Data::default();
@@ -383,11 +400,17 @@ impl Node {
     fn command(&mut self, env: &mut Env<'_>, conn: ConnId, argv: &[Vec<u8>]) {
         let Some(served) = self.served.get_mut(&conn) else { return };
         let words: Vec<&[u8]> = argv.iter().map(Vec::as_slice).collect();
+        let path;
         let reply: &[u8] = match words.first().copied() {
             None => return self.peer_step(env, conn, primary::Event::SignOfLife),
             Some(b"PING") => b"+PONG\r\n",
             Some(b"REPLCONF") => match replconf::handle(&mut served.facts, &words[1..]) {
                 Answer::Ok => b"+OK\r\n",
+                Answer::Path => {
+                    let own = self.settings.node.as_deref().expect("it has an id");
+                    path = format!("+{}\r\n", handshake::path_answer(own, &self.upstream));
+                    path.as_bytes()
+                }
                 Answer::Ack { offset, .. } => return self.peer_step(env, conn, primary::Event::Ack(offset)),
                 other => panic!("the link said {argv:?}: {other:?}"),
             },
