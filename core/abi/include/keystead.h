@@ -726,6 +726,9 @@ struct ks_host_api {
   /* An append-only file to execute (ks_apply_api) with origin loading; nothing of it is propagated. `feed`'s `a`
      is of no use then. KS_OK and the object, or KS_ERR. */
   uint32_t (*open_replay)(void* host, ks_object* out);
+  /* Shows a connection that the plugin made to its primary as a session, with the peer's and the own address as
+     `ip:port`: CLIENT LIST and CLIENT KILL know it. Ready when somebody killed it; dropping the future hides it. */
+  ks_future (*show_link)(void* host, ks_str peer, ks_str local);
 };
 
 /* Who sent a command. The strings are borrowed for the call. */

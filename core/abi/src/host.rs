@@ -142,7 +142,7 @@ tables! { STRUCTS;
         pub unix_ms: unsafe extern "C" fn(host: *mut c_void) -> u64,
         /// Fills memory with random bytes of the system.
         pub random: unsafe extern "C" fn(host: *mut c_void, buf: *mut u8, len: usize),
-        /// A fact or a parameter of the server by name (`port`, `bind`, `dir`, `run_id`, `version`, …; every CONFIG
+        /// A fact or a parameter of the server by name (`port`, `bind`, `dir`, `run_id`, `version`, `stat_resets`, …; every CONFIG
         /// parameter under Redis' name). KS_OK, or KS_ERR if there is none.
         pub setting: unsafe extern "C" fn(host: *mut c_void, endpoint: u32, name: Str, out: *mut Buf) -> u32,
 
@@ -234,6 +234,9 @@ tables! { STRUCTS;
         /// An append-only file to execute (ks_apply_api) with origin loading; nothing of it is propagated. `feed`'s `a`
         /// is of no use then. KS_OK and the object, or KS_ERR.
         pub open_replay: unsafe extern "C" fn(host: *mut c_void, out: *mut Object) -> u32,
+        /// Shows a connection that the plugin made to its primary as a session, with the peer's and the own address as
+        /// `ip:port`: CLIENT LIST and CLIENT KILL know it. Ready when somebody killed it; dropping the future hides it.
+        pub show_link: unsafe extern "C" fn(host: *mut c_void, peer: Str, local: Str) -> Future,
     }
 }
 

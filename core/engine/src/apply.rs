@@ -94,6 +94,14 @@ impl ApplyState {
     }
 }
 
+/// What a primary executed and this replica can't: their data is no longer the same. In Redis' words, which people's
+/// alarms look for.
+pub(crate) fn warn_of_divergence(command: &str, error: &str) {
+    log::warn!(
+        "== CRITICAL == This replica is sending an error to its master: '-{error}' after processing the command '{command}'"
+    );
+}
+
 /// One command's verdict: does a unit end behind it?
 #[derive(Clone, Copy)]
 enum Step {
@@ -193,11 +201,12 @@ impl Engine {
         let command = match exec::find(&self.core, args) {
             Ok(command) if command.arity_ok(args.len()) => command,
             Ok(command) => {
-                self.stream_error(state, &format!("wrong number of arguments for '{}'", command.full_name));
+                let what = format!("ERR wrong number of arguments for '{}' command", command.full_name);
+                self.stream_error(state, &command.full_name, &what);
                 return state.between(Targets::ALL);
             }
             Err(error) => {
-                self.stream_error(state, error.text());
+                self.stream_error(state, &args.text(0), error.text());
                 return state.between(Targets::ALL);
             }
         };
@@ -215,13 +224,13 @@ impl Engine {
         }
     }
 
-    fn stream_error(&mut self, state: &mut ApplyState, what: &str) {
+    fn stream_error(&mut self, state: &mut ApplyState, command: &str, what: &str) {
         if state.origin == Origin::Loading {
             state.failed = Some(what.to_owned());
             return;
         }
         self.core.stats.unexpected_errors += 1;
-        log::warn!("The primary's stream has a command that can't be executed: {what}");
+        warn_of_divergence(command, what);
     }
 
     fn apply_command(&mut self, state: &mut ApplyState, command: &'static Command, args: Args<'_>, nested: bool) {

@@ -268,7 +268,7 @@ pub(crate) fn call(
             }
             if origin == Origin::Replication {
                 core.stats.unexpected_errors += 1;
-                log::warn!("'{}' from the primary failed: {error}", command.full_name);
+                crate::apply::warn_of_divergence(&command.full_name, error.text());
             }
             Writer::new(out, state.proto).error(error.text());
             Effect::None

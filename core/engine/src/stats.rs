@@ -61,6 +61,8 @@ pub struct Stats {
     pub histograms: Vec<Option<Box<Histogram>>>,
     /// Clients closed to make room (`maxmemory-clients`).
     pub evicted_clients: u64,
+    /// CONFIG RESETSTAT so far: who keeps counters elsewhere begins anew with it.
+    pub resets: u64,
     /// Commands run.
     pub total_commands: u64,
     /// Connections accepted.
@@ -137,6 +139,7 @@ impl Stats {
             rate.reset();
         }
         *self = Stats {
+            resets: self.resets + 1,
             commands,
             histograms,
             hits_base: hits,

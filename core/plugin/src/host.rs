@@ -151,6 +151,21 @@ impl Host {
 
     // ---- sockets
 
+    /// Shows a connection made to a primary as a session of class `master`: CLIENT LIST and CLIENT KILL know it. Ready when
+    /// it was killed: closing it is the plugin's business. Hidden again when dropped.
+    pub fn show_link(&self, io: &Io) -> impl Future<Output = ()> + Send + use<> {
+        let (peer, local) = (io.peer_addr(), io.local_addr());
+        let (peer, local) = (Str::new(peer.as_bytes()), Str::new(local.as_bytes()));
+        // SAFETY: the strings live for the call, which copies them; the future is ours.
+        let killed = unsafe { import_future((self.api().show_link)(self.data(), peer, local)) };
+        async move {
+            if killed.await.ok().is_err() {
+                // A host without an engine for data has nobody who could kill it.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Connects to a host by address or name.
     pub fn tcp_connect(&self, host: &str, port: u16) -> impl Future<Output = Result<Io>> + Send + use<> {
         self.tcp_connect_from(host, port, "")

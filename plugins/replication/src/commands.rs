@@ -13,6 +13,7 @@ use crate::wait::{self, DiskWish};
 use keystead_plugin::prelude::*;
 use keystead_plugin::{InfoOut, Targets};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Declares all of them.
 pub(crate) fn register(reg: &mut Registrar<Replication>) {
@@ -89,7 +90,8 @@ pub(crate) fn register(reg: &mut Registrar<Replication>) {
         Replication::sync,
     )
     .info("replication", Replication::info_replication)
-    .info_append("stats", Replication::info_stats);
+    .info_append("stats", Replication::info_stats)
+    .info_append("server", Replication::info_server);
 }
 
 impl Replication {
@@ -217,7 +219,7 @@ impl Replication {
     }
 
     /// One GETACK behind the write serves everybody who waits for it.
-    async fn ask_for_acks(&self, offset: Offset) -> Result<()> {
+    pub(crate) async fn ask_for_acks(&self, offset: Offset) -> Result<()> {
         if self.getack_at.load(Ordering::Acquire) <= offset.0 {
             let behind = self.host.control_record(&["REPLCONF", "GETACK", "*"], Targets::REPLICAS).await?;
             self.getack_at.fetch_max(behind, Ordering::AcqRel);
@@ -276,9 +278,17 @@ impl Replication {
     }
 
     fn info_stats(&self, out: &mut InfoOut<'_>) {
-        out.field("sync_full", self.stats.sync_full.load(Ordering::Relaxed))
-            .field("sync_partial_ok", self.stats.sync_partial_ok.load(Ordering::Relaxed))
-            .field("sync_partial_err", self.stats.sync_partial_err.load(Ordering::Relaxed));
+        let stats = self.stats.settle(&self.host);
+        out.field("sync_full", stats.sync_full.load(Ordering::Relaxed))
+            .field("sync_partial_ok", stats.sync_partial_ok.load(Ordering::Relaxed))
+            .field("sync_partial_err", stats.sync_partial_err.load(Ordering::Relaxed));
+    }
+
+    fn info_server(&self, out: &mut InfoOut<'_>) {
+        let ends_at = Duration::from_millis(self.ends_at_ms.load(Ordering::Acquire));
+        if !ends_at.is_zero() {
+            out.field("shutdown_in_milliseconds", ends_at.saturating_sub(self.host.now()).as_millis());
+        }
     }
 }
 

@@ -59,6 +59,7 @@ pub(crate) async fn run(plugin: Arc<Replication>, orders: mpsc::UnboundedReceive
         link: Link::default(),
         connecting: None,
         io: None,
+        shown: None,
         inbox: BytesMut::new(),
         read_size: READ.start,
         port: 0,
@@ -79,6 +80,8 @@ struct Follower {
     link: Link,
     connecting: Option<BoxFuture<'static, Result<Io>>>,
     io: Option<Io>,
+    /// Ready when the link was killed by a client's command; it is in CLIENT LIST until this is dropped.
+    shown: Option<BoxFuture<'static, ()>>,
     inbox: BytesMut,
     read_size: usize,
     /// Our own port, as it was when the connection was made.
@@ -118,16 +121,24 @@ impl Follower {
                     None => futures::future::pending().await,
                 }
             };
+            let shown = &mut self.shown;
+            let killed = async {
+                match shown {
+                    Some(shown) => shown.await,
+                    None => futures::future::pending().await,
+                }
+            };
             let tick = async {
                 match due {
                     Some(time) => host.sleep(time).await,
                     None => futures::future::pending().await,
                 }
             };
-            let (mut order, mut connect, mut read, mut tick) =
-                (order.fuse(), pin!(connect.fuse()), pin!(read.fuse()), pin!(tick.fuse()));
+            let (mut order, mut connect, mut killed, mut read, mut tick) =
+                (order.fuse(), pin!(connect.fuse()), pin!(killed.fuse()), pin!(read.fuse()), pin!(tick.fuse()));
             select_biased! {
                 order = order => Input::Order(order),
+                () = killed => Input::Killed,
                 made = connect => Input::Made(made),
                 got = read => Input::Read(got),
                 () = tick => Input::Tick,
@@ -147,6 +158,7 @@ impl Follower {
                 self.connecting = None;
                 match made {
                     Ok(io) => {
+                        self.shown = Some(self.plugin.host.show_link(&io).boxed());
                         self.io = Some(io);
                         self.port = self.plugin.host.setting("port").and_then(|p| p.parse().ok()).unwrap_or(0);
                         Next::Connected
@@ -162,6 +174,10 @@ impl Follower {
                 Next::Bytes
             }
             Input::Read(Err(error)) => Next::Failed(error.to_string()),
+            Input::Killed => {
+                self.shown = None;
+                Next::Failed("it was killed by a client's command".into())
+            }
             Input::Tick => Next::Tick,
         };
         self.todo.push_back(next);
@@ -247,6 +263,7 @@ impl Follower {
     fn hang_up(&mut self) {
         self.connecting = None;
         self.io = None;
+        self.shown = None;
         self.inbox.clear();
         if let Some(apply) = &mut self.apply {
             apply.reset();
@@ -414,5 +431,6 @@ enum Input {
     Order(Option<Order>),
     Made(Result<Io>),
     Read(std::io::Result<usize>),
+    Killed,
     Tick,
 }

@@ -113,6 +113,10 @@ async fn alive<F: Future>(replica: &Replica, out: &mut Out, work: F) -> Result<F
 /// Frames the snapshot's batches; `None` behind the last piece.
 struct Framer {
     writer: FileWriter,
+    /// `rdb-key-save-delay`: tests make a sync last with it.
+    delay_us: u64,
+    /// Keys framed that weren't waited for yet.
+    framed: u64,
     /// What is left of the last batch. A collection is one record, of any size: it is taken in pieces.
     rest: Bytes,
     keys: bool,
@@ -122,9 +126,15 @@ struct Framer {
 }
 
 impl Framer {
-    fn new(keys: bool) -> Framer {
+    fn new(replica: &Replica) -> Framer {
         let (writer, rest) = (FileWriter::new(true), Bytes::new());
-        Framer { writer, rest, keys, sections: false, ended: false }
+        let delay_us = delay(&replica.plugin, "rdb-key-save-delay");
+        Framer { writer, delay_us, framed: 0, rest, keys: !replica.facts.no_keys, sections: false, ended: false }
+    }
+
+    /// How long a test wants it to take.
+    fn pause(&mut self) -> Duration {
+        Duration::from_micros(std::mem::take(&mut self.framed).saturating_mul(self.delay_us))
     }
 
     /// Fills `out` up to about a chunk; false when that was the end.
@@ -142,7 +152,11 @@ impl Framer {
             match batch {
                 Some(batch) => {
                     self.writer.batch(out, batch.db, &[]);
+                    self.framed += u64::from(batch.count);
                     self.rest = batch.bytes;
+                    if self.delay_us > 0 {
+                        break;
+                    }
                 }
                 None => {
                     self.writer.eof(out);
@@ -154,10 +168,26 @@ impl Framer {
     }
 }
 
+/// A setting of so many microseconds a key, for tests; 0 where nobody has it.
+pub(crate) fn delay(plugin: &crate::plugin::Replication, name: &str) -> u64 {
+    plugin.host.setting(name).and_then(|us| us.parse().ok()).unwrap_or(0)
+}
+
+/// Waits in small steps, so that the peer counts as moving.
+async fn slowly(replica: &Replica, time: Duration) {
+    let mut left = time;
+    while !left.is_zero() {
+        let step = left.min(SIGN);
+        replica.plugin.host.sleep(step).await;
+        replica.step(Event::PayloadMoved);
+        left -= step;
+    }
+}
+
 /// `$EOF:<mark>`, the RDB as it is made, the mark.
 async fn stream(replica: &Replica, out: &mut Out, snapshot: &mut Snapshot, head: &FileHead) -> Result<u64> {
     let mark = replica.plugin.fresh_id();
-    let mut framer = Framer::new(!replica.facts.no_keys);
+    let mut framer = Framer::new(replica);
     let mut buf = format!("$EOF:{mark}\r\n").into_bytes();
     let mut sent = 0u64;
     head.write(&mut framer.writer, &mut buf, RDB_VERSION);
@@ -168,9 +198,11 @@ async fn stream(replica: &Replica, out: &mut Out, snapshot: &mut Snapshot, head:
             buf.extend_from_slice(mark.as_str().as_bytes());
         }
         out.write_all(&buf).await?;
+        out.flush().await?;
         replica.step(Event::PayloadMoved);
         sent += buf.len() as u64;
         buf.clear();
+        slowly(replica, framer.pause()).await;
         if !more {
             out.flush().await?;
             return Ok(sent);
@@ -195,7 +227,7 @@ async fn through_file(replica: &Replica, out: &mut Out, snapshot: &mut Snapshot,
     let temporary = Temporary(PathBuf::from(dir).join(name));
     let path = temporary.0.clone();
     let mut file = host.blocking(move || File::options().create_new(true).read(true).write(true).open(path)).await??;
-    let mut framer = Framer::new(!replica.facts.no_keys);
+    let mut framer = Framer::new(replica);
     let mut buf = Vec::with_capacity(CHUNK);
     head.write(&mut framer.writer, &mut buf, RDB_VERSION);
     let mut signed = host.now();
@@ -209,6 +241,10 @@ async fn through_file(replica: &Replica, out: &mut Out, snapshot: &mut Snapshot,
                 Ok((file, buf))
             })
             .await??;
+        let pause = framer.pause();
+        if !pause.is_zero() {
+            alive(replica, out, host.sleep(pause)).await?;
+        }
         if host.now().saturating_sub(signed) >= SIGN {
             signed = host.now();
             out.write_all(b"\n").await?;

@@ -24,12 +24,27 @@ use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Counters that INFO stats shows.
+/// Counters that INFO stats shows, since the last CONFIG RESETSTAT.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
     pub(crate) sync_full: AtomicU64,
     pub(crate) sync_partial_ok: AtomicU64,
     pub(crate) sync_partial_err: AtomicU64,
+    /// How many resets were seen.
+    resets: AtomicU64,
+}
+
+impl Stats {
+    /// Begins anew if CONFIG RESETSTAT was called meanwhile.
+    pub(crate) fn settle(&self, host: &Host) -> &Stats {
+        let resets = host.setting("stat_resets").and_then(|n| n.parse().ok()).unwrap_or(0);
+        if self.resets.swap(resets, Ordering::AcqRel) != resets {
+            for counter in [&self.sync_full, &self.sync_partial_ok, &self.sync_partial_err] {
+                counter.store(0, Ordering::Release);
+            }
+        }
+        self
+    }
 }
 
 /// The plugin.
@@ -62,6 +77,8 @@ pub struct Replication {
     pub(crate) changed_role: AtomicBool,
     /// The offset behind the last GETACK.
     pub(crate) getack_at: AtomicU64,
+    /// When the end stops waiting for replicas, in milliseconds of `Host::now`; 0: no end is asked for.
+    pub(crate) ends_at_ms: AtomicU64,
     /// Where a FAILOVER stands. Changed inside turns only.
     pub(crate) failover: ArcSwap<failover::State>,
 }
@@ -107,6 +124,7 @@ impl Plugin for Replication {
             role_epoch: AtomicU64::new(0),
             changed_role: AtomicBool::new(false),
             getack_at: AtomicU64::new(0),
+            ends_at_ms: AtomicU64::new(0),
             failover: ArcSwap::default(),
         })
     }
@@ -324,14 +342,38 @@ impl Replication {
         // One that came by SYNC never says how far it is.
         let waits = |p: &Shared| p.state() == PeerState::Online && p.acknowledges && p.acked_offset() < end;
         let lagging = || self.registry.all().iter().filter(|p| waits(p)).count();
-        if lagging() == 0 {
-            return;
+        if lagging() > 0 {
+            log::info!("{} replicas lag behind. Waiting for replicas before shutting down.", lagging());
+            let limit_s = self.host.setting("shutdown-timeout").and_then(|s| s.parse().ok()).unwrap_or(10);
+            let limit = Duration::from_secs(limit_s);
+            let until = self.host.now() + limit;
+            let _shown = Countdown::new(&self.ends_at_ms, until);
+            if let Err(error) = self.ask_for_acks(end).await {
+                log::debug!("replicas weren't asked how far they are: {}", error.text());
+            }
+            self.host.timeout(limit, self.bell.until(|| (lagging() == 0).then_some(()))).await;
         }
-        log::info!("Waiting for replicas before shutting down.");
-        let limit_s = self.host.setting("shutdown-timeout").and_then(|s| s.parse().ok()).unwrap_or(10);
-        let limit = Duration::from_secs(limit_s);
-        if self.host.timeout(limit, self.bell.until(|| (lagging() == 0).then_some(()))).await.is_none() {
-            log::warn!("{} replicas lag behind at the end", lagging());
+        self.tell_who_is_in_sync(end);
+    }
+
+    fn tell_who_is_in_sync(&self, end: Offset) {
+        let replicas = self.registry.all();
+        let behind = replicas.iter().filter(|p| p.state() != PeerState::Online || p.acked_offset() < end);
+        let behind: Vec<_> = behind.collect();
+        for p in &behind {
+            log::warn!(
+                "Lagging replica {}:{} reported offset {} behind master, lag={}, state={}.",
+                p.ip,
+                p.port,
+                end.0.saturating_sub(p.acked_offset().0),
+                p.lag_secs(self.host.now()),
+                p.state().word()
+            );
+        }
+        if !replicas.is_empty() {
+            let level = if behind.is_empty() { log::Level::Info } else { log::Level::Warn };
+            let (all, fine) = (replicas.len(), replicas.len() - behind.len());
+            log::log!(level, "{fine} of {all} replicas are in sync when shutting down.");
         }
     }
 
@@ -386,6 +428,22 @@ impl Replication {
             backlog_size: config.backlog_size,
             failover: self.failover.load().word(),
         }
+    }
+}
+
+/// Shows until when an end waits, until it is dropped: the end may be taken back.
+struct Countdown<'a>(&'a AtomicU64);
+
+impl<'a> Countdown<'a> {
+    fn new(place: &'a AtomicU64, until: Duration) -> Countdown<'a> {
+        place.store(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
+        Countdown(place)
+    }
+}
+
+impl Drop for Countdown<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Release);
     }
 }
 

@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Bytes gathered before they go to the file, and read back at once.
 const CHUNK: usize = 1024 * 1024;
@@ -163,6 +164,8 @@ struct Filler {
     parser: FileParser,
     mode: LoadMode,
     refuse_empty: bool,
+    /// `key-load-delay`: tests make a load last with it.
+    delay_us: u64,
     load: Option<Load>,
     /// Libraries of functions, as records.
     functions: Vec<u8>,
@@ -181,11 +184,13 @@ enum Found {
 impl Filler {
     fn new(plugin: Arc<Replication>, mode: LoadMode) -> Filler {
         let parser = FileParser::new(ParserLimits { batch_bytes: 256 * 1024, ..ParserLimits::default() });
+        let delay_us = crate::payload::delay(&plugin, "key-load-delay");
         Filler {
             plugin,
             parser,
             mode,
             refuse_empty: false,
+            delay_us,
             load: None,
             functions: Vec::new(),
             head: FileHead::default(),
@@ -205,8 +210,12 @@ impl Filler {
                         Some(load) => load,
                         None => self.begin().await?,
                     };
+                    let keys = u64::from(batch.count);
                     load.put(batch).await?;
                     self.load = Some(load);
+                    if self.delay_us > 0 {
+                        self.plugin.host.sleep(Duration::from_micros(keys.saturating_mul(self.delay_us))).await;
+                    }
                 }
                 Found::End => {
                     self.ended = true;

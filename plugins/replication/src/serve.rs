@@ -115,7 +115,7 @@ impl Replication {
     async fn decide(&self, name: &str, request: Option<(Request, bool)>) -> (Option<Cursor>, Decided) {
         let Some((request, partial)) = request else {
             log::info!("Replica {name} asks for synchronization (SYNC)");
-            self.stats.sync_full.fetch_add(1, Ordering::Relaxed);
+            self.stats.settle(&self.host).sync_full.fetch_add(1, Ordering::Relaxed);
             return (None, Decided { announce: false, replid: String::new() });
         };
         let journal = self.host.journal();
@@ -125,7 +125,7 @@ impl Replication {
         if let Decision::Continue { from } = decision {
             match self.host.open_cursor(from.0.saturating_sub(1), CursorClass::Replica).await {
                 Ok(cursor) => {
-                    self.stats.sync_partial_ok.fetch_add(1, Ordering::Relaxed);
+                    self.stats.settle(&self.host).sync_partial_ok.fetch_add(1, Ordering::Relaxed);
                     log::info!("Partial resynchronization request from {name} accepted. Sending from offset {from}.");
                     return (Some(cursor), decided);
                 }
@@ -135,14 +135,15 @@ impl Replication {
         }
         if let Decision::Full { why } = decision {
             if partial {
-                self.stats.sync_partial_err.fetch_add(1, Ordering::Relaxed);
-                let (theirs, ours) = (request.to_string(), psync::ours(&history, Offset(journal.offset), backlog_of(&journal)));
+                self.stats.settle(&self.host).sync_partial_err.fetch_add(1, Ordering::Relaxed);
+                let (theirs, ours) =
+                    (request.to_string(), psync::ours(&history, Offset(journal.offset), backlog_of(&journal)));
                 log::info!("Partial resynchronization not accepted for {name}: {why}. It has {theirs}; {ours}");
             } else {
                 log::info!("Full resync requested by replica {name}");
             }
         }
-        self.stats.sync_full.fetch_add(1, Ordering::Relaxed);
+        self.stats.settle(&self.host).sync_full.fetch_add(1, Ordering::Relaxed);
         (None, decided)
     }
 

@@ -208,3 +208,41 @@ fn a_stock_sentinels_failover_transaction() {
     in_step(&mut r, &mut p);
     assert_eq!(syncs(&mut r), (0, 1, 0), "it had everything up to the promotion");
 }
+
+/// A primary that knows no PSYNC is asked by SYNC: everything again after each lost link, and the stream behind it.
+#[test]
+fn we_follow_a_primary_that_knows_no_psync() {
+    if redis().is_none() {
+        return;
+    }
+    for diskless in ["yes", "no"] {
+        let primary = RedisServer::start(&[
+            "--rename-command",
+            "PSYNC",
+            "",
+            "--repl-diskless-sync",
+            diskless,
+            "--repl-diskless-sync-delay",
+            "0",
+        ]);
+        let (replica, below) = (keystead(), keystead());
+        let (mut p, mut r, mut b) = (primary.client(), replica.client(), below.client());
+        let mut commands = Commands::new(7);
+        traffic(&mut p, &mut commands, 100);
+        follow(&mut r, primary.port());
+        follow(&mut b, replica.port());
+        let same = |p: &mut Client, r: &mut Client| {
+            wait_until("the data is the primary's", DEADLINE, || {
+                field(r, "replication", "master_link_status") == "up" && state(p).digest == state(r).digest
+            });
+        };
+        same(&mut p, &mut r);
+        traffic(&mut p, &mut commands, 100);
+        same(&mut p, &mut r);
+        p.cmd("CLIENT KILL TYPE replica");
+        traffic(&mut p, &mut commands, 50);
+        same(&mut p, &mut r);
+        in_step(&mut r, &mut b);
+        assert!(replica.process.log().contains("Retrying with SYNC"), "{diskless}");
+    }
+}

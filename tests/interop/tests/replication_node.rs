@@ -365,3 +365,103 @@ fn a_killed_replica_and_a_slow_one_slow_nobody() {
     replica.process.resume();
     in_step(&mut p, &mut r);
 }
+
+/// F12: following one's own replica, over any number of hops, is refused and said; it ends with its cause.
+#[test]
+fn a_loop_of_replicas_is_refused() {
+    let nodes = [node(""), node(""), node("")];
+    let mut clients: Vec<Client> = nodes.iter().map(Keystead::client).collect();
+    for (below, above) in [(1, 0), (2, 1)] {
+        clients[below].ok(&format!("REPLICAOF 127.0.0.1 {}", nodes[above].port()));
+    }
+    let [p, m, r] = &mut clients[..] else { unreachable!() };
+    in_step(p, m);
+    in_step(p, r);
+    p.ok(&format!("REPLICAOF 127.0.0.1 {}", nodes[2].port()));
+    wait_until("it is told", DEADLINE, || field(p, "replication", "keystead_replicaof_loop") == "1");
+    assert_eq!(field(p, "replication", "master_link_status"), "down");
+    assert!(nodes[0].process.log().contains("REPLICAOF loop: that node follows this one, 2 hops up"));
+    p.ok("REPLICAOF NO ONE");
+    p.ok("SET after the-loop");
+    in_step(p, m);
+    in_step(p, r);
+    // The wiring is another now: what was above is below, and nobody believes in a loop.
+    p.ok("SET before the-turn");
+    m.ok("REPLICAOF NO ONE");
+    p.ok(&format!("REPLICAOF 127.0.0.1 {}", nodes[2].port()));
+    in_step(m, p);
+    assert_eq!(field(p, "replication", "keystead_replicaof_loop"), "");
+}
+
+#[test]
+fn a_node_does_not_follow_itself() {
+    let alone = node("");
+    let mut c = alone.client();
+    c.ok("SET a 1");
+    c.ok(&format!("REPLICAOF 127.0.0.1 {}", alone.port()));
+    wait_until("it is told", DEADLINE, || field(&mut c, "replication", "keystead_replicaof_loop") == "1");
+    assert_eq!(c.cmd("GET a").as_text().as_deref(), Some("1"));
+}
+
+/// Whoever comes second to a primary without a backlog must not give the history another name.
+#[test]
+fn replicas_that_come_at_once_share_one_history() {
+    for _ in 0..5 {
+        let primary = node("");
+        let replicas: Vec<Keystead> = (0..4).map(|_| node("")).collect();
+        let mut clients: Vec<Client> = replicas.iter().map(Keystead::client).collect();
+        for r in &mut clients {
+            r.send(&["REPLICAOF", "127.0.0.1", &primary.port().to_string()]).expect("sent");
+        }
+        let mut p = primary.client();
+        for r in &mut clients {
+            r.read().expect("an answer");
+            in_step(&mut p, r);
+        }
+        let log = primary.process.log();
+        assert_eq!(log.matches("my new replication ID is").count(), 1, "{log}");
+        assert_eq!(syncs(&mut p).0, 4, "{log}");
+    }
+}
+
+/// The link to the primary is a client like others: listed, and killed by class or address.
+#[test]
+fn the_link_is_in_client_list_and_can_be_killed() {
+    let (primary, _replica, mut p, mut r) = pair();
+    let address = format!("127.0.0.1:{}", primary.port());
+    let line = |r: &mut Client| {
+        let list = text(&r.cmd("CLIENT LIST TYPE master"));
+        assert!(list.contains(&format!("addr={address} ")) && list.contains("flags=M"), "{list}");
+    };
+    line(&mut r);
+    for (round, kill) in ["CLIENT KILL TYPE master".to_owned(), format!("CLIENT KILL {address}")].iter().enumerate() {
+        assert!(!r.cmd(kill).is_error(), "{kill}");
+        wait_until("the link is resumed", DEADLINE, || syncs(&mut p).1 == round as u64 + 1);
+        p.ok("SET a 1");
+        in_step(&mut p, &mut r);
+        line(&mut r);
+    }
+    r.ok("REPLICAOF NO ONE");
+    wait_until("it is gone", DEADLINE, || text(&r.cmd("CLIENT LIST TYPE master")).is_empty());
+    p.ok("CONFIG RESETSTAT");
+    assert_eq!(syncs(&mut p), (0, 0, 0));
+}
+
+/// One line says why everything is sent, with both histories.
+#[test]
+fn the_log_says_why_a_full_sync_happened() {
+    let (primary, other) = (node(""), node(""));
+    let (mut p, mut o) = (primary.client(), other.client());
+    p.ok("SET a 1");
+    o.ok("SET b 1");
+    let theirs = field(&mut o, "replication", "master_replid");
+    o.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    in_step(&mut p, &mut o);
+    let ours = field(&mut p, "replication", "master_replid");
+    let log = primary.process.log();
+    let line = log.lines().find(|line| line.contains("Partial resynchronization not accepted")).unwrap_or_default();
+    assert!(line.contains(&theirs) && line.contains(&format!("this node has {ours}:")), "{log}");
+    let log = other.process.log();
+    let line = log.lines().find(|line| line.contains("Full resync from master")).unwrap_or_default();
+    assert!(line.contains(&theirs) && line.contains(&ours), "{log}");
+}

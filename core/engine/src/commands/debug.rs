@@ -36,6 +36,7 @@ pub const TABLE: &[CommandSpec] = &[CommandSpec::container("debug", SRV, "1.0.0"
     CommandSpec::new("htstats-key", 3, DBG, NONE, SRV, "1.0.0", "Shows how many entries a big value has.", more::htstats_key),
     CommandSpec::new("pause-cron", 3, DBG, NONE, SRV, "1.0.0", "Stops periodic work.", more::pause_cron),
     CommandSpec::new("quicklist-packed-threshold", 3, DBG, NONE, SRV, "1.0.0", "Accepted; there are no plain nodes.", more::quicklist_packed_threshold),
+    CommandSpec::new("replicate", -3, DBG, NONE, SRV, "1.0.0", "Sends a command to the replicas without running it.", more::replicate),
     CommandSpec::new("replybuffer", 4, DBG, NONE, SRV, "1.0.0", "Accepted; reply buffers don't shrink.", more::replybuffer),
     CommandSpec::new("help", 2, DBG, NONE, SRV, "1.0.0", "Returns helpful text about the different subcommands.", help),
 ])];
@@ -245,6 +246,8 @@ fn help(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
             "    Accepted. Elements of every size are kept alike here.",
             "RELOAD [option ...]",
             "    Encode the data set, flush it and load it again. Options: MERGE, NOFLUSH, NOSAVE.",
+            "REPLICATE <command>",
+            "    Sends a command to the replicas without running it.",
             "REPLYBUFFER PEAK-RESET-TIME <NEVER|RESET|time>, REPLYBUFFER RESIZING <0|1>",
             "    Accepted. Replies are buffered per turn here.",
             "SET-ACTIVE-EXPIRE <0|1>",

@@ -8,7 +8,7 @@ use crate::args::ArgsExt;
 use crate::commands::common::is;
 use crate::config::parse_memory;
 use crate::ctx::Ctx;
-use crate::effect::{CommandResult, Effect};
+use crate::effect::{CommandResult, Effect, Targets};
 use crate::error::CommandError;
 
 fn unknown(args: Args<'_>) -> CommandError {
@@ -49,6 +49,16 @@ pub(super) fn htstats_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             Err(CommandError::fixed("ERR The value stored at the specified key is not represented using an hash table"))
         }
     }
+}
+
+/// Puts words into the replication stream as they are: what a replica does with nonsense can be tried with it.
+pub(super) fn replicate(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let words: Vec<&[u8]> = args.iter().skip(2).collect();
+    if !ctx.core.control_record(Targets::REPLICATION, &words) {
+        return Err(CommandError::fixed("ERR the replication stream is paused"));
+    }
+    ctx.reply.ok();
+    Ok(Effect::None)
 }
 
 /// Elements of any size are kept alike here.

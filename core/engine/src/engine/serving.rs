@@ -7,7 +7,7 @@ use keystead_resp::Writer;
 use super::types::{Close, Now, Ready, TurnEnd};
 use crate::core::Core;
 use crate::foreign::ConnEvent;
-use crate::session::{ConnInfo, SessionId};
+use crate::session::{ConnInfo, Kind, SessionId};
 
 impl Core {
     /// A client connected. Refused with the bytes to send before closing.
@@ -31,6 +31,16 @@ impl Core {
         }
         self.notify_conn(ConnEvent::Open, id);
         Ok(id)
+    }
+
+    /// The link to this node's primary, which a plugin reads and writes: a session to be seen and killed, nothing more.
+    pub fn show_link(&mut self, info: ConnInfo) -> SessionId {
+        let id = self.sessions.insert(info, self.now_ms(), true);
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.state.kind = Kind::Primary;
+            session.state.taken_over = true;
+        }
+        id
     }
 
     /// Takes a session's output by exchanging it with an empty (or reusable) buffer. Gives the journal's position that

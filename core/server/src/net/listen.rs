@@ -80,10 +80,9 @@ impl Listeners {
                         } else {
                             e.to_string()
                         };
-                        return Err(format!(
-                            "Could not create server TCP listening socket {host}:{}: bind: {text}",
-                            spec.port
-                        ));
+                        let port = spec.port;
+                        log::warn!("Could not create server TCP listening socket {host}:{port}: bind: {text}");
+                        return Err(format!("Failed listening on port {port} (TCP), aborting. bind {host}: {text}"));
                     }
                 }
             }

@@ -261,6 +261,17 @@ impl Service {
         session
     }
 
+    /// A connection that a plugin made to its primary, shown as a session until the guard is dropped. It has no limits and
+    /// takes no client's place.
+    pub(crate) fn show_link(self: &Arc<Self>, info: ConnInfo, owner: Arc<dyn Owner>) -> SessionGuard {
+        let session = self.turn(|engine| {
+            let session = engine.core.show_link(info);
+            self.owners.lock().add(session, owner);
+            session
+        });
+        SessionGuard { service: self.clone(), session }
+    }
+
     /// The client is gone.
     pub(crate) fn disconnect(self: &Arc<Self>, session: SessionId) {
         let mut after = After::default();

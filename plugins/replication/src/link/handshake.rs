@@ -166,7 +166,11 @@ mod tests {
             b"*2\r\n$4\r\nAUTH\r\n$2\r\npw\r\n*3\r\n$8\r\nREPLCONF\r\n$14\r\nlistening-port\r\n$4\r\n7000\r\n"
         ));
         s.node = Some("1".repeat(40));
-        assert!(questions(&s)[3].1.ends_with(format!("$4\r\ncapa\r\n$54\r\nkeystead-node:{}\r\n", "1".repeat(40)).as_bytes()));
+        assert!(
+            questions(&s)[3]
+                .1
+                .ends_with(format!("$4\r\ncapa\r\n$54\r\nkeystead-node:{}\r\n", "1".repeat(40)).as_bytes())
+        );
         s.auth_user = Some(b"me".to_vec());
         assert!(questions(&s)[0].1.starts_with(b"*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n"));
     }

@@ -31,16 +31,43 @@ const MAX_LINE: usize = 64 * 1024;
 #[derive(Debug)]
 enum State {
     Off,
-    Waiting { until: Duration },
-    Connecting { since: Duration },
-    Handshake { last_io: Duration, asked: VecDeque<Step> },
-    Psync { last_io: Duration, offered: Option<Position> },
+    Waiting {
+        until: Duration,
+    },
+    Connecting {
+        since: Duration,
+    },
+    Handshake {
+        last_io: Duration,
+        asked: VecDeque<Step>,
+    },
+    Psync {
+        last_io: Duration,
+        offered: Option<Position>,
+    },
     /// A payload is expected; after SYNC nobody says where it will be.
-    Announced { last_io: Duration, at: Option<Position>, guarded: bool },
-    Receiving { last_io: Duration, at: Option<Position>, guarded: bool, transfer: Transfer },
-    Loading { last_sign: Duration, at: Option<Position>, marked: bool },
+    Announced {
+        last_io: Duration,
+        at: Option<Position>,
+        guarded: bool,
+    },
+    Receiving {
+        last_io: Duration,
+        at: Option<Position>,
+        guarded: bool,
+        transfer: Transfer,
+    },
+    Loading {
+        last_sign: Duration,
+        at: Option<Position>,
+        marked: bool,
+    },
     /// `acks`: the primary wants to know how far we are; one that was asked by SYNC doesn't.
-    Streaming { last_io: Duration, acked: Duration, acks: bool },
+    Streaming {
+        last_io: Duration,
+        acked: Duration,
+        acks: bool,
+    },
 }
 
 impl State {
@@ -189,7 +216,7 @@ impl Link {
             return;
         }
         let was_streaming = matches!(self.state, State::Streaming { .. });
-        let level = if was_streaming { log::Level::Warn } else { log::Level::Info };
+        let level = if was_streaming || self.looped { log::Level::Warn } else { log::Level::Info };
         if self.last_why != why {
             self.last_why = why.to_string();
             out.actions.push(Action::Log(level, format!("connection with the primary lost: {why}")));

@@ -66,7 +66,9 @@ impl Bench {
                 Action::AbortLoad => self.did.push("abort".into()),
                 Action::Resume(id) => self.did.push(format!("resume {}", id.map_or("same", |_| "new"))),
                 Action::Apply(r) => self.applied.extend(&inbox[r]),
-                Action::Upstream(path) => self.did.push(format!("upstream {}", path.iter().map(|id| &id[..1]).collect::<String>())),
+                Action::Upstream(path) => {
+                    self.did.push(format!("upstream {}", path.iter().map(|id| &id[..1]).collect::<String>()))
+                }
                 Action::HandedOver(answer) => self.did.push(format!("handed over: {answer:?}")),
                 Action::Log(..) => {}
             }

@@ -72,7 +72,8 @@ pub fn handle(facts: &mut Facts, args: &[&[u8]]) -> Answer {
             b"capa" => {
                 match value.to_ascii_lowercase().as_slice() {
                     id if id.starts_with(NODE) => {
-                        facts.node = std::str::from_utf8(&id[NODE.len()..]).ok().filter(|id| is_node(id)).map(str::to_owned);
+                        facts.node =
+                            std::str::from_utf8(&id[NODE.len()..]).ok().filter(|id| is_node(id)).map(str::to_owned);
                         if facts.node.is_some() {
                             answer = Answer::Path;
                         }

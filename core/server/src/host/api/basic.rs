@@ -83,6 +83,7 @@ fn fact(core: &keystead_engine::core::Core, name: &str) -> Option<String> {
         "run_id" => Some(core.run_id.clone()),
         "version" => Some(keystead_engine::KEYSTEAD_VERSION.to_owned()),
         "redis_version" => Some(keystead_engine::REDIS_VERSION.to_owned()),
+        "stat_resets" => Some(core.stats.resets.to_string()),
         name => core.config.get(name),
     }
 }

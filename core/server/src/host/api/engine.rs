@@ -4,12 +4,18 @@
 use super::super::ctx::{chosen, pause_kind};
 use super::super::frame::{Frame, World, in_turn, owned_words};
 use super::{asynchronous, caller, failed};
-use crate::host::guarded;
 use crate::host::plugin::Plugin;
+use crate::host::{DATA, guarded};
+use crate::net::service::{Handover, Owner};
+use futures::task::AtomicWaker;
 use keystead_abi::{self as abi, Buf, Ctx, Future, KillFilter, Out, Role, Str};
 use keystead_engine::resp::Proto;
-use keystead_engine::{Engine, Gate, Origin};
+use keystead_engine::{ConnInfo, Engine, Gate, Origin, Ready};
 use std::ffi::c_void;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 /// Runs something in a turn of an endpoint's engine, as a future.
 pub(super) fn in_engine<F>(plugin: &'static Plugin, endpoint: u32, body: F) -> Future
@@ -28,6 +34,44 @@ pub(super) fn now(plugin: &'static Plugin, endpoint: u32, body: impl FnOnce(&mut
         Some(service) => service.turn(body),
         None => failed(format!("there is no endpoint {endpoint}")),
     }
+}
+
+/// Who waits for the end of a session that shows a link.
+#[derive(Default)]
+struct LinkOwner {
+    killed: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Owner for LinkOwner {
+    fn ready(&self, _: Ready) {}
+
+    fn take_over(&self, _: Handover) {}
+
+    fn kill(&self) {
+        self.killed.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
+pub(super) unsafe extern "C" fn show_link(host: *mut c_void, peer: Str, local: Str) -> Future {
+    // SAFETY: the contract of `ks_host_api`; the strings live for the call.
+    let (plugin, addr, laddr) = unsafe { (caller(host), peer.text(), local.text()) };
+    asynchronous(move || async move {
+        let Some(service) = plugin.engine(DATA) else { return failed("there is no data engine") };
+        if in_turn() {
+            return Out::failed(abi::IN_TURN, "not possible from inside a turn");
+        }
+        let owner = Arc::new(LinkOwner::default());
+        let info = ConnInfo { addr, laddr, fd: -1, unix: false, loopback: false };
+        let _shown = service.show_link(info, owner.clone());
+        poll_fn(|cx| {
+            owner.waker.register(cx.waker());
+            if owner.killed.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        Out::DONE
+    })
 }
 
 /// A C closure that runs in a turn.

@@ -67,6 +67,7 @@ pub(super) static API: HostApi = HostApi {
     until_durable: durable::until_durable,
     refuse_writes: durable::refuse_writes,
     open_replay: journal::open_replay,
+    show_link: engine::show_link,
 };
 
 /// The plugin that calls.
