@@ -641,7 +641,7 @@ struct ks_host_api {
   uint64_t (*unix_ms)(void* host);
   /* Fills memory with random bytes of the system. */
   void (*random)(void* host, uint8_t* buf, size_t len);
-  /* A fact or a parameter of the server by name (`port`, `bind`, `dir`, `run_id`, `version`, …; every CONFIG
+  /* A fact or a parameter of the server by name (`port`, `bind`, `dir`, `run_id`, `version`, `stat_resets`, …; every CONFIG
      parameter under Redis' name). KS_OK, or KS_ERR if there is none. */
   uint32_t (*setting)(void* host, uint32_t endpoint, ks_str name, ks_buf* out);
   /* Runs a future as a task of the plugin's group. The task's id. */

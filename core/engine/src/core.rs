@@ -162,7 +162,7 @@ pub struct Core {
     pub(crate) allow_noscript: bool,
     pub(crate) sample: u32,
     /// Writers should be slowed: a syncing replica pins too much.
-    pub(crate) slow_writers: bool,
+    pub(crate) slow_writers: u32,
     /// Why the process must end, if it must.
     pub(crate) broken: Option<String>,
     pub(crate) last_save_s: u64,

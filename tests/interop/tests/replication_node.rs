@@ -465,3 +465,28 @@ fn the_log_says_why_a_full_sync_happened() {
     let line = log.lines().find(|line| line.contains("Full resync from master")).unwrap_or_default();
     assert!(line.contains(&theirs) && line.contains(&ours), "{log}");
 }
+
+/// What was written during a full sync is more than the output limit allows: the replica is kept until it caught up, or
+/// it would be synced in a loop.
+#[test]
+fn a_sync_under_writes_beyond_the_output_limit_is_done_once() {
+    let (primary, mut replica) = (node(""), node(""));
+    let (mut p, mut r) = (primary.client(), replica.client());
+    p.ok("DEBUG POPULATE 20000 key 2000");
+    p.ok("CONFIG SET repl-backlog-size 16kb");
+    p.command(&["CONFIG", "SET", "client-output-buffer-limit", "replica 200kb 0 0"]);
+    r.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    wait_until("the payload flows", DEADLINE, || field(&mut p, "replication", "slave0").contains("send_bulk"));
+    replica.process.pause();
+    for n in 0..3000 {
+        p.ok(&format!("SET during:{n} {}", "v".repeat(1000)));
+    }
+    replica.process.resume();
+    // Not by digests: of so many keys each would take its time.
+    wait_until("it has everything", DEADLINE, || {
+        let offset = field(&mut p, "replication", "master_repl_offset");
+        field(&mut p, "replication", "slave0").contains(&format!("state=online,offset={offset},"))
+    });
+    assert_eq!(r.cmd("DBSIZE").as_int(), Some(23_000));
+    assert_eq!(syncs(&mut p).0, 1, "{}", primary.process.log());
+}

@@ -114,7 +114,7 @@ impl Engine {
                 in_script: false,
                 allow_noscript: false,
                 sample: 0,
-                slow_writers: false,
+                slow_writers: 0,
                 broken: None,
                 shutting_down: false,
                 last_save_s: options.now.unix_ms / 1000,

@@ -184,7 +184,7 @@ pub struct TurnEnd {
     /// To be woken: readers of the journal.
     pub wakers: Vec<Waker>,
     /// A syncing replica or a file is far behind: read from clients more slowly.
-    pub slow_writers: bool,
+    pub slow_writers: u32,
     /// The keys are ahead of the journal (a command panicked half way): the process must end.
     pub broken: Option<String>,
     /// Big values that were deleted: dropping this outside the lock frees them.

@@ -236,13 +236,13 @@ impl Journal {
         })
     }
 
-    /// Ends readers beyond their limits. True if a syncing replica or a file has fallen so far behind that writers
-    /// should be slowed.
-    pub fn enforce_limits(&mut self, now_ms: u64) -> bool {
+    /// Ends readers beyond their limits. How many times its share a syncing replica or a file pins: from 1 on writers must
+    /// be slowed, and the more the larger it is.
+    pub fn enforce_limits(&mut self, now_ms: u64) -> u32 {
         let end = self.log.end_pos();
         let limits = self.limits;
         let backlog = self.backlog.unwrap_or(0);
-        let (mut slow, mut ended) = (false, false);
+        let (mut slow, mut ended) = (0, false);
         for cursor in self.cursors.values_mut().filter(|cursor| cursor.ended.is_none()) {
             let lag = end - cursor.pos.min(end);
             let over = match cursor.class {
@@ -257,7 +257,7 @@ impl Journal {
                 }
                 CursorClass::Feed => limits.feed > 0 && lag > limits.feed,
                 CursorClass::SyncingReplica | CursorClass::Persistence => {
-                    slow |= limits.sync_pin > 0 && lag > limits.sync_pin;
+                    slow = slow.max(lag.checked_div(limits.sync_pin).unwrap_or(0));
                     false
                 }
             };
@@ -270,7 +270,7 @@ impl Journal {
             self.fresh = true;
             self.trim();
         }
-        slow
+        u32::try_from(slow).unwrap_or(u32::MAX)
     }
 
     /// How many readers of a class are open.

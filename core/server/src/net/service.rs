@@ -14,9 +14,14 @@ use keystead_engine::resp::Limits;
 use keystead_engine::{Barriers, ConnInfo, Engine, Now, OwnedArgs, SessionId};
 use parking_lot::{Mutex, MutexGuard};
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The rest between turns when a reader of the journal pins its share, doubled with each share more.
+const SLOWED: Duration = Duration::from_millis(2);
+/// The longest: what waits for it must not look dead to a sentinel's ping.
+const SLOWED_MOST: Duration = Duration::from_millis(64);
 
 /// Who reads and writes a session's socket. Called after a turn, outside the lock; must not block.
 pub(crate) trait Owner: Send + Sync {
@@ -191,7 +196,7 @@ pub(crate) struct Service {
     gone: Mutex<Vec<SessionId>>,
     /// Wakes the ticker before its time.
     pub(crate) tick_soon: super::signal::Signal,
-    slow_writers: AtomicBool,
+    slow_writers: AtomicU32,
     barriers: Arc<Barriers>,
     holders: Mutex<Vec<Arc<dyn Holder>>>,
 }
@@ -208,7 +213,7 @@ impl Service {
             takeover: OnceLock::new(),
             gone: Mutex::new(Vec::new()),
             tick_soon: super::signal::Signal::default(),
-            slow_writers: AtomicBool::new(false),
+            slow_writers: AtomicU32::new(0),
             barriers,
             holders: Mutex::default(),
         })
@@ -345,9 +350,12 @@ impl Service {
         }
     }
 
-    /// A syncing replica or a file is far behind: clients should be read more slowly.
-    pub(crate) fn slow_writers(&self) -> bool {
-        self.slow_writers.load(Ordering::Relaxed)
+    /// How long to rest between turns: a syncing replica or a file is far behind, and clients must be read more slowly.
+    pub(crate) fn rest(&self) -> Option<Duration> {
+        match self.slow_writers.load(Ordering::Relaxed) {
+            0 => None,
+            times => Some((SLOWED * 2u32.saturating_pow(times - 1)).min(SLOWED_MOST)),
+        }
     }
 
     /// Up to which position of the journal replies may be shown.

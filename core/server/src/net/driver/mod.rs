@@ -27,12 +27,9 @@ use parking_lot::Mutex;
 use poller::{Poller, Wait};
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The inbox' place among the poller's tokens.
 const INBOX: u64 = u64::MAX;
-/// A pause between turns when a reader of the journal is far behind and writers must be slowed.
-const SLOWED: Duration = Duration::from_millis(2);
 
 /// The way to a driver.
 #[derive(Clone)]
@@ -115,8 +112,8 @@ impl Clients {
             if self.has_work() {
                 self.turn();
             }
-            if self.service.slow_writers() {
-                std::thread::sleep(SLOWED);
+            if let Some(rest) = self.service.rest() {
+                std::thread::sleep(rest);
             }
         }
     }
