@@ -4,11 +4,16 @@
 
 use crate::election::{Advice, Question};
 use crate::events::{Level, Notice};
+use crate::globals::Globals;
+use crate::names::Names;
+use crate::scripts::{Ended, Order};
 use crate::select::{Ranked, Request as SelectRequest};
 use crate::settings::Settings;
 use crate::state::State;
+use crate::tempo::Tempo;
 use crate::types::{Addr, Epoch, InstanceId, Kind, Lane, Mono, Rng};
 use crate::wire::{Reply, Request};
+use std::collections::BTreeMap;
 
 /// SENTINEL SIMULATE-FAILURE: end once a failover of this sentinel got so far.
 pub const CRASH_AFTER_ELECTION: u32 = 1;
@@ -71,6 +76,27 @@ pub enum Event {
         /// Name and arguments.
         argv: Vec<String>,
     },
+    /// A name was looked up.
+    Resolved {
+        /// The name.
+        name: String,
+        /// Its IP address; nothing when it has none now.
+        ip: Option<String>,
+    },
+    /// A script runs.
+    ScriptStarted {
+        /// Its number in the queue.
+        id: u64,
+        /// Its process.
+        pid: u32,
+    },
+    /// A script has ended, or couldn't be started.
+    ScriptEnded {
+        /// Its number in the queue.
+        id: u64,
+        /// How.
+        how: Ended,
+    },
     /// A write of the state reached the disk.
     Written {
         /// How long it took.
@@ -120,10 +146,12 @@ pub enum Action {
         generation: u64,
         /// Where.
         addr: Addr,
-        /// User and password for a data node.
+        /// User and password.
         auth: Option<(Option<String>, String)>,
         /// What the other side is (a peer gets another client name than a data node).
         kind: Kind,
+        /// Commands that have another name there.
+        renamed: BTreeMap<String, String>,
     },
     /// Close a link, whatever its state.
     Disconnect {
@@ -154,6 +182,12 @@ pub enum Action {
     },
     /// Publish and log an event.
     Emit(Notice),
+    /// Look a name up; answers with `Resolved`.
+    Resolve(String),
+    /// Start or kill a script.
+    Script(Order),
+    /// The log's level, in Redis' words.
+    LogLevel(String),
     /// Log only.
     Log(Level, String),
     /// End this process as a crash would: SENTINEL SIMULATE-FAILURE asked for it.
@@ -192,6 +226,16 @@ pub struct Shared {
     pub simulate: u32,
     /// How long a write of the state took lately.
     pub write_ms: u64,
+    /// Host names.
+    pub names: Names,
+    /// Settings of the whole sentinel.
+    pub globals: Globals,
+    /// The periods of SENTINEL DEBUG.
+    pub tempo: Tempo,
+    /// Scripts to put into the queue at the end of this step.
+    pub scripts: Vec<Vec<String>>,
+    /// Whose instance each number is.
+    pub homes: BTreeMap<InstanceId, String>,
     pub(crate) numbers: u64,
 }
 
@@ -209,8 +253,11 @@ impl Shared {
         }
     }
 
-    /// Adds an event.
-    pub fn emit(&mut self, level: Level, name: &'static str, payload: String) {
+    /// Adds an event, and calls the primary's notification script for a warning.
+    pub fn emit(&mut self, level: Level, name: &'static str, payload: String, settings: &Settings) {
+        if let (Level::Warning, Some(script)) = (level, &settings.notification_script) {
+            self.scripts.push(vec![script.clone(), name.into(), payload.clone()]);
+        }
         self.out.push(Action::Emit(Notice { level, name, payload }));
     }
 
@@ -228,11 +275,11 @@ impl Shared {
     }
 
     /// Takes over a higher epoch that somebody showed.
-    pub fn see_epoch(&mut self, epoch: Epoch, primary: &str) {
+    pub fn see_epoch(&mut self, epoch: Epoch, primary: &str, settings: &Settings) {
         if epoch > self.epoch {
             self.epoch = epoch;
             self.durable();
-            self.emit(Level::Warning, "+new-epoch", format!("{epoch}"));
+            self.emit(Level::Warning, "+new-epoch", format!("{epoch}"), settings);
             self.log(Level::Debug, format!("epoch {epoch} seen for {primary}"));
         }
     }

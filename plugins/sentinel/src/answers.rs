@@ -65,7 +65,14 @@ impl Monitor {
     }
 
     pub(crate) fn on_info(&mut self, id: InstanceId, text: &str, s: &mut Shared) {
-        let report = Report::parse(text);
+        let mut report = Report::parse(text);
+        if let Some(upstream) = report.upstream.take() {
+            report.upstream = match s.names.resolve {
+                true => s.names.locate(&upstream.host, upstream.port),
+                false => Some(upstream),
+            };
+        }
+        report.replicas = report.replicas.iter().filter_map(|a| s.names.locate(&a.host, a.port)).collect();
         let instance = self.instance_mut(id);
         instance.keystead = report.keystead;
         if instance.kind == Kind::Sentinel {

@@ -4,7 +4,7 @@
 use crate::actions::{Action, Consult, Counsel, Shared};
 use crate::election::{Advice, Question, majority};
 use crate::events::Level;
-use crate::instance::{HELLO_PERIOD_MS, Heard, Instance};
+use crate::instance::{Heard, Instance};
 use crate::monitor::Monitor;
 use crate::types::{Addr, Epoch, InstanceId, Kind, Mono};
 use crate::wire::{DownAnswer, Named, Reply, Request};
@@ -104,7 +104,7 @@ impl Monitor {
     /// Heard enough since this sentinel's own restart, stall or isolation to decide about others.
     #[must_use]
     pub fn fresh(&self, now: Mono) -> bool {
-        if self.isolated {
+        if self.isolated || now < self.passive_until {
             return false;
         }
         let heard = 1 + self.of(Kind::Sentinel).filter(|i| i.heard.is_some()).count() as u32;
@@ -119,7 +119,7 @@ impl Monitor {
         let same = |heard: &Heard| {
             heard.config_epoch == self.config_epoch
                 && heard.primary == *primary
-                && now.since(heard.at) <= 3 * HELLO_PERIOD_MS
+                && now.since(heard.at) <= 3 * self.settings.tempo.publish_period
         };
         let agree = 1 + self.of(Kind::Sentinel).filter(|i| i.heard.as_ref().is_some_and(same)).count() as u32;
         !self.isolated && agree >= majority(self.voters())
@@ -143,7 +143,7 @@ impl Monitor {
         let Some(candidate) = candidate else {
             return self.answer(client, None, extended, s);
         };
-        s.see_epoch(epoch, &self.name);
+        s.see_epoch(epoch, &self.name, &self.settings);
         if self.ballot.leader_epoch >= epoch || s.epoch > epoch {
             return self.answer(client, self.last_vote(), extended, s);
         }
@@ -227,7 +227,7 @@ impl Monitor {
         leader.clone_into(&mut self.ballot.leader);
         self.ballot.leader_epoch = epoch;
         s.durable();
-        s.emit(Level::Warning, "+vote-for-leader", format!("{leader} {epoch}"));
+        s.emit(Level::Warning, "+vote-for-leader", format!("{leader} {epoch}"), &self.settings);
     }
 
     /// How long a voter keeps still without a sign of the one it voted for. Stock sentinels show up once a second.
@@ -253,7 +253,7 @@ impl Monitor {
     // ---------- asking
 
     fn ask_period_ms(&self) -> u64 {
-        self.settings.ping_period_ms().clamp(100, 1000)
+        self.settings.ping_period_ms().clamp(100, 1000).min(self.settings.tempo.ask_period)
     }
 
     /// Peers are asked as long as the primary looks down from here.
@@ -278,7 +278,7 @@ impl Monitor {
             None => (None, s.epoch),
         };
         let primary = self.primary();
-        let (addr, run_id) = (primary.addr.clone(), primary.run_id.clone());
+        let (addr, run_id) = (primary.addr.faced(self.names_shown), primary.run_id.clone());
         let named = Named { asker: s.id.clone(), config_epoch: self.config_epoch, primary_run_id: run_id };
         let due: Vec<(InstanceId, bool)> = self
             .of(Kind::Sentinel)
@@ -303,7 +303,8 @@ impl Monitor {
         s: &mut Shared,
     ) {
         // An answer about an earlier configuration says nothing about this one.
-        let about = matches!(asked, Request::AskDown { primary, .. } if *primary == self.primary().addr);
+        let about =
+            matches!(asked, Request::AskDown { primary, .. } if self.primary().addr.is(&primary.host, primary.port));
         if round != self.round || !about {
             return;
         }

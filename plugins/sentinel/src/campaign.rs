@@ -10,17 +10,16 @@ use crate::instance::Instance;
 use crate::monitor::Monitor;
 use crate::types::{Epoch, Kind};
 
-/// A campaign without a result ends after this long (or failover-timeout, if that is shorter) ...
+/// A campaign without a result ends after this long (or failover-timeout, if that is shorter), or after the election
+/// timeout while somebody who can be reached hasn't answered: a vote has to get onto a disk first.
 pub(crate) const CAMPAIGN_MS: u64 = 1_000;
-/// ... or this long while somebody who can be reached hasn't answered: a vote has to get onto a disk first.
-pub(crate) const SLOW_CAMPAIGN_MS: u64 = 10_000;
 
 impl Monitor {
     pub(crate) fn campaign_limit_ms(&self, epoch: Epoch) -> u64 {
         let open = |i: &Instance| {
             i.command.is_up() && i.down_since.is_none() && i.pending > 0 && i.asked_for_vote != Some(epoch)
         };
-        let limit = if self.of(Kind::Sentinel).any(open) { SLOW_CAMPAIGN_MS } else { CAMPAIGN_MS };
+        let limit = if self.of(Kind::Sentinel).any(open) { self.settings.tempo.election_timeout } else { CAMPAIGN_MS };
         limit.min(self.settings.failover_timeout_ms)
     }
 
@@ -65,7 +64,7 @@ impl Monitor {
             let tries = self.ballot.attempts + 1;
             self.timeline.mark(s.now, "candidacy", format!("in epoch {epoch}, try {tries}"));
         }
-        s.emit(Level::Warning, "+new-epoch", format!("{epoch}"));
+        s.emit(Level::Warning, "+new-epoch", format!("{epoch}"), &self.settings);
         self.event(s, Level::Warning, "+try-failover", self.primary, "");
         let me = s.id.clone();
         self.cast(&me, epoch, s);

@@ -5,9 +5,10 @@ use crate::actions::{Action, CRASH_AFTER_ELECTION, CRASH_AFTER_PROMOTION, Watch}
 use crate::ballot::Ask;
 use crate::events::Level;
 use crate::explain::Wish;
+use crate::glob::glob;
 use crate::machine::Sentinel;
 use crate::query;
-use crate::settings::{Settings, valid_name};
+use crate::settings::{Settings, valid_name, values_of};
 use crate::state::SavedMonitor;
 use crate::timeline::Timeline;
 use crate::types::{Addr, Epoch, Kind};
@@ -16,11 +17,22 @@ use std::net::IpAddr;
 
 type Answer = Result<Reply, String>;
 
+const SCRIPTS_DENIED: &str = "ERR Reconfiguration of scripts path is denied for security reasons. Check the \
+                              deny-scripts-reconfig configuration directive in your Sentinel configuration";
+
 const NO_SUCH: &str = "ERR No such master with that name";
 
 /// The subcommands: name, number of arguments behind it (at least, at most), syntax, what it does.
 pub const SUBCOMMANDS: &[(&str, usize, usize, &str, &str)] = &[
     ("CKQUORUM", 1, 1, "<primary-name>", "Check that quorum and majority can be reached."),
+    (
+        "CONFIG",
+        1,
+        usize::MAX,
+        "GET <param> [...] | SET <param> <value> [...]",
+        "Settings that concern the whole sentinel.",
+    ),
+    ("DEBUG", 0, usize::MAX, "[<param> <ms> ...]", "Periods and limits in milliseconds, for tests."),
     ("EXPLAIN", 1, 1, "<primary-name>", "What this sentinel believes, what it would do, what blocks a failover."),
     (
         "FAILOVER",
@@ -41,6 +53,7 @@ pub const SUBCOMMANDS: &[(&str, usize, usize, &str, &str)] = &[
     ("MASTERS", 0, 0, "", "State of all primaries."),
     ("MONITOR", 4, 4, "<name> <ip> <port> <quorum>", "Begin to watch a primary."),
     ("MYID", 0, 0, "", "The id of this sentinel."),
+    ("PENDING-SCRIPTS", 0, 0, "", "Scripts that run or wait."),
     ("PRIMARIES", 0, 0, "", "State of all primaries."),
     ("PRIMARY", 1, 1, "<primary-name>", "State of a primary."),
     ("REMOVE", 1, 1, "<primary-name>", "Stop watching a primary."),
@@ -111,6 +124,9 @@ impl Sentinel {
             "TIMELINE" => self.timeline(args),
             "FORGET" => self.forget(&args[0], &args[1]),
             "SIMULATE-FAILURE" => self.simulate_failure(args),
+            "CONFIG" => self.config(args),
+            "DEBUG" => self.debug(args),
+            "PENDING-SCRIPTS" => Ok(self.scripts.describe(self.shared.now)),
             "FLUSHCONFIG" => {
                 self.shared.durable();
                 Ok(Reply::ok())
@@ -148,7 +164,7 @@ impl Sentinel {
             named,
             primary,
         };
-        match self.monitors.values_mut().find(|m| m.primary().addr == ask.primary) {
+        match self.monitors.values_mut().find(|m| m.primary().addr.is(&ask.primary.host, ask.primary.port)) {
             Some(monitor) => monitor.on_ask(ask, &mut self.shared),
             None => {
                 let items = vec![Reply::Int(0), Reply::Bulk("*".into()), Reply::Int(0)];
@@ -205,9 +221,10 @@ impl Sentinel {
             return Err("ERR Quorum must be 1 or greater.".into());
         }
         let quorum = u32::try_from(quorum).map_err(|_| "ERR Invalid quorum")?;
-        if args[1].parse::<IpAddr>().is_err() {
-            return Err("ERR Invalid IP address or hostname specified".into());
-        }
+        // The shell looks a name up before the command comes here.
+        let located = self.shared.names.locate(&args[1], 0);
+        let given = located.filter(|addr| addr.name.is_some() || args[1].parse::<IpAddr>().is_ok());
+        let Some(given) = given else { return Err("ERR Invalid IP address or hostname specified".into()) };
         let port = u16::try_from(port).ok().filter(|p| *p != 0).ok_or("ERR Invalid port number.")?;
         if self.monitors.contains_key(&args[0]) {
             return Err("ERR Duplicate master name.".into());
@@ -216,10 +233,18 @@ impl Sentinel {
             return Err("ERR Invalid master name: only A-z, 0-9 and .-_ are allowed".into());
         }
         self.removed.retain(|name| *name != args[0]);
-        let watch =
-            Watch { name: args[0].clone(), addr: Addr::new(args[1].clone(), port), settings: Settings::new(quorum) };
+        let watch = Watch { name: args[0].clone(), addr: Addr { port, ..given }, settings: self.new_settings(quorum) };
         self.add(watch, None, false);
         Ok(Reply::ok())
+    }
+
+    fn new_settings(&self, quorum: u32) -> Settings {
+        let tempo = self.shared.tempo;
+        Settings {
+            down_after_ms: tempo.default_down_after,
+            failover_timeout_ms: tempo.default_failover_timeout,
+            ..Settings::new(quorum)
+        }
     }
 
     fn remove(&mut self, name: &str) -> Answer {
@@ -227,6 +252,7 @@ impl Sentinel {
         monitor.event(&mut self.shared, Level::Warning, "-monitor", monitor.primary, "");
         for id in monitor.instances.keys().copied().collect::<Vec<_>>() {
             monitor.drop_links(id, &mut self.shared);
+            self.shared.homes.remove(&id);
         }
         let waiting = std::mem::take(&mut monitor.wishes).into_values();
         let gone = |(ticket, _)| Action::Reply { ticket, reply: Reply::Error(NO_SUCH.into()) };
@@ -243,7 +269,7 @@ impl Sentinel {
         let monitor = self.monitors.get_mut(name).ok_or(NO_SUCH)?;
         let found = monitor.instances.values().find(|i| match i.kind {
             Kind::Sentinel => i.run_id == id,
-            Kind::Replica => i.addr.to_string() == id,
+            Kind::Replica => i.addr.to_string() == id || i.label(name, true) == id,
             Kind::Primary => false,
         });
         let found = found.ok_or_else(|| format!("ERR No such sentinel or replica: '{id}'"))?;
@@ -257,6 +283,7 @@ impl Sentinel {
         monitor.event(&mut self.shared, Level::Warning, event, id, "");
         monitor.drop_links(id, &mut self.shared);
         monitor.instances.remove(&id);
+        self.shared.homes.remove(&id);
         self.shared.durable();
         Ok(Reply::ok())
     }
@@ -284,6 +311,7 @@ impl Sentinel {
             let Some(mut old) = self.monitors.remove(name) else { continue };
             for id in old.instances.keys().copied().collect::<Vec<_>>() {
                 old.drop_links(id, &mut self.shared);
+                self.shared.homes.remove(&id);
             }
             // Votes and the configuration stay: a vote forgotten could be given again.
             let saved = SavedMonitor { replicas: Vec::new(), sentinels: Vec::new(), answered: false, ..old.save() };
@@ -300,107 +328,49 @@ impl Sentinel {
         Reply::Int(names.len() as i64)
     }
 
+    /// All of it or nothing.
     fn set(&mut self, args: &[String]) -> Answer {
+        let denied = self.shared.globals.deny_scripts_reconfig;
         let monitor = self.monitors.get_mut(&args[0]).ok_or(NO_SUCH)?;
         let mut settings = monitor.settings.clone();
-        let pairs = args[1..].chunks(2);
-        for pair in pairs.clone() {
-            let [option, value] = pair else {
-                let text = "ERR Unknown option or number of arguments for SENTINEL SET";
-                return Err(format!("{text} '{}'", pair[0]));
-            };
-            settings.set(option, value)?;
+        let mut changes = Vec::new();
+        let mut rest = &args[1..];
+        while let [option, more @ ..] = rest {
+            let count = values_of(option);
+            if more.len() < count {
+                return Err(format!("ERR Unknown option or number of arguments for SENTINEL SET '{option}'"));
+            }
+            let (option, value) = (option.to_ascii_lowercase(), more[..count].join(" "));
+            rest = &more[count..];
+            if denied && matches!(option.as_str(), "notification-script" | "client-reconfig-script") {
+                return Err(SCRIPTS_DENIED.into());
+            }
+            settings.set(&option, &value)?;
+            changes.push((option, value));
         }
-        monitor.settings = settings;
-        for pair in pairs {
-            let (option, value) = (pair[0].to_ascii_lowercase(), pair[1].clone());
+        let old = std::mem::replace(&mut monitor.settings, settings);
+        for (option, value) in changes {
             let shown = if option == "auth-pass" { "******" } else { &value };
             let more = format!("{option} {shown}");
             monitor.event(&mut self.shared, Level::Warning, "+set", monitor.primary, &more);
-            monitor.overrides.retain(|(name, _)| *name != option);
+            // Each renamed command is an option of its own.
+            let same = |known: &str, of: &str| {
+                known == option && (option != "rename-command" || first_word(of) == first_word(&value))
+            };
+            monitor.overrides.retain(|(known, of)| !same(known, of));
             monitor.overrides.push((option, value));
+        }
+        let new = &monitor.settings;
+        let other_words = (&old.auth_user, &old.auth_pass, &old.renamed_commands)
+            != (&new.auth_user, &new.auth_pass, &new.renamed_commands);
+        if other_words {
+            monitor.drop_links_of(&[Kind::Primary, Kind::Replica], &mut self.shared);
         }
         self.shared.durable();
         Ok(Reply::ok())
     }
 }
 
-/// Redis' glob: `*`, `?`, `[a-z]`, `[^x]`, `\x`. Linear in the text for each star.
-fn glob(pattern: &str, text: &str) -> bool {
-    let (p, t) = (pattern.as_bytes(), text.as_bytes());
-    let (mut pi, mut ti, mut star) = (0, 0, None);
-    while ti < t.len() {
-        match p.get(pi) {
-            Some(b'*') => {
-                star = Some((pi + 1, ti));
-                pi += 1;
-                continue;
-            }
-            Some(_) => {
-                if let Some(next) = glob_one(&p[pi..], t[ti]) {
-                    pi += next;
-                    ti += 1;
-                    continue;
-                }
-            }
-            None => {}
-        }
-        let Some((after, from)) = star else { return false };
-        star = Some((after, from + 1));
-        (pi, ti) = (after, from + 1);
-    }
-    p[pi..].iter().all(|b| *b == b'*')
-}
-
-/// Does the first element of the pattern match this byte? Its length if so.
-fn glob_one(p: &[u8], byte: u8) -> Option<usize> {
-    match p {
-        [b'?', ..] => Some(1),
-        [b'\\', escaped, ..] => (*escaped == byte).then_some(2),
-        [b'[', rest @ ..] => {
-            let close = rest.iter().position(|b| *b == b']')?;
-            let (negate, class) = match &rest[..close] {
-                [b'^', class @ ..] => (true, class),
-                class => (false, class),
-            };
-            let mut hit = false;
-            let mut i = 0;
-            while i < class.len() {
-                if i + 2 < class.len() && class[i + 1] == b'-' {
-                    hit |= (class[i]..=class[i + 2]).contains(&byte);
-                    i += 3;
-                } else {
-                    hit |= class[i] == byte;
-                    i += 1;
-                }
-            }
-            (hit != negate).then_some(close + 2)
-        }
-        [literal, ..] => (*literal == byte).then_some(1),
-        [] => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::glob;
-
-    #[test]
-    fn globs() {
-        for (pattern, text, expected) in [
-            ("*", "mymaster", true),
-            ("my*", "mymaster", true),
-            ("my*r", "mymaster", true),
-            ("m?master", "mymaster", true),
-            ("m[x-z]master", "mymaster", true),
-            ("m[^y]master", "mymaster", false),
-            ("x*", "mymaster", false),
-            ("a\\*", "a*", true),
-            ("a\\*", "ab", false),
-            ("", "", true),
-            ("**a*", "bab", true),
-        ] {
-            assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
-        }
-    }
+fn first_word(text: &str) -> String {
+    text.split(' ').next().unwrap_or_default().to_ascii_uppercase()
 }

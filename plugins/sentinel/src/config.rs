@@ -2,9 +2,11 @@
 //! Owns field names, defaults and what makes no sense; what happens at run time is state.rs'.
 
 use crate::actions::Watch;
+use crate::names::plausible;
 use crate::settings::{Settings, valid_name};
 use crate::types::Addr;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Redis' port for sentinels.
@@ -28,6 +30,16 @@ pub struct Config {
     pub election: Option<String>,
     /// The plugin that chooses replicas; nothing: Redis' algorithm, built in.
     pub selection: Option<String>,
+    /// Host names are taken where IP addresses are.
+    pub resolve_hostnames: bool,
+    /// Others are told host names where they are known.
+    pub announce_hostnames: bool,
+    /// User for AUTH on the other sentinels; the default user when absent.
+    pub sentinel_user: Option<String>,
+    /// Password for AUTH on the other sentinels; nothing: the own `password`.
+    pub sentinel_pass: Option<String>,
+    /// SENTINEL SET can't change the scripts.
+    pub deny_scripts_reconfig: bool,
     /// The watched primaries.
     pub monitors: Vec<MonitorConfig>,
 }
@@ -42,6 +54,11 @@ impl Default for Config {
             password: None,
             election: None,
             selection: None,
+            resolve_hostnames: false,
+            announce_hostnames: false,
+            sentinel_user: None,
+            sentinel_pass: None,
+            deny_scripts_reconfig: true,
             monitors: Vec::new(),
         }
     }
@@ -53,7 +70,7 @@ impl Default for Config {
 pub struct MonitorConfig {
     /// Its name.
     pub name: String,
-    /// The IP address of the first primary.
+    /// The IP address of the first primary; its name with `resolve_hostnames`.
     pub host: String,
     /// Its port.
     pub port: u16,
@@ -80,6 +97,15 @@ pub struct MonitorConfig {
     /// Password for AUTH on the data nodes.
     #[serde(default)]
     pub auth_pass: Option<String>,
+    /// Called with each warning event's name and text.
+    #[serde(default)]
+    pub notification_script: Option<String>,
+    /// Called when the primary's address changes.
+    #[serde(default)]
+    pub client_reconfig_script: Option<String>,
+    /// Commands under other names on the data nodes.
+    #[serde(default)]
+    pub renamed_commands: BTreeMap<String, String>,
 }
 
 fn down_after() -> u64 {
@@ -103,10 +129,16 @@ pub const DOCS: &[(&str, &str)] = &[
     ("password", "Password of the sentinel's port, shared by all sentinels of a group."),
     ("election", "The plugin that decides elections; None: Redis' algorithm, built in."),
     ("selection", "The plugin that chooses the replica to promote; None: Redis' algorithm, built in."),
+    ("resolve_hostnames", "Host names are taken where IP addresses are."),
+    ("announce_hostnames", "Other sentinels, data nodes and clients are told host names where they are known."),
+    ("sentinel_user", "User for AUTH on the other sentinels; None: the default user."),
+    ("sentinel_pass", "Password for AUTH on the other sentinels; None: the own password."),
+    ("deny_scripts_reconfig", "SENTINEL SET can't change the scripts."),
     (
         "monitors",
         "The watched primaries: (name, host, port, quorum, down_after_ms: 30000, parallel_syncs: 1, \
-         failover_timeout_ms: 180000, fast_detection: false, reboot_down_after_ms: 0, auth_user: None, auth_pass: None). host is an IP address.",
+         failover_timeout_ms: 180000, fast_detection: false, reboot_down_after_ms: 0, auth_user: None, auth_pass: None, notification_script: None, \
+         client_reconfig_script: None, renamed_commands: {}). host is an IP address, or a name with resolve_hostnames.",
     ),
 ];
 
@@ -119,11 +151,12 @@ impl Config {
         if self.port == 0 {
             return Err("port: a sentinel needs a port of its own, from 1 to 65535".into());
         }
-        if let Some(ip) = self.announce_ip.as_ref().filter(|ip| ip.parse::<IpAddr>().is_err()) {
+        let named = |host: &str| self.resolve_hostnames && plausible(host);
+        if let Some(ip) = self.announce_ip.as_ref().filter(|ip| ip.parse::<IpAddr>().is_err() && !named(ip)) {
             return Err(format!("announce_ip: {ip:?} is not an IP address"));
         }
         for (n, monitor) in self.monitors.iter().enumerate() {
-            monitor.check().map_err(|error| format!("monitors: {:?}: {error}", monitor.name))?;
+            monitor.check(self.resolve_hostnames).map_err(|error| format!("monitors: {:?}: {error}", monitor.name))?;
             if self.monitors[..n].iter().any(|other| other.name == monitor.name) {
                 return Err(format!("monitors: the name {:?} appears twice", monitor.name));
             }
@@ -139,11 +172,11 @@ impl Config {
 }
 
 impl MonitorConfig {
-    fn check(&self) -> Result<(), String> {
+    fn check(&self, names: bool) -> Result<(), String> {
         if !valid_name(&self.name) {
             return Err("name: letters, digits and .-_ only, at least one".into());
         }
-        if self.host.parse::<IpAddr>().is_err() {
+        if self.host.parse::<IpAddr>().is_err() && !(names && plausible(&self.host)) {
             return Err(format!("host: expected an IP address, found {:?}", self.host));
         }
         for (field, value) in [
@@ -155,6 +188,17 @@ impl MonitorConfig {
         ] {
             if value == 0 {
                 return Err(format!("{field}: must be at least 1"));
+            }
+        }
+        if let Some((name, _)) = self.renamed_commands.iter().find(|(old, new)| old.is_empty() || new.is_empty()) {
+            return Err(format!("renamed_commands: {name:?}: a command can't have an empty name"));
+        }
+        for (field, script) in [
+            ("notification_script", &self.notification_script),
+            ("client_reconfig_script", &self.client_reconfig_script),
+        ] {
+            if let Some(path) = script.as_ref().filter(|path| !executable(path)) {
+                return Err(format!("{field}: {path:?} seems non existing or non executable"));
             }
         }
         if self.auth_user.is_some() && self.auth_pass.is_none() {
@@ -173,9 +217,24 @@ impl MonitorConfig {
             reboot_down_after_ms: self.reboot_down_after_ms,
             auth_user: self.auth_user.clone(),
             auth_pass: self.auth_pass.clone(),
+            notification_script: self.notification_script.clone(),
+            client_reconfig_script: self.client_reconfig_script.clone(),
+            renamed_commands: self
+                .renamed_commands
+                .iter()
+                .map(|(old, new)| (old.to_ascii_uppercase(), new.clone()))
+                .collect(),
+            ..Settings::new(self.quorum)
         };
         Watch { name: self.name.clone(), addr: Addr::new(&self.host, self.port), settings }
     }
+}
+
+/// A file that may be run by somebody.
+#[must_use]
+pub fn executable(path: &str) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use crate::actions::{CRASH_AFTER_PROMOTION, Consult, Counsel, Shared};
 use crate::ballot::Candidacy;
-use crate::campaign::{CAMPAIGN_MS, SLOW_CAMPAIGN_MS};
+use crate::campaign::CAMPAIGN_MS;
 use crate::events::Level;
 use crate::info::Role;
 use crate::instance::{Instance, Repoint};
@@ -16,8 +16,6 @@ use crate::wire::Request;
 const FRESH_INFO_MS: u64 = 300;
 /// A promotion that had no effect is asked for again after this long.
 const PROMOTE_AGAIN_MS: u64 = 1_000;
-/// A replica that was told to follow and shows no sign of it is given up after this long (Redis: 10 s).
-const REPOINT_MS: u64 = 10_000;
 
 /// Where the failover stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,7 +129,7 @@ impl Monitor {
             }
             Failover::Idle => {}
             Failover::Campaign { since, .. } => {
-                due.extend([CAMPAIGN_MS, SLOW_CAMPAIGN_MS].map(|ms| since.plus(ms.min(timeout))));
+                due.extend([CAMPAIGN_MS, self.settings.tempo.election_timeout].map(|ms| since.plus(ms.min(timeout))));
             }
             Failover::Select { since, .. } => due.extend([since.plus(FRESH_INFO_MS), since.plus(timeout)]),
             Failover::Promote { since, .. } | Failover::Reconfigure { since, .. } => due.push(since.plus(timeout)),
@@ -314,6 +312,8 @@ impl Monitor {
         self.timeline.mark(s.now, "promoted", "it reports that it is a primary".into());
         if sent.is_some() && !adopted {
             self.event(s, Level::Warning, "+promoted-slave", replica, "");
+            let (from, to) = (self.primary().addr.clone(), self.instances[&replica].addr.clone());
+            self.call_reconfig_script("leader", &from, &to, s);
             s.maybe_crash(CRASH_AFTER_PROMOTION);
         }
         self.event(s, Level::Warning, "+failover-state-reconf-slaves", self.primary, "");
@@ -325,11 +325,11 @@ impl Monitor {
     // ---------- re-point
 
     fn drive_repointing(&mut self, promoted: InstanceId, since: Mono, s: &mut Shared) {
-        let target = self.instances[&promoted].addr.clone();
+        let target = self.instances[&promoted].addr.faced(self.names_shown);
         let others: Vec<InstanceId> = self.of(Kind::Replica).map(|r| r.id).filter(|id| *id != promoted).collect();
         for id in &others {
             if let Repoint::Sent(at) = self.instances[id].repoint
-                && s.now.since(at) >= REPOINT_MS
+                && s.now.since(at) >= self.settings.tempo.slave_reconf_timeout
             {
                 self.event(s, Level::Notice, "-slave-reconf-sent-timeout", *id, "");
                 self.instance_mut(*id).repoint = Repoint::Done;
@@ -351,9 +351,10 @@ impl Monitor {
             if open && busy < self.settings.parallel_syncs as usize {
                 self.send(id, Request::Follow(Some(target.clone())), s);
                 self.send(id, Request::Info, s);
+                let settings = self.settings.clone();
                 let replica = self.instance_mut(id);
                 replica.repoint = Repoint::Sent(s.now);
-                replica.next_info = s.now.plus(replica.info_period_ms(true));
+                replica.next_info = s.now.plus(replica.info_period_ms(true, &settings));
                 self.event(s, Level::Notice, "+slave-reconf-sent", id, "");
                 busy += 1;
             }
@@ -366,7 +367,8 @@ impl Monitor {
             self.event(s, Level::Warning, "+failover-end-for-timeout", self.primary, "");
             for id in others {
                 let replica = &self.instances[id];
-                if replica.repoint == Repoint::None && self.send(*id, Request::Follow(Some(target.clone())), s) {
+                let told = target.faced(self.names_shown);
+                if replica.repoint == Repoint::None && self.send(*id, Request::Follow(Some(told)), s) {
                     self.event(s, Level::Notice, "+slave-reconf-sent-be", *id, "");
                 }
             }

@@ -23,7 +23,7 @@ impl Monitor {
             id: s.id.clone(),
             epoch: s.epoch,
             name: self.name.clone(),
-            primary: self.current_addr().clone(),
+            primary: self.current_addr().faced(self.names_shown),
             config_epoch: self.config_epoch,
         };
         Some(hello.to_string())
@@ -42,7 +42,7 @@ impl Monitor {
             return;
         }
         let Some(id) = self.sentinel_of(hello, s) else { return };
-        s.see_epoch(hello.epoch, &self.name);
+        s.see_epoch(hello.epoch, &self.name, &self.settings);
         let behind = hello.config_epoch < self.config_epoch;
         let peer = self.instance_mut(id);
         peer.last_hello = Some(s.now);
@@ -70,7 +70,9 @@ impl Monitor {
             s.durable();
             return self.abort("-failover-abort-not-elected", s);
         }
-        self.switch(&hello.primary.clone(), hello.config_epoch, s);
+        let from = self.primary().addr.clone();
+        self.switch(&hello.primary, hello.config_epoch, s);
+        self.call_reconfig_script("observer", &from, &hello.primary, s);
     }
 
     /// The sender among the known sentinels; a new one is taken in, one that moved is found by its id.
@@ -91,7 +93,7 @@ impl Monitor {
             self.instance_mut(other).addr.port = 0;
         }
         if let Some((id, _)) = by_id {
-            let more = format!("ip {} port {} for {}", hello.addr.host, hello.addr.port, hello.id);
+            let more = format!("ip {} port {} for {}", hello.addr.face(self.names_shown), hello.addr.port, hello.id);
             self.event(s, Level::Notice, "+sentinel-address-switch", self.primary, &more);
             self.drop_links(id, s);
             self.instance_mut(id).addr = hello.addr.clone();

@@ -6,14 +6,10 @@ use crate::info::{Report, Role};
 use crate::settings::Settings;
 use crate::types::{Addr, Epoch, InstanceId, Kind, Lane, Mono};
 
-/// INFO is asked this often.
-pub const INFO_PERIOD_MS: u64 = 10_000;
 /// INFO from replicas while something is going on.
 pub const FAST_INFO_PERIOD_MS: u64 = 1_000;
 /// INFO from a replica that is being re-pointed.
 const REPOINT_INFO_PERIOD_MS: u64 = 200;
-/// Hellos go out this often.
-pub const HELLO_PERIOD_MS: u64 = 2_000;
 
 /// One connection as the machine sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,10 +207,10 @@ impl Instance {
 
     /// The name Redis gives it in events and replies.
     #[must_use]
-    pub fn label(&self, primary: &str) -> String {
+    pub fn label(&self, primary: &str, names: bool) -> String {
         match self.kind {
             Kind::Primary => primary.to_owned(),
-            Kind::Replica => self.addr.to_string(),
+            Kind::Replica => self.addr.faced(names).to_string(),
             Kind::Sentinel => self.run_id.clone(),
         }
     }
@@ -284,14 +280,15 @@ impl Instance {
 
     /// How often INFO is due.
     #[must_use]
-    pub fn info_period_ms(&self, trouble: bool) -> u64 {
-        match self.kind {
+    pub fn info_period_ms(&self, trouble: bool, settings: &Settings) -> u64 {
+        let period = match self.kind {
             Kind::Replica if matches!(self.repoint, Repoint::Sent(_) | Repoint::InProgress) => REPOINT_INFO_PERIOD_MS,
             Kind::Replica if trouble || self.former_primary => FAST_INFO_PERIOD_MS,
             Kind::Replica if self.report.as_ref().is_some_and(|r| !r.link_up) => FAST_INFO_PERIOD_MS,
             Kind::Primary if !self.answered => FAST_INFO_PERIOD_MS,
-            _ => INFO_PERIOD_MS,
-        }
+            _ => settings.tempo.info_period,
+        };
+        period.min(settings.tempo.info_period)
     }
 
     /// A silence after which a link that should speak is taken as broken.
@@ -309,14 +306,16 @@ impl Instance {
                 LinkState::Down(_) => Mono::NEVER,
                 LinkState::Opening(since) => since.plus(patience),
                 LinkState::Up(since) => match self.ping_since {
-                    Some(ping) => ping.plus(patience).max(since.plus(2 * patience)),
+                    Some(ping) => ping
+                        .plus(patience)
+                        .max(since.plus((2 * patience).min(settings.tempo.min_link_reconnect_period))),
                     None => Mono::NEVER,
                 },
             },
             Lane::Feed => match self.feed.state {
                 LinkState::Down(_) => Mono::NEVER,
                 LinkState::Opening(since) => since.plus(patience),
-                LinkState::Up(since) => self.feed_heard.max(since).plus(3 * HELLO_PERIOD_MS),
+                LinkState::Up(since) => self.feed_heard.max(since).plus(3 * settings.tempo.publish_period),
             },
         }
     }

@@ -2,27 +2,31 @@
 //! Owns no decision about anybody; how often comes from instance.rs.
 
 use crate::actions::{Action, Shared};
-use crate::instance::{HELLO_PERIOD_MS, Instance, Link, LinkState};
+use crate::events::Level;
+use crate::instance::{Instance, Link, LinkState};
 use crate::monitor::Monitor;
 use crate::types::{InstanceId, Kind, Lane, Mono};
 use crate::wire::Request;
+use std::collections::BTreeMap;
 
 /// Unanswered requests after which nothing more is sent on a link (Redis: 100).
 const MAX_PENDING: u32 = 100;
+
+/// An instance whose name has no address is looked up again after this long.
+const RESOLVE_AGAIN_MS: u64 = 1_000;
 
 /// With `fast-detection` a refused connection is tried again after this long.
 const PROBE_AGAIN_MS: u64 = 50;
 
 impl Monitor {
     pub(crate) fn keep_links(&mut self, id: InstanceId, s: &mut Shared) {
-        let settings = self.settings.clone();
-        let auth = settings.auth_pass.clone().map(|pass| (settings.auth_user.clone(), pass));
-        let instance = self.instance_mut(id);
+        let Monitor { settings, instances, .. } = self;
+        let Some(instance) = instances.get_mut(&id) else { return };
         if instance.addr.port == 0 {
             return;
         }
         for lane in instance.lanes() {
-            if s.now >= instance.link_deadline(*lane, &settings) {
+            if s.now >= instance.link_deadline(*lane, settings) {
                 s.out.push(Action::Disconnect { instance: id, lane: *lane });
                 Self::link_lost(instance, *lane, s.now, 0);
             }
@@ -30,9 +34,23 @@ impl Monitor {
             if s.now < at {
                 continue;
             }
+            if let Some(name) = instance.addr.name.clone() {
+                // It may stand for another address by now; without any there is nothing to connect to.
+                s.names.look_up(&name);
+                if instance.addr.host == name {
+                    instance.link(*lane).state = LinkState::Down(s.now.plus(RESOLVE_AGAIN_MS));
+                    continue;
+                }
+            }
             let generation = s.number();
             *instance.link(*lane) = Link { state: LinkState::Opening(s.now), generation };
-            let auth = if instance.kind == Kind::Sentinel { None } else { auth.clone() };
+            let (auth, renamed) = match instance.kind {
+                Kind::Sentinel => (s.globals.peer_auth(), BTreeMap::new()),
+                _ => {
+                    let auth = settings.auth_pass.clone().map(|pass| (settings.auth_user.clone(), pass));
+                    (auth, settings.renamed_commands.clone())
+                }
+            };
             s.out.push(Action::Connect {
                 instance: id,
                 lane: *lane,
@@ -40,6 +58,7 @@ impl Monitor {
                 addr: instance.addr.clone(),
                 auth,
                 kind: instance.kind,
+                renamed,
             });
         }
     }
@@ -100,6 +119,43 @@ impl Monitor {
         }
     }
 
+    /// Closes the links to everybody of these kinds: what they were opened with has changed.
+    pub(crate) fn drop_links_of(&mut self, kinds: &[Kind], s: &mut Shared) {
+        let ids = self.instances.values().filter(|i| kinds.contains(&i.kind)).map(|i| i.id);
+        for id in ids.collect::<Vec<_>>() {
+            self.drop_links(id, s);
+        }
+    }
+
+    /// Whatever goes out by the clock is due now: the periods have changed.
+    pub(crate) fn hurry(&mut self, now: Mono) {
+        for instance in self.instances.values_mut() {
+            instance.next_ping = instance.next_ping.min(now);
+            instance.next_hello = instance.next_hello.min(now);
+            if instance.kind != Kind::Sentinel {
+                instance.next_info = instance.next_info.min(now);
+            }
+        }
+    }
+
+    /// A name stands for this address now: links to the old one are closed, and what was said under the name is asked
+    /// for again.
+    pub(crate) fn on_resolved(&mut self, name: &str, ip: &str, s: &mut Shared) {
+        for id in self.instances.keys().copied().collect::<Vec<_>>() {
+            let instance = &self.instances[&id];
+            let moved = instance.addr.name.as_deref() == Some(name) && instance.addr.host != ip;
+            if instance.report_text.contains(name) {
+                self.instance_mut(id).next_info = s.now;
+            }
+            if moved {
+                s.log(Level::Notice, format!("{}: {name} is {ip} now", self.name));
+                self.drop_links(id, s);
+                ip.clone_into(&mut self.instance_mut(id).addr.host);
+                s.durable();
+            }
+        }
+    }
+
     /// Sends if the link is up and not clogged.
     pub(crate) fn send(&mut self, id: InstanceId, request: Request, s: &mut Shared) -> bool {
         let round = self.round;
@@ -126,15 +182,16 @@ impl Monitor {
             instance.ping_since.get_or_insert(now);
             self.send(id, Request::Ping, s);
         }
-        let instance = self.instance_mut(id);
+        let Monitor { settings, instances, .. } = self;
+        let Some(instance) = instances.get_mut(&id) else { return };
         if now >= instance.next_info {
             // A peer is asked once a link: only whether it is a Keystead.
-            let period = instance.info_period_ms(trouble);
+            let period = instance.info_period_ms(trouble, settings);
             instance.next_info = if instance.kind == Kind::Sentinel { Mono::NEVER } else { now.plus(period) };
             self.send(id, Request::Info, s);
         }
         if now >= self.instance_mut(id).next_hello {
-            self.instance_mut(id).next_hello = now.plus(HELLO_PERIOD_MS);
+            self.instance_mut(id).next_hello = now.plus(self.settings.tempo.publish_period);
             let text = self.hello(id, s);
             if let Some(text) = text {
                 self.send(id, Request::Hello(text), s);

@@ -1,21 +1,25 @@
 //! The whole sentinel as one pure machine: `step(now, event) -> actions`.
 //! Owns the monitors, the current epoch, the order "persist, then send", and what happens after a stall. Reads no clock,
-//! opens no socket, rolls no dice of its own: time, events and a seed come in.
+//! opens no socket, rolls no dice of its own: time, events and a seed come in. A step looks at the monitors it is about
+//! and at those that have something due, so that a thousand of them cost what happens and not what could.
 
 use crate::actions::{Action, Event, Shared, Watch};
-use crate::events::Level;
+use crate::events::{Level, Notice};
+use crate::globals::{Globals, Options};
 use crate::hello::Hello;
-use crate::instance::Instance;
 use crate::monitor::Monitor;
+use crate::names::Names;
+use crate::scripts::{Order, Scripts};
 use crate::state::{SavedMonitor, State, VERSION};
+use crate::tempo;
 use crate::types::{Addr, Epoch, InstanceId, Lane, Mono, Rng};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A step that comes later than this behind its deadline means that this process stood still for a moment.
 const LATE_MS: u64 = 50;
-/// How long it may stand still before its knowledge counts as old: down-after, within these limits.
+/// How long it may stand still before its knowledge counts as old: down-after, but at least this and at most the
+/// tilt-trigger of SENTINEL DEBUG.
 const STALL_MIN_MS: u64 = 250;
-const STALL_MAX_MS: u64 = 1_000;
 /// Without any deadline the machine is still stepped this often.
 const IDLE_MS: u64 = 1_000;
 
@@ -36,6 +40,8 @@ pub struct Boot {
     pub saved: Option<State>,
     /// For election delays.
     pub seed: u64,
+    /// What concerns the whole sentinel.
+    pub options: Options,
 }
 
 /// A sentinel.
@@ -44,14 +50,31 @@ pub struct Sentinel {
     pub(crate) shared: Shared,
     pub(crate) monitors: BTreeMap<String, Monitor>,
     pub(crate) removed: Vec<String>,
+    pub(crate) scripts: Scripts,
+    /// Passive since then (a stall, and a tilt-period).
+    pub(crate) tilt: Option<Mono>,
+    /// When each monitor has something due, both ways.
+    wakes: BTreeMap<String, Mono>,
+    due: BTreeSet<(Mono, String)>,
+    touched: Touched,
     planned: Mono,
+}
+
+/// Which monitors an event was about.
+#[derive(Debug, Default)]
+enum Touched {
+    #[default]
+    None,
+    One(String),
+    All,
 }
 
 impl Sentinel {
     /// A sentinel and its first actions.
     #[must_use]
     pub fn new(boot: Boot) -> (Sentinel, Vec<Action>) {
-        let Boot { now, id, announce, announce_fixed, watches, saved, seed } = boot;
+        let Boot { now, id, announce, announce_fixed, watches, saved, seed, options } = boot;
+        let names = Names::new(options.resolve_hostnames, options.announce_hostnames, options.names.clone());
         let shared = Shared {
             now,
             id: saved.as_ref().map_or(id, |s| s.id.clone()),
@@ -63,11 +86,28 @@ impl Sentinel {
             durable_at: None,
             write_ms: 0,
             simulate: 0,
+            names,
+            globals: Globals::new(options),
+            tempo: tempo::DEFAULT,
+            scripts: Vec::new(),
+            homes: BTreeMap::new(),
             numbers: 0,
         };
-        let mut sentinel =
-            Sentinel { shared, monitors: BTreeMap::new(), removed: Vec::new(), planned: now.plus(IDLE_MS) };
+        let mut sentinel = Sentinel {
+            shared,
+            monitors: BTreeMap::new(),
+            removed: Vec::new(),
+            scripts: Scripts::default(),
+            tilt: None,
+            wakes: BTreeMap::new(),
+            due: BTreeSet::new(),
+            touched: Touched::All,
+            planned: now.plus(IDLE_MS),
+        };
         sentinel.shared.durable();
+        if let Some(saved) = &saved {
+            sentinel.restore_globals(&saved.globals);
+        }
         let saved_monitors = saved.as_ref().map_or(&[][..], |s| &s.monitors);
         sentinel.removed = saved.as_ref().map(|s| s.removed.clone()).unwrap_or_default();
         for watch in watches {
@@ -91,8 +131,9 @@ impl Sentinel {
         }
         let saved = saved.iter().find(|m| m.name == watch.name);
         // A user who writes another address into the file starts that primary anew.
-        let same = saved.filter(|m| m.configured.as_ref().is_none_or(|addr| *addr == watch.addr));
-        if let Some(saved) = same.filter(|m| m.primary != watch.addr) {
+        let given = |addr: &Addr| addr.is(&watch.addr.host, watch.addr.port);
+        let same = saved.filter(|m| m.configured.as_ref().is_none_or(given));
+        if let Some(saved) = same.filter(|m| !given(&m.primary)) {
             let text = format!("{}: {} from the state file overrides {}", watch.name, saved.primary, watch.addr);
             self.shared.log(Level::Notice, text);
         }
@@ -101,6 +142,9 @@ impl Sentinel {
 
     pub(crate) fn add(&mut self, watch: Watch, saved: Option<&SavedMonitor>, configured: bool) {
         let name = watch.name.clone();
+        let given = watch.addr;
+        let addr = self.shared.names.locate_later(given.name.as_deref().unwrap_or(&given.host), given.port);
+        let watch = Watch { addr, ..watch };
         let monitor = Monitor::new(watch, saved, configured, &mut self.shared);
         let more = format!("quorum {}", monitor.settings.quorum);
         monitor.event(&mut self.shared, Level::Warning, "+monitor", monitor.primary, &more);
@@ -120,6 +164,12 @@ impl Sentinel {
         self.shared.epoch
     }
 
+    /// `resolve-hostnames` is on.
+    #[must_use]
+    pub const fn takes_names(&self) -> bool {
+        self.shared.names.resolve
+    }
+
     /// The monitors by name.
     #[must_use]
     pub const fn monitors(&self) -> &BTreeMap<String, Monitor> {
@@ -136,17 +186,22 @@ impl Sentinel {
     pub fn step(&mut self, now: Mono, event: Event) -> Vec<Action> {
         self.shared.now = now.max(self.shared.now);
         self.check_lateness();
+        self.leave_tilt_if_due();
         self.handle(event);
         self.finish()
     }
 
     fn finish(&mut self) -> Vec<Action> {
-        for monitor in self.monitors.values_mut() {
-            monitor.tick(&mut self.shared);
+        for name in self.take_due() {
+            self.tick(&name);
         }
+        self.run_scripts();
         let now = self.shared.now;
-        let due = self.monitors.values().map(|m| m.next_wake(now)).min().unwrap_or(Mono::NEVER);
+        let due = self.due.first().map_or(Mono::NEVER, |(at, _)| *at);
+        let due = due.min(self.scripts.next_wake(&self.shared.tempo)).min(self.tilt_end());
         self.planned = due.min(now.plus(IDLE_MS)).max(now.plus(1));
+        let wanted = self.shared.names.take_wanted();
+        self.shared.out.extend(wanted.into_iter().map(Action::Resolve));
         let mut actions = std::mem::take(&mut self.shared.out);
         if let Some(at) = self.shared.durable_at.take() {
             actions.insert(at.min(actions.len()), Action::Persist(Box::new(self.save())));
@@ -154,45 +209,153 @@ impl Sentinel {
         actions
     }
 
+    /// The monitors this step is about: those touched, and those with something due. In order of their names.
+    fn take_due(&mut self) -> Vec<String> {
+        let now = self.shared.now;
+        let mut names = match std::mem::take(&mut self.touched) {
+            Touched::All => return self.monitors.keys().cloned().collect(),
+            Touched::One(name) => vec![name],
+            Touched::None => Vec::new(),
+        };
+        names.extend(self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, name)| name.clone()));
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn tick(&mut self, name: &str) {
+        let old = self.wakes.remove(name);
+        if let Some(at) = old {
+            self.due.remove(&(at, name.to_owned()));
+        }
+        let Some(monitor) = self.monitors.get_mut(name) else { return };
+        monitor.tick(&mut self.shared);
+        let at = monitor.next_wake(self.shared.now).max(self.shared.now.plus(1));
+        self.wakes.insert(name.to_owned(), at);
+        self.due.insert((at, name.to_owned()));
+    }
+
+    /// What this step called for goes into the queue, and what is due starts.
+    fn run_scripts(&mut self) {
+        for argv in std::mem::take(&mut self.shared.scripts) {
+            self.scripts.push(argv, self.shared.now);
+        }
+        let orders = self.scripts.tick(self.shared.now, &self.shared.tempo);
+        self.obey(orders);
+    }
+
+    fn obey(&mut self, orders: Vec<Order>) {
+        for order in orders {
+            self.shared.out.push(match order {
+                Order::Tell(level, name, payload) => Action::Emit(Notice { level, name, payload }),
+                order => Action::Script(order),
+            });
+        }
+    }
+
+    /// A stall with a tilt-period: passive until its end.
+    fn enter_tilt(&mut self) {
+        let (now, period) = (self.shared.now, self.shared.tempo.tilt_period);
+        if period == 0 {
+            return;
+        }
+        if self.tilt.replace(now).is_none() {
+            self.say("+tilt", "#tilt mode entered");
+        }
+        for monitor in self.monitors.values_mut() {
+            monitor.passive_until = now.plus(period);
+        }
+        self.touched = Touched::All;
+    }
+
+    fn leave_tilt_if_due(&mut self) {
+        if self.tilt.is_some() && self.shared.now >= self.tilt_end() {
+            self.tilt = None;
+            self.say("-tilt", "#tilt mode exited");
+        }
+    }
+
+    fn say(&mut self, name: &'static str, text: &str) {
+        self.shared.out.push(Action::Emit(Notice { level: Level::Warning, name, payload: text.into() }));
+    }
+
+    fn tilt_end(&self) -> Mono {
+        self.tilt.map_or(Mono::NEVER, |since| since.plus(self.shared.tempo.tilt_period))
+    }
+
+    pub(crate) fn tilt_seconds(&self) -> i64 {
+        self.tilt.map_or(-1, |since| (self.shared.now.since(since) / 1000) as i64)
+    }
+
     fn check_lateness(&mut self) {
         let late = self.shared.now.since(self.planned);
         if late < LATE_MS {
             return;
         }
+        let most = self.shared.tempo.tilt_trigger.max(STALL_MIN_MS);
         for monitor in self.monitors.values_mut() {
             monitor.forgive(late, self.shared.now);
-            let limit = monitor.settings.down_after_ms.clamp(STALL_MIN_MS, STALL_MAX_MS);
-            if late >= limit {
+            if late >= monitor.settings.down_after_ms.clamp(STALL_MIN_MS, most) {
                 monitor.start_anew(&mut self.shared, &format!("this process stood still for {late} ms"));
             }
         }
+        if late >= most {
+            self.enter_tilt();
+        }
+        self.touched = Touched::All;
+    }
+
+    /// The monitor that an instance belongs to; it is looked at in this step.
+    fn owner(&mut self, id: InstanceId) -> Option<(&mut Monitor, &mut Shared)> {
+        let name = self.shared.homes.get(&id)?.clone();
+        let monitor = self.monitors.get_mut(&name).filter(|monitor| monitor.instances.contains_key(&id))?;
+        touch(&mut self.touched, name);
+        Some((monitor, &mut self.shared))
     }
 
     fn handle(&mut self, event: Event) {
-        let s = &mut self.shared;
         match event {
             Event::Tick => {}
-            Event::Written { ms } => s.write_ms = ms.max(s.write_ms / 2),
+            Event::Written { ms } => self.shared.write_ms = ms.max(self.shared.write_ms / 2),
+            Event::Resolved { name, ip } => {
+                let news = self.shared.names.found(&name, ip.as_deref());
+                if let Some(ip) = ip.filter(|_| news) {
+                    self.monitors.values_mut().for_each(|m| m.on_resolved(&name, &ip, &mut self.shared));
+                    self.touched = Touched::All;
+                }
+            }
+            Event::ScriptStarted { id, pid } => {
+                let orders = self.scripts.started(id, pid);
+                self.obey(orders);
+            }
+            Event::ScriptEnded { id, how } => {
+                let orders = self.scripts.ended(id, how, self.shared.now, &self.shared.tempo);
+                self.obey(orders);
+            }
             Event::LinkUp { instance, lane, generation, local_ip } => {
-                if let Some(monitor) = owner(&mut self.monitors, instance) {
+                if let Some((monitor, s)) = self.owner(instance) {
                     monitor.on_link_up(instance, lane, generation, local_ip, s);
                 }
             }
             Event::LinkDown { instance, lane, generation, refused } => {
-                if let Some(monitor) = owner(&mut self.monitors, instance) {
+                if let Some((monitor, s)) = self.owner(instance) {
                     monitor.on_link_down(instance, lane, generation, refused, s);
                 }
             }
             Event::Answer { instance, generation, request, reply, round } => {
-                if let Some(monitor) = owner(&mut self.monitors, instance) {
+                if let Some((monitor, s)) = self.owner(instance) {
                     monitor.on_answer(instance, generation, &request, &reply, round, s);
                 }
             }
             Event::Feed { instance, generation, text } => self.on_feed(instance, generation, text.as_deref()),
-            Event::Command { ticket, argv } => self.command(ticket, &argv),
+            Event::Command { ticket, argv } => {
+                self.touched = Touched::All;
+                self.command(ticket, &argv);
+            }
             Event::Advice { monitor, ticket, advice } => {
-                if let Some(monitor) = self.monitors.get_mut(&monitor) {
-                    monitor.on_advice(ticket, &advice, s);
+                if let Some(found) = self.monitors.get_mut(&monitor) {
+                    found.on_advice(ticket, &advice, &mut self.shared);
+                    touch(&mut self.touched, monitor);
                 }
             }
         }
@@ -200,8 +363,8 @@ impl Sentinel {
 
     fn on_feed(&mut self, id: InstanceId, generation: u64, text: Option<&str>) {
         let now = self.shared.now;
-        let Some(monitor) = owner(&mut self.monitors, id) else { return };
-        let instance: &mut Instance = monitor.instance_mut(id);
+        let Some((monitor, _)) = self.owner(id) else { return };
+        let instance = monitor.instance_mut(id);
         if instance.link(Lane::Feed).generation != generation {
             return;
         }
@@ -213,10 +376,16 @@ impl Sentinel {
 
     /// A hello in its text form, from a feed or a PUBLISH. What can't be read is ignored, as Redis does.
     pub(crate) fn on_hello_text(&mut self, text: &str) {
-        let Some(hello) = Hello::parse(text) else { return };
-        if let Some(monitor) = self.monitors.get_mut(&hello.name) {
-            monitor.on_hello(&hello, &mut self.shared);
-        }
+        let Some(mut hello) = Hello::parse(text) else { return };
+        let Some(monitor) = self.monitors.get_mut(&hello.name) else { return };
+        let names = &mut self.shared.names;
+        let addr = names.locate(&hello.addr.host, hello.addr.port);
+        let primary = names.locate(&hello.primary.host, hello.primary.port);
+        // A name that isn't known yet is looked up, and the next hello says it again.
+        let (Some(addr), Some(primary)) = (addr, primary) else { return };
+        (hello.addr, hello.primary) = (addr, primary);
+        monitor.on_hello(&hello, &mut self.shared);
+        touch(&mut self.touched, hello.name);
     }
 
     /// Everything that must survive.
@@ -228,10 +397,15 @@ impl Sentinel {
             epoch: self.shared.epoch,
             monitors: self.monitors.values().map(Monitor::save).collect(),
             removed: self.removed.clone(),
+            globals: self.shared.globals.changed.clone(),
         }
     }
 }
 
-fn owner(monitors: &mut BTreeMap<String, Monitor>, id: InstanceId) -> Option<&mut Monitor> {
-    monitors.values_mut().find(|m| m.instances.contains_key(&id))
+fn touch(touched: &mut Touched, name: String) {
+    *touched = match std::mem::take(touched) {
+        Touched::None => Touched::One(name),
+        Touched::One(other) if other == name => Touched::One(name),
+        _ => Touched::All,
+    };
 }

@@ -9,7 +9,7 @@ use crate::events::{Level, subject};
 use crate::explain::Wish;
 use crate::failover::Failover;
 use crate::info::Role;
-use crate::instance::{HELLO_PERIOD_MS, INFO_PERIOD_MS, Instance};
+use crate::instance::Instance;
 use crate::settings::Settings;
 use crate::state::{SavedMonitor, SavedReplica, SavedSentinel};
 use crate::timeline::Timeline;
@@ -40,6 +40,10 @@ pub struct Monitor {
     pub round: u64,
     /// Objectively down since then.
     pub odown_since: Option<Mono>,
+    /// Events, replies and hellos tell names where they are known.
+    pub names_shown: bool,
+    /// Nothing is done before then (a stall, and a tilt-period).
+    pub passive_until: Mono,
     /// Since when this sentinel has been able to hear (its own restart, stall, isolation).
     pub knowledge_since: Mono,
     /// Fewer than a majority of the sentinels can be heard.
@@ -68,6 +72,8 @@ impl Monitor {
             config_epoch: Epoch(0),
             round: 0,
             odown_since: None,
+            names_shown: s.names.announce,
+            passive_until: Mono(0),
             knowledge_since: now,
             isolated: false,
             ballot: Ballot::new(now),
@@ -75,7 +81,8 @@ impl Monitor {
             timeline: Timeline::default(),
             wishes: BTreeMap::new(),
         };
-        let addr = saved.map_or(watch.addr, |saved| saved.primary.clone());
+        monitor.settings.tempo = s.tempo;
+        let addr = saved.map_or(watch.addr, |saved| again(&saved.primary, s));
         monitor.primary = monitor.insert(Kind::Primary, addr, s);
         if let Some(saved) = saved {
             monitor.restore(saved, s);
@@ -97,11 +104,11 @@ impl Monitor {
         primary.run_id.clone_from(&saved.run_id);
         primary.answered = saved.answered;
         for replica in &saved.replicas {
-            let id = self.insert(Kind::Replica, replica.addr.clone(), s);
+            let id = self.insert(Kind::Replica, again(&replica.addr, s), s);
             self.instance_mut(id).former_primary = replica.former_primary;
         }
         for sentinel in &saved.sentinels {
-            let id = self.insert(Kind::Sentinel, sentinel.addr.clone(), s);
+            let id = self.insert(Kind::Sentinel, again(&sentinel.addr, s), s);
             self.instance_mut(id).run_id.clone_from(&sentinel.id);
         }
     }
@@ -185,19 +192,29 @@ impl Monitor {
     pub(crate) fn insert(&mut self, kind: Kind, addr: Addr, s: &mut Shared) -> InstanceId {
         let id = InstanceId(s.number() as u32);
         let mut instance = Instance::new(id, kind, addr, s.now);
-        instance.next_hello = s.now.plus(s.rng.between(0, HELLO_PERIOD_MS / 4));
+        instance.next_hello = s.now.plus(s.rng.between(0, self.settings.tempo.publish_period / 4));
         self.instances.insert(id, instance);
+        s.homes.insert(id, self.name.clone());
         id
     }
 
     pub(crate) fn describe(&self, id: InstanceId) -> String {
         let instance = &self.instances[&id];
-        subject(instance.kind, &instance.label(&self.name), &instance.addr, (&self.name, &self.primary().addr))
+        let (addr, primary) = (instance.addr.faced(self.names_shown), self.primary().addr.faced(self.names_shown));
+        subject(instance.kind, &instance.label(&self.name, self.names_shown), &addr, (&self.name, &primary))
     }
 
     pub(crate) fn event(&self, s: &mut Shared, level: Level, name: &'static str, about: InstanceId, more: &str) {
         let who = self.describe(about);
-        s.emit(level, name, if more.is_empty() { who } else { format!("{who} {more}") });
+        s.emit(level, name, if more.is_empty() { who } else { format!("{who} {more}") }, &self.settings);
+    }
+
+    /// The primary's address changes: what its users asked to be called for.
+    pub(crate) fn call_reconfig_script(&self, role: &str, from: &Addr, to: &Addr, s: &mut Shared) {
+        let Some(script) = self.settings.client_reconfig_script.clone() else { return };
+        let (from, to) = (from.faced(self.names_shown), to.faced(self.names_shown));
+        let words = [&self.name, role, "start", &from.host, &from.port.to_string(), &to.host, &to.port.to_string()];
+        s.scripts.push(std::iter::once(script).chain(words.map(str::to_owned)).collect());
     }
 
     // ---------- time
@@ -209,6 +226,9 @@ impl Monitor {
         if self.asks() {
             let due = self.of(Kind::Sentinel).filter(|i| i.command.is_up()).map(|i| i.next_ask).min();
             at = at.min(due.unwrap_or(Mono::NEVER));
+        }
+        if self.passive_until > now {
+            at = at.min(self.passive_until);
         }
         at.min(self.next_step(now))
     }
@@ -279,7 +299,12 @@ impl Monitor {
         let primary = instance.kind == Kind::Primary;
         let wrong_role = primary
             && instance.role == Role::Replica
-            && s.now >= down::wrong_role_deadline(instance.role_since, self.settings.down_after_ms, INFO_PERIOD_MS);
+            && s.now
+                >= down::wrong_role_deadline(
+                    instance.role_since,
+                    self.settings.down_after_ms,
+                    self.settings.tempo.info_period,
+                );
         let refused = self.settings.fast_detection && instance.kind != Kind::Sentinel && instance.refusals >= 2;
         let period = self.settings.reboot_down_after_ms;
         let rebooting = period > 0 && instance.rebooted_at.is_some_and(|at| s.now.since(at) > period);
@@ -364,5 +389,13 @@ impl Monitor {
             }
             _ => {}
         }
+    }
+}
+
+/// A saved address: its name may stand for another host by now.
+fn again(addr: &Addr, s: &mut Shared) -> Addr {
+    match &addr.name {
+        Some(name) => s.names.locate_later(name, addr.port),
+        None => addr.clone(),
     }
 }

@@ -74,7 +74,7 @@ impl Outbox {
 fn free(action: &Action) -> bool {
     match action {
         Action::Send { request, .. } => matches!(request, Request::Ping | Request::Info | Request::ScriptKill),
-        Action::Connect { .. } | Action::Disconnect { .. } | Action::Consult { .. } => true,
+        Action::Connect { .. } | Action::Disconnect { .. } | Action::Consult { .. } | Action::Resolve(_) => true,
         _ => false,
     }
 }
@@ -95,8 +95,14 @@ mod tests {
     use crate::types::{Epoch, InstanceId};
 
     fn persist(epoch: u64) -> Action {
-        let state =
-            State { version: VERSION, id: "a".into(), epoch: Epoch(epoch), monitors: vec![], removed: Vec::new() };
+        let state = State {
+            version: VERSION,
+            id: "a".into(),
+            epoch: Epoch(epoch),
+            monitors: vec![],
+            removed: Vec::new(),
+            globals: vec![],
+        };
         Action::Persist(Box::new(state))
     }
 

@@ -42,7 +42,7 @@ pub(crate) fn instances(sentinel: &Sentinel, name: &str, kind: Kind) -> Reply {
 /// `SENTINEL GET-MASTER-ADDR-BY-NAME name`
 pub(crate) fn address(sentinel: &Sentinel, name: &str) -> Reply {
     sentinel.monitors.get(name).map_or(Reply::NullArray, |m| {
-        let addr = m.current_addr();
+        let addr = m.current_addr().faced(m.names_shown);
         Reply::Array(vec![Reply::Bulk(addr.host.clone()), Reply::Bulk(addr.port.to_string())])
     })
 }
@@ -110,10 +110,10 @@ pub fn role(sentinel: &Sentinel) -> Reply {
 pub fn info(sentinel: &Sentinel) -> Vec<(String, String)> {
     let mut lines = vec![
         ("sentinel_masters".to_owned(), sentinel.monitors.len().to_string()),
-        ("sentinel_tilt".to_owned(), "0".to_owned()),
-        ("sentinel_tilt_since_seconds".to_owned(), "-1".to_owned()),
-        ("sentinel_running_scripts".to_owned(), "0".to_owned()),
-        ("sentinel_scripts_queue_length".to_owned(), "0".to_owned()),
+        ("sentinel_tilt".to_owned(), u8::from(sentinel.tilt.is_some()).to_string()),
+        ("sentinel_tilt_since_seconds".to_owned(), sentinel.tilt_seconds().to_string()),
+        ("sentinel_running_scripts".to_owned(), sentinel.scripts.running().to_string()),
+        ("sentinel_scripts_queue_length".to_owned(), sentinel.scripts.len().to_string()),
         ("sentinel_simulate_failure_flags".to_owned(), sentinel.shared.simulate.to_string()),
     ];
     for (n, monitor) in sentinel.monitors.values().enumerate() {
@@ -125,7 +125,7 @@ pub fn info(sentinel: &Sentinel) -> Vec<(String, String)> {
         let text = format!(
             "name={},status={status},address={},slaves={},sentinels={}",
             monitor.name,
-            monitor.current_addr(),
+            monitor.current_addr().faced(monitor.names_shown),
             monitor.of(Kind::Replica).count(),
             monitor.voters()
         );
@@ -137,8 +137,8 @@ pub fn info(sentinel: &Sentinel) -> Vec<(String, String)> {
 fn describe(monitor: &Monitor, i: &Instance, now: Mono) -> Fields {
     let mut fields = Fields::new();
     let f = &mut fields;
-    put(f, "name", i.label(&monitor.name));
-    put(f, "ip", &i.addr.host);
+    put(f, "name", i.label(&monitor.name, monitor.names_shown));
+    put(f, "ip", i.addr.face(monitor.names_shown));
     put(f, "port", i.addr.port);
     put(f, "runid", &i.run_id);
     put(f, "flags", flags(monitor, i));
@@ -166,13 +166,23 @@ fn describe(monitor: &Monitor, i: &Instance, now: Mono) -> Fields {
             put(f, "quorum", monitor.settings.quorum);
             put(f, "failover-timeout", monitor.settings.failover_timeout_ms);
             put(f, "parallel-syncs", monitor.settings.parallel_syncs);
+            for (name, script) in [
+                ("notification-script", &monitor.settings.notification_script),
+                ("client-reconfig-script", &monitor.settings.client_reconfig_script),
+            ] {
+                if let Some(path) = script {
+                    put(f, name, path);
+                }
+            }
         }
         Kind::Replica => {
             data_node(f, i, now);
             let report = i.report.clone().unwrap_or_default();
             put(f, "master-link-down-time", if report.link_up { 0 } else { report.link_down_ms.unwrap_or(0) });
             put(f, "master-link-status", if report.link_up { "ok" } else { "err" });
-            let (host, port) = report.upstream.map_or(("?".to_owned(), 0), |addr| (addr.host, addr.port));
+            let (host, port) = report
+                .upstream
+                .map_or(("?".to_owned(), 0), |addr| (addr.face(monitor.names_shown).to_owned(), addr.port));
             put(f, "master-host", host);
             put(f, "master-port", port);
             put(f, "slave-priority", if i.report.is_some() { report.priority } else { 100 });

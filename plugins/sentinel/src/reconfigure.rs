@@ -6,13 +6,11 @@ use crate::ballot::Candidacy;
 use crate::events::Level;
 use crate::failover::Failover;
 use crate::info::Role;
-use crate::instance::{HELLO_PERIOD_MS, INFO_PERIOD_MS, Repoint};
+use crate::instance::Repoint;
 use crate::monitor::Monitor;
 use crate::types::{Addr, Epoch, InstanceId, Kind};
 use crate::wire::Request;
 
-/// Redis' wait before a replica that claims to be a primary is told otherwise: four hellos would have corrected us.
-const SANE_WAIT_MS: u64 = 4 * HELLO_PERIOD_MS;
 /// A node that was told isn't told again before.
 const TELL_AGAIN_MS: u64 = 1_000;
 
@@ -20,13 +18,14 @@ impl Monitor {
     /// The configuration changes: another primary, another epoch. Everything about the old one dies here.
     pub(crate) fn switch(&mut self, to: &Addr, epoch: Epoch, s: &mut Shared) {
         let old = self.primary;
-        let from = self.primary().addr.clone();
+        let (from, names) = (self.primary().addr.clone(), self.names_shown);
         self.config_epoch = epoch;
         s.durable();
         s.emit(
             Level::Warning,
             "+switch-master",
-            format!("{} {} {} {} {}", self.name, from.host, from.port, to.host, to.port),
+            format!("{} {} {} {} {}", self.name, from.face(names), from.port, to.face(names), to.port),
+            &self.settings,
         );
         let led = self.failover.replica();
         let known = self.of(Kind::Replica).find(|r| r.addr == *to).map(|r| r.id);
@@ -68,6 +67,11 @@ impl Monitor {
         }
     }
 
+    /// Redis' wait before a replica that claims to be a primary is told otherwise: four hellos would have corrected us.
+    const fn sane_wait_ms(&self) -> u64 {
+        4 * self.settings.tempo.publish_period
+    }
+
     /// The primary as this sentinel sees it: there, and a primary.
     fn primary_sane(&self, s: &Shared) -> bool {
         let primary = self.primary();
@@ -77,7 +81,7 @@ impl Monitor {
             && primary.role == Role::Primary
             && primary.command.is_up()
             && primary.report.is_some()
-            && s.now.since(primary.report_at) <= 2 * INFO_PERIOD_MS
+            && s.now.since(primary.report_at) <= 2 * self.settings.tempo.info_period
     }
 
     /// What a report of a data node asks for.
@@ -104,7 +108,8 @@ impl Monitor {
             return;
         }
         let instance = &self.instances[&id];
-        let waited = s.now.since(instance.role_since.max(instance.observed_since)) > SANE_WAIT_MS && self.fresh(s.now);
+        let waited =
+            s.now.since(instance.role_since.max(instance.observed_since)) > self.sane_wait_ms() && self.fresh(s.now);
         let at_once = instance.former_primary && self.confirmed(s.now);
         if (at_once || waited) && self.tell(id, s) {
             self.event(s, Level::Notice, "+convert-to-slave", id, "");
@@ -120,8 +125,10 @@ impl Monitor {
             return;
         }
         let since = instance.upstream_since.max(instance.observed_since);
-        let wait =
-            if self.confirmed(s.now) { SANE_WAIT_MS } else { self.settings.failover_timeout_ms.max(SANE_WAIT_MS) };
+        let wait = {
+            let sane = self.sane_wait_ms();
+            if self.confirmed(s.now) { sane } else { self.settings.failover_timeout_ms.max(sane) }
+        };
         let due = s.now.since(since) > wait && self.fresh(s.now) && self.ballot.hold.is_none();
         if due && self.tell(id, s) {
             self.event(s, Level::Notice, "+fix-slave-config", id, "");
@@ -129,7 +136,7 @@ impl Monitor {
     }
 
     fn tell(&mut self, id: InstanceId, s: &mut Shared) -> bool {
-        let primary = self.primary().addr.clone();
+        let primary = self.primary().addr.faced(self.names_shown);
         let again = self.instances[&id].told_at.is_none_or(|at| s.now.since(at) >= TELL_AGAIN_MS);
         if !again || !self.send(id, Request::Follow(Some(primary)), s) {
             return false;

@@ -1,7 +1,9 @@
 //! The settings of one monitored primary and `SENTINEL SET`'s way to change them.
 //! Owns names, defaults and limits; a setting that isn't supported is refused by name, never ignored.
 
+use crate::tempo::{self, Tempo};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Settings of a monitored primary.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +26,18 @@ pub struct Settings {
     pub auth_user: Option<String>,
     /// Password for AUTH on data nodes.
     pub auth_pass: Option<String>,
+    /// Called with each warning event's name and text.
+    #[serde(default)]
+    pub notification_script: Option<String>,
+    /// Called when the primary's address changes.
+    #[serde(default)]
+    pub client_reconfig_script: Option<String>,
+    /// Commands under other names on the data nodes: upper-case name and the one in use there.
+    #[serde(default)]
+    pub renamed_commands: BTreeMap<String, String>,
+    /// The periods of SENTINEL DEBUG, the same for all primaries.
+    #[serde(skip)]
+    pub tempo: Tempo,
 }
 
 impl Settings {
@@ -39,10 +53,14 @@ impl Settings {
             reboot_down_after_ms: 0,
             auth_user: None,
             auth_pass: None,
+            notification_script: None,
+            client_reconfig_script: None,
+            renamed_commands: BTreeMap::new(),
+            tempo: tempo::DEFAULT,
         }
     }
 
-    /// Sets one option by Redis' name. The error is a whole reply.
+    /// Sets one option by Redis' name. `rename-command` has two values, with a blank between. The error is a whole reply.
     ///
     /// # Errors
     /// Unknown or unsupported option, or a value out of range.
@@ -67,8 +85,19 @@ impl Settings {
             "master-reboot-down-after-period" => {
                 self.reboot_down_after_ms = value.parse().ok().filter(|n| *n <= i64::MAX as u64).ok_or_else(invalid)?;
             }
-            "notification-script" | "client-reconfig-script" | "rename-command" => {
-                return Err(format!("ERR Option '{option}' of SENTINEL SET is not supported by this sentinel"));
+            "notification-script" => self.notification_script = (!value.is_empty()).then(|| value.to_owned()),
+            "client-reconfig-script" => self.client_reconfig_script = (!value.is_empty()).then(|| value.to_owned()),
+            "rename-command" => {
+                let invalid = || "ERR Invalid argument '' for SENTINEL SET 'rename-command'".to_owned();
+                let (old, new) = value.split_once(' ').ok_or_else(invalid)?;
+                if old.is_empty() || new.is_empty() {
+                    return Err(invalid());
+                }
+                if old.eq_ignore_ascii_case(new) {
+                    self.renamed_commands.remove(&old.to_ascii_uppercase());
+                } else {
+                    self.renamed_commands.insert(old.to_ascii_uppercase(), new.to_owned());
+                }
             }
             _ => return Err(format!("ERR Unknown option or number of arguments for SENTINEL SET '{option}'")),
         }
@@ -78,8 +107,14 @@ impl Settings {
     /// Pings go out this often: fast enough that down-after means what it says.
     #[must_use]
     pub fn ping_period_ms(&self) -> u64 {
-        (self.down_after_ms / 5).clamp(10, 1000)
+        (self.down_after_ms / 5).clamp(10, 1000).min(self.tempo.ping_period)
     }
+}
+
+/// How many values stand behind an option of SENTINEL SET.
+#[must_use]
+pub fn values_of(option: &str) -> usize {
+    if option.eq_ignore_ascii_case("rename-command") { 2 } else { 1 }
 }
 
 /// Is this a name Redis takes for a primary?
@@ -103,7 +138,12 @@ mod tests {
         {
             assert!(settings.set(option, value).unwrap_err().contains("Invalid argument"), "{option} {value}");
         }
-        assert!(settings.set("notification-script", "/x").unwrap_err().contains("not supported"));
+        settings.set("notification-script", "/x").unwrap();
+        settings.set("rename-command", "config GUESSME").unwrap();
+        assert_eq!(settings.renamed_commands["CONFIG"], "GUESSME");
+        settings.set("rename-command", "CONFIG config").unwrap();
+        assert!(settings.renamed_commands.is_empty());
+        assert!(settings.set("rename-command", "CONFIG ").unwrap_err().contains("Invalid argument"));
         assert!(settings.set("colour", "red").unwrap_err().contains("Unknown option"));
         assert_eq!(settings.ping_period_ms(), 100);
         assert_eq!(Settings::new(1).ping_period_ms(), 1000);

@@ -22,6 +22,9 @@ pub struct State {
     pub monitors: Vec<SavedMonitor>,
     /// Primaries of the configuration file that were removed at run time.
     pub removed: Vec<String>,
+    /// What SENTINEL CONFIG SET changed, in Redis' names.
+    #[serde(default)]
+    pub globals: Vec<(String, String)>,
 }
 
 /// One monitored primary.
@@ -118,6 +121,7 @@ mod tests {
                 sentinels: vec![SavedSentinel { id: "s".into(), addr: Addr::new("h", 3) }],
             }],
             removed: vec!["old".into()],
+            globals: vec![("announce-port".into(), "7".into())],
         };
         let text = state.encode().unwrap();
         assert_eq!(State::decode(&text).unwrap(), state);

@@ -2,7 +2,9 @@
 //! Owns no behaviour beyond arithmetic that can't wrap; never reads a clock.
 
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// A moment on the monotonic clock, in milliseconds since some start that only the shell knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,20 +38,74 @@ impl fmt::Display for Epoch {
     }
 }
 
-/// Where an instance listens.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Where an instance listens. Two are the same if host and port are: the name is only another word for the host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Addr {
-    /// An IP address, or a name when the user wrote one.
+    /// An IP address, or a name that is not resolved (yet).
     pub host: String,
     /// TCP port.
     pub port: u16,
+    /// The name under which it was given, with `resolve-hostnames`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 impl Addr {
     /// An address from its parts.
     #[must_use]
     pub fn new(host: impl Into<String>, port: u16) -> Addr {
-        Addr { host: host.into(), port }
+        Addr { host: host.into(), port, name: None }
+    }
+
+    /// The word others are told: the name with `announce-hostnames`, else the host.
+    #[must_use]
+    pub fn face(&self, names: bool) -> &str {
+        match &self.name {
+            Some(name) if names => name,
+            _ => &self.host,
+        }
+    }
+
+    /// The address as others are told it.
+    #[must_use]
+    pub fn faced(&self, names: bool) -> Addr {
+        Addr::new(self.face(names), self.port)
+    }
+
+    /// Is it this one, under whatever word?
+    #[must_use]
+    pub fn is(&self, host: &str, port: u16) -> bool {
+        self.port == port && (self.host == host || self.name.as_deref() == Some(host))
+    }
+
+    fn key(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+}
+
+impl PartialEq for Addr {
+    fn eq(&self, other: &Addr) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Addr {}
+
+impl PartialOrd for Addr {
+    fn partial_cmp(&self, other: &Addr) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Addr {
+    fn cmp(&self, other: &Addr) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl Hash for Addr {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
     }
 }
 
@@ -60,7 +116,7 @@ impl fmt::Display for Addr {
 }
 
 impl From<Addr> for keystead_plugin::services::selection::Addr {
-    fn from(Addr { host, port }: Addr) -> Self {
+    fn from(Addr { host, port, .. }: Addr) -> Self {
         Self { host, port }
     }
 }

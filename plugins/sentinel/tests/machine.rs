@@ -2,6 +2,7 @@
 
 use keystead_sentinel::actions::{Action, Consult, Counsel, Event, Watch};
 use keystead_sentinel::election::{ElectionStrategy, RedisElection};
+use keystead_sentinel::globals::Options;
 use keystead_sentinel::machine::{Boot, Sentinel};
 use keystead_sentinel::select::{RedisSelection, ReplicaSelection};
 use keystead_sentinel::settings::Settings;
@@ -24,6 +25,7 @@ fn boot(saved: Option<State>) -> Sentinel {
         watches: vec![Watch { name: "m".into(), addr: Addr::new("127.0.0.1", 6379), settings }],
         saved,
         seed: 1,
+        options: Options::default(),
     })
     .0
 }

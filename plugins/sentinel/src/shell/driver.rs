@@ -3,15 +3,17 @@
 
 use super::link::{self, LinkHandle, Target};
 use super::plugin::{Published, Strategies};
+use super::script::{self, ScriptHandle};
 use crate::actions::{Action, Consult, Counsel, Event};
 use crate::election::ElectionStrategy;
 use crate::events::{Level, Notice};
 use crate::machine::{Boot, Sentinel};
 use crate::outbox::Outbox;
 use crate::query;
+use crate::scripts::Order;
 use crate::select::ReplicaSelection;
 use crate::state::State;
-use crate::types::{InstanceId, Kind, Lane, Mono};
+use crate::types::{InstanceId, Lane, Mono};
 use crate::wire::Reply;
 use arc_swap::ArcSwap;
 use futures::channel::{mpsc, oneshot};
@@ -23,6 +25,11 @@ use std::time::Duration;
 
 /// Events and commands that wait for the driver at most; whoever brings more waits.
 pub(crate) const INBOX: usize = 1024;
+/// With more primaries than these, INFO may be this old.
+const FEW: usize = 16;
+const SHOW_MS: u64 = 100;
+/// A name that has no address by then has none.
+pub(crate) const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
 /// A strategy of another plugin must answer within this time.
 const STRATEGY_LIMIT: Duration = Duration::from_secs(2);
 
@@ -45,11 +52,12 @@ pub(crate) struct Driver {
     inbox: mpsc::Sender<Input>,
     waiting: mpsc::Receiver<Input>,
     links: HashMap<(InstanceId, Lane), LinkHandle>,
+    scripts: HashMap<u64, ScriptHandle>,
+    shown_at: Mono,
     commands: HashMap<u64, oneshot::Sender<Reply>>,
     next_ticket: u64,
     strategies: Strategies,
     published: Arc<ArcSwap<Published>>,
-    password: Option<String>,
 }
 
 impl Driver {
@@ -59,7 +67,6 @@ impl Driver {
         (inbox, waiting): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
         strategies: Strategies,
         published: Arc<ArcSwap<Published>>,
-        password: Option<String>,
     ) -> Driver {
         let (machine, first) = Sentinel::new(boot);
         let (links, commands) = (HashMap::new(), HashMap::new());
@@ -71,11 +78,12 @@ impl Driver {
             inbox,
             waiting,
             links,
+            scripts: HashMap::new(),
+            shown_at: Mono(0),
             commands,
             next_ticket: 1,
             strategies,
             published,
-            password,
         }
     }
 
@@ -87,17 +95,25 @@ impl Driver {
         log::info!("Sentinel ID is {}", self.machine.id());
         let first = std::mem::take(&mut self.first);
         self.work(first).await;
+        let mut commanded = true;
         loop {
-            self.publish_snapshot();
+            self.publish_snapshot(commanded);
+            commanded = false;
             let rest = self.machine.next_wake().since(self.now());
             let event = match self.host.timeout(Duration::from_millis(rest), self.waiting.next()).await {
                 None => Event::Tick,
                 Some(None) => return,
-                Some(Some(Input::Event(event))) => event,
+                Some(Some(Input::Event(event))) => {
+                    if let Event::ScriptEnded { id, .. } = &event {
+                        self.scripts.remove(id);
+                    }
+                    event
+                }
                 Some(Some(Input::Command(argv, done))) => {
                     let ticket = self.next_ticket;
                     self.next_ticket += 1;
                     self.commands.insert(ticket, done);
+                    commanded = true;
                     Event::Command { ticket, argv }
                 }
                 Some(Some(Input::Written(ok, ms))) => {
@@ -111,9 +127,16 @@ impl Driver {
         }
     }
 
-    fn publish_snapshot(&self) {
+    /// What INFO shows; with many primaries not behind every event.
+    fn publish_snapshot(&mut self, commanded: bool) {
+        let now = self.now();
+        if !commanded && self.machine.monitors().len() > FEW && now.since(self.shown_at) < SHOW_MS {
+            return;
+        }
+        self.shown_at = now;
         let names = self.machine.monitors().keys().cloned().collect();
-        self.published.store(Arc::new(Published { info: query::info(&self.machine), names }));
+        let names_taken = self.machine.takes_names();
+        self.published.store(Arc::new(Published { info: query::info(&self.machine), names, names_taken }));
     }
 
     /// A step's actions through the outbox, and what strategies answer behind all of it: its state is the newer one.
@@ -140,12 +163,8 @@ impl Driver {
                         link.send(generation, request, round);
                     }
                 }
-                Action::Connect { instance, lane, generation, addr, auth, kind } => {
-                    let auth = match kind {
-                        Kind::Sentinel => self.password.clone().map(|password| (None, password)),
-                        _ => auth,
-                    };
-                    let target = Target { instance, lane, generation, addr, auth, kind };
+                Action::Connect { instance, lane, generation, addr, auth, kind, renamed } => {
+                    let target = Target { instance, lane, generation, addr, auth, kind, renamed };
                     let name = format!("sentinel-{}", &self.machine.id()[..8.min(self.machine.id().len())]);
                     let link = link::open(self.host, target, name, self.inbox.clone());
                     self.links.insert((instance, lane), link);
@@ -153,6 +172,9 @@ impl Driver {
                 Action::Disconnect { instance, lane } => drop(self.links.remove(&(instance, lane))),
                 Action::Emit(notice) => self.emit(notice).await,
                 Action::Log(level, text) => log(level, &text),
+                Action::Resolve(name) => self.resolve(name),
+                Action::Script(order) => self.script(order),
+                Action::LogLevel(level) => self.set_log_level(&level).await,
                 Action::Crash => std::process::exit(99), // Redis' status for it
                 Action::Consult { monitor, ticket, question } => {
                     let answer = self.consult(&monitor, ticket, question);
@@ -165,9 +187,10 @@ impl Driver {
 
     /// Writes in a task of its own; the driver goes on and hears of the end.
     fn persist(&self, state: &State) {
-        let (host, mut inbox, text, begun) = (self.host, self.inbox.clone(), state.encode(), self.now());
+        let (host, mut inbox, state, begun) = (self.host, self.inbox.clone(), state.clone(), self.now());
         self.host.spawn(async move {
-            let result = match text {
+            let text = host.blocking(move || state.encode()).await.map_err(|error| error.text().to_owned());
+            let result = match text.and_then(|text| text) {
                 Ok(text) => host.persist_state(text.as_bytes()).await.map_err(|error| format!("{error:?}")),
                 Err(error) => Err(error),
             };
@@ -178,6 +201,40 @@ impl Driver {
             let took = Mono(host.now().as_millis() as u64).since(begun);
             let _ = inbox.send(Input::Written(result.is_ok(), took)).await;
         });
+    }
+
+    fn resolve(&self, name: String) {
+        let (host, mut inbox) = (self.host, self.inbox.clone());
+        self.host.spawn(async move {
+            let ip = look_up(host, &name).await;
+            if ip.is_none() {
+                log::warn!("Failed to resolve hostname '{name}'");
+            }
+            // Fails only when the driver has ended.
+            let _ = inbox.send(Input::Event(Event::Resolved { name, ip })).await;
+        });
+    }
+
+    fn script(&mut self, order: Order) {
+        match order {
+            Order::Run(id, argv) => {
+                self.scripts.insert(id, script::start(self.host, id, argv, self.inbox.clone()));
+            }
+            Order::Kill(id) => {
+                if let Some(script) = self.scripts.get(&id) {
+                    script.kill();
+                }
+            }
+            Order::Tell(..) => {}
+        }
+    }
+
+    async fn set_log_level(&self, level: &str) {
+        // The log belongs to the process, whichever port it is asked on.
+        let answer = self.host.exec(0, &["CONFIG", "SET", "loglevel", level], keystead_plugin::Origin::Client).await;
+        if let Err(error) = answer {
+            log::warn!("the log's level stays as it is: {error:?}");
+        }
     }
 
     fn answer(&mut self, ticket: u64, reply: Reply) {
@@ -229,6 +286,14 @@ impl Driver {
         });
         None
     }
+}
+
+/// The first address of a name.
+pub(crate) async fn look_up(host: Host, name: &str) -> Option<String> {
+    let found = host.timeout(RESOLVE_LIMIT, host.resolve(name)).await?.ok()?;
+    // As the links of one sentinel should be of one family, IPv4 goes first.
+    let first = found.iter().find(|ip| ip.is_ipv4()).or(found.first())?;
+    Some(first.to_string())
 }
 
 fn log(level: Level, text: &str) {

@@ -10,7 +10,7 @@ use futures::io::{ReadHalf, WriteHalf};
 use futures::{AsyncReadExt, AsyncWriteExt, SinkExt, StreamExt};
 use keystead_plugin::{Host, Io, Task};
 use keystead_resp::{Proto, Reply as Resp, ReplyDecoder, ReplyLimits, Writer};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Requests that wait for the socket; the machine keeps fewer without an answer.
 const QUEUE: usize = 256;
@@ -27,6 +27,7 @@ pub(crate) struct Target {
     pub(crate) addr: Addr,
     pub(crate) auth: Option<(Option<String>, String)>,
     pub(crate) kind: Kind,
+    pub(crate) renamed: BTreeMap<String, String>,
 }
 
 /// The driver's end of a link. Dropping it ends the link.
@@ -79,7 +80,8 @@ async fn serve(
     requests: mpsc::Receiver<(Request, u64)>,
     inbox: &mut mpsc::Sender<Input>,
 ) -> Result<(), String> {
-    let Target { instance, lane, generation, addr, auth, .. } = target;
+    let Target { instance, lane, generation, addr, auth, renamed, .. } = target;
+    let put = |out: &mut Vec<u8>, words: &[String]| put(out, words, &renamed);
     let io: Io = host.tcp_connect(&addr.host, addr.port).await.map_err(|error| error.text().to_owned())?;
     let local = io.local_addr();
     let local_ip = local.rsplit_once(':').map_or(local.as_str(), |(ip, _)| ip).trim_matches(['[', ']']).to_owned();
@@ -104,7 +106,7 @@ async fn serve(
     inbox.send(Input::Event(up)).await.map_err(|error| error.to_string())?;
     let reader = Reader { io: read, decoder: decoder(), buffer: Vec::new(), start: 0 };
     match lane {
-        Lane::Command => commands(reader, write, requests, (instance, generation), greetings, inbox).await,
+        Lane::Command => commands(reader, write, requests, (instance, generation), (greetings, &renamed), inbox).await,
         Lane::Feed => feed(reader, (instance, generation), inbox).await,
     }
 }
@@ -115,7 +117,7 @@ async fn commands(
     mut write: WriteHalf<Io>,
     mut requests: mpsc::Receiver<(Request, u64)>,
     (instance, generation): (InstanceId, u64),
-    greetings: usize,
+    (greetings, renamed): (usize, &BTreeMap<String, String>),
     inbox: &mut mpsc::Sender<Input>,
 ) -> Result<(), String> {
     let mut open: VecDeque<(Option<(Request, u64)>, usize)> = VecDeque::from([(None, greetings)]);
@@ -125,7 +127,7 @@ async fn commands(
                 let Some((request, round)) = request else { return Ok(()) };
                 let mut out = Vec::new();
                 let commands = request.commands();
-                commands.iter().for_each(|words| put(&mut out, words));
+                commands.iter().for_each(|words| put(&mut out, words, renamed));
                 open.push_back((Some((request, round)), commands.len()));
                 write.write_all(&out).await.map_err(|error| error.to_string())?;
                 write.flush().await.map_err(|error| error.to_string())?;
@@ -208,8 +210,12 @@ impl Reader {
     }
 }
 
-fn put(out: &mut Vec<u8>, words: &[String]) {
-    let words: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+/// A command, under the name that it has there.
+fn put(out: &mut Vec<u8>, words: &[String], renamed: &BTreeMap<String, String>) {
+    let mut words: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+    if let Some(name) = words.first().and_then(|name| renamed.get(std::str::from_utf8(name).ok()?)) {
+        words[0] = name.as_bytes();
+    }
     Writer::new(out, Proto::Resp2).command(&words);
 }
 

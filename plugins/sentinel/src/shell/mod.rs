@@ -4,5 +4,6 @@
 mod driver;
 mod link;
 mod plugin;
+mod script;
 
 pub use plugin::SentinelPlugin;

@@ -1,11 +1,14 @@
 //! The plugin: its own port, its commands there, what other threads may see of it.
 //! Commands that need the machine are queued for the driver; INFO and ROLE read a published snapshot.
 
-use super::driver::{Driver, INBOX, Input};
+use super::driver::{Driver, INBOX, Input, look_up};
+use crate::actions::Event;
 use crate::commands::SUBCOMMANDS;
-use crate::config::{Config, DOCS};
+use crate::config::{Config, DOCS, executable};
 use crate::election::RedisElection;
+use crate::globals::Options;
 use crate::machine::Boot;
+use crate::names::plausible;
 use crate::select::RedisSelection;
 use crate::state::State;
 use crate::types::{Addr, Mono};
@@ -17,6 +20,8 @@ use keystead_plugin::prelude::*;
 use keystead_plugin::services::{ElectionService, SelectionService};
 use keystead_plugin::{EndpointSpec, Needed, Proto};
 use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// What INFO and ROLE show.
 #[derive(Debug, Default)]
@@ -25,6 +30,8 @@ pub(crate) struct Published {
     pub(crate) info: Vec<(String, String)>,
     /// Names of the watched primaries.
     pub(crate) names: Vec<String>,
+    /// `resolve-hostnames` is on.
+    pub(crate) names_taken: bool,
 }
 
 /// The strategies, if other plugins provide them.
@@ -46,7 +53,7 @@ pub struct SentinelPlugin {
     starting: Mutex<Option<(mpsc::Receiver<Input>, Boot)>>,
     published: Arc<ArcSwap<Published>>,
     strategies: Strategies,
-    password: Option<String>,
+    deny_scripts_reconfig: bool,
 }
 
 impl Plugin for SentinelPlugin {
@@ -95,6 +102,18 @@ impl Plugin for SentinelPlugin {
             watches: config.watches(),
             saved,
             seed: u64::from_le_bytes(seed),
+            options: Options {
+                resolve_hostnames: config.resolve_hostnames,
+                announce_hostnames: config.announce_hostnames,
+                sentinel_user: config.sentinel_user.clone(),
+                sentinel_pass: config.sentinel_pass.clone(),
+                password: config.password.clone(),
+                deny_scripts_reconfig: config.deny_scripts_reconfig,
+                loglevel: host.setting("loglevel").unwrap_or_else(|| "notice".into()),
+                port: config.port,
+                announce_port: config.announce_port.unwrap_or(0),
+                names: BTreeMap::new(),
+            },
         };
         let (inbox, waiting) = mpsc::channel(INBOX);
         Ok(SentinelPlugin {
@@ -104,12 +123,13 @@ impl Plugin for SentinelPlugin {
             starting: Mutex::new(Some((waiting, boot))),
             published: Arc::default(),
             strategies,
-            password: config.password,
+            deny_scripts_reconfig: config.deny_scripts_reconfig,
         })
     }
 
     async fn start(self: Arc<Self>) -> Result<()> {
         let Some((inbox, mut boot)) = self.starting.lock().take() else { return Err("started twice".into()) };
+        boot.options.names = resolve_all(self.host, &boot).await;
         boot.now = Mono(self.host.now().as_millis() as u64);
         let driver = Driver::new(
             self.host.at(self.endpoint),
@@ -117,7 +137,6 @@ impl Plugin for SentinelPlugin {
             (self.inbox.clone(), inbox),
             self.strategies.clone(),
             self.published.clone(),
-            self.password.clone(),
         );
         self.host.spawn(driver.run());
         Ok(())
@@ -156,8 +175,35 @@ impl SentinelPlugin {
 
     /// `SENTINEL …`
     async fn ask(self: Arc<Self>, _client: ClientInfo, args: OwnedArgs) -> Result<Reply> {
-        let argv = args.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        let argv: Vec<String> = args.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        self.prepare(&argv).await?;
         self.queue(argv).await
+    }
+
+    /// What only the system knows about a command's words: is this script there, which address has this name?
+    async fn prepare(&self, argv: &[String]) -> Result<()> {
+        let is = |n: usize, word: &str| argv.get(n).is_some_and(|a| a.eq_ignore_ascii_case(word));
+        if is(1, "SET") && !self.deny_scripts_reconfig {
+            let pairs = argv.windows(2).skip(3);
+            for (option, what) in
+                [("notification-script", "Notification"), ("client-reconfig-script", "Client reconfiguration")]
+            {
+                let mut named = pairs.clone().filter(|pair| pair[0].eq_ignore_ascii_case(option));
+                if named.any(|pair| !pair[1].is_empty() && !executable(&pair[1])) {
+                    return Err(format!("{what} script seems non existing or non executable").into());
+                }
+            }
+        }
+        if let (true, Some(name)) = (is(1, "MONITOR"), argv.get(3))
+            && name.parse::<IpAddr>().is_err()
+            && plausible(name)
+            && self.published.load().names_taken
+        {
+            let ip = look_up(self.host, name).await;
+            let event = Input::Event(Event::Resolved { name: name.clone(), ip });
+            self.inbox.clone().send(event).await.map_err(|_| "the sentinel has stopped")?;
+        }
+        Ok(())
     }
 
     /// `PUBLISH channel message`: hellos only.
@@ -184,6 +230,24 @@ impl SentinelPlugin {
         ctx.reply().reply(proto, &answer);
         Ok(Effect::None)
     }
+}
+
+/// The addresses of all names that a sentinel starts with. One without any is looked up again and again later.
+async fn resolve_all(host: Host, boot: &Boot) -> BTreeMap<String, String> {
+    if !boot.options.resolve_hostnames {
+        return BTreeMap::new();
+    }
+    let saved = boot.saved.iter().flat_map(|state| &state.monitors).flat_map(|monitor| {
+        let others = monitor.replicas.iter().map(|r| &r.addr).chain(monitor.sentinels.iter().map(|s| &s.addr));
+        others.chain([&monitor.primary])
+    });
+    let given = boot.watches.iter().map(|watch| &watch.addr).chain(saved);
+    let names: BTreeSet<String> = given
+        .map(|addr| addr.name.clone().unwrap_or_else(|| addr.host.clone()))
+        .filter(|n| n.parse::<IpAddr>().is_err())
+        .collect();
+    let found = names.into_iter().map(|name| async move { Some((name.clone(), look_up(host, &name).await?)) });
+    futures::future::join_all(found).await.into_iter().flatten().collect()
 }
 
 fn reply(answer: Answer) -> Reply {

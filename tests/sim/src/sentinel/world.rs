@@ -296,6 +296,7 @@ impl World {
             watches: vec![Watch { name: PRIMARY.into(), addr: data_addr(0), settings }],
             saved: process.disk.clone(),
             seed,
+            options: Default::default(),
         });
         process.machine = Some(machine);
         process.outbox = Outbox::default();
@@ -395,6 +396,8 @@ impl World {
                 }
                 Action::Crash => return self.kill(id),
                 Action::Log(_, text) => self.say(|| format!("{} # {text}", self.name(id))),
+                // No names, scripts or log here.
+                Action::Resolve(_) | Action::Script(_) | Action::LogLevel(_) => {}
                 Action::Consult { monitor, ticket, question } => {
                     let advice = match question {
                         Consult::Election(question) => Counsel::Election(RedisElection.advise(&question)),

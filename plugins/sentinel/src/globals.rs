@@ -1,0 +1,245 @@
+//! SENTINEL CONFIG and SENTINEL DEBUG: what concerns the whole sentinel and not one primary.
+//! Owns names, checks and replies; a change takes effect at once and survives in the state file, never in the user's.
+
+use crate::actions::{Action, Shared};
+use crate::glob::glob;
+use crate::machine::Sentinel;
+use crate::names::plausible;
+use crate::tempo;
+use crate::types::Kind;
+use crate::wire::Reply;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+type Answer = Result<Reply, String>;
+
+const FORM: &str = "ERR Only SENTINEL CONFIG GET <param> [<param> <param> ...] / SET <param> <value> [<param> <value> ...] are \
+                    supported.";
+const LEVELS: [&str; 5] = ["debug", "verbose", "notice", "warning", "nothing"];
+
+/// What a sentinel starts with beside its primaries.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `resolve-hostnames`
+    pub resolve_hostnames: bool,
+    /// `announce-hostnames`
+    pub announce_hostnames: bool,
+    /// User for AUTH on other sentinels.
+    pub sentinel_user: Option<String>,
+    /// Password for AUTH on other sentinels.
+    pub sentinel_pass: Option<String>,
+    /// The own port's password: the one for other sentinels too, when no other is given.
+    pub password: Option<String>,
+    /// SENTINEL SET can't change scripts.
+    pub deny_scripts_reconfig: bool,
+    /// The log's level.
+    pub loglevel: String,
+    /// The own port.
+    pub port: u16,
+    /// `announce-port`; 0: the own port.
+    pub announce_port: u16,
+    /// Addresses of names that were resolved before the start.
+    pub names: BTreeMap<String, String>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            resolve_hostnames: false,
+            announce_hostnames: false,
+            sentinel_user: None,
+            sentinel_pass: None,
+            password: None,
+            deny_scripts_reconfig: true,
+            loglevel: "notice".into(),
+            port: 0,
+            announce_port: 0,
+            names: BTreeMap::new(),
+        }
+    }
+}
+
+/// The settings at run time.
+#[derive(Clone, Debug)]
+pub struct Globals {
+    /// SENTINEL SET can't change scripts.
+    pub deny_scripts_reconfig: bool,
+    /// What SENTINEL CONFIG SET changed.
+    pub changed: Vec<(String, String)>,
+    options: Options,
+}
+
+impl Globals {
+    /// As configured.
+    #[must_use]
+    pub fn new(options: Options) -> Globals {
+        Globals { deny_scripts_reconfig: options.deny_scripts_reconfig, changed: Vec::new(), options }
+    }
+
+    /// User and password for other sentinels.
+    #[must_use]
+    pub fn peer_auth(&self) -> Option<(Option<String>, String)> {
+        match &self.options.sentinel_pass {
+            Some(pass) => Some((self.options.sentinel_user.clone(), pass.clone())),
+            None => self.options.password.clone().map(|pass| (None, pass)),
+        }
+    }
+}
+
+/// The parameters, in Redis' order.
+const PARAMS: [&str; 7] = [
+    "resolve-hostnames",
+    "announce-hostnames",
+    "announce-ip",
+    "announce-port",
+    "sentinel-user",
+    "sentinel-pass",
+    "loglevel",
+];
+
+fn value(s: &Shared, name: &str) -> String {
+    let word = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    let options = &s.globals.options;
+    match name {
+        "resolve-hostnames" => word(s.names.resolve),
+        "announce-hostnames" => word(s.names.announce),
+        "announce-ip" if s.announce_fixed => s.announce.host.clone(),
+        "announce-port" => options.announce_port.to_string(),
+        "sentinel-user" => options.sentinel_user.clone().unwrap_or_default(),
+        "sentinel-pass" => options.sentinel_pass.clone().unwrap_or_default(),
+        "loglevel" => options.loglevel.clone(),
+        _ => String::new(),
+    }
+}
+
+/// A value in its place, checked. False if it is none.
+fn set(s: &mut Shared, name: &str, value: &str) -> bool {
+    let yes_no = || match value.to_ascii_lowercase().as_str() {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
+    };
+    let text = || (!value.is_empty()).then(|| value.to_owned());
+    match name {
+        "resolve-hostnames" => yes_no().map(|yes| s.names.resolve = yes).is_some(),
+        "announce-hostnames" => yes_no().map(|yes| s.names.announce = yes).is_some(),
+        "announce-ip" => {
+            let good = value.is_empty() || value.parse::<IpAddr>().is_ok() || plausible(value);
+            if good {
+                value.clone_into(&mut s.announce.host);
+                s.announce_fixed = !value.is_empty();
+            }
+            good
+        }
+        "announce-port" => {
+            let Ok(port) = value.parse::<u16>() else { return false };
+            s.globals.options.announce_port = port;
+            s.announce.port = if port == 0 { s.globals.options.port } else { port };
+            true
+        }
+        "sentinel-user" => {
+            s.globals.options.sentinel_user = text();
+            true
+        }
+        "sentinel-pass" => {
+            s.globals.options.sentinel_pass = text();
+            true
+        }
+        "loglevel" => {
+            let level = LEVELS.iter().find(|level| level.eq_ignore_ascii_case(value));
+            if let Some(level) = level {
+                s.globals.options.loglevel = (*level).to_owned();
+                s.out.push(Action::LogLevel((*level).to_owned()));
+            }
+            level.is_some()
+        }
+        _ => false,
+    }
+}
+
+impl Sentinel {
+    /// Takes over what an earlier run saved. What no longer fits is said and left out.
+    pub(crate) fn restore_globals(&mut self, saved: &[(String, String)]) {
+        for (name, value) in saved {
+            if set(&mut self.shared, name, value) {
+                self.shared.globals.changed.push((name.clone(), value.clone()));
+            }
+        }
+    }
+
+    /// `SENTINEL CONFIG GET|SET …`
+    pub(crate) fn config(&mut self, args: &[String]) -> Answer {
+        match args {
+            [get, patterns @ ..] if get.eq_ignore_ascii_case("get") && !patterns.is_empty() => {
+                Ok(self.config_get(patterns))
+            }
+            [set, pairs @ ..] if set.eq_ignore_ascii_case("set") && pairs.len() >= 2 => self.config_set(pairs),
+            _ => Err(FORM.into()),
+        }
+    }
+
+    fn config_get(&self, patterns: &[String]) -> Reply {
+        let lower: Vec<String> = patterns.iter().map(|pattern| pattern.to_ascii_lowercase()).collect();
+        let wanted = PARAMS.iter().filter(|name| lower.iter().any(|pattern| glob(pattern, name)));
+        Reply::Map(wanted.map(|name| ((*name).to_owned(), Reply::Bulk(value(&self.shared, name)))).collect())
+    }
+
+    /// All of it or nothing.
+    fn config_set(&mut self, pairs: &[String]) -> Answer {
+        let mut seen: Vec<String> = Vec::new();
+        for pair in pairs.chunks(2) {
+            let name = pair[0].to_ascii_lowercase();
+            if !PARAMS.contains(&name.as_str()) {
+                return Err(format!("ERR Invalid argument '{}' to SENTINEL CONFIG SET", pair[0]));
+            }
+            if seen.contains(&name) {
+                return Err(format!("ERR Duplicate argument '{}' to SENTINEL CONFIG SET", pair[0]));
+            }
+            if pair.len() == 1 {
+                return Err(format!("ERR Missing argument '{}' value", pair[0]));
+            }
+            seen.push(name);
+        }
+        let before = (self.shared.names.clone(), self.shared.announce.clone(), self.shared.announce_fixed);
+        let (options, marked) = (self.shared.globals.options.clone(), self.shared.out.len());
+        for (name, pair) in seen.iter().zip(pairs.chunks(2)) {
+            if !set(&mut self.shared, name, &pair[1]) {
+                (self.shared.names, self.shared.announce, self.shared.announce_fixed) = before;
+                self.shared.globals.options = options;
+                self.shared.out.truncate(marked);
+                return Err(format!("ERR Invalid value '{}' to SENTINEL CONFIG SET '{}'", pair[1], pair[0]));
+            }
+        }
+        for (name, pair) in seen.iter().zip(pairs.chunks(2)) {
+            self.shared.globals.changed.retain(|(known, _)| known != name);
+            self.shared.globals.changed.push((name.clone(), pair[1].clone()));
+        }
+        for monitor in self.monitors.values_mut() {
+            monitor.names_shown = self.shared.names.announce;
+            if seen.iter().any(|name| name.starts_with("sentinel-")) {
+                monitor.drop_links_of(&[Kind::Sentinel], &mut self.shared);
+            }
+        }
+        self.shared.durable();
+        Ok(Reply::ok())
+    }
+
+    /// `SENTINEL DEBUG [name ms …]`
+    pub(crate) fn debug(&mut self, args: &[String]) -> Answer {
+        if args.is_empty() {
+            let list = self.shared.tempo.list();
+            return Ok(Reply::Map(list.iter().map(|(n, v)| ((*n).to_owned(), Reply::Bulk(v.to_string()))).collect()));
+        }
+        let mut changed = self.shared.tempo;
+        for pair in args.chunks(2) {
+            let [name, value] = pair else { return Err(tempo::unknown(&pair[0])) };
+            changed.set(name, value)?;
+        }
+        self.shared.tempo = changed;
+        for monitor in self.monitors.values_mut() {
+            monitor.settings.tempo = changed;
+            monitor.hurry(self.shared.now);
+        }
+        Ok(Reply::ok())
+    }
+}

@@ -1,0 +1,152 @@
+//! What an operator may set on a sentinel, seen working: scripts, host names, passwords, renamed commands.
+
+use keystead_harness::{Client, DEADLINE, Keystead, RedisServer, free_port, have, ron_str, wait_until};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// Stock nodes are asked for their INFO every ten seconds.
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn sentinel(global: &str, host: &str, primary: u16, quorum: u32, more: &str) -> (Keystead, u16) {
+    let port = free_port();
+    let config = format!(
+        "(port: {port}, bind: [\"127.0.0.1\"], {global} monitors: [(name: \"m\", host: \"{host}\", port: {primary}, \
+         quorum: {quorum}, down_after_ms: 2000, failover_timeout_ms: 10000, {more})])"
+    );
+    (Keystead::builder().plugin("sentinel", &config).ready_port(port).start(), port)
+}
+
+fn field(client: &mut Client, name: &str) -> String {
+    client.cmd("SENTINEL MASTER m").get(name).and_then(|value| value.as_text()).unwrap_or_default()
+}
+
+fn wait_for(port: u16, name: &str, value: &str) {
+    let mut client = Client::connect(port);
+    wait_until(&format!("{name} is {value}"), LIMIT, || field(&mut client, name) == value);
+}
+
+fn script(dir: &Path, name: &str, body: &str) -> String {
+    let path = dir.join(name);
+    std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).expect("a writable folder");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).expect("our file");
+    path.display().to_string()
+}
+
+#[test]
+fn scripts_are_called_with_redis_arguments() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let told = dir.path().join("told");
+    let path = script(dir.path(), "tell", &format!("echo \"$@\" >> {}", told.display()));
+    let (primary, replica) = pair();
+    let both = format!("notification_script: {0}, client_reconfig_script: {0}", ron_str(&path));
+    let (_sentinel, port) = sentinel("", "127.0.0.1", primary.port(), 1, &both);
+    wait_for(port, "num-slaves", "1");
+    Client::connect(port).ok("SENTINEL FAILOVER m");
+    let (old, new) = (primary.port(), replica.port());
+    let heard = || std::fs::read_to_string(&told).unwrap_or_default();
+    for line in [
+        format!("+try-failover master m 127.0.0.1 {old}"),
+        format!("+promoted-slave slave 127.0.0.1:{new} 127.0.0.1 {new} @ m 127.0.0.1 {old}"),
+        format!("m leader start 127.0.0.1 {old} 127.0.0.1 {new}"),
+        format!("+switch-master m 127.0.0.1 {old} 127.0.0.1 {new}"),
+    ] {
+        wait_until(&line, LIMIT, || heard().lines().any(|told| told == line));
+    }
+}
+
+#[test]
+fn a_script_that_asks_for_it_waits_for_its_next_try_and_one_that_hangs_is_killed() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let again = script(dir.path(), "again", "exit 1");
+    let hangs = script(dir.path(), "hangs", "exec sleep 1000");
+    let (_s, port) = sentinel("deny_scripts_reconfig: false,", "127.0.0.1", free_port(), 1, "");
+    let mut client = Client::connect(port);
+    client.ok(&format!("SENTINEL SET m notification-script {again}"));
+    let pending = |client: &mut Client| client.ok("SENTINEL PENDING-SCRIPTS").items();
+    let text = |of: &keystead_harness::Reply, name: &str| of.get(name).and_then(|v| v.as_text()).unwrap_or_default();
+    wait_until("it waits", DEADLINE, || {
+        pending(&mut client).iter().any(|job| text(job, "flags") == "scheduled" && text(job, "retry-num") == "1")
+    });
+    let job = pending(&mut client).remove(0);
+    assert_eq!(job.get("argv").expect("a field").texts()[..2], [again, "+set".to_owned()]);
+    assert!(text(&job, "run-delay").parse::<u64>().expect("a number") > 20_000);
+    client.ok("SENTINEL DEBUG script-max-runtime 300");
+    client.ok(&format!("SENTINEL SET m notification-script {hangs}"));
+    let mut log = Client::connect(port);
+    log.send(&["SUBSCRIBE", "-script-timeout"]).expect("a socket");
+    log.read().expect("subscribed");
+    client.ok("SENTINEL SET m quorum 2");
+    let message = log.read().expect("the event").texts();
+    assert!(message[2].starts_with(&format!("{hangs} ")), "{message:?}");
+    let running = client.info("sentinel");
+    assert!(running["sentinel_scripts_queue_length"].parse::<u32>().expect("a number") >= 2, "{running:?}");
+}
+
+#[test]
+fn a_primary_known_by_name_is_announced_by_name() {
+    let (primary, replica) = pair();
+    let names = "resolve_hostnames: true, announce_hostnames: true,";
+    let (_s, port) = sentinel(names, "localhost", primary.port(), 1, "");
+    wait_for(port, "num-slaves", "1");
+    let mut client = Client::connect(port);
+    let told = |client: &mut Client| client.ok("SENTINEL GET-MASTER-ADDR-BY-NAME m").texts();
+    assert_eq!(told(&mut client), ["localhost".to_owned(), primary.port().to_string()]);
+    client.ok("SENTINEL FAILOVER m");
+    // The replica is known by its address only.
+    wait_until("the switch", LIMIT, || told(&mut client) == ["127.0.0.1".to_owned(), replica.port().to_string()]);
+    // And the old primary by its name.
+    wait_until("the old primary follows", LIMIT, || {
+        let replicas = client.ok("SENTINEL REPLICAS m").items();
+        let text = |name: &str| replicas[0].get(name).and_then(|v| v.as_text()).unwrap_or_default();
+        text("name") == format!("localhost:{}", primary.port()) && text("master-link-status") == "ok"
+    });
+}
+
+#[test]
+fn passwords_and_renamed_commands_of_stock_nodes_and_of_sentinels() {
+    if !have("redis-server") {
+        println!("SKIPPED: redis-server is not installed");
+        return;
+    }
+    let secret = ["--requirepass", "sesame", "--masterauth", "sesame", "--rename-command", "CONFIG", "guess-me"];
+    let primary = RedisServer::start(&secret);
+    let follow = ["--replicaof", "127.0.0.1", &primary.port().to_string()].map(str::to_owned);
+    let words: Vec<&str> = secret.into_iter().chain(follow.iter().map(String::as_str)).collect();
+    let replica = RedisServer::start(&words);
+    let own = "password: \"open\", sentinel_user: \"default\", sentinel_pass: \"open\",";
+    let of = "auth_pass: \"sesame\", renamed_commands: {\"config\": \"guess-me\"}";
+    let (_a, first) = sentinel(own, "127.0.0.1", primary.port(), 2, of);
+    let (_b, second) = sentinel(own, "127.0.0.1", primary.port(), 2, of);
+    let mut clients = [first, second].map(Client::connect);
+    for client in &mut clients {
+        assert_eq!(client.cmd("SENTINEL MASTERS"), "NOAUTH Authentication required.");
+        client.ok("AUTH open");
+        wait_until("they know each other", LIMIT, || {
+            field(client, "num-other-sentinels") == "1" && field(client, "num-slaves") == "1"
+        });
+    }
+    wait_until("they see each other well", LIMIT, || {
+        clients[0].cmd("SENTINEL CKQUORUM m").as_text().is_some_and(|text| text.starts_with("OK 2 usable"))
+    });
+    clients[0].ok("SENTINEL FAILOVER m");
+    for client in &mut clients {
+        wait_until("the switch", LIMIT, || field(client, "port") == replica.port().to_string());
+    }
+    // The transaction's CONFIG REWRITE went out under its other name: EXEC of an unknown command would be refused.
+    let mut old = Client::connect(primary.port());
+    old.ok("AUTH sesame");
+    wait_until("the old primary follows", LIMIT, || {
+        old.try_command(&["ROLE"]).is_ok_and(|role| role.texts().first().is_some_and(|word| word == "slave")) || {
+            old = Client::connect(primary.port());
+            let _ = old.try_command(&["AUTH", "sesame"]);
+            false
+        }
+    });
+}
+
+fn pair() -> (Keystead, Keystead) {
+    let primary = Keystead::primary();
+    let replica = Keystead::replica_of(primary.port());
+    (primary, replica)
+}
