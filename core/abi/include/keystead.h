@@ -871,6 +871,8 @@ struct ks_ctx_api {
   uint64_t (*changes)(void* ctx);
   /* As `fail`, for an error that was counted already, when a command that this one called failed with it. */
   void (*fail_counted)(void* ctx, ks_str text);
+  /* How many times FLUSHALL emptied the keyspace since the server's start; never falls. */
+  uint64_t (*flushes)(void* ctx);
 };
 
 /* A registrar: valid during `create` only. */

@@ -222,5 +222,7 @@ tables! { STRUCTS;
         pub changes: unsafe extern "C" fn(ctx: *mut c_void) -> u64,
         /// As `fail`, for an error that was counted already, when a command that this one called failed with it.
         pub fail_counted: unsafe extern "C" fn(ctx: *mut c_void, text: Str),
+        /// How many times FLUSHALL emptied the keyspace since the server's start; never falls.
+        pub flushes: unsafe extern "C" fn(ctx: *mut c_void) -> u64,
     }
 }

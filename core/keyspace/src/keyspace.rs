@@ -52,6 +52,8 @@ pub struct Keyspace {
 #[derive(Default)]
 pub(crate) struct Books {
     pub(crate) dirty: u64,
+    /// FLUSHALLs.
+    pub(crate) flushes: u64,
     pub(crate) observing: bool,
     pub(crate) touched: KeyLog,
     /// What subscribers call the changes of the running command.
@@ -191,6 +193,16 @@ impl Keyspace {
     /// Changes since the start; only ever grows.
     pub fn dirty(&self) -> u64 {
         self.books.dirty
+    }
+
+    /// How many times somebody emptied all of it by command: a load isn't counted.
+    pub fn flushes(&self) -> u64 {
+        self.books.flushes
+    }
+
+    /// FLUSHALL was carried out.
+    pub fn count_flush(&mut self) {
+        self.books.flushes += 1;
     }
 
     /// Adds to the count of changes, for commands that count elements as Redis does.

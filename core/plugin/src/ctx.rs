@@ -247,6 +247,12 @@ impl<'a> Ctx<'a> {
         unsafe { (self.api().changes)(self.data()) }
     }
 
+    /// How many times FLUSHALL emptied the keyspace since the server's start; never falls.
+    pub fn flushes(&self) -> u64 {
+        // SAFETY: plain call.
+        unsafe { (self.api().flushes)(self.data()) }
+    }
+
     pub(crate) fn finish(&mut self, result: Result<Effect>) -> u32 {
         match result {
             Ok(Effect::None) => abi::CALL_NONE,

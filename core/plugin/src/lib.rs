@@ -46,6 +46,7 @@ pub mod config;
 mod ctx;
 mod declare;
 mod error;
+pub mod failpoint;
 mod host;
 mod io;
 mod journal;

@@ -12,6 +12,7 @@ use futures::future::{Either, select};
 use keystead_abi as abi;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_async_std::Signals;
+use std::ffi::c_int;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -104,7 +105,9 @@ impl Ends {
                 Either::Right((next, _)) => next,
             };
             match next {
-                Next::Signal | Next::Order(Order::Exit { clean: false }) => return Verdict::Insisted,
+                Next::Signal(SIGINT) | Next::Order(Order::Exit { clean: false }) => return Verdict::Insisted,
+                // Service managers repeat themselves: the save they asked for goes on.
+                Next::Signal(_) => {}
                 Next::Order(Order::AbortShutdown) => return Verdict::TakenBack,
                 Next::Order(Order::Shutdown { how, reply }) => {
                     asked.waiting.extend(reply);
@@ -122,7 +125,7 @@ impl Ends {
     pub(crate) async fn asked(&mut self) -> Asked {
         loop {
             let asked = match self.next().await {
-                Next::Signal => Asked::new(Ending::default()),
+                Next::Signal(signal) => Asked::new(self.meant_by(signal)),
                 Next::Order(Order::Shutdown { how, reply }) => {
                     log::warn!("User requested shutdown...");
                     Asked { waiting: reply.into_iter().collect(), ..Asked::new(how) }
@@ -142,6 +145,16 @@ impl Ends {
         }
     }
 
+    /// `shutdown-on-sigint` and `shutdown-on-sigterm`.
+    fn meant_by(&self, signal: c_int) -> Ending {
+        let name = if signal == SIGINT { "shutdown-on-sigint" } else { "shutdown-on-sigterm" };
+        let data = self.shell.services().into_iter().next();
+        let options = data.and_then(|service| service.turn(|engine| engine.core.config.get(name))).unwrap_or_default();
+        let has = |option: &str| options.split_whitespace().any(|word| word == option);
+        let save = if has("save") { Some(true) } else { has("nosave").then_some(false) };
+        Ending { save, now: has("now"), force: has("force") }
+    }
+
     fn settle(&self, order: Order) {
         match order {
             Order::RewriteConfig { service, reply } => {
@@ -159,11 +172,11 @@ impl Ends {
         loop {
             match select(pin!(self.inbox.recv()), pin!(self.signals.next())).await {
                 Either::Left((Ok(order), _)) => return Next::Order(order),
-                Either::Left((Err(_), _)) => return Next::Signal,
+                Either::Left((Err(_), _)) => return Next::Signal(SIGTERM),
                 Either::Right((Some(signal @ (SIGINT | SIGTERM)), _)) => {
                     let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
                     log::warn!("Received {name} scheduling shutdown...");
-                    return Next::Signal;
+                    return Next::Signal(signal);
                 }
                 // A closed terminal is no reason to go.
                 Either::Right(_) => {}
@@ -171,10 +184,10 @@ impl Ends {
         }
     }
 
-    /// A signal while the plugins stop.
+    /// A SIGINT while the plugins stop. SIGTERM says nothing new.
     pub(crate) async fn insisted(&mut self) {
         while let Some(signal) = self.signals.next().await {
-            if matches!(signal, SIGINT | SIGTERM) {
+            if signal == SIGINT {
                 return;
             }
         }
@@ -184,7 +197,8 @@ impl Ends {
 /// What happened.
 enum Next {
     Order(Order),
-    Signal,
+    /// SIGINT or SIGTERM.
+    Signal(c_int),
 }
 
 /// The options as plugins are told.

@@ -5,7 +5,7 @@ use crate::failpoint;
 use crate::files::Folder;
 use crate::plugin::Aof;
 use keystead_plugin::{Batch, Error, Host, ReplId, Result, Snapshot};
-use keystead_rdb::{FileWriter, RDB_VERSION, records};
+use keystead_rdb::{FileHead, FileWriter, RDB_VERSION, RdbError, StreamPoint, parse_functions, records};
 use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(crate) async fn write(plugin: &Arc<Aof>, folder: &Folder, mut snapshot: Snap
     let host = plugin.host;
     let mut format = if config.rdb_preamble { Format::Rdb(Box::new(FileWriter::new(true))) } else { Format::Commands };
     let mut out = Vec::with_capacity(CHUNK + CHUNK / 4);
-    format.begin(&host, &snapshot, &mut out);
+    format.begin(&host, &snapshot, &mut out).map_err(|error| Error::new(error.to_string()))?;
     let path = folder.at(&temporary_name());
     let mut target = Target { host, file: host.blocking(move || File::create(path)).await??, size: 0, unsynced: 0 };
     let incremental = config.rewrite_incremental_fsync;
@@ -52,22 +52,22 @@ pub(crate) async fn write(plugin: &Arc<Aof>, folder: &Folder, mut snapshot: Snap
 }
 
 impl Format {
-    fn begin(&mut self, host: &Host, snapshot: &Snapshot, out: &mut Vec<u8>) {
-        let Format::Rdb(writer) = self else { return };
-        writer.header(out, RDB_VERSION);
-        writer.aux(out, "redis-ver", "7.2.4");
-        writer.aux(out, "redis-bits", "64");
-        writer.aux(out, "ctime", (host.unix_ms() / 1000).to_string());
-        let history = snapshot.history();
-        if history.replid != ReplId::NONE {
-            writer.aux(out, "repl-stream-db", snapshot.stream_db().unwrap_or(0).to_string());
-            writer.aux(out, "repl-id", history.replid.as_str());
-            writer.aux(out, "repl-offset", snapshot.offset().to_string());
+    /// What stands before the keys: the file's head, and what plugins keep beside them (functions).
+    fn begin(&mut self, host: &Host, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), RdbError> {
+        let sections = snapshot.sections();
+        match self {
+            Format::Rdb(writer) => {
+                head(host, snapshot).write(writer, out, RDB_VERSION);
+                writer.records(out, &sections);
+            }
+            Format::Commands => {
+                parse_functions(&sections)?.iter().for_each(|code| commands_of::write_function(code, out));
+            }
         }
-        writer.aux(out, "aof-base", "1");
+        Ok(())
     }
 
-    fn add(&mut self, batch: &Batch, select: bool, out: &mut Vec<u8>) -> Result<(), keystead_rdb::RdbError> {
+    fn add(&mut self, batch: &Batch, select: bool, out: &mut Vec<u8>) -> Result<(), RdbError> {
         match self {
             Format::Rdb(writer) => {
                 if select {
@@ -94,6 +94,16 @@ impl Format {
     }
 }
 
+fn head(host: &Host, snapshot: &Snapshot) -> FileHead {
+    let replid = snapshot.history().replid;
+    let stream = (replid != ReplId::NONE).then(|| StreamPoint {
+        replid: replid.to_string(),
+        offset: snapshot.offset(),
+        stream_db: snapshot.stream_db().unwrap_or(0),
+    });
+    FileHead { created_s: Some(host.unix_ms() / 1000), stream, aof_base: true, ..FileHead::default() }
+}
+
 struct Target {
     host: Host,
     file: File,
@@ -112,9 +122,9 @@ impl Target {
         }
         let mut file = self.file.try_clone()?;
         let written = self.host.blocking(move || -> std::io::Result<Vec<u8>> {
-            if failpoint::is_next("base-half-written") {
+            if let Some(what) = failpoint::reached("base-half-written") {
                 file.write_all(&piece[..piece.len() / 2])?;
-                std::process::abort();
+                what.happens::<()>()?;
             }
             file.write_all(&piece)?;
             if sync {
@@ -129,7 +139,7 @@ impl Target {
     async fn finish(self) -> Result<u64> {
         let Target { host, file, size, .. } = self;
         host.blocking(move || file.sync_all()).await??;
-        failpoint::pass("base-synced");
+        failpoint::pass("base-synced")?;
         Ok(size)
     }
 }

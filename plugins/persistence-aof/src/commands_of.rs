@@ -30,6 +30,11 @@ pub fn write_select(db: u32, out: &mut Vec<u8>) {
     write_command(out, [b"SELECT".as_slice(), db.to_string().as_bytes()].into_iter());
 }
 
+/// Appends the command that loads a library of functions.
+pub fn write_function(code: &[u8], out: &mut Vec<u8>) {
+    write_command(out, [b"FUNCTION".as_slice(), b"LOAD", code].into_iter());
+}
+
 struct Commands<'a> {
     key: &'a [u8],
     name: &'static [u8],

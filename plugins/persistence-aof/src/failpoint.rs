@@ -1,11 +1,9 @@
-//! Places at which a test lets the process die, as `kill -9` would: `KEYSTEAD_AOF_DIES_AT=<place>[:<nth time>]`. Owns the
-//! list of places; without the variable nothing happens.
+//! The places of the writer at which a test lets the process die or the disk fail, see `keystead_plugin::failpoint`. Owns
+//! the list.
 
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// The variable.
-pub const VARIABLE: &str = "KEYSTEAD_AOF_DIES_AT";
+pub use keystead_plugin::failpoint::VARIABLE;
+use keystead_plugin::failpoint::{self, What};
+use std::io;
 
 /// All places, in the order in which a batch and a rewrite pass them.
 pub const ALL: &[&str] = &[
@@ -24,31 +22,14 @@ pub const ALL: &[&str] = &[
     "history-removed",
 ];
 
-struct Wanted {
-    place: String,
-    left: AtomicU64,
-}
-
-fn wanted() -> Option<&'static Wanted> {
-    static WANTED: OnceLock<Option<Wanted>> = OnceLock::new();
-    let read = || {
-        let text = std::env::var(VARIABLE).ok()?;
-        let (place, nth) = text.split_once(':').unwrap_or((&text, "1"));
-        Some(Wanted { place: place.to_owned(), left: AtomicU64::new(nth.parse().unwrap_or(1)) })
-    };
-    WANTED.get_or_init(read).as_ref()
-}
-
-/// Dies here, if this is the place and the time.
-pub(crate) fn pass(place: &str) {
+/// Dies or fails here, if this is the place and the time.
+pub(crate) fn pass(place: &str) -> io::Result<()> {
     debug_assert!(ALL.contains(&place), "{place} isn't in the list");
-    if is_next(place) {
-        std::process::abort();
-    }
+    failpoint::pass(place)
 }
 
-/// True if the process is to die at this place now: for places that want to prepare it.
-pub(crate) fn is_next(place: &str) -> bool {
-    let Some(wanted) = wanted().filter(|wanted| wanted.place == place) else { return false };
-    wanted.left.fetch_sub(1, Ordering::Relaxed) == 1
+/// What is to happen at this place now: for places that want to prepare it.
+pub(crate) fn reached(place: &str) -> Option<What> {
+    debug_assert!(ALL.contains(&place), "{place} isn't in the list");
+    failpoint::reached(place)
 }

@@ -84,10 +84,21 @@ impl Folder {
         let mut file = File::create(&aside)?;
         file.write_all(manifest.text().as_bytes())?;
         file.sync_all()?;
-        failpoint::pass("manifest-synced");
+        failpoint::pass("manifest-synced")?;
         std::fs::rename(&aside, self.at(&name))?;
-        failpoint::pass("manifest-renamed");
+        failpoint::pass("manifest-renamed")?;
         sync_folder(&self.path)
+    }
+
+    /// The manifest that was there before a failed change, or none.
+    pub(crate) fn restore_manifest(&self, manifest: &Manifest) -> io::Result<()> {
+        if !manifest.text().is_empty() {
+            return self.write_manifest(manifest);
+        }
+        match std::fs::remove_file(self.at(&self.manifest_name())) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => sync_folder(&self.path),
+        }
     }
 
     /// A new, empty file to append to.
@@ -126,7 +137,7 @@ impl Folder {
                 _ => {}
             }
         }
-        failpoint::pass("history-removed");
+        failpoint::pass("history-removed")?;
         self.write_manifest(&manifest)?;
         Ok(manifest)
     }
@@ -139,11 +150,11 @@ impl Folder {
 
 /// Appends pieces as one batch. After an error the file may hold a part of them.
 pub(crate) fn append(mut file: &File, pieces: &[Bytes]) -> io::Result<()> {
-    failpoint::pass("batch-read");
-    if failpoint::is_next("batch-half-written") {
+    failpoint::pass("batch-read")?;
+    if let Some(what) = failpoint::reached("batch-half-written") {
         let whole = pieces.concat();
         file.write_all(&whole[..whole.len() / 2])?;
-        std::process::abort();
+        what.happens::<()>()?;
     }
     let size: usize = pieces.iter().map(Bytes::len).sum();
     if size <= JOIN {
@@ -151,15 +162,13 @@ pub(crate) fn append(mut file: &File, pieces: &[Bytes]) -> io::Result<()> {
     } else {
         pieces.iter().try_for_each(|piece| file.write_all(piece))?;
     }
-    failpoint::pass("batch-written");
-    Ok(())
+    failpoint::pass("batch-written")
 }
 
 /// Puts a file's bytes on the disk.
 pub(crate) fn sync(file: &File) -> io::Result<()> {
     file.sync_data()?;
-    failpoint::pass("batch-synced");
-    Ok(())
+    failpoint::pass("batch-synced")
 }
 
 /// Puts a folder's names on the disk.

@@ -9,7 +9,7 @@ use crate::scan::{Damage, Scanner};
 use bytes::Bytes;
 use keystead_plugin::services::persistence::{Position, Recovered};
 use keystead_plugin::{Apply, Batch, Error, Host, Load, LoadMode, Plugin, Result};
-use keystead_rdb::{Event, FileParser};
+use keystead_rdb::{Event, FileHead, FileParser, OP_FUNCTION2, function_record};
 use std::fs::File;
 use std::io::Read;
 
@@ -143,19 +143,23 @@ impl Loader<'_> {
         };
         let mut parser = FileParser::default();
         let mut load = self.host.begin_load(LoadMode::OnEmpty).await?;
-        let mut head = Head::default();
+        let mut found = Found::default();
         let mut piece = Some(first);
         while let Some(bytes) = piece {
             parser.feed(&bytes);
-            fill(&mut parser, &mut load, &mut head).await.map_err(|error| wrong(error.text().to_owned()))?;
+            fill(&mut parser, &mut load, &mut found).await.map_err(|error| wrong(error.text().to_owned()))?;
             if parser.is_done() {
                 break;
             }
             piece = source.next().await?;
         }
         parser.finish().map_err(|error| wrong(error.to_string()))?;
+        let functions = Bytes::from(std::mem::take(&mut found.functions));
+        if !functions.is_empty() && !load.put_section(OP_FUNCTION2, functions).await? {
+            log::warn!("Libraries of functions in {} are passed over: no plugin takes them", part.name);
+        }
         load.commit().await?;
-        self.place = head.place();
+        self.place = found.place();
         let at = parser.offset();
         Ok((parser.take_rest(), at))
     }
@@ -197,46 +201,39 @@ impl Loader<'_> {
     }
 }
 
+/// What an RDB file has besides keys.
+#[derive(Default)]
+struct Found {
+    head: FileHead,
+    /// Libraries of functions, as records.
+    functions: Vec<u8>,
+}
+
+impl Found {
+    fn place(&self) -> Option<Note> {
+        let at = self.head.complete()?;
+        Some(Note { replid: at.replid.clone(), offset: at.offset, db: at.stream_db })
+    }
+}
+
 /// Takes all events there are.
-async fn fill(parser: &mut FileParser, load: &mut Load, head: &mut Head) -> Result<()> {
+async fn fill(parser: &mut FileParser, load: &mut Load, found: &mut Found) -> Result<()> {
     loop {
         let batch = match parser.next_event().map_err(|error| Error::new(error.to_string()))? {
-            None => return Ok(()),
+            None | Some(Event::Eof { .. }) => return Ok(()),
             Some(Event::Batch { db, count, bytes }) => {
                 Batch { db, count: u32::try_from(count)?, bytes: Bytes::copy_from_slice(bytes) }
             }
             Some(Event::Aux(name, value)) => {
-                head.note(&name, &value);
+                found.head.note(&name, &value);
                 continue;
             }
-            Some(Event::Eof { .. }) => return Ok(()),
-            Some(_) => continue,
+            Some(Event::Function(code)) => {
+                function_record(&code, &mut found.functions);
+                continue;
+            }
+            Some(Event::Version(_) | Event::SelectDb(_) | Event::ResizeDb { .. }) => continue,
         };
         load.put(batch).await?;
-    }
-}
-
-/// What an RDB file says of its place.
-#[derive(Default)]
-struct Head {
-    replid: Option<String>,
-    offset: Option<u64>,
-    db: u32,
-}
-
-impl Head {
-    fn note(&mut self, name: &[u8], value: &[u8]) {
-        let text = String::from_utf8_lossy(value).into_owned();
-        match name {
-            b"repl-id" => self.replid = Some(text),
-            b"repl-offset" => self.offset = text.parse().ok(),
-            b"repl-stream-db" => self.db = text.parse().unwrap_or(0),
-            _ => {}
-        }
-    }
-
-    fn place(self) -> Option<Note> {
-        let (replid, offset) = (self.replid?, self.offset?);
-        (replid.len() == 40).then_some(Note { replid, offset, db: self.db })
     }
 }

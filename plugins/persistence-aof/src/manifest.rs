@@ -155,6 +155,12 @@ impl Manifest {
         self.base = Some(base);
     }
 
+    /// Names that another manifest gave away aren't given again.
+    pub fn skip_names_of(&mut self, other: &Manifest) {
+        self.last_base = self.last_base.max(other.last_base);
+        self.last_incr = self.last_incr.max(other.last_incr);
+    }
+
     /// The set of a single old file, moved into the folder as it is.
     pub fn of_old_file(file: &str) -> Manifest {
         let base = Part { name: file.to_owned(), seq: 1 };

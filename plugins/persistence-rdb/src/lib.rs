@@ -6,6 +6,7 @@
 
 mod commands;
 pub mod config;
+pub mod failpoint;
 mod info;
 mod load;
 mod params;

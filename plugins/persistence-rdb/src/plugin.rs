@@ -187,7 +187,7 @@ impl PersistenceRdb {
     async fn background(&self) {
         let result = self.save().await;
         let now = self.host.now();
-        let cancelled = self.cancelled.load(Ordering::Acquire);
+        let cancelled = result.as_ref().err().is_some_and(|error| error.text() == save::GIVEN_UP);
         match &result {
             Ok(()) => log::info!("Background saving terminated with success"),
             Err(_) if cancelled => log::warn!("Background saving was given up"),
@@ -202,16 +202,34 @@ impl PersistenceRdb {
         self.refresh_gate();
     }
 
+    /// FLUSHALL was carried out: a save that runs would write what nobody wants any more, and with save points the file is
+    /// emptied at once, for what it has must not come back.
+    async fn flushed(&self, points: bool) {
+        if self.board.read().running_since.is_some() {
+            self.cancelled.store(true, Ordering::Release);
+        }
+        if points {
+            // An error is in the log; the next point tries again.
+            let _ = self.save().await;
+        }
+    }
+
     /// Begins a save when a point is due.
     async fn look_after_points(self: Arc<Self>) {
         let mut tick = self.host.interval(LOOK);
+        let mut flushes = 0;
         loop {
             tick.tick().await;
             let config = self.config();
+            let Ok((changes, flushed)) = self.host.with_keyspace(|ctx| (ctx.changes(), ctx.flushes())).await else {
+                continue;
+            };
+            if std::mem::replace(&mut flushes, flushed) != flushed {
+                self.flushed(!config.save.is_empty()).await;
+            }
             if config.save.is_empty() || self.board.read().running_since.is_some() {
                 continue;
             }
-            let Ok(changes) = self.host.with_keyspace(|ctx| ctx.changes()).await else { continue };
             let status = self.board.read();
             let changes = changes.saturating_sub(status.saved_changes);
             let since = (self.host.unix_ms() / 1000).saturating_sub(status.last_save_s);

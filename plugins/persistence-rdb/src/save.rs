@@ -2,6 +2,7 @@
 //! real one's place, and the folder after. Whatever happens, the old file is whole until then.
 
 use crate::config::Config;
+use crate::failpoint;
 use crate::plugin::PersistenceRdb;
 use futures::executor::block_on;
 use keystead_plugin::prelude::*;
@@ -15,6 +16,8 @@ use std::time::Duration;
 
 /// Bytes between two pushes to the disk (`rdb-save-incremental-fsync`).
 const PUSH: u64 = 32 << 20;
+/// What a save ends with that was told to.
+pub(crate) const GIVEN_UP: &str = "the save was given up";
 /// How often a cut is asked for while others have all there may be.
 const WAIT: Duration = Duration::from_millis(100);
 
@@ -29,6 +32,7 @@ pub(crate) async fn write(plugin: &PersistenceRdb) -> Result<Saved> {
     let config = plugin.config();
     let snapshot = cut(plugin, &config).await?;
     let saved = Saved { changes: snapshot.changes() };
+    failpoint::pass("save-cut")?;
     let keys = snapshot.keys();
     plugin.board.edit(|status| status.progress = (0, keys));
     let job = Job {
@@ -49,7 +53,7 @@ async fn cut(plugin: &PersistenceRdb, config: &Config) -> Result<Snapshot> {
     loop {
         match plugin.host.snapshot(u32::from(RDB_VERSION) | plain).await {
             Ok(snapshot) => return Ok(snapshot),
-            Err(error) if plugin.cancelled.load(Ordering::Acquire) => return Err(error),
+            Err(_) if plugin.cancelled.load(Ordering::Acquire) => return Err(GIVEN_UP.into()),
             Err(error) => {
                 if !std::mem::replace(&mut told, true) {
                     log::info!("The save waits: {}", error.text());
@@ -100,11 +104,13 @@ impl Job {
         let shown = self.dir.display();
         let name = format!("temp-{}.rdb", std::process::id());
         let mut temporary = Temporary { path: self.dir.join(&name), kept: false };
-        let file = File::create(&temporary.path).map_err(|error| {
+        let file = File::create(&temporary.path).and_then(|file| failpoint::pass("save-created").map(|()| file));
+        let file = file.map_err(|error| {
             format!("Failed opening the temp RDB file {name} (in server root dir {shown}) for saving: {error}")
         })?;
         self.fill(file, snapshot)?;
-        std::fs::rename(&temporary.path, self.dir.join(&self.name)).map_err(|error| {
+        let renamed = std::fs::rename(&temporary.path, self.dir.join(&self.name));
+        renamed.and_then(|()| failpoint::pass("save-renamed")).map_err(|error| {
             let Job { name: end, .. } = self;
             format!(
                 "Error moving temp DB file {name} on the final destination {end} (in server root dir {shown}): {error}"
@@ -112,6 +118,7 @@ impl Job {
         })?;
         temporary.kept = true;
         sync_folder(&self.dir)
+            .and_then(|()| failpoint::pass("save-folder-synced"))
             .map_err(|error| format!("Failed to fsync directory while saving DB: {error} ({shown})"))?;
         Ok(())
     }
@@ -130,7 +137,11 @@ impl Job {
                 writer.select_db(&mut buf, batch.db);
             }
             writer.account(&batch.bytes);
-            file.write_all(&buf).and_then(|()| file.write_all(&batch.bytes)).map_err(failed)?;
+            file.write_all(&buf).map_err(failed)?;
+            if let Some(what) = failpoint::reached("save-half-written") {
+                file.write_all(&batch.bytes[..batch.bytes.len() / 2]).and_then(|()| what.happens()).map_err(failed)?;
+            }
+            file.write_all(&batch.bytes).map_err(failed)?;
             buf.clear();
             keys += u64::from(batch.count);
             self.plugin.board.edit(|status| status.progress.0 = keys);
@@ -141,7 +152,8 @@ impl Job {
             }
         }
         writer.eof(&mut buf);
-        file.write_all(&buf).and_then(|()| file.sync_all()).map_err(failed)
+        file.write_all(&buf).and_then(|()| failpoint::pass("save-written")).map_err(failed)?;
+        file.sync_all().and_then(|()| failpoint::pass("save-synced")).map_err(failed)
     }
 
     /// `rdb-key-save-delay`, in small steps; an error if the save is to give up.
@@ -149,7 +161,7 @@ impl Job {
         let mut left = Duration::from_micros(self.config.rdb_key_save_delay.saturating_mul(keys.into()));
         loop {
             if self.plugin.cancelled.load(Ordering::Acquire) {
-                return Err("the save was given up".into());
+                return Err(GIVEN_UP.into());
             }
             if left.is_zero() {
                 return Ok(());

@@ -76,6 +76,23 @@ fn rewrites_keep_everything_in_either_format() {
 }
 
 #[test]
+fn functions_are_part_of_a_base_in_either_format() {
+    const LIBRARY: &str = "#!lua name=lib\nredis.register_function('f', function() return 'from lib' end)";
+    for preamble in ["true", "false"] {
+        let config = format!("(fsync: always, rdb_preamble: {preamble})");
+        let builder = Keystead::builder().plugin("persistence-aof", &config).plugin("scripting", "()");
+        let mut node = builder.start();
+        let mut client = node.client();
+        assert_eq!(client.command(&["FUNCTION", "LOAD", LIBRARY]), "lib");
+        client.ok("BGREWRITEAOF");
+        wait_until("the rewrite", DEADLINE, || persistence(&node, "aof_rewrites") == "2");
+        node.process.kill();
+        node.restart();
+        assert_eq!(node.client().cmd("FCALL f 0"), "from lib", "rdb_preamble: {preamble}\n{}", node.process.log());
+    }
+}
+
+#[test]
 fn a_missing_end_is_cut_or_refused_as_wished() {
     let mut node = node("(fsync: always)");
     let mut client = node.client();

@@ -1,5 +1,6 @@
 //! The append-only file when the process dies, at any place and at any time: what was acknowledged is there, and no unit by
-//! half. Under `always` all of it; under `everysec` all but the last second.
+//! half. Under `always` all of it; under `everysec` all but the last second. And when the disk fails, fills up, can't be
+//! written, or gives back other bytes than it got.
 #![allow(clippy::unwrap_used)]
 
 use keystead_harness::{Client, DEADLINE, Keystead, Reply, eventually};
@@ -33,10 +34,10 @@ fn raise(port: u16, name: &str, acked: &Acked, stop: &AtomicBool) {
         }
         let replies: Result<Vec<Reply>, _> = (0..4).map(|_| client.read()).collect();
         let Ok(replies) = replies else { return };
-        match replies[3].items().first().and_then(Reply::as_int) {
-            Some(value) => acked.lock().unwrap().insert(name.to_owned(), (value, Instant::now())),
-            None => return,
-        };
+        // While writes are refused, EXEC fails: it is tried again.
+        if let Some(value) = replies[3].items().first().and_then(Reply::as_int) {
+            acked.lock().unwrap().insert(name.to_owned(), (value, Instant::now()));
+        }
     }
 }
 
@@ -87,6 +88,45 @@ fn at_every_place_nothing_acknowledged_is_missing() {
             stop.store(true, Ordering::Relaxed);
         });
         assert!(!node.process.is_alive(), "{place} was never passed\n{}", node.process.log());
+        node.process.set_env(&[]);
+        node.restart();
+        assert_nothing_lost(&node, &acked, place);
+    }
+}
+
+/// Places at which the disk can fail. Behind the manifest's change nothing can any more.
+fn failing_places() -> impl Iterator<Item = &'static str> {
+    failpoint::ALL.iter().copied().filter(|place| *place != "incr-in-manifest")
+}
+
+#[test]
+fn a_disk_that_fails_at_any_place_loses_nothing_and_is_recovered_from() {
+    for place in failing_places() {
+        let nth = if place.starts_with("batch") { 10 } else { 2 };
+        let mut node = node("always", Some((failpoint::VARIABLE, &format!("{place}:{nth}:fail:2"))));
+        let (acked, stop) = (Acked::default(), AtomicBool::new(false));
+        let port = node.port();
+        std::thread::scope(|scope| {
+            for name in ["one", "two"] {
+                let (acked, stop) = (&acked, &stop);
+                scope.spawn(move || raise(port, name, acked, stop));
+            }
+            let failed = eventually(DEADLINE, || {
+                let _ = Client::try_connect(port).ok()?.try_command(&["BGREWRITEAOF"]);
+                node.process.log().contains("Input/output error").then_some(())
+            });
+            let before: i64 = acked.lock().unwrap().values().map(|(value, _)| value).sum();
+            let goes_on = eventually(DEADLINE, || {
+                let now: i64 = acked.lock().unwrap().values().map(|(value, _)| value).sum();
+                let info = Client::try_connect(port).ok()?.info("persistence");
+                let well = info["aof_last_write_status"] == "ok" && info["aof_last_bgrewrite_status"] == "ok";
+                (now > before + 20 && well).then_some(())
+            });
+            stop.store(true, Ordering::Relaxed);
+            assert!(failed.is_some(), "{place} didn't fail\n{}", node.process.log());
+            assert!(goes_on.is_some(), "{place}: it doesn't recover\n{}", node.process.log());
+        });
+        node.process.kill();
         node.process.set_env(&[]);
         node.restart();
         assert_nothing_lost(&node, &acked, place);
@@ -195,4 +235,162 @@ fn a_full_disk_stops_writes_and_loses_nothing() {
     let mut client = node.client();
     assert_eq!(client.cmd("EXISTS before after"), Reply::Int(2));
     assert_eq!(client.cmd("STRLEN big"), Reply::Int(4000));
+}
+
+/// A small disk of its own for the files; unmounted in the end. None where that isn't allowed.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn at(path: std::path::PathBuf, size: &str) -> Option<SmallDisk> {
+        std::fs::create_dir_all(&path).unwrap();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&path);
+        let done = mount.stderr(std::process::Stdio::null()).status().is_ok_and(|status| status.success());
+        done.then_some(SmallDisk(path))
+    }
+
+    fn remount(&self, options: &str) {
+        let mut mount = std::process::Command::new("mount");
+        let done = mount.args(["-o", &format!("remount,{options}")]).arg(&self.0).status();
+        assert!(done.unwrap().success(), "remount,{options}");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// A node whose append-only file, switched off at first, is to lie on a disk of its own.
+fn node_on(fsync: &str, size: &str) -> Option<(Keystead, SmallDisk)> {
+    let config = format!("(enabled: false, fsync: {fsync}, rewrite_percentage: 0, rdb_preamble: false)");
+    let node = Keystead::builder().plugin("persistence-aof", &config).start();
+    let Some(disk) = SmallDisk::at(node.dir().join("appendonlydir"), size) else {
+        println!("SKIPPED: no tmpfs can be mounted here");
+        return None;
+    };
+    node.client().ok("CONFIG SET appendonly yes");
+    let written = || node.client().info("persistence")["aof_rewrites"] == "1";
+    assert!(eventually(DEADLINE, || written().then_some(())).is_some(), "{}", node.process.log());
+    Some((node, disk))
+}
+
+fn is_refused(node: &Keystead) -> bool {
+    let mut client = node.client();
+    client.set_reply_limit(Duration::from_millis(300));
+    matches!(client.try_command(&["SET", "probe", "x"]), Ok(Reply::Error(text))
+        if text.starts_with("MISCONF Errors writing to the AOF file: "))
+}
+
+/// Starts again with the file switched on, and the disk as it is.
+fn restart_with_file(node: &mut Keystead) {
+    node.process.kill();
+    let config = node.dir().join("keystead.ron");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("enabled: false", "enabled: true")).unwrap();
+    node.restart();
+}
+
+#[test]
+fn a_disk_that_is_full_stops_writes_until_it_has_room() {
+    for fsync in ["always", "everysec"] {
+        let Some((mut node, disk)) = node_on(fsync, "256k") else { return };
+        let mut client = node.client();
+        client.set_reply_limit(Duration::from_millis(500));
+        let mut acked = Vec::new();
+        let full = eventually(DEADLINE, || {
+            let key = format!("key:{}", acked.len());
+            match client.try_command(&["SET".to_owned(), key.clone(), "x".repeat(5000)]) {
+                Ok(Reply::Simple(_)) => acked.push(key),
+                Ok(Reply::Error(text)) => assert!(text.starts_with("MISCONF"), "{text}"),
+                // Under `always` it waits for the disk.
+                _ => return Some(()),
+            }
+            is_refused(&node).then_some(())
+        });
+        assert!(full.is_some() && !acked.is_empty(), "{}", node.process.log());
+        assert_eq!(node.client().info("persistence")["aof_last_write_status"], "err");
+        if fsync == "everysec" {
+            // Under `always` they wait: they could show what isn't on the disk.
+            assert_eq!(node.client().command(&["STRLEN", &acked[0]]), Reply::Int(5000), "reads go on");
+        }
+        disk.remount("size=8m");
+        let works = eventually(DEADLINE, || node.client().cmd("SET after 1").as_text().filter(|text| text == "OK"));
+        assert!(works.is_some(), "{}", node.process.log());
+        assert!(node.process.log().contains("AOF write error looks solved"), "{}", node.process.log());
+        node.client().ok("CONFIG SET appendfsync always");
+        node.client().ok("SET last 1");
+        restart_with_file(&mut node);
+        let mut client = node.client();
+        for key in acked.iter().map(String::as_str).chain(["after", "last"]) {
+            assert_eq!(client.command(&["EXISTS", key]), Reply::Int(1), "{fsync}: {key}");
+        }
+    }
+}
+
+#[test]
+fn a_rewrite_on_a_full_disk_fails_and_is_tried_again() {
+    let Some((mut node, disk)) = node_on("always", "8m") else { return };
+    let mut client = node.client();
+    client.ok("SET before 1");
+    let filler = disk.0.join("filler");
+    let _ = std::fs::write(&filler, vec![1; 16 << 20]);
+    client.send(&["SET", "waits", &"x".repeat(20_000)]).unwrap();
+    assert!(eventually(DEADLINE, || is_refused(&node).then_some(())).is_some(), "{}", node.process.log());
+    assert!(matches!(node.client().cmd("BGREWRITEAOF"), Reply::Simple(_)));
+    let status = || node.client().info("persistence")["aof_last_bgrewrite_status"].clone();
+    assert!(eventually(DEADLINE, || (status() == "err").then_some(())).is_some(), "{}", node.process.log());
+    std::fs::remove_file(filler).unwrap();
+    client.set_reply_limit(DEADLINE);
+    assert_eq!(client.read().unwrap(), Reply::Simple("OK".into()), "{}", node.process.log());
+    assert!(eventually(DEADLINE, || (status() == "ok").then_some(())).is_some(), "{}", node.process.log());
+    restart_with_file(&mut node);
+    assert_eq!(node.client().cmd("EXISTS before waits"), Reply::Int(2));
+}
+
+/// One byte that is another, anywhere: the start is refused with a place, or the end is cut off with a place, or the
+/// change was inside of a value. Never is it passed over in silence that commands are missing.
+#[test]
+fn a_changed_byte_is_told_or_changes_a_value_at_most() {
+    let mut node = node("always", None);
+    let mut client = node.client();
+    for n in 0..40 {
+        client.ok(&format!("SET key:{n} value-{n}"));
+    }
+    node.process.kill();
+    let folder = node.dir().join("appendonlydir");
+    let name = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    let file = name.into_iter().find(|path| path.to_string_lossy().ends_with(".1.incr.aof")).unwrap();
+    let good = std::fs::read(&file).unwrap();
+    let (mut refused, mut loaded) = (0, 0);
+    for round in 0..24 {
+        let at = good.len() * round / 24 + round % 7;
+        let mut bad = good.clone();
+        bad[at] ^= 0x15;
+        std::fs::write(&file, &bad).unwrap();
+        let before = node.process.log().len();
+        node.process.restart().unwrap();
+        let ended = eventually(DEADLINE, || {
+            if !node.process.is_alive() {
+                return Some(true);
+            }
+            let reply = Client::try_connect(node.port()).ok()?.try_command(&["DBSIZE"]).ok()?;
+            reply.as_int().map(|_| false)
+        });
+        let log = node.process.log()[before..].to_owned();
+        if ended.unwrap_or_else(|| panic!("byte {at}: neither loaded nor refused\n{log}")) {
+            refused += 1;
+            assert!(log.contains("offset "), "byte {at}: {log}");
+        } else {
+            loaded += 1;
+            let keys = node.client().cmd("DBSIZE").as_int().unwrap();
+            let cut = log.contains("Truncating the AOF");
+            // A byte of a key's name makes it another key.
+            assert!(keys == 40 || cut, "byte {at}: {keys} keys\n{log}");
+            assert!(!cut || at > good.len() - 120, "byte {at} in the middle was taken for a missing end\n{log}");
+            node.process.kill();
+        }
+    }
+    assert!(refused > 3 && loaded > 3, "{refused} refused, {loaded} loaded");
 }

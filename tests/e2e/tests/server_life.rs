@@ -23,6 +23,53 @@ fn a_signal_stops_it_cleanly() {
     }
 }
 
+/// A second SIGTERM says nothing new; a second SIGINT is a person who insists.
+#[test]
+fn a_save_at_the_end_survives_sigterm_and_not_a_second_sigint() {
+    let saving = || {
+        let config = "(save: [(3600, 1)], rdb_key_save_delay: 2000)";
+        let mut node = Keystead::builder().plugin("persistence-rdb", config).start();
+        node.client().ok("DEBUG POPULATE 500");
+        node.process.terminate();
+        node.process.wait_for_log("Saving the final RDB snapshot", DEADLINE);
+        node
+    };
+    let mut node = saving();
+    node.process.terminate();
+    assert!(node.process.wait_exit(DEADLINE).success(), "{}", node.process.log());
+    node.restart();
+    assert_eq!(node.client().cmd("DBSIZE").as_int(), Some(500));
+    let mut node = saving();
+    node.process.interrupt();
+    assert!(!node.process.wait_exit(DEADLINE).success());
+    assert!(node.process.log().contains("You insist... exiting now."), "{}", node.process.log());
+    assert!(!node.dir().join("dump.rdb").exists());
+}
+
+#[test]
+fn signals_mean_what_is_configured() {
+    let mut node =
+        Keystead::builder().server("shutdown_on_sigint: \"save\"").plugin("persistence-rdb", "(save: [])").start();
+    let mut client = node.client();
+    client.ok("SET a 1");
+    assert_eq!(client.cmd("CONFIG GET shutdown-on-sigint").texts()[1], "save");
+    let refused = client.command(&["CONFIG", "SET", "shutdown-on-sigterm", "save nosave"]);
+    assert!(format!("{refused:?}").contains("can't be used simultaneously"), "{refused:?}");
+    node.process.interrupt();
+    assert!(node.process.wait_exit(DEADLINE).success());
+    assert!(node.dir().join("dump.rdb").exists(), "{}", node.process.log());
+    node.restart();
+    let mut client = node.client();
+    client.command(&["CONFIG", "SET", "save", "3600 1"]);
+    client.command(&["CONFIG", "SET", "shutdown-on-sigterm", "nosave now"]);
+    assert_eq!(client.cmd("CONFIG GET shutdown-on-sigterm").texts()[1], "nosave now");
+    client.ok("SET b 2");
+    std::fs::remove_file(node.dir().join("dump.rdb")).unwrap();
+    node.process.terminate();
+    assert!(node.process.wait_exit(DEADLINE).success());
+    assert!(!node.dir().join("dump.rdb").exists(), "{}", node.process.log());
+}
+
 #[test]
 fn shutdown_stops_it_and_log_lines_are_redis_own() {
     let mut node = Keystead::plain();

@@ -47,6 +47,7 @@ fn check_flush(args: Args<'_>) -> Result<(), CommandError> {
 fn flushall(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     check_flush(args)?;
     ctx.ks.flush_all();
+    ctx.ks.count_flush();
     ctx.reply.ok();
     Ok(Effect::AsSent)
 }

@@ -66,6 +66,8 @@ pub const PARAMS: &[Param] = &[
     fixed("databases", Kind::Int(1, INT), "16"),
     both(live("hz", Kind::Int(1, 500), "10")),
     both(live("shutdown-timeout", Kind::Int(0, INT), "10")),
+    both(live("shutdown-on-sigint", Kind::EndOptions, "default")),
+    both(live("shutdown-on-sigterm", Kind::EndOptions, "default")),
     // security
     both(live("requirepass", Kind::Text, "")),
     both(fixed("aclfile", Kind::Text, "")),

@@ -25,6 +25,8 @@ pub enum Kind {
     OutputLimits,
     /// `notify-keyspace-events`: letters.
     Events,
+    /// Options of SHUTDOWN, any of them or `default`.
+    EndOptions,
     /// `save`: without a plugin that saves, only the empty list.
     Save,
 }
@@ -60,6 +62,7 @@ pub(super) fn normalise(kind: Kind, old: &str, text: &str) -> Result<String, Str
             Some(chosen) => Ok(chosen.text()),
             None => Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".to_owned()),
         },
+        Kind::EndOptions => end_options(text),
         Kind::Save if text.trim().is_empty() => Ok(String::new()),
         Kind::Save => Err("no plugin that saves is loaded: only the empty value is possible".to_owned()),
     }
@@ -71,6 +74,22 @@ fn bounded(value: i64, low: i64, high: i64) -> Result<String, String> {
     } else {
         Err(format!("argument must be between {low} and {high} inclusive"))
     }
+}
+
+/// In the order CONFIG GET shows them.
+const END_OPTIONS: [&str; 5] = ["default", "save", "nosave", "now", "force"];
+
+fn end_options(text: &str) -> Result<String, String> {
+    let words: Vec<String> = text.split_whitespace().map(str::to_ascii_lowercase).collect();
+    if words.is_empty() || !words.iter().all(|word| END_OPTIONS.contains(&word.as_str())) {
+        return Err(format!("argument(s) must be one of the following: {}", END_OPTIONS.join(", ")));
+    }
+    let has = |option: &str| words.iter().any(|word| word == option);
+    if has("save") && has("nosave") {
+        return Err("shutdown options SAVE and NOSAVE can't be used simultaneously".to_owned());
+    }
+    let chosen: Vec<&str> = END_OPTIONS[1..].iter().copied().filter(|option| has(option)).collect();
+    Ok(if chosen.is_empty() { END_OPTIONS[0].to_owned() } else { chosen.join(" ") })
 }
 
 fn percentiles(text: &str) -> Result<String, String> {
@@ -143,6 +162,18 @@ mod tests {
         assert_eq!(parse_memory("1tb"), None);
         assert_eq!(parse_memory("mb"), None);
         assert_eq!(parse_memory("9999999999gb"), None);
+    }
+
+    #[test]
+    fn options_of_an_end_are_words_of_shutdown() {
+        let shown = |text: &str| normalise(Kind::EndOptions, "default", text);
+        assert_eq!(shown("NOW nosave default").as_deref(), Ok("nosave now"));
+        assert_eq!(shown("default").as_deref(), Ok("default"));
+        assert!(shown("").is_err() && shown("now later").is_err());
+        assert_eq!(
+            shown("save nosave").expect_err("both"),
+            "shutdown options SAVE and NOSAVE can't be used simultaneously"
+        );
     }
 
     #[test]

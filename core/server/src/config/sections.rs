@@ -138,6 +138,10 @@ section! {
         enable_protected_configs: String = "no".into() => "enable-protected-configs";
         /// Seconds a stop waits for replicas that lag.
         shutdown_timeout: u32 = 10 => "shutdown-timeout";
+        /// What SIGINT means: `default`, or options of SHUTDOWN such as `nosave now`.
+        shutdown_on_sigint: String = "default".into() => "shutdown-on-sigint";
+        /// What SIGTERM means.
+        shutdown_on_sigterm: String = "default".into() => "shutdown-on-sigterm";
         /// Which keyspace events are published, in Redis' letters; empty: none.
         notify_keyspace_events: String = String::new() => "notify-keyspace-events";
         /// Folder for everything the instance writes.

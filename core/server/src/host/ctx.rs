@@ -58,6 +58,7 @@ pub(super) static API: CtxApi = CtxApi {
     set_busy_reply: script::set_busy_reply,
     fail_counted,
     changes,
+    flushes,
 };
 
 /// A function that writes one thing into the reply.
@@ -493,4 +494,9 @@ unsafe extern "C" fn busy_poll(ctx: *mut c_void) -> u32 {
 unsafe extern "C" fn changes(ctx: *mut c_void) -> u64 {
     // SAFETY: as above.
     unsafe { frame(ctx) }.look().dirty()
+}
+
+unsafe extern "C" fn flushes(ctx: *mut c_void) -> u64 {
+    // SAFETY: as above.
+    unsafe { frame(ctx) }.look().flushes()
 }

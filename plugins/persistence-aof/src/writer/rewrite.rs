@@ -4,10 +4,10 @@
 use super::{FIRST_RETRY, LONGEST_RETRY, Log, Order, Writer};
 use crate::base;
 use crate::failpoint;
-use crate::manifest::Part;
+use crate::manifest::{Manifest, Part};
 use ::log::{info, warn};
 use futures::channel::mpsc;
-use keystead_plugin::{Cursor, CursorClass, CursorEnd, Result, Task};
+use keystead_plugin::{Cursor, CursorClass, CursorEnd, Error, Result, Task};
 use keystead_rdb::RDB_VERSION;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -41,8 +41,12 @@ impl Writer {
     pub(super) async fn begin_rewrite(&mut self, orders: mpsc::UnboundedSender<Order>) -> Result<()> {
         let host = self.plugin.host;
         self.folder.make()?;
+        if self.manifest == Manifest::default() {
+            // Of an earlier life: its names aren't free until its set is replaced.
+            self.manifest = self.folder.read_manifest().map_err(Error::new)?.unwrap_or_default();
+        }
         let (snapshot, cursor) = host.snapshot_and_follow(u32::from(RDB_VERSION), CursorClass::Persistence).await?;
-        failpoint::pass("rewrite-cut");
+        failpoint::pass("rewrite-cut")?;
         let enabled = self.plugin.config().enabled;
         let mut next = None;
         match (&mut self.log, cursor.place()) {
@@ -93,6 +97,14 @@ impl Writer {
         let Some(log) = &mut self.log else { return };
         let sync = log.machine.sync(self.plugin.host.now());
         self.act(sync).await;
+        if let Some(Err(_)) = self.rewrite.as_ref().and_then(|rewrite| rewrite.written.as_ref()) {
+            // There will be no base: what is written goes on where it is.
+            if let Some(log) = &mut self.log {
+                log.follow(cursor);
+            }
+            self.drop_rewrite();
+            return self.try_later();
+        }
         let part = self.manifest.next_incr(&self.folder.file);
         let made = self.make_incr(&part);
         let Some(log) = &mut self.log else { return };
@@ -123,19 +135,42 @@ impl Writer {
 
     fn make_incr(&mut self, part: &Part) -> std::io::Result<std::fs::File> {
         let file = self.folder.create(&part.name)?;
-        failpoint::pass("incr-created");
+        failpoint::pass("incr-created")?;
         let mut manifest = self.manifest.clone();
         manifest.push_incr(part.clone());
-        self.folder.write_manifest(&manifest)?;
-        self.manifest = manifest;
-        failpoint::pass("incr-in-manifest");
+        self.replace_manifest(manifest)?;
+        failpoint::pass("incr-in-manifest")?;
         Ok(file)
+    }
+
+    /// The files change as a whole. After an error the old set holds, on the disk too: the new manifest may have taken its
+    /// place before something failed.
+    fn replace_manifest(&mut self, new: Manifest) -> std::io::Result<()> {
+        let Err(error) = self.folder.write_manifest(&new) else {
+            self.manifest = new;
+            return Ok(());
+        };
+        self.manifest.skip_names_of(&new);
+        match self.folder.restore_manifest(&self.manifest) {
+            Ok(()) => {
+                let ours = |part: &Part| self.manifest.parts().any(|known| known == part);
+                new.parts().filter(|part| !ours(part)).for_each(|part| self.folder.discard(&part.name));
+            }
+            Err(again) => warn!("The AOF manifest may name files of a rewrite that failed: {again}"),
+        }
+        Err(error)
     }
 
     /// The base is on the disk under its temporary name, or isn't.
     pub(super) async fn base_written(&mut self, result: Result<u64, String>) {
         let Some(rewrite) = &mut self.rewrite else { return };
         if rewrite.next.is_some() {
+            // The old file may take long, on a full disk say: a failure is told before.
+            if let Err(why) = &result {
+                let why = why.clone();
+                rewrite.written = Some(Err(why.clone()));
+                return self.tell_failure(&why);
+            }
             rewrite.written = Some(result);
             return;
         }
@@ -163,7 +198,7 @@ impl Writer {
         }
         let base = self.manifest.next_base(&self.folder.file, self.plugin.config().rdb_preamble);
         self.folder.rename(&base::temporary_name(), &base.name)?;
-        failpoint::pass("base-renamed");
+        failpoint::pass("base-renamed")?;
         let mut manifest = self.manifest.clone();
         if temporary {
             let part = manifest.next_incr(&self.folder.file);
@@ -171,8 +206,7 @@ impl Writer {
             manifest.push_incr(part);
         }
         manifest.rewritten(base, usize::from(self.log.is_some()));
-        self.folder.write_manifest(&manifest)?;
-        self.manifest = manifest;
+        self.replace_manifest(manifest)?;
         self.settled = size;
         self.listed = self.log.is_some();
         Ok(())
@@ -206,12 +240,20 @@ impl Writer {
         }
     }
 
-    /// It is tried again, later each time.
-    fn failed(&mut self, why: &str) {
+    fn tell_failure(&self, why: &str) {
         warn!("Background AOF rewrite failed: {why}");
         let shown = &self.plugin.shown;
         shown.last_rewrite_ok.store(false, Ordering::Relaxed);
         shown.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It is tried again, later each time.
+    fn failed(&mut self, why: &str) {
+        self.tell_failure(why);
+        self.try_later();
+    }
+
+    fn try_later(&mut self) {
         self.wanted = Some(self.plugin.host.now() + self.retry);
         self.retry = (self.retry * 2).min(LONGEST_RETRY);
         self.spare();
