@@ -1110,6 +1110,9 @@ struct ks_plugin_decl {
   uint32_t (*check_config)(const ks_config_text* config, ks_config_error* error);
   /* Every key with its default, as RON text. No side effects. */
   uint32_t (*describe_config)(ks_buf* out);
+  /* Plugins that a configuration names as providers of a service, one a line: service, plugin and the place in the
+     configuration, with tabs between them. No side effects. KS_OK, or KS_ERR if the configuration can't be read. */
+  uint32_t (*config_needs)(const ks_config_text* config, ks_buf* out);
 };
 
 /* A plugin's subtree of the RON file, as text, and where it starts. */

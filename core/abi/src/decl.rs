@@ -68,6 +68,9 @@ tables! { STRUCTS;
         pub check_config: Option<unsafe extern "C" fn(config: *const ConfigText, error: *mut ConfigError) -> u32>,
         /// Every key with its default, as RON text. No side effects.
         pub describe_config: Option<unsafe extern "C" fn(out: *mut Buf) -> u32>,
+        /// Plugins that a configuration names as providers of a service, one a line: service, plugin and the place in the
+        /// configuration, with tabs between them. No side effects. KS_OK, or KS_ERR if the configuration can't be read.
+        pub config_needs: Option<unsafe extern "C" fn(config: *const ConfigText, out: *mut Buf) -> u32>,
     }
 
     /// A plugin's subtree of the RON file, as text, and where it starts.

@@ -229,5 +229,5 @@ fn types_passed_by_value_are_frozen() {
     }
     let decl = structs().into_iter().find(|layout| layout.c == "ks_plugin_decl").unwrap();
     let offsets: Vec<usize> = decl.fields.iter().map(|field| field.offset).collect();
-    assert_eq!(offsets, [0, 8, 12, 16, 20, 24, 32, 96, 128, 192, 200, 208]);
+    assert_eq!(offsets, [0, 8, 12, 16, 20, 24, 32, 96, 128, 192, 200, 208, 216]);
 }

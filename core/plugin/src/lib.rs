@@ -77,7 +77,7 @@ pub use io::{Conn, Io, Listener};
 pub use journal::{Cursor, CursorClass, CursorEnd, History, Journal, Place, ReplId};
 #[doc(hidden)]
 pub use keystead_abi as abi;
-pub use plugin::{Ending, Plugin, StopReason};
+pub use plugin::{Ending, Named, Plugin, StopReason};
 pub use registrar::{Registrar, Scope};
 pub use reply::Reply;
 pub use script::{Conditions, ScriptCall};

@@ -54,6 +54,17 @@ impl Ending {
     }
 }
 
+/// A plugin that a configuration names as the provider of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The service.
+    pub service: String,
+    /// The plugin.
+    pub plugin: String,
+    /// Where in the configuration it is named, for people.
+    pub place: String,
+}
+
 /// A plugin. One instance per loaded library.
 pub trait Plugin: Send + Sync + Sized + 'static {
     /// The name under which the configuration finds it: the library is `libkeystead_<name>.so`.
@@ -71,6 +82,13 @@ pub trait Plugin: Send + Sync + Sized + 'static {
     fn check(config: &Self::Config) -> Result<()> {
         let _ = config;
         Ok(())
+    }
+
+    /// The plugins that a configuration names as providers: `keystead check` says which of them aren't listed. Whether they
+    /// provide it is for [`Plugin::start`] to see.
+    fn needs(config: &Self::Config) -> Vec<Named> {
+        let _ = config;
+        Vec::new()
     }
 
     /// Pure declaration: commands, hooks, services, INFO. No I/O but [`Host::read_state`], no tasks.

@@ -17,9 +17,10 @@ pub(crate) fn file(path: &Path) -> ExitCode {
         Ok(plugins) => plugins,
         Err(reason) => return refuse(&format!("{}: {reason}", path.display())),
     };
+    let names: Vec<&str> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
     let mut wrong = 0;
     for plugin in &plugins {
-        let Err(error) = host::check_config(&plugin.path, &plugin.name, &plugin.config) else { continue };
+        let Err(error) = host::check_config(plugin, &names) else { continue };
         wrong += 1;
         refuse(&match error {
             CheckError::Library(refusal) => refusal.to_string(),
@@ -33,7 +34,6 @@ pub(crate) fn file(path: &Path) -> ExitCode {
     if wrong > 0 {
         return ExitCode::FAILURE;
     }
-    let names: Vec<&str> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
     let list = if names.is_empty() { "none".into() } else { names.join(", ") };
     println!("{}: ok (plugins: {list})", path.display());
     ExitCode::SUCCESS

@@ -2,12 +2,12 @@
 //! Owns the contract with whoever drives it (shell or simulator): actions go through an `Outbox`, which keeps their order and
 //! lets nothing that rests on a `Persist` leave before it is on disk.
 
-use crate::election::{Advice, Question};
+use crate::election::{self, Advice, Question};
 use crate::events::{Level, Notice};
 use crate::globals::Globals;
 use crate::names::Names;
 use crate::scripts::{Ended, Order};
-use crate::select::{Ranked, Request as SelectRequest};
+use crate::select::{self, Ranked, Request as SelectRequest};
 use crate::settings::Settings;
 use crate::state::State;
 use crate::tempo::Tempo;
@@ -122,6 +122,36 @@ pub enum Consult {
     Selection(SelectRequest),
 }
 
+/// The strategies of this process by name, the built-in ones first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strategies {
+    /// For elections.
+    pub election: Vec<String>,
+    /// For the choice of a replica.
+    pub selection: Vec<String>,
+}
+
+impl Default for Strategies {
+    fn default() -> Self {
+        Strategies { election: vec![election::BUILT_IN.into()], selection: vec![select::BUILT_IN.into()] }
+    }
+}
+
+impl Strategies {
+    /// Whether the strategies that the settings name are there.
+    ///
+    /// # Errors
+    /// What is missing and what there is.
+    pub fn check(&self, settings: &Settings) -> Result<(), String> {
+        let known = |what: &str, name: &String, all: &[String]| match all.contains(name) {
+            true => Ok(()),
+            false => Err(format!("no plugin '{name}' gives a strategy for {what} here; there is {}", all.join(", "))),
+        };
+        known("elections", &settings.election, &self.election)?;
+        known("selections", &settings.selection, &self.selection)
+    }
+}
+
 /// A strategy's answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Counsel {
@@ -198,6 +228,8 @@ pub enum Action {
         monitor: String,
         /// Under which number.
         ticket: u64,
+        /// Whom: the strategy's name.
+        strategy: String,
         /// What.
         question: Consult,
     },
@@ -236,6 +268,8 @@ pub struct Shared {
     pub scripts: Vec<Vec<String>>,
     /// Whose instance each number is.
     pub homes: BTreeMap<InstanceId, String>,
+    /// Which strategies there are.
+    pub strategies: Strategies,
     pub(crate) numbers: u64,
 }
 

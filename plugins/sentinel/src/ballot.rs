@@ -12,6 +12,10 @@ use std::collections::BTreeMap;
 
 /// A peer's down-vote counts for this long.
 pub const DOWN_VOTE_MS: u64 = 3_000;
+/// Hellos that were stuck in the network come in at once when it heals: what is heard so soon confirms nothing.
+const STALE_HELLO_MS: u64 = 1_000;
+/// A strategy that didn't stand is asked again after this long.
+const ABSTAINED_MS: u64 = 500;
 /// A leader that can be reached and hasn't said that it gave up is left alone for so long: its disk may be slow.
 const PATIENCE_MS: u64 = 10_000;
 
@@ -44,6 +48,7 @@ struct PendingVote {
     epoch: Epoch,
     candidate: String,
     named: bool,
+    question: Question,
 }
 
 /// Votes and candidacy of one monitor.
@@ -63,6 +68,10 @@ pub struct Ballot {
     pub candidacy: Candidacy,
     /// The question about the own campaign that is out.
     pub campaign_ticket: u64,
+    /// An operator confirmed the failover from this fall (SENTINEL CONFIRM).
+    pub confirmed: bool,
+    /// Why the strategy doesn't stand, as of its last answer.
+    pub abstains: Option<String>,
     votes: BTreeMap<u64, PendingVote>,
 }
 
@@ -78,6 +87,8 @@ impl Ballot {
             attempts: 0,
             candidacy: Candidacy::None,
             campaign_ticket: 0,
+            confirmed: false,
+            abstains: None,
             votes: BTreeMap::new(),
         }
     }
@@ -120,6 +131,7 @@ impl Monitor {
             heard.config_epoch == self.config_epoch
                 && heard.primary == *primary
                 && now.since(heard.at) <= 3 * self.settings.tempo.publish_period
+                && heard.at >= self.knowledge_since.plus(STALE_HELLO_MS)
         };
         let agree = 1 + self.of(Kind::Sentinel).filter(|i| i.heard.as_ref().is_some_and(same)).count() as u32;
         !self.isolated && agree >= majority(self.voters())
@@ -156,8 +168,8 @@ impl Monitor {
             outdated: named.as_ref().is_some_and(|n| n.config_epoch < self.config_epoch),
             working,
         };
-        let ticket = self.consult(Consult::Election(question), s);
-        self.ballot.votes.insert(ticket, PendingVote { client, epoch, candidate, named: extended });
+        let ticket = self.consult(Consult::Election(question.clone()), s);
+        self.ballot.votes.insert(ticket, PendingVote { client, epoch, candidate, named: extended, question });
     }
 
     /// Who works on a failover of this primary: this sentinel, once elected, or the one it voted for.
@@ -197,7 +209,7 @@ impl Monitor {
     }
 
     fn on_vote_advice(&mut self, pending: PendingVote, advice: &Counsel, s: &mut Shared) {
-        let PendingVote { client, epoch, candidate, named } = pending;
+        let PendingVote { client, epoch, candidate, named, .. } = pending;
         // Asked again: the strategy may have taken its time, and this is the rule that must not break.
         let free = self.ballot.leader_epoch < epoch && s.epoch <= epoch && !self.failover.elected();
         match advice {
@@ -326,8 +338,59 @@ impl Monitor {
 
     pub(crate) fn consult(&self, question: Consult, s: &mut Shared) -> u64 {
         let ticket = s.number();
-        s.out.push(Action::Consult { monitor: self.name.clone(), ticket, question });
+        let strategy = match question {
+            Consult::Election(_) => self.settings.election.clone(),
+            Consult::Selection(_) => self.settings.selection.clone(),
+        };
+        s.out.push(Action::Consult { monitor: self.name.clone(), ticket, strategy, question });
         ticket
+    }
+
+    /// Another strategy takes over: what is open is asked anew, and answers of the one before no longer count. Votes,
+    /// epochs and an operator's word are the monitor's, so there is nothing else to hand over.
+    pub(crate) fn strategy_changed(&mut self, s: &mut Shared) {
+        for pending in std::mem::take(&mut self.ballot.votes).into_values() {
+            let ticket = self.consult(Consult::Election(pending.question.clone()), s);
+            self.ballot.votes.insert(ticket, pending);
+        }
+        self.ballot.candidacy = Candidacy::None;
+        self.ballot.abstains = None;
+        self.ballot.next_attempt = self.ballot.next_attempt.min(s.now.plus(ABSTAINED_MS));
+        self.evaluate_campaign(s);
+        self.ask_selection_anew(s);
+        for (client, wish) in std::mem::take(&mut self.wishes).into_values() {
+            self.wish(client, wish, s);
+        }
+    }
+
+    /// An operator says that this fall is to be followed by a failover.
+    ///
+    /// # Errors
+    /// There is nothing to confirm.
+    pub(crate) fn confirm(&mut self, s: &mut Shared) -> Result<(), String> {
+        if self.failover.in_progress() {
+            return Err("INPROG Failover already in progress".into());
+        }
+        if self.odown_since.is_none() {
+            return Err(format!("ERR {} is not objectively down: there is nothing to confirm", self.name));
+        }
+        self.ballot.confirmed = true;
+        self.ballot.candidacy = Candidacy::None;
+        self.ballot.next_attempt = s.now;
+        self.timeline.mark(s.now, "confirmed", "by an operator".into());
+        self.event(s, Level::Warning, "+failover-confirmed", self.primary, "");
+        self.drive(s);
+        Ok(())
+    }
+
+    /// The strategy doesn't stand. Told once for each reason.
+    fn on_abstention(&mut self, reason: &str, s: &mut Shared) {
+        self.ballot.next_attempt = s.now.plus(ABSTAINED_MS);
+        if self.ballot.abstains.as_deref() != Some(reason) {
+            s.log(Level::Warning, format!("{}: no failover yet: {reason}", self.name));
+            self.timeline.mark(s.now, "waits", reason.into());
+            self.ballot.abstains = Some(reason.into());
+        }
     }
 
     /// A peer's request for a vote is being thought about.
@@ -343,10 +406,13 @@ impl Monitor {
         if self.ballot.candidacy == Candidacy::Asked(ticket) {
             self.ballot.candidacy = Candidacy::None;
             match advice {
-                Counsel::Election(Advice::StandAfter { ms }) => self.ballot.candidacy = Candidacy::At(s.now.plus(*ms)),
-                Counsel::Election(Advice::Abstain { reason }) | Counsel::Failed(reason) => {
-                    s.log(Level::Notice, format!("{}: not standing: {reason}", self.name));
-                    self.ballot.next_attempt = s.now.plus(1000);
+                Counsel::Election(Advice::StandAfter { ms }) => {
+                    self.ballot.candidacy = Candidacy::At(s.now.plus(*ms));
+                    self.ballot.abstains = None;
+                }
+                Counsel::Election(Advice::Abstain { reason }) => self.on_abstention(reason, s),
+                Counsel::Failed(reason) => {
+                    self.on_abstention(&format!("the election strategy failed: {reason}"), s);
                 }
                 _ => {}
             }

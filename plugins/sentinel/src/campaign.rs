@@ -27,6 +27,8 @@ impl Monitor {
         if self.odown_since.is_none() {
             self.ballot.candidacy = Candidacy::None;
             self.ballot.attempts = 0;
+            self.ballot.confirmed = false;
+            self.ballot.abstains = None;
             return;
         }
         if s.now < self.ballot.next_attempt || self.ballot.hold.is_some() || !self.fresh(s.now) {
@@ -43,7 +45,8 @@ impl Monitor {
                     .collect();
                 usable.sort();
                 let (primary, me) = (self.name.clone(), s.id.clone());
-                let question = Question::Stand { primary, me, usable, write_ms: s.write_ms };
+                let (write_ms, confirmed) = (s.write_ms, self.ballot.confirmed);
+                let question = Question::Stand { primary, me, usable, write_ms, confirmed };
                 let ticket = self.consult(Consult::Election(question), s);
                 self.ballot.candidacy = Candidacy::Asked(ticket);
             }

@@ -33,6 +33,7 @@ pub const SUBCOMMANDS: &[(&str, usize, usize, &str, &str)] = &[
         "Settings that concern the whole sentinel.",
     ),
     ("DEBUG", 0, usize::MAX, "[<param> <ms> ...]", "Periods and limits in milliseconds, for tests."),
+    ("CONFIRM", 1, 1, "<primary-name>", "Let a failover begin that the election strategy leaves to an operator."),
     ("EXPLAIN", 1, 1, "<primary-name>", "What this sentinel believes, what it would do, what blocks a failover."),
     (
         "FAILOVER",
@@ -115,6 +116,10 @@ impl Sentinel {
             "GET-MASTER-ADDR-BY-NAME" | "GET-PRIMARY-ADDR-BY-NAME" => Ok(query::address(self, &args[0])),
             "CKQUORUM" => match self.monitors.get(&args[0]) {
                 Some(monitor) => query::check_quorum(monitor),
+                None => Err(NO_SUCH.into()),
+            },
+            "CONFIRM" => match self.monitors.get_mut(&args[0]) {
+                Some(monitor) => monitor.confirm(&mut self.shared).map(|()| Reply::ok()),
                 None => Err(NO_SUCH.into()),
             },
             "INFO-CACHE" => Ok(query::info_cache(self, args)),
@@ -348,7 +353,12 @@ impl Sentinel {
             settings.set(&option, &value)?;
             changes.push((option, value));
         }
+        self.shared.strategies.check(&settings).map_err(|error| format!("ERR {error}"))?;
         let old = std::mem::replace(&mut monitor.settings, settings);
+        let now = &monitor.settings;
+        if (&old.election, &old.selection) != (&now.election, &now.selection) {
+            monitor.strategy_changed(&mut self.shared);
+        }
         for (option, value) in changes {
             let shown = if option == "auth-pass" { "******" } else { &value };
             let more = format!("{option} {shown}");

@@ -5,6 +5,9 @@ use crate::actions::Watch;
 use crate::names::plausible;
 use crate::settings::{Settings, valid_name};
 use crate::types::Addr;
+use crate::{election, select};
+use keystead_plugin::Service;
+use keystead_plugin::services::{ElectionService, SelectionService};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -26,10 +29,6 @@ pub struct Config {
     pub announce_port: Option<u16>,
     /// Password of the sentinel's port, shared by all sentinels of a group.
     pub password: Option<String>,
-    /// The plugin that decides elections; nothing: Redis' algorithm, built in.
-    pub election: Option<String>,
-    /// The plugin that chooses replicas; nothing: Redis' algorithm, built in.
-    pub selection: Option<String>,
     /// Host names are taken where IP addresses are.
     pub resolve_hostnames: bool,
     /// Others are told host names where they are known.
@@ -40,6 +39,10 @@ pub struct Config {
     pub sentinel_pass: Option<String>,
     /// SENTINEL SET can't change the scripts.
     pub deny_scripts_reconfig: bool,
+    /// The election strategy of primaries that name none: "sentinel", built in, or a plugin.
+    pub election: String,
+    /// The selection strategy of primaries that name none: "redis", built in, or a plugin.
+    pub selection: String,
     /// The watched primaries.
     pub monitors: Vec<MonitorConfig>,
 }
@@ -52,13 +55,13 @@ impl Default for Config {
             announce_ip: None,
             announce_port: None,
             password: None,
-            election: None,
-            selection: None,
             resolve_hostnames: false,
             announce_hostnames: false,
             sentinel_user: None,
             sentinel_pass: None,
             deny_scripts_reconfig: true,
+            election: Settings::new(1).election,
+            selection: Settings::new(1).selection,
             monitors: Vec::new(),
         }
     }
@@ -106,6 +109,12 @@ pub struct MonitorConfig {
     /// Commands under other names on the data nodes.
     #[serde(default)]
     pub renamed_commands: BTreeMap<String, String>,
+    /// Its election strategy; nothing: the sentinel's.
+    #[serde(default)]
+    pub election: Option<String>,
+    /// Its selection strategy; nothing: the sentinel's.
+    #[serde(default)]
+    pub selection: Option<String>,
 }
 
 fn down_after() -> u64 {
@@ -127,8 +136,14 @@ pub const DOCS: &[(&str, &str)] = &[
     ("announce_ip", "The address told to other sentinels (NAT, containers); None: the one the links show."),
     ("announce_port", "The port told to other sentinels; None: the own port."),
     ("password", "Password of the sentinel's port, shared by all sentinels of a group."),
-    ("election", "The plugin that decides elections; None: Redis' algorithm, built in."),
-    ("selection", "The plugin that chooses the replica to promote; None: Redis' algorithm, built in."),
+    (
+        "election",
+        "Who decides elections, unless a primary names another: \"sentinel\" (Redis' votes, built in) or a plugin.",
+    ),
+    (
+        "selection",
+        "Who chooses the replica to promote, unless a primary names another: \"redis\" (built in) or a plugin.",
+    ),
     ("resolve_hostnames", "Host names are taken where IP addresses are."),
     ("announce_hostnames", "Other sentinels, data nodes and clients are told host names where they are known."),
     ("sentinel_user", "User for AUTH on the other sentinels; None: the default user."),
@@ -138,7 +153,7 @@ pub const DOCS: &[(&str, &str)] = &[
         "monitors",
         "The watched primaries: (name, host, port, quorum, down_after_ms: 30000, parallel_syncs: 1, \
          failover_timeout_ms: 180000, fast_detection: false, reboot_down_after_ms: 0, auth_user: None, auth_pass: None, notification_script: None, \
-         client_reconfig_script: None, renamed_commands: {}). host is an IP address, or a name with resolve_hostnames.",
+         client_reconfig_script: None, renamed_commands: {}, election: None, selection: None). host is an IP address, or a name with resolve_hostnames.",
     ),
 ];
 
@@ -167,7 +182,24 @@ impl Config {
     /// The primaries as the machine takes them.
     #[must_use]
     pub fn watches(&self) -> Vec<Watch> {
-        self.monitors.iter().map(MonitorConfig::watch).collect()
+        self.monitors.iter().map(|monitor| monitor.watch(self)).collect()
+    }
+
+    /// The plugins that the strategies named here are: service, plugin, where it is named.
+    #[must_use]
+    pub fn needs(&self) -> Vec<(&'static str, String, String)> {
+        let mut needs = Vec::new();
+        for Watch { name, settings, .. } in self.watches() {
+            let named = [
+                (ElectionService::NAME, settings.election, election::BUILT_IN, "election"),
+                (SelectionService::NAME, settings.selection, select::BUILT_IN, "selection"),
+            ];
+            let plugins = named.into_iter().filter(|(_, plugin, built_in, _)| plugin != built_in);
+            needs.extend(
+                plugins.map(|(service, plugin, _, field)| (service, plugin, format!("monitors: {name:?}: {field}"))),
+            );
+        }
+        needs
     }
 }
 
@@ -207,7 +239,7 @@ impl MonitorConfig {
         Ok(())
     }
 
-    fn watch(&self) -> Watch {
+    fn watch(&self, all: &Config) -> Watch {
         let settings = Settings {
             quorum: self.quorum,
             down_after_ms: self.down_after_ms,
@@ -224,6 +256,8 @@ impl MonitorConfig {
                 .iter()
                 .map(|(old, new)| (old.to_ascii_uppercase(), new.clone()))
                 .collect(),
+            election: self.election.as_ref().unwrap_or(&all.election).clone(),
+            selection: self.selection.as_ref().unwrap_or(&all.selection).clone(),
             ..Settings::new(self.quorum)
         };
         Watch { name: self.name.clone(), addr: Addr::new(&self.host, self.port), settings }

@@ -1,117 +1,18 @@
 //! The election strategy: when to stand, whether to grant a vote, who has won. Questions and answers are the plain data of
-//! the service `keystead.election`, so a strategy can be swapped; the default below is Redis' algorithm with a staggered
-//! start. Pure. What keeps an election safe (one vote an epoch, persisted before it leaves) is *not* here: the monitor holds it
-//! whatever a strategy advises.
+//! the service `keystead.election`, so a strategy can be swapped; the built-in one is Redis' algorithm. Pure. What keeps an
+//! election safe (one vote an epoch, persisted before it leaves) is *not* here: the monitor holds it whatever is advised.
 
-pub use keystead_plugin::services::election::{Advice, ElectionStrategy, Question};
+pub use keystead_plugin::services::election::{Advice, ElectionStrategy, Question, majority, redis};
 
-/// Ranks are this far apart, so that sentinels that detect together don't all vote for themselves.
-pub const RANK_STEP_MS: u64 = 50;
+/// Name of the built-in strategy.
+pub const BUILT_IN: &str = "sentinel";
 
-/// Redis' algorithm: one vote an epoch for the first who asks, a majority of all known sentinels and the quorum to win.
+/// The built-in strategy.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RedisElection;
 
 impl ElectionStrategy for RedisElection {
     fn advise(&self, question: &Question) -> Advice {
-        match question {
-            Question::Stand { me, usable, write_ms, .. } => {
-                let rank = usable.iter().take_while(|id| *id < me).count() as u64;
-                // On a slow disk the first one's request needs longer to get around.
-                Advice::StandAfter { ms: rank * RANK_STEP_MS.max(2 * write_ms) }
-            }
-            Question::Vote { candidate, fresh, outdated, working, .. } => {
-                vote(candidate, *fresh, *outdated, working.as_deref())
-            }
-            Question::Campaign { me, voters, quorum, votes, .. } => tally(me, *voters, *quorum, votes),
-            _ => Advice::Abstain { reason: "this strategy doesn't know the question".into() },
-        }
-    }
-}
-
-fn vote(candidate: &str, fresh: bool, outdated: bool, working: Option<&str>) -> Advice {
-    let refuse = |reason: String| Advice::Refuse { reason };
-    match working {
-        _ if outdated => refuse("the candidate names an older configuration".into()),
-        _ if !fresh => refuse("nothing heard since this sentinel's restart, stall or isolation".into()),
-        Some(leader) if leader != candidate => refuse(format!("{leader} works on a failover")),
-        _ => Advice::Grant,
-    }
-}
-
-/// More than half of `voters`.
-#[must_use]
-pub const fn majority(voters: u32) -> u32 {
-    voters / 2 + 1
-}
-
-fn tally(me: &str, voters: u32, quorum: u32, votes: &[(String, String)]) -> Advice {
-    let needed = majority(voters).max(quorum);
-    let count = |who: &str| votes.iter().filter(|(_, leader)| leader == who).count() as u32;
-    if count(me) >= needed {
-        return Advice::Won;
-    }
-    if let Some((_, other)) = votes.iter().find(|(_, leader)| leader != me && count(leader) >= needed) {
-        return Advice::Lost { leader: Some(other.clone()), reason: "another sentinel has the majority".into() };
-    }
-    let open = voters.saturating_sub(votes.len() as u32);
-    if count(me) + open < needed {
-        return Advice::Lost { leader: None, reason: "the votes are split".into() };
-    }
-    Advice::Undecided
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn votes(list: &[(&str, &str)]) -> Vec<(String, String)> {
-        list.iter().map(|(voter, leader)| ((*voter).into(), (*leader).into())).collect()
-    }
-
-    #[test]
-    fn the_tally_as_a_table() {
-        // voters, quorum, votes, expected
-        type Case = (u32, u32, &'static [(&'static str, &'static str)], &'static str);
-        let cases: &[Case] = &[
-            (1, 1, &[("a", "a")], "won"),
-            (3, 2, &[("a", "a")], "open"),
-            (3, 2, &[("a", "a"), ("b", "a")], "won"),
-            (3, 3, &[("a", "a"), ("b", "a")], "open"),
-            (3, 2, &[("a", "a"), ("b", "b")], "open"),
-            (3, 2, &[("a", "a"), ("b", "b"), ("c", "b")], "lost to b"),
-            (3, 2, &[("a", "a"), ("b", "b"), ("c", "c")], "split"),
-            (4, 2, &[("a", "a"), ("b", "a"), ("c", "c"), ("d", "c")], "split"),
-            (5, 2, &[("a", "a"), ("b", "a"), ("c", "a")], "won"),
-            (5, 4, &[("a", "a"), ("b", "a"), ("c", "a"), ("d", "d"), ("e", "e")], "split"),
-        ];
-        for (voters, quorum, list, expected) in cases {
-            let got = match tally("a", *voters, *quorum, &votes(list)) {
-                Advice::Won => "won".to_owned(),
-                Advice::Undecided => "open".to_owned(),
-                Advice::Lost { leader: Some(leader), .. } => format!("lost to {leader}"),
-                Advice::Lost { leader: None, .. } => "split".to_owned(),
-                other => panic!("{other:?}"),
-            };
-            assert_eq!(got, *expected, "{voters} voters, quorum {quorum}, {list:?}");
-        }
-    }
-
-    #[test]
-    fn votes_go_to_who_asks_unless_something_speaks_against_it() {
-        assert_eq!(vote("a", true, false, None), Advice::Grant);
-        assert_eq!(vote("a", true, false, Some("a")), Advice::Grant);
-        assert!(matches!(vote("a", true, false, Some("b")), Advice::Refuse { .. }));
-        assert!(matches!(vote("a", false, false, None), Advice::Refuse { .. }));
-        assert!(matches!(vote("a", true, true, None), Advice::Refuse { .. }));
-    }
-
-    #[test]
-    fn the_start_is_staggered_by_rank() {
-        let usable = vec!["a".to_owned(), "b".to_owned(), "c".to_owned()];
-        for (me, write_ms, ms) in [("a", 0, 0), ("b", 0, 50), ("c", 9, 100), ("a", 300, 0), ("b", 300, 600)] {
-            let question = Question::Stand { primary: "p".into(), me: me.into(), usable: usable.clone(), write_ms };
-            assert_eq!(RedisElection.advise(&question), Advice::StandAfter { ms });
-        }
+        redis(question)
     }
 }

@@ -39,11 +39,14 @@ impl Monitor {
         let reply = match advice {
             Counsel::Failed(reason) => Reply::Error(format!("ERR the selection strategy failed: {reason}")),
             Counsel::Election(_) => Reply::Error("ERR the selection strategy gave no choice".into()),
-            Counsel::Selection(ranked) => match wish {
-                Wish::Explain => lines(explain(self, &s.id, s.now, ranked)),
-                Wish::DryRun => lines(rehearse(self, ranked)),
-                Wish::Failover => self.fail_over_by_hand(ranked, s),
-            },
+            Counsel::Selection(ranked) => {
+                let ranked = &ranked.clone().only_fit(&self.selection_request(s.now));
+                match wish {
+                    Wish::Explain => lines(explain(self, &s.id, s.now, ranked)),
+                    Wish::DryRun => lines(rehearse(self, ranked)),
+                    Wish::Failover => self.fail_over_by_hand(ranked, s),
+                }
+            }
         };
         s.out.push(Action::Reply { ticket: client, reply });
     }
@@ -68,7 +71,9 @@ fn choice(monitor: &Monitor, ranked: &Ranked) -> Vec<String> {
         let (offset, priority) =
             find(addr).and_then(|r| r.report.as_ref()).map_or((0, 0), |report| (report.offset, report.priority));
         let place = if n == 0 { "would be promoted".to_owned() } else { format!("is number {}", n + 1) };
-        format!("replica {}:{} {place}: priority {priority}, offset {offset}", addr.host, addr.port)
+        let why = ranked.why.iter().find(|(other, _)| other == addr).map(|(_, why)| why.clone());
+        let why = why.unwrap_or_else(|| format!("priority {priority}, offset {offset}"));
+        format!("replica {}:{} {place}: {why}", addr.host, addr.port)
     });
     let refused = ranked
         .refused
@@ -109,7 +114,7 @@ fn offset(i: &Instance) -> u64 {
 /// Everything about one primary.
 #[must_use]
 pub fn explain(monitor: &Monitor, me: &str, now: Mono, ranked: &Ranked) -> Vec<String> {
-    let mut lines = vec![primary(monitor, now), configuration(monitor, now)];
+    let mut lines = vec![primary(monitor, now), configuration(monitor, now), strategies(monitor)];
     let vote = &monitor.ballot.leader;
     let voted = match vote.as_str() {
         "" => "has given no vote".to_owned(),
@@ -154,6 +159,11 @@ fn configuration(monitor: &Monitor, now: Mono) -> String {
         monitor.voters(),
         majority(monitor.voters())
     )
+}
+
+fn strategies(monitor: &Monitor) -> String {
+    let settings = &monitor.settings;
+    format!("elections by the strategy '{}', replicas chosen by '{}'", settings.election, settings.selection)
 }
 
 fn peer(monitor: &Monitor, i: &Instance, now: Mono) -> String {
@@ -202,6 +212,9 @@ fn blockers(monitor: &Monitor, now: Mono, ranked: &Ranked) -> Vec<String> {
     }
     if ranked.order.is_empty() {
         lines.push("blocked: no replica can be promoted".into());
+    }
+    if let Some(reason) = &monitor.ballot.abstains {
+        lines.push(format!("blocked: the election strategy '{}' doesn't stand: {reason}", monitor.settings.election));
     }
     if monitor.primary().down_since.is_some() {
         let votes = 1 + monitor.down_votes(now);

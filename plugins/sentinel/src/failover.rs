@@ -222,6 +222,8 @@ impl Monitor {
             primary: self.name.clone(),
             down_ms: self.primary().down_since.map(|at| now.since(at)),
             down_after_ms: self.settings.down_after_ms,
+            primary_addr: Some(self.primary().addr.clone().into()),
+            primary_offset: self.primary().report.as_ref().filter(|r| r.role == Role::Primary).map(|r| r.offset),
             candidates: self
                 .of(Kind::Replica)
                 .map(|r| {
@@ -245,13 +247,22 @@ impl Monitor {
         }
     }
 
+    /// Another selection strategy took over while the one before was thinking.
+    pub(crate) fn ask_selection_anew(&mut self, s: &mut Shared) {
+        let request = self.selection_request(s.now);
+        if let Failover::Select { ticket: Some(_), epoch, since, forced } = self.failover {
+            let ticket = Some(self.consult(Consult::Selection(request), s));
+            self.failover = Failover::Select { epoch, since, ticket, forced };
+        }
+    }
+
     pub(crate) fn on_selection(&mut self, asked: u64, advice: &Counsel, s: &mut Shared) {
         let Failover::Select { epoch, ticket: Some(ticket), forced, .. } = self.failover else { return };
         if ticket != asked {
             return;
         }
         let ranked = match advice {
-            Counsel::Selection(ranked) => ranked.clone(),
+            Counsel::Selection(ranked) => ranked.clone().only_fit(&self.selection_request(s.now)),
             Counsel::Failed(reason) => {
                 s.log(Level::Warning, format!("{}: selection strategy failed: {reason}", self.name));
                 return self.abort("-failover-abort-no-good-slave", s);

@@ -30,7 +30,7 @@ pub struct Report {
     pub link_down_ms: Option<u64>,
     /// `slave_priority`
     pub priority: u32,
-    /// `slave_repl_offset`
+    /// `slave_repl_offset`; of a primary `master_repl_offset`
     pub offset: u64,
     /// `replica_announced`
     pub announced: bool,
@@ -62,6 +62,7 @@ impl Report {
                     report.link_down_ms = value.parse::<u64>().ok().map(|seconds| seconds.saturating_mul(1000));
                 }
                 "slave_priority" => report.priority = value.parse().unwrap_or(100),
+                "master_repl_offset" if report.role == Role::Primary => report.offset = value.parse().unwrap_or(0),
                 "slave_repl_offset" => report.offset = value.parse().unwrap_or(0),
                 "replica_announced" => report.announced = value != "0",
                 "loading" => report.loading = value == "1",

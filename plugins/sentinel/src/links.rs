@@ -156,6 +156,16 @@ impl Monitor {
         }
     }
 
+    /// Hellos of long ago may be on their way in the feeds; new ones begin with today's.
+    pub(crate) fn drop_feeds(&mut self, s: &mut Shared) {
+        for instance in self.instances.values_mut().filter(|i| i.lanes().contains(&Lane::Feed)) {
+            if !matches!(instance.feed.state, LinkState::Down(_)) {
+                s.out.push(Action::Disconnect { instance: instance.id, lane: Lane::Feed });
+                Self::link_lost(instance, Lane::Feed, s.now, 0);
+            }
+        }
+    }
+
     /// Sends if the link is up and not clogged.
     pub(crate) fn send(&mut self, id: InstanceId, request: Request, s: &mut Shared) -> bool {
         let round = self.round;

@@ -3,7 +3,7 @@
 //! opens no socket, rolls no dice of its own: time, events and a seed come in. A step looks at the monitors it is about
 //! and at those that have something due, so that a thousand of them cost what happens and not what could.
 
-use crate::actions::{Action, Event, Shared, Watch};
+use crate::actions::{Action, Event, Shared, Strategies, Watch};
 use crate::events::{Level, Notice};
 use crate::globals::{Globals, Options};
 use crate::hello::Hello;
@@ -42,6 +42,30 @@ pub struct Boot {
     pub seed: u64,
     /// What concerns the whole sentinel.
     pub options: Options,
+    /// Which strategies there are.
+    pub strategies: Strategies,
+}
+
+impl Boot {
+    /// Every strategy that is named must be there, in the file and in what SENTINEL SET left: falling back to another one
+    /// would change who may lead behind the operator's back.
+    ///
+    /// # Errors
+    /// The first primary whose strategy isn't.
+    pub fn check(&self) -> Result<(), String> {
+        let saved = self.saved.as_ref().map_or(&[][..], |state| &state.monitors);
+        for watch in &self.watches {
+            let mut settings = watch.settings.clone();
+            let overrides = saved.iter().find(|m| m.name == watch.name).map_or(&[][..], |m| &m.overrides);
+            // An option that isn't known any more is dropped with a warning when the monitor is made.
+            overrides.iter().for_each(|(option, value)| settings.set(option, value).unwrap_or_default());
+            self.strategies.check(&settings).map_err(|error| format!("monitors: {:?}: {error}", watch.name))?;
+        }
+        for extra in saved.iter().filter(|m| m.configured.is_none()) {
+            self.strategies.check(&extra.settings).map_err(|error| format!("state file: {:?}: {error}", extra.name))?;
+        }
+        Ok(())
+    }
 }
 
 /// A sentinel.
@@ -73,7 +97,7 @@ impl Sentinel {
     /// A sentinel and its first actions.
     #[must_use]
     pub fn new(boot: Boot) -> (Sentinel, Vec<Action>) {
-        let Boot { now, id, announce, announce_fixed, watches, saved, seed, options } = boot;
+        let Boot { now, id, announce, announce_fixed, watches, saved, seed, options, strategies } = boot;
         let names = Names::new(options.resolve_hostnames, options.announce_hostnames, options.names.clone());
         let shared = Shared {
             now,
@@ -85,6 +109,7 @@ impl Sentinel {
             out: Vec::new(),
             durable_at: None,
             write_ms: 0,
+            strategies,
             simulate: 0,
             names,
             globals: Globals::new(options),

@@ -284,6 +284,7 @@ impl Monitor {
         let isolated = heard < crate::election::majority(self.voters());
         if self.isolated && !isolated {
             self.isolated = false;
+            self.drop_feeds(s);
             self.start_anew(s, "a majority of the sentinels can be heard again");
         } else if isolated && !self.isolated {
             self.isolated = true;

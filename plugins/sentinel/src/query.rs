@@ -174,6 +174,8 @@ fn describe(monitor: &Monitor, i: &Instance, now: Mono) -> Fields {
                     put(f, name, path);
                 }
             }
+            put(f, "election-strategy", &monitor.settings.election);
+            put(f, "selection-strategy", &monitor.settings.selection);
         }
         Kind::Replica => {
             data_node(f, i, now);

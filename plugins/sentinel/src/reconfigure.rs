@@ -59,6 +59,8 @@ impl Monitor {
         self.ballot.hold = None;
         self.ballot.candidacy = Candidacy::None;
         self.ballot.attempts = 0;
+        self.ballot.confirmed = false;
+        self.ballot.abstains = None;
         self.ballot.next_attempt = s.now;
         self.timeline.mark(s.now, "switched", format!("{from} to {to}, configuration epoch {epoch}"));
         s.log(Level::Notice, format!("{}: configuration epoch {epoch}: {}", self.name, self.timeline));

@@ -1,13 +1,11 @@
-//! The selection strategy: which replica becomes the primary, and why each of the others doesn't.
-//! Pure. Redis' order (priority, offset, run id) is the default; a loading or never synced replica is never a candidate.
+//! The selection strategy: which replica becomes the primary, and why each of the others doesn't. Pure. The built-in one is
+//! Redis' order (priority, offset, run id); who can't be promoted under any strategy is the service's (`Request::unfit`).
 
 pub use keystead_plugin::services::selection::{Candidate, Ranked, ReplicaSelection, Request};
+use std::cmp::Reverse;
 
-/// A replica that didn't answer a ping for this long is no candidate (Redis: five ping periods).
-const PING_SILENCE_MS: u64 = 5_000;
-/// Oldest INFO a choice may rest on while the primary is down, and in a failover asked for by an operator.
-const INFO_AGE_DOWN_MS: u64 = 5_000;
-const INFO_AGE_UP_MS: u64 = 30_000;
+/// Name of the built-in strategy.
+pub const BUILT_IN: &str = "redis";
 
 /// Redis' order: priority ascending, offset descending, run id ascending.
 #[derive(Clone, Copy, Debug, Default)]
@@ -15,50 +13,9 @@ pub struct RedisSelection;
 
 impl ReplicaSelection for RedisSelection {
     fn rank(&self, request: &Request) -> Ranked {
-        let limit = link_down_limit(request);
-        let mut ranked = Ranked::default();
-        let mut good: Vec<&Candidate> = Vec::new();
-        for candidate in &request.candidates {
-            match refusal(candidate, request, limit) {
-                Some(reason) => ranked.refused.push((candidate.addr.clone(), reason)),
-                None => good.push(candidate),
-            }
-        }
-        good.sort_by_key(|c| (c.priority, std::cmp::Reverse(c.offset), unknown_last(&c.run_id), c.addr.clone()));
-        ranked.order = good.into_iter().map(|c| c.addr.clone()).collect();
-        ranked
+        let key = |c: &Candidate| (c.priority, Reverse(c.offset));
+        request.rank(|_| None, key, |c| format!("priority {}, offset {}", c.priority, c.offset))
     }
-}
-
-fn unknown_last(run_id: &str) -> (bool, &str) {
-    (run_id.is_empty(), run_id)
-}
-
-/// A replica whose link was down long before the others' lost it is too old. Redis counts from when the sentinel saw the
-/// primary down, so that after a stall or a restart of the sentinel nobody was good enough; the freshest replica's own
-/// link tells it too.
-fn link_down_limit(request: &Request) -> u64 {
-    let freshest = request.candidates.iter().filter(|c| c.synced && !c.down).map(|c| c.link_down_ms).min().unwrap_or(0);
-    request.down_ms.unwrap_or(0).max(freshest) + 10 * request.down_after_ms
-}
-
-fn refusal(c: &Candidate, request: &Request, link_down_limit: u64) -> Option<String> {
-    let oldest_info = if request.down_ms.is_some() { INFO_AGE_DOWN_MS } else { INFO_AGE_UP_MS };
-    Some(match c {
-        _ if c.down => "is down".into(),
-        _ if !c.connected => "is not connected".into(),
-        _ if c.silent_ms > PING_SILENCE_MS => format!("gave no answer to a ping for {} ms", c.silent_ms),
-        _ if c.priority == 0 => "has priority 0".into(),
-        Candidate { info_age_ms: None, .. } => "never answered INFO".into(),
-        Candidate { info_age_ms: Some(age), .. } if *age > oldest_info => format!("its INFO is {age} ms old"),
-        _ if !c.is_replica => "does not report the role of a replica".into(),
-        _ if c.loading => "is loading data".into(),
-        _ if !c.synced => "was never in sync".into(),
-        _ if c.link_down_ms > link_down_limit => {
-            format!("its link to the primary was down for {} ms, at most {link_down_limit} is good", c.link_down_ms)
-        }
-        _ => return None,
-    })
 }
 
 #[cfg(test)]
@@ -84,7 +41,14 @@ mod tests {
     }
 
     fn rank(candidates: Vec<Candidate>) -> Ranked {
-        RedisSelection.rank(&Request { primary: "p".into(), down_ms: Some(500), down_after_ms: 1000, candidates })
+        RedisSelection.rank(&Request {
+            primary: "p".into(),
+            down_ms: Some(500),
+            down_after_ms: 1000,
+            candidates,
+            primary_addr: None,
+            primary_offset: None,
+        })
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! Owns names, defaults and limits; a setting that isn't supported is refused by name, never ignored.
 
 use crate::tempo::{self, Tempo};
+use crate::{election, select};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -38,12 +39,26 @@ pub struct Settings {
     /// The periods of SENTINEL DEBUG, the same for all primaries.
     #[serde(skip)]
     pub tempo: Tempo,
+    /// The election strategy.
+    #[serde(default = "built_in_election")]
+    pub election: String,
+    /// The selection strategy.
+    #[serde(default = "built_in_selection")]
+    pub selection: String,
+}
+
+fn built_in_election() -> String {
+    election::BUILT_IN.into()
+}
+
+fn built_in_selection() -> String {
+    select::BUILT_IN.into()
 }
 
 impl Settings {
     /// Redis' defaults.
     #[must_use]
-    pub const fn new(quorum: u32) -> Settings {
+    pub fn new(quorum: u32) -> Settings {
         Settings {
             quorum,
             down_after_ms: 30_000,
@@ -57,6 +72,8 @@ impl Settings {
             client_reconfig_script: None,
             renamed_commands: BTreeMap::new(),
             tempo: tempo::DEFAULT,
+            election: built_in_election(),
+            selection: built_in_selection(),
         }
     }
 
@@ -75,6 +92,9 @@ impl Settings {
             "parallel-syncs" => self.parallel_syncs = small()?,
             "auth-user" => self.auth_user = (!value.is_empty()).then(|| value.to_owned()),
             "auth-pass" => self.auth_pass = (!value.is_empty()).then(|| value.to_owned()),
+            // Whether there is such a strategy is known to the machine (commands.rs).
+            "election-strategy" => self.election = value.to_owned(),
+            "selection-strategy" => self.selection = value.to_owned(),
             "fast-detection" => {
                 self.fast_detection = match value.to_ascii_lowercase().as_str() {
                     "yes" => true,

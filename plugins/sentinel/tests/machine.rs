@@ -1,6 +1,6 @@
 //! The machine by hand: one event in, the actions looked at. What many events together do is the simulator's.
 
-use keystead_sentinel::actions::{Action, Consult, Counsel, Event, Watch};
+use keystead_sentinel::actions::{Action, Consult, Counsel, Event, Strategies, Watch};
 use keystead_sentinel::election::{ElectionStrategy, RedisElection};
 use keystead_sentinel::globals::Options;
 use keystead_sentinel::machine::{Boot, Sentinel};
@@ -26,6 +26,10 @@ fn boot(saved: Option<State>) -> Sentinel {
         saved,
         seed: 1,
         options: Options::default(),
+        strategies: Strategies {
+            election: vec!["sentinel".into(), "manual".into()],
+            selection: vec!["redis".into(), "freshest".into()],
+        },
     })
     .0
 }
@@ -64,10 +68,10 @@ fn with_advice(sentinel: &mut Sentinel, now: u64, mut actions: Vec<Action>) -> V
     let asked: Vec<_> = actions
         .iter()
         .filter_map(|action| match action {
-            Action::Consult { monitor, ticket, question: Consult::Election(question) } => {
+            Action::Consult { monitor, ticket, question: Consult::Election(question), .. } => {
                 Some((monitor.clone(), *ticket, Counsel::Election(RedisElection.advise(question))))
             }
-            Action::Consult { monitor, ticket, question: Consult::Selection(request) } => {
+            Action::Consult { monitor, ticket, question: Consult::Selection(request), .. } => {
                 Some((monitor.clone(), *ticket, Counsel::Selection(RedisSelection.rank(request))))
             }
             _ => None,

@@ -1,7 +1,19 @@
 //! `keystead.selection`: which replica becomes the primary, and why each of the others doesn't.
+//!
+//! A strategy implements [`ReplicaSelection`] and calls [`provide`] in its `init`; [`Request::rank`] does all but its order.
+//! Who can't be promoted at all ([`Request::unfit`]) is *not* the strategy's: the sentinel holds it whatever is advised.
 
+use crate::plugin::Plugin;
+use crate::registrar::Registrar;
 use crate::service::Service;
 use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A replica that didn't answer a ping for this long is no candidate (Redis: five ping periods).
+const PING_SILENCE_MS: u64 = 5_000;
+/// Oldest INFO a choice may rest on while the primary is down, and in a failover asked for by an operator.
+const INFO_AGE_DOWN_MS: u64 = 5_000;
+const INFO_AGE_UP_MS: u64 = 30_000;
 
 /// Where a node listens: host, port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -10,6 +22,12 @@ pub struct Addr {
     pub host: String,
     /// TCP port.
     pub port: u16,
+}
+
+impl fmt::Display for Addr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
 }
 
 /// What is known of one replica.
@@ -52,6 +70,82 @@ pub struct Request {
     pub down_after_ms: u64,
     /// All known replicas.
     pub candidates: Vec<Candidate>,
+    /// Where the primary listens (since 1.1).
+    #[serde(default)]
+    pub primary_addr: Option<Addr>,
+    /// The replication offset the primary reported last (since 1.1).
+    #[serde(default)]
+    pub primary_offset: Option<u64>,
+}
+
+impl Request {
+    /// Why this one can't be promoted under any strategy, if it can't: Redis' conditions, and never one that is loading or
+    /// was never in sync.
+    #[must_use]
+    pub fn unfit(&self, c: &Candidate) -> Option<String> {
+        let oldest_info = if self.down_ms.is_some() { INFO_AGE_DOWN_MS } else { INFO_AGE_UP_MS };
+        let limit = self.link_down_limit();
+        Some(match c {
+            _ if c.down => "is down".into(),
+            _ if !c.connected => "is not connected".into(),
+            _ if c.silent_ms > PING_SILENCE_MS => format!("gave no answer to a ping for {} ms", c.silent_ms),
+            _ if c.priority == 0 => "has priority 0".into(),
+            Candidate { info_age_ms: None, .. } => "never answered INFO".into(),
+            Candidate { info_age_ms: Some(age), .. } if *age > oldest_info => format!("its INFO is {age} ms old"),
+            _ if !c.is_replica => "does not report the role of a replica".into(),
+            _ if c.loading => "is loading data".into(),
+            _ if !c.synced => "was never in sync".into(),
+            _ if c.link_down_ms > limit => {
+                format!("its link to the primary was down for {} ms, at most {limit} is good", c.link_down_ms)
+            }
+            _ => return None,
+        })
+    }
+
+    /// A replica whose link was down long before the others' lost it is too old. Redis counts from when the sentinel saw the
+    /// primary down, so that after a stall or a restart of the sentinel nobody was good enough; the freshest replica's own
+    /// link tells it too.
+    fn link_down_limit(&self) -> u64 {
+        let links = self.candidates.iter().filter(|c| c.synced && !c.down).map(|c| c.link_down_ms);
+        self.down_ms.unwrap_or(0).max(links.min().unwrap_or(0)) + 10 * self.down_after_ms
+    }
+
+    /// The highest offset anybody is known to have: the primary's last word, or that of a candidate that could be promoted.
+    #[must_use]
+    pub fn freshest(&self) -> u64 {
+        let good = self.candidates.iter().filter(|c| self.unfit(c).is_none()).map(|c| c.offset);
+        good.chain(self.primary_offset).max().unwrap_or(0)
+    }
+
+    /// Bytes of the stream that this one is known to miss.
+    #[must_use]
+    pub fn behind(&self, c: &Candidate) -> u64 {
+        self.freshest().saturating_sub(c.offset)
+    }
+
+    /// Ranks those that can be promoted by `key`, the smallest first (ties: run id, address). `refuse` may refuse further
+    /// ones, with a reason that goes on behind "it ..."; `why` says what counted for one, with its numbers.
+    pub fn rank<K: Ord>(
+        &self,
+        refuse: impl Fn(&Candidate) -> Option<String>,
+        key: impl Fn(&Candidate) -> K,
+        why: impl Fn(&Candidate) -> String,
+    ) -> Ranked {
+        let mut ranked = Ranked::default();
+        let mut good = Vec::new();
+        for candidate in &self.candidates {
+            match self.unfit(candidate).or_else(|| refuse(candidate)) {
+                Some(reason) => ranked.refused.push((candidate.addr.clone(), reason)),
+                None => good.push(candidate),
+            }
+        }
+        good.sort_by_cached_key(|c| (key(c), c.run_id.is_empty(), c.run_id.clone(), c.addr.clone()));
+        for candidate in good {
+            ranked.order.push(candidate.addr.clone());
+            ranked.why.push((candidate.addr.clone(), why(candidate)));
+        }
+        ranked
+    }
 }
 
 /// The answer.
@@ -61,6 +155,27 @@ pub struct Ranked {
     pub order: Vec<Addr>,
     /// Who can't be promoted, and why.
     pub refused: Vec<(Addr, String)>,
+    /// What counted for those in the order, with numbers (since 1.1).
+    #[serde(default)]
+    pub why: Vec<(Addr, String)>,
+}
+
+impl Ranked {
+    /// Takes out whoever can't be promoted under any strategy.
+    #[must_use]
+    pub fn only_fit(mut self, request: &Request) -> Ranked {
+        let unfit = |addr: &Addr| match request.candidates.iter().find(|c| c.addr == *addr) {
+            Some(candidate) => request.unfit(candidate),
+            None => Some("is not known".into()),
+        };
+        for addr in std::mem::take(&mut self.order) {
+            match unfit(&addr) {
+                Some(reason) => self.refused.push((addr, reason)),
+                None => self.order.push(addr),
+            }
+        }
+        self
+    }
 }
 
 /// A strategy for choosing the replica to promote.
@@ -75,7 +190,12 @@ pub struct SelectionService;
 impl Service for SelectionService {
     const NAME: &'static str = "keystead.selection";
     const MAJOR: u32 = 1;
-    const MINOR: u32 = 0;
+    const MINOR: u32 = 1;
     type Request = Request;
     type Answer = Ranked;
+}
+
+/// Declares that the plugin is a selection strategy.
+pub fn provide<P: Plugin + ReplicaSelection>(reg: &mut Registrar<P>) {
+    reg.provide::<SelectionService, _, _>(|plugin, request| async move { Ok(plugin.rank(&request)) });
 }

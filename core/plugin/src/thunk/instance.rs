@@ -32,6 +32,7 @@ pub const fn declaration<P: Plugin>(panic_abort: bool) -> PluginDecl {
         create: Some(create::<P>),
         check_config: Some(check_config::<P>),
         describe_config: Some(describe_config::<P>),
+        config_needs: Some(config_needs::<P>),
     }
 }
 
@@ -141,6 +142,17 @@ unsafe extern "C" fn check_config<P: Plugin>(text: *const ConfigText, error: *mu
         // SAFETY: as above.
         Err(panic) => unsafe { refuse(error, Problem::anywhere(panic), abi::PANICKED) },
     }
+}
+
+unsafe extern "C" fn config_needs<P: Plugin>(text: *const ConfigText, out: *mut Buf) -> u32 {
+    // SAFETY: the text lives for the call.
+    let text = unsafe { &*text };
+    let Ok(Ok(needs)) = guarded(|| parse::<P>(text).map(|config| P::needs(&config))) else { return abi::ERR };
+    let lines: String =
+        needs.iter().map(|need| format!("{}\t{}\t{}\n", need.service, need.plugin, need.place)).collect();
+    // SAFETY: the caller gives room for one buffer.
+    unsafe { out.write(Buf::new(lines)) };
+    abi::OK
 }
 
 unsafe extern "C" fn describe_config<P: Plugin>(out: *mut Buf) -> u32 {

@@ -2,7 +2,8 @@
 
 use super::library::{ConfigProblem, Library};
 use super::scan::{self, Refusal};
-use super::seam::ConfigText;
+use super::seam::PluginEntry;
+use crate::config::report::nearest;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -31,10 +32,20 @@ pub(crate) fn inspect(path: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-/// Checks a plugin's subtree against its library, without starting it.
-pub(crate) fn check_config(path: &Path, name: &str, config: &ConfigText) -> Result<(), CheckError> {
-    let library = Library::open(path, Some(name)).map_err(CheckError::Library)?;
-    library.check_config(config).map_err(CheckError::Config)
+/// Checks a plugin's subtree against its library, without starting it, and that the plugins it names as providers of
+/// services are among those `listed`.
+pub(crate) fn check_config(entry: &PluginEntry, listed: &[&str]) -> Result<(), CheckError> {
+    let library = Library::open(&entry.path, Some(&entry.name)).map_err(CheckError::Library)?;
+    library.check_config(&entry.config).map_err(CheckError::Config)?;
+    let missing = library.config_needs(&entry.config).into_iter().find(|(_, plugin, _)| !listed.contains(&&**plugin));
+    let Some((service, plugin, place)) = missing else { return Ok(()) };
+    let meant =
+        nearest(&plugin, listed.iter().copied()).map_or(String::new(), |name| format!("; did you mean '{name}'?"));
+    let message = format!(
+        "{place}: no plugin '{plugin}' is listed that could provide {service}: add (name: \"{plugin}\") to `plugins`{meant}"
+    );
+    let (line, column) = (entry.config.line, entry.config.column);
+    Err(CheckError::Config(ConfigProblem { line, column, end_line: line, end_column: column, message }))
 }
 
 /// Why a plugin's entry is refused.

@@ -8,6 +8,7 @@ use libloading::os::unix::{Library as Dl, RTLD_LOCAL, RTLD_NOW};
 use std::error::Error;
 use std::ffi::c_void;
 use std::mem::ManuallyDrop;
+use std::mem::offset_of;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -107,9 +108,26 @@ impl Library {
         if status == abi::OK { Ok(()) } else { Err(problem) }
     }
 
+    /// Plugins that a configuration names as providers: service, plugin, where it is named. Empty if it can't be read.
+    pub(crate) fn config_needs(&self, config: &ConfigText) -> Vec<(String, String, String)> {
+        if (self.declaration.size as usize) < size_of::<PluginDecl>() {
+            return Vec::new();
+        }
+        let Some(needs) = self.decl().config_needs else { return Vec::new() };
+        self.stays.store(true, Ordering::Relaxed);
+        let mut out = Buf::EMPTY;
+        // SAFETY: as in `create`; the buffer is ours to own.
+        let (_, text) = unsafe { (needs(&raw_config(config), &mut out), OwnedBuf::new(out).text()) };
+        let words = |line: &str| {
+            let mut words = line.splitn(3, '\t').map(str::to_owned);
+            Some((words.next()?, words.next()?, words.next()?))
+        };
+        text.lines().filter_map(words).collect()
+    }
+
     /// Every key with its default, as RON.
     pub(crate) fn describe_config(&self) -> Option<String> {
-        if (self.declaration.size as usize) < size_of::<PluginDecl>() {
+        if (self.declaration.size as usize) < offset_of!(PluginDecl, config_needs) {
             return None;
         }
         let describe = self.decl().describe_config?;

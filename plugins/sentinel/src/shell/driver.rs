@@ -5,18 +5,19 @@ use super::link::{self, LinkHandle, Target};
 use super::plugin::{Published, Strategies};
 use super::script::{self, ScriptHandle};
 use crate::actions::{Action, Consult, Counsel, Event};
-use crate::election::ElectionStrategy;
+use crate::election::{self, ElectionStrategy, RedisElection};
 use crate::events::{Level, Notice};
 use crate::machine::{Boot, Sentinel};
 use crate::outbox::Outbox;
 use crate::query;
 use crate::scripts::Order;
-use crate::select::ReplicaSelection;
+use crate::select::{self, RedisSelection, ReplicaSelection};
 use crate::state::State;
 use crate::types::{InstanceId, Lane, Mono};
 use crate::wire::Reply;
 use arc_swap::ArcSwap;
 use futures::channel::{mpsc, oneshot};
+use futures::future::Either;
 use futures::{SinkExt, StreamExt};
 use keystead_plugin::Host;
 use std::collections::HashMap;
@@ -176,8 +177,8 @@ impl Driver {
                 Action::Script(order) => self.script(order),
                 Action::LogLevel(level) => self.set_log_level(&level).await,
                 Action::Crash => std::process::exit(99), // Redis' status for it
-                Action::Consult { monitor, ticket, question } => {
-                    let answer = self.consult(&monitor, ticket, question);
+                Action::Consult { monitor, ticket, strategy, question } => {
+                    let answer = self.consult(&monitor, ticket, strategy, question);
                     advice.extend(answer.map(|advice| Event::Advice { monitor, ticket, advice }));
                 }
             }
@@ -253,25 +254,21 @@ impl Driver {
         }
     }
 
-    /// The built-in strategy answers at once; another plugin's is asked in a task of its own.
-    fn consult(&self, monitor: &str, ticket: u64, question: Consult) -> Option<Counsel> {
-        let strategies = self.strategies.clone();
+    /// The built-in strategies answer at once; another plugin's is asked in a task of its own.
+    fn consult(&self, monitor: &str, ticket: u64, strategy: String, question: Consult) -> Option<Counsel> {
+        let Strategies { election, selection } = self.strategies;
         let future = match question {
+            Consult::Election(question) if strategy == election::BUILT_IN => {
+                return Some(Counsel::Election(RedisElection.advise(&question)));
+            }
+            Consult::Selection(request) if strategy == select::BUILT_IN => {
+                return Some(Counsel::Selection(RedisSelection.rank(&request)));
+            }
             Consult::Election(question) => {
-                if strategies.election.providers().is_empty() {
-                    return Some(Counsel::Election(strategies.own_election.advise(&question)));
-                }
-                let name = strategies.election_name.unwrap_or_default();
-                let call = async move { strategies.election.call_at(&name, &question).await.map(Counsel::Election) };
-                futures::future::Either::Left(call)
+                Either::Left(async move { election.call_at(&strategy, &question).await.map(Counsel::Election) })
             }
             Consult::Selection(request) => {
-                if strategies.selection.providers().is_empty() {
-                    return Some(Counsel::Selection(strategies.own_selection.rank(&request)));
-                }
-                let name = strategies.selection_name.unwrap_or_default();
-                let call = async move { strategies.selection.call_at(&name, &request).await.map(Counsel::Selection) };
-                futures::future::Either::Right(call)
+                Either::Right(async move { selection.call_at(&strategy, &request).await.map(Counsel::Selection) })
             }
         };
         let (host, mut inbox, monitor) = (self.host, self.inbox.clone(), monitor.to_owned());

@@ -2,14 +2,12 @@
 //! Commands that need the machine are queued for the driver; INFO and ROLE read a published snapshot.
 
 use super::driver::{Driver, INBOX, Input, look_up};
-use crate::actions::Event;
+use crate::actions::{Event, Strategies as StrategyNames};
 use crate::commands::SUBCOMMANDS;
 use crate::config::{Config, DOCS, executable};
-use crate::election::RedisElection;
 use crate::globals::Options;
 use crate::machine::Boot;
 use crate::names::plausible;
-use crate::select::RedisSelection;
 use crate::state::State;
 use crate::types::{Addr, Mono};
 use crate::wire::{HELLO_CHANNEL, Reply as Answer};
@@ -18,7 +16,7 @@ use futures::SinkExt;
 use futures::channel::{mpsc, oneshot};
 use keystead_plugin::prelude::*;
 use keystead_plugin::services::{ElectionService, SelectionService};
-use keystead_plugin::{EndpointSpec, Needed, Proto};
+use keystead_plugin::{EndpointSpec, Named, Needed, Proto};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -34,15 +32,21 @@ pub(crate) struct Published {
     pub(crate) names_taken: bool,
 }
 
-/// The strategies, if other plugins provide them.
-#[derive(Clone)]
+/// The strategies of other plugins.
+#[derive(Clone, Copy)]
 pub(crate) struct Strategies {
     pub(crate) election: Needed<ElectionService>,
     pub(crate) selection: Needed<SelectionService>,
-    pub(crate) election_name: Option<String>,
-    pub(crate) selection_name: Option<String>,
-    pub(crate) own_election: RedisElection,
-    pub(crate) own_selection: RedisSelection,
+}
+
+impl Strategies {
+    /// Their names behind those of the built-in ones. Known when every plugin has declared what it provides.
+    fn names(&self) -> StrategyNames {
+        let mut names = StrategyNames::default();
+        names.election.extend(self.election.providers());
+        names.selection.extend(self.selection.providers());
+        names
+    }
 }
 
 /// The sentinel.
@@ -66,6 +70,11 @@ impl Plugin for SentinelPlugin {
         config.check().map_err(Error::new)
     }
 
+    fn needs(config: &Config) -> Vec<Named> {
+        let needs = config.needs().into_iter();
+        needs.map(|(service, plugin, place)| Named { service: service.into(), plugin, place }).collect()
+    }
+
     fn init(host: Host, config: Config, reg: &mut Registrar<Self>) -> Result<Self> {
         config.check().map_err(Error::new)?;
         let saved = match host.read_state() {
@@ -81,14 +90,8 @@ impl Plugin for SentinelPlugin {
             password: config.password.clone(),
         });
         Self::declare(reg, endpoint);
-        let strategies = Strategies {
-            election: reg.optional::<ElectionService>(),
-            selection: reg.optional::<SelectionService>(),
-            election_name: config.election.clone(),
-            selection_name: config.selection.clone(),
-            own_election: RedisElection,
-            own_selection: RedisSelection,
-        };
+        let strategies =
+            Strategies { election: reg.optional::<ElectionService>(), selection: reg.optional::<SelectionService>() };
         let mut seed = [0; 8];
         host.random(&mut seed);
         let boot = Boot {
@@ -114,6 +117,7 @@ impl Plugin for SentinelPlugin {
                 announce_port: config.announce_port.unwrap_or(0),
                 names: BTreeMap::new(),
             },
+            strategies: StrategyNames::default(),
         };
         let (inbox, waiting) = mpsc::channel(INBOX);
         Ok(SentinelPlugin {
@@ -131,11 +135,13 @@ impl Plugin for SentinelPlugin {
         let Some((inbox, mut boot)) = self.starting.lock().take() else { return Err("started twice".into()) };
         boot.options.names = resolve_all(self.host, &boot).await;
         boot.now = Mono(self.host.now().as_millis() as u64);
+        boot.strategies = self.strategies.names();
+        boot.check().map_err(Error::new)?;
         let driver = Driver::new(
             self.host.at(self.endpoint),
             boot,
             (self.inbox.clone(), inbox),
-            self.strategies.clone(),
+            self.strategies,
             self.published.clone(),
         );
         self.host.spawn(driver.run());

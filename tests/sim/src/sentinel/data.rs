@@ -215,6 +215,9 @@ impl DataNode {
             let text = format!("ip={},port={},state=online,offset=1,lag=0", replica.host, replica.port);
             line(&format!("slave{n}"), &text);
         }
+        if self.role == Role::Primary {
+            line("master_repl_offset", &self.offset);
+        }
         if let Role::Replica(of) = &self.role {
             line("master_host", &of.host);
             line("master_port", &of.port);

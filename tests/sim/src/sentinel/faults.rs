@@ -2,7 +2,8 @@
 //! or a swarm of them.
 
 use super::net::{NodeId, Weather};
-use super::world::{Shape, World};
+use super::strategies::{ELECTIONS, SELECTIONS};
+use super::world::{PRIMARY, Shape, World};
 use keystead_sentinel::settings::Settings;
 use keystead_sentinel::types::Rng;
 
@@ -35,6 +36,10 @@ pub enum Family {
     Reboot,
     /// Sentinels crash at the writes of an election.
     CrashAtWrite,
+    /// The strategy leaves it to an operator, who confirms late, at one sentinel after the other.
+    Manual,
+    /// Strategies are swapped at every sentinel, again and again, while a new primary is being elected.
+    Swap,
     /// Every process stands still for short moments again and again, as on an overloaded machine; the primary dies.
     Busy,
     /// Anything, many times.
@@ -42,7 +47,7 @@ pub enum Family {
 }
 
 /// All kinds, in the order in which seeds take their turns.
-pub const FAMILIES: [Family; 21] = [
+pub const FAMILIES: [Family; 23] = [
     Family::Kill,
     Family::Swarm,
     Family::KillAndReturn,
@@ -64,6 +69,8 @@ pub const FAMILIES: [Family; 21] = [
     Family::StaleSentinel,
     Family::Swarm,
     Family::Busy,
+    Family::Manual,
+    Family::Swap,
 ];
 
 /// The world of a seed.
@@ -76,6 +83,10 @@ pub fn shape(rng: &mut Rng, family: Family) -> Shape {
     settings.parallel_syncs = rng.between(1, 2) as u32;
     // Not where the primary comes back at once: who asks for fast detection wants a failover then.
     settings.fast_detection = family != Family::EmptyRestart && rng.between(0, 3) == 0;
+    settings.selection = SELECTIONS[rng.between(0, 2) as usize].into();
+    if family == Family::Manual {
+        settings.election = "manual".into();
+    }
     let plain = if rng.between(0, 2) == 0 { rng.between(1, sentinels) as usize } else { 0 };
     Shape {
         data_nodes: rng.between(3, 4) as usize,
@@ -188,6 +199,8 @@ pub fn inflict(world: &mut World, family: Family) -> Expected {
             wait(world, long);
             return Some((1, 1 + crashes as usize));
         }
+        Family::Manual => return manual(world, long),
+        Family::Swap => swap(world, long),
         Family::Busy => {
             world.kill(primary);
             busy(world, long + 3 * down_after);
@@ -221,6 +234,39 @@ fn stale_sentinel(world: &mut World, long: u64) -> Expected {
     world.heal();
     run(world, long);
     Some((2, 2))
+}
+
+/// Nobody is promoted before an operator says so; one word, to anybody who sees the fall, is enough.
+fn manual(world: &mut World, long: u64) -> Expected {
+    let sentinels = world.sentinel_ids();
+    world.kill(0);
+    world.run_until(world.now + long);
+    if !world.checker.promotions.is_empty() {
+        return Some((0, 0));
+    }
+    let deputy = sentinels.start + world.rng.between(0, sentinels.len() as u64 - 1) as usize;
+    world.operate(deputy, &format!("SENTINEL CONFIRM {PRIMARY}"));
+    world.run_until(world.now + long);
+    Some((1, 1))
+}
+
+/// Ends with the strategy that needs nobody's word, so that there is a new primary whatever was swapped when.
+fn swap(world: &mut World, long: u64) {
+    let sentinels = world.sentinel_ids();
+    world.kill(0);
+    let end = world.now + long;
+    while world.now < end && world.checker.promotions.is_empty() {
+        let rest = world.rng.between(1, 120);
+        world.run_until(world.now + rest);
+        let id = sentinels.start + world.rng.between(0, sentinels.len() as u64 - 1) as usize;
+        let election = ELECTIONS[world.rng.between(0, 1) as usize];
+        let selection = SELECTIONS[world.rng.between(0, 2) as usize];
+        world.operate(
+            id,
+            &format!("SENTINEL SET {PRIMARY} election-strategy {election} selection-strategy {selection}"),
+        );
+    }
+    sentinels.for_each(|id| world.operate(id, &format!("SENTINEL SET {PRIMARY} election-strategy sentinel")));
 }
 
 fn cut_off(world: &mut World, id: NodeId, inwards: bool, outwards: bool) {

@@ -48,6 +48,13 @@ impl World {
         }
     }
 
+    /// An operator's command to a sentinel, `SENTINEL …`; a dead one or a stopped one doesn't hear it.
+    pub fn operate(&mut self, id: NodeId, line: &str) {
+        self.say(|| format!("operator to {}: {line}", self.name(id)));
+        let argv = line.split(' ').map(str::to_owned).collect();
+        self.step(id, Event::Command { ticket: u64::MAX, argv });
+    }
+
     /// SIGSTOP.
     pub fn pause(&mut self, id: NodeId) {
         if self.runs(id) {

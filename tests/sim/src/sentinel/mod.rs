@@ -8,4 +8,5 @@ pub mod faults;
 mod harm;
 pub mod net;
 pub mod run;
+pub mod strategies;
 pub mod world;

@@ -4,16 +4,15 @@
 use super::check::Checker;
 use super::data::{DataNode, Role, Upstream};
 use super::net::{ConnId, Net, NodeId, Payload, Way, Weather};
-use keystead_sentinel::actions::{Action, Consult, Counsel, Event, Watch};
-use keystead_sentinel::election::{ElectionStrategy, RedisElection};
+use super::strategies::Loaded;
+use keystead_sentinel::actions::{Action, Event, Watch};
 use keystead_sentinel::machine::{Boot, Sentinel};
 use keystead_sentinel::monitor::Monitor;
 use keystead_sentinel::outbox::Outbox;
-use keystead_sentinel::select::{RedisSelection, ReplicaSelection};
 use keystead_sentinel::settings::Settings;
 use keystead_sentinel::state::State;
 use keystead_sentinel::types::{Addr, Lane, Mono, Rng};
-use keystead_sentinel::wire::Request;
+use keystead_sentinel::wire::{Reply, Request};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
@@ -39,6 +38,15 @@ pub struct Shape {
     pub weather: Weather,
     /// A write of a sentinel's state takes up to this long.
     pub disk_ms: u64,
+}
+
+impl Shape {
+    /// So many nodes, a good network, fast disks.
+    #[must_use]
+    pub fn calm(data_nodes: usize, sentinels: usize, settings: Settings) -> Shape {
+        let weather = Weather { delay_ms: 1, loss_permille: 0 };
+        Shape { data_nodes, sentinels, settings, plain: 0, keeps_data: false, weather, disk_ms: 0 }
+    }
 }
 
 #[derive(Debug)]
@@ -101,12 +109,21 @@ pub struct World {
     pub trace: bool,
     /// Every event of every sentinel, in order: the history as operators would see it.
     pub transcript: Vec<String>,
+    pub(crate) strategies: Loaded,
+    /// What sentinels answered to an operator.
+    pub told: Vec<Reply>,
 }
 
 impl World {
-    /// A world that has just been started.
+    /// A world that has just been started, with every strategy of ours.
     #[must_use]
     pub fn new(seed: u64, shape: Shape, trace: bool) -> World {
+        World::with(seed, shape, Loaded::default(), trace)
+    }
+
+    /// As `new`, with these strategies in every sentinel.
+    #[must_use]
+    pub fn with(seed: u64, shape: Shape, strategies: Loaded, trace: bool) -> World {
         let mut world = World {
             now: 0,
             rng: Rng::new(seed),
@@ -120,6 +137,8 @@ impl World {
             crash_on_persist: None,
             trace,
             transcript: Vec::new(),
+            told: Vec::new(),
+            strategies,
             shape,
         };
         for n in 0..world.shape.data_nodes {
@@ -297,6 +316,7 @@ impl World {
             saved: process.disk.clone(),
             seed,
             options: Default::default(),
+            strategies: self.strategies.names(),
         });
         process.machine = Some(machine);
         process.outbox = Outbox::default();
@@ -383,7 +403,11 @@ impl World {
                 }
                 Action::Reply { ticket, reply } => {
                     let Program::Sentinel(process) = &mut self.processes[id].program else { continue };
-                    let Some((conn, request, round)) = process.tickets.remove(&ticket) else { continue };
+                    let Some((conn, request, round)) = process.tickets.remove(&ticket) else {
+                        self.say(|| format!("{} tells the operator {reply:?}", self.name(id)));
+                        self.told.push(reply);
+                        continue;
+                    };
                     let me = process.machine.as_ref().map(|m| m.id().to_owned()).unwrap_or_default();
                     self.checker.on_vote_reply(self.now, &me, &request, &reply);
                     self.transmit(conn, Way::Back, Payload::Reply(request, round, reply));
@@ -398,11 +422,8 @@ impl World {
                 Action::Log(_, text) => self.say(|| format!("{} # {text}", self.name(id))),
                 // No names, scripts or log here.
                 Action::Resolve(_) | Action::Script(_) | Action::LogLevel(_) => {}
-                Action::Consult { monitor, ticket, question } => {
-                    let advice = match question {
-                        Consult::Election(question) => Counsel::Election(RedisElection.advise(&question)),
-                        Consult::Selection(request) => Counsel::Selection(RedisSelection.rank(&request)),
-                    };
+                Action::Consult { monitor, ticket, strategy, question } => {
+                    let advice = self.strategies.consult(&strategy, &question);
                     answers.push(Event::Advice { monitor, ticket, advice });
                 }
             }
