@@ -332,6 +332,11 @@ impl Entry {
         }
     }
 
+    /// Memory of a collection beside its entry: the part of `mem_bytes` that changes with it.
+    pub(crate) fn object_bytes(&self) -> usize {
+        self.object().map_or(0, Object::mem_bytes)
+    }
+
     fn owned_bytes(&self) -> usize {
         match self.value() {
             ValueRef::Int(_) | ValueRef::Inline(_) => 0,

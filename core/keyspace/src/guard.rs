@@ -62,7 +62,7 @@ impl Keyspace {
                 self.insert(db, hash, entry)
             }
         };
-        let mem_before = self.dbs[db].table.entry(at).mem_bytes();
+        let mem_before = self.dbs[db].table.entry(at).object_bytes();
         let created = found.is_none();
         Ok(Some(Guard { keyspace: self, db, at, mem_before, created, changes: None, of: PhantomData }))
     }
@@ -170,7 +170,7 @@ impl<T: Collection> Drop for Guard<'_, T> {
         if !self.created {
             access.renew(entry);
         }
-        db.value_bytes = db.value_bytes + entry.mem_bytes() - self.mem_before;
+        db.value_bytes = db.value_bytes + entry.object_bytes() - self.mem_before;
         let empty = entry.object().is_none_or(|object| object.is_empty());
         let changes = self.changes.unwrap_or(0);
         if changes > 0 {
