@@ -112,7 +112,7 @@ pub(crate) fn make_room(ks: &mut Keyspace, core: &mut Core) {
             break;
         };
         let word: &[u8] = if limit.lazy_eviction { b"UNLINK" } else { b"DEL" };
-        exec::propagate_alone(core, db, [word, &key]);
+        exec::propagate_alone(core, db, &[word, &key]);
     }
     exec::propagate_expired(ks, core);
     if core.observing {

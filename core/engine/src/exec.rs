@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use keystead_keyspace::{ExpiryMode, KeyLog, Keyspace, Why};
+use keystead_keyspace::{Expired, ExpiryMode, KeyLog, Keyspace, Why};
 use keystead_resp::{Args, OwnedArgs, Writer};
 
 use crate::blocking::Wait;
@@ -438,16 +438,22 @@ fn collect(ks: &mut Keyspace, core: &mut Core, db: usize, args: Args<'_>, effect
     }
 }
 
-/// Pushes a DEL per key that was found expired.
+/// Pushes a DEL per key that was found expired, an HDEL per hash of which fields were.
 fn push_expired(ks: &mut Keyspace, core: &mut Core) {
     let mut log = std::mem::take(&mut core.expired);
     ks.swap_expired(&mut log);
     let targets = targets(core, Origin::Internal);
     let word = expired_word(core);
-    for item in log.iter() {
-        core.push_effect(item.db, targets, Origin::Internal, [word, item.key].into_iter());
+    for item in log.expired() {
+        core.push_effect(item.db, targets, Origin::Internal, deletion(word, &item).into_iter());
     }
     core.expired = log;
+}
+
+/// The command that says what expired.
+fn deletion<'a>(word: &'static [u8], item: &Expired<'a>) -> Vec<&'a [u8]> {
+    let word = if item.fields.is_empty() { word } else { b"HDEL" };
+    [&[word, item.key], item.fields.as_slice()].concat()
 }
 
 /// Appends what has been collected as one unit.
@@ -472,8 +478,8 @@ pub(crate) fn propagate_expired(ks: &mut Keyspace, core: &mut Core) {
     let mut log: KeyLog = std::mem::take(&mut core.expired);
     ks.swap_expired(&mut log);
     let word = expired_word(core);
-    for item in log.iter() {
-        propagate_alone(core, item.db, [word, item.key]);
+    for item in log.expired() {
+        propagate_alone(core, item.db, &deletion(word, &item));
     }
     core.expired = log;
 }
@@ -484,9 +490,9 @@ fn expired_word(core: &Core) -> &'static [u8] {
 }
 
 /// Something the server did itself, as a unit of its own.
-pub(crate) fn propagate_alone(core: &mut Core, db: usize, argv: [&[u8]; 2]) {
+pub(crate) fn propagate_alone(core: &mut Core, db: usize, argv: &[&[u8]]) {
     let targets = targets(core, Origin::Internal);
-    core.push_effect(db, targets, Origin::Internal, argv.into_iter());
+    core.push_effect(db, targets, Origin::Internal, argv.iter().copied());
     let mut unit = std::mem::take(&mut core.unit);
     core.journal.append_unit(&mut unit);
     core.unit = unit;

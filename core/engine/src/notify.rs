@@ -105,6 +105,7 @@ pub(crate) fn event_of(parent: Option<&str>, name: &'static str, group: Group) -
         "blpop" => "lpop",
         "brpop" => "rpop",
         "hmset" | "hsetnx" => "hset",
+        "hpexpire" | "hexpireat" | "hpexpireat" => "hexpire",
         "zincrby" => "zincr",
         "geoadd" => "zadd",
         "bzpopmin" => "zpopmin",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::histogram::Histogram;
+use keystead_keyspace::Keyspace;
 
 /// Counters of one command.
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,6 +88,8 @@ pub struct Stats {
     pub misses_base: u64,
     /// See `hits_base`.
     pub expired_base: u64,
+    /// Fields of hashes that had expired before.
+    pub expired_fields_base: u64,
     /// See `hits_base`.
     pub evicted_base: u64,
     /// Commands a second.
@@ -128,7 +131,8 @@ impl Stats {
     }
 
     /// CONFIG RESETSTAT.
-    pub fn reset(&mut self, hits: u64, misses: u64, expired: u64, evicted: u64) {
+    pub fn reset(&mut self, ks: &Keyspace) {
+        let (hits, misses) = ks.hits_and_misses();
         let commands = vec![CommandStats::default(); self.commands.len()];
         let histograms = vec![None; commands.len()];
         let (mut ops, mut rate_in, mut rate_out) = (self.ops.clone(), self.rate_in.clone(), self.rate_out.clone());
@@ -144,8 +148,9 @@ impl Stats {
             histograms,
             hits_base: hits,
             misses_base: misses,
-            expired_base: expired,
-            evicted_base: evicted,
+            expired_base: ks.expired_total(),
+            expired_fields_base: ks.expired_fields_total(),
+            evicted_base: ks.evicted_total(),
             ops,
             rate_in,
             rate_out,

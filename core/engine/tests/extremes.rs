@@ -4,7 +4,9 @@
 
 mod kit;
 
-use keystead_engine::commands::{bits, geo, hashes, hyperloglog, keys, lists, sets, streams, strings, zsets};
+use keystead_engine::commands::{
+    bits, geo, hash_expiry, hashes, hyperloglog, keys, lists, sets, streams, strings, zsets,
+};
 use keystead_engine::resp::OwnedArgs;
 use keystead_engine::spec::CommandSpec;
 use kit::Kit;
@@ -15,6 +17,7 @@ const TABLES: &[&[CommandSpec]] = &[
     keys::TABLE,
     lists::TABLE,
     hashes::TABLE,
+    hash_expiry::TABLE,
     sets::TABLE,
     zsets::TABLE,
     streams::TABLE,
@@ -44,6 +47,7 @@ const WORDS: &[&str] = &[
     "-1e308",
     "1e-308",
     "inf",
+    "FIELDS",
     "-inf",
     "nan",
     "",

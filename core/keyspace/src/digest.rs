@@ -64,7 +64,15 @@ fn mix_object(digest: &mut Fingerprint, object: &Object) {
                 }
             }
         }
-        Object::Hash(hash) => hash.iter().for_each(|(field, value)| xor(digest, &pair(field, value))),
+        Object::Hash(hash) => {
+            for (field, value) in hash.iter() {
+                let mut of_field = pair(field, value);
+                if hash.deadline(field).is_some() {
+                    xor(&mut of_field, b"!!hexpire!!");
+                }
+                xor(digest, &of_field);
+            }
+        }
     }
 }
 

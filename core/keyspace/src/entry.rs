@@ -2,7 +2,7 @@
 //!
 //! Layout, in bytes (a 16-byte key with an 8-byte value takes 30 of a 32-byte block):
 //! ```text
-//! 0..4   header: kind (3 bits), has-deadline, raw-string, 3 spare bits, 24 bits of access time (LRU) or counter (LFU)
+//! 0..4   header: kind (3 bits), has-deadline, raw-string, has-times, 2 spare bits, 24 bits of access time (LRU) or counter (LFU)
 //! 4..    key length (LEB128), key
 //! ..     value: length (LEB128) and bytes, or 8 bytes: an integer, or the pointer of a shared string or a collection
 //! ..     deadline in Unix milliseconds, 8 bytes, only when the key has one
@@ -24,6 +24,8 @@ pub(crate) const INLINE_MAX: usize = 2048;
 const KIND_MASK: u32 = 7;
 const HAS_DEADLINE: u32 = 8;
 const RAW_STRING: u32 = 16;
+/// A hash of which fields expire: told without a look at the hash.
+const HAS_TIMES: u32 = 32;
 const ACCESS_SHIFT: u32 = 8;
 const HEADER: usize = 4;
 const ALIGN: usize = 8;
@@ -293,6 +295,39 @@ impl Entry {
         self.header() & HAS_DEADLINE != 0 && now > self.word(self.parts().deadline)
     }
 
+    /// True for a hash of which fields expire, as of the last [`Entry::note_times`].
+    #[inline]
+    pub(crate) fn has_times(&self) -> bool {
+        self.header() & HAS_TIMES != 0
+    }
+
+    /// Takes note whether fields of the hash expire; gives the first deadline.
+    #[inline]
+    pub(crate) fn note_times(&mut self) -> Option<u64> {
+        let earliest = self.object().and_then(Object::earliest_deadline);
+        let header = self.header();
+        if earliest.is_some() != (header & HAS_TIMES != 0) {
+            self.set_header(header ^ HAS_TIMES);
+        }
+        earliest
+    }
+
+    /// True for a hash of which fields expire or did: [`Entry::note_times`] may have something to note.
+    #[inline]
+    pub(crate) fn times_differ(&self) -> bool {
+        self.has_times() || self.object().is_some_and(|object| object.earliest_deadline().is_some())
+    }
+
+    /// The first time at which something of this entry expires: the key, or a field of it.
+    #[inline]
+    pub(crate) fn first_deadline(&self) -> Option<u64> {
+        let fields = if self.has_times() { self.object().and_then(Object::earliest_deadline) } else { None };
+        match (self.deadline(), fields) {
+            (Some(key), Some(field)) => Some(key.min(field)),
+            (key, field) => key.or(field),
+        }
+    }
+
     /// The 24-bit access word.
     pub(crate) fn access(&self) -> u32 {
         self.header() >> ACCESS_SHIFT
@@ -437,6 +472,7 @@ impl Entry {
 
     /// Writes value, deadline and the header bits that tell of them. The block is large enough already.
     fn write_tail(&mut self, at: usize, value: Value<'_>, deadline: Option<u64>) {
+        let times = matches!(&value, Value::Object(object) if object.earliest_deadline().is_some());
         let (kind, end) = match value {
             Value::Int(n) => {
                 self.write(at, &n.to_ne_bytes());
@@ -451,7 +487,10 @@ impl Entry {
             Value::Shared(shared) => self.write_pointer(at, Kind::Shared, Arc::into_raw(shared) as u64),
             Value::Object(object) => self.write_pointer(at, Kind::Object, Box::into_raw(object) as u64),
         };
-        let mut header = (self.header() & !(KIND_MASK | HAS_DEADLINE | RAW_STRING)) | kind as u32;
+        let mut header = (self.header() & !(KIND_MASK | HAS_DEADLINE | RAW_STRING | HAS_TIMES)) | kind as u32;
+        if times {
+            header |= HAS_TIMES;
+        }
         if let Some(deadline) = deadline {
             self.write(end, &deadline.to_ne_bytes());
             header |= HAS_DEADLINE;
@@ -472,7 +511,7 @@ impl Entry {
         };
         let kind = self.kind();
         let header = self.header();
-        self.set_header((header & !KIND_MASK) | Kind::Int as u32);
+        self.set_header((header & !(KIND_MASK | HAS_TIMES)) | Kind::Int as u32);
         Some(match kind {
             // SAFETY: the word came from Arc::into_raw of this type; the kind is Int from here on, so it is taken once.
             Kind::Shared => Payload::Shared(unsafe { Arc::from_raw(word as *const Vec<u8>) }),

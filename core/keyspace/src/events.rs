@@ -60,6 +60,8 @@ impl Event {
     pub const NEW: Event = Event::new(Class::New, "new");
     /// A reader found no key.
     pub const KEYMISS: Event = Event::new(Class::Miss, "keymiss");
+    /// Fields of a hash were deleted because their deadlines passed.
+    pub const HEXPIRED: Event = Event::new(Class::Hash, "hexpired");
     pub(crate) const RENAME_FROM: Event = Event::new(Class::Generic, "rename_from");
     pub(crate) const RENAME_TO: Event = Event::new(Class::Generic, "rename_to");
     pub(crate) const MOVE_FROM: Event = Event::new(Class::Generic, "move_from");

@@ -2,16 +2,20 @@
 //!
 //! There is no list of deadlines. Each segment of a table keeps a time before which nothing in it expires; the cycle looks
 //! at those numbers (8 bytes for some 250 keys) and walks only segments that are due. A key without a deadline costs
-//! nothing, one with a deadline its 8 bytes, and nothing stale is left behind when deadlines change or keys go.
+//! nothing, one with a deadline its 8 bytes, and nothing stale is left behind when deadlines change or keys go. A hash of
+//! which fields expire counts with the first of their deadlines.
 
+use crate::events::Event;
+use crate::keylog::Why;
 use crate::keyspace::Keyspace;
+use crate::object::Object;
 use crate::table::SLOTS;
-use crate::{DbIndex, ExpiryMode, UnixMillis};
+use crate::{Create, DbIndex, ExpiryMode, Hash, UnixMillis};
 
 /// What a cycle did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ExpiryProgress {
-    /// Keys deleted.
+    /// Keys and fields deleted.
     pub expired: usize,
     /// True when the budget ended first: there is more to do.
     pub more: bool,
@@ -21,6 +25,8 @@ pub struct ExpiryProgress {
 const LOOK_COST: usize = 1;
 /// What walking a due segment costs.
 const WALK_COST: usize = 64 * SLOTS;
+/// What deleting a field of a hash costs: three trees change, and a log gets a line.
+const FIELD_COST: usize = 128;
 
 impl Keyspace {
     /// Deletes keys that are expired by the frozen clock, until none is left or the budget (entries looked at, roughly 15 ns
@@ -32,7 +38,8 @@ impl Keyspace {
         }
         let mut left = budget;
         for db in 0..self.dbs.len() {
-            if self.dbs[db].table.with_deadline() > 0 {
+            let table = &self.dbs[db].table;
+            if table.with_deadline() > 0 || table.with_times() > 0 {
                 progress.more |= !self.expire_db(db, &mut left, &mut progress.expired);
             }
         }
@@ -56,18 +63,65 @@ impl Keyspace {
             self.dbs[db].expiry_hand = segment + 1;
             if self.dbs[db].table.may_have_expired(segment, self.now) {
                 *left = left.saturating_sub(WALK_COST);
-                *expired += self.expire_segment(db, segment);
+                if !self.expire_segment(db, segment, left, expired) {
+                    return false;
+                }
             }
         }
         true
     }
 
-    fn expire_segment(&mut self, db: DbIndex, segment: usize) -> usize {
-        let mut keys = Vec::new();
-        self.dbs[db].table.expired_in(segment, self.now, |key| keys.push(key.to_vec()));
+    /// False when the budget ended before the fields of a hash did.
+    fn expire_segment(&mut self, db: DbIndex, segment: usize, left: &mut usize, expired: &mut usize) -> bool {
+        let (mut keys, mut hashes) = (Vec::new(), Vec::new());
+        self.dbs[db].table.expired_in(segment, self.now, |key, whole| {
+            if whole { &mut keys } else { &mut hashes }.push(key.to_vec());
+        });
         for key in &keys {
             self.locate(db, key);
         }
-        keys.len()
+        *expired += keys.len();
+        for key in &hashes {
+            let most = (*left / FIELD_COST).max(1);
+            let gone = self.expire_fields(db, key, most);
+            *expired += gone;
+            *left = left.saturating_sub(gone * FIELD_COST);
+        }
+        *left > 0 || hashes.is_empty()
+    }
+
+    /// Deletes the first of a hash's fields that are expired, `most` of them; answers how many.
+    pub fn expire_fields(&mut self, db: DbIndex, key: &[u8], most: usize) -> usize {
+        if self.mode != ExpiryMode::Delete {
+            return 0;
+        }
+        let passed = self.object(db, key).map(|object| match object {
+            Object::Hash(hash) => hash.passed_fields(self.now, most),
+            _ => Vec::new(),
+        });
+        let fields = passed.unwrap_or_default();
+        let fields: Vec<&[u8]> = fields.iter().map(|field| &**field).collect();
+        self.delete_expired_fields(db, key, &fields)
+    }
+
+    /// Deletes those of the fields that are expired, and says so; a hash left empty goes.
+    pub(crate) fn delete_expired_fields(&mut self, db: DbIndex, key: &[u8], fields: &[&[u8]]) -> usize {
+        let (now, event) = (self.now, self.books.event.replace(Event::HEXPIRED));
+        let mut gone = Vec::with_capacity(fields.len());
+        if let Ok(Some(mut hash)) = self.get_mut::<Hash>(db, key, Create::No) {
+            for field in fields {
+                if hash.has_passed(field, now) && hash.remove(field) {
+                    gone.push(*field);
+                }
+            }
+            hash.changed(gone.len() as u64);
+        }
+        self.books.event = event;
+        if !gone.is_empty() {
+            self.books.expired.push(db, key, Why::FieldsOf);
+            gone.iter().for_each(|field| self.books.expired.push(db, field, Why::Field));
+        }
+        self.books.expired_fields_total += gone.len() as u64;
+        gone.len()
     }
 }

@@ -7,11 +7,12 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 use crate::entry::{Entry, Value};
+use crate::events::Event;
 use crate::keylog::Why;
 use crate::keyspace::{Keyspace, WrongType};
 use crate::object::Collection;
 use crate::table::Place;
-use crate::{DbIndex, Hash, Limits, List, Set, Stream, ZSet};
+use crate::{DbIndex, Hash, HashRead, Limits, List, Set, Stream, ZSet};
 
 /// Whether a guard is wanted for a key that doesn't exist.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,8 +74,8 @@ impl Keyspace {
     }
 
     /// A hash to read.
-    pub fn hash(&self, db: DbIndex, key: &[u8]) -> Result<Option<&Hash>, WrongType> {
-        self.get(db, key)
+    pub fn hash<'a>(&'a self, db: DbIndex, key: &'a [u8]) -> Result<Option<HashRead<'a>>, WrongType> {
+        Ok(self.get(db, key)?.map(|hash| HashRead::new(hash, self, db, key)))
     }
 
     /// A set to read.
@@ -99,6 +100,8 @@ impl Keyspace {
 
     /// A hash to change.
     pub fn hash_mut(&mut self, db: DbIndex, key: &[u8], create: Create) -> Result<Option<Guard<'_, Hash>>, WrongType> {
+        // A field that this command found expired goes before it is written again.
+        self.settle_pending();
         self.get_mut(db, key, create)
     }
 
@@ -132,6 +135,11 @@ impl<T: Collection> Guard<'_, T> {
     /// Says how many elements were changed, for the count of changes; without it a borrowed guard counts as one.
     pub fn changed(&mut self, elements: u64) {
         self.changes = Some(elements);
+    }
+
+    /// Says what subscribers call the change, where the running command's own name isn't it.
+    pub fn named(&mut self, event: Event) {
+        self.keyspace.books.event = Some(event);
     }
 
     /// The thresholds to pass to the collection.
@@ -171,6 +179,10 @@ impl<T: Collection> Drop for Guard<'_, T> {
             access.renew(entry);
         }
         db.value_bytes = db.value_bytes + entry.object_bytes() - self.mem_before;
+        if T::HAS_TIMES && entry.times_differ() {
+            db.table.note_times(self.at);
+        }
+        let entry = db.table.entry(self.at);
         let empty = entry.object().is_none_or(|object| object.is_empty());
         let changes = self.changes.unwrap_or(0);
         if changes > 0 {

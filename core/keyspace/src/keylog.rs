@@ -12,6 +12,10 @@ pub enum Why {
     Changed,
     /// Its deadline passed and it was deleted.
     Expired,
+    /// Fields of it expired, which the next entries name: only in the log of what expired.
+    FieldsOf,
+    /// A field that expired, of the hash named last; the entry's key is the field.
+    Field,
     /// It was deleted by a command.
     Removed,
     /// It was deleted because a command left its collection empty.
@@ -37,6 +41,17 @@ pub struct Touched<'a> {
     pub why: Why,
     /// What subscribers call it, where the reason alone doesn't say.
     pub event: Option<Event>,
+}
+
+/// Something that expired.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Expired<'a> {
+    /// The database.
+    pub db: DbIndex,
+    /// The key.
+    pub key: &'a [u8],
+    /// Fields of the key's hash, or none: then the key itself expired.
+    pub fields: Vec<&'a [u8]>,
 }
 
 struct Item {
@@ -70,6 +85,14 @@ impl KeyLog {
         self.items.push(Item { db: db as u32, end: self.bytes.len(), why, event });
     }
 
+    /// True if the last entries are fields of this hash.
+    pub(crate) fn ends_with_fields_of(&self, db: DbIndex, key: &[u8]) -> bool {
+        let Some(at) = self.items.iter().rposition(|item| item.why != Why::Field) else { return false };
+        let start = if at == 0 { 0 } else { self.items[at - 1].end };
+        let item = &self.items[at];
+        item.why == Why::FieldsOf && item.db as DbIndex == db && self.bytes[start..item.end] == *key
+    }
+
     /// True when nothing happened.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
@@ -89,6 +112,19 @@ impl KeyLog {
             self.bytes = Vec::new();
             self.items = Vec::new();
         }
+    }
+
+    /// The keys that expired, and the hashes with their fields that did, in order.
+    pub fn expired(&self) -> impl Iterator<Item = Expired<'_>> {
+        let mut items = self.iter().peekable();
+        std::iter::from_fn(move || {
+            let Touched { db, key, .. } = items.next()?;
+            let mut fields = Vec::new();
+            while let Some(field) = items.next_if(|next| next.why == Why::Field) {
+                fields.push(field.key);
+            }
+            Some(Expired { db, key, fields })
+        })
     }
 
     /// The entries in the order they happened.

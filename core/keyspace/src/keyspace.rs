@@ -60,6 +60,7 @@ pub(crate) struct Books {
     pub(crate) event: Option<Event>,
     pub(crate) expired: KeyLog,
     pub(crate) expired_total: u64,
+    pub(crate) expired_fields_total: u64,
     pub(crate) evicted_total: u64,
     pub(crate) garbage: Garbage,
 }
@@ -220,6 +221,26 @@ impl Keyspace {
         self.books.expired_total
     }
 
+    /// Hashes in a database of which fields have deadlines.
+    pub fn len_with_times(&self, db: DbIndex) -> usize {
+        self.dbs[db].table.with_times()
+    }
+
+    /// True if a hash of any database has fields with deadlines: then only RDB version 12 can carry the data.
+    pub fn has_times(&self) -> bool {
+        self.dbs.iter().any(|db| db.table.with_times() > 0)
+    }
+
+    /// Fields of hashes deleted because their deadlines passed, since the start.
+    pub fn expired_fields_total(&self) -> u64 {
+        self.books.expired_fields_total
+    }
+
+    /// Counts fields that a command deleted because the deadline it gave them lay in the past.
+    pub fn count_expired_fields(&mut self, fields: usize) {
+        self.books.expired_fields_total += fields as u64;
+    }
+
     /// Bytes of keys, values and tables, without the allocator's overhead.
     pub fn mem_bytes(&self) -> usize {
         self.dbs.iter().map(|db| db.value_bytes + db.table.mem_bytes()).sum()
@@ -275,13 +296,39 @@ impl Keyspace {
     /// called after every command, so that their deletion is journaled in front of the command's own effect.
     pub fn swap_expired(&mut self, log: &mut KeyLog) {
         log.clear();
+        self.settle_pending();
+        std::mem::swap(&mut self.books.expired, log);
+    }
+
+    /// Deletes the expired keys and fields that reads came across.
+    #[inline]
+    pub(crate) fn settle_pending(&mut self) {
         if !self.pending_expired.get_mut().is_empty() {
-            let pending = std::mem::take(self.pending_expired.get_mut());
-            for item in pending.iter() {
+            self.delete_pending();
+        }
+    }
+
+    fn delete_pending(&mut self) {
+        let pending = std::mem::take(self.pending_expired.get_mut());
+        for item in pending.expired() {
+            if item.fields.is_empty() {
                 self.locate(item.db, item.key);
+            } else {
+                self.delete_expired_fields(item.db, item.key, &item.fields);
             }
         }
-        std::mem::swap(&mut self.books.expired, log);
+    }
+
+    /// A read found a field's time up: where expired keys are deleted, it goes with the next settling.
+    pub(crate) fn note_field(&self, db: DbIndex, key: &[u8], field: &[u8]) {
+        if self.mode != ExpiryMode::Delete {
+            return;
+        }
+        let mut pending = self.pending_expired.borrow_mut();
+        if !pending.ends_with_fields_of(db, key) {
+            pending.push(db, key, Why::FieldsOf);
+        }
+        pending.push(db, field, Why::Field);
     }
 
     /// Leaves a stream's former group to [`Keyspace::take_garbage`]: much may be pending in it.

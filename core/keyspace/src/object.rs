@@ -88,6 +88,12 @@ impl Object {
         each!(self, it => it.mem_bytes())
     }
 
+    /// The first deadline of a hash's fields.
+    #[inline]
+    pub fn earliest_deadline(&self) -> Option<u64> {
+        if let Object::Hash(hash) = self { hash.earliest_deadline() } else { None }
+    }
+
     /// The word OBJECT ENCODING answers.
     pub fn encoding(&self) -> &'static str {
         each!(self, it => it.encoding())
@@ -103,6 +109,8 @@ impl Object {
 pub trait Collection: Sized {
     /// The type as TYPE names it.
     const TYPE: KeyType;
+    /// Whether parts of it may have deadlines of their own.
+    const HAS_TIMES: bool = false;
     /// An empty one, wrapped.
     fn empty() -> Object;
     /// This type inside an object.
@@ -115,6 +123,7 @@ macro_rules! collection {
     ($($name:ident),*) => {$(
         impl Collection for $name {
             const TYPE: KeyType = KeyType::$name;
+            const HAS_TIMES: bool = matches!(KeyType::$name, KeyType::Hash);
             fn empty() -> Object {
                 Object::$name($name::new())
             }

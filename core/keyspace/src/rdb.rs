@@ -27,7 +27,16 @@ impl List {
 
 impl Hash {
     /// Appends the value's bytes and gives its type number.
+    ///
+    /// Fields with deadlines need version 12, whatever the options say: [`crate::Keyspace::has_times`] tells beforehand.
     pub fn encode_rdb(&self, out: &mut Vec<u8>, options: EncodeOptions) -> u8 {
+        if let Some(earliest) = self.earliest_deadline() {
+            if self.is_tree() {
+                let fields = self.iter().map(|(field, value)| (field, value, self.deadline(field)));
+                return encode::hash_timed(out, self.len(), earliest, fields, options);
+            }
+            return encode::hash_timed_listpack(out, earliest, self.iter_timed(), options);
+        }
         if self.is_tree() {
             encode::hash(out, self.len(), self.iter(), options)
         } else {
@@ -146,6 +155,13 @@ impl ValueSink for Builder {
         unique(field.with_bytes(|field| value.with_bytes(|value| hash.set(field, value, &self.limits))))
     }
 
+    fn hash_field_until(&mut self, field: Elem<'_>, value: Elem<'_>, expires_ms: u64) -> Result<(), RdbError> {
+        self.hash_field(field, value)?;
+        let Some(Built::Hash(hash)) = &mut self.built else { return Err(RdbError::Empty) };
+        field.with_bytes(|field| hash.set_deadline(field, Some(expires_ms)));
+        Ok(())
+    }
+
     fn zset_member(&mut self, member: Elem<'_>, score: f64) -> Result<(), RdbError> {
         let Some(Built::ZSet(zset)) = &mut self.built else { return Err(RdbError::Empty) };
         unique(member.with_bytes(|member| zset.add(member, score, &self.limits)) == crate::zset::Added::New)
@@ -188,6 +204,13 @@ mod tests {
             };
             assert_eq!((h.len(), h.encoding()), (hash.len(), hash.encoding()));
             assert!(hash.iter().all(|(f, v)| h.get(f) == Some(v)));
+            (0..n).step_by(3).for_each(|i| _ = hash.set_deadline(&text(i), Some(1 << 41 | (n - i) as u64)));
+            out.clear();
+            let Built::Hash(h) = back(hash.encode_rdb(&mut out, EncodeOptions::default()), &out) else {
+                panic!("type")
+            };
+            assert_eq!((h.len(), h.encoding()), (hash.len(), hash.encoding()));
+            assert!(hash.iter().all(|(f, v)| h.get(f) == Some(v) && h.deadline(f) == hash.deadline(f)));
             for set in [set, ints] {
                 out.clear();
                 let Built::Set(s) = back(set.encode_rdb(&mut out, EncodeOptions::default()), &out) else {

@@ -1,6 +1,7 @@
 //! Snapshots out, loads in, and a primary's stream applied. All speak batches of RDB records.
 
 use crate::error::{Error, Result};
+use crate::host::Host;
 use crate::journal::{History, Owned, poll_out};
 use bytes::Bytes;
 use keystead_abi::{
@@ -126,6 +127,24 @@ impl LoadMode {
             LoadMode::Fresh => abi::LOAD_FRESH,
             LoadMode::Shadow => abi::LOAD_SHADOW,
         }
+    }
+}
+
+/// Versions of RDB, for those who choose the one of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RdbVersions {
+    /// What is to be written for readers that said nothing of themselves (`rdb-version`).
+    pub configured: u16,
+    /// What can carry the data as it is now; a snapshot in an older one is refused.
+    pub needed: u16,
+}
+
+impl Host {
+    /// The versions that matter now.
+    pub fn rdb_versions(&self) -> RdbVersions {
+        const OLDEST: u16 = 10;
+        let read = |name: &str| self.setting(name).and_then(|text| text.parse().ok()).unwrap_or(OLDEST);
+        RdbVersions { configured: read("rdb-version"), needed: read("rdb_version_needed") }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Reading values: every encoding of versions 1 to 11 is visited as neutral elements. Validation is always on.
+//! Reading values: every encoding of versions 1 to 12 is visited as neutral elements. Validation is always on.
 
 use crate::prim::{Reader, text_to_score};
 use crate::{Elem, Kind, RdbError, StreamPart, intset, listpack, stream, types, ziplist};
@@ -15,6 +15,11 @@ pub trait ValueSink {
     fn set_add(&mut self, member: Elem<'_>) -> Result<(), RdbError>;
     /// A field of a hash.
     fn hash_field(&mut self, field: Elem<'_>, value: Elem<'_>) -> Result<(), RdbError>;
+    /// A field of a hash that expires, at a time in milliseconds since 1970. Who can't keep the time refuses it.
+    fn hash_field_until(&mut self, field: Elem<'_>, value: Elem<'_>, expires_ms: u64) -> Result<(), RdbError> {
+        let _ = (field, value, expires_ms);
+        Err(RdbError::Unsupported("hash with field expiry"))
+    }
     /// A member of a sorted set; never with a score that isn't a number.
     fn zset_member(&mut self, member: Elem<'_>, score: f64) -> Result<(), RdbError>;
     /// The next part of a stream.
@@ -41,6 +46,16 @@ pub fn decode_value(rdb_type: u8, bytes: &[u8], sink: &mut impl ValueSink) -> Re
             1
         }
         types::LIST_QUICKLIST | types::LIST_QUICKLIST_2 => quicklist(rdb_type, &mut reader, sink)?,
+        types::HASH_METADATA | types::HASH_METADATA_PRE_GA => timed_fields(rdb_type, &mut reader, sink)?,
+        types::HASH_LISTPACK_EX | types::HASH_LISTPACK_EX_PRE_GA => {
+            if rdb_type == types::HASH_LISTPACK_EX {
+                // Each field has its own: the earliest of them says nothing more.
+                reader.take(8)?;
+            }
+            sink.begin(kind, 0)?;
+            let text = reader.text()?;
+            in_threes(text.blob()?, |field, value, at| timed(sink, field, value, at))?
+        }
         _ => {
             let text = reader.text()?;
             packed(rdb_type, kind, text.blob()?, sink)?
@@ -67,6 +82,61 @@ fn singles(rdb_type: u8, kind: Kind, reader: &mut Reader<'_>, sink: &mut impl Va
         }
     }
     Ok(count)
+}
+
+/// The latest time a field may expire at, as in Redis: 48 bits.
+const LATEST: u64 = (1 << 48) - 1;
+
+/// A field with its deadline, 0 if it has none.
+fn timed(sink: &mut impl ValueSink, field: Elem<'_>, value: Elem<'_>, at: u64) -> Result<(), RdbError> {
+    match at {
+        0 => sink.hash_field(field, value),
+        1..=LATEST => sink.hash_field_until(field, value, at),
+        _ => Err(RdbError::Corrupt("a hash field's deadline is out of range")),
+    }
+}
+
+/// Fields behind a count, each with its deadline in front.
+fn timed_fields(rdb_type: u8, reader: &mut Reader<'_>, sink: &mut impl ValueSink) -> Result<u64, RdbError> {
+    let earliest = if rdb_type == types::HASH_METADATA { Some(u64::from_le_bytes(reader.array()?)) } else { None };
+    let count = reader.count()?;
+    sink.begin(Kind::Hash, count.min(reader.remaining() as u64) as usize)?;
+    for _ in 0..count {
+        let at = match (reader.count()?, earliest) {
+            (0, _) => 0,
+            (at, None) => at,
+            // 0 stands for none, so they count from 1.
+            (at, Some(earliest)) => earliest.saturating_add(at - 1),
+        };
+        let (field, value) = (reader.text()?, reader.text()?);
+        timed(sink, field.elem(), value.elem(), at)?;
+    }
+    Ok(count)
+}
+
+/// Visits the fields, values and deadlines of a listpack.
+fn in_threes(
+    blob: &[u8],
+    mut visit: impl FnMut(Elem<'_>, Elem<'_>, u64) -> Result<(), RdbError>,
+) -> Result<u64, RdbError> {
+    let mut waiting = [None, None];
+    let count = listpack::visit(blob, |elem| {
+        let [field, value] = &mut waiting;
+        if field.is_none() {
+            *field = Some(elem.to_vec());
+        } else if value.is_none() {
+            *value = Some(elem.to_vec());
+        } else if let (Some(field), Some(value)) = (field.take(), value.take()) {
+            let at = elem.as_int().and_then(|at| u64::try_from(at).ok());
+            let at = at.ok_or(RdbError::Corrupt("a hash field's deadline is no time"))?;
+            return visit(Elem::Bytes(&field), Elem::Bytes(&value), at);
+        }
+        Ok(())
+    })?;
+    if waiting[0].is_some() {
+        return Err(RdbError::Corrupt("packed fields, values and deadlines that aren't complete"));
+    }
+    Ok(count / 3)
 }
 
 fn quicklist(rdb_type: u8, reader: &mut Reader<'_>, sink: &mut impl ValueSink) -> Result<u64, RdbError> {

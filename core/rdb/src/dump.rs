@@ -2,21 +2,31 @@
 
 use crate::prim::{Reader, put_plain};
 use crate::types::OP_FUNCTION2;
-use crate::{MAX_RDB_VERSION, RDB_VERSION, RdbError, crc64};
+use crate::{MAX_RDB_VERSION, RDB_VERSION, RdbError, crc64, types};
 
 const FOOTER: usize = 10;
 
-/// The payload for a value that was encoded before.
+/// The payload for a value that was encoded before. It carries the version that the value's type needs: an older reader
+/// refuses it as a whole.
 pub fn dump_payload(rdb_type: u8, value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(1 + value.len() + FOOTER);
     out.push(rdb_type);
     out.extend_from_slice(value);
-    seal(out)
+    seal(out, version_of(rdb_type))
+}
+
+/// The version that brought a type of value, but none below the one that is written usually.
+pub fn version_of(rdb_type: u8) -> u16 {
+    match rdb_type {
+        types::HASH_METADATA_PRE_GA.. => 12,
+        types::SET_LISTPACK | types::STREAM_LISTPACKS_3 => 11,
+        _ => RDB_VERSION,
+    }
 }
 
 /// Puts version and checksum behind a payload.
-fn seal(mut out: Vec<u8>) -> Vec<u8> {
-    out.extend_from_slice(&RDB_VERSION.to_le_bytes());
+fn seal(mut out: Vec<u8>, version: u16) -> Vec<u8> {
+    out.extend_from_slice(&version.to_le_bytes());
     let crc = crc64(&out);
     out.extend_from_slice(&crc.to_le_bytes());
     out
@@ -44,7 +54,7 @@ pub fn parse_functions(records: &[u8]) -> Result<Vec<Vec<u8>>, RdbError> {
 
 /// The payload of FUNCTION DUMP, from the libraries' records.
 pub fn functions_payload(records: Vec<u8>) -> Vec<u8> {
-    seal(records)
+    seal(records, RDB_VERSION)
 }
 
 /// The texts of libraries, from the payload of FUNCTION DUMP.

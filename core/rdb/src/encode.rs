@@ -140,6 +140,45 @@ pub fn hash_listpack<'e, F: Into<Elem<'e>>, V: Into<Elem<'e>>>(
     types::HASH_LISTPACK
 }
 
+/// A hash of `len` fields of which some expire, one string each. Needs version 12; `earliest` is the first deadline, in
+/// milliseconds since 1970.
+pub fn hash_timed<'e, F: Into<Elem<'e>>, V: Into<Elem<'e>>>(
+    out: &mut Vec<u8>,
+    len: usize,
+    earliest: u64,
+    fields: impl IntoIterator<Item = (F, V, Option<u64>)>,
+    options: EncodeOptions,
+) -> u8 {
+    out.extend_from_slice(&earliest.to_le_bytes());
+    put_len(out, len as u64);
+    for (field, value, at) in fields {
+        put_len(out, at.map_or(0, |at| at.saturating_sub(earliest) + 1));
+        put_text(out, field.into(), options.compress);
+        put_text(out, value.into(), options.compress);
+    }
+    types::HASH_METADATA
+}
+
+/// A small hash of which some fields expire in one listpack: by deadline, those without one last. Needs version 12.
+pub fn hash_timed_listpack<'e, F: Into<Elem<'e>>, V: Into<Elem<'e>>>(
+    out: &mut Vec<u8>,
+    earliest: u64,
+    fields: impl IntoIterator<Item = (F, V, Option<u64>)>,
+    options: EncodeOptions,
+) -> u8 {
+    out.extend_from_slice(&earliest.to_le_bytes());
+    let mut blob = Vec::new();
+    let mut pack = Pack::begin(&mut blob);
+    for (field, value, at) in fields {
+        pack.push(field.into(), &mut blob);
+        pack.push(value.into(), &mut blob);
+        pack.push(Elem::Int(at.map_or(0, |at| i64::try_from(at).unwrap_or(i64::MAX))), &mut blob);
+    }
+    pack.finish(&mut blob);
+    put_text(out, Elem::Bytes(&blob), options.compress);
+    types::HASH_LISTPACK_EX
+}
+
 /// A sorted set of `len` members. Any order is allowed; from the highest to the lowest loads fastest into Redis.
 pub fn zset<'e, E: Into<Elem<'e>>>(
     out: &mut Vec<u8>,

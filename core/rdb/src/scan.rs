@@ -32,6 +32,8 @@ enum State {
     Key(u8),
     /// Within a stream.
     Stream(StreamPlace),
+    /// A time comes, and behind it a value like one of this type.
+    Time(u8),
     /// The value's element count comes.
     Count(&'static [Part]),
     /// Elements that are left, and which part of the current one comes.
@@ -117,6 +119,7 @@ impl RecordScanner {
                 Some(place) => State::Stream(place),
                 None => State::Parts { parts: &[], part: 0, left: 0 },
             }),
+            State::Time(rdb_type) => reader.take(8).and_then(|_| value_state(rdb_type)),
             State::Count(parts) => Ok(State::Parts { parts, part: 0, left: reader.count()? }),
             State::Parts { parts, part, left } => {
                 match parts[part] {
@@ -170,6 +173,9 @@ fn value_state(rdb_type: u8) -> Result<State, RdbError> {
         types::STREAM_LISTPACKS | types::STREAM_LISTPACKS_2 | types::STREAM_LISTPACKS_3 => {
             State::Stream(StreamPlace::new(rdb_type))
         }
+        types::HASH_METADATA_PRE_GA => State::Count(&[Part::Length, Part::Text, Part::Text]),
+        types::HASH_METADATA => State::Time(types::HASH_METADATA_PRE_GA),
+        types::HASH_LISTPACK_EX => State::Time(types::HASH_LISTPACK_EX_PRE_GA),
         types::LIST_QUICKLIST_2 => State::Count(&[Part::Length, Part::Text]),
         _ => State::Parts { parts: &[Part::Text], part: 0, left: 1 },
     })

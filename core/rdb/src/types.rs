@@ -41,6 +41,15 @@ pub const SET_LISTPACK: u8 = 20;
 /// A stream with the times at which consumers were active (7.2).
 pub const STREAM_LISTPACKS_3: u8 = 21;
 
+/// A hash with field expiry as single strings, from release candidates of 7.4: deadlines are absolute.
+pub const HASH_METADATA_PRE_GA: u8 = 22;
+/// A hash with field expiry in one listpack, from release candidates of 7.4.
+pub const HASH_LISTPACK_EX_PRE_GA: u8 = 23;
+/// A hash with field expiry as single strings (7.4): the earliest deadline first, the others count from it.
+pub const HASH_METADATA: u8 = 24;
+/// A hash with field expiry in one listpack (7.4), behind the earliest deadline.
+pub const HASH_LISTPACK_EX: u8 = 25;
+
 /// A library of functions.
 pub const OP_FUNCTION2: u8 = 245;
 pub(crate) const OP_FUNCTION_PRE_GA: u8 = 246;
@@ -79,10 +88,10 @@ impl Kind {
             LIST | LIST_ZIPLIST | LIST_QUICKLIST | LIST_QUICKLIST_2 => Self::List,
             SET | SET_INTSET | SET_LISTPACK => Self::Set,
             HASH | HASH_ZIPMAP | HASH_ZIPLIST | HASH_LISTPACK => Self::Hash,
+            HASH_METADATA_PRE_GA..=HASH_LISTPACK_EX => Self::Hash,
             ZSET | ZSET_2 | ZSET_ZIPLIST | ZSET_LISTPACK => Self::Zset,
             STREAM_LISTPACKS | STREAM_LISTPACKS_2 | STREAM_LISTPACKS_3 => Self::Stream,
             6 | 7 => return Err(RdbError::Unsupported("module")),
-            22..=25 => return Err(RdbError::Unsupported("hash with field expiry")),
             other => return Err(RdbError::UnknownType(other)),
         })
     }

@@ -5,7 +5,8 @@ mod support;
 use std::path::PathBuf;
 
 use keystead_rdb::{
-    EncodeOptions, FileWriter, RDB_VERSION, RecordScanner, Scan, StreamId, dump_payload, parse_dump, write_record_head,
+    Elem, EncodeOptions, FileWriter, RDB_VERSION, RecordScanner, Scan, StreamId, dump_payload, encode, parse_dump,
+    write_record_head,
 };
 use support::{Contents, decode, encode_value, listing, read_file};
 
@@ -66,8 +67,73 @@ fn bytes_behind_the_end_are_left_over() {
 
 #[test]
 fn an_unknown_type_is_refused_by_name_with_its_key() {
-    let error = read_file(b"REDIS0010\xfe\x00\x18\x06events\x01f\x01v", 64).unwrap_err();
-    assert!(error.contains("key 'events'") && error.contains("type hash with field expiry"), "{error}");
+    let error = read_file(b"REDIS0010\xfe\x00\x07\x06events\x01f\x01v", 64).unwrap_err();
+    assert!(error.contains("key 'events'") && error.contains("type module"), "{error}");
+}
+
+/// The four forms of Redis 7.4 and its release candidates, as rdb.c of 7.4.1 writes and reads them.
+#[test]
+fn hashes_with_field_expiry_are_read() {
+    let at = 1_700_000_000_000_u64;
+    let earliest = at.to_le_bytes();
+    let absolute = [&[0x81][..], &(at + 4).to_be_bytes()].concat();
+    // f expires at the earliest time, g never, h four milliseconds later.
+    let singles = [b"\x03\x01\x01f\x01v\x00\x01g\x011".as_slice(), b"\x05\x01h\x01w"].concat();
+    let before = [b"\x02\x00\x01g\x011".as_slice(), &absolute, b"\x01h\x01w"].concat();
+    let mut pack = Vec::new();
+    let mut writer = keystead_rdb::listpack::Pack::begin(&mut pack);
+    for (field, value, at) in [("f", "v", at), ("h", "w", at + 4), ("g", "1", 0)] {
+        for elem in [Elem::Bytes(field.as_bytes()), Elem::Bytes(value.as_bytes()), Elem::Int(at as i64)] {
+            writer.push(elem, &mut pack);
+        }
+    }
+    writer.finish(&mut pack);
+    let packed = [&[pack.len() as u8][..], &pack].concat();
+    let all = ["f=v@1700000000000", "g=1", "h=w@1700000000004"];
+    for (rdb_type, value, expected) in [
+        (22, before, &all[1..]),
+        (23, packed.clone(), &all),
+        (24, [&earliest[..], &singles].concat(), &all),
+        (25, [&earliest[..], &packed].concat(), &all),
+    ] {
+        let support::Value::Hash(fields) = decode(rdb_type, &value).unwrap() else { panic!("not a hash") };
+        let text = |(field, value): &(Vec<u8>, Vec<u8>)| {
+            format!("{}={}", String::from_utf8_lossy(field), String::from_utf8_lossy(value))
+        };
+        let mut read: Vec<String> = fields.iter().map(text).collect();
+        read.sort();
+        assert_eq!(read, expected, "type {rdb_type}");
+        let mut scanner = RecordScanner::value(rdb_type, u64::MAX).unwrap();
+        assert_eq!(scanner.scan(&[&value[..], b"more"].concat()), Ok(Scan::Record(value.len())));
+        assert!((0..value.len()).all(|end| decode(rdb_type, &value[..end]).is_err()));
+        let payload = dump_payload(rdb_type, &value);
+        assert_eq!(payload[payload.len() - 10..][..2], [12, 0], "an older reader refuses it");
+    }
+    // A deadline beyond 48 bits, and a listpack whose last field has none at all.
+    assert!(decode(24, &[&u64::MAX.to_le_bytes()[..], &singles].concat()).is_err());
+    let mut short = Vec::new();
+    let mut writer = keystead_rdb::listpack::Pack::begin(&mut short);
+    [b"f".as_slice(), b"v"].iter().for_each(|elem| writer.push(Elem::Bytes(elem), &mut short));
+    writer.finish(&mut short);
+    assert!(decode(23, &[&[short.len() as u8][..], &short].concat()).is_err());
+}
+
+#[test]
+fn hashes_with_field_expiry_come_back() {
+    let fields = || [("a", "1", Some(1 << 41)), ("b", "2", Some((1 << 41) + 77)), ("c", "3", None)];
+    let options = EncodeOptions { version: 12, ..EncodeOptions::default() };
+    for packed in [false, true] {
+        let mut out = Vec::new();
+        let of = fields().into_iter().map(|(f, v, at)| (f.as_bytes(), v.as_bytes(), at));
+        let rdb_type = match packed {
+            true => encode::hash_timed_listpack(&mut out, 1 << 41, of, options),
+            false => encode::hash_timed(&mut out, 3, 1 << 41, of, options),
+        };
+        let support::Value::Hash(read) = decode(rdb_type, &out).unwrap() else { panic!("not a hash") };
+        let wanted = fields()
+            .map(|(f, v, at)| (f.as_bytes().to_vec(), at.map_or(v.to_owned(), |at| format!("{v}@{at}")).into_bytes()));
+        assert_eq!(read, wanted);
+    }
 }
 
 /// The oldest form of a stream has no counters, the newest knows when consumers were active.

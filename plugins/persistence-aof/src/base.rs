@@ -5,7 +5,7 @@ use crate::failpoint;
 use crate::files::Folder;
 use crate::plugin::Aof;
 use keystead_plugin::{Batch, Error, Host, ReplId, Result, Snapshot};
-use keystead_rdb::{FileHead, FileWriter, RDB_VERSION, RdbError, StreamPoint, parse_functions, records};
+use keystead_rdb::{FileHead, FileWriter, RdbError, StreamPoint, parse_functions, records};
 use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
@@ -27,13 +27,13 @@ enum Format {
     Commands,
 }
 
-/// Writes all keys of a snapshot; gives the file's size.
-pub(crate) async fn write(plugin: &Arc<Aof>, folder: &Folder, mut snapshot: Snapshot) -> Result<u64> {
+/// Writes all keys of a snapshot, whose records are of this RDB version; gives the file's size.
+pub(crate) async fn write(plugin: &Arc<Aof>, folder: &Folder, mut snapshot: Snapshot, version: u16) -> Result<u64> {
     let config = plugin.config();
     let host = plugin.host;
     let mut format = if config.rdb_preamble { Format::Rdb(Box::new(FileWriter::new(true))) } else { Format::Commands };
     let mut out = Vec::with_capacity(CHUNK + CHUNK / 4);
-    format.begin(&host, &snapshot, &mut out).map_err(|error| Error::new(error.to_string()))?;
+    format.begin(&host, &snapshot, version, &mut out).map_err(|error| Error::new(error.to_string()))?;
     let path = folder.at(&temporary_name());
     let mut target = Target { host, file: host.blocking(move || File::create(path)).await??, size: 0, unsynced: 0 };
     let incremental = config.rewrite_incremental_fsync;
@@ -53,11 +53,11 @@ pub(crate) async fn write(plugin: &Arc<Aof>, folder: &Folder, mut snapshot: Snap
 
 impl Format {
     /// What stands before the keys: the file's head, and what plugins keep beside them (functions).
-    fn begin(&mut self, host: &Host, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), RdbError> {
+    fn begin(&mut self, host: &Host, snapshot: &Snapshot, version: u16, out: &mut Vec<u8>) -> Result<(), RdbError> {
         let sections = snapshot.sections();
         match self {
             Format::Rdb(writer) => {
-                head(host, snapshot).write(writer, out, RDB_VERSION);
+                head(host, snapshot).write(writer, out, version);
                 writer.records(out, &sections);
             }
             Format::Commands => {

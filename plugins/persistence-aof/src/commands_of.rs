@@ -14,9 +14,14 @@ pub fn write_key(record: &Record<'_>, out: &mut Vec<u8>) -> Result<(), RdbError>
         let payload = dump_payload(record.rdb_type, record.value);
         write_command(out, [b"RESTORE".as_slice(), &record.key, b"0", &payload].into_iter());
     } else {
-        let mut sink = Commands { key: &record.key, name: b"", words: Vec::new(), per_item: 1, out };
+        let mut sink = Commands { key: &record.key, name: b"", words: Vec::new(), per_item: 1, times: Vec::new(), out };
         decode_value(record.rdb_type, record.value, &mut sink)?;
         sink.flush();
+        for (field, at) in sink.times {
+            let at = at.to_string();
+            let words = [b"HPEXPIREAT".as_slice(), &record.key, at.as_bytes(), b"FIELDS", b"1", &field];
+            write_command(sink.out, words.into_iter());
+        }
     }
     if let Some(at) = record.meta.expire_ms {
         let at = at.to_string();
@@ -41,6 +46,8 @@ struct Commands<'a> {
     words: Vec<Vec<u8>>,
     /// Words of one element.
     per_item: usize,
+    /// Fields that expire: said when all are there, for a field that expires at once may be the last one.
+    times: Vec<(Vec<u8>, u64)>,
     out: &'a mut Vec<u8>,
 }
 
@@ -95,6 +102,11 @@ impl ValueSink for Commands<'_> {
         self.add(field);
         self.add(value);
         Ok(())
+    }
+
+    fn hash_field_until(&mut self, field: Elem<'_>, value: Elem<'_>, expires_ms: u64) -> Result<(), RdbError> {
+        self.times.push((field.to_vec(), expires_ms));
+        self.hash_field(field, value)
     }
 
     fn zset_member(&mut self, member: Elem<'_>, score: f64) -> Result<(), RdbError> {

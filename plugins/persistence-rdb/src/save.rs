@@ -6,8 +6,8 @@ use crate::failpoint;
 use crate::plugin::PersistenceRdb;
 use futures::executor::block_on;
 use keystead_plugin::prelude::*;
-use keystead_plugin::{RDB_PLAIN, ReplId, Snapshot};
-use keystead_rdb::{FileHead, FileWriter, RDB_VERSION, StreamPoint};
+use keystead_plugin::{RDB_PLAIN, RdbVersions, ReplId, Snapshot};
+use keystead_rdb::{FileHead, FileWriter, StreamPoint};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -30,13 +30,14 @@ pub(crate) struct Saved {
 /// Writes the file.
 pub(crate) async fn write(plugin: &PersistenceRdb) -> Result<Saved> {
     let config = plugin.config();
-    let snapshot = cut(plugin, &config).await?;
+    let (snapshot, version) = cut(plugin, &config).await?;
     let saved = Saved { changes: snapshot.changes() };
     failpoint::pass("save-cut")?;
     let keys = snapshot.keys();
     plugin.board.edit(|status| status.progress = (0, keys));
     let job = Job {
         head: head(plugin, &snapshot),
+        version,
         dir: plugin.dir(),
         name: config.dbfilename.clone(),
         config,
@@ -47,12 +48,15 @@ pub(crate) async fn write(plugin: &PersistenceRdb) -> Result<Saved> {
 }
 
 /// The cut. There may be two at a time; a third reader waits for its turn.
-async fn cut(plugin: &PersistenceRdb, config: &Config) -> Result<Snapshot> {
+async fn cut(plugin: &PersistenceRdb, config: &Config) -> Result<(Snapshot, u16)> {
     let plain = if config.rdbcompression { 0 } else { RDB_PLAIN };
     let mut told = false;
     loop {
-        match plugin.host.snapshot(u32::from(RDB_VERSION) | plain).await {
-            Ok(snapshot) => return Ok(snapshot),
+        let RdbVersions { configured, needed } = plugin.host.rdb_versions();
+        match plugin.host.snapshot(u32::from(configured) | plain).await {
+            Ok(snapshot) => return Ok((snapshot, configured)),
+            // Waiting won't help.
+            Err(error) if needed > configured => return Err(error),
             Err(_) if plugin.cancelled.load(Ordering::Acquire) => return Err(GIVEN_UP.into()),
             Err(error) => {
                 if !std::mem::replace(&mut told, true) {
@@ -79,6 +83,7 @@ fn head(plugin: &PersistenceRdb, snapshot: &Snapshot) -> FileHead {
 /// All that a thread needs.
 struct Job {
     head: FileHead,
+    version: u16,
     dir: PathBuf,
     name: String,
     config: Arc<Config>,
@@ -127,7 +132,7 @@ impl Job {
         let failed = |error: io::Error| Error::new(format!("Write error saving DB on disk: {error}"));
         let mut writer = FileWriter::new(self.config.rdbchecksum);
         let mut buf = Vec::new();
-        self.head.write(&mut writer, &mut buf, RDB_VERSION);
+        self.head.write(&mut writer, &mut buf, self.version);
         // Functions and the like stand before the keys.
         writer.records(&mut buf, &snapshot.sections());
         let (mut db, mut keys, mut pushed) = (None, 0, 0);

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use futures::future::{Either, select};
 use futures::io::{AsyncWriteExt, WriteHalf};
 use keystead_plugin::prelude::*;
-use keystead_plugin::{Cursor, CursorClass, Snapshot};
-use keystead_rdb::{FileHead, FileWriter, RDB_VERSION, StreamPoint};
+use keystead_plugin::{Cursor, CursorClass, RdbVersions, Snapshot};
+use keystead_rdb::{FileHead, FileWriter, StreamPoint};
 use std::fs::File;
 use std::future::Future;
 use std::io::{Read, Seek, Write};
@@ -29,7 +29,7 @@ const SIGN: Duration = Duration::from_secs(1);
 pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Result<Cursor> {
     wait_for_others(replica, out).await?;
     let host = replica.plugin.host;
-    let (mut snapshot, cursor) = cut(replica, out).await?;
+    let (mut snapshot, cursor, version) = cut(replica, out).await?;
     let replid = snapshot.history().replid;
     if announce {
         out.write_all(format!("+FULLRESYNC {replid} {}\r\n", snapshot.offset()).as_bytes()).await?;
@@ -42,9 +42,9 @@ pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Re
     let marked = replica.facts.eof && replica.plugin.config().diskless_sync;
     let started = host.now();
     let sent = if marked {
-        stream(replica, out, &mut snapshot, &head).await?
+        stream(replica, out, &mut snapshot, (&head, version)).await?
     } else {
-        through_file(replica, out, &mut snapshot, &head).await?
+        through_file(replica, out, &mut snapshot, (&head, version)).await?
     };
     drop(snapshot);
     let took = host.now().saturating_sub(started);
@@ -81,17 +81,20 @@ async fn wait_for_others(replica: &Replica, out: &mut Out) -> Result<()> {
 }
 
 /// The cut. There may be two at a time; a third replica waits for its turn.
-async fn cut(replica: &Replica, out: &mut Out) -> Result<(Snapshot, Cursor)> {
+async fn cut(replica: &Replica, out: &mut Out) -> Result<(Snapshot, Cursor, u16)> {
     let host = replica.plugin.host;
     let give_up = host.now() + Duration::from_secs(replica.plugin.config().timeout_s);
     loop {
-        let cut = host.snapshot_and_follow(u32::from(RDB_VERSION), CursorClass::Syncing);
+        let RdbVersions { configured, needed } = host.rdb_versions();
+        let version = if replica.facts.rdb12 { configured.max(needed) } else { configured };
+        let cut = host.snapshot_and_follow(u32::from(version), CursorClass::Syncing);
         match alive(replica, out, cut).await? {
+            Err(error) if needed > version => return Err(error),
             Err(error) if host.now() < give_up => {
                 log::debug!("no snapshot yet for {}:{}: {}", replica.shared.ip, replica.shared.port, error.text());
                 alive(replica, out, host.sleep(Duration::from_millis(100))).await?;
             }
-            done => return done,
+            done => return done.map(|(snapshot, cursor)| (snapshot, cursor, version)),
         }
     }
 }
@@ -185,12 +188,17 @@ async fn slowly(replica: &Replica, time: Duration) {
 }
 
 /// `$EOF:<mark>`, the RDB as it is made, the mark.
-async fn stream(replica: &Replica, out: &mut Out, snapshot: &mut Snapshot, head: &FileHead) -> Result<u64> {
+async fn stream(
+    replica: &Replica,
+    out: &mut Out,
+    snapshot: &mut Snapshot,
+    (head, version): (&FileHead, u16),
+) -> Result<u64> {
     let mark = replica.plugin.fresh_id();
     let mut framer = Framer::new(replica);
     let mut buf = format!("$EOF:{mark}\r\n").into_bytes();
     let mut sent = 0u64;
-    head.write(&mut framer.writer, &mut buf, RDB_VERSION);
+    head.write(&mut framer.writer, &mut buf, version);
     replica.step(Event::PayloadBegins);
     loop {
         let more = framer.fill(snapshot, &mut buf).await?;
@@ -220,7 +228,12 @@ impl Drop for Temporary {
 }
 
 /// Through a file, because the replica wants to know the length first (`repl-diskless-sync no`, or an old one).
-async fn through_file(replica: &Replica, out: &mut Out, snapshot: &mut Snapshot, head: &FileHead) -> Result<u64> {
+async fn through_file(
+    replica: &Replica,
+    out: &mut Out,
+    snapshot: &mut Snapshot,
+    (head, version): (&FileHead, u16),
+) -> Result<u64> {
     let host = replica.plugin.host;
     let dir = host.setting("dir").unwrap_or_else(|| ".".into());
     let name = format!("temp-sync-{}-{}.rdb", std::process::id(), replica.shared.client);
@@ -229,7 +242,7 @@ async fn through_file(replica: &Replica, out: &mut Out, snapshot: &mut Snapshot,
     let mut file = host.blocking(move || File::options().create_new(true).read(true).write(true).open(path)).await??;
     let mut framer = Framer::new(replica);
     let mut buf = Vec::with_capacity(CHUNK);
-    head.write(&mut framer.writer, &mut buf, RDB_VERSION);
+    head.write(&mut framer.writer, &mut buf, version);
     let mut signed = host.now();
     let mut more = true;
     while more {

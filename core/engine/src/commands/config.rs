@@ -126,8 +126,7 @@ fn failed(name: &str, why: &str) -> CommandError {
 }
 
 fn resetstat(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
-    let (hits, misses) = ctx.ks.hits_and_misses();
-    ctx.core.stats.reset(hits, misses, ctx.ks.expired_total(), ctx.ks.evicted_total());
+    ctx.core.stats.reset(ctx.ks);
     ctx.reply.ok();
     Ok(Effect::None)
 }

@@ -7,24 +7,22 @@ use crate::error::CommandError;
 use keystead_keyspace::object::Object;
 use keystead_keyspace::rdb::{Builder, Built};
 use keystead_keyspace::{StrRef, Ttl, UnixMillis};
-use keystead_rdb::{Elem, EncodeOptions, dump_payload, encode, parse_dump};
+use keystead_rdb::{Elem, EncodeOptions, RDB_VERSION, dump_payload, encode, parse_dump};
 use keystead_resp::Args;
 
 pub(super) fn dump(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let version = u16::try_from(ctx.core.config.int("rdb-version")).unwrap_or(RDB_VERSION);
+    let options = EncodeOptions { version, ..EncodeOptions::default() };
     let (ks, db, mut out) = ctx.split();
     let mut value = Vec::new();
     let rdb_type = match (ks.object(db, &args[1]), ks.get_str(db, &args[1])) {
-        (Some(Object::List(list)), _) => list.encode_rdb(&mut value, EncodeOptions::default()),
-        (Some(Object::Set(set)), _) => set.encode_rdb(&mut value, EncodeOptions::default()),
-        (Some(Object::Hash(hash)), _) => hash.encode_rdb(&mut value, EncodeOptions::default()),
-        (Some(Object::ZSet(zset)), _) => zset.encode_rdb(&mut value, EncodeOptions::default()),
-        (Some(Object::Stream(stream)), _) => stream.encode_rdb(&mut value, EncodeOptions::default()),
+        (Some(object), _) => object.encode_rdb(&mut value, options),
         (None, Ok(Some(text))) => {
             let elem = match text {
                 StrRef::Int(n) => Elem::Int(n),
                 StrRef::Bytes(bytes) => Elem::Bytes(bytes),
             };
-            encode::string(&mut value, elem, EncodeOptions::default())
+            encode::string(&mut value, elem, options)
         }
         _ => {
             out.null();

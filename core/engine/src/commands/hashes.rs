@@ -6,7 +6,7 @@ use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
 use crate::spec::*;
 use keystead_keyspace::Create;
-use keystead_keyspace::hash::Hash;
+use keystead_keyspace::HashRead;
 use keystead_resp::Args;
 
 const fn row(
@@ -107,7 +107,7 @@ fn hmget(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 fn hgetall(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (ks, db, mut out) = ctx.split();
     let hash = ks.hash(db, &args[1])?;
-    out.map(hash.map_or(0, Hash::len));
+    out.map(hash.map_or(0, |hash| hash.shown()));
     for (field, value) in hash.iter().flat_map(|hash| hash.iter()) {
         out.bulk(field);
         out.bulk(value);
@@ -118,7 +118,7 @@ fn hgetall(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 fn hkeys(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (ks, db, mut out) = ctx.split();
     let hash = ks.hash(db, &args[1])?;
-    out.array(hash.map_or(0, Hash::len));
+    out.array(hash.map_or(0, |hash| hash.shown()));
     hash.iter().flat_map(|hash| hash.iter()).for_each(|(field, _)| out.bulk(field));
     Ok(Effect::None)
 }
@@ -126,7 +126,7 @@ fn hkeys(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 fn hvals(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (ks, db, mut out) = ctx.split();
     let hash = ks.hash(db, &args[1])?;
-    out.array(hash.map_or(0, Hash::len));
+    out.array(hash.map_or(0, |hash| hash.shown()));
     hash.iter().flat_map(|hash| hash.iter()).for_each(|(_, value)| out.bulk(value));
     Ok(Effect::None)
 }
@@ -150,7 +150,7 @@ fn hexists(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 fn hlen(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (ks, db, mut out) = ctx.split();
-    out.int(ks.hash(db, &args[1])?.map_or(0, Hash::len) as i64);
+    out.int(ks.hash(db, &args[1])?.map_or(0, |hash| hash.count()) as i64);
     Ok(Effect::None)
 }
 
@@ -170,7 +170,7 @@ fn hincrby(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let sum = old.checked_add(delta).ok_or(err("ERR increment or decrement would overflow"))?;
     if let Some(mut hash) = ks.hash_mut(db, &args[1], Create::Yes)? {
         let limits = hash.limits();
-        hash.set(&args[2], itoa::Buffer::new().format(sum).as_bytes(), &limits);
+        hash.set_keeping(&args[2], itoa::Buffer::new().format(sum).as_bytes(), &limits);
     }
     out.int(sum);
     Ok(Effect::AsSent)
@@ -185,11 +185,20 @@ fn hincrbyfloat(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let text = super::common::float_sum(old, &args[3], err("ERR hash value is not a float"))?;
     if let Some(mut hash) = ks.hash_mut(db, &args[1], Create::Yes)? {
         let limits = hash.limits();
-        hash.set(&args[2], &text, &limits);
+        hash.set_keeping(&args[2], &text, &limits);
     }
+    let deadline = ks.hash(db, &args[1])?.and_then(|hash| hash.deadline(&args[2])).flatten();
     out.bulk(&text);
     // Every machine adds floats a little differently: replicas get the result.
-    Ok(ctx.instead(&[b"HSET", &args[1], &args[2], &text]))
+    let effect = ctx.instead(&[b"HSET", &args[1], &args[2], &text]);
+    match deadline {
+        None => Ok(effect),
+        // HSET takes the field's deadline away, which stays here.
+        Some(at) => {
+            let at = at.to_string();
+            Ok(ctx.instead(&[b"HPEXPIREAT", &args[1], at.as_bytes(), b"FIELDS", b"1", &args[2]]))
+        }
+    }
 }
 
 fn hrandfield(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
@@ -201,20 +210,41 @@ fn hrandfield(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if with_values {
         random_count(&args[2], true)?;
     }
+    // As Redis: what is expired goes before fields are drawn.
+    ctx.ks.expire_fields(ctx.session.db, &args[1], MOST_EXPIRED);
     let (ks, db, mut out) = ctx.split();
-    let len = ks.hash(db, &args[1])?.map_or(0, Hash::len);
-    match (len, count) {
+    let hash = ks.hash(db, &args[1])?;
+    let (len, shown) = hash.map_or((0, 0), |hash| (hash.count(), hash.shown()));
+    match (shown, count) {
         (0, None) => out.null(),
         (0, _) | (_, Some(0)) => out.array(0),
         _ => {
-            let picks = pick(ctx, count.unwrap_or(1), len)?;
-            answer_picks(ctx, &args[1], picks, count.is_some(), with_values)?;
+            let live = (len > shown).then(|| positions_shown(hash));
+            let picks = pick(ctx, count.unwrap_or(1), shown)?;
+            answer_picks(ctx, &args[1], (picks, live), count.is_some(), with_values)?;
         }
     }
     Ok(Effect::None)
 }
 
-fn answer_picks(ctx: &mut Ctx<'_>, key: &[u8], picks: Picks, many: bool, with_values: bool) -> Res<()> {
+/// Most expired fields that one HRANDFIELD deletes: about a millisecond. It walks past any others.
+const MOST_EXPIRED: usize = 1_000;
+
+/// Where the fields are whose time isn't up.
+fn positions_shown(hash: Option<HashRead<'_>>) -> Vec<usize> {
+    let Some(hash) = hash else { return Vec::new() };
+    let shown = |i: &usize| hash.nth(*i).is_some_and(|(field, _)| !hash.is_over(field));
+    (0..hash.count()).filter(shown).collect()
+}
+
+/// `picks` are positions in the hash, or in the list of positions beside them.
+fn answer_picks(
+    ctx: &mut Ctx<'_>,
+    key: &[u8],
+    (picks, live): (Picks, Option<Vec<usize>>),
+    many: bool,
+    with_values: bool,
+) -> Res<()> {
     let nested = ctx.resp3() && with_values;
     let (ks, db, mut out) = ctx.split();
     let Some(hash) = ks.hash(db, key)? else { return Ok(()) };
@@ -222,7 +252,7 @@ fn answer_picks(ctx: &mut Ctx<'_>, key: &[u8], picks: Picks, many: bool, with_va
         Picks::All => None,
         Picks::Some(picks) => Some(picks),
     };
-    let n = picks.as_ref().map_or(hash.len(), Vec::len);
+    let n = picks.as_ref().map_or(hash.shown(), Vec::len);
     if many {
         out.array(if with_values && !nested { n * 2 } else { n });
     }
@@ -237,7 +267,10 @@ fn answer_picks(ctx: &mut Ctx<'_>, key: &[u8], picks: Picks, many: bool, with_va
     };
     match picks {
         None => hash.iter().for_each(answer),
-        Some(picks) => picks.iter().filter_map(|i| hash.nth(*i)).for_each(&mut answer),
+        Some(picks) => {
+            let place = |i: &usize| live.as_ref().map_or(*i, |live| live[*i]);
+            picks.iter().filter_map(|i| hash.nth(place(i))).for_each(&mut answer);
+        }
     }
     Ok(())
 }

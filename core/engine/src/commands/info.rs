@@ -280,6 +280,7 @@ fn stats(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "instantaneous_input_kbps", kbps(stats.rate_in.per_second()));
     field(text, "instantaneous_output_kbps", kbps(stats.rate_out.per_second()));
     field(text, "rejected_connections", stats.rejected_connections);
+    field(text, "expired_subkeys", ks.expired_fields_total().saturating_sub(stats.expired_fields_base));
     field(text, "expired_keys", ks.expired_total().saturating_sub(stats.expired_base));
     field(text, "evicted_keys", ks.evicted_total().saturating_sub(stats.evicted_base));
     field(text, "evicted_clients", stats.evicted_clients);
@@ -370,7 +371,8 @@ fn cluster(_: &Keyspace, _: &Core, _: &State, text: &mut String) {
 
 fn keyspace(ks: &Keyspace, _: &Core, _: &State, text: &mut String) {
     for db in (0..ks.databases()).filter(|db| ks.len(*db) > 0) {
-        let line = format!("keys={},expires={},avg_ttl=0", ks.len(db), ks.len_with_deadline(db));
+        let (keys, expires, fields) = (ks.len(db), ks.len_with_deadline(db), ks.len_with_times(db));
+        let line = format!("keys={keys},expires={expires},avg_ttl=0,subexpiry={fields}");
         field(text, &format!("db{db}"), line);
     }
 }

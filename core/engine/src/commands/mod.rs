@@ -16,6 +16,7 @@ mod debug_more;
 mod dump;
 mod expiry;
 pub mod geo;
+pub mod hash_expiry;
 pub mod hashes;
 mod help;
 pub mod hyperloglog;
@@ -64,6 +65,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     bits::TABLE,
     keys::TABLE,
     hashes::TABLE,
+    hash_expiry::TABLE,
     lists::TABLE,
     sets::TABLE,
     zsets::TABLE,

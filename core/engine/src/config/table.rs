@@ -106,6 +106,8 @@ pub const PARAMS: &[Param] = &[
     live("stream-node-max-bytes", Kind::Memory(0, BIG), "4096"),
     live("stream-node-max-entries", Kind::Int(0, BIG), "100"),
     alias(live("zset-max-listpack-value", Kind::Memory(0, BIG), "64"), "zset-max-ziplist-value"),
+    // Keystead's own: what is written for peers that said nothing of themselves
+    live("rdb-version", Kind::Int(10, 12), "10"),
     // expiry
     live("active-expire-effort", Kind::Int(1, 10), "1"),
     // client-side caching

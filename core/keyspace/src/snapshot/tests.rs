@@ -34,6 +34,8 @@ impl Dice {
 }
 
 const DBS: u64 = 3;
+/// Where the clock begins when it first moves.
+const NOW: u64 = 1_000;
 
 /// One random command. Type errors are part of it.
 fn command(ks: &mut Keyspace, dice: &mut Dice, keys: u64) {
@@ -54,7 +56,7 @@ fn command(ks: &mut Keyspace, dice: &mut Dice, keys: u64) {
         55..=58 => drop(ks.set_deadline(db, &key, Some(UnixMillis(ks.now + n % 5000)))),
         59 => drop(ks.set_deadline(db, &key, None)),
         60 => {
-            ks.set_now(UnixMillis(ks.now + n % 1000));
+            ks.set_now(UnixMillis(ks.now.max(NOW) + n % 1000));
             ks.expire_cycle(2000);
         }
         61 if n.is_multiple_of(20) => ks.swap_db(db, other),
@@ -81,6 +83,8 @@ fn command(ks: &mut Keyspace, dice: &mut Dice, keys: u64) {
             if let Ok(Some(mut hash)) = ks.hash_mut(db, b"hash", Create::Yes) {
                 (0..n % 60).for_each(|i| _ = hash.set(format!("{}", (n >> 8) % 1000 + i).as_bytes(), b"v", &limits));
                 hash.remove(format!("{}", n % 1000).as_bytes());
+                let soon = if n.is_multiple_of(3) { None } else { Some(NOW + n % 4000) };
+                (0..n % 9).for_each(|i| _ = hash.set_deadline(format!("{}", (n >> 8) % 1000 + i).as_bytes(), soon));
             }
         }
         81..=84 => {

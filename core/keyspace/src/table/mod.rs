@@ -64,6 +64,8 @@ pub(crate) struct Table {
     deadlines: Vec<u64>,
     len: usize,
     with_deadline: usize,
+    /// Entries of which fields expire.
+    with_times: usize,
 }
 
 impl Table {
@@ -77,6 +79,7 @@ impl Table {
             deadlines: Vec::new(),
             len: 0,
             with_deadline: 0,
+            with_times: 0,
         }
     }
 
@@ -87,6 +90,11 @@ impl Table {
     /// Entries that have a deadline.
     pub(crate) fn with_deadline(&self) -> usize {
         self.with_deadline
+    }
+
+    /// Entries of which fields expire.
+    pub(crate) fn with_times(&self) -> usize {
+        self.with_times
     }
 
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
@@ -199,9 +207,10 @@ impl Table {
             }
             buckets[probe].set_overflowed();
         }
-        if let Some(deadline) = entry.deadline() {
-            self.with_deadline += 1;
-            self.deadlines[number] = self.deadlines[number].min(deadline);
+        self.with_deadline += usize::from(entry.deadline().is_some());
+        self.with_times += usize::from(entry.has_times());
+        if let Some(first) = entry.first_deadline() {
+            self.deadlines[number] = self.deadlines[number].min(first);
         }
         buckets[at.bucket as usize].put(at.slot as usize, tag_of(hash), entry);
         self.meta[number].len += 1;
@@ -213,24 +222,41 @@ impl Table {
         let entry = self.segments[number][at.bucket as usize].take(at.slot as usize).expect("a place holds an entry");
         self.meta[number].len -= 1;
         self.len -= 1;
-        if entry.deadline().is_some() {
-            self.with_deadline -= 1;
-        }
+        self.with_deadline -= usize::from(entry.deadline().is_some());
+        self.with_times -= usize::from(entry.has_times());
         entry
+    }
+
+    /// Fields of an entry's hash got or lost deadlines.
+    #[inline]
+    pub(crate) fn note_times(&mut self, at: Place) {
+        let entry = self.entry_mut(at);
+        let before = entry.has_times();
+        let first = entry.note_times();
+        self.with_times = self.with_times + usize::from(first.is_some()) - usize::from(before);
+        if let Some(first) = first {
+            let lowest = &mut self.deadlines[at.segment as usize];
+            *lowest = (*lowest).min(first);
+        }
     }
 
     /// Runs `change` on an entry and keeps the books about deadlines.
     pub(crate) fn change<R>(&mut self, at: Place, change: impl FnOnce(&mut Entry) -> R) -> R {
         let entry = self.entry_mut(at);
-        let before = entry.deadline();
+        let (before, times) = (entry.deadline(), entry.has_times());
         let result = change(entry);
-        let after = entry.deadline();
+        let (after, times_after) = (entry.deadline(), entry.has_times());
+        // A value that is replaced takes its fields' deadlines with it.
+        self.with_times = self.with_times + usize::from(times_after) - usize::from(times);
         if before != after {
             self.with_deadline = self.with_deadline + usize::from(after.is_some()) - usize::from(before.is_some());
             if let Some(deadline) = after {
                 let lowest = &mut self.deadlines[at.segment as usize];
                 *lowest = (*lowest).min(deadline);
             }
+        }
+        if times_after {
+            self.note_times(at);
         }
         result
     }
@@ -307,6 +333,7 @@ impl Table {
                 // `put` counts it as new.
                 self.len -= 1;
                 self.with_deadline -= usize::from(entry.deadline().is_some());
+                self.with_times -= usize::from(entry.has_times());
                 // All of them may belong to one half, and probe otherwise than before: then that half splits as well.
                 let at = loop {
                     match self.room(hash) {

@@ -122,7 +122,7 @@ fn expired_entries_are_found_by_segment() {
     let mut found = 0;
     for segment in 0..t.segments() {
         if t.may_have_expired(segment, 1000) {
-            t.expired_in(segment, 1000, |_| found += 1);
+            t.expired_in(segment, 1000, |_, _| found += 1);
         }
     }
     assert_eq!(found, 500);

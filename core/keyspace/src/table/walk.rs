@@ -118,27 +118,30 @@ impl Table {
         self.deadlines[segment] < now
     }
 
-    /// Finds the expired entries of a segment, which the caller deletes, and sets its earliest deadline from the others.
-    pub(crate) fn expired_in(&mut self, segment: usize, now: u64, mut found: impl FnMut(&[u8])) {
+    /// Finds the entries of a segment that are expired (true) or of which fields are, and sets its earliest deadline from
+    /// the others: the caller deletes the former and [notes](Table::note_times) the latter.
+    pub(crate) fn expired_in(&mut self, segment: usize, now: u64, mut found: impl FnMut(&[u8], bool)) {
         let mut lowest = NEVER;
         let buckets = &self.segments[segment];
         for (_, entry) in buckets.iter().enumerate().flat_map(|(n, bucket)| {
             ahead_of(buckets, n);
             bucket.entries()
         }) {
-            let Some(deadline) = entry.deadline() else { continue };
-            if entry.is_expired(now) {
-                found(entry.key());
-            } else {
-                lowest = lowest.min(deadline);
+            let Some(first) = entry.first_deadline() else { continue };
+            if first >= now {
+                lowest = lowest.min(first);
+                continue;
             }
+            found(entry.key(), entry.is_expired(now));
+            // Where only fields are expired, the key's own time may come next.
+            lowest = entry.deadline().filter(|at| *at >= now).map_or(lowest, |at| lowest.min(at));
         }
         self.deadlines[segment] = lowest;
     }
 
     /// The earliest deadline in the table, or an earlier time.
     pub(crate) fn earliest_deadline(&self) -> Option<u64> {
-        if self.with_deadline == 0 {
+        if self.with_deadline == 0 && self.with_times == 0 {
             return None;
         }
         self.deadlines.iter().copied().min()

@@ -72,6 +72,11 @@ impl ValueSink for Keep {
         items.push((field.to_vec(), value.to_vec()));
         Ok(())
     }
+    /// Kept as `value@deadline`.
+    fn hash_field_until(&mut self, field: Elem<'_>, value: Elem<'_>, expires_ms: u64) -> Result<(), RdbError> {
+        let value = [value.to_vec(), format!("@{expires_ms}").into_bytes()].concat();
+        self.hash_field(field, Elem::Bytes(&value))
+    }
     fn zset_member(&mut self, member: Elem<'_>, score: f64) -> Result<(), RdbError> {
         let Some(Value::Zset(items)) = &mut self.0 else { panic!("not a sorted set") };
         items.push((member.to_vec(), score));

@@ -8,7 +8,6 @@ use crate::manifest::{Manifest, Part};
 use ::log::{info, warn};
 use futures::channel::mpsc;
 use keystead_plugin::{Cursor, CursorClass, CursorEnd, Error, Result, Task};
-use keystead_rdb::RDB_VERSION;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -45,7 +44,10 @@ impl Writer {
             // Of an earlier life: its names aren't free until its set is replaced.
             self.manifest = self.folder.read_manifest().map_err(Error::new)?.unwrap_or_default();
         }
-        let (snapshot, cursor) = host.snapshot_and_follow(u32::from(RDB_VERSION), CursorClass::Persistence).await?;
+        let versions = host.rdb_versions();
+        // A file that goes on by itself takes whatever the data needs: a reader that doesn't know it can't do without either.
+        let version = versions.configured.max(versions.needed);
+        let (snapshot, cursor) = host.snapshot_and_follow(u32::from(version), CursorClass::Persistence).await?;
         failpoint::pass("rewrite-cut")?;
         let enabled = self.plugin.config().enabled;
         let mut next = None;
@@ -64,7 +66,8 @@ impl Writer {
         let temporary = next.is_none() && enabled;
         let (plugin, folder) = (self.plugin.clone(), self.folder.clone());
         let task = host.spawn(async move {
-            let written = base::write(&plugin, &folder, snapshot).await.map_err(|error| error.text().to_owned());
+            let written =
+                base::write(&plugin, &folder, snapshot, version).await.map_err(|error| error.text().to_owned());
             let _ = orders.unbounded_send(Order::BaseWritten(written));
         });
         let began = host.now();

@@ -52,7 +52,7 @@ pub fn questions(settings: &Settings) -> Vec<(Step, Vec<u8>)> {
     if let Some(ip) = &settings.announce_ip {
         all.push((Step::Address, text::command(&[b"REPLCONF", b"ip-address", ip.as_bytes()])));
     }
-    let mut words: Vec<&[u8]> = vec![b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"];
+    let mut words: Vec<&[u8]> = vec![b"REPLCONF", b"capa", b"eof", b"capa", b"psync2", b"capa", b"keystead-rdb12"];
     let node = settings.node.as_ref().map(|id| [NODE, id.as_bytes()].concat());
     if let Some(node) = &node {
         words.extend([b"capa".as_slice(), node]);

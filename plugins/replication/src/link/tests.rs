@@ -124,7 +124,7 @@ fn handshake_word_for_word() {
     assert_eq!(
         b.said(),
         "*2 $4 AUTH $2 pw *3 $8 REPLCONF $14 listening-port $4 6380 \
-         *5 $8 REPLCONF $4 capa $3 eof $4 capa $6 psync2 "
+         *7 $8 REPLCONF $4 capa $3 eof $4 capa $6 psync2 $4 capa $14 keystead-rdb12 "
     );
     b.hear(b"+OK\r\n+O").hear(b"K\r\n-ERR unknown capa\r\n");
     assert_eq!(b.said(), "*3 $5 PSYNC $1 ? $2 -1 ");

@@ -16,6 +16,8 @@ pub struct Facts {
     pub eof: bool,
     /// `capa psync2`: it understands `+CONTINUE <replid>`.
     pub psync2: bool,
+    /// `capa keystead-rdb12`: it reads RDB version 12, where the data needs it.
+    pub rdb12: bool,
     /// `rdb-only 1`: it wants the payload and nothing after it.
     pub rdb_only: bool,
     /// `rdb-filter-only ""`: functions only, which there are none of, so no keys.
@@ -80,6 +82,7 @@ pub fn handle(facts: &mut Facts, args: &[&[u8]]) -> Answer {
                     }
                     b"eof" => facts.eof = true,
                     b"psync2" => facts.psync2 = true,
+                    b"keystead-rdb12" => facts.rdb12 = true,
                     // An unknown capability is one that we don't have, not an error.
                     _ => {}
                 }

@@ -63,7 +63,12 @@ pub(super) unsafe extern "C" fn setting(host: *mut c_void, endpoint: u32, name: 
         let known = match inside {
             Some(found) => found.flatten(),
             None if frame::in_turn() => None,
-            None => plugin.engine(endpoint).and_then(|service| service.turn(|engine| fact(&engine.core, &name))),
+            None => plugin.engine(endpoint).and_then(|service| {
+                service.turn(|engine| match name.as_ref() {
+                    "rdb_version_needed" => Some(super::super::objects::snapshot::needed(&engine.ks).to_string()),
+                    name => fact(&engine.core, name),
+                })
+            }),
         };
         known.or_else(|| plugin.host().server.setting(&name))
     });

@@ -9,15 +9,17 @@ use futures::Stream;
 use keystead_abi::glue::WakerRef;
 use keystead_abi::{self as abi, Buf, History, Object, Out, SnapshotApi, Waker};
 use keystead_engine::journal::CursorClass;
-use keystead_engine::keyspace::{CutBudget, CutId, RawRecord, TooManyCuts};
+use keystead_engine::keyspace::{CutBudget, CutId, Keyspace, RawRecord, TooManyCuts};
 use keystead_engine::rdb::EncodeOptions;
 use std::ffi::c_void;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// The version of the records.
+/// The oldest version that is written.
 pub(crate) const RDB_VERSION: u32 = 10;
+/// The version that knows hash fields with deadlines.
+const RDB_VERSION_TIMES: u32 = 12;
 /// A batch is given when it has so many bytes.
 const BATCH: usize = 256 << 10;
 /// How many batches may wait for the reader.
@@ -53,6 +55,11 @@ static API: SnapshotApi = SnapshotApi {
     sections,
 };
 
+/// The oldest version that can carry the data there is.
+pub(crate) fn needed(ks: &Keyspace) -> u32 {
+    if ks.has_times() { RDB_VERSION_TIMES } else { RDB_VERSION }
+}
+
 /// Opens a cut, and with a class a cursor right behind it.
 pub(crate) fn open(
     service: &Arc<Service>,
@@ -61,19 +68,19 @@ pub(crate) fn open(
     options: EncodeOptions,
 ) -> Out {
     let begun = service.turn(|engine| {
-        let snapshot = engine.begin_snapshot(class)?;
+        if needed(&engine.ks) > u32::from(options.version) {
+            let version = options.version;
+            return Err(format!(
+                "hash with field expiry can't be written in RDB version {version}, only in 12 (rdb-version)"
+            ));
+        }
+        let snapshot = engine.begin_snapshot(class).map_err(|error: TooManyCuts| error.to_string())?;
         let place = snapshot.cursor.map(|id| cursor::place_of(host, engine, id));
-        Ok::<_, TooManyCuts>((
-            snapshot,
-            place,
-            host.placed_history(&engine.core),
-            engine.ks.dirty(),
-            host.save_sections(),
-        ))
+        Ok((snapshot, place, host.placed_history(&engine.core), engine.ks.dirty(), host.save_sections()))
     });
     let (snapshot, place, history, changes, sections) = match begun {
         Ok(begun) => begun,
-        Err(error) => return Out::failed(abi::ERR, error.to_string()),
+        Err(error) => return Out::failed(abi::ERR, error),
     };
     let (sender, batches) = bounded(AHEAD);
     let producer = Producer { service: service.clone(), cut: snapshot.cut, sender, options, done: false };

@@ -1,10 +1,17 @@
-//! Hashes: a compact blob of fields and values up to Redis' thresholds, then a tree ordered by (hash, field).
+//! Hashes: a compact blob of fields and values up to Redis' thresholds, then a tree ordered by (hash, field). Deadlines of
+//! fields stand beside them ([`times`]); these methods show every field that is there, whether its time is up or not.
+
+mod read;
+mod times;
+
+pub use read::HashRead;
 
 use crate::compact::{Compact, Entries};
 use crate::elem::Elem;
 use crate::limits::Limits;
 use crate::tree::{Item, Iter as TreeIter, Tree};
 use std::cmp::Ordering;
+use times::{Timed, Times};
 
 /// A field or member with its place in hash space; SCAN cursors are such places.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -59,6 +66,7 @@ impl Item for Field {
 enum Form {
     Compact(Compact),
     Tree(Tree<Field>),
+    Timed(Box<Timed>),
 }
 
 /// Fields with values.
@@ -95,6 +103,7 @@ impl Hash {
         match &self.0 {
             Form::Compact(c) => c.len() / 2,
             Form::Tree(t) => t.len(),
+            Form::Timed(t) => t.plain.len(),
         }
     }
 
@@ -108,6 +117,8 @@ impl Hash {
         match &self.0 {
             Form::Compact(_) => "listpack",
             Form::Tree(_) => "hashtable",
+            Form::Timed(t) if t.plain.is_tree() => "hashtable",
+            Form::Timed(_) => "listpackex",
         }
     }
 
@@ -116,12 +127,37 @@ impl Hash {
         match &self.0 {
             Form::Compact(c) => c.mem_bytes(),
             Form::Tree(t) => t.mem_bytes(),
+            Form::Timed(t) => size_of::<Timed>() + t.plain.mem_bytes() + t.times.mem_bytes(),
         }
     }
 
     /// Whether a clone copies nothing but a pointer.
     pub fn is_tree(&self) -> bool {
-        matches!(self.0, Form::Tree(_))
+        match &self.0 {
+            Form::Compact(_) => false,
+            Form::Tree(_) => true,
+            Form::Timed(t) => t.plain.is_tree(),
+        }
+    }
+
+    #[inline]
+    fn times(&self) -> Option<&Times> {
+        if let Form::Timed(timed) = &self.0 { Some(&timed.times) } else { None }
+    }
+
+    #[inline]
+    fn times_mut(&mut self) -> Option<&mut Times> {
+        if let Form::Timed(timed) = &mut self.0 { Some(&mut timed.times) } else { None }
+    }
+
+    /// The form that has room for deadlines.
+    fn timed(&mut self) -> &mut Timed {
+        if !matches!(self.0, Form::Timed(_)) {
+            let plain = std::mem::take(self);
+            self.0 = Form::Timed(Box::new(Timed { plain, times: Times::default() }));
+        }
+        let Form::Timed(timed) = &mut self.0 else { unreachable!("it was just made") };
+        timed
     }
 
     /// A field's value.
@@ -129,6 +165,7 @@ impl Hash {
         match &self.0 {
             Form::Compact(c) => find(c, field).map(|(_, value)| c.entry(value).0),
             Form::Tree(t) => t.find(seek(field)).map(|f| f.value.as_bytes()),
+            Form::Timed(t) => t.plain.get(field),
         }
     }
 
@@ -137,8 +174,16 @@ impl Hash {
         self.get(field).is_some()
     }
 
-    /// Sets a field; true if it is new.
+    /// Sets a field, which loses its deadline; true if it is new.
     pub fn set(&mut self, field: &[u8], value: &[u8], limits: &Limits) -> bool {
+        if let Form::Timed(timed) = &mut self.0 {
+            timed.times.clear(field);
+        }
+        self.set_keeping(field, value, limits)
+    }
+
+    /// Sets a field, which keeps its deadline; true if it is new.
+    pub fn set_keeping(&mut self, field: &[u8], value: &[u8], limits: &Limits) -> bool {
         if let Form::Compact(c) = &mut self.0 {
             if field.len().max(value.len()) <= limits.hash_value {
                 if let Some((_, at)) = find(c, field) {
@@ -153,7 +198,11 @@ impl Hash {
             }
             self.make_tree();
         }
-        let Form::Tree(t) = &mut self.0 else { return false };
+        let t = match &mut self.0 {
+            Form::Tree(t) => t,
+            Form::Timed(timed) => return timed.plain.set_keeping(field, value, limits),
+            Form::Compact(_) => unreachable!("it was made a tree"),
+        };
         t.upsert_by(seek(field), Field { name: Hashed::new(field), value: Elem::new(value) }).is_none()
     }
 
@@ -176,6 +225,10 @@ impl Hash {
                 None => false,
             },
             Form::Tree(t) => t.remove_by(seek(field)).is_some(),
+            Form::Timed(t) => {
+                t.times.clear(field);
+                t.plain.remove(field)
+            }
         }
     }
 
@@ -187,6 +240,7 @@ impl Hash {
                 Some((field, c.entry(value).0))
             }
             Form::Tree(t) => t.get(i).map(pair),
+            Form::Timed(t) => t.plain.nth(i),
         }
     }
 
@@ -195,16 +249,19 @@ impl Hash {
         match &self.0 {
             Form::Compact(c) => HashIter::Compact(c.iter()),
             Form::Tree(t) => HashIter::Tree(t.iter()),
+            Form::Timed(t) => t.plain.iter(),
         }
     }
 
     /// Visits at least `count` fields from a cursor on (all of a compact hash); gives the next cursor, 0 at the end.
     pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&[u8], &[u8])) -> u64 {
-        match &self.0 {
+        let plain = if let Form::Timed(timed) = &self.0 { &timed.plain.0 } else { &self.0 };
+        match plain {
             Form::Compact(_) => {
                 self.iter().for_each(|(f, v)| visit(f, v));
                 0
             }
+            Form::Timed(_) => 0,
             Form::Tree(t) => scan_tree(t, cursor, count, |k| k.hash, |f| visit(f.name.bytes.as_bytes(), &f.value)),
         }
     }
