@@ -2,22 +2,27 @@
 //! Owns the half unit that has arrived. A primary's identical bytes go into the own journal at unit ends, so that this
 //! node's replicas share offset and history with it; what a file holds goes nowhere.
 
-use keystead_resp::{Args, Decoded, Decoder, Limits, OwnedArgs, ProtocolError};
+use keystead_resp::{ArgRange, Args, Decoded, Decoder, Limits, OwnedArgs, ProtocolError};
 
 use crate::args::ArgsExt;
 use crate::effect::{Origin, Targets};
 use crate::engine::Engine;
 use crate::exec;
+use crate::prefetch::Place;
 use crate::registry::Command;
 use crate::session::{Kind, State};
+
+/// Commands decoded ahead: enough for their misses to overlap, few enough to stay in the nearest cache.
+const AHEAD: usize = 64;
 
 /// Where a link stands in its stream.
 pub struct ApplyState {
     decoder: Decoder,
     /// Bytes that belong to no complete unit yet.
     bytes: Vec<u8>,
-    /// Of these, so many are decoded (and queued, inside MULTI).
+    /// Of these, so many are executed (or queued, inside MULTI).
     decoded: usize,
+    ahead: Ahead,
     session: State,
     multi: Option<Vec<(&'static Command, OwnedArgs)>>,
     /// Replies go nowhere; this is where they go on their way.
@@ -27,6 +32,61 @@ pub struct ApplyState {
     pieces: Vec<Piece>,
     /// Why a file can't be executed, once that is so.
     failed: Option<String>,
+}
+
+/// Commands decoded before the first of them is executed; kept for its memory.
+#[derive(Default)]
+struct Ahead {
+    commands: Vec<Next>,
+    ranges: Vec<ArgRange>,
+    places: Vec<Place>,
+}
+
+/// A command that is to be executed, or an empty line.
+struct Next {
+    begin: usize,
+    end: usize,
+    /// Its arguments among the ranges; none: nothing is said.
+    ranges: (usize, usize),
+    /// A line of text has words of its own.
+    words: Option<Box<OwnedArgs>>,
+}
+
+impl Next {
+    fn args<'a>(&'a self, buffer: &'a [u8], ranges: &'a [ArgRange]) -> Option<Args<'a>> {
+        match &self.words {
+            Some(words) => Some(words.view()),
+            None if self.ranges.0 == self.ranges.1 => None,
+            None => Some(Args::new(&buffer[self.begin..self.end], &ranges[self.ranges.0..self.ranges.1])),
+        }
+    }
+}
+
+impl Ahead {
+    /// Decodes what is complete from `at` on, but not too much; true if there may be more.
+    fn fill(
+        &mut self,
+        decoder: &mut Decoder,
+        buffer: &[u8],
+        mut at: usize,
+        limits: &Limits,
+    ) -> Result<bool, ProtocolError> {
+        self.commands.clear();
+        self.ranges.clear();
+        while self.commands.len() < AHEAD {
+            let first = self.ranges.len();
+            let (consumed, words) = match decoder.decode_into(&buffer[at..], limits, &mut self.ranges)? {
+                Decoded::Need(_) => return Ok(false),
+                Decoded::Skip(consumed) => (consumed, None),
+                Decoded::Command { consumed, .. } => (consumed, None),
+                Decoded::Inline { consumed, args } => (consumed, Some(Box::new(args))),
+            };
+            let (begin, end, ranges) = (at, at + consumed, (first, self.ranges.len()));
+            self.commands.push(Next { begin, end, ranges, words });
+            at = end;
+        }
+        Ok(true)
+    }
 }
 
 /// Neighbouring units for the same readers: where they end, and the database selected there.
@@ -61,6 +121,7 @@ impl ApplyState {
             decoder: Decoder::new(),
             bytes: Vec::new(),
             decoded: 0,
+            ahead: Ahead::default(),
             session,
             multi: None,
             nowhere: Vec::new(),
@@ -154,28 +215,38 @@ impl Engine {
         let limits = Limits { max_bulk: u64::MAX, ..Limits::default() };
         let base = self.core.journal.offset();
         let buffer = std::mem::take(&mut state.bytes);
+        let mut ahead = std::mem::take(&mut state.ahead);
         let result = loop {
-            let at = state.decoded;
-            let (consumed, step) = match state.decoder.decode(&buffer[at..], &limits) {
-                Err(error) => break Err(error),
-                Ok(Decoded::Need(_)) => break Ok(()),
-                Ok(Decoded::Skip(consumed)) => (consumed, state.between(Targets::REPLICATION)),
-                Ok(Decoded::Command { consumed, args, .. }) => {
-                    let args = Args::new(&buffer[at..at + consumed], &args);
-                    (consumed, self.apply_one(state, args, base + at as u64, acks))
+            let more = ahead.fill(&mut state.decoder, &buffer, state.decoded, &limits);
+            self.prefetch_ahead(state.session.db, &mut ahead, &buffer);
+            for command in &ahead.commands {
+                let step = match command.args(&buffer, &ahead.ranges) {
+                    None => state.between(Targets::REPLICATION),
+                    Some(args) => self.apply_one(state, args, base + command.begin as u64, acks),
+                };
+                if state.failed.is_some() {
+                    break;
                 }
-                Ok(Decoded::Inline { consumed, args }) => {
-                    (consumed, self.apply_one(state, args.view(), base + at as u64, acks))
-                }
-            };
-            if state.failed.is_some() {
-                break Ok(());
+                state.decoded = command.end;
+                state.note(step);
             }
-            state.decoded = at + consumed;
-            state.note(step);
+            match more {
+                Ok(true) if state.failed.is_none() => {}
+                Err(error) if state.failed.is_none() => break Err(error),
+                _ => break Ok(()),
+            }
         };
-        state.bytes = buffer;
+        (state.bytes, state.ahead) = (buffer, ahead);
         result
+    }
+
+    /// Two passes over the keys, so that the table's memory is on its way before the first command needs it.
+    fn prefetch_ahead(&self, db: usize, ahead: &mut Ahead, buffer: &[u8]) {
+        let Ahead { commands, ranges, places } = ahead;
+        places.clear();
+        let keys = commands.iter().filter_map(|command| command.args(buffer, ranges)?.get(1));
+        places.extend(keys.map(|key| self.prefetch_key(db, key)));
+        places.iter().for_each(|place| self.prefetch_entry(*place));
     }
 
     fn apply_one(&mut self, state: &mut ApplyState, args: Args<'_>, before: u64, acks: &mut Vec<u64>) -> Step {

@@ -100,7 +100,6 @@ fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> 
     let gates = core.gates.bits();
     let closed = |gate: Gate| gates & gate as u32 != 0;
     let writes = Flags(flags.any).has(WRITE);
-    let may_replicate = Flags(flags.any).any(WRITE | MAY_REPLICATE);
     // What is queued takes memory too; the commands that end a transaction must get through.
     let queued = state.multi.is_some() && !matches!(&*command.name, "exec" | "discard" | "quit" | "reset");
     if core.room.out && (queued || Flags(flags.any).has(DENYOOM)) {
@@ -132,7 +131,8 @@ fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> 
     if (closed(Gate::Loading) || closed(Gate::Starting)) && !Flags(flags.all).has(LOADING) {
         return Some(IS_LOADING);
     }
-    if closed(Gate::AsyncLoading) && (may_replicate || Flags(flags.any).has(NO_ASYNC_LOADING)) {
+    // What is written to the data that is about to be replaced would be lost.
+    if closed(Gate::AsyncLoading) && (writes || Flags(flags.any).has(NO_ASYNC_LOADING)) {
         return Some(IS_LOADING);
     }
     if let Some(busy) = &core.busy

@@ -21,9 +21,15 @@ impl Engine {
     pub fn prefetch_bucket(&self, id: SessionId, args: Args<'_>) -> Option<Place> {
         let key = args.get(1)?;
         let db = self.core.sessions.get(id)?.state.db;
+        Some(self.prefetch_key(db, key))
+    }
+
+    /// First stage for a key of a database.
+    #[inline]
+    pub(crate) fn prefetch_key(&self, db: usize, key: &[u8]) -> Place {
         let hash = self.ks.hash_key(key);
         self.ks.prefetch_bucket(db, hash);
-        Some(Place { db, hash })
+        Place { db, hash }
     }
 
     /// Second stage, once the first had time to arrive: asks for the entry the bucket points to.

@@ -64,6 +64,7 @@ pub(crate) async fn run(plugin: Arc<Replication>, orders: mpsc::UnboundedReceive
         read_size: READ.start,
         port: 0,
         receiver: None,
+        same_history: false,
         apply: None,
         role_epoch: 0,
         todo: VecDeque::new(),
@@ -87,6 +88,8 @@ struct Follower {
     /// Our own port, as it was when the connection was made.
     port: u16,
     receiver: Option<Receiver>,
+    /// The payload's history is the one that we have.
+    same_history: bool,
     apply: Option<Apply>,
     /// The change of role that this link belongs to.
     role_epoch: u64,
@@ -248,10 +251,18 @@ impl Follower {
             }
             Action::Disconnect => self.hang_up(),
             Action::Send(line) => self.send(&line).await,
-            Action::BeginLoad(_) => self.receiver = None,
+            Action::BeginLoad(at) => {
+                self.receiver = None;
+                let here = self.plugin.here().map(|here| here.replid);
+                self.same_history = here.is_some() && here == at.map(|at| at.replid);
+            }
             Action::Payload(range) => self.payload(&bytes[range]).await,
             Action::FinishLoad { trailer, guarded, at } => self.finish_load(trailer, guarded, at).await,
-            Action::AbortLoad => self.receiver = None,
+            Action::AbortLoad => {
+                if let Some(receiver) = self.receiver.take() {
+                    receiver.give_up();
+                }
+            }
             Action::Resume(replid) => self.resume(replid).await,
             Action::Apply(range) => self.apply(bytes.slice(range)).await,
             Action::Upstream(path) => self.plugin.learn_upstream(path),
@@ -288,7 +299,7 @@ impl Follower {
 
     async fn payload(&mut self, bytes: &[u8]) {
         if self.receiver.is_none() {
-            match Receiver::new(self.plugin.clone()).await {
+            match Receiver::new(self.plugin.clone(), self.same_history).await {
                 Ok(receiver) => self.receiver = Some(receiver),
                 Err(error) => return self.todo.push_back(Next::Failed(error.text().to_string())),
             }

@@ -57,8 +57,9 @@ impl Drop for Spool {
 }
 
 impl Receiver {
-    /// Chooses the way by `repl-diskless-load`.
-    pub(crate) async fn new(plugin: Arc<Replication>) -> Result<Receiver> {
+    /// Chooses the way by `repl-diskless-load`. Old data is served during a load beside it only if it is of the same
+    /// history as the new.
+    pub(crate) async fn new(plugin: Arc<Replication>, same_history: bool) -> Result<Receiver> {
         let own_keys = own_keys(&plugin).await?;
         let mode = plugin.config().diskless_load;
         let (load_mode, straight) = match mode {
@@ -67,8 +68,15 @@ impl Receiver {
             DisklessLoad::Disabled => (LoadMode::Flush, false),
         };
         let spool = if straight { None } else { Some(Spool::open(&plugin).await?) };
-        let filler = Filler::new(plugin.clone(), load_mode);
+        let filler = Filler::new(plugin.clone(), load_mode, load_mode == LoadMode::Shadow && same_history);
         Ok(Receiver { plugin, filler, spool, broken: None })
+    }
+
+    /// The rest won't come. Said only where a load had begun.
+    pub(crate) fn give_up(self) {
+        if self.filler.load.is_some() {
+            log::warn!("Internal error in RDB: the payload broke off while it was loaded");
+        }
     }
 
     /// The next bytes.
@@ -163,6 +171,8 @@ struct Filler {
     plugin: Arc<Replication>,
     parser: FileParser,
     mode: LoadMode,
+    /// Clients are served from the old data meanwhile.
+    serves: bool,
     refuse_empty: bool,
     /// `key-load-delay`: tests make a load last with it.
     delay_us: u64,
@@ -182,13 +192,14 @@ enum Found {
 }
 
 impl Filler {
-    fn new(plugin: Arc<Replication>, mode: LoadMode) -> Filler {
+    fn new(plugin: Arc<Replication>, mode: LoadMode, serves: bool) -> Filler {
         let parser = FileParser::new(ParserLimits { batch_bytes: 256 * 1024, ..ParserLimits::default() });
         let delay_us = crate::payload::delay(&plugin, "key-load-delay");
         Filler {
             plugin,
             parser,
             mode,
+            serves,
             refuse_empty: false,
             delay_us,
             load: None,
@@ -257,8 +268,10 @@ impl Filler {
             // From here on our data belongs to no history until the load is complete.
             self.plugin.positioned.store(false, Ordering::Release);
             self.plugin.drop_replicas();
-            self.plugin.host.set_gate(Gate::Loading, true);
             log::info!("MASTER <-> REPLICA sync: Flushing old data");
+        }
+        if !self.serves {
+            self.plugin.host.set_gate(Gate::Loading, true);
         }
         let load = self.plugin.host.begin_load(self.mode).await?;
         log::info!("MASTER <-> REPLICA sync: Loading DB in memory");
@@ -287,7 +300,7 @@ impl Filler {
 
 impl Drop for Filler {
     fn drop(&mut self) {
-        if self.mode != LoadMode::Shadow {
+        if !self.serves {
             self.plugin.host.set_gate(Gate::Loading, false);
         }
     }

@@ -16,8 +16,11 @@ use std::process::{Command, ExitCode};
 struct Options {
     /// Which one
     judge: Judge,
-    /// Units to run, as `unit/type/string`; all without one (only then the result file is written)
+    /// Units to run, as `unit/type/string`; all without one
     units: Vec<String>,
+    /// Write the result file under this name; under the judge's when all units run
+    #[arg(long)]
+    result: Option<String>,
     /// Run redis-server again instead of using its kept outcome
     #[arg(long)]
     fresh: bool,
@@ -68,10 +71,11 @@ fn judge(options: &Options) -> io::Result<usize> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let excused = fs::read_to_string(here.join("exceptions.txt")).unwrap_or_default();
     let excused = exceptions(&excused).map_err(io::Error::other)?;
-    if options.units.is_empty() {
+    if let Some(file) = options.result.clone().or(options.units.is_empty().then(|| name.to_owned())) {
         fs::create_dir_all(here.join("results"))?;
-        let head = format!("# {name}\n\nMade by `tests/run judges {name}`, {}, redis-server 7.0.15.\n\n", today()?);
-        fs::write(here.join("results").join(format!("{name}.md")), head + &markdown(&pairs, &excused))?;
+        let words = [&[name.to_owned()], &options.units[..]].concat().join(" ");
+        let head = format!("# {file}\n\nMade by `tests/run judges {words}`, {}, redis-server 7.0.15.\n\n", today()?);
+        fs::write(here.join("results").join(format!("{file}.md")), head + &markdown(&pairs, &excused))?;
     }
     let missing = unexcused(&pairs, &excused).len();
     println!("{missing} tests pass on redis-server, not here, and are not excused");

@@ -238,7 +238,8 @@ pub(crate) fn used_memory(ks: &Keyspace, core: &Core) -> u64 {
 /// Without a persistence plugin: nothing is saved. Plugins put their own values in these places.
 fn persistence(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "loading", u8::from(core.gates.is(Gate::Loading) || core.gates.is(Gate::Starting)));
-    field(text, "async_loading", u8::from(core.gates.is(Gate::AsyncLoading)));
+    let serves = !core.gates.is(Gate::Loading);
+    field(text, "async_loading", u8::from(serves && core.gates.is(Gate::AsyncLoading)));
     for name in ["current_cow_peak", "current_cow_size", "current_cow_size_age"] {
         field(text, name, 0);
     }

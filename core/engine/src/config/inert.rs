@@ -84,6 +84,12 @@ pub const INERT: &[Inert] = &[
     fixed("io-threads-do-reads", Kind::Bool, "no", DRIVER),
     inert("jemalloc-bg-thread", Kind::Bool, "yes", ALLOCATOR),
     inert("list-compress-depth", Kind::Int(0, INT), "0", "nodes of lists aren't compressed in memory"),
+    inert(
+        "loading-process-events-interval-bytes",
+        Kind::Int(1, INT),
+        "2097152",
+        "clients are answered during every load",
+    ),
     inert("locale-collate", Kind::Text, "", "SORT compares bytes"),
     inert("oom-score-adj", NO, "no", INIT),
     inert("oom-score-adj-values", Kind::Text, "0 200 800", INIT),

@@ -57,8 +57,11 @@ pub struct Log {
     next_serial: u64,
 }
 
-const MAX_BLOCK: usize = 64 << 10;
+/// A little less than 64 KiB, so that with the record that fills it a block still fits the allocator's size of that name.
+const MAX_BLOCK: usize = 63 << 10;
 const MIN_BLOCK: usize = 1 << 10;
+/// A tail of this size becomes a block when somebody reads it: ten readers then share it. Smaller ones are copied.
+const SHARED: usize = 1 << 10;
 
 impl Log {
     pub(super) fn new(offset: u64) -> Self {
@@ -172,8 +175,13 @@ impl Log {
         }
     }
 
+    /// Makes a block of the tail. It is copied: a block is as large as its bytes, and the tail's memory stays warm.
     fn seal(&mut self) {
-        let bytes = Bytes::from(std::mem::take(&mut self.tail));
+        let bytes = Bytes::copy_from_slice(&self.tail);
+        if self.tail.len() > 2 * self.block_size {
+            self.tail = Vec::new();
+        }
+        self.tail.clear();
         let pos = self.tail_pos;
         self.tail_pos += bytes.len() as u64;
         self.held += bytes.len() as u64;
@@ -254,7 +262,7 @@ impl Log {
     }
 
     /// Copies or shares the bytes between two positions into `out`.
-    pub(super) fn slice(&self, from: u64, to: u64, out: &mut Vec<Bytes>) {
+    pub(super) fn slice(&mut self, from: u64, to: u64, out: &mut Vec<Bytes>) {
         let mut at = from;
         let mut index = self.blocks.partition_point(|block| block.pos + block.bytes.len() as u64 <= at);
         while at < to {
@@ -264,6 +272,11 @@ impl Log {
             out.push(block.bytes.slice(start..end));
             at = block.pos + end as u64;
             index += 1;
+        }
+        if at < to && self.tail.len() >= SHARED {
+            self.seal();
+            let block = self.blocks.back().expect("the tail just became it");
+            return out.push(block.bytes.slice((at - block.pos) as usize..(to - block.pos) as usize));
         }
         if at < to {
             let start = (at - self.tail_pos) as usize;

@@ -243,7 +243,7 @@ impl Link {
             State::Waiting { until } if now >= *until => return self.connect(now, "trying again", out),
             State::Connecting { since } if late(*since) => "Timeout connecting to the MASTER...",
             State::Handshake { last_io, .. } | State::Psync { last_io, .. } if late(*last_io) => {
-                "Timeout during the handshake with the MASTER..."
+                "Timeout connecting to the MASTER: no answer during the handshake"
             }
             State::Announced { last_io, .. } | State::Receiving { last_io, .. } if late(*last_io) => {
                 "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' parameter to a larger value."

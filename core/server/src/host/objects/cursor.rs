@@ -92,21 +92,25 @@ fn read(cursor: &mut Cursor, waker: &std::task::Waker, max: usize) -> Option<Out
 /// The first piece, or several small ones together.
 fn join(ahead: &mut VecDeque<bytes::Bytes>, max: usize) -> bytes::Bytes {
     let limit = JOIN.min(max);
-    let fits =
-        |ahead: &VecDeque<bytes::Bytes>, have: usize| ahead.front().is_some_and(|next| have + next.len() <= limit);
     let Some(mut first) = ahead.pop_front() else { return bytes::Bytes::new() };
     if first.len() > max {
         let rest = first.split_off(max.max(1));
         ahead.push_front(rest);
         return first;
     }
-    if !fits(ahead, first.len()) {
+    let (mut count, mut len) = (0, first.len());
+    for next in ahead.iter() {
+        if len + next.len() > limit {
+            break;
+        }
+        (count, len) = (count + 1, len + next.len());
+    }
+    if count == 0 {
         return first;
     }
-    let mut all = first.to_vec();
-    while fits(ahead, all.len()) {
-        all.extend_from_slice(&ahead.pop_front().unwrap_or_default());
-    }
+    let mut all = Vec::with_capacity(len);
+    all.extend_from_slice(&first);
+    ahead.drain(..count).for_each(|next| all.extend_from_slice(&next));
     all.into()
 }
 
