@@ -275,19 +275,19 @@ impl Link {
 
     fn loaded(&mut self, now: Duration, ctx: Context<'_>, out: &mut Outcome) {
         let State::Loading { at, marked, .. } = self.state else { return };
-        // Behind SYNC only a marked payload is acknowledged, once: the primary waits for that before it goes on.
-        let (acks, first) = (at.is_some(), at.is_some() || marked);
-        self.stream(now, ctx, acks, first, "MASTER <-> REPLICA sync: Finished with success", out);
+        // A primary that was asked by SYNC may know no REPLCONF, unless it sent a mark: then it waits for an
+        // acknowledgement before it goes on, and may be too busy to heed the first.
+        self.stream(now, ctx, at.is_some() || marked, "MASTER <-> REPLICA sync: Finished with success", out);
     }
 
     /// The data is the primary's; from here on the stream is ours. An acknowledgement at once puts us online.
-    fn stream(&mut self, now: Duration, ctx: Context<'_>, acks: bool, first: bool, why: &str, out: &mut Outcome) {
+    fn stream(&mut self, now: Duration, ctx: Context<'_>, acks: bool, why: &str, out: &mut Outcome) {
         self.enter(State::Streaming { last_io: now, acked: now, acks }, why, out);
         self.followed = true;
         self.looped = false;
         self.last_why.clear();
         self.down_since = None;
-        if first {
+        if acks {
             self.ack(now, ctx, ctx.here.map_or(Offset(0), |p| p.offset), out);
         }
     }
@@ -454,7 +454,7 @@ impl Link {
             }
             out.actions.push(Action::Resume(replid));
             // The id may be new now, the offset is the one we offered.
-            return self.stream(now, ctx, true, true, "Successful partial resynchronization with master", out);
+            return self.stream(now, ctx, true, "Successful partial resynchronization with master", out);
         }
         if !handing_over && knows_no_psync(line) {
             return self.fall_back(now, &said, out);
