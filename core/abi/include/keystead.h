@@ -729,6 +729,9 @@ struct ks_host_api {
   /* Shows a connection that the plugin made to its primary as a session, with the peer's and the own address as
      `ip:port`: CLIENT LIST and CLIENT KILL know it. Ready when somebody killed it; dropping the future hides it. */
   ks_future (*show_link)(void* host, ks_str peer, ks_str local);
+  /* As `tcp_connect`, then TLS with what the endpoint's `tls-*` parameters say (`tls-client-cert-file`,
+     `tls-ca-cert-file`, …). Ready when the handshake is done. */
+  ks_future (*tls_connect)(void* host, uint32_t endpoint, ks_str addr, ks_str source);
 };
 
 /* Who sent a command. The strings are borrowed for the call. */
@@ -1036,6 +1039,10 @@ struct ks_endpoint_spec {
   ks_str run_id;
   /* The password; empty for none. */
   ks_str password;
+  /* The port for TLS; 0 for none. Then `port` may be 0. */
+  uint32_t tls_port;
+  /* Zero. */
+  uint32_t reserved;
 };
 
 /* A part of the data set that isn't keys: saved with every snapshot, replaced with every load. */

@@ -237,6 +237,9 @@ tables! { STRUCTS;
         /// Shows a connection that the plugin made to its primary as a session, with the peer's and the own address as
         /// `ip:port`: CLIENT LIST and CLIENT KILL know it. Ready when somebody killed it; dropping the future hides it.
         pub show_link: unsafe extern "C" fn(host: *mut c_void, peer: Str, local: Str) -> Future,
+        /// As `tcp_connect`, then TLS with what the endpoint's `tls-*` parameters say (`tls-client-cert-file`,
+        /// `tls-ca-cert-file`, …). Ready when the handshake is done.
+        pub tls_connect: unsafe extern "C" fn(host: *mut c_void, endpoint: u32, addr: Str, source: Str) -> Future,
     }
 }
 

@@ -271,6 +271,10 @@ tables! { STRUCTS;
         pub run_id: Str,
         /// The password; empty for none.
         pub password: Str,
+        /// The port for TLS; 0 for none. Then `port` may be 0.
+        pub tls_port: u32,
+        /// Zero.
+        pub reserved: u32,
     }
 
     /// A part of the data set that isn't keys: saved with every snapshot, replaced with every load.

@@ -35,8 +35,10 @@ pub struct EndpointSpec {
     pub name: String,
     /// Addresses to bind to; empty: as the data port.
     pub bind: Vec<String>,
-    /// The port.
+    /// The port; 0 if there is one for TLS only.
     pub port: u16,
+    /// The port for TLS; 0 for none. The server's `tls-*` parameters apply to it.
+    pub tls_port: u16,
     /// 40 hex characters.
     pub run_id: String,
     /// The password of the default user, if any.

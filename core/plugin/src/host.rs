@@ -15,6 +15,7 @@ use crate::snapshot::{Apply, Load, LoadMode, Snapshot};
 use crate::task::{Interval, Task};
 use crate::words::{ClientFilter, Gate, Origin, PauseKind, Role, ShutdownKind, Targets};
 use bytes::Bytes;
+use futures::future::Either;
 use keystead_abi::glue::{Imported, OwnedBuf, export_future, import_future};
 use keystead_abi::{self as abi, Object, Str};
 use std::ffi::c_void;
@@ -185,6 +186,40 @@ impl Host {
             import_future(connect(self.data(), Str::new(addr.as_bytes()), Str::new(source.as_bytes())))
         };
         async move { Io::new(raw.await.ok().map_err(|error| connect_error(&addr, error))?.object) }
+    }
+
+    /// Connects with TLS, by the engine's `tls-*` parameters; ready when the handshake is done.
+    pub fn tls_connect(&self, host: &str, port: u16) -> impl Future<Output = Result<Io>> + Send + use<> {
+        let addr = addr_text(host, port);
+        let covered = self.api().size as usize > std::mem::offset_of!(abi::HostApi, tls_connect);
+        // SAFETY: as above; the function is there if the table's size covers it.
+        let raw = covered.then(|| unsafe {
+            let connect = self.api().tls_connect;
+            import_future(connect(self.data(), self.number(), Str::new(addr.as_bytes()), Str::new(b"")))
+        });
+        async move {
+            let raw = raw.ok_or_else(|| Error::new("this server is too old for TLS"))?;
+            Io::new(raw.await.ok().map_err(|error| connect_error(&addr, error))?.object)
+        }
+    }
+
+    /// Connects to another node: with TLS if `tls-replication` is on, which is what its name says and sentinels heed too.
+    pub fn link_connect(&self, host: &str, port: u16) -> impl Future<Output = Result<Io>> + Send + use<> {
+        let encrypted = self.setting("tls-replication").is_some_and(|on| on == "yes");
+        match encrypted {
+            true => Either::Left(self.tls_connect(host, port)),
+            false => Either::Right(self.tcp_connect(host, port)),
+        }
+    }
+
+    /// The port that other nodes' links come to: the one for TLS if `tls-replication` is on and there is one.
+    pub fn link_port(&self) -> u16 {
+        let port = |name| self.setting(name).and_then(|port| port.parse().ok()).unwrap_or(0);
+        let encrypted = self.setting("tls-replication").is_some_and(|on| on == "yes");
+        match port("tls-port") {
+            tls @ 1.. if encrypted => tls,
+            _ => port("port"),
+        }
     }
 
     /// Listens on `ip:port`.

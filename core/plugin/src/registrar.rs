@@ -213,6 +213,8 @@ impl<P: Plugin> Registrar<P> {
             bind: Str::new(bind.as_bytes()),
             run_id: Str::new(spec.run_id.as_bytes()),
             password: Str::new(spec.password.as_deref().unwrap_or_default().as_bytes()),
+            tls_port: u32::from(spec.tls_port),
+            reserved: 0,
         };
         let mut number = 0;
         // SAFETY: the spec lives for the call.

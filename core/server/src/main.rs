@@ -18,6 +18,7 @@ mod net;
 mod probe;
 mod settle;
 mod shell;
+mod tls;
 mod users;
 
 use clap::Parser;

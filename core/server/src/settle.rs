@@ -45,18 +45,24 @@ pub(crate) fn apply_overlay(services: &[Arc<Service>], settings: &Settings) {
     for service in services {
         let params =
             if service.name().is_empty() { Some(&overlay.params) } else { overlay.endpoints.get(service.name()) };
-        for (name, value) in params.into_iter().flatten() {
+        let params = params.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone()));
+        // A certificate and its key mean something only together.
+        let (tls, single): (Vec<_>, Vec<_>) = params.partition(|(name, _)| name.starts_with("tls-"));
+        let sets = single.into_iter().map(|pair| vec![pair]).chain((!tls.is_empty()).then_some(tls));
+        for pairs in sets {
             let set = service.turn(|engine| {
-                let set = engine.core.config.set(&[(name.clone(), value.clone())]);
+                let set = engine.core.config.set(&pairs);
                 engine.apply_config();
                 set
             });
             let file = settings.overlay_path.display();
-            match set {
-                Ok(_) => log::info!("{name} is '{}' by {file}, which CONFIG REWRITE wrote", shown(name, value)),
-                Err(error) => log::warn!("{file}: '{name}' is passed over: {error:?}"),
+            for (name, value) in &pairs {
+                match &set {
+                    Ok(_) => log::info!("{name} is '{}' by {file}, which CONFIG REWRITE wrote", shown(name, value)),
+                    Err(error) => log::warn!("{file}: '{name}' is passed over: {error:?}"),
+                }
+                changed(service, name);
             }
-            changed(service, name);
         }
     }
     users::from_overlay(services, settings);

@@ -6,6 +6,7 @@ use crate::host::{EndpointSpec, ServerShell};
 use crate::net::listen::ListenSpec;
 use crate::net::service::{mono_us, now};
 use crate::net::{Order, Port, Service};
+use crate::tls::{Switch, Values};
 use crate::{alloc, instance, probe, settle};
 use async_channel::Sender;
 use keystead_engine::core::Pause;
@@ -64,6 +65,7 @@ impl Shell {
         ListenSpec {
             bind: server.bind.clone(),
             port: server.port,
+            tls_port: self.settings.tls.port,
             backlog: server.tcp_backlog,
             unix: path.map(|path| (self.settings.dir.join(path), mode)),
         }
@@ -77,8 +79,13 @@ impl Shell {
             engine.set_fact(fact, self.setting(fact).unwrap_or_default());
         }
         engine.register_config("keystead", "dir", None, self.dir.clone())?;
-        let service = Service::new(name, engine, self.orders.clone());
+        let switch = Arc::new(Switch::default());
+        let values = Values::read(&|name| engine.core.config.get(name).unwrap_or_default());
+        switch.start(&values).map_err(|why| format!("{why}\nFailed to configure TLS. Check logs for more info."))?;
+        engine.core.config.set_group(switch.clone());
+        let service = Service::new(name, engine, self.orders.clone(), switch.context());
         let port = Arc::new(Port::bind(service.clone(), listen, self.settings.limits.tcp_keepalive)?);
+        switch.moves(&port);
         let mut ports = self.ports.lock();
         if ports.open {
             port.open()?;
@@ -166,13 +173,20 @@ impl ServerShell for Shell {
         };
         let mut engine = Engine::new(options);
         settle::apply_settings(&mut engine, &self.settings)?;
-        let own = [("port", spec.port.to_string()), ("bind", bind.join(" ")), ("requirepass", spec.password.clone())];
-        for (name, value) in own.iter().chain(&[("unixsocket", String::new())]) {
+        let own = [
+            ("port", spec.port.to_string()),
+            ("tls-port", spec.tls_port.to_string()),
+            ("bind", bind.join(" ")),
+            ("requirepass", spec.password.clone()),
+            ("unixsocket", String::new()),
+        ];
+        for (name, value) in &own {
             let set = engine.core.config.init(name, value);
             set.map_err(|e| format!("'{}': {name} '{value}' is refused: {e:?}", spec.name))?;
         }
         engine.apply_config();
-        let listen = ListenSpec { bind, port: spec.port, backlog: server.tcp_backlog, unix: None };
+        let listen =
+            ListenSpec { bind, port: spec.port, tls_port: spec.tls_port, backlog: server.tcp_backlog, unix: None };
         self.add(&spec.name, engine, &listen)
     }
 

@@ -163,7 +163,7 @@ impl Follower {
                     Ok(io) => {
                         self.shown = Some(self.plugin.host.show_link(&io).boxed());
                         self.io = Some(io);
-                        self.port = self.plugin.host.setting("port").and_then(|p| p.parse().ok()).unwrap_or(0);
+                        self.port = self.plugin.host.link_port();
                         Next::Connected
                     }
                     Err(error) => Next::Failed(format!("Error condition on socket for SYNC: {}", error.text())),
@@ -247,7 +247,7 @@ impl Follower {
         match action {
             Action::Connect(target) => {
                 log::info!("Connecting to MASTER {}:{}", target.host, target.port);
-                self.connecting = Some(self.plugin.host.tcp_connect(&target.host, target.port).boxed());
+                self.connecting = Some(self.plugin.host.link_connect(&target.host, target.port).boxed());
             }
             Action::Disconnect => self.hang_up(),
             Action::Send(line) => self.send(&line).await,

@@ -19,8 +19,10 @@ pub const DEFAULT_PORT: u16 = 26379;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The sentinel's own port.
+    /// The sentinel's own port; 0 if there is one for TLS only.
     pub port: u16,
+    /// Its port for TLS, by the server's `tls` settings; 0 opens none.
+    pub tls_port: u16,
     /// Addresses it binds to; empty: those of the data port.
     pub bind: Vec<String>,
     /// The address told to other sentinels, for NAT and containers; nothing: the one the links show.
@@ -51,6 +53,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             port: DEFAULT_PORT,
+            tls_port: 0,
             bind: Vec::new(),
             announce_ip: None,
             announce_port: None,
@@ -131,10 +134,11 @@ fn failover_timeout() -> u64 {
 
 /// What each field means, for the file of all keys.
 pub const DOCS: &[(&str, &str)] = &[
-    ("port", "The sentinel's own port; it never shares the data port."),
+    ("port", "The sentinel's own port; it never shares the data port. 0: only the one for TLS."),
+    ("tls_port", "Its port for TLS, by the settings of the section tls; 0 opens none."),
     ("bind", "Addresses it binds to; empty: those of the data port."),
     ("announce_ip", "The address told to other sentinels (NAT, containers); None: the one the links show."),
-    ("announce_port", "The port told to other sentinels; None: the own port."),
+    ("announce_port", "The port told to other sentinels; None: the own port (for TLS, if tls.replication is on)."),
     ("password", "Password of the sentinel's port, shared by all sentinels of a group."),
     (
         "election",
@@ -163,7 +167,7 @@ impl Config {
     /// # Errors
     /// The first such thing.
     pub fn check(&self) -> Result<(), String> {
-        if self.port == 0 {
+        if self.port == 0 && self.tls_port == 0 {
             return Err("port: a sentinel needs a port of its own, from 1 to 65535".into());
         }
         let named = |host: &str| self.resolve_hostnames && plausible(host);

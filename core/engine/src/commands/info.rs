@@ -145,7 +145,8 @@ fn server(_: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "process_id", std::process::id());
     field(text, "process_supervised", "no");
     field(text, "run_id", &core.run_id);
-    field(text, "tcp_port", core.config.int("port"));
+    let port = Some(core.config.int("port")).filter(|port| *port != 0);
+    field(text, "tcp_port", port.unwrap_or_else(|| core.config.int("tls-port")));
     field(text, "server_time_usec", core.now.unix_ms * 1000);
     field(text, "uptime_in_seconds", uptime);
     field(text, "uptime_in_days", uptime / 86_400);

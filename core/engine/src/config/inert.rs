@@ -116,6 +116,13 @@ pub const INERT: &[Inert] = &[
     fixed("syslog-enabled", NO, "no", LOG),
     fixed("syslog-facility", Kind::Text, "local0", LOG),
     fixed("syslog-ident", Kind::Text, "keystead", LOG),
+    inert("tls-cluster", NO, "no", CLUSTER),
+    inert(
+        "tls-dh-params-file",
+        Kind::Word(&[""]),
+        "",
+        "keys are agreed on by elliptic curves, which need no parameters",
+    ),
     inert("watchdog-period", Kind::Int(0, 0), "0", "slow commands are in SLOWLOG and LATENCY"),
 ];
 

@@ -66,12 +66,21 @@ struct Foreign {
     body: Arc<dyn ForeignConfig>,
 }
 
+/// Parameters that mean something outside the engine and only together (a certificate and its key).
+pub trait ParamGroup: Send + Sync {
+    /// Whether a parameter belongs to it.
+    fn has(&self, name: &str) -> bool;
+    /// CONFIG SET gave some of them values, perhaps the same: puts all of them in force, or none and says why.
+    fn apply(&self, value: &dyn Fn(&str) -> String) -> Result<(), String>;
+}
+
 /// All parameters of an engine.
 pub struct Config {
     params: Vec<&'static Param>,
     values: BTreeMap<&'static str, String>,
     foreign: BTreeMap<String, Foreign>,
     changed: BTreeSet<String>,
+    group: Option<Arc<dyn ParamGroup>>,
     /// The typed copy.
     pub live: Live,
 }
@@ -97,8 +106,8 @@ impl Config {
         let all = PARAMS.iter().chain(INERT.iter().map(|row| &row.param));
         let params: Vec<&'static Param> = all.filter(|param| !endpoint || param.endpoint).collect();
         let values = params.iter().map(|param| (param.name, param.default.to_owned())).collect();
-        let mut config =
-            Config { params, values, foreign: BTreeMap::new(), changed: BTreeSet::new(), live: Live::default() };
+        let (foreign, changed, live) = (BTreeMap::new(), BTreeSet::new(), Live::default());
+        let mut config = Config { params, values, foreign, changed, group: None, live };
         config.refresh();
         config
     }
@@ -178,19 +187,40 @@ impl Config {
             match self.set_one(name, text, &mut undo) {
                 Ok(name) => names.push(name),
                 Err(why) => {
-                    self.values = before;
-                    for (body, old) in undo.into_iter().rev() {
-                        if let Err(why) = body.set(&old) {
-                            log::warn!("CONFIG SET could not be taken back: {why}");
-                        }
-                    }
+                    self.take_back(before, undo);
                     return Err(SetError::Invalid(name.clone(), why));
                 }
             }
         }
+        // Last, because it can't be taken back.
+        if let Err((name, why)) = self.apply_group(&names) {
+            self.take_back(before, undo);
+            return Err(SetError::Invalid(name, why));
+        }
         self.changed.extend(names.iter().cloned());
         self.refresh();
         Ok(names)
+    }
+
+    fn take_back(&mut self, values: BTreeMap<&'static str, String>, undo: Undo) {
+        self.values = values;
+        for (body, old) in undo.into_iter().rev() {
+            if let Err(why) = body.set(&old) {
+                log::warn!("CONFIG SET could not be taken back: {why}");
+            }
+        }
+    }
+
+    /// The parameters that are put in force as a whole.
+    pub fn set_group(&mut self, group: Arc<dyn ParamGroup>) {
+        self.group = Some(group);
+    }
+
+    /// Lets the group act if one of its parameters was set; the first of those goes with the refusal.
+    fn apply_group(&self, names: &[String]) -> Result<(), (String, String)> {
+        let Some(group) = &self.group else { return Ok(()) };
+        let Some(first) = names.iter().find(|name| group.has(name)) else { return Ok(()) };
+        group.apply(&|name| self.get(name).unwrap_or_default()).map_err(|why| (first.clone(), why))
     }
 
     fn check_names(&self, pairs: &[(String, String)]) -> Result<(), SetError> {

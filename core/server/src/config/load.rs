@@ -4,7 +4,7 @@
 use super::document::{Document, ron_of_argument};
 use super::overlay::{self, Overlay};
 use super::report::{ConfigError, line_column, nearest};
-use super::sections::{Encoding, Expire, Limits, Log, Memory, Server, Setting, Slowlog};
+use super::sections::{Encoding, Expire, Limits, Log, Memory, Server, Setting, Slowlog, Tls};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -65,6 +65,8 @@ pub(crate) struct Settings {
     pub(crate) file: Option<PathBuf>,
     /// Where the instance listens and lives.
     pub(crate) server: Server,
+    /// Encrypted connections.
+    pub(crate) tls: Tls,
     /// What a client may take.
     pub(crate) limits: Limits,
     /// How much memory may be used.
@@ -99,6 +101,7 @@ pub(crate) struct Settings {
 #[derive(Default)]
 struct Tree<'a> {
     server: Server,
+    tls: Tls,
     limits: Limits,
     memory: Memory,
     encoding: Encoding,
@@ -201,6 +204,7 @@ pub(crate) fn parse(name: &str, text: String, edits: &[Edit]) -> Result<Settings
     Ok(Settings {
         file: None,
         server: tree.server,
+        tls: tree.tls,
         limits: tree.limits,
         memory: tree.memory,
         encoding: tree.encoding,
@@ -294,6 +298,7 @@ impl Settings {
     pub(crate) fn settings(&self) -> Vec<Setting> {
         [
             self.server.settings(),
+            self.tls.settings(),
             self.limits.settings(),
             self.memory.settings(),
             self.encoding.settings(),

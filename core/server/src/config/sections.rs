@@ -5,8 +5,19 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// The sections of a file, as `--set` and "did you mean" know them.
-pub(crate) const TOP_LEVEL: &[&str] =
-    &["server", "limits", "memory", "encoding", "expire", "slowlog", "log", "plugin_dirs", "plugins", "services"];
+pub(crate) const TOP_LEVEL: &[&str] = &[
+    "server",
+    "tls",
+    "limits",
+    "memory",
+    "encoding",
+    "expire",
+    "slowlog",
+    "log",
+    "plugin_dirs",
+    "plugins",
+    "services",
+];
 
 /// Whether a path of `--set` begins with a section rather than with a plugin's name.
 pub(crate) fn is_top_level(word: &str) -> bool {
@@ -150,6 +161,48 @@ section! {
         daemonize: bool = false => "daemonize";
         /// File that holds the process id while the instance runs.
         pidfile: Option<String> = None => "pidfile";
+    }
+}
+
+section! {
+    /// Encrypted connections. Files are PEM; their paths are from `dir`.
+    Tls "tls" {
+        /// Port for TLS, beside or instead of `server.port`; 0 opens none.
+        port: u16 = 0 => "tls-port";
+        /// The server's certificate, with those between it and the authority behind it.
+        cert_file: Option<String> = None => "tls-cert-file";
+        /// Its key.
+        key_file: Option<String> = None => "tls-key-file";
+        /// What the key is encrypted with (PKCS#8).
+        key_file_pass: Option<String> = None => "tls-key-file-pass";
+        /// Certificate shown on connections that this server makes; none: the server's.
+        client_cert_file: Option<String> = None => "tls-client-cert-file";
+        /// Its key.
+        client_key_file: Option<String> = None => "tls-client-key-file";
+        /// What that key is encrypted with.
+        client_key_file_pass: Option<String> = None => "tls-client-key-file-pass";
+        /// The authorities whose certificates are accepted.
+        ca_cert_file: Option<String> = None => "tls-ca-cert-file";
+        /// A folder with more of them; every file in it is read.
+        ca_cert_dir: Option<String> = None => "tls-ca-cert-dir";
+        /// Must clients show a certificate: `yes`, `no`, or `optional` (if they show one it must be good).
+        auth_clients: String = "yes".into() => "tls-auth-clients";
+        /// Links to a primary and a sentinel's links use TLS.
+        replication: bool = false => "tls-replication";
+        /// `TLSv1.2`, `TLSv1.3`; empty: both.
+        protocols: String = String::new() => "tls-protocols";
+        /// Ciphers of TLS 1.2 in OpenSSL's names, separated by colons; empty: all.
+        ciphers: String = String::new() => "tls-ciphers";
+        /// The same for TLS 1.3.
+        ciphersuites: String = String::new() => "tls-ciphersuites";
+        /// The server's order of ciphers counts, not the client's.
+        prefer_server_ciphers: bool = false => "tls-prefer-server-ciphers";
+        /// Clients may resume sessions.
+        session_caching: bool = true => "tls-session-caching";
+        /// How many sessions are kept for that.
+        session_cache_size: u32 = 20 * 1024 => "tls-session-cache-size";
+        /// Seconds for which.
+        session_cache_timeout: u32 = 300 => "tls-session-cache-timeout";
     }
 }
 

@@ -68,6 +68,24 @@ unsafe fn checked<'a, T>(spec: *const T, what: &str) -> Result<&'a T, String> {
     Ok(unsafe { &*spec })
 }
 
+/// A copy of a spec that has grown: what a plugin of an older SDK doesn't have is zero. `least` bytes must be there.
+///
+/// # Safety
+/// As [`checked`]; `T` is plain data, all of which may be zero.
+unsafe fn grown<T>(spec: *const T, least: usize, what: &str) -> Result<T, String> {
+    // SAFETY: the caller's.
+    let size = unsafe { *spec.cast::<u32>() } as usize;
+    if size < least {
+        return Err(format!("its {what} has {size} bytes, {least} were expected"));
+    }
+    let mut whole = std::mem::MaybeUninit::<T>::zeroed();
+    // SAFETY: so many bytes are there on both sides, and zeros behind them are fine.
+    unsafe {
+        std::ptr::copy_nonoverlapping(spec.cast::<u8>(), whole.as_mut_ptr().cast(), size.min(size_of::<T>()));
+        Ok(whole.assume_init())
+    }
+}
+
 fn engine(plugin: &Plugin, endpoint: u32) -> Result<Arc<Service>, String> {
     plugin.engine(endpoint).ok_or_else(|| format!("there is no endpoint {endpoint}"))
 }
@@ -339,17 +357,19 @@ unsafe extern "C" fn endpoint(data: *mut c_void, spec: *const abi::EndpointSpec,
     // SAFETY: as in `command`; the caller gives room for one number.
     unsafe {
         declare(data, |plugin| {
-            let raw = checked(spec, "endpoint spec")?;
-            let port = u16::try_from(raw.port).map_err(|_| format!("{} is no port", raw.port))?;
+            let raw = grown(spec, std::mem::offset_of!(abi::EndpointSpec, tls_port), "endpoint spec")?;
+            let port = |port: u32| u16::try_from(port).map_err(|_| format!("{port} is no port"));
+            let (port, tls_port) = (port(raw.port)?, port(raw.tls_port)?);
             let spec = EndpointSpec {
                 name: raw.name.text(),
                 bind: raw.bind.text().lines().map(str::to_owned).collect(),
                 port,
+                tls_port,
                 run_id: raw.run_id.text(),
                 password: raw.password.text(),
             };
             let number = plugin.host().open_endpoint(&spec)?;
-            plugin.facts.lock().endpoints.push(format!("{}:{port}", spec.name));
+            plugin.facts.lock().endpoints.push(format!("{}:{}", spec.name, if port == 0 { tls_port } else { port }));
             out.write(number);
             Ok(())
         })

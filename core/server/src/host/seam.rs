@@ -31,8 +31,10 @@ pub(crate) struct EndpointSpec {
     pub(crate) name: String,
     /// Addresses; empty means those of the data port.
     pub(crate) bind: Vec<String>,
-    /// The port.
+    /// The port; 0 for TLS only.
     pub(crate) port: u16,
+    /// The port for TLS; 0 for none.
+    pub(crate) tls_port: u16,
     /// 40 hex characters; empty: a random one.
     pub(crate) run_id: String,
     /// The password; empty for none.

@@ -1,13 +1,15 @@
 //! Listening sockets: bound before anything else starts, so that a busy port is found at once. Accepts, sets socket
 //! options, hands over; what a connection does is `conn.rs`.
 
-use super::socket::Raw;
+use super::socket::{Encrypted, Raw};
+use crate::tls;
 use async_io::Async;
 use socket2::{Domain, SockAddr, SockRef, TcpKeepalive, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Pause after a failed accept (no descriptors left), so that the loop doesn't spin.
@@ -20,6 +22,8 @@ pub(crate) struct ListenSpec {
     pub(crate) bind: Vec<String>,
     /// Port; 0 opens no TCP listener.
     pub(crate) port: u16,
+    /// Port for TLS; 0 opens no such listener.
+    pub(crate) tls_port: u16,
     /// Queue of connections not yet accepted.
     pub(crate) backlog: u32,
     /// Path and mode of a unix socket.
@@ -34,7 +38,6 @@ pub(crate) struct Listeners {
 }
 
 /// One accepted connection, with what the engine must know of it.
-#[derive(Debug)]
 pub(crate) struct Accepted {
     /// The stream.
     pub(crate) socket: Raw,
@@ -51,7 +54,7 @@ pub(crate) struct Accepted {
 impl ListenSpec {
     /// No listener at all.
     pub(crate) fn none() -> ListenSpec {
-        ListenSpec { bind: Vec::new(), port: 0, backlog: 0, unix: None }
+        ListenSpec { bind: Vec::new(), port: 0, tls_port: 0, backlog: 0, unix: None }
     }
 }
 
@@ -66,29 +69,7 @@ impl Listeners {
     pub(crate) fn bind(spec: &ListenSpec) -> Result<Listeners, String> {
         let mut listeners = Listeners::default();
         if spec.port != 0 {
-            for address in &spec.bind {
-                let (optional, host) = match address.strip_prefix('-') {
-                    Some(host) => (true, host),
-                    None => (false, address.as_str()),
-                };
-                match bind_tcp(host, spec.port, spec.backlog) {
-                    Ok(bound) => listeners.tcp.extend(bound),
-                    Err(e) if optional => log::info!("Not listening on {host}:{}: {e}", spec.port),
-                    Err(e) => {
-                        let text = if e.kind() == io::ErrorKind::AddrInUse {
-                            "Address already in use".into()
-                        } else {
-                            e.to_string()
-                        };
-                        let port = spec.port;
-                        log::warn!("Could not create server TCP listening socket {host}:{port}: bind: {text}");
-                        return Err(format!("Failed listening on port {port} (TCP), aborting. bind {host}: {text}"));
-                    }
-                }
-            }
-            if listeners.tcp.is_empty() && !spec.bind.is_empty() {
-                return Err(format!("Failed listening on port {} (TCP): no address could be bound", spec.port));
-            }
+            listeners.tcp = bind_all(&spec.bind, spec.port, spec.backlog, "TCP")?;
         }
         if let Some((path, mode)) = &spec.unix {
             let bound = bind_unix(path, *mode, spec.backlog);
@@ -98,7 +79,7 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// Starts to accept: `take` gets each connection, in the accepting task. The tasks end with `stop`.
+    /// Starts to accept plain connections: `take` gets each connection, in the accepting task. The tasks end with `stop`.
     pub(crate) fn accept_with(
         self,
         keepalive_s: u32,
@@ -135,6 +116,36 @@ impl Accepting {
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+/// One listening socket an address. `kind` is for the words of an error.
+pub(super) fn bind_all(
+    bind: &[String],
+    port: u16,
+    backlog: u32,
+    kind: &str,
+) -> Result<Vec<std::net::TcpListener>, String> {
+    let mut all = Vec::new();
+    for address in bind {
+        let (optional, host) = match address.strip_prefix('-') {
+            Some(host) => (true, host),
+            None => (false, address.as_str()),
+        };
+        match bind_tcp(host, port, backlog) {
+            Ok(bound) => all.extend(bound),
+            Err(e) if optional => log::info!("Not listening on {host}:{port}: {e}"),
+            Err(e) => {
+                let busy = e.kind() == io::ErrorKind::AddrInUse;
+                let text = if busy { "Address already in use".into() } else { e.to_string() };
+                log::warn!("Could not create server TCP listening socket {host}:{port}: bind: {text}");
+                return Err(format!("Failed listening on port {port} ({kind}), aborting. bind {host}: {text}"));
+            }
+        }
+    }
+    if all.is_empty() && !bind.is_empty() {
+        return Err(format!("Failed listening on port {port} ({kind}): no address could be bound"));
+    }
+    Ok(all)
 }
 
 fn bind_tcp(host: &str, port: u16, backlog: u32) -> io::Result<Vec<std::net::TcpListener>> {
@@ -182,6 +193,40 @@ async fn accept_tcp(listener: Async<std::net::TcpListener>, keepalive_s: u32, ta
                 let local = stream.local_addr().map(|a| a.to_string()).unwrap_or_default();
                 let loopback = is_loopback(peer.ip());
                 take(Accepted { socket: Raw::Tcp(stream), peer: peer.to_string(), local, unix: false, loopback });
+            }
+            Err(e) => pause_after(&e).await,
+        }
+    }
+}
+
+/// Accepts on the TLS port. Each handshake is a task of its own; who fails it is never seen by the engine.
+pub(super) async fn accept_tls(
+    listener: Async<std::net::TcpListener>,
+    keepalive_s: u32,
+    context: Arc<tls::Context>,
+    pending: tls::Pending,
+    take: impl Fn(Accepted) + Clone + Send + 'static,
+) {
+    loop {
+        match accept_one(&listener, |l| l.accept()).await {
+            Ok((stream, peer)) => {
+                set_options(&stream, keepalive_s);
+                let local = stream.local_addr().map(|a| a.to_string()).unwrap_or_default();
+                // CONFIG SET may have changed what is in force since the last one.
+                let Some(both) = context.now() else { continue };
+                let (pending, take) = (pending.clone(), take.clone());
+                async_std::task::spawn(async move {
+                    match pending.accept(stream, &both).await {
+                        Ok((socket, session)) => {
+                            let socket = Raw::Tls(Box::new(Encrypted::new(socket, session)));
+                            let loopback = is_loopback(peer.ip());
+                            take(Accepted { socket, peer: peer.to_string(), local, unix: false, loopback });
+                        }
+                        Err(why) => {
+                            log::warn!("Error accepting a client connection: {why} (addr={peer} laddr={local})");
+                        }
+                    }
+                });
             }
             Err(e) => pause_after(&e).await,
         }
@@ -245,7 +290,7 @@ mod tests {
     use super::*;
 
     fn spec(port: u16) -> ListenSpec {
-        ListenSpec { bind: vec!["127.0.0.1".into()], port, backlog: 16, unix: None }
+        ListenSpec { bind: vec!["127.0.0.1".into()], port, tls_port: 0, backlog: 16, unix: None }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Lock order: the engine first, then whatever a plugin holds. Nothing is awaited under the lock.
 
 use super::socket::Socket;
+use crate::tls;
 use async_channel::Sender;
 use keystead_engine::core::Core;
 use keystead_engine::engine::{Action, Ready, TurnEnd};
@@ -199,11 +200,12 @@ pub(crate) struct Service {
     slow_writers: AtomicU32,
     barriers: Arc<Barriers>,
     holders: Mutex<Vec<Arc<dyn Holder>>>,
+    tls: Arc<tls::Context>,
 }
 
 impl Service {
     /// Wraps an engine.
-    pub(crate) fn new(name: &str, engine: Engine, orders: Sender<Order>) -> Arc<Service> {
+    pub(crate) fn new(name: &str, engine: Engine, orders: Sender<Order>, tls: Arc<tls::Context>) -> Arc<Service> {
         let barriers = engine.barriers();
         Arc::new(Service {
             name: name.to_owned(),
@@ -216,7 +218,13 @@ impl Service {
             slow_writers: AtomicU32::new(0),
             barriers,
             holders: Mutex::default(),
+            tls,
         })
+    }
+
+    /// The TLS that is in force for connections of this engine's owner, accepted or made.
+    pub(crate) fn tls(&self) -> Arc<tls::Context> {
+        self.tls.clone()
     }
 
     /// The port's name; empty for the engine with the keys.

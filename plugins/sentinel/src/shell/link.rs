@@ -82,7 +82,7 @@ async fn serve(
 ) -> Result<(), String> {
     let Target { instance, lane, generation, addr, auth, renamed, .. } = target;
     let put = |out: &mut Vec<u8>, words: &[String]| put(out, words, &renamed);
-    let io: Io = host.tcp_connect(&addr.host, addr.port).await.map_err(|error| error.text().to_owned())?;
+    let io: Io = host.link_connect(&addr.host, addr.port).await.map_err(|error| error.text().to_owned())?;
     let local = io.local_addr();
     let local_ip = local.rsplit_once(':').map_or(local.as_str(), |(ip, _)| ip).trim_matches(['[', ']']).to_owned();
     let (read, mut write) = io.split();

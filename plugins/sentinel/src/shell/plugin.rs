@@ -86,6 +86,7 @@ impl Plugin for SentinelPlugin {
             name: "sentinel".into(),
             bind: config.bind.clone(),
             port: config.port,
+            tls_port: config.tls_port,
             run_id: id.clone(),
             password: config.password.clone(),
         });
@@ -99,7 +100,7 @@ impl Plugin for SentinelPlugin {
             id,
             announce: Addr::new(
                 config.announce_ip.clone().unwrap_or_default(),
-                config.announce_port.unwrap_or(config.port),
+                config.announce_port.unwrap_or_else(|| host.at(endpoint).link_port()),
             ),
             announce_fixed: config.announce_ip.is_some(),
             watches: config.watches(),

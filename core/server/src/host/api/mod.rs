@@ -68,6 +68,7 @@ pub(super) static API: HostApi = HostApi {
     refuse_writes: durable::refuse_writes,
     open_replay: journal::open_replay,
     show_link: engine::show_link,
+    tls_connect: task::tls_connect,
 };
 
 /// The plugin that calls.

@@ -3,13 +3,15 @@
 use super::{asynchronous, caller, failed};
 use crate::host::guarded;
 use crate::host::objects;
-use async_std::net::{TcpListener, TcpStream, ToSocketAddrs};
+use crate::tls;
+use async_io::Async;
+use async_std::net::{TcpListener, ToSocketAddrs};
 use async_std::task;
 use keystead_abi::glue::drop_future;
 use keystead_abi::{self as abi, Buf, Future, Out, Str};
 use std::ffi::c_void;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, TcpStream as Socket};
 use std::time::{Duration, Instant};
 
 pub(super) unsafe extern "C" fn spawn(host: *mut c_void, future: Future) -> u64 {
@@ -127,36 +129,63 @@ pub(super) unsafe extern "C" fn tcp_connect(_host: *mut c_void, addr: Str, sourc
     let (addr, source) = unsafe { (addr.text(), source.text()) };
     asynchronous(move || async move {
         match connect(&addr, &source).await {
-            Ok(stream) => Out { object: objects::io::tcp(stream), ..Out::DONE },
+            Ok(stream) => Out { object: objects::io::tcp(stream.into()), ..Out::DONE },
             Err(error) => failed(error.to_string()),
         }
     })
 }
 
-async fn connect(addr: &str, source: &str) -> io::Result<TcpStream> {
-    let stream = if source.is_empty() { TcpStream::connect(addr).await? } else { connect_from(addr, source).await? };
-    stream.set_nodelay(true)?;
-    Ok(stream)
+pub(super) unsafe extern "C" fn tls_connect(host: *mut c_void, endpoint: u32, addr: Str, source: Str) -> Future {
+    // SAFETY: as above.
+    let (plugin, addr, source) = unsafe { (caller(host), addr.text(), source.text()) };
+    asynchronous(move || async move {
+        let both = plugin.engine(endpoint).and_then(|service| service.tls().now());
+        let stream = match connect(&addr, &source).await {
+            Ok(stream) => stream,
+            Err(error) => return failed(error.to_string()),
+        };
+        match encrypt(stream, &addr, both.as_deref()).await {
+            Ok(stream) => Out { object: objects::io::encrypted(stream), ..Out::DONE },
+            Err(why) => failed(why),
+        }
+    })
 }
 
-/// Connects from an own address.
-async fn connect_from(addr: &str, source: &str) -> io::Result<TcpStream> {
-    let source: std::net::IpAddr =
-        source.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, format!("'{source}' is no address")))?;
+/// Shakes hands over a connection that is there.
+async fn encrypt(stream: Socket, addr: &str, both: Option<&tls::Both>) -> Result<tls::Stream, String> {
+    let host = addr.rsplit_once(':').map_or(addr, |(host, _)| host).trim_matches(['[', ']']);
+    tls::connect(stream, host, both).await
+}
+
+/// Connects, from an own address if one is given.
+async fn connect(addr: &str, source: &str) -> io::Result<Socket> {
+    let source = match source {
+        "" => None,
+        text => Some(text.parse::<IpAddr>().map_err(|_| invalid(format!("'{text}' is no address")))?),
+    };
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for target in addr.to_socket_addrs().await? {
-        if target.is_ipv4() != source.is_ipv4() {
-            continue;
-        }
-        match dial(target, SocketAddr::new(source, 0)).await {
-            Ok(stream) => return Ok(stream),
+        let dialled = match source {
+            None => Async::<Socket>::connect(target).await.and_then(Async::into_inner),
+            Some(source) if source.is_ipv4() == target.is_ipv4() => dial(target, SocketAddr::new(source, 0)).await,
+            Some(_) => continue,
+        };
+        match dialled {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
             Err(error) => last = error,
         }
     }
     Err(last)
 }
 
-async fn dial(target: SocketAddr, source: SocketAddr) -> io::Result<TcpStream> {
+fn invalid(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+async fn dial(target: SocketAddr, source: SocketAddr) -> io::Result<Socket> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(target), socket2::Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.bind(&source.into())?;
@@ -165,12 +194,12 @@ async fn dial(target: SocketAddr, source: SocketAddr) -> io::Result<TcpStream> {
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
         Err(error) => return Err(error),
     }
-    let stream = async_io::Async::new(std::net::TcpStream::from(socket))?;
+    let stream = Async::new(Socket::from(socket))?;
     stream.writable().await?;
     if let Some(error) = stream.get_ref().take_error()? {
         return Err(error);
     }
-    Ok(TcpStream::from(stream.into_inner()?))
+    stream.into_inner()
 }
 
 pub(super) unsafe extern "C" fn tcp_listen(_host: *mut c_void, addr: Str) -> Future {

@@ -3,6 +3,7 @@
 use super::{drop_object, object, value};
 use crate::net::service::SessionGuard;
 use crate::net::socket::Socket;
+use crate::tls;
 use async_std::net::TcpStream;
 use futures::io::{AsyncRead, AsyncWrite};
 use keystead_abi::glue::WakerRef;
@@ -10,6 +11,7 @@ use keystead_abi::{self as abi, Buf, IoApi, Object, Waker};
 use std::ffi::c_void;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// Any stream.
@@ -41,6 +43,14 @@ pub(crate) fn tcp(stream: TcpStream) -> Object {
     let text = |addr: io::Result<std::net::SocketAddr>| addr.map(|addr| addr.to_string()).unwrap_or_default();
     let (peer, local) = (text(stream.peer_addr()), text(stream.local_addr()));
     object(Io { socket: Socket::Tcp(stream), rest: Vec::new(), rest_at: 0, peer, local, _guard: None }, &API)
+}
+
+/// A connection with TLS.
+pub(crate) fn encrypted(stream: tls::Stream) -> Object {
+    let text = |addr: io::Result<std::net::SocketAddr>| addr.map(|addr| addr.to_string()).unwrap_or_default();
+    let (peer, local) = (text(stream.socket().peer_addr()), text(stream.socket().local_addr()));
+    let socket = Socket::Tls(Arc::new(stream));
+    object(Io { socket, rest: Vec::new(), rest_at: 0, peer, local, _guard: None }, &API)
 }
 
 /// A client's connection with what it has sent already.

@@ -1,10 +1,10 @@
 //! One client as its driver sees it: socket, undecoded input, unsent output. Knows nothing of commands.
 
 use super::super::service::Handover;
-use super::super::socket::Raw;
+use super::super::socket::{Arrived, Raw};
 use super::inbox::Link;
 use super::outbox::Outbox;
-use super::socket::{self, Arrived};
+use super::socket;
 use keystead_engine::resp::{Decoder, Limits};
 use keystead_engine::{Flow, SessionId};
 use std::io;
@@ -90,7 +90,7 @@ impl Conn {
         while self.input.len() - before < READ_BUDGET {
             // Room for what arrives, never for what a header promises.
             self.input.reserve(READ_ROOM);
-            match socket::read(&self.socket, &mut self.input) {
+            match socket::read(&mut self.socket, &mut self.input) {
                 Arrived::Bytes { more: true, .. } => {}
                 Arrived::Bytes { .. } | Arrived::Nothing => break,
                 Arrived::Ended => {
@@ -143,7 +143,7 @@ impl Conn {
     pub(super) fn flush(&mut self) -> io::Result<usize> {
         let before = self.sent;
         while self.sent < self.output.len() {
-            match socket::write(&self.socket, &self.output[self.sent..])? {
+            match socket::write(&mut self.socket, &self.output[self.sent..])? {
                 0 => break,
                 count => self.sent += count,
             }

@@ -16,7 +16,7 @@ mod turn;
 
 use super::listen::Accepted;
 use super::service::{Handover, Service};
-use super::socket::{Raw, Socket};
+use super::socket::Raw;
 use conn::Conn;
 use inbox::{Inbox, Link, Message};
 use keystead_engine::core::Core;
@@ -275,7 +275,13 @@ impl Clients {
     fn hand_over(&mut self, at: usize, handover: Handover) {
         let Some(mut conn) = self.forget(at) else { return };
         let rest = conn.input.split_off(conn.start);
-        let socket = Socket::from(conn.socket);
+        let socket = match conn.socket.into_socket() {
+            Ok(socket) => socket,
+            Err(error) => {
+                log::warn!("A client can't be handed over: {error}");
+                return self.disconnect(conn.session);
+            }
+        };
         *conn.link.taken.lock() = Some(socket.clone());
         self.service.hand_over(handover, socket, rest);
     }
@@ -292,7 +298,7 @@ impl Clients {
 
     /// Gives a new client its session and place; inside a long command with what is locked already.
     fn admit(&mut self, accepted: Accepted, inside: Option<&mut Core>) {
-        let Accepted { socket, peer, local, unix, loopback } = accepted;
+        let Accepted { mut socket, peer, local, unix, loopback } = accepted;
         let info = ConnInfo { addr: peer, laddr: local, fd: i64::from(socket.fd()), unix, loopback };
         let at = self.free.pop().unwrap_or_else(|| {
             self.conns.push(None);
@@ -307,7 +313,7 @@ impl Clients {
             Ok((session, limits)) => self.settle_in(at, socket, link, session, limits),
             Err(refusal) => {
                 // Best effort: a refused client that doesn't read loses the reason.
-                let _ = socket::write(&socket, &refusal);
+                let _ = socket::write(&mut socket, &refusal);
                 self.free.push(at);
             }
         }
@@ -324,6 +330,11 @@ impl Clients {
             self.by_slot.resize(slot + 1, usize::MAX);
         }
         self.by_slot[slot] = at;
+        let encrypted = matches!(socket, Raw::Tls(_));
         self.conns[at] = Some(Box::new(Conn::new(socket, link, session, limits)));
+        if encrypted {
+            // What came with the handshake's end is nowhere an epoll sees it.
+            self.event(poller::Ready { token: at as u64, readable: true, writable: false, hung: false });
+        }
     }
 }
