@@ -1,8 +1,13 @@
 //! A blocking client for tests: one socket, commands in, replies out, raw bytes when a test wants to be rude.
 
+use crate::certs::Certs;
 use crate::reply::{Reply, read_reply};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use std::io::{self, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a test waits for one reply before it fails.
@@ -14,8 +19,50 @@ pub type ClientError = io::Error;
 /// One connection.
 #[derive(Debug)]
 pub struct Client {
-    input: BufReader<TcpStream>,
-    output: TcpStream,
+    input: BufReader<Wire>,
+    socket: TcpStream,
+}
+
+/// What carries the bytes.
+#[derive(Debug)]
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Read for Wire {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(stream) => stream.read(buf),
+            Wire::Tls(stream) => stream.read(buf),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Wire::Plain(stream) => stream.write(buf),
+            Wire::Tls(stream) => stream.write(buf),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Wire::Plain(stream) => stream.flush(),
+            Wire::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+/// A connection to a port of loopback.
+fn dial(port: u16) -> io::Result<TcpStream> {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let socket = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(REPLY_LIMIT))?;
+    socket.set_write_timeout(Some(REPLY_LIMIT))?;
+    Ok(socket)
 }
 
 impl Client {
@@ -27,17 +74,46 @@ impl Client {
 
     /// Connects to a port of loopback.
     pub fn try_connect(port: u16) -> io::Result<Client> {
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let output = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-        output.set_nodelay(true)?;
-        output.set_read_timeout(Some(REPLY_LIMIT))?;
-        output.set_write_timeout(Some(REPLY_LIMIT))?;
-        Ok(Client { input: BufReader::new(output.try_clone()?), output })
+        let socket = dial(port)?;
+        Ok(Client { input: BufReader::new(Wire::Plain(socket.try_clone()?)), socket })
+    }
+
+    /// Connects to a TLS port with the certificate of this name (none for `""`). An error if the handshake fails as far as
+    /// this side sees it; with TLS 1.3 a refusal of the certificate comes with the first reply.
+    pub fn try_connect_tls(port: u16, certs: &Certs, name: &str) -> io::Result<Client> {
+        let mut roots = RootCertStore::empty();
+        let pem = |file: &str| std::fs::read(certs.path(file)).expect("a file of certificates");
+        roots.add(CertificateDer::from_pem_slice(&pem("ca.crt")).expect("PEM")).expect("an authority");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.map_err(io::Error::other)?.with_root_certificates(roots);
+        let config = match name {
+            "" => builder.with_no_client_auth(),
+            name => {
+                let chain = vec![CertificateDer::from_pem_slice(&pem(&format!("{name}.crt"))).expect("PEM")];
+                let key = PrivateKeyDer::from_pem_slice(&pem(&format!("{name}.key"))).expect("PEM");
+                builder.with_client_auth_cert(chain, key).map_err(io::Error::other)?
+            }
+        };
+        let host = ServerName::try_from("localhost").expect("a name");
+        let mut connection = ClientConnection::new(Arc::new(config), host).map_err(io::Error::other)?;
+        let mut socket = dial(port)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut socket)?;
+        }
+        let stream = StreamOwned::new(connection, socket.try_clone()?);
+        Ok(Client { input: BufReader::new(Wire::Tls(Box::new(stream))), socket })
+    }
+
+    /// Connects to a TLS port with the client's certificate; panics when that fails.
+    #[track_caller]
+    pub fn connect_tls(port: u16, certs: &Certs) -> Client {
+        Client::try_connect_tls(port, certs, "client").unwrap_or_else(|e| panic!("no TLS with port {port}: {e}"))
     }
 
     /// How long to wait for a reply from now on.
     pub fn set_reply_limit(&self, limit: Duration) {
-        self.output.set_read_timeout(Some(limit)).expect("a limit above zero");
+        self.socket.set_read_timeout(Some(limit)).expect("a limit above zero");
     }
 
     /// Sends a command and gives its reply; an error reply is a value, a broken socket panics.
@@ -71,12 +147,18 @@ impl Client {
 
     /// Sends a command without reading its reply.
     pub fn send<A: AsRef<[u8]>>(&mut self, args: &[A]) -> io::Result<()> {
-        self.output.write_all(&encode(args))
+        self.send_raw(&encode(args))
     }
 
     /// Sends bytes as they are.
     pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.output.write_all(bytes)
+        self.input.get_mut().write_all(bytes)?;
+        self.input.get_mut().flush()
+    }
+
+    /// Sends bytes past the encryption, for tests that are rude.
+    pub fn send_beside(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.socket.write_all(bytes)
     }
 
     /// Reads the next reply or push.

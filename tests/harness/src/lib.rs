@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bins;
+mod certs;
 mod client;
 mod group;
 mod keystead;
@@ -15,6 +16,7 @@ mod reply;
 mod wait;
 
 pub use bins::{bin_dir, have, keystead_bin, plugin_lib};
+pub use certs::Certs;
 pub use client::{Client, ClientError, text};
 pub use group::{Group, Maker, Member, PRIMARY, Shape, sentinel_config};
 pub use keystead::{Keystead, KeysteadBuilder, ron_str};
