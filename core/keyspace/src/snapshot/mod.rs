@@ -117,16 +117,32 @@ impl Cuts {
     }
 
     fn take_buckets(&mut self, db: &mut Db, segment: usize, buckets: u64) {
+        let mut fresh = [0; 2];
+        for slot in 0..2 {
+            let Some((cut, _)) = Self::member(&mut self.open[slot], db.stamps[slot]) else { continue };
+            let taken = db.table.taken(segment, slot, cut.epoch);
+            fresh[slot] = buckets & !taken;
+            if fresh[slot] != 0 {
+                db.table.set_taken(segment, slot, cut.epoch, taken | fresh[slot]);
+            }
+        }
+        // What both want is copied once.
+        let both = fresh[0] & fresh[1];
+        for bucket in bits(both) {
+            for entry in db.table.bucket_entries(segment, bucket) {
+                let entry = Arc::new(entry.snapshot());
+                for slot in 0..2 {
+                    if let Some((cut, stamp)) = Self::member(&mut self.open[slot], db.stamps[slot]) {
+                        cut.handed.push_back(RawRecord::shared(stamp.index, entry.clone()));
+                    }
+                }
+            }
+        }
         for slot in 0..2 {
             let Some((cut, stamp)) = Self::member(&mut self.open[slot], db.stamps[slot]) else { continue };
-            let taken = db.table.taken(segment, slot, cut.epoch);
-            let fresh = buckets & !taken;
-            if fresh != 0 {
-                for bucket in bits(fresh) {
-                    let entries = db.table.bucket_entries(segment, bucket);
-                    cut.handed.extend(entries.map(|entry| RawRecord::new(stamp.index, entry.snapshot())));
-                }
-                db.table.set_taken(segment, slot, cut.epoch, taken | fresh);
+            for bucket in bits(fresh[slot] & !both) {
+                let entries = db.table.bucket_entries(segment, bucket);
+                cut.handed.extend(entries.map(|entry| RawRecord::new(stamp.index, entry.snapshot())));
             }
         }
     }

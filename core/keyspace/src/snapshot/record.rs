@@ -1,5 +1,7 @@
 //! One key of a snapshot, cut loose from the keyspace: it may go to another thread and be encoded there.
 
+use std::sync::Arc;
+
 use keystead_rdb::{EncodeOptions, RecordMeta, encode, write_record_head};
 
 use crate::entry::{Entry, ValueRef};
@@ -10,12 +12,30 @@ use crate::{DbIndex, StrRef, UnixMillis};
 /// A key, its value and deadline as of a cut. Owns a short value, shares the nodes of a long one.
 pub struct RawRecord {
     db: DbIndex,
-    entry: Entry,
+    entry: Held,
+}
+
+/// An entry that one cut wanted, or two.
+enum Held {
+    Alone(Entry),
+    Shared(Arc<Entry>),
 }
 
 impl RawRecord {
     pub(crate) fn new(db: DbIndex, entry: Entry) -> Self {
-        RawRecord { db, entry }
+        RawRecord { db, entry: Held::Alone(entry) }
+    }
+
+    /// One of two records of the same entry, for two cuts.
+    pub(crate) fn shared(db: DbIndex, entry: Arc<Entry>) -> Self {
+        RawRecord { db, entry: Held::Shared(entry) }
+    }
+
+    fn entry(&self) -> &Entry {
+        match &self.entry {
+            Held::Alone(entry) => entry,
+            Held::Shared(entry) => entry,
+        }
     }
 
     /// The database the key was in at the cut.
@@ -25,22 +45,22 @@ impl RawRecord {
 
     /// The key.
     pub fn key(&self) -> &[u8] {
-        self.entry.key()
+        self.entry().key()
     }
 
     /// The deadline.
     pub fn deadline(&self) -> Option<UnixMillis> {
-        self.entry.deadline().map(UnixMillis)
+        self.entry().deadline().map(UnixMillis)
     }
 
     /// The type.
     pub fn key_type(&self) -> KeyType {
-        type_of(&self.entry)
+        type_of(self.entry())
     }
 
     /// The value, when it is a string.
     pub fn str(&self) -> Option<StrRef<'_>> {
-        match self.entry.value() {
+        match self.entry().value() {
             ValueRef::Int(n) => Some(StrRef::Int(n)),
             ValueRef::Inline(bytes) => Some(StrRef::Bytes(bytes)),
             ValueRef::Shared(bytes) => Some(StrRef::Bytes(bytes)),
@@ -50,22 +70,22 @@ impl RawRecord {
 
     /// The value, when it is a collection.
     pub fn object(&self) -> Option<&Object> {
-        self.entry.object()
+        self.entry().object()
     }
 
     /// Bytes the record itself takes, without what it shares.
     pub fn block_bytes(&self) -> usize {
-        self.entry.block_bytes()
+        self.entry().block_bytes()
     }
 
     /// Appends the record as an RDB file of version 10 has it: deadline, type, key, value. Meant for outside the lock.
     pub fn encode(&self, out: &mut Vec<u8>, options: EncodeOptions) {
-        let meta = RecordMeta { expire_ms: self.entry.deadline(), ..RecordMeta::default() };
+        let meta = RecordMeta { expire_ms: self.entry().deadline(), ..RecordMeta::default() };
         let start = out.len();
         // The type is known once the value is written; its place is behind the deadline.
-        write_record_head(out, &meta, 0, self.entry.key());
+        write_record_head(out, &meta, 0, self.entry().key());
         let type_at = start + if meta.expire_ms.is_some() { 9 } else { 0 };
-        let rdb_type = match self.entry.value() {
+        let rdb_type = match self.entry().value() {
             ValueRef::Int(n) => encode::string(out, n, options),
             ValueRef::Inline(bytes) => encode::string(out, bytes, options),
             ValueRef::Shared(bytes) => encode::string(out, bytes.as_slice(), options),
