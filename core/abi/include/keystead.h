@@ -67,6 +67,9 @@ extern "C" {
 #define KS_LOAD_FRESH 3u
 /* In the RDB version of a snapshot: strings are not compressed. */
 #define KS_RDB_PLAIN 2147483648u
+/* In the RDB version of a snapshot: a large record may be split over several batches, each of which counts the
+   records that end in it. */
+#define KS_RDB_PIECES 1073741824u
 /* Cursor class: a replica that is fed the stream. */
 #define KS_CURSOR_REPLICA 0u
 /* Cursor class: a replica that is still in its full sync; pins what the sync needs. */

@@ -31,6 +31,9 @@ consts! { CONSTS;
 
     /// In the RDB version of a snapshot: strings are not compressed.
     pub const RDB_PLAIN: u32 = 0x8000_0000;
+    /// In the RDB version of a snapshot: a large record may be split over several batches, each of which counts the
+    /// records that end in it.
+    pub const RDB_PIECES: u32 = 0x4000_0000;
 
     /// Cursor class: a replica that is fed the stream.
     pub const CURSOR_REPLICA: u32 = 0;

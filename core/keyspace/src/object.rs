@@ -1,7 +1,7 @@
 //! The collections an entry can hold, as one type. Owns nothing but the dispatch; the types themselves do the work.
 
 use crate::{Hash, List, Set, Stream, ZSet};
-use keystead_rdb::EncodeOptions;
+use keystead_rdb::{EncodeOptions, Output};
 
 /// The type of a key, as TYPE names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,7 +100,7 @@ impl Object {
     }
 
     /// Appends the value's RDB bytes and answers their RDB type.
-    pub fn encode_rdb(&self, out: &mut Vec<u8>, options: EncodeOptions) -> u8 {
+    pub fn encode_rdb(&self, out: &mut impl Output, options: EncodeOptions) -> u8 {
         each!(self, it => it.encode_rdb(out, options))
     }
 }

@@ -7,7 +7,7 @@ use crate::list::List;
 use crate::set::{Member, Set};
 use crate::stream::{Loader, Stream};
 use crate::zset::ZSet;
-use keystead_rdb::{Elem, EncodeOptions, Kind, RdbError, StreamPart, ValueSink, encode};
+use keystead_rdb::{Elem, EncodeOptions, Kind, Output, RdbError, StreamPart, ValueSink, encode};
 
 impl<'a> From<Member<'a>> for Elem<'a> {
     fn from(member: Member<'a>) -> Self {
@@ -20,8 +20,8 @@ impl<'a> From<Member<'a>> for Elem<'a> {
 
 impl List {
     /// Appends the value's bytes and gives its type number.
-    pub fn encode_rdb(&self, out: &mut Vec<u8>, options: EncodeOptions) -> u8 {
-        encode::list(out, self.iter(), options)
+    pub fn encode_rdb(&self, out: &mut impl Output, options: EncodeOptions) -> u8 {
+        encode::list(out, || self.iter(), options)
     }
 }
 
@@ -29,7 +29,7 @@ impl Hash {
     /// Appends the value's bytes and gives its type number.
     ///
     /// Fields with deadlines need version 12, whatever the options say: [`crate::Keyspace::has_times`] tells beforehand.
-    pub fn encode_rdb(&self, out: &mut Vec<u8>, options: EncodeOptions) -> u8 {
+    pub fn encode_rdb(&self, out: &mut impl Output, options: EncodeOptions) -> u8 {
         if let Some(earliest) = self.earliest_deadline() {
             if self.is_tree() {
                 let fields = self.iter().map(|(field, value)| (field, value, self.deadline(field)));
@@ -47,7 +47,7 @@ impl Hash {
 
 impl Set {
     /// Appends the value's bytes and gives its type number.
-    pub fn encode_rdb(&self, out: &mut Vec<u8>, options: EncodeOptions) -> u8 {
+    pub fn encode_rdb(&self, out: &mut impl Output, options: EncodeOptions) -> u8 {
         match self.ints() {
             Some(ints) => encode::set_intset(out, &ints.collect::<Vec<_>>(), options),
             // SET_LISTPACK came with RDB version 11; every version knows this one.
@@ -58,7 +58,7 @@ impl Set {
 
 impl ZSet {
     /// Appends the value's bytes and gives its type number.
-    pub fn encode_rdb(&self, out: &mut Vec<u8>, options: EncodeOptions) -> u8 {
+    pub fn encode_rdb(&self, out: &mut impl Output, options: EncodeOptions) -> u8 {
         if self.is_tree() {
             // From the highest down: Redis' skip list takes each at its head.
             encode::zset(out, self.len(), self.rev_from(usize::MAX), options)

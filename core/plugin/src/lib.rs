@@ -83,7 +83,7 @@ pub use reply::Reply;
 pub use script::{Conditions, ScriptCall};
 pub use service::{Needed, Service};
 pub use session::{ClientInfo, Proto};
-pub use snapshot::{Added, Applied, Apply, Batch, Load, LoadMode, RDB_PLAIN, RdbVersions, Snapshot};
+pub use snapshot::{Added, Applied, Apply, Batch, Load, LoadMode, RDB_PIECES, RDB_PLAIN, RdbVersions, Snapshot};
 pub use task::{Interval, Task};
 pub use words::{ClientFilter, Gate, Origin, PauseKind, Role, ShutdownKind, Targets};
 

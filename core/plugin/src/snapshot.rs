@@ -151,6 +151,10 @@ impl Host {
 /// Uncompressed strings in a snapshot: to be added to its RDB version (`rdbcompression no`).
 pub const RDB_PLAIN: u32 = abi::RDB_PLAIN;
 
+/// A large record may be split over several batches: for readers that only copy bytes. A batch counts the records that end
+/// in it. To be added to a snapshot's RDB version.
+pub const RDB_PIECES: u32 = abi::RDB_PIECES;
+
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Added {

@@ -2,7 +2,7 @@
 //! come as iterators over neutral elements, so the keyspace's own forms stay its own business.
 
 use crate::prim::{put_len, put_plain, put_text};
-use crate::{Elem, RDB_VERSION, intset, listpack::Pack, types};
+use crate::{Elem, Output, RDB_VERSION, intset, listpack::Pack, types};
 
 /// How values are written.
 #[derive(Debug, Clone, Copy)]
@@ -27,24 +27,33 @@ const NODE_PLAIN: u64 = 1;
 const NODE_PACKED: u64 = 2;
 
 /// A string.
-pub fn string<'e>(out: &mut Vec<u8>, value: impl Into<Elem<'e>>, options: EncodeOptions) -> u8 {
-    put_text(out, value.into(), options.compress);
+pub fn string<'e>(out: &mut impl Output, value: impl Into<Elem<'e>>, options: EncodeOptions) -> u8 {
+    out.begins(types::STRING);
+    put_text(out.bytes(), value.into(), options.compress);
     types::STRING
 }
 
-/// A list, in packed nodes.
-pub fn list<'e, E: Into<Elem<'e>>>(
-    out: &mut Vec<u8>,
-    items: impl IntoIterator<Item = E>,
+/// A list, in packed nodes. `items` is asked for the elements once, or twice where the number of nodes must be known first.
+pub fn list<'e, E: Into<Elem<'e>>, I: IntoIterator<Item = E>, O: Output>(
+    out: &mut O,
+    items: impl Fn() -> I,
     options: EncodeOptions,
 ) -> u8 {
-    let start = out.len();
-    let mut nodes = Nodes { out, scratch: Vec::new(), pack: None, count: 0, options };
-    for item in items {
-        nodes.push(item.into());
+    out.begins(types::LIST_QUICKLIST_2);
+    if O::PIECEWISE {
+        let mut count = 0;
+        nodes(items(), |_| count += 1);
+        put_len(out.bytes(), count);
+        nodes(items(), |node| put_node(out, &node, options));
+        return types::LIST_QUICKLIST_2;
     }
-    nodes.close();
-    let count = nodes.count;
+    let start = out.bytes().len();
+    let mut count = 0;
+    nodes(items(), |node| {
+        put_node(out, &node, options);
+        count += 1;
+    });
+    let out = out.bytes();
     let body = out.len();
     put_len(out, count);
     let header = out.len() - body;
@@ -52,83 +61,97 @@ pub fn list<'e, E: Into<Elem<'e>>>(
     types::LIST_QUICKLIST_2
 }
 
-struct Nodes<'o> {
-    out: &'o mut Vec<u8>,
-    scratch: Vec<u8>,
-    pack: Option<Pack>,
-    count: u64,
-    options: EncodeOptions,
+enum Node<'a> {
+    Packed(&'a [u8]),
+    Plain(Elem<'a>),
 }
 
-impl Nodes<'_> {
-    fn push(&mut self, elem: Elem<'_>) {
-        let len = elem.with_bytes(<[u8]>::len);
-        if len >= PLAIN_ELEMENT {
-            self.close();
-            put_len(self.out, NODE_PLAIN);
-            put_text(self.out, elem, self.options.compress);
-            self.count += 1;
-            return;
-        }
-        if self.pack.as_ref().is_some_and(|pack| pack.size(&self.scratch) + len + 11 > NODE_BYTES) {
-            self.close();
-        }
-        self.pack.get_or_insert_with(|| Pack::begin(&mut self.scratch)).push(elem, &mut self.scratch);
-    }
+fn put_node<O: Output>(out: &mut O, node: &Node<'_>, options: EncodeOptions) {
+    let (container, elem) = match node {
+        Node::Packed(pack) => (NODE_PACKED, Elem::Bytes(pack)),
+        Node::Plain(elem) => (NODE_PLAIN, *elem),
+    };
+    put_len(out.bytes(), container);
+    put_text(out.bytes(), elem, options.compress);
+    out.element_ends();
+}
 
-    fn close(&mut self) {
-        let Some(pack) = self.pack.take() else { return };
-        pack.finish(&mut self.scratch);
-        put_len(self.out, NODE_PACKED);
-        put_text(self.out, Elem::Bytes(&self.scratch), self.options.compress);
-        self.scratch.clear();
-        self.count += 1;
+/// A list's nodes, one after the other.
+fn nodes<'e, E: Into<Elem<'e>>>(items: impl IntoIterator<Item = E>, mut give: impl FnMut(Node<'_>)) {
+    let mut scratch = Vec::new();
+    let mut open: Option<Pack> = None;
+    let close = |pack: Pack, scratch: &mut Vec<u8>, give: &mut dyn FnMut(Node<'_>)| {
+        pack.finish(scratch);
+        give(Node::Packed(scratch));
+        scratch.clear();
+    };
+    for item in items {
+        let elem = item.into();
+        let len = elem.with_bytes(<[u8]>::len);
+        let full = |pack: &mut Pack| len >= PLAIN_ELEMENT || pack.size(&scratch) + len + 11 > NODE_BYTES;
+        if let Some(pack) = open.take_if(full) {
+            close(pack, &mut scratch, &mut give);
+        }
+        if len >= PLAIN_ELEMENT {
+            give(Node::Plain(elem));
+        } else {
+            open.get_or_insert_with(|| Pack::begin(&mut scratch)).push(elem, &mut scratch);
+        }
+    }
+    if let Some(pack) = open {
+        close(pack, &mut scratch, &mut give);
     }
 }
 
 /// A set of `len` members, one string each.
 pub fn set<'e, E: Into<Elem<'e>>>(
-    out: &mut Vec<u8>,
+    out: &mut impl Output,
     len: usize,
     members: impl IntoIterator<Item = E>,
     options: EncodeOptions,
 ) -> u8 {
-    put_len(out, len as u64);
+    out.begins(types::SET);
+    put_len(out.bytes(), len as u64);
     for member in members {
-        put_text(out, member.into(), options.compress);
+        put_text(out.bytes(), member.into(), options.compress);
+        out.element_ends();
     }
     types::SET
 }
 
 /// A set of integers that ascend without repeats.
-pub fn set_intset(out: &mut Vec<u8>, values: &[i64], options: EncodeOptions) -> u8 {
+pub fn set_intset(out: &mut impl Output, values: &[i64], options: EncodeOptions) -> u8 {
+    out.begins(types::SET_INTSET);
     let mut blob = Vec::with_capacity(8 + values.len() * 8);
     intset::encode(values, &mut blob);
-    put_text(out, Elem::Bytes(&blob), options.compress);
+    put_text(out.bytes(), Elem::Bytes(&blob), options.compress);
     types::SET_INTSET
 }
 
 /// A hash of `len` fields, one string each.
 pub fn hash<'e, F: Into<Elem<'e>>, V: Into<Elem<'e>>>(
-    out: &mut Vec<u8>,
+    out: &mut impl Output,
     len: usize,
     pairs: impl IntoIterator<Item = (F, V)>,
     options: EncodeOptions,
 ) -> u8 {
-    put_len(out, len as u64);
+    out.begins(types::HASH);
+    put_len(out.bytes(), len as u64);
     for (field, value) in pairs {
-        put_text(out, field.into(), options.compress);
-        put_text(out, value.into(), options.compress);
+        put_text(out.bytes(), field.into(), options.compress);
+        put_text(out.bytes(), value.into(), options.compress);
+        out.element_ends();
     }
     types::HASH
 }
 
 /// A small hash in one listpack (together below 1 GiB).
 pub fn hash_listpack<'e, F: Into<Elem<'e>>, V: Into<Elem<'e>>>(
-    out: &mut Vec<u8>,
+    out: &mut impl Output,
     pairs: impl IntoIterator<Item = (F, V)>,
     options: EncodeOptions,
 ) -> u8 {
+    out.begins(types::HASH_LISTPACK);
     let mut blob = Vec::new();
     let mut pack = Pack::begin(&mut blob);
     for (field, value) in pairs {
@@ -136,37 +159,40 @@ pub fn hash_listpack<'e, F: Into<Elem<'e>>, V: Into<Elem<'e>>>(
         pack.push(value.into(), &mut blob);
     }
     pack.finish(&mut blob);
-    put_text(out, Elem::Bytes(&blob), options.compress);
+    put_text(out.bytes(), Elem::Bytes(&blob), options.compress);
     types::HASH_LISTPACK
 }
 
 /// A hash of `len` fields of which some expire, one string each. Needs version 12; `earliest` is the first deadline, in
 /// milliseconds since 1970.
 pub fn hash_timed<'e, F: Into<Elem<'e>>, V: Into<Elem<'e>>>(
-    out: &mut Vec<u8>,
+    out: &mut impl Output,
     len: usize,
     earliest: u64,
     fields: impl IntoIterator<Item = (F, V, Option<u64>)>,
     options: EncodeOptions,
 ) -> u8 {
-    out.extend_from_slice(&earliest.to_le_bytes());
-    put_len(out, len as u64);
+    out.begins(types::HASH_METADATA);
+    out.bytes().extend_from_slice(&earliest.to_le_bytes());
+    put_len(out.bytes(), len as u64);
     for (field, value, at) in fields {
-        put_len(out, at.map_or(0, |at| at.saturating_sub(earliest) + 1));
-        put_text(out, field.into(), options.compress);
-        put_text(out, value.into(), options.compress);
+        put_len(out.bytes(), at.map_or(0, |at| at.saturating_sub(earliest) + 1));
+        put_text(out.bytes(), field.into(), options.compress);
+        put_text(out.bytes(), value.into(), options.compress);
+        out.element_ends();
     }
     types::HASH_METADATA
 }
 
 /// A small hash of which some fields expire in one listpack: by deadline, those without one last. Needs version 12.
 pub fn hash_timed_listpack<'e, F: Into<Elem<'e>>, V: Into<Elem<'e>>>(
-    out: &mut Vec<u8>,
+    out: &mut impl Output,
     earliest: u64,
     fields: impl IntoIterator<Item = (F, V, Option<u64>)>,
     options: EncodeOptions,
 ) -> u8 {
-    out.extend_from_slice(&earliest.to_le_bytes());
+    out.begins(types::HASH_LISTPACK_EX);
+    out.bytes().extend_from_slice(&earliest.to_le_bytes());
     let mut blob = Vec::new();
     let mut pack = Pack::begin(&mut blob);
     for (field, value, at) in fields {
@@ -175,31 +201,34 @@ pub fn hash_timed_listpack<'e, F: Into<Elem<'e>>, V: Into<Elem<'e>>>(
         pack.push(Elem::Int(at.map_or(0, |at| i64::try_from(at).unwrap_or(i64::MAX))), &mut blob);
     }
     pack.finish(&mut blob);
-    put_text(out, Elem::Bytes(&blob), options.compress);
+    put_text(out.bytes(), Elem::Bytes(&blob), options.compress);
     types::HASH_LISTPACK_EX
 }
 
 /// A sorted set of `len` members. Any order is allowed; from the highest to the lowest loads fastest into Redis.
 pub fn zset<'e, E: Into<Elem<'e>>>(
-    out: &mut Vec<u8>,
+    out: &mut impl Output,
     len: usize,
     members: impl IntoIterator<Item = (E, f64)>,
     options: EncodeOptions,
 ) -> u8 {
-    put_len(out, len as u64);
+    out.begins(types::ZSET_2);
+    put_len(out.bytes(), len as u64);
     for (member, score) in members {
-        put_text(out, member.into(), options.compress);
-        out.extend_from_slice(&score.to_le_bytes());
+        put_text(out.bytes(), member.into(), options.compress);
+        out.bytes().extend_from_slice(&score.to_le_bytes());
+        out.element_ends();
     }
     types::ZSET_2
 }
 
 /// A small sorted set in one listpack, members ascending by score and name.
 pub fn zset_listpack<'e, E: Into<Elem<'e>>>(
-    out: &mut Vec<u8>,
+    out: &mut impl Output,
     members: impl IntoIterator<Item = (E, f64)>,
     options: EncodeOptions,
 ) -> u8 {
+    out.begins(types::ZSET_LISTPACK);
     let mut blob = Vec::new();
     let mut pack = Pack::begin(&mut blob);
     for (member, score) in members {
@@ -207,7 +236,7 @@ pub fn zset_listpack<'e, E: Into<Elem<'e>>>(
         push_score(&mut pack, score, &mut blob);
     }
     pack.finish(&mut blob);
-    put_text(out, Elem::Bytes(&blob), options.compress);
+    put_text(out.bytes(), Elem::Bytes(&blob), options.compress);
     types::ZSET_LISTPACK
 }
 

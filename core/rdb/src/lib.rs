@@ -16,6 +16,7 @@ mod head;
 mod intset;
 pub mod listpack;
 mod lzf;
+mod output;
 mod parser;
 mod prim;
 mod record;
@@ -34,6 +35,7 @@ pub use dump::{
 pub use encode::EncodeOptions;
 pub use error::{FileError, RdbError};
 pub use head::{FileHead, StreamPoint};
+pub use output::Output;
 pub use parser::{Event, FileParser, ParserLimits};
 pub use prim::Elem;
 pub use record::{Batch, Record, RecordMeta, Records, records, write_record_head};

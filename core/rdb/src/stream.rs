@@ -10,7 +10,7 @@
 
 use crate::encode::EncodeOptions;
 use crate::prim::{Reader, put_len, put_plain, put_text};
-use crate::{Elem, RdbError, ValueSink, listpack, types};
+use crate::{Elem, Output, RdbError, ValueSink, listpack, types};
 
 /// An entry with this flag is deleted.
 pub const DELETED: i64 = 1;
@@ -220,16 +220,18 @@ pub fn add(block: StreamId, ms: i64, seq: i64) -> StreamId {
 }
 
 /// Writes a stream, part by part. The counts of what follows stand in front of it, so the caller tells them.
-pub struct StreamWriter<'o> {
-    out: &'o mut Vec<u8>,
+pub struct StreamWriter<'o, O> {
+    out: &'o mut O,
     options: EncodeOptions,
 }
 
-impl<'o> StreamWriter<'o> {
+impl<'o, O: Output> StreamWriter<'o, O> {
     /// Begins a stream of so many blocks.
-    pub fn begin(out: &'o mut Vec<u8>, blocks: usize, options: EncodeOptions) -> Self {
-        put_len(out, blocks as u64);
-        Self { out, options }
+    pub fn begin(out: &'o mut O, blocks: usize, options: EncodeOptions) -> Self {
+        let writer = Self { out, options };
+        writer.out.begins(writer.rdb_type());
+        put_len(writer.out.bytes(), blocks as u64);
+        writer
     }
 
     /// The type number: what the version asked for knows.
@@ -239,57 +241,60 @@ impl<'o> StreamWriter<'o> {
 
     /// A block and its listpack.
     pub fn block(&mut self, id: StreamId, pack: &[u8]) {
-        put_plain(self.out, &id.to_bytes());
-        put_text(self.out, Elem::Bytes(pack), self.options.compress);
+        put_plain(self.out.bytes(), &id.to_bytes());
+        put_text(self.out.bytes(), Elem::Bytes(pack), self.options.compress);
+        self.out.element_ends();
     }
 
     /// What stands behind the blocks; so many groups follow.
     pub fn counters(&mut self, counters: &StreamCounters, groups: usize) {
-        put_len(self.out, counters.length);
+        put_len(self.out.bytes(), counters.length);
         for id in [counters.last_id, counters.first_id, counters.max_deleted_id] {
             self.lens(id);
         }
-        put_len(self.out, counters.entries_added);
-        put_len(self.out, groups as u64);
+        put_len(self.out.bytes(), counters.entries_added);
+        put_len(self.out.bytes(), groups as u64);
     }
 
     /// A group; so many pending entries follow.
     pub fn group(&mut self, name: &[u8], last_id: StreamId, entries_read: i64, pending: usize) {
-        put_text(self.out, Elem::Bytes(name), self.options.compress);
+        put_text(self.out.bytes(), Elem::Bytes(name), self.options.compress);
         self.lens(last_id);
-        put_len(self.out, entries_read as u64);
-        put_len(self.out, pending as u64);
+        put_len(self.out.bytes(), entries_read as u64);
+        put_len(self.out.bytes(), pending as u64);
     }
 
     /// A pending entry of the group.
     pub fn pending(&mut self, id: StreamId, delivered_ms: i64, deliveries: u64) {
-        self.out.extend_from_slice(&id.to_bytes());
-        self.out.extend_from_slice(&delivered_ms.to_le_bytes());
-        put_len(self.out, deliveries);
+        self.out.bytes().extend_from_slice(&id.to_bytes());
+        self.out.bytes().extend_from_slice(&delivered_ms.to_le_bytes());
+        put_len(self.out.bytes(), deliveries);
+        self.out.element_ends();
     }
 
     /// So many consumers follow.
     pub fn consumers(&mut self, count: usize) {
-        put_len(self.out, count as u64);
+        put_len(self.out.bytes(), count as u64);
     }
 
     /// A consumer; so many pending entries follow.
     pub fn consumer(&mut self, name: &[u8], seen_ms: i64, active_ms: i64, owned: usize) {
-        put_text(self.out, Elem::Bytes(name), self.options.compress);
-        self.out.extend_from_slice(&seen_ms.to_le_bytes());
+        put_text(self.out.bytes(), Elem::Bytes(name), self.options.compress);
+        self.out.bytes().extend_from_slice(&seen_ms.to_le_bytes());
         if self.rdb_type() == types::STREAM_LISTPACKS_3 {
-            self.out.extend_from_slice(&active_ms.to_le_bytes());
+            self.out.bytes().extend_from_slice(&active_ms.to_le_bytes());
         }
-        put_len(self.out, owned as u64);
+        put_len(self.out.bytes(), owned as u64);
     }
 
     /// A pending entry that the consumer has.
     pub fn owned(&mut self, id: StreamId) {
-        self.out.extend_from_slice(&id.to_bytes());
+        self.out.bytes().extend_from_slice(&id.to_bytes());
+        self.out.element_ends();
     }
 
     fn lens(&mut self, id: StreamId) {
-        put_len(self.out, id.ms);
-        put_len(self.out, id.seq);
+        put_len(self.out.bytes(), id.ms);
+        put_len(self.out.bytes(), id.seq);
     }
 }

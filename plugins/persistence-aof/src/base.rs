@@ -27,13 +27,13 @@ enum Format {
     Commands,
 }
 
-/// Writes all keys of a snapshot, whose records are of this RDB version; gives the file's size.
-pub(crate) async fn write(plugin: &Arc<Aof>, folder: &Folder, mut snapshot: Snapshot, version: u16) -> Result<u64> {
+/// Writes all keys of a snapshot as an RDB file of this version, or as commands; gives the file's size.
+pub(crate) async fn write(plugin: &Arc<Aof>, folder: &Folder, mut snapshot: Snapshot, rdb: Option<u16>) -> Result<u64> {
     let config = plugin.config();
     let host = plugin.host;
-    let mut format = if config.rdb_preamble { Format::Rdb(Box::new(FileWriter::new(true))) } else { Format::Commands };
     let mut out = Vec::with_capacity(CHUNK + CHUNK / 4);
-    format.begin(&host, &snapshot, version, &mut out).map_err(|error| Error::new(error.to_string()))?;
+    let format = Format::begin(rdb, &host, &snapshot, &mut out);
+    let mut format = format.map_err(|error| Error::new(error.to_string()))?;
     let path = folder.at(&temporary_name());
     let mut target = Target { host, file: host.blocking(move || File::create(path)).await??, size: 0, unsynced: 0 };
     let incremental = config.rewrite_incremental_fsync;
@@ -53,18 +53,16 @@ pub(crate) async fn write(plugin: &Arc<Aof>, folder: &Folder, mut snapshot: Snap
 
 impl Format {
     /// What stands before the keys: the file's head, and what plugins keep beside them (functions).
-    fn begin(&mut self, host: &Host, snapshot: &Snapshot, version: u16, out: &mut Vec<u8>) -> Result<(), RdbError> {
+    fn begin(rdb: Option<u16>, host: &Host, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<Format, RdbError> {
         let sections = snapshot.sections();
-        match self {
-            Format::Rdb(writer) => {
-                head(host, snapshot).write(writer, out, version);
-                writer.records(out, &sections);
-            }
-            Format::Commands => {
-                parse_functions(&sections)?.iter().for_each(|code| commands_of::write_function(code, out));
-            }
-        }
-        Ok(())
+        let Some(version) = rdb else {
+            parse_functions(&sections)?.iter().for_each(|code| commands_of::write_function(code, out));
+            return Ok(Format::Commands);
+        };
+        let mut writer = Box::new(FileWriter::new(true));
+        head(host, snapshot).write(&mut writer, out, version);
+        writer.records(out, &sections);
+        Ok(Format::Rdb(writer))
     }
 
     fn add(&mut self, batch: &Batch, select: bool, out: &mut Vec<u8>) -> Result<(), RdbError> {

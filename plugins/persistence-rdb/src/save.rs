@@ -6,7 +6,7 @@ use crate::failpoint;
 use crate::plugin::PersistenceRdb;
 use futures::executor::block_on;
 use keystead_plugin::prelude::*;
-use keystead_plugin::{RDB_PLAIN, RdbVersions, ReplId, Snapshot};
+use keystead_plugin::{RDB_PIECES, RDB_PLAIN, RdbVersions, ReplId, Snapshot};
 use keystead_rdb::{FileHead, FileWriter, StreamPoint};
 use std::fs::File;
 use std::io::{self, Write};
@@ -53,7 +53,7 @@ async fn cut(plugin: &PersistenceRdb, config: &Config) -> Result<(Snapshot, u16)
     let mut told = false;
     loop {
         let RdbVersions { configured, needed } = plugin.host.rdb_versions();
-        match plugin.host.snapshot(u32::from(configured) | plain).await {
+        match plugin.host.snapshot(u32::from(configured) | RDB_PIECES | plain).await {
             Ok(snapshot) => return Ok((snapshot, configured)),
             // Waiting won't help.
             Err(error) if needed > configured => return Err(error),

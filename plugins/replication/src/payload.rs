@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::future::{Either, select};
 use futures::io::{AsyncWriteExt, WriteHalf};
 use keystead_plugin::prelude::*;
-use keystead_plugin::{Cursor, CursorClass, RdbVersions, Snapshot};
+use keystead_plugin::{Cursor, CursorClass, RDB_PIECES, RdbVersions, Snapshot};
 use keystead_rdb::{FileHead, FileWriter, StreamPoint};
 use std::fs::File;
 use std::future::Future;
@@ -87,7 +87,7 @@ async fn cut(replica: &Replica, out: &mut Out) -> Result<(Snapshot, Cursor, u16)
     loop {
         let RdbVersions { configured, needed } = host.rdb_versions();
         let version = if replica.facts.rdb12 { configured.max(needed) } else { configured };
-        let cut = host.snapshot_and_follow(u32::from(version), CursorClass::Syncing);
+        let cut = host.snapshot_and_follow(u32::from(version) | RDB_PIECES, CursorClass::Syncing);
         match alive(replica, out, cut).await? {
             Err(error) if needed > version => return Err(error),
             Err(error) if host.now() < give_up => {

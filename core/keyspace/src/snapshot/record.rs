@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use keystead_rdb::{EncodeOptions, RecordMeta, encode, write_record_head};
+use keystead_rdb::{EncodeOptions, Output, RecordMeta, encode, write_record_head};
 
 use crate::entry::{Entry, ValueRef};
 use crate::keyspace::type_of;
@@ -79,18 +79,45 @@ impl RawRecord {
     }
 
     /// Appends the record as an RDB file of version 10 has it: deadline, type, key, value. Meant for outside the lock.
-    pub fn encode(&self, out: &mut Vec<u8>, options: EncodeOptions) {
+    pub fn encode(&self, out: &mut impl Output, options: EncodeOptions) {
         let meta = RecordMeta { expire_ms: self.entry().deadline(), ..RecordMeta::default() };
-        let start = out.len();
-        // The type is known once the value is written; its place is behind the deadline.
-        write_record_head(out, &meta, 0, self.entry().key());
-        let type_at = start + if meta.expire_ms.is_some() { 9 } else { 0 };
-        let rdb_type = match self.entry().value() {
+        // The type is known when the value begins; its place is behind the deadline.
+        let type_at = out.bytes().len() + if meta.expire_ms.is_some() { 9 } else { 0 };
+        write_record_head(out.bytes(), &meta, 0, self.entry().key());
+        let out = &mut Typed { out, type_at };
+        match self.entry().value() {
             ValueRef::Int(n) => encode::string(out, n, options),
             ValueRef::Inline(bytes) => encode::string(out, bytes, options),
             ValueRef::Shared(bytes) => encode::string(out, bytes.as_slice(), options),
             ValueRef::Object(object) => object.encode_rdb(out, options),
         };
-        out[type_at] = rdb_type;
+    }
+
+    /// Bytes of a collection, what it shares included: about what it takes when it is encoded.
+    pub fn collection_bytes(&self) -> usize {
+        self.object().map_or(0, Object::mem_bytes)
+    }
+}
+
+/// Puts the value's type into its place in front of the key.
+struct Typed<'o, O> {
+    out: &'o mut O,
+    type_at: usize,
+}
+
+impl<O: Output> Output for Typed<'_, O> {
+    const PIECEWISE: bool = O::PIECEWISE;
+
+    fn bytes(&mut self) -> &mut Vec<u8> {
+        self.out.bytes()
+    }
+
+    fn begins(&mut self, rdb_type: u8) {
+        let at = self.type_at;
+        self.out.bytes()[at] = rdb_type;
+    }
+
+    fn element_ends(&mut self) {
+        self.out.element_ends();
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{Create, ExpiryMode, Options, Ttl, UnixMillis};
-use keystead_rdb::EncodeOptions;
+use keystead_rdb::{EncodeOptions, Output};
 
 type State = BTreeMap<(DbIndex, Vec<u8>), Vec<u8>>;
 
@@ -18,6 +18,44 @@ fn state(ks: &Keyspace) -> State {
         }
     }
     state
+}
+
+fn whole(record: &RawRecord) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    record.encode(&mut bytes, EncodeOptions::default());
+    bytes
+}
+
+/// An output that is emptied whenever it has so many bytes.
+struct Pieces {
+    all: Vec<u8>,
+    now: Vec<u8>,
+    most: usize,
+}
+
+impl Output for Pieces {
+    const PIECEWISE: bool = true;
+
+    fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.now
+    }
+
+    fn begins(&mut self, _: u8) {
+        assert!(self.all.is_empty(), "the type comes too late");
+    }
+
+    fn element_ends(&mut self) {
+        if self.now.len() >= self.most {
+            self.all.append(&mut self.now);
+        }
+    }
+}
+
+fn in_pieces(record: &RawRecord, most: usize) -> Vec<u8> {
+    let mut pieces = Pieces { all: Vec::new(), now: Vec::new(), most };
+    record.encode(&mut pieces, EncodeOptions::default());
+    pieces.all.append(&mut pieces.now);
+    pieces.all
 }
 
 struct Dice(u64);
@@ -149,8 +187,7 @@ impl Reading {
         let budget = CutBudget { records: dice.roll(40) as usize, bytes: dice.roll(3000) as usize + 1 };
         let step = ks.cut_step(self.id, budget);
         for record in step.records {
-            let mut bytes = Vec::new();
-            record.encode(&mut bytes, EncodeOptions::default());
+            let bytes = if dice.roll(2) == 0 { whole(&record) } else { in_pieces(&record, dice.roll(300) as usize) };
             let key = (record.db(), record.key().to_vec());
             assert!(self.got.insert(key, bytes).is_none(), "seed {seed}: a key was emitted twice");
         }

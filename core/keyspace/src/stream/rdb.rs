@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use keystead_rdb::stream::StreamWriter;
-use keystead_rdb::{EncodeOptions, RdbError, StreamId, StreamPart};
+use keystead_rdb::{EncodeOptions, Output, RdbError, StreamId, StreamPart};
 
 use super::block::Block;
 use super::group::{Consumer, Group, Pending};
@@ -12,7 +12,7 @@ use super::{Stream, UNKNOWN_READS};
 
 impl Stream {
     /// Appends the value's bytes and gives its type number.
-    pub fn encode_rdb(&self, out: &mut Vec<u8>, options: EncodeOptions) -> u8 {
+    pub fn encode_rdb(&self, out: &mut impl Output, options: EncodeOptions) -> u8 {
         let mut writer = StreamWriter::begin(out, self.blocks.len(), options);
         self.blocks.iter().for_each(|block| writer.block(block.id(), block.pack()));
         writer.counters(&self.counters(), self.groups.len());

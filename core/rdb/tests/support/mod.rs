@@ -117,7 +117,7 @@ pub fn decode(rdb_type: u8, bytes: &[u8]) -> Result<Value, RdbError> {
 pub fn encode_value(value: &Value, packed: bool, options: EncodeOptions, out: &mut Vec<u8>) -> u8 {
     match value {
         Value::String(bytes) => encode::string(out, &bytes[..], options),
-        Value::List(items) => encode::list(out, items.iter().map(|item| &item[..]), options),
+        Value::List(items) => encode::list(out, || items.iter().map(|item| &item[..]), options),
         Value::Set(items) => {
             let mut ints: Vec<i64> = items.iter().filter_map(|item| Elem::from(&item[..]).as_int()).collect();
             ints.sort_unstable();

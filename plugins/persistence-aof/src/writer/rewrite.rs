@@ -7,7 +7,7 @@ use crate::failpoint;
 use crate::manifest::{Manifest, Part};
 use ::log::{info, warn};
 use futures::channel::mpsc;
-use keystead_plugin::{Cursor, CursorClass, CursorEnd, Error, Result, Task};
+use keystead_plugin::{Cursor, CursorClass, CursorEnd, Error, RDB_PIECES, Result, Task};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub(super) struct Rewrite {
     spoiled: Option<String>,
     /// What the file that goes on is called for now, if a restart doesn't know it yet.
     temporary: bool,
+    /// The base is an RDB file.
+    rdb: bool,
 }
 
 impl Writer {
@@ -47,7 +49,11 @@ impl Writer {
         let versions = host.rdb_versions();
         // A file that goes on by itself takes whatever the data needs: a reader that doesn't know it can't do without either.
         let version = versions.configured.max(versions.needed);
-        let (snapshot, cursor) = host.snapshot_and_follow(u32::from(version), CursorClass::Persistence).await?;
+        let rdb = self.plugin.config().rdb_preamble.then_some(version);
+        // An RDB file takes records as they come; commands are made of whole ones.
+        let pieces = if rdb.is_some() { RDB_PIECES } else { 0 };
+        let wanted = u32::from(version) | pieces;
+        let (snapshot, cursor) = host.snapshot_and_follow(wanted, CursorClass::Persistence).await?;
         failpoint::pass("rewrite-cut")?;
         let enabled = self.plugin.config().enabled;
         let mut next = None;
@@ -66,13 +72,12 @@ impl Writer {
         let temporary = next.is_none() && enabled;
         let (plugin, folder) = (self.plugin.clone(), self.folder.clone());
         let task = host.spawn(async move {
-            let written =
-                base::write(&plugin, &folder, snapshot, version).await.map_err(|error| error.text().to_owned());
+            let written = base::write(&plugin, &folder, snapshot, rdb).await.map_err(|error| error.text().to_owned());
             let _ = orders.unbounded_send(Order::BaseWritten(written));
         });
         let began = host.now();
         *self.plugin.shown.rewrite_began.write() = began;
-        self.rewrite = Some(Rewrite { task, began, next, written: None, spoiled: None, temporary });
+        self.rewrite = Some(Rewrite { task, began, next, written: None, spoiled: None, temporary, rdb: rdb.is_some() });
         self.spare();
         info!("Background append only file rewriting started");
         Ok(())
@@ -194,12 +199,12 @@ impl Writer {
     /// The base replaces all that was before its cut.
     async fn install(&mut self, size: u64) -> Result<()> {
         let Some(rewrite) = &self.rewrite else { return Ok(()) };
-        let temporary = rewrite.temporary;
+        let (temporary, rdb) = (rewrite.temporary, rewrite.rdb);
         if temporary && let Some(log) = &mut self.log {
             let sync = log.machine.sync(self.plugin.host.now());
             self.act(sync).await;
         }
-        let base = self.manifest.next_base(&self.folder.file, self.plugin.config().rdb_preamble);
+        let base = self.manifest.next_base(&self.folder.file, rdb);
         self.folder.rename(&base::temporary_name(), &base.name)?;
         failpoint::pass("base-renamed")?;
         let mut manifest = self.manifest.clone();

@@ -120,13 +120,14 @@ fn cut(plugin: &'static Plugin, rdb_version: u32, class: Option<CursorClass>) ->
         if in_turn() {
             return Out::failed(abi::IN_TURN, "not possible from inside a turn");
         }
-        let version = rdb_version & !abi::RDB_PLAIN;
+        let version = rdb_version & !(abi::RDB_PLAIN | abi::RDB_PIECES);
         if version < objects::snapshot::RDB_VERSION {
             return failed(format!("records of RDB version {version} can't be written"));
         }
         let compress = rdb_version & abi::RDB_PLAIN == 0;
         let options = EncodeOptions { compress, version: u16::try_from(version).unwrap_or(u16::MAX) };
-        objects::snapshot::open(&service, plugin.host(), class, options)
+        let pieces = rdb_version & abi::RDB_PIECES != 0;
+        objects::snapshot::open(&service, plugin.host(), class, options, pieces)
     })
 }
 

@@ -10,7 +10,7 @@ use keystead_abi::glue::WakerRef;
 use keystead_abi::{self as abi, Buf, History, Object, Out, SnapshotApi, Waker};
 use keystead_engine::journal::CursorClass;
 use keystead_engine::keyspace::{CutBudget, CutId, Keyspace, RawRecord, TooManyCuts};
-use keystead_engine::rdb::EncodeOptions;
+use keystead_engine::rdb::{EncodeOptions, Output};
 use std::ffi::c_void;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -66,6 +66,7 @@ pub(crate) fn open(
     host: &Arc<Core>,
     class: Option<CursorClass>,
     options: EncodeOptions,
+    pieces: bool,
 ) -> Out {
     let begun = service.turn(|engine| {
         if needed(&engine.ks) > u32::from(options.version) {
@@ -83,7 +84,7 @@ pub(crate) fn open(
         Err(error) => return Out::failed(abi::ERR, error),
     };
     let (sender, batches) = bounded(AHEAD);
-    let producer = Producer { service: service.clone(), cut: snapshot.cut, sender, options, done: false };
+    let producer = Producer { service: service.clone(), cut: snapshot.cut, sender, options, pieces, done: false };
     let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || producer.run());
     let follow = match (class, snapshot.cursor.zip(place)) {
         (None, _) => Object::NONE,
@@ -114,6 +115,8 @@ struct Producer {
     cut: CutId,
     sender: Sender<Batch>,
     options: EncodeOptions,
+    /// Large records may go out in pieces.
+    pieces: bool,
     /// The cut closes itself with its last step.
     done: bool,
 }
@@ -131,7 +134,7 @@ impl Producer {
                 }
             }
         }
-        if batch.count > 0 {
+        if !batch.bytes.is_empty() {
             let _ = self.sender.send_blocking(batch);
         }
     }
@@ -146,9 +149,47 @@ impl Producer {
             }
         }
         batch.db = db;
+        let fits = !self.pieces || record.collection_bytes() < BATCH;
+        let read = if fits {
+            record.encode(&mut batch.bytes, self.options);
+            true
+        } else {
+            let mut pieces = Pieces { sender: &self.sender, batch, read: true };
+            record.encode(&mut pieces, self.options);
+            pieces.read
+        };
         batch.count += 1;
-        record.encode(&mut batch.bytes, self.options);
-        true
+        read
+    }
+}
+
+/// A record that goes out in pieces: what is there is sent whenever it is enough for a batch.
+struct Pieces<'p> {
+    sender: &'p Sender<Batch>,
+    batch: &'p mut Batch,
+    /// Somebody reads.
+    read: bool,
+}
+
+impl Output for Pieces<'_> {
+    const PIECEWISE: bool = true;
+
+    fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.batch.bytes
+    }
+
+    fn begins(&mut self, _: u8) {}
+
+    fn element_ends(&mut self) {
+        if self.batch.bytes.len() < BATCH {
+            return;
+        }
+        if !self.read {
+            self.batch.bytes.clear();
+            return;
+        }
+        let next = Batch { db: self.batch.db, count: 0, bytes: Vec::with_capacity(BATCH + BATCH / 4) };
+        self.read = self.sender.send_blocking(std::mem::replace(self.batch, next)).is_ok();
     }
 }
 
