@@ -4,9 +4,13 @@
 use crate::actions::Shared;
 use crate::events::Level;
 use crate::info::{Report, Role};
+use crate::instance::LinkState;
 use crate::monitor::{MAX_INSTANCES, Monitor};
-use crate::types::{Addr, InstanceId, Kind};
+use crate::types::{Addr, InstanceId, Kind, Mono};
 use crate::wire::{Reply, Request};
+
+/// A replica has seen by then what its primary came back with; a loaded one may need longer and is asked again.
+const AFTER_REBOOT_MS: u64 = 300;
 
 impl Monitor {
     /// An answer came.
@@ -39,7 +43,8 @@ impl Monitor {
                     s.log(Level::Warning, format!("SLAVEOF {told} was refused by {who}: {error}"));
                 }
             }
-            Request::Hello(_) | Request::ScriptKill => {}
+            Request::HandOver { to: Some(_), .. } => self.on_hand_over_answer(reply, s),
+            Request::HandOver { to: None, .. } | Request::Hello(_) | Request::ScriptKill => {}
         }
     }
 
@@ -61,6 +66,14 @@ impl Monitor {
         } else if error.starts_with("BUSY") && instance.down_since.is_some() && !instance.script_kill_sent {
             instance.script_kill_sent = true;
             self.send(id, Request::ScriptKill, s);
+        } else if error.starts_with("NOAUTH") {
+            // A link without the right to ask is none: the next one may have another password.
+            let wait = self.settings.ping_period_ms().max(100);
+            self.drop_links(id, s);
+            let instance = self.instance_mut(id);
+            for lane in instance.lanes() {
+                instance.link(*lane).state = LinkState::Down(s.now.plus(wait));
+            }
         }
     }
 
@@ -109,6 +122,9 @@ impl Monitor {
         }
         if rebooted {
             self.event(s, Level::Notice, "+reboot", id, "");
+            if kind == Kind::Primary {
+                self.listen_to_replicas(s.now);
+            }
         }
         // One that was seen promoted before its configuration was heard of changes no role any more: its word counts too.
         let unconfirmed = kind == Kind::Primary && !self.instances[&id].answered;
@@ -119,6 +135,14 @@ impl Monitor {
             self.learn_replicas(&report, s);
         }
         self.after_report(id, s);
+    }
+
+    /// The primary restarted: its replicas know whether it came back empty.
+    fn listen_to_replicas(&mut self, now: Mono) {
+        self.primary_rebooted = Some(now);
+        for replica in self.of_mut(Kind::Replica) {
+            replica.next_info = replica.next_info.min(now.plus(AFTER_REBOOT_MS));
+        }
     }
 
     fn note_role(&mut self, id: InstanceId, changed: bool, s: &mut Shared) {

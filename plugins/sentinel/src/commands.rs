@@ -6,6 +6,7 @@ use crate::ballot::Ask;
 use crate::events::Level;
 use crate::explain::Wish;
 use crate::glob::glob;
+use crate::handover::Way;
 use crate::machine::Sentinel;
 use crate::query;
 use crate::settings::{Settings, valid_name, values_of};
@@ -39,8 +40,8 @@ pub const SUBCOMMANDS: &[(&str, usize, usize, &str, &str)] = &[
         "FAILOVER",
         1,
         2,
-        "<primary-name> [DRYRUN]",
-        "Fail over without asking the other sentinels, or say what would happen.",
+        "<primary-name> [FORCE | COORDINATED | DRYRUN]",
+        "Fail over without asking the other sentinels, by handing over if the primary can, or say what would happen.",
     ),
     ("FLUSHCONFIG", 0, 0, "", "Write the state file."),
     ("FORGET", 2, 2, "<primary-name> <id>", "Forget a sentinel (by id) or replica (by ip:port) that is gone for good."),
@@ -186,16 +187,18 @@ impl Sentinel {
     }
 
     fn failover(&mut self, ticket: u64, args: &[String]) -> Result<(), String> {
-        let dry = match args.get(1) {
-            Some(word) if word.eq_ignore_ascii_case("dryrun") => true,
+        let wish = match args.get(1).map(|word| word.to_ascii_lowercase()).as_deref() {
+            None => Wish::Failover(Way::Best),
+            Some("force") => Wish::Failover(Way::Plain),
+            Some("coordinated") => Wish::Failover(Way::Coordinated),
+            Some("dryrun") => Wish::DryRun,
             Some(_) => return Err("ERR syntax error".into()),
-            None => false,
         };
         let monitor = self.monitors.get(&args[0]).ok_or(NO_SUCH)?;
         if monitor.failover.in_progress() {
             return Err("INPROG Failover already in progress".into());
         }
-        self.wish(ticket, &args[0], if dry { Wish::DryRun } else { Wish::Failover })
+        self.wish(ticket, &args[0], wish)
     }
 
     fn timeline(&self, args: &[String]) -> Answer {

@@ -3,7 +3,7 @@
 
 use crate::actions::{Action, Consult, Counsel, Shared};
 use crate::election::majority;
-use crate::events::Level;
+use crate::handover::Way;
 use crate::info::Role;
 use crate::instance::Instance;
 use crate::monitor::Monitor;
@@ -22,8 +22,8 @@ pub enum Wish {
     Explain,
     /// SENTINEL FAILOVER name DRYRUN
     DryRun,
-    /// SENTINEL FAILOVER name
-    Failover,
+    /// SENTINEL FAILOVER name [FORCE | COORDINATED]
+    Failover(Way),
 }
 
 impl Monitor {
@@ -44,23 +44,11 @@ impl Monitor {
                 match wish {
                     Wish::Explain => lines(explain(self, &s.id, s.now, ranked)),
                     Wish::DryRun => lines(rehearse(self, ranked)),
-                    Wish::Failover => self.fail_over_by_hand(ranked, s),
+                    Wish::Failover(way) => self.fail_over_by_hand(ranked, way, s),
                 }
             }
         };
         s.out.push(Action::Reply { ticket: client, reply });
-    }
-
-    fn fail_over_by_hand(&mut self, ranked: &Ranked, s: &mut Shared) -> Reply {
-        if self.failover.in_progress() {
-            return Reply::Error("INPROG Failover already in progress".into());
-        }
-        if ranked.order.is_empty() {
-            return Reply::Error("NOGOODSLAVE No suitable replica to promote".into());
-        }
-        s.log(Level::Warning, format!("Executing user requested FAILOVER of '{}'", self.name));
-        self.stand(true, s);
-        Reply::ok()
     }
 }
 
@@ -97,6 +85,10 @@ pub fn rehearse(monitor: &Monitor, ranked: &Ranked) -> Vec<String> {
         lines.push(format!("{} would follow {}:{}, {at_a_time} at a time", others.join(", "), best.host, best.port));
     }
     let old = monitor.primary();
+    if monitor.primary_answers() && old.keystead {
+        lines.push(format!("{} would hand over: writes wait until {}:{} has them all", old.addr, best.host, best.port));
+        return lines;
+    }
     let lag = old.report.as_ref().map(|_| offset(old));
     let ahead =
         lag.zip(monitor.of(Kind::Replica).find(|r| r.addr == *best)).map(|(of, r)| of.saturating_sub(offset(r)));

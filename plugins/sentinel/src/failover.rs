@@ -14,6 +14,8 @@ use crate::wire::Request;
 
 /// The choice waits this long for every replica's INFO from behind the election.
 const FRESH_INFO_MS: u64 = 300;
+/// In a failover by handing over the old primary is waited for this long, once the replica is the primary.
+const SWAP_MS: u64 = 1_000;
 /// A promotion that had no effect is asked for again after this long.
 const PROMOTE_AGAIN_MS: u64 = 1_000;
 
@@ -132,7 +134,8 @@ impl Monitor {
                 due.extend([CAMPAIGN_MS, self.settings.tempo.election_timeout].map(|ms| since.plus(ms.min(timeout))));
             }
             Failover::Select { since, .. } => due.extend([since.plus(FRESH_INFO_MS), since.plus(timeout)]),
-            Failover::Promote { since, .. } | Failover::Reconfigure { since, .. } => due.push(since.plus(timeout)),
+            Failover::Promote { since, .. } => due.push(since.plus(self.promotion_limit_ms())),
+            Failover::Reconfigure { since, .. } => due.push(since.plus(timeout)),
         }
         due.into_iter().filter(|at| *at > now).min().unwrap_or(Mono::NEVER)
     }
@@ -157,6 +160,7 @@ impl Monitor {
 
     /// Ends the own failover without a result.
     pub(crate) fn abort(&mut self, name: &'static str, s: &mut Shared) {
+        self.take_back_hand_over(s);
         self.event(s, Level::Warning, name, self.primary, "");
         self.timeline.mark(s.now, "given up", name.into());
         self.failover = Failover::Idle;
@@ -294,22 +298,37 @@ impl Monitor {
         let Failover::Promote { epoch, replica, since, sent, adopted, forced } = self.failover else { return };
         let chosen = &self.instances[&replica];
         if chosen.role == Role::Primary && chosen.report_at >= since.max(sent.unwrap_or(since)) {
-            return self.on_promoted(s);
+            // Nobody is told of the new primary before the old one takes no writes.
+            if !self.coordinated || s.now.since(chosen.role_since) >= SWAP_MS || self.roles_are_swapped(replica, s) {
+                return self.on_promoted(s);
+            }
+            return self.watch_hand_over(s.now);
         }
-        if chosen.down_since.is_some() || s.now.since(since) >= self.settings.failover_timeout_ms {
+        if chosen.down_since.is_some() || s.now.since(since) >= self.promotion_limit_ms() {
             return self.abort("-failover-abort-slave-timeout", s);
+        }
+        if self.coordinated && sent.is_some() {
+            return self.watch_hand_over(s.now);
         }
         let again = sent.is_some_and(|at| s.now.since(at) >= PROMOTE_AGAIN_MS && chosen.report_at > at);
         if !chosen.command.is_up() || !(sent.is_none() || again) {
             return;
         }
         let adopted = (sent.is_none() || adopted) && chosen.role == Role::Primary;
-        if !adopted {
-            self.send(replica, Request::Follow(None), s);
+        if self.coordinated {
+            self.ask_to_hand_over(replica, s);
+        } else {
+            if !adopted {
+                self.send(replica, Request::Follow(None), s);
+            }
+            self.send(replica, Request::Info, s);
         }
-        self.send(replica, Request::Info, s);
         if sent.is_none() {
-            let what = if adopted { "nothing: another leader promoted it" } else { "SLAVEOF NO ONE" };
+            let what = match () {
+                () if self.coordinated => "the primary, to hand over",
+                () if adopted => "nothing: another leader promoted it",
+                () => "SLAVEOF NO ONE",
+            };
             self.timeline.mark(s.now, "told", what.into());
             self.event(s, Level::Notice, "+failover-state-wait-promotion", replica, "");
         }
@@ -318,6 +337,7 @@ impl Monitor {
 
     fn on_promoted(&mut self, s: &mut Shared) {
         let Failover::Promote { epoch, replica, sent, adopted, .. } = self.failover else { return };
+        self.coordinated = false;
         self.config_epoch = epoch;
         s.durable();
         self.timeline.mark(s.now, "promoted", "it reports that it is a primary".into());

@@ -20,6 +20,7 @@ pub mod failover;
 pub mod glob;
 pub mod globals;
 pub mod gossip;
+pub mod handover;
 pub mod hello;
 pub mod info;
 pub mod instance;

@@ -15,6 +15,9 @@ const MAX_PENDING: u32 = 100;
 /// An instance whose name has no address is looked up again after this long.
 const RESOLVE_AGAIN_MS: u64 = 1_000;
 
+/// After the primary's restart the replicas are asked more often for so long.
+const REBOOT_MS: u64 = 10_000;
+
 /// With `fast-detection` a refused connection is tried again after this long.
 const PROBE_AGAIN_MS: u64 = 50;
 
@@ -100,11 +103,12 @@ impl Monitor {
         let wait = if fast { PROBE_AGAIN_MS } else { self.settings.ping_period_ms().max(100) };
         let Some(instance) = self.instances.get_mut(&id) else { return };
         if instance.link(lane).generation == generation && !matches!(instance.link(lane).state, LinkState::Down(_)) {
-            let was_up = instance.link(lane).is_up();
+            // One that was closed right behind its opening (no password, too many clients) is not tried in a circle.
+            let was_good = matches!(instance.link(lane).state, LinkState::Up(since) if s.now.since(since) >= wait);
             if lane == Lane::Command {
                 instance.refusals = if refused { instance.refusals + 1 } else { 0 };
             }
-            Self::link_lost(instance, lane, s.now, if was_up { 0 } else { wait });
+            Self::link_lost(instance, lane, s.now, if was_good { 0 } else { wait });
         }
     }
 
@@ -180,7 +184,9 @@ impl Monitor {
 
     pub(crate) fn send_periodic(&mut self, id: InstanceId, s: &mut Shared) {
         let ping_period = self.settings.ping_period_ms();
-        let trouble = self.odown_since.is_some() || self.primary().down_since.is_some() || self.failover.in_progress();
+        let rebooted = self.primary_rebooted.is_some_and(|at| s.now.since(at) < REBOOT_MS);
+        let down = self.odown_since.is_some() || self.primary().down_since.is_some();
+        let trouble = rebooted || down || self.failover.in_progress();
         let instance = self.instance_mut(id);
         if !instance.command.is_up() {
             return;

@@ -38,6 +38,8 @@ pub struct Monitor {
     pub config_epoch: Epoch,
     /// Counts configurations inside this process: answers to questions of an earlier one don't count.
     pub round: u64,
+    /// The primary came back with another run id then.
+    pub primary_rebooted: Option<Mono>,
     /// Objectively down since then.
     pub odown_since: Option<Mono>,
     /// Events, replies and hellos tell names where they are known.
@@ -52,6 +54,8 @@ pub struct Monitor {
     pub ballot: Ballot,
     /// The failover this sentinel leads.
     pub failover: Failover,
+    /// The failover under way is one in which the primary hands over.
+    pub coordinated: bool,
     /// The last failovers, step by step.
     pub timeline: Timeline,
     /// Clients that wait for the selection strategy.
@@ -71,6 +75,7 @@ impl Monitor {
             primary: InstanceId(0),
             config_epoch: Epoch(0),
             round: 0,
+            primary_rebooted: None,
             odown_since: None,
             names_shown: s.names.announce,
             passive_until: Mono(0),
@@ -78,6 +83,7 @@ impl Monitor {
             isolated: false,
             ballot: Ballot::new(now),
             failover: Failover::Idle,
+            coordinated: false,
             timeline: Timeline::default(),
             wishes: BTreeMap::new(),
         };
@@ -266,6 +272,9 @@ impl Monitor {
             let instance = self.instance_mut(id);
             instance.restart_timers(s.now);
             instance.heard = None;
+            if instance.kind == Kind::Sentinel {
+                instance.next_hello = s.now; // others that stood still too need it to know anything again
+            }
             if was_down {
                 self.event(s, Level::Warning, "-sdown", id, "");
             }

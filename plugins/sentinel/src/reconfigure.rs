@@ -54,6 +54,8 @@ impl Monitor {
         now_primary.kind = Kind::Primary;
         now_primary.former_primary = false;
         now_primary.answered = led == Some(new) && now_primary.role == Role::Primary;
+        self.coordinated = false;
+        self.primary_rebooted = None;
         self.failover = Failover::Idle;
         self.odown_since = None;
         self.ballot.hold = None;
@@ -88,7 +90,7 @@ impl Monitor {
 
     /// What a report of a data node asks for.
     pub(crate) fn after_report(&mut self, id: InstanceId, s: &mut Shared) {
-        if self.failover.replica() == Some(id) {
+        if self.failover.replica() == Some(id) || (self.coordinated && id == self.primary) {
             return self.drive(s);
         }
         let instance = &self.instances[&id];

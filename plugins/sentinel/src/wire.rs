@@ -96,6 +96,13 @@ pub enum Request {
     },
     /// The reconfiguration transaction; no target makes the node a primary.
     Follow(Option<Addr>),
+    /// The primary is to hand its role over to this replica (host and port), or to forget that it was asked.
+    HandOver {
+        /// The replica.
+        to: Option<(String, u16)>,
+        /// How long writes may wait for it.
+        timeout_ms: u64,
+    },
     /// `SCRIPT KILL`, once, for a data node that answers -BUSY.
     ScriptKill,
 }
@@ -110,6 +117,11 @@ impl Request {
             Request::Info => vec![words(&["INFO"])],
             Request::Hello(text) => vec![words(&["PUBLISH", HELLO_CHANNEL, text])],
             Request::ScriptKill => vec![words(&["SCRIPT", "KILL"])],
+            Request::HandOver { to: None, .. } => vec![words(&["FAILOVER", "ABORT"])],
+            Request::HandOver { to: Some((host, port)), timeout_ms } => {
+                let (port, limit) = (port.to_string(), timeout_ms.to_string());
+                vec![words(&["FAILOVER", "TO", host, &port, "TIMEOUT", &limit])]
+            }
             Request::AskDown { primary, epoch, candidate, named } => {
                 let mut argv = words(&["SENTINEL", "IS-MASTER-DOWN-BY-ADDR", &primary.host]);
                 argv.push(primary.port.to_string());

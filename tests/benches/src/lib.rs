@@ -3,7 +3,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod hosts;
 pub mod load;
+pub mod netns;
 pub mod peer;
 pub mod proc;
 pub mod table;

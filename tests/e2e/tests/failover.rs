@@ -164,7 +164,7 @@ fn a_failover_explains_itself() {
         "{before}"
     );
     let rehearsed = lines("FAILOVER mymaster DRYRUN");
-    assert!(rehearsed.contains(&format!("127.0.0.1:{old} would be told to follow it")), "{rehearsed}");
+    assert!(rehearsed.contains(&format!("127.0.0.1:{old} would hand over")), "{rehearsed}");
     assert_eq!(group.primary_by(0), Some(old), "nothing happened");
     group.data[0].process().kill();
     let (new, _) = group.first_write_elsewhere(old, Instant::now(), LIMIT);
@@ -322,4 +322,80 @@ fn passwords_on_data_nodes_and_sentinels() {
     let mut client = other.client();
     client.ok("AUTH data-secret");
     wait_until("the other follows it", LIMIT, || client.info("replication")["master_port"] == new);
+}
+
+/// Writes increasing numbers until the connection or the role is gone; the last one that was acknowledged.
+fn write_until_turned_away(port: u16, key: &str) -> i64 {
+    let mut client = Client::connect(port);
+    let mut last = 0;
+    while let Ok(reply) = client.try_command(&["SET", key, &(last + 1).to_string()]) {
+        match reply {
+            Reply::Error(why) if why.starts_with("READONLY") => break,
+            Reply::Error(why) => panic!("{why}"),
+            _ => last += 1,
+        }
+    }
+    last
+}
+
+/// The primary hands over: whatever was acknowledged is on the new one, and the old one follows without a full sync.
+#[test]
+fn a_failover_asked_for_loses_nothing_under_load() {
+    const WRITERS: usize = 4;
+    let mut group = group();
+    let mut old = group.data[0].port();
+    for round in 1..=2 {
+        let full = |port: u16| Client::connect(port).info("stats")["sync_full"].clone();
+        let (new, acknowledged) = std::thread::scope(|scope| {
+            let writers: Vec<_> =
+                (0..WRITERS).map(|n| scope.spawn(move || write_until_turned_away(old, &format!("k{n}")))).collect();
+            let mut seen = Client::connect(old);
+            wait_until("writes flow", LIMIT, || (0..WRITERS).all(|n| seen.cmd(&format!("GET k{n}")) != Reply::Null));
+            group.sentinels[0].client().ok(&format!("SENTINEL FAILOVER {PRIMARY}"));
+            let (new, took) = group.first_write_elsewhere(old, Instant::now(), LIMIT);
+            println!("round {round}: first write on the new primary after {took:?}");
+            (new, writers.into_iter().map(|w| w.join().expect("a writer ends")).collect::<Vec<_>>())
+        });
+        let mut client = Client::connect(new);
+        for (n, last) in acknowledged.iter().enumerate() {
+            let kept = client.cmd(&format!("GET k{n}")).as_text().and_then(|text| text.parse::<i64>().ok());
+            assert!(*last > 0 && kept >= Some(*last), "writer {n}: acknowledged {last}, kept {kept:?}");
+        }
+        group.wait_replica(old, new, LIMIT);
+        assert_eq!(full(new), "0", "the old primary goes on where it was");
+        group.wait_settled(LIMIT);
+        group.expect_promotions(round);
+        let how = group.sentinels[0].client().ok(&format!("SENTINEL TIMELINE {PRIMARY} 1")).texts().join(" ");
+        assert!(how.contains("hand over"), "{how}");
+        // For the next round the keys begin anew.
+        client.ok("FLUSHALL");
+        old = new;
+    }
+    // Forced, it is Redis' way.
+    group.sentinels[0].client().ok(&format!("SENTINEL FAILOVER {PRIMARY} FORCE"));
+    let (new, _) = group.first_write_elsewhere(old, Instant::now(), LIMIT);
+    group.wait_replica(old, new, LIMIT);
+    let how = group.sentinels[0].client().ok(&format!("SENTINEL TIMELINE {PRIMARY} 1")).texts().join(" ");
+    assert!(how.contains("SLAVEOF NO ONE"), "{how}");
+}
+
+#[test]
+fn a_primary_that_cannot_hand_over_stays_the_primary() {
+    let mut group = group();
+    let port = group.data[0].port();
+    // The replicas can't catch up: they stand still, and nobody calls them down within the sentinels' patience.
+    for sentinel in &group.sentinels {
+        sentinel.client().ok(&format!("SENTINEL SET {PRIMARY} down-after-milliseconds 60000 failover-timeout 1000"));
+    }
+    for node in &mut group.data[1..] {
+        node.process().pause();
+    }
+    let mut client = Client::connect(port);
+    client.ok("SET a 1");
+    let mut sentinel = group.sentinels[0].client();
+    sentinel.ok(&format!("SENTINEL FAILOVER {PRIMARY} COORDINATED"));
+    wait_until("it is given up", LIMIT, || group.logged("-failover-abort-slave-timeout") == 1);
+    wait_until("writes go on", LIMIT, || client.cmd("SET a 2") == "OK");
+    assert_eq!(client.cmd("ROLE").items()[0], "master");
+    assert_eq!(group.primary_by(0), Some(port));
 }

@@ -24,5 +24,5 @@ pub use keystead::{Keystead, KeysteadBuilder, ron_str};
 pub use ports::free_port;
 pub use process::{Process, ProcessSpec};
 pub use redis::{RedisSentinel, RedisServer};
-pub use reply::Reply;
+pub use reply::{Reply, read_reply};
 pub use wait::{DEADLINE, eventually, wait_until};

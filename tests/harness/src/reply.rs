@@ -125,7 +125,7 @@ impl PartialEq<i64> for Reply {
 }
 
 /// Reads one reply, blocking.
-pub(crate) fn read_reply(input: &mut impl BufRead) -> io::Result<Reply> {
+pub fn read_reply(input: &mut impl BufRead) -> io::Result<Reply> {
     read_nested(input, 0)
 }
 

@@ -1,4 +1,4 @@
-//! `judges tcl|tcl-internal [UNIT…]`: runs a judge and writes its result file. Called by `tests/run judges`.
+//! `judges tcl|tcl-internal|sentinel [UNIT…]`: runs a judge and writes its result file. Called by `tests/run judges`.
 
 use clap::{Parser, ValueEnum};
 use keystead_harness::bin_dir;
@@ -33,6 +33,7 @@ struct Options {
 enum Judge {
     Tcl,
     TclInternal,
+    Sentinel,
 }
 
 fn main() -> ExitCode {
@@ -51,13 +52,28 @@ fn judge(options: &Options) -> io::Result<usize> {
     let (mode, name) = match options.judge {
         Judge::Tcl => (Mode::External, "tcl"),
         Judge::TclInternal => (Mode::Internal, "tcl-internal"),
+        Judge::Sentinel => (Mode::Sentinel, "sentinel"),
     };
     fs::create_dir_all(&options.folder)?;
     let folder = options.folder.canonicalize()?;
-    let redis_tree = keystead_judges::source::tree(&folder, "redis-tree", Path::new("/usr/bin/redis-server"))?;
-    let wrapper = bin_dir().join("keystead-as-redis-server");
-    let keystead_tree = keystead_judges::source::tree(&folder, "keystead-tree", &wrapper)?;
+    let redis_tree = keystead_judges::source::tree(&folder, "redis-tree", Path::new("/usr/bin"))?;
+    let wrappers = folder.join("wrappers");
+    fs::create_dir_all(&wrappers)?;
+    for name in ["redis-server", "redis-sentinel"] {
+        let wrapper = bin_dir().join(format!("keystead-as-{name}"));
+        keystead_judges::source::link(&wrapper, &wrappers.join(name))?;
+    }
+    let keystead_tree = keystead_judges::source::tree(&folder, "keystead-tree", &wrappers)?;
     let units = if options.units.is_empty() { all(&redis_tree, mode)? } else { options.units.clone() };
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let excused = fs::read_to_string(here.join("exceptions.txt")).unwrap_or_default();
+    let excused = exceptions(&excused).map_err(io::Error::other)?;
+    for (unit, test) in excused.keys().filter(|_| mode == Mode::Sentinel) {
+        let file = keystead_tree.join(format!("tests/sentinel/tests/{unit}.tcl"));
+        if file.exists() {
+            keystead_judges::source::without_test(&file, test)?;
+        }
+    }
     let mut pairs = Vec::new();
     for unit in units {
         let file = format!("{name}-{}.log", unit.replace('/', "-"));
@@ -68,9 +84,6 @@ fn judge(options: &Options) -> io::Result<usize> {
         tell(&pair);
         pairs.push(pair);
     }
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let excused = fs::read_to_string(here.join("exceptions.txt")).unwrap_or_default();
-    let excused = exceptions(&excused).map_err(io::Error::other)?;
     if let Some(file) = options.result.clone().or(options.units.is_empty().then(|| name.to_owned())) {
         fs::create_dir_all(here.join("results"))?;
         let words = [&[name.to_owned()], &options.units[..]].concat().join(" ");
@@ -87,7 +100,7 @@ fn baseline(options: &Options, mode: Mode, tree: &Path, unit: &str, log: &Path) 
     if !options.fresh
         && let Ok(kept) = fs::read_to_string(log)
     {
-        let outcome = Outcome::parse(&kept);
+        let outcome = if mode == Mode::Sentinel { Outcome::parse_sentinel(&kept) } else { Outcome::parse(&kept) };
         if outcome.broken.is_none() {
             return Ok(outcome);
         }

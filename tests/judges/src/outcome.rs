@@ -47,10 +47,49 @@ impl Outcome {
         outcome
     }
 
+    /// Reads the output of `runtest-sentinel`: `12:00:01> name: OK`, or the failure's words on the next lines.
+    #[must_use]
+    pub fn parse_sentinel(output: &str) -> Outcome {
+        let mut outcome = Outcome::default();
+        let text = without_colours(output);
+        let mut open: Option<String> = None;
+        for line in text.lines() {
+            let test = line.split_once("> ").filter(|(time, _)| is_time(time)).map(|(_, rest)| rest);
+            if let Some(rest) = test {
+                let (name, said) = rest.split_once(": ").unwrap_or((rest.trim_end_matches(':'), ""));
+                open = outcome.take_verdict(&without_ports(name), said);
+            } else if let Some(name) = open.take() {
+                open = outcome.take_verdict(&name, line);
+            }
+        }
+        if let Some(name) = open {
+            outcome.note(&name, Verdict::Failed);
+        }
+        if !text.contains("GOOD!") && !text.contains("WARNING") {
+            let last = text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or_default();
+            outcome.broken = Some(format!("no end; last line: {last}"));
+        }
+        outcome
+    }
+
     /// How many tests ended so.
     #[must_use]
     pub fn count(&self, verdict: Verdict) -> usize {
         self.tests.values().filter(|v| **v == verdict).count()
+    }
+
+    /// What the sentinel suite said behind a test's name; the name again if the verdict is still to come.
+    fn take_verdict(&mut self, name: &str, said: &str) -> Option<String> {
+        let said = said.trim();
+        if said == "OK" || said.ends_with(" OK") {
+            self.note(name, Verdict::Passed);
+        } else if said.contains("FAILED") || said.contains("assertion") {
+            self.note(name, Verdict::Failed);
+            self.reasons.insert(name.to_owned(), said.to_owned());
+        } else {
+            return Some(name.to_owned());
+        }
+        None
     }
 
     fn note(&mut self, name: &str, verdict: Verdict) {
@@ -83,6 +122,20 @@ fn steady(name: &str) -> String {
     out
 }
 
+/// Which node is the new primary, and where it listens, differs from run to run.
+fn without_ports(name: &str) -> String {
+    let word = |word: &str| match word.rsplit_once(':') {
+        Some((host, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => format!("{host}:N"),
+        _ => word.to_owned(),
+    };
+    name.split(' ').map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// `12:00:01`
+fn is_time(text: &str) -> bool {
+    text.len() == 8 && text.bytes().enumerate().all(|(n, b)| if n % 3 == 2 { b == b':' } else { b.is_ascii_digit() })
+}
+
 /// `name (12 ms)` without the time.
 fn without_time(text: &str) -> &str {
     match text.rsplit_once(" (") {
@@ -106,6 +159,19 @@ fn without_colours(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_sentinel_suite_s_lines() {
+        let text = "Testing unit: 00-base.tcl\n12:00:01> (init) Restart killed instances: redis/3 OK\n\
+                    12:00:02> New master 127.0.0.1:30002 role matches: OK\n\
+                    12:00:03> Sanity: FAILED: Expected '72'\n(Jumping to next unit after error)\nWARNING 1 test(s) failed.\n";
+        let outcome = Outcome::parse_sentinel(text);
+        assert_eq!(outcome.tests["(init) Restart killed instances"], Verdict::Passed);
+        assert_eq!(outcome.tests["New master 127.0.0.1:N role matches"], Verdict::Passed);
+        assert_eq!(outcome.tests["Sanity"], Verdict::Failed);
+        assert_eq!((outcome.tests.len(), outcome.broken), (3, None));
+        assert!(Outcome::parse_sentinel("12:00:01> a: OK\n").broken.is_some());
+    }
 
     #[test]
     fn names_verdicts_and_an_early_end() {

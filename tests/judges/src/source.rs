@@ -15,8 +15,9 @@ deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.de
 deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian-security bookworm-security main
 ";
 
-/// A tree of the suite whose `src/redis-server` is `server`, made below `folder` if it isn't there yet.
-pub fn tree(folder: &Path, name: &str, server: &Path) -> io::Result<PathBuf> {
+/// A tree of the suite whose `src/redis-server` and `src/redis-sentinel` are those of `servers`, made below `folder` if it
+/// isn't there yet.
+pub fn tree(folder: &Path, name: &str, servers: &Path) -> io::Result<PathBuf> {
     let tree = folder.join(name);
     if !tree.join("runtest").exists() {
         let description = package(folder)?;
@@ -26,7 +27,9 @@ pub fn tree(folder: &Path, name: &str, server: &Path) -> io::Result<PathBuf> {
     for tool in TOOLS {
         link(&Path::new("/usr/bin").join(tool), &tree.join("src").join(tool))?;
     }
-    link(server, &tree.join("src/redis-server"))?;
+    for server in ["redis-server", "redis-sentinel"] {
+        link(&servers.join(server), &tree.join("src").join(server))?;
+    }
     Ok(tree)
 }
 
@@ -55,7 +58,17 @@ fn find_description(folder: &Path) -> io::Result<Option<PathBuf>> {
     Ok(files.into_iter().find(|path| path.extension().is_some_and(|e| e == "dsc")))
 }
 
-fn link(target: &Path, at: &Path) -> io::Result<()> {
+/// Takes a test out of a file of the sentinel suite: there a failure ends the file, so what is excused must not run.
+pub fn without_test(file: &Path, name: &str) -> io::Result<()> {
+    let text = fs::read_to_string(file)?;
+    let head = format!("test \"{name}\" {{\n");
+    let Some((before, rest)) = text.split_once(&head) else { return Ok(()) };
+    let Some((_, after)) = rest.split_once("\n}\n") else { return Ok(()) };
+    fs::write(file, format!("{before}{after}"))
+}
+
+/// A symbolic link in the place of whatever is there.
+pub fn link(target: &Path, at: &Path) -> io::Result<()> {
     let _ = fs::remove_file(at);
     symlink(target, at)
 }

@@ -33,7 +33,7 @@ pub enum Judged {
 /// Runs one unit of `tree` and keeps its output in `log`.
 pub fn run_unit(judged: Judged, mode: Mode, tree: &Path, unit: &str, log: &Path) -> io::Result<Outcome> {
     match (mode, judged) {
-        (Mode::Internal, _) => drive(judged, mode, tree, unit, 0, log),
+        (Mode::Internal | Mode::Sentinel, _) => drive(judged, mode, tree, unit, 0, log),
         (Mode::External, Judged::Redis) => {
             let server = RedisServer::start(&[]);
             drive(judged, mode, tree, unit, server.port(), log)
@@ -55,7 +55,8 @@ pub fn run_unit(judged: Judged, mode: Mode, tree: &Path, unit: &str, log: &Path)
 
 fn drive(judged: Judged, mode: Mode, tree: &Path, unit: &str, port: u16, log: &Path) -> io::Result<Outcome> {
     let output = File::create(log)?;
-    let mut child = Command::new("./runtest")
+    let program = if mode == Mode::Sentinel { "./runtest-sentinel" } else { "./runtest" };
+    let mut child = Command::new(program)
         .args(arguments(judged, mode, unit, port, free_port().clamp(2000, 60_000)))
         .current_dir(tree)
         .env("TERM", "dumb")
@@ -70,7 +71,9 @@ fn drive(judged: Judged, mode: Mode, tree: &Path, unit: &str, port: u16, log: &P
         let _ = kill_process_group(group, Signal::KILL);
     }
     let _ = child.wait();
-    let mut outcome = Outcome::parse(&String::from_utf8_lossy(&fs::read(log)?));
+    let output = fs::read(log)?;
+    let output = String::from_utf8_lossy(&output);
+    let mut outcome = if mode == Mode::Sentinel { Outcome::parse_sentinel(&output) } else { Outcome::parse(&output) };
     if ended.is_none() {
         outcome.broken = Some(format!("not done after {} s", UNIT_DEADLINE.as_secs()));
     }

@@ -12,6 +12,8 @@ pub enum Mode {
     External,
     /// It starts servers itself.
     Internal,
+    /// The sentinel suite: it starts servers and sentinels itself.
+    Sentinel,
 }
 
 /// Units about cluster mode, C modules, or the C code itself.
@@ -22,6 +24,9 @@ const SKIPPED_TESTS: &[&str] =
 
 /// The units of a tree in the suite's own order.
 pub fn all(tree: &Path, mode: Mode) -> io::Result<Vec<String>> {
+    if mode == Mode::Sentinel {
+        return sentinel_units(tree);
+    }
     let helper = fs::read_to_string(tree.join("tests/test_helper.tcl"))?;
     let list = helper.split_once("set ::all_tests {").and_then(|(_, rest)| rest.split_once('}'));
     let Some((list, _)) = list else { return Err(io::Error::other("the suite's list of units was not found")) };
@@ -32,9 +37,22 @@ pub fn all(tree: &Path, mode: Mode) -> io::Result<Vec<String>> {
     Ok(list.split_whitespace().filter(wanted).map(str::to_owned).collect())
 }
 
-/// The arguments of `runtest` for one unit.
+/// The files of the sentinel suite, as they are run: in order of their names.
+fn sentinel_units(tree: &Path) -> io::Result<Vec<String>> {
+    let files = fs::read_dir(tree.join("tests/sentinel/tests"))?.flatten().map(|entry| entry.path());
+    let tcl = files.filter(|path| path.extension().is_some_and(|e| e == "tcl"));
+    let mut units: Vec<String> =
+        tcl.filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned())).collect();
+    units.sort();
+    Ok(units)
+}
+
+/// The arguments of `runtest` (or `runtest-sentinel`) for one unit.
 #[must_use]
 pub fn arguments(judged: Judged, mode: Mode, unit: &str, port: u16, base_port: u16) -> Vec<String> {
+    if mode == Mode::Sentinel {
+        return vec!["--single".to_owned(), unit.to_owned()];
+    }
     let mut args: Vec<String> = ["--single", unit, "--durable", "--clients", "1"].map(str::to_owned).into();
     for test in SKIPPED_TESTS {
         args.extend(["--skiptest".to_owned(), (*test).to_owned()]);

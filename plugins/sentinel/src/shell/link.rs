@@ -141,6 +141,9 @@ async fn commands(
             // AUTH or CLIENT SETNAME: a node without a password says so, which is no reason to give up.
             if let Some(error) = answer.error() {
                 log::debug!("greeting: {error}");
+                if error.starts_with("WRONGPASS") {
+                    return Err(error.to_owned());
+                }
             }
         }
         if *left > 0 {

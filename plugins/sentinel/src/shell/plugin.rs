@@ -134,6 +134,9 @@ impl Plugin for SentinelPlugin {
 
     async fn start(self: Arc<Self>) -> Result<()> {
         let Some((inbox, mut boot)) = self.starting.lock().take() else { return Err("started twice".into()) };
+        // As in Redis: a sentinel is made to be asked from other hosts.
+        let open = ["CONFIG", "SET", "protected-mode", "no"];
+        self.host.at(self.endpoint).exec(0, &open, keystead_plugin::Origin::Client).await?;
         boot.options.names = resolve_all(self.host, &boot).await;
         boot.now = Mono(self.host.now().as_millis() as u64);
         boot.strategies = self.strategies.names();

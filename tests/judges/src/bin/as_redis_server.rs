@@ -21,12 +21,12 @@ const FIELDS: &[(&str, &str, &str, bool)] = &[
     ("unixsocket", "server", "unixsocket", true),
     ("unixsocketperm", "server", "unixsocketperm", true),
     ("enable-debug-command", "server", "enable_debug_command", true),
+    ("enable-protected-configs", "server", "enable_protected_configs", true),
     ("logfile", "log", "file", true),
     ("loglevel", "log", "level", true),
 ];
 /// Directives that mean nothing to an instance started by a test.
-const WITHOUT_MEANING: &[&str] =
-    &["daemonize", "pidfile", "always-show-logo", "enable-module-command", "enable-protected-configs"];
+const WITHOUT_MEANING: &[&str] = &["daemonize", "pidfile", "always-show-logo", "enable-module-command"];
 
 /// Directive → its values in the order given.
 type Directives = BTreeMap<String, Vec<String>>;
