@@ -1,7 +1,7 @@
 //! The events of a failover, payload by payload: a group of Keystead sentinels beside one of redis-sentinel 7.0.15, both
 //! watching stock servers. Addresses, ids, epochs and times are masked; what is left must be the same.
 
-use keystead_harness::{Client, Group, Maker, PRIMARY, Shape, have, wait_until};
+use keystead_harness::{Client, Group, Maker, PRIMARY, Shape, free_port, have, wait_until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -78,12 +78,14 @@ fn run(sentinels: Maker) -> Events {
     client.ok(&format!("SENTINEL RESET {PRIMARY}"));
     wait_until("the reset was told", LIMIT, || said("+reset-master") >= 1);
     group.wait_settled(LIMIT);
-    client.ok(&format!("SENTINEL MONITOR other 127.0.0.1 {old} 2"));
+    let nobody = free_port();
+    client.ok(&format!("SENTINEL MONITOR other 127.0.0.1 {nobody} 2"));
     client.ok("SENTINEL REMOVE other");
     wait_until("the end was told", LIMIT, || said("-monitor") >= 1);
     let other = group.data.iter().map(|n| n.port()).find(|port| ![old, new].contains(port)).expect("three");
-    let mut ports: BTreeMap<String, &str> =
-        [(old, "OLD"), (new, "NEW"), (other, "THIRD")].map(|(port, name)| (port.to_string(), name)).into();
+    let mut ports: BTreeMap<String, &str> = [(old, "OLD"), (new, "NEW"), (other, "THIRD"), (nobody, "NOBODY")]
+        .map(|(port, name)| (port.to_string(), name))
+        .into();
     ports.extend(group.sentinels.iter().map(|s| (s.port().to_string(), "SENTINEL")));
     let mut events = Events::new();
     for (name, text) in heard.lock().expect("ours").iter().filter(|(name, _)| name != "__sentinel__:hello") {
