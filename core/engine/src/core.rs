@@ -286,6 +286,24 @@ impl Core {
         self.journal.is_active() || self.write_hooks > 0
     }
 
+    /// The server's own work since `started` (µs) is an event of LATENCY, if it took long enough.
+    pub(crate) fn note_latency(&mut self, event: &'static str, started: Option<u64>) {
+        let (Some(clock), Some(started)) = (self.clock, started) else { return };
+        let ms = clock().saturating_sub(started) / 1000;
+        let threshold_ms = self.config.live.latency_threshold_ms;
+        if threshold_ms > 0 && ms >= threshold_ms {
+            let now_s = self.now_ms() / 1000;
+            self.latency.add(event, now_s, ms);
+        }
+    }
+
+    /// True while a pause holds that isn't of this name.
+    pub(crate) fn paused_beside(&self, name: &str) -> bool {
+        let now_ms = self.now_ms();
+        let foreign = self.foreign_pauses.iter().any(|(other, _, until)| other != name && *until > now_ms);
+        foreign || self.pause != Pause::Off && self.pause_until_ms > now_ms
+    }
+
     /// The strictest pause that holds now.
     pub fn pause_kind(&self) -> Pause {
         let now_ms = self.now_ms();

@@ -52,6 +52,7 @@ impl Limit {
     /// Tells the keyspace what to count.
     pub(crate) fn apply(&self, ks: &mut Keyspace) {
         ks.set_lfu(self.lfu);
+        ks.set_policy(self.policy);
     }
 }
 

@@ -277,6 +277,9 @@ pub(crate) fn call(
     if core.gates.is(Gate::Replica) && origin == Origin::Client && !matches!(effect, Effect::None) {
         core.own_deadlines.note(ks, db, command, args);
     }
+    if command.strays && !nested && !core.in_unit {
+        propagate_expired(ks, core);
+    }
     propagate(ks, core, state, out, db, args, effect, origin, mark, nested);
     // Behind the invalidation of a key that the command found expired: the client now knows that there is none.
     if state.tracking.is_some() && command.flags.has(READONLY) {

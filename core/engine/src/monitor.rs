@@ -26,6 +26,10 @@ pub(crate) fn redact(command: &Command, args: Args<'_>) -> Option<OwnedArgs> {
         "auth" => at >= 1,
         "acl|setuser" => at >= 2,
         "hello" => at >= 2 && (args.is(at - 1, "auth") || at >= 3 && args.is(at - 2, "auth")),
+        "migrate" => {
+            let behind = |words: usize, name: &str| at >= 6 + words && args.is(at - words, name);
+            behind(1, "auth") || behind(1, "auth2") || behind(2, "auth2")
+        }
         "config|set" => at >= 3 && at % 2 == 1 && SECRETS.iter().any(|name| args.is(at - 1, name)),
         _ => false,
     };

@@ -14,6 +14,51 @@ use crate::session::{Parked, SessionId};
 pub trait Turns {
     /// Runs `body` as one turn.
     fn turn(&self, body: &mut dyn FnMut(&mut Engine));
+
+    /// Sends commands to another server and waits for the answers. Never from inside a turn.
+    fn exchange(&self, exchange: &Exchange) -> Exchanged;
+
+    /// Waits a few milliseconds. Never from inside a turn.
+    fn rest(&self);
+}
+
+/// What is said to another server.
+#[derive(Clone, Debug, Default)]
+pub struct Exchange {
+    /// Its name or address.
+    pub host: String,
+    /// Its port, as the client wrote it.
+    pub port: String,
+    /// The database to select there.
+    pub db: i64,
+    /// How long connecting, writing, and each answer may take.
+    pub timeout_ms: u64,
+    /// User, if there is one, and password.
+    pub auth: Option<(Option<Vec<u8>>, Vec<u8>)>,
+    /// The commands, as RESP.
+    pub commands: Vec<Vec<u8>>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exchanged {
+    /// For each command that was answered, whether it was done.
+    pub accepted: Vec<bool>,
+    /// The first error the other server answered, without the leading minus.
+    pub refused: Option<String>,
+    /// Why there are no more answers.
+    pub failure: Option<IoFailure>,
+}
+
+/// Where a conversation broke off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoFailure {
+    /// No connection.
+    Connecting,
+    /// Not all was sent.
+    Writing,
+    /// Not all was answered.
+    Reading,
 }
 
 /// What is done outside the turn; gives the reply as RESP.

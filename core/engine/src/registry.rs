@@ -53,6 +53,8 @@ pub struct Command {
     pub event: Option<Event>,
     /// Its lookups count as hits and misses.
     pub reader: bool,
+    /// It meets keys that it didn't name (SCAN, RANDOMKEY): the deletion of each is a unit of its own.
+    pub strays: bool,
     /// Position in the statistics.
     pub index: usize,
     /// Further ACL categories, beyond those that follow from flags and group.
@@ -149,6 +151,7 @@ impl Registry {
             subs,
             event: crate::notify::event_of(parent, row.name, row.group),
             reader: crate::notify::is_reader(parent, row.flags, row.name),
+            strays: parent.is_none() && matches!(row.name, "scan" | "randomkey"),
             index,
             categories: Vec::new(),
             plugin: None,
@@ -243,6 +246,7 @@ impl Registry {
             subs,
             event: None,
             reader: spec.flags.has(crate::spec::READONLY),
+            strays: false,
             index,
             categories: spec.categories,
             plugin: Some(plugin.to_owned()),

@@ -39,7 +39,9 @@ pub(crate) fn tick(engine: &mut Engine) -> Option<u64> {
 fn tidy_keys(engine: &mut Engine) -> bool {
     let mut more = expire(engine);
     if engine.core.config.live.memory.max > 0 {
+        let started = engine.core.clock.map(|clock| clock());
         crate::evict::make_room(&mut engine.ks, &mut engine.core);
+        engine.core.note_latency("eviction-cycle", started);
         more |= engine.core.room.more;
     }
     more
@@ -53,6 +55,7 @@ fn expire(engine: &mut Engine) -> bool {
     if !core.active_expire || loading || core.is_paused() {
         return false;
     }
+    let started = core.clock.map(|clock| clock());
     let progress = if core.gates.is(Gate::Replica) {
         expire_own(ks, core)
     } else {
@@ -61,6 +64,7 @@ fn expire(engine: &mut Engine) -> bool {
         ks.expire_cycle(EXPIRE_BUDGET * core.config.live.expire_effort.max(1) as usize)
     };
     exec::propagate_expired(ks, core);
+    core.note_latency("expire-cycle", started);
     if core.observing {
         let mut nobody = crate::session::State::nobody(core.now_ms());
         exec::observe(ks, core, &mut nobody, &mut Vec::new());

@@ -2,7 +2,7 @@
 
 mod kit;
 
-use keystead_engine::offload::Turns;
+use keystead_engine::offload::{Exchange, Exchanged, IoFailure, Turns};
 use keystead_engine::{Action, Engine, SessionId};
 use kit::Kit;
 use std::cell::RefCell;
@@ -13,6 +13,13 @@ impl Turns for InKit<'_> {
     fn turn(&self, body: &mut dyn FnMut(&mut Engine)) {
         self.0.borrow_mut().turn(body);
     }
+
+    /// There are no other servers here.
+    fn exchange(&self, _: &Exchange) -> Exchanged {
+        Exchanged { failure: Some(IoFailure::Connecting), ..Exchanged::default() }
+    }
+
+    fn rest(&self) {}
 }
 
 /// Carries out the job that waits, as the server would.
@@ -28,6 +35,22 @@ fn filled() -> (Kit, SessionId) {
     let pairs: String = (0..20_000).map(|n| format!("SET key:{n} {n}\r\n")).collect();
     kit.send(c, pairs);
     (kit, c)
+}
+
+#[test]
+fn a_migration_that_fails_lets_writes_go_on_and_keeps_the_key() {
+    let mut kit = Kit::default();
+    let (c, d) = (kit.connect(), kit.connect());
+    kit.cmd(c, "SET k v");
+    assert_eq!(kit.cmd(c, "MIGRATE nowhere 1 nokey 0 10"), "+NOKEY\r\n");
+    assert_eq!(kit.cmd(c, "MIGRATE nowhere 1 k 0 10"), "");
+    assert_eq!(kit.cmd(d, "SET k w"), "", "writes wait");
+    assert_eq!(kit.cmd(c, ""), "");
+    work(&mut kit);
+    assert_eq!(kit.read(c), "-IOERR error or timeout connecting to the client\r\n");
+    kit.advance(1);
+    assert_eq!(kit.read(d), "+OK\r\n");
+    assert_eq!(kit.cmd(c, "GET k"), "$1\r\nw\r\n");
 }
 
 #[test]

@@ -62,6 +62,33 @@ fn an_expired_key_is_deleted_in_front_of_the_effect() {
     assert_eq!(stream(&mut kit, cursor), ["SELECT 0", "DEL a"]);
     kit.cmd(c, "APPEND b x");
     assert_eq!(stream(&mut kit, cursor), ["MULTI", "DEL b", "APPEND b x", "EXEC"]);
+    // redis-server 7.0.15: what a reader names is one unit, what SCAN and RANDOMKEY come across are units each.
+    for (reader, one_unit) in [("MGET x y", true), ("SCAN 0 COUNT 100", false), ("SCAN 0 MATCH [xy] COUNT 100", false)]
+    {
+        kit.cmd(c, "SET x 1 PX 10");
+        kit.cmd(c, "SET y 1 PX 10");
+        kit.advance(11);
+        stream(&mut kit, cursor);
+        kit.cmd(c, reader);
+        let mut told = stream(&mut kit, cursor);
+        assert_eq!(told.first().is_some_and(|first| first == "MULTI"), one_unit, "{reader}");
+        told.retain(|line| line.starts_with("DEL"));
+        told.sort();
+        assert_eq!(told, ["DEL x", "DEL y"], "{reader}");
+    }
+    kit.cmd(c, "SET x 1 PX 10");
+    kit.advance(11);
+    kit.cmd(c, "SCAN 0 MATCH other COUNT 100");
+    assert_eq!(stream(&mut kit, cursor).len(), 1, "a key that isn't asked for is left alone");
+    kit.cmd(c, "DEL b x");
+    kit.cmd(c, "SET x 1 PX 10");
+    kit.cmd(c, "SET y 1 PX 10");
+    kit.advance(11);
+    stream(&mut kit, cursor);
+    assert_eq!(kit.cmd(c, "RANDOMKEY"), "$-1\r\n");
+    let mut told = stream(&mut kit, cursor);
+    told.sort();
+    assert_eq!(told, ["DEL x", "DEL y"]);
     kit.cmd(c, "SET x 1 PX 10");
     kit.cmd(c, "SET y 1 PX 10");
     stream(&mut kit, cursor);

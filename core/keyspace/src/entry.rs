@@ -314,7 +314,7 @@ impl Entry {
 
     /// True for a hash of which fields expire or did: [`Entry::note_times`] may have something to note.
     #[inline]
-    pub(crate) fn times_differ(&self) -> bool {
+    pub(crate) fn may_have_times(&self) -> bool {
         self.has_times() || self.object().is_some_and(|object| object.earliest_deadline().is_some())
     }
 

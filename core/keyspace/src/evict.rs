@@ -55,6 +55,11 @@ impl Policy {
         matches!(self, Policy::VolatileLru | Policy::VolatileLfu | Policy::VolatileRandom | Policy::VolatileTtl)
     }
 
+    /// It goes by the time of the last use.
+    pub fn lru(self) -> bool {
+        matches!(self, Policy::AllKeysLru | Policy::VolatileLru)
+    }
+
     /// Frequency of use is counted, not its time.
     pub fn lfu(self) -> bool {
         matches!(self, Policy::AllKeysLfu | Policy::VolatileLfu)
@@ -102,6 +107,11 @@ impl Pool {
 }
 
 impl Keyspace {
+    /// Says by what keys are chosen: files tell a key's idle time or its frequency where that matters.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
     /// Counts how often keys are used, or when they were used last.
     pub fn set_lfu(&mut self, lfu: Option<Lfu>) {
         self.access.set_lfu(lfu);

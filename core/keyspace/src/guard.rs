@@ -179,7 +179,7 @@ impl<T: Collection> Drop for Guard<'_, T> {
             access.renew(entry);
         }
         db.value_bytes = db.value_bytes + entry.object_bytes() - self.mem_before;
-        if T::HAS_TIMES && entry.times_differ() {
+        if T::HAS_TIMES && entry.may_have_times() {
             db.table.note_times(self.at);
         }
         let entry = db.table.entry(self.at);

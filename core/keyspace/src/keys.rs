@@ -6,6 +6,7 @@ use crate::events::Event;
 use crate::keylog::Why;
 use crate::keyspace::{Keyspace, type_of};
 use crate::object::{KeyType, Object};
+use crate::snapshot::RawRecord;
 use crate::{DbIndex, ExpiryMode, UnixMillis};
 
 impl Keyspace {
@@ -27,6 +28,11 @@ impl Keyspace {
     /// The collection under a key, of whatever type; none for strings.
     pub fn object(&self, db: DbIndex, key: &[u8]) -> Option<&Object> {
         self.peek(db, key)?.object()
+    }
+
+    /// A key as it is now, to be encoded elsewhere: a long value is shared, not copied.
+    pub fn record_of(&self, db: DbIndex, key: &[u8]) -> Option<RawRecord> {
+        self.peek(db, key).map(|entry| RawRecord::new(db, entry.snapshot()))
     }
 
     /// Deletes a key; big values are left to [`Keyspace::take_garbage`], so DEL and UNLINK are the same.
@@ -177,8 +183,15 @@ impl Keyspace {
     }
 
     /// Visits a part of a database's keys, at least `count` unless it ends or is sparse, and answers the cursor to go on
-    /// with; 0 starts and ends. A key that exists from start to end is visited at least once.
-    pub fn scan(&self, db: DbIndex, cursor: u64, count: usize, mut visit: impl FnMut(&[u8], KeyType)) -> u64 {
+    /// with; 0 starts and ends. A key that exists from start to end is visited at least once. An expired key is visited too
+    /// (true), and deleted behind the command if the visitor says that it would have been wanted, as in Redis.
+    pub fn scan(
+        &self,
+        db: DbIndex,
+        cursor: u64,
+        count: usize,
+        mut visit: impl FnMut(&[u8], KeyType, bool) -> bool,
+    ) -> u64 {
         /// Cursors are positions without their low bits: below 2^48, so that every client can hold one.
         const SHIFT: u32 = 16;
         let (mut seen, mut steps) = (0, 0);
@@ -186,8 +199,9 @@ impl Keyspace {
         loop {
             position = self.dbs[db].table.visit_position(position, &mut |entry| {
                 seen += 1;
-                if self.is_visible(entry) {
-                    visit(entry.key(), type_of(entry));
+                let expired = !self.is_visible(entry);
+                if visit(entry.key(), type_of(entry), expired) && expired {
+                    self.note_expired(db, entry.key());
                 }
             });
             steps += 1;

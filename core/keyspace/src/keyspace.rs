@@ -31,6 +31,8 @@ pub struct Keyspace {
     pub(crate) access: Access,
     pub(crate) pool: Pool,
     pub(crate) pool_of: Policy,
+    /// `maxmemory-policy`
+    pub(crate) policy: Policy,
     /// The database that gives the next key chosen at random.
     pub(crate) evict_hand: usize,
     pub(crate) mode: ExpiryMode,
@@ -120,6 +122,7 @@ impl Keyspace {
             access: Access::new(a ^ d.rotate_left(17) | 1),
             pool: Pool::default(),
             pool_of: Policy::default(),
+            policy: Policy::default(),
             evict_hand: 0,
             mode: ExpiryMode::Delete,
             limits: options.limits,
@@ -316,6 +319,13 @@ impl Keyspace {
             } else {
                 self.delete_expired_fields(item.db, item.key, &item.fields);
             }
+        }
+    }
+
+    /// A read found a key expired: where those are deleted, it goes with the next settling.
+    pub(crate) fn note_expired(&self, db: DbIndex, key: &[u8]) {
+        if self.mode == ExpiryMode::Delete {
+            self.pending_expired.borrow_mut().push(db, key, Why::Expired);
         }
     }
 

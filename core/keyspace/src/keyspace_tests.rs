@@ -322,7 +322,7 @@ impl Pair {
                 .collect();
             let (mut seen, mut cursor) = (BTreeSet::new(), 0);
             loop {
-                cursor = self.ks.scan(db, cursor, 3, |key, _| _ = seen.insert(key.to_vec()));
+                cursor = self.ks.scan(db, cursor, 3, |key, _, expired| !expired && seen.insert(key.to_vec()));
                 if cursor == 0 {
                     break;
                 }

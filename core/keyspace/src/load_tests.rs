@@ -1,5 +1,6 @@
 //! What a cut writes, a load reads.
 
+use crate::{Lfu, Policy};
 use keystead_rdb::{EncodeOptions, records};
 
 use super::*;
@@ -86,4 +87,39 @@ fn damaged_values_are_refused() {
     let record = records(bytes).next().unwrap().unwrap();
     assert!(ks.put_record(0, &record).is_err());
     assert!(ks.is_empty());
+}
+
+/// Under an LRU or LFU policy a file tells how keys were used, as Redis' does, and who reads it goes on from there.
+#[test]
+fn how_keys_were_used_is_told_where_the_policy_goes_by_it() {
+    for policy in [Policy::NoEviction, Policy::AllKeysLru, Policy::VolatileLfu] {
+        let mut ks = Keyspace::new(Options::default());
+        ks.set_lfu(policy.lfu().then_some(Lfu { log_factor: 10, decay_minutes: 1 }));
+        ks.set_policy(policy);
+        ks.set_now(UnixMillis(1_700_000_000_000));
+        ks.set_str(0, b"k", &b"v"[..], crate::Ttl::At(UnixMillis(1_800_000_000_000)));
+        ks.set_frequency(0, b"k", 77);
+        ks.set_idle_secs(0, b"k", 70_000);
+        let cut = ks.begin_cut().unwrap();
+        let mut bytes = Vec::new();
+        for record in ks.cut_step(cut, CutBudget::default()).records {
+            record.encode(&mut bytes, EncodeOptions::default());
+        }
+        let record = records(&bytes).next().unwrap().unwrap();
+        let told = (record.meta.idle_s, record.meta.freq);
+        let wanted = match policy {
+            Policy::NoEviction => (None, None),
+            Policy::AllKeysLru => (Some(70_000), None),
+            _ => (None, Some(77)),
+        };
+        assert_eq!(told, wanted, "{policy:?}");
+        assert_eq!(record.meta.expire_ms, Some(1_800_000_000_000));
+        ks.remove(0, b"k");
+        ks.put_record(0, &record).unwrap();
+        match policy {
+            Policy::NoEviction => assert_eq!(ks.idle_secs(0, b"k"), Some(0)),
+            Policy::AllKeysLru => assert_eq!(ks.idle_secs(0, b"k"), Some(70_000)),
+            _ => assert_eq!(ks.frequency(0, b"k"), Some(Some(77))),
+        }
+    }
 }

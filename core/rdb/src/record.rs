@@ -82,9 +82,10 @@ fn expiry_seconds(bytes: [u8; 4]) -> u64 {
     u64::try_from(i32::from_le_bytes(bytes)).unwrap_or(0) * 1000
 }
 
-/// Appends everything of a record but its value, which must follow. Keys are written as they are: they are read more
+/// Appends everything of a record but its value, which must follow; answers where the type stands, for those who know it
+/// only when the value is written. Keys are written as they are: they are read more
 /// often than they are long.
-pub fn write_record_head(out: &mut Vec<u8>, meta: &RecordMeta, rdb_type: u8, key: &[u8]) {
+pub fn write_record_head(out: &mut Vec<u8>, meta: &RecordMeta, rdb_type: u8, key: &[u8]) -> usize {
     if let Some(at) = meta.expire_ms {
         out.push(OP_EXPIRETIME_MS);
         out.extend_from_slice(&at.to_le_bytes());
@@ -96,8 +97,10 @@ pub fn write_record_head(out: &mut Vec<u8>, meta: &RecordMeta, rdb_type: u8, key
     if let Some(freq) = meta.freq {
         out.extend_from_slice(&[OP_FREQ, freq]);
     }
+    let type_at = out.len();
     out.push(rdb_type);
     encode::plain(out, key);
+    type_at
 }
 
 /// The records of a batch, in order. Ends after the first error.

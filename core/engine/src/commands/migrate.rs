@@ -32,9 +32,14 @@ const fn row(name: &'static str, arity: i32, flags: u32, text: &'static str, f: 
 }
 
 /// The command.
-pub const TABLE: &[CommandSpec] =
-    &[row("migrate", -6, WRITE | MOVABLEKEYS, "Atomically transfers a key from one Redis instance to another.", migrate)
-        .uses(&[TAKES])];
+pub const TABLE: &[CommandSpec] = &[row(
+    "migrate",
+    -6,
+    WRITE | MOVABLEKEYS,
+    "Atomically transfers a key from one Redis instance to another.",
+    migrate,
+)
+.uses(&[TAKES])];
 
 /// The key, or with an empty one those behind KEYS.
 fn keys(args: Args<'_>) -> Vec<usize> {
@@ -137,7 +142,7 @@ struct Unpause<'a>(&'a dyn Turns);
 
 impl Drop for Unpause<'_> {
     fn drop(&mut self) {
-        self.0.turn(&mut |engine| engine.core.pause_for(PAUSE, Pause::Off, 0));
+        self.0.turn(&mut |engine| engine.pause(PAUSE, Pause::Off, 0));
     }
 }
 
@@ -210,7 +215,9 @@ impl Migration {
         if let Some(session) = core.sessions.get_mut(self.session) {
             session.state.write_offset = offset;
         }
-        engine.serve_ready();
+        if engine.core.blocking.has_ready() {
+            engine.serve_ready();
+        }
         Some(true)
     }
 }

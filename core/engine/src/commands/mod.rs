@@ -28,6 +28,7 @@ mod lcs;
 pub mod lists;
 mod lists_blocking;
 pub mod memory;
+pub mod migrate;
 pub mod plugin;
 pub mod pubsub;
 pub mod scan;
@@ -66,6 +67,7 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     keys::TABLE,
     hashes::TABLE,
     hash_expiry::TABLE,
+    migrate::TABLE,
     lists::TABLE,
     sets::TABLE,
     zsets::TABLE,

@@ -81,11 +81,13 @@ pub(super) fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (ks, db, mut out) = ctx.split();
     answer(&mut out, |out| {
         let mut n = 0;
-        let next = ks.scan(db, query.cursor, query.count, |key, kind| {
-            if query.kind.is_none_or(|want| is(want, kind.name())) && query.wants(key) {
+        let next = ks.scan(db, query.cursor, query.count, |key, kind, expired| {
+            let wanted = query.kind.is_none_or(|want| is(want, kind.name())) && query.wants(key);
+            if wanted && !expired {
                 out.bulk(key);
                 n += 1;
             }
+            wanted
         });
         (next, n)
     });

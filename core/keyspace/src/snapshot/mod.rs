@@ -221,6 +221,9 @@ impl Keyspace {
         while records.len() < most && bytes > 0 && cut.walk_db < cut.keys.len() {
             self.walk(&mut cut, slot, most, &mut bytes, &mut records);
         }
+        if self.policy.lru() || self.policy.lfu() {
+            records.iter_mut().for_each(|record| record.note_use(&self.access, self.policy));
+        }
         let done = cut.walk_db >= cut.keys.len() && cut.handed.is_empty();
         self.cuts.open[slot] = Some(cut);
         if done {

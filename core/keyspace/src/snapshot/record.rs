@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use keystead_rdb::{EncodeOptions, Output, RecordMeta, encode, write_record_head};
 
+use crate::access::Access;
 use crate::entry::{Entry, ValueRef};
+use crate::evict::Policy;
 use crate::keyspace::type_of;
 use crate::object::{KeyType, Object};
 use crate::{DbIndex, StrRef, UnixMillis};
@@ -13,6 +15,17 @@ use crate::{DbIndex, StrRef, UnixMillis};
 pub struct RawRecord {
     db: DbIndex,
     entry: Held,
+    /// As of when the record was given away.
+    used: Option<Used>,
+}
+
+/// How a key was used, as files tell it.
+#[derive(Clone, Copy)]
+enum Used {
+    /// Seconds since the last time.
+    Idle(u64),
+    /// How often, logarithmically.
+    Frequency(u8),
 }
 
 /// An entry that one cut wanted, or two.
@@ -23,12 +36,21 @@ enum Held {
 
 impl RawRecord {
     pub(crate) fn new(db: DbIndex, entry: Entry) -> Self {
-        RawRecord { db, entry: Held::Alone(entry) }
+        RawRecord { db, entry: Held::Alone(entry), used: None }
     }
 
     /// One of two records of the same entry, for two cuts.
     pub(crate) fn shared(db: DbIndex, entry: Arc<Entry>) -> Self {
-        RawRecord { db, entry: Held::Shared(entry) }
+        RawRecord { db, entry: Held::Shared(entry), used: None }
+    }
+
+    /// Takes note of how the key is used, if the policy goes by that.
+    pub(crate) fn note_use(&mut self, access: &Access, policy: Policy) {
+        self.used = match policy {
+            policy if policy.lfu() => Some(Used::Frequency(access.frequency(self.entry()))),
+            policy if policy.lru() => Some(Used::Idle(access.idle_secs(self.entry()))),
+            _ => None,
+        };
     }
 
     fn entry(&self) -> &Entry {
@@ -80,17 +102,31 @@ impl RawRecord {
 
     /// Appends the record as an RDB file of version 10 has it: deadline, type, key, value. Meant for outside the lock.
     pub fn encode(&self, out: &mut impl Output, options: EncodeOptions) {
-        let meta = RecordMeta { expire_ms: self.entry().deadline(), ..RecordMeta::default() };
-        // The type is known when the value begins; its place is behind the deadline.
-        let type_at = out.bytes().len() + if meta.expire_ms.is_some() { 9 } else { 0 };
-        write_record_head(out.bytes(), &meta, 0, self.entry().key());
-        let out = &mut Typed { out, type_at };
+        let (idle_s, freq) = match self.used {
+            None => (None, None),
+            Some(Used::Idle(secs)) => (Some(secs), None),
+            Some(Used::Frequency(counter)) => (None, Some(counter)),
+        };
+        let meta = RecordMeta { expire_ms: self.entry().deadline(), idle_s, freq };
+        // The type is known when the value begins.
+        let type_at = write_record_head(out.bytes(), &meta, 0, self.entry().key());
+        self.encode_value(&mut Typed { out, type_at }, options);
+    }
+
+    /// The value as DUMP gives it. Meant for outside the lock.
+    pub fn dump(&self, options: EncodeOptions) -> Vec<u8> {
+        let mut value = Vec::new();
+        let rdb_type = self.encode_value(&mut value, options);
+        keystead_rdb::dump_payload(rdb_type, &value)
+    }
+
+    fn encode_value(&self, out: &mut impl Output, options: EncodeOptions) -> u8 {
         match self.entry().value() {
             ValueRef::Int(n) => encode::string(out, n, options),
             ValueRef::Inline(bytes) => encode::string(out, bytes, options),
             ValueRef::Shared(bytes) => encode::string(out, bytes.as_slice(), options),
             ValueRef::Object(object) => object.encode_rdb(out, options),
-        };
+        }
     }
 
     /// Bytes of a collection, what it shares included: about what it takes when it is encoded.

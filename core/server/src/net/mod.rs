@@ -6,6 +6,7 @@
 
 pub(crate) mod busy;
 pub(crate) mod driver;
+mod exchange;
 pub(crate) mod listen;
 pub(crate) mod ports;
 pub(crate) mod service;

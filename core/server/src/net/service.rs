@@ -3,13 +3,14 @@
 //!
 //! Lock order: the engine first, then whatever a plugin holds. Nothing is awaited under the lock.
 
+use super::exchange::{KEPT_FOR, Peers};
 use super::socket::Socket;
 use crate::tls;
 use async_channel::Sender;
 use keystead_engine::core::Core;
 use keystead_engine::engine::{Action, Ready, TurnEnd};
 use keystead_engine::keyspace::Garbage;
-use keystead_engine::offload::{Job, Turns};
+use keystead_engine::offload::{Exchange, Exchanged, Job, Turns};
 use keystead_engine::registry::Command;
 use keystead_engine::resp::Limits;
 use keystead_engine::{Barriers, ConnInfo, Engine, Now, OwnedArgs, SessionId};
@@ -201,6 +202,8 @@ pub(crate) struct Service {
     barriers: Arc<Barriers>,
     holders: Mutex<Vec<Arc<dyn Holder>>>,
     tls: Arc<tls::Context>,
+    /// Connections to other servers that commands asked for.
+    peers: Peers,
 }
 
 impl Service {
@@ -219,6 +222,7 @@ impl Service {
             barriers,
             holders: Mutex::default(),
             tls,
+            peers: Peers::default(),
         })
     }
 
@@ -488,6 +492,20 @@ struct JobTurns(Arc<Service>);
 impl Turns for JobTurns {
     fn turn(&self, body: &mut dyn FnMut(&mut Engine)) {
         self.0.turn(body);
+    }
+
+    fn exchange(&self, exchange: &Exchange) -> Exchanged {
+        let done = self.0.peers.exchange(exchange);
+        let service = self.0.clone();
+        async_std::task::spawn(async move {
+            async_std::task::sleep(KEPT_FOR + Duration::from_secs(1)).await;
+            service.peers.close_idle();
+        });
+        done
+    }
+
+    fn rest(&self) {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
