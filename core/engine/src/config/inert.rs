@@ -100,6 +100,7 @@ pub const INERT: &[Inert] = &[
         "ignore",
         "errors of a primary's stream are counted and logged",
     ),
+    inert("rdb-del-sync-files", Kind::Bool, "no", "a sync's files are removed when it ends"),
     inert(
         "sanitize-dump-payload",
         Kind::Word(&["no", "yes", "clients"]),

@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn paths() {
         let (a, b) = ("a".repeat(40), "b".repeat(40));
-        let answer = path_answer(&a, &[b.clone()]);
+        let answer = path_answer(&a, std::slice::from_ref(&b));
         assert_eq!(path(format!("+{answer}").as_bytes()), Some(vec![a.clone(), b]));
         assert_eq!(path(b"+OK"), None);
         assert_eq!(path(b"-ERR keystead-path"), None);
