@@ -118,7 +118,7 @@ macro_rules! each {
 impl Socket {
     /// Ends both directions at once; later reads and writes fail.
     pub(crate) fn shutdown(&self) {
-        let _ = each!(self, stream => stream.shutdown(std::net::Shutdown::Both), tls => Ok(tls.shutdown()));
+        let _ = each!(self, stream => stream.shutdown(std::net::Shutdown::Both), tls => tls.shutdown());
     }
 }
 

@@ -40,8 +40,8 @@ impl Stream {
     }
 
     /// Ends both directions at once.
-    pub(crate) fn shutdown(&self) {
-        let _ = self.socket.get_ref().shutdown(std::net::Shutdown::Both);
+    pub(crate) fn shutdown(&self) -> io::Result<()> {
+        self.socket.get_ref().shutdown(std::net::Shutdown::Both)
     }
 
     pub(crate) fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
