@@ -298,7 +298,8 @@ mod tests {
         let busy = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = busy.local_addr().expect("bound").port();
         let told = Listeners::bind(&spec(port)).expect_err("busy");
-        assert!(told.contains(&format!("127.0.0.1:{port}: bind: Address already in use")), "{told}");
+        let words = format!("Failed listening on port {port} (TCP), aborting. bind 127.0.0.1: Address already in use");
+        assert_eq!(told, words);
         let mut optional = spec(port);
         optional.bind = vec!["-127.0.0.1".into()];
         assert!(Listeners::bind(&optional).expect_err("nothing left").contains("no address could be bound"));
