@@ -118,6 +118,8 @@ extern "C" {
 #define KS_SHUTDOWN_CLEAN 0u
 /* Shutdown: at once, with a failure as exit code. */
 #define KS_SHUTDOWN_FAILED 1u
+/* For `write_until`: writes rest on no lease. */
+#define KS_NO_LEASE UINT64_MAX
 /* In ks_history.offset: keep the journal's offset and its bytes. */
 #define KS_KEEP_OFFSET UINT64_MAX
 /* For `confirm`: this plugin holds no replies. */
@@ -735,6 +737,9 @@ struct ks_host_api {
   /* As `tcp_connect`, then TLS with what the endpoint's `tls-*` parameters say (`tls-client-cert-file`,
      `tls-ca-cert-file`, …). Ready when the handshake is done. */
   ks_future (*tls_connect)(void* host, uint32_t endpoint, ks_str addr, ks_str source);
+  /* Clients' writes are refused with -READONLY from this moment of the host's clock on, in microseconds;
+     KS_NO_LEASE: never for this reason. At once, from anywhere. */
+  void (*write_until)(void* host, uint64_t mono_us);
 };
 
 /* Who sent a command. The strings are borrowed for the call. */

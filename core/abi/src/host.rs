@@ -240,10 +240,15 @@ tables! { STRUCTS;
         /// As `tcp_connect`, then TLS with what the endpoint's `tls-*` parameters say (`tls-client-cert-file`,
         /// `tls-ca-cert-file`, …). Ready when the handshake is done.
         pub tls_connect: unsafe extern "C" fn(host: *mut c_void, endpoint: u32, addr: Str, source: Str) -> Future,
+        /// Clients' writes are refused with -READONLY from this moment of the host's clock on, in microseconds;
+        /// KS_NO_LEASE: never for this reason. At once, from anywhere.
+        pub write_until: unsafe extern "C" fn(host: *mut c_void, mono_us: u64),
     }
 }
 
 consts! { CONSTS2;
+    /// For `write_until`: writes rest on no lease.
+    pub const NO_LEASE: u64 = u64::MAX;
     /// In ks_history.offset: keep the journal's offset and its bytes.
     pub const KEEP_OFFSET: u64 = u64::MAX;
     /// For `confirm`: this plugin holds no replies.

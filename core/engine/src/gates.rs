@@ -1,7 +1,7 @@
 //! Gates: facts that plugins and the server set at any time and that the guards read before each command. Owns one
 //! atomic word; decides nothing (the guards do).
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// One condition that closes some commands.
@@ -26,12 +26,15 @@ pub enum Gate {
     Starting = 128,
     /// A plugin can't write what it must: writes are refused with its own words.
     WriteError = 256,
+    /// Writes from clients are taken up to a moment only: this primary holds a lease. See [`Gates::write_until`].
+    Lease = 512,
 }
 
 /// All gates of one engine, shared between the turn and everybody else. Everything is open at first.
 #[derive(Debug, Default)]
 pub struct Gates {
     bits: AtomicU32,
+    lease_end_us: AtomicU64,
     write_error: Mutex<String>,
 }
 
@@ -53,6 +56,23 @@ impl Gates {
     /// All gates at once, for the fast check: zero when nothing is closed.
     pub fn bits(&self) -> u32 {
         self.bits.load(Ordering::Acquire)
+    }
+
+    /// Clients' writes are taken before this moment of the monotonic clock, in microseconds; `None`: always. The guards
+    /// compare it with the turn's clock, so that nobody has to be awake for the lease to end.
+    pub fn write_until(&self, mono_us: Option<u64>) {
+        self.lease_end_us.store(mono_us.unwrap_or(u64::MAX), Ordering::Release);
+        self.set(Gate::Lease, mono_us.is_some());
+    }
+
+    /// When the lease ends that writes rest on, if they do.
+    pub fn lease_end(&self) -> Option<u64> {
+        self.is(Gate::Lease).then(|| self.lease_end_us.load(Ordering::Acquire))
+    }
+
+    /// The lease that writes rest on has ended by then.
+    pub fn lease_over(&self, mono_us: u64) -> bool {
+        self.lease_end().is_some_and(|end| mono_us >= end)
     }
 
     /// Closes the gate for writes with these words; empty ones open it.

@@ -32,6 +32,8 @@ pub(crate) enum Verdict {
 
 const MULTI_FORBIDS: CommandError = CommandError::fixed("ERR Command not allowed inside a transaction");
 const READ_ONLY: CommandError = CommandError::fixed("READONLY You can't write against a read only replica.");
+const LEASE_OVER: CommandError =
+    CommandError::fixed("READONLY This primary's lease is over: it takes no writes until it holds it again.");
 const NO_REPLICAS: CommandError = CommandError::fixed("NOREPLICAS Not enough good replicas to write.");
 const STALE_LINK: CommandError =
     CommandError::fixed("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.");
@@ -117,6 +119,9 @@ fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> 
     }
     if closed(Gate::ReadOnly) && writes {
         return Some(READ_ONLY);
+    }
+    if closed(Gate::Lease) && writes && core.gates.lease_over(core.now.mono_us) {
+        return Some(LEASE_OVER);
     }
     if state.proto == Proto::Resp2 && state.subscribed() && !command.flags.has(IN_SUBSCRIBER) {
         let name = &command.full_name;

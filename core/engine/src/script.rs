@@ -59,7 +59,7 @@ impl Conditions {
         let primary = !is(Gate::Replica);
         Conditions {
             obey: origin != Origin::Client,
-            read_only: is(Gate::ReadOnly),
+            read_only: is(Gate::ReadOnly) || core.gates.lease_over(core.now.mono_us),
             stale: is(Gate::Stale),
             disk_error: is(Gate::DiskError) && core.config.live.stop_writes && primary,
             few_replicas: is(Gate::FewReplicas) && primary,

@@ -472,6 +472,14 @@ impl Host {
         unsafe { (self.api().refuse_writes)(self.data(), Str::new(reason.as_bytes())) }
     }
 
+    /// Refuses clients' writes with `READONLY` from this moment of [`Host::now`]'s clock on, whether or not anybody is awake
+    /// then; `None`: writes rest on no lease. At once, from anywhere.
+    pub fn write_until(&self, end: Option<Duration>) {
+        let end = end.map_or(keystead_abi::NO_LEASE, |end| end.as_micros() as u64);
+        // SAFETY: plain call.
+        unsafe { (self.api().write_until)(self.data(), end) }
+    }
+
     // ---- state, services, the end
 
     /// Stores the plugin's state: atomic and on the disk when ready.

@@ -141,3 +141,23 @@ fn debug_is_for_local_connections() {
     assert_eq!(with("yes", false), "Run");
     assert_eq!(with("no", true), "ERR");
 }
+
+#[test]
+fn a_lease_ends_by_itself() {
+    let with = |end: Option<u64>| {
+        move |engine: &mut Engine, _: &mut State| {
+            engine.core.now.mono_us = 1_000;
+            engine.core.gates.write_until(end);
+        }
+    };
+    for (end, line, expected) in [
+        (None, "SET k v", "Run"),
+        (Some(1_001), "SET k v", "Run"),
+        (Some(1_000), "SET k v", "READONLY"),
+        (Some(0), "SET k v", "READONLY"),
+        (Some(0), "GET k", "Run"),
+        (Some(0), "PING", "Run"),
+    ] {
+        assert_eq!(verdict(&with(end), line), expected, "{end:?} {line}");
+    }
+}

@@ -45,3 +45,9 @@ pub(super) unsafe extern "C" fn refuse_writes(host: *mut c_void, reason: Str) {
     let (plugin, reason) = unsafe { (caller(host), reason.text()) };
     let _ = guarded(|| plugin.host().gates.refuse_writes(&reason));
 }
+
+pub(super) unsafe extern "C" fn write_until(host: *mut c_void, mono_us: u64) {
+    // SAFETY: as above.
+    let plugin = unsafe { caller(host) };
+    let _ = guarded(|| plugin.host().gates.write_until((mono_us != abi::NO_LEASE).then_some(mono_us)));
+}

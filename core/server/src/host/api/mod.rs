@@ -69,6 +69,7 @@ pub(super) static API: HostApi = HostApi {
     open_replay: journal::open_replay,
     show_link: engine::show_link,
     tls_connect: task::tls_connect,
+    write_until: durable::write_until,
 };
 
 /// The plugin that calls.

@@ -2,6 +2,7 @@
 //! close or hand over its session, and what was decoded behind it is bytes again.
 
 use super::super::busy;
+use super::super::service::mono_us;
 use super::{Clients, Conn};
 use keystead_engine::core::Core;
 use keystead_engine::prefetch::Place;
@@ -60,9 +61,18 @@ impl Clients {
             }
         }
         let service = self.service.clone();
-        service.turn(|engine| self.execute(engine, &mut batch));
+        let lease_end = service.turn(|engine| {
+            self.execute(engine, &mut batch);
+            engine.core.gates.lease_end().filter(|end| engine.core.now.mono_us < *end)
+        });
+        // The lease ended inside this turn (the process was stopped, a script ran long): another may write by now, so
+        // nothing of it is acknowledged.
+        let too_late = lease_end.is_some_and(|end| mono_us() >= end);
         for index in 0..batch.served.len() {
-            self.settle(batch.served[index]);
+            match too_late {
+                true => self.close(batch.served[index]),
+                false => self.settle(batch.served[index]),
+            }
         }
         self.batch = batch;
     }

@@ -1,0 +1,276 @@
+//! The data node's side of a lease, pure: `step(now, event) -> actions`. Owns when this node asks for the lease, and until
+//! when its clients may write. Reads no clock and opens no socket.
+//!
+//! Time counts from when a question was *sent*: whatever etcd or a member answered later, it holds at least that long. The
+//! moment handed to the write gate lies a margin before the end, and the gate compares it with the clock by itself, so
+//! that a stopped process can't write on when it wakes.
+
+/// Milliseconds of a clock that never jumps.
+pub type Ms = u64;
+
+/// What happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Time passes; this node reports to be a primary, or not.
+    Tick {
+        /// It is a primary.
+        primary: bool,
+    },
+    /// etcd answered the question of that number.
+    Etcd(u64, Answer),
+    /// Whether every member vouches for this node, as the answer to the question of that number.
+    Vouched(u64, bool),
+    /// A member that can't reach etcd asks this node to vouch for it as the primary.
+    Asked {
+        /// Under which number the answer goes out.
+        ticket: u64,
+    },
+}
+
+/// What etcd answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The key is this node's now, under this lease.
+    Acquired(String),
+    /// Somebody holds it.
+    HeldBy(String),
+    /// The lease goes on.
+    Renewed,
+    /// etcd doesn't know the lease any more.
+    Gone,
+    /// No answer.
+    Away(String),
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Ask etcd for a lease and, with it, the key.
+    Acquire(u64),
+    /// Keep this lease alive.
+    Renew(u64, String),
+    /// Give it back: this node is no primary any more.
+    Release(String),
+    /// Ask every member to vouch for this node.
+    AskMembers(u64),
+    /// Answer a member.
+    Vouch {
+        /// Its number.
+        ticket: u64,
+        /// Why not, if not.
+        refused: Option<&'static str>,
+    },
+    /// Clients may write before this moment; 0: not at all.
+    WriteUntil(Ms),
+    /// A line for people.
+    Log(String),
+}
+
+/// What never changes.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// How long a lease lasts.
+    pub ttl_ms: Ms,
+    /// How long before its end the gate closes: for clocks that don't run alike.
+    pub margin_ms: Ms,
+    /// There are members to ask when etcd is away.
+    pub failsafe: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Open {
+    Acquire,
+    Renew,
+    Members,
+}
+
+/// The agent.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    rules: Rules,
+    primary: bool,
+    /// The lease that this node holds, and until when at least.
+    held: Option<(String, Ms)>,
+    /// All members vouched, until then at least.
+    vouched: Ms,
+    /// This node has promised not to take the lease before.
+    promised: Ms,
+    /// The question that is out: its number, when it was sent, what it was.
+    open: Option<(u64, Ms, Open)>,
+    next: Ms,
+    questions: u64,
+    told: Ms,
+    said: String,
+}
+
+impl Agent {
+    /// A node that starts. It may have vouched for another in an earlier life, so where members vouch at all it waits for
+    /// a lease's length before it takes one.
+    #[must_use]
+    pub fn new(now: Ms, rules: Rules) -> (Agent, Vec<Action>) {
+        let promised = if rules.failsafe { now + rules.ttl_ms } else { 0 };
+        let agent = Agent {
+            rules,
+            primary: false,
+            held: None,
+            vouched: 0,
+            promised,
+            open: None,
+            next: now,
+            questions: 0,
+            told: 0,
+            said: String::new(),
+        };
+        (agent, vec![Action::WriteUntil(0)])
+    }
+
+    /// When it wants to be stepped next: a third of a lease leaves two tries before the end.
+    #[must_use]
+    pub const fn period_ms(&self) -> Ms {
+        self.rules.ttl_ms / 3
+    }
+
+    /// Nobody else can hold the lease before this moment.
+    fn end(&self) -> Ms {
+        self.held.as_ref().map_or(0, |(_, until)| *until).max(self.vouched)
+    }
+
+    /// Clients may write before this moment.
+    #[must_use]
+    pub fn write_until(&self) -> Ms {
+        if self.primary { self.end().saturating_sub(self.rules.margin_ms) } else { 0 }
+    }
+
+    /// One event.
+    pub fn step(&mut self, now: Ms, event: Event) -> Vec<Action> {
+        let mut out = Vec::new();
+        match event {
+            Event::Tick { primary } => self.tick(now, primary, &mut out),
+            Event::Etcd(number, answer) => self.on_etcd(now, number, answer, &mut out),
+            Event::Vouched(number, all) => self.on_vouched(now, number, all, &mut out),
+            Event::Asked { ticket } => {
+                let refused = self.refusal(now);
+                if refused.is_none() {
+                    self.promised = self.promised.max(now + self.rules.ttl_ms);
+                }
+                out.push(Action::Vouch { ticket, refused });
+            }
+        }
+        let until = self.write_until();
+        if until != self.told {
+            self.told = until;
+            out.push(Action::WriteUntil(until));
+        }
+        out
+    }
+
+    /// A node vouches for another only if it can't become a primary that writes before its promise ends.
+    fn refusal(&self, now: Ms) -> Option<&'static str> {
+        match &self.open {
+            _ if self.primary => Some("it is a primary itself"),
+            _ if self.held.as_ref().is_some_and(|(_, until)| *until > now) => Some("it holds the lease"),
+            Some((_, _, Open::Acquire)) => Some("it is asking for the lease"),
+            _ => None,
+        }
+    }
+
+    fn ask(&mut self, now: Ms, what: Open) -> u64 {
+        self.questions += 1;
+        self.open = Some((self.questions, now, what));
+        self.questions
+    }
+
+    fn tick(&mut self, now: Ms, primary: bool, out: &mut Vec<Action>) {
+        if self.primary != primary {
+            self.primary = primary;
+            self.next = now;
+            self.vouched = 0;
+        }
+        if !primary {
+            if let Some((lease, _)) = self.held.take() {
+                self.say("no primary any more: the lease is given back", out);
+                out.push(Action::Release(lease));
+            }
+            self.open = self.open.take().filter(|(_, _, what)| *what == Open::Acquire);
+        }
+        // A question that nobody answered in the time of a lease is void: its answer, if it came, would be too old.
+        if self.open.as_ref().is_some_and(|(_, sent, _)| now >= sent + self.rules.ttl_ms) {
+            self.open = None;
+        }
+        if !primary || now < self.next || self.open.is_some() {
+            return;
+        }
+        self.next = now + self.period_ms();
+        match self.held.clone() {
+            Some((lease, _)) => {
+                let number = self.ask(now, Open::Renew);
+                out.push(Action::Renew(number, lease));
+            }
+            None if now < self.promised => {
+                let rest = self.promised - now;
+                self.say("another node was vouched for, or may have been: no lease yet", out);
+                self.next = now + rest.min(self.period_ms());
+            }
+            None => {
+                let number = self.ask(now, Open::Acquire);
+                out.push(Action::Acquire(number));
+            }
+        }
+    }
+
+    fn on_etcd(&mut self, now: Ms, number: u64, answer: Answer, out: &mut Vec<Action>) {
+        let open = self.open.take_if(|(open, ..)| *open == number);
+        let Some((_, sent, _)) = open else {
+            if let Answer::Acquired(lease) = answer {
+                out.push(Action::Release(lease)); // too late: nobody counts on it
+            }
+            return;
+        };
+        match answer {
+            Answer::Acquired(lease) if self.primary => {
+                self.held = Some((lease, sent + self.rules.ttl_ms));
+                self.say("holds the lease", out);
+            }
+            Answer::Acquired(lease) => out.push(Action::Release(lease)),
+            Answer::Renewed => {
+                if let Some((_, until)) = &mut self.held {
+                    *until = sent + self.rules.ttl_ms;
+                }
+            }
+            Answer::HeldBy(who) => {
+                self.say(&format!("{who} holds the lease: no writes here"), out);
+            }
+            Answer::Gone => {
+                self.held = None;
+                self.next = now; // at once: with members that vouch nobody else takes it meanwhile
+                self.say("the lease is gone from etcd", out);
+            }
+            Answer::Away(why) => {
+                self.say(&format!("etcd is away ({why})"), out);
+                // Only who holds it without a gap: once it had ended, another may have written and fallen since.
+                if self.primary && now < self.end() && self.rules.failsafe {
+                    let number = self.ask(now, Open::Members);
+                    out.push(Action::AskMembers(number));
+                }
+            }
+        }
+    }
+
+    fn on_vouched(&mut self, now: Ms, number: u64, all: bool, out: &mut Vec<Action>) {
+        let Some((_, sent, Open::Members)) = self.open.take_if(|(open, ..)| *open == number) else { return };
+        if !all || !self.primary || now >= self.end() {
+            self.say("etcd is away and not every member vouches: the gate closes with the lease", out);
+            return;
+        }
+        self.vouched = sent + self.rules.ttl_ms;
+        self.say("etcd is away, every member vouches for this primary", out);
+    }
+
+    /// Once for each state.
+    fn say(&mut self, text: &str, out: &mut Vec<Action>) {
+        if self.said != text {
+            text.clone_into(&mut self.said);
+            out.push(Action::Log(text.to_owned()));
+        }
+    }
+}
