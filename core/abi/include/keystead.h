@@ -224,6 +224,8 @@ extern "C" {
 #define KS_CMD_REPLACES UINT64_C(0x20000)
 /* Command flag: not while other data is loaded beside the one that is served. */
 #define KS_CMD_NO_ASYNC_LOADING UINT64_C(0x40000)
+/* Command flag: complete without any key although it takes keys. */
+#define KS_CMD_NO_MANDATORY_KEYS UINT64_C(0x80000)
 /* ACL category @keyspace. */
 #define KS_ACL_KEYSPACE UINT64_C(1)
 /* ACL category @read. */

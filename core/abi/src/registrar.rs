@@ -45,6 +45,8 @@ consts! { CONSTS;
     pub const CMD_REPLACES: u64 = 1 << 17;
     /// Command flag: not while other data is loaded beside the one that is served.
     pub const CMD_NO_ASYNC_LOADING: u64 = 1 << 18;
+    /// Command flag: complete without any key although it takes keys.
+    pub const CMD_NO_MANDATORY_KEYS: u64 = 1 << 19;
 
     /// ACL category @keyspace.
     pub const ACL_KEYSPACE: u64 = 1;

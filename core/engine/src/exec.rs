@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use keystead_keyspace::{Expired, ExpiryMode, KeyLog, Keyspace, Why};
+use keystead_keyspace::{Expired, ExpiryMode, KeyLog, Keyspace, UnixMillis, Why};
 use keystead_resp::{Args, OwnedArgs, Writer};
 
 use crate::blocking::Wait;
@@ -76,11 +76,30 @@ pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session,
                 return Flow::Parked;
             }
         }
+        if command.name == "exec" {
+            return monitored_exec(ks, core, session, command, args, start);
+        }
         if !core.sessions.monitors.is_empty() {
             crate::monitor::feed(core, session.state.db, &session.state.info.addr, command, args);
         }
     }
     run(ks, core, session, command, args, start)
+}
+
+/// MONITOR shows what a transaction runs, then EXEC.
+fn monitored_exec(
+    ks: &mut Keyspace,
+    core: &mut Core,
+    session: &mut Session,
+    command: &'static Command,
+    args: Args<'_>,
+    start: usize,
+) -> Flow {
+    let flow = run(ks, core, session, command, args, start);
+    if !core.sessions.monitors.is_empty() {
+        crate::monitor::feed(core, session.state.db, &session.state.info.addr, command, args);
+    }
+    flow
 }
 
 /// Runs a command that passed the guards.
@@ -290,7 +309,12 @@ pub(crate) fn call(
         state.shows_all();
     }
     match started {
-        Some(started) => stop_clock(core, state, command, args, started),
+        Some(started) => {
+            let usec = stop_clock(core, state, command, args, started);
+            if usec >= 1000 && !nested {
+                advance(ks, core, usec / 1000);
+            }
+        }
         None if core.config.live.latency_tracking && core.clock.is_some() => {
             core.stats.histogram(command.index).add_unmeasured();
         }
@@ -582,8 +606,17 @@ fn start_clock(core: &mut Core, command: &Command) -> Option<(u64, u64)> {
     Some((clock(), 1))
 }
 
-fn stop_clock(core: &mut Core, state: &State, command: &'static Command, args: Args<'_>, started: (u64, u64)) {
-    let Some(clock) = core.clock else { return };
+/// The clock stands still for a command, not for those behind a long one: who waits for a key that expired meanwhile
+/// isn't served with it.
+fn advance(ks: &mut Keyspace, core: &mut Core, ms: u64) {
+    core.now.unix_ms += ms;
+    core.now.mono_us += ms * 1000;
+    ks.set_now(UnixMillis(core.now.unix_ms));
+}
+
+/// Notes how long a command took; gives it in microseconds.
+fn stop_clock(core: &mut Core, state: &State, command: &'static Command, args: Args<'_>, started: (u64, u64)) -> u64 {
+    let Some(clock) = core.clock else { return 0 };
     let usec = clock().saturating_sub(started.0);
     core.stats.commands[command.index].usec += usec * started.1;
     if core.config.live.latency_tracking {
@@ -602,4 +635,5 @@ fn stop_clock(core: &mut Core, state: &State, command: &'static Command, args: A
         let (max, now_s) = (core.config.live.slowlog_len, core.now_ms() / 1000);
         core.slowlog.add(max, now_s, usec, args, &state.info.addr, &state.name);
     }
+    usec
 }

@@ -51,6 +51,8 @@ pub const ENDPOINT: u32 = 1 << 18;
 pub const IN_SUBSCRIBER: u32 = 1 << 19;
 /// Not allowed while other data is loaded beside the one that is served.
 pub const NO_ASYNC_LOADING: u32 = 1 << 20;
+/// Complete without any key although it takes keys (EVAL).
+pub const NO_MANDATORY_KEYS: u32 = 1 << 21;
 impl Flags {
     /// No flag at all.
     pub const NONE: Flags = Flags(0);
@@ -67,7 +69,7 @@ impl Flags {
 
     /// The names COMMAND INFO prints.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        const NAMES: [(u32, &str); 17] = [
+        const NAMES: [(u32, &str); 18] = [
             (WRITE, "write"),
             (READONLY, "readonly"),
             (DENYOOM, "denyoom"),
@@ -83,6 +85,7 @@ impl Flags {
             (FAST, "fast"),
             (NO_AUTH, "no_auth"),
             (NO_MULTI, "no_multi"),
+            (NO_MANDATORY_KEYS, "no_mandatory_keys"),
             (MOVABLEKEYS, "movablekeys"),
             (ALLOW_BUSY, "allow_busy"),
         ];

@@ -62,6 +62,8 @@ pub struct Stats {
     pub histograms: Vec<Option<Box<Histogram>>>,
     /// Clients closed to make room (`maxmemory-clients`).
     pub evicted_clients: u64,
+    /// Values and databases too big to be freed in their turn.
+    pub lazyfreed: u64,
     /// CONFIG RESETSTAT so far: who keeps counters elsewhere begins anew with it.
     pub resets: u64,
     /// Commands run.

@@ -12,7 +12,7 @@ use crate::{DbIndex, ExpiryMode, UnixMillis};
 impl Keyspace {
     /// True when the key exists.
     pub fn exists(&self, db: DbIndex, key: &[u8]) -> bool {
-        self.read(db, key).is_some()
+        self.ask(db, key).is_some()
     }
 
     /// True when the key exists, for writers: no trace is left.

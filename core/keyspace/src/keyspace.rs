@@ -214,6 +214,11 @@ impl Keyspace {
         self.books.dirty += n;
     }
 
+    /// Says how many changes a command of several steps made since the count was `before`.
+    pub fn recount(&mut self, before: u64, changes: u64) {
+        self.books.dirty = before + changes;
+    }
+
     /// Reads that found a key, and that didn't, since the start.
     pub fn hits_and_misses(&self) -> (u64, u64) {
         (self.hits.get(), self.misses.get())
@@ -385,26 +390,34 @@ impl Keyspace {
         let found = self.peek(db, key);
         match found {
             Some(entry) => {
-                self.hits.set(self.hits.get() + u64::from(self.reader));
+                self.count(true);
                 if self.touch_on_read {
                     self.access.renew(entry);
                 }
             }
             None => {
-                self.misses.set(self.misses.get() + u64::from(self.reader));
+                self.count(false);
                 self.missed(db, key);
             }
         }
         found
     }
 
-    /// A lookup that renews nothing, for questions about the key and not for its value.
+    /// A lookup that counts but renews nothing, for questions about the key and not for its value.
     pub(crate) fn ask(&self, db: DbIndex, key: &[u8]) -> Option<&Entry> {
         let found = self.peek(db, key);
+        self.count(found.is_some());
         if found.is_none() {
             self.missed(db, key);
         }
         found
+    }
+
+    /// `keyspace_hits` and `keyspace_misses`, which are of readers only.
+    #[inline]
+    pub(crate) fn count(&self, found: bool) {
+        let counter = if found { &self.hits } else { &self.misses };
+        counter.set(counter.get() + u64::from(self.reader));
     }
 
     pub(crate) fn missed(&self, db: DbIndex, key: &[u8]) {

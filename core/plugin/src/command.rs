@@ -48,6 +48,8 @@ impl Flags {
     pub const REPLACES: Flags = Flags(abi::CMD_REPLACES);
     /// Not while other data is loaded beside the one that is served: it would be replaced under the command's feet.
     pub const NO_ASYNC_LOADING: Flags = Flags(abi::CMD_NO_ASYNC_LOADING);
+    /// Complete without any key although it takes keys.
+    pub const NO_MANDATORY_KEYS: Flags = Flags(abi::CMD_NO_MANDATORY_KEYS);
 }
 
 impl BitOr for Flags {

@@ -64,7 +64,13 @@ fn declare(reg: &mut Registrar<Scripting>) {
         let form = Form { by_sha, read_only };
         let kind = if read_only { Flags::READONLY } else { Flags::MAY_REPLICATE };
         let since = if read_only { "7.0.0" } else { "2.6.0" };
-        let row = row(name, -3, Flags::NO_SCRIPT | Flags::STALE_OK | kind, "Executes a Lua script.", since);
+        let row = row(
+            name,
+            -3,
+            Flags::NO_SCRIPT | Flags::STALE_OK | Flags::NO_MANDATORY_KEYS | kind,
+            "Executes a Lua script.",
+            since,
+        );
         reg.command(row.keys_by(run::keys), move |plugin, ctx, args| plugin.eval(ctx, args, form));
     }
     let quiet = Flags::NO_SCRIPT | Flags::STALE_OK;
@@ -108,7 +114,13 @@ fn declare(reg: &mut Registrar<Scripting>) {
 fn declare_functions(reg: &mut Registrar<Scripting>) {
     for (name, read_only) in [("FCALL", false), ("FCALL_RO", true)] {
         let kind = if read_only { Flags::READONLY } else { Flags::MAY_REPLICATE };
-        let row = row(name, -3, Flags::NO_SCRIPT | Flags::STALE_OK | kind, "Calls a function.", "7.0.0");
+        let row = row(
+            name,
+            -3,
+            Flags::NO_SCRIPT | Flags::STALE_OK | Flags::NO_MANDATORY_KEYS | kind,
+            "Calls a function.",
+            "7.0.0",
+        );
         reg.command(row.keys_by(run::keys), move |plugin, ctx, args| plugin.fcall(ctx, args, read_only));
     }
     let (quiet, write) = (Flags::NO_SCRIPT, Flags::NO_SCRIPT | Flags::WRITE);

@@ -22,6 +22,9 @@ const LEFT_OUT: &[&str] = &["unit/cluster", "unit/moduleapi", "unit/oom-score-ad
 const SKIPPED_TESTS: &[&str] =
     &["RESTORE fail with invalid payload size", "SRANDMEMBER with a dict containing long chain"];
 
+/// Waits here for ever for what only 7.0 says: all behind it in its unit would count as not reached. In `exceptions.txt`.
+const SKIPPED_HERE: &[&str] = &["Tracking only occurs for scripts when a command calls a read-only command"];
+
 /// The units of a tree in the suite's own order.
 pub fn all(tree: &Path, mode: Mode) -> io::Result<Vec<String>> {
     if mode == Mode::Sentinel {
@@ -55,6 +58,9 @@ pub fn arguments(judged: Judged, mode: Mode, unit: &str, port: u16, base_port: u
     }
     let mut args: Vec<String> = ["--single", unit, "--durable", "--clients", "1"].map(str::to_owned).into();
     for test in SKIPPED_TESTS {
+        args.extend(["--skiptest".to_owned(), (*test).to_owned()]);
+    }
+    for test in SKIPPED_HERE.iter().filter(|_| judged == Judged::Keystead) {
         args.extend(["--skiptest".to_owned(), (*test).to_owned()]);
     }
     args.extend(["--baseport".to_owned(), base_port.to_string(), "--portcount".to_owned(), "64".to_owned()]);

@@ -172,7 +172,8 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
     ks.begin_command(None, steps.iter().all(|step| matches!(step.action, Action::Get)));
     ks.get_str(db, key)?;
     ks.begin_command(None, false);
-    let mut changed = false;
+    let (dirty, mut changes) = (ks.dirty(), 0);
+    let mut grown = false;
     // Redis makes room for every write first, also for one that then fails.
     let last =
         steps.iter().filter(|s| !matches!(s.action, Action::Get)).map(|s| s.at + u64::from(s.field.bits) - 1).max();
@@ -181,7 +182,7 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
         let len = with_bytes(ks, db, key, <[u8]>::len)?.unwrap_or(0);
         if len < need {
             ks.set_range(db, key, need - 1, &[0])?;
-            changed = true;
+            grown = true;
         }
     }
     out.array(steps.len());
@@ -201,13 +202,16 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
             Some(new) => {
                 if new != old {
                     write(ks, db, key, step, new)?;
-                    changed = true;
                 }
+                changes += u64::from(grown || new != old);
                 out.int(if answer_new { new } else { old });
             }
             None => out.null(),
         }
     }
+    // Each step counts as a change, whatever it took to make it.
+    ks.recount(dirty, changes);
+    let changed = grown || changes > 0;
     if changed {
         ks.tell(db, key, Event::new(Class::String, "setbit"));
     }

@@ -82,7 +82,7 @@ fn docs(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let mut names: Vec<String> = ctx.core.registry.all().map(|command| command.full_name.clone()).collect();
+    let mut names = named(ctx, |_| true);
     if args.len() > 2 {
         if args.len() != 5 || !args.is(2, "filterby") {
             return Err(CommandError::SYNTAX);
@@ -144,7 +144,7 @@ fn keys_of(ctx: &Ctx<'_>, args: Args<'_>) -> Result<Vec<(usize, Use)>, CommandEr
         return Err(CommandError::fixed("ERR Invalid number of arguments specified for command"));
     }
     let found = keys::found(command, inner);
-    if found.is_empty() {
+    if found.is_empty() && !command.flags.has(NO_MANDATORY_KEYS) {
         return Err(CommandError::fixed("ERR Invalid arguments specified for command"));
     }
     Ok(found)

@@ -65,9 +65,12 @@ fn protocol(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
                 reply.bool(item == 1);
             });
         }
-        b"attrib" | b"push" if !resp3 => return Err(CommandError::fixed("ERR RESP2 does not exist for this type")),
+        b"push" if !resp3 => return Err(CommandError::fixed("ERR RESP2 does not exist for this type")),
         b"attrib" => {
-            reply.raw(b"|1\r\n$14\r\nkey-popularity\r\n*2\r\n$7\r\nkey:123\r\n:90\r\n");
+            // RESP2 has no attributes: the reply alone.
+            if resp3 {
+                reply.raw(b"|1\r\n$14\r\nkey-popularity\r\n*2\r\n$7\r\nkey:123\r\n:90\r\n");
+            }
             reply.bulk("Some real reply following the attribute");
         }
         b"push" => {

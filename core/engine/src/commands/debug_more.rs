@@ -63,7 +63,9 @@ pub(super) fn replicate(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 /// Elements of any size are kept alike here.
 pub(super) fn quicklist_packed_threshold(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let valid = parse_memory(&args.text(2)).is_some_and(|bytes| bytes != 1 && (0..=4 << 30).contains(&bytes));
+    // Redis' own bound, a little below what its 32-bit lengths hold.
+    let most = i64::from(u32::MAX) - (1 << 20);
+    let valid = parse_memory(&args.text(2)).is_some_and(|bytes| (0..=most).contains(&bytes));
     if !valid {
         return Err(CommandError::fixed("ERR argument must be a memory value bigger than 1 and smaller than 4gb"));
     }

@@ -168,7 +168,7 @@ fn clients(_: &Keyspace, core: &Core, me: &State, text: &mut String) {
     field(text, "maxclients", core.config.live.maxclients);
     field(text, "client_recent_max_input_buffer", states().map(|state| state.pending_in).max().unwrap_or(0));
     field(text, "client_recent_max_output_buffer", states().map(|state| state.pending_out).max().unwrap_or(0));
-    field(text, "blocked_clients", core.blocking.waiting() + calls);
+    field(text, "blocked_clients", core.blocking.waiting() + calls + core.paused.len());
     field(text, "tracking_clients", core.tracking.clients());
     field(text, "clients_in_timeout_table", core.blocking.with_deadline());
     field(text, "total_blocking_keys", core.blocking.keys());
@@ -228,7 +228,7 @@ fn memory(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "mem_allocator", core.facts.get("mem_allocator").map_or("system", String::as_str));
     field(text, "active_defrag_running", 0);
     field(text, "lazyfree_pending_objects", 0);
-    field(text, "lazyfreed_objects", 0);
+    field(text, "lazyfreed_objects", core.stats.lazyfreed);
 }
 
 /// Bytes in use: the process' count if there is one, else what the keys take.

@@ -92,7 +92,13 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     ctx.reply.array(multi.queue.len());
     for queued in &multi.queue {
         match denied_since(ctx, queued) {
-            None => ctx.run(queued.command, &queued.args),
+            None => {
+                if !ctx.core.sessions.monitors.is_empty() {
+                    let (db, from) = (ctx.session.db, &ctx.session.info.addr);
+                    crate::monitor::feed(ctx.core, db, from, queued.command, queued.args.view());
+                }
+                ctx.run(queued.command, &queued.args);
+            }
             Some(why) => ctx.reply.error(format!(
                 "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This \
                  command is no longer allowed for the following reason: {why}"

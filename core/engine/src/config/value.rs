@@ -48,6 +48,7 @@ pub(super) fn normalise(kind: Kind, old: &str, text: &str) -> Result<String, Str
         }
         Kind::MemoryOrPercent => match text.strip_suffix('%').map(|digits| digits.parse::<i64>()) {
             Some(Ok(percent)) if (0..=100).contains(&percent) => Ok(text.to_owned()),
+            Some(Ok(percent)) if percent > 100 => Err("percentage argument must be less or equal to 100".to_owned()),
             None => bounded(parse_memory(text).ok_or("argument must be a memory or percent value")?, 0, i64::MAX),
             Some(_) => Err("argument must be a memory or percent value".to_owned()),
         },

@@ -235,7 +235,9 @@ impl Engine {
         if std::mem::take(&mut self.core.clients_grew) {
             self.core.evict_clients();
         }
-        TurnEnd { garbage: self.ks.take_garbage(), ..self.core.end_turn() }
+        let garbage = self.ks.take_garbage();
+        self.core.stats.lazyfreed += garbage.len() as u64;
+        TurnEnd { garbage, ..self.core.end_turn() }
     }
 
     /// Does what is due: expiry, timeouts of waiting sessions, the end of a pause, limits. To be called within a turn of

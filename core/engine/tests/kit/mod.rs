@@ -23,8 +23,12 @@ impl Default for Kit {
 
 impl Kit {
     pub fn new(mode: EngineMode) -> Kit {
+        Kit::with(EngineOptions { mode, ..EngineOptions::default() })
+    }
+
+    pub fn with(options: EngineOptions) -> Kit {
         let now = Now { unix_ms: 1_700_000_000_000, mono_us: 0 };
-        let engine = Engine::new(EngineOptions { mode, now, seeds: [9, 8, 7, 6], ..EngineOptions::default() });
+        let engine = Engine::new(EngineOptions { now, seeds: [9, 8, 7, 6], ..options });
         Kit { engine, now, actions: Vec::new(), closed: Vec::new(), waiting: Vec::new() }
     }
 

@@ -145,7 +145,7 @@ unsafe fn owned_spec(raw: &abi::CommandSpec, name: &str) -> OwnedSpec {
 }
 
 fn flags(raw: u64) -> Flags {
-    const TABLE: [(u64, u32); 18] = [
+    const TABLE: [(u64, u32); 19] = [
         (abi::CMD_WRITE, spec::WRITE),
         (abi::CMD_READONLY, spec::READONLY),
         (abi::CMD_DENYOOM, spec::DENYOOM),
@@ -164,6 +164,7 @@ fn flags(raw: u64) -> Flags {
         (abi::CMD_ALLOW_BUSY, spec::ALLOW_BUSY),
         (abi::CMD_MOVABLE_KEYS, spec::MOVABLEKEYS),
         (abi::CMD_NO_ASYNC_LOADING, spec::NO_ASYNC_LOADING),
+        (abi::CMD_NO_MANDATORY_KEYS, spec::NO_MANDATORY_KEYS),
     ];
     Flags(TABLE.iter().filter(|(bit, _)| raw & bit != 0).fold(0, |all, (_, flag)| all | flag))
 }

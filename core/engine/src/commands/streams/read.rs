@@ -62,6 +62,15 @@ fn block_ms(arg: &[u8], now_ms: u64) -> Res<u64> {
     if ms > i64::MAX as u64 - now_ms { Err(err("ERR timeout is out of range")) } else { Ok(ms) }
 }
 
+/// There is nothing to wait for inside a script: Redis refuses the word, beside everything else that blocks.
+fn not_in_scripts(ctx: &Ctx<'_>, name: &str, options: &Options<'_>) -> Res<()> {
+    if ctx.core.in_script && options.block_ms.is_some() {
+        let text = format!("ERR {name} command is not allowed with BLOCK option from scripts");
+        return Err(CommandError::new(text));
+    }
+    Ok(())
+}
+
 fn parse<'a>(args: Args<'a>, name: &str, groups: bool, now_ms: u64) -> Res<Options<'a>> {
     let only_groups = |option: &str| {
         let text = format!("ERR The {option} option is only supported by XREADGROUP. You called XREAD instead.");
@@ -188,6 +197,7 @@ impl Reply {
 
 pub(super) fn xread(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let options = parse(args, "xread", false, ctx.now_ms())?;
+    not_in_scripts(ctx, "xread", &options)?;
     let (ks, db, mut out) = ctx.split();
     let from = (0..options.keys).map(|i| options.from(ks, db, args, i)).collect::<Res<Vec<From>>>()?;
     let mut reply = Reply { mark: out.defer(), streams: 0 };
@@ -209,6 +219,7 @@ pub(super) fn xread(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 pub(super) fn xreadgroup(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let now_ms = ctx.now_ms();
     let options = parse(args, "xreadgroup", true, now_ms)?;
+    not_in_scripts(ctx, "xreadgroup", &options)?;
     let Some(names) = options.group else { return Err(CommandError::SYNTAX) };
     let (ks, db, mut out) = ctx.split();
     let from = (0..options.keys).map(|i| options.from(ks, db, args, i)).collect::<Res<Vec<From>>>()?;

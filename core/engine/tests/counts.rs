@@ -1,0 +1,110 @@
+//! What INFO, MONITOR and COMMAND tell of commands, as Redis' own suite asks for it.
+
+mod kit;
+
+use keystead_engine::EngineOptions;
+use kit::Kit;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+fn field(info: &str, name: &str) -> u64 {
+    let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no {name} in {info}"))
+}
+
+#[test]
+fn questions_about_a_key_count_but_renew_nothing() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    kit.cmd(c, "SET foo bar");
+    kit.now.unix_ms += 5000;
+    for (n, question) in ["TTL", "TYPE", "EXISTS"].into_iter().enumerate() {
+        kit.cmd(c, &format!("{question} foo"));
+        kit.cmd(c, &format!("{question} none"));
+        assert_eq!(kit.cmd(c, "OBJECT IDLETIME foo"), ":5\r\n", "{question}");
+        let stats = kit.cmd(c, "INFO stats");
+        assert_eq!(field(&stats, "keyspace_hits"), n as u64 + 1, "{question}");
+        assert_eq!(field(&stats, "keyspace_misses"), n as u64 + 1, "{question}");
+    }
+}
+
+#[test]
+fn each_step_of_bitfield_is_one_change() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let mut changes = |line: &str| {
+        let before = field(&kit.cmd(c, "INFO persistence"), "rdb_changes_since_last_save");
+        kit.cmd(c, line);
+        field(&kit.cmd(c, "INFO persistence"), "rdb_changes_since_last_save") - before
+    };
+    assert_eq!(changes("BITFIELD k INCRBY i5 0 1"), 1, "made and changed");
+    assert_eq!(changes("BITFIELD k INCRBY i5 0 1 INCRBY i5 5 1"), 2);
+    assert_eq!(changes("BITFIELD k SET i5 0 2"), 0, "the same value");
+    assert_eq!(changes("BITFIELD k SET i5 90 0"), 1, "only longer");
+    assert_eq!(changes("BITFIELD k GET i5 90"), 0);
+}
+
+#[test]
+fn a_transaction_is_shown_before_its_exec() {
+    let mut kit = Kit::default();
+    let (monitor, c) = (kit.connect(), kit.connect());
+    kit.cmd(monitor, "MONITOR");
+    for line in ["MULTI", "SET foo bar", "GET foo", "EXEC"] {
+        kit.cmd(c, line);
+    }
+    let seen = kit.read(monitor);
+    let order: Vec<usize> = ["multi", "set", "get", "exec"]
+        .iter()
+        .map(|word| seen.to_lowercase().find(&format!("\"{word}\"")).unwrap_or_else(|| panic!("no {word}: {seen}")))
+        .collect();
+    assert!(order.is_sorted(), "{seen}");
+    assert_eq!(seen.matches("\"EXEC\"").count(), 1, "{seen}");
+}
+
+#[test]
+fn a_paused_client_counts_as_blocked() {
+    let mut kit = Kit::default();
+    let (c, paused) = (kit.connect(), kit.connect());
+    kit.cmd(c, "CLIENT PAUSE 100000 WRITE");
+    assert_eq!(kit.cmd(paused, "SET foo bar"), "");
+    assert_eq!(field(&kit.cmd(c, "INFO clients"), "blocked_clients"), 1);
+    kit.cmd(c, "CLIENT UNPAUSE");
+    assert_eq!(field(&kit.cmd(c, "INFO clients"), "blocked_clients"), 0);
+}
+
+#[test]
+fn all_of_a_bare_command_list_are_named_with_their_subcommands() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let all = kit.cmd(c, "COMMAND LIST");
+    assert!(all.contains("\r\nclient|list\r\n") && all.contains("\r\nclient\r\n"), "{all}");
+}
+
+#[test]
+fn texts_and_forms_of_the_suite() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let refused = kit.cmd(c, "CONFIG SET maxmemory-clients 101%");
+    assert!(refused.contains("percentage argument must be less or equal to 100"), "{refused}");
+    kit.cmd(c, "CONFIG SET enable-debug-command yes");
+    assert_eq!(kit.cmd(c, "DEBUG QUICKLIST-PACKED-THRESHOLD 1"), "+OK\r\n");
+    assert_eq!(kit.cmd(c, "DEBUG PROTOCOL ATTRIB"), "$39\r\nSome real reply following the attribute\r\n");
+}
+
+/// Every command takes 200 ms by this clock.
+fn slow_clock() -> u64 {
+    static NOW: AtomicU64 = AtomicU64::new(0);
+    NOW.fetch_add(200_000, Ordering::Relaxed)
+}
+
+#[test]
+fn who_waits_is_not_served_with_a_key_whose_time_ran_out_in_a_long_transaction() {
+    let mut kit = Kit::with(EngineOptions { clock: Some(slow_clock), ..EngineOptions::default() });
+    let (c, waiting) = (kit.connect(), kit.connect());
+    kit.cmd(c, "CONFIG SET slowlog-log-slower-than 0");
+    assert_eq!(kit.cmd(waiting, "BRPOP k 0"), "");
+    for line in ["MULTI", "RPUSH k hello", "PEXPIRE k 100"] {
+        kit.cmd(c, line);
+    }
+    assert_eq!(kit.cmd(c, "EXEC"), "*2\r\n:1\r\n:1\r\n");
+    assert_eq!(kit.read(waiting), "");
+}
