@@ -250,7 +250,7 @@ fn the_largest_client_makes_room() {
     assert_eq!(kit.closed, [bigger], "without maxmemory a share of it is no limit");
     assert_eq!(
         kit.cmd(admin, "CONFIG SET maxmemory-clients 101%"),
-        "-ERR CONFIG SET failed (possibly related to argument 'maxmemory-clients') - argument must be a memory or percent value\r\n"
+        "-ERR CONFIG SET failed (possibly related to argument 'maxmemory-clients') - percentage argument must be less or equal to 100\r\n"
     );
 }
 
