@@ -118,12 +118,12 @@ impl Cuts {
 
     fn take_buckets(&mut self, db: &mut Db, segment: usize, buckets: u64) {
         let mut fresh = [0; 2];
-        for slot in 0..2 {
+        for (slot, fresh) in fresh.iter_mut().enumerate() {
             let Some((cut, _)) = Self::member(&mut self.open[slot], db.stamps[slot]) else { continue };
             let taken = db.table.taken(segment, slot, cut.epoch);
-            fresh[slot] = buckets & !taken;
-            if fresh[slot] != 0 {
-                db.table.set_taken(segment, slot, cut.epoch, taken | fresh[slot]);
+            *fresh = buckets & !taken;
+            if *fresh != 0 {
+                db.table.set_taken(segment, slot, cut.epoch, taken | *fresh);
             }
         }
         // What both want is copied once.
@@ -138,9 +138,9 @@ impl Cuts {
                 }
             }
         }
-        for slot in 0..2 {
+        for (slot, fresh) in fresh.into_iter().enumerate() {
             let Some((cut, stamp)) = Self::member(&mut self.open[slot], db.stamps[slot]) else { continue };
-            for bucket in bits(fresh[slot] & !both) {
+            for bucket in bits(fresh & !both) {
                 let entries = db.table.bucket_entries(segment, bucket);
                 cut.handed.extend(entries.map(|entry| RawRecord::new(stamp.index, entry.snapshot())));
             }
