@@ -1,5 +1,5 @@
 //! Hashes: a compact blob of fields and values up to Redis' thresholds, then a tree ordered by (hash, field). Deadlines of
-//! fields stand beside them ([`times`]); these methods show every field that is there, whether its time is up or not.
+//! fields stand beside them (`times`); these methods show every field that is there, whether its time is up or not.
 
 mod read;
 mod times;
