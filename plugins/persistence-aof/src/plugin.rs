@@ -3,12 +3,14 @@
 use crate::config::{self, Config};
 use crate::files::Folder;
 use crate::load;
+use crate::machine::Fsync;
 use crate::manifest::Manifest;
 use crate::shown::Shown;
 use crate::writer::{Order, Writer};
 use crate::{commands, params};
 use arc_swap::ArcSwap;
 use futures::channel::{mpsc, oneshot};
+use futures::executor::block_on;
 use keystead_plugin::FaultPolicy;
 use keystead_plugin::prelude::*;
 use keystead_plugin::services::persistence::{self, Recovered, Recovery, Strategy};
@@ -70,7 +72,14 @@ impl Plugin for Aof {
         if self.config().enabled {
             writer.begin(loaded).await?;
         }
-        self.host.spawn(writer.run(inbox));
+        let host = self.host;
+        // A thread of its own: it writes and syncs where it stands, instead of waking others for each batch.
+        let writing = host.blocking(move || block_on(writer.run(inbox)));
+        host.spawn(async move {
+            if let Err(error) = writing.await {
+                host.fault(&format!("the writer ended: {}", error.text()));
+            }
+        });
         Ok(())
     }
 
@@ -91,6 +100,7 @@ impl Plugin for Aof {
             self.host.confirm(None);
         }
         self.host.set_durable(None);
+        self.send(Order::Stop);
         done
     }
 }
@@ -123,8 +133,13 @@ impl Aof {
     pub(crate) fn change(&self, edit: impl Fn(&mut Config)) {
         let mut after = Config::clone(&self.config());
         edit(&mut after);
+        let holds_anew = after.fsync == Fsync::Always && self.config().fsync != Fsync::Always;
         self.shown.enabled.store(after.enabled, Ordering::Relaxed);
         self.config.store(Arc::new(after));
+        if holds_anew && self.shown.listed.load(Ordering::Acquire) && self.shown.write_ok.load(Ordering::Relaxed) {
+            // In this very turn: the writer learns of it later, and a reply behind this one must wait for the disk already.
+            self.host.confirm(Some(0));
+        }
         self.send(Order::Configured);
     }
 

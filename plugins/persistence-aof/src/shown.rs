@@ -10,6 +10,8 @@ use std::time::Duration;
 pub(crate) struct Shown {
     /// `appendonly` as it is wanted.
     pub(crate) enabled: AtomicBool,
+    /// A restart loads the file that is written.
+    pub(crate) listed: AtomicBool,
     /// A rewrite runs.
     pub(crate) rewriting: AtomicBool,
     /// One was asked for and has to wait.
@@ -36,6 +38,7 @@ impl Default for Shown {
     fn default() -> Shown {
         Shown {
             enabled: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
             rewriting: AtomicBool::new(false),
             scheduled: AtomicBool::new(false),
             rewrite_began: RwLock::default(),

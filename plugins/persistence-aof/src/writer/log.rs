@@ -35,7 +35,7 @@ pub(super) enum News {
 pub(super) struct Log {
     plugin: Arc<Aof>,
     pub(super) cursor: Cursor,
-    file: Arc<File>,
+    file: File,
     pub(super) machine: Machine,
     /// Read from the journal, not in the file.
     batch: Vec<Bytes>,
@@ -58,7 +58,7 @@ impl Log {
         Log {
             plugin: plugin.clone(),
             cursor,
-            file: Arc::new(file),
+            file,
             machine,
             batch: Vec::new(),
             batch_end: None,
@@ -73,9 +73,12 @@ impl Log {
     /// Waits for what the journal has next, not before its time. May be dropped and called again.
     pub(super) async fn news(&mut self) -> News {
         let host = self.plugin.host;
-        let now = host.now();
-        if self.ready_at > now {
-            host.sleep(self.ready_at - now).await;
+        let wait = self.ready_at.saturating_sub(host.now());
+        if wait > PACE {
+            host.sleep(wait).await;
+        } else if !wait.is_zero() {
+            // Shorter than a timer's way through other threads; orders can wait so long.
+            std::thread::sleep(wait);
         }
         poll_fn(|cx| self.poll_news(cx)).await
     }
@@ -115,15 +118,13 @@ impl Log {
     }
 
     /// Writes the batch; false if it must be tried again.
-    pub(super) async fn append(&mut self, place: Place) -> (bool, Vec<Action>) {
+    pub(super) fn append(&mut self, place: Place) -> (bool, Vec<Action>) {
         let host = self.plugin.host;
         let config = self.plugin.config();
         let pieces = self.pieces(&config, place);
         let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
         self.plugin.shown.buffered.store(bytes, Ordering::Relaxed);
-        let file = self.file.clone();
-        let written = host.blocking(move || files::append(&file, &pieces)).await;
-        let result = written.and_then(|result| Ok(result?));
+        let result = files::append(&self.file, &pieces);
         let now = host.now();
         self.plugin.shown.buffered.store(0, Ordering::Relaxed);
         match result {
@@ -138,7 +139,7 @@ impl Log {
             }
             Err(error) => {
                 self.ready_at = now + RETRY;
-                (false, self.machine.append_failed(error.text()))
+                (false, self.machine.append_failed(&error.to_string()))
             }
         }
     }
@@ -182,23 +183,21 @@ impl Log {
     }
 
     /// Puts the file on the disk.
-    pub(super) async fn sync(&mut self) -> Vec<Action> {
+    pub(super) fn sync(&mut self) -> Vec<Action> {
         let host = self.plugin.host;
-        let file = self.file.clone();
         self.plugin.shown.syncing.store(true, Ordering::Relaxed);
-        let done = host.blocking(move || files::sync(&file)).await.and_then(|result| Ok(result?));
+        let done = files::sync(&self.file);
         self.plugin.shown.syncing.store(false, Ordering::Relaxed);
         match done {
             Ok(()) => self.machine.synced(host.now()),
-            Err(error) => self.machine.sync_failed(host.now(), error.text()),
+            Err(error) => self.machine.sync_failed(host.now(), &error.to_string()),
         }
     }
 
     /// Cuts the file to a size. If that fails too, the next batch does it again before it is written.
-    pub(super) async fn truncate(&mut self, size: u64) {
-        let file = self.file.clone();
-        if let Err(error) = self.plugin.host.blocking(move || file.set_len(size)).await.and_then(|done| Ok(done?)) {
-            log::warn!("Could not remove short write from the append-only file: {}", error.text());
+    pub(super) fn truncate(&mut self, size: u64) {
+        if let Err(error) = self.file.set_len(size) {
+            log::warn!("Could not remove short write from the append-only file: {error}");
         }
     }
 

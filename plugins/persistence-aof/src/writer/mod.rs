@@ -1,4 +1,4 @@
-//! The task that writes: one at a time it takes what the journal has, orders, the end of a rewrite, and the clock. Owns the
+//! The thread that writes: one at a time it takes what the journal has, orders, the end of a rewrite, and the clock. Owns the
 //! set of files as it is on the disk.
 
 mod log;
@@ -37,6 +37,8 @@ pub(crate) enum Order {
     Flush(oneshot::Sender<Result<(), String>>),
     /// A base is written, or can't be.
     BaseWritten(Result<u64, String>),
+    /// The plugin stops.
+    Stop,
 }
 
 /// What the writer waits for.
@@ -121,7 +123,7 @@ impl Writer {
         let mut log = Log::new(&self.plugin, cursor, file, size);
         let actions = log.machine.trust(place);
         self.log = Some(log);
-        self.listed = true;
+        self.set_listed(true);
         self.act(actions).await;
         self.publish();
         Ok(())
@@ -141,11 +143,11 @@ impl Writer {
         if self.listed { Ok(()) } else { Err(Error::new("the first AOF base can't be written")) }
     }
 
-    /// Until the plugin stops.
+    /// Until the plugin stops. On a thread that may block.
     pub(crate) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
         loop {
             match self.wait(&mut inbox).await {
-                Wake::Gone => return,
+                Wake::Gone | Wake::Order(Order::Stop) => return,
                 Wake::Order(Order::Configured) => self.configured().await,
                 Wake::Order(Order::Rewrite) => self.wanted = Some(Duration::ZERO),
                 Wake::Order(Order::BaseWritten(result)) => self.base_written(result).await,
@@ -204,7 +206,7 @@ impl Writer {
     /// Writes the batch that waits; false if it couldn't be.
     async fn append(&mut self, place: Place) -> bool {
         let Some(log) = &mut self.log else { return false };
-        let (written, actions) = log.append(place).await;
+        let (written, actions) = log.append(place);
         self.act(actions).await;
         written
     }
@@ -254,8 +256,8 @@ impl Writer {
         while let Some(action) = todo.pop_front() {
             let Some(log) = &mut self.log else { return };
             match action {
-                Action::Sync => todo.extend(log.sync().await),
-                Action::Truncate(size) => log.truncate(size).await,
+                Action::Sync => todo.extend(log.sync()),
+                Action::Truncate(size) => log.truncate(size),
                 Action::Confirm(position) => host.confirm(Some(position)),
                 Action::Durable(offset) => host.set_durable(Some(offset)),
                 Action::Refuse(why) => self.refuse(&why),
@@ -263,6 +265,12 @@ impl Writer {
                 Action::Rewrite => self.wanted = Some(Duration::ZERO),
             }
         }
+    }
+
+    /// Whether a restart loads the file. Shown, because a CONFIG SET looks at it in its turn.
+    fn set_listed(&mut self, listed: bool) {
+        self.listed = listed;
+        self.plugin.shown.listed.store(listed, Ordering::Release);
     }
 
     fn refuse(&self, why: &str) {
@@ -305,7 +313,7 @@ impl Writer {
         }
         self.drop_rewrite();
         self.log = None;
-        self.listed = false;
+        self.set_listed(false);
         self.wanted = None;
         self.plugin.host.confirm(None);
         self.plugin.host.set_durable(None);

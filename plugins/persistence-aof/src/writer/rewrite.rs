@@ -65,7 +65,7 @@ impl Writer {
             _ if enabled => {
                 let file = self.folder.create(TEMPORARY_INCR)?;
                 self.log = Some(Log::new(&self.plugin, cursor, file, 0));
-                self.listed = false;
+                self.set_listed(false);
             }
             _ => drop(cursor),
         }
@@ -93,7 +93,7 @@ impl Writer {
         info!("The append-only file begins anew: {end}");
         self.drop_rewrite();
         self.log = None;
-        self.listed = false;
+        self.set_listed(false);
         // Nothing that a restart would load can confirm anything until the next base is there.
         self.plugin.host.confirm(None);
         self.plugin.host.set_durable(None);
@@ -216,7 +216,7 @@ impl Writer {
         manifest.rewritten(base, usize::from(self.log.is_some()));
         self.replace_manifest(manifest)?;
         self.settled = size;
-        self.listed = self.log.is_some();
+        self.set_listed(self.log.is_some());
         Ok(())
     }
 
