@@ -2,11 +2,12 @@
 //! Reads only.
 
 use crate::commands::SUBCOMMANDS;
-use crate::election::majority;
+use crate::election::{self, majority};
 use crate::info::Role;
 use crate::instance::{Instance, Repoint};
 use crate::machine::Sentinel;
 use crate::monitor::Monitor;
+use crate::select;
 use crate::types::{Kind, Mono};
 use crate::wire::Reply;
 
@@ -174,8 +175,15 @@ fn describe(monitor: &Monitor, i: &Instance, now: Mono) -> Fields {
                     put(f, name, path);
                 }
             }
-            put(f, "election-strategy", &monitor.settings.election);
-            put(f, "selection-strategy", &monitor.settings.selection);
+            // Redis has no such fields: they are there when there is something to say.
+            for (name, strategy, built_in) in [
+                ("election-strategy", &monitor.settings.election, election::BUILT_IN),
+                ("selection-strategy", &monitor.settings.selection, select::BUILT_IN),
+            ] {
+                if strategy != built_in {
+                    put(f, name, strategy);
+                }
+            }
         }
         Kind::Replica => {
             data_node(f, i, now);
