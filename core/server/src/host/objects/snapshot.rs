@@ -13,7 +13,7 @@ use keystead_engine::keyspace::{CutBudget, CutId, Keyspace, RawRecord, TooManyCu
 use keystead_engine::rdb::{EncodeOptions, Output};
 use std::ffi::c_void;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 /// The oldest version that is written.
@@ -60,6 +60,39 @@ pub(crate) fn needed(ks: &Keyspace) -> u32 {
     if ks.has_times() { RDB_VERSION_TIMES } else { RDB_VERSION }
 }
 
+/// While it lives, memory that is new to the process comes in small pages. Writers copy what an open cut shares, and a huge
+/// page that is zeroed under them takes as long as 5 ms on a virtual machine. Otherwise huge pages are worth much: without
+/// them a deep pipeline of GETs is a fifth slower. What was small is made huge again by the kernel, in the background.
+struct SmallPages;
+
+/// How many cuts ask for it.
+static SMALL_PAGES: Mutex<usize> = Mutex::new(0);
+
+impl SmallPages {
+    fn new() -> SmallPages {
+        Self::count(|count| count + 1);
+        SmallPages
+    }
+
+    fn count(change: impl Fn(usize) -> usize) {
+        let mut count = SMALL_PAGES.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = *count;
+        *count = change(before);
+        // A kernel without huge pages refuses, and needs nothing.
+        if (before == 0) != (*count == 0)
+            && let Err(error) = nix::sys::prctl::set_thp_disable(*count > 0)
+        {
+            log::debug!("huge pages stay as they are: {error}");
+        }
+    }
+}
+
+impl Drop for SmallPages {
+    fn drop(&mut self) {
+        Self::count(|count| count - 1);
+    }
+}
+
 /// Opens a cut, and with a class a cursor right behind it.
 pub(crate) fn open(
     service: &Arc<Service>,
@@ -68,6 +101,7 @@ pub(crate) fn open(
     options: EncodeOptions,
     pieces: bool,
 ) -> Out {
+    let small_pages = SmallPages::new();
     let begun = service.turn(|engine| {
         if needed(&engine.ks) > u32::from(options.version) {
             let version = options.version;
@@ -84,7 +118,15 @@ pub(crate) fn open(
         Err(error) => return Out::failed(abi::ERR, error),
     };
     let (sender, batches) = bounded(AHEAD);
-    let producer = Producer { service: service.clone(), cut: snapshot.cut, sender, options, pieces, done: false };
+    let producer = Producer {
+        service: service.clone(),
+        cut: snapshot.cut,
+        sender,
+        options,
+        pieces,
+        done: false,
+        _small_pages: small_pages,
+    };
     let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || producer.run());
     let follow = match (class, snapshot.cursor.zip(place)) {
         (None, _) => Object::NONE,
@@ -119,6 +161,7 @@ struct Producer {
     pieces: bool,
     /// The cut closes itself with its last step.
     done: bool,
+    _small_pages: SmallPages,
 }
 
 impl Producer {
