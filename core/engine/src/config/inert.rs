@@ -36,6 +36,7 @@ const NO: Kind = Kind::Word(&["no"]);
 const ALLOCATOR: &str = "mimalloc needs no defragmentation";
 const CLUSTER: &str = "there is no cluster mode";
 const DRIVER: &str = "one driver serves all sockets";
+const HUGE_PAGES: &str = "huge pages are used, but for memory that is new while a snapshot is open";
 const FORK: &str = "nothing forks";
 const INIT: &str = "the service manager's business";
 const LOG: &str = "the log goes to standard error or a file";
@@ -76,7 +77,7 @@ pub const INERT: &[Inert] = &[
     inert("cluster-require-full-coverage", Kind::Bool, "yes", CLUSTER),
     fixed("crash-log-enabled", Kind::Bool, "yes", "a panic is logged with its place"),
     fixed("crash-memcheck-enabled", Kind::Bool, "yes", "there is no memory test"),
-    fixed("disable-thp", Kind::Bool, "yes", FORK),
+    fixed("disable-thp", Kind::Bool, "no", HUGE_PAGES),
     inert("dynamic-hz", Kind::Bool, "yes", "the background rounds wake when something is due"),
     fixed("enable-module-command", Kind::Word(&["no"]), "no", "plugins are listed in the RON file"),
     fixed("ignore-warnings", Kind::Text, "", "it is for a bug of another system's kernel"),
