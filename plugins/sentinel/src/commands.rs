@@ -9,8 +9,9 @@ use crate::glob::glob;
 use crate::handover::Way;
 use crate::machine::Sentinel;
 use crate::query;
-use crate::settings::{Settings, valid_name, values_of};
+use crate::settings::{Settings, unknown, valid_name};
 use crate::state::SavedMonitor;
+use crate::table;
 use crate::timeline::Timeline;
 use crate::types::{Addr, Epoch, Kind};
 use crate::wire::{HELLO_CHANNEL, Named, Reply};
@@ -344,17 +345,15 @@ impl Sentinel {
         let mut changes = Vec::new();
         let mut rest = &args[1..];
         while let [option, more @ ..] = rest {
-            let count = values_of(option);
-            if more.len() < count {
-                return Err(format!("ERR Unknown option or number of arguments for SENTINEL SET '{option}'"));
-            }
-            let (option, value) = (option.to_ascii_lowercase(), more[..count].join(" "));
-            rest = &more[count..];
-            if denied && matches!(option.as_str(), "notification-script" | "client-reconfig-script") {
+            let setting = table::option(option).filter(|setting| more.len() >= setting.words());
+            let setting = setting.ok_or_else(|| unknown(option))?;
+            let value = more[..setting.words()].join(" ");
+            rest = &more[setting.words()..];
+            if denied && matches!(setting.kind, table::Kind::Script(..)) {
                 return Err(SCRIPTS_DENIED.into());
             }
-            settings.set(&option, &value)?;
-            changes.push((option, value));
+            settings.set(option, &value)?;
+            changes.push((setting, value));
         }
         self.shared.strategies.check(&settings).map_err(|error| format!("ERR {error}"))?;
         let old = std::mem::replace(&mut monitor.settings, settings);
@@ -362,8 +361,9 @@ impl Sentinel {
         if (&old.election, &old.selection) != (&now.election, &now.selection) {
             monitor.strategy_changed(&mut self.shared);
         }
-        for (option, value) in changes {
-            let shown = if option == "auth-pass" { "******" } else { &value };
+        for (setting, value) in changes {
+            let option = setting.option;
+            let shown = if matches!(setting.kind, table::Kind::Secret(_)) { "******" } else { &value };
             let more = format!("{option} {shown}");
             monitor.event(&mut self.shared, Level::Warning, "+set", monitor.primary, &more);
             // Each renamed command is an option of its own.
@@ -371,7 +371,7 @@ impl Sentinel {
                 known == option && (option != "rename-command" || first_word(of) == first_word(&value))
             };
             monitor.overrides.retain(|(known, of)| !same(known, of));
-            monitor.overrides.push((option, value));
+            monitor.overrides.push((option.to_owned(), value));
         }
         let new = &monitor.settings;
         let other_words = (&old.auth_user, &old.auth_pass, &old.renamed_commands)

@@ -2,14 +2,17 @@
 //! Owns field names, defaults and what makes no sense; what happens at run time is state.rs'.
 
 use crate::actions::Watch;
+use crate::fields::{NAMES, Record, write_fields};
 use crate::names::plausible;
 use crate::settings::{Settings, valid_name};
+use crate::table::{Kind, TABLE};
 use crate::types::Addr;
 use crate::{election, select};
 use keystead_plugin::Service;
 use keystead_plugin::services::{ElectionService, SelectionService};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use serde::de::Error as _;
+use serde::ser::{Error as _, SerializeStruct};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::net::IpAddr;
 
 /// Redis' port for sentinels.
@@ -70,9 +73,8 @@ impl Default for Config {
     }
 }
 
-/// One watched primary.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// One watched primary: where it is, and those of its settings that stand in the file (`table` has all of them).
+#[derive(Clone, Debug)]
 pub struct MonitorConfig {
     /// Its name.
     pub name: String,
@@ -80,56 +82,34 @@ pub struct MonitorConfig {
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// How many sentinels must see it down.
-    pub quorum: u32,
-    /// Silence after which an instance counts as down.
-    #[serde(default = "down_after")]
-    pub down_after_ms: u64,
-    /// Replicas re-pointed at a time.
-    #[serde(default = "parallel_syncs")]
-    pub parallel_syncs: u32,
-    /// Limit of each phase of a failover.
-    #[serde(default = "failover_timeout")]
-    pub failover_timeout_ms: u64,
-    /// A refused connection, confirmed by a second one and by the quorum, counts as down at once.
-    #[serde(default)]
-    pub fast_detection: bool,
-    /// A primary that restarted and gives no PONG for so long is down; 0: never for this reason.
-    #[serde(default)]
-    pub reboot_down_after_ms: u64,
-    /// User for AUTH on the data nodes.
-    #[serde(default)]
-    pub auth_user: Option<String>,
-    /// Password for AUTH on the data nodes.
-    #[serde(default)]
-    pub auth_pass: Option<String>,
-    /// Called with each warning event's name and text.
-    #[serde(default)]
-    pub notification_script: Option<String>,
-    /// Called when the primary's address changes.
-    #[serde(default)]
-    pub client_reconfig_script: Option<String>,
-    /// Commands under other names on the data nodes.
-    #[serde(default)]
-    pub renamed_commands: BTreeMap<String, String>,
-    /// Its election strategy; nothing: the sentinel's.
-    #[serde(default)]
-    pub election: Option<String>,
-    /// Its selection strategy; nothing: the sentinel's.
-    #[serde(default)]
-    pub selection: Option<String>,
+    settings: Record,
 }
 
-fn down_after() -> u64 {
-    Settings::new(1).down_after_ms
+impl<'de> Deserialize<'de> for MonitorConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<MonitorConfig, D::Error> {
+        let mut settings = Record::deserialize(deserializer)?;
+        let missing = D::Error::missing_field;
+        let name = settings.name.take().ok_or_else(|| missing("name"))?;
+        let host = settings.host.take().ok_or_else(|| missing("host"))?;
+        let port = settings.port.take().ok_or_else(|| missing("port"))?;
+        if !settings.given.iter().any(|(field, _)| *field == "quorum") {
+            return Err(missing("quorum"));
+        }
+        Ok(MonitorConfig { name, host, port, settings })
+    }
 }
 
-fn parallel_syncs() -> u32 {
-    Settings::new(1).parallel_syncs
-}
-
-fn failover_timeout() -> u64 {
-    Settings::new(1).failover_timeout_ms
+impl Serialize for MonitorConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut settings = Settings::new(1);
+        self.settings.apply(&mut settings).map_err(S::Error::custom)?;
+        let mut out = serializer.serialize_struct("MonitorConfig", NAMES.len())?;
+        out.serialize_field("name", &self.name)?;
+        out.serialize_field("host", &self.host)?;
+        out.serialize_field("port", &self.port)?;
+        write_fields(&settings, &mut out)?;
+        out.end()
+    }
 }
 
 /// What each field means, for the file of all keys.
@@ -215,55 +195,27 @@ impl MonitorConfig {
         if self.host.parse::<IpAddr>().is_err() && !(names && plausible(&self.host)) {
             return Err(format!("host: expected an IP address, found {:?}", self.host));
         }
-        for (field, value) in [
-            ("port", u64::from(self.port)),
-            ("quorum", u64::from(self.quorum)),
-            ("down_after_ms", self.down_after_ms),
-            ("parallel_syncs", u64::from(self.parallel_syncs)),
-            ("failover_timeout_ms", self.failover_timeout_ms),
-        ] {
-            if value == 0 {
-                return Err(format!("{field}: must be at least 1"));
+        if self.port == 0 {
+            return Err("port: must be at least 1".into());
+        }
+        let mut settings = Settings::new(1);
+        self.settings.apply(&mut settings)?;
+        for setting in TABLE.iter().filter(|setting| matches!(setting.kind, Kind::Script(..))) {
+            if let Some(path) = setting.texts(&settings).iter().find(|path| !executable(path)) {
+                return Err(format!("{}: {path:?} seems non existing or non executable", setting.field));
             }
         }
-        if let Some((name, _)) = self.renamed_commands.iter().find(|(old, new)| old.is_empty() || new.is_empty()) {
-            return Err(format!("renamed_commands: {name:?}: a command can't have an empty name"));
-        }
-        for (field, script) in [
-            ("notification_script", &self.notification_script),
-            ("client_reconfig_script", &self.client_reconfig_script),
-        ] {
-            if let Some(path) = script.as_ref().filter(|path| !executable(path)) {
-                return Err(format!("{field}: {path:?} seems non existing or non executable"));
-            }
-        }
-        if self.auth_user.is_some() && self.auth_pass.is_none() {
+        if settings.auth_user.is_some() && settings.auth_pass.is_none() {
             return Err("auth_user: needs auth_pass too".into());
         }
         Ok(())
     }
 
+    /// What `check` refuses is left at its default.
     fn watch(&self, all: &Config) -> Watch {
-        let settings = Settings {
-            quorum: self.quorum,
-            down_after_ms: self.down_after_ms,
-            failover_timeout_ms: self.failover_timeout_ms,
-            parallel_syncs: self.parallel_syncs,
-            fast_detection: self.fast_detection,
-            reboot_down_after_ms: self.reboot_down_after_ms,
-            auth_user: self.auth_user.clone(),
-            auth_pass: self.auth_pass.clone(),
-            notification_script: self.notification_script.clone(),
-            client_reconfig_script: self.client_reconfig_script.clone(),
-            renamed_commands: self
-                .renamed_commands
-                .iter()
-                .map(|(old, new)| (old.to_ascii_uppercase(), new.clone()))
-                .collect(),
-            election: self.election.as_ref().unwrap_or(&all.election).clone(),
-            selection: self.selection.as_ref().unwrap_or(&all.selection).clone(),
-            ..Settings::new(self.quorum)
-        };
+        let mut settings =
+            Settings { election: all.election.clone(), selection: all.selection.clone(), ..Settings::new(1) };
+        self.settings.apply(&mut settings).unwrap_or_default();
         Watch { name: self.name.clone(), addr: Addr::new(&self.host, self.port), settings }
     }
 }
@@ -298,6 +250,36 @@ mod tests {
         assert_eq!(watch.addr, Addr::new("127.0.0.1", 6380));
         let short = parse("(monitors: [(name: \"a\", host: \"::1\", port: 1, quorum: 1)])").unwrap();
         assert_eq!(short.watches()[0].settings, Settings::new(1));
+    }
+
+    /// The text that `keystead` shows beside `monitors` names every field with its default.
+    #[test]
+    fn the_documentation_names_every_setting() {
+        let (_, text) = DOCS.iter().find(|(name, _)| *name == "monitors").unwrap();
+        for setting in TABLE {
+            let value = match (&setting.kind, setting.texts(&Settings::new(1)).first()) {
+                (Kind::Count(_), _) if setting.field == "quorum" => continue,
+                (Kind::Count(_) | Kind::Ms(_) | Kind::Period(_), Some(number)) => number.clone(),
+                (Kind::YesNo(_), _) => "false".into(),
+                (Kind::Renames(_), _) => "{}".into(),
+                _ => "None".into(),
+            };
+            let expected = format!("{}: {value}", setting.field);
+            assert!(text.contains(&expected), "{expected} in {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_written() {
+        let one = "(name: \"a\", host: \"::1\", port: 1, quorum: 2, fast_detection: true, auth_pass: \"x\", \
+                   renamed_commands: {\"config\": \"guess\"}, election: \"manual\")";
+        let config = parse(&format!("(monitors: [{one}])")).unwrap();
+        let again = parse(&ron::to_string(&config).unwrap()).unwrap();
+        let settings = &again.watches()[0].settings;
+        assert_eq!(*settings, config.watches()[0].settings);
+        assert_eq!((settings.election.as_str(), &settings.renamed_commands["CONFIG"][..]), ("manual", "guess"));
+        let twice = one.replace("quorum: 2", "quorum: 2, quorum: 3");
+        assert!(parse(&format!("(monitors: [{twice}])")).unwrap_err().contains("duplicate field `quorum`"));
     }
 
     #[test]

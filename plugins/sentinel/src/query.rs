@@ -2,12 +2,12 @@
 //! Reads only.
 
 use crate::commands::SUBCOMMANDS;
-use crate::election::{self, majority};
+use crate::election::majority;
 use crate::info::Role;
 use crate::instance::{Instance, Repoint};
 use crate::machine::Sentinel;
 use crate::monitor::Monitor;
-use crate::select;
+use crate::table::TABLE;
 use crate::types::{Kind, Mono};
 use crate::wire::Reply;
 
@@ -164,24 +164,9 @@ fn describe(monitor: &Monitor, i: &Instance, now: Mono) -> Fields {
             put(f, "config-epoch", monitor.config_epoch);
             put(f, "num-slaves", monitor.of(Kind::Replica).count());
             put(f, "num-other-sentinels", monitor.voters() - 1);
-            put(f, "quorum", monitor.settings.quorum);
-            put(f, "failover-timeout", monitor.settings.failover_timeout_ms);
-            put(f, "parallel-syncs", monitor.settings.parallel_syncs);
-            for (name, script) in [
-                ("notification-script", &monitor.settings.notification_script),
-                ("client-reconfig-script", &monitor.settings.client_reconfig_script),
-            ] {
-                if let Some(path) = script {
-                    put(f, name, path);
-                }
-            }
-            // Redis has no such fields: they are there when there is something to say.
-            for (name, strategy, built_in) in [
-                ("election-strategy", &monitor.settings.election, election::BUILT_IN),
-                ("selection-strategy", &monitor.settings.selection, select::BUILT_IN),
-            ] {
-                if strategy != built_in {
-                    put(f, name, strategy);
+            for setting in TABLE {
+                if let Some(value) = setting.shown(&monitor.settings) {
+                    put(f, setting.option, value);
                 }
             }
         }

@@ -1,13 +1,13 @@
 //! The settings of one monitored primary and `SENTINEL SET`'s way to change them.
-//! Owns names, defaults and limits; a setting that isn't supported is refused by name, never ignored.
+//! Owns the defaults; names and limits are table.rs'. What isn't supported is refused by name, never ignored.
 
+use crate::table;
 use crate::tempo::{self, Tempo};
 use crate::{election, select};
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Settings of a monitored primary.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Settings of a monitored primary; `table` has their names and what they take.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// How many sentinels must see the primary down.
     pub quorum: u32,
@@ -18,41 +18,25 @@ pub struct Settings {
     /// Replicas re-pointed at a time.
     pub parallel_syncs: u32,
     /// A refused connection, confirmed by a second one and by the quorum, counts as down at once.
-    #[serde(default)]
     pub fast_detection: bool,
     /// A primary that restarted and gives no PONG for so long is down; 0: never for this reason.
-    #[serde(default)]
     pub reboot_down_after_ms: u64,
     /// User for AUTH on data nodes; the default user when absent.
     pub auth_user: Option<String>,
     /// Password for AUTH on data nodes.
     pub auth_pass: Option<String>,
     /// Called with each warning event's name and text.
-    #[serde(default)]
     pub notification_script: Option<String>,
     /// Called when the primary's address changes.
-    #[serde(default)]
     pub client_reconfig_script: Option<String>,
     /// Commands under other names on the data nodes: upper-case name and the one in use there.
-    #[serde(default)]
     pub renamed_commands: BTreeMap<String, String>,
-    /// The periods of SENTINEL DEBUG, the same for all primaries.
-    #[serde(skip)]
+    /// The periods of SENTINEL DEBUG, the same for all primaries; neither set nor saved here.
     pub tempo: Tempo,
     /// The election strategy.
-    #[serde(default = "built_in_election")]
     pub election: String,
     /// The selection strategy.
-    #[serde(default = "built_in_selection")]
     pub selection: String,
-}
-
-fn built_in_election() -> String {
-    election::BUILT_IN.into()
-}
-
-fn built_in_selection() -> String {
-    select::BUILT_IN.into()
 }
 
 impl Settings {
@@ -72,8 +56,8 @@ impl Settings {
             client_reconfig_script: None,
             renamed_commands: BTreeMap::new(),
             tempo: tempo::DEFAULT,
-            election: built_in_election(),
-            selection: built_in_selection(),
+            election: election::BUILT_IN.into(),
+            selection: select::BUILT_IN.into(),
         }
     }
 
@@ -82,46 +66,10 @@ impl Settings {
     /// # Errors
     /// Unknown or unsupported option, or a value out of range.
     pub fn set(&mut self, option: &str, value: &str) -> Result<(), String> {
-        let invalid = || format!("ERR Invalid argument '{value}' for SENTINEL SET '{option}'");
-        let positive = || value.parse::<u64>().ok().filter(|n| *n > 0 && *n <= i64::MAX as u64).ok_or_else(invalid);
-        let small = || positive().and_then(|n| u32::try_from(n).map_err(|_| invalid()));
-        match option.to_ascii_lowercase().as_str() {
-            "quorum" => self.quorum = small()?,
-            "down-after-milliseconds" => self.down_after_ms = positive()?,
-            "failover-timeout" => self.failover_timeout_ms = positive()?,
-            "parallel-syncs" => self.parallel_syncs = small()?,
-            "auth-user" => self.auth_user = (!value.is_empty()).then(|| value.to_owned()),
-            "auth-pass" => self.auth_pass = (!value.is_empty()).then(|| value.to_owned()),
-            // Whether there is such a strategy is known to the machine (commands.rs).
-            "election-strategy" => self.election = value.to_owned(),
-            "selection-strategy" => self.selection = value.to_owned(),
-            "fast-detection" => {
-                self.fast_detection = match value.to_ascii_lowercase().as_str() {
-                    "yes" => true,
-                    "no" => false,
-                    _ => return Err(invalid()),
-                }
-            }
-            "master-reboot-down-after-period" => {
-                self.reboot_down_after_ms = value.parse().ok().filter(|n| *n <= i64::MAX as u64).ok_or_else(invalid)?;
-            }
-            "notification-script" => self.notification_script = (!value.is_empty()).then(|| value.to_owned()),
-            "client-reconfig-script" => self.client_reconfig_script = (!value.is_empty()).then(|| value.to_owned()),
-            "rename-command" => {
-                let invalid = || "ERR Invalid argument '' for SENTINEL SET 'rename-command'".to_owned();
-                let (old, new) = value.split_once(' ').ok_or_else(invalid)?;
-                if old.is_empty() || new.is_empty() {
-                    return Err(invalid());
-                }
-                if old.eq_ignore_ascii_case(new) {
-                    self.renamed_commands.remove(&old.to_ascii_uppercase());
-                } else {
-                    self.renamed_commands.insert(old.to_ascii_uppercase(), new.to_owned());
-                }
-            }
-            _ => return Err(format!("ERR Unknown option or number of arguments for SENTINEL SET '{option}'")),
-        }
-        Ok(())
+        let setting = table::option(option).ok_or_else(|| unknown(option))?;
+        // Redis names no value where two are expected.
+        let named = if setting.words() == 2 { "" } else { value };
+        setting.set(self, value).map_err(|_| format!("ERR Invalid argument '{named}' for SENTINEL SET '{option}'"))
     }
 
     /// Pings go out this often: fast enough that down-after means what it says.
@@ -131,10 +79,10 @@ impl Settings {
     }
 }
 
-/// How many values stand behind an option of SENTINEL SET.
+/// What is said about an option that isn't one, or that has too few values.
 #[must_use]
-pub fn values_of(option: &str) -> usize {
-    if option.eq_ignore_ascii_case("rename-command") { 2 } else { 1 }
+pub fn unknown(option: &str) -> String {
+    format!("ERR Unknown option or number of arguments for SENTINEL SET '{option}'")
 }
 
 /// Is this a name Redis takes for a primary?

@@ -88,7 +88,8 @@ impl State {
     /// # Errors
     /// What is wrong, and where.
     pub fn decode(text: &str) -> Result<State, String> {
-        let state: State = ron::from_str(text).map_err(|error| format!("state file: {error}"))?;
+        let options = ron::Options::default().with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME);
+        let state: State = options.from_str(text).map_err(|error| format!("state file: {error}"))?;
         if state.version > VERSION {
             return Err(format!("state file: written by a newer version (form {}, known {VERSION})", state.version));
         }

@@ -9,6 +9,7 @@ use crate::globals::Options;
 use crate::machine::Boot;
 use crate::names::plausible;
 use crate::state::State;
+use crate::table::{Kind, TABLE};
 use crate::types::{Addr, Mono};
 use crate::wire::{HELLO_CHANNEL, Reply as Answer};
 use arc_swap::ArcSwap;
@@ -195,10 +196,9 @@ impl SentinelPlugin {
         let is = |n: usize, word: &str| argv.get(n).is_some_and(|a| a.eq_ignore_ascii_case(word));
         if is(1, "SET") && !self.deny_scripts_reconfig {
             let pairs = argv.windows(2).skip(3);
-            for (option, what) in
-                [("notification-script", "Notification"), ("client-reconfig-script", "Client reconfiguration")]
-            {
-                let mut named = pairs.clone().filter(|pair| pair[0].eq_ignore_ascii_case(option));
+            for setting in TABLE {
+                let Kind::Script(_, what) = setting.kind else { continue };
+                let mut named = pairs.clone().filter(|pair| pair[0].eq_ignore_ascii_case(setting.option));
                 if named.any(|pair| !pair[1].is_empty() && !executable(&pair[1])) {
                     return Err(format!("{what} script seems non existing or non executable").into());
                 }
