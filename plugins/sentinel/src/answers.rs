@@ -4,7 +4,7 @@
 use crate::actions::Shared;
 use crate::events::Level;
 use crate::info::{Report, Role};
-use crate::instance::LinkState;
+use crate::instance::{LinkState, Repoint};
 use crate::monitor::{MAX_INSTANCES, Monitor};
 use crate::types::{Addr, InstanceId, Kind, Mono};
 use crate::wire::{Reply, Request};
@@ -41,6 +41,10 @@ impl Monitor {
                     let who = self.describe(id);
                     let told = target.as_ref().map_or_else(|| "NO ONE".to_owned(), Addr::to_string);
                     s.log(Level::Warning, format!("SLAVEOF {told} was refused by {who}: {error}"));
+                    if error.starts_with("LOADING") || error.starts_with("BUSY") {
+                        let refused = self.instance_mut(id); // and told again when it listens
+                        (refused.repoint, refused.told_at) = (Repoint::None, Some(s.now));
+                    }
                 }
             }
             Request::HandOver { to: Some(_), .. } => self.on_hand_over_answer(reply, s),
@@ -53,7 +57,10 @@ impl Monitor {
         instance.last_reply = s.now;
         instance.ping_since = None;
         let error = reply.error().unwrap_or_default();
-        instance.loading = error.starts_with("LOADING");
+        let was_loading = std::mem::replace(&mut instance.loading, error.starts_with("LOADING"));
+        if was_loading && reply.text() == Some("PONG") {
+            instance.next_info = s.now; // what it refused while it loaded it takes now
+        }
         if reply.text() == Some("PONG") || instance.loading || error.starts_with("MASTERDOWN") {
             instance.last_valid = s.now;
             if reply.text() == Some("PONG") {

@@ -8,7 +8,7 @@ use crate::events::Level;
 use crate::failover::Failover;
 use crate::instance::Instance;
 use crate::monitor::Monitor;
-use crate::types::{Epoch, Kind};
+use crate::types::{Epoch, Kind, Mono};
 
 /// A campaign without a result ends after this long (or failover-timeout, if that is shorter), or after the election
 /// timeout while somebody who can be reached hasn't answered: a vote has to get onto a disk first.
@@ -21,6 +21,21 @@ impl Monitor {
         };
         let limit = if self.of(Kind::Sentinel).any(open) { self.settings.tempo.election_timeout } else { CAMPAIGN_MS };
         limit.min(self.settings.failover_timeout_ms)
+    }
+
+    /// Peers that would answer a question now. One that fell silent together with the primary isn't down yet when the
+    /// primary is: its rank would be waited for, and a vote of it hoped for, in vain.
+    pub(crate) fn reachable_peers(&self, now: Mono) -> impl Iterator<Item = &Instance> {
+        let silence = (self.settings.down_after_ms / 4 * 3).max(100);
+        self.of(Kind::Sentinel)
+            .filter(move |i| i.command.is_up() && i.down_since.is_none() && now.since(i.last_valid) < silence)
+    }
+
+    /// Everybody who can be reached voted for somebody else in this epoch, and won't take it back.
+    pub(crate) fn nothing_to_hope_for(&self, epoch: Epoch, s: &Shared) -> bool {
+        let elsewhere = |i: &Instance| i.vote.as_ref().is_some_and(|(leader, at)| *at == epoch && *leader != s.id);
+        let mut peers = self.reachable_peers(s.now).peekable();
+        peers.peek().is_some() && peers.all(elsewhere)
     }
 
     pub(crate) fn consider_standing(&mut self, s: &mut Shared) {
@@ -37,12 +52,8 @@ impl Monitor {
         }
         match self.ballot.candidacy {
             Candidacy::None => {
-                let mut usable: Vec<String> = self
-                    .of(Kind::Sentinel)
-                    .filter(|i| i.command.is_up() && i.down_since.is_none())
-                    .map(|i| i.run_id.clone())
-                    .chain([s.id.clone()])
-                    .collect();
+                let peers = self.reachable_peers(s.now).map(|i| i.run_id.clone());
+                let mut usable: Vec<String> = peers.chain([s.id.clone()]).collect();
                 usable.sort();
                 let (primary, me) = (self.name.clone(), s.id.clone());
                 let (write_ms, confirmed) = (s.write_ms, self.ballot.confirmed);

@@ -8,6 +8,7 @@ use crate::events::Level;
 use crate::info::Role;
 use crate::instance::{Instance, Repoint};
 use crate::monitor::Monitor;
+use crate::reconfigure::TELL_AGAIN_MS;
 use crate::select::{Candidate, Request as SelectRequest};
 use crate::types::{Epoch, InstanceId, Kind, Mono};
 use crate::wire::Request;
@@ -148,7 +149,7 @@ impl Monitor {
             Failover::Campaign { epoch, since } => {
                 if self.odown_since.is_none() {
                     self.abort("-failover-abort-master-is-back", s);
-                } else if s.now.since(since) >= self.campaign_limit_ms(epoch) {
+                } else if s.now.since(since) >= self.campaign_limit_ms(epoch) || self.nothing_to_hope_for(epoch, s) {
                     self.abort("-failover-abort-not-elected", s);
                 }
             }
@@ -378,7 +379,9 @@ impl Monitor {
         let mut busy = others.iter().filter(|id| busy(&self.instances[*id].repoint)).count();
         for id in others {
             let replica = &self.instances[&id];
+            let loading = replica.loading || replica.report.as_ref().is_some_and(|r| r.loading);
             let open = replica.repoint == Repoint::None && replica.down_since.is_none() && replica.command.is_up();
+            let open = open && !loading && replica.told_at.is_none_or(|at| s.now.since(at) >= TELL_AGAIN_MS);
             if open && busy < self.settings.parallel_syncs as usize {
                 self.send(id, Request::Follow(Some(target.clone())), s);
                 self.send(id, Request::Info, s);

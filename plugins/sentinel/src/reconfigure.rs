@@ -12,7 +12,7 @@ use crate::types::{Addr, Epoch, InstanceId, Kind};
 use crate::wire::Request;
 
 /// A node that was told isn't told again before.
-const TELL_AGAIN_MS: u64 = 1_000;
+pub(crate) const TELL_AGAIN_MS: u64 = 1_000;
 
 impl Monitor {
     /// The configuration changes: another primary, another epoch. Everything about the old one dies here.
@@ -142,7 +142,8 @@ impl Monitor {
     fn tell(&mut self, id: InstanceId, s: &mut Shared) -> bool {
         let primary = self.primary().addr.faced(self.names_shown);
         let again = self.instances[&id].told_at.is_none_or(|at| s.now.since(at) >= TELL_AGAIN_MS);
-        if !again || !self.send(id, Request::Follow(Some(primary)), s) {
+        let loading = self.instances[&id].report.as_ref().is_some_and(|r| r.loading);
+        if loading || !again || !self.send(id, Request::Follow(Some(primary)), s) {
             return false;
         }
         self.send(id, Request::Info, s);

@@ -1,20 +1,37 @@
 //! Replays seeds of the simulator: `cargo run -p keystead-sim -- sentinel 17` prints the history of seed 17,
-//! `cargo run -p keystead-sim -- sentinel 0..5000` runs many and prints the failing ones; with a third number every
-//! so many-th only (20: seeds of one kind of fault).
+//! `… sentinel 0..5000` runs many and prints the failing ones; with a third number every so many-th only (29: seeds of one
+//! kind of fault). `… many 100000` runs so many and prints tables, `… figures 40` what each fault costs in virtual time.
 
+use keystead_sim::sentinel::figures::table;
+use keystead_sim::sentinel::many::{complaint, run_all};
 use keystead_sim::sentinel::run::run;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let (what, seeds, step) = match &args[..] {
-        [what, seeds] => (what, seeds, 1),
-        [what, seeds, step] => (what, seeds, step.parse().unwrap_or(1)),
-        _ => return usage(),
-    };
-    if what != "sentinel" {
-        return usage();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words[..] {
+        ["figures", seeds] => seeds.parse().map_or_else(
+            |_| usage(),
+            |seeds| {
+                println!("{}\n{}", table(seeds, false), table(seeds, true));
+                ExitCode::SUCCESS
+            },
+        ),
+        ["many", seeds] => seeds.parse().map_or_else(|_| usage(), many),
+        ["sentinel", seeds] => sentinel(seeds, 1),
+        ["sentinel", seeds, step] => sentinel(seeds, step.parse().unwrap_or(1)),
+        _ => usage(),
     }
+}
+
+fn many(seeds: u64) -> ExitCode {
+    let report = run_all(0..seeds);
+    print!("{}", report.markdown());
+    verdict(report.failed().is_empty())
+}
+
+fn sentinel(seeds: &str, step: usize) -> ExitCode {
     if let Some((from, to)) = seeds.split_once("..") {
         let (Ok(from), Ok(to)) = (from.parse::<u64>(), to.parse::<u64>()) else { return usage() };
         let mut failed = 0;
@@ -22,17 +39,23 @@ fn main() -> ExitCode {
             let verdict = run(seed, false);
             if !verdict.wrong.is_empty() {
                 failed += 1;
-                println!("seed {seed} ({:?}): {}", verdict.family, verdict.wrong.join("; "));
+                println!("{}", complaint(seed, verdict.family, &verdict.wrong));
             }
         }
         println!("{} seeds, {failed} failed", (from..to).step_by(step).count());
-        return if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return verdict(failed == 0);
     }
     let Ok(seed) = seeds.parse::<u64>() else { return usage() };
-    if run(seed, true).wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    verdict(run(seed, true).wrong.is_empty())
+}
+
+fn verdict(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: keystead-sim sentinel SEED | FROM..TO [STEP]");
+    eprintln!(
+        "usage: keystead-sim sentinel SEED | FROM..TO [STEP], keystead-sim many SEEDS, keystead-sim figures SEEDS"
+    );
     ExitCode::from(2)
 }

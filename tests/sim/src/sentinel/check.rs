@@ -1,7 +1,7 @@
 //! What must never happen, checked at every step, and what must be so once the world has healed.
 //! Sees only what leaves a process (requests, replies, events) and the data nodes' roles; never the machines' plans.
 
-use super::world::{PRIMARY, World};
+use super::world::World;
 use super::{data::Link, data::Role, net::NodeId};
 use keystead_sentinel::events::Notice;
 use keystead_sentinel::hello::Hello;
@@ -20,10 +20,13 @@ pub struct Checker {
     pub switches: u64,
     /// `+promoted-slave` events.
     pub announced: usize,
-    votes: BTreeMap<(String, u64), String>,
-    leaders: BTreeMap<u64, NodeId>,
-    epochs: BTreeMap<String, (u64, u64)>,
+    votes: BTreeMap<(String, usize, u64), String>,
+    leaders: BTreeMap<(usize, u64), NodeId>,
+    epochs: BTreeMap<(String, String), (u64, u64)>,
+    primaries: BTreeMap<(String, u64), Addr>,
     forced: bool,
+    /// How old what a sentinel knows about a candidate may be.
+    pub patience_ms: u64,
 }
 
 impl Checker {
@@ -36,14 +39,14 @@ impl Checker {
         self.forced = true;
     }
 
-    /// Who was elected last.
+    /// Who was elected last for that primary.
     #[must_use]
-    pub fn last_leader(&self) -> Option<NodeId> {
-        self.leaders.last_key_value().map(|(_, id)| *id)
+    pub fn last_leader(&self, group: usize) -> Option<NodeId> {
+        self.leaders.range((group, 0)..(group + 1, 0)).next_back().map(|(_, id)| *id)
     }
 
-    fn vote(&mut self, now: u64, voter: &str, leader: &str, epoch: u64) {
-        let first = self.votes.entry((voter.to_owned(), epoch)).or_insert_with(|| leader.to_owned());
+    fn vote(&mut self, now: u64, (voter, group): (&str, usize), leader: &str, epoch: u64) {
+        let first = self.votes.entry((voter.to_owned(), group, epoch)).or_insert_with(|| leader.to_owned());
         if first != leader {
             let text = format!("{} voted twice in epoch {epoch}: {} and {}", tail(voter), tail(first), tail(leader));
             self.violation(now, text);
@@ -51,7 +54,7 @@ impl Checker {
     }
 
     /// A reply to a question about a primary leaves a sentinel.
-    pub fn on_vote_reply(&mut self, now: u64, voter: &str, request: &Request, reply: &Reply) {
+    pub fn on_vote_reply(&mut self, now: u64, voter: (&str, usize), request: &Request, reply: &Reply) {
         if !matches!(request, Request::AskDown { .. }) {
             return;
         }
@@ -62,21 +65,27 @@ impl Checker {
         }
     }
 
-    /// A request leaves a sentinel.
-    pub fn on_request(&mut self, now: u64, me: &str, request: &Request) {
+    /// A request leaves a sentinel; a question is about that group's primary.
+    pub fn on_request(&mut self, now: u64, (me, group): (&str, usize), request: &Request) {
         match request {
             Request::AskDown { candidate: Some(candidate), epoch, .. } if candidate == me => {
-                self.vote(now, me, me, epoch.0);
+                self.vote(now, (me, group), me, epoch.0);
             }
             Request::Hello(text) => {
                 let Some(hello) = Hello::parse(text) else {
                     return self.violation(now, format!("a hello nobody can read: {text}"));
                 };
-                let seen = self.epochs.entry(me.to_owned()).or_default();
+                let seen = self.epochs.entry((me.to_owned(), hello.name.clone())).or_default();
                 let before = *seen;
                 *seen = (hello.epoch.0.max(before.0), hello.config_epoch.0.max(before.1));
                 if hello.epoch.0 < before.0 || hello.config_epoch.0 < before.1 {
                     self.violation(now, format!("epochs of {} fell: {before:?}, now {text}", tail(me)));
+                }
+                let (epoch, primary) = (hello.config_epoch.0, hello.primary);
+                let first = self.primaries.entry((hello.name.clone(), epoch)).or_insert_with(|| primary.clone());
+                if *first != primary && !self.forced {
+                    let text = format!("two primaries of {} in epoch {epoch}: {first} and {primary}", hello.name);
+                    self.violation(now, text);
                 }
             }
             _ => {}
@@ -84,13 +93,13 @@ impl Checker {
     }
 
     /// An event leaves a sentinel.
-    pub fn on_event(&mut self, now: u64, id: NodeId, notice: &Notice, epoch: Option<Epoch>) {
+    pub fn on_event(&mut self, now: u64, (id, group): (NodeId, usize), notice: &Notice, epoch: Option<Epoch>) {
         match notice.name {
             "+switch-master" => self.switches += 1,
             "+promoted-slave" => self.announced += 1,
             "+elected-leader" if !self.forced => {
                 let Some(Epoch(epoch)) = epoch else { return };
-                if let Some(other) = self.leaders.insert(epoch, id).filter(|other| *other != id) {
+                if let Some(other) = self.leaders.insert((group, epoch), id).filter(|other| *other != id) {
                     self.violation(now, format!("two leaders in epoch {epoch}: processes {other} and {id}"));
                 }
             }
@@ -101,6 +110,16 @@ impl Checker {
     /// A data node became a primary.
     pub fn on_promotion(&mut self, now: u64, id: NodeId) {
         self.promotions.push((now, id));
+    }
+
+    /// A sentinel has chosen a node: since when it has been loading or syncing in truth, and whether it was ever in sync.
+    pub fn on_selection(&mut self, now: u64, id: NodeId, unfit_since: Option<u64>, synced: bool) {
+        if let Some(since) = unfit_since.filter(|since| now - since > self.patience_ms) {
+            self.violation(now, format!("data{id} is to be promoted and has been loading since {since} ms"));
+        }
+        if !synced {
+            self.violation(now, format!("data{id} is to be promoted and was never in sync"));
+        }
     }
 
     /// A data node was told to follow another: the primary of the newest configuration must not be demoted by a
@@ -129,10 +148,13 @@ fn tail(id: &str) -> &str {
 /// Why the healed world has not settled; nothing when it has.
 #[must_use]
 pub fn unsettled(world: &World) -> Option<String> {
+    (0..world.shape.primaries).find_map(|group| unsettled_group(world, group))
+}
+
+fn unsettled_group(world: &World, group: usize) -> Option<String> {
     let mut primary: Option<(Addr, u64)> = None;
     for id in world.sentinel_ids() {
-        let sentinel = world.sentinel(id)?;
-        let monitor = sentinel.monitors().get(PRIMARY)?;
+        let monitor = world.monitor(id, group)?;
         let view = (monitor.primary().addr.clone(), monitor.config_epoch.0);
         if monitor.failover.in_progress() || monitor.primary().down_since.is_some() {
             return Some(format!("{} is busy or sees the primary down", world.name(id)));
@@ -151,7 +173,7 @@ pub fn unsettled(world: &World) -> Option<String> {
         }
     }
     let (addr, _) = primary?;
-    for id in 0..world.shape.data_nodes {
+    for id in world.nodes_of(group) {
         let node = world.data(id);
         let good = match &node.role {
             Role::Primary => node.addr == addr,

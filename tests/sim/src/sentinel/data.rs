@@ -77,6 +77,8 @@ pub struct DataNode {
     pub life: u64,
     /// Its wall clock's error, in ms (a clock jump).
     pub clock_error: i64,
+    /// That error when its link went down: a jump before that doesn't show.
+    down_clock: i64,
     /// It came back without data and nobody has written since.
     pub blank: bool,
     /// It has what all had when the fault began.
@@ -87,6 +89,22 @@ pub struct DataNode {
     pub keeps_data: bool,
     /// It does so now.
     pub primary_lost_data: bool,
+    /// It shows that it is a Keystead and hands its role over when asked.
+    pub keystead: bool,
+    /// A script keeps it from answering anything until then.
+    pub busy_until: u64,
+    /// That script has written nothing: SCRIPT KILL ends it.
+    pub killable: bool,
+    /// It has loaded since then, or been syncing: nothing to promote.
+    pub unfit_since: Option<u64>,
+    /// It was in sync with a primary in this life, or began as one.
+    pub synced: bool,
+    /// It holds writes back for this replica until it has everything, at most until then.
+    pub handing: Option<(Addr, u64)>,
+    /// Writes that it acknowledged as a primary and that a full sync threw away.
+    pub lost: u64,
+    /// It acknowledged writes up to here as a primary, since it last followed anybody.
+    acknowledged: Option<(u64, u64)>,
     /// An explicit SLAVEOF is being obeyed: the next full sync is wanted.
     told: bool,
 }
@@ -119,11 +137,20 @@ impl DataNode {
             replicas: Vec::new(),
             life: 1,
             clock_error: 0,
+            down_clock: 0,
             blank: false,
             precious: false,
             priority: 100,
             keeps_data: false,
             primary_lost_data: false,
+            keystead: false,
+            busy_until: 0,
+            killable: true,
+            unfit_since: None,
+            synced: false,
+            handing: None,
+            lost: 0,
+            acknowledged: None,
             told: true,
         }
     }
@@ -136,6 +163,10 @@ impl DataNode {
         self.loading_until = now + load_ms;
         self.primary_lost_data = false;
         self.told = true;
+        self.handing = None;
+        self.busy_until = 0;
+        self.synced = self.role == Role::Primary || (self.synced && with_data);
+        self.unfit_since = Some(now);
         let before = (self.role == Role::Primary && with_data).then_some((self.history.id, self.offset));
         if !with_data {
             self.blank = self.keeps_data;
@@ -160,7 +191,13 @@ impl DataNode {
 
     fn command(&mut self, now: u64, argv: &[&str], fresh_history: u64, effects: &mut Effects) -> Reply {
         let loading = now < self.loading_until;
+        if now < self.busy_until {
+            return self.while_busy(now, argv);
+        }
         match argv {
+            ["SLAVEOF" | "CONFIG" | "FAILOVER", ..] if loading => {
+                Reply::Error("LOADING Redis is loading the dataset in memory".into())
+            }
             ["PING"] if loading => Reply::Error("LOADING Redis is loading the dataset in memory".into()),
             ["PING"] => Reply::Status("PONG".into()),
             ["INFO"] => Reply::Bulk(self.info(now)),
@@ -173,6 +210,7 @@ impl DataNode {
                     self.role = Role::Primary;
                     self.history = History { id: fresh_history, before: Some((self.history.id, self.offset)) };
                     self.primary_lost_data = false;
+                    self.synced = true;
                     effects.promoted = true;
                 }
                 Reply::ok()
@@ -181,6 +219,7 @@ impl DataNode {
                 let addr = Addr::new(*host, port.parse().unwrap_or(0));
                 effects.follows = Some(addr.clone());
                 if self.role != Role::Replica(addr.clone()) {
+                    self.handing = None;
                     self.role = Role::Replica(addr);
                     self.link = Link::Down(None, now);
                     self.told = true;
@@ -196,10 +235,62 @@ impl DataNode {
                 effects.kill_clients = true;
                 Reply::Int(1)
             }
+            ["FAILOVER", "ABORT"] => {
+                self.handing = None;
+                Reply::ok()
+            }
+            ["FAILOVER", "TO", host, port, "TIMEOUT", ms] => {
+                let to = Addr::new(*host, port.parse().unwrap_or(0));
+                if self.role != Role::Primary || !self.replicas.contains(&to) {
+                    return Reply::Error("ERR FAILOVER target is not a replica.".into());
+                }
+                self.handing = Some((to, now + ms.parse::<u64>().unwrap_or(0)));
+                Reply::ok()
+            }
             ["MULTI"] => Reply::ok(),
             ["EXEC"] => Reply::Array(vec![Reply::ok()]),
             _ => Reply::Error(format!("ERR unknown command '{}'", argv.first().unwrap_or(&""))),
         }
+    }
+
+    /// What a server says while a script runs for longer than it should.
+    fn while_busy(&mut self, now: u64, argv: &[&str]) -> Reply {
+        match argv {
+            ["MULTI"] => Reply::ok(),
+            ["SCRIPT", "KILL"] if self.killable => {
+                self.busy_until = now;
+                Reply::ok()
+            }
+            ["SCRIPT", "KILL"] => Reply::Error("UNKILLABLE The script has written already.".into()),
+            _ => Reply::Error("BUSY Redis is busy running a script.".into()),
+        }
+    }
+
+    /// It takes `writes` more, and says so to its clients.
+    pub fn write(&mut self, now: u64, writes: u64) {
+        if self.handing.as_ref().is_some_and(|(_, until)| now >= *until) {
+            self.handing = None;
+        }
+        if self.handing.is_none() && now >= self.busy_until {
+            self.offset += writes;
+            self.acknowledged = Some((self.history.id, self.offset));
+        }
+    }
+
+    /// The replica that waits for the role has everything: the roles are swapped.
+    pub fn hand_over(&mut self, now: u64, to: &mut DataNode, fresh_history: u64) -> bool {
+        let ready = self.handing.as_ref().is_some_and(|(addr, _)| *addr == to.addr)
+            && to.role == Role::Replica(self.addr.clone())
+            && matches!(to.link, Link::Up(_))
+            && (to.history.id, to.offset) == (self.history.id, self.offset);
+        if ready {
+            self.handing = None;
+            to.role = Role::Primary;
+            to.history = History { id: fresh_history, before: Some((self.history.id, self.offset)) };
+            self.role = Role::Replica(to.addr.clone());
+            self.link = Link::Down(None, now);
+        }
+        ready
     }
 
     fn info(&self, now: u64) -> String {
@@ -208,6 +299,9 @@ impl DataNode {
             let _ = write!(text, "{key}:{value}\r\n");
         };
         line("redis_version", &"7.0.15");
+        if self.keystead {
+            line("keystead_version", &"0.1.0");
+        }
         line("run_id", &format!("{:0>39}{}", self.addr.host.replace('.', ""), self.life));
         line("loading", &u8::from(now < self.loading_until));
         line("role", &if self.role == Role::Primary { "master" } else { "slave" });
@@ -226,7 +320,8 @@ impl DataNode {
             line("slave_repl_offset", &self.offset.max(1));
             if let Link::Down(since, _) = self.link {
                 // The wall clock: after a jump this is nonsense, as it is in the real server.
-                let seconds = since.map_or(-1, |at| (now as i64 + self.clock_error - at as i64) / 1000);
+                let seconds =
+                    since.map_or(-1, |at| (now as i64 + self.clock_error - self.down_clock - at as i64) / 1000);
                 line("master_link_down_since_seconds", &seconds);
             }
             line("slave_priority", &self.priority);
@@ -238,16 +333,30 @@ impl DataNode {
     /// Replication of one moment. `upstream` is what it reaches of the node it follows; `gone` means that node's process
     /// ended, which closes the link at once.
     pub fn replicate(&mut self, now: u64, upstream: Option<Upstream>, gone: bool, rng: &mut Rng) {
-        if now < self.loading_until || self.role == Role::Primary {
+        if self.role == Role::Primary || now < self.loading_until || now < self.busy_until {
+            if now >= self.loading_until {
+                self.unfit_since = None;
+            }
             return;
         }
+        self.follow(now, upstream, gone, rng);
+        self.unfit_since = match self.link {
+            Link::Sync(_) => self.unfit_since.or(Some(now)),
+            _ => None,
+        };
+    }
+
+    fn follow(&mut self, now: u64, upstream: Option<Upstream>, gone: bool, rng: &mut Rng) {
         match (self.link, upstream) {
             (Link::Up(_), Some(up)) if up.serves && self.continues(&up) => {
                 self.adopt(&up);
                 self.link = Link::Up(now);
             }
             (Link::Up(heard), None) if !gone && now - heard < REPL_TIMEOUT_MS => {}
-            (Link::Up(_), _) => self.link = Link::Down(Some(now), now),
+            (Link::Up(_), _) => {
+                self.down_clock = self.clock_error;
+                self.link = Link::Down(Some(now), now);
+            }
             (Link::Sync(until), Some(up)) if up.serves => {
                 if now >= until {
                     self.adopt(&up);
@@ -267,6 +376,7 @@ impl DataNode {
                     self.primary_lost_data = true;
                     self.link = Link::Down(since, now + RECONNECT_MS);
                 } else {
+                    self.count_lost(&up);
                     self.link = Link::Sync(now + rng.between(50, 800));
                 }
             }
@@ -281,7 +391,20 @@ impl DataNode {
         same || before
     }
 
+    /// What was acknowledged here and is not in the history it takes over.
+    fn count_lost(&mut self, up: &Upstream) {
+        let Some((id, offset)) = self.acknowledged.take() else { return };
+        let kept = match up.history.before {
+            _ if up.history.id == id => up.offset,
+            Some((before, until)) if before == id => until,
+            _ => 0,
+        };
+        self.lost += offset.saturating_sub(kept);
+    }
+
     fn adopt(&mut self, up: &Upstream) {
+        self.acknowledged = None;
+        self.synced = true;
         self.blank = up.empty;
         self.precious = up.precious;
         self.history = up.history;

@@ -1,16 +1,16 @@
 //! What happens to messages when they arrive: at a data node, at a sentinel, at whoever opened the connection.
 
 use super::net::{ConnId, NodeId, Payload, Way};
-use super::world::{PRIMARY, Program, Queued, World, data_addr, sentinel_addr};
+use super::world::{Program, Queued, World, data_addr, number};
 use keystead_sentinel::actions::Event;
 use keystead_sentinel::failover::Failover;
-use keystead_sentinel::types::{Addr, Lane};
+use keystead_sentinel::types::Addr;
 use keystead_sentinel::wire::{Reply, Request};
 
 impl World {
     pub(crate) fn by_addr(&self, addr: &Addr) -> Option<NodeId> {
-        (0..self.processes.len())
-            .find(|id| *addr == if *id < self.shape.data_nodes { data_addr(*id) } else { sentinel_addr(*id) })
+        let sentinel = || number(addr, "10.0.1.").filter(|id| self.sentinel_ids().contains(id));
+        self.data_id(addr).or_else(sentinel)
     }
 
     pub(crate) fn transmit(&mut self, conn: ConnId, way: Way, payload: Payload) {
@@ -49,13 +49,13 @@ impl World {
             Payload::Syn if alive => self.accept(conn),
             Payload::Syn => self.transmit(conn, Way::Back, Payload::Refused),
             Payload::Closed => {
-                self.net.conns.remove(&conn);
+                self.net.forget(conn);
             }
             Payload::Request(request, round) => {
                 if !alive || c.server_life != Some(self.processes[c.server].life) {
                     return self.transmit(conn, Way::Back, Payload::Closed);
                 }
-                if c.server < self.shape.data_nodes {
+                if c.server < self.nodes().end {
                     self.at_data_node(conn, c.server, request, round);
                 } else {
                     self.at_sentinel(conn, c.server, request, round);
@@ -74,24 +74,16 @@ impl World {
             self.checker.on_promotion(now, id);
         }
         if let Some(to) = &effects.follows {
-            let client = self.net.conns[&conn].client;
+            let (client, group) = (self.net.conns[&conn].client, self.group_of(id));
             self.say(|| format!("data{id} now follows {to}"));
-            let teller =
-                self.monitor(client).map(|m| (m.config_epoch.0, matches!(m.failover, Failover::Reconfigure { .. })));
-            let best = self.best_config();
+            let teller = self
+                .monitor(client, group)
+                .map(|m| (m.config_epoch.0, matches!(m.failover, Failover::Reconfigure { .. })));
+            let best = self.best_config(group);
             self.checker.on_follow(now, id, (&data_addr(id), to), teller, best);
         }
         if let Some(text) = effects.publish {
-            let subscribers: Vec<ConnId> = self
-                .net
-                .conns
-                .iter()
-                .filter(|(_, c)| {
-                    c.server == id && c.lane == Lane::Feed && c.server_life == Some(self.processes[id].life)
-                })
-                .map(|(conn, _)| *conn)
-                .collect();
-            for subscriber in subscribers {
+            for subscriber in self.net.subscribers(id, self.processes[id].life) {
                 self.transmit(subscriber, Way::Back, Payload::Message(text.clone()));
             }
         }
@@ -109,10 +101,9 @@ impl World {
     }
 
     /// The configuration with the highest epoch that any sentinel holds.
-    pub(crate) fn best_config(&self) -> Option<(u64, Addr)> {
+    pub(crate) fn best_config(&self, group: usize) -> Option<(u64, Addr)> {
         self.sentinel_ids()
-            .filter_map(|id| self.sentinel(id))
-            .filter_map(|s| s.monitors().get(PRIMARY))
+            .filter_map(|id| self.monitor(id, group))
             .map(|m| (m.config_epoch.0, m.current_addr().clone()))
             .max()
     }
@@ -143,7 +134,7 @@ impl World {
         let event = match payload {
             Payload::Accepted => Event::LinkUp { instance, lane, generation, local_ip: String::new() },
             Payload::Refused | Payload::Closed => {
-                self.net.conns.remove(&conn);
+                self.net.forget(conn);
                 let refused = matches!(payload, Payload::Refused);
                 Event::LinkDown { instance, lane, generation, refused }
             }

@@ -1,11 +1,10 @@
 //! What is done to a world, made from its seed: one fault of a known kind (then the number of promotions is known too),
 //! or a swarm of them.
 
+use super::hard;
 use super::net::{NodeId, Weather};
 use super::strategies::{ELECTIONS, SELECTIONS};
-use super::world::{PRIMARY, Shape, World};
-use keystead_sentinel::settings::Settings;
-use keystead_sentinel::types::Rng;
+use super::world::{PRIMARY, World};
 
 /// A kind of history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +41,24 @@ pub enum Family {
     Swap,
     /// Every process stands still for short moments again and again, as on an overloaded machine; the primary dies.
     Busy,
+    /// Replicas load, or sync anew, while the primary dies.
+    Loading,
+    /// A script keeps the primary, or a replica before the primary dies, from answering.
+    Script,
+    /// Wall clocks of data nodes jump before the primary dies, or while its end is dealt with.
+    ClockJump,
+    /// An operator asks for a failover while clients write: nothing that was acknowledged may be lost.
+    AskedFor,
+    /// As before, and something breaks in the middle.
+    AskedForAndBroken,
+    /// Every process ends and starts again, in any order.
+    ColdStart,
     /// Anything, many times.
     Swarm,
 }
 
 /// All kinds, in the order in which seeds take their turns.
-pub const FAMILIES: [Family; 23] = [
+pub const FAMILIES: [Family; 29] = [
     Family::Kill,
     Family::Swarm,
     Family::KillAndReturn,
@@ -71,68 +82,64 @@ pub const FAMILIES: [Family; 23] = [
     Family::Busy,
     Family::Manual,
     Family::Swap,
+    Family::Loading,
+    Family::Script,
+    Family::ClockJump,
+    Family::AskedFor,
+    Family::AskedForAndBroken,
+    Family::ColdStart,
 ];
 
-/// The world of a seed.
-#[must_use]
-pub fn shape(rng: &mut Rng, family: Family) -> Shape {
-    let sentinels = if rng.between(0, 3) == 0 { 5 } else { 3 };
-    let mut settings = Settings::new(rng.between(2, sentinels / 2 + 1) as u32);
-    settings.down_after_ms = [200, 1000, 1000, 2000][rng.between(0, 3) as usize];
-    settings.failover_timeout_ms = rng.between(5_000, 20_000);
-    settings.parallel_syncs = rng.between(1, 2) as u32;
-    // Not where the primary comes back at once: who asks for fast detection wants a failover then.
-    settings.fast_detection = family != Family::EmptyRestart && rng.between(0, 3) == 0;
-    settings.selection = SELECTIONS[rng.between(0, 2) as usize].into();
-    if family == Family::Manual {
-        settings.election = "manual".into();
-    }
-    let plain = if rng.between(0, 2) == 0 { rng.between(1, sentinels) as usize } else { 0 };
-    Shape {
-        data_nodes: rng.between(3, 4) as usize,
-        sentinels: sentinels as usize,
-        settings,
-        plain,
-        keeps_data: family == Family::EmptyRestart,
-        weather: Weather { delay_ms: rng.between(1, 5), loss_permille: 0 },
-        disk_ms: [0, 0, 30, 400][rng.between(0, 3) as usize],
+/// How many promotions a history must have, at least and at most: in each group whose primary was struck, and in the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// So many groups were struck.
+    pub groups: usize,
+    /// There.
+    pub struck: (usize, usize),
+    /// Elsewhere.
+    pub others: (usize, usize),
+}
+
+impl Expected {
+    /// In the first group only.
+    #[must_use]
+    pub const fn one(least: usize, most: usize) -> Expected {
+        Expected { groups: 1, struck: (least, most), others: (0, 0) }
     }
 }
 
-/// How many promotions a history must have, when that is known.
-pub type Expected = Option<(usize, usize)>;
-
 /// Lets the faults of a family happen. Begins in a settled world; what is broken at the end the caller heals.
 pub fn inflict(world: &mut World, family: Family) -> Expected {
+    // Some kinds strike several primaries at once.
+    let groups = world.rng.clone().between(1, world.shape.primaries as u64) as usize;
     let down_after = world.shape.settings.down_after_ms;
     let long = 6 * down_after + 4_000;
     let primary: NodeId = 0;
+    let primaries: Vec<NodeId> = (0..groups).map(|group| world.first_of(group)).collect();
+    let all = Expected { groups, struck: (1, 1), others: (0, 0) };
     let sentinels = world.sentinel_ids();
-    let wait = |world: &mut World, ms: u64| {
-        let until = world.now + ms;
-        world.run_until(until);
-    };
     match family {
-        Family::Kill => world.kill(primary),
+        Family::Kill => primaries.iter().for_each(|id| world.kill(*id)),
         Family::KillAndReturn => {
-            world.kill(primary);
+            primaries.iter().for_each(|id| world.kill(*id));
             let away = world.rng.between(3 * down_after + 2_000, long);
             wait(world, away);
-            world.restart(primary, true);
+            primaries.iter().for_each(|id| world.restart(*id, true));
         }
         Family::Pause => {
-            world.pause(primary);
+            primaries.iter().for_each(|id| world.pause(*id));
             wait(world, long);
-            world.resume(primary);
+            primaries.iter().for_each(|id| world.resume(*id));
         }
         Family::Partition => {
-            cut_off(world, primary, true, true);
+            primaries.iter().for_each(|id| cut_off(world, *id, true, true));
             wait(world, long);
             world.heal();
         }
         Family::OneWay => {
             let hears = world.rng.between(0, 1) == 0;
-            cut_off(world, primary, hears, !hears);
+            primaries.iter().for_each(|id| cut_off(world, *id, hears, !hears));
             wait(world, long);
             world.heal();
         }
@@ -150,14 +157,14 @@ pub fn inflict(world: &mut World, family: Family) -> Expected {
             }
             let pause = world.rng.between(0, 3_000);
             wait(world, pause);
-            world.kill(primary);
+            primaries.iter().for_each(|id| world.kill(*id));
         }
         Family::Stall => {
             let stopped: Vec<NodeId> = sentinels.clone().skip(world.rng.between(0, 1) as usize).collect();
             stopped.iter().for_each(|id| world.pause(*id));
             wait(world, 2_500);
             stopped.iter().for_each(|id| world.resume(*id));
-            world.kill(primary);
+            primaries.iter().for_each(|id| world.kill(*id));
         }
         Family::StallOnly => {
             let stop = world.rng.between(200, 6_000);
@@ -165,7 +172,7 @@ pub fn inflict(world: &mut World, family: Family) -> Expected {
             wait(world, stop);
             sentinels.for_each(|id| world.resume(id));
             wait(world, long);
-            return Some((0, 0));
+            return Expected::one(0, 0);
         }
         Family::LeaderCutOff => {
             world.kill(primary);
@@ -173,20 +180,20 @@ pub fn inflict(world: &mut World, family: Family) -> Expected {
             while world.checker.promotions.len() == before && world.now < deadline {
                 wait(world, 1);
             }
-            if let Some(leader) = world.checker.last_leader() {
+            if let Some(leader) = world.checker.last_leader(0) {
                 cut_off(world, leader, true, true);
             }
         }
         Family::StaleSentinel => return stale_sentinel(world, long),
         Family::Reboot => {
             sentinels.clone().for_each(|id| world.kill(id));
-            world.kill(primary);
+            primaries.iter().for_each(|id| world.kill(*id));
             let away = world.rng.between(10, 2_000);
             wait(world, away);
             sentinels.for_each(|id| world.restart(id, true));
         }
         Family::CrashAtWrite => {
-            world.kill(primary);
+            primaries.iter().for_each(|id| world.kill(*id));
             let crashes = world.rng.between(1, 4);
             for _ in 0..crashes {
                 let victim = sentinels.start + world.rng.between(0, sentinels.len() as u64 - 1) as usize;
@@ -197,43 +204,62 @@ pub fn inflict(world: &mut World, family: Family) -> Expected {
                 world.restart(victim, true);
             }
             wait(world, long);
-            return Some((1, 1 + crashes as usize));
+            return Expected { struck: (1, 1 + crashes as usize), ..all };
         }
         Family::Manual => return manual(world, long),
-        Family::Swap => swap(world, long),
+        Family::Swap => {
+            swap(world, long);
+            wait(world, long + 3 * down_after);
+            return Expected::one(1, 1);
+        }
+        Family::Loading => return hard::loading(world, long),
+        Family::Script => return hard::script(world, long),
+        Family::ClockJump => hard::clock_jump(world, &primaries),
+        Family::AskedFor => return hard::asked_for(world, long),
+        Family::AskedForAndBroken => return hard::asked_for_and_broken(world, long),
+        Family::ColdStart => return hard::cold_start(world),
         Family::Busy => {
             world.kill(primary);
             busy(world, long + 3 * down_after);
+            wait(world, long + 3 * down_after);
+            return Expected::one(1, 1);
         }
-        Family::Swarm => return Some((0, swarm(world))),
+        Family::Swarm => {
+            let most = swarm(world);
+            return Expected { groups: world.shape.primaries, struck: (0, most), others: (0, 0) };
+        }
     }
-    wait(world, long + 3 * down_after);
-    Some((1, 1))
+    // What leases hold back comes when they have ended.
+    wait(world, long + 3 * down_after + 3_000);
+    match family {
+        Family::EmptyRestart | Family::LeaderCutOff => Expected::one(1, 1),
+        _ => all,
+    }
+}
+
+fn wait(world: &mut World, ms: u64) {
+    world.run_until(world.now + ms);
 }
 
 /// There: the primary dies, the sentinel sees that and is then cut off. Back: the old primary returns as a replica, the
 /// new one dies, so the old one is the primary again. Then the cut-off sentinel and the dead one return at once.
 fn stale_sentinel(world: &mut World, long: u64) -> Expected {
     let stale = world.sentinel_ids().end - 1;
-    let run = |world: &mut World, ms: u64| {
-        let until = world.now + ms;
-        world.run_until(until);
-    };
-    for id in 2..world.shape.data_nodes {
+    for id in 2..world.nodes_of(0).end {
         world.data_mut(id).priority = 0;
     }
-    run(world, 11_000); // everybody knows the priorities
+    wait(world, 11_000); // everybody knows the priorities
     world.kill(0);
-    run(world, long);
+    wait(world, long);
     cut_off(world, stale, true, true);
     world.restart(0, true);
-    run(world, 12_000);
+    wait(world, 12_000);
     world.kill(1);
-    run(world, long);
+    wait(world, long);
     world.restart(1, true);
     world.heal();
-    run(world, long);
-    Some((2, 2))
+    wait(world, long);
+    Expected::one(2, 2)
 }
 
 /// Nobody is promoted before an operator says so; one word, to anybody who sees the fall, is enough.
@@ -242,12 +268,12 @@ fn manual(world: &mut World, long: u64) -> Expected {
     world.kill(0);
     world.run_until(world.now + long);
     if !world.checker.promotions.is_empty() {
-        return Some((0, 0));
+        return Expected::one(0, 0);
     }
     let deputy = sentinels.start + world.rng.between(0, sentinels.len() as u64 - 1) as usize;
     world.operate(deputy, &format!("SENTINEL CONFIRM {PRIMARY}"));
     world.run_until(world.now + long);
-    Some((1, 1))
+    Expected::one(1, 1)
 }
 
 /// Ends with the strategy that needs nobody's word, so that there is a new primary whatever was swapped when.
@@ -269,8 +295,9 @@ fn swap(world: &mut World, long: u64) {
     sentinels.for_each(|id| world.operate(id, &format!("SENTINEL SET {PRIMARY} election-strategy sentinel")));
 }
 
-fn cut_off(world: &mut World, id: NodeId, inwards: bool, outwards: bool) {
-    for other in 0..world.shape.data_nodes + world.shape.sentinels {
+/// Cuts a process off from all others.
+pub(super) fn cut_off(world: &mut World, id: NodeId, inwards: bool, outwards: bool) {
+    for other in world.all() {
         if inwards {
             world.cut(other, id);
         }
@@ -283,12 +310,12 @@ fn cut_off(world: &mut World, id: NodeId, inwards: bool, outwards: bool) {
 /// Short standstills of everybody: never so long that a data node would rightly count as down.
 fn busy(world: &mut World, ms: u64) {
     let end = world.now + ms;
-    let all = world.shape.data_nodes + world.shape.sentinels;
+    let all = world.all().len();
     let mut wakes: Vec<(u64, NodeId)> = Vec::new();
     while world.now < end {
         let id = world.rng.between(0, all as u64 - 1) as usize;
         if world.runs(id) {
-            let longest = if id < world.shape.data_nodes { world.shape.settings.down_after_ms / 2 } else { 1_500 };
+            let longest = if id < world.nodes().end { world.shape.settings.down_after_ms / 2 } else { 1_500 };
             world.pause(id);
             wakes.push((world.now + world.rng.between(10, longest), id));
         }
@@ -305,7 +332,7 @@ fn busy(world: &mut World, ms: u64) {
 
 /// Many faults; gives back how many promotions they may cause at most.
 fn swarm(world: &mut World) -> usize {
-    let all = world.shape.data_nodes + world.shape.sentinels;
+    let all = world.all().len();
     let faults = world.rng.between(5, 20);
     for _ in 0..faults {
         let id = world.rng.between(0, all as u64 - 1) as usize;
@@ -328,11 +355,21 @@ fn swarm(world: &mut World) -> usize {
                 let delay_ms = [1, 20, 300][world.rng.between(0, 2) as usize];
                 world.set_weather(Weather { delay_ms, loss_permille });
             }
-            _ if id < world.shape.data_nodes => {
-                let error = world.rng.between(0, 20_000_000) as i64 - 10_000_000;
-                world.say(|| format!("fault: wall clock of data{id} jumps by {error} ms"));
-                world.data_mut(id).clock_error = error;
-            }
+            _ if id < world.nodes().end => match world.rng.between(0, 2) {
+                0 => {
+                    let jump = world.rng.between(0, 20_000_000) as i64 - 10_000_000;
+                    world.jump_clock(id, jump);
+                }
+                1 => {
+                    let (ms, killable) = (world.rng.between(100, 5_000), world.rng.between(0, 1) == 0);
+                    world.run_script(id, ms, killable);
+                }
+                _ => {
+                    world.kill(id);
+                    let load = world.rng.between(0, 5_000);
+                    world.restart_loading(id, load);
+                }
+            },
             _ => {
                 let behind = world.rng.between(0, 1) == 0;
                 world.crash_on_persist(id, behind);
@@ -351,7 +388,7 @@ pub fn heal_all(world: &mut World) {
     world.heal();
     world.set_weather(Weather { delay_ms: 2, loss_permille: 0 });
     world.shape.disk_ms = world.shape.disk_ms.min(30);
-    for id in 0..world.shape.data_nodes + world.shape.sentinels {
+    for id in world.all() {
         world.resume(id);
         world.restart(id, true);
     }

@@ -5,12 +5,18 @@ use super::world::{Program, Queued, World};
 use keystead_sentinel::actions::Event;
 
 impl World {
+    /// Something is done to the world: counted, and said.
+    fn fault(&mut self, kind: &'static str, text: impl FnOnce(&World) -> String) {
+        *self.faults.entry(kind).or_default() += 1;
+        self.say(|| format!("fault: {}", text(self)));
+    }
+
     /// Ends a process.
     pub fn kill(&mut self, id: NodeId) {
         if !self.processes[id].alive {
             return;
         }
-        self.say(|| format!("fault: kill {}", self.name(id)));
+        self.fault("process killed", |w| format!("kill {}", w.name(id)));
         self.processes[id].alive = false;
         self.processes[id].paused = false;
         self.processes[id].unheard_write = None;
@@ -36,20 +42,49 @@ impl World {
         if self.processes[id].alive {
             return;
         }
-        self.say(|| format!("fault: restart {} {}", self.name(id), if with_data { "" } else { "without data" }));
+        let kind = if with_data { "process started again" } else { "data node started again without data" };
+        self.fault(kind, |w| format!("restart {} {}", w.name(id), if with_data { "" } else { "without data" }));
         self.processes[id].alive = true;
         self.processes[id].life += 1;
         self.histories += 1;
         let (now, fresh) = (self.now, self.histories);
         let load = self.rng.between(0, 400);
+        if let (true, Program::Sentinel(process)) = (self.shape.forgetful, &mut self.processes[id].program) {
+            process.disk = None;
+        }
         match &mut self.processes[id].program {
             Program::Data(node) => node.restart(now, with_data, if with_data { load } else { 0 }, fresh),
             Program::Sentinel(_) => self.boot_sentinel(id),
         }
     }
 
+    /// Starts a data node again with its data, which takes it so long to load.
+    pub fn restart_loading(&mut self, id: NodeId, load_ms: u64) {
+        self.restart(id, true);
+        let until = self.now + load_ms;
+        self.fault("long load", |_| format!("data{id} loads for {load_ms} ms"));
+        self.data_mut(id).loading_until = until;
+    }
+
+    /// A script keeps a data node from answering; a killable one ends with SCRIPT KILL.
+    pub fn run_script(&mut self, id: NodeId, ms: u64, killable: bool) {
+        self.fault("script that keeps a node busy", |_| {
+            format!("a script of {ms} ms on data{id}, killable: {killable}")
+        });
+        let until = self.now + ms;
+        let node = self.data_mut(id);
+        (node.busy_until, node.killable) = (until, killable);
+    }
+
+    /// A data node's wall clock jumps.
+    pub fn jump_clock(&mut self, id: NodeId, ms: i64) {
+        self.fault("clock jump", |_| format!("wall clock of data{id} jumps by {ms} ms"));
+        self.data_mut(id).clock_error += ms;
+    }
+
     /// An operator's command to a sentinel, `SENTINEL …`; a dead one or a stopped one doesn't hear it.
     pub fn operate(&mut self, id: NodeId, line: &str) {
+        *self.faults.entry("command of an operator").or_default() += 1;
         self.say(|| format!("operator to {}: {line}", self.name(id)));
         let argv = line.split(' ').map(str::to_owned).collect();
         self.step(id, Event::Command { ticket: u64::MAX, argv });
@@ -58,7 +93,7 @@ impl World {
     /// SIGSTOP.
     pub fn pause(&mut self, id: NodeId) {
         if self.runs(id) {
-            self.say(|| format!("fault: pause {}", self.name(id)));
+            self.fault("process stopped for a while", |w| format!("pause {}", w.name(id)));
             self.processes[id].paused = true;
         }
     }
@@ -86,7 +121,7 @@ impl World {
 
     /// Cuts one direction.
     pub fn cut(&mut self, from: NodeId, to: NodeId) {
-        self.say(|| format!("fault: cut {} -> {}", self.name(from), self.name(to)));
+        self.fault("direction cut", |w| format!("cut {} -> {}", w.name(from), w.name(to)));
         self.net.cut(from, to);
     }
 
@@ -100,19 +135,22 @@ impl World {
 
     /// Changes the network's delays.
     pub fn set_weather(&mut self, weather: Weather) {
-        self.say(|| format!("fault: {weather:?}"));
+        self.fault("change of the network's delays and losses", |_| format!("{weather:?}"));
         self.net.weather = weather;
     }
 
     /// The sentinel's next write of its state ends it.
     pub fn crash_on_persist(&mut self, id: NodeId, behind: bool) {
-        self.say(|| format!("fault: {} will crash at its next write (behind it: {behind})", self.name(id)));
+        self.fault("crash at a write", |w| {
+            format!("{} will crash at its next write (behind it: {behind})", w.name(id))
+        });
         self.crash_on_persist = Some((id, behind));
     }
 
     /// The process' name in traces.
     #[must_use]
     pub fn name(&self, id: NodeId) -> String {
-        if id < self.shape.data_nodes { format!("data{id}") } else { format!("sentinel{}", id - self.shape.data_nodes) }
+        let data = self.nodes().end;
+        if id < data { format!("data{id}") } else { format!("sentinel{}", id - data) }
     }
 }

@@ -75,6 +75,9 @@ pub struct Weather {
 pub struct Net {
     /// All open connections.
     pub conns: BTreeMap<ConnId, Conn>,
+    /// The last connection of each link, and the feeds of each server.
+    links: BTreeMap<(NodeId, InstanceId, Lane), ConnId>,
+    feeds: BTreeMap<NodeId, BTreeSet<ConnId>>,
     cut: BTreeSet<(NodeId, NodeId)>,
     /// Present weather.
     pub weather: Weather,
@@ -85,7 +88,14 @@ impl Net {
     /// A whole network.
     #[must_use]
     pub fn new(weather: Weather) -> Net {
-        Net { conns: BTreeMap::new(), cut: BTreeSet::new(), weather, next: 1 }
+        Net {
+            conns: BTreeMap::new(),
+            links: BTreeMap::new(),
+            feeds: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            weather,
+            next: 1,
+        }
     }
 
     /// Opens a connection on the client's side.
@@ -93,6 +103,10 @@ impl Net {
         let id = self.next;
         self.next += 1;
         let (instance, lane, generation) = link;
+        self.links.insert((client.0, instance, lane), id);
+        if lane == Lane::Feed {
+            self.feeds.entry(server).or_default().insert(id);
+        }
         self.conns.insert(
             id,
             Conn {
@@ -109,6 +123,27 @@ impl Net {
             },
         );
         id
+    }
+
+    /// The open connection of a link.
+    #[must_use]
+    pub fn link(&self, client: NodeId, instance: InstanceId, lane: Lane) -> Option<ConnId> {
+        let id = self.links.get(&(client, instance, lane))?;
+        self.conns.get(id).filter(|conn| conn.client_open).map(|_| *id)
+    }
+
+    /// Who listens to the hellos of a data node.
+    #[must_use]
+    pub fn subscribers(&self, server: NodeId, life: u64) -> Vec<ConnId> {
+        let feeds = self.feeds.get(&server).into_iter().flatten();
+        feeds.filter(|id| self.conns[id].server_life == Some(life)).copied().collect()
+    }
+
+    /// A connection is gone on both sides.
+    pub fn forget(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.remove(&id).filter(|conn| conn.lane == Lane::Feed) {
+            self.feeds.entry(conn.server).and_modify(|feeds| _ = feeds.remove(&id));
+        }
     }
 
     /// Can a packet get from one to the other?

@@ -4,13 +4,17 @@
 use keystead_freshest::Freshest;
 use keystead_manual::Manual;
 use keystead_sentinel::actions::{Consult, Counsel, Strategies};
-use keystead_sentinel::election::{ElectionStrategy, RedisElection};
+use keystead_sentinel::election::{Advice, ElectionStrategy, Question, RedisElection, redis};
 use keystead_sentinel::select::{RedisSelection, ReplicaSelection};
 use keystead_zoned::{AntiAffinity, Config, Zone, Zoned};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// A lease that isn't renewed ends after so long.
+const LEASE_MS: u64 = 3_000;
 
 /// Names of the election strategies that every process has.
-pub const ELECTIONS: [&str; 2] = ["sentinel", "manual"];
+pub const ELECTIONS: [&str; 3] = ["sentinel", "lease", "manual"];
 /// Names of the selection strategies that every process has.
 pub const SELECTIONS: [&str; 3] = ["redis", "freshest", "zoned"];
 
@@ -21,12 +25,61 @@ pub struct Loaded {
     pub elections: Vec<(&'static str, Arc<dyn ElectionStrategy>)>,
     /// For the choice of a replica.
     pub selections: Vec<(&'static str, Arc<dyn ReplicaSelection>)>,
+    /// Who holds the leases.
+    pub leases: Leases,
+}
+
+/// Leases by the name of their primary, as etcd tells everybody: until when each is held. The agents that hold and
+/// renew them, and their write gates, are simulated in `plugins/strategy-lease/tests`.
+#[derive(Clone, Debug, Default)]
+pub struct Leases(Arc<Mutex<BTreeMap<String, Held>>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    until: u64,
+    now: u64,
+}
+
+impl Leases {
+    /// Time goes on; the holder of that lease is there to renew it, or it isn't.
+    pub fn step(&self, name: &str, now: u64, renewed: bool) {
+        let mut leases = self.0.lock().expect("one thread");
+        let lease = leases.entry(name.to_owned()).or_insert(Held { until: 0, now });
+        lease.now = now;
+        if renewed {
+            lease.until = now + LEASE_MS;
+        }
+    }
+
+    fn held(&self, name: &str) -> bool {
+        self.0.lock().expect("one thread").get(name).is_some_and(|lease| lease.now < lease.until)
+    }
+}
+
+/// Redis' votes, but nobody stands while the lease is held.
+struct Leased(Leases);
+
+impl ElectionStrategy for Leased {
+    fn advise(&self, question: &Question) -> Advice {
+        match question {
+            Question::Stand { primary, .. } if self.0.held(primary) => {
+                Advice::Abstain { reason: "the lease is held".into() }
+            }
+            _ => redis(question),
+        }
+    }
 }
 
 impl Default for Loaded {
     fn default() -> Self {
+        let leases = Leases::default();
         Loaded {
-            elections: vec![("sentinel", Arc::new(RedisElection)), ("manual", Arc::new(Manual))],
+            elections: vec![
+                ("sentinel", Arc::new(RedisElection)),
+                ("lease", Arc::new(Leased(leases.clone()))),
+                ("manual", Arc::new(Manual)),
+            ],
+            leases,
             selections: vec![
                 ("redis", Arc::new(RedisSelection)),
                 ("freshest", Arc::new(Freshest)),

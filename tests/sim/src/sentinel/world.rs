@@ -5,31 +5,38 @@ use super::check::Checker;
 use super::data::{DataNode, Role, Upstream};
 use super::net::{ConnId, Net, NodeId, Payload, Way, Weather};
 use super::strategies::Loaded;
-use keystead_sentinel::actions::{Action, Event, Watch};
-use keystead_sentinel::machine::{Boot, Sentinel};
+use keystead_sentinel::machine::Sentinel;
 use keystead_sentinel::monitor::Monitor;
 use keystead_sentinel::outbox::Outbox;
 use keystead_sentinel::settings::Settings;
 use keystead_sentinel::state::State;
-use keystead_sentinel::types::{Addr, Lane, Mono, Rng};
+use keystead_sentinel::types::{Addr, Rng};
 use keystead_sentinel::wire::{Reply, Request};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 /// Replication of the data nodes moves in steps of this.
 const DATA_STEP_MS: u64 = 50;
-/// Name of the one primary.
+/// Name of the first primary; the others are `name_of`.
 pub const PRIMARY: &str = "mymaster";
 
 /// What a world is made of.
 #[derive(Clone, Debug)]
 pub struct Shape {
-    /// Data nodes, the first is the primary.
+    /// Primaries that are watched, each with replicas of its own.
+    pub primaries: usize,
+    /// Data nodes of each, the first is the primary.
     pub data_nodes: usize,
     /// Sentinels.
     pub sentinels: usize,
     /// Their settings.
     pub settings: Settings,
+    /// Election and selection strategies of the primaries behind the first.
+    pub strategies: Vec<(&'static str, &'static str)>,
+    /// Data nodes show that they are Keystead, and hand their role over.
+    pub keystead_data: bool,
+    /// A planted bug: a sentinel comes back with what its disk held at its first start.
+    pub forgetful: bool,
     /// So many of the sentinels hide that they are Keystead: their peers treat them as stock.
     pub plain: usize,
     /// Data nodes keep their data when their primary comes back empty.
@@ -45,7 +52,19 @@ impl Shape {
     #[must_use]
     pub fn calm(data_nodes: usize, sentinels: usize, settings: Settings) -> Shape {
         let weather = Weather { delay_ms: 1, loss_permille: 0 };
-        Shape { data_nodes, sentinels, settings, plain: 0, keeps_data: false, weather, disk_ms: 0 }
+        Shape {
+            primaries: 1,
+            data_nodes,
+            sentinels,
+            settings,
+            strategies: Vec::new(),
+            keystead_data: false,
+            forgetful: false,
+            plain: 0,
+            keeps_data: false,
+            weather,
+            disk_ms: 0,
+        }
     }
 }
 
@@ -112,6 +131,8 @@ pub struct World {
     pub(crate) strategies: Loaded,
     /// What sentinels answered to an operator.
     pub told: Vec<Reply>,
+    /// What was done to it, and how often.
+    pub faults: BTreeMap<&'static str, u64>,
 }
 
 impl World {
@@ -138,13 +159,17 @@ impl World {
             trace,
             transcript: Vec::new(),
             told: Vec::new(),
+            faults: BTreeMap::new(),
             strategies,
             shape,
         };
-        for n in 0..world.shape.data_nodes {
-            let role = if n == 0 { Role::Primary } else { Role::Replica(data_addr(0)) };
+        for n in world.nodes() {
+            let primary = world.first_of(world.group_of(n));
+            let role = if n == primary { Role::Primary } else { Role::Replica(data_addr(primary)) };
             let mut node = DataNode::new(data_addr(n), role, n as u64 + 1);
             node.keeps_data = world.shape.keeps_data;
+            node.keystead = world.shape.keystead_data;
+            node.synced = n == primary;
             world.add(Program::Data(Box::new(node)));
         }
         for n in 0..world.shape.sentinels {
@@ -172,7 +197,43 @@ impl World {
 
     /// The sentinels' processes.
     pub fn sentinel_ids(&self) -> std::ops::Range<NodeId> {
-        self.shape.data_nodes..self.shape.data_nodes + self.shape.sentinels
+        self.nodes().end..self.nodes().end + self.shape.sentinels
+    }
+
+    /// The data nodes of all groups.
+    #[must_use]
+    pub const fn nodes(&self) -> std::ops::Range<NodeId> {
+        0..self.shape.primaries * self.shape.data_nodes
+    }
+
+    /// Every process.
+    #[must_use]
+    pub fn all(&self) -> std::ops::Range<NodeId> {
+        0..self.sentinel_ids().end
+    }
+
+    /// Which primary's group a data node belongs to.
+    #[must_use]
+    pub const fn group_of(&self, id: NodeId) -> usize {
+        id / self.shape.data_nodes
+    }
+
+    /// The node that is a group's primary at the start.
+    #[must_use]
+    pub const fn first_of(&self, group: usize) -> NodeId {
+        group * self.shape.data_nodes
+    }
+
+    /// A group's data nodes.
+    #[must_use]
+    pub const fn nodes_of(&self, group: usize) -> std::ops::Range<NodeId> {
+        self.first_of(group)..self.first_of(group + 1)
+    }
+
+    /// Promotions in a group so far.
+    #[must_use]
+    pub fn promotions_in(&self, group: usize) -> usize {
+        self.checker.promotions.iter().filter(|(_, id)| self.group_of(*id) == group).count()
     }
 
     /// A data node.
@@ -201,8 +262,8 @@ impl World {
         }
     }
 
-    pub(crate) fn monitor(&self, id: NodeId) -> Option<&Monitor> {
-        self.sentinel(id)?.monitors().get(PRIMARY)
+    pub(crate) fn monitor(&self, id: NodeId, group: usize) -> Option<&Monitor> {
+        self.sentinel(id)?.monitors().get(name_of(group))
     }
 
     /// It runs and isn't paused.
@@ -214,7 +275,7 @@ impl World {
     /// The data node with that address.
     #[must_use]
     pub fn data_id(&self, addr: &Addr) -> Option<NodeId> {
-        (0..self.shape.data_nodes).find(|n| data_addr(*n) == *addr)
+        number(addr, "10.0.0.").filter(|n| self.nodes().contains(n))
     }
 
     /// Says what happens, when asked to.
@@ -253,8 +314,8 @@ impl World {
 
     pub(crate) fn data_step(&mut self) {
         self.push(self.now + DATA_STEP_MS, Queued::DataStep);
-        let views: Vec<Upstream> = (0..self.shape.data_nodes).map(|n| self.upstream_view(n)).collect();
-        for id in 0..self.shape.data_nodes {
+        let views: Vec<Upstream> = self.nodes().map(|n| self.upstream_view(n)).collect();
+        for id in self.nodes() {
             if !self.runs(id) {
                 continue;
             }
@@ -262,13 +323,14 @@ impl World {
             let (now, role) = (self.now, self.data(id).role.clone());
             match role {
                 Role::Primary if now >= self.data(id).loading_until && !self.data(id).blank => {
-                    self.data_mut(id).offset += writes;
+                    self.data_mut(id).write(now, writes);
+                    self.hand_over(id);
                 }
                 Role::Primary => {}
                 Role::Replica(of) => {
                     let upstream = self.data_id(&of);
                     let gone = upstream.is_some_and(|up| !self.processes[up].alive && self.net.whole(id, up));
-                    let seen = upstream.filter(|up| *up != id && self.runs(*up) && self.net.whole(id, *up));
+                    let seen = upstream.filter(|up| *up != id && self.answers(*up) && self.net.whole(id, *up));
                     let view = seen.map(|up| views[up]);
                     let mut rng = self.rng.clone();
                     self.data_mut(id).replicate(now, view, gone, &mut rng);
@@ -276,13 +338,48 @@ impl World {
                 }
             }
         }
-        for id in 0..self.shape.data_nodes {
-            let follows = |n: &NodeId| {
-                let node = self.data(*n);
-                node.role == Role::Replica(data_addr(id)) && matches!(node.link, super::data::Link::Up(_))
-            };
-            let replicas = (0..self.shape.data_nodes).filter(follows).map(data_addr).collect();
+        let mut replicas: Vec<Vec<Addr>> = self.nodes().map(|_| Vec::new()).collect();
+        for id in self.nodes() {
+            let node = self.data(id);
+            if let (Role::Replica(of), super::data::Link::Up(_)) = (&node.role, node.link)
+                && let Some(of) = self.data_id(of)
+            {
+                replicas[of].push(data_addr(id));
+            }
+        }
+        for (id, replicas) in replicas.into_iter().enumerate() {
             self.data_mut(id).replicas = replicas;
+        }
+        self.keep_leases();
+    }
+
+    /// A data node runs and no script keeps it from answering.
+    fn answers(&self, id: NodeId) -> bool {
+        self.runs(id) && self.now >= self.data(id).busy_until
+    }
+
+    /// A primary that was asked to hands its role over, once its replica has everything.
+    fn hand_over(&mut self, id: NodeId) {
+        let Some((to, _)) = &self.data(id).handing else { return };
+        let Some(to) = self.data_id(to).filter(|to| self.answers(*to) && self.net.whole(id, *to)) else { return };
+        self.histories += 1;
+        let (now, fresh) = (self.now, self.histories);
+        let mut heir = self.data(to).clone();
+        if self.data_mut(id).hand_over(now, &mut heir, fresh) {
+            *self.data_mut(to) = heir;
+            self.say(|| format!("data{id} hands over to data{to}"));
+            self.checker.on_promotion(now, to);
+        }
+    }
+
+    /// Leases as their holders' agents keep them: a primary that runs renews its own, and it ends with its time.
+    fn keep_leases(&mut self) {
+        for group in 0..self.shape.primaries {
+            let held = self.nodes_of(group).any(|id| {
+                let alone = self.nodes_of(group).all(|other| other == id || !self.net.whole(id, other));
+                self.runs(id) && self.data(id).role == Role::Primary && !alone
+            });
+            self.strategies.leases.step(name_of(group), self.now, held);
         }
     }
 
@@ -300,188 +397,29 @@ impl World {
             precious: node.precious,
         }
     }
+}
 
-    // ---------- sentinels
+/// The name of a primary.
+#[must_use]
+pub fn name_of(group: usize) -> &'static str {
+    [PRIMARY, "second", "third"][group]
+}
 
-    pub(crate) fn boot_sentinel(&mut self, id: NodeId) {
-        let (now, seed) = (self.now, self.rng.next_u64());
-        let settings = self.shape.settings.clone();
-        let Program::Sentinel(process) = &mut self.processes[id].program else { return };
-        let (machine, actions) = Sentinel::new(Boot {
-            now: Mono(now),
-            id: format!("{id:040x}"),
-            announce: sentinel_addr(id),
-            announce_fixed: true,
-            watches: vec![Watch { name: PRIMARY.into(), addr: data_addr(0), settings }],
-            saved: process.disk.clone(),
-            seed,
-            options: Default::default(),
-            strategies: self.strategies.names(),
-        });
-        process.machine = Some(machine);
-        process.outbox = Outbox::default();
-        process.wake = 0;
-        self.work(id, actions);
-        self.plan_wake(id);
-    }
-
-    pub(crate) fn plan_wake(&mut self, id: NodeId) {
-        let Program::Sentinel(process) = &mut self.processes[id].program else { return };
-        let Some(machine) = &process.machine else { return };
-        let at = machine.next_wake().0;
-        if process.wake != at {
-            process.wake = at;
-            self.push(at, Queued::Wake(id, at));
-        }
-    }
-
-    pub(crate) fn wake(&mut self, id: NodeId, at: u64) {
-        if !self.runs(id) {
-            return;
-        }
-        let Program::Sentinel(process) = &mut self.processes[id].program else { return };
-        if process.wake == at {
-            self.step(id, Event::Tick);
-        }
-    }
-
-    pub(crate) fn step(&mut self, id: NodeId, event: Event) {
-        if !self.runs(id) {
-            return;
-        }
-        let now = Mono(self.now);
-        let Program::Sentinel(process) = &mut self.processes[id].program else { return };
-        let Some(machine) = &mut process.machine else { return };
-        let actions = machine.step(now, event);
-        self.work(id, actions);
-        self.plan_wake(id);
-    }
-
-    fn work(&mut self, id: NodeId, actions: Vec<Action>) {
-        let Program::Sentinel(process) = &mut self.processes[id].program else { return };
-        let ready = process.outbox.push(actions);
-        self.carry_out(id, ready);
-    }
-
-    fn carry_out(&mut self, id: NodeId, actions: Vec<Action>) {
-        let mut answers = Vec::new();
-        for action in actions {
-            match action {
-                Action::Persist(state) => {
-                    let (life, takes) = (self.processes[id].life, self.rng.between(0, self.shape.disk_ms));
-                    self.push(self.now + takes, Queued::Written(id, life, takes, state));
-                }
-                Action::Connect { instance, lane, generation, addr, .. } => {
-                    let Some(server) = self.by_addr(&addr) else { continue };
-                    let life = self.processes[id].life;
-                    let conn = self.net.open((id, life), server, (instance, lane, generation));
-                    self.transmit(conn, Way::Out, Payload::Syn);
-                }
-                Action::Disconnect { instance, lane } => {
-                    let found = self
-                        .net
-                        .conns
-                        .iter_mut()
-                        .find(|(_, c)| c.client == id && c.instance == instance && c.lane == lane && c.client_open);
-                    if let Some((conn, c)) = found {
-                        c.client_open = false;
-                        let conn = *conn;
-                        self.transmit(conn, Way::Out, Payload::Closed);
-                    }
-                }
-                Action::Send { instance, generation, request, round } => {
-                    self.check_request(id, instance, &request);
-                    let found = self.net.conns.iter().find(|(_, c)| {
-                        c.client == id
-                            && c.instance == instance
-                            && c.generation == generation
-                            && c.lane == Lane::Command
-                    });
-                    if let Some(conn) = found.filter(|(_, c)| c.client_open).map(|(conn, _)| *conn) {
-                        self.transmit(conn, Way::Out, Payload::Request(request, round));
-                    }
-                }
-                Action::Reply { ticket, reply } => {
-                    let Program::Sentinel(process) = &mut self.processes[id].program else { continue };
-                    let Some((conn, request, round)) = process.tickets.remove(&ticket) else {
-                        self.say(|| format!("{} tells the operator {reply:?}", self.name(id)));
-                        self.told.push(reply);
-                        continue;
-                    };
-                    let me = process.machine.as_ref().map(|m| m.id().to_owned()).unwrap_or_default();
-                    self.checker.on_vote_reply(self.now, &me, &request, &reply);
-                    self.transmit(conn, Way::Back, Payload::Reply(request, round, reply));
-                }
-                Action::Emit(notice) => {
-                    self.say(|| format!("{} {} {}", self.name(id), notice.name, notice.payload));
-                    self.transcript.push(format!("{} {} {} {}", self.now, self.name(id), notice.name, notice.payload));
-                    let epoch = self.monitor(id).and_then(|m| m.failover.campaign());
-                    self.checker.on_event(self.now, id, &notice, epoch);
-                }
-                Action::Crash => return self.kill(id),
-                Action::Log(_, text) => self.say(|| format!("{} # {text}", self.name(id))),
-                // No names, scripts or log here.
-                Action::Resolve(_) | Action::Script(_) | Action::LogLevel(_) => {}
-                Action::Consult { monitor, ticket, strategy, question } => {
-                    let advice = self.strategies.consult(&strategy, &question);
-                    answers.push(Event::Advice { monitor, ticket, advice });
-                }
-            }
-        }
-        // Behind all of this step, as in the driver: what they lead to is written last.
-        for answer in answers {
-            self.step(id, answer);
-        }
-    }
-
-    fn written(&mut self, id: NodeId, (life, took): (u64, u64), state: State) {
-        if !self.processes[id].alive || self.processes[id].life != life {
-            return;
-        }
-        let crash = self.crash_on_persist.take_if(|(who, _)| *who == id);
-        let Program::Sentinel(process) = &mut self.processes[id].program else { return };
-        if crash.is_none_or(|(_, behind)| behind) {
-            process.disk = Some(state);
-        }
-        if crash.is_some() {
-            return self.kill(id);
-        }
-        if self.processes[id].paused {
-            self.processes[id].unheard_write = Some(took);
-            return;
-        }
-        self.hear_of_write(id, took);
-    }
-
-    /// The process hears that its state is on the disk.
-    pub(crate) fn hear_of_write(&mut self, id: NodeId, ms: u64) {
-        let Program::Sentinel(process) = &mut self.processes[id].program else { return };
-        let released = process.outbox.written(true);
-        self.carry_out(id, released);
-        self.step(id, Event::Written { ms });
-    }
-
-    pub(crate) fn check_request(
-        &mut self,
-        id: NodeId,
-        instance: keystead_sentinel::types::InstanceId,
-        request: &Request,
-    ) {
-        let Some(machine) = self.sentinel(id) else { return };
-        let target = machine.monitors().get(PRIMARY).and_then(|m| m.instances.get(&instance)).map(|i| i.addr.clone());
-        let me = machine.id().to_owned();
-        self.checker.on_request(self.now, &me, request);
-        if let (Request::Follow(to), Some(target)) = (request, target) {
-            let to = to.as_ref().map_or("NO ONE".to_owned(), Addr::to_string);
-            self.say(|| format!("{} tells {target} SLAVEOF {to}", self.name(id)));
-        }
-    }
+/// The number of the primary with that name.
+#[must_use]
+pub fn group_named(name: &str) -> Option<usize> {
+    (0..3).find(|group| name_of(*group) == name)
 }
 
 /// Where a data node listens.
 #[must_use]
 pub fn data_addr(id: NodeId) -> Addr {
     Addr::new(format!("10.0.0.{}", id + 1), 6379)
+}
+
+/// The number behind a network's prefix: addresses are looked up far too often to be compared as text.
+pub(crate) fn number(addr: &Addr, network: &str) -> Option<NodeId> {
+    addr.host.strip_prefix(network)?.parse::<NodeId>().ok()?.checked_sub(1)
 }
 
 /// Where a sentinel listens.
