@@ -129,6 +129,7 @@ impl Replication {
         }
         if host.eq_ignore_ascii_case(b"no") && port.eq_ignore_ascii_case(b"one") {
             if self.target().is_some() {
+                self.refuse_promotion()?;
                 self.become_primary(ctx)?;
                 self.changed_role.store(true, Ordering::Release);
                 log::info!("MASTER MODE enabled (user request from '{}')", client.addr);

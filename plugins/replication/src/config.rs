@@ -4,6 +4,7 @@
 //! Redis' names.
 
 use crate::link::Settings;
+use keystead_plugin::services::filter::{Filter, is_name};
 use keystead_plugin::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -21,6 +22,26 @@ pub enum DisklessLoad {
     /// Into a second keyspace that is swapped in; the old one answers meanwhile.
     #[serde(rename = "swapdb")]
     Swapdb,
+}
+
+/// A filter that replicas may ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NamedFilter {
+    /// What replicas call it.
+    pub name: String,
+    /// Databases that pass; all if empty.
+    pub databases: Vec<u32>,
+    /// Keys that begin with one of these pass; all if empty.
+    pub prefixes: Vec<String>,
+}
+
+impl NamedFilter {
+    /// As it is applied.
+    pub fn filter(&self) -> Filter {
+        let prefixes = self.prefixes.iter().map(|prefix| prefix.as_bytes().to_vec()).collect();
+        Filter { databases: self.databases.clone(), prefixes }
+    }
 }
 
 /// The subtree.
@@ -67,6 +88,10 @@ pub struct Config {
     pub diskless_load: DisklessLoad,
     /// Keep our data when the primary we followed comes back with an unknown history and no keys.
     pub keep_data_on_empty_primary: bool,
+    /// What filtered replicas of this node may ask for.
+    pub filters: Vec<NamedFilter>,
+    /// The primary's filter to ask for: this node is a filtered replica.
+    pub filter: Option<String>,
 }
 
 impl Default for Config {
@@ -92,6 +117,8 @@ impl Default for Config {
             diskless_sync_max_replicas: 0,
             diskless_load: DisklessLoad::Disabled,
             keep_data_on_empty_primary: true,
+            filters: Vec::new(),
+            filter: None,
         }
     }
 }
@@ -121,6 +148,14 @@ pub const DOCS: &[(&str, &str)] = &[
     ("diskless_sync_max_replicas", "repl-diskless-sync-max-replicas: so many waiting replicas end the delay early."),
     ("diskless_load", "repl-diskless-load: disabled (through a file), on-empty-db or swapdb."),
     ("keep_data_on_empty_primary", "Keep our data when the primary we followed comes back empty under a new history."),
+    (
+        "filters",
+        "Parts of the keyspace that replicas may ask for: [(name: \"eu\", databases: [0], prefixes: [\"user:\"])]; empty lists let all through.",
+    ),
+    (
+        "filter",
+        "keystead-replica-filter: the primary's filter to ask for. Such a replica has a part of the data and is never promoted.",
+    ),
 ];
 
 impl Config {
@@ -134,6 +169,16 @@ impl Config {
         if self.replicaof.as_ref().is_some_and(|(host, port)| host.is_empty() || *port == 0) {
             return Err(Error::new("replicaof needs a host and a port, like (\"127.0.0.1\", 6380)"));
         }
+        let mut names: Vec<&str> = self.filters.iter().map(|filter| filter.name.as_str()).collect();
+        names.extend(self.filter.as_deref());
+        if let Some(bad) = names.iter().find(|name| !is_name(name)) {
+            return Err(Error::new(format!("'{bad}' is no name for a filter: letters, digits, '.', '_' and '-'")));
+        }
+        names = self.filters.iter().map(|filter| filter.name.as_str()).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(Error::new(format!("there are two filters named '{}'", twice[0])));
+        }
         Ok(())
     }
 
@@ -146,8 +191,10 @@ impl Config {
             auth_user: self.auth_user.clone().map(String::into_bytes),
             auth_password: self.auth_password.clone().map(String::into_bytes),
             timeout: Duration::from_secs(self.timeout_s),
-            keep_data: self.keep_data_on_empty_primary,
+            // A part may well be empty.
+            keep_data: self.keep_data_on_empty_primary && self.filter.is_none(),
             node,
+            filter: self.filter.clone(),
         }
     }
 }
@@ -170,5 +217,11 @@ mod tests {
         assert!(Config::default().check().is_ok());
         assert!(Config { timeout_s: 0, ..Config::default() }.check().is_err());
         assert!(Config { replicaof: Some((String::new(), 1)), ..Config::default() }.check().is_err());
+        let filter = |name: &str| NamedFilter { name: name.into(), ..NamedFilter::default() };
+        let filters =
+            |names: &[&str]| Config { filters: names.iter().map(|n| filter(n)).collect(), ..Config::default() };
+        assert!(filters(&["a", "b"]).check().is_ok());
+        assert!(filters(&["a", "a"]).check().is_err() && filters(&["a b"]).check().is_err());
+        assert!(Config { filter: Some(String::new()), ..Config::default() }.check().is_err());
     }
 }

@@ -62,6 +62,7 @@ impl Replication {
 
     /// `PSYNC replid offset FAILOVER`, inside a turn: the primary we follow asks us to take its role.
     pub(crate) fn take_over(&self, ctx: &mut Ctx<'_>, replid: Option<ReplId>, client: &str) -> Result<()> {
+        self.refuse_promotion()?;
         let ours = self.here().map(|here| here.replid);
         log::warn!("Failover request received for replid {}.", replid.map_or("?".into(), |id| id.to_string()));
         if self.target().is_none() {
@@ -159,6 +160,10 @@ impl Replication {
     fn reachable(&self) -> Vec<(Target, Reach)> {
         let reach = |p: &Shared| Reach { online: p.state() == PeerState::Online, acked: p.acked_offset() };
         let all = self.registry.all();
-        all.iter().map(|p| (Target { host: p.ip.clone(), port: p.port }, reach(p))).collect()
+        // One that has a part of the data is none of them.
+        all.iter()
+            .filter(|p| p.filter.is_none())
+            .map(|p| (Target { host: p.ip.clone(), port: p.port }, reach(p)))
+            .collect()
     }
 }

@@ -25,6 +25,8 @@ pub struct Following {
     pub read_only: bool,
     /// `replica-announced`.
     pub announced: bool,
+    /// The filter that lets a part through, on a filtered replica.
+    pub filter: Option<String>,
 }
 
 /// All that INFO and ROLE look at.
@@ -61,14 +63,11 @@ pub fn replication(view: &View, field: &mut dyn FnMut(&str, &dyn Display)) {
         field("min_slaves_good_slaves", &good);
     }
     for (n, r) in view.replicas.iter().enumerate() {
-        let line = format!(
-            "ip={},port={},state={},offset={},lag={}",
-            r.ip,
-            r.port,
-            r.state().word(),
-            r.acked_offset(),
-            r.lag_secs(view.now)
-        );
+        let (word, offset, lag) = (r.state().word(), r.acked_offset(), r.lag_secs(view.now));
+        let mut line = format!("ip={},port={},state={word},offset={offset},lag={lag}", r.ip, r.port);
+        if let Some(filter) = &r.filter {
+            line += &format!(",filter={filter}");
+        }
         field(&format!("slave{n}"), &line);
     }
     field("master_failover_state", &view.failover);
@@ -127,6 +126,9 @@ fn following(view: &View, f: &Following, field: &mut dyn FnMut(&str, &dyn Displa
     field("slave_priority", &f.priority);
     field("slave_read_only", &u8::from(f.read_only));
     field("replica_announced", &u8::from(f.announced));
+    if let Some(filter) = &f.filter {
+        field("keystead_replica_filter", filter);
+    }
 }
 
 /// ROLE's answer, before it is written.
@@ -158,7 +160,8 @@ pub fn role(view: &View) -> Role {
             replicas: view
                 .replicas
                 .iter()
-                .filter(|r| r.state() == crate::primary::PeerState::Online)
+                // Who looks here for copies of the data must not find a part of it.
+                .filter(|r| r.filter.is_none() && r.state() == crate::primary::PeerState::Online)
                 .map(|r| (r.ip.clone(), r.port, r.acked_offset()))
                 .collect(),
         },
@@ -245,6 +248,7 @@ mod tests {
             priority: 100,
             read_only: true,
             announced: true,
+            filter: None,
         };
         f.link = Status { phase: Phase::Connected, last_io: Some(Duration::from_secs(97)), ..Status::default() };
         let mut v = View { following: Some(f.clone()), offset: Offset(9), ..view() };

@@ -11,6 +11,7 @@ pub mod config;
 mod cron;
 pub mod failover;
 mod failover_task;
+mod filter;
 mod follow;
 pub mod history;
 pub mod info;

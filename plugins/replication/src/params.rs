@@ -6,6 +6,7 @@
 use crate::config::{Config, DisklessLoad};
 use crate::plugin::Replication;
 use keystead_plugin::prelude::*;
+use keystead_plugin::services::filter::is_name;
 use std::ops::RangeInclusive;
 
 type Get<T> = fn(&Config) -> T;
@@ -90,6 +91,7 @@ pub(crate) fn register(reg: &mut Registrar<Replication>) {
     );
     text(reg, Param::new("masteruser", ""), |c| c.auth_user.clone(), |c, v| c.auth_user = v);
     text(reg, Param::new("masterauth", "").secret(), |c| c.auth_password.clone(), |c, v| c.auth_password = v);
+    filter(reg);
     backlog_size(reg);
     diskless_load(reg);
     reg.config_param(
@@ -153,6 +155,25 @@ fn text(reg: &mut Registrar<Replication>, param: Param, get: Get<Option<String>>
         move |p, value| {
             let value = (!value.is_empty()).then(|| value.to_string());
             p.change(|c| set(c, value.clone()));
+            Ok(())
+        },
+    );
+}
+
+fn filter(reg: &mut Registrar<Replication>) {
+    reg.config_param(
+        Param::new("keystead-replica-filter", ""),
+        |p| p.config().filter.clone().unwrap_or_default(),
+        |p, value| {
+            if !value.is_empty() && !is_name(value) {
+                return Err("argument must be a filter's name: letters, digits, '.', '_' and '-'".into());
+            }
+            let value = (!value.is_empty()).then(|| value.to_string());
+            if p.config().filter != value {
+                p.change(|c| c.filter.clone_from(&value));
+                // What we have is another part than what we want: the link must ask anew.
+                p.follow_anew();
+            }
             Ok(())
         },
     );

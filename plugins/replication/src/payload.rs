@@ -3,12 +3,14 @@
 //! Owns the framing (`$EOF:` as it is made, or `$<len>` through a file for those that can't find an end). The records come
 //! encoded from the core; here they are only framed.
 
+use crate::filter::part;
 use crate::primary::Event;
-use crate::serve::Replica;
+use crate::serve::{Replica, Source};
 use bytes::Bytes;
 use futures::future::{Either, select};
 use futures::io::{AsyncWriteExt, WriteHalf};
 use keystead_plugin::prelude::*;
+use keystead_plugin::services::filter::Filter;
 use keystead_plugin::{Cursor, CursorClass, RDB_PIECES, RdbVersions, Snapshot};
 use keystead_rdb::{FileHead, FileWriter, StreamPoint};
 use std::fs::File;
@@ -26,18 +28,29 @@ const CHUNK: usize = 256 * 1024;
 const SIGN: Duration = Duration::from_secs(1);
 
 /// Sends everything there is, at one cut; the cursor that goes on from there.
-pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Result<Cursor> {
+pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Result<Source> {
     wait_for_others(replica, out).await?;
     let host = replica.plugin.host;
+    // Before the cut: what the derived stream says behind it must still be there.
+    let watch = replica.feed.as_ref().map(|feed| feed.watch());
     let (mut snapshot, cursor, version) = cut(replica, out).await?;
-    let replid = snapshot.history().replid;
+    // A replica's stream is its primary's bytes: no SELECT can be put behind the cut, so the head tells the database.
+    let (point, source) = match (watch, &replica.feed) {
+        (Some(mut reader), Some(feed)) => {
+            drop(cursor);
+            let place = alive(replica, out, reader.settle(snapshot.offset())).await?.map_err(Error::new)?;
+            let (replid, stream_db) = (feed.replid.to_string(), place.db.unwrap_or(0));
+            (StreamPoint { replid, offset: place.derived, stream_db }, Source::Part(reader))
+        }
+        _ => {
+            let (replid, stream_db) = (snapshot.history().replid.to_string(), snapshot.stream_db().unwrap_or(0));
+            (StreamPoint { replid, offset: snapshot.offset(), stream_db }, Source::Whole(cursor))
+        }
+    };
     if announce {
-        out.write_all(format!("+FULLRESYNC {replid} {}\r\n", snapshot.offset()).as_bytes()).await?;
+        out.write_all(format!("+FULLRESYNC {} {}\r\n", point.replid, point.offset).as_bytes()).await?;
         out.flush().await?;
     }
-    // A replica's stream is its primary's bytes: no SELECT can be put behind the cut, so the head tells the database.
-    let stream_db = snapshot.stream_db().unwrap_or(0);
-    let point = StreamPoint { replid: replid.to_string(), offset: snapshot.offset(), stream_db };
     let head = FileHead { created_s: Some(host.unix_ms() / 1000), stream: Some(point), ..FileHead::default() };
     let marked = replica.facts.eof && replica.plugin.config().diskless_sync;
     let started = host.now();
@@ -60,7 +73,7 @@ pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Re
         return futures::future::pending().await;
     }
     replica.step(Event::PayloadSent { marked: marked && announce });
-    Ok(cursor)
+    Ok(source)
 }
 
 /// `repl-diskless-sync-delay`, with signs of life, cut short when enough replicas wait.
@@ -87,7 +100,9 @@ async fn cut(replica: &Replica, out: &mut Out) -> Result<(Snapshot, Cursor, u16)
     loop {
         let RdbVersions { configured, needed } = host.rdb_versions();
         let version = if replica.facts.rdb12 { configured.max(needed) } else { configured };
-        let cut = host.snapshot_and_follow(u32::from(version) | RDB_PIECES, CursorClass::Syncing);
+        // Records that are looked at must be whole.
+        let pieces = if replica.feed.is_some() { 0 } else { RDB_PIECES };
+        let cut = host.snapshot_and_follow(u32::from(version) | pieces, CursorClass::Syncing);
         match alive(replica, out, cut).await? {
             Err(error) if needed > version => return Err(error),
             Err(error) if host.now() < give_up => {
@@ -122,6 +137,8 @@ struct Framer {
     framed: u64,
     /// What is left of the last batch. A collection is one record, of any size: it is taken in pieces.
     rest: Bytes,
+    /// What passes, if not all does.
+    filter: Option<Filter>,
     keys: bool,
     /// What plugins keep beside the keys was written.
     sections: bool,
@@ -132,7 +149,9 @@ impl Framer {
     fn new(replica: &Replica) -> Framer {
         let (writer, rest) = (FileWriter::new(true), Bytes::new());
         let delay_us = delay(&replica.plugin, "rdb-key-save-delay");
-        Framer { writer, delay_us, framed: 0, rest, keys: !replica.facts.no_keys, sections: false, ended: false }
+        let filter = replica.feed.as_ref().map(|feed| feed.filter.clone());
+        let keys = !replica.facts.no_keys;
+        Framer { writer, delay_us, framed: 0, rest, filter, keys, sections: false, ended: false }
     }
 
     /// How long a test wants it to take.
@@ -154,6 +173,13 @@ impl Framer {
             let batch = if self.keys { snapshot.next().await? } else { None };
             match batch {
                 Some(batch) => {
+                    let batch = match &self.filter {
+                        Some(filter) => part(filter, batch)?,
+                        None => batch,
+                    };
+                    if batch.bytes.is_empty() {
+                        continue;
+                    }
                     self.writer.batch(out, batch.db, &[]);
                     self.framed += u64::from(batch.count);
                     self.rest = batch.bytes;

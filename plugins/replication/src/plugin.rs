@@ -5,6 +5,7 @@
 use crate::bell::Bell;
 use crate::config::{self, Config};
 use crate::failover;
+use crate::filter::Feeds;
 use crate::follow::Order;
 use crate::history::{History, Second};
 use crate::info::{Following, View};
@@ -53,6 +54,8 @@ pub struct Replication {
     recovery: persistence::Recovery,
     config: ArcSwap<Config>,
     pub(crate) registry: Registry,
+    /// What filtered replicas follow.
+    pub(crate) feeds: Feeds,
     target: ArcSwapOption<Target>,
     pub(crate) link: ArcSwap<Status>,
     pub(crate) orders: mpsc::UnboundedSender<Order>,
@@ -104,12 +107,14 @@ impl Plugin for Replication {
         crate::commands::register(reg);
         params::register(reg);
         let recovery = persistence::recovery(reg);
+        let feeds = Feeds::new(reg.optional());
         let (orders, inbox) = mpsc::unbounded();
         Ok(Replication {
             host,
             recovery,
             config: ArcSwap::from_pointee(config),
             registry: Registry::default(),
+            feeds,
             target: ArcSwapOption::empty(),
             link: ArcSwap::default(),
             orders,
@@ -260,6 +265,13 @@ impl Replication {
         let _ = self.orders.unbounded_send(Order::Follow(target));
     }
 
+    /// The link begins again with what was set meanwhile.
+    pub(crate) fn follow_anew(&self) {
+        if let Some(target) = self.target() {
+            let _ = self.orders.unbounded_send(Order::Follow(Target::clone(&target)));
+        }
+    }
+
     /// Inside a turn: from here on this node is a replica of `target`; the link's task must be told.
     pub(crate) fn follow(&self, ctx: &mut Ctx<'_>, target: &Target) {
         self.role_epoch.fetch_add(1, Ordering::AcqRel);
@@ -269,6 +281,16 @@ impl Replication {
         self.warned_of_loop.store(false, Ordering::Release);
         self.link.store(Arc::new(Status { phase: crate::link::Phase::Connect, ..Status::default() }));
         self.refresh_gates();
+    }
+
+    /// A filtered replica has a part of the data: it must not pass for the whole.
+    pub(crate) fn refuse_promotion(&self) -> Result<()> {
+        match &self.config().filter {
+            Some(filter) if self.target().is_some() => Err(Error::new(format!(
+                "this replica has only what the filter '{filter}' lets through; CONFIG SET keystead-replica-filter \"\" first"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// REPLICAOF NO ONE, inside a turn: what follows is ours.
@@ -340,7 +362,9 @@ impl Replication {
     async fn let_replicas_catch_up(&self) {
         let end = Offset(self.host.journal().offset);
         // One that came by SYNC never says how far it is.
-        let waits = |p: &Shared| p.state() == PeerState::Online && p.acknowledges && p.acked_offset() < end;
+        // A filtered one counts in another stream.
+        let counts = |p: &Shared| p.acknowledges && p.filter.is_none();
+        let waits = |p: &Shared| p.state() == PeerState::Online && counts(p) && p.acked_offset() < end;
         let lagging = || self.registry.all().iter().filter(|p| waits(p)).count();
         if lagging() > 0 {
             log::info!("{} replicas lag behind. Waiting for replicas before shutting down.", lagging());
@@ -357,7 +381,7 @@ impl Replication {
     }
 
     fn tell_who_is_in_sync(&self, end: Offset) {
-        let replicas = self.registry.all();
+        let replicas: Vec<_> = self.registry.all().iter().filter(|p| p.filter.is_none()).cloned().collect();
         let behind = replicas.iter().filter(|p| p.state() != PeerState::Online || p.acked_offset() < end);
         let behind: Vec<_> = behind.collect();
         for p in &behind {
@@ -416,9 +440,11 @@ impl Replication {
             following: self.target().map(|target| Following {
                 target: Target::clone(&target),
                 link: **self.link.load(),
-                priority: config.priority,
+                // A part of the data is never promoted, and not shown to those who look for a copy to read from.
+                priority: if config.filter.is_some() { 0 } else { config.priority },
                 read_only: config.read_only,
-                announced: config.announced,
+                announced: config.announced && config.filter.is_none(),
+                filter: config.filter.clone(),
             }),
             replicas: self.registry.all(),
             good: self.good_replicas(&config),

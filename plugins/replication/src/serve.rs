@@ -4,12 +4,15 @@
 //! this moves bytes. Nobody is slowed by a slow replica: its cursor has a limit, and then it is dropped.
 
 use crate::failover;
+use crate::filter::{Feed, Reader};
+use crate::history::History;
 use crate::payload;
 use crate::plugin::{Replication, backlog_of, history_of, to_sdk};
 use crate::primary::replconf::{self, Answer, Facts};
 use crate::primary::{Action, Event, Limits, Peer, PeerState, Shared};
 use crate::psync::{self, Decision, Request, WhyFull};
 use crate::units::Offset;
+use bytes::Bytes;
 use futures::future::{Either, select};
 use futures::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use keystead_plugin::prelude::*;
@@ -30,8 +33,27 @@ pub(crate) struct Replica {
     pub(crate) plugin: Arc<Replication>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) facts: Facts,
+    /// The derived history it follows, if it wants only a part.
+    pub(crate) feed: Option<Arc<Feed>>,
     peer: Mutex<Peer>,
     generation: u64,
+}
+
+/// Where the stream comes from.
+pub(crate) enum Source {
+    /// The journal: the whole.
+    Whole(Cursor),
+    /// A derived log: what a filter lets through.
+    Part(Reader),
+}
+
+impl Source {
+    async fn read(&mut self) -> Result<Bytes> {
+        match self {
+            Source::Whole(cursor) => cursor.read(STREAM_CHUNK).await.map_err(|end| Error::new(end.to_string())),
+            Source::Part(reader) => reader.read(STREAM_CHUNK).await.map_err(Error::new),
+        }
+    }
 }
 
 impl Replication {
@@ -68,21 +90,37 @@ impl Replication {
         }
         let facts: Facts = conn.take_state();
         let client = conn.client().clone();
+        if let Some(own) = self.config().filter.as_ref().filter(|own| facts.filter.as_ref() != Some(own))
+            && !facts.rdb_only
+        {
+            return refuse(conn, &format!("-ERR this replica has only what the filter '{own}' lets through\r\n")).await;
+        }
         let mut shared = Shared::new(client.id, client.ip().to_string(), &facts);
         shared.acknowledges = request.is_some();
         let shared = Arc::new(shared);
         self.ensure_backlog().await?;
         let name = format!("{}:{}", shared.ip, shared.port);
+        let feed = match &facts.filter {
+            // What this node has is that part already: its replicas share its stream.
+            Some(filter) if self.config().filter.is_none() => match self.feeds.get(&self, filter, &name).await? {
+                Some(feed) => Some(feed),
+                None => return refuse(conn, &format!("-ERR there is no filter '{filter}' here\r\n")).await,
+            },
+            _ => None,
+        };
         // Listed before the history is read: a change of history behind this line drops us.
         let generation = self.generation();
         let listed = Listed::new(&self, &shared);
-        let (cursor, decision) = self.decide(&name, request).await;
+        let (source, decision) = match &feed {
+            Some(feed) => self.decide_part(&name, request, feed),
+            None => self.decide(&name, request).await,
+        };
         let now = self.host.now();
         let peer =
-            if cursor.is_some() { Peer::continuing(now, shared.clone()) } else { Peer::waiting(now, shared.clone()) };
-        let replica = Replica { plugin: self.clone(), shared, facts, peer: Mutex::new(peer), generation };
+            if source.is_some() { Peer::continuing(now, shared.clone()) } else { Peer::waiting(now, shared.clone()) };
+        let replica = Replica { plugin: self.clone(), shared, facts, feed, peer: Mutex::new(peer), generation };
         let (input, output) = conn.split();
-        let writing = pin!(replica.write(output, cursor, decision));
+        let writing = pin!(replica.write(output, source, decision));
         let reading = pin!(replica.read(input));
         let watching = pin!(replica.watch());
         let both = pin!(async {
@@ -112,7 +150,7 @@ impl Replication {
     }
 
     /// A cursor at the byte asked for, or none: then it takes everything.
-    async fn decide(&self, name: &str, request: Option<(Request, bool)>) -> (Option<Cursor>, Decided) {
+    async fn decide(&self, name: &str, request: Option<(Request, bool)>) -> (Option<Source>, Decided) {
         let Some((request, partial)) = request else {
             log::info!("Replica {name} asks for synchronization (SYNC)");
             self.stats.settle(&self.host).sync_full.fetch_add(1, Ordering::Relaxed);
@@ -127,24 +165,55 @@ impl Replication {
                 Ok(cursor) => {
                     self.stats.settle(&self.host).sync_partial_ok.fetch_add(1, Ordering::Relaxed);
                     log::info!("Partial resynchronization request from {name} accepted. Sending from offset {from}.");
-                    return (Some(cursor), decided);
+                    return (Some(Source::Whole(cursor)), decided);
                 }
                 // The window moved on between the look and the opening.
                 Err(_) => decision = Decision::Full { why: WhyFull::TooOld { asked: request.from, first: from } },
             }
         }
         if let Decision::Full { why } = decision {
-            if partial {
-                self.stats.settle(&self.host).sync_partial_err.fetch_add(1, Ordering::Relaxed);
-                let (theirs, ours) =
-                    (request.to_string(), psync::ours(&history, Offset(journal.offset), backlog_of(&journal)));
-                log::info!("Partial resynchronization not accepted for {name}: {why}. It has {theirs}; {ours}");
-            } else {
-                log::info!("Full resync requested by replica {name}");
+            let ours = psync::ours(&history, Offset(journal.offset), backlog_of(&journal));
+            self.count_full(name, &request, partial, &why, &ours);
+        }
+        (None, decided)
+    }
+
+    /// The same for a replica that wants a part: all is about the derived history.
+    fn decide_part(&self, name: &str, request: Option<(Request, bool)>, feed: &Feed) -> (Option<Source>, Decided) {
+        let (request, partial) = request.unwrap_or((Request { replid: None, from: -1 }, false));
+        let (history, kept) = (History::fresh(feed.replid), feed.backlog());
+        let decided = Decided { announce: true, replid: feed.replid.to_string() };
+        let mut decision = psync::decide(&request, partial, &history, Some(kept));
+        if let Decision::Continue { from } = decision {
+            match feed.open(from.0.saturating_sub(1)) {
+                Some(reader) => {
+                    self.stats.settle(&self.host).sync_partial_ok.fetch_add(1, Ordering::Relaxed);
+                    log::info!(
+                        "Partial resynchronization request from {name} accepted. Sending from offset {from} of filter '{}'.",
+                        feed.name
+                    );
+                    return (Some(Source::Part(reader)), decided);
+                }
+                None => decision = Decision::Full { why: WhyFull::TooOld { asked: request.from, first: from } },
             }
         }
-        self.stats.settle(&self.host).sync_full.fetch_add(1, Ordering::Relaxed);
+        if let Decision::Full { why } = decision {
+            let ours = psync::ours(&history, Offset(feed.end()), Some(kept)) + &format!(" of filter '{}'", feed.name);
+            self.count_full(name, &request, partial, &why, &ours);
+        }
         (None, decided)
+    }
+
+    /// Counts a full resync and says why, in one line with both histories.
+    fn count_full(&self, name: &str, request: &Request, partial: bool, why: &WhyFull, ours: &str) {
+        let stats = self.stats.settle(&self.host);
+        if partial {
+            stats.sync_partial_err.fetch_add(1, Ordering::Relaxed);
+            log::info!("Partial resynchronization not accepted for {name}: {why}. It has {request}; {ours}");
+        } else {
+            log::info!("Full resync requested by replica {name}");
+        }
+        stats.sync_full.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The first replica makes the backlog. What went before was kept by nobody, so the history gets a new name.
@@ -216,44 +285,46 @@ impl Replica {
     }
 
     /// Everything that goes out.
-    async fn write(&self, mut out: WriteHalf<Conn>, cursor: Option<Cursor>, decided: Decided) -> Result<()> {
-        let mut cursor = match cursor {
-            Some(cursor) => {
+    async fn write(&self, mut out: WriteHalf<Conn>, source: Option<Source>, decided: Decided) -> Result<()> {
+        let mut source = match source {
+            Some(source) => {
                 let line = if self.facts.psync2 {
                     format!("+CONTINUE {}\r\n", decided.replid)
                 } else {
                     "+CONTINUE\r\n".into()
                 };
                 out.write_all(line.as_bytes()).await?;
-                cursor
+                source
             }
             None => {
-                let cursor = payload::send(self, &mut out, decided.announce).await?;
+                let source = payload::send(self, &mut out, decided.announce).await?;
                 self.plugin.bell.until(|| (self.shared.state() == PeerState::Online).then_some(())).await;
                 log::info!("Synchronization with replica {}:{} succeeded", self.shared.ip, self.shared.port);
-                cursor
+                source
             }
         };
         let mut catching_up = true;
         loop {
-            if catching_up && self.caught_up(&cursor) {
+            if catching_up && self.caught_up(&source) {
                 catching_up = false;
-                cursor.set_class(CursorClass::Replica);
-            }
-            match cursor.read(STREAM_CHUNK).await {
-                Ok(bytes) => {
-                    out.write_all(&bytes).await?;
-                    out.flush().await?;
+                match &mut source {
+                    Source::Whole(cursor) => cursor.set_class(CursorClass::Replica),
+                    Source::Part(reader) => reader.online(),
                 }
-                Err(end) => return Err(Error::new(end.to_string())),
             }
+            let bytes = source.read().await?;
+            out.write_all(&bytes).await?;
+            out.flush().await?;
         }
     }
 
     /// Until a replica has caught up once behind its full sync, no limit drops it: its cursor pins the journal, and
     /// writers are paced when that grows too large. Else a sync under many writes would be followed by the next one.
-    fn caught_up(&self, cursor: &Cursor) -> bool {
-        let behind = self.plugin.host.journal_offset().saturating_sub(cursor.offset());
+    fn caught_up(&self, source: &Source) -> bool {
+        let behind = match source {
+            Source::Whole(cursor) => self.plugin.host.journal_offset().saturating_sub(cursor.offset()),
+            Source::Part(reader) => reader.behind(),
+        };
         behind <= self.plugin.config().backlog_size
     }
 
@@ -300,7 +371,7 @@ impl Replica {
         let args: Vec<&[u8]> = words[1..].iter().map(Vec::as_slice).collect();
         if let Answer::Ack { offset, fsynced } = replconf::handle(&mut Facts::default(), &args) {
             // Nobody can have more than was written; such a number would satisfy every WAIT.
-            let most = self.plugin.host.journal_offset();
+            let most = self.feed.as_ref().map_or_else(|| self.plugin.host.journal_offset(), |feed| feed.end());
             if let Some(fsynced) = fsynced {
                 self.shared.fsynced(Offset(fsynced.0.min(most)));
             }

@@ -112,6 +112,17 @@ fn a_primary_its_replica_and_a_sentinel_find_each_other() {
 }
 
 #[test]
+fn a_filtered_replica_has_a_part_of_its_primary_s_data() {
+    let primary = start("primary.ron", None);
+    let replica = start("filtered-replica.ron", Some(primary.data));
+    let mut client = Client::connect(primary.data);
+    client.ok("MSET user:1 a order:1 b");
+    let mut client = Client::connect(replica.data);
+    wait_until("the part is there", DEADLINE, || client.cmd("GET user:1") == "a");
+    assert_eq!(client.cmd("DBSIZE"), 1);
+}
+
+#[test]
 fn a_data_node_carries_a_sentinel_of_its_own() {
     let node = start("data-node-with-sentinel.ron", None);
     let mut data = Client::connect(node.data);

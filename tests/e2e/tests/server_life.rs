@@ -85,6 +85,16 @@ fn shutdown_stops_it_and_log_lines_are_redis_own() {
     assert!(words[1].len() == 2 && words[2].len() == 3 && words[4].len() == 12 && words[5] == "*", "{line}");
 }
 
+/// Redis' suite takes the first line with the pid for a server that has its port, and tries another port otherwise.
+#[test]
+fn the_pid_is_not_said_as_redis_says_it_before_the_port_is_bound() {
+    let first = Keystead::plain();
+    let mut second = Keystead::builder().port(first.port()).launch();
+    assert!(!second.process.wait_exit(DEADLINE).success());
+    let log = second.process.log();
+    assert!(log.contains("Failed listening on port") && !log.contains(" PID: "), "{log}");
+}
+
 #[test]
 fn config_rewrite_is_an_overlay_that_survives_and_yields_to_the_command_line() {
     let mut node = Keystead::builder().start();

@@ -2,11 +2,13 @@
 //! and rehearsed. Third parties ship theirs as a plain crate of types.
 
 pub mod election;
+pub mod filter;
 pub mod format;
 pub mod persistence;
 pub mod selection;
 
 pub use election::{ElectionService, ElectionStrategy};
+pub use filter::{FilterService, ReplicaFilters};
 pub use format::SnapshotFormat;
 pub use persistence::Persistence;
 pub use selection::{ReplicaSelection, SelectionService};

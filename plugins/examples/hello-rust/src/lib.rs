@@ -1,8 +1,9 @@
-//! The example plugin in Rust: a command, a command that writes, one that waits, a service, a hook, an INFO
-//! section, a CONFIG parameter, a config subtree and a timer. The docs walk through it; it is not meant to be useful.
+//! The example plugin in Rust: a command, a command that writes, one that waits, a service, a filter for replicas, a hook,
+//! an INFO section, a CONFIG parameter, a config subtree and a timer. The docs walk through it; it is not meant to be useful.
 #![forbid(unsafe_code)]
 
 use keystead_plugin::prelude::*;
+use keystead_plugin::services::filter::{self, Filter, ReplicaFilters};
 use keystead_plugin::{Needed, Service};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -44,6 +45,13 @@ pub struct Hello {
     ticks: AtomicU64,
 }
 
+/// What a replica gets that asks for the filter `hello`: the keys this plugin is about.
+impl ReplicaFilters for Hello {
+    fn filter(&self, name: &str, _replica: &str) -> Option<Filter> {
+        (name == "hello").then(|| Filter { databases: Vec::new(), prefixes: vec![b"hello:".to_vec()] })
+    }
+}
+
 impl Plugin for Hello {
     const NAME: &'static str = "hello";
     const CONFIG_DOCS: &'static [(&'static str, &'static str)] =
@@ -77,6 +85,7 @@ impl Plugin for Hello {
                 |hello| hello.config.greeting.clone(),
                 |_, _| Err("can't be changed at run time".into()),
             );
+        filter::provide(reg);
         let greeting = reg.require::<Greeting>();
         let [greeted, writes, ticks] = [const { AtomicU64::new(0) }; 3];
         Ok(Hello { host, greeting, config, greeted, writes, ticks })

@@ -24,6 +24,8 @@ pub enum Step {
     Address,
     /// REPLCONF capa.
     Capabilities,
+    /// REPLCONF keystead-filter.
+    Filter,
 }
 
 /// How an answer is to be taken.
@@ -58,6 +60,9 @@ pub fn questions(settings: &Settings) -> Vec<(Step, Vec<u8>)> {
         words.extend([b"capa".as_slice(), node]);
     }
     all.push((Step::Capabilities, text::command(&words)));
+    if let Some(filter) = &settings.filter {
+        all.push((Step::Filter, text::command(&[b"REPLCONF", b"keystead-filter", filter.as_bytes()])));
+    }
     all
 }
 
@@ -102,6 +107,8 @@ pub fn judge(step: Step, line: &[u8]) -> Verdict {
         Step::Address => {
             Verdict::Ignored(format!("(Non critical) Master does not understand REPLCONF ip-address: {said}"))
         }
+        // One that doesn't know filters would send everything.
+        Step::Filter => Verdict::Fatal(format!("Master has no filters for replicas: {said}")),
         Step::Capabilities => {
             Verdict::Ignored(format!("(Non critical) Master does not understand REPLCONF capa: {said}"))
         }
@@ -129,6 +136,8 @@ mod tests {
             (Capabilities, b"-ERR unknown", "ignored"),
             (Capabilities, b"+OK", "fine"),
             (Capabilities, b"", "fatal"),
+            (Filter, b"+OK", "fine"),
+            (Filter, b"-ERR Unrecognized REPLCONF option: keystead-filter", "fatal"),
         ];
         for (step, line, want) in cases {
             let got = match judge(*step, line) {
@@ -171,6 +180,8 @@ mod tests {
                 .1
                 .ends_with(format!("$4\r\ncapa\r\n$54\r\nkeystead-node:{}\r\n", "1".repeat(40)).as_bytes())
         );
+        s.filter = Some("eu".into());
+        assert_eq!(steps(&s).last(), Some(&Step::Filter));
         s.auth_user = Some(b"me".to_vec());
         assert!(questions(&s)[0].1.starts_with(b"*3\r\n$4\r\nAUTH\r\n$2\r\nme\r\n"));
     }

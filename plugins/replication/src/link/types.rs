@@ -34,6 +34,8 @@ pub struct Settings {
     pub keep_data: bool,
     /// Our run id, by which a loop of replicas is noticed; `None` says nothing about us.
     pub node: Option<String>,
+    /// The filter of the primary's that we ask for.
+    pub filter: Option<String>,
 }
 
 impl Default for Settings {
@@ -47,6 +49,7 @@ impl Default for Settings {
             timeout: Duration::from_secs(60),
             keep_data: true,
             node: None,
+            filter: None,
         }
     }
 }

@@ -42,6 +42,8 @@ pub struct Shared {
     pub port: u16,
     /// Its run id, if it told one: such a replica keeps in mind whom it follows over all hops.
     pub node: Option<String>,
+    /// It gets only what this filter lets through. Its offsets are those of another stream, and nothing counts on it.
+    pub filter: Option<String>,
     /// It came by PSYNC and acknowledges; after SYNC nothing comes back, and silence means nothing.
     pub acknowledges: bool,
     state: AtomicU8,
@@ -58,6 +60,7 @@ impl Shared {
             ip: facts.ip_address.clone().unwrap_or(seen_ip),
             port: facts.listening_port,
             node: facts.node.clone(),
+            filter: facts.filter.clone(),
             acknowledges: true,
             state: AtomicU8::new(PeerState::WaitBgsave as u8),
             acked: AtomicU64::new(0),
@@ -154,7 +157,8 @@ impl Registry {
     }
 
     fn count(&self, fits: impl Fn(&Shared) -> bool) -> usize {
-        self.all.load().iter().filter(|p| p.state() == PeerState::Online && fits(p)).count()
+        let whole = |p: &Shared| p.filter.is_none() && p.state() == PeerState::Online;
+        self.all.load().iter().filter(|p| whole(p) && fits(p)).count()
     }
 }
 
@@ -180,6 +184,14 @@ mod tests {
         let now = Duration::from_secs(51);
         assert_eq!((r.good(now, 10), r.good(now, 11)), (1, 2));
         assert_eq!((r.reached(Offset(100)), r.reached(Offset(90)), r.reached(Offset(101))), (1, 2, 0));
+        let facts = Facts { filter: Some("eu".into()), ..Facts::default() };
+        let part = Arc::new(Shared::new(4, "10.0.0.1".into(), &facts));
+        part.set_state(PeerState::Online);
+        part.acked(Offset(1000));
+        part.heard(Duration::from_secs(51));
+        r.add(&part);
+        assert_eq!((r.good(now, 11), r.reached(Offset(90)), r.fsynced(Offset(0))), (2, 2, 2), "a filtered one never");
+        r.remove(&part);
         r.remove(&a);
         assert_eq!((r.all().len(), r.reached(Offset(90))), (2, 1));
     }

@@ -4,6 +4,7 @@
 
 use crate::link::handshake::{NODE, is_node};
 use crate::units::Offset;
+use keystead_plugin::services::filter::is_name;
 
 /// What a replica told before PSYNC.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct Facts {
     pub no_keys: bool,
     /// `capa keystead-node:<run id>`: who it is; it wants to know whom we follow.
     pub node: Option<String>,
+    /// `keystead-filter`: the part of the keyspace it wants.
+    pub filter: Option<String>,
     /// `version`: what Valkey's replicas say of themselves.
     pub version: Option<String>,
 }
@@ -102,6 +105,13 @@ pub fn handle(facts: &mut Facts, args: &[&[u8]]) -> Answer {
                     None
                 }
                 None => Some(not_an_integer()),
+            },
+            b"keystead-filter" => match std::str::from_utf8(value).ok().filter(|name| is_name(name)) {
+                Some(name) => {
+                    facts.filter = Some(name.to_owned());
+                    None
+                }
+                None => Some(Answer::Error("ERR REPLCONF keystead-filter is not a filter's name".into())),
             },
             b"rdb-filter-only" => filter(facts, value),
             b"version" => {
@@ -189,6 +199,8 @@ mod tests {
             ("rdb-filter-only functions", Answer::Ok),
             ("rdb-filter-only keys", Answer::Error("ERR Unsupported rdb-filter-only option: keys".into())),
             ("version 8.0.1", Answer::Ok),
+            ("keystead-filter eu-1", Answer::Ok),
+            ("keystead-filter a,b", Answer::Error("ERR REPLCONF keystead-filter is not a filter's name".into())),
             ("nope 1", Answer::Error("ERR Unrecognized REPLCONF option: nope".into())),
         ];
         for (args, want) in cases {
