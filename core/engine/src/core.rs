@@ -152,6 +152,8 @@ pub struct Core {
     pub(crate) cron_paused: bool,
     /// Keys that this replica's own clients let expire.
     pub(crate) own_deadlines: crate::own_deadlines::OwnDeadlines,
+    /// Said once: deadlines of hash fields don't fit into the version that others read.
+    pub(crate) hash_deadlines_told: bool,
     /// A long command is running and this is a turn inside of it: what commands that must wait are told.
     pub(crate) busy: Option<CommandError>,
     /// The server goes down in the middle of a script: what the script did goes nowhere.

@@ -202,7 +202,8 @@ impl Registry {
             return Err(format!("'{parent}' belongs to somebody else: '{word}' cannot be added to it"));
         }
         let group = spec.group;
-        let since = spec.since.clone();
+        // As old as what was declared first.
+        let since = old.map_or_else(|| spec.since.clone(), |old| old.since.clone());
         let sub = self.foreign(plugin, format!("{parent}|{word}"), word.to_owned(), spec, Body::Foreign(body), vec![]);
         let mut subs = old.map(|old| old.subs.clone()).unwrap_or_default();
         subs.push(sub);

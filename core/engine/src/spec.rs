@@ -368,6 +368,12 @@ impl CommandSpec {
         self
     }
 
+    /// The same row, in Redis since another version than its family.
+    pub const fn since(mut self, since: &'static str) -> Self {
+        self.since = since;
+        self
+    }
+
     /// The same row, saying how it uses its keys.
     pub const fn uses(mut self, uses: &'static [Use]) -> Self {
         self.uses = Uses::Listed(uses);

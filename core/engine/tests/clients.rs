@@ -2,7 +2,7 @@
 
 mod kit;
 
-use keystead_engine::Action;
+use keystead_engine::{Action, ConnInfo};
 use kit::Kit;
 
 #[test]
@@ -264,4 +264,23 @@ fn subscriptions_are_told_although_replies_are_off() {
     assert_eq!(kit.cmd(id, "GET k"), "");
     assert_eq!(kit.cmd(id, "UNSUBSCRIBE ch"), ">3\r\n$11\r\nunsubscribe\r\n$2\r\nch\r\n:0\r\n");
     assert_eq!(kit.cmd(id, "GET k"), "");
+}
+
+/// Without a password nobody from elsewhere is served, until that is asked for or there is a password.
+#[test]
+fn protected_mode_serves_only_this_machine() {
+    let mut kit = Kit::default();
+    let elsewhere = || ConnInfo { addr: "192.0.2.1:50000".to_owned(), loopback: false, ..ConnInfo::default() };
+    let (engine, now) = (&mut kit.engine, kit.now);
+    let refused = engine.connect(elsewhere(), now).expect_err("not served");
+    assert!(refused.starts_with(b"-DENIED ") && refused.ends_with(b"\r\n"), "{}", refused.escape_ascii());
+    assert!(engine.connect(ConnInfo { unix: true, ..elsewhere() }, now).is_ok(), "a unix socket is this machine");
+    let here = kit.connect();
+    kit.cmd(here, "CONFIG SET requirepass pw");
+    let now = kit.now;
+    assert!(kit.engine.connect(elsewhere(), now).is_ok(), "with a password");
+    kit.cmd(here, "CONFIG SET requirepass \"\"");
+    assert!(kit.engine.connect(elsewhere(), now).is_err(), "without one again");
+    kit.cmd(here, "CONFIG SET protected-mode no");
+    assert!(kit.engine.connect(elsewhere(), now).is_ok(), "asked for");
 }

@@ -33,28 +33,39 @@ fn glob_one(p: &[u8], byte: u8) -> Option<usize> {
     match p {
         [b'?', ..] => Some(1),
         [b'\\', escaped, ..] => (*escaped == byte).then_some(2),
-        [b'[', rest @ ..] => {
-            let close = rest.iter().position(|b| *b == b']')?;
-            let (negate, class) = match &rest[..close] {
-                [b'^', class @ ..] => (true, class),
-                class => (false, class),
-            };
-            let mut hit = false;
-            let mut i = 0;
-            while i < class.len() {
-                if i + 2 < class.len() && class[i + 1] == b'-' {
-                    hit |= (class[i]..=class[i + 2]).contains(&byte);
-                    i += 3;
-                } else {
-                    hit |= class[i] == byte;
-                    i += 1;
-                }
-            }
-            (hit != negate).then_some(close + 2)
-        }
+        [b'[', ..] => class(p, byte),
         [literal, ..] => (*literal == byte).then_some(1),
         [] => None,
     }
+}
+
+/// The same for a class. One that never closes ends with the pattern, and ranges go both ways, as in Redis.
+fn class(p: &[u8], byte: u8) -> Option<usize> {
+    let negate = p.get(1) == Some(&b'^');
+    let mut at = if negate { 2 } else { 1 };
+    let mut hit = false;
+    while at < p.len() {
+        at += match &p[at..] {
+            [b']', ..] => {
+                at += 1;
+                break;
+            }
+            [b'\\', escaped, ..] => {
+                hit |= *escaped == byte;
+                2
+            }
+            [from, b'-', to, ..] => {
+                hit |= (*from.min(to)..=*from.max(to)).contains(&byte);
+                3
+            }
+            [literal, ..] => {
+                hit |= *literal == byte;
+                1
+            }
+            [] => 0,
+        };
+    }
+    (hit != negate).then_some(at)
 }
 
 #[cfg(test)]
@@ -75,6 +86,11 @@ mod tests {
             ("a\\*", "ab", false),
             ("", "", true),
             ("**a*", "bab", true),
+            ("m[z-x]master", "mymaster", true),
+            ("m[\\]y]master", "mymaster", true),
+            ("[\\]]", "]", true),
+            ("maste[pqr", "master", true),
+            ("[^", "a", true),
         ] {
             assert_eq!(glob(pattern, text), expected, "{pattern} {text}");
         }

@@ -96,3 +96,34 @@ fn a_stock_replica_is_refused_by_name() {
     primary.client().ok("DEL big");
     wait_until("the sync", DEADLINE, || stock.client().cmd("DBSIZE").as_int() == Some(2));
 }
+
+/// What follows from a deadline in a hash is said when the first one is set, not only when a save fails; and a stock replica
+/// that is attached already keeps its link and everything else.
+#[test]
+fn the_first_deadline_forewarns_and_a_stock_replica_stays() {
+    if !have("redis-server") {
+        return println!("SKIPPED: redis-server is not installed");
+    }
+    let mut primary = Keystead::builder().plugin("replication", "()").plugin("persistence-rdb", "()").start();
+    let port = primary.port().to_string();
+    let stock = RedisServer::start(&["--replicaof", "127.0.0.1", &port]);
+    let up = || stock.client().info("replication").get("master_link_status").is_some_and(|status| status == "up");
+    wait_until("the link", DEADLINE, up);
+    let mut client = primary.client();
+    client.ok("HSET h a 1 b 2");
+    client.ok("HPEXPIRE h 100000 FIELDS 1 a");
+    primary.process.wait_for_log("RDB version 10 can't carry it", DEADLINE);
+    client.ok("HPEXPIRE h 100000 FIELDS 1 b");
+    assert_eq!(primary.process.log().matches("can't carry it").count(), 1, "said once");
+    assert!(client.cmd("SAVE").is_error(), "fails by name");
+    client.ok("SET behind 1");
+    wait_until("what follows", DEADLINE, || stock.client().cmd("GET behind").as_text().as_deref() == Some("1"));
+    assert!(up(), "the link stays");
+    assert_eq!(client.info("stats")["sync_full"], "1", "no second full sync");
+    assert_eq!(stock.client().cmd("HLEN h").as_int(), Some(2), "the fields without their deadlines");
+    // The fields that end are told to everybody.
+    client.ok("HPEXPIRE h 1 FIELDS 1 a");
+    wait_until("the field to go", DEADLINE, || stock.client().cmd("HLEN h").as_int() == Some(1));
+    client.ok("CONFIG SET rdb-version 12");
+    client.ok("SAVE");
+}

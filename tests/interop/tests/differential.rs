@@ -18,8 +18,10 @@ fn setting(name: &str) -> Option<u64> {
 fn neutral(name: &str, reply: &Reply) -> String {
     const UNORDERED: [&str; 7] = ["SMEMBERS", "SINTER", "SUNION", "SDIFF", "HKEYS", "HVALS", "KEYS"];
     let mut words: Vec<String> = match reply {
-        Reply::Array(items) => items.iter().map(|item| neutral("", item)).collect(),
-        Reply::Bulk(bytes) => return number_by_value(bytes),
+        Reply::Array(items) => {
+            items.iter().map(|item| neutral(if name.starts_with('Z') { "Z" } else { "" }, item)).collect()
+        }
+        Reply::Bulk(bytes) if name.starts_with('Z') => return number_by_value(bytes),
         other => return format!("{other:?}"),
     };
     if UNORDERED.contains(&name) {
@@ -33,7 +35,7 @@ fn neutral(name: &str, reply: &Reply) -> String {
     format!("[{}]", words.join(", "))
 }
 
-/// 7.0 prints doubles with 17 digits, 7.2 and Keystead the shortest ones that read back the same.
+/// A score, which commands of sorted sets tell: 7.0 prints 17 digits, 7.2 and Keystead the shortest ones that read back the same.
 fn number_by_value(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     match text.parse::<f64>() {

@@ -1,7 +1,8 @@
-//! `judges tcl|tcl-internal|sentinel [UNIT…]`: runs a judge and writes its result file. Called by `tests/run judges`.
+//! `judges tcl|tcl-internal|sentinel [UNIT…]`, `judges redis-py|walrus|hiredis|redis-rs`, `judges random`: runs a judge and writes its result file. Called by `tests/run judges`.
 
 use clap::{Parser, ValueEnum};
 use keystead_harness::bin_dir;
+use keystead_judges::clients::{self, Library};
 use keystead_judges::outcome::{Outcome, Verdict};
 use keystead_judges::report::{Pair, exceptions, markdown, unexcused};
 use keystead_judges::suite::{Judged, run_unit};
@@ -34,6 +35,29 @@ enum Judge {
     Tcl,
     TclInternal,
     Sentinel,
+    RedisPy,
+    Walrus,
+    Hiredis,
+    RedisRs,
+    Random,
+}
+
+/// Judges that aren't Redis' own suite; `None` for those that are.
+fn elsewhere(options: &Options) -> Option<io::Result<usize>> {
+    let library = match options.judge {
+        Judge::Tcl | Judge::TclInternal | Judge::Sentinel => return None,
+        Judge::RedisPy => Library::RedisPy,
+        Judge::Walrus => Library::Walrus,
+        Judge::Hiredis => Library::Hiredis,
+        Judge::RedisRs => Library::RedisRs,
+        Judge::Random => {
+            let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+            return Some(today().and_then(|today| keystead_judges::random::judge(&results, &today)));
+        }
+    };
+    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+    let folder = fs::create_dir_all(&options.folder).and_then(|()| options.folder.canonicalize());
+    Some(folder.and_then(|folder| clients::judge(library, &folder, &results, &today()?)))
 }
 
 fn main() -> ExitCode {
@@ -49,10 +73,13 @@ fn main() -> ExitCode {
 
 /// The number of tests that pass on redis-server, not here, and aren't excused.
 fn judge(options: &Options) -> io::Result<usize> {
+    if let Some(result) = elsewhere(options) {
+        return result;
+    }
     let (mode, name) = match options.judge {
         Judge::Tcl => (Mode::External, "tcl"),
         Judge::TclInternal => (Mode::Internal, "tcl-internal"),
-        Judge::Sentinel => (Mode::Sentinel, "sentinel"),
+        _ => (Mode::Sentinel, "sentinel"),
     };
     fs::create_dir_all(&options.folder)?;
     let folder = options.folder.canonicalize()?;

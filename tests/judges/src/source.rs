@@ -20,7 +20,7 @@ deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.de
 pub fn tree(folder: &Path, name: &str, servers: &Path) -> io::Result<PathBuf> {
     let tree = folder.join(name);
     if !tree.join("runtest").exists() {
-        let description = package(folder)?;
+        let description = package(folder, "redis")?;
         let _ = fs::remove_dir_all(&tree);
         run(Command::new("dpkg-source").args(["--no-check", "-x"]).arg(&description).arg(&tree))?;
     }
@@ -33,8 +33,15 @@ pub fn tree(folder: &Path, name: &str, servers: &Path) -> io::Result<PathBuf> {
     Ok(tree)
 }
 
+/// Unpacks the source package of this name at `tree`; what is downloaded lies in a folder of its own.
+pub fn package_tree(folder: &Path, name: &str, tree: &Path) -> io::Result<()> {
+    let description = package(&folder.join(format!("{name}-source")), name)?;
+    let _ = fs::remove_dir_all(tree);
+    run(Command::new("dpkg-source").args(["--no-check", "-x"]).arg(&description).arg(tree))
+}
+
 /// The source package's `.dsc`, downloaded if it isn't there.
-fn package(folder: &Path) -> io::Result<PathBuf> {
+fn package(folder: &Path, name: &str) -> io::Result<PathBuf> {
     fs::create_dir_all(folder.join("lists/partial"))?;
     if let Some(found) = find_description(folder)? {
         return Ok(found);
@@ -48,9 +55,9 @@ fn package(folder: &Path) -> io::Result<PathBuf> {
         "-oAPT::Sandbox::User=root".to_owned(),
     ];
     run(Command::new("apt-get").args(&options).args(["update", "-qq"]))?;
-    let download = ["source", "--download-only", "-qq", "redis"];
+    let download = ["source", "--download-only", "-qq", name];
     run(Command::new("apt-get").args(&options).args(download).current_dir(folder))?;
-    find_description(folder)?.ok_or_else(|| io::Error::other("apt-get source redis left no .dsc file"))
+    find_description(folder)?.ok_or_else(|| io::Error::other(format!("apt-get source {name} left no .dsc file")))
 }
 
 fn find_description(folder: &Path) -> io::Result<Option<PathBuf>> {

@@ -32,7 +32,7 @@ pub const TABLE: &[CommandSpec] = &[CommandSpec::container("client", GR, "2.4.0"
     CommandSpec::new("list", -2, ADM, NONE, GR, "2.4.0", "Lists open connections.", list),
     CommandSpec::new("no-evict", 3, ADM, NONE, GR, "7.0.0", "Sets the client eviction mode of the connection.", no_evict),
     CommandSpec::new("no-touch", 3, CONN, NONE, GR, "7.2.0", "Controls whether commands sent by the client affect the LRU/LFU of accessed keys.", no_touch),
-    CommandSpec::new("pause", -3, ADM, NONE, GR, "3.0.0", "Suspends commands processing.", pause),
+    CommandSpec::new("pause", -3, ADM, NONE, GR, "2.9.50", "Suspends commands processing.", pause),
     CommandSpec::new("reply", 3, CONN, NONE, GR, "3.2.0", "Instructs the server whether to reply to commands.", reply),
     CommandSpec::new("setinfo", 4, CONN, NONE, GR, "7.2.0", "Sets information specific to the client or connection.", setinfo),
     CommandSpec::new("setname", 3, CONN, NONE, GR, "2.6.9", "Sets the connection name.", setname),

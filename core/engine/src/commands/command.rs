@@ -24,12 +24,13 @@ pub const TABLE: &[CommandSpec] = &[CommandSpec::new(
 )
 .subs(&[
     row("count", 2, "Returns a count of commands.", count),
-    row("docs", -2, "Returns documentary information about one, multiple or all commands.", docs),
+    row("docs", -2, "Returns documentary information about one, multiple or all commands.", docs).since("7.0.0"),
     row("getkeys", -3, "Extracts the key names from an arbitrary command.", getkeys),
-    row("getkeysandflags", -3, "Extracts the key names and access flags for an arbitrary command.", getkeys_and_flags),
-    row("help", 2, "Returns helpful text about the different subcommands.", help),
+    row("getkeysandflags", -3, "Extracts the key names and access flags for an arbitrary command.", getkeys_and_flags)
+        .since("7.0.0"),
+    row("help", 2, "Returns helpful text about the different subcommands.", help).since("5.0.0"),
     row("info", -2, "Returns information about one, multiple or all commands.", info),
-    row("list", -2, "Returns a list of command names.", list),
+    row("list", -2, "Returns a list of command names.", list).since("7.0.0"),
 ])];
 
 const fn row(name: &'static str, arity: i32, summary: &'static str, handler: Handler) -> CommandSpec {

@@ -207,7 +207,13 @@ fn populate(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn stringmatch(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let len = usize::try_from(args.int(2)?).map_err(|_| CommandError::NOT_POSITIVE)?;
+    // The text is made whole.
+    const LONGEST: i64 = 64 << 20;
+    let len = args.int(2)?;
+    if !(0..=LONGEST).contains(&len) {
+        return Err(CommandError::NOT_POSITIVE);
+    }
+    let len = usize::try_from(len).unwrap_or(0);
     ctx.reply.int(i64::from(crate::glob::matches(args.at(3), &vec![b'a'; len], false)));
     Ok(Effect::None)
 }

@@ -183,12 +183,27 @@ fn propagate(ctx: &mut Ctx<'_>, key: &[u8], at: i64, set: &[&[u8]], deleted: &[&
         effect = ctx.instead(&[b"HDEL", key, field]);
     }
     if !set.is_empty() {
+        forewarn(ctx);
         let (mut time, mut count) = (itoa::Buffer::new(), itoa::Buffer::new());
         let head: [&[u8]; 5] =
             [b"HPEXPIREAT", key, time.format(at).as_bytes(), b"FIELDS", count.format(set.len()).as_bytes()];
         effect = ctx.instead(&[&head, set].concat());
     }
     Ok(effect)
+}
+
+/// Where the version that others read is older than these deadlines, says once what follows before a save does.
+fn forewarn(ctx: &mut Ctx<'_>) {
+    const CARRIES: i64 = 12;
+    let version = ctx.core.config.int("rdb-version");
+    if version < CARRIES && !std::mem::replace(&mut ctx.core.hash_deadlines_told, true) {
+        log::warn!(
+            "The first hash field with a deadline: RDB version {version} can't carry it. Saves, and full syncs of replicas \
+             other than Keystead, will fail by name until CONFIG SET rdb-version {CARRIES} (Redis 7.4 and newer read \
+             that) or until no field has a deadline; stock replicas older than 7.4 that are attached don't know HPEXPIREAT and keep \
+             such fields for ever"
+        );
+    }
 }
 
 fn persist(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {

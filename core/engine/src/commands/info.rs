@@ -156,6 +156,16 @@ fn server(_: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "executable", fact("executable", ""));
     field(text, "config_file", fact("config_file", ""));
     field(text, "io_threads_active", 0);
+    let bind = core.config.get("bind").unwrap_or_default();
+    for (number, name, port) in [(0, "tcp", core.config.int("port")), (2, "tls", core.config.int("tls-port"))] {
+        if port != 0 {
+            let binds: String = bind.split_whitespace().map(|address| format!(",bind={address}")).collect();
+            field(text, &format!("listener{number}"), format!("name={name}{binds},port={port}"));
+        }
+    }
+    if let Some(path) = core.config.get("unixsocket").filter(|path| !path.is_empty()) {
+        field(text, "listener1", format!("name=unix,bind={path}"));
+    }
 }
 
 fn clients(_: &Keyspace, core: &Core, me: &State, text: &mut String) {

@@ -147,8 +147,6 @@ fn help(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
             "    Return a human readable latency analysis report.",
             "GRAPH <event>",
             "    Return an ASCII latency graph for the <event> class.",
-            "HISTOGRAM [<command> ...]",
-            "    Return a cumulative distribution of commands latencies (default: all commands).",
             "HISTORY <event>",
             "    Return time-latency samples for the <event> class.",
             "LATEST",
@@ -156,6 +154,9 @@ fn help(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
             "RESET [<event> ...]",
             "    Reset latency data of one or more <event> classes.",
             "    (default: reset all data for all event classes)",
+            "HISTOGRAM [COMMAND ...]",
+            "    Return a cumulative distribution of latencies in the format of a histogram for the specified command names.",
+            "    If no commands are specified then all histograms are replied.",
         ],
     )
 }

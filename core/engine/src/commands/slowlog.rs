@@ -15,7 +15,9 @@ pub const TABLE: &[CommandSpec] = &[CommandSpec::container(
     "A container for slow log commands.",
     &[
         row("get", -2, "Returns the slow log's entries.", get),
-        row("help", 2, "Show helpful text about the different subcommands", help).flags(LOADING | STALE | ENDPOINT),
+        row("help", 2, "Show helpful text about the different subcommands", help)
+            .flags(LOADING | STALE | ENDPOINT)
+            .since("6.2.0"),
         row("len", 2, "Returns the number of entries in the slow log.", len),
         row("reset", 2, "Clears all entries from the slow log.", reset),
     ],

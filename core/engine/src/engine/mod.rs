@@ -95,6 +95,7 @@ impl Engine {
                 room: Default::default(),
                 notifying: false,
                 clients_grew: false,
+                hash_deadlines_told: false,
                 watchful: false,
                 next_ticket: 0,
                 dice: options.seeds[1] ^ options.seeds[2].rotate_left(23),

@@ -154,6 +154,18 @@ impl Plugin for SentinelPlugin {
     }
 }
 
+/// Since when Redis has the subcommand.
+fn since(name: &str) -> &'static str {
+    match name {
+        "SLAVES" => "2.8.0",
+        "INFO-CACHE" | "SIMULATE-FAILURE" => "3.2.0",
+        "REPLICAS" => "5.0.0",
+        "CONFIG" | "HELP" | "MYID" => "6.2.0",
+        "DEBUG" => "7.0.0",
+        _ => "2.8.4",
+    }
+}
+
 impl SentinelPlugin {
     fn declare(reg: &mut Registrar<Self>, endpoint: Endpoint) {
         let open = Flags::LOADING_OK | Flags::STALE_OK;
@@ -172,7 +184,7 @@ impl SentinelPlugin {
             let least = i32::try_from(least + 2).unwrap_or(i32::MAX);
             let arity = if *most == usize::try_from(least - 2).unwrap_or(0) { least } else { -least };
             let row = spec(&format!("SENTINEL|{name}"), arity, Flags::ADMIN | Flags::NO_SCRIPT | open);
-            reg.at(endpoint).async_command(row.docs(what, "sentinel", "2.8.4"), Self::ask);
+            reg.at(endpoint).async_command(row.docs(what, "sentinel", since(name)), Self::ask);
         }
         reg.at(endpoint).async_command(publish, Self::publish).command(role, Self::role).info(
             "sentinel",

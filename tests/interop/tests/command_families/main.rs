@@ -1,5 +1,6 @@
 //! The same random commands to a stock redis-server and to our engine: replies must be equal to the byte, and so must
-//! the data afterwards. Seeds are printed; `DIFF_SEED=n` repeats one, `DIFF_STEPS=n` makes it longer.
+//! the data afterwards. Seeds are printed; `DIFF_SEED=n` repeats one, `DIFF_STEPS=n`
+//! makes it longer, `DIFF_SEEDS=3-7` takes more of them (`tests/run judges random`).
 //!
 //! Known and intended differences are listed in `compare.rs`: the order of unordered replies, clocks, and what Redis
 //! changed between 7.0 (the server we compare with) and 7.2 (what we follow).
@@ -21,10 +22,16 @@ fn steps() -> usize {
     std::env::var("DIFF_STEPS").ok().and_then(|n| n.parse().ok()).unwrap_or(2500)
 }
 
+/// `DIFF_SEED=n` is one seed, `DIFF_SEEDS=n-m` are all from n to m.
 fn seeds() -> Vec<u64> {
-    match std::env::var("DIFF_SEED").ok().and_then(|n| n.parse().ok()) {
-        Some(seed) => vec![seed],
-        None => (1..=2).collect(),
+    let range = std::env::var("DIFF_SEEDS").ok();
+    let range = range.as_ref().and_then(|text| text.split_once('-'));
+    match (std::env::var("DIFF_SEED").ok().and_then(|n| n.parse().ok()), range) {
+        (Some(seed), _) => vec![seed],
+        (None, Some((from, to))) => {
+            (from.parse().expect("DIFF_SEEDS: a number")..=to.parse().expect("DIFF_SEEDS: a number")).collect()
+        }
+        (None, None) => (1..=2).collect(),
     }
 }
 
@@ -70,10 +77,11 @@ fn run(family: &Family) {
                         compare::parting(&theirs, &mine),
                     );
                 }
-                if step % 200 == 199 {
+                if step % 200 == 199 || step + 1 == steps() {
                     compare::states(&mut redis, &mut ours, &format!("{} seed {seed} step {step}", family.name));
                 }
             }
+            println!("COMPARED family {} seed {seed} resp3 {resp3} commands {}", family.name, steps());
         }
     }
 }
