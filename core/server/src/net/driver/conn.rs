@@ -45,6 +45,8 @@ pub(super) struct Conn {
     pub(super) ended: bool,
     /// In the list of clients to be served in the next turn.
     pub(super) listed: bool,
+    /// The window of the driver's naps in which it was served last.
+    pub(super) window: u32,
     /// The decoder stopped at its budget: there may be another whole command.
     pub(super) more: bool,
     /// The engine was told of large buffers, so it must be told when they are gone.
@@ -72,6 +74,7 @@ impl Conn {
             closing: false,
             ended: false,
             listed: false,
+            window: 0,
             more: false,
             reported: false,
             handover: None,

@@ -9,6 +9,7 @@
 mod busy;
 mod conn;
 mod inbox;
+mod nap;
 mod outbox;
 mod poller;
 mod socket;
@@ -26,6 +27,7 @@ use keystead_engine::{ConnInfo, SessionId};
 use parking_lot::Mutex;
 use poller::{Poller, Wait};
 use std::io;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// The inbox' place among the poller's tokens.
@@ -54,6 +56,7 @@ impl Driver {
             held: Vec::new(),
             pool: Vec::new(),
             batch: turn::Batch::default(),
+            nap: nap::Nap::default(),
             received: 0,
             sent: 0,
             inside: false,
@@ -87,6 +90,7 @@ struct Clients {
     /// Empty buffers.
     pool: Vec<Vec<u8>>,
     batch: turn::Batch,
+    nap: nap::Nap,
     /// Traffic since the last turn.
     received: u64,
     sent: u64,
@@ -98,6 +102,10 @@ struct Clients {
 
 impl Clients {
     fn serve(mut self) {
+        // A nap is shorter than the slack the kernel gives a timer unless told otherwise.
+        if let Err(error) = rustix::thread::set_current_timer_slack(NonZeroU64::new(1)) {
+            log::debug!("The driver's naps are longer than asked: {error}");
+        }
         let mut ready = Vec::new();
         loop {
             let wait = if self.has_work() { Wait::No } else { Wait::ForAnything };
@@ -109,11 +117,11 @@ impl Clients {
                 self.event(*event);
             }
             self.read_mail();
-            if self.has_work() {
-                self.turn();
-            }
+            let served = if self.has_work() { self.turn() } else { 0 };
             if let Some(rest) = self.service.rest() {
                 std::thread::sleep(rest);
+            } else if let Some(nap) = self.nap.behind(served).filter(|_| !self.has_work()) {
+                std::thread::sleep(nap);
             }
         }
     }

@@ -47,8 +47,8 @@ pub(super) struct Batch {
 }
 
 impl Clients {
-    /// Serves every active client once.
-    pub(super) fn turn(&mut self) {
+    /// Serves every active client once; how many there were.
+    pub(super) fn turn(&mut self) -> usize {
         let mut batch = std::mem::take(&mut self.batch);
         batch.served.clear();
         batch.ranges.clear();
@@ -61,10 +61,12 @@ impl Clients {
             }
         }
         let service = self.service.clone();
-        let lease_end = service.turn(|engine| {
+        let (now_us, lease_end) = service.turn(|engine| {
             self.execute(engine, &mut batch);
-            engine.core.gates.lease_end().filter(|end| engine.core.now.mono_us < *end)
+            let now_us = engine.core.now.mono_us;
+            (now_us, engine.core.gates.lease_end().filter(|end| now_us < *end))
         });
+        self.count_busy(now_us, &batch.served);
         // The lease ended inside this turn (the process was stopped, a script ran long): another may write by now, so
         // nothing of it is acknowledged.
         let too_late = lease_end.is_some_and(|end| mono_us() >= end);
@@ -74,7 +76,20 @@ impl Clients {
                 false => self.settle(batch.served[index]),
             }
         }
+        let served = batch.served.len();
         self.batch = batch;
+        served
+    }
+
+    fn count_busy(&mut self, now_us: u64, served: &[usize]) {
+        let window = self.nap.window(now_us);
+        for at in served {
+            if let Some(conn) = self.conns[*at].as_deref_mut()
+                && std::mem::replace(&mut conn.window, window) != window
+            {
+                self.nap.seen();
+            }
+        }
     }
 
     /// The locked part.
