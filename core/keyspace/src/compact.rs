@@ -1,14 +1,14 @@
-//! Small collections as one byte blob: entries one after the other, walkable from both ends.
+//! Small collections as one byte blob: entries one after the other, walkable from both ends, or forward only.
 //!
 //! An entry is `len, payload, backlen`: `len` as LEB128, `backlen` the size of what precedes it, as LEB128 with its
-//! bytes reversed so that it can be read from the right. The form is ours and never leaves the process; RDB
-//! has its own.
+//! bytes reversed so that it can be read from the right; a blob that is only walked forward has none, which is a byte
+//! less for each field of a million small hashes. The form is ours and never leaves the process; RDB has its own.
 //! Callers keep it small (Redis' thresholds): a change moves the bytes on its shorter side, so that both ends are cheap.
 //! Room for that is kept where it was last needed or left: in front of the entries, behind them, or both.
 
-/// A sequence of byte strings in one allocation.
+/// A sequence of byte strings in one allocation; with `BACK`, walkable backward too.
 #[derive(Default)]
-pub struct Compact {
+pub struct Compact<const BACK: bool = true> {
     /// Unused bytes, then the entries.
     buf: Vec<u8>,
     /// How many unused bytes there are in front.
@@ -16,7 +16,10 @@ pub struct Compact {
     count: u32,
 }
 
-impl Clone for Compact {
+/// One that is only walked forward.
+pub type Forward = Compact<false>;
+
+impl<const BACK: bool> Clone for Compact<BACK> {
     /// Copies the entries, not the room around them.
     fn clone(&self) -> Self {
         Self { buf: self.data().to_vec(), start: 0, count: self.count }
@@ -39,19 +42,28 @@ fn put_varint(out: &mut [u8], mut n: usize) -> usize {
     i + 1
 }
 
-/// Bytes to reserve beyond what is needed: little for small collections, which are many and each pays for it; more for
-/// blobs that grow on, so that growing one to 4 KiB takes few copies.
-fn slack(bytes: usize) -> usize {
-    if bytes < 1024 { (bytes / 8).max(16) } else { bytes / 4 }
+/// Bytes to allocate for `bytes`. Small collections are many, and each pays for its room: only what the allocator's blocks
+/// have anyway (multiples of 16, from 128 on four sizes to each power of two). More for blobs that grow on, so that growing
+/// one to 4 KiB takes few copies.
+fn room(bytes: usize) -> usize {
+    match bytes {
+        ..=128 => bytes.next_multiple_of(16),
+        129..1024 => bytes.next_multiple_of(bytes.next_power_of_two() / 8),
+        _ => bytes + bytes / 4,
+    }
 }
 
-/// Size of an entry with a payload of `len` bytes.
+/// Size of an entry with a payload of `len` bytes, in a blob that is walked both ways.
 pub fn entry_size(len: usize) -> usize {
-    let front = varint_len(len) + len;
-    front + varint_len(front)
+    size::<true>(len)
 }
 
-impl Compact {
+fn size<const BACK: bool>(len: usize) -> usize {
+    let front = varint_len(len) + len;
+    if BACK { front + varint_len(front) } else { front }
+}
+
+impl<const BACK: bool> Compact<BACK> {
     /// Nothing in it.
     pub fn new() -> Self {
         Self::default()
@@ -102,12 +114,12 @@ impl Compact {
             shift += 7;
         }
         let end = at + len;
-        (&data[at..end], end + varint_len(end - off))
+        (&data[at..end], if BACK { end + varint_len(end - off) } else { end })
     }
 
-    /// Offset of the entry that ends where `off` begins; `None` at the first one.
+    /// Offset of the entry that ends where `off` begins; `None` at the first one. Only with `BACK`.
     #[inline]
-    pub fn prev(&self, off: usize) -> Option<usize> {
+    fn before(&self, off: usize) -> Option<usize> {
         if off == 0 {
             return None;
         }
@@ -124,16 +136,16 @@ impl Compact {
         }
     }
 
-    /// Offset of entry `i`, walked from the nearer end; `end()` for one past the last.
+    /// Offset of entry `i`, walked from the nearer end where that can be; `end()` for one past the last.
     pub fn offset(&self, i: usize) -> usize {
         let count = self.len();
         if i >= count {
             return self.end();
         }
-        if i <= count / 2 {
+        if !BACK || i <= count / 2 {
             (0..i).fold(0, |off, _| self.entry(off).1)
         } else {
-            (i..count).fold(self.end(), |off, _| self.prev(off).unwrap_or(0))
+            (i..count).fold(self.end(), |off, _| self.before(off).unwrap_or(0))
         }
     }
 
@@ -186,12 +198,12 @@ impl Compact {
     }
 
     /// Takes the entries from `off` on away into a blob of their own.
-    pub fn split_off(&mut self, off: usize) -> Compact {
+    pub fn split_off(&mut self, off: usize) -> Self {
         let behind = Entries { compact: self, off }.count() as u32;
         let buf = self.buf.split_off(self.start as usize + off);
         self.buf.shrink_to_fit();
         self.count -= behind;
-        Compact { buf, start: 0, count: behind }
+        Self { buf, start: 0, count: behind }
     }
 
     /// Gives unused memory back.
@@ -204,7 +216,7 @@ impl Compact {
     /// Puts one entry in place of the bytes `from..to`.
     fn splice(&mut self, from: usize, to: usize, a: &[u8], b: &[u8]) {
         let len = a.len() + b.len();
-        let size = entry_size(len);
+        let size = size::<BACK>(len);
         if size > to - from {
             self.open(to, size - (to - from));
         } else {
@@ -215,9 +227,11 @@ impl Compact {
         let head = put_varint(entry, len);
         entry[head..head + a.len()].copy_from_slice(a);
         entry[head + a.len()..head + len].copy_from_slice(b);
-        let back = &mut entry[head + len..];
-        put_varint(back, head + len);
-        back.reverse();
+        if BACK {
+            let back = &mut entry[head + len..];
+            put_varint(back, head + len);
+            back.reverse();
+        }
     }
 
     /// Makes `more` bytes of room at offset `at`, by moving the shorter side.
@@ -257,18 +271,19 @@ impl Compact {
         if self.recentre(more) {
             return;
         }
-        let bytes = self.bytes();
-        let (room, behind) = (more + slack(bytes), self.buf.capacity() - self.buf.len());
-        let mut buf = Vec::with_capacity(room + bytes + behind);
-        buf.resize(room, 0);
+        let (bytes, behind) = (self.bytes(), self.buf.capacity() - self.buf.len());
+        let front = room(more + bytes) - bytes;
+        let mut buf = Vec::with_capacity(front + bytes + behind);
+        buf.resize(front, 0);
         buf.extend_from_slice(self.data());
-        (self.buf, self.start) = (buf, room as u32);
+        (self.buf, self.start) = (buf, front as u32);
     }
 
     /// Room behind for `more` bytes.
     fn widen_back(&mut self, more: usize) {
         if !self.recentre(more) {
-            self.buf.reserve_exact(more + slack(self.bytes()));
+            let len = self.buf.len();
+            self.buf.reserve_exact(room(len + more) - len);
         }
     }
 
@@ -288,15 +303,17 @@ impl Compact {
     }
 
     /// Iterates over the payloads.
-    pub fn iter(&self) -> Entries<'_> {
+    pub fn iter(&self) -> Entries<'_, BACK> {
         self.iter_from(0)
     }
 
     /// Iterates forward over the payloads from an offset.
-    pub fn iter_from(&self, off: usize) -> Entries<'_> {
+    pub fn iter_from(&self, off: usize) -> Entries<'_, BACK> {
         Entries { compact: self, off }
     }
+}
 
+impl Compact {
     /// Iterates backward over the payloads that end at or before an offset.
     pub fn rev_from(&self, off: usize) -> RevEntries<'_> {
         RevEntries { compact: self, off }
@@ -305,19 +322,19 @@ impl Compact {
 
 /// Forward iterator over payloads.
 #[derive(Clone)]
-pub struct Entries<'a> {
-    compact: &'a Compact,
+pub struct Entries<'a, const BACK: bool = true> {
+    compact: &'a Compact<BACK>,
     off: usize,
 }
 
-impl<'a> Entries<'a> {
+impl<const BACK: bool> Entries<'_, BACK> {
     /// Offset of the entry that `next` will give.
     pub fn offset(&self) -> usize {
         self.off
     }
 }
 
-impl<'a> Iterator for Entries<'a> {
+impl<'a, const BACK: bool> Iterator for Entries<'a, BACK> {
     type Item = &'a [u8];
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
@@ -339,7 +356,7 @@ pub struct RevEntries<'a> {
 impl<'a> Iterator for RevEntries<'a> {
     type Item = &'a [u8];
     fn next(&mut self) -> Option<&'a [u8]> {
-        self.off = self.compact.prev(self.off)?;
+        self.off = self.compact.before(self.off)?;
         Some(self.compact.entry(self.off).0)
     }
 }
@@ -357,51 +374,68 @@ mod tests {
         ]
     }
 
+    /// A change, where, and with which bytes.
+    type Op = (u8, usize, Vec<u8>);
+
+    fn behaves_as_a_vec<const BACK: bool>(ops: Vec<Op>) -> Result<(Compact<BACK>, Vec<Vec<u8>>), TestCaseError> {
+        let (mut c, mut twin) = (Compact::<BACK>::new(), Vec::<Vec<u8>>::new());
+        for (op, pos, bytes) in ops {
+            let at = pos % (twin.len() + 1);
+            match op {
+                0 | 1 => {
+                    let cut = bytes.len() / 3;
+                    c.insert_parts(c.offset(at), &bytes[..cut], &bytes[cut..]);
+                    twin.insert(at, bytes);
+                }
+                2 if at < twin.len() => {
+                    c.replace(c.offset(at), &bytes);
+                    twin[at] = bytes;
+                }
+                3 => {
+                    let n = (pos >> 8) % 3;
+                    c.remove(c.offset(at), n);
+                    twin.drain(at..(at + n).min(twin.len()));
+                }
+                4 => {
+                    c.insert(0, &bytes);
+                    twin.insert(0, bytes);
+                }
+                5 => {
+                    c.push_back(&bytes);
+                    twin.push(bytes);
+                }
+                6 => c.trim(),
+                7 => {
+                    let behind = c.split_off(c.offset(at));
+                    prop_assert!(behind.iter().eq(twin.drain(at..)));
+                    prop_assert_eq!(behind.len(), behind.iter().count());
+                }
+                8 => c = c.clone(),
+                _ => {}
+            }
+            prop_assert_eq!(c.len(), twin.len());
+            prop_assert_eq!(c.bytes(), twin.iter().map(|b| size::<BACK>(b.len())).sum::<usize>());
+            prop_assert!(c.iter().eq(twin.iter().map(|b| &b[..])));
+            prop_assert_eq!(c.get(at), twin.get(at).map(|b| &b[..]));
+        }
+        Ok((c, twin))
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(96))]
         #[test]
         fn is_a_vec_of_byte_strings(ops in prop::collection::vec((0..9_u8, any::<usize>(), payload()), 1..60)) {
-            let (mut c, mut twin) = (Compact::new(), Vec::<Vec<u8>>::new());
-            for (op, pos, bytes) in ops {
-                let at = pos % (twin.len() + 1);
-                match op {
-                    0 | 1 => {
-                        let cut = bytes.len() / 3;
-                        c.insert_parts(c.offset(at), &bytes[..cut], &bytes[cut..]);
-                        twin.insert(at, bytes);
-                    }
-                    2 if at < twin.len() => {
-                        c.replace(c.offset(at), &bytes);
-                        twin[at] = bytes;
-                    }
-                    3 => {
-                        let n = (pos >> 8) % 3;
-                        c.remove(c.offset(at), n);
-                        twin.drain(at..(at + n).min(twin.len()));
-                    }
-                    4 => {
-                        c.insert(0, &bytes);
-                        twin.insert(0, bytes);
-                    }
-                    5 => {
-                        c.push_back(&bytes);
-                        twin.push(bytes);
-                    }
-                    6 => c.trim(),
-                    7 => {
-                        let behind = c.split_off(c.offset(at));
-                        prop_assert!(behind.iter().eq(twin.drain(at..)));
-                        prop_assert_eq!(behind.len(), behind.iter().count());
-                    }
-                    8 => c = c.clone(),
-                    _ => {}
-                }
-                prop_assert_eq!(c.len(), twin.len());
-                prop_assert_eq!(c.bytes(), twin.iter().map(|b| entry_size(b.len())).sum::<usize>());
-                prop_assert!(c.iter().eq(twin.iter().map(|b| &b[..])));
-                prop_assert!(c.rev_from(c.end()).eq(twin.iter().rev().map(|b| &b[..])));
-                prop_assert_eq!(c.get(at), twin.get(at).map(|b| &b[..]));
-            }
+            let (c, twin) = behaves_as_a_vec::<true>(ops.clone())?;
+            prop_assert!(c.rev_from(c.end()).eq(twin.iter().rev().map(|b| &b[..])));
+            behaves_as_a_vec::<false>(ops)?;
         }
+    }
+
+    #[test]
+    fn a_small_one_fills_the_blocks_of_the_allocator() {
+        let mut fields = Forward::new();
+        (0..20).for_each(|_| fields.push_back(b"0123456789"));
+        assert_eq!((fields.bytes(), fields.mem_bytes()), (220, 224));
+        assert_eq!([1, 16, 17, 128, 129, 256, 257, 512, 513].map(room), [16, 16, 32, 128, 160, 256, 320, 512, 640]);
     }
 }

@@ -1,6 +1,6 @@
 //! Sets: sorted integers, a compact blob, or a tree ordered by (hash, member).
 
-use crate::compact::{Compact, Entries};
+use crate::compact::{Entries, Forward};
 use crate::elem::Elem;
 use crate::hash::{Hashed, place, scan_tree, seek};
 use crate::limits::Limits;
@@ -80,7 +80,7 @@ impl Ints {
 #[derive(Clone)]
 enum Form {
     Ints(Ints),
-    Compact(Compact),
+    Compact(Forward),
     Tree(Tree<Hashed>),
 }
 
@@ -136,7 +136,7 @@ pub fn as_int(bytes: &[u8]) -> Option<i64> {
     std::str::from_utf8(bytes).ok()?.parse().ok()
 }
 
-fn find(c: &Compact, member: &[u8]) -> Option<usize> {
+fn find(c: &Forward, member: &[u8]) -> Option<usize> {
     let mut off = 0;
     while off < c.end() {
         let (bytes, next) = c.entry(off);
@@ -260,7 +260,7 @@ impl Set {
         let Form::Ints(v) = &self.0 else { return };
         let fits = v.len() < limits.set_entries && len <= limits.set_value && limits.set_value >= 20;
         if fits {
-            let mut compact = Compact::new();
+            let mut compact = Forward::new();
             self.iter().for_each(|m| compact.push_back(m.text(&mut itoa::Buffer::new())));
             self.0 = Form::Compact(compact);
         } else {
@@ -353,7 +353,7 @@ impl Set {
 
 enum Iter<'a> {
     Ints(&'a Ints, usize),
-    Compact(Entries<'a>),
+    Compact(Entries<'a, false>),
     Tree(TreeIter<'a, Hashed>),
 }
 

@@ -6,7 +6,7 @@ mod times;
 
 pub use read::HashRead;
 
-use crate::compact::{Compact, Entries};
+use crate::compact::{Entries, Forward};
 use crate::elem::Elem;
 use crate::limits::Limits;
 use crate::tree::{Item, Iter as TreeIter, Tree};
@@ -64,7 +64,7 @@ impl Item for Field {
 
 #[derive(Clone)]
 enum Form {
-    Compact(Compact),
+    Compact(Forward),
     Tree(Tree<Field>),
     Timed(Box<Timed>),
 }
@@ -75,12 +75,12 @@ pub struct Hash(Form);
 
 impl Default for Hash {
     fn default() -> Self {
-        Self(Form::Compact(Compact::new()))
+        Self(Form::Compact(Forward::new()))
     }
 }
 
 /// Offsets of a field's entry and of its value's.
-fn find(c: &Compact, field: &[u8]) -> Option<(usize, usize)> {
+fn find(c: &Forward, field: &[u8]) -> Option<(usize, usize)> {
     let mut off = 0;
     while off < c.end() {
         let (name, value) = c.entry(off);
@@ -295,7 +295,7 @@ fn pair(f: &Field) -> (&[u8], &[u8]) {
 /// Fields and values of a hash.
 pub enum HashIter<'a> {
     /// Of a compact hash.
-    Compact(Entries<'a>),
+    Compact(Entries<'a, false>),
     /// Of a tree.
     Tree(TreeIter<'a, Field>),
 }
