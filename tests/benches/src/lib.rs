@@ -6,6 +6,7 @@
 pub mod hosts;
 pub mod load;
 pub mod netns;
+pub mod pair;
 pub mod peer;
 pub mod proc;
 pub mod table;

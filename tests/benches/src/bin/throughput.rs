@@ -4,10 +4,11 @@
 //! `throughput [--rounds N] [--seconds S] [--only GET,SET] [--pipelines 1,16,64] [--clients 1,50]`
 
 use keystead_benches::{
-    load::{self, Work},
+    load::Work,
+    pair::{self, Pair},
     peer::{Kind, Peer},
     proc,
-    table::{cell, head, median, row, short},
+    table::{head, row},
 };
 use std::{io, time::Duration};
 
@@ -68,20 +69,7 @@ fn main() -> io::Result<()> {
         "Server pinned to one processor, client on the other: {pinned}. Rounds: {}, {} s each, alternating. Median (min–max).\n",
         options.rounds, options.seconds
     );
-    println!(
-        "{}",
-        head(&[
-            "command",
-            "clients",
-            "pipeline",
-            "redis k req/s",
-            "keystead k req/s",
-            "ratio",
-            "redis CPU µs/req",
-            "keystead CPU µs/req",
-            "CPU ratio"
-        ])
-    );
+    println!("{}", head(&[&["command", "clients", "pipeline"], &Pair::HEAD[..]].concat()));
     for (name, command, keys) in commands() {
         if !options.only.is_empty() && !options.only.iter().any(|o| o == name) {
             continue;
@@ -95,46 +83,11 @@ fn main() -> io::Result<()> {
                     pipeline,
                     time: Duration::from_secs_f64(options.seconds),
                 };
-                println!("{}", measure(name, &work, &[&redis, &ours], options.rounds)?);
+                let pair = pair::measure(name, &work, &[&redis, &ours], options.rounds)?;
+                let head = [name.to_owned(), clients.to_string(), pipeline.to_string()];
+                println!("{}", row(&[&head[..], &pair.cells()].concat()));
             }
         }
     }
     Ok(())
-}
-
-/// Both servers in turn, `rounds` times; one row.
-fn measure(name: &str, work: &Work, peers: &[&Peer; 2], rounds: usize) -> io::Result<String> {
-    let mut rates = [Vec::new(), Vec::new()];
-    let mut costs = [Vec::new(), Vec::new()];
-    let mut ratios = Vec::new();
-    let mut cost_ratios = Vec::new();
-    for round in 0..rounds {
-        for side in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
-            let before = peers[side].cpu();
-            let outcome = load::run(peers[side].address, work, 1 + round as u64)?;
-            if outcome.errors > 0 {
-                return Err(io::Error::other(format!(
-                    "{name}: {} errors from {}",
-                    outcome.errors,
-                    peers[side].kind.name()
-                )));
-            }
-            let spent = peers[side].cpu().saturating_sub(before);
-            rates[side].push(outcome.rate() / 1000.0);
-            costs[side].push(spent.as_secs_f64() * outcome.rate().recip() / outcome.time.as_secs_f64() * 1e6);
-        }
-        ratios.push(rates[1][round] / rates[0][round]);
-        cost_ratios.push(costs[1][round] / costs[0][round]);
-    }
-    Ok(row(&[
-        name.to_owned(),
-        work.clients.to_string(),
-        work.pipeline.to_string(),
-        cell(&rates[0]),
-        cell(&rates[1]),
-        format!("**{}**", short(median(&ratios))),
-        cell(&costs[0]),
-        cell(&costs[1]),
-        format!("**{}**", short(median(&cost_ratios))),
-    ]))
 }
