@@ -65,6 +65,9 @@ extern "C" {
 #define KS_LOAD_SHADOW 2u
 /* Load mode: as LOAD_ON_EMPTY, but keys that have expired are left out. */
 #define KS_LOAD_FRESH 3u
+/* Load mode: as LOAD_FLUSH, for data that the journal's readers have already: they are told nothing. The caller holds
+   GATE_LOADING itself, over all loads and replays that belong together. */
+#define KS_LOAD_AGAIN 4u
 /* In the RDB version of a snapshot: strings are not compressed. */
 #define KS_RDB_PLAIN 2147483648u
 /* In the RDB version of a snapshot: a large record may be split over several batches, each of which counts the
@@ -935,6 +938,9 @@ struct ks_command_spec {
   ks_future (*takeover)(void* data, ks_conn* conn, const ks_str* argv, size_t argc);
   /* Writes the positions of the keys to `out` (at most `max`); how many there are. */
   size_t (*get_keys)(void* data, const ks_str* argv, size_t argc, uint32_t* out, size_t max);
+  /* With KS_CMD_MAY_REPLICATE: 1 if these words change nothing (a script that says so): a pause of writes lets them
+     through. Called in the turn, even from inside of a long command of the same plugin: it must not wait. */
+  uint32_t (*reads_only)(void* data, const ks_str* argv, size_t argc);
 };
 
 /* A connection handed over: undecoded bytes come first from the stream. */

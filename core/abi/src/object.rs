@@ -28,6 +28,9 @@ consts! { CONSTS;
     pub const LOAD_SHADOW: u32 = 2;
     /// Load mode: as LOAD_ON_EMPTY, but keys that have expired are left out.
     pub const LOAD_FRESH: u32 = 3;
+    /// Load mode: as LOAD_FLUSH, for data that the journal's readers have already: they are told nothing. The caller holds
+    /// GATE_LOADING itself, over all loads and replays that belong together.
+    pub const LOAD_AGAIN: u32 = 4;
 
     /// In the RDB version of a snapshot: strings are not compressed.
     pub const RDB_PLAIN: u32 = 0x8000_0000;

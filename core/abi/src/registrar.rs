@@ -158,6 +158,9 @@ tables! { STRUCTS;
         pub takeover: Option<unsafe extern "C" fn(data: *mut c_void, conn: *mut Conn, argv: *const Str, argc: usize) -> Future>,
         /// Writes the positions of the keys to `out` (at most `max`); how many there are.
         pub get_keys: Option<unsafe extern "C" fn(data: *mut c_void, argv: *const Str, argc: usize, out: *mut u32, max: usize) -> usize>,
+        /// With KS_CMD_MAY_REPLICATE: 1 if these words change nothing (a script that says so): a pause of writes lets them
+        /// through. Called in the turn, even from inside of a long command of the same plugin: it must not wait.
+        pub reads_only: Option<unsafe extern "C" fn(data: *mut c_void, argv: *const Str, argc: usize) -> u32>,
     }
 
     /// A connection handed over: undecoded bytes come first from the stream.

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::exec;
 use crate::gates::Gate;
+use crate::session::State;
 
 /// What configuration says about memory.
 #[derive(Clone, Copy, Debug, Default)]
@@ -85,8 +86,9 @@ fn over(ks: &Keyspace, core: &Core) -> bool {
     used > core.config.live.memory.max && used - not_counted(ks, core, used).min(used) > core.config.live.memory.max
 }
 
-/// Makes room before a command; afterwards `core.room.out` says whether commands that need memory are refused.
-pub(crate) fn make_room(ks: &mut Keyspace, core: &mut Core) {
+/// Makes room before a command; afterwards `core.room.out` says whether commands that need memory are refused. `me` and
+/// `out` are the session's whose command it is: it may watch or cache a key that goes.
+pub(crate) fn make_room(ks: &mut Keyspace, core: &mut Core, me: &mut State, out: &mut Vec<u8>) {
     core.room.at_cut = match ks.has_cut() {
         false => None,
         true => {
@@ -117,7 +119,6 @@ pub(crate) fn make_room(ks: &mut Keyspace, core: &mut Core) {
     }
     exec::propagate_expired(ks, core);
     if core.observing {
-        let mut nobody = crate::session::State::nobody(core.now_ms());
-        exec::observe(ks, core, &mut nobody, &mut Vec::new());
+        exec::observe(ks, core, me, out);
     }
 }

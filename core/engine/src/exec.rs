@@ -25,7 +25,7 @@ pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session,
         return Flow::Next;
     }
     session.state.last_ms = core.now.unix_ms;
-    let start = session.out.len();
+    let mut start = session.out.len();
     let command = match find(core, args) {
         Ok(command) => command,
         Err(_) if is_web_request(args.at(0)) => {
@@ -50,7 +50,11 @@ pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session,
     }
     // A long command may be half way through its unit: nothing goes in between.
     if core.config.live.memory.max > 0 && core.busy.is_none() {
-        crate::evict::make_room(ks, core);
+        let Session { out, state } = session;
+        crate::evict::make_room(ks, core, state, out);
+        // Which keys were evicted is told before the reply, as by Redis: the command didn't change them.
+        core.tell_myself(session);
+        start = session.out.len();
     }
     let open = core.gates.bits() == 0 && !core.watchful && !core.room.out;
     if !(session.state.quick && open && command.flags.any(READONLY | WRITE)) {

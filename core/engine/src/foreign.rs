@@ -15,6 +15,10 @@ use crate::session::{SessionId, State};
 pub trait ForeignCommand: Send + Sync {
     /// Runs it. An error is answered as an error reply.
     fn call(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult;
+    /// Of one that may or may not write: these words change nothing.
+    fn reads_only(&self, _args: Args<'_>) -> bool {
+        false
+    }
 }
 
 /// A command that leaves the turn: the session parks until the server calls `Engine::complete`.
@@ -175,4 +179,8 @@ pub struct PluginInfo {
 pub trait ForeignRegistry: Send + Sync {
     /// All plugins in load order.
     fn plugins(&self) -> Vec<PluginInfo>;
+    /// Some plugin keeps a part of the data set beside the keys (functions). Asked inside a turn.
+    fn keeps_data(&self) -> bool {
+        false
+    }
 }

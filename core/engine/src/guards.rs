@@ -6,8 +6,9 @@ use keystead_resp::{Args, Proto};
 use crate::acl::{self, Denied};
 use crate::core::{Core, Pause};
 use crate::error::CommandError;
+use crate::foreign::ForeignBody;
 use crate::gates::Gate;
-use crate::registry::Command;
+use crate::registry::{Body, Command};
 use crate::script::Conditions;
 use crate::session::{Kind, State};
 use crate::spec::{
@@ -80,7 +81,7 @@ pub(crate) fn check(core: &Core, state: &State, command: &Command, args: Args<'_
     }
     match refusal(core, state, command, &flags) {
         Some(error) => Verdict::Refuse(error),
-        None if pauses(core, state, &flags) => Verdict::Wait,
+        None if pauses(core, state, command, args, &flags) => Verdict::Wait,
         None if state.multi.is_some() && !command.flags.has(NOW_IN_MULTI) => Verdict::Queue,
         None => Verdict::Run,
     }
@@ -177,13 +178,26 @@ fn debug_forbidden(core: &Core, state: &State, command: &Command) -> Option<Comm
     }
 }
 
-fn pauses(core: &Core, state: &State, flags: &Effective) -> bool {
+/// It may write, and doesn't say of itself that it doesn't. Of a transaction, any of its commands.
+fn may_write(state: &State, command: &Command, args: Args<'_>) -> bool {
+    let may = |command: &Command, args: Args<'_>| match &command.body {
+        _ if !command.flags.any(WRITE | MAY_REPLICATE) => false,
+        Body::Foreign(ForeignBody::Sync(body)) => !body.reads_only(args),
+        _ => true,
+    };
+    match &state.multi {
+        Some(multi) if command.name == "exec" => multi.queue.iter().any(|own| may(own.command, own.args.view())),
+        _ => may(command, args),
+    }
+}
+
+fn pauses(core: &Core, state: &State, command: &Command, args: Args<'_>, flags: &Effective) -> bool {
     if !core.is_paused() || state.kind == Kind::Replica {
         return false;
     }
     match core.pause_kind() {
         Pause::Off => false,
-        Pause::Write => Flags(flags.any).any(WRITE | MAY_REPLICATE),
+        Pause::Write => may_write(state, command, args),
         // CLIENT UNPAUSE must get through, and so must whoever looks after the server.
         Pause::All => !Flags(flags.any).has(ADMIN) || !Flags(flags.any).has(ALLOW_BUSY),
     }

@@ -9,6 +9,7 @@ use crate::foreign::ForeignBody;
 use crate::spec::{CommandSpec, ENDPOINT, Flags, Group, Handler, KeySpec, Uses};
 
 /// What runs when a command is called.
+#[derive(Clone)]
 pub enum Body {
     /// A function of this crate.
     Native(Handler),
@@ -26,6 +27,7 @@ impl Body {
 }
 
 /// A command as the engine runs it. Commands live as long as the process (a plugin's library stays mapped as well).
+#[derive(Clone)]
 pub struct Command {
     /// Lower case; `config|get` for a subcommand.
     pub full_name: String,
@@ -77,7 +79,7 @@ impl Command {
 
 /// A command that a plugin registers: as `CommandSpec`, with owned texts.
 pub struct OwnedSpec {
-    /// The name; `parent|sub` joins a subcommand to an existing or new container.
+    /// The name; `parent|sub` joins a subcommand to a container: the plugin's own, a new one, or one of the core's.
     pub name: String,
     /// Arguments with the name; negative means "at least".
     pub arity: i32,
@@ -198,7 +200,11 @@ impl Registry {
         if old.is_some_and(|old| old.sub(word.as_bytes()).is_some()) {
             return Err(format!("subcommand '{parent}|{word}' exists already"));
         }
-        if old.is_some_and(|old| old.plugin.as_deref() != Some(plugin)) {
+        let open = |old: &Command| match &old.plugin {
+            Some(owner) => owner == plugin,
+            None => old.body.is_container(),
+        };
+        if old.is_some_and(|old| !open(old)) {
             return Err(format!("'{parent}' belongs to somebody else: '{word}' cannot be added to it"));
         }
         let group = spec.group;
@@ -207,6 +213,11 @@ impl Registry {
         let sub = self.foreign(plugin, format!("{parent}|{word}"), word.to_owned(), spec, Body::Foreign(body), vec![]);
         let mut subs = old.map(|old| old.subs.clone()).unwrap_or_default();
         subs.push(sub);
+        if let Some(old) = old.filter(|old| old.plugin.is_none()) {
+            // The core's own container, with one more word. Both count in the same place.
+            self.insert(Box::leak(Box::new(Command { subs, ..old.clone() })));
+            return Ok(sub);
+        }
         // The container is allowed whatever its subcommands are: their own flags decide.
         let holder = OwnedSpec {
             name: parent.to_owned(),
@@ -257,7 +268,13 @@ impl Registry {
     /// Removes all commands of a plugin (it was stopped or faulted).
     pub fn remove_plugin(&mut self, plugin: &str) -> usize {
         let before = self.sorted.len();
-        self.sorted.retain(|_, command| command.plugin.as_deref() != Some(plugin));
+        let theirs = |command: &Command| command.plugin.as_deref() == Some(plugin);
+        self.sorted.retain(|_, command| !theirs(command));
+        for command in self.sorted.values_mut().filter(|command| command.subs.iter().any(|sub| theirs(sub))) {
+            let mut without = command.clone();
+            without.subs.retain(|sub| !theirs(sub));
+            *command = Box::leak(Box::new(without));
+        }
         self.rebuild();
         before - self.sorted.len()
     }

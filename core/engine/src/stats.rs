@@ -1,9 +1,12 @@
 //! Counters that INFO shows. Owns numbers only.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::histogram::Histogram;
 use keystead_keyspace::Keyspace;
+use keystead_keyspace::garbage::Freed;
 
 /// Counters of one command.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,8 +65,10 @@ pub struct Stats {
     pub histograms: Vec<Option<Box<Histogram>>>,
     /// Clients closed to make room (`maxmemory-clients`).
     pub evicted_clients: u64,
-    /// Values and databases too big to be freed in their turn.
-    pub lazyfreed: u64,
+    /// Keys too big to be freed in their turn.
+    pub lazyfree: Arc<Freed>,
+    /// Connections that MIGRATE keeps for the next one.
+    pub kept_links: Arc<AtomicU64>,
     /// CONFIG RESETSTAT so far: who keeps counters elsewhere begins anew with it.
     pub resets: u64,
     /// Commands run.
@@ -144,7 +149,10 @@ impl Stats {
         for rate in [&mut ops, &mut rate_in, &mut rate_out] {
             rate.reset();
         }
+        self.lazyfree.done.store(0, Ordering::Relaxed);
         *self = Stats {
+            lazyfree: self.lazyfree.clone(),
+            kept_links: self.kept_links.clone(),
             resets: self.resets + 1,
             commands,
             histograms,

@@ -40,7 +40,8 @@ fn tidy_keys(engine: &mut Engine) -> bool {
     let mut more = expire(engine);
     if engine.core.config.live.memory.max > 0 {
         let started = engine.core.clock.map(|clock| clock());
-        crate::evict::make_room(&mut engine.ks, &mut engine.core);
+        let mut nobody = crate::session::State::nobody(engine.core.now_ms());
+        crate::evict::make_room(&mut engine.ks, &mut engine.core, &mut nobody, &mut Vec::new());
         engine.core.note_latency("eviction-cycle", started);
         more |= engine.core.room.more;
     }

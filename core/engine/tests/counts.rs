@@ -28,6 +28,62 @@ fn questions_about_a_key_count_but_renew_nothing() {
 }
 
 #[test]
+fn touch_is_a_use() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    kit.cmd(c, "SET foo bar");
+    kit.now.unix_ms += 5000;
+    assert_eq!(kit.cmd(c, "TOUCH foo none"), ":1\r\n");
+    assert_eq!(kit.cmd(c, "OBJECT IDLETIME foo"), ":0\r\n");
+    assert_eq!(field(&kit.cmd(c, "INFO stats"), "keyspace_hits"), 1);
+}
+
+#[test]
+fn keys_freed_outside_of_their_turn_are_counted_until_they_are_gone() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let freed = |kit: &mut Kit| {
+        let (stats, memory) = (kit.cmd(c, "INFO stats"), kit.cmd(c, "INFO memory"));
+        assert!(stats.contains("migrate_cached_sockets:0\r\n"), "{stats}");
+        (field(&memory, "lazyfree_pending_objects"), field(&memory, "lazyfreed_objects"))
+    };
+    kit.cmd(c, "XADD s 1 a b");
+    kit.cmd(c, "XGROUP CREATE s g $");
+    kit.cmd(c, "XGROUP DESTROY s g");
+    kit.cmd(c, "UNLINK s");
+    assert_eq!(freed(&mut kit), (0, 0), "small things go at once");
+    kit.cmd(c, "SETBIT big 1000000 0");
+    let end = kit.turn(|engine| {
+        engine.ks.remove(0, b"big");
+        engine.end_turn()
+    });
+    assert_eq!(freed(&mut kit), (1, 0));
+    drop(end);
+    assert_eq!(freed(&mut kit), (0, 1));
+    kit.cmd(c, "CONFIG RESETSTAT");
+    assert_eq!(freed(&mut kit), (0, 0));
+}
+
+#[test]
+fn a_client_s_line_tells_what_its_command_takes() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let line = kit.send(c, "*2\r\n$6\r\nclient\r\n$4\r\nlist\r\n");
+    assert!(line.contains(" qbuf=26 ") && line.contains(" argv-mem=10 "), "{line}");
+    let line = kit.send(c, "*2\r\n$6\r\nCLIENT\r\n$4\r\nINFO\r\n");
+    assert!(line.contains(" qbuf=26 ") && line.contains(" argv-mem=10 "), "{line}");
+}
+
+#[test]
+fn parameters_for_tests_show_under_their_exact_names_only() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    assert!(!kit.cmd(c, "CONFIG GET *").contains("watchdog-period"));
+    assert!(!kit.cmd(c, "CONFIG GET watchdog*").contains("watchdog-period"));
+    assert!(kit.cmd(c, "CONFIG GET watchdog-period").contains("watchdog-period"));
+}
+
+#[test]
 fn each_step_of_bitfield_is_one_change() {
     let mut kit = Kit::default();
     let c = kit.connect();

@@ -43,3 +43,15 @@ fn what_changes_nothing_checks_its_value_all_the_same() {
         assert!(kit.cmd(id, &format!("DEBUG {bad}")).starts_with("-ERR "), "{bad}");
     }
 }
+
+#[test]
+fn a_reload_over_what_is_there_needs_merge() {
+    let mut kit = Kit::default();
+    let id = kit.connect();
+    assert_eq!(kit.cmd(id, "DEBUG RELOAD NOFLUSH"), "+OK\r\n", "nothing is there");
+    kit.cmd(id, "SET k v");
+    let refused = kit.cmd(id, "DEBUG RELOAD NOFLUSH");
+    assert_eq!(refused, "-ERR Error trying to load the RDB dump, check server logs.\r\n");
+    assert_eq!(kit.cmd(id, "DEBUG RELOAD NOFLUSH MERGE"), "+OK\r\n");
+    assert_eq!(kit.cmd(id, "GET k"), "$1\r\nv\r\n");
+}

@@ -245,3 +245,52 @@ fn a_command_about_roles_waits_for_a_load_beside_the_data() {
     kit.engine.gates().set(Gate::AsyncLoading, false);
     assert_eq!(kit.cmd(c, "ROLECHANGE a"), "+OK\r\n");
 }
+
+struct Reader;
+
+impl ForeignCommand for Reader {
+    fn call(&self, ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+        ctx.reply.ok();
+        Ok(Effect::None)
+    }
+    fn reads_only(&self, args: Args<'_>) -> bool {
+        args.at(1) == b"read"
+    }
+}
+
+#[test]
+fn a_pause_of_writes_lets_through_what_says_that_it_only_reads() {
+    let mut kit = Kit::default();
+    let (c, other) = (kit.connect(), kit.connect());
+    let body = ForeignBody::Sync(Arc::new(Reader));
+    let flags = keystead_engine::spec::MAY_REPLICATE;
+    kit.turn(|engine| engine.register_command("p", spec("may", -2, flags), body, false)).expect("free");
+    kit.cmd(c, "CLIENT PAUSE 100000 WRITE");
+    assert_eq!(kit.cmd(other, "MAY read"), "+OK\r\n");
+    assert_eq!(kit.send(other, "MULTI\r\nMAY read\r\nEXEC\r\n"), "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n");
+    assert_eq!(kit.cmd(other, "MAY write"), "");
+    kit.cmd(c, "CLIENT UNPAUSE");
+    assert_eq!(kit.read(other), "+OK\r\n");
+    kit.send(other, "MULTI\r\nMAY read\r\nMAY write\r\n");
+    kit.cmd(c, "CLIENT PAUSE 100000 WRITE");
+    assert_eq!(kit.cmd(other, "EXEC"), "", "one of its commands may write");
+}
+
+#[test]
+fn a_subcommand_joins_a_container_of_the_core_until_its_plugin_goes() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let body = || ForeignBody::Sync(Arc::new(Reader));
+    let add = |kit: &mut Kit, name: &str, plugin: &str| {
+        kit.turn(|engine| engine.register_command(plugin, spec(name, 2, ADMIN), body(), false)).map(|_| ())
+    };
+    add(&mut kit, "DEBUG|MORE", "p").expect("a word that is free");
+    assert_eq!(kit.cmd(c, "DEBUG MORE"), "+OK\r\n");
+    assert_eq!(kit.cmd(c, "DEBUG PAUSE-CRON 0"), "+OK\r\n", "the core's own are there");
+    assert!(add(&mut kit, "DEBUG|MORE", "q").is_err(), "taken");
+    assert!(add(&mut kit, "DEBUG|SLEEP", "q").is_err(), "the core's");
+    assert!(add(&mut kit, "GET|MORE", "q").is_err(), "no container");
+    kit.turn(|engine| engine.unregister_plugin("p"));
+    assert!(kit.cmd(c, "DEBUG MORE").starts_with("-ERR"));
+    assert_eq!(kit.cmd(c, "DEBUG PAUSE-CRON 0"), "+OK\r\n");
+}

@@ -93,7 +93,7 @@ fn prefixes_are_told_of_every_change() {
     );
     assert_eq!(
         kit.cmd(c, "CLIENT TRACKING ON BCAST PREFIX x PREFIX xy"),
-        "-ERR Prefix 'xy' overlaps with another provided prefix 'x'. Prefixes for a single client must not overlap.\r\n"
+        "-ERR Prefix 'x' overlaps with another provided prefix 'xy'. Prefixes for a single client must not overlap.\r\n"
     );
     let (mut kit, c, w) = pair("BCAST NOLOOP");
     assert_eq!(kit.cmd(c, "SET a 1"), "+OK\r\n");
@@ -162,4 +162,16 @@ fn modes_that_do_not_fit() {
     assert!(kit.cmd(c, "CLIENT TRACKING on optout").starts_with("-ERR You can't switch OPTIN/OPTOUT mode"));
     assert!(kit.cmd(c, "CLIENT TRACKING on bcast").starts_with("-ERR You can't switch BCAST mode on/off"));
     assert_eq!(kit.cmd(c, "CLIENT CACHING maybe"), "-ERR syntax error\r\n");
+}
+
+/// The command that needed the room didn't change them: its reply comes behind.
+#[test]
+fn evicted_keys_are_told_of_before_the_reply() {
+    let (mut kit, c, _) = pair("");
+    kit.cmd(c, "CONFIG SET maxmemory-policy volatile-random");
+    kit.cmd(c, "SET k v EX 1000");
+    kit.cmd(c, "GET k");
+    let big = kit.cmd(c, "SETBIT big 16000000 0");
+    kit.cmd(c, "CONFIG SET maxmemory 1mb");
+    assert_eq!((big.as_str(), kit.cmd(c, "GETBIT big 0")), (":0\r\n", format!("{}:0\r\n", push("k"))));
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::entry::{Entry, Payload};
 use crate::snapshot::RawRecord;
@@ -10,6 +11,30 @@ use crate::table::Table;
 
 /// Freeing more than this many bytes is left to the caller.
 const BIG_BYTES: usize = 16 * 1024;
+/// As many pending entries and consumers of a group are about as much.
+const BIG_GROUP: usize = 128;
+
+/// Keys whose values are being freed, and were. Shared between whoever shows them and the bags on their way.
+#[derive(Debug, Default)]
+pub struct Freed {
+    /// Handed over, not freed yet.
+    pub pending: AtomicU64,
+    /// Freed.
+    pub done: AtomicU64,
+}
+
+/// Counts when it is dropped.
+struct Counted {
+    keys: u64,
+    freed: Arc<Freed>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.freed.pending.fetch_sub(self.keys, Ordering::Relaxed);
+        self.freed.done.fetch_add(self.keys, Ordering::Relaxed);
+    }
+}
 
 /// Things to be dropped outside the lock. Dropping it is all there is to do.
 #[derive(Default)]
@@ -20,6 +45,8 @@ pub struct Garbage {
     records: Vec<VecDeque<RawRecord>>,
     groups: Vec<Group>,
     bytes: usize,
+    /// The last field: it is dropped when everything else is gone.
+    counted: Option<Counted>,
 }
 
 impl Garbage {
@@ -36,6 +63,23 @@ impl Garbage {
     /// How many values and databases wait.
     pub fn len(&self) -> usize {
         self.entries.len() + self.payloads.len() + self.tables.len() + self.records.len() + self.groups.len()
+    }
+
+    /// Keys with values to be freed; of a database all of them.
+    fn keys(&self) -> u64 {
+        let tables: usize = self.tables.iter().map(|table| table.len()).sum();
+        (self.entries.len() + self.payloads.len() + tables) as u64
+    }
+
+    /// The keys in it count as pending until it is dropped, and as freed from then on.
+    #[must_use]
+    pub fn counted_by(mut self, freed: &Arc<Freed>) -> Garbage {
+        let keys = self.keys();
+        if keys > 0 {
+            freed.pending.fetch_add(keys, Ordering::Relaxed);
+            self.counted = Some(Counted { keys, freed: freed.clone() });
+        }
+        self
     }
 
     pub(crate) fn add_entry(&mut self, entry: Entry) {
@@ -58,7 +102,9 @@ impl Garbage {
     }
 
     pub(crate) fn add_group(&mut self, group: Group) {
-        self.groups.push(group);
+        if group.pending() + group.consumer_count() > BIG_GROUP {
+            self.groups.push(group);
+        }
     }
 
     /// `bytes`: what goes with it, unless a cut still reads it.

@@ -63,6 +63,11 @@ impl Keyspace {
         true
     }
 
+    /// Uses a key without asking what it holds: its access time is renewed. False if there is none.
+    pub fn touch(&self, db: DbIndex, key: &[u8]) -> bool {
+        self.read(db, key).is_some()
+    }
+
     /// Moves a key to another database. False when it doesn't exist or the other database has one of that name.
     pub fn move_key(&mut self, db: DbIndex, key: &[u8], to: DbIndex) -> bool {
         let (_, Some(_)) = self.locate(db, key) else { return false };

@@ -104,6 +104,9 @@ impl BitOr for Acl {
 /// Where a movable command's keys are: their positions, given the words.
 pub type GetKeys = fn(crate::Args<'_>) -> Vec<usize>;
 
+/// Whether a command's words change nothing: the plugin and the words.
+pub type ReadsOnly<P> = fn(&P, crate::Args<'_>) -> bool;
+
 /// What the core must know of a command before it runs. Made with [`spec`].
 #[derive(Clone)]
 pub struct CommandSpec {

@@ -4,7 +4,7 @@
 //! (a name that is taken, say) is remembered and fails the creation with its reason.
 
 use crate::args::{Args, OwnedArgs};
-use crate::command::{CommandSpec, Effect};
+use crate::command::{CommandSpec, Effect, ReadsOnly};
 use crate::ctx::Ctx;
 use crate::declare::{ConnEvent, Endpoint, EndpointSpec, FaultPolicy, InfoOut, Param, WriteEvent};
 use crate::error::{Error, Result};
@@ -71,6 +71,17 @@ impl<P: Plugin> Registrar<P> {
         F: Fn(&P, &mut Ctx<'_>, Args<'_>) -> Result<Effect> + Send + Sync + 'static,
     {
         self.at(Endpoint::DATA).command(spec, f);
+        self
+    }
+
+    /// As `command`, for one that may or may not write ([`Flags::MAY_REPLICATE`](crate::Flags::MAY_REPLICATE)): `reads_only`
+    /// says of its words that they change nothing, so that a pause of writes lets them through. It is asked in the turn,
+    /// even from inside of a long command of the same plugin: it must not wait for a lock.
+    pub fn command_or_read<F>(&mut self, spec: CommandSpec, reads_only: ReadsOnly<P>, f: F) -> &mut Self
+    where
+        F: Fn(&P, &mut Ctx<'_>, Args<'_>) -> Result<Effect> + Send + Sync + 'static,
+    {
+        self.at(Endpoint::DATA).command_or_read(spec, reads_only, f);
         self
     }
 
@@ -270,10 +281,27 @@ impl<P: Plugin> Scope<'_, P> {
     where
         F: Fn(&P, &mut Ctx<'_>, Args<'_>) -> Result<Effect> + Send + Sync + 'static,
     {
-        let data = self.reg.keep(handlers::Sync { slot: self.reg.slot.clone(), f, get_keys: spec.get_keys });
-        self.declare(&spec, data, |raw| {
+        self.in_turn(&spec, f, None)
+    }
+
+    /// See [`Registrar::command_or_read`].
+    pub fn command_or_read<F>(&mut self, spec: CommandSpec, reads_only: ReadsOnly<P>, f: F) -> &mut Self
+    where
+        F: Fn(&P, &mut Ctx<'_>, Args<'_>) -> Result<Effect> + Send + Sync + 'static,
+    {
+        self.in_turn(&spec, f, Some(reads_only))
+    }
+
+    fn in_turn<F>(&mut self, spec: &CommandSpec, f: F, reads_only: Option<ReadsOnly<P>>) -> &mut Self
+    where
+        F: Fn(&P, &mut Ctx<'_>, Args<'_>) -> Result<Effect> + Send + Sync + 'static,
+    {
+        let slot = self.reg.slot.clone();
+        let data = self.reg.keep(handlers::Sync { slot, f, get_keys: spec.get_keys, reads_only });
+        self.declare(spec, data, |raw| {
             raw.call = Some(handlers::call::<P, F>);
             raw.get_keys = spec.get_keys.map(|_| handlers::sync_keys::<P, F> as _);
+            raw.reads_only = reads_only.map(|_| handlers::reads_only::<P, F> as _);
         })
     }
 
@@ -333,6 +361,7 @@ impl<P: Plugin> Scope<'_, P> {
             try_now: None,
             takeover: None,
             get_keys: None,
+            reads_only: None,
         };
         set(&mut raw);
         // SAFETY: the spec lives for the call; `data` fits the functions and lives as long as the instance.

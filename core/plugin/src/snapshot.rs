@@ -117,6 +117,9 @@ pub enum LoadMode {
     Fresh,
     /// Fill a shadow and swap it in with the commit; a failure changes nothing.
     Shadow,
+    /// As `Flush`, for data that the journal's readers have already: they are told nothing. The caller holds
+    /// [`Gate::Loading`](crate::Gate::Loading) itself, over all loads and replays that belong together.
+    Again,
 }
 
 impl LoadMode {
@@ -126,6 +129,7 @@ impl LoadMode {
             LoadMode::OnEmpty => abi::LOAD_ON_EMPTY,
             LoadMode::Fresh => abi::LOAD_FRESH,
             LoadMode::Shadow => abi::LOAD_SHADOW,
+            LoadMode::Again => abi::LOAD_AGAIN,
         }
     }
 }

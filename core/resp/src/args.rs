@@ -46,6 +46,16 @@ impl<'a> Args<'a> {
         self.ranges.get(index).map(|&(start, end)| &self.buf[start as usize..end as usize])
     }
 
+    /// Bytes from the command's first one on that have arrived, those of later commands among them.
+    pub fn arrived(&self) -> usize {
+        self.buf.len()
+    }
+
+    /// Bytes of the arguments themselves.
+    pub fn bytes(&self) -> usize {
+        self.ranges.iter().map(|&(start, end)| (end - start) as usize).sum()
+    }
+
     /// All arguments in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + Clone + use<'a> {
         let buf = self.buf;

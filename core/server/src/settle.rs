@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Parameters that belong to the process: an overlay doesn't carry them, the file and the command line do.
-const PROCESS: &[&str] = &["port", "bind", "dir", "unixsocket", "logfile", "pidfile", "daemonize", "databases"];
+const PROCESS: &[&str] = &["dir", "unixsocket", "logfile", "pidfile", "daemonize", "databases"];
 
 /// Gives the engine what the file and the command line say.
 pub(crate) fn apply_settings(engine: &mut Engine, settings: &Settings) -> Result<(), String> {

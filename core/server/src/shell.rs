@@ -5,7 +5,7 @@ use crate::dir::Dir;
 use crate::host::{EndpointSpec, ServerShell};
 use crate::net::listen::ListenSpec;
 use crate::net::service::{mono_us, now};
-use crate::net::{Order, Port, Service};
+use crate::net::{Order, Places, Port, Service};
 use crate::tls::{Switch, Values};
 use crate::{alloc, instance, probe, settle};
 use async_channel::Sender;
@@ -62,9 +62,13 @@ impl Shell {
         let mode = server.unixsocketperm.as_deref().and_then(|text| u32::from_str_radix(text, 8).ok());
         let mode = mode.filter(|mode| *mode != 0).unwrap_or(0o755);
         let path = server.unixsocket.as_deref().filter(|path| !path.is_empty());
+        // What CONFIG REWRITE kept is where it listens from the start: the file's port may be somebody else's by now.
+        let kept = |name: &str| self.settings.overlay.params.get(name);
+        let bind = kept("bind").map(|text| text.split_whitespace().map(str::to_owned).collect());
+        let port = kept("port").and_then(|text| text.parse().ok());
         ListenSpec {
-            bind: server.bind.clone(),
-            port: server.port,
+            bind: bind.unwrap_or_else(|| server.bind.clone()),
+            port: port.unwrap_or(server.port),
             tls_port: self.settings.tls.port,
             backlog: server.tcp_backlog,
             unix: path.map(|path| (self.settings.dir.join(path), mode)),
@@ -82,10 +86,15 @@ impl Shell {
         let switch = Arc::new(Switch::default());
         let values = Values::read(&|name| engine.core.config.get(name).unwrap_or_default());
         switch.start(&values).map_err(|why| format!("{why}\nFailed to configure TLS. Check logs for more info."))?;
-        engine.core.config.set_group(switch.clone());
+        engine.core.config.add_group(switch.clone());
+        let places = Arc::new(Places::default());
+        if name.is_empty() {
+            engine.core.config.add_group(places.clone());
+        }
         let service = Service::new(name, engine, self.orders.clone(), switch.context());
         let port = Arc::new(Port::bind(service.clone(), listen, self.settings.limits.tcp_keepalive)?);
         switch.moves(&port);
+        places.moves(&port);
         let mut ports = self.ports.lock();
         if ports.open {
             port.open()?;
@@ -151,6 +160,8 @@ impl ServerShell for Shell {
             "config_file" => settings.file.as_ref().map(|file| file.display().to_string()),
             "executable" => std::env::current_exe().ok().map(|exe| exe.display().to_string()),
             "version" => Some(env!("CARGO_PKG_VERSION").to_owned()),
+            "port" => self.data_port().map(|port| port.plain().1.to_string()),
+            "bind" => self.data_port().map(|port| port.plain().0.join(" ")),
             "command_line" => Some(settings.command_line.join("\n")),
             _ => settings.settings().into_iter().find(|s| s.redis == Some(name)).map(|s| s.value),
         }
@@ -205,7 +216,12 @@ impl ServerShell for Shell {
 }
 
 impl Shell {
+    /// The port of the engine with the keys, once it is bound.
+    fn data_port(&self) -> Option<Arc<Port>> {
+        self.ports.lock().all.first().cloned()
+    }
+
     fn data_is_closed(&self) -> bool {
-        self.ports.lock().all.first().is_some_and(|port| port.listening().is_empty())
+        self.data_port().is_some_and(|port| port.listening().is_empty())
     }
 }

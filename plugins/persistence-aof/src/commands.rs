@@ -1,7 +1,8 @@
-//! BGREWRITEAOF and INFO persistence.
+//! BGREWRITEAOF, DEBUG LOADAOF and INFO persistence.
 
 use crate::plugin::Aof;
 use crate::writer::Order;
+use futures::channel::oneshot;
 use keystead_plugin::prelude::*;
 use std::sync::atomic::Ordering;
 
@@ -9,14 +10,37 @@ pub(crate) fn register(reg: &mut Registrar<Aof>) {
     let flags = Flags::ADMIN | Flags::NO_SCRIPT | Flags::NO_ASYNC_LOADING;
     let text = "Asynchronously rewrites the append-only file to disk.";
     reg.command(spec("BGREWRITEAOF", 1, flags).docs(text, "server", "1.0.0"), Aof::bgrewriteaof)
+        .async_command(
+            spec("DEBUG|LOADAOF", 2, Flags::ADMIN | Flags::NO_SCRIPT | Flags::NO_ASYNC_LOADING).docs(
+                "Replaces the data by what the append-only files have.",
+                "server",
+                "1.0.0",
+            ),
+            Aof::loadaof,
+        )
         .info_append("persistence", |plugin, out| plugin.shown.info(plugin.host.now(), out));
 }
 
 impl Aof {
+    /// Nothing else is served meanwhile but what is served while loading; what was written before is in the files.
+    async fn loadaof(self: Arc<Self>, _: ClientInfo, _: OwnedArgs) -> Result<Reply> {
+        let (done, loaded) = oneshot::channel();
+        self.send(Order::Load(done));
+        match loaded.await {
+            Ok(Ok(())) => Ok(Reply::Simple("OK".to_owned())),
+            Ok(Err(why)) => {
+                log::warn!("DEBUG LOADAOF: {why}");
+                Err("Error trying to load the AOF files, check server logs.".into())
+            }
+            Err(_) => Err("the append-only file's writer has ended".into()),
+        }
+    }
+
     fn bgrewriteaof(&self, ctx: &mut Ctx<'_>, _args: Args<'_>) -> Result<Effect> {
-        if self.shown.rewriting.swap(true, Ordering::AcqRel) {
+        if self.shown.rewrites_now() {
             return Err("Background append only file rewriting already in progress".into());
         }
+        self.shown.asked.fetch_add(1, Ordering::AcqRel);
         self.send(Order::Rewrite);
         ctx.reply().simple("Background append only file rewriting started");
         Ok(Effect::None)

@@ -8,7 +8,7 @@ use crate::plugin::Aof;
 use crate::scan::{Damage, Scanner};
 use bytes::Bytes;
 use keystead_plugin::services::persistence::{Position, Recovered};
-use keystead_plugin::{Apply, Batch, Error, Host, Load, LoadMode, Plugin, Result};
+use keystead_plugin::{Apply, Batch, Ctx, Error, Host, Load, LoadMode, Plugin, Result};
 use keystead_rdb::{Event, FileHead, FileParser, OP_FUNCTION2, function_record};
 use std::fs::File;
 use std::io::Read;
@@ -34,18 +34,24 @@ fn waits_for_old_file(folder: &Folder, manifest: &Manifest) -> bool {
 /// Loads everything into the empty keyspace.
 pub(crate) async fn run(plugin: &Aof, folder: &Folder) -> Result<(Manifest, Recovered)> {
     let host = plugin.host;
-    let began = host.now();
     let manifest = adopt(&host, folder, survey(folder)?.unwrap_or_default()).await?;
-    let mut loader = Loader { host, folder, truncated_ok: plugin.config().load_truncated, place: None };
-    let parts: Vec<Part> = manifest.parts().cloned().collect();
-    for (at, part) in parts.iter().enumerate() {
-        loader.part(part, at + 1 == parts.len()).await?;
-    }
-    let keys = host.with_keyspace(|ctx| (0..ctx.databases()).map(|db| ctx.keys(db)).sum::<u64>()).await?;
-    let took = host.now().saturating_sub(began);
-    log::info!("DB loaded from append only file: {keys} keys in {:.3} seconds", took.as_secs_f64());
+    let truncated = plugin.config().load_truncated.then_some(Truncated::Cut);
+    let mut loader = Loader { host, folder, mode: LoadMode::OnEmpty, truncated, place: None };
+    let keys = loader.all(&manifest).await?;
     let position = loader.place.map(|note| Position { replid: note.replid, offset: note.offset, stream_db: note.db });
     Ok((manifest, Recovered { strategy: Aof::NAME.to_owned(), keys, position }))
+}
+
+/// Replaces what is in memory by what the files have, while the server runs. Whoever writes them waits meanwhile, has
+/// written all there was, and holds the gate.
+pub(crate) async fn again(plugin: &Aof, folder: &Folder) -> Result<()> {
+    let host = plugin.host;
+    let manifest = survey(folder)?.ok_or_else(|| Error::new("there are no append-only files"))?;
+    // Functions are emptied as well, whether the files begin with some or not.
+    host.begin_load(LoadMode::Again).await?.commit().await?;
+    let truncated = plugin.config().load_truncated.then_some(Truncated::Kept);
+    let mut loader = Loader { host, folder, mode: LoadMode::Again, truncated, place: None };
+    loader.all(&manifest).await.map(drop)
 }
 
 /// A file of a Redis before 7 becomes the base.
@@ -66,9 +72,19 @@ async fn adopt(host: &Host, folder: &Folder, manifest: Manifest) -> Result<Manif
 struct Loader<'a> {
     host: Host,
     folder: &'a Folder,
-    truncated_ok: bool,
+    mode: LoadMode,
+    /// `aof-load-truncated`: an end that is missing is passed over, and what becomes of the file.
+    truncated: Option<Truncated>,
     /// What the data so far is, if that is known exactly.
     place: Option<Note>,
+}
+
+/// What becomes of half a command at the end of the last file.
+enum Truncated {
+    /// It is cut off, so that what is written next follows a whole one.
+    Cut,
+    /// It stays: somebody else has the file.
+    Kept,
 }
 
 /// A file that comes in pieces.
@@ -91,6 +107,20 @@ impl Source {
 }
 
 impl Loader<'_> {
+    /// Loads the files of a set; how many keys there are then.
+    async fn all(&mut self, manifest: &Manifest) -> Result<u64> {
+        let began = self.host.now();
+        let parts: Vec<Part> = manifest.parts().cloned().collect();
+        for (at, part) in parts.iter().enumerate() {
+            self.part(part, at + 1 == parts.len()).await?;
+        }
+        let count = |ctx: &mut Ctx<'_>| (0..ctx.databases()).map(|db| ctx.keys(db)).sum::<u64>();
+        let keys = self.host.with_keyspace(count).await?;
+        let took = self.host.now().saturating_sub(began);
+        log::info!("DB loaded from append only file: {keys} keys in {:.3} seconds", took.as_secs_f64());
+        Ok(keys)
+    }
+
     /// Loads one file; only the last may lack its end.
     async fn part(&mut self, part: &Part, last: bool) -> Result<()> {
         let path = self.folder.at(&part.name);
@@ -142,7 +172,7 @@ impl Loader<'_> {
             ))
         };
         let mut parser = FileParser::default();
-        let mut load = self.host.begin_load(LoadMode::OnEmpty).await?;
+        let mut load = self.host.begin_load(self.mode).await?;
         let mut found = Found::default();
         let mut piece = Some(first);
         while let Some(bytes) = piece {
@@ -180,16 +210,19 @@ impl Loader<'_> {
         if !last {
             return Err(Error::new(format!("Fatal error: the truncated file {name} is not the last file")));
         }
-        if !self.truncated_ok {
+        let Some(truncated) = &self.truncated else {
             return Err(Error::new(format!(
                 "Unexpected end of file reading the append only file {name}. You can: 1) Make a backup of your AOF file, \
                  then use redis-check-aof --fix {}. 2) Alternatively you can set the 'aof-load-truncated' configuration \
                  option to yes and restart the server.",
                 self.folder.at(&format!("{}.manifest", self.folder.file)).display()
             )));
-        }
+        };
         log::warn!("!!! Warning: short read while loading the AOF file {name}!!!");
         log::warn!("AOF {name} loaded anyway because aof-load-truncated is enabled");
+        if matches!(truncated, Truncated::Kept) {
+            return Ok(());
+        }
         log::warn!("Truncating the AOF {name} at offset {whole}: {rest} bytes behind it are no whole command");
         let path = self.folder.at(name);
         let cut = move || -> std::io::Result<()> {

@@ -133,6 +133,7 @@ impl Aof {
     pub(crate) fn change(&self, edit: impl Fn(&mut Config)) {
         let mut after = Config::clone(&self.config());
         edit(&mut after);
+        let begins = after.enabled && !self.config().enabled;
         let holds_anew = after.fsync == Fsync::Always && self.config().fsync != Fsync::Always;
         self.shown.enabled.store(after.enabled, Ordering::Relaxed);
         self.config.store(Arc::new(after));
@@ -140,7 +141,10 @@ impl Aof {
             // In this very turn: the writer learns of it later, and a reply behind this one must wait for the disk already.
             self.host.confirm(Some(0));
         }
-        self.send(Order::Configured);
+        if begins {
+            self.shown.asked.fetch_add(1, Ordering::AcqRel);
+        }
+        self.send(Order::Configured { begins });
     }
 
     /// Tells the writer something.

@@ -2,7 +2,7 @@
 
 use keystead_plugin::InfoOut;
 use parking_lot::RwLock;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What the writer says of itself.
@@ -12,6 +12,9 @@ pub(crate) struct Shown {
     pub(crate) enabled: AtomicBool,
     /// A restart loads the file that is written.
     pub(crate) listed: AtomicBool,
+    /// Orders to begin a rewrite that the writer hasn't come to. Counted in the turn that gives one, so that whoever asks
+    /// next sees it.
+    pub(crate) asked: AtomicU32,
     /// A rewrite runs.
     pub(crate) rewriting: AtomicBool,
     /// One was asked for and has to wait.
@@ -39,6 +42,7 @@ impl Default for Shown {
         Shown {
             enabled: AtomicBool::new(false),
             listed: AtomicBool::new(false),
+            asked: AtomicU32::new(0),
             rewriting: AtomicBool::new(false),
             scheduled: AtomicBool::new(false),
             rewrite_began: RwLock::default(),
@@ -58,12 +62,17 @@ impl Default for Shown {
 }
 
 impl Shown {
+    /// A rewrite runs or is about to.
+    pub(crate) fn rewrites_now(&self) -> bool {
+        self.asked.load(Ordering::Acquire) > 0 || self.rewriting.load(Ordering::Acquire)
+    }
+
     /// INFO persistence, the part of the append-only file, in Redis' order.
     pub(crate) fn info(&self, now: Duration, out: &mut InfoOut<'_>) {
         let flag = |flag: &AtomicBool| u8::from(flag.load(Ordering::Relaxed));
         let word = |flag: &AtomicBool| if flag.load(Ordering::Relaxed) { "ok" } else { "err" };
         let number = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        let running = self.rewriting.load(Ordering::Relaxed);
+        let running = self.rewrites_now();
         let since = now.saturating_sub(*self.rewrite_began.read()).as_secs();
         out.field("aof_enabled", flag(&self.enabled))
             .field("aof_rewrite_in_progress", u8::from(running))

@@ -36,6 +36,19 @@ impl Scripting {
         result
     }
 
+    /// The script of a hash says of itself that it only reads.
+    pub(crate) fn sha_reads_only(&self, args: Args<'_>) -> bool {
+        let sha = String::from_utf8_lossy(args.at(1)).to_lowercase();
+        // While a script runs nothing else does: what is asked then is refused anyway.
+        let flags = self.scripts().ok().and_then(|scripts| scripts.flags(&sha));
+        flags.is_some_and(|flags| flags.no_writes)
+    }
+
+    /// The script says of itself that it only reads. It needn't be known.
+    pub(crate) fn text_reads_only(&self, args: Args<'_>) -> bool {
+        crate::flags::script(args.at(1)).is_ok_and(|(flags, _)| flags.no_writes)
+    }
+
     /// `SCRIPT LOAD text`
     pub(crate) fn script_load(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
         let mut scripts = self.scripts()?;

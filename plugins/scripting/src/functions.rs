@@ -26,6 +26,14 @@ impl Scripting {
         result
     }
 
+    /// The function was registered as one that only reads.
+    pub(crate) fn function_reads_only(&self, args: Args<'_>) -> bool {
+        let name = String::from_utf8_lossy(args.at(1));
+        // While a function runs nothing else does: what is asked then is refused anyway.
+        let Ok(libraries) = self.libraries() else { return false };
+        libraries.function(&name).is_some_and(|function| function.flags.no_writes)
+    }
+
     /// `FUNCTION LOAD [REPLACE] code`
     pub(crate) fn function_load(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
         let (last, options) = (args.len() - 1, args.iter().take(args.len() - 1).skip(2));

@@ -71,7 +71,9 @@ fn declare(reg: &mut Registrar<Scripting>) {
             "Executes a Lua script.",
             since,
         );
-        reg.command(row.keys_by(run::keys), move |plugin, ctx, args| plugin.eval(ctx, args, form));
+        let reads_only = if by_sha { Scripting::sha_reads_only } else { Scripting::text_reads_only };
+        let eval = move |plugin: &Scripting, ctx: &mut Ctx<'_>, args: Args<'_>| plugin.eval(ctx, args, form);
+        reg.command_or_read(row.keys_by(run::keys), reads_only, eval);
     }
     let quiet = Flags::NO_SCRIPT | Flags::STALE_OK;
     let load = "Loads a script into the script cache.";
@@ -100,15 +102,32 @@ fn declare(reg: &mut Registrar<Scripting>) {
         let (scripts, libraries) = (seen(&plugin.seen.script_bytes), seen(&plugin.seen.library_bytes));
         out.field("used_memory_vm_eval", eval)
             .field("used_memory_lua", eval)
+            .field("used_memory_lua_human", human(eval))
             .field("used_memory_scripts_eval", scripts)
             .field("number_of_cached_scripts", seen(&plugin.seen.scripts))
             .field("number_of_functions", seen(&plugin.seen.functions))
             .field("number_of_libraries", seen(&plugin.seen.libraries))
             .field("used_memory_vm_functions", functions)
             .field("used_memory_vm_total", eval + functions)
+            .field("used_memory_vm_total_human", human(eval + functions))
             .field("used_memory_functions", libraries)
-            .field("used_memory_scripts", scripts + libraries);
+            .field("used_memory_scripts", scripts + libraries)
+            .field("used_memory_scripts_human", human(scripts + libraries));
     });
+}
+
+/// `1.50K`, as INFO writes sizes.
+fn human(bytes: usize) -> String {
+    let (mut value, mut unit) = (bytes as f64, "B");
+    if bytes < 1024 {
+        return format!("{bytes}B");
+    }
+    for next in ["K", "M", "G"] {
+        if value >= 1024.0 {
+            (value, unit) = (value / 1024.0, next);
+        }
+    }
+    format!("{value:.2}{unit}")
 }
 
 fn declare_functions(reg: &mut Registrar<Scripting>) {
@@ -121,7 +140,8 @@ fn declare_functions(reg: &mut Registrar<Scripting>) {
             "Calls a function.",
             "7.0.0",
         );
-        reg.command(row.keys_by(run::keys), move |plugin, ctx, args| plugin.fcall(ctx, args, read_only));
+        let fcall = move |plugin: &Scripting, ctx: &mut Ctx<'_>, args: Args<'_>| plugin.fcall(ctx, args, read_only);
+        reg.command_or_read(row.keys_by(run::keys), Scripting::function_reads_only, fcall);
     }
     let (quiet, write) = (Flags::NO_SCRIPT, Flags::NO_SCRIPT | Flags::WRITE);
     let row = |name: &str, arity, flags, summary: &str| row(name, arity, flags, summary, "7.0.0");

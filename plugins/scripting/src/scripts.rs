@@ -37,6 +37,11 @@ impl Scripts {
         self.known.contains_key(sha)
     }
 
+    /// What the first line of the script of a hash says.
+    pub fn flags(&self, sha: &str) -> Option<Flags> {
+        self.known.get(sha).copied()
+    }
+
     /// The script of a hash.
     pub fn get(&self, sha: &str) -> Option<Script> {
         let flags = *self.known.get(sha)?;

@@ -195,3 +195,50 @@ fn a_replica_and_a_primary_go_on_behind_a_restart() {
     assert_eq!(primary.client().cmd("MGET a b c").texts(), ["1", "2", "3"]);
     assert_eq!(primary.client().info("stats")["sync_full"], "0", "{}", primary.process.log());
 }
+
+#[test]
+fn debug_loadaof_brings_back_what_the_files_have() {
+    const LIBRARY: &str = "#!lua name=lib\nredis.register_function('f', function() return 'from lib' end)";
+    for preamble in ["true", "false"] {
+        let config = format!("(rdb_preamble: {preamble})");
+        let builder = Keystead::builder().plugin("persistence-aof", &config).plugin("scripting", "()");
+        let node = builder.plugin("replication", "()").start();
+        let mut client = node.client();
+        client.command(&["FUNCTION", "LOAD", LIBRARY]);
+        client.cmd("RPUSH list a b c");
+        client.ok("BGREWRITEAOF");
+        client.ok("SET k v");
+        wait_until("the rewrite", DEADLINE, || persistence(&node, "aof_rewrite_in_progress") == "0");
+        for n in 0..200 {
+            client.cmd(&format!("XADD s * n {n}"));
+        }
+        client.ok("SET later 1 EX 1000");
+        let digest = client.cmd("DEBUG DIGEST");
+        let offset = client.info("replication")["master_repl_offset"].clone();
+        client.ok("DEBUG LOADAOF");
+        assert_eq!(client.cmd("DEBUG DIGEST"), digest, "rdb_preamble: {preamble}");
+        assert_eq!(client.cmd("FCALL f 0"), "from lib");
+        assert_eq!(client.info("replication")["master_repl_offset"], offset, "nothing of it is news");
+        client.ok("SET behind 1");
+        client.ok("DEBUG LOADAOF");
+        assert_eq!(client.cmd("GET behind"), "1", "the file goes on");
+        assert_eq!(persistence(&node, "aof_rewrites"), "2", "the first base and the one that was asked for");
+    }
+    let off = node("(enabled: false)");
+    off.client().ok("SET k v");
+    assert!(off.client().cmd("DEBUG LOADAOF").is_error());
+    assert_eq!(off.client().cmd("GET k"), "v", "without files nothing is emptied");
+}
+
+#[test]
+fn who_switches_the_file_on_sees_its_first_rewrite_at_once() {
+    let node = node("(enabled: false)");
+    let mut client = node.client();
+    for _ in 0..20 {
+        let replies = client.pipeline(&["CONFIG SET appendonly yes", "INFO persistence"]);
+        assert!(keystead_harness::text(&replies[1]).contains("aof_rewrite_in_progress:1"), "{replies:?}");
+        wait_until("the base", DEADLINE, || persistence(&node, "aof_rewrite_in_progress") == "0");
+        client.ok("CONFIG SET appendonly no");
+        wait_until("the end", DEADLINE, || persistence(&node, "aof_enabled") == "0");
+    }
+}

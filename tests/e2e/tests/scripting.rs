@@ -206,3 +206,40 @@ fn a_script_does_not_hold_up_a_sentinel() {
     }
     other.ok("SCRIPT KILL");
 }
+
+/// The first line says it, whether the script is known yet or not; the second run finds it in the cache.
+#[test]
+fn scripts_that_only_read_run_while_writes_are_paused() {
+    let server = server();
+    let (mut client, mut other) = (server.client(), server.client());
+    let library = "#!lua name=l\nredis.register_function{function_name='f', callback=function() return 'f' end, \
+                   flags={'no-writes'}}";
+    client.command(&["FUNCTION", "LOAD", library]);
+    client.ok("CLIENT PAUSE 100000 WRITE");
+    let script = "#!lua flags=no-writes\nreturn 'read'";
+    for _ in 0..2 {
+        assert_eq!(other.command(&["EVAL", script, "0"]), "read");
+    }
+    let sha = other.command(&["SCRIPT", "LOAD", script]).as_text().unwrap();
+    assert_eq!(other.command(&["EVALSHA", &sha, "0"]), "read");
+    assert_eq!(other.cmd("FCALL f 0"), "f");
+    other.ok("MULTI");
+    other.command(&["EVALSHA", &sha, "0"]);
+    assert!(format!("{:?}", other.cmd("EXEC")).contains("read"));
+    other.send(&["EVAL", "return 1", "0"]).unwrap();
+    wait_until("the other script to wait", DEADLINE, || client.info("clients")["blocked_clients"] == "1");
+    client.ok("CLIENT UNPAUSE");
+    assert_eq!(other.read().unwrap().as_int(), Some(1));
+}
+
+#[test]
+fn a_reload_over_functions_needs_merge() {
+    let server = server();
+    let mut client = server.client();
+    client.command(&["FUNCTION", "LOAD", "#!lua name=l\nredis.register_function('f', function() return 'f' end)"]);
+    let refused = client.cmd("DEBUG RELOAD NOFLUSH");
+    assert!(format!("{refused:?}").contains("Error trying to load the RDB dump"), "{refused:?}");
+    client.ok("DEBUG RELOAD NOFLUSH MERGE");
+    client.ok("DEBUG RELOAD");
+    assert_eq!(client.cmd("FCALL f 0"), "f");
+}

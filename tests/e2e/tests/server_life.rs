@@ -282,3 +282,34 @@ fn a_long_turn_of_the_data_engine_does_not_make_its_sentinel_miss_a_ping() {
     assert_eq!(client.read().unwrap(), "OK");
     assert!(worst < Duration::from_millis(900), "the sentinel was silent for {worst:?}");
 }
+
+#[test]
+fn addresses_and_port_are_moved_at_run_time_and_kept() {
+    let mut node = Keystead::plain();
+    let (mut client, old, new) = (node.client(), node.port(), keystead_harness::free_port());
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = busy.local_addr().unwrap().port();
+    let told = client.cmd(&format!("CONFIG SET maxmemory 10000001 port {taken}"));
+    let words = "(possibly related to argument 'port') - Unable to listen on this port";
+    assert!(format!("{told:?}").contains(words), "{told:?}");
+    let shown = client.cmd("CONFIG GET maxmemory");
+    assert!(format!("{shown:?}").contains("\"0\"") || !format!("{shown:?}").contains("10000001"), "{shown:?}");
+    Client::connect(old).ok("SET a 1");
+    client.ok(&format!("CONFIG SET port {new}"));
+    assert_eq!(Client::connect(new).cmd("GET a"), "1");
+    assert!(Client::try_connect(old).is_err(), "nobody listens there any more");
+    assert_eq!(client.info("server")["tcp_port"], new.to_string(), "who was connected stays so");
+    // The same port on other addresses, one of which covers the old one, and on an address that isn't ours.
+    client.command(&["CONFIG", "SET", "bind", "*"]);
+    assert_eq!(Client::connect(new).cmd("GET a"), "1");
+    let told = client.command(&["CONFIG", "SET", "bind", "192.0.2.1"]);
+    assert!(format!("{told:?}").contains("Failed to bind to specified addresses"), "{told:?}");
+    assert_eq!(Client::connect(new).cmd("GET a"), "1", "what was stays");
+    client.command(&["CONFIG", "SET", "bind", "127.0.0.1"]);
+    client.ok("CONFIG REWRITE");
+    node.process.kill();
+    // The file's port may be somebody else's meanwhile: the overlay's is the one that is bound.
+    let _other = std::net::TcpListener::bind(("127.0.0.1", old));
+    node.process.restart().unwrap();
+    wait_until("the restart", DEADLINE, || Client::try_connect(new).is_ok());
+}

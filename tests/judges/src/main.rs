@@ -4,7 +4,7 @@ use clap::{Parser, ValueEnum};
 use keystead_harness::bin_dir;
 use keystead_judges::clients::{self, Library};
 use keystead_judges::outcome::{Outcome, Verdict};
-use keystead_judges::report::{Pair, exceptions, markdown, unexcused};
+use keystead_judges::report::{Pair, count, markdown};
 use keystead_judges::suite::{Judged, run_unit};
 use keystead_judges::units::{Mode, all};
 use std::fs;
@@ -93,8 +93,7 @@ fn judge(options: &Options) -> io::Result<usize> {
     let keystead_tree = keystead_judges::source::tree(&folder, "keystead-tree", &wrappers)?;
     let units = if options.units.is_empty() { all(&redis_tree, mode)? } else { options.units.clone() };
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let excused = fs::read_to_string(here.join("exceptions.txt")).unwrap_or_default();
-    let excused = exceptions(&excused).map_err(io::Error::other)?;
+    let excused = keystead_judges::lists()?;
     for (unit, test) in excused.keys().filter(|_| mode == Mode::Sentinel) {
         let file = keystead_tree.join(format!("tests/sentinel/tests/{unit}.tcl"));
         if file.exists() {
@@ -117,9 +116,9 @@ fn judge(options: &Options) -> io::Result<usize> {
         let head = format!("# {file}\n\nMade by `tests/run judges {words}`, {}, redis-server 7.0.15.\n\n", today()?);
         fs::write(here.join("results").join(format!("{file}.md")), head + &markdown(&pairs, &excused))?;
     }
-    let missing = unexcused(&pairs, &excused).len();
-    println!("{missing} tests pass on redis-server, not here, and are not excused");
-    Ok(missing)
+    let count = count(&pairs, &excused);
+    println!("{}", count.text());
+    Ok(count.missing)
 }
 
 /// redis-server's outcome: kept from an earlier run unless a fresh one is asked for.

@@ -53,6 +53,9 @@ fn package(folder: &Path, name: &str) -> io::Result<PathBuf> {
         "-oDir::Etc::sourceparts=-".to_owned(),
         format!("-oDir::State::lists={}", folder.join("lists").display()),
         "-oAPT::Sandbox::User=root".to_owned(),
+        // Offline that shows soon.
+        "-oAcquire::http::Timeout=20".to_owned(),
+        "-oAcquire::Retries=1".to_owned(),
     ];
     run(Command::new("apt-get").args(&options).args(["update", "-qq"]))?;
     let download = ["source", "--download-only", "-qq", name];

@@ -81,7 +81,7 @@ impl Core {
 
     fn log_refusal(&mut self, state: &State, reason: &'static str, context: &'static str, object: &[u8], user: &[u8]) {
         let now_ms = self.now_ms();
-        let client = crate::commands::client_list::describe(state, 0, now_ms);
+        let client = crate::commands::client_list::describe(state, 0, now_ms, None);
         self.acl.log.add(Event { reason, context, object, user, client }, now_ms);
     }
 

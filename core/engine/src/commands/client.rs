@@ -86,8 +86,8 @@ fn setinfo(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     Ok(Effect::None)
 }
 
-fn info(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
-    let line = describe(ctx.session, ctx.reply.out.len(), ctx.now_ms()) + "\n";
+fn info(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let line = describe(ctx.session, ctx.reply.out.len(), ctx.now_ms(), Some(args)) + "\n";
     ctx.reply.verbatim(*b"txt", line);
     Ok(Effect::None)
 }
@@ -108,10 +108,10 @@ fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let now_ms = ctx.now_ms();
     for id in ctx.core.sessions.ids() {
         let line = if id == ctx.session.id {
-            filter.matches(ctx.session).then(|| describe(ctx.session, ctx.reply.out.len(), now_ms))
+            filter.matches(ctx.session).then(|| describe(ctx.session, ctx.reply.out.len(), now_ms, Some(args)))
         } else {
             let session = ctx.core.sessions.get(id).filter(|session| filter.matches(&session.state));
-            session.map(|session| describe(&session.state, session.out.len(), now_ms))
+            session.map(|session| describe(&session.state, session.out.len(), now_ms, None))
         };
         if let Some(line) = line {
             text.push_str(&line);

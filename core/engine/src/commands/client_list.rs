@@ -98,8 +98,15 @@ fn flags(state: &State) -> String {
     if set.is_empty() { "N".to_owned() } else { set }
 }
 
-/// One line, without the line end. `out` is the length of the session's own output.
-pub(crate) fn describe(state: &State, out: usize, now_ms: u64) -> String {
+/// One line, without the line end. `out` is the length of the session's own output, `running` the words of the command
+/// that it has running.
+pub(crate) fn describe(state: &State, out: usize, now_ms: u64, running: Option<Args<'_>>) -> String {
+    let waiting = match &state.parked {
+        Some(Parked::Async { args, .. } | Parked::Pause(args)) => args.view().bytes(),
+        _ => 0,
+    };
+    let query = running.map_or(state.pending_in, |args| args.arrived());
+    let words = running.map_or(waiting, |args| args.bytes());
     let seconds = |since: u64| now_ms.saturating_sub(since) / 1000;
     let (multi, multi_mem) = state.multi.as_ref().map_or((-1, 0), |multi| (multi.queue.len() as i64, multi.bytes));
     let command = state.last_command.map_or("NULL", |command| command.full_name.as_str());
@@ -107,7 +114,7 @@ pub(crate) fn describe(state: &State, out: usize, now_ms: u64) -> String {
     let total = state.memory(out);
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={multi} \
-         qbuf={} qbuf-free=0 argv-mem=0 multi-mem={multi_mem} rbs=0 rbp=0 obl=0 oll={} omem={omem} tot-mem={total} \
+         qbuf={query} qbuf-free=0 argv-mem={words} multi-mem={multi_mem} rbs=0 rbp=0 obl=0 oll={} omem={omem} tot-mem={total} \
          events={} cmd={command} user={} redir={} resp={} lib-name={} lib-ver={}",
         state.id.id,
         state.info.addr,
@@ -121,7 +128,6 @@ pub(crate) fn describe(state: &State, out: usize, now_ms: u64) -> String {
         state.channels.len(),
         state.patterns.len(),
         state.shard_channels.len(),
-        state.pending_in,
         usize::from(omem > 0),
         if state.pending_out > 0 { "rw" } else { "r" },
         state.user,

@@ -158,6 +158,11 @@ fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             return Err(CommandError::fixed("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."));
         }
     }
+    // What is saved is still there: each key and function would come twice.
+    let keeps = || ctx.core.plugins.as_ref().is_some_and(|plugins| plugins.keeps_data());
+    if !flush && !merge && (!ctx.ks.is_empty() || keeps()) {
+        return Err(CommandError::fixed("ERR Error trying to load the RDB dump, check server logs."));
+    }
     let cut = ctx.ks.begin_cut().map_err(|_| CommandError::fixed("ERR two snapshots are open already"))?;
     let mut saved: Vec<(usize, Vec<u8>)> = Vec::new();
     loop {
@@ -243,6 +248,8 @@ fn help(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
             "    Return how many entries the database's tables have.",
             "HTSTATS-KEY <key>",
             "    Like HTSTATS for the value stored at <key>.",
+            "LOADAOF",
+            "    Replace the data by what the append-only files have. With the plugin persistence-aof.",
             "LOG <message>",
             "    Write <message> to the server log.",
             "OBJECT <key>",

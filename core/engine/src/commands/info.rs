@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::sync::atomic::Ordering;
 
 use keystead_keyspace::Keyspace;
 use keystead_resp::Args;
@@ -237,8 +238,8 @@ fn memory(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "mem_aof_buffer", 0);
     field(text, "mem_allocator", core.facts.get("mem_allocator").map_or("system", String::as_str));
     field(text, "active_defrag_running", 0);
-    field(text, "lazyfree_pending_objects", 0);
-    field(text, "lazyfreed_objects", core.stats.lazyfreed);
+    field(text, "lazyfree_pending_objects", core.stats.lazyfree.pending.load(Ordering::Relaxed));
+    field(text, "lazyfreed_objects", core.stats.lazyfree.done.load(Ordering::Relaxed));
 }
 
 /// Bytes in use: the process' count if there is one, else what the keys take.
@@ -303,7 +304,11 @@ fn stats(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "pubsubshard_channels", core.pubsub.channel_count(Space::Shard));
     field(text, "latest_fork_usec", 0);
     field(text, "total_forks", 0);
+    field(text, "migrate_cached_sockets", stats.kept_links.load(Ordering::Relaxed));
     field(text, "slave_expires_tracked_keys", 0);
+    for name in ["hits", "misses", "key_hits", "key_misses"] {
+        field(text, &format!("active_defrag_{name}"), 0);
+    }
     field(text, "tracking_total_keys", core.tracking.total_keys());
     field(text, "tracking_total_items", core.tracking.total_items());
     field(text, "tracking_total_prefixes", core.tracking.total_prefixes());

@@ -36,7 +36,7 @@ pub const TABLE: &[CommandSpec] = &[
     row("exists", -2, READONLY | FAST, KeySpec::ALL, "1.0.0", "Determines whether one or more keys exist.", exists)
         .uses(&[LOOKS]),
     row("touch", -2, READONLY | FAST, KeySpec::ALL, "3.2.1",
-        "Returns how many of the keys exist, and renews the time of their last access.", exists).uses(&[LOOKS]),
+        "Returns how many of the keys exist, and renews the time of their last access.", touch).uses(&[LOOKS]),
     row("type", 2, READONLY | FAST, ONE, "1.0.0", "Determines the type of value stored at a key.", type_of)
         .uses(&[LOOKS]),
     row("keys", 2, READONLY, KeySpec::None, "1.0.0", "Returns all key names that match a pattern.", keys),
@@ -103,6 +103,13 @@ fn del(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 fn exists(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (ks, db, mut out) = ctx.split();
     out.int(args.skip(1).iter().filter(|key| ks.exists(db, key)).count() as i64);
+    Ok(Effect::None)
+}
+
+/// Unlike EXISTS, it is a use of each key.
+fn touch(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let (ks, db, mut out) = ctx.split();
+    out.int(args.skip(1).iter().filter(|key| ks.touch(db, key)).count() as i64);
     Ok(Effect::None)
 }
 

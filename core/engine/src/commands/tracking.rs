@@ -11,9 +11,9 @@ use crate::error::CommandError;
 use crate::tracking::Mode;
 
 pub(super) fn tracking(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let mode = options(ctx, args)?;
+    let (mode, prefixes) = options(ctx, args)?;
     if args.is(2, "on") {
-        let mode = merged(ctx, mode)?;
+        let mode = merged(ctx, mode, &prefixes)?;
         ctx.core.tracking.start(ctx.session, mode);
     } else if args.is(2, "off") {
         ctx.core.tracking.stop(ctx.session);
@@ -24,8 +24,10 @@ pub(super) fn tracking(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     Ok(Effect::None)
 }
 
-fn options(ctx: &Ctx<'_>, args: Args<'_>) -> Result<Mode, CommandError> {
+/// The options, and the prefixes as they were given.
+fn options<'a>(ctx: &Ctx<'_>, args: Args<'a>) -> Result<(Mode, Vec<&'a [u8]>), CommandError> {
     let mut mode = Mode::default();
+    let mut given: Vec<&[u8]> = Vec::new();
     let mut at = 3;
     while at < args.len() {
         let more = at + 1 < args.len();
@@ -49,16 +51,13 @@ fn options(ctx: &Ctx<'_>, args: Args<'_>) -> Result<Mode, CommandError> {
             mode.noloop = true;
         } else if args.is(at, "prefix") && more {
             at += 1;
-            if let Some(other) = mode.prefixes.iter().find(|other| overlap(other, args.at(at))) {
-                return Err(overlapping(args.at(at), "another provided", other));
-            }
-            mode.prefixes.insert(args.at(at).into());
+            given.push(args.at(at));
         } else {
             return Err(CommandError::SYNTAX);
         }
         at += 1;
     }
-    Ok(mode)
+    Ok((mode, given))
 }
 
 fn overlap(a: &[u8], b: &[u8]) -> bool {
@@ -75,9 +74,9 @@ fn overlapping(prefix: &[u8], which: &str, other: &[u8]) -> CommandError {
 }
 
 /// The new mode beside the one the session has: what can't be changed is refused, prefixes add up.
-fn merged(ctx: &Ctx<'_>, mut mode: Mode) -> Result<Mode, CommandError> {
+fn merged(ctx: &Ctx<'_>, mut mode: Mode, prefixes: &[&[u8]]) -> Result<Mode, CommandError> {
     let fixed = |text| Err(CommandError::fixed(text));
-    if !mode.prefixes.is_empty() && !mode.bcast {
+    if !prefixes.is_empty() && !mode.bcast {
         return fixed("ERR PREFIX option requires BCAST mode to be enabled");
     }
     let old = ctx.session.tracking.as_deref();
@@ -103,11 +102,15 @@ fn merged(ctx: &Ctx<'_>, mut mode: Mode) -> Result<Mode, CommandError> {
         return Ok(mode);
     }
     let had: BTreeSet<Box<[u8]>> = old.map(|old| old.prefixes.clone()).unwrap_or_default();
-    for prefix in &mode.prefixes {
+    for (at, prefix) in prefixes.iter().enumerate() {
         if let Some(other) = had.iter().find(|other| overlap(other, prefix)) {
             return Err(overlapping(prefix, "an existing", other));
         }
+        if let Some(other) = prefixes[at + 1..].iter().find(|other| overlap(other, prefix)) {
+            return Err(overlapping(prefix, "another provided", other));
+        }
     }
+    mode.prefixes.extend(prefixes.iter().map(|prefix| Box::from(*prefix)));
     if mode.prefixes.is_empty() {
         // Everything; Redis lets it overlap with what was asked for before.
         mode.prefixes.insert(Box::default());

@@ -80,7 +80,9 @@ pub struct Config {
     values: BTreeMap<&'static str, String>,
     foreign: BTreeMap<String, Foreign>,
     changed: BTreeSet<String>,
-    group: Option<Arc<dyn ParamGroup>>,
+    groups: Vec<Arc<dyn ParamGroup>>,
+    /// An endpoint's: its plugin says where it listens.
+    endpoint: bool,
     /// The typed copy.
     pub live: Live,
 }
@@ -100,6 +102,10 @@ pub enum SetError {
 
 type Undo = Vec<(Arc<dyn ForeignConfig>, String)>;
 
+/// Parameters that no pattern of CONFIG GET finds, as in Redis.
+const HIDDEN: &[&str] =
+    &["key-load-delay", "rdb-key-save-delay", "loading-process-events-interval-bytes", "watchdog-period"];
+
 impl Config {
     /// All parameters at their defaults; only those of endpoints if asked.
     pub fn new(endpoint: bool) -> Self {
@@ -107,7 +113,7 @@ impl Config {
         let params: Vec<&'static Param> = all.filter(|param| !endpoint || param.endpoint).collect();
         let values = params.iter().map(|param| (param.name, param.default.to_owned())).collect();
         let (foreign, changed, live) = (BTreeMap::new(), BTreeSet::new(), Live::default());
-        let mut config = Config { params, values, foreign, changed, group: None, live };
+        let mut config = Config { params, values, foreign, changed, groups: Vec::new(), endpoint, live };
         config.refresh();
         config
     }
@@ -141,6 +147,8 @@ impl Config {
     /// All parameters whose name or alias matches one of the patterns, by name, each once.
     pub fn matching(&self, patterns: &[&[u8]]) -> Vec<(String, String)> {
         let mut found = BTreeMap::new();
+        // What is only for tests shows under its exact name.
+        let shown = |name: &str| !HIDDEN.contains(&name);
         let (globs, exact): (Vec<&[u8]>, Vec<&[u8]>) =
             patterns.iter().partition(|pattern| pattern.iter().any(|byte| b"[*?".contains(byte)));
         for name in exact {
@@ -151,7 +159,7 @@ impl Config {
             }
         }
         for pattern in globs {
-            let hit = |name: &str| glob::matches(pattern, name.as_bytes(), true);
+            let hit = |name: &str| shown(name) && glob::matches(pattern, name.as_bytes(), true);
             for param in self.params.iter().filter(|param| !self.foreign.contains_key(param.name)) {
                 for name in [Some(param.name), param.alias].into_iter().flatten().filter(|name| hit(name)) {
                     found.insert(name.to_owned(), self.values[param.name].clone());
@@ -193,7 +201,7 @@ impl Config {
             }
         }
         // Last, because it can't be taken back.
-        if let Err((name, why)) = self.apply_group(&names) {
+        if let Err((name, why)) = self.apply_groups(&names, &before) {
             self.take_back(before, undo);
             return Err(SetError::Invalid(name, why));
         }
@@ -211,16 +219,28 @@ impl Config {
         }
     }
 
-    /// The parameters that are put in force as a whole.
-    pub fn set_group(&mut self, group: Arc<dyn ParamGroup>) {
-        self.group = Some(group);
+    /// Parameters that are put in force as a whole.
+    pub fn add_group(&mut self, group: Arc<dyn ParamGroup>) {
+        self.groups.push(group);
     }
 
-    /// Lets the group act if one of its parameters was set; the first of those goes with the refusal.
-    fn apply_group(&self, names: &[String]) -> Result<(), (String, String)> {
-        let Some(group) = &self.group else { return Ok(()) };
-        let Some(first) = names.iter().find(|name| group.has(name)) else { return Ok(()) };
-        group.apply(&|name| self.get(name).unwrap_or_default()).map_err(|why| (first.clone(), why))
+    /// Lets each group act of which a parameter was set; the first of those goes with the refusal. What other groups did
+    /// before it is undone.
+    fn apply_groups(&self, names: &[String], before: &BTreeMap<&'static str, String>) -> Result<(), (String, String)> {
+        let mut done: Vec<&Arc<dyn ParamGroup>> = Vec::new();
+        for group in &self.groups {
+            let Some(first) = names.iter().find(|name| group.has(name)) else { continue };
+            if let Err(why) = group.apply(&|name| self.get(name).unwrap_or_default()) {
+                for group in done.into_iter().rev() {
+                    if let Err(why) = group.apply(&|name| before.get(name).cloned().unwrap_or_default()) {
+                        log::warn!("CONFIG SET could not be taken back: {why}");
+                    }
+                }
+                return Err((first.clone(), why));
+            }
+            done.push(group);
+        }
+        Ok(())
     }
 
     fn check_names(&self, pairs: &[(String, String)]) -> Result<(), SetError> {
@@ -229,7 +249,7 @@ impl Config {
             let lower = name.to_ascii_lowercase();
             let (key, mutable) = match (self.find_foreign(&lower), self.find(&lower)) {
                 (Some((key, foreign)), _) => (key.clone(), foreign.body.mutable()),
-                (None, Some(param)) => (param.name.to_owned(), param.mutable),
+                (None, Some(param)) => (param.name.to_owned(), param.mutable && !self.is_plugins(param.name)),
                 (None, None) => return Err(SetError::Unknown(name.clone())),
             };
             if !mutable {
@@ -240,6 +260,10 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    fn is_plugins(&self, name: &str) -> bool {
+        self.endpoint && matches!(name, "bind" | "port")
     }
 
     fn set_one(&mut self, name: &str, text: &str, undo: &mut Undo) -> Result<String, String> {

@@ -48,8 +48,8 @@ const LEVELS: &[&str] = &["debug", "verbose", "notice", "warning", "nothing"];
 /// All parameters of the core.
 pub const PARAMS: &[Param] = &[
     // network
-    both(fixed("bind", Kind::Text, "127.0.0.1 -::1")),
-    both(fixed("port", Kind::Int(0, 65535), "6379")),
+    both(live("bind", Kind::Text, "127.0.0.1 -::1")),
+    both(live("port", Kind::Int(0, 65535), "6379")),
     both(fixed("tcp-backlog", Kind::Int(0, INT), "511")),
     both(fixed("unixsocket", Kind::Text, "")),
     both(fixed("unixsocketperm", Kind::Text, "0")),

@@ -236,8 +236,10 @@ impl Engine {
         if std::mem::take(&mut self.core.clients_grew) {
             self.core.evict_clients();
         }
-        let garbage = self.ks.take_garbage();
-        self.core.stats.lazyfreed += garbage.len() as u64;
+        let mut garbage = self.ks.take_garbage();
+        if !garbage.is_empty() {
+            garbage = garbage.counted_by(&self.core.stats.lazyfree);
+        }
         TurnEnd { garbage, ..self.core.end_turn() }
     }
 

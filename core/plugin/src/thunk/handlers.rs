@@ -2,7 +2,7 @@
 
 use super::guarded;
 use crate::args::{Args, OwnedArgs};
-use crate::command::{Effect, GetKeys};
+use crate::command::{Effect, GetKeys, ReadsOnly};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::io::{Conn, Io};
@@ -20,6 +20,7 @@ pub(crate) struct Sync<P, F> {
     pub(crate) slot: Slot<P>,
     pub(crate) f: F,
     pub(crate) get_keys: Option<GetKeys>,
+    pub(crate) reads_only: Option<ReadsOnly<P>>,
 }
 
 pub(crate) struct Async<P, T, F> {
@@ -74,6 +75,13 @@ pub(crate) unsafe extern "C" fn sync_keys<P, F>(
         unsafe { out.add(index).write(*position as u32) };
     }
     keys.len()
+}
+
+pub(crate) unsafe extern "C" fn reads_only<P: Plugin, F>(data: *mut c_void, argv: *const Str, argc: usize) -> u32 {
+    // SAFETY: as in `call`.
+    let (this, args) = unsafe { (&*data.cast::<Sync<P, F>>(), Args::from_raw(argv, argc)) };
+    let Some(reads_only) = this.reads_only else { return 0 };
+    u32::from(guarded(|| reads_only(this.slot.get(), args)).unwrap_or(false))
 }
 
 pub(crate) unsafe extern "C" fn try_now<P, T, F>(

@@ -1,7 +1,7 @@
 //! Commands of plugins as the engine sees them: in the turn, asynchronous, and taking a connection over.
 
 use super::ctx::{SlotState, client_info, take_state};
-use super::frame::{Frame, World, with_words};
+use super::frame::{Frame, World, inside, with_words};
 use super::objects;
 use super::plugin::{Plugin, Taker};
 use crate::net::service::{Taken, TakeoverHost};
@@ -15,6 +15,7 @@ use std::ffi::c_void;
 use std::sync::{Arc, Weak};
 
 type Call = unsafe extern "C" fn(*mut c_void, *const abi::Ctx, *const Str, usize) -> u32;
+type ReadsOnly = unsafe extern "C" fn(*mut c_void, *const Str, usize) -> u32;
 type TryNow = unsafe extern "C" fn(*mut c_void, *const abi::Ctx, *const Str, usize, u32) -> u32;
 type Start = unsafe extern "C" fn(*mut c_void, *const abi::ClientInfo, *const Str, usize) -> abi::Future;
 
@@ -26,6 +27,7 @@ pub(super) struct SyncCommand {
     pub(super) endpoint: u32,
     pub(super) data: *mut c_void,
     pub(super) call: Call,
+    pub(super) reads_only: Option<ReadsOnly>,
 }
 
 // SAFETY: a plugin's functions may be called from any thread, with the data they were registered with.
@@ -40,6 +42,14 @@ impl ForeignCommand for SyncCommand {
             unsafe { (self.call)(self.data, raw, argv, argc) }
         };
         run(self.plugin, self.endpoint, ctx, args, enter)
+    }
+
+    fn reads_only(&self, args: Args<'_>) -> bool {
+        let Some(reads_only) = self.reads_only.filter(|_| self.plugin.live()) else { return false };
+        with_words(args.iter(), |argv, argc| {
+            // SAFETY: data and function belong together; the words live for the call.
+            inside(|| unsafe { reads_only(self.data, argv, argc) }) == 1
+        })
     }
 }
 

@@ -94,7 +94,7 @@ unsafe extern "C" fn command(data: *mut c_void, spec: *const abi::CommandSpec) -
     // SAFETY: the spec and its strings live for the call.
     unsafe {
         declare(data, |plugin| {
-            let raw = checked(spec, "command spec")?;
+            let raw = &grown(spec, std::mem::offset_of!(abi::CommandSpec, reads_only), "command spec")?;
             let name = raw.name.text();
             if name.is_empty() || name.contains(char::is_whitespace) {
                 return Err(format!("'{name}' is no name for a command"));
@@ -114,7 +114,9 @@ unsafe extern "C" fn command(data: *mut c_void, spec: *const abi::CommandSpec) -
 fn body(plugin: &'static Plugin, raw: &abi::CommandSpec, name: &str) -> Result<ForeignBody, String> {
     let (endpoint, data) = (raw.endpoint, raw.data);
     match (raw.call, raw.start, raw.takeover) {
-        (Some(call), None, None) => Ok(ForeignBody::Sync(Arc::new(SyncCommand { plugin, endpoint, data, call }))),
+        (Some(call), None, None) => {
+            Ok(ForeignBody::Sync(Arc::new(SyncCommand { plugin, endpoint, data, call, reads_only: raw.reads_only })))
+        }
         (None, Some(start), None) => {
             let (try_now, running) = (raw.try_now, Arc::default());
             Ok(ForeignBody::Async(Arc::new(AsyncCommand { plugin, endpoint, data, start, try_now, running })))

@@ -16,6 +16,10 @@ impl Registry {
 }
 
 impl ForeignRegistry for Registry {
+    fn keeps_data(&self) -> bool {
+        self.0.upgrade().is_some_and(|core| !core.save_sections().is_empty())
+    }
+
     fn plugins(&self) -> Vec<PluginInfo> {
         let Some(core) = self.0.upgrade() else { return Vec::new() };
         let plugins = core.plugins.read().clone();

@@ -6,6 +6,8 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Most connections that are kept (`MIGRATE_SOCKET_CACHE_ITEMS`).
@@ -24,8 +26,11 @@ struct Peer {
 }
 
 /// Connections to other servers that may be used again.
-#[derive(Default)]
-pub(crate) struct Peers(Mutex<BTreeMap<String, Peer>>);
+pub(crate) struct Peers {
+    kept: Mutex<BTreeMap<String, Peer>>,
+    /// How many, for INFO.
+    count: Arc<AtomicU64>,
+}
 
 /// How far a conversation came before it broke off.
 struct Broken {
@@ -37,6 +42,19 @@ struct Broken {
 }
 
 impl Peers {
+    /// None yet; their number is shown in `count`.
+    pub(crate) fn new(count: Arc<AtomicU64>) -> Peers {
+        Peers { kept: Mutex::default(), count }
+    }
+
+    /// Something with those that are kept.
+    fn with<T>(&self, body: impl FnOnce(&mut BTreeMap<String, Peer>) -> T) -> T {
+        let mut kept = self.kept.lock();
+        let result = body(&mut kept);
+        self.count.store(kept.len() as u64, Ordering::Relaxed);
+        result
+    }
+
     /// Says everything and hears the answers. A kept connection that turns out to be dead is replaced once.
     pub(crate) fn exchange(&self, exchange: &Exchange) -> Exchanged {
         let name = format!("{}:{}", exchange.host, exchange.port);
@@ -71,21 +89,22 @@ impl Peers {
     }
 
     fn take(&self, name: &str) -> Option<Peer> {
-        self.0.lock().remove(name)
+        self.with(|kept| kept.remove(name))
     }
 
     fn keep(&self, name: String, mut peer: Peer) {
         peer.used = Instant::now();
-        let mut kept = self.0.lock();
-        if kept.len() >= MOST_KEPT {
-            kept.pop_first();
-        }
-        kept.insert(name, peer);
+        self.with(|kept| {
+            if kept.len() >= MOST_KEPT {
+                kept.pop_first();
+            }
+            kept.insert(name, peer);
+        });
     }
 
     /// Closes what wasn't used for a while.
     pub(crate) fn close_idle(&self) {
-        self.0.lock().retain(|_, peer| peer.used.elapsed() < KEPT_FOR);
+        self.with(|kept| kept.retain(|_, peer| peer.used.elapsed() < KEPT_FOR));
     }
 }
 

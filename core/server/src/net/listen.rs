@@ -33,7 +33,7 @@ pub(crate) struct ListenSpec {
 /// Bound sockets that don't accept yet.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
-    tcp: Vec<std::net::TcpListener>,
+    pub(super) tcp: Vec<std::net::TcpListener>,
     unix: Option<(std::os::unix::net::UnixListener, PathBuf)>,
 }
 
@@ -79,42 +79,83 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// Starts to accept plain connections: `take` gets each connection, in the accepting task. The tasks end with `stop`.
-    pub(crate) fn accept_with(
-        self,
-        keepalive_s: u32,
-        take: impl Fn(Accepted) + Clone + Send + 'static,
-    ) -> io::Result<Accepting> {
-        let mut accepting = Accepting { tasks: Vec::new(), unix_path: None };
-        for listener in self.tcp {
-            let (listener, take) = (Async::new(listener)?, take.clone());
-            accepting.tasks.push(async_std::task::spawn(accept_tcp(listener, keepalive_s, take)));
-        }
-        if let Some((listener, path)) = self.unix {
-            let listener = Async::new(listener)?;
-            accepting.tasks.push(async_std::task::spawn(accept_unix(listener, path.clone(), take)));
-            accepting.unix_path = Some(path);
-        }
-        Ok(accepting)
+    /// Starts to accept on the unix socket, if there is one: `take` gets each connection, in the accepting task.
+    pub(crate) fn accept_unix(self, take: impl Fn(Accepted) + Send + 'static) -> io::Result<Option<UnixAccepting>> {
+        let Some((listener, path)) = self.unix else { return Ok(None) };
+        let task = async_std::task::spawn(accept_unix(Async::new(listener)?, path.clone(), take));
+        Ok(Some(UnixAccepting { task, path }))
     }
 }
 
-/// Running accept loops.
+/// The accept loop of a unix socket.
 #[derive(Debug)]
-pub(crate) struct Accepting {
-    tasks: Vec<async_std::task::JoinHandle<()>>,
-    unix_path: Option<PathBuf>,
+pub(crate) struct UnixAccepting {
+    task: async_std::task::JoinHandle<()>,
+    path: PathBuf,
+}
+
+impl UnixAccepting {
+    /// Closes the listener and removes the file.
+    pub(crate) async fn stop(self) {
+        self.task.cancel().await;
+        let _ = std::fs::remove_file(self.path);
+    }
+}
+
+/// The accept loop of one address. The socket is shared with it, so that its address can be given up at once.
+#[derive(Debug)]
+pub(super) struct Accepting {
+    socket: Arc<Async<std::net::TcpListener>>,
+    task: async_std::task::JoinHandle<()>,
 }
 
 impl Accepting {
-    /// Closes the listeners and removes the unix socket's file.
-    pub(crate) async fn stop(self) {
-        for task in self.tasks {
-            task.cancel().await;
+    /// Accepts plain connections.
+    pub(super) fn plain(
+        listener: std::net::TcpListener,
+        keepalive_s: u32,
+        take: impl Fn(Accepted) + Send + 'static,
+    ) -> io::Result<Accepting> {
+        let socket = Arc::new(Async::new(listener)?);
+        let task = async_std::task::spawn(accept_tcp(socket.clone(), keepalive_s, take));
+        Ok(Accepting { socket, task })
+    }
+
+    /// Accepts connections that begin with a handshake.
+    pub(super) fn encrypted(
+        listener: std::net::TcpListener,
+        keepalive_s: u32,
+        (context, pending): (Arc<tls::Context>, tls::Pending),
+        take: impl Fn(Accepted) + Clone + Send + 'static,
+    ) -> io::Result<Accepting> {
+        let socket = Arc::new(Async::new(listener)?);
+        let task = async_std::task::spawn(accept_tls(socket.clone(), keepalive_s, context, pending, take));
+        Ok(Accepting { socket, task })
+    }
+
+    /// The listening socket.
+    pub(super) fn socket(&self) -> &std::net::TcpListener {
+        (*self.socket).get_ref()
+    }
+
+    /// Gives the address up at once; the socket is closed when its loop has ended.
+    pub(super) fn stop(self) -> impl Future<Output = ()> {
+        silence(self.socket());
+        async {
+            self.task.cancel().await;
         }
-        if let Some(path) = self.unix_path {
-            let _ = std::fs::remove_file(path);
-        }
+    }
+}
+
+/// Listens no more: another socket can have the address from now on.
+pub(super) fn silence(socket: &std::net::TcpListener) {
+    let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Read);
+}
+
+/// Takes `silence` back.
+pub(super) fn listen_again(socket: &std::net::TcpListener, backlog: u32) {
+    if let Err(error) = rustix::net::listen(socket, backlog.try_into().unwrap_or(i32::MAX)) {
+        log::warn!("Can't listen again: {error}");
     }
 }
 
@@ -151,6 +192,7 @@ pub(super) fn bind_all(
 fn bind_tcp(host: &str, port: u16, backlog: u32) -> io::Result<Vec<std::net::TcpListener>> {
     let addresses: Vec<SocketAddr> = match host {
         "*" => vec![SocketAddr::from(([0, 0, 0, 0], port))],
+        "::*" => vec![SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port))],
         host => (host, port).to_socket_addrs()?.collect(),
     };
     addresses.into_iter().map(|address| listen_on(address, backlog)).collect()
@@ -185,7 +227,7 @@ fn bind_unix(path: &Path, mode: u32, backlog: u32) -> io::Result<std::os::unix::
     Ok(std::os::fd::OwnedFd::from(socket).into())
 }
 
-async fn accept_tcp(listener: Async<std::net::TcpListener>, keepalive_s: u32, take: impl Fn(Accepted)) {
+async fn accept_tcp(listener: Arc<Async<std::net::TcpListener>>, keepalive_s: u32, take: impl Fn(Accepted)) {
     loop {
         match accept_one(&listener, |l| l.accept()).await {
             Ok((stream, peer)) => {
@@ -200,8 +242,8 @@ async fn accept_tcp(listener: Async<std::net::TcpListener>, keepalive_s: u32, ta
 }
 
 /// Accepts on the TLS port. Each handshake is a task of its own; who fails it is never seen by the engine.
-pub(super) async fn accept_tls(
-    listener: Async<std::net::TcpListener>,
+async fn accept_tls(
+    listener: Arc<Async<std::net::TcpListener>>,
     keepalive_s: u32,
     context: Arc<tls::Context>,
     pending: tls::Pending,
@@ -262,7 +304,10 @@ async fn pause_after(error: &io::Error) {
     if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
         return;
     }
-    log::warn!("Error accepting a client connection: {error}");
+    // A listener that gave its address up says this until it is closed, or listens again.
+    if error.kind() != io::ErrorKind::InvalidInput {
+        log::warn!("Error accepting a client connection: {error}");
+    }
     async_std::task::sleep(ACCEPT_PAUSE).await;
 }
 

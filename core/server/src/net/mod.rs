@@ -14,5 +14,5 @@ pub(crate) mod signal;
 pub(crate) mod socket;
 pub(crate) mod ticker;
 
-pub(crate) use ports::Port;
+pub(crate) use ports::{Places, Port, UNABLE};
 pub(crate) use service::{Ending, Order, Service, Waiting};

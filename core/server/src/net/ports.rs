@@ -1,61 +1,83 @@
 //! An engine with listeners of its own: the data port, or a port that a plugin asked for (a sentinel's). Each has its own
-//! lock, sessions and heartbeat; nothing is shared between two but the process. The TLS listeners can be moved while it
-//! runs.
+//! lock, sessions and heartbeat; nothing is shared between two but the process. The listeners can be moved while it runs.
 
 use super::driver::Driver;
-use super::listen::{self, Accepting, ListenSpec, Listeners};
+use super::listen::{self, Accepting, ListenSpec, Listeners, UnixAccepting};
 use super::service::Service;
 use super::ticker;
 use crate::tls;
-use async_io::Async;
 use async_std::task::JoinHandle;
+use keystead_engine::config::ParamGroup;
 use parking_lot::Mutex;
 use std::net::TcpListener;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// An engine and its listeners, bound but not yet accepting.
 pub(crate) struct Port {
     service: Arc<Service>,
     keepalive_s: u32,
-    bind: Vec<String>,
     backlog: u32,
     places: Vec<String>,
-    bound: Mutex<Option<Listeners>>,
-    running: Mutex<Option<(Accepting, JoinHandle<()>)>>,
-    tls: Mutex<TlsSide>,
+    unix: Mutex<Option<Listeners>>,
+    running: Mutex<Option<(Option<UnixAccepting>, JoinHandle<()>)>>,
+    sides: Mutex<Sides>,
 }
 
-/// The listeners for TLS.
-#[derive(Default)]
-struct TlsSide {
-    port: u16,
-    /// Bound, but nobody is accepted before the port is open.
-    bound: Vec<TcpListener>,
-    accepting: Vec<JoinHandle<()>>,
+/// Where it listens over TCP.
+struct Sides {
+    bind: Vec<String>,
+    plain: Side,
+    tls: Side,
     pending: tls::Pending,
     /// There once the port is open.
     driver: Option<Driver>,
 }
 
+/// The listeners of one port number.
+#[derive(Default)]
+struct Side {
+    port: u16,
+    /// Bound, but nobody is accepting before the port is open.
+    bound: Vec<TcpListener>,
+    accepting: Vec<Accepting>,
+}
+
+/// Which of the two.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    Tls,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Kind::Plain => "TCP",
+            Kind::Tls => "TLS",
+        }
+    }
+}
+
 impl Port {
     /// Binds the listeners: a busy port is found here, before anything starts.
     pub(crate) fn bind(service: Arc<Service>, spec: &ListenSpec, keepalive_s: u32) -> Result<Port, String> {
-        let listeners = Listeners::bind(spec)?;
-        let (bind, backlog, mut places) = (spec.bind.clone(), spec.backlog, listeners.places());
-        let mut tls = TlsSide { port: spec.tls_port, ..TlsSide::default() };
+        let mut listeners = Listeners::bind(spec)?;
+        let mut places = listeners.places();
+        let plain = Side { port: spec.port, bound: std::mem::take(&mut listeners.tcp), ..Side::default() };
+        let mut tls = Side { port: spec.tls_port, ..Side::default() };
         if spec.tls_port != 0 {
-            tls.bound = listen::bind_all(&bind, spec.tls_port, backlog, "TLS")?;
+            tls.bound = listen::bind_all(&spec.bind, spec.tls_port, spec.backlog, "TLS")?;
             places.extend(tls.bound.iter().filter_map(|l| l.local_addr().ok()).map(|addr| format!("{addr} (TLS)")));
         }
+        let sides = Sides { bind: spec.bind.clone(), plain, tls, pending: tls::Pending::default(), driver: None };
         Ok(Port {
             service,
             keepalive_s,
-            bind,
-            backlog,
+            backlog: spec.backlog,
             places,
-            bound: Mutex::new(Some(listeners)),
+            unix: Mutex::new(Some(listeners)),
             running: Mutex::new(None),
-            tls: Mutex::new(tls),
+            sides: Mutex::new(sides),
         })
     }
 
@@ -64,68 +86,172 @@ impl Port {
         &self.service
     }
 
-    /// What it listens on.
+    /// What it listened on at first.
     pub(crate) fn listening(&self) -> &[String] {
         &self.places
     }
 
+    /// Addresses and number of the plain port now.
+    pub(crate) fn plain(&self) -> (Vec<String>, u16) {
+        let sides = self.sides.lock();
+        (sides.bind.clone(), sides.plain.port)
+    }
+
     /// Starts the heartbeat and accepts clients. Does nothing the second time.
     pub(crate) fn open(&self) -> Result<(), String> {
-        let Some(listeners) = self.bound.lock().take() else { return Ok(()) };
+        let Some(listeners) = self.unix.lock().take() else { return Ok(()) };
         let driver = Driver::start(self.service.clone()).map_err(|e| format!("can't start the driver: {e}"))?;
-        let mut tls = self.tls.lock();
-        tls.driver = Some(driver.clone());
-        let bound = std::mem::take(&mut tls.bound);
-        tls.accept(bound, &self.service, self.keepalive_s)?;
-        let accepting = listeners.accept_with(self.keepalive_s, move |accepted| driver.open(accepted));
+        let mut sides = self.sides.lock();
+        sides.driver = Some(driver.clone());
+        for kind in [Kind::Plain, Kind::Tls] {
+            let bound = std::mem::take(&mut sides.side(kind).bound);
+            self.accept(&mut sides, kind, bound)?;
+        }
+        let accepting = listeners.accept_unix(move |accepted| driver.open(accepted));
         let accepting = accepting.map_err(|e| format!("can't watch a listening socket: {e}"))?;
         *self.running.lock() = Some((accepting, ticker::start(self.service.clone())));
         Ok(())
     }
 
+    /// Accepts on these sockets, at once or when the port is open.
+    fn accept(&self, sides: &mut Sides, kind: Kind, bound: Vec<TcpListener>) -> Result<(), String> {
+        let Some(driver) = sides.driver.clone() else {
+            sides.side(kind).bound = bound;
+            return Ok(());
+        };
+        for listener in bound {
+            let driver = driver.clone();
+            let take = move |accepted| driver.open(accepted);
+            let accepting = match kind {
+                Kind::Plain => Accepting::plain(listener, self.keepalive_s, take),
+                Kind::Tls => {
+                    let with = (self.service.tls(), sides.pending.clone());
+                    Accepting::encrypted(listener, self.keepalive_s, with, take)
+                }
+            };
+            sides.side(kind).accepting.push(accepting.map_err(|e| format!("can't watch a listening socket: {e}"))?);
+        }
+        Ok(())
+    }
+
     /// Listens for TLS on another port, or on none. The old one stays if that one can't be had. Clients stay.
     pub(crate) fn move_tls(&self, port: u16) -> Result<(), String> {
-        let mut tls = self.tls.lock();
-        if port == tls.port {
+        let mut sides = self.sides.lock();
+        let bind = sides.bind.clone();
+        if port == sides.tls.port { Ok(()) } else { self.replace(&mut sides, Kind::Tls, &bind, port) }
+    }
+
+    /// Listens on other addresses or another plain port, or on no plain port. What was stays if that can't be had.
+    /// Clients stay.
+    fn move_plain(&self, bind: &[String], port: u16) -> Result<(), String> {
+        let mut sides = self.sides.lock();
+        let before = (sides.bind.clone(), sides.plain.port);
+        if before.0 == bind && before.1 == port {
             return Ok(());
         }
-        let bound = if port == 0 { Vec::new() } else { listen::bind_all(&self.bind, port, self.backlog, "TLS")? };
-        for task in tls.accepting.drain(..) {
-            // Cancelling waits until the task is done with its last step; nobody has to wait for that here.
-            async_std::task::spawn(task.cancel());
+        self.replace(&mut sides, Kind::Plain, bind, port)?;
+        let tls = sides.tls.port;
+        if before.0 != bind
+            && tls != 0
+            && let Err(why) = self.replace(&mut sides, Kind::Tls, bind, tls)
+        {
+            self.replace(&mut sides, Kind::Plain, &before.0, before.1)?;
+            return Err(why);
         }
-        tls.port = port;
-        tls.accept(bound, &self.service, self.keepalive_s)
+        sides.bind = bind.to_vec();
+        Ok(())
+    }
+
+    /// New listeners in the place of the old ones.
+    fn replace(&self, sides: &mut Sides, kind: Kind, bind: &[String], port: u16) -> Result<(), String> {
+        let side = sides.side(kind);
+        // Nobody can listen twice on one address, and a wildcard covers others: of the same port the old ones go first.
+        let same = port == side.port;
+        if same {
+            side.sockets().for_each(listen::silence);
+        }
+        let bound = if port == 0 { Ok(Vec::new()) } else { listen::bind_all(bind, port, self.backlog, kind.word()) };
+        let bound = match bound {
+            Ok(bound) => bound,
+            Err(why) => {
+                if same {
+                    side.sockets().for_each(|old| listen::listen_again(old, self.backlog));
+                }
+                return Err(why);
+            }
+        };
+        side.port = port;
+        side.bound.clear();
+        for old in side.accepting.drain(..) {
+            // It waits until its loop is done with its last step; nobody has to wait for that here.
+            async_std::task::spawn(old.stop());
+        }
+        self.accept(sides, kind, bound)
     }
 
     /// Stops accepting and the heartbeat. Connected clients stay until the process ends.
     pub(crate) async fn close(&self) {
-        let accepting = std::mem::take(&mut self.tls.lock().accepting);
-        for task in accepting {
-            task.cancel().await;
+        let accepting = {
+            let mut sides = self.sides.lock();
+            let plain = std::mem::take(&mut sides.plain.accepting);
+            plain.into_iter().chain(std::mem::take(&mut sides.tls.accepting)).collect::<Vec<_>>()
+        };
+        for accepting in accepting {
+            accepting.stop().await;
         }
         let running = self.running.lock().take();
-        if let Some((accepting, ticker)) = running {
-            accepting.stop().await;
+        if let Some((unix, ticker)) = running {
+            if let Some(unix) = unix {
+                unix.stop().await;
+            }
             ticker.cancel().await;
         }
     }
 }
 
-impl TlsSide {
-    /// Accepts on these sockets, at once or when the port is open.
-    fn accept(&mut self, bound: Vec<TcpListener>, service: &Arc<Service>, keepalive_s: u32) -> Result<(), String> {
-        let Some(driver) = &self.driver else {
-            self.bound = bound;
-            return Ok(());
-        };
-        for listener in bound {
-            let listener = Async::new(listener).map_err(|e| format!("can't watch a listening socket: {e}"))?;
-            let (driver, context, pending) = (driver.clone(), service.tls(), self.pending.clone());
-            let take = move |accepted| driver.open(accepted);
-            let accept = listen::accept_tls(listener, keepalive_s, context, pending, take);
-            self.accepting.push(async_std::task::spawn(accept));
-        }
-        Ok(())
+impl Side {
+    fn sockets(&self) -> impl Iterator<Item = &TcpListener> {
+        self.bound.iter().chain(self.accepting.iter().map(Accepting::socket))
     }
 }
+
+impl Sides {
+    fn side(&mut self, kind: Kind) -> &mut Side {
+        match kind {
+            Kind::Plain => &mut self.plain,
+            Kind::Tls => &mut self.tls,
+        }
+    }
+}
+
+/// `bind` and `port` behind CONFIG SET. (`tls-port` belongs to the TLS parameters.)
+#[derive(Default)]
+pub(crate) struct Places(Mutex<Weak<Port>>);
+
+impl Places {
+    /// The listeners are there from now on.
+    pub(crate) fn moves(&self, port: &Arc<Port>) {
+        *self.0.lock() = Arc::downgrade(port);
+    }
+}
+
+impl ParamGroup for Places {
+    fn has(&self, name: &str) -> bool {
+        matches!(name, "bind" | "port")
+    }
+
+    fn apply(&self, value: &dyn Fn(&str) -> String) -> Result<(), String> {
+        let Some(port) = self.0.lock().upgrade() else { return Ok(()) };
+        let bind: Vec<String> = value("bind").split_whitespace().map(str::to_owned).collect();
+        let moved = bind != port.plain().0;
+        port.move_plain(&bind, value("port").parse().unwrap_or(0)).map_err(|why| {
+            log::warn!("{why}");
+            // Redis' words.
+            let text = if moved { "Failed to bind to specified addresses." } else { UNABLE };
+            text.to_owned()
+        })
+    }
+}
+
+/// What CONFIG SET is answered when the log has the reason, as in Redis.
+pub(crate) const UNABLE: &str = "Unable to listen on this port. Check server logs.";

@@ -210,6 +210,7 @@ impl Service {
     /// Wraps an engine.
     pub(crate) fn new(name: &str, engine: Engine, orders: Sender<Order>, tls: Arc<tls::Context>) -> Arc<Service> {
         let barriers = engine.barriers();
+        let peers = Peers::new(engine.core.stats.kept_links.clone());
         Arc::new(Service {
             name: name.to_owned(),
             locked: Mutex::new(Locked { engine }),
@@ -222,7 +223,7 @@ impl Service {
             barriers,
             holders: Mutex::default(),
             tls,
-            peers: Peers::default(),
+            peers,
         })
     }
 

@@ -60,7 +60,7 @@ impl ParamGroup for Switch {
         port.move_tls(values.port).map_err(|why| {
             log::warn!("{why}");
             self.context.put(before);
-            "Unable to listen on this port. Check server logs.".into()
+            crate::net::UNABLE.into()
         })
     }
 }

@@ -5,6 +5,7 @@ mod log;
 mod rewrite;
 
 use crate::files::Folder;
+use crate::load;
 use crate::machine::{Action, Fsync, wants_rewrite};
 use crate::manifest::Manifest;
 use crate::plugin::Aof;
@@ -12,7 +13,7 @@ use ::log::{info, warn};
 use futures::channel::{mpsc, oneshot};
 use futures::future::{Either, select};
 use futures::{FutureExt, StreamExt};
-use keystead_plugin::{CursorClass, Error, Place, Result};
+use keystead_plugin::{CursorClass, Error, Gate, Place, Result};
 use log::{Log, News};
 use rewrite::Rewrite;
 use std::future::pending;
@@ -30,11 +31,16 @@ const LONGEST_RETRY: Duration = Duration::from_secs(3600);
 /// What the writer is told.
 pub(crate) enum Order {
     /// CONFIG SET changed something.
-    Configured,
+    Configured {
+        /// It switched the file on: counted as asked for.
+        begins: bool,
+    },
     /// BGREWRITEAOF.
     Rewrite,
     /// Put everything on the disk, then answer.
     Flush(oneshot::Sender<Result<(), String>>),
+    /// DEBUG LOADAOF: put everything on the disk, then replace what is in memory by it.
+    Load(oneshot::Sender<Result<(), String>>),
     /// A base is written, or can't be.
     BaseWritten(Result<u64, String>),
     /// The plugin stops.
@@ -146,13 +152,19 @@ impl Writer {
     /// Until the plugin stops. On a thread that may block.
     pub(crate) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
         loop {
-            match self.wait(&mut inbox).await {
+            let wake = self.wait(&mut inbox).await;
+            let asked = matches!(wake, Wake::Order(Order::Rewrite | Order::Configured { begins: true }));
+            match wake {
                 Wake::Gone | Wake::Order(Order::Stop) => return,
-                Wake::Order(Order::Configured) => self.configured().await,
+                Wake::Order(Order::Configured { .. }) => self.configured().await,
                 Wake::Order(Order::Rewrite) => self.wanted = Some(Duration::ZERO),
                 Wake::Order(Order::BaseWritten(result)) => self.base_written(result).await,
                 Wake::Order(Order::Flush(done)) => {
                     let result = self.flush().await;
+                    let _ = done.send(result);
+                }
+                Wake::Order(Order::Load(done)) => {
+                    let result = self.load_again().await;
                     let _ = done.send(result);
                 }
                 Wake::News(news) => self.heed(news).await,
@@ -160,6 +172,9 @@ impl Writer {
             }
             self.clock().await;
             self.publish();
+            if asked {
+                self.plugin.shown.asked.fetch_sub(1, Ordering::AcqRel);
+            }
         }
     }
 
@@ -350,11 +365,25 @@ impl Writer {
         }
     }
 
+    /// The files' data takes the place of what is in memory. This thread writes nothing meanwhile.
+    async fn load_again(&mut self) -> Result<(), String> {
+        let host = self.plugin.host;
+        // Closed first, so that the files have all that was ever answered.
+        host.set_gate(Gate::Loading, true);
+        let flushed = self.flush().await;
+        let done = match flushed {
+            Ok(()) => load::again(&self.plugin, &self.folder).await.map_err(|error| error.text().to_owned()),
+            failed => failed,
+        };
+        host.set_gate(Gate::Loading, false);
+        done
+    }
+
     fn publish(&self) {
         let shown = &self.plugin.shown;
         shown.size.store(self.size(), Ordering::Relaxed);
         shown.base_size.store(self.base_size, Ordering::Relaxed);
-        shown.rewriting.store(self.rewrite.is_some() || self.wanted == Some(Duration::ZERO), Ordering::Relaxed);
+        shown.rewriting.store(self.rewrite.is_some() || self.wanted == Some(Duration::ZERO), Ordering::Release);
         shown.scheduled.store(self.rewrite.is_none() && self.wanted.is_some(), Ordering::Relaxed);
         shown.delayed.store(self.log.as_ref().map_or(0, |log| log.machine.delayed()), Ordering::Relaxed);
     }

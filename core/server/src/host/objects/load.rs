@@ -35,16 +35,27 @@ struct Inner {
     /// Records of plugins, by opcode, until the commit.
     sections: Mutex<Vec<(u32, Vec<u8>)>>,
     gates: Arc<Gates>,
-    gate: Gate,
+    /// Closed while this load is open; none: whoever loads keeps it.
+    gate: Option<Gate>,
+    /// The journal's readers have the data already.
+    known: bool,
     expiry: ExpiryMode,
     limits: keystead_engine::keyspace::Limits,
     databases: usize,
     target: Mutex<Option<Target>>,
 }
 
+impl Inner {
+    fn open_gate(&self) {
+        if let Some(gate) = self.gate {
+            self.gates.set(gate, false);
+        }
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.gates.set(self.gate, false);
+        self.open_gate();
     }
 }
 
@@ -69,21 +80,28 @@ fn start(engine: &mut Engine, service: Arc<Service>, host: Arc<Core>, mode: u32)
     let (target, gate) = match mode {
         abi::LOAD_FLUSH => {
             engine.ks.flush_all();
-            (Target::InPlace, Gate::Loading)
+            (Target::InPlace, Some(Gate::Loading))
         }
-        abi::LOAD_ON_EMPTY | abi::LOAD_FRESH if engine.ks.is_empty() => (Target::InPlace, Gate::Loading),
+        abi::LOAD_AGAIN => {
+            engine.ks.flush_all();
+            (Target::InPlace, None)
+        }
+        abi::LOAD_ON_EMPTY | abi::LOAD_FRESH if engine.ks.is_empty() => (Target::InPlace, Some(Gate::Loading)),
         abi::LOAD_ON_EMPTY | abi::LOAD_FRESH => return Err("the keyspace is not empty".to_owned()),
-        abi::LOAD_SHADOW => (Target::Shadow(Box::new(engine.ks.shadow())), Gate::AsyncLoading),
+        abi::LOAD_SHADOW => (Target::Shadow(Box::new(engine.ks.shadow())), Some(Gate::AsyncLoading)),
         other => return Err(format!("{other} is no way to load")),
     };
     let gates = engine.gates();
-    gates.set(gate, true);
+    if let Some(gate) = gate {
+        gates.set(gate, true);
+    }
     let limits = *engine.ks.limits();
     let databases = engine.ks.databases();
     // Elsewhere expired keys are kept, as on a replica: their deletion comes with the stream, or goes into it.
     let expiry = if mode == abi::LOAD_FRESH { ExpiryMode::Delete } else { ExpiryMode::Ignore };
     let (target, sections) = (Mutex::new(Some(target)), Mutex::default());
-    Ok(Inner { service, host, sections, gates, gate, expiry, limits, databases, target })
+    let known = mode == abi::LOAD_AGAIN;
+    Ok(Inner { service, host, sections, gates, gate, known, expiry, limits, databases, target })
 }
 
 /// Puts a batch.
@@ -140,10 +158,12 @@ fn finish(inner: &Inner) -> Result<u64, String> {
         if let Target::Shadow(shadow) = target {
             engine.ks.swap_in(*shadow);
         }
-        engine.core.journal.data_replaced();
+        if !inner.known {
+            engine.core.journal.data_replaced();
+        }
         Ok((0..engine.ks.databases()).map(|db| engine.ks.len(db) as u64).sum())
     });
-    inner.gates.set(inner.gate, false);
+    inner.open_gate();
     keys
 }
 

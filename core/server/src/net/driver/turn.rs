@@ -36,6 +36,9 @@ impl Command {
     }
 }
 
+/// Arguments whose places a batch keeps room for between turns: 128 KiB.
+const KEPT_RANGES: usize = 16 * 1024;
+
 /// What a turn works on; kept between turns for its memory.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -77,6 +80,7 @@ impl Clients {
             }
         }
         let served = batch.served.len();
+        batch.trim();
         self.batch = batch;
         served
     }
@@ -198,6 +202,13 @@ fn run(engine: &mut Engine, conn: &mut Conn, commands: &[Command], ranges: &[Arg
 }
 
 impl Batch {
+    /// What one command with very many arguments needed isn't kept for the next turns.
+    fn trim(&mut self) {
+        if self.ranges.capacity() > KEPT_RANGES {
+            self.ranges = Vec::new();
+        }
+    }
+
     /// Decodes up to the budget. A client that has not authenticated gets one command at a time.
     pub(super) fn decode(&mut self, at: usize, conn: &mut Conn) {
         conn.more = false;
