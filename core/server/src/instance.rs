@@ -17,6 +17,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Runs until a signal or SHUTDOWN.
 pub(crate) fn run(settings: Settings) -> ExitCode {
@@ -70,6 +71,9 @@ fn prepare(settings: &Settings) -> Result<Option<early::PidFile>, String> {
     pid_file.transpose()
 }
 
+/// A start that takes longer than this tells clients that it is loading.
+const SHORT_START: Duration = Duration::from_millis(250);
+
 /// The instance proper; true if it ended as it was asked to.
 async fn serve(settings: Arc<Settings>) -> Result<bool, String> {
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| format!("can't watch for signals: {e}"))?;
@@ -100,9 +104,21 @@ async fn serve(settings: Arc<Settings>) -> Result<bool, String> {
 async fn start(host: &Host, shell: &Shell, ending: &mut Ends, closed: bool) -> Result<Option<End>, String> {
     if !closed {
         shell.set_starting(true);
-        shell.open_data_port()?;
     }
-    let started = match select(pin!(host.start_all()), pin!(ending.asked())).await {
+    // Who connects during a start that takes no time waits in the port's queue, as with Redis, and never hears -LOADING.
+    let late = async {
+        async_std::task::sleep(SHORT_START).await;
+        if closed { Ok(()) } else { shell.open_data_port() }
+    };
+    let (starting, asked, late) = (pin!(host.start_all()), pin!(ending.asked()), pin!(late));
+    let started = match select(select(starting, asked), late).await {
+        Either::Left((started, _)) => started,
+        Either::Right((opened, starting)) => {
+            opened?;
+            starting.await
+        }
+    };
+    let started = match started {
         Either::Left((started, _)) => started,
         Either::Right((asked, _)) => return Ok(Some(asked.at_once())),
     };

@@ -53,7 +53,18 @@ pub fn run_unit(judged: Judged, mode: Mode, tree: &Path, unit: &str, log: &Path)
     }
 }
 
+/// The suite keeps its instances' folders from one run to the next: what a sentinel learnt there isn't part of the next.
+fn forget_instances(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)?.flatten().filter(|entry| entry.path().is_dir()) {
+        fs::remove_dir_all(entry.path())?;
+    }
+    Ok(())
+}
+
 fn drive(judged: Judged, mode: Mode, tree: &Path, unit: &str, port: u16, log: &Path) -> io::Result<Outcome> {
+    if mode == Mode::Sentinel {
+        forget_instances(&tree.join("tests/sentinel/tmp"))?;
+    }
     let output = File::create(log)?;
     let program = if mode == Mode::Sentinel { "./runtest-sentinel" } else { "./runtest" };
     let mut child = Command::new(program)
