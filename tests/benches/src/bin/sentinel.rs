@@ -129,14 +129,20 @@ fn observe(net: &Net, args: &[String]) -> io::Result<()> {
         args.get(3)
             .is_none_or(|word| plan.fault.words().contains(word.as_str()) || (plan.setting.fast && word == "fast"))
     };
+    let (mut rounds, mut again) = (0, 0);
     for plan in plans(ours, if stock { theirs } else { 0 }).into_iter().filter(wanted) {
         let made = run(net, &plan, end)?;
+        if plan.maker == Maker::Keystead {
+            rounds += made.len();
+            again += made.iter().filter(|round| round.promotions > 1).count();
+        }
         if made.is_empty() {
             println!("{}", row(&left_out(&plan)));
         } else {
             println!("{}", row(&cells(&plan, &made)));
         }
     }
+    println!("\nKeystead promoted more than once for one fault: in {again} of {rounds} rounds.");
     if !stock {
         println!("\nSKIPPED: redis-server or redis-sentinel is not installed");
     }
