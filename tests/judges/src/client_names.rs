@@ -44,15 +44,6 @@ fn verdict(library: Library, line: &str) -> Option<(String, bool)> {
             // The same names come for TCP and for the unix socket.
             Some((format!("#{number} {name}"), rest.contains("PASSED")))
         }
-        // test test_getset ... ok
-        Library::RedisRs => {
-            let (name, result) = line.strip_prefix("test ")?.split_once(" ... ")?;
-            match result.trim() {
-                "ok" => Some((name.to_owned(), true)),
-                "ignored" => None,
-                _ => Some((name.to_owned(), false)),
-            }
-        }
     }
 }
 
@@ -85,8 +76,6 @@ mod tests {
                 "#02 Format command with %s: \u{1b}[0;32mPASSED\u{1b}[0;0m",
                 Some(("#02 Format command with %s", true)),
             ),
-            (Library::RedisRs, "test basic::test_args ... ok", Some(("basic::test_args", true))),
-            (Library::RedisRs, "test basic::test_args ... ignored", None),
         ];
         for (library, line, expected) in cases {
             let expected = expected.map(|(name, passed)| (name.to_owned(), passed));

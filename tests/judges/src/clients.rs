@@ -2,7 +2,7 @@
 //! by test name. Owns where each is had and how it is pointed at a server; keeps nothing of them in the repository.
 
 use crate::client_names::{Verdicts, names};
-use keystead_harness::{Keystead, RedisServer, bin_dir, ron_str};
+use keystead_harness::{Keystead, RedisServer, ron_str};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -18,8 +18,6 @@ pub enum Library {
     Walrus,
     /// hiredis 0.14.1, Debian's source package.
     Hiredis,
-    /// redis-rs 1.8.1, crates.io.
-    RedisRs,
 }
 
 /// redis-py asks INFO for Redis modules and doesn't collect a file whose module it doesn't find among those it finds: plugins
@@ -44,7 +42,6 @@ impl Library {
             Library::RedisPy => "redis-py",
             Library::Walrus => "walrus",
             Library::Hiredis => "hiredis",
-            Library::RedisRs => "redis-rs",
         }
     }
 
@@ -53,7 +50,6 @@ impl Library {
             Library::RedisPy => "5.0.8",
             Library::Walrus => "0.9.8",
             Library::Hiredis => "0.14.1 (Debian's source package)",
-            Library::RedisRs => "1.8.1",
         }
     }
 
@@ -70,29 +66,12 @@ impl Library {
                 }
                 Ok(tree)
             }
-            Library::RedisRs => {
-                let tree = folder.join("redis-1.8.1");
-                if !tree.exists() {
-                    // The registry's client brings the source into its own cache; it is copied from there.
-                    let probe = folder.join("redis-rs-probe");
-                    fs::create_dir_all(probe.join("src"))?;
-                    fs::write(probe.join("src/lib.rs"), "")?;
-                    fs::write(
-                        probe.join("Cargo.toml"),
-                        "[package]\nname = \"probe\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[workspace]\n\
-                         [dependencies]\nredis = \"=1.8.1\"\n",
-                    )?;
-                    run(Command::new("cargo").args(["vendor", "-q", "vendored"]).current_dir(&probe))?;
-                    run(Command::new("cp").arg("-r").arg(probe.join("vendored/redis")).arg(&tree))?;
-                }
-                Ok(tree)
-            }
         }
     }
 
     /// Runs the tests; gives the output.
     fn run(self, tree: &Path, folder: &Path, at: &Place) -> io::Result<String> {
-        let Place { port, socket, server } = at;
+        let Place { port, socket } = at;
         let python = folder.join("venv/bin/python");
         let mut command;
         match self {
@@ -110,24 +89,16 @@ impl Library {
                 command = Command::new(tree.join("hiredis-test"));
                 command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-s"]).arg(socket);
             }
-            Library::RedisRs => {
-                command = Command::new("cargo");
-                command.args(["test", "--no-fail-fast", "--test", "test_basic", "--test", "test_streams"]);
-                command.args(["--test", "test_types", "--features", "aio,tokio-comp", "--", "--test-threads", "1"]);
-                command.env("REDISRS_SERVER_BIN", server).env("REDISRS_SERVER_TYPE", "tcp");
-                command.env("CARGO_TARGET_DIR", folder.join("redis-rs-target"));
-            }
         }
         let output = command.current_dir(tree).stdin(Stdio::null()).output()?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
     }
 }
 
-/// Where a server is, and the program that redis-rs starts itself.
+/// Where a server is.
 struct Place {
     port: u16,
     socket: PathBuf,
-    server: PathBuf,
 }
 
 /// A source package from PyPI, unpacked, and an environment in which its tests run.
@@ -152,11 +123,17 @@ fn python(folder: &Path, name: &str, version: &str) -> io::Result<PathBuf> {
 
 /// Runs a library's tests against both; writes the result file; gives how many pass on redis-server, not here, and
 /// aren't excused.
-pub fn judge(library: Library, folder: &Path, results: &Path, today: &str) -> io::Result<usize> {
+pub fn judge(library: Library, folder: &Path, results: &Path, today: &str, fresh: bool) -> io::Result<usize> {
     let tree = library.obtain(folder)?;
     let mut judged = Vec::new();
     for who in ["redis", "keystead"] {
-        let socket = folder.join(format!("{who}.sock"));
+        let log = folder.join(format!("{}-{who}.log", library.name()));
+        // redis-server's run is kept: it is the same the next time.
+        if let (false, "redis", Ok(kept)) = (fresh, who, fs::read_to_string(&log)) {
+            judged.push(names(library, &kept));
+            continue;
+        }
+        let socket = folder.join(format!("{}-{who}.sock", library.name()));
         let path = socket.display().to_string();
         let redis = (who == "redis").then(|| RedisServer::start(&["--unixsocket", &path]));
         let keystead = (who == "keystead").then(|| {
@@ -168,13 +145,9 @@ pub fn judge(library: Library, folder: &Path, results: &Path, today: &str) -> io
                 .start()
         });
         let port = redis.as_ref().map(RedisServer::port).or(keystead.as_ref().map(Keystead::port));
-        let server = match who {
-            "redis" => PathBuf::from("/usr/bin/redis-server"),
-            _ => bin_dir().join("keystead-as-redis-server"),
-        };
-        let place = Place { port: port.unwrap_or_default(), socket, server };
+        let place = Place { port: port.unwrap_or_default(), socket };
         let output = library.run(&tree, folder, &place)?;
-        fs::write(folder.join(format!("{}-{who}.log", library.name())), &output)?;
+        fs::write(&log, &output)?;
         judged.push(names(library, &output));
     }
     let (keystead, redis) = (judged.pop().unwrap_or_default(), judged.pop().unwrap_or_default());

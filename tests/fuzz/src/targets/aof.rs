@@ -28,6 +28,9 @@ pub const TARGET: Target = Target {
     run,
 };
 
+/// Of a manifest.
+const LONGEST_LINE: usize = 1024;
+
 fn run(input: &[u8]) -> Result<(), String> {
     let whole = scanned([input].into_iter());
     let parts = scanned(pieces(input));
@@ -43,6 +46,10 @@ fn run(input: &[u8]) -> Result<(), String> {
             return Ok(());
         }
         let text = manifest.text();
+        // As in Redis, a name of a kilobyte once it is quoted is written and not read; no file system has such names.
+        if text.lines().any(|line| line.len() >= LONGEST_LINE) {
+            return Ok(());
+        }
         let again = Manifest::parse(text.as_bytes()).map_err(|error| format!("{text:?} isn't taken: {error}"))?;
         hold(again == manifest, || format!("{manifest:?} became {again:?}"))?;
     }

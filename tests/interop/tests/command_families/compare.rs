@@ -143,6 +143,12 @@ pub fn same(argv: &[Vec<u8>], theirs: &[u8], mine: &[u8]) -> bool {
     if theirs == mine {
         return true;
     }
+    let both_refuse = theirs.starts_with(b"-") && mine.starts_with(b"-") && mine.contains(&0);
+    if both_refuse
+        && String::from_utf8_lossy(theirs).trim_end() == ended_by_nul(&String::from_utf8_lossy(mine)).trim_end()
+    {
+        return true;
+    }
     // BY a word without a star means not to sort: a set's elements come in whatever order.
     let constant = |two: &[Vec<u8>]| two[0].eq_ignore_ascii_case(b"by") && !two[1].contains(&b'*');
     let unsorted = is(argv, &["SORT", "SORT_RO"]) && argv.windows(2).any(constant);
@@ -160,13 +166,11 @@ pub fn same(argv: &[Vec<u8>], theirs: &[u8], mine: &[u8]) -> bool {
         return close(theirs, mine);
     }
     let (theirs, mine) = (String::from_utf8_lossy(theirs), String::from_utf8_lossy(mine));
-    if theirs.starts_with('-') && mine.starts_with('-') && theirs == ended_by_nul(&mine) {
-        return true;
-    }
     REWORDED.iter().any(|(name, old, new)| is(argv, &[name]) && theirs.contains(old) && mine.contains(new))
 }
 
-/// Redis' errors end a client's word where C's string does, ours show it whole: `'\r\n\0x'` is `'\r\n'` there.
+/// Redis' errors end a client's word where C's string does, ours show it whole: `'a\0b'` is `'a'` there.
+/// Line ends at the end are trimmed there.
 fn ended_by_nul(mine: &str) -> String {
     let Some((before, rest)) = mine.split_once('\0') else { return mine.to_owned() };
     let end = rest.find('\'').or_else(|| rest.rfind("\r\n"));

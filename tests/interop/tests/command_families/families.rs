@@ -559,15 +559,15 @@ pub const GEO: Family = Family {
         "GEOSEARCH k FROMLONLAT X Y ?FROMMEMBER_m ?BYRADIUS_R_km ?BYBOX_R_R_km",
         "GEOSEARCHSTORE k k FROMLONLAT X Y BYRADIUS R KM ?ASC ?COUNT_n",
         "GEOSEARCHSTORE k k FROMMEMBER m BYBOX R R KM ?WITHDIST",
-        // Distances as scores are all one place: which of its members comes first is the sort's affair, so nothing searches there.
+        // Small scores are all one place: which of its members comes first is the sort's affair, so nothing searches there.
         "GEOSEARCHSTORE distances k FROMLONLAT X Y BYRADIUS R KM STOREDIST ?ASC ?COUNT_n",
         "GEOSEARCHSTORE distances k FROMMEMBER m BYBOX R R KM STOREDIST ?WITHDIST",
         "GEORADIUS k X Y R M|KM|FT|MI ?WITHDIST ?WITHCOORD ?WITHHASH ?ASC|DESC ?COUNT_n ?STORE_k ?STOREDIST_distances",
         "GEORADIUS_RO k X Y R KM ?WITHDIST ?ASC|DESC ?STORE_k",
         "GEORADIUSBYMEMBER k m R KM ?WITHDIST ?ASC|DESC ?COUNT_n ?ANY ?STORE_k ?STOREDIST_distances",
         "GEORADIUSBYMEMBER_RO k m R KM ?WITHDIST ?STORE_k",
-        "ZADD k f m",
-        "ZRANGE k 0 -1 WITHSCORES",
+        "ZADD distances f m",
+        "ZRANGE k|distances 0 -1 WITHSCORES",
         "ZREM k m",
     ],
 };
