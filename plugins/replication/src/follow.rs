@@ -28,6 +28,8 @@ const READ: Range<usize> = 16 * 1024..256 * 1024;
 pub(crate) enum Order {
     /// REPLICAOF host port.
     Follow(Target),
+    /// What is followed was followed before the restart, and the recovered data is its.
+    FollowedBefore,
     /// FAILOVER: follow a replica of ours that is to take our role.
     HandOver(Target),
     /// REPLICAOF NO ONE.
@@ -38,6 +40,7 @@ pub(crate) enum Order {
 #[derive(Debug)]
 enum Next {
     Follow(Target),
+    FollowedBefore,
     HandOver(Target),
     Unfollow,
     Connected,
@@ -155,6 +158,7 @@ impl Follower {
     fn note(&mut self, input: Input) {
         let next = match input {
             Input::Order(Some(Order::Follow(target))) => Next::Follow(target),
+            Input::Order(Some(Order::FollowedBefore)) => Next::FollowedBefore,
             Input::Order(Some(Order::HandOver(target))) => Next::HandOver(target),
             Input::Order(Some(Order::Unfollow) | None) => Next::Unfollow,
             Input::Made(made) => {
@@ -204,6 +208,7 @@ impl Follower {
         }
         let event = match next {
             Next::Follow(target) => Event::Follow(target),
+            Next::FollowedBefore => Event::FollowedBefore,
             Next::HandOver(target) => Event::HandOver(target),
             Next::Unfollow => Event::Unfollow,
             Next::Connected => Event::Connected,

@@ -149,6 +149,9 @@ impl Plugin for Replication {
             let target = Target { host, port };
             let this = self.clone();
             self.host.with_keyspace(move |ctx| this.become_replica(ctx, target)).await?;
+            if recovered.is_some() {
+                let _ = self.orders.unbounded_send(Order::FollowedBefore);
+            }
             if let Some((_, stream_db)) = recovered {
                 // Tells the journal which database the primary's stream has selected there.
                 drop(self.host.apply(stream_db)?);

@@ -9,6 +9,7 @@ use crate::names::Names;
 use crate::scripts::{Ended, Order};
 use crate::select::{self, Ranked, Request as SelectRequest};
 use crate::settings::Settings;
+use crate::sign::Signing;
 use crate::state::State;
 use crate::tempo::Tempo;
 use crate::types::{Addr, Epoch, InstanceId, Kind, Lane, Mono, Rng};
@@ -258,6 +259,8 @@ pub struct Shared {
     pub simulate: u32,
     /// How long a write of the state took lately.
     pub write_ms: u64,
+    /// Keys of hellos.
+    pub signing: Signing,
     /// Host names.
     pub names: Names,
     /// Settings of the whole sentinel.

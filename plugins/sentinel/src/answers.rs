@@ -47,6 +47,8 @@ impl Monitor {
                     }
                 }
             }
+            Request::IsGone { id: about, .. } => self.on_gone_answer(id, about, reply, s),
+            Request::Spread { .. } => self.on_spread_answer(id, reply, s),
             Request::HandOver { to: Some(_), .. } => self.on_hand_over_answer(reply, s),
             Request::HandOver { to: None, .. } | Request::Hello(_) | Request::ScriptKill => {}
         }

@@ -42,8 +42,9 @@ pub enum Candidacy {
     At(Mono),
 }
 
+/// A request for a vote that the strategy is thinking about.
 #[derive(Clone, Debug)]
-struct PendingVote {
+pub(crate) struct PendingVote {
     client: u64,
     epoch: Epoch,
     candidate: String,
@@ -72,7 +73,7 @@ pub struct Ballot {
     pub confirmed: bool,
     /// Why the strategy doesn't stand, as of its last answer.
     pub abstains: Option<String>,
-    votes: BTreeMap<u64, PendingVote>,
+    pub(crate) votes: BTreeMap<u64, PendingVote>,
 }
 
 impl Ballot {
@@ -142,7 +143,7 @@ impl Monitor {
     /// A peer asks whether the primary is down, and perhaps for a vote.
     pub fn on_ask(&mut self, ask: Ask, s: &mut Shared) {
         let Ask { client, epoch, candidate, named, primary } = ask;
-        if let Some(named) = &named {
+        if let Some(named) = named.as_ref().filter(|named| self.trusts(&named.asker, s)) {
             self.note_asker(named, &primary, candidate.is_none(), s.now);
         }
         let hold_ms = self.hold_ms(candidate.as_deref().unwrap_or_default());
@@ -155,6 +156,10 @@ impl Monitor {
         let Some(candidate) = candidate else {
             return self.answer(client, None, extended, s);
         };
+        if !self.trusts(&candidate, s) {
+            s.log(Level::Notice, format!("{}: no vote for {candidate}: no signed hello named it", self.name));
+            return self.answer(client, self.last_vote(), extended, s);
+        }
         s.see_epoch(epoch, &self.name, &self.settings);
         if self.ballot.leader_epoch >= epoch || s.epoch > epoch {
             return self.answer(client, self.last_vote(), extended, s);
@@ -206,6 +211,11 @@ impl Monitor {
             items.push(number(self.config_epoch.0));
         }
         s.out.push(Action::Reply { ticket: client, reply: Reply::Array(items) });
+    }
+
+    /// A request that the strategy has not answered is answered with what was voted before.
+    pub(crate) fn answer_open(&self, pending: PendingVote, s: &mut Shared) {
+        self.answer(pending.client, self.last_vote(), pending.named, s);
     }
 
     fn on_vote_advice(&mut self, pending: PendingVote, advice: &Counsel, s: &mut Shared) {
@@ -323,6 +333,9 @@ impl Monitor {
         let Some(answer) = DownAnswer::parse(reply) else { return };
         let same = answer.config_epoch.is_none_or(|epoch| epoch == self.config_epoch);
         let peer = self.instance_mut(id);
+        if s.signing.on() && !peer.verified {
+            return;
+        }
         peer.down_vote = (answer.down && same).then_some(s.now);
         if let Request::AskDown { epoch, candidate: Some(_), .. } = asked {
             peer.asked_for_vote = Some(*epoch);

@@ -1,5 +1,5 @@
 //! SENTINEL and its subcommands, and PUBLISH of a hello: Redis' names, arguments, replies and error texts.
-//! Owns the parsing and the small changes (MONITOR, REMOVE, SET, RESET); replies that describe instances are query.rs'.
+//! Owns the parsing and the small changes (MONITOR, REMOVE, RESET); replies that describe instances are query.rs'.
 
 use crate::actions::{Action, CRASH_AFTER_ELECTION, CRASH_AFTER_PROMOTION, Watch};
 use crate::ballot::Ask;
@@ -9,18 +9,14 @@ use crate::glob::glob;
 use crate::handover::Way;
 use crate::machine::Sentinel;
 use crate::query;
-use crate::settings::{Settings, unknown, valid_name};
+use crate::settings::{Settings, valid_name};
 use crate::state::SavedMonitor;
-use crate::table;
 use crate::timeline::Timeline;
 use crate::types::{Addr, Epoch, Kind};
 use crate::wire::{HELLO_CHANNEL, Named, Reply};
 use std::net::IpAddr;
 
 type Answer = Result<Reply, String>;
-
-const SCRIPTS_DENIED: &str = "ERR Reconfiguration of scripts path is denied for security reasons. Check the \
-                              deny-scripts-reconfig configuration directive in your Sentinel configuration";
 
 const NO_SUCH: &str = "ERR No such master with that name";
 
@@ -50,6 +46,7 @@ pub const SUBCOMMANDS: &[(&str, usize, usize, &str, &str)] = &[
     ("GET-PRIMARY-ADDR-BY-NAME", 1, 1, "<primary-name>", "The same."),
     ("HELP", 0, 0, "", "Print this help."),
     ("INFO-CACHE", 1, usize::MAX, "<primary-name> [...]", "The last INFO of the primary and its replicas."),
+    ("IS-GONE", 2, 2, "<primary-name> <id>", "A peer's question: is that sentinel missed here too?"),
     ("IS-MASTER-DOWN-BY-ADDR", 4, 7, "<ip> <port> <current-epoch> <runid>", "A peer's question, and a vote."),
     ("IS-PRIMARY-DOWN-BY-ADDR", 4, 7, "<ip> <port> <current-epoch> <runid>", "The same."),
     ("MASTER", 1, 1, "<primary-name>", "State of a primary."),
@@ -63,8 +60,21 @@ pub const SUBCOMMANDS: &[(&str, usize, usize, &str, &str)] = &[
     ("REPLICAS", 1, 1, "<primary-name>", "State of a primary's replicas."),
     ("RESET", 1, 1, "<pattern>", "Forget replicas and sentinels of the matching primaries."),
     ("SENTINELS", 1, 1, "<primary-name>", "State of a primary's other sentinels."),
-    ("SET", 3, usize::MAX, "<primary-name> <option> <value> [...]", "Change settings of a primary."),
+    (
+        "SET",
+        3,
+        usize::MAX,
+        "<primary-name> <option> <value> [...] [GROUP]",
+        "Change settings of a primary, here or everywhere.",
+    ),
     ("SIMULATE-FAILURE", 1, usize::MAX, "crash-after-election | crash-after-promotion | HELP", "End at that point."),
+    (
+        "SPREAD",
+        1,
+        usize::MAX,
+        "<primary-name> [<option> <epoch> <author> <value> ...]",
+        "A peer's settings of the group.",
+    ),
     ("SLAVES", 1, 1, "<primary-name>", "State of a primary's replicas."),
     ("TIMELINE", 0, 3, "[<primary-name>] [<count>] [JSON]", "The last failovers, step by step."),
 ];
@@ -130,6 +140,7 @@ impl Sentinel {
             "FAILOVER" => return self.failover(ticket, args).err().map(Err),
             "TIMELINE" => self.timeline(args),
             "FORGET" => self.forget(&args[0], &args[1]),
+            "IS-GONE" => self.is_gone(&args[0], &args[1]),
             "SIMULATE-FAILURE" => self.simulate_failure(args),
             "CONFIG" => self.config(args),
             "DEBUG" => self.debug(args),
@@ -142,6 +153,7 @@ impl Sentinel {
             "REMOVE" => self.remove(&args[0]),
             "RESET" => Ok(self.reset(&args[0])),
             "SET" => self.set(args),
+            "SPREAD" => self.spread(args),
             _ => Ok(query::help()),
         })
     }
@@ -243,7 +255,10 @@ impl Sentinel {
         }
         self.removed.retain(|name| *name != args[0]);
         let watch = Watch { name: args[0].clone(), addr: Addr { port, ..given }, settings: self.new_settings(quorum) };
+        let name = watch.name.clone();
         self.add(watch, None, false);
+        // The peers may have settings for it that were spread while it wasn't watched here.
+        self.monitors.entry(name).and_modify(|monitor| monitor.spread.version = 1);
         Ok(Reply::ok())
     }
 
@@ -266,33 +281,11 @@ impl Sentinel {
         let waiting = std::mem::take(&mut monitor.wishes).into_values();
         let gone = |(ticket, _)| Action::Reply { ticket, reply: Reply::Error(NO_SUCH.into()) };
         self.shared.out.extend(waiting.map(gone));
+        let open = std::mem::take(&mut monitor.ballot.votes);
+        open.into_values().for_each(|pending| monitor.answer_open(pending, &mut self.shared));
         if monitor.configured.is_some() {
             self.removed.push(name.to_owned());
         }
-        self.shared.durable();
-        Ok(Reply::ok())
-    }
-
-    /// The majority never shrinks by itself: an operator says who is gone for good, to each sentinel of the group.
-    fn forget(&mut self, name: &str, id: &str) -> Answer {
-        let monitor = self.monitors.get_mut(name).ok_or(NO_SUCH)?;
-        let found = monitor.instances.values().find(|i| match i.kind {
-            Kind::Sentinel => i.run_id == id,
-            Kind::Replica => i.addr.to_string() == id || i.label(name, true) == id,
-            Kind::Primary => false,
-        });
-        let found = found.ok_or_else(|| format!("ERR No such sentinel or replica: '{id}'"))?;
-        if found.down_since.is_none() && found.command.is_up() {
-            return Err(format!("ERR '{id}' is alive and would be found again at once: stop it first"));
-        }
-        if monitor.failover.in_progress() {
-            return Err("INPROG A failover is in progress".into());
-        }
-        let (id, event) = (found.id, if found.kind == Kind::Sentinel { "-sentinel" } else { "-slave" });
-        monitor.event(&mut self.shared, Level::Warning, event, id, "");
-        monitor.drop_links(id, &mut self.shared);
-        monitor.instances.remove(&id);
-        self.shared.homes.remove(&id);
         self.shared.durable();
         Ok(Reply::ok())
     }
@@ -327,7 +320,10 @@ impl Sentinel {
             let watch = Watch { name: name.clone(), addr: saved.primary.clone(), settings: old.settings.clone() };
             let mut fresh = crate::monitor::Monitor::new(watch, Some(&saved), false, &mut self.shared);
             fresh.configured = old.configured;
+            let open = std::mem::take(&mut old.ballot.votes);
             (fresh.timeline, fresh.wishes) = (old.timeline, old.wishes);
+            // Who asks for a vote that is being thought about isn't left without an answer.
+            open.into_values().for_each(|pending| fresh.answer_open(pending, &mut self.shared));
             fresh.event(&mut self.shared, Level::Warning, "+reset-master", fresh.primary, "");
             self.monitors.insert(name.clone(), fresh);
         }
@@ -336,54 +332,4 @@ impl Sentinel {
         }
         Reply::Int(names.len() as i64)
     }
-
-    /// All of it or nothing.
-    fn set(&mut self, args: &[String]) -> Answer {
-        let denied = self.shared.globals.deny_scripts_reconfig;
-        let monitor = self.monitors.get_mut(&args[0]).ok_or(NO_SUCH)?;
-        let mut settings = monitor.settings.clone();
-        let mut changes = Vec::new();
-        let mut rest = &args[1..];
-        while let [option, more @ ..] = rest {
-            let setting = table::option(option).filter(|setting| more.len() >= setting.words());
-            let setting = setting.ok_or_else(|| unknown(option))?;
-            let value = more[..setting.words()].join(" ");
-            rest = &more[setting.words()..];
-            if denied && matches!(setting.kind, table::Kind::Script(..)) {
-                return Err(SCRIPTS_DENIED.into());
-            }
-            settings.set(option, &value)?;
-            changes.push((setting, value));
-        }
-        self.shared.strategies.check(&settings).map_err(|error| format!("ERR {error}"))?;
-        let old = std::mem::replace(&mut monitor.settings, settings);
-        let now = &monitor.settings;
-        if (&old.election, &old.selection) != (&now.election, &now.selection) {
-            monitor.strategy_changed(&mut self.shared);
-        }
-        for (setting, value) in changes {
-            let option = setting.option;
-            let shown = if matches!(setting.kind, table::Kind::Secret(_)) { "******" } else { &value };
-            let more = format!("{option} {shown}");
-            monitor.event(&mut self.shared, Level::Warning, "+set", monitor.primary, &more);
-            // Each renamed command is an option of its own.
-            let same = |known: &str, of: &str| {
-                known == option && (option != "rename-command" || first_word(of) == first_word(&value))
-            };
-            monitor.overrides.retain(|(known, of)| !same(known, of));
-            monitor.overrides.push((option.to_owned(), value));
-        }
-        let new = &monitor.settings;
-        let other_words = (&old.auth_user, &old.auth_pass, &old.renamed_commands)
-            != (&new.auth_user, &new.auth_pass, &new.renamed_commands);
-        if other_words {
-            monitor.drop_links_of(&[Kind::Primary, Kind::Replica], &mut self.shared);
-        }
-        self.shared.durable();
-        Ok(Reply::ok())
-    }
-}
-
-fn first_word(text: &str) -> String {
-    text.split(' ').next().unwrap_or_default().to_ascii_uppercase()
 }

@@ -5,6 +5,7 @@ use crate::actions::Watch;
 use crate::fields::{NAMES, Record, write_fields};
 use crate::names::plausible;
 use crate::settings::{Settings, valid_name};
+use crate::sign::MIN_KEY;
 use crate::table::{Kind, TABLE};
 use crate::types::Addr;
 use crate::{election, select};
@@ -42,6 +43,12 @@ pub struct Config {
     pub sentinel_user: Option<String>,
     /// Password for AUTH on the other sentinels; nothing: the own `password`.
     pub sentinel_pass: Option<String>,
+    /// Hellos are signed with this key, and only signed ones are taken: the same at every sentinel of the group.
+    pub hello_key: Option<String>,
+    /// Another key that is taken, while keys are changed.
+    pub hello_key_old: Option<String>,
+    /// A file with the key in its first line and the other one in its second, instead of these two.
+    pub hello_key_file: Option<String>,
     /// SENTINEL SET can't change the scripts.
     pub deny_scripts_reconfig: bool,
     /// The election strategy of primaries that name none: "sentinel", built in, or a plugin.
@@ -65,6 +72,9 @@ impl Default for Config {
             announce_hostnames: false,
             sentinel_user: None,
             sentinel_pass: None,
+            hello_key: None,
+            hello_key_old: None,
+            hello_key_file: None,
             deny_scripts_reconfig: true,
             election: Settings::new(1).election,
             selection: Settings::new(1).selection,
@@ -132,11 +142,21 @@ pub const DOCS: &[(&str, &str)] = &[
     ("announce_hostnames", "Other sentinels, data nodes and clients are told host names where they are known."),
     ("sentinel_user", "User for AUTH on the other sentinels; None: the default user."),
     ("sentinel_pass", "Password for AUTH on the other sentinels; None: the own password."),
+    (
+        "hello_key",
+        "Hellos are signed (HMAC-SHA256) with this key, 16 bytes or more, the same at every sentinel of the group; only \
+         signed ones are taken then, so stock sentinels are ignored. None: as Redis.",
+    ),
+    ("hello_key_old", "Another key that is taken (not signed with), while keys are changed."),
+    (
+        "hello_key_file",
+        "A file with the key in its first line and the other in its second, instead of hello_key and hello_key_old.",
+    ),
     ("deny_scripts_reconfig", "SENTINEL SET can't change the scripts."),
     (
         "monitors",
         "The watched primaries: (name, host, port, quorum, down_after_ms: 30000, parallel_syncs: 1, \
-         failover_timeout_ms: 180000, fast_detection: false, reboot_down_after_ms: 0, auth_user: None, auth_pass: None, notification_script: None, \
+         failover_timeout_ms: 180000, fast_detection: false, reboot_down_after_ms: 0, forget_after_ms: 0, auth_user: None, auth_pass: None, notification_script: None, \
          client_reconfig_script: None, renamed_commands: {}, election: None, selection: None). host is an IP address, or a name with resolve_hostnames.",
     ),
 ];
@@ -154,6 +174,7 @@ impl Config {
         if let Some(ip) = self.announce_ip.as_ref().filter(|ip| ip.parse::<IpAddr>().is_err() && !named(ip)) {
             return Err(format!("announce_ip: {ip:?} is not an IP address"));
         }
+        self.hello_keys()?;
         for (n, monitor) in self.monitors.iter().enumerate() {
             monitor.check(self.resolve_hostnames).map_err(|error| format!("monitors: {:?}: {error}", monitor.name))?;
             if self.monitors[..n].iter().any(|other| other.name == monitor.name) {
@@ -161,6 +182,33 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// The key of hellos and the other one that is taken.
+    ///
+    /// # Errors
+    /// A file that can't be read, a key that is too short, an old one without a new one.
+    pub fn hello_keys(&self) -> Result<(Option<String>, Option<String>), String> {
+        let keys = match &self.hello_key_file {
+            None => (self.hello_key.clone(), self.hello_key_old.clone()),
+            Some(_) if self.hello_key.is_some() || self.hello_key_old.is_some() => {
+                return Err("hello_key_file: either the file or the keys".into());
+            }
+            Some(path) => {
+                let text =
+                    std::fs::read_to_string(path).map_err(|error| format!("hello_key_file: {path:?}: {error}"))?;
+                let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned);
+                let key = lines.next().ok_or_else(|| format!("hello_key_file: {path:?} is empty"))?;
+                (Some(key), lines.next())
+            }
+        };
+        if keys.0.is_none() && keys.1.is_some() {
+            return Err("hello_key_old: needs hello_key too".into());
+        }
+        if keys.0.iter().chain(&keys.1).any(|key| key.len() < MIN_KEY) {
+            return Err(format!("hello_key: a key has {MIN_KEY} bytes or more"));
+        }
+        Ok(keys)
     }
 
     /// The primaries as the machine takes them.
@@ -291,6 +339,9 @@ mod tests {
             ("(monitors: [(name: \"a\", host: \"1.1.1.1\", port: 1)])", "quorum"),
             ("(monitors: [(name: \"a\", host: \"1.1.1.1\", port: 1, quorum: 1, colour: 1)])", "colour"),
             ("(port: 0)", "port of its own"),
+            ("(hello_key: \"short\")", "16 bytes"),
+            ("(hello_key_old: \"sixteen letters!\")", "needs hello_key"),
+            ("(hello_key_file: \"/nowhere\")", "/nowhere"),
         ];
         for (text, expected) in cases {
             let error = parse(text).unwrap_err();

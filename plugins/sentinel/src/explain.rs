@@ -115,6 +115,9 @@ pub fn explain(monitor: &Monitor, me: &str, now: Mono, ranked: &Ranked) -> Vec<S
     };
     lines.push(format!("sentinel {me} (this one) {voted}"));
     lines.extend(monitor.of(Kind::Sentinel).map(|i| peer(monitor, i, now)));
+    lines.extend(monitor.refused_lines(now));
+    lines.extend(monitor.aging_lines(now));
+    lines.extend(monitor.spread_lines());
     lines.extend(choice(monitor, ranked));
     lines.extend(failover(monitor, now));
     lines.extend(blockers(monitor, now, ranked));

@@ -5,6 +5,7 @@ use crate::actions::{Action, Shared};
 use crate::glob::glob;
 use crate::machine::Sentinel;
 use crate::names::plausible;
+use crate::sign::MIN_KEY;
 use crate::tempo;
 use crate::types::Kind;
 use crate::wire::Reply;
@@ -30,6 +31,10 @@ pub struct Options {
     pub sentinel_pass: Option<String>,
     /// The own port's password: the one for other sentinels too, when no other is given.
     pub password: Option<String>,
+    /// `hello-key`
+    pub hello_key: Option<String>,
+    /// `hello-key-old`
+    pub hello_key_old: Option<String>,
     /// SENTINEL SET can't change scripts.
     pub deny_scripts_reconfig: bool,
     /// The log's level.
@@ -50,6 +55,8 @@ impl Default for Options {
             sentinel_user: None,
             sentinel_pass: None,
             password: None,
+            hello_key: None,
+            hello_key_old: None,
             deny_scripts_reconfig: true,
             loglevel: "notice".into(),
             port: 0,
@@ -86,8 +93,8 @@ impl Globals {
     }
 }
 
-/// The parameters, in Redis' order.
-const PARAMS: [&str; 7] = [
+/// The parameters, in Redis' order, and ours.
+const PARAMS: [&str; 9] = [
     "resolve-hostnames",
     "announce-hostnames",
     "announce-ip",
@@ -95,6 +102,8 @@ const PARAMS: [&str; 7] = [
     "sentinel-user",
     "sentinel-pass",
     "loglevel",
+    "hello-key",
+    "hello-key-old",
 ];
 
 fn value(s: &Shared, name: &str) -> String {
@@ -108,6 +117,9 @@ fn value(s: &Shared, name: &str) -> String {
         "sentinel-user" => options.sentinel_user.clone().unwrap_or_default(),
         "sentinel-pass" => options.sentinel_pass.clone().unwrap_or_default(),
         "loglevel" => options.loglevel.clone(),
+        // Whether there is one, not which.
+        "hello-key" => s.signing.key.as_ref().map_or(String::new(), |_| "******".into()),
+        "hello-key-old" => s.signing.other.as_ref().map_or(String::new(), |_| "******".into()),
         _ => String::new(),
     }
 }
@@ -135,6 +147,11 @@ fn set(s: &mut Shared, name: &str, value: &str) -> bool {
             let Ok(port) = value.parse::<u16>() else { return false };
             s.globals.options.announce_port = port;
             s.announce.port = if port == 0 { s.globals.options.port } else { port };
+            true
+        }
+        "hello-key" | "hello-key-old" if value.is_empty() || value.len() >= MIN_KEY => {
+            let place = if name == "hello-key" { &mut s.signing.key } else { &mut s.signing.other };
+            *place = text();
             true
         }
         "sentinel-user" => {
@@ -201,11 +218,13 @@ impl Sentinel {
             seen.push(name);
         }
         let before = (self.shared.names.clone(), self.shared.announce.clone(), self.shared.announce_fixed);
+        let keys = (self.shared.signing.key.clone(), self.shared.signing.other.clone());
         let (options, marked) = (self.shared.globals.options.clone(), self.shared.out.len());
         for (name, pair) in seen.iter().zip(pairs.chunks(2)) {
             if !set(&mut self.shared, name, &pair[1]) {
                 (self.shared.names, self.shared.announce, self.shared.announce_fixed) = before;
                 self.shared.globals.options = options;
+                (self.shared.signing.key, self.shared.signing.other) = keys;
                 self.shared.out.truncate(marked);
                 return Err(format!("ERR Invalid value '{}' to SENTINEL CONFIG SET '{}'", pair[1], pair[0]));
             }
@@ -216,6 +235,9 @@ impl Sentinel {
         }
         for monitor in self.monitors.values_mut() {
             monitor.names_shown = self.shared.names.announce;
+            if seen.iter().any(|name| name.starts_with("hello-")) {
+                monitor.trust_nobody(self.shared.now);
+            }
             if seen.iter().any(|name| name.starts_with("sentinel-")) {
                 monitor.drop_links_of(&[Kind::Sentinel], &mut self.shared);
             }

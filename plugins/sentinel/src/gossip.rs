@@ -2,18 +2,31 @@
 //! Owns discovery of sentinels and the taking over of newer configurations; a hello never makes an older one valid.
 
 use crate::actions::Shared;
-use crate::events::Level;
+use crate::events::{Level, subject};
 use crate::hello::Hello;
 use crate::instance::Heard;
 use crate::monitor::{MAX_INSTANCES, Monitor};
+use crate::sign::Fault;
 use crate::types::{Addr, InstanceId, Kind, Mono};
+
+/// Refused senders remembered for one primary, and how often each is told.
+const MAX_REFUSED: usize = 64;
+const TELL_MS: u64 = 60_000;
+
+/// Hellos of one sender that were refused for one reason.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused {
+    count: u64,
+    at: Mono,
+    told: Option<Mono>,
+}
 
 /// A peer that is behind is told at once, but not more often than this.
 const ANSWER_MS: u64 = 500;
 
 impl Monitor {
     /// The hello for one instance: over its link this side's address is known.
-    pub(crate) fn hello(&self, to: InstanceId, s: &Shared) -> Option<String> {
+    pub(crate) fn hello(&self, to: InstanceId, s: &mut Shared) -> Option<String> {
         let host = if s.announce_fixed { &s.announce.host } else { &self.instances[&to].local_ip };
         if host.is_empty() {
             return None;
@@ -26,7 +39,50 @@ impl Monitor {
             primary: self.current_addr().faced(self.names_shown),
             config_epoch: self.config_epoch,
         };
-        Some(hello.to_string())
+        Some(s.signing.seal(hello.to_string()))
+    }
+
+    /// May this sentinel be believed: it has shown a signed hello, or none is asked for.
+    pub(crate) fn trusts(&self, id: &str, s: &Shared) -> bool {
+        !s.signing.on() || id == s.id || self.of(Kind::Sentinel).any(|i| i.run_id == id && i.verified)
+    }
+
+    /// A hello that isn't taken: told as an event once a minute for each sender and reason, counted for EXPLAIN.
+    pub(crate) fn refuse(&mut self, hello: &Hello, fault: Fault, s: &mut Shared) {
+        let key = (hello.id.clone(), fault);
+        if !self.refused.contains_key(&key) && self.refused.len() >= MAX_REFUSED {
+            let oldest = self.refused.iter().min_by_key(|(_, r)| r.at).map(|(key, _)| key.clone());
+            oldest.map(|key| self.refused.remove(&key));
+        }
+        let known = self.refused.entry(key).or_insert(Refused { count: 0, at: s.now, told: None });
+        (known.count, known.at) = (known.count.saturating_add(1), s.now);
+        if known.told.is_some_and(|at| s.now.since(at) < TELL_MS) {
+            return;
+        }
+        known.told = Some(s.now);
+        let who = subject(Kind::Sentinel, &hello.id, &hello.addr, (&self.name, &self.primary().addr));
+        s.emit(Level::Warning, "-hello-refused", format!("{who} #{}", fault.words()), &self.settings);
+    }
+
+    /// For EXPLAIN.
+    pub(crate) fn refused_lines(&self, now: Mono) -> Vec<String> {
+        let line = |((id, fault), r): (&(String, Fault), &Refused)| {
+            format!(
+                "hellos of {id} are ignored: {} ({} so far, the last {} ms ago)",
+                fault.words(),
+                r.count,
+                now.since(r.at)
+            )
+        };
+        self.refused.iter().map(line).collect()
+    }
+
+    /// The keys have changed: everybody has to show a signed hello again.
+    pub(crate) fn trust_nobody(&mut self, now: Mono) {
+        for peer in self.of_mut(Kind::Sentinel) {
+            (peer.verified, peer.heard, peer.down_vote) = (false, None, None);
+        }
+        self.hello_now(now);
     }
 
     /// Everybody is to hear of the configuration now.
@@ -46,6 +102,7 @@ impl Monitor {
         let behind = hello.config_epoch < self.config_epoch;
         let peer = self.instance_mut(id);
         peer.last_hello = Some(s.now);
+        peer.verified = s.signing.on();
         if behind && s.now.since(peer.pinged) < ANSWER_MS {
             peer.next_hello = peer.next_hello.min(s.now.plus(ANSWER_MS));
         }
@@ -100,6 +157,7 @@ impl Monitor {
             s.durable();
             return Some(id);
         }
+        self.forgotten.retain(|id| *id != hello.id);
         let id = self.insert(Kind::Sentinel, hello.addr.clone(), s);
         self.instance_mut(id).run_id.clone_from(&hello.id);
         s.durable();

@@ -4,7 +4,9 @@
 use crate::down::Silence;
 use crate::info::{Report, Role};
 use crate::settings::Settings;
+use crate::spread::Told;
 use crate::types::{Addr, Epoch, InstanceId, Kind, Lane, Mono};
+use std::collections::BTreeMap;
 
 /// INFO from replicas while something is going on.
 pub const FAST_INFO_PERIOD_MS: u64 = 1_000;
@@ -153,6 +155,14 @@ pub struct Instance {
     pub asked_for_vote: Option<Epoch>,
     /// Next question about the primary is due then.
     pub next_ask: Mono,
+    /// How far a sentinel is with the settings of the group.
+    pub told: Told,
+    /// It has shown a signed hello, since such are asked for.
+    pub verified: bool,
+    /// Sentinels that miss this one too, and when they said so.
+    pub gone_by: BTreeMap<InstanceId, Mono>,
+    /// Others are asked about it (again) then.
+    pub next_gone: Mono,
 }
 
 impl Instance {
@@ -202,6 +212,10 @@ impl Instance {
             vote: None,
             asked_for_vote: None,
             next_ask: now,
+            told: Told::default(),
+            verified: false,
+            gone_by: BTreeMap::new(),
+            next_gone: now,
         }
     }
 

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod actions;
+pub mod aging;
 pub mod answers;
 pub mod ballot;
 pub mod campaign;
@@ -36,6 +37,8 @@ pub mod scripts;
 pub mod select;
 pub mod settings;
 pub mod shell;
+pub mod sign;
+pub mod spread;
 pub mod state;
 pub mod table;
 pub mod tempo;

@@ -5,6 +5,7 @@ use crate::actions::{Action, Shared};
 use crate::events::Level;
 use crate::instance::{Instance, Link, LinkState};
 use crate::monitor::Monitor;
+use crate::spread::Told;
 use crate::types::{InstanceId, Kind, Lane, Mono};
 use crate::wire::Request;
 use std::collections::BTreeMap;
@@ -92,6 +93,7 @@ impl Monitor {
                 (instance.next_ping, instance.next_info, instance.next_ask) = (s.now, s.now, s.now);
                 if instance.kind == Kind::Sentinel {
                     instance.next_hello = s.now;
+                    instance.told = Told::default();
                 }
             }
         }

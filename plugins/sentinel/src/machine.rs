@@ -10,6 +10,7 @@ use crate::hello::Hello;
 use crate::monitor::Monitor;
 use crate::names::Names;
 use crate::scripts::{Order, Scripts};
+use crate::sign::{Signing, without_stamp};
 use crate::state::{SavedMonitor, State, VERSION};
 use crate::tempo;
 use crate::types::{Addr, Epoch, InstanceId, Lane, Mono, Rng};
@@ -99,6 +100,8 @@ impl Sentinel {
     pub fn new(boot: Boot) -> (Sentinel, Vec<Action>) {
         let Boot { now, id, announce, announce_fixed, watches, saved, seed, options, strategies } = boot;
         let names = Names::new(options.resolve_hostnames, options.announce_hostnames, options.names.clone());
+        let (life, seen) = saved.as_ref().map_or((0, &[][..]), |s| (s.life, &s.seen));
+        let signing = Signing::new(options.hello_key.clone(), options.hello_key_old.clone(), life + 1, seen);
         let shared = Shared {
             now,
             id: saved.as_ref().map_or(id, |s| s.id.clone()),
@@ -115,6 +118,7 @@ impl Sentinel {
             globals: Globals::new(options),
             tempo: tempo::DEFAULT,
             scripts: Vec::new(),
+            signing,
             homes: BTreeMap::new(),
             numbers: 0,
         };
@@ -401,8 +405,14 @@ impl Sentinel {
 
     /// A hello in its text form, from a feed or a PUBLISH. What can't be read is ignored, as Redis does.
     pub(crate) fn on_hello_text(&mut self, text: &str) {
-        let Some(mut hello) = Hello::parse(text) else { return };
+        let Some(mut hello) = Hello::parse(without_stamp(text)) else { return };
         let Some(monitor) = self.monitors.get_mut(&hello.name) else { return };
+        if self.shared.signing.on()
+            && hello.id != self.shared.id
+            && let Err(fault) = self.shared.signing.open(text, &hello.id)
+        {
+            return monitor.refuse(&hello, fault, &mut self.shared);
+        }
         let names = &mut self.shared.names;
         let addr = names.locate(&hello.addr.host, hello.addr.port);
         let primary = names.locate(&hello.primary.host, hello.primary.port);
@@ -423,6 +433,8 @@ impl Sentinel {
             monitors: self.monitors.values().map(Monitor::save).collect(),
             removed: self.removed.clone(),
             globals: self.shared.globals.changed.clone(),
+            life: self.shared.signing.life,
+            seen: self.shared.signing.seen(),
         }
     }
 }

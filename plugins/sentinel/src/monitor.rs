@@ -8,9 +8,12 @@ use crate::down;
 use crate::events::{Level, subject};
 use crate::explain::Wish;
 use crate::failover::Failover;
+use crate::gossip::Refused;
 use crate::info::Role;
 use crate::instance::Instance;
 use crate::settings::Settings;
+use crate::sign::Fault;
+use crate::spread;
 use crate::state::{SavedMonitor, SavedReplica, SavedSentinel};
 use crate::timeline::Timeline;
 use crate::types::{Addr, Epoch, InstanceId, Kind, Mono};
@@ -30,6 +33,8 @@ pub struct Monitor {
     pub configured: Option<Addr>,
     /// Options changed at run time.
     pub overrides: Vec<(String, String)>,
+    /// Those of them that are spread to the group.
+    pub spread: spread::Record,
     /// Everybody, the primary included.
     pub instances: BTreeMap<InstanceId, Instance>,
     /// The primary of the current configuration.
@@ -58,6 +63,10 @@ pub struct Monitor {
     pub coordinated: bool,
     /// The last failovers, step by step.
     pub timeline: Timeline,
+    /// Hellos that weren't taken, by sender and reason.
+    pub refused: BTreeMap<(String, Fault), Refused>,
+    /// Sentinels that a majority has forgotten.
+    pub forgotten: Vec<String>,
     /// Clients that wait for the selection strategy.
     pub(crate) wishes: BTreeMap<u64, (u64, Wish)>,
 }
@@ -71,6 +80,7 @@ impl Monitor {
             name: watch.name,
             settings: watch.settings,
             overrides: Vec::new(),
+            spread: spread::Record::default(),
             instances: BTreeMap::new(),
             primary: InstanceId(0),
             config_epoch: Epoch(0),
@@ -85,6 +95,8 @@ impl Monitor {
             failover: Failover::Idle,
             coordinated: false,
             timeline: Timeline::default(),
+            refused: BTreeMap::new(),
+            forgotten: Vec::new(),
             wishes: BTreeMap::new(),
         };
         monitor.settings.tempo = s.tempo;
@@ -103,6 +115,8 @@ impl Monitor {
                 s.log(Level::Warning, format!("{}: saved option dropped: {error}", self.name));
             }
         }
+        self.spread.entries.clone_from(&saved.spread);
+        self.spread.version = u64::from(!saved.spread.is_empty());
         self.config_epoch = saved.config_epoch;
         self.ballot.leader.clone_from(&saved.leader);
         self.ballot.leader_epoch = saved.leader_epoch;
@@ -135,6 +149,7 @@ impl Monitor {
             name: self.name.clone(),
             configured: self.configured.clone(),
             overrides: self.overrides.clone(),
+            spread: self.spread.entries.clone(),
             settings: self.settings.clone(),
             primary: primary.addr.clone(),
             run_id: primary.run_id.clone(),
@@ -236,7 +251,7 @@ impl Monitor {
         if self.passive_until > now {
             at = at.min(self.passive_until);
         }
-        at.min(self.next_step(now))
+        at.min(self.next_step(now)).min(self.next_aging())
     }
 
     /// Everything that time alone brings.
@@ -253,6 +268,8 @@ impl Monitor {
         self.check_objectively_down(s);
         self.drive(s);
         self.ask_peers(s);
+        self.spread_settings(s);
+        self.age_out(s);
     }
 
     /// This sentinel did not run for `late_ms`: that silence is its own.

@@ -102,6 +102,8 @@ mod tests {
             monitors: vec![],
             removed: Vec::new(),
             globals: vec![],
+            life: 1,
+            seen: vec![],
         };
         Action::Persist(Box::new(state))
     }

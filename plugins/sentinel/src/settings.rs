@@ -21,6 +21,8 @@ pub struct Settings {
     pub fast_detection: bool,
     /// A primary that restarted and gives no PONG for so long is down; 0: never for this reason.
     pub reboot_down_after_ms: u64,
+    /// A sentinel that a majority has missed for so long is forgotten; 0: never.
+    pub forget_after_ms: u64,
     /// User for AUTH on data nodes; the default user when absent.
     pub auth_user: Option<String>,
     /// Password for AUTH on data nodes.
@@ -50,6 +52,7 @@ impl Settings {
             parallel_syncs: 1,
             fast_detection: false,
             reboot_down_after_ms: 0,
+            forget_after_ms: 0,
             auth_user: None,
             auth_pass: None,
             notification_script: None,

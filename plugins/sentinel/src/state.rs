@@ -3,6 +3,8 @@
 //! orders the write before anything that rests on it leaves.
 
 use crate::settings::Settings;
+use crate::sign::Seen;
+use crate::spread::Spread;
 use crate::types::{Addr, Epoch};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +27,12 @@ pub struct State {
     /// What SENTINEL CONFIG SET changed, in Redis' names.
     #[serde(default)]
     pub globals: Vec<(String, String)>,
+    /// How often this sentinel was started.
+    #[serde(default)]
+    pub life: u64,
+    /// The newest signed hellos heard.
+    #[serde(default)]
+    pub seen: Vec<Seen>,
 }
 
 /// One monitored primary.
@@ -36,6 +44,9 @@ pub struct SavedMonitor {
     pub configured: Option<Addr>,
     /// Options changed by SENTINEL SET, in Redis' names.
     pub overrides: Vec<(String, String)>,
+    /// Those of them that were spread to the group, with their epochs.
+    #[serde(default)]
+    pub spread: Vec<Spread>,
     /// Settings as of the last write (used for primaries added at run time).
     pub settings: Settings,
     /// The primary's address in the current configuration.
@@ -111,6 +122,12 @@ mod tests {
                 name: "m".into(),
                 configured: Some(Addr::new("h", 1)),
                 overrides: vec![("quorum".into(), "3".into())],
+                spread: vec![Spread {
+                    option: "quorum".into(),
+                    epoch: Epoch(2),
+                    author: "ab".into(),
+                    value: "3".into(),
+                }],
                 settings: Settings::new(3),
                 primary: Addr::new("h", 2),
                 run_id: "r".into(),
@@ -123,6 +140,8 @@ mod tests {
             }],
             removed: vec!["old".into()],
             globals: vec![("announce-port".into(), "7".into())],
+            life: 3,
+            seen: vec![Seen { id: "s".into(), life: 1, number: 9 }],
         };
         let text = state.encode().unwrap();
         assert_eq!(State::decode(&text).unwrap(), state);

@@ -1,6 +1,7 @@
 //! What goes over the links: requests as Redis' argument lists, replies as a small tree.
 //! Owns the wording of requests; never decides when to send one.
 
+use crate::spread::Spread;
 use crate::types::{Addr, Epoch};
 
 /// The channel on which sentinels find each other.
@@ -103,6 +104,20 @@ pub enum Request {
         /// How long writes may wait for it.
         timeout_ms: u64,
     },
+    /// Settings that were spread to the group, for Keystead peers only; the answer is what the peer has.
+    Spread {
+        /// Name of the primary.
+        name: String,
+        /// What this sentinel has.
+        settings: Vec<Spread>,
+    },
+    /// Is that sentinel missed there too? For Keystead peers only.
+    IsGone {
+        /// Name of the primary.
+        name: String,
+        /// Id of the sentinel.
+        id: String,
+    },
     /// `SCRIPT KILL`, once, for a data node that answers -BUSY.
     ScriptKill,
 }
@@ -117,6 +132,12 @@ impl Request {
             Request::Info => vec![words(&["INFO"])],
             Request::Hello(text) => vec![words(&["PUBLISH", HELLO_CHANNEL, text])],
             Request::ScriptKill => vec![words(&["SCRIPT", "KILL"])],
+            Request::IsGone { name, id } => vec![words(&["SENTINEL", "IS-GONE", name, id])],
+            Request::Spread { name, settings } => {
+                let mut argv = words(&["SENTINEL", "SPREAD", name]);
+                argv.extend(settings.iter().flat_map(Spread::words));
+                vec![argv]
+            }
             Request::HandOver { to: None, .. } => vec![words(&["FAILOVER", "ABORT"])],
             Request::HandOver { to: Some((host, port)), timeout_ms } => {
                 let (port, limit) = (port.to_string(), timeout_ms.to_string());

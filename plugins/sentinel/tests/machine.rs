@@ -261,3 +261,109 @@ fn a_rehearsal_says_what_would_happen_and_changes_nothing() {
     assert_eq!(timeline, Reply::Array(Vec::new()));
     assert!(reply(&command(&mut sentinel, 40, "SENTINEL TIMELINE nobody")).error().is_some());
 }
+
+/// A strategy that takes its time: who asked for a vote is answered all the same when the primary is reset or removed.
+#[test]
+fn a_vote_that_is_thought_about_is_answered_when_its_primary_goes() {
+    for line in ["SENTINEL RESET *", "SENTINEL REMOVE m"] {
+        let mut sentinel = boot(None);
+        let argv = ask(5, PEER).split(' ').map(str::to_owned).collect();
+        let actions = sentinel.step(Mono(10), Event::Command { ticket: 7, argv });
+        let ticket =
+            actions.iter().find_map(|a| if let Action::Consult { ticket, .. } = a { Some(*ticket) } else { None });
+        assert!(!actions.iter().any(|a| matches!(a, Action::Reply { .. })), "it waits: {actions:?}");
+        let argv = line.split(' ').map(str::to_owned).collect();
+        let actions = sentinel.step(Mono(20), Event::Command { ticket: 8, argv });
+        let answered = actions.iter().any(|a| matches!(a, Action::Reply { ticket: 7, reply: Reply::Array(_) }));
+        assert!(answered, "{line}: {actions:?}");
+        // What the strategy says later finds nobody, and gives no vote.
+        let advice = Counsel::Election(keystead_sentinel::election::Advice::Grant);
+        let late = Event::Advice { monitor: "m".into(), ticket: ticket.expect("a question"), advice };
+        let actions = sentinel.step(Mono(30), late);
+        assert!(!actions.iter().any(|a| matches!(a, Action::Reply { .. } | Action::Persist(_))), "{actions:?}");
+    }
+}
+
+const KEY: &str = "sixteen letters!";
+
+fn hello(epoch: u64) -> String {
+    format!("127.0.0.1,1,{PEER},0,m,127.0.0.1,6380,{epoch}")
+}
+
+fn publish(sentinel: &mut Sentinel, now: u64, text: &str) -> Vec<Action> {
+    command(sentinel, now, &format!("PUBLISH __sentinel__:hello {text}"))
+}
+
+fn told(actions: &[Action], event: &str) -> usize {
+    actions.iter().filter(|a| matches!(a, Action::Emit(notice) if notice.name == event)).count()
+}
+
+#[test]
+fn with_a_key_only_signed_hellos_are_taken_and_each_once() {
+    let mut peer = keystead_sentinel::sign::Signing::new(Some(KEY.into()), None, 1, &[]);
+    let mut sentinel = boot(None);
+    // Without a key everybody's hello is read, signed or not.
+    publish(&mut sentinel, 10, &peer.seal(hello(1)));
+    assert_eq!(sentinel.monitors()["m"].config_epoch.0, 1);
+    let argv = ["SENTINEL", "CONFIG", "SET", "hello-key", KEY].map(str::to_owned).to_vec();
+    let actions = sentinel.step(Mono(20), Event::Command { ticket: 1, argv });
+    assert_eq!(reply(&actions), Reply::ok());
+    let shown = reply(&command(&mut sentinel, 25, "SENTINEL CONFIG GET hello-key"));
+    assert_eq!(shown, Reply::Map(vec![("hello-key".into(), Reply::Bulk("******".into()))]));
+    // The first of them is told, the others of this minute are counted.
+    let actions = publish(&mut sentinel, 30, &hello(2));
+    assert_eq!(told(&actions, "-hello-refused"), 1, "{actions:?}");
+    assert_eq!(told(&publish(&mut sentinel, 40, &hello(2)), "-hello-refused"), 0);
+    let mut thief = keystead_sentinel::sign::Signing::new(Some("another key of sixteen".into()), None, 1, &[]);
+    assert_eq!(told(&publish(&mut sentinel, 50, &thief.seal(hello(3))), "-hello-refused"), 1);
+    assert_eq!(sentinel.monitors()["m"].config_epoch.0, 1);
+    // Nor does one get a vote that has shown no signed hello since.
+    assert_eq!(vote_of(&command(&mut sentinel, 60, &ask(9, PEER))).1, 0);
+    let signed = peer.seal(hello(4));
+    publish(&mut sentinel, 70, &signed);
+    assert_eq!(sentinel.monitors()["m"].config_epoch.0, 4);
+    assert_eq!(told(&publish(&mut sentinel, 80, &signed), "-hello-refused"), 1, "the same one again");
+    let Reply::Array(lines) = reply(&command(&mut sentinel, 90, "SENTINEL EXPLAIN m")) else { panic!("lines") };
+    let lines: Vec<&str> = lines.iter().filter_map(Reply::text).collect();
+    for expected in ["not signed (2 so far", "signed with another key (1 so far", "sent before (1 so far"] {
+        assert!(lines.iter().any(|line| line.contains(expected)), "{expected}: {lines:#?}");
+    }
+}
+
+#[test]
+fn own_hellos_are_signed_once_there_is_a_key_and_the_state_counts_lives() {
+    let mut options = Options { hello_key: Some(KEY.into()), ..Options::default() };
+    options.port = 26379;
+    let mut saved = None;
+    for life in 1..=2 {
+        let (mut sentinel, actions) = Sentinel::new(Boot {
+            now: Mono(0),
+            id: ME.into(),
+            announce: Addr::new("127.0.0.1", 26379),
+            announce_fixed: true,
+            watches: vec![Watch { name: "m".into(), addr: Addr::new("127.0.0.1", 6379), settings: Settings::new(1) }],
+            saved: saved.take(),
+            seed: 1,
+            options: options.clone(),
+            strategies: Strategies::default(),
+        });
+        let connect = actions.iter().find_map(|a| match a {
+            Action::Connect { instance, lane: keystead_sentinel::types::Lane::Command, generation, .. } => {
+                Some((*instance, *generation))
+            }
+            _ => None,
+        });
+        let (instance, generation) = connect.expect("a link to the primary");
+        let lane = keystead_sentinel::types::Lane::Command;
+        let up = Event::LinkUp { instance, lane, generation, local_ip: "127.0.0.1".into() };
+        sentinel.step(Mono(1), up);
+        let sent = sentinel.step(Mono(3_000), Event::Tick);
+        let hello = sent.iter().find_map(|a| match a {
+            Action::Send { request: Request::Hello(text), .. } => Some(text.clone()),
+            _ => None,
+        });
+        let hello = hello.expect("a hello");
+        assert!(hello.contains(&format!(",k1.{life}.1.")), "{hello}");
+        saved = actions.into_iter().find_map(|a| if let Action::Persist(state) = a { Some(*state) } else { None });
+    }
+}

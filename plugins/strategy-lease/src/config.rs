@@ -20,6 +20,16 @@ const LONGEST_PATIENCE: Duration = Duration::from_millis(1_500);
 pub struct Config {
     /// `host:port` of etcd's members.
     pub etcd: Vec<String>,
+    /// The authorities of etcd's certificates (PEM): it is talked to over TLS then.
+    pub etcd_ca_file: Option<String>,
+    /// The certificate that is shown to etcd (PEM).
+    pub etcd_cert_file: Option<String>,
+    /// Its key (PEM).
+    pub etcd_key_file: Option<String>,
+    /// User at etcd, where it asks for one.
+    pub etcd_user: Option<String>,
+    /// The user's password.
+    pub etcd_password: Option<String>,
     /// Behind which the keys lie.
     pub prefix: String,
     /// Data node: the watched primary's name, as the sentinels have it.
@@ -41,6 +51,11 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             etcd: vec!["127.0.0.1:2379".into()],
+            etcd_ca_file: None,
+            etcd_cert_file: None,
+            etcd_key_file: None,
+            etcd_user: None,
+            etcd_password: None,
             prefix: "/keystead/".into(),
             name: "mymaster".into(),
             node: String::new(),
@@ -55,6 +70,11 @@ impl Default for Config {
 /// What each field means, for the file of all keys.
 pub const DOCS: &[(&str, &str)] = &[
     ("etcd", "host:port of etcd's members."),
+    ("etcd_ca_file", "The authorities of etcd's certificates (PEM): it is talked to over TLS then. None: plain HTTP."),
+    ("etcd_cert_file", "The certificate that is shown to etcd (PEM), with etcd_key_file."),
+    ("etcd_key_file", "Its key (PEM)."),
+    ("etcd_user", "User at etcd, where it asks for one."),
+    ("etcd_password", "The user's password."),
     ("prefix", "Behind which the keys lie."),
     ("name", "Data node: the watched primary's name, as the sentinels have it."),
     ("node", "Data node: its own host:port, as the others know it; empty: holds no lease (a sentinel)."),
@@ -86,6 +106,15 @@ impl Config {
             if let Some(address) = list.iter().find(|address| split(address).is_none()) {
                 return wrong(field, address);
             }
+        }
+        if self.etcd_cert_file.is_some() != self.etcd_key_file.is_some() {
+            return Err("etcd_cert_file: needs etcd_key_file, and the other way round".into());
+        }
+        if self.etcd_cert_file.is_some() && self.etcd_ca_file.is_none() {
+            return Err("etcd_cert_file: needs etcd_ca_file, which turns TLS on".into());
+        }
+        if self.etcd_user.is_some() != self.etcd_password.is_some() {
+            return Err("etcd_user: needs etcd_password, and the other way round".into());
         }
         if self.ttl_s < SHORTEST_TTL_S {
             return Err(format!("ttl_s: must be at least {SHORTEST_TTL_S}").into());
@@ -135,6 +164,8 @@ mod tests {
         assert_eq!(with(|_| {}), "");
         assert_eq!(with(|c| c.etcd.clear()), "etcd: names nobody");
         assert_eq!(with(|c| c.etcd[0] = "x".into()), "etcd: expected host:port, found \"x\"");
+        assert!(with(|c| c.etcd_key_file = Some("k".into())).contains("etcd_cert_file: needs etcd_key_file"));
+        assert!(with(|c| c.etcd_user = Some("u".into())).contains("etcd_user: needs etcd_password"));
         assert_eq!(with(|c| c.ttl_s = 1), "ttl_s: must be at least 2");
         assert_eq!(with(|c| c.node = "h:0".into()), "node: expected host:port, found \"h:0\"");
         assert!(with(|c| c.members = vec!["h:1".into()]).contains("is not among them"));

@@ -58,7 +58,7 @@ impl Plugin for Lease {
                 }
             });
         }
-        let etcd = Arc::new(Etcd::new(&config.etcd, &config.prefix, config.patience()));
+        let etcd = Arc::new(Etcd::new(&config).map_err(Error::new)?);
         Ok(Lease { host, config, etcd, agent })
     }
 

@@ -129,6 +129,7 @@ impl Link {
         let mut out = Outcome::default();
         match event {
             Event::Follow(target) => self.follow(now, target, &mut out),
+            Event::FollowedBefore => self.followed = self.target.is_some(),
             Event::HandOver(target) => {
                 self.follow(now, target, &mut out);
                 self.handing_over = true;

@@ -296,6 +296,18 @@ fn a_primary_that_comes_back_empty_is_not_taken() {
     assert_eq!(b.done(), ["begin 0", "finish 0 guarded=false"], "an explicit REPLICAOF takes it");
 }
 
+/// Both fell, the primary lost its disk: what the replica recovered from its own is not thrown away.
+#[test]
+fn a_replica_that_was_restarted_too_keeps_its_data() {
+    let mut b = Bench::new();
+    b.here = Some(Position { replid: id(b'a'), offset: Offset(900) });
+    b.event(Event::FollowedBefore);
+    b.shake();
+    b.done();
+    b.hear(format!("+FULLRESYNC {} 0\r\n$3\r\nrdb", hex('b')).as_bytes());
+    assert_eq!(b.done(), ["begin 0", "finish 0 guarded=true"]);
+}
+
 #[test]
 fn the_same_history_is_never_guarded() {
     let mut b = Bench::new();

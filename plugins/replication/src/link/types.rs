@@ -70,6 +70,8 @@ pub struct Context<'a> {
 pub enum Event<'a> {
     /// REPLICAOF, from a file, a client or a sentinel.
     Follow(Target),
+    /// The one followed now was followed before a restart too, and our data is a recovered part of its history.
+    FollowedBefore,
     /// FAILOVER: follow this replica of ours, which is to take our role with its PSYNC.
     HandOver(Target),
     /// REPLICAOF NO ONE.

@@ -94,6 +94,7 @@ impl Plugin for SentinelPlugin {
         Self::declare(reg, endpoint);
         let strategies =
             Strategies { election: reg.optional::<ElectionService>(), selection: reg.optional::<SelectionService>() };
+        let (hello_key, hello_key_old) = config.hello_keys().map_err(Error::new)?;
         let mut seed = [0; 8];
         host.random(&mut seed);
         let boot = Boot {
@@ -113,6 +114,8 @@ impl Plugin for SentinelPlugin {
                 sentinel_user: config.sentinel_user.clone(),
                 sentinel_pass: config.sentinel_pass.clone(),
                 password: config.password.clone(),
+                hello_key,
+                hello_key_old,
                 deny_scripts_reconfig: config.deny_scripts_reconfig,
                 loglevel: host.setting("loglevel").unwrap_or_else(|| "notice".into()),
                 port: config.port,

@@ -16,7 +16,7 @@ mod socket;
 mod turn;
 
 use super::listen::Accepted;
-use super::service::{Handover, Service};
+use super::service::{Handover, Service, mono_us};
 use super::socket::Raw;
 use conn::Conn;
 use inbox::{Inbox, Link, Message};
@@ -189,7 +189,10 @@ impl Clients {
         let confirmed = self.service.confirmed();
         for at in std::mem::take(&mut self.held) {
             let Some(conn) = self.conns[at].as_deref_mut() else { continue };
-            conn.outbox.release(confirmed, &mut conn.output);
+            if !conn.outbox.release(confirmed, mono_us(), &mut conn.output) {
+                self.close(at);
+                continue;
+            }
             if !conn.outbox.is_empty() {
                 self.held.push(at);
             }

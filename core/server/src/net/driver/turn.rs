@@ -158,7 +158,8 @@ impl Clients {
                 if conn.outbox.is_empty() {
                     self.held.push(at);
                 }
-                conn.outbox.hold(position, &more);
+                let lease_end = core.gates.lease_end().filter(|end| core.now.mono_us < *end);
+                conn.outbox.hold(position, lease_end, &more);
             }
         }
         // AUTH, RESET and CONFIG SET may have changed what the next commands may be.
