@@ -15,6 +15,8 @@ pub enum RdbError {
     UnknownType(u8),
     /// A known type that isn't supported here, by its name.
     Unsupported(&'static str),
+    /// Data of a module, which isn't here, by the name of its type.
+    Module(String),
     /// A collection without elements: no server keeps such a key.
     Empty,
     /// A set member, hash field or sorted-set member occurs twice.
@@ -42,6 +44,7 @@ impl fmt::Display for RdbError {
             }
             Self::UnknownType(number) => write!(f, "unknown value type {number}"),
             Self::Unsupported(name) => write!(f, "values of type {name} are not supported"),
+            Self::Module(name) => write!(f, "data of a module's type '{name}', and there are no modules here"),
             Self::Empty => f.write_str("empty collection"),
             Self::Duplicate => f.write_str("duplicate element"),
             Self::Corrupt(what) => f.write_str(what),

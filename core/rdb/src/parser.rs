@@ -2,7 +2,9 @@
 //! piece; a record must be whole before it is given out.
 
 use crate::prim::Reader;
-use crate::types::{OP_AUX, OP_EOF, OP_FUNCTION_PRE_GA, OP_FUNCTION2, OP_MODULE_AUX, OP_RESIZEDB, OP_SELECTDB};
+use crate::types::{
+    OP_AUX, OP_EOF, OP_FUNCTION_PRE_GA, OP_FUNCTION2, OP_MODULE_AUX, OP_RESIZEDB, OP_SELECTDB, OP_SLOT_INFO,
+};
 use crate::{Crc64, FileError, MAX_RDB_VERSION, RdbError, RecordScanner, Scan};
 
 /// What a parser accepts.
@@ -33,6 +35,15 @@ pub enum Event<'a> {
     SelectDb(u32),
     /// How many keys and keys with an expiry the database has, as the file claims.
     ResizeDb {
+        /// Keys.
+        keys: u64,
+        /// Keys with an expiry.
+        expires: u64,
+    },
+    /// How many keys, and keys with an expiry, a slot of a cluster has, as the file claims (7.4).
+    SlotInfo {
+        /// The slot.
+        slot: u64,
         /// Keys.
         keys: u64,
         /// Keys with an expiry.
@@ -139,8 +150,9 @@ impl FileParser {
         }
         let Some(&first) = self.buf.get(self.head) else { return Ok(None) };
         match first {
-            OP_AUX | OP_SELECTDB | OP_RESIZEDB | OP_EOF | OP_FUNCTION2 => self.opcode(first),
-            OP_MODULE_AUX => Err(self.error(RdbError::Unsupported("module data"))),
+            OP_AUX | OP_SELECTDB | OP_RESIZEDB | OP_EOF | OP_FUNCTION2 | OP_SLOT_INFO | OP_MODULE_AUX => {
+                self.opcode(first)
+            }
             OP_FUNCTION_PRE_GA => Err(self.error(RdbError::Unsupported("functions of a release candidate of 7.0"))),
             _ => self.batch(),
         }
@@ -194,6 +206,8 @@ impl FileParser {
                 Event::SelectDb(u32::try_from(db).map_err(|_| RdbError::Corrupt("database number too large"))?)
             }
             OP_RESIZEDB => Event::ResizeDb { keys: reader.count()?, expires: reader.count()? },
+            OP_SLOT_INFO => Event::SlotInfo { slot: reader.count()?, keys: reader.count()?, expires: reader.count()? },
+            OP_MODULE_AUX => return Err(RdbError::Module(module_name(reader.count()?))),
             OP_FUNCTION2 => Event::Function(reader.text()?.elem().to_vec()),
             _ => self.read_end(reader)?,
         })
@@ -253,5 +267,55 @@ impl FileParser {
 }
 
 fn ends_batch(first: u8) -> bool {
-    matches!(first, OP_AUX | OP_SELECTDB | OP_RESIZEDB | OP_EOF | OP_FUNCTION2 | OP_MODULE_AUX | OP_FUNCTION_PRE_GA)
+    matches!(
+        first,
+        OP_AUX | OP_SELECTDB | OP_RESIZEDB | OP_EOF | OP_FUNCTION2 | OP_SLOT_INFO | OP_MODULE_AUX | OP_FUNCTION_PRE_GA
+    )
+}
+
+/// The name of a module's type in its number: nine letters of six bits each, above ten bits of a version.
+fn module_name(id: u64) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    (0..9).rev().map(|nth| char::from(LETTERS[(id >> (10 + 6 * nth)) as usize & 63])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn events(body: &[u8]) -> Result<Vec<String>, FileError> {
+        let mut parser = FileParser::new(ParserLimits { verify_checksum: false, ..ParserLimits::default() });
+        parser.feed(b"REDIS0012");
+        parser.feed(body);
+        let mut all = Vec::new();
+        while let Some(event) = parser.next_event()? {
+            all.push(format!("{event:?}"));
+        }
+        Ok(all)
+    }
+
+    #[test]
+    fn sizes_of_slots_are_a_hint_between_the_keys() {
+        // Database 0, slot 300 with 2 keys of which 1 expires, a string, the end.
+        let mut file = vec![OP_SELECTDB, 0, OP_SLOT_INFO, 0x41, 0x2c, 2, 1, 0, 1, b'k', 1, b'v', OP_EOF];
+        file.extend([0; 8]);
+        let found = events(&file).expect("a whole file");
+        assert_eq!(found[2], "SlotInfo { slot: 300, keys: 2, expires: 1 }");
+        assert!(found[3].starts_with("Batch { db: 0, count: 1") && found[4].starts_with("Eof"), "{found:?}");
+    }
+
+    #[test]
+    fn a_module_s_data_is_refused_by_its_name() {
+        // "ReJSON-RL", version 3.
+        let letters = [17u64, 30, 9, 18, 14, 13, 62, 17, 11];
+        let id = letters.iter().fold(0, |id, letter| id << 6 | letter) << 10 | 3;
+        let mut file = vec![OP_MODULE_AUX, 0x81];
+        file.extend(id.to_be_bytes());
+        let error = events(&file).expect_err("there are no modules");
+        assert_eq!(error.error, RdbError::Module("ReJSON-RL".into()));
+        assert_eq!(
+            error.to_string(),
+            "RDB, byte 9: data of a module's type 'ReJSON-RL', and there are no modules here"
+        );
+    }
 }

@@ -50,6 +50,8 @@ pub const HASH_METADATA: u8 = 24;
 /// A hash with field expiry in one listpack (7.4), behind the earliest deadline.
 pub const HASH_LISTPACK_EX: u8 = 25;
 
+/// Sizes of one slot of a cluster (7.4): a hint.
+pub(crate) const OP_SLOT_INFO: u8 = 244;
 /// A library of functions.
 pub const OP_FUNCTION2: u8 = 245;
 pub(crate) const OP_FUNCTION_PRE_GA: u8 = 246;

@@ -240,7 +240,7 @@ fn wrong_files_are_told_apart() {
         (b"REDIS0099", "version 99 is newer than 12"),
         (b"REDIS0010\x1e\x01k\x01v", "unknown value type 30"),
         (b"REDIS0010\x07\x01k", "type module"),
-        (b"REDIS0010\xf7", "module data"),
+        (b"REDIS0010\xf7\x01", "module's type 'AAAAAAAAA'"),
         (b"REDIS0010\x00\x01k\x81\xff\xff\xff\xff\xff\xff\xff\xff", "longer than allowed"),
         (b"REDIS0010\x00\x01k\xc3\x81\xff\xff\xff\xff\xff\xff\xff\xff", "longer than allowed"),
         (b"REDIS0010\xfe\x81\xff\xff\xff\xff\xff\xff\xff\xff", "database number too large"),

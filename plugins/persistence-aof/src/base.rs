@@ -3,6 +3,7 @@
 use crate::commands_of;
 use crate::failpoint;
 use crate::files::Folder;
+use crate::note;
 use crate::plugin::Aof;
 use keystead_plugin::{Batch, Error, Host, ReplId, Result, Snapshot};
 use keystead_rdb::{FileHead, FileWriter, RdbError, StreamPoint, parse_functions, records};
@@ -10,6 +11,7 @@ use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// The name while it is written; this process writes one at a time.
 pub(crate) fn temporary_name() -> String {
@@ -32,15 +34,23 @@ pub(crate) async fn write(plugin: &Arc<Aof>, folder: &Folder, mut snapshot: Snap
     let config = plugin.config();
     let host = plugin.host;
     let mut out = Vec::with_capacity(CHUNK + CHUNK / 4);
+    if rdb.is_none() && config.timestamps {
+        note::write_time(host.unix_ms() / 1000, &mut out);
+    }
     let format = Format::begin(rdb, &host, &snapshot, &mut out);
     let mut format = format.map_err(|error| Error::new(error.to_string()))?;
     let path = folder.at(&temporary_name());
     let mut target = Target { host, file: host.blocking(move || File::create(path)).await??, size: 0, unsynced: 0 };
     let incremental = config.rewrite_incremental_fsync;
+    // `rdb-key-save-delay`, of the plugin for RDB files: tests make a rewrite last with it.
+    let delay_us = host.setting("rdb-key-save-delay").and_then(|us| us.parse().ok()).unwrap_or(0u64);
     let mut db = None;
     while let Some(batch) = snapshot.next().await? {
         format.add(&batch, db != Some(batch.db), &mut out).map_err(|error| Error::new(error.to_string()))?;
         db = Some(batch.db);
+        if delay_us > 0 {
+            host.sleep(Duration::from_micros(delay_us.saturating_mul(batch.count.into()))).await;
+        }
         if out.len() >= CHUNK {
             out = target.write(out, incremental).await?;
         }

@@ -265,7 +265,7 @@ async fn fill(parser: &mut FileParser, load: &mut Load, found: &mut Found) -> Re
                 function_record(&code, &mut found.functions);
                 continue;
             }
-            Some(Event::Version(_) | Event::SelectDb(_) | Event::ResizeDb { .. }) => continue,
+            Some(Event::Version(_) | Event::SelectDb(_) | Event::ResizeDb { .. } | Event::SlotInfo { .. }) => continue,
         };
         load.put(batch).await?;
     }

@@ -84,6 +84,17 @@ impl Plugin for Aof {
     }
 
     async fn before_end(self: Arc<Self>, how: Ending) -> Result<()> {
+        let shown = &self.shown;
+        // Nothing that was written since it was switched on would be found by a restart.
+        if shown.enabled.load(Ordering::Relaxed)
+            && shown.rewriting.load(Ordering::Relaxed)
+            && !shown.listed.load(Ordering::Acquire)
+        {
+            if !how.force {
+                return Err("Writing initial AOF, can't exit".into());
+            }
+            log::warn!("Writing initial AOF. Exit anyway.");
+        }
         match self.flush().await {
             Err(error) if how.save == Some(false) => {
                 log::warn!("{}. Exit anyway.", error.text());

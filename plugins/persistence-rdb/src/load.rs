@@ -121,7 +121,7 @@ fn take_events(
             }
             Some(Event::Function(code)) => Piece::Function(code),
             Some(Event::Eof { checksummed }) => Piece::End(checksummed),
-            Some(Event::Version(_) | Event::SelectDb(_) | Event::ResizeDb { .. }) => continue,
+            Some(Event::Version(_) | Event::SelectDb(_) | Event::ResizeDb { .. } | Event::SlotInfo { .. }) => continue,
         };
         let ended = matches!(piece, Piece::End(_));
         if let Some(head) = head.take()

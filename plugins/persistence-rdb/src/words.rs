@@ -7,7 +7,7 @@ pub fn refusal(error: &FileError) -> String {
     let words = match &error.error {
         RdbError::Truncated => "Short read or OOM loading DB. Unrecoverable error, aborting now.".to_owned(),
         RdbError::Checksum { stored, computed } => {
-            format!("Wrong RDB checksum expected: ({stored:x}) but got ({computed:x}). Aborting now.")
+            format!("Wrong RDB checksum expected: ({stored:x}) but got ({computed:x}). Aborting now. RDB CRC error")
         }
         RdbError::BadMagic => "Wrong signature trying to load DB from file".to_owned(),
         RdbError::Version(version) => format!("Can't handle RDB format version {version}"),
@@ -31,7 +31,7 @@ mod tests {
             ),
             (
                 error(RdbError::Checksum { stored: 0xab, computed: 0xcd }, None),
-                "Wrong RDB checksum expected: (ab) but got (cd). Aborting now. (at byte 12)",
+                "Wrong RDB checksum expected: (ab) but got (cd). Aborting now. RDB CRC error (at byte 12)",
             ),
             (error(RdbError::BadMagic, None), "Wrong signature trying to load DB from file (at byte 12)"),
             (error(RdbError::Version(99), None), "Can't handle RDB format version 99 (at byte 12)"),

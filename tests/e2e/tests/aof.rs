@@ -242,3 +242,21 @@ fn who_switches_the_file_on_sees_its_first_rewrite_at_once() {
         wait_until("the end", DEADLINE, || persistence(&node, "aof_enabled") == "0");
     }
 }
+
+/// What was written since the file was switched on would be lost: the end waits, as Redis' does.
+#[test]
+fn an_end_before_the_first_base_is_refused_unless_forced() {
+    let mut node = Keystead::builder()
+        .plugin("persistence-rdb", "(save: [])")
+        .plugin("persistence-aof", "(enabled: false)")
+        .start();
+    let mut client = node.client();
+    client.ok("SET a 1");
+    client.ok("CONFIG SET rdb-key-save-delay 60000000");
+    client.ok("CONFIG SET appendonly yes");
+    wait_until("the first base is written", DEADLINE, || client.info("persistence")["aof_rewrite_in_progress"] == "1");
+    assert_eq!(client.cmd("SHUTDOWN"), "ERR Errors trying to SHUTDOWN. Check logs.");
+    assert!(node.process.log().contains("Writing initial AOF, can't exit"), "{}", node.process.log());
+    client.send(&["SHUTDOWN", "FORCE"]).expect("it still listens");
+    assert!(node.process.wait_exit(DEADLINE).success());
+}

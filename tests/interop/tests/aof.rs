@@ -81,3 +81,43 @@ fn a_single_old_file_is_taken_over() {
     node.restart();
     assert_eq!(node.client().cmd("MGET a b").texts(), ["1", "2"]);
 }
+
+/// redis-check-aof cuts our files at a time, and we go on with what is left.
+#[test]
+fn redis_check_aof_cuts_ours_at_a_time() {
+    let mut node = ours();
+    let mut client = node.client();
+    let seconds = |client: &mut keystead_harness::Client| client.cmd("TIME").texts()[0].parse::<u64>().unwrap();
+    client.ok("SET early 1");
+    let cut = seconds(&mut client);
+    wait_until("a later second", DEADLINE, || seconds(&mut client) > cut);
+    client.pipeline(&["SET late 1", "SELECT 2", "SET late 2"]);
+    node.process.kill();
+    let manifest = node.dir().join(FOLDER).join("appendonly.aof.manifest");
+    let run =
+        Command::new("redis-check-aof").arg("--truncate-to-timestamp").arg(cut.to_string()).arg(&manifest).output();
+    let told = String::from_utf8_lossy(&run.unwrap().stdout).into_owned();
+    assert!(told.contains(&format!("to timestamp {cut}")), "{told}");
+    node.restart();
+    let mut client = node.client();
+    assert_eq!(client.cmd("KEYS *").texts(), ["early"], "{told}");
+    client.ok("SELECT 2");
+    assert_eq!(client.cmd("DBSIZE"), 0);
+    client.ok("SET after 1");
+}
+
+/// A base of commands says its time first, as an incremental file does.
+#[test]
+fn a_base_of_commands_begins_with_its_time() {
+    let node = Keystead::builder().plugin("persistence-aof", "(timestamps: true, rdb_preamble: false)").start();
+    let mut client = node.client();
+    client.ok("SET a 1");
+    client.cmd("BGREWRITEAOF");
+    let base = || {
+        let files = std::fs::read_dir(node.dir().join(FOLDER)).unwrap().map(|file| file.unwrap().path());
+        files.filter(|path| path.to_string_lossy().ends_with(".base.aof")).max().map(std::fs::read)
+    };
+    wait_until("a base with the key", DEADLINE, || {
+        base().is_some_and(|read| read.is_ok_and(|text| text.starts_with(b"#TS:") && text.ends_with(b"1\r\n")))
+    });
+}

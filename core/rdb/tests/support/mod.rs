@@ -227,7 +227,7 @@ impl Contents {
         match event {
             Event::Version(version) => self.version = version,
             Event::Aux(name, value) => self.aux.push((text(name), text(value))),
-            Event::SelectDb(_) | Event::ResizeDb { .. } => {}
+            Event::SelectDb(_) | Event::ResizeDb { .. } | Event::SlotInfo { .. } => {}
             Event::Function(source) => self.functions.push(source),
             Event::Eof { checksummed } => self.checksummed = Some(checksummed),
             Event::Batch { db, count, bytes } => {
