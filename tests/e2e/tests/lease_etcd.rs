@@ -106,15 +106,14 @@ fn the_next_member_is_asked_when_one_falls() {
     let lease = acquired(&etcd, 20);
     assert!(matches!(etcd.acquire("m", "b:1", 60), Answer::HeldBy(owner) if owner == "a:1"));
     // Whoever it was that answered: each falls once, and the lease is renewed by the others within their patience.
-    for n in 0..members.len() {
-        members[n].0.kill();
+    for (n, (member, port)) in members.iter_mut().enumerate() {
+        member.kill();
         let began = Instant::now();
         wait_until("the lease is renewed without it", LIMIT, || matches!(etcd.renew(&lease), Answer::Renewed));
         println!("member {n} away: renewed after {:?}", began.elapsed());
         assert_eq!(etcd.holder("m").unwrap().as_deref(), Some("a:1"));
-        members[n].0.restart().unwrap();
-        let port = members[n].1;
-        wait_until("it is back", LIMIT, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        member.restart().unwrap();
+        wait_until("it is back", LIMIT, || std::net::TcpStream::connect(("127.0.0.1", *port)).is_ok());
         wait_until("the others go on", LIMIT, || matches!(etcd.renew(&lease), Answer::Renewed));
     }
     // Two of three away: nobody is told that it holds anything.

@@ -61,6 +61,12 @@ fn forget_instances(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Where the suite may begin to look for ports of its own: below those the system gives to connections, so that none of
+/// them is taken by a connection to another.
+fn own_ports() -> u16 {
+    10_500 + free_port() % 9_000
+}
+
 fn drive(judged: Judged, mode: Mode, tree: &Path, unit: &str, port: u16, log: &Path) -> io::Result<Outcome> {
     if mode == Mode::Sentinel {
         forget_instances(&tree.join("tests/sentinel/tmp"))?;
@@ -68,7 +74,7 @@ fn drive(judged: Judged, mode: Mode, tree: &Path, unit: &str, port: u16, log: &P
     let output = File::create(log)?;
     let program = if mode == Mode::Sentinel { "./runtest-sentinel" } else { "./runtest" };
     let mut child = Command::new(program)
-        .args(arguments(judged, mode, unit, port, free_port().clamp(2000, 60_000)))
+        .args(arguments(judged, mode, unit, port, own_ports()))
         .current_dir(tree)
         .env("TERM", "dumb")
         .stdin(Stdio::null())
