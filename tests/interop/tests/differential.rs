@@ -19,9 +19,9 @@ fn neutral(name: &str, reply: &Reply) -> String {
     const UNORDERED: [&str; 7] = ["SMEMBERS", "SINTER", "SUNION", "SDIFF", "HKEYS", "HVALS", "KEYS"];
     let mut words: Vec<String> = match reply {
         Reply::Array(items) => {
-            items.iter().map(|item| neutral(if name.starts_with('Z') { "Z" } else { "" }, item)).collect()
+            items.iter().map(|item| neutral(if has_scores(name) { "Z" } else { "" }, item)).collect()
         }
-        Reply::Bulk(bytes) if name.starts_with('Z') => return number_by_value(bytes),
+        Reply::Bulk(bytes) if has_scores(name) => return number_by_value(bytes),
         other => return format!("{other:?}"),
     };
     if UNORDERED.contains(&name) {
@@ -33,6 +33,10 @@ fn neutral(name: &str, reply: &Reply) -> String {
         words = pairs.concat();
     }
     format!("[{}]", words.join(", "))
+}
+
+fn has_scores(name: &str) -> bool {
+    name.starts_with('Z') || name.starts_with("BZ")
 }
 
 /// A score, which commands of sorted sets tell: 7.0 prints 17 digits, 7.2 and Keystead the shortest ones that read back the same.
