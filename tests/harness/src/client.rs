@@ -55,6 +55,12 @@ impl Write for Wire {
     }
 }
 
+/// Whether a server there answers PING, be it with -NOAUTH, and has loaded its data: stock Redis listens before.
+pub(crate) fn serves(port: u16) -> bool {
+    let reply = Client::try_connect(port).and_then(|mut client| client.try_command(&["PING"]));
+    reply.is_ok_and(|reply| !matches!(&reply, Reply::Error(why) if why.starts_with("LOADING")))
+}
+
 /// A connection to a port of loopback.
 fn dial(port: u16) -> io::Result<TcpStream> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));

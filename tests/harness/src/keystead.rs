@@ -1,10 +1,9 @@
 //! A real keystead process: its RON file is written here, its ports are free ones, its folder is temporary.
 
 use crate::bins::{bin_dir, keystead_bin};
-use crate::client::Client;
+use crate::client::{Client, serves};
 use crate::ports::free_port;
 use crate::process::{Process, ProcessSpec};
-use crate::reply::Reply;
 use crate::wait::{DEADLINE, eventually};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -228,8 +227,7 @@ impl Keystead {
             if !self.process.is_alive() {
                 return Some(false);
             }
-            let reply = Client::try_connect(port).ok()?.try_command(&["PING"]).ok()?;
-            (!matches!(&reply, Reply::Error(why) if why.starts_with("LOADING"))).then_some(true)
+            serves(port).then_some(true)
         });
         // Another process may own the port and answer: ours must still run.
         if ready == Some(true) && self.process.is_alive() { Ok(()) } else { Err(self.process.log()) }

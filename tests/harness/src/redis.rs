@@ -1,6 +1,6 @@
 //! Stock redis-server and redis-sentinel as peers: started on a free port in a folder of their own.
 
-use crate::client::Client;
+use crate::client::{Client, serves};
 use crate::ports::free_port;
 use crate::process::{Process, ProcessSpec};
 use crate::wait::{DEADLINE, eventually};
@@ -90,7 +90,7 @@ impl RedisSentinel {
     }
 }
 
-/// Starts the program and waits for a PONG; `None` when its port was taken.
+/// Starts the program and waits until it serves; `None` when its port was taken.
 fn start_and_ping(program: &str, args: Vec<String>, dir: &Path, port: u16) -> Option<Process> {
     let spec = ProcessSpec {
         program: program.into(),
@@ -104,7 +104,7 @@ fn start_and_ping(program: &str, args: Vec<String>, dir: &Path, port: u16) -> Op
         if !process.is_alive() {
             return Some(false);
         }
-        Client::try_connect(port).ok()?.try_command(&["PING"]).ok().map(|_| true)
+        serves(port).then_some(true)
     });
     match ready {
         Some(true) => Some(process),

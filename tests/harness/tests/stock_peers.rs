@@ -21,6 +21,23 @@ fn a_stock_server_starts_answers_and_restarts() {
     server.process.wait_for_port(port, DEADLINE);
 }
 
+/// It listens and says -LOADING before that, and DEBUG DIGEST then tells of half the data.
+#[test]
+fn a_stock_server_is_given_out_once_its_data_is_loaded() {
+    if !have("redis-server") {
+        println!("SKIPPED: redis-server isn't installed");
+        return;
+    }
+    let keys = 5000i64;
+    let sets = (0..keys).map(|n| format!("*3\r\n$3\r\nSET\r\n$4\r\n{n:04}\r\n$1\r\n1\r\n"));
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("appendonly.aof"), sets.collect::<String>()).unwrap();
+    let folder = dir.path().display().to_string();
+    let slow = ["--key-load-delay", "100", "--loading-process-events-interval-bytes", "1024"];
+    let server = RedisServer::start(&[&["--dir", folder.as_str(), "--appendonly", "yes"][..], &slow].concat());
+    assert_eq!(server.client().cmd("DBSIZE"), keys);
+}
+
 #[test]
 fn a_stock_sentinel_watches_a_stock_server() {
     if !have("redis-sentinel") {
