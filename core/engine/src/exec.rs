@@ -1,23 +1,22 @@
 //! One command, from its arguments to its reply and its effect in the journal. Owns the order of steps: look up, guard,
 //! run, propagate, wake. What a command does is in `commands/`.
 
-use std::sync::Arc;
-
-use keystead_keyspace::{Expired, ExpiryMode, KeyLog, Keyspace, UnixMillis, Why};
+use keystead_keyspace::{Expired, ExpiryMode, KeyLog, Keyspace, Why};
 use keystead_resp::{Args, OwnedArgs, Writer};
 
 use crate::blocking::Wait;
 use crate::core::Core;
 use crate::ctx::{Ctx, targets};
 use crate::effect::{CommandResult, Effect, Origin};
-use crate::engine::{Action, Flow};
+use crate::engine::Flow;
 use crate::error::CommandError;
-use crate::foreign::{AsyncCall, ClientInfo, ForeignBody, WriteEvent};
+use crate::foreign::WriteEvent;
 use crate::gates::Gate;
 use crate::guards::{self, Verdict};
 use crate::registry::{Body, Command};
 use crate::session::{Multi, Parked, Queued, ReplyMode, Session, State};
-use crate::spec::{FAST, READONLY, SKIP_SLOWLOG, WRITE};
+use crate::spec::{READONLY, WRITE};
+use crate::timing;
 
 /// Runs one command of a client.
 pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session, args: Args<'_>) -> Flow {
@@ -268,14 +267,15 @@ pub(crate) fn call(
     core.stats.total_commands += 1;
     core.stats.commands[command.index].calls += 1;
     ks.begin_command(command.event, command.reader);
-    let started = start_clock(core, command);
+    let started = timing::start(core, command, args);
     let mark = core.unit.len();
     let (db, begin) = (state.db, out.len());
-    let proto = state.proto;
-    let mut ctx = Ctx { ks, reply: Writer::new(out, proto), session: state, core, command, origin, nested };
-    let (result, flow) = body(&mut ctx, command, args);
-    let Ctx { ks, session: state, core, reply, .. } = ctx;
-    let out = reply.out;
+    let mut flow = Flow::Next;
+    let result = {
+        let reply = Writer::new(out, state.proto);
+        let mut ctx = Ctx { ks, reply, session: state, core, command, origin, nested };
+        body(&mut ctx, command, args, &mut flow)
+    };
     if core.park.is_some() {
         // A command that waits counts as one, when it has run to its end.
         core.stats.total_commands -= 1;
@@ -284,16 +284,7 @@ pub(crate) fn call(
     let effect = match result {
         Ok(effect) => effect,
         Err(error) => {
-            out.truncate(begin);
-            core.stats.commands[command.index].failed += 1;
-            if !error.is_counted() {
-                core.stats.error(error.code());
-            }
-            if origin == Origin::Replication {
-                core.stats.unexpected_errors += 1;
-                crate::apply::warn_of_divergence(&command.full_name, error.text());
-            }
-            Writer::new(out, state.proto).error(error.text());
+            failed(core, command, origin, &mut Writer::new(out, state.proto), begin, &error);
             Effect::None
         }
     };
@@ -314,9 +305,9 @@ pub(crate) fn call(
     }
     match started {
         Some(started) => {
-            let usec = stop_clock(core, state, command, args, started);
+            let usec = timing::stop(core, state, command, args, started);
             if usec >= 1000 && !nested {
-                advance(ks, core, usec / 1000);
+                timing::advance(ks, core, usec / 1000);
             }
         }
         None if core.config.live.latency_tracking && core.clock.is_some() => {
@@ -327,47 +318,36 @@ pub(crate) fn call(
     flow
 }
 
-fn body(ctx: &mut Ctx<'_>, command: &'static Command, args: Args<'_>) -> (CommandResult, Flow) {
+/// Runs what the command is made of. Only a plugin's command may end otherwise than in `Flow::Next`.
+#[inline]
+fn body(ctx: &mut Ctx<'_>, command: &'static Command, args: Args<'_>, flow: &mut Flow) -> CommandResult {
     match &command.body {
-        Body::Native(handler) => (handler(ctx, args), Flow::Next),
-        Body::Container => (Err(CommandError::arity(&command.full_name)), Flow::Next),
-        Body::Foreign(ForeignBody::Sync(body)) => (body.call(ctx, args), Flow::Next),
-        Body::Foreign(ForeignBody::Async(body)) => match body.try_now(ctx, args) {
-            Some(result) => (result, Flow::Next),
-            None if !ctx.may_block() => {
-                let text = "ERR this command can't answer inside a transaction";
-                (Err(CommandError::fixed(text)), Flow::Next)
-            }
-            None => {
-                let ticket = next_ticket(ctx.core);
-                ctx.session.parked = Some(Parked::Async { ticket, command, args: args.to_owned() });
-                let call = AsyncCall {
-                    session: ctx.session.id,
-                    client: Arc::new(ClientInfo::of(ctx.session)),
-                    ticket,
-                    db: ctx.session.db,
-                    args: args.to_owned(),
-                    write_offset: ctx.session.write_offset,
-                    resp3: ctx.resp3(),
-                };
-                ctx.core.act(Action::StartAsync { command: body.clone(), call });
-                (Ok(Effect::None), Flow::Parked)
-            }
-        },
-        Body::Foreign(ForeignBody::Takeover(_)) if !ctx.may_block() => {
-            (Err(CommandError::fixed("ERR Command not allowed inside a transaction")), Flow::Next)
-        }
-        Body::Foreign(ForeignBody::Takeover(body)) => match body.check(ctx, args) {
-            Err(error) => (Err(error), Flow::Next),
-            Ok(()) => {
-                ctx.session.taken_over = true;
-                let session = ctx.session.id;
-                let client = Arc::new(ClientInfo::of(ctx.session));
-                ctx.core.act(Action::Takeover { session, client, command, body: body.clone(), args: args.to_owned() });
-                (Ok(Effect::None), Flow::Takeover)
-            }
-        },
+        Body::Native(handler) => handler(ctx, args),
+        Body::Container => Err(CommandError::arity(&command.full_name)),
+        Body::Foreign(body) => body.run(ctx, command, args, flow),
     }
+}
+
+/// A command's error takes the place of what it has written, and is counted.
+#[cold]
+fn failed(
+    core: &mut Core,
+    command: &Command,
+    origin: Origin,
+    reply: &mut Writer<'_>,
+    begin: usize,
+    error: &CommandError,
+) {
+    reply.out.truncate(begin);
+    core.stats.commands[command.index].failed += 1;
+    if !error.is_counted() {
+        core.stats.error(error.code());
+    }
+    if origin == Origin::Replication {
+        core.stats.unexpected_errors += 1;
+        crate::apply::warn_of_divergence(&command.full_name, error.text());
+    }
+    reply.error(error.text());
 }
 
 pub(crate) fn next_ticket(core: &mut Core) -> u64 {
@@ -596,48 +576,4 @@ fn park(core: &mut Core, state: &mut State, command: &'static Command, args: Arg
     let wait = Wait { command, args, db: state.db, keys: request.keys, deadline_ms };
     core.blocking.add(state.id, &wait);
     state.parked = Some(Parked::Keys(wait));
-}
-
-/// Constant-time commands are too short to be worth a look at the clock each time: one of 16 is timed.
-#[inline]
-fn start_clock(core: &mut Core, command: &Command) -> Option<(u64, u64)> {
-    let clock = core.clock?;
-    let live = &core.config.live;
-    if command.flags.has(FAST) && live.slower_than_us > 1000 && live.latency_threshold_ms == 0 {
-        core.sample = core.sample.wrapping_add(1);
-        return (core.sample.is_multiple_of(16)).then(|| (clock(), 16));
-    }
-    Some((clock(), 1))
-}
-
-/// The clock stands still for a command, not for those behind a long one: who waits for a key that expired meanwhile
-/// isn't served with it.
-fn advance(ks: &mut Keyspace, core: &mut Core, ms: u64) {
-    core.now.unix_ms += ms;
-    core.now.mono_us += ms * 1000;
-    ks.set_now(UnixMillis(core.now.unix_ms));
-}
-
-/// Notes how long a command took; gives it in microseconds.
-fn stop_clock(core: &mut Core, state: &State, command: &'static Command, args: Args<'_>, started: (u64, u64)) -> u64 {
-    let Some(clock) = core.clock else { return 0 };
-    let usec = clock().saturating_sub(started.0);
-    core.stats.commands[command.index].usec += usec * started.1;
-    if core.config.live.latency_tracking {
-        core.stats.histogram(command.index).add(usec);
-    }
-    let latency_ms = core.config.live.latency_threshold_ms;
-    if latency_ms > 0 && usec >= latency_ms * 1000 {
-        let event = if command.flags.has(FAST) { "fast-command" } else { "command" };
-        let now_s = core.now_ms() / 1000;
-        core.latency.add(event, now_s, usec / 1000);
-    }
-    let threshold = core.config.live.slower_than_us;
-    if threshold >= 0 && usec >= threshold as u64 && !command.flags.has(SKIP_SLOWLOG) {
-        let hidden = crate::monitor::redact(command, args);
-        let args = hidden.as_ref().map_or(args, OwnedArgs::view);
-        let (max, now_s) = (core.config.live.slowlog_len, core.now_ms() / 1000);
-        core.slowlog.add(max, now_s, usec, args, &state.info.addr, &state.name);
-    }
-    usec
 }

@@ -8,8 +8,11 @@ use keystead_keyspace::Keyspace;
 use crate::args::{Args, OwnedArgs};
 use crate::core::Core;
 use crate::ctx::Ctx;
-use crate::effect::{CommandResult, Origin};
-use crate::session::{SessionId, State};
+use crate::effect::{CommandResult, Effect, Origin};
+use crate::engine::{Action, Flow};
+use crate::error::CommandError;
+use crate::registry::Command;
+use crate::session::{Parked, SessionId, State};
 
 /// A command that runs inside the turn and writes its reply into `ctx.reply`.
 pub trait ForeignCommand: Send + Sync {
@@ -100,6 +103,59 @@ pub enum ForeignBody {
     Async(Arc<dyn ForeignAsync>),
     /// Takes the socket.
     Takeover(Arc<dyn ForeignTakeover>),
+}
+
+impl ForeignBody {
+    /// Runs the command, or has it run elsewhere: then `flow` says so.
+    pub(crate) fn run(
+        &self,
+        ctx: &mut Ctx<'_>,
+        command: &'static Command,
+        args: Args<'_>,
+        flow: &mut Flow,
+    ) -> CommandResult {
+        match self {
+            ForeignBody::Sync(body) => body.call(ctx, args),
+            ForeignBody::Async(body) => match body.try_now(ctx, args) {
+                Some(result) => result,
+                None if !ctx.may_block() => {
+                    Err(CommandError::fixed("ERR this command can't answer inside a transaction"))
+                }
+                None => {
+                    start_async(ctx, command, body, args);
+                    *flow = Flow::Parked;
+                    Ok(Effect::None)
+                }
+            },
+            ForeignBody::Takeover(_) if !ctx.may_block() => {
+                Err(CommandError::fixed("ERR Command not allowed inside a transaction"))
+            }
+            ForeignBody::Takeover(body) => {
+                body.check(ctx, args)?;
+                ctx.session.taken_over = true;
+                let session = ctx.session.id;
+                let client = Arc::new(ClientInfo::of(ctx.session));
+                ctx.core.act(Action::Takeover { session, client, command, body: body.clone(), args: args.to_owned() });
+                *flow = Flow::Takeover;
+                Ok(Effect::None)
+            }
+        }
+    }
+}
+
+fn start_async(ctx: &mut Ctx<'_>, command: &'static Command, body: &Arc<dyn ForeignAsync>, args: Args<'_>) {
+    let ticket = crate::exec::next_ticket(ctx.core);
+    ctx.session.parked = Some(Parked::Async { ticket, command, args: args.to_owned() });
+    let call = AsyncCall {
+        session: ctx.session.id,
+        client: Arc::new(ClientInfo::of(ctx.session)),
+        ticket,
+        db: ctx.session.db,
+        args: args.to_owned(),
+        write_offset: ctx.session.write_offset,
+        resp3: ctx.resp3(),
+    };
+    ctx.core.act(Action::StartAsync { command: body.clone(), call });
 }
 
 /// A section of INFO.

@@ -44,6 +44,7 @@ pub mod snapshot;
 pub mod spec;
 pub mod stats;
 mod tick;
+mod timing;
 pub mod tracking;
 pub mod watch;
 

@@ -37,4 +37,10 @@ impl Engine {
     pub fn prefetch_entry(&self, place: Place) {
         self.ks.prefetch_entry(place.db, place.hash);
     }
+
+    /// Third stage, once the second had time to arrive: asks for the collection that the entry holds.
+    #[inline]
+    pub fn prefetch_object(&self, place: Place) {
+        self.ks.prefetch_object(place.db, place.hash);
+    }
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use keystead_keyspace::Event;
 
 use crate::foreign::ForeignBody;
-use crate::spec::{CommandSpec, ENDPOINT, Flags, Group, Handler, KeySpec, Uses};
+use crate::spec::{CommandSpec, ENDPOINT, FAST, Flags, Group, Handler, KeySpec, Uses};
+use crate::timing;
 
 /// What runs when a command is called.
 #[derive(Clone)]
@@ -57,6 +58,8 @@ pub struct Command {
     pub reader: bool,
     /// It meets keys that it didn't name (SCAN, RANDOMKEY): the deletion of each is a unit of its own.
     pub strays: bool,
+    /// Too brief to be timed each time, if it has few arguments.
+    pub(crate) brief: bool,
     /// Position in the statistics.
     pub index: usize,
     /// Further ACL categories, beyond those that follow from flags and group.
@@ -153,6 +156,7 @@ impl Registry {
             subs,
             event: crate::notify::event_of(parent, row.name, row.group),
             reader: crate::notify::is_reader(parent, row.flags, row.name),
+            brief: parent.is_none() && timing::is_brief(row.name, row.flags.has(FAST)),
             strays: parent.is_none() && matches!(row.name, "scan" | "randomkey"),
             index,
             categories: Vec::new(),
@@ -259,6 +263,7 @@ impl Registry {
             event: None,
             reader: spec.flags.has(crate::spec::READONLY),
             strays: false,
+            brief: spec.flags.has(FAST),
             index,
             categories: spec.categories,
             plugin: Some(plugin.to_owned()),

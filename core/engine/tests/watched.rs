@@ -49,6 +49,29 @@ fn slow_commands_are_kept() {
     assert!(kit.cmd(c, "INFO commandstats").contains("cmdstat_set:calls=1,usec=5000,usec_per_call=5000.00"));
 }
 
+/// Commands that are over at once are timed now and then; one of them with much to do must not slip through.
+#[test]
+fn what_may_take_long_is_timed_each_time() {
+    let mut kit = Kit::default();
+    kit.engine = Engine::new(EngineOptions { now: kit.now, clock: Some(clock), ..EngineOptions::default() });
+    let c = kit.engine.connect(ConnInfo { loopback: true, ..ConnInfo::default() }, kit.now).expect("accepted");
+    kit.cmd(c, "CONFIG SET slowlog-log-slower-than 5000");
+    kit.cmd(c, "SLOWLOG RESET");
+    let many: String = (0..20).map(|n| format!(" f{n} v")).collect();
+    let long = "x".repeat(30_000);
+    let logged = |kit: &mut Kit, word: &str| kit.cmd(c, "SLOWLOG GET 100").matches(&format!("\r\n{word}\r\n")).count();
+    for line in [format!("HSET h{many}"), "LPOP l 1000".into(), format!("SET k {long}"), "ZPOPMIN z 1000".into()] {
+        (0..3).for_each(|_| drop(kit.cmd(c, &line)));
+        let word = line.split(' ').next().unwrap_or_default();
+        assert_eq!(logged(&mut kit, word), 3, "{word}");
+    }
+    // With a threshold of a millisecond or less everything is timed.
+    kit.cmd(c, "CONFIG SET slowlog-log-slower-than 1000");
+    kit.cmd(c, "SLOWLOG RESET");
+    (0..5).for_each(|_| drop(kit.cmd(c, "GET k")));
+    assert_eq!(logged(&mut kit, "GET"), 5);
+}
+
 #[test]
 fn memory_and_time() {
     let mut kit = Kit::default();

@@ -384,6 +384,12 @@ impl Keyspace {
         self.dbs[db].table.prefetch_entry(hash);
     }
 
+    /// Prefetch, stage three of a batch: asks for the collection, if the entry holds one.
+    #[inline]
+    pub fn prefetch_object(&self, db: DbIndex, hash: u64) {
+        self.dbs[db].table.prefetch_object(hash);
+    }
+
     /// A lookup for reading: counts, renews the access time, hides or notes expired keys.
     #[inline]
     pub(crate) fn read(&self, db: DbIndex, key: &[u8]) -> Option<&Entry> {

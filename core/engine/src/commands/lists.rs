@@ -120,12 +120,13 @@ fn push(ctx: &mut Ctx<'_>, args: Args<'_>, end: End, create: Create) -> CommandR
         out.int(0);
         return Ok(Effect::None);
     };
-    let limits = list.limits();
-    for bytes in args.skip(2).iter() {
-        if end == End::Left { list.push_front(bytes, &limits) } else { list.push_back(bytes, &limits) }
-    }
     list.changed((args.len() - 2) as u64);
-    out.int(list.len() as i64);
+    let limits = list.limits();
+    let inner: &mut List = &mut list;
+    for bytes in args.skip(2).iter() {
+        if end == End::Left { inner.push_front(bytes, &limits) } else { inner.push_back(bytes, &limits) }
+    }
+    out.int(inner.len() as i64);
     Ok(Effect::AsSent)
 }
 

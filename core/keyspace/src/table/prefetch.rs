@@ -5,6 +5,7 @@
 
 use super::bucket::{BUCKETS, Bucket, home};
 use super::{Table, tag_of};
+use crate::entry::Entry;
 
 impl Table {
     /// Stage one: asks for the bucket.
@@ -25,6 +26,20 @@ impl Table {
                     line(entry.address());
                     line(entry.address().wrapping_add(64));
                 }
+            }
+        }
+    }
+
+    /// Stage three: asks for the collections that those entries hold.
+    #[inline]
+    pub(crate) fn prefetch_object(&self, hash: u64) {
+        if let Some((segment, depth)) = self.segment_of(hash) {
+            let bucket = &self.segments[segment][home(hash, depth)];
+            let entries = bucket.matches(tag_of(hash)).filter_map(|slot| bucket.entry(slot));
+            for object in entries.filter_map(Entry::object) {
+                let address = (&raw const *object).cast::<u8>();
+                line(address);
+                line(address.wrapping_add(64));
             }
         }
     }

@@ -130,7 +130,7 @@ impl Clients {
         }
     }
 
-    /// Two passes over the batch's keys, so that the table's memory is on its way before the first command needs it.
+    /// Three passes over the batch's keys, so that the table's memory is on its way before the first command needs it.
     fn prefetch(&self, engine: &Engine, batch: &mut Batch) {
         if batch.commands.len() < 2 {
             return;
@@ -142,6 +142,7 @@ impl Clients {
             engine.prefetch_bucket(conn.session, command.args(&conn.input, ranges))
         }));
         places.iter().for_each(|place| engine.prefetch_entry(*place));
+        places.iter().for_each(|place| engine.prefetch_object(*place));
     }
 
     /// Takes a session's output, and tells the engine what is held for it.

@@ -1,0 +1,91 @@
+//! How long commands take: which of them are timed, and where that is noted: statistics, latency monitor, slow log.
+//! Reads the engine's clock; never decides what a command does.
+
+use keystead_keyspace::{Keyspace, UnixMillis};
+use keystead_resp::{Args, OwnedArgs};
+
+use crate::core::Core;
+use crate::registry::Command;
+use crate::session::State;
+use crate::spec::{FAST, SKIP_SLOWLOG};
+
+/// Of commands that take a fraction of a microsecond one of so many is timed: two looks at the clock cost a tenth of them.
+const SAMPLED: u32 = 16;
+/// More arguments than this, or more bytes of them, take time that must be seen.
+const FEW_ARGS: usize = 16;
+const FEW_BYTES: usize = 16 * 1024;
+/// Constant time, though Redis doesn't flag them so.
+const ALSO_BRIEF: &[&str] = &["set", "setex", "psetex", "setbit", "getbit"];
+/// Flagged as fast, but they work off as much as is there: elements taken by count, entries trimmed or claimed, subscribers.
+const NOT_BRIEF: &[&str] = &[
+    "lpop",
+    "rpop",
+    "spop",
+    "zpopmin",
+    "zpopmax",
+    "xadd",
+    "xautoclaim",
+    "publish",
+    "spublish",
+    "unlink",
+    "auth",
+    "hello",
+];
+
+/// When a command was started, and for how many like it it stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Started {
+    at_us: u64,
+    stands_for: u64,
+}
+
+/// Whether a command with few arguments takes a fraction of a microsecond, whatever it finds.
+pub(crate) fn is_brief(name: &str, is_fast: bool) -> bool {
+    if is_fast { !NOT_BRIEF.contains(&name) } else { ALSO_BRIEF.contains(&name) }
+}
+
+/// Looks at the clock before a command, if it is timed. A slow log or a latency monitor with a fine threshold wants all.
+#[inline]
+pub(crate) fn start(core: &mut Core, command: &Command, args: Args<'_>) -> Option<Started> {
+    let clock = core.clock?;
+    let live = &core.config.live;
+    let all = live.slower_than_us <= 1000 || live.latency_threshold_ms != 0;
+    if command.brief && !all && args.len() <= FEW_ARGS && args.bytes() <= FEW_BYTES {
+        core.sample = core.sample.wrapping_add(1);
+        let stands_for = u64::from(SAMPLED);
+        return core.sample.is_multiple_of(SAMPLED).then(|| Started { at_us: clock(), stands_for });
+    }
+    Some(Started { at_us: clock(), stands_for: 1 })
+}
+
+/// Notes how long a command took; gives it in microseconds.
+pub(crate) fn stop(core: &mut Core, state: &State, command: &'static Command, args: Args<'_>, started: Started) -> u64 {
+    let Some(clock) = core.clock else { return 0 };
+    let usec = clock().saturating_sub(started.at_us);
+    core.stats.commands[command.index].usec += usec * started.stands_for;
+    if core.config.live.latency_tracking {
+        core.stats.histogram(command.index).add(usec);
+    }
+    let latency_ms = core.config.live.latency_threshold_ms;
+    if latency_ms > 0 && usec >= latency_ms * 1000 {
+        let event = if command.flags.has(FAST) { "fast-command" } else { "command" };
+        let now_s = core.now_ms() / 1000;
+        core.latency.add(event, now_s, usec / 1000);
+    }
+    let threshold = core.config.live.slower_than_us;
+    if threshold >= 0 && usec >= threshold as u64 && !command.flags.has(SKIP_SLOWLOG) {
+        let hidden = crate::monitor::redact(command, args);
+        let args = hidden.as_ref().map_or(args, OwnedArgs::view);
+        let (max, now_s) = (core.config.live.slowlog_len, core.now_ms() / 1000);
+        core.slowlog.add(max, now_s, usec, args, &state.info.addr, &state.name);
+    }
+    usec
+}
+
+/// The clock stands still for a command, not for those behind a long one: who waits for a key that expired meanwhile
+/// isn't served with it.
+pub(crate) fn advance(ks: &mut Keyspace, core: &mut Core, ms: u64) {
+    core.now.unix_ms += ms;
+    core.now.mono_us += ms * 1000;
+    ks.set_now(UnixMillis(core.now.unix_ms));
+}
