@@ -157,3 +157,26 @@ fn a_union_that_is_only_answered_keeps_the_sign_of_zero() {
     assert_eq!(kit.cmd(c, "ZUNIONSTORE d 1 z WEIGHTS -1"), ":1\r\n");
     assert_eq!(kit.cmd(c, "ZSCORE d a"), "$1\r\n0\r\n");
 }
+
+/// Redis keeps a sum of floats as text even where it is whole; what a replica gets, a SET, is an integer.
+#[test]
+fn a_whole_sum_of_floats_is_no_integer() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let cases = [
+        ("set k 3.5", "+OK\r\n"),
+        ("incrbyfloat k 1.5", "$1\r\n5\r\n"),
+        ("object encoding k", "$6\r\nembstr\r\n"),
+        ("append k 0", ":2\r\n"),
+        ("object encoding k", "$3\r\nraw\r\n"),
+        ("setrange k 0 6", ":2\r\n"),
+        ("object encoding k", "$3\r\nraw\r\n"),
+        ("incr k", ":61\r\n"),
+        ("object encoding k", "$3\r\nint\r\n"),
+        ("append new 12", ":2\r\n"),
+        ("object encoding new", "$3\r\nint\r\n"),
+    ];
+    for (line, want) in cases {
+        assert_eq!(kit.cmd(c, line), want, "{line}");
+    }
+}

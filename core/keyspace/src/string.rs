@@ -63,6 +63,8 @@ impl<'a> StrRef<'a> {
 pub enum StrInput<'a> {
     /// Bytes; stored as an integer when they spell one.
     Bytes(&'a [u8]),
+    /// Bytes that stay bytes, whatever they spell.
+    Text(&'a [u8]),
     /// An integer.
     Int(i64),
 }
@@ -71,6 +73,7 @@ impl<'a> StrInput<'a> {
     fn value(self) -> Value<'a> {
         match self {
             StrInput::Int(n) => Value::Int(n),
+            StrInput::Text(bytes) => Value::Bytes(bytes),
             StrInput::Bytes(bytes) => match as_int(bytes) {
                 Some(n) => Value::Int(n),
                 None => Value::Bytes(bytes),

@@ -6,7 +6,7 @@ use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
 use crate::spec::*;
-use keystead_keyspace::{Event, IncrError, Keyspace, StrRef, Ttl, UnixMillis};
+use keystead_keyspace::{Event, IncrError, Keyspace, StrInput, StrRef, Ttl, UnixMillis};
 use keystead_resp::Args;
 
 const fn row(
@@ -353,7 +353,8 @@ fn incrbyfloat(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let old = old.as_ref().map(|s| s.text(&mut buf));
     let sum: Res<Vec<u8>> = float_sum(old, &args[2], CommandError::NOT_FLOAT);
     let sum = sum?;
-    ks.set_str(db, &args[1], &sum[..], Ttl::Keep);
+    // Redis keeps a sum of floats as text also where it is whole.
+    ks.set_str(db, &args[1], StrInput::Text(&sum), Ttl::Keep);
     out.bulk(&sum);
     // Every machine adds floats a little differently: replicas get the result.
     Ok(ctx.instead(&[b"SET", &args[1], &sum, b"KEEPTTL"]))
