@@ -46,12 +46,18 @@ pub enum Pause {
 pub struct Probe {
     /// Resident memory, bytes.
     pub rss: u64,
+    /// Of that, what no file lies behind: the heap above all, bytes.
+    pub anonymous: u64,
     /// The machine's memory, bytes.
     pub total_memory: u64,
     /// Time in the kernel, µs.
     pub cpu_sys_us: u64,
     /// Time outside of it, µs.
     pub cpu_user_us: u64,
+    /// The calling thread's part of both, µs.
+    pub cpu_sys_thread_us: u64,
+    /// See `cpu_sys_thread_us`.
+    pub cpu_user_thread_us: u64,
 }
 
 /// A hook and the plugin it belongs to.

@@ -100,6 +100,7 @@ pub(crate) fn make_room(ks: &mut Keyspace, core: &mut Core, me: &mut State, out:
     let limit = core.config.live.memory;
     let ignored = core.gates.is(Gate::Replica) && limit.replica_ignores || core.gates.is(Gate::Loading);
     if ignored || core.is_paused() || !over(ks, core) {
+        core.stats.over_memory.note(false, core.now.mono_us);
         return;
     }
     ks.set_expiry_mode(ExpiryMode::Delete);
@@ -117,6 +118,7 @@ pub(crate) fn make_room(ks: &mut Keyspace, core: &mut Core, me: &mut State, out:
         let word: &[u8] = if limit.lazy_eviction { b"UNLINK" } else { b"DEL" };
         exec::propagate_alone(core, db, &[word, &key]);
     }
+    core.stats.over_memory.note(core.room.out || core.room.more, core.now.mono_us);
     exec::propagate_expired(ks, core);
     if core.observing {
         exec::observe(ks, core, me, out);

@@ -56,6 +56,37 @@ impl Rate {
     }
 }
 
+/// How long something has lasted, and did before.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stopwatch {
+    since_us: Option<u64>,
+    before_us: u64,
+}
+
+impl Stopwatch {
+    /// It lasts, or doesn't, at this time.
+    pub fn note(&mut self, lasts: bool, now_us: u64) {
+        match (lasts, self.since_us) {
+            (true, None) => self.since_us = Some(now_us),
+            (false, Some(_)) => {
+                self.before_us = self.total_us(now_us);
+                self.since_us = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// How long it has lasted now, µs.
+    pub fn current_us(&self, now_us: u64) -> u64 {
+        self.since_us.map_or(0, |since| now_us.saturating_sub(since))
+    }
+
+    /// How long it has lasted in all, µs.
+    pub fn total_us(&self, now_us: u64) -> u64 {
+        self.before_us + self.current_us(now_us)
+    }
+}
+
 /// All counters of an engine.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -81,6 +112,20 @@ pub struct Stats {
     pub net_in: u64,
     /// Bytes sent, reported by the server.
     pub net_out: u64,
+    /// Times that clients' sockets were read.
+    pub reads: u64,
+    /// Times that clients' sockets were written.
+    pub writes: u64,
+    /// Payloads of RESTORE that were looked through.
+    pub payloads_checked: u64,
+    /// Time in cycles of active expiry, µs.
+    pub expire_us: u64,
+    /// Cycles of active expiry that ended before their work did.
+    pub expire_unfinished: u64,
+    /// Of the keys with a deadline, the share that the last unfinished cycle found expired; 0 behind a finished one.
+    pub stale_percent: f64,
+    /// Used memory is above `maxmemory`.
+    pub over_memory: Stopwatch,
     /// Sessions closed over their output limit.
     pub output_limit_disconnections: u64,
     /// Sessions closed over their query limit.
@@ -167,5 +212,21 @@ impl Stats {
             peak_memory: self.peak_memory,
             ..Stats::default()
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Stopwatch;
+
+    #[test]
+    fn a_stopwatch_adds_up() {
+        let mut watch = Stopwatch::default();
+        let steps = [(5, false, 0, 0), (10, true, 0, 0), (30, true, 20, 20), (40, false, 0, 30), (90, true, 0, 30)];
+        for (now, lasts, current, total) in steps {
+            watch.note(lasts, now);
+            assert_eq!((watch.current_us(now), watch.total_us(now)), (current, total), "at {now}");
+        }
+        assert_eq!((watch.current_us(100), watch.total_us(100)), (10, 40));
     }
 }

@@ -44,6 +44,8 @@ fn tidy_keys(engine: &mut Engine) -> bool {
         crate::evict::make_room(&mut engine.ks, &mut engine.core, &mut nobody, &mut Vec::new());
         engine.core.note_latency("eviction-cycle", started);
         more |= engine.core.room.more;
+    } else {
+        engine.core.stats.over_memory.note(false, engine.core.now.mono_us);
     }
     more
 }
@@ -66,11 +68,23 @@ fn expire(engine: &mut Engine) -> bool {
     };
     exec::propagate_expired(ks, core);
     core.note_latency("expire-cycle", started);
+    note_cycle(ks, core, &progress, started);
     if core.observing {
         let mut nobody = crate::session::State::nobody(core.now_ms());
         exec::observe(ks, core, &mut nobody, &mut Vec::new());
     }
     progress.more
+}
+
+/// What INFO tells of cycles. One that ended before its work found a share of expired keys that stands for the rest.
+fn note_cycle(ks: &Keyspace, core: &mut Core, progress: &ExpiryProgress, started: Option<u64>) {
+    let elapsed = core.clock.zip(started).map_or(0, |(clock, started)| clock().saturating_sub(started));
+    let stats = &mut core.stats;
+    stats.expire_us += elapsed;
+    stats.expire_unfinished += u64::from(progress.more);
+    let left: usize = (0..ks.databases()).map(|db| ks.len_with_deadline(db)).sum();
+    let share = progress.expired as f64 * 100.0 / (progress.expired + left).max(1) as f64;
+    stats.stale_percent = if progress.more { share } else { 0.0 };
 }
 
 /// A writable replica's own keys: nobody else will delete them.

@@ -190,12 +190,23 @@ impl Host {
 
     /// Connects with TLS, by the engine's `tls-*` parameters; ready when the handshake is done.
     pub fn tls_connect(&self, host: &str, port: u16) -> impl Future<Output = Result<Io>> + Send + use<> {
+        self.tls_connect_from(host, port, "")
+    }
+
+    /// The same from this own address; empty leaves the choice to the system.
+    pub fn tls_connect_from(
+        &self,
+        host: &str,
+        port: u16,
+        source: &str,
+    ) -> impl Future<Output = Result<Io>> + Send + use<> {
         let addr = addr_text(host, port);
         let covered = self.api().size as usize > std::mem::offset_of!(abi::HostApi, tls_connect);
         // SAFETY: as above; the function is there if the table's size covers it.
         let raw = covered.then(|| unsafe {
             let connect = self.api().tls_connect;
-            import_future(connect(self.data(), self.number(), Str::new(addr.as_bytes()), Str::new(b"")))
+            let (addr, source) = (Str::new(addr.as_bytes()), Str::new(source.as_bytes()));
+            import_future(connect(self.data(), self.number(), addr, source))
         });
         async move {
             let raw = raw.ok_or_else(|| Error::new("this server is too old for TLS"))?;
@@ -203,12 +214,14 @@ impl Host {
         }
     }
 
-    /// Connects to another node: with TLS if `tls-replication` is on, which is what its name says and sentinels heed too.
+    /// Connects to another node: with TLS if `tls-replication` is on, which is what its name says and sentinels heed too;
+    /// from `bind-source-addr` if that is set.
     pub fn link_connect(&self, host: &str, port: u16) -> impl Future<Output = Result<Io>> + Send + use<> {
         let encrypted = self.setting("tls-replication").is_some_and(|on| on == "yes");
+        let source = self.setting("bind-source-addr").unwrap_or_default();
         match encrypted {
-            true => Either::Left(self.tls_connect(host, port)),
-            false => Either::Right(self.tcp_connect(host, port)),
+            true => Either::Left(self.tls_connect_from(host, port, &source)),
+            false => Either::Right(self.tcp_connect_from(host, port, &source)),
         }
     }
 

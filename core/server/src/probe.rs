@@ -7,12 +7,18 @@ use nix::sys::time::TimeValLike;
 /// Asks the system now. What it doesn't tell is 0.
 pub(crate) fn probe() -> Probe {
     let usage = getrusage(UsageWho::RUSAGE_SELF).ok();
+    let thread = getrusage(UsageWho::RUSAGE_THREAD).ok();
     let us = |time: Option<i64>| time.unwrap_or(0).max(0) as u64;
+    let (resident, of_files) = pages().unwrap_or((0, 0));
+    let page = rustix::param::page_size() as u64;
     Probe {
-        rss: resident_pages().unwrap_or(0) * rustix::param::page_size() as u64,
+        rss: resident * page,
+        anonymous: resident.saturating_sub(of_files) * page,
         total_memory: total_memory().unwrap_or(0),
         cpu_sys_us: us(usage.map(|u| u.system_time().num_microseconds())),
         cpu_user_us: us(usage.map(|u| u.user_time().num_microseconds())),
+        cpu_sys_thread_us: us(thread.map(|u| u.system_time().num_microseconds())),
+        cpu_user_thread_us: us(thread.map(|u| u.user_time().num_microseconds())),
     }
 }
 
@@ -23,8 +29,11 @@ pub(crate) fn system() -> String {
     format!("{} {} {}", text(uname.sysname()), text(uname.release()), text(uname.machine()))
 }
 
-fn resident_pages() -> Option<u64> {
-    std::fs::read_to_string("/proc/self/statm").ok()?.split_whitespace().nth(1)?.parse().ok()
+/// Resident pages, and those of them that have a file behind them.
+fn pages() -> Option<(u64, u64)> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let mut words = text.split_whitespace().skip(1).map(str::parse);
+    Some((words.next()?.ok()?, words.next()?.ok()?))
 }
 
 fn total_memory() -> Option<u64> {
@@ -41,6 +50,8 @@ mod tests {
     fn the_system_tells() {
         let seen = probe();
         assert!(seen.rss > 1 << 20 && seen.total_memory > seen.rss, "{seen:?}");
+        assert!((1..seen.rss).contains(&seen.anonymous), "{seen:?}");
+        assert!(seen.cpu_user_thread_us + seen.cpu_sys_thread_us <= seen.cpu_user_us + seen.cpu_sys_us, "{seen:?}");
         assert!(seen.cpu_user_us + seen.cpu_sys_us > 0, "{seen:?}");
         assert!(system().starts_with("Linux "));
     }

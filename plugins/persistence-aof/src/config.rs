@@ -30,6 +30,8 @@ pub struct Config {
     pub rdb_preamble: bool,
     /// `aof-timestamp-enabled`.
     pub timestamps: bool,
+    /// `aof-disable-auto-gc`.
+    pub keep_history: bool,
 }
 
 impl Default for Config {
@@ -46,6 +48,7 @@ impl Default for Config {
             load_truncated: true,
             rdb_preamble: true,
             timestamps: false,
+            keep_history: false,
         }
     }
 }
@@ -75,6 +78,7 @@ pub const DOCS: &[(&str, &str)] = &[
         "timestamps",
         "aof-timestamp-enabled: note the time beside the records, for redis-check-aof --truncate-to-timestamp.",
     ),
+    ("keep_history", "aof-disable-auto-gc: keep the files that a rewrite replaced, until one runs with this off."),
 ];
 
 impl Config {

@@ -15,6 +15,7 @@ pub(crate) fn register(reg: &mut Registrar<Aof>) {
     flag(reg, "aof-rewrite-incremental-fsync", |c| c.rewrite_incremental_fsync, |c, v| c.rewrite_incremental_fsync = v);
     flag(reg, "aof-load-truncated", |c| c.load_truncated, |c, v| c.load_truncated = v);
     flag(reg, "aof-use-rdb-preamble", |c| c.rdb_preamble, |c, v| c.rdb_preamble = v);
+    flag(reg, "aof-disable-auto-gc", |c| c.keep_history, |c, v| c.keep_history = v);
     flag(reg, "aof-timestamp-enabled", |c| c.timestamps, |c, v| c.timestamps = v);
     reg.config_param(
         Param::new("auto-aof-rewrite-percentage", Config::default().rewrite_percentage),

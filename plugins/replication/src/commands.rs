@@ -282,7 +282,11 @@ impl Replication {
         let stats = self.stats.settle(&self.host);
         out.field("sync_full", stats.sync_full.load(Ordering::Relaxed))
             .field("sync_partial_ok", stats.sync_partial_ok.load(Ordering::Relaxed))
-            .field("sync_partial_err", stats.sync_partial_err.load(Ordering::Relaxed));
+            .field("sync_partial_err", stats.sync_partial_err.load(Ordering::Relaxed))
+            .field("total_net_repl_input_bytes", stats.traffic.received.total())
+            .field("total_net_repl_output_bytes", stats.traffic.sent.total())
+            .field("instantaneous_input_repl_kbps", stats.traffic.received.kbps())
+            .field("instantaneous_output_repl_kbps", stats.traffic.sent.kbps());
     }
 
     fn info_server(&self, out: &mut InfoOut<'_>) {

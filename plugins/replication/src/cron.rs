@@ -15,6 +15,7 @@ pub(crate) async fn run(plugin: Arc<Replication>) {
     loop {
         second.tick().await;
         plugin.refresh_gates();
+        plugin.stats.traffic.second();
         let now = plugin.host.now();
         let config = plugin.config();
         let following = plugin.target().is_some();

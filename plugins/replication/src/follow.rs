@@ -175,6 +175,7 @@ impl Follower {
             }
             Input::Read(Ok(0)) => Next::Failed("the primary closed the connection".into()),
             Input::Read(Ok(n)) => {
+                self.plugin.stats.traffic.received.add(n);
                 // Big reads for a payload, small ones for a trickle.
                 self.read_size =
                     if n == self.read_size { READ.end } else { n.next_power_of_two().clamp(READ.start, READ.end) };

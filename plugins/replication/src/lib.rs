@@ -24,6 +24,7 @@ pub mod psync;
 mod receive;
 mod serve;
 pub mod text;
+mod traffic;
 pub mod units;
 pub mod wait;
 

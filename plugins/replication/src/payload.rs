@@ -234,6 +234,7 @@ async fn stream(
         out.write_all(&buf).await?;
         out.flush().await?;
         replica.step(Event::PayloadMoved);
+        replica.plugin.stats.traffic.sent.add(buf.len());
         sent += buf.len() as u64;
         buf.clear();
         slowly(replica, framer.pause()).await;
@@ -308,6 +309,7 @@ async fn through_file(
             break;
         }
         out.write_all(&piece).await?;
+        replica.plugin.stats.traffic.sent.add(piece.len());
         replica.step(Event::PayloadMoved);
     }
     out.flush().await?;

@@ -13,6 +13,7 @@ use crate::link::{Status, Target};
 use crate::params;
 use crate::primary::{PeerState, Registry, Shared};
 use crate::psync::Backlog;
+use crate::traffic::Traffic;
 use crate::units::{Offset, Position, ReplId};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use futures::channel::mpsc;
@@ -31,6 +32,7 @@ pub(crate) struct Stats {
     pub(crate) sync_full: AtomicU64,
     pub(crate) sync_partial_ok: AtomicU64,
     pub(crate) sync_partial_err: AtomicU64,
+    pub(crate) traffic: Traffic,
     /// How many resets were seen.
     resets: AtomicU64,
 }
@@ -43,6 +45,7 @@ impl Stats {
             for counter in [&self.sync_full, &self.sync_partial_ok, &self.sync_partial_err] {
                 counter.store(0, Ordering::Release);
             }
+            self.traffic.reset();
         }
         self
     }

@@ -315,6 +315,7 @@ impl Replica {
             let bytes = source.read().await?;
             out.write_all(&bytes).await?;
             out.flush().await?;
+            self.plugin.stats.traffic.sent.add(bytes.len());
         }
     }
 

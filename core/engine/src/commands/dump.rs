@@ -87,6 +87,7 @@ pub(super) fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         (ttl, false) => Some(now.checked_add(ttl).ok_or(err("ERR Invalid TTL value, must be >= 0"))?),
     };
     out.ok();
+    let collection = !matches!(built, Built::Str(_));
     if at.is_some_and(|at| at <= now) && !stream {
         // It would be gone at once: what counts is that a key of that name is gone.
         let removed = ks.remove(db, key);
@@ -106,6 +107,7 @@ pub(super) fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if let Some(frequency) = options.frequency {
         ks.set_frequency(db, key, frequency);
     }
+    ctx.core.stats.payloads_checked += u64::from(collection);
     match at {
         Some(at) if !options.absolute => {
             let at = at.to_string();

@@ -157,15 +157,22 @@ fn server(_: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "executable", fact("executable", ""));
     field(text, "config_file", fact("config_file", ""));
     field(text, "io_threads_active", 0);
+    listeners(core, text);
+}
+
+/// By kind of socket, as 7.2 numbers them: TCP, unix, TLS.
+fn listeners(core: &Core, text: &mut String) {
     let bind = core.config.get("bind").unwrap_or_default();
-    for (number, name, port) in [(0, "tcp", core.config.int("port")), (2, "tls", core.config.int("tls-port"))] {
-        if port != 0 {
-            let binds: String = bind.split_whitespace().map(|address| format!(",bind={address}")).collect();
-            field(text, &format!("listener{number}"), format!("name={name}{binds},port={port}"));
-        }
+    let binds: String = bind.split_whitespace().map(|address| format!(",bind={address}")).collect();
+    let (tcp, tls) = (core.config.int("port"), core.config.int("tls-port"));
+    if tcp != 0 {
+        field(text, "listener0", format!("name=tcp{binds},port={tcp}"));
     }
     if let Some(path) = core.config.get("unixsocket").filter(|path| !path.is_empty()) {
         field(text, "listener1", format!("name=unix,bind={path}"));
+    }
+    if tls != 0 {
+        field(text, "listener2", format!("name=tls{binds},port={tls}"));
     }
 }
 
@@ -183,9 +190,19 @@ fn clients(_: &Keyspace, core: &Core, me: &State, text: &mut String) {
     field(text, "tracking_clients", core.tracking.clients());
     field(text, "clients_in_timeout_table", core.blocking.with_deadline());
     field(text, "total_blocking_keys", core.blocking.keys());
+    field(text, "total_blocking_keys_on_nokey", keys_that_may_go(core));
     field(text, "watching_clients", states().filter(|state| !state.watched.is_empty()).count());
     field(text, "total_watched_keys", core.watch.len());
     field(text, "pubsub_clients", states().filter(|state| state.subscribed()).count());
+}
+
+/// Keys for whose deletion somebody waits too: it ends a wait in XREADGROUP.
+fn keys_that_may_go(core: &Core) -> usize {
+    let waits = core.sessions.iter().filter_map(|session| match &session.state.parked {
+        Some(Parked::Keys(wait)) if wait.command.name == "xreadgroup" => Some(wait),
+        _ => None,
+    });
+    waits.flat_map(|wait| wait.keys.iter().map(|key| (wait.db, key))).collect::<BTreeSet<_>>().len()
 }
 
 /// `1.50M`, as Redis writes it.
@@ -225,9 +242,20 @@ fn memory(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "used_memory_startup", core.startup_memory);
     field(text, "used_memory_dataset", dataset);
     field(text, "used_memory_dataset_perc", percent(dataset, used.saturating_sub(core.startup_memory).max(dataset)));
+    // The allocator doesn't tell pages in use from pages it holds: both are the memory without a file behind it.
+    let heap = if probe.anonymous > 0 { probe.anonymous } else { rss };
+    field(text, "allocator_allocated", used);
+    field(text, "allocator_active", heap);
+    field(text, "allocator_resident", heap);
     field(text, "maxmemory_policy", core.config.get("maxmemory-policy").unwrap_or_default());
-    field(text, "mem_fragmentation_ratio", format!("{:.2}", rss as f64 / used.max(1) as f64));
-    field(text, "mem_fragmentation_bytes", rss as i64 - used as i64);
+    let mut pair = |name: &str, whole: u64, part: u64| {
+        field(text, &format!("{name}_ratio"), format!("{:.2}", whole as f64 / part.max(1) as f64));
+        field(text, &format!("{name}_bytes"), whole as i64 - part as i64);
+    };
+    pair("allocator_frag", heap, used);
+    pair("allocator_rss", heap, heap);
+    pair("rss_overhead", rss, heap);
+    pair("mem_fragmentation", rss, used);
     field(text, "mem_not_counted_for_evict", crate::evict::not_counted(ks, core, used));
     field(text, "mem_replication_backlog", core.journal.memory());
     field(text, "mem_total_replication_buffers", core.journal.memory());
@@ -290,13 +318,24 @@ fn stats(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "instantaneous_ops_per_sec", stats.ops.per_second());
     field(text, "total_net_input_bytes", stats.net_in);
     field(text, "total_net_output_bytes", stats.net_out);
+    // The replication plugin's.
+    field(text, "total_net_repl_input_bytes", 0);
+    field(text, "total_net_repl_output_bytes", 0);
     field(text, "instantaneous_input_kbps", kbps(stats.rate_in.per_second()));
     field(text, "instantaneous_output_kbps", kbps(stats.rate_out.per_second()));
+    field(text, "instantaneous_input_repl_kbps", kbps(0));
+    field(text, "instantaneous_output_repl_kbps", kbps(0));
     field(text, "rejected_connections", stats.rejected_connections);
     field(text, "expired_subkeys", ks.expired_fields_total().saturating_sub(stats.expired_fields_base));
     field(text, "expired_keys", ks.expired_total().saturating_sub(stats.expired_base));
+    field(text, "expired_stale_perc", format!("{:.2}", stats.stale_percent));
+    field(text, "expired_time_cap_reached_count", stats.expire_unfinished);
+    field(text, "expire_cycle_cpu_milliseconds", stats.expire_us / 1000);
     field(text, "evicted_keys", ks.evicted_total().saturating_sub(stats.evicted_base));
     field(text, "evicted_clients", stats.evicted_clients);
+    let now_us = core.now.mono_us;
+    field(text, "total_eviction_exceeded_time", stats.over_memory.total_us(now_us) / 1000);
+    field(text, "current_eviction_exceeded_time", stats.over_memory.current_us(now_us) / 1000);
     field(text, "keyspace_hits", hits.saturating_sub(stats.hits_base));
     field(text, "keyspace_misses", misses.saturating_sub(stats.misses_base));
     field(text, "pubsub_channels", core.pubsub.channel_count(Space::Channel));
@@ -309,11 +348,22 @@ fn stats(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     for name in ["hits", "misses", "key_hits", "key_misses"] {
         field(text, &format!("active_defrag_{name}"), 0);
     }
+    field(text, "total_active_defrag_time", 0);
+    field(text, "current_active_defrag_time", 0);
     field(text, "tracking_total_keys", core.tracking.total_keys());
     field(text, "tracking_total_items", core.tracking.total_items());
     field(text, "tracking_total_prefixes", core.tracking.total_prefixes());
     field(text, "unexpected_error_replies", stats.unexpected_errors);
     field(text, "total_error_replies", stats.total_errors);
+    field(text, "dump_payload_sanitizations", stats.payloads_checked);
+    field(text, "total_reads_processed", stats.reads);
+    field(text, "total_writes_processed", stats.writes);
+    // One thread reads and writes, and a client that waits for nothing keeps no reply buffer.
+    for name in ["io_threaded_reads_processed", "io_threaded_writes_processed"] {
+        field(text, name, 0);
+    }
+    field(text, "reply_buffer_shrinks", 0);
+    field(text, "reply_buffer_expands", 0);
     field(text, "client_query_buffer_limit_disconnections", stats.query_limit_disconnections);
     field(text, "client_output_buffer_limit_disconnections", stats.output_limit_disconnections);
     field(text, "acl_access_denied_auth", stats.acl_denied_auth);
@@ -338,6 +388,8 @@ fn cpu(_: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "used_cpu_user", seconds(probe.cpu_user_us));
     field(text, "used_cpu_sys_children", seconds(0));
     field(text, "used_cpu_user_children", seconds(0));
+    field(text, "used_cpu_sys_main_thread", seconds(probe.cpu_sys_thread_us));
+    field(text, "used_cpu_user_main_thread", seconds(probe.cpu_user_thread_us));
 }
 
 fn modules(_: &Keyspace, core: &Core, _: &State, text: &mut String) {

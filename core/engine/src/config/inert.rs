@@ -74,6 +74,7 @@ pub const INERT: &[Inert] = &[
         inert("cluster-replica-validity-factor", Kind::Int(0, INT), "10", CLUSTER),
         "cluster-slave-validity-factor",
     ),
+    inert("cluster-ping-interval", Kind::Int(0, INT), "1000", CLUSTER),
     inert("cluster-require-full-coverage", Kind::Bool, "yes", CLUSTER),
     inert("crash-log-enabled", Kind::Bool, "yes", "a panic is logged with its place"),
     inert("crash-memcheck-enabled", Kind::Bool, "yes", "there is no memory test"),
@@ -101,6 +102,17 @@ pub const INERT: &[Inert] = &[
         "ignore",
         "errors of a primary's stream are counted and logged",
     ),
+    inert("repl-disable-tcp-nodelay", Kind::Bool, "no", "the stream leaves in whole turns, not command by command"),
+    aliased(
+        inert("replica-lazy-flush", Kind::Bool, "no", "old data is freed beside the commands whatever it says"),
+        "slave-lazy-flush",
+    ),
+    inert(
+        "replica-ignore-disk-write-errors",
+        Kind::Word(&["yes"]),
+        "yes",
+        "a replica goes on following when its disk refuses, and INFO says so",
+    ),
     inert("rdb-del-sync-files", Kind::Bool, "no", "a sync's files are removed when it ends"),
     inert(
         "sanitize-dump-payload",
@@ -125,6 +137,7 @@ pub const INERT: &[Inert] = &[
         "",
         "keys are agreed on by elliptic curves, which need no parameters",
     ),
+    inert("use-exit-on-panic", Kind::Bool, "no", "a panic becomes an error, or ends the process at once"),
     inert("watchdog-period", Kind::Int(0, 0), "0", "slow commands are in SLOWLOG and LATENCY"),
 ];
 

@@ -103,8 +103,14 @@ pub enum SetError {
 type Undo = Vec<(Arc<dyn ForeignConfig>, String)>;
 
 /// Parameters that no pattern of CONFIG GET finds, as in Redis.
-const HIDDEN: &[&str] =
-    &["key-load-delay", "rdb-key-save-delay", "loading-process-events-interval-bytes", "watchdog-period"];
+const HIDDEN: &[&str] = &[
+    "key-load-delay",
+    "rdb-key-save-delay",
+    "loading-process-events-interval-bytes",
+    "watchdog-period",
+    "cluster-ping-interval",
+    "use-exit-on-panic",
+];
 
 impl Config {
     /// All parameters at their defaults; only those of endpoints if asked.

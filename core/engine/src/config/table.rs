@@ -50,6 +50,7 @@ pub const PARAMS: &[Param] = &[
     // network
     both(live("bind", Kind::Text, "127.0.0.1 -::1")),
     both(live("port", Kind::Int(0, 65535), "6379")),
+    both(live("bind-source-addr", Kind::Text, "")),
     both(fixed("tcp-backlog", Kind::Int(0, INT), "511")),
     both(fixed("unixsocket", Kind::Text, "")),
     both(fixed("unixsocketperm", Kind::Text, "0")),

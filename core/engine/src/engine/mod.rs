@@ -10,7 +10,7 @@ mod types;
 mod waiting;
 
 pub use busy::BusyTurn;
-pub use types::{Action, Close, EngineMode, EngineOptions, Flow, Now, Ready, TurnEnd};
+pub use types::{Action, Close, EngineMode, EngineOptions, Flow, Now, Ready, Traffic, TurnEnd};
 
 use std::sync::Arc;
 
@@ -182,8 +182,8 @@ impl Engine {
     }
 
     /// Counts traffic, for INFO.
-    pub fn report_traffic(&mut self, received: u64, sent: u64) {
-        self.core.report_traffic(received, sent);
+    pub fn report_traffic(&mut self, traffic: Traffic) {
+        self.core.report_traffic(traffic);
     }
 
     /// What the decoder must allow a session.

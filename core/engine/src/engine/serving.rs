@@ -4,7 +4,7 @@
 use keystead_keyspace::Garbage;
 use keystead_resp::Writer;
 
-use super::types::{Close, Now, Ready, TurnEnd};
+use super::types::{Close, Now, Ready, Traffic, TurnEnd};
 use crate::core::Core;
 use crate::foreign::ConnEvent;
 use crate::session::{ConnInfo, Kind, SessionId};
@@ -70,9 +70,11 @@ impl Core {
     }
 
     /// Counts traffic, for INFO.
-    pub fn report_traffic(&mut self, received: u64, sent: u64) {
-        self.stats.net_in += received;
-        self.stats.net_out += sent;
+    pub fn report_traffic(&mut self, traffic: Traffic) {
+        self.stats.net_in += traffic.received;
+        self.stats.net_out += traffic.sent;
+        self.stats.reads += traffic.reads;
+        self.stats.writes += traffic.writes;
     }
 
     /// What the decoder must allow a session.

@@ -19,6 +19,19 @@ pub struct Now {
     pub mono_us: u64,
 }
 
+/// What went through clients' sockets since the last report, for INFO.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes.
+    pub received: u64,
+    /// Bytes.
+    pub sent: u64,
+    /// Times that a socket was read.
+    pub reads: u64,
+    /// Times that a socket was written.
+    pub writes: u64,
+}
+
 /// What an engine serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EngineMode {

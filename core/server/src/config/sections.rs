@@ -127,6 +127,8 @@ section! {
         unixsocketperm: Option<String> = None => "unixsocketperm";
         /// Length of the queue of connections not yet accepted.
         tcp_backlog: u32 = 511 => "tcp-backlog";
+        /// Own address from which links to other nodes are made.
+        bind_source_addr: Option<String> = None => "bind-source-addr";
         /// Refuse other machines while there is no password and no explicit bind.
         protected_mode: bool = true => "protected-mode";
         /// Number of databases.

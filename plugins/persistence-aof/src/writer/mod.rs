@@ -117,7 +117,7 @@ impl Writer {
             self.manifest.push_incr(part);
             self.folder.write_manifest(&self.manifest)?;
         }
-        if !self.manifest.history.is_empty() {
+        if !self.manifest.history.is_empty() && !self.plugin.config().keep_history {
             self.manifest = self.folder.remove_history(self.manifest.clone())?;
         }
         let Some(last) = self.manifest.incr.last() else { return Ok(()) };

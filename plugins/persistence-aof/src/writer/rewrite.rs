@@ -241,6 +241,9 @@ impl Writer {
                 self.accept();
             }
         }
+        if self.plugin.config().keep_history {
+            return;
+        }
         let (folder, manifest) = (self.folder.clone(), self.manifest.clone());
         match host.blocking(move || folder.remove_history(manifest)).await.and_then(|done| Ok(done?)) {
             Ok(manifest) => self.manifest = manifest,

@@ -21,7 +21,7 @@ use super::socket::Raw;
 use conn::Conn;
 use inbox::{Inbox, Link, Message};
 use keystead_engine::core::Core;
-use keystead_engine::engine::{Close, Ready};
+use keystead_engine::engine::{Close, Ready, Traffic};
 use keystead_engine::resp::Limits;
 use keystead_engine::{ConnInfo, SessionId};
 use parking_lot::Mutex;
@@ -57,8 +57,7 @@ impl Driver {
             pool: Vec::new(),
             batch: turn::Batch::default(),
             nap: nap::Nap::default(),
-            received: 0,
-            sent: 0,
+            traffic: Traffic::default(),
             inside: false,
             interrupted: false,
         };
@@ -92,8 +91,7 @@ struct Clients {
     batch: turn::Batch,
     nap: nap::Nap,
     /// Traffic since the last turn.
-    received: u64,
-    sent: u64,
+    traffic: Traffic,
     /// A command of this turn is long, and other clients are served from inside of it.
     inside: bool,
     /// That was so in this turn: what was decoded ahead is bytes again.
@@ -137,7 +135,8 @@ impl Clients {
             return self.close(at);
         }
         if event.readable && conn.wants_input() {
-            self.received += conn.fill(&mut self.pool) as u64;
+            self.traffic.received += conn.fill(&mut self.pool) as u64;
+            self.traffic.reads += 1;
             self.activate(at);
         }
         if event.writable {
@@ -242,7 +241,11 @@ impl Clients {
     fn flush(&mut self, at: usize) {
         let Some(conn) = self.conns[at].as_deref_mut() else { return };
         match conn.flush() {
-            Ok(count) => self.sent += count as u64,
+            Ok(0) => {}
+            Ok(count) => {
+                self.traffic.sent += count as u64;
+                self.traffic.writes += 1;
+            }
             Err(_) => return self.close(at),
         }
         if conn.unsent() == 0 {

@@ -101,7 +101,7 @@ impl Clients {
         for session in self.relieved.drain(..) {
             engine.report_buffers(session, 0, 0);
         }
-        engine.report_traffic(std::mem::take(&mut self.received), std::mem::take(&mut self.sent));
+        engine.report_traffic(std::mem::take(&mut self.traffic));
         self.prefetch(engine, batch);
         let commands = std::mem::take(&mut batch.commands);
         let mut rest = commands.as_slice();

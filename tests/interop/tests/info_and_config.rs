@@ -1,0 +1,190 @@
+//! INFO's fields and CONFIG's names beside redis-server's: each is here, or stands in a table with its reason. And
+//! fields and parameters that only a running pair shows to mean something.
+#![allow(clippy::unwrap_used)]
+
+use keystead_harness::{Certs, Client, DEADLINE, Keystead, KeysteadBuilder, RedisServer, free_port, have, wait_until};
+use std::collections::BTreeSet;
+
+/// INFO's fields that redis-server has and aren't here.
+const NO_FIELDS: &[(&str, &str)] =
+    &[("atomicvar_api", "which atomics its C compiler has"), ("gcc_version", "its C compiler")];
+
+/// CONFIG's names that redis-server has and aren't here.
+const NO_NAMES: &[(&str, &str)] = &[];
+
+/// What 7.2 added to both.
+const OF_7_2: &[&str] = &["total_blocking_keys", "total_blocking_keys_on_nokey", "listener0", "acl_access_denied_auth"];
+const NAMES_OF_7_2: &[&str] =
+    &["set-max-listpack-entries", "set-max-listpack-value", "locale-collate", "cluster-announce-human-nodename"];
+
+fn node() -> KeysteadBuilder {
+    let plugins = ["replication", "scripting", "persistence-rdb", "persistence-aof"];
+    plugins.iter().fold(Keystead::builder(), |builder, name| builder.plugin(name, "()"))
+}
+
+/// Makes one follow the other and waits until it does.
+fn follow(replica: &mut Client, port: u16) {
+    replica.ok(&format!("REPLICAOF 127.0.0.1 {port}"));
+    wait_until("the link is up", DEADLINE, || {
+        replica.info("replication").get("master_link_status").is_some_and(|s| s == "up")
+    });
+}
+
+fn fields(client: &mut Client) -> BTreeSet<String> {
+    client.info("everything").into_keys().collect()
+}
+
+fn names(client: &mut Client) -> BTreeSet<String> {
+    client.cmd("CONFIG GET *").texts().into_iter().step_by(2).collect()
+}
+
+/// What is there and not here is the table, neither more nor less.
+#[track_caller]
+fn missing_are(theirs: &BTreeSet<String>, ours: &BTreeSet<String>, table: &[(&str, &str)]) {
+    let missing: Vec<&str> = theirs.difference(ours).map(String::as_str).collect();
+    let listed: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
+    assert_eq!(missing, listed);
+}
+
+#[test]
+fn every_name_is_here_or_has_a_reason() {
+    if !have("redis-server") {
+        return println!("SKIPPED: redis-server is not installed");
+    }
+    let ours = [node().start(), node().start()];
+    let theirs = [RedisServer::start(&["--appendonly", "yes"]), RedisServer::start(&[])];
+    let mut a = ours.each_ref().map(Keystead::client);
+    let mut b = theirs.each_ref().map(RedisServer::client);
+    follow(&mut a[1], ours[0].port());
+    follow(&mut b[1], theirs[0].port());
+    for at in 0..2 {
+        missing_are(&fields(&mut b[at]), &fields(&mut a[at]), NO_FIELDS);
+        missing_are(&names(&mut b[at]), &names(&mut a[at]), NO_NAMES);
+    }
+    for client in &mut b {
+        client.ok("REPLICAOF NO ONE");
+    }
+    // With its link down a replica shows more.
+    let gone = free_port();
+    a[1].ok(&format!("REPLICAOF 127.0.0.1 {gone}"));
+    b[1].ok(&format!("REPLICAOF 127.0.0.1 {gone}"));
+    missing_are(&fields(&mut b[1]), &fields(&mut a[1]), NO_FIELDS);
+    let (fields, names) = (fields(&mut a[0]), names(&mut a[0]));
+    assert!(OF_7_2.iter().all(|name| fields.contains(*name)), "{fields:?}");
+    assert!(NAMES_OF_7_2.iter().all(|name| names.contains(*name)), "{names:?}");
+}
+
+#[test]
+fn listeners_are_listed_by_kind() {
+    let (certs, tls) = (Certs::new(), free_port());
+    let node = Keystead::builder().server("unixsocket: \"k.sock\"").section(&certs.section(tls, "")).start();
+    let mut client = node.client();
+    client.command(&["CONFIG", "SET", "bind", "127.0.0.1 -::1"]);
+    let text = client.cmd("INFO server").as_text().unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("listener")).collect();
+    let (bind, port) = ("bind=127.0.0.1,bind=-::1", node.port());
+    assert_eq!(
+        lines,
+        [
+            &format!("listener0:name=tcp,{bind},port={port}"),
+            "listener1:name=unix,bind=k.sock",
+            &format!("listener2:name=tls,{bind},port={tls}"),
+        ]
+    );
+}
+
+fn number(client: &mut Client, field: &str) -> f64 {
+    client.info("everything")[field].parse().unwrap_or_else(|_| panic!("{field} is no number"))
+}
+
+#[test]
+fn counters_count() {
+    let node = Keystead::plain();
+    let mut client = node.client();
+    let before = [number(&mut client, "total_reads_processed"), number(&mut client, "total_writes_processed")];
+    for _ in 0..5 {
+        client.ok("PING");
+    }
+    assert!(number(&mut client, "total_reads_processed") >= before[0] + 6.0);
+    assert!(number(&mut client, "total_writes_processed") >= before[1] + 6.0);
+    client.ok("RPUSH list a b c");
+    client.ok("SET text a");
+    for key in ["list", "text"] {
+        let keystead_harness::Reply::Bulk(payload) = client.command(&["DUMP", key]) else { panic!("a payload") };
+        client.command(&[b"RESTORE".as_slice(), b"copy", b"0", &payload, b"REPLACE"]);
+    }
+    assert_eq!(number(&mut client, "dump_payload_sanitizations"), 1.0, "a string has no inside");
+    // Used memory without a key to evict: it stays over the limit until that is lifted.
+    client.ok("CONFIG SET maxmemory 1");
+    wait_until("over the limit", DEADLINE, || number(&mut client, "current_eviction_exceeded_time") > 0.0);
+    client.ok("CONFIG SET maxmemory 0");
+    wait_until("not over it", DEADLINE, || number(&mut client, "current_eviction_exceeded_time") == 0.0);
+    assert!(number(&mut client, "total_eviction_exceeded_time") > 0.0);
+    let memory = client.info("memory");
+    let field = |name: &str| memory[name].parse::<u64>().unwrap();
+    assert_eq!(field("allocator_allocated"), field("used_memory"));
+    assert!(field("allocator_resident") < field("used_memory_rss"));
+    let cpu = |client: &mut Client| number(client, "used_cpu_user_main_thread") + number(client, "used_cpu_user");
+    assert!(cpu(&mut client) > 0.0);
+    // Two wait for a key to be filled, one of them also for its end.
+    client.ok("XGROUP CREATE stream g $ MKSTREAM");
+    let mut waiting = [node.client(), node.client()];
+    waiting[0].send(&["BLPOP", "empty", "0"]).unwrap();
+    waiting[1].send(&["XREADGROUP", "GROUP", "g", "me", "BLOCK", "0", "STREAMS", "stream", ">"]).unwrap();
+    wait_until("both wait", DEADLINE, || number(&mut client, "total_blocking_keys") == 2.0);
+    assert_eq!(number(&mut client, "total_blocking_keys_on_nokey"), 1.0);
+}
+
+/// The replica's bytes come from the address that was chosen, and both sides count them.
+#[test]
+fn a_link_comes_from_the_chosen_address_and_is_counted() {
+    let link = |server: &str| Keystead::builder().plugin("replication", "()").server(server).start();
+    let (primary, replica) = (link(""), link("bind_source_addr: \"127.0.0.3\""));
+    let (mut a, mut b) = (primary.client(), replica.client());
+    follow(&mut b, primary.port());
+    let line = a.info("replication")["slave0"].clone();
+    assert!(line.starts_with("ip=127.0.0.3,"), "{line}");
+    b.ok("CONFIG SET bind-source-addr 127.0.0.4");
+    b.ok("REPLICAOF NO ONE");
+    follow(&mut b, primary.port());
+    wait_until("from the other address", DEADLINE, || {
+        a.info("replication").get("slave0").is_some_and(|line| line.starts_with("ip=127.0.0.4,"))
+    });
+    let counts = ["total_net_repl_output_bytes", "total_net_repl_input_bytes"];
+    let rates = ["instantaneous_output_repl_kbps", "instantaneous_input_repl_kbps"];
+    a.command(&["SET", "big", &"x".repeat(1 << 20)]);
+    for (at, client) in [&mut a, &mut b].into_iter().enumerate() {
+        wait_until("a megabyte went through", DEADLINE, || number(client, counts[at]) > f64::from(1 << 20));
+        // A second may have ended meanwhile: another value shows.
+        wait_until("the rate shows", DEADLINE, || {
+            let shown = number(client, rates[at]) > 0.0;
+            if !shown {
+                Client::connect(primary.port()).command(&["SET", "big", &"x".repeat(1 << 16)]);
+            }
+            shown
+        });
+        client.ok("CONFIG RESETSTAT");
+        assert!(number(client, counts[at]) < f64::from(1 << 20));
+    }
+}
+
+#[test]
+fn replaced_files_of_the_aof_stay_if_asked() {
+    let node = Keystead::builder().plugin("persistence-aof", "(keep_history: true)").start();
+    let mut client = node.client();
+    let files = || std::fs::read_dir(node.dir().join("appendonlydir")).unwrap().count();
+    let rewrite = |client: &mut Client| {
+        let before = number(client, "aof_rewrites");
+        client.ok("SET a 1");
+        wait_until("the rewrite begins", DEADLINE, || !client.cmd("BGREWRITEAOF").is_error());
+        wait_until("the rewrite ends", DEADLINE, || number(client, "aof_rewrites") > before);
+        wait_until("and is put away", DEADLINE, || number(client, "aof_rewrite_in_progress") == 0.0);
+    };
+    assert_eq!(client.cmd("CONFIG GET aof-disable-auto-gc").texts()[1], "yes");
+    rewrite(&mut client);
+    let kept = files();
+    assert!(kept >= 5, "manifest, base and increment, and what they replaced: {kept}");
+    client.ok("CONFIG SET aof-disable-auto-gc no");
+    rewrite(&mut client);
+    wait_until("only the set in use is left", DEADLINE, || files() == 3);
+}
