@@ -55,6 +55,11 @@ impl LongDouble {
         if whole.is_empty() && fraction.is_empty() {
             return None;
         }
+        if exponent == 0
+            && let Some(short) = short_decimal(negative, whole, fraction)
+        {
+            return Some(short);
+        }
         let mut number = Big::default();
         for &c in whole.iter().chain(fraction) {
             if !c.is_ascii_digit() {
@@ -106,6 +111,13 @@ impl LongDouble {
         round(negative, sum, e1 - 62).unwrap_or(Infinite(negative))
     }
 
+    fn signed_zero(self, negative: bool) -> Self {
+        if let Self::Finite { mantissa: 0, exponent, .. } = self {
+            return Self::Finite { negative, mantissa: 0, exponent };
+        }
+        self
+    }
+
     /// False for infinities and the result of adding opposite ones.
     pub fn is_finite(self) -> bool {
         matches!(self, Self::Finite { .. })
@@ -136,6 +148,28 @@ impl LongDouble {
     }
 }
 
+/// The usual number, in a few divisions: digits of which a word holds all, and no more places than a quotient of 128 bits
+/// has bits to spare for. `None` leaves it to [`Big`].
+fn short_decimal(negative: bool, whole: &[u8], fraction: &[u8]) -> Option<LongDouble> {
+    const DIGITS: usize = 19;
+    const PLACES: usize = 17;
+    if whole.len() + fraction.len() > DIGITS || fraction.len() > PLACES {
+        return None;
+    }
+    let mut digits = 0u64;
+    for &c in whole.iter().chain(fraction) {
+        digits = digits * 10 + u64::from(c.is_ascii_digit().then(|| c - b'0')?);
+    }
+    let digits = u128::from(digits);
+    if digits == 0 || fraction.is_empty() {
+        return round(negative, digits, 0).map(|value| value.signed_zero(negative));
+    }
+    let divisor = 10u128.pow(fraction.len() as u32);
+    let shift = digits.leading_zeros();
+    let (quotient, rest) = ((digits << shift) / divisor, (digits << shift) % divisor);
+    round(negative, quotient << 1 | u128::from(rest != 0), -i64::from(shift) - 1)
+}
+
 /// Appends `mantissa / 2^shift` with 17 decimals, zeros at the end dropped.
 fn write_fixed(mantissa: u64, shift: i64, out: &mut Vec<u8>) {
     const DECIMALS: u128 = 100_000_000_000_000_000;
@@ -146,12 +180,17 @@ fn write_fixed(mantissa: u64, shift: i64, out: &mut Vec<u8>) {
         let (kept, rest, half) = (scaled >> shift, scaled & ((1 << shift) - 1), 1u128 << (shift - 1));
         kept + u128::from(rest > half || (rest == half && kept & 1 == 1))
     };
-    out.extend_from_slice((rounded / DECIMALS).to_string().as_bytes());
-    let fraction = format!("{:017}", rounded % DECIMALS);
-    let fraction = fraction.trim_end_matches('0');
-    if !fraction.is_empty() {
+    out.extend_from_slice(itoa::Buffer::new().format((rounded / DECIMALS) as u64).as_bytes());
+    let mut rest = (rounded % DECIMALS) as u64;
+    let mut fraction = [0; 17];
+    for digit in fraction.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    let shown = fraction.len() - fraction.iter().rev().take_while(|digit| **digit == b'0').count();
+    if shown > 0 {
         out.push(b'.');
-        out.extend_from_slice(fraction.as_bytes());
+        out.extend_from_slice(&fraction[..shown]);
     }
 }
 
@@ -379,6 +418,15 @@ mod tests {
             };
             let (a, b) = (i128::from(a), i128::from(b));
             prop_assert_eq!(sum(&text(a), &text(b)), text(a + b));
+        }
+
+        /// The short way gives what the long one does.
+        #[test]
+        fn short_and_long_numbers_are_read_alike(whole in "[0-9]{0,12}", fraction in "[0-9]{0,17}", zeros in "0{20}") {
+            prop_assume!(!(whole.is_empty() && fraction.is_empty()));
+            let short = LongDouble::parse(format!("-{whole}.{fraction}").as_bytes());
+            let long = LongDouble::parse(format!("-{zeros}{whole}.{fraction}").as_bytes());
+            prop_assert_eq!(short, long);
         }
 
         #[test]

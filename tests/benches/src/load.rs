@@ -108,7 +108,7 @@ impl Random {
 
 /// Counts whole replies in a stream of simple strings, errors, integers, bulk strings and arrays of them.
 #[derive(Default)]
-struct Counter {
+pub(crate) struct Counter {
     /// Bytes of a bulk string still to be skipped.
     skip: usize,
     /// Elements of open arrays still to come, each of which is no reply of its own.
@@ -118,7 +118,13 @@ struct Counter {
 }
 
 impl Counter {
-    fn count(&mut self, mut bytes: &[u8]) -> usize {
+    /// Error replies so far.
+    pub(crate) fn errors(&self) -> u64 {
+        self.errors
+    }
+
+    /// Takes the next bytes of the stream; tells how many replies ended in them.
+    pub(crate) fn count(&mut self, mut bytes: &[u8]) -> usize {
         let mut done = 0;
         while !bytes.is_empty() {
             if self.skip > 0 {

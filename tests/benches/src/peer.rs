@@ -1,6 +1,6 @@
 //! Starts the servers that are compared: Keystead and Debian's redis-server, on free ports, optionally pinned.
 
-use crate::proc;
+use crate::{load::Counter, proc};
 use std::{
     io::{self, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -182,7 +182,7 @@ impl Peer {
         self.feed((0..keys).map(|n| vec!["SET".into(), format!("key:{n:012}"), value.clone()]))
     }
 
-    /// Sends commands, many at a time. Each must answer one line.
+    /// Sends commands, many at a time, and reads their replies.
     ///
     /// # Errors
     /// When the connection fails or an error is answered.
@@ -190,7 +190,7 @@ impl Peer {
         /// Bytes that are sent before the replies are read.
         const BATCH: usize = 64 * 1024;
         let mut stream = TcpStream::connect(self.address)?;
-        let (mut batch, mut sink) = (Vec::new(), vec![0; 64 * 1024]);
+        let (mut batch, mut sink, mut replies) = (Vec::new(), vec![0; 64 * 1024], Counter::default());
         loop {
             batch.clear();
             let mut expected = 0;
@@ -207,10 +207,10 @@ impl Peer {
             stream.write_all(&batch)?;
             while expected > 0 {
                 let read = stream.read(&mut sink)?;
-                if read == 0 || sink[0] == b'-' {
+                expected -= replies.count(&sink[..read]);
+                if read == 0 || replies.errors() > 0 {
                     return Err(io::Error::other(String::from_utf8_lossy(&sink[..read]).into_owned()));
                 }
-                expected -= sink[..read].iter().filter(|byte| **byte == b'\n').count();
             }
         }
     }

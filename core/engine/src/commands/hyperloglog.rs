@@ -75,8 +75,8 @@ fn change(ks: &mut Keyspace, db: usize, key: &[u8], change: impl FnOnce(&mut Vec
 
 fn pfcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (ks, db, mut out) = ctx.split();
-    let mut registers = [0; REGISTERS];
     if args.len() > 2 {
+        let mut registers = [0; REGISTERS];
         for key in rest(args, 1) {
             with(ks, db, key, |bytes| hll::merge(&mut registers, bytes))?;
         }
@@ -84,19 +84,20 @@ fn pfcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         return Ok(Effect::None);
     }
     let key = &args[1];
-    let cached = with(ks, db, key, |bytes| {
+    let counted = with(ks, db, key, |bytes| {
         hll::encoding(bytes)?;
-        match hll::cached(bytes) {
-            Some(count) => Ok(Some(count)),
-            None => hll::merge(&mut registers, bytes).map(|()| None),
+        if let Some(count) = hll::cached(bytes) {
+            return Ok((count, true));
         }
+        let mut registers = [0; REGISTERS];
+        hll::merge(&mut registers, bytes)?;
+        Ok((hll::count(&registers), false))
     })?;
-    match cached {
+    match counted {
         None => out.int(0),
-        Some(Some(count)) => out.int(count as i64),
+        Some((count, true)) => out.int(count as i64),
         // Counting changes the value: the result is kept in it, and replicas keep it too.
-        Some(None) => {
-            let count = hll::count(&registers);
+        Some((count, false)) => {
             ks.name_changes(None);
             ks.edit_str(db, key, |bytes| hll::keep_count(bytes, count))?;
             out.int(count as i64);

@@ -120,11 +120,14 @@ pub fn plan(bytes: &[u8], signs: &[Sign], max_sparse: usize) -> Result<Addition,
         let rises = signs.iter().any(|sign| dense::get(&bytes[HEADER..], sign.register) < sign.count);
         return Ok(if rises { Addition::InPlace } else { Addition::Nothing });
     }
-    let mut copy = bytes.to_vec();
-    match add(&mut copy, signs, max_sparse)? {
-        0 => Ok(Addition::Nothing),
-        _ => Ok(Addition::Whole(copy)),
+    for sign in signs {
+        if sparse::get(bytes, sign.register)? < sign.count {
+            let mut copy = bytes.to_vec();
+            add(&mut copy, signs, max_sparse)?;
+            return Ok(Addition::Whole(copy));
+        }
     }
+    Ok(Addition::Nothing)
 }
 
 /// Adds signs; answers how many registers rose. The cached count is out of date then.

@@ -96,21 +96,40 @@ pub(super) enum Raised {
     TooBig,
 }
 
+/// The run that a register is in.
+struct Found {
+    run: Run,
+    /// Where it begins, and where the one before does.
+    at: usize,
+    before: Option<usize>,
+    /// Its first register.
+    first: usize,
+}
+
+fn find(bytes: &[u8], register: usize) -> Result<Found, Bad> {
+    let (mut at, mut first, mut before) = (HEADER, 0, None);
+    loop {
+        let run = Run::read(&bytes[at..])?;
+        if register < first + run.len {
+            return Ok(Found { run, at, before, first });
+        }
+        before = Some(at);
+        at += run.size;
+        first += run.len;
+    }
+}
+
+/// A register of a whole value, header included.
+pub(super) fn get(bytes: &[u8], register: usize) -> Result<u8, Bad> {
+    Ok(find(bytes, register)?.run.value)
+}
+
 /// Raises a register of a whole value, header included.
 pub(super) fn raise(bytes: &mut Vec<u8>, register: usize, count: u8, max_bytes: usize) -> Result<Raised, Bad> {
     if count > GREATEST {
         return Ok(Raised::TooBig);
     }
-    let (mut at, mut first, mut before) = (HEADER, 0, None);
-    let run = loop {
-        let run = Run::read(&bytes[at..])?;
-        if register < first + run.len {
-            break run;
-        }
-        before = Some(at);
-        at += run.size;
-        first += run.len;
-    };
+    let Found { run, at, first, before } = find(bytes, register)?;
     if run.value >= count {
         return Ok(Raised::No);
     }

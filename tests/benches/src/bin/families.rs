@@ -13,8 +13,10 @@ use keystead_benches::{
 };
 use std::{io, time::Duration};
 
-/// Keys of each kind.
-const KEYS: u64 = 1_000;
+/// Keys of each kind: as many as don't fit a processor's cache, as in any server worth its name.
+const KEYS: u64 = 100_000;
+/// Entries of each stream before the run.
+const ENTRIES: u64 = 20;
 const CLIENTS: usize = 50;
 
 /// One row: family, command, whether it takes constant time. `{n}` is the number of a key.
@@ -94,7 +96,7 @@ fn fill(peer: &Peer) -> io::Result<()> {
         ]
     }))?;
     let entry = |key: u64| words(&format!("XADD stream:{key:012} * field 0123456789"));
-    peer.feed((0..KEYS).flat_map(move |key| (0..100).map(move |_| entry(key))))
+    peer.feed((0..KEYS).flat_map(move |key| (0..ENTRIES).map(move |_| entry(key))))
 }
 
 fn words(line: &str) -> Vec<String> {
@@ -107,7 +109,7 @@ fn least((_, _, constant): &Row, pipeline: usize) -> f64 {
 }
 
 fn main() -> io::Result<()> {
-    let (mut rounds, mut seconds, mut only) = (5, 0.3, String::new());
+    let (mut rounds, mut seconds, mut only) = (5, 0.25, String::new());
     let mut options = std::env::args().skip(1);
     while let (Some(name), Some(value)) = (options.next(), options.next()) {
         match name.as_str() {
