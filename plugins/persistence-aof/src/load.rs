@@ -12,29 +12,42 @@ use keystead_plugin::{Apply, Batch, Ctx, Error, Host, Load, LoadMode, Plugin, Re
 use keystead_rdb::{Event, FileHead, FileParser, OP_FUNCTION2, function_record};
 use std::fs::File;
 use std::io::Read;
+use std::path::PathBuf;
 
 /// Bytes read at once.
 const PIECE: usize = 1 << 20;
 
-/// The set that a start would load, an old single file among them.
-pub(crate) fn survey(folder: &Folder) -> Result<Option<Manifest>> {
-    let manifest =
-        folder.read_manifest().map_err(|why| Error::new(format!("the AOF manifest can't be used: {why}")))?;
-    if manifest.as_ref().is_some_and(|manifest| !manifest.is_empty() && !waits_for_old_file(folder, manifest)) {
-        return Ok(manifest);
-    }
-    Ok(folder.old_file().map(|_| Manifest::of_old_file(&folder.file)).or(manifest).filter(|set| !set.is_empty()))
+/// The set that a start would load, and the single old file that becomes its base, if there is one.
+pub(crate) struct Survey {
+    pub(crate) manifest: Manifest,
+    old: Option<PathBuf>,
 }
 
-/// A crash came between the manifest that adopts an old file and the file's move.
+/// What a start would load.
+pub(crate) fn survey(folder: &Folder) -> Result<Option<Survey>> {
+    let manifest =
+        folder.read_manifest().map_err(|why| Error::new(format!("the AOF manifest can't be used: {why}")))?;
+    let manifest = manifest.unwrap_or_default();
+    if let Some(old) = folder.old_file().filter(|_| manifest.is_empty() || waits_for_old_file(folder, &manifest)) {
+        return Ok(Some(Survey { manifest: Manifest::of_old_file(&folder.file), old: Some(old) }));
+    }
+    Ok((!manifest.is_empty()).then_some(Survey { manifest, old: None }))
+}
+
+/// A crash came between the manifest that adopts an old file and the file's move. Where the file was moved, one beside
+/// the folder is none of the set's: it would replace what was written since.
 fn waits_for_old_file(folder: &Folder, manifest: &Manifest) -> bool {
-    *manifest == Manifest::of_old_file(&folder.file) && !folder.at(&folder.file).exists() && folder.old_file().is_some()
+    *manifest == Manifest::of_old_file(&folder.file) && !folder.at(&folder.file).exists()
 }
 
 /// Loads everything into the empty keyspace.
 pub(crate) async fn run(plugin: &Aof, folder: &Folder) -> Result<(Manifest, Recovered)> {
     let host = plugin.host;
-    let manifest = adopt(&host, folder, survey(folder)?.unwrap_or_default()).await?;
+    let manifest = match survey(folder)? {
+        Some(Survey { old: Some(old), .. }) => adopt(&host, folder, old).await?,
+        Some(found) => found.manifest,
+        None => Manifest::default(),
+    };
     let truncated = plugin.config().load_truncated.then_some(Truncated::Cut);
     let mut loader = Loader { host, folder, mode: LoadMode::OnEmpty, truncated, place: None };
     let keys = loader.all(&manifest).await?;
@@ -46,7 +59,7 @@ pub(crate) async fn run(plugin: &Aof, folder: &Folder) -> Result<(Manifest, Reco
 /// written all there was, and holds the gate.
 pub(crate) async fn again(plugin: &Aof, folder: &Folder) -> Result<()> {
     let host = plugin.host;
-    let manifest = survey(folder)?.ok_or_else(|| Error::new("there are no append-only files"))?;
+    let Survey { manifest, .. } = survey(folder)?.ok_or_else(|| Error::new("there are no append-only files"))?;
     // Functions are emptied as well, whether the files begin with some or not.
     host.begin_load(LoadMode::Again).await?.commit().await?;
     let truncated = plugin.config().load_truncated.then_some(Truncated::Kept);
@@ -55,10 +68,7 @@ pub(crate) async fn again(plugin: &Aof, folder: &Folder) -> Result<()> {
 }
 
 /// A file of a Redis before 7 becomes the base.
-async fn adopt(host: &Host, folder: &Folder, manifest: Manifest) -> Result<Manifest> {
-    let Some(old) = folder.old_file().filter(|_| manifest == Manifest::of_old_file(&folder.file)) else {
-        return Ok(manifest);
-    };
+async fn adopt(host: &Host, folder: &Folder, old: PathBuf) -> Result<Manifest> {
     let (here, moved) = (folder.clone(), old.clone());
     let manifest = host.blocking(move || here.adopt_old_file(&moved)).await??;
     log::info!(
@@ -125,8 +135,9 @@ impl Loader<'_> {
     async fn part(&mut self, part: &Part, last: bool) -> Result<()> {
         let path = self.folder.at(&part.name);
         log::info!("Reading {}", path.display());
-        let file =
-            File::open(&path).map_err(|error| Error::new(format!("the AOF file {}: {error}", path.display())))?;
+        let unreadable =
+            |error| Error::new(format!("can't open the append log file {} for reading: {error}", path.display()));
+        let file = File::open(&path).map_err(unreadable)?;
         let mut source = Source { host: self.host, file };
         let Some(first) = source.next().await? else { return Ok(()) };
         let mut scanner = Scanner::default();
@@ -156,10 +167,15 @@ impl Loader<'_> {
         }
         let done = apply.feed(Bytes::from(units)).await;
         done.map(drop).map_err(|error| {
-            let (what, name) = (error.text().to_owned(), &part.name);
-            Error::new(format!(
-                "a command behind offset {from} of the append only file {name} can't be executed: {what}"
-            ))
+            let (what, name) = (error.text(), &part.name);
+            match unknown(what) {
+                Some(command) => Error::new(format!(
+                    "Unknown command '{command}' reading the append only file {name}, behind offset {from}"
+                )),
+                None => Error::new(format!(
+                    "a command behind offset {from} of the append only file {name} can't be executed: {what}"
+                )),
+            }
         })
     }
 
@@ -232,6 +248,12 @@ impl Loader<'_> {
         };
         Ok(self.host.blocking(cut).await??)
     }
+}
+
+/// The command's name, if that is what is wrong.
+fn unknown(error: &str) -> Option<&str> {
+    let (_, rest) = error.split_once("unknown command '")?;
+    rest.split_once('\'').map(|(name, _)| name)
 }
 
 /// What an RDB file has besides keys.

@@ -146,11 +146,11 @@ impl Manifest {
         self.incr.push(part);
     }
 
-    /// A base and the last `kept` files of what is written replace everything else.
+    /// A base and the last `kept` files of what is written replace everything else. Redis has the newest history first.
     pub fn rewritten(&mut self, base: Part, kept: usize) {
-        self.history.extend(self.base.take());
         let old = self.incr.len().saturating_sub(kept);
-        self.history.extend(self.incr.drain(..old));
+        let before = std::mem::take(&mut self.history);
+        self.history = self.incr.drain(..old).chain(self.base.take()).chain(before).collect();
         self.last_base = base.seq;
         self.base = Some(base);
     }
@@ -320,8 +320,8 @@ mod tests {
             manifest.push_incr(manifest.next_incr("f"));
         }
         manifest.rewritten(manifest.next_base("f", false), 1);
-        let want = "file f.2.base.aof seq 2 type b\nfile f.1.base.rdb seq 1 type h\nfile f.1.incr.aof seq 1 type h\n\
-                    file f.2.incr.aof seq 2 type h\nfile f.3.incr.aof seq 3 type i\n";
+        let want = "file f.2.base.aof seq 2 type b\nfile f.1.incr.aof seq 1 type h\nfile f.2.incr.aof seq 2 type h\n\
+                    file f.1.base.rdb seq 1 type h\nfile f.3.incr.aof seq 3 type i\n";
         assert_eq!(manifest.text(), want);
         assert_eq!(Manifest::of_old_file("f").text(), "file f seq 1 type b\n");
     }

@@ -25,6 +25,9 @@ const FIELDS: &[(&str, &str, &str, bool)] = &[
     ("logfile", "log", "file", true),
     ("loglevel", "log", "level", true),
 ];
+/// Directives that only the file can set, as text in a plugin's part: name, plugin, field.
+const PLUGIN_FIELDS: &[(&str, &str, &str)] =
+    &[("appendfilename", "persistence-aof", "file_name"), ("appenddirname", "persistence-aof", "dir_name")];
 /// Directives that mean nothing to an instance started by a test.
 const WITHOUT_MEANING: &[&str] = &["daemonize", "pidfile", "always-show-logo", "enable-module-command"];
 
@@ -95,12 +98,19 @@ fn options(args: &[String]) -> Vec<Vec<String>> {
     found
 }
 
-/// A line's words; quotes hold one together.
+/// A line's words; quotes hold one together, and between double ones there are escapes.
 fn words(line: &str) -> Vec<String> {
     let (mut found, mut word, mut quote, mut open) = (Vec::new(), String::new(), None, false);
-    for c in line.chars() {
+    let mut letters = line.chars();
+    while let Some(c) = letters.next() {
         match (quote, c) {
             (Some(q), c) if c == q => quote = None,
+            (Some('"'), '\\') => word.extend(letters.next().map(|escape| match escape {
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                other => other,
+            })),
             (None, '"' | '\'') => (quote, open) = (Some(c), true),
             (None, c) if c.is_whitespace() => {
                 if open || !word.is_empty() {
@@ -153,15 +163,24 @@ fn ron(directives: &Directives, dir: &Path) -> String {
     }
     let sections: String =
         sections.iter().map(|(name, fields)| format!("    {name}: ({}),\n", fields.join(", "))).collect();
-    let plugins: Vec<String> =
-        PLUGINS.iter().map(|name| format!("        (name: {}, config: ()),\n", ron_str(name))).collect();
+    let fields = |plugin: &str| -> String {
+        let own = PLUGIN_FIELDS.iter().filter(|(_, of, _)| *of == plugin);
+        own.filter_map(|(name, _, field)| Some(format!("{field}: {}, ", ron_str(last(name)?)))).collect()
+    };
+    let plugins: Vec<String> = PLUGINS
+        .iter()
+        .map(|name| format!("        (name: {}, config: ({})),\n", ron_str(name), fields(name)))
+        .collect();
     format!("(\n{sections}    plugins: [\n{}    ],\n)\n", plugins.join(""))
 }
 
 /// Everything that has no field here is a parameter under Redis' name.
 fn overlay_text(directives: &Directives) -> String {
     let with_a_field = |name: &str| {
-        ["dir", "bind"].contains(&name) || FIELDS.iter().any(|(n, ..)| *n == name) || WITHOUT_MEANING.contains(&name)
+        ["dir", "bind"].contains(&name)
+            || FIELDS.iter().any(|(n, ..)| *n == name)
+            || PLUGIN_FIELDS.iter().any(|(n, ..)| *n == name)
+            || WITHOUT_MEANING.contains(&name)
     };
     let rows: String = directives
         .iter()
