@@ -2,20 +2,20 @@
 
 use crate::commands_of;
 use crate::failpoint;
-use crate::files::Folder;
 use crate::note;
 use crate::plugin::Aof;
 use keystead_plugin::{Batch, Error, Host, ReplId, Result, Snapshot};
 use keystead_rdb::{FileHead, FileWriter, RdbError, StreamPoint, parse_functions, records};
 use std::fs::File;
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// The name while it is written; this process writes one at a time.
-pub(crate) fn temporary_name() -> String {
-    format!("temp-rewriteaof-bg-{}.aof", std::process::id())
+/// The name while it is written. One for each rewrite of this process: what was given up may still reach the disk.
+pub(crate) fn temporary_name(rewrite: u64) -> String {
+    format!("temp-rewriteaof-bg-{}-{rewrite}.aof", std::process::id())
 }
 
 /// Bytes gathered before they are written.
@@ -29,8 +29,8 @@ enum Format {
     Commands,
 }
 
-/// Writes all keys of a snapshot as an RDB file of this version, or as commands; gives the file's size.
-pub(crate) async fn write(plugin: &Arc<Aof>, folder: &Folder, mut snapshot: Snapshot, rdb: Option<u16>) -> Result<u64> {
+/// Writes all keys of a snapshot as an RDB file of this version, or as commands, to this path; gives the file's size.
+pub(crate) async fn write(plugin: &Arc<Aof>, path: PathBuf, mut snapshot: Snapshot, rdb: Option<u16>) -> Result<u64> {
     let config = plugin.config();
     let host = plugin.host;
     let mut out = Vec::with_capacity(CHUNK + CHUNK / 4);
@@ -39,7 +39,6 @@ pub(crate) async fn write(plugin: &Arc<Aof>, folder: &Folder, mut snapshot: Snap
     }
     let format = Format::begin(rdb, &host, &snapshot, &mut out);
     let mut format = format.map_err(|error| Error::new(error.to_string()))?;
-    let path = folder.at(&temporary_name());
     let mut target = Target { host, file: host.blocking(move || File::create(path)).await??, size: 0, unsynced: 0 };
     let incremental = config.rewrite_incremental_fsync;
     // `rdb-key-save-delay`, of the plugin for RDB files: tests make a rewrite last with it.

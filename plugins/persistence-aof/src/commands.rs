@@ -4,7 +4,6 @@ use crate::plugin::Aof;
 use crate::writer::Order;
 use futures::channel::oneshot;
 use keystead_plugin::prelude::*;
-use std::sync::atomic::Ordering;
 
 pub(crate) fn register(reg: &mut Registrar<Aof>) {
     let flags = Flags::ADMIN | Flags::NO_SCRIPT | Flags::NO_ASYNC_LOADING;
@@ -40,7 +39,7 @@ impl Aof {
         if self.shown.rewrites_now() {
             return Err("Background append only file rewriting already in progress".into());
         }
-        self.shown.asked.fetch_add(1, Ordering::AcqRel);
+        self.shown.asked();
         self.send(Order::Rewrite);
         ctx.reply().simple("Background append only file rewriting started");
         Ok(Effect::None)

@@ -78,7 +78,7 @@ pub const DOCS: &[(&str, &str)] = &[
         "timestamps",
         "aof-timestamp-enabled: note the time beside the records, for redis-check-aof --truncate-to-timestamp.",
     ),
-    ("keep_history", "aof-disable-auto-gc: keep the files that a rewrite replaced, until one runs with this off."),
+    ("keep_history", "aof-disable-auto-gc: keep the files that a rewrite replaced; they go once this is off."),
 ];
 
 impl Config {

@@ -145,6 +145,7 @@ impl Aof {
         let mut after = Config::clone(&self.config());
         edit(&mut after);
         let begins = after.enabled && !self.config().enabled;
+        let ends = !after.enabled && self.config().enabled;
         let holds_anew = after.fsync == Fsync::Always && self.config().fsync != Fsync::Always;
         self.shown.enabled.store(after.enabled, Ordering::Relaxed);
         self.config.store(Arc::new(after));
@@ -153,9 +154,12 @@ impl Aof {
             self.host.confirm(Some(0));
         }
         if begins {
-            self.shown.asked.fetch_add(1, Ordering::AcqRel);
+            self.shown.asked();
         }
-        self.send(Order::Configured { begins });
+        if ends {
+            self.shown.drops();
+        }
+        self.send(Order::Configured { counted: begins || ends });
     }
 
     /// Tells the writer something.

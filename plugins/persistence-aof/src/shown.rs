@@ -2,7 +2,7 @@
 
 use keystead_plugin::InfoOut;
 use parking_lot::RwLock;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What the writer says of itself.
@@ -12,9 +12,13 @@ pub(crate) struct Shown {
     pub(crate) enabled: AtomicBool,
     /// A restart loads the file that is written.
     pub(crate) listed: AtomicBool,
-    /// Orders to begin a rewrite that the writer hasn't come to. Counted in the turn that gives one, so that whoever asks
-    /// next sees it.
-    pub(crate) asked: AtomicU32,
+    /// Orders to begin a rewrite, or to give up whatever runs (`appendonly no`). Counted in the turn that gives one, so
+    /// that whoever asks next sees it.
+    given: AtomicU64,
+    /// How many of them the writer has carried out.
+    handled: AtomicU64,
+    /// The count at the last one that gives up: what was ordered before it won't be.
+    dropped: AtomicU64,
     /// A rewrite runs.
     pub(crate) rewriting: AtomicBool,
     /// One was asked for and has to wait.
@@ -42,7 +46,9 @@ impl Default for Shown {
         Shown {
             enabled: AtomicBool::new(false),
             listed: AtomicBool::new(false),
-            asked: AtomicU32::new(0),
+            given: AtomicU64::new(0),
+            handled: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
             rewriting: AtomicBool::new(false),
             scheduled: AtomicBool::new(false),
             rewrite_began: RwLock::default(),
@@ -62,9 +68,27 @@ impl Default for Shown {
 }
 
 impl Shown {
-    /// A rewrite runs or is about to.
+    /// A rewrite runs or is about to; not one that is about to be given up.
     pub(crate) fn rewrites_now(&self) -> bool {
-        self.asked.load(Ordering::Acquire) > 0 || self.rewriting.load(Ordering::Acquire)
+        let (given, dropped) = (self.given.load(Ordering::Acquire), self.dropped.load(Ordering::Acquire));
+        let handled = self.handled.load(Ordering::Acquire);
+        given > handled.max(dropped) || (handled >= dropped && self.rewriting.load(Ordering::Acquire))
+    }
+
+    /// A rewrite was ordered.
+    pub(crate) fn asked(&self) {
+        self.given.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// What runs or was ordered will be given up.
+    pub(crate) fn drops(&self) {
+        let given = self.given.fetch_add(1, Ordering::AcqRel) + 1;
+        self.dropped.store(given, Ordering::Release);
+    }
+
+    /// The writer has carried out one of these orders, and published what follows from it.
+    pub(crate) fn carried_out(&self) {
+        self.handled.fetch_add(1, Ordering::AcqRel);
     }
 
     /// INFO persistence, the part of the append-only file, in Redis' order.

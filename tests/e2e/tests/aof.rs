@@ -144,6 +144,51 @@ fn damage_in_the_middle_is_refused_with_its_place() {
     assert_eq!(node.client().cmd("DBSIZE"), Reply::Int(20));
 }
 
+/// Two files of the old name: the one inside the folder is the set's, and the one beside it must not replace it.
+#[test]
+fn an_old_file_beside_the_folder_is_not_taken_twice() {
+    let set = |key: &str| format!("*3\r\n$3\r\nSET\r\n$2\r\n{key}\r\n$1\r\n1\r\n");
+    let old = set("k1");
+    let mut node =
+        Keystead::builder().plugin("persistence-aof", "(fsync: always)").file("appendonly.aof", old.as_bytes()).start();
+    node.client().ok("SET k2 1");
+    node.process.kill();
+    let (beside, inside) = (node.dir().join("appendonly.aof"), node.dir().join("appendonlydir/appendonly.aof"));
+    // As it is before anything was appended.
+    let manifest = node.dir().join("appendonlydir/appendonly.aof.manifest");
+    std::fs::write(&manifest, "file appendonly.aof seq 1 type b\n").unwrap();
+    std::fs::write(&beside, set("k3")).unwrap();
+    node.restart();
+    assert_eq!(node.client().cmd("KEYS *").texts(), ["k1"]);
+    node.process.kill();
+    assert_eq!(std::fs::read_to_string(&beside).unwrap(), set("k3"));
+    // Only the one beside it is left, behind a move that was interrupted: it is taken.
+    std::fs::write(&manifest, "file appendonly.aof seq 1 type b\n").unwrap();
+    std::fs::remove_file(&inside).unwrap();
+    node.restart();
+    assert_eq!(node.client().cmd("KEYS *").texts(), ["k3"]);
+    node.process.kill();
+    // None is left: nothing is what a set that names a file has.
+    std::fs::write(&manifest, "file appendonly.aof seq 1 type b\n").unwrap();
+    std::fs::remove_file(&inside).unwrap();
+    node.process.restart().unwrap();
+    assert!(!node.process.wait_exit(DEADLINE).success());
+    assert!(node.process.log().contains("appendonly.aof for reading: No such file"), "{}", node.process.log());
+}
+
+#[test]
+fn an_unknown_command_is_named_with_its_file() {
+    let bla = b"*2\r\n$3\r\nbla\r\n$3\r\nfoo\r\n";
+    let mut node = Keystead::builder().plugin("persistence-aof", "()").file("appendonly.aof", bla).launch();
+    assert!(!node.process.wait_exit(DEADLINE).success());
+    let log = node.process.log();
+    let last = log.trim_end().lines().last().unwrap();
+    assert!(
+        last.contains("Unknown command 'bla' reading the append only file appendonly.aof, behind offset 0"),
+        "{log}"
+    );
+}
+
 #[test]
 fn a_folder_that_cannot_be_used_refuses_the_start() {
     let mut node = Keystead::builder().plugin("persistence-aof", "()").file("appendonlydir", b"a file").launch();
@@ -244,6 +289,28 @@ fn who_switches_the_file_on_sees_its_first_rewrite_at_once() {
 }
 
 /// What was written since the file was switched on would be lost: the end waits, as Redis' does.
+/// `appendonly no` gives up a rewrite that runs, and the next one isn't refused for its sake: it leaves a base and no more.
+#[test]
+fn a_rewrite_follows_at_once_when_the_file_is_switched_off() {
+    let node = Keystead::builder().plugin("persistence-aof", "()").plugin("persistence-rdb", "(save: [])").start();
+    let mut client = node.client();
+    for round in 2..6 {
+        client.ok("CONFIG SET rdb-key-save-delay 10000000");
+        client.ok("SET a 1");
+        client.cmd("BGREWRITEAOF");
+        client.ok("CONFIG SET rdb-key-save-delay 0 appendonly no");
+        let reply = client.cmd("BGREWRITEAOF");
+        assert!(!reply.is_error(), "{reply:?}");
+        wait_until("the rewrite", DEADLINE, || persistence(&node, "aof_rewrite_in_progress") == "0");
+        assert_eq!(persistence(&node, "aof_last_bgrewrite_status"), "ok", "{}", node.process.log());
+        let manifest = std::fs::read_to_string(node.dir().join("appendonlydir/appendonly.aof.manifest")).unwrap();
+        assert!(manifest.lines().next().unwrap().ends_with("type b"), "{round}: {manifest}");
+        assert_eq!(manifest.lines().count(), 1, "{round}: {manifest}");
+        client.ok("CONFIG SET appendonly yes");
+        wait_until("the next base", DEADLINE, || persistence(&node, "aof_rewrite_in_progress") == "0");
+    }
+}
+
 #[test]
 fn an_end_before_the_first_base_is_refused_unless_forced() {
     let mut node = Keystead::builder()

@@ -185,6 +185,5 @@ fn replaced_files_of_the_aof_stay_if_asked() {
     let kept = files();
     assert!(kept >= 5, "manifest, base and increment, and what they replaced: {kept}");
     client.ok("CONFIG SET aof-disable-auto-gc no");
-    rewrite(&mut client);
     wait_until("only the set in use is left", DEADLINE, || files() == 3);
 }

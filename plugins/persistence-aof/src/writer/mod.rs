@@ -32,8 +32,8 @@ const LONGEST_RETRY: Duration = Duration::from_secs(3600);
 pub(crate) enum Order {
     /// CONFIG SET changed something.
     Configured {
-        /// It switched the file on: counted as asked for.
-        begins: bool,
+        /// It switched the file on or off: such orders are counted, as those to rewrite are.
+        counted: bool,
     },
     /// BGREWRITEAOF.
     Rewrite,
@@ -41,8 +41,8 @@ pub(crate) enum Order {
     Flush(oneshot::Sender<Result<(), String>>),
     /// DEBUG LOADAOF: put everything on the disk, then replace what is in memory by it.
     Load(oneshot::Sender<Result<(), String>>),
-    /// A base is written, or can't be.
-    BaseWritten(Result<u64, String>),
+    /// The base of the rewrite with this number is written, or can't be.
+    BaseWritten(u64, Result<u64, String>),
     /// The plugin stops.
     Stop,
 }
@@ -66,6 +66,8 @@ pub(crate) struct Writer {
     /// It is named in the manifest: a restart would load it.
     listed: bool,
     rewrite: Option<Rewrite>,
+    /// How many were begun.
+    rewrites: u64,
     /// A rewrite is wanted, not before this time.
     wanted: Option<Duration>,
     retry: Duration,
@@ -86,6 +88,7 @@ impl Writer {
             log: None,
             listed: false,
             rewrite: None,
+            rewrites: 0,
             wanted: None,
             retry: FIRST_RETRY,
             settled: 0,
@@ -140,9 +143,9 @@ impl Writer {
         let (sender, mut inbox) = mpsc::unbounded();
         self.begin_rewrite(sender).await?;
         while let Some(order) = inbox.next().await {
-            if let Order::BaseWritten(result) = order {
+            if let Order::BaseWritten(number, result) = order {
                 result.clone().map_err(Error::new)?;
-                self.base_written(result).await;
+                self.base_told(number, result).await;
                 break;
             }
         }
@@ -153,12 +156,12 @@ impl Writer {
     pub(crate) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
         loop {
             let wake = self.wait(&mut inbox).await;
-            let asked = matches!(wake, Wake::Order(Order::Rewrite | Order::Configured { begins: true }));
+            let counted = matches!(wake, Wake::Order(Order::Rewrite | Order::Configured { counted: true }));
             match wake {
                 Wake::Gone | Wake::Order(Order::Stop) => return,
                 Wake::Order(Order::Configured { .. }) => self.configured().await,
                 Wake::Order(Order::Rewrite) => self.wanted = Some(Duration::ZERO),
-                Wake::Order(Order::BaseWritten(result)) => self.base_written(result).await,
+                Wake::Order(Order::BaseWritten(number, result)) => self.base_told(number, result).await,
                 Wake::Order(Order::Flush(done)) => {
                     let result = self.flush().await;
                     let _ = done.send(result);
@@ -172,8 +175,8 @@ impl Writer {
             }
             self.clock().await;
             self.publish();
-            if asked {
-                self.plugin.shown.asked.fetch_sub(1, Ordering::AcqRel);
+            if counted {
+                self.plugin.shown.carried_out();
             }
         }
     }
@@ -318,6 +321,9 @@ impl Writer {
                 self.act(actions).await;
             }
             (None, false) => {}
+        }
+        if self.rewrite.is_none() {
+            self.forget_history().await;
         }
     }
 

@@ -16,6 +16,8 @@ const TEMPORARY_INCR: &str = "temp-appendonly.aof.incr";
 
 /// A rewrite that runs.
 pub(super) struct Rewrite {
+    /// Tells its base from one that was given up.
+    number: u64,
     task: Task,
     began: Duration,
     /// Reads on from the cut, once everything before it is in the old file.
@@ -70,14 +72,19 @@ impl Writer {
             _ => drop(cursor),
         }
         let temporary = next.is_none() && enabled;
-        let (plugin, folder) = (self.plugin.clone(), self.folder.clone());
+        // One that was given up may have made its file behind that.
+        self.folder.discard(&base::temporary_name(self.rewrites));
+        self.rewrites += 1;
+        let number = self.rewrites;
+        let (plugin, path) = (self.plugin.clone(), self.folder.at(&base::temporary_name(number)));
         let task = host.spawn(async move {
-            let written = base::write(&plugin, &folder, snapshot, rdb).await.map_err(|error| error.text().to_owned());
-            let _ = orders.unbounded_send(Order::BaseWritten(written));
+            let written = base::write(&plugin, path, snapshot, rdb).await.map_err(|error| error.text().to_owned());
+            let _ = orders.unbounded_send(Order::BaseWritten(number, written));
         });
         let began = host.now();
         *self.plugin.shown.rewrite_began.write() = began;
-        self.rewrite = Some(Rewrite { task, began, next, written: None, spoiled: None, temporary, rdb: rdb.is_some() });
+        self.rewrite =
+            Some(Rewrite { number, task, began, next, written: None, spoiled: None, temporary, rdb: rdb.is_some() });
         self.spare();
         info!("Background append only file rewriting started");
         Ok(())
@@ -169,8 +176,15 @@ impl Writer {
         Err(error)
     }
 
+    /// A task has ended. It may be that of a rewrite that was given up as its base was just done.
+    pub(super) async fn base_told(&mut self, number: u64, result: Result<u64, String>) {
+        if self.rewrite.as_ref().is_some_and(|rewrite| rewrite.number == number) {
+            self.base_written(result).await;
+        }
+    }
+
     /// The base is on the disk under its temporary name, or isn't.
-    pub(super) async fn base_written(&mut self, result: Result<u64, String>) {
+    async fn base_written(&mut self, result: Result<u64, String>) {
         let Some(rewrite) = &mut self.rewrite else { return };
         if rewrite.next.is_some() {
             // The old file may take long, on a full disk say: a failure is told before.
@@ -199,13 +213,13 @@ impl Writer {
     /// The base replaces all that was before its cut.
     async fn install(&mut self, size: u64) -> Result<()> {
         let Some(rewrite) = &self.rewrite else { return Ok(()) };
-        let (temporary, rdb) = (rewrite.temporary, rewrite.rdb);
+        let (number, temporary, rdb) = (rewrite.number, rewrite.temporary, rewrite.rdb);
         if temporary && let Some(log) = &mut self.log {
             let sync = log.machine.sync(self.plugin.host.now());
             self.act(sync).await;
         }
         let base = self.manifest.next_base(&self.folder.file, rdb);
-        self.folder.rename(&base::temporary_name(), &base.name)?;
+        self.folder.rename(&base::temporary_name(number), &base.name)?;
         failpoint::pass("base-renamed")?;
         let mut manifest = self.manifest.clone();
         if temporary {
@@ -241,11 +255,17 @@ impl Writer {
                 self.accept();
             }
         }
-        if self.plugin.config().keep_history {
+        self.forget_history().await;
+    }
+
+    /// Deletes what a rewrite replaced, unless it shall stay.
+    pub(super) async fn forget_history(&mut self) {
+        if self.manifest.history.is_empty() || self.plugin.config().keep_history {
             return;
         }
         let (folder, manifest) = (self.folder.clone(), self.manifest.clone());
-        match host.blocking(move || folder.remove_history(manifest)).await.and_then(|done| Ok(done?)) {
+        let removed = self.plugin.host.blocking(move || folder.remove_history(manifest)).await;
+        match removed.and_then(|done| Ok(done?)) {
             Ok(manifest) => self.manifest = manifest,
             Err(error) => warn!("The history files of the AOF can't be removed: {}", error.text()),
         }
@@ -274,7 +294,7 @@ impl Writer {
     pub(super) fn drop_rewrite(&mut self) {
         let Some(rewrite) = self.rewrite.take() else { return };
         rewrite.task.cancel();
-        self.folder.discard(&base::temporary_name());
+        self.folder.discard(&base::temporary_name(rewrite.number));
         if rewrite.temporary {
             self.log = None;
             self.folder.discard(TEMPORARY_INCR);
