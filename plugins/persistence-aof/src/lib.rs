@@ -11,6 +11,7 @@ pub mod config;
 pub mod failpoint;
 mod files;
 mod load;
+mod loading;
 pub mod machine;
 pub mod manifest;
 pub mod note;

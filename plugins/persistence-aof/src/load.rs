@@ -2,10 +2,12 @@
 //! stream that the data has; the keys are the core's.
 
 use crate::files::Folder;
+use crate::loading::Loading;
 use crate::manifest::{Manifest, Part};
 use crate::note::Note;
 use crate::plugin::Aof;
 use crate::scan::{Damage, Scanner};
+use crate::shown::Shown;
 use bytes::Bytes;
 use keystead_plugin::services::persistence::{Position, Recovered};
 use keystead_plugin::{Apply, Batch, Ctx, Error, Host, Load, LoadMode, Plugin, Result};
@@ -49,7 +51,7 @@ pub(crate) async fn run(plugin: &Aof, folder: &Folder) -> Result<(Manifest, Reco
         None => Manifest::default(),
     };
     let truncated = plugin.config().load_truncated.then_some(Truncated::Cut);
-    let mut loader = Loader { host, folder, mode: LoadMode::OnEmpty, truncated, place: None };
+    let mut loader = Loader { host, shown: &plugin.shown, folder, mode: LoadMode::OnEmpty, truncated, place: None };
     let keys = loader.all(&manifest).await?;
     let position = loader.place.map(|note| Position { replid: note.replid, offset: note.offset, stream_db: note.db });
     Ok((manifest, Recovered { strategy: Aof::NAME.to_owned(), keys, position }))
@@ -63,7 +65,7 @@ pub(crate) async fn again(plugin: &Aof, folder: &Folder) -> Result<()> {
     // Functions are emptied as well, whether the files begin with some or not.
     host.begin_load(LoadMode::Again).await?.commit().await?;
     let truncated = plugin.config().load_truncated.then_some(Truncated::Kept);
-    let mut loader = Loader { host, folder, mode: LoadMode::Again, truncated, place: None };
+    let mut loader = Loader { host, shown: &plugin.shown, folder, mode: LoadMode::Again, truncated, place: None };
     loader.all(&manifest).await.map(drop)
 }
 
@@ -81,6 +83,7 @@ async fn adopt(host: &Host, folder: &Folder, old: PathBuf) -> Result<Manifest> {
 
 struct Loader<'a> {
     host: Host,
+    shown: &'a Shown,
     folder: &'a Folder,
     mode: LoadMode,
     /// `aof-load-truncated`: an end that is missing is passed over, and what becomes of the file.
@@ -98,12 +101,13 @@ enum Truncated {
 }
 
 /// A file that comes in pieces.
-struct Source {
+struct Source<'a> {
     host: Host,
     file: File,
+    shown: &'a Shown,
 }
 
-impl Source {
+impl Source<'_> {
     async fn next(&mut self) -> Result<Option<Bytes>> {
         let mut file = self.file.try_clone()?;
         let piece = self.host.blocking(move || -> std::io::Result<Vec<u8>> {
@@ -112,6 +116,7 @@ impl Source {
             Ok(piece)
         });
         let piece = piece.await??;
+        self.shown.read(self.host.now(), piece.len() as u64);
         Ok((!piece.is_empty()).then(|| Bytes::from(piece)))
     }
 }
@@ -120,15 +125,24 @@ impl Loader<'_> {
     /// Loads the files of a set; how many keys there are then.
     async fn all(&mut self, manifest: &Manifest) -> Result<u64> {
         let began = self.host.now();
-        let parts: Vec<Part> = manifest.parts().cloned().collect();
-        for (at, part) in parts.iter().enumerate() {
-            self.part(part, at + 1 == parts.len()).await?;
-        }
+        let total = manifest.parts().map(|part| self.folder.size(part)).sum();
+        *self.shown.loading.lock() = Some(Loading::new(began, self.host.unix_ms() / 1000, total));
+        let loaded = self.parts(manifest).await;
+        *self.shown.loading.lock() = None;
+        loaded?;
         let count = |ctx: &mut Ctx<'_>| (0..ctx.databases()).map(|db| ctx.keys(db)).sum::<u64>();
         let keys = self.host.with_keyspace(count).await?;
         let took = self.host.now().saturating_sub(began);
         log::info!("DB loaded from append only file: {keys} keys in {:.3} seconds", took.as_secs_f64());
         Ok(keys)
+    }
+
+    async fn parts(&mut self, manifest: &Manifest) -> Result<()> {
+        let parts: Vec<Part> = manifest.parts().cloned().collect();
+        for (at, part) in parts.iter().enumerate() {
+            self.part(part, at + 1 == parts.len()).await?;
+        }
+        Ok(())
     }
 
     /// Loads one file; only the last may lack its end.
@@ -138,7 +152,7 @@ impl Loader<'_> {
         let unreadable =
             |error| Error::new(format!("can't open the append log file {} for reading: {error}", path.display()));
         let file = File::open(&path).map_err(unreadable)?;
-        let mut source = Source { host: self.host, file };
+        let mut source = Source { host: self.host, file, shown: self.shown };
         let Some(first) = source.next().await? else { return Ok(()) };
         let mut scanner = Scanner::default();
         let mut piece = Some(first.clone());
@@ -180,7 +194,7 @@ impl Loader<'_> {
     }
 
     /// The RDB at the beginning of a file; gives what follows it, and where.
-    async fn rdb(&mut self, part: &Part, source: &mut Source, first: Bytes) -> Result<(Vec<u8>, u64)> {
+    async fn rdb(&mut self, part: &Part, source: &mut Source<'_>, first: Bytes) -> Result<(Vec<u8>, u64)> {
         let wrong = |what: String| {
             Error::new(format!(
                 "Error reading the RDB preamble of the AOF file {}, AOF loading aborted: {what}",

@@ -1,7 +1,9 @@
-//! What INFO and commands read inside a turn: numbers that the writer publishes. Owns them; takes no lock.
+//! What INFO and commands read inside a turn: numbers that the writer and the loader publish. Owns them; no lock is held longer
+//! than it takes to copy one.
 
+use crate::loading::Loading;
 use keystead_plugin::InfoOut;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -39,6 +41,8 @@ pub(crate) struct Shown {
     pub(crate) buffered: AtomicU64,
     pub(crate) syncing: AtomicBool,
     pub(crate) delayed: AtomicU64,
+    /// The load that runs.
+    pub(crate) loading: Mutex<Option<Loading>>,
 }
 
 impl Default for Shown {
@@ -63,6 +67,7 @@ impl Default for Shown {
             buffered: AtomicU64::new(0),
             syncing: AtomicBool::new(false),
             delayed: AtomicU64::new(0),
+            loading: Mutex::default(),
         }
     }
 }
@@ -91,6 +96,14 @@ impl Shown {
         self.handled.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// The load has read so many bytes more.
+    pub(crate) fn read(&self, now: Duration, bytes: u64) {
+        let line = self.loading.lock().as_mut().and_then(|loading| loading.read(now, bytes));
+        if let Some(line) = line {
+            log::info!("{line}");
+        }
+    }
+
     /// INFO persistence, the part of the append-only file, in Redis' order.
     pub(crate) fn info(&self, now: Duration, out: &mut InfoOut<'_>) {
         let flag = |flag: &AtomicBool| u8::from(flag.load(Ordering::Relaxed));
@@ -115,6 +128,10 @@ impl Shown {
                 .field("aof_buffer_length", number(&self.buffered))
                 .field("aof_pending_bio_fsync", flag(&self.syncing))
                 .field("aof_delayed_fsync", number(&self.delayed));
+        }
+        let loading = self.loading.lock().clone();
+        if let Some(loading) = loading {
+            loading.info(now, out);
         }
         if running {
             out.field("keystead_aof_rewrite_bytes_written", number(&self.rewrite_written));

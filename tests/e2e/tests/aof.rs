@@ -190,6 +190,27 @@ fn an_unknown_command_is_named_with_its_file() {
 }
 
 #[test]
+fn a_load_says_how_far_it_is() {
+    let set = format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$200\r\n{}\r\n", "v".repeat(200)).repeat(200_000);
+    let mut node = Keystead::builder().plugin("persistence-aof", "()").file("appendonly.aof", set.as_bytes()).launch();
+    node.process.wait_for_log("Reading", DEADLINE);
+    let mut client = node.client();
+    let mut seen = 0;
+    wait_until("the load's end", DEADLINE, || {
+        let info = client.info("persistence");
+        let Some(loaded) = info.get("loading_loaded_bytes") else { return info["loading"] == "0" };
+        let loaded: u64 = loaded.parse().unwrap();
+        assert_eq!(info["loading_total_bytes"], set.len().to_string());
+        assert!(loaded >= seen && loaded <= set.len() as u64, "{info:?}");
+        assert!(info["loading_loaded_perc"].parse::<f64>().unwrap() <= 100.0);
+        seen = loaded;
+        false
+    });
+    assert!(seen > 0, "it was seen loading");
+    assert_eq!(client.cmd("STRLEN a"), 200);
+}
+
+#[test]
 fn a_folder_that_cannot_be_used_refuses_the_start() {
     let mut node = Keystead::builder().plugin("persistence-aof", "()").file("appendonlydir", b"a file").launch();
     assert!(!node.process.wait_exit(DEADLINE).success());
