@@ -1,6 +1,6 @@
 //! What a client may do to the driver of its socket: pieces, empty lines, pipelines, leaving while it waits.
 
-use keystead_harness::{Keystead, wait_until};
+use keystead_harness::{Client, Keystead, wait_until};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
@@ -76,4 +76,34 @@ fn a_deep_pipeline_keeps_its_order_and_its_values() {
     let wanted: String = (0..COMMANDS).map(|n| format!("+OK\r\n${}\r\n{n}\r\n", n.to_string().len())).collect();
     expect(&mut stream, &wanted);
     writer.join().expect("the writer ended");
+}
+
+/// It was read faster than it was executed, and all that was left moved with each turn: mass insertion took five times as
+/// long as it should.
+#[test]
+fn a_long_pipeline_waits_in_its_socket() {
+    const TIMES: usize = 300_000;
+    const REPLY: usize = b":1\r\n".len();
+    const SLACK: u64 = 2 << 20;
+    let node = Keystead::plain();
+    let mut client = node.client();
+    let peak = |client: &mut Client| client.info("memory")["used_memory_peak"].parse::<u64>().expect("a number");
+    let before = peak(&mut client);
+    let mut input = raw(&node);
+    let mut output = input.try_clone().expect("its other half");
+    let writer = std::thread::spawn(move || output.write_all(&b"SETRANGE k 0 x\r\n".repeat(TIMES)));
+    let reader = std::thread::spawn(move || {
+        let (mut buffer, mut got) = (vec![0; 1 << 16], 0);
+        while got < TIMES * REPLY {
+            got += match input.read(&mut buffer).expect("replies") {
+                0 => panic!("closed after {got} bytes"),
+                count => count,
+            };
+        }
+    });
+    while !reader.is_finished() {
+        assert!(peak(&mut client) < before + SLACK, "its 5 MB are held here");
+    }
+    reader.join().expect("all replies");
+    writer.join().expect("ran").expect("sent");
 }

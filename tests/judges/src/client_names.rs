@@ -35,6 +35,12 @@ fn verdict(library: Library, line: &str) -> Option<(String, bool)> {
             let name = head.split_once('(')?.1.split_once(')')?.0;
             Some((name.to_owned(), result == "ok"))
         }
+        // test RESP2 test_basic::test_get ... ok
+        Library::RedisRs => {
+            let (name, result) = line.strip_prefix("test ")?.split_once(" ... ")?;
+            let name = name.trim_end_matches(" - should panic");
+            (!result.starts_with("ignored")).then(|| (name.to_owned(), result == "ok"))
+        }
         // #01 Format command without interpolation: PASSED
         Library::Hiredis => {
             let (_, rest) = line.split_once('#')?;
@@ -76,6 +82,13 @@ mod tests {
                 "#02 Format command with %s: \u{1b}[0;32mPASSED\u{1b}[0;0m",
                 Some(("#02 Format command with %s", true)),
             ),
+            (
+                Library::RedisRs,
+                "test RESP2 test_basic::basic::test_a ... ok",
+                Some(("RESP2 test_basic::basic::test_a", true)),
+            ),
+            (Library::RedisRs, "test RESP3 test_b::c - should panic ... FAILED", Some(("RESP3 test_b::c", false))),
+            (Library::RedisRs, "test RESP3 test_b::c ... ignored, why", None),
         ];
         for (library, line, expected) in cases {
             let expected = expected.map(|(name, passed)| (name.to_owned(), passed));

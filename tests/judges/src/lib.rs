@@ -10,6 +10,7 @@ pub mod client_names;
 pub mod clients;
 pub mod outcome;
 pub mod random;
+pub mod redis_rs;
 pub mod report;
 pub mod source;
 pub mod suite;

@@ -1,4 +1,4 @@
-//! `judges tcl|tcl-internal|sentinel [UNIT…]`, `judges redis-py|walrus|hiredis`, `judges random`: runs a judge and writes its result file. Called by `tests/run judges`.
+//! `judges tcl|tcl-internal|sentinel [UNIT…]`, `judges redis-py|walrus|hiredis|redis-rs`, `judges random`: runs a judge and writes its result file. Called by `tests/run judges`.
 
 use clap::{Parser, ValueEnum};
 use keystead_harness::bin_dir;
@@ -38,6 +38,7 @@ enum Judge {
     RedisPy,
     Walrus,
     Hiredis,
+    RedisRs,
     Random,
 }
 
@@ -48,6 +49,7 @@ fn elsewhere(options: &Options) -> Option<io::Result<usize>> {
         Judge::RedisPy => Library::RedisPy,
         Judge::Walrus => Library::Walrus,
         Judge::Hiredis => Library::Hiredis,
+        Judge::RedisRs => Library::RedisRs,
         Judge::Random => {
             let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
             return Some(today().and_then(|today| keystead_judges::random::judge(&results, &today)));
