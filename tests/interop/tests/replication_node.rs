@@ -207,6 +207,27 @@ fn a_backlog_too_small_means_everything_again() {
     assert_eq!((after.0 - before.0, after.2 - before.2), (1, 1));
 }
 
+/// What nobody keeps, nobody may ask for: the history gets another name, and whoever comes back takes everything.
+#[test]
+fn a_backlog_that_nobody_reads_is_freed_in_time() {
+    let (primary, replica, mut p, mut r) = pair();
+    p.ok("SET a 1");
+    in_step(&mut p, &mut r);
+    let (before, id) = (syncs(&mut p), field(&mut p, "replication", "master_replid"));
+    r.ok("REPLICAOF 127.0.0.1 1");
+    wait_until("the replica is gone", DEADLINE, || field(&mut p, "replication", "connected_slaves") == "0");
+    p.ok("CONFIG SET repl-backlog-ttl 1");
+    wait_until("the backlog's end", DEADLINE, || field(&mut p, "replication", "repl_backlog_active") == "0");
+    let log = primary.process.log();
+    assert!(log.contains("Replication backlog freed after 1 seconds without connected replicas."), "{log}");
+    assert_ne!(field(&mut p, "replication", "master_replid"), id);
+    p.ok("SET b 2");
+    r.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    in_step(&mut p, &mut r);
+    let after = syncs(&mut p);
+    assert_eq!((after.0 - before.0, after.1 - before.1), (1, 0), "{}", replica.process.log());
+}
+
 #[test]
 fn redis_cli_takes_a_dump() {
     if !have("redis-cli") {
