@@ -40,7 +40,24 @@ fn collections(scale: f64) -> Vec<(&'static str, u64, Box<dyn Fn() -> Box<dyn It
             steps().map(move |from| put(command, format!("{command}:{key}"), from, from + STEP, element))
         })) as Box<dyn Iterator<Item = Vec<String>>>
     };
+    let entry = |key: String, n: u64| {
+        let words = ["XADD", &key, &format!("{}-{}", 1_700_000_000_000 + n / 3, n % 3), "sensor", "7", "value"];
+        words.map(str::to_owned).into_iter().chain([format!("{n:06}")]).collect()
+    };
     vec![
+        (
+            "a stream of 1,000,000 entries of 2 fields",
+            scaled(1_000_000),
+            Box::new(move || Box::new((0..scaled(1_000_000)).map(move |n| entry("stream".into(), n)))),
+        ),
+        (
+            "100,000 streams of 10 entries of 2 fields",
+            10 * scaled(100_000),
+            Box::new(move || {
+                let keys = 0..scaled(100_000);
+                Box::new(keys.flat_map(move |key| (0..10).map(move |n| entry(format!("stream:{key:09}"), n))))
+            }),
+        ),
         (
             "hashes of 10 fields of 10 bytes",
             small * 10,
