@@ -47,6 +47,7 @@ impl Monitor {
         }
         let was_primary = self.instance_mut(old);
         was_primary.kind = Kind::Replica;
+        was_primary.rebooted_at = None; // that period is a primary's
         // One that was seen to follow already may be promoted again by a leader whose hello is on its way.
         was_primary.former_primary = was_primary.role == Role::Primary;
         was_primary.synced = false;

@@ -7,7 +7,7 @@ use keystead_sentinel::machine::{Boot, Sentinel};
 use keystead_sentinel::select::{RedisSelection, ReplicaSelection};
 use keystead_sentinel::settings::Settings;
 use keystead_sentinel::state::State;
-use keystead_sentinel::types::{Addr, Kind, Mono};
+use keystead_sentinel::types::{Addr, InstanceId, Kind, Lane, Mono};
 use keystead_sentinel::wire::{Reply, Request};
 
 const ME: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -348,13 +348,11 @@ fn own_hellos_are_signed_once_there_is_a_key_and_the_state_counts_lives() {
             strategies: Strategies::default(),
         });
         let connect = actions.iter().find_map(|a| match a {
-            Action::Connect { instance, lane: keystead_sentinel::types::Lane::Command, generation, .. } => {
-                Some((*instance, *generation))
-            }
+            Action::Connect { instance, lane: Lane::Command, generation, .. } => Some((*instance, *generation)),
             _ => None,
         });
         let (instance, generation) = connect.expect("a link to the primary");
-        let lane = keystead_sentinel::types::Lane::Command;
+        let lane = Lane::Command;
         let up = Event::LinkUp { instance, lane, generation, local_ip: "127.0.0.1".into() };
         sentinel.step(Mono(1), up);
         let sent = sentinel.step(Mono(3_000), Event::Tick);
@@ -366,4 +364,42 @@ fn own_hellos_are_signed_once_there_is_a_key_and_the_state_counts_lives() {
         assert!(hello.contains(&format!(",k1.{life}.1.")), "{hello}");
         saved = actions.into_iter().find_map(|a| if let Action::Persist(state) = a { Some(*state) } else { None });
     }
+}
+
+/// An answer to the primary's link, whoever asked.
+fn answer(sentinel: &mut Sentinel, now: u64, link: (InstanceId, u64), request: Request, reply: Reply) -> Vec<Action> {
+    let event = Event::Answer { instance: link.0, generation: link.1, request, reply, round: 0 };
+    sentinel.step(Mono(now), event)
+}
+
+fn info(run_id: &str) -> Reply {
+    Reply::Bulk(format!("run_id:{run_id}\r\nrole:master\r\n"))
+}
+
+#[test]
+fn a_primary_that_does_not_end_its_restart_is_down_as_long_as_it_is_one() {
+    let mut sentinel = boot(None);
+    command(&mut sentinel, 0, "SENTINEL SET m master-reboot-down-after-period 5000");
+    let id = sentinel.monitors()["m"].primary().id;
+    // What `boot` wanted opened is tried again.
+    let (again, lane) = (sentinel.step(Mono(600), Event::Tick), Lane::Command);
+    let generation = again.iter().find_map(|a| match a {
+        Action::Connect { lane: Lane::Command, generation, .. } => Some(*generation),
+        _ => None,
+    });
+    let link = (id, generation.expect("a link to the primary"));
+    sentinel.step(Mono(600), Event::LinkUp { instance: id, lane, generation: link.1, local_ip: String::new() });
+    answer(&mut sentinel, 600, link, Request::Info, info("before"));
+    answer(&mut sentinel, 1_000, link, Request::Info, info("after"));
+    let loading = || Reply::Error("LOADING Keystead is loading the dataset in memory".into());
+    let down = |sentinel: &Sentinel| sentinel.monitors()["m"].instances[&id].down_since;
+    for now in (1_000..6_000).step_by(200) {
+        answer(&mut sentinel, now, link, Request::Ping, loading());
+        assert_eq!(down(&sentinel), None);
+    }
+    answer(&mut sentinel, 6_100, link, Request::Ping, loading());
+    assert_eq!(down(&sentinel), Some(Mono(6_100)));
+    publish(&mut sentinel, 6_200, &hello(1));
+    answer(&mut sentinel, 6_300, link, Request::Ping, loading());
+    assert_eq!((sentinel.monitors()["m"].current_addr().port, down(&sentinel)), (6380, None), "a replica loads");
 }

@@ -145,6 +145,16 @@ fn passwords_and_renamed_commands_of_stock_nodes_and_of_sentinels() {
     });
 }
 
+/// Redis' sentinel suite deletes the user that its sentinels have: the default user is open, so they go on.
+#[test]
+fn a_user_that_a_node_does_not_know_is_no_reason_to_hang_up() {
+    let (primary, _replica) = pair();
+    let (_sentinel, port) =
+        sentinel("", "127.0.0.1", primary.port(), 1, "auth_user: \"deleted\", auth_pass: \"sesame\"");
+    wait_for(port, "num-slaves", "1");
+    wait_for(port, "flags", "master");
+}
+
 fn pair() -> (Keystead, Keystead) {
     let primary = Keystead::primary();
     let replica = Keystead::replica_of(primary.port());

@@ -113,7 +113,9 @@ fn judge(options: &Options) -> io::Result<usize> {
     if let Some(file) = options.result.clone().or(options.units.is_empty().then(|| name.to_owned())) {
         fs::create_dir_all(here.join("results"))?;
         let words = [&[name.to_owned()], &options.units[..]].concat().join(" ");
-        let head = format!("# {file}\n\nMade by `tests/run judges {words}`, {}, redis-server 7.0.15.\n\n", today()?);
+        let build = if cfg!(debug_assertions) { ", a debug build" } else { "" };
+        let head =
+            format!("# {file}\n\nMade by `tests/run judges {words}`, {}{build}, redis-server 7.0.15.\n\n", today()?);
         fs::write(here.join("results").join(format!("{file}.md")), head + &markdown(&pairs, &excused))?;
     }
     let count = count(&pairs, &excused);

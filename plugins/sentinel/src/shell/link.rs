@@ -138,12 +138,10 @@ async fn commands(
         let Some((asked, left)) = open.front_mut() else { return Err("a reply to nothing".into()) };
         *left -= 1;
         if asked.is_none() {
-            // AUTH or CLIENT SETNAME: a node without a password says so, which is no reason to give up.
+            // AUTH or CLIENT SETNAME: a node that wants no password, or has forgotten this user, says so, and may answer
+            // all the same. One that doesn't answers the first ping with NOAUTH.
             if let Some(error) = answer.error() {
                 log::debug!("greeting: {error}");
-                if error.starts_with("WRONGPASS") {
-                    return Err(error.to_owned());
-                }
             }
         }
         if *left > 0 {

@@ -12,8 +12,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-/// Plugins such a server loads.
-const PLUGINS: &[&str] = &["replication", "persistence-rdb", "persistence-aof", "scripting"];
+/// Plugins such a server loads, with what redis-server has by default and a plugin that is listed hasn't.
+const PLUGINS: &[(&str, &str)] =
+    &[("replication", ""), ("persistence-rdb", ""), ("persistence-aof", "enabled: false, "), ("scripting", "")];
+/// The overlay as this wrapper wrote it last: what differs from it was written by CONFIG REWRITE.
+const GIVEN: &str = "keystead.overlay.given";
 /// Directives that are fields of the RON file's `server` and `log` sections: name, section, field, and whether it is text.
 const FIELDS: &[(&str, &str, &str, bool)] = &[
     ("port", "server", "port", false),
@@ -76,8 +79,16 @@ fn prepare(args: &[String]) -> Result<PathBuf, String> {
     let dir = dir.canonicalize().map_err(|e| format!("can't work in {}: {e}", dir.display()))?;
     let file = dir.join("keystead.ron");
     fs::write(&file, ron(&directives, &dir)).map_err(|e| format!("{}: {e}", file.display()))?;
-    let overlay = dir.join("keystead.overlay.ron");
-    fs::write(&overlay, overlay_text(&directives)).map_err(|e| format!("{}: {e}", overlay.display()))?;
+    let (overlay, given) = (dir.join("keystead.overlay.ron"), dir.join(GIVEN));
+    let text = overlay_text(&directives);
+    // redis-server finds in its file what it rewrote there itself; as long as nobody else has written other directives
+    // since, that is so here as well.
+    let rewritten = fs::read_to_string(&given).is_ok_and(|given| given == text) && overlay.exists();
+    if !rewritten {
+        for path in [&overlay, &given] {
+            fs::write(path, &text).map_err(|e| format!("{}: {e}", path.display()))?;
+        }
+    }
     Ok(file)
 }
 
@@ -169,7 +180,7 @@ fn ron(directives: &Directives, dir: &Path) -> String {
     };
     let plugins: Vec<String> = PLUGINS
         .iter()
-        .map(|name| format!("        (name: {}, config: ({})),\n", ron_str(name), fields(name)))
+        .map(|(name, usual)| format!("        (name: {}, config: ({usual}{})),\n", ron_str(name), fields(name)))
         .collect();
     format!("(\n{sections}    plugins: [\n{}    ],\n)\n", plugins.join(""))
 }
@@ -188,4 +199,34 @@ fn overlay_text(directives: &Directives) -> String {
         .map(|(name, values)| format!("        {}: {},\n", ron_str(name), ron_str(&values.join(" "))))
         .collect();
     format!("(\n    params: {{\n{rows}    }},\n    endpoints: {{}},\n)\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_rewrote_stays_until_other_directives_come() {
+        let dir = tempfile::tempdir().unwrap();
+        let (conf, overlay) = (dir.path().join("redis.conf"), dir.path().join("keystead.overlay.ron"));
+        fs::write(&conf, format!("port 1\ntimeout 7\ndir {}\n", dir.path().display())).unwrap();
+        let start = |more: &[&str]| {
+            let args: Vec<String> =
+                std::iter::once(conf.display().to_string()).chain(more.iter().map(|w| (*w).to_owned())).collect();
+            prepare(&args).unwrap();
+            fs::read_to_string(&overlay).unwrap()
+        };
+        assert!(start(&[]).contains("\"timeout\": \"7\""));
+        fs::write(&overlay, "rewritten").unwrap();
+        assert_eq!(start(&[]), "rewritten");
+        assert!(start(&["--timeout", "8"]).contains("\"timeout\": \"8\""));
+        assert!(start(&[]).contains("\"timeout\": \"7\""), "that was said for one start");
+    }
+
+    #[test]
+    fn nothing_is_appended_unless_asked_for_as_in_redis() {
+        assert!(
+            ron(&Directives::new(), Path::new("/")).contains("(name: \"persistence-aof\", config: (enabled: false))")
+        );
+    }
 }
