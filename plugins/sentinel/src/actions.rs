@@ -61,6 +61,11 @@ pub enum Event {
         /// What the asker knew when it asked (see `Action::Send`).
         round: u64,
     },
+    /// The other side of a link that several instances share has answered a ping of one of them: nobody else need ask.
+    Alive {
+        /// Whose link it is, each with the incarnation it knows.
+        instances: Vec<(InstanceId, u64)>,
+    },
     /// Something came on a feed: a hello, or (without text) a sign of life.
     Feed {
         /// Whose.
@@ -190,6 +195,8 @@ pub enum Action {
         instance: InstanceId,
         /// Which.
         lane: Lane,
+        /// It doesn't work: whoever shares it with this instance needs another one too.
+        broken: bool,
     },
     /// Send on the command link; answers with `Answer`, `round` given back.
     Send {

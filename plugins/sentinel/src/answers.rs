@@ -30,7 +30,7 @@ impl Monitor {
         instance.pending = instance.pending.saturating_sub(1);
         match request {
             Request::Ping => self.on_pong(id, reply, s),
-            Request::Info => {
+            Request::Info | Request::InfoServer => {
                 if let Reply::Bulk(text) | Reply::Status(text) = reply {
                     self.on_info(id, text, s);
                 }
@@ -78,11 +78,26 @@ impl Monitor {
         } else if error.starts_with("NOAUTH") {
             // A link without the right to ask is none: the next one may have another password.
             let wait = self.settings.ping_period_ms().max(100);
-            self.drop_links(id, s);
+            self.break_links(id, s);
             let instance = self.instance_mut(id);
             for lane in instance.lanes() {
                 instance.link(*lane).state = LinkState::Down(s.now.plus(wait));
             }
+        }
+    }
+
+    /// A peer has answered somebody else's ping on the link they share.
+    pub(crate) fn on_alive(&mut self, id: InstanceId, generation: u64, s: &mut Shared) {
+        let period = self.settings.ping_period_ms();
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        if instance.command.generation != generation || !instance.command.is_up() {
+            return;
+        }
+        instance.answered = true;
+        (instance.last_valid, instance.last_reply, instance.pinged) = (s.now, s.now, s.now);
+        instance.next_ping = s.now.plus(period);
+        if instance.down_since.is_some() {
+            self.check_down(id, s);
         }
     }
 

@@ -79,6 +79,29 @@ pub const SUBCOMMANDS: &[(&str, usize, usize, &str, &str)] = &[
     ("TIMELINE", 0, 3, "[<primary-name>] [<count>] [JSON]", "The last failovers, step by step."),
 ];
 
+/// Whom a command may concern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach<'a> {
+    /// Nobody, or those that it finds by itself.
+    Nobody,
+    /// This primary.
+    One(&'a str),
+    /// Everybody.
+    All,
+}
+
+/// Peers send a hello for each primary and ask about each: with a thousand of them it matters who is looked at.
+pub(crate) fn reach(argv: &[String]) -> Reach<'_> {
+    match argv {
+        [publish, ..] if publish.eq_ignore_ascii_case("PUBLISH") => Reach::Nobody,
+        [_, sub, name, ..] => {
+            let row = SUBCOMMANDS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(sub));
+            if row.is_some_and(|row| row.3.starts_with("<primary-name>")) { Reach::One(name) } else { Reach::All }
+        }
+        _ => Reach::All,
+    }
+}
+
 impl Sentinel {
     /// Runs a command. The reply may leave later: a vote is on disk first, and a strategy may be asked.
     pub(crate) fn command(&mut self, ticket: u64, argv: &[String]) {
@@ -331,5 +354,24 @@ impl Sentinel {
             self.shared.durable();
         }
         Reply::Int(names.len() as i64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hello_or_a_question_about_one_primary_wakes_no_other() {
+        let of = |line: &str| {
+            let argv: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            format!("{:?}", reach(&argv))
+        };
+        assert_eq!(of("PUBLISH __sentinel__:hello x"), "Nobody");
+        assert_eq!(of("sentinel get-master-addr-by-name m"), "One(\"m\")");
+        assert_eq!(of("SENTINEL SET m quorum 2"), "One(\"m\")");
+        for line in ["SENTINEL RESET *", "SENTINEL MONITOR m 127.0.0.1 1 2", "SENTINEL DEBUG", "SENTINEL"] {
+            assert_eq!(of(line), "All", "{line}");
+        }
     }
 }

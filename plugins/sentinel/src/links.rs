@@ -31,7 +31,7 @@ impl Monitor {
         }
         for lane in instance.lanes() {
             if s.now >= instance.link_deadline(*lane, settings) {
-                s.out.push(Action::Disconnect { instance: id, lane: *lane });
+                s.out.push(Action::Disconnect { instance: id, lane: *lane, broken: true });
                 Self::link_lost(instance, *lane, s.now, 0);
             }
             let LinkState::Down(at) = instance.link(*lane).state else { continue };
@@ -116,10 +116,19 @@ impl Monitor {
 
     /// Closes an instance's links; they are opened again when its address allows.
     pub(crate) fn drop_links(&mut self, id: InstanceId, s: &mut Shared) {
+        self.close_links(id, false, s);
+    }
+
+    /// Closes an instance's links because they are of no use, to nobody.
+    pub(crate) fn break_links(&mut self, id: InstanceId, s: &mut Shared) {
+        self.close_links(id, true, s);
+    }
+
+    fn close_links(&mut self, id: InstanceId, broken: bool, s: &mut Shared) {
         let instance = self.instance_mut(id);
         for lane in instance.lanes() {
             if !matches!(instance.link(*lane).state, LinkState::Down(_)) {
-                s.out.push(Action::Disconnect { instance: id, lane: *lane });
+                s.out.push(Action::Disconnect { instance: id, lane: *lane, broken });
             }
             Self::link_lost(instance, *lane, s.now, 0);
         }
@@ -166,7 +175,7 @@ impl Monitor {
     pub(crate) fn drop_feeds(&mut self, s: &mut Shared) {
         for instance in self.instances.values_mut().filter(|i| i.lanes().contains(&Lane::Feed)) {
             if !matches!(instance.feed.state, LinkState::Down(_)) {
-                s.out.push(Action::Disconnect { instance: instance.id, lane: Lane::Feed });
+                s.out.push(Action::Disconnect { instance: instance.id, lane: Lane::Feed, broken: false });
                 Self::link_lost(instance, Lane::Feed, s.now, 0);
             }
         }
@@ -205,8 +214,12 @@ impl Monitor {
         if now >= instance.next_info {
             // A peer is asked once a link: only whether it is a Keystead.
             let period = instance.info_period_ms(trouble, settings);
-            instance.next_info = if instance.kind == Kind::Sentinel { Mono::NEVER } else { now.plus(period) };
-            self.send(id, Request::Info, s);
+            let (again, request) = match instance.kind {
+                Kind::Sentinel => (Mono::NEVER, Request::InfoServer),
+                _ => (now.plus(period), Request::Info),
+            };
+            instance.next_info = again;
+            self.send(id, request, s);
         }
         if now >= self.instance_mut(id).next_hello {
             self.instance_mut(id).next_hello = now.plus(self.settings.tempo.publish_period);

@@ -4,6 +4,7 @@
 //! and at those that have something due, so that a thousand of them cost what happens and not what could.
 
 use crate::actions::{Action, Event, Shared, Strategies, Watch};
+use crate::commands::{Reach, reach};
 use crate::events::{Level, Notice};
 use crate::globals::{Globals, Options};
 use crate::hello::Hello;
@@ -376,9 +377,21 @@ impl Sentinel {
                     monitor.on_answer(instance, generation, &request, &reply, round, s);
                 }
             }
+            Event::Alive { instances } => {
+                // Nothing is due earlier by this, so nobody is looked at in this step.
+                for (id, generation) in instances {
+                    if let Some(monitor) = self.shared.homes.get(&id).and_then(|name| self.monitors.get_mut(name)) {
+                        monitor.on_alive(id, generation, &mut self.shared);
+                    }
+                }
+            }
             Event::Feed { instance, generation, text } => self.on_feed(instance, generation, text.as_deref()),
             Event::Command { ticket, argv } => {
-                self.touched = Touched::All;
+                self.touched = match reach(&argv) {
+                    Reach::Nobody => Touched::None,
+                    Reach::One(name) => Touched::One(name.to_owned()),
+                    Reach::All => Touched::All,
+                };
                 self.command(ticket, &argv);
             }
             Event::Advice { monitor, ticket, advice } => {

@@ -73,7 +73,9 @@ impl Outbox {
 /// Says nothing that a crash could take back.
 fn free(action: &Action) -> bool {
     match action {
-        Action::Send { request, .. } => matches!(request, Request::Ping | Request::Info | Request::ScriptKill),
+        Action::Send { request, .. } => {
+            matches!(request, Request::Ping | Request::Info | Request::InfoServer | Request::ScriptKill)
+        }
         Action::Connect { .. } | Action::Disconnect { .. } | Action::Consult { .. } | Action::Resolve(_) => true,
         _ => false,
     }

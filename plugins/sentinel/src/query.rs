@@ -20,13 +20,13 @@ fn put(fields: &mut Fields, name: &str, value: impl ToString) {
 /// `SENTINEL MASTERS`
 pub(crate) fn primaries(sentinel: &Sentinel) -> Reply {
     let now = sentinel.shared.now;
-    Reply::Array(sentinel.monitors.values().map(|m| Reply::Map(describe(m, m.primary(), now))).collect())
+    Reply::Array(sentinel.monitors.values().map(|m| Reply::Map(describe(m, m.primary(), 1, now))).collect())
 }
 
 /// `SENTINEL MASTER name`; the name is known.
 pub(crate) fn primary(sentinel: &Sentinel, name: &str) -> Reply {
     let now = sentinel.shared.now;
-    sentinel.monitors.get(name).map_or(Reply::NullArray, |m| Reply::Map(describe(m, m.primary(), now)))
+    sentinel.monitors.get(name).map_or(Reply::NullArray, |m| Reply::Map(describe(m, m.primary(), 1, now)))
 }
 
 /// `SENTINEL REPLICAS name`, `SENTINEL SENTINELS name`; the name is known.
@@ -36,8 +36,17 @@ pub(crate) fn instances(sentinel: &Sentinel, name: &str, kind: Kind) -> Reply {
     let list = sentinel
         .monitors
         .get(name)
-        .map(|m| m.of(kind).filter(announced).map(|i| Reply::Map(describe(m, i, now))).collect::<Vec<_>>());
+        .map(|m| m.of(kind).filter(announced).map(|i| Reply::Map(describe(m, i, sharing(sentinel, i), now))).collect());
     Reply::Array(list.unwrap_or_default())
+}
+
+/// How many instances are on the link to this one: a peer has one for all primaries it is known for.
+fn sharing(sentinel: &Sentinel, i: &Instance) -> usize {
+    let same = |other: &&Instance| other.run_id == i.run_id && other.addr == i.addr && other.command.is_up();
+    match i.kind {
+        Kind::Sentinel => sentinel.monitors.values().flat_map(|m| m.of(Kind::Sentinel)).filter(same).count().max(1),
+        _ => 1,
+    }
 }
 
 /// `SENTINEL GET-MASTER-ADDR-BY-NAME name`
@@ -135,7 +144,7 @@ pub fn info(sentinel: &Sentinel) -> Vec<(String, String)> {
     lines
 }
 
-fn describe(monitor: &Monitor, i: &Instance, now: Mono) -> Fields {
+fn describe(monitor: &Monitor, i: &Instance, sharing: usize, now: Mono) -> Fields {
     let mut fields = Fields::new();
     let f = &mut fields;
     put(f, "name", i.label(&monitor.name, monitor.names_shown));
@@ -144,7 +153,7 @@ fn describe(monitor: &Monitor, i: &Instance, now: Mono) -> Fields {
     put(f, "runid", &i.run_id);
     put(f, "flags", flags(monitor, i));
     put(f, "link-pending-commands", i.pending);
-    put(f, "link-refcount", 1);
+    put(f, "link-refcount", sharing);
     if i.kind == Kind::Primary && monitor.failover.in_progress() {
         put(f, "failover-state", monitor.failover.wire_name());
     }

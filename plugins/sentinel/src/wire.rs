@@ -80,8 +80,10 @@ pub struct Named {
 pub enum Request {
     /// Is it alive?
     Ping,
-    /// Everything about a data node; about a peer only whether it is a Keystead.
+    /// Everything about a data node.
     Info,
+    /// Of a peer only whether it is a Keystead: all it watches would be long.
+    InfoServer,
     /// A hello, through a data node's channel or straight to a peer.
     Hello(String),
     /// Does the peer see this primary down, and (with a candidate) whom does it vote for?
@@ -130,6 +132,7 @@ impl Request {
         match self {
             Request::Ping => vec![words(&["PING"])],
             Request::Info => vec![words(&["INFO"])],
+            Request::InfoServer => vec![words(&["INFO", "server"])],
             Request::Hello(text) => vec![words(&["PUBLISH", HELLO_CHANNEL, text])],
             Request::ScriptKill => vec![words(&["SCRIPT", "KILL"])],
             Request::IsGone { name, id } => vec![words(&["SENTINEL", "IS-GONE", name, id])],

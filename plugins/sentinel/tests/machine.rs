@@ -403,3 +403,37 @@ fn a_primary_that_does_not_end_its_restart_is_down_as_long_as_it_is_one() {
     answer(&mut sentinel, 6_300, link, Request::Ping, loading());
     assert_eq!((sentinel.monitors()["m"].current_addr().port, down(&sentinel)), (6380, None), "a replica loads");
 }
+
+#[test]
+fn a_peer_that_answered_on_a_shared_link_is_not_asked_and_not_down() {
+    let mut sentinel = boot(None);
+    let found = publish(&mut sentinel, 10, &hello(0));
+    let peer = found.iter().find_map(|a| match a {
+        Action::Connect { instance, generation, kind: Kind::Sentinel, .. } => Some((*instance, *generation)),
+        _ => None,
+    });
+    let (instance, generation) = peer.expect("a link to the peer");
+    let up = Event::LinkUp { instance, lane: Lane::Command, generation, local_ip: String::new() };
+    sentinel.step(Mono(10), up);
+    // The first one ends this sentinel's isolation, and all are asked anew.
+    for now in [20, 30] {
+        answer(&mut sentinel, now, (instance, generation), Request::Ping, Reply::Status("PONG".into()));
+    }
+    let pings = |actions: &[Action]| {
+        actions.iter().filter(|a| matches!(a, Action::Send { request: Request::Ping, .. })).count()
+    };
+    for now in (100..5_000).step_by(100) {
+        let alive = Event::Alive { instances: vec![(instance, generation)] };
+        let said = sentinel
+            .step(Mono(now), alive)
+            .iter()
+            .chain(&sentinel.step(Mono(now + 1), Event::Tick))
+            .cloned()
+            .collect::<Vec<_>>();
+        assert_eq!(pings(&said), 0, "{now}");
+        assert_eq!(sentinel.monitors()["m"].instances[&instance].down_since, None);
+    }
+    let stale = Event::Alive { instances: vec![(instance, generation + 1)] };
+    sentinel.step(Mono(5_050), stale);
+    assert_eq!(pings(&sentinel.step(Mono(5_110), Event::Tick)), 1, "another link's answer is nobody's here");
+}

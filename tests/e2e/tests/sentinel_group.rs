@@ -47,6 +47,41 @@ fn a_setting_is_spread_survives_a_restart_and_leaves_stock_sentinels_alone() {
     wait_until("it still has it", LIMIT, || field(ports[1], "down-after-milliseconds") == "4321");
 }
 
+/// A sentinel of these primaries.
+fn of_all(primaries: &[u16]) -> (Keystead, u16) {
+    let port = free_port();
+    let monitor = |(n, p): (usize, &u16)| format!("(name: \"p{n}\", host: \"127.0.0.1\", port: {p}, quorum: 2)");
+    let monitors: Vec<String> = primaries.iter().enumerate().map(monitor).collect();
+    let config = format!("(port: {port}, bind: [\"127.0.0.1\"], monitors: [{}])", monitors.join(", "));
+    (Keystead::builder().plugin("sentinel", &config).ready_port(port).start(), port)
+}
+
+#[test]
+fn sentinels_of_several_primaries_have_one_connection_to_each_other() {
+    let primaries: Vec<Keystead> = (0..3).map(|_| Keystead::primary()).collect();
+    let addresses: Vec<u16> = primaries.iter().map(Keystead::port).collect();
+    let (_one, port) = of_all(&addresses);
+    let (_other, peer) = of_all(&addresses);
+    let sharing = || {
+        let of = |n: usize| {
+            let known = Client::connect(port).cmd(&format!("SENTINEL SENTINELS p{n}")).items();
+            let text = |name| known.first()?.get(name)?.as_text();
+            text("link-refcount").is_some_and(|count| count == "3")
+                && text("flags").is_some_and(|flags| flags == "sentinel")
+        };
+        (0..3).all(of)
+    };
+    let lines = |at: u16| {
+        let list = Client::connect(at).ok("CLIENT LIST").as_text().unwrap_or_default();
+        list.lines().filter(|line| line.contains("-cmd ")).count()
+    };
+    wait_until("both know each other for all", LIMIT, sharing);
+    assert_eq!((lines(port), lines(peer)), (1, 1));
+    // It is lost for all of them, and opened again once.
+    Client::connect(peer).ok("CLIENT KILL TYPE normal SKIPME yes");
+    wait_until("it is there again", LIMIT, || lines(peer) == 1 && sharing());
+}
+
 /// A sentinel of ours that signs, of a primary on loopback.
 fn signing(primary: u16, key: &str) -> (Keystead, u16) {
     let port = free_port();

@@ -1,7 +1,8 @@
 //! The driver: one task that feeds the machine and carries its actions out in order.
 //! Owns the machine, the links and the open commands. What has to wait for the disk waits in the outbox, never the driver.
 
-use super::link::{self, LinkHandle, Target};
+use super::lines::{Lines, News};
+use super::link::Target;
 use super::plugin::{Published, Strategies};
 use super::script::{self, ScriptHandle};
 use crate::actions::{Action, Consult, Counsel, Event};
@@ -13,14 +14,14 @@ use crate::query;
 use crate::scripts::Order;
 use crate::select::{self, RedisSelection, ReplicaSelection};
 use crate::state::State;
-use crate::types::{InstanceId, Lane, Mono};
+use crate::types::Mono;
 use crate::wire::Reply;
 use arc_swap::ArcSwap;
 use futures::channel::{mpsc, oneshot};
 use futures::future::Either;
 use futures::{SinkExt, StreamExt};
 use keystead_plugin::Host;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ const STRATEGY_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) enum Input {
     /// For the machine.
     Event(Event),
+    /// A line tells of itself.
+    Line(u64, News),
     /// A client's command.
     Command(Vec<String>, oneshot::Sender<Reply>),
     /// The state is on the disk, or couldn't be written; how long it took.
@@ -52,7 +55,7 @@ pub(crate) struct Driver {
     outbox: Outbox,
     inbox: mpsc::Sender<Input>,
     waiting: mpsc::Receiver<Input>,
-    links: HashMap<(InstanceId, Lane), LinkHandle>,
+    lines: Lines,
     scripts: HashMap<u64, ScriptHandle>,
     shown_at: Mono,
     commands: HashMap<u64, oneshot::Sender<Reply>>,
@@ -70,7 +73,7 @@ impl Driver {
         published: Arc<ArcSwap<Published>>,
     ) -> Driver {
         let (machine, first) = Sentinel::new(boot);
-        let (links, commands) = (HashMap::new(), HashMap::new());
+        let (lines, commands) = (Lines::new(host, inbox.clone()), HashMap::new());
         Driver {
             host,
             machine,
@@ -78,7 +81,7 @@ impl Driver {
             outbox: Outbox::default(),
             inbox,
             waiting,
-            links,
+            lines,
             scripts: HashMap::new(),
             shown_at: Mono(0),
             commands,
@@ -110,6 +113,11 @@ impl Driver {
                     }
                     event
                 }
+                Some(Some(Input::Line(number, news))) => {
+                    let events = self.lines.hear(number, &news);
+                    self.follow(events).await;
+                    continue;
+                }
                 Some(Some(Input::Command(argv, done))) => {
                     let ticket = self.next_ticket;
                     self.next_ticket += 1;
@@ -119,7 +127,8 @@ impl Driver {
                 }
                 Some(Some(Input::Written(ok, ms))) => {
                     let released = self.outbox.written(ok);
-                    self.carry_out(released).await;
+                    let events = self.carry_out(released).await;
+                    self.follow(events).await;
                     Event::Written { ms }
                 }
             };
@@ -140,37 +149,41 @@ impl Driver {
         self.published.store(Arc::new(Published { info: query::info(&self.machine), names, names_taken }));
     }
 
-    /// A step's actions through the outbox, and what strategies answer behind all of it: its state is the newer one.
+    /// A step's actions through the outbox, and what follows from them behind all of it: its state is the newer one.
     async fn work(&mut self, actions: Vec<Action>) {
-        let mut actions = Some(actions);
-        while let Some(step) = actions.take() {
-            let ready = self.outbox.push(step);
-            let advice = self.carry_out(ready).await;
-            for event in advice {
-                actions.get_or_insert_default().extend(self.machine.step(self.now(), event));
-            }
+        let ready = self.outbox.push(actions);
+        let events = self.carry_out(ready).await;
+        self.follow(events).await;
+    }
+
+    /// Steps for events, for what these lead to at once, and so on.
+    async fn follow(&mut self, events: Vec<Event>) {
+        let mut events = VecDeque::from(events);
+        while let Some(event) = events.pop_front() {
+            let actions = self.machine.step(self.now(), event);
+            let ready = self.outbox.push(actions);
+            events.extend(self.carry_out(ready).await);
         }
     }
 
-    /// Carries out; gives what built-in strategies answered.
+    /// Carries out; gives what built-in strategies answered, and what became of lines at once.
     async fn carry_out(&mut self, actions: Vec<Action>) -> Vec<Event> {
-        let mut advice = Vec::new();
+        let mut events = Vec::new();
         for action in actions {
             match action {
                 Action::Persist(state) => self.persist(&state),
                 Action::Reply { ticket, reply } => self.answer(ticket, reply),
                 Action::Send { instance, generation, request, round } => {
-                    if let Some(link) = self.links.get_mut(&(instance, Lane::Command)) {
-                        link.send(generation, request, round);
-                    }
+                    self.lines.send(instance, generation, request, round);
                 }
                 Action::Connect { instance, lane, generation, addr, auth, kind, renamed } => {
                     let target = Target { instance, lane, generation, addr, auth, kind, renamed };
                     let name = format!("sentinel-{}", &self.machine.id()[..8.min(self.machine.id().len())]);
-                    let link = link::open(self.host, target, name, self.inbox.clone());
-                    self.links.insert((instance, lane), link);
+                    events.extend(self.lines.connect(target, name));
                 }
-                Action::Disconnect { instance, lane } => drop(self.links.remove(&(instance, lane))),
+                Action::Disconnect { instance, lane, broken } => {
+                    events.extend(self.lines.disconnect(instance, lane, broken));
+                }
                 Action::Emit(notice) => self.emit(notice).await,
                 Action::Log(level, text) => log(level, &text),
                 Action::Resolve(name) => self.resolve(name),
@@ -179,11 +192,11 @@ impl Driver {
                 Action::Crash => std::process::exit(99), // Redis' status for it
                 Action::Consult { monitor, ticket, strategy, question } => {
                     let answer = self.consult(&monitor, ticket, strategy, question);
-                    advice.extend(answer.map(|advice| Event::Advice { monitor, ticket, advice }));
+                    events.extend(answer.map(|advice| Event::Advice { monitor, ticket, advice }));
                 }
             }
         }
-        advice
+        events
     }
 
     /// Writes in a task of its own; the driver goes on and hears of the end.

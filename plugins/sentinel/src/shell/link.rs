@@ -1,7 +1,9 @@
 //! One link: a task that connects, authenticates, and then carries requests out and answers back (command link) or
-//! listens to the hello channel (feed). Owns its socket. Never reconnects: the machine says when.
+//! listens to the hello channel (feed). Owns its socket. Never reconnects: the machine says when. Who is on it is the
+//! business of lines.rs; the answer goes to whoever asked.
 
 use super::driver::Input;
+use super::lines::News;
 use crate::actions::Event;
 use crate::types::{Addr, InstanceId, Kind, Lane};
 use crate::wire::{HELLO_CHANNEL, Reply, Request};
@@ -12,8 +14,8 @@ use keystead_plugin::{Host, Io, Task};
 use keystead_resp::{Proto, Reply as Resp, ReplyDecoder, ReplyLimits, Writer};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Requests that wait for the socket; the machine keeps fewer without an answer.
-const QUEUE: usize = 256;
+/// Requests that are written at once at most.
+const BATCH: usize = 64;
 /// INFO of a node with a thousand replicas is far below this.
 const MAX_REPLY: usize = 4 << 20;
 const READ: usize = 16 << 10;
@@ -30,23 +32,31 @@ pub(crate) struct Target {
     pub(crate) renamed: BTreeMap<String, String>,
 }
 
+/// A request and who wants its answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) instance: InstanceId,
+    pub(crate) generation: u64,
+    pub(crate) request: Request,
+    pub(crate) round: u64,
+}
+
 /// The driver's end of a link. Dropping it ends the link.
-pub(crate) struct LinkHandle {
-    generation: u64,
-    requests: mpsc::Sender<(Request, u64)>,
+pub(crate) struct Link {
+    requests: mpsc::UnboundedSender<Asked>,
     task: Option<Task>,
 }
 
-impl LinkHandle {
-    /// Queues a request for this incarnation. A full queue loses it: the link is stuck, and the machine will notice.
-    pub(crate) fn send(&mut self, generation: u64, request: Request, round: u64) {
-        if self.generation == generation && self.requests.try_send((request, round)).is_err() {
-            log::debug!("a request was dropped: its link is stuck or gone");
+impl Link {
+    /// Queues a request. The machine keeps few for each instance without an answer, so the queue needs no limit of its own.
+    pub(crate) fn send(&self, asked: Asked) {
+        if self.requests.unbounded_send(asked).is_err() {
+            log::debug!("a request was dropped: its link is gone");
         }
     }
 }
 
-impl Drop for LinkHandle {
+impl Drop for Link {
     fn drop(&mut self) {
         if let Some(task) = self.task.take() {
             task.cancel();
@@ -54,30 +64,28 @@ impl Drop for LinkHandle {
     }
 }
 
-/// Opens a link; what becomes of it the driver hears as events.
-pub(crate) fn open(host: Host, target: Target, name: String, mut inbox: mpsc::Sender<Input>) -> LinkHandle {
-    let (requests, queued) = mpsc::channel(QUEUE);
-    let generation = target.generation;
+/// Opens a link; what becomes of it the driver hears under this number.
+pub(crate) fn open(host: Host, number: u64, target: Target, name: String, mut inbox: mpsc::Sender<Input>) -> Link {
+    let (requests, queued) = mpsc::unbounded();
     let task = host.spawn(async move {
-        let Target { instance, lane, generation, .. } = target;
-        let (kind, addr) = (target.kind, target.addr.clone());
+        let (lane, kind, addr) = (target.lane, target.kind, target.addr.clone());
         let mut refused = false;
-        if let Err(error) = serve(host, target, name, queued, &mut inbox).await {
+        if let Err(error) = serve(host, (number, target), name, queued, &mut inbox).await {
             log::debug!("{:?} link to {} {addr}: {error}", lane, kind.wire_name());
             // The boundary tells errors in words: these are the system's for ECONNREFUSED.
             refused = error.contains("Connection refused");
         }
         // Fails only when the driver has ended.
-        let _ = inbox.send(Input::Event(Event::LinkDown { instance, lane, generation, refused })).await;
+        let _ = inbox.send(Input::Line(number, News::Down(refused))).await;
     });
-    LinkHandle { generation, requests, task: Some(task) }
+    Link { requests, task: Some(task) }
 }
 
 async fn serve(
     host: Host,
-    target: Target,
+    (number, target): (u64, Target),
     name: String,
-    requests: mpsc::Receiver<(Request, u64)>,
+    requests: mpsc::UnboundedReceiver<Asked>,
     inbox: &mut mpsc::Sender<Input>,
 ) -> Result<(), String> {
     let Target { instance, lane, generation, addr, auth, renamed, .. } = target;
@@ -102,57 +110,83 @@ async fn serve(
     }
     write.write_all(&hello).await.map_err(|error| error.to_string())?;
     write.flush().await.map_err(|error| error.to_string())?;
-    let up = Event::LinkUp { instance, lane, generation, local_ip };
-    inbox.send(Input::Event(up)).await.map_err(|error| error.to_string())?;
+    inbox.send(Input::Line(number, News::Up(local_ip))).await.map_err(|error| error.to_string())?;
     let reader = Reader { io: read, decoder: decoder(), buffer: Vec::new(), start: 0 };
     match lane {
-        Lane::Command => commands(reader, write, requests, (instance, generation), (greetings, &renamed), inbox).await,
+        Lane::Command => commands(reader, write, requests, number, (greetings, &renamed), inbox).await,
         Lane::Feed => feed(reader, (instance, generation), inbox).await,
     }
+}
+
+/// What is on its way: who asked, and how many replies are still to come. The greeting's nobody waits for.
+struct Open {
+    asked: Vec<Asked>,
+    left: usize,
 }
 
 /// Requests out, answers back in order. The first answers belong to the greeting.
 async fn commands(
     mut reader: Reader,
     mut write: WriteHalf<Io>,
-    mut requests: mpsc::Receiver<(Request, u64)>,
-    (instance, generation): (InstanceId, u64),
+    mut requests: mpsc::UnboundedReceiver<Asked>,
+    number: u64,
     (greetings, renamed): (usize, &BTreeMap<String, String>),
     inbox: &mut mpsc::Sender<Input>,
 ) -> Result<(), String> {
-    let mut open: VecDeque<(Option<(Request, u64)>, usize)> = VecDeque::from([(None, greetings)]);
+    let mut open = VecDeque::from([Open { asked: Vec::new(), left: greetings }]);
     loop {
         let answer = futures::select_biased! {
-            request = requests.next() => {
-                let Some((request, round)) = request else { return Ok(()) };
+            asked = requests.next() => {
+                let Some(asked) = asked else { return Ok(()) };
                 let mut out = Vec::new();
-                let commands = request.commands();
-                commands.iter().for_each(|words| put(&mut out, words, renamed));
-                open.push_back((Some((request, round)), commands.len()));
+                ask(asked, &mut open, &mut out, renamed);
+                for _ in 1..BATCH {
+                    let Ok(asked) = requests.try_recv() else { break };
+                    ask(asked, &mut open, &mut out, renamed);
+                }
                 write.write_all(&out).await.map_err(|error| error.to_string())?;
                 write.flush().await.map_err(|error| error.to_string())?;
                 continue;
             }
             answer = futures::FutureExt::fuse(reader.next()) => answer?,
         };
-        let Some((asked, left)) = open.front_mut() else { return Err("a reply to nothing".into()) };
-        *left -= 1;
-        if asked.is_none() {
+        let Some(front) = open.front_mut() else { return Err("a reply to nothing".into()) };
+        front.left -= 1;
+        if front.asked.is_empty() {
             // AUTH or CLIENT SETNAME: a node that wants no password, or has forgotten this user, says so, and may answer
             // all the same. One that doesn't answers the first ping with NOAUTH.
             if let Some(error) = answer.error() {
                 log::debug!("greeting: {error}");
             }
         }
-        if *left > 0 {
+        if front.left > 0 {
             continue;
         }
-        let Some((asked, _)) = open.pop_front() else { continue };
-        if let Some((request, round)) = asked {
-            let event = Event::Answer { instance, generation, request, reply: convert(answer), round };
+        let Some(Open { asked, .. }) = open.pop_front() else { continue };
+        let answer = convert(answer);
+        let alive = answer.text() == Some("PONG");
+        for Asked { instance, generation, request, round } in asked {
+            let event = Event::Answer { instance, generation, request, reply: answer.clone(), round };
             inbox.send(Input::Event(event)).await.map_err(|error| error.to_string())?;
         }
+        if alive {
+            inbox.send(Input::Line(number, News::Pong)).await.map_err(|error| error.to_string())?;
+        }
     }
+}
+
+/// Writes a request down, unless the same question is on its way: then its answer is for both.
+fn ask(asked: Asked, open: &mut VecDeque<Open>, out: &mut Vec<u8>, renamed: &BTreeMap<String, String>) {
+    if matches!(asked.request, Request::Ping | Request::InfoServer) {
+        let same = |o: &&mut Open| o.asked.first().is_some_and(|first| first.request == asked.request);
+        if let Some(on_its_way) = open.iter_mut().find(same) {
+            on_its_way.asked.push(asked);
+            return;
+        }
+    }
+    let commands = asked.request.commands();
+    commands.iter().for_each(|words| put(out, words, renamed));
+    open.push_back(Open { left: commands.len(), asked: vec![asked] });
 }
 
 /// Messages of the hello channel.
@@ -234,5 +268,23 @@ fn convert(reply: Resp) -> Reply {
         (Resp::Simple(_), Some(bytes)) => Reply::Status(String::from_utf8_lossy(bytes).into_owned()),
         (_, Some(bytes)) => Reply::Bulk(String::from_utf8_lossy(bytes).into_owned()),
         _ => Reply::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_is_on_its_way_is_not_asked_twice() {
+        let asked = |instance, request| Asked { instance: InstanceId(instance), generation: 1, request, round: 0 };
+        let (mut open, mut out) = (VecDeque::new(), Vec::new());
+        for request in [asked(1, Request::Ping), asked(2, Request::Ping), asked(2, Request::Hello("h".into()))] {
+            ask(request, &mut open, &mut out, &BTreeMap::new());
+        }
+        ask(asked(3, Request::Hello("h".into())), &mut open, &mut out, &BTreeMap::new());
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!((text.matches("PING").count(), text.matches("PUBLISH").count()), (1, 2));
+        assert_eq!(open.iter().map(|o| o.asked.len()).collect::<Vec<_>>(), [2, 1, 1]);
     }
 }

@@ -112,8 +112,10 @@ impl World {
         let Program::Sentinel(process) = &mut self.processes[id].program else { return };
         let reply = match &request {
             Request::Ping => Reply::Status("PONG".into()),
-            Request::Info if process.plain => Reply::Bulk("redis_version:7.0.15\r\nredis_mode:sentinel\r\n".into()),
-            Request::Info => Reply::Bulk("redis_version:7.2.4\r\nkeystead_version:0.1.0\r\n".into()),
+            Request::InfoServer if process.plain => {
+                Reply::Bulk("redis_version:7.0.15\r\nredis_mode:sentinel\r\n".into())
+            }
+            Request::InfoServer => Reply::Bulk("redis_version:7.2.4\r\nkeystead_version:0.1.0\r\n".into()),
             _ => {
                 let ticket = process.next_ticket;
                 process.next_ticket += 1;

@@ -94,7 +94,7 @@ impl World {
                     let conn = self.net.open((id, life), server, (instance, lane, generation));
                     self.transmit(conn, Way::Out, Payload::Syn);
                 }
-                Action::Disconnect { instance, lane } => {
+                Action::Disconnect { instance, lane, .. } => {
                     if let Some(conn) = self.net.link(id, instance, lane) {
                         self.net.conns.entry(conn).and_modify(|c| c.client_open = false);
                         self.transmit(conn, Way::Out, Payload::Closed);
