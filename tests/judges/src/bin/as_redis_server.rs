@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn nothing_is_appended_unless_asked_for_as_in_redis() {
         assert!(
-            ron(&Directives::new(), Path::new("/")).contains("(name: \"persistence-aof\", config: (enabled: false))")
+            ron(&Directives::new(), Path::new("/")).contains("(name: \"persistence-aof\", config: (enabled: false, ))")
         );
     }
 }
