@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod crowd;
 pub mod hosts;
 pub mod load;
 pub mod netns;
