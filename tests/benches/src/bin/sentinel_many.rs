@@ -6,7 +6,7 @@
 use keystead_benches::crowd::{Crowd, Kind, Moment, address};
 use keystead_benches::proc::{cpu, status_kib};
 use keystead_benches::table::{head, median, row, short};
-use keystead_harness::{Keystead, RedisSentinel, free_port, have};
+use keystead_harness::{Client, Keystead, RedisSentinel, free_port, have};
 use std::collections::BTreeMap;
 use std::io;
 use std::process::ExitCode;
@@ -61,11 +61,14 @@ impl Sentinel {
 
     /// It knows all others for each primary.
     fn is_ready(&self, count: usize) -> bool {
-        let mut client = match self {
-            Sentinel::Ours(_, port) => keystead_harness::Client::connect(*port),
-            Sentinel::Stock(sentinel) => sentinel.client(),
+        let port = match self {
+            Sentinel::Ours(_, port) => *port,
+            Sentinel::Stock(sentinel) => sentinel.port(),
         };
-        let info = client.cmd("INFO sentinel").as_text().unwrap_or_default();
+        // One that is busy with what it has just learnt answers the next time.
+        let asked =
+            Client::try_connect(port).ok().and_then(|mut client| client.try_command(&["INFO", "sentinel"]).ok());
+        let info = asked.and_then(|reply| reply.as_text()).unwrap_or_default();
         info.lines()
             .filter(|line| line.contains("status=ok,") && line.trim_end().ends_with(&format!("sentinels={SENTINELS}")))
             .count()
