@@ -57,7 +57,7 @@ impl Monitor {
     pub(crate) fn on_pong(&mut self, id: InstanceId, reply: &Reply, s: &mut Shared) {
         let instance = self.instance_mut(id);
         instance.last_reply = s.now;
-        instance.ping_since = None;
+        instance.round_trip_ms = instance.ping_since.take().map(|sent| s.now.since(sent)).or(instance.round_trip_ms);
         let error = reply.error().unwrap_or_default();
         let was_loading = std::mem::replace(&mut instance.loading, error.starts_with("LOADING"));
         if was_loading && reply.text() == Some("PONG") {

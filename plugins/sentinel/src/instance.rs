@@ -12,6 +12,10 @@ use std::collections::BTreeMap;
 pub const FAST_INFO_PERIOD_MS: u64 = 1_000;
 /// INFO from a replica that is being re-pointed.
 const REPOINT_INFO_PERIOD_MS: u64 = 200;
+/// The least time a connection to a former primary may take, beside what the way takes.
+const LEAST_OPENING_MS: u64 = 150;
+/// So long after the last answer the way is taken for as long as it was then; later it may have become any other.
+const WAY_KNOWN_MS: u64 = 60_000;
 
 /// One connection as the machine sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +109,8 @@ pub struct Instance {
     pub ping_since: Option<Mono>,
     /// Last ping sent.
     pub pinged: Mono,
+    /// How long the last answer to a ping took.
+    pub round_trip_ms: Option<u64>,
     /// Requests without an answer.
     pub pending: u32,
     /// Next ping, INFO, hello are due then.
@@ -186,6 +192,7 @@ impl Instance {
             answered: false,
             last_reply: now,
             ping_since: None,
+            round_trip_ms: None,
             pinged: now,
             pending: 0,
             next_ping: now,
@@ -318,7 +325,7 @@ impl Instance {
         match lane {
             Lane::Command => match self.command.state {
                 LinkState::Down(_) => Mono::NEVER,
-                LinkState::Opening(since) => since.plus(patience),
+                LinkState::Opening(since) => since.plus(self.opening_ms(since, patience)),
                 LinkState::Up(since) => match self.ping_since {
                     Some(ping) => ping
                         .plus(patience)
@@ -331,6 +338,17 @@ impl Instance {
                 LinkState::Opening(since) => since.plus(patience),
                 LinkState::Up(since) => self.feed_heard.max(since).plus(3 * settings.tempo.publish_period),
             },
+        }
+    }
+
+    /// How long a connection may take. A former primary that returns may still take writes: its kernel and ours repeat a
+    /// lost SYN after a second, so a new one is sent as soon as an answer is overdue by what is known of the way.
+    fn opening_ms(&self, since: Mono, patience: u64) -> u64 {
+        match self.round_trip_ms {
+            Some(round_trip) if self.former_primary && since.since(self.last_reply) < WAY_KNOWN_MS => {
+                (LEAST_OPENING_MS + 4 * round_trip).min(patience)
+            }
+            _ => patience,
         }
     }
 
@@ -354,5 +372,31 @@ impl Instance {
             at = at.min(self.silence(settings).deadline());
         }
         at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_former_primary_is_tried_again_as_soon_as_the_way_there_allows() {
+        let settings = Settings::new(2);
+        let mut node = Instance::new(InstanceId(1), Kind::Replica, Addr::new("h", 1), Mono(0));
+        let given_up = |node: &Instance, since: u64| {
+            let link = Link { state: LinkState::Opening(Mono(since)), generation: 1 };
+            let node = Instance { command: link, ..node.clone() };
+            node.link_deadline(Lane::Command, &settings).0 - since
+        };
+        let patience = Instance::patience_ms(&settings);
+        node.last_reply = Mono(1_000);
+        assert_eq!(given_up(&node, 2_000), patience, "a replica");
+        node.former_primary = true;
+        assert_eq!(given_up(&node, 2_000), patience, "nothing known of the way");
+        node.round_trip_ms = Some(3);
+        assert_eq!(given_up(&node, 2_000), 162);
+        assert_eq!(given_up(&node, 61_000), patience, "by now the way may be another");
+        node.round_trip_ms = Some(100_000);
+        assert_eq!(given_up(&node, 2_000), patience);
     }
 }

@@ -19,6 +19,9 @@ const RESOLVE_AGAIN_MS: u64 = 1_000;
 /// After the primary's restart the replicas are asked more often for so long.
 const REBOOT_MS: u64 = 10_000;
 
+/// A link that couldn't be opened isn't tried again before.
+const OPEN_AGAIN_MS: u64 = 100;
+
 /// With `fast-detection` a refused connection is tried again after this long.
 const PROBE_AGAIN_MS: u64 = 50;
 
@@ -102,8 +105,13 @@ impl Monitor {
     /// A link went down, or couldn't be opened.
     pub fn on_link_down(&mut self, id: InstanceId, lane: Lane, generation: u64, refused: bool, s: &mut Shared) {
         let fast = self.settings.fast_detection && refused;
-        let wait = if fast { PROBE_AGAIN_MS } else { self.settings.ping_period_ms().max(100) };
+        let period = self.settings.ping_period_ms().max(OPEN_AGAIN_MS);
         let Some(instance) = self.instances.get_mut(&id) else { return };
+        let wait = match (fast, instance.former_primary) {
+            (true, _) => PROBE_AGAIN_MS,
+            (false, true) => OPEN_AGAIN_MS,
+            (false, false) => period,
+        };
         if instance.link(lane).generation == generation && !matches!(instance.link(lane).state, LinkState::Down(_)) {
             // One that was closed right behind its opening (no password, too many clients) is not tried in a circle.
             let was_good = matches!(instance.link(lane).state, LinkState::Up(since) if s.now.since(since) >= wait);

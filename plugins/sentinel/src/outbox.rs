@@ -10,10 +10,22 @@ use std::collections::VecDeque;
 /// What a client hears when the state can't be written.
 const NOT_WRITTEN: &str = "ERR the sentinel's state can't be written to disk";
 
+/// Something that waits.
+#[derive(Debug)]
+enum Held {
+    /// An action that rests on the writes before it.
+    Action(Action),
+    /// A write: what is behind it needs this state on the disk, or a newer one.
+    Write,
+}
+
 /// Actions on their way out.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    held: VecDeque<Action>,
+    held: VecDeque<Held>,
+    /// The state of the last write that waits. Only one is kept: with a thousand primaries it has a megabyte, and a
+    /// step of theirs a microsecond behind the last may bring another.
+    newest: Option<Box<State>>,
     /// The write on its way, and how many of the held actions it covers.
     writing: Option<(usize, Box<State>)>,
     /// A state that couldn't be written: nothing leaves before it, or a newer one, is on the disk.
@@ -31,12 +43,12 @@ impl Outbox {
                 continue;
             }
             if let Some(state) = self.owed.take() {
-                self.held.push_back(Action::Persist(state));
+                self.hold(Action::Persist(state));
             }
             if self.held.is_empty() && self.writing.is_none() && !matches!(action, Action::Persist(_)) {
                 now.push(action);
             } else {
-                self.held.push_back(action);
+                self.hold(action);
             }
         }
         now.extend(self.next_write());
@@ -47,9 +59,8 @@ impl Outbox {
     pub fn written(&mut self, ok: bool) -> Vec<Action> {
         let Some((covered, state)) = self.writing.take() else { return Vec::new() };
         // What came behind it rests on it too, up to the next write.
-        let rest = self.held.range(covered..).take_while(|action| !matches!(action, Action::Persist(_))).count();
-        let mut now: Vec<Action> =
-            self.held.drain(..covered + rest).filter_map(|action| released(action, ok)).collect();
+        let rest = self.held.range(covered..).take_while(|held| !matches!(held, Held::Write)).count();
+        let mut now: Vec<Action> = self.held.drain(..covered + rest).filter_map(|held| released(held, ok)).collect();
         if !ok && self.held.is_empty() {
             self.owed = Some(state);
         }
@@ -57,14 +68,23 @@ impl Outbox {
         now
     }
 
+    fn hold(&mut self, action: Action) {
+        self.held.push_back(match action {
+            Action::Persist(state) => {
+                self.newest = Some(state);
+                Held::Write
+            }
+            action => Held::Action(action),
+        });
+    }
+
     /// The newest state covers every write that waits: votes and epochs only grow.
     fn next_write(&mut self) -> Option<Action> {
         if self.writing.is_some() {
             return None;
         }
-        let last = self.held.iter().rposition(|action| matches!(action, Action::Persist(_)))?;
-        let Action::Persist(state) = &self.held[last] else { return None };
-        let state = state.clone();
+        let state = self.newest.take()?;
+        let last = self.held.iter().rposition(|held| matches!(held, Held::Write))?;
         self.writing = Some((last + 1, state.clone()));
         Some(Action::Persist(state))
     }
@@ -81,9 +101,9 @@ fn free(action: &Action) -> bool {
     }
 }
 
-fn released(action: Action, ok: bool) -> Option<Action> {
+fn released(held: Held, ok: bool) -> Option<Action> {
+    let Held::Action(action) = held else { return None };
     match action {
-        Action::Persist(_) => None,
         Action::Send { .. } if !ok => None,
         Action::Reply { ticket, .. } if !ok => Some(Action::Reply { ticket, reply: Reply::Error(NOT_WRITTEN.into()) }),
         action => Some(action),
