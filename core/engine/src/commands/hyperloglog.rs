@@ -89,9 +89,7 @@ fn pfcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         if let Some(count) = hll::cached(bytes) {
             return Ok((count, true));
         }
-        let mut registers = [0; REGISTERS];
-        hll::merge(&mut registers, bytes)?;
-        Ok((hll::count(&registers), false))
+        Ok((hll::count_value(bytes)?, false))
     })?;
     match counted {
         None => out.int(0),

@@ -1,14 +1,15 @@
 //! From registers to a count: the estimator of Otmar Ertl ("New cardinality estimation algorithms for HyperLogLog
 //! sketches"), in the same order of operations as Redis', so that the counts are equal.
 
-use super::{Q, REGISTERS, Registers};
+use super::{Q, REGISTERS};
 
 /// `1 / (2 ln 2)`.
 const ALPHA: f64 = 0.721_347_520_444_481_7;
 
-pub(super) fn count(registers: &Registers) -> u64 {
-    let mut seen = [0_u32; 64];
-    registers.iter().for_each(|&register| seen[usize::from(register & 63)] += 1);
+/// How many registers have each value.
+pub(super) type Seen = [u32; 64];
+
+pub(super) fn count(seen: &Seen) -> u64 {
     let m = REGISTERS as f64;
     let mut z = m * tau((m - f64::from(seen[Q as usize + 1])) / m);
     for j in (1..=Q as usize).rev() {

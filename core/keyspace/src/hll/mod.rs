@@ -211,7 +211,32 @@ fn forget_count(bytes: &mut [u8]) {
 
 /// How many different elements registers have seen.
 pub fn count(registers: &Registers) -> u64 {
-    estimate::count(registers)
+    let mut seen = [0; 64];
+    registers.iter().for_each(|&register| seen[usize::from(register & 63)] += 1);
+    estimate::count(&seen)
+}
+
+/// How many elements a value has seen. Runs of a sparse one are counted as such: its registers are never laid out.
+pub fn count_value(bytes: &[u8]) -> Result<u64, Bad> {
+    let mut seen = [0; 64];
+    match encoding(bytes)? {
+        Encoding::Dense => (0..REGISTERS).for_each(|at| seen[usize::from(dense::get(&bytes[HEADER..], at) & 63)] += 1),
+        Encoding::Sparse => {
+            let mut registers = 0;
+            for run in sparse::runs(&bytes[HEADER..]) {
+                let run = run?;
+                registers += run.len;
+                if registers > REGISTERS {
+                    break;
+                }
+                seen[usize::from(run.value & 63)] += run.len as u32;
+            }
+            if registers != REGISTERS {
+                return Err(Bad::Corrupt);
+            }
+        }
+    }
+    Ok(estimate::count(&seen))
 }
 
 /// MurmurHash64A, little endian.

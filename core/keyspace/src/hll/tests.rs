@@ -46,6 +46,7 @@ fn the_estimate_is_within_a_few_parts_in_a_hundred() {
         add(&mut bytes, &many(added, n - added), 3000).unwrap();
         added = n;
         let counted = count(&registers(&bytes));
+        assert_eq!(count_value(&bytes), Ok(counted));
         assert!(counted.abs_diff(n as u64) * 100 <= n as u64 * 3, "{n}: {counted}");
     }
     assert_eq!(count(&[0; REGISTERS]), 0);
@@ -81,6 +82,7 @@ fn made_up_values_are_refused() {
         let bytes = [header, runs].concat();
         let mut into = [0; REGISTERS];
         assert_eq!(merge(&mut into, &bytes), Err(Bad::Corrupt), "{:?}", &runs[..runs.len().min(4)]);
+        assert_eq!(count_value(&bytes), Err(Bad::Corrupt));
         assert_eq!(to_dense(&mut bytes.clone()), Err(Bad::Corrupt));
     }
 }
