@@ -94,6 +94,24 @@ fn at_every_place_nothing_acknowledged_is_missing() {
     }
 }
 
+/// A new file has nothing on the disk yet that replies could be measured by: the first one left before its write.
+#[test]
+fn the_first_write_of_all_waits_for_the_disk_too() {
+    // The disk fails once, and is tried again a second later. Nobody else moves the stream before.
+    let builder = Keystead::builder().plugin("persistence-aof", "(fsync: always, rewrite_percentage: 0)");
+    let mut node = builder.env(failpoint::VARIABLE, "batch-half-written:1:fail:1").start();
+    assert_eq!(node.client().cmd("SET k v").as_text().as_deref(), Some("OK"));
+    node.process.kill();
+    node.process.set_env(&[]);
+    node.restart();
+    assert_eq!(
+        node.client().cmd("GET k").as_text().as_deref(),
+        Some("v"),
+        "acknowledged and gone\n{}",
+        node.process.log()
+    );
+}
+
 /// Places at which the disk can fail. Behind the manifest's change nothing can any more.
 fn failing_places() -> impl Iterator<Item = &'static str> {
     failpoint::ALL.iter().copied().filter(|place| *place != "incr-in-manifest")

@@ -37,6 +37,8 @@ pub(super) struct Log {
     pub(super) cursor: Cursor,
     file: File,
     pub(super) machine: Machine,
+    /// What was there before its first byte.
+    pub(super) began: Option<Place>,
     /// Read from the journal, not in the file.
     batch: Vec<Bytes>,
     /// The batch is whole and ends here.
@@ -60,6 +62,7 @@ impl Log {
             cursor,
             file,
             machine,
+            began: seen,
             batch: Vec::new(),
             batch_end: None,
             seen,

@@ -249,7 +249,8 @@ impl Writer {
         info!("Background AOF rewrite finished successfully: {} bytes in {} ms", self.settled, took.as_millis());
         if let Some(log) = &mut self.log {
             let works = log.machine.failed().is_none();
-            let actions = log.machine.trust(None);
+            // Nothing may have been written since: then the base holds all there is, and the first write must wait.
+            let actions = log.machine.trust(log.began);
             self.act(actions).await;
             if works {
                 self.accept();
