@@ -8,6 +8,7 @@ pub use crate::blocking::OnTimeout;
 use crate::blocking::ParkRequest;
 use crate::core::Core;
 use crate::effect::{CommandResult, Effect, Origin, Recorded, Targets};
+use crate::exec;
 use crate::registry::Command;
 use crate::session::State;
 
@@ -108,6 +109,18 @@ impl<'e> Ctx<'e> {
     /// Records an effect in place of the command as it was sent. Nothing is encoded if nobody needs it.
     pub fn instead(&mut self, argv: &[&[u8]]) -> Effect {
         self.also(self.session.db, argv)
+    }
+
+    /// Records that a key went because its time is over, in the word of `lazyfree-lazy-expire`.
+    pub fn expired_instead(&mut self, key: &[u8]) -> Effect {
+        let word = exec::expired_word(self.core);
+        self.instead(&[word, key])
+    }
+
+    /// Records that a key went in the course of another command, in the word of `lazyfree-lazy-server-del`.
+    pub fn removed_instead(&mut self, key: &[u8]) -> Effect {
+        let word: &[u8] = if self.core.config.live.memory.lazy_server_del { b"UNLINK" } else { b"DEL" };
+        self.instead(&[word, key])
     }
 
     /// Records one more effect, in a database; several of them become one MULTI … EXEC.

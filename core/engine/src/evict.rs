@@ -25,6 +25,8 @@ pub struct Limit {
     pub lazy_eviction: bool,
     /// See `lazy_eviction`.
     pub lazy_expire: bool,
+    /// See `lazy_eviction`.
+    pub lazy_server_del: bool,
     lfu: Option<Lfu>,
 }
 
@@ -46,6 +48,7 @@ impl Limit {
             replica_ignores: yes("replica-ignore-maxmemory"),
             lazy_eviction: yes("lazyfree-lazy-eviction"),
             lazy_expire: yes("lazyfree-lazy-expire"),
+            lazy_server_del: yes("lazyfree-lazy-server-del"),
             lfu: policy.lfu().then_some(lfu),
         }
     }

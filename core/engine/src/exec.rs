@@ -496,7 +496,7 @@ pub(crate) fn propagate_expired(ks: &mut Keyspace, core: &mut Core) {
 }
 
 /// How the deletion of an expired key is said to replicas.
-fn expired_word(core: &Core) -> &'static [u8] {
+pub(crate) fn expired_word(core: &Core) -> &'static [u8] {
     if core.config.live.memory.lazy_expire { b"UNLINK" } else { b"DEL" }
 }
 

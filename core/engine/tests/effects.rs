@@ -112,6 +112,27 @@ fn each_command_is_sent_as_redis_sends_it() {
     }
 }
 
+/// As Redis 7.2: SPOP since #12320, the others longer.
+#[test]
+fn lazy_freeing_is_said_to_replicas_too() {
+    let mut stream = Stream::new();
+    let c = stream.kit.connect();
+    for name in ["expire", "server-del"] {
+        stream.kit.cmd(c, &format!("CONFIG SET lazyfree-lazy-{name} yes"));
+    }
+    for (before, line, expected) in [
+        ("SADD k a", "SPOP k 5", "UNLINK k"),
+        ("SET k v", "GETEX k PXAT 1", "UNLINK k"),
+        ("SET k v", "EXPIRE k -1", "UNLINK k"),
+        ("SET k v", "GETDEL k", "DEL k"),
+    ] {
+        stream.kit.cmd(c, before);
+        stream.records();
+        stream.kit.cmd(c, line);
+        assert_eq!(stream.records(), [expected], "{line}");
+    }
+}
+
 #[test]
 fn an_expired_key_is_deleted_before_the_command_that_met_it() {
     let mut stream = Stream::new();
@@ -189,4 +210,40 @@ fn strings_stay_below_the_configured_length() {
     assert_eq!(kit.cmd(c, "APPEND k a"), too_long);
     assert_eq!(kit.cmd(c, "SETBIT k 8388607 1"), ":1\r\n");
     assert_eq!(kit.cmd(c, "SETBIT k 8388608 1"), "-ERR bit offset is not an integer or out of range\r\n");
+}
+
+/// Redis 7.2 looks at the type last (db.c of 7.2.4 says it will change in 8.0).
+#[test]
+fn scan_deletes_the_expired_keys_it_meets_whatever_type_it_was_asked_for() {
+    for kind in ["string", "hash", "nonsense"] {
+        let mut stream = Stream::new();
+        let c = stream.kit.connect();
+        stream.kit.cmd(c, "SET live v");
+        stream.kit.cmd(c, "SET gone v PX 1");
+        stream.kit.cmd(c, "SET other v PX 1");
+        stream.records();
+        stream.kit.now.unix_ms += 10;
+        stream.kit.cmd(c, &format!("SCAN 0 MATCH *e* COUNT 100 TYPE {kind}"));
+        let mut records = stream.records();
+        records.sort();
+        assert_eq!(records, ["DEL gone", "DEL other"], "{kind}");
+    }
+}
+
+#[test]
+fn a_key_that_expired_on_its_way_to_a_waiting_client_is_deleted_by_whoever_asks_next() {
+    let mut stream = Stream::new();
+    let (waiting, c) = (stream.kit.connect(), stream.kit.connect());
+    stream.kit.cmd(c, "SELECT 1");
+    stream.kit.cmd(c, "RPUSH k a");
+    stream.kit.cmd(c, "PEXPIRE k 100");
+    assert_eq!(stream.kit.cmd(waiting, "BRPOP k 0"), "");
+    stream.records();
+    stream.kit.now.unix_ms += 200;
+    stream.kit.cmd(c, "SWAPDB 0 1");
+    assert_eq!(stream.kit.read(waiting), "");
+    assert_eq!(stream.records(), ["SWAPDB 0 1"]);
+    stream.kit.cmd(c, "SELECT 0");
+    assert_eq!(stream.kit.cmd(c, "EXISTS k"), ":0\r\n");
+    assert_eq!(stream.records(), ["DEL k"]);
 }

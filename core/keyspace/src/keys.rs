@@ -25,6 +25,11 @@ impl Keyspace {
         Some(type_of(self.ask(db, key)?))
     }
 
+    /// The type of a key without any trace: an expired one isn't there, and isn't deleted either.
+    pub fn glance(&self, db: DbIndex, key: &[u8]) -> Option<KeyType> {
+        self.unexpired(db, key).map(type_of)
+    }
+
     /// The collection under a key, of whatever type; none for strings.
     pub fn object(&self, db: DbIndex, key: &[u8]) -> Option<&Object> {
         self.peek(db, key)?.object()

@@ -432,6 +432,13 @@ impl Keyspace {
         }
     }
 
+    /// A lookup that leaves no trace at all.
+    pub(crate) fn unexpired(&self, db: DbIndex, key: &[u8]) -> Option<&Entry> {
+        let table = &self.dbs[db].table;
+        let entry = table.get(table.hash(key), key)?;
+        (self.mode == ExpiryMode::Ignore || !entry.is_expired(self.now)).then_some(entry)
+    }
+
     /// A lookup that leaves no trace but the note that a key expired.
     #[inline]
     pub(crate) fn peek(&self, db: DbIndex, key: &[u8]) -> Option<&Entry> {

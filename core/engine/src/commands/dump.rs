@@ -91,7 +91,7 @@ pub(super) fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if at.is_some_and(|at| at <= now) && !stream {
         // It would be gone at once: what counts is that a key of that name is gone.
         let removed = ks.remove(db, key);
-        return if removed { Ok(ctx.instead(&[b"DEL", key])) } else { Ok(Effect::None) };
+        return if removed { Ok(ctx.removed_instead(key)) } else { Ok(Effect::None) };
     }
     match built {
         Built::Str(text) => ks.set_str(db, key, &text[..], at.map_or(Ttl::Clear, |at| Ttl::At(UnixMillis(at)))),

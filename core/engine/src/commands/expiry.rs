@@ -165,7 +165,7 @@ fn expire_generic(ctx: &mut Ctx<'_>, args: Args<'_>, unit: Unit, name: &str) -> 
     }
     if at <= now as i64 && !stream {
         ks.remove(db, key);
-        return Ok(ctx.instead(&[b"DEL", key]));
+        return Ok(ctx.expired_instead(key));
     }
     ks.set_deadline(db, key, Some(UnixMillis(at.max(1) as u64)));
     Ok(ctx.instead(&[b"PEXPIREAT", key, itoa::Buffer::new().format(at).as_bytes()]))

@@ -82,12 +82,13 @@ pub(super) fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     answer(&mut out, |out| {
         let mut n = 0;
         let next = ks.scan(db, query.cursor, query.count, |key, kind, expired| {
-            let wanted = query.kind.is_none_or(|want| is(want, kind.name())) && query.wants(key);
-            if wanted && !expired {
+            let matches = query.wants(key);
+            if matches && !expired && query.kind.is_none_or(|want| is(want, kind.name())) {
                 out.bulk(key);
                 n += 1;
             }
-            wanted
+            // Redis 7.2 looks at the type last: an expired key goes whatever it was.
+            matches
         });
         (next, n)
     });

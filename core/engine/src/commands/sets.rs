@@ -199,7 +199,7 @@ fn spop(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             }
             ks.tell(db, &args[1], Event::new(Class::Set, "spop"));
             ks.remove(db, &args[1]);
-            return Ok(ctx.instead(&[b"DEL", &args[1]]));
+            return Ok(ctx.removed_instead(&args[1]));
         }
         _ => return pop_some(ctx, &args[1], n, count.is_some()),
     }

@@ -189,7 +189,7 @@ fn getex(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     match at {
         Some(at) if at <= now && !replica => {
             ks.remove(db, key);
-            Ok(ctx.instead(&[b"DEL", key]))
+            Ok(ctx.expired_instead(key))
         }
         Some(at) => {
             ks.name_changes(Some(Event::EXPIRE));

@@ -14,7 +14,8 @@ impl Engine {
     pub(crate) fn serve_ready(&mut self) {
         while let Some((db, key)) = self.core.blocking.pop_ready() {
             for id in self.core.blocking.queue(db, &key) {
-                self.retry(id, self.ks.type_of(db, &key));
+                // A key that expired meanwhile wakes nobody, and its deletion is for whoever asks for it next.
+                self.retry(id, self.ks.glance(db, &key));
             }
         }
         exec::settle_observation(&mut self.ks, &mut self.core);
