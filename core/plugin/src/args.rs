@@ -93,3 +93,16 @@ impl<T: Into<Bytes>> FromIterator<T> for OwnedArgs {
 pub(crate) fn raw_words<T: AsRef<[u8]>>(argv: &[T]) -> Vec<Str> {
     argv.iter().map(|word| Str::new(word.as_ref())).collect()
 }
+
+/// The same for the length of a call, without an allocation for up to eight.
+pub(crate) fn with_raw_words<T: AsRef<[u8]>, R>(argv: &[T], call: impl FnOnce(&[Str]) -> R) -> R {
+    const INLINE: usize = 8;
+    if argv.len() > INLINE {
+        return call(&raw_words(argv));
+    }
+    let mut inline = [Str::new(b""); INLINE];
+    for (slot, word) in inline.iter_mut().zip(argv) {
+        *slot = Str::new(word.as_ref());
+    }
+    call(&inline[..argv.len()])
+}

@@ -1,6 +1,6 @@
 //! Commands called in a session's name under the guards for scripts: for plugins that run somebody else's code.
 
-use crate::args::raw_words;
+use crate::args::{raw_words, with_raw_words};
 use crate::ctx::Ctx;
 use crate::session::Proto;
 use crate::words::Targets;
@@ -89,23 +89,22 @@ impl Ctx<'_> {
         Conditions(unsafe { (self.api().conditions)(self.data()) })
     }
 
-    /// Runs a command in the calling session's name. `Ok`: its reply as RESP, which may be an error; `Err`: why it didn't
-    /// run, code first.
-    pub fn script_call<T: AsRef<[u8]>>(
-        &mut self,
-        how: &mut ScriptCall,
-        argv: &[T],
-    ) -> std::result::Result<impl AsRef<[u8]> + use<T>, String> {
-        let words = raw_words(argv);
+    /// Runs a command in the calling session's name and appends its reply as RESP, which may be an error. False if it didn't
+    /// run: then it is why, code first.
+    pub fn script_call<T: AsRef<[u8]>>(&mut self, how: &mut ScriptCall, argv: &[T], reply: &mut Vec<u8>) -> bool {
         let (mut raw, mut out) = (how.to_raw(), abi::Buf::EMPTY);
-        // SAFETY: words and `how` live for the call; `out` is ours to own.
-        let (status, buf) = unsafe {
-            let status = (self.api().script_call)(self.data(), &mut raw, words.as_ptr(), words.len(), &mut out);
-            (status, OwnedBuf::new(out))
+        let call = |words: &[Str]| {
+            // SAFETY: words and `how` live for the call; `out` is ours to own.
+            unsafe {
+                let status = (self.api().script_call)(self.data(), &mut raw, words.as_ptr(), words.len(), &mut out);
+                (status, OwnedBuf::new(out))
+            }
         };
+        let (status, buf) = with_raw_words(argv, call);
         how.db = raw.db;
         how.wrote |= raw.flags & abi::SCRIPT_WROTE != 0;
-        if status == abi::OK { Ok(buf) } else { Err(buf.text()) }
+        reply.extend_from_slice(buf.as_ref());
+        status == abi::OK
     }
 
     /// Whether the session's user may run a command; an error if it makes no sense.

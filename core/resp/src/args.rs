@@ -107,6 +107,12 @@ impl OwnedArgs {
         self.ranges.push((start, position(self.buf.len())));
     }
 
+    /// No arguments again; the memory stays.
+    pub fn clear(&mut self) {
+        self.buf.clear();
+        self.ranges.clear();
+    }
+
     /// Appends an integer in decimal.
     pub fn push_int(&mut self, value: i64) {
         self.push(itoa::Buffer::new().format(value).as_bytes());

@@ -1,7 +1,7 @@
 //! What scripts find in `redis` and `math.random`, as functions of the server.
 
 use crate::live::{self, server, words};
-use crate::{bit, cjson, cmsgpack, convert, interpreter, structs};
+use crate::{bit, calls, cjson, cmsgpack, convert, interpreter, structs};
 use keystead_plugin::Proto;
 use mlua::{IntoLuaMulti, Lua, MultiValue, Table, Value};
 use sha1::{Digest, Sha1};
@@ -141,17 +141,7 @@ pub fn native(lua: &Lua, global: &Table) -> mlua::Result<Table> {
 }
 
 fn commands(lua: &Lua, redis: &Table) -> mlua::Result<()> {
-    put(lua, redis, "call", |lua, args| {
-        let reply = call(&args)?;
-        match reply.strip_prefix(b"-") {
-            Some(error) => Err(Fault::Table { text: error.trim_ascii_end().to_vec(), counted: true }),
-            None => Ok(convert::to_lua(lua, &reply)?),
-        }
-    })?;
-    put(lua, redis, "pcall", |lua, args| match call(&args) {
-        Ok(reply) => Ok(convert::to_lua(lua, &reply)?),
-        Err(fault) => Ok(fault.value(lua)?),
-    })?;
+    calls::register(lua, redis)?;
     put(lua, redis, "acl_check_cmd", |_, args| {
         let argv = argv(&args)?;
         match server(|server| server.acl_check(&argv)) {
@@ -172,16 +162,6 @@ fn argv(args: &MultiValue) -> Answer<Vec<Vec<u8>>> {
 
 fn outside(what: &str) -> Fault {
     refused(&format!("{what} can only be called inside a script invocation"))
-}
-
-/// A command's reply as RESP; what didn't run is an error like any other.
-fn call(args: &MultiValue) -> Answer<Vec<u8>> {
-    let argv = argv(args)?;
-    match server(|server| server.call(&argv)) {
-        Some(Ok(reply)) => Ok(reply),
-        Some(Err(text)) => Err(Fault::Table { text: text.into_bytes(), counted: true }),
-        None => Err(outside("redis.call/pcall")),
-    }
 }
 
 fn one_text(args: &MultiValue) -> Option<mlua::String> {
@@ -213,8 +193,8 @@ fn settings(lua: &Lua, redis: &Table) -> mlua::Result<()> {
             Ok(table)
         })?;
     }
-    put(lua, redis, "sha1hex", |_, args| match (args.len(), args.front()) {
-        (1, Some(value)) => Ok(sha1hex(&text_of(value))),
+    put(lua, redis, "sha1hex", |lua, args| match (args.len(), args.front()) {
+        (1, Some(value)) => Ok(lua.create_string(sha1hex(&text_of(value)))?),
         _ => Err(refused("wrong number of arguments")),
     })?;
     put(lua, redis, "log", log_line)?;
@@ -259,8 +239,13 @@ fn text_of(value: &Value) -> Vec<u8> {
 }
 
 /// Forty hexadecimal digits.
-pub fn sha1hex(bytes: &[u8]) -> String {
-    Sha1::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+pub fn sha1hex(bytes: &[u8]) -> [u8; 40] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut hex = [0; 40];
+    for (pair, byte) in hex.as_chunks_mut().0.iter_mut().zip(Sha1::digest(bytes)) {
+        *pair = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
+    }
+    hex
 }
 
 fn log_line(_: &Lua, args: MultiValue) -> Answer<()> {

@@ -1,5 +1,6 @@
 //! EVAL, EVALSHA, their read-only forms, and SCRIPT.
 
+use crate::entry::Code;
 use crate::live::Kind;
 use crate::plugin::Scripting;
 use crate::run::{Order, run, split};
@@ -18,30 +19,30 @@ pub struct Form {
 impl Scripting {
     /// `EVAL text numkeys key … arg …`
     pub(crate) fn eval(&self, ctx: &mut Ctx<'_>, args: Args<'_>, form: Form) -> Result<Effect> {
-        let (keys, rest) = split(args)?;
+        let keys = split(args)?;
         let mut scripts = self.scripts()?;
-        let sha = if form.by_sha {
-            String::from_utf8_lossy(args.at(1)).to_lowercase()
+        let script = if form.by_sha {
+            scripts.get(args.at(1)).ok_or_else(|| Error::reply("NOSCRIPT No matching script. Please use EVAL."))?
         } else {
             scripts.add(args.at(1)).map_err(Error::reply)?
         };
-        let Some(script) = scripts.get(&sha) else {
-            return Err(Error::reply("NOSCRIPT No matching script. Please use EVAL."));
+        let order = Order {
+            kind: Kind::Eval,
+            name: script.name(),
+            code: Code::Script(script.place),
+            flags: script.flags,
+            read_only: form.read_only,
         };
-        let order = Order { kind: Kind::Eval, name: &sha, flags: script.flags, read_only: form.read_only };
-        let set = scripts.interpreter.set("KEYS", &keys).and_then(|()| scripts.interpreter.set("ARGV", &rest));
-        set.map_err(|error| Error::new(crate::interpreter::first_line(&error)))?;
-        let result = run(&self.watch, ctx, args, &order, &scripts.interpreter, |lua| lua.run(&script.function, &sha));
+        let result = run(&self.watch, ctx, args, keys, &order, &scripts.interpreter, &scripts.compiled);
         self.note_scripts(&scripts);
         result
     }
 
     /// The script of a hash says of itself that it only reads.
     pub(crate) fn sha_reads_only(&self, args: Args<'_>) -> bool {
-        let sha = String::from_utf8_lossy(args.at(1)).to_lowercase();
         // While a script runs nothing else does: what is asked then is refused anyway.
-        let flags = self.scripts().ok().and_then(|scripts| scripts.flags(&sha));
-        flags.is_some_and(|flags| flags.no_writes)
+        let script = self.scripts().ok().and_then(|scripts| scripts.get(args.at(1)));
+        script.is_some_and(|script| script.flags.no_writes)
     }
 
     /// The script says of itself that it only reads. It needn't be known.
@@ -52,8 +53,8 @@ impl Scripting {
     /// `SCRIPT LOAD text`
     pub(crate) fn script_load(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
         let mut scripts = self.scripts()?;
-        let sha = scripts.add(args.at(2)).map_err(Error::reply)?;
-        ctx.reply().text(&sha);
+        let script = scripts.add(args.at(2)).map_err(Error::reply)?;
+        ctx.reply().text(script.name());
         self.note_scripts(&scripts);
         Ok(Effect::None)
     }
@@ -63,7 +64,7 @@ impl Scripting {
         let scripts = self.scripts()?;
         ctx.reply().array(args.len() - 2);
         for sha in args.iter().skip(2) {
-            let known = scripts.knows(&String::from_utf8_lossy(sha).to_lowercase());
+            let known = scripts.get(sha).is_some();
             ctx.reply().int(i64::from(known));
         }
         Ok(Effect::None)

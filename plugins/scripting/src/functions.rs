@@ -1,5 +1,6 @@
 //! FUNCTION and FCALL.
 
+use crate::entry::Code;
 use crate::eval::{flush_later, help};
 use crate::libraries::{Libraries, Library, Policy};
 use crate::live::Kind;
@@ -12,26 +13,24 @@ impl Scripting {
     /// `FCALL name numkeys key … arg …`, and its read-only form.
     pub(crate) fn fcall(&self, ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> Result<Effect> {
         let libraries = self.libraries()?;
-        let name = String::from_utf8_lossy(args.at(1)).into_owned();
-        let Some(function) = libraries.function(&name).cloned() else { return Err(Error::new("Function not found")) };
+        let name = String::from_utf8_lossy(args.at(1));
+        let Some(function) = libraries.function(args.at(1)) else { return Err(Error::new("Function not found")) };
         if keystead_resp::number::parse_i64(args.at(2)).is_none() {
             return Err(Error::new("Bad number of keys provided"));
         }
-        let (keys, rest) = split(args)?;
-        let order = Order { kind: Kind::Function, name: &name, flags: function.flags, read_only };
-        let result = run(&self.watch, ctx, args, &order, &libraries.interpreter, |lua| {
-            lua.run_with(&function.function, &keys, &rest, &name)
-        });
-        self.note_libraries(&libraries);
+        let keys = split(args)?;
+        let (code, flags) = (Code::Function, function.flags);
+        let order = Order { kind: Kind::Function, name: &name, code, flags, read_only };
+        let result = run(&self.watch, ctx, args, keys, &order, &libraries.interpreter, &function.function);
+        self.note_memory(&libraries);
         result
     }
 
     /// The function was registered as one that only reads.
     pub(crate) fn function_reads_only(&self, args: Args<'_>) -> bool {
-        let name = String::from_utf8_lossy(args.at(1));
         // While a function runs nothing else does: what is asked then is refused anyway.
         let Ok(libraries) = self.libraries() else { return false };
-        libraries.function(&name).is_some_and(|function| function.flags.no_writes)
+        libraries.function(args.at(1)).is_some_and(|function| function.flags.no_writes)
     }
 
     /// `FUNCTION LOAD [REPLACE] code`

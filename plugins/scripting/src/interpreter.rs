@@ -2,8 +2,11 @@
 //! that ends. Closes from outside what Lua 5.1 leaves open (see the README's list); compiles and runs, keeps nothing.
 
 use crate::api::{self, Fault};
+use crate::convert::Refused;
+use crate::entry::{self, Ended, Run};
 use crate::live;
-use mlua::{ChunkMode, Function, Lua, LuaOptions, MultiValue, StdLib, Table, Value};
+use mlua::{ChunkMode, Function, IntoLua, LightUserData, Lua, LuaOptions, StdLib, Table, Value};
+use std::cell::Cell;
 
 /// A longer text isn't compiled: the interpreter counts in ints.
 pub const MAX_CHUNK: usize = 64 << 20;
@@ -15,13 +18,25 @@ pub struct Interpreter {
     lua: Lua,
     /// The script's globals: reads from the real ones, refuses writes.
     global: Table,
-    real: Table,
-    xpcall: Function,
     on_error: Function,
-    bind: Function,
+    enter: Function,
     in_library: Function,
     memory: usize,
+    /// What the last run needed, for the next.
+    buffers: Cell<Buffers>,
 }
+
+/// Buffers of a run, kept from run to run unless they grew.
+#[derive(Default)]
+pub struct Buffers {
+    /// The reply of the whole.
+    pub out: Vec<u8>,
+    /// The reply of a command of the script.
+    pub reply: Vec<u8>,
+}
+
+/// Buffers beyond this aren't kept.
+const KEPT: usize = 64 * 1024;
 
 /// Why a run failed: the text of the reply, and whether the server has counted the error already.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,17 +60,18 @@ impl Interpreter {
     ) -> mlua::Result<Interpreter> {
         let libs = StdLib::TABLE | StdLib::STRING | StdLib::MATH;
         let lua = Lua::new_with(libs, LuaOptions::new().catch_rust_panics(true))?;
-        let real = lua.globals();
-        let xpcall: Function = real.get("xpcall")?;
         let global = lua.create_table()?;
         let native = api::native(&lua, &global)?;
         register(&lua, &native.raw_get::<Table>("library")?)?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name(PRELUDE).into_function()?;
-        let (bind, in_library): (Function, Function) = prelude.call((native, global.clone()))?;
+        let in_library: Function = prelude.call((native, global.clone()))?;
         let on_error = lua.create_function(on_error)?;
+        #[allow(unsafe_code)]
+        // SAFETY: only `run` calls it, with what it wants.
+        let enter = unsafe { lua.create_c_function(entry::enter) }?;
         live::install_hook(&lua, live::HOOK_EVERY)?;
         lua.set_memory_limit(memory)?;
-        Ok(Interpreter { lua, global, real, xpcall, on_error, bind, in_library, memory })
+        Ok(Interpreter { lua, global, on_error, enter, in_library, memory, buffers: Cell::default() })
     }
 
     /// Globals are those of a library that is being loaded, or those of running scripts.
@@ -78,41 +94,37 @@ impl Interpreter {
         compile(&self.lua, &self.global, text, name)
     }
 
-    /// Sets a global for scripts to read.
-    pub fn set(&self, name: &str, words: &[&[u8]]) -> mlua::Result<()> {
-        self.real.raw_set(name, self.array(words)?)
-    }
-
-    fn array(&self, words: &[&[u8]]) -> mlua::Result<Table> {
-        let table = self.lua.create_table_with_capacity(words.len(), 0)?;
-        for (at, word) in words.iter().enumerate() {
-            table.raw_set(at + 1, self.lua.create_string(word)?)?;
-        }
-        Ok(table)
-    }
-
-    /// Runs a script: a function without arguments.
-    pub fn run(&self, script: &Function, name: &str) -> Result<Value, Failure> {
+    /// Runs what is described. `holder` is the function, or the table that has the script.
+    pub fn run(&self, run: &mut Run<'_, '_>, holder: impl IntoLua, name: &str) -> Result<(), Failure> {
         let plain = |text: String| Failure { text, counted: false };
-        let done = self.xpcall.call::<MultiValue>((script.clone(), self.on_error.clone()));
+        run.ended = Ended::Raised;
+        let here = LightUserData(std::ptr::from_mut(run).cast());
+        let raised = self.enter.call::<Value>((here, &self.on_error, holder));
         if self.lua.used_memory() > self.memory / 2 {
             // What the script left must not starve the next one.
             self.lua.gc_collect().map_err(|error| plain(format!("ERR {}", first_line(&error))))?;
         }
-        let mut done =
-            done.map_err(|error| plain(format!("ERR Error running script {name}, {}", first_line(&error))))?;
-        match done.pop_front() {
-            Some(Value::Boolean(true)) => Ok(done.pop_front().unwrap_or(Value::Nil)),
-            _ => Err(failure(&done.pop_front().unwrap_or(Value::Nil), name)),
+        let raised =
+            raised.map_err(|error| plain(format!("ERR Error running script {name}, {}", first_line(&error))))?;
+        match std::mem::replace(&mut run.ended, Ended::Raised) {
+            Ended::Replied => Ok(()),
+            Ended::Refused(Refused { text, counted }) => Err(Failure { text, counted }),
+            Ended::Raised => Err(failure(&raised, name)),
         }
     }
 
-    /// Runs a function with keys and arguments.
-    pub fn run_with(&self, function: &Function, keys: &[&[u8]], args: &[&[u8]], name: &str) -> Result<Value, Failure> {
-        let bound = self.array(keys).and_then(|keys| self.bind.call((function.clone(), keys, self.array(args)?)));
-        let bound: Function =
-            bound.map_err(|error| Failure { text: format!("ERR {}", first_line(&error)), counted: false })?;
-        self.run(&bound, name)
+    /// Empty buffers for a run.
+    pub fn take_buffers(&self) -> Buffers {
+        self.buffers.take()
+    }
+
+    /// They are kept for the next run.
+    pub fn keep_buffers(&self, mut buffers: Buffers) {
+        if buffers.out.capacity() + buffers.reply.capacity() <= KEPT {
+            buffers.out.clear();
+            buffers.reply.clear();
+            self.buffers.set(buffers);
+        }
     }
 
     /// After a script was stopped the hook watches as before.

@@ -1,14 +1,19 @@
 //! Scripting as a plugin: EVAL and its kin, SCRIPT, functions. It owns the interpreter and what scripts may see of it;
 //! commands, guards, effects and the journal are the core's, reached through the boundary only.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod api;
 mod bit;
+#[allow(unsafe_code)]
+mod calls;
 mod cjson;
 mod cmsgpack;
 pub mod config;
+#[allow(unsafe_code)]
 mod convert;
 mod digits;
+#[allow(unsafe_code)]
+mod entry;
 mod eval;
 mod flags;
 mod functions;
@@ -18,6 +23,8 @@ mod live;
 mod plugin;
 mod run;
 mod scripts;
+#[allow(unsafe_code)]
+mod stack;
 mod structs;
 
 pub use plugin::Scripting;

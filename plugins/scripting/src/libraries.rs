@@ -4,10 +4,11 @@
 use crate::api::{Fault, put};
 use crate::flags::{Flags, words};
 use crate::interpreter::{Interpreter, first_line};
-use crate::live::{Server, enter};
+use crate::live::{Called, Server, enter};
 use keystead_plugin::ScriptCall;
 use mlua::{Function, Lua, MultiValue, Table, Value};
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +27,12 @@ pub struct Registered {
     pub function: Function,
 }
 
+/// A function and the library it is of.
+struct Owned {
+    library: String,
+    function: Registered,
+}
+
 /// A library.
 pub struct Library {
     /// The whole text, first line included.
@@ -42,8 +49,8 @@ pub struct Libraries {
     /// Runs their functions.
     pub interpreter: Interpreter,
     all: BTreeMap<String, Library>,
-    /// Function, in lower case, to its library and its own name: functions are found in any case.
-    owners: HashMap<String, (String, String)>,
+    /// By the function's name in lower case: functions are found in any case.
+    owners: HashMap<Box<[u8]>, Owned>,
     loading: Loading,
 }
 
@@ -78,9 +85,10 @@ impl Libraries {
     }
 
     /// The function of a name.
-    pub fn function(&self, name: &str) -> Option<&Registered> {
-        let (library, function) = self.owners.get(&name.to_ascii_lowercase())?;
-        self.all.get(library)?.functions.get(function)
+    pub fn function(&self, name: &[u8]) -> Option<&Registered> {
+        let mut lower = SmallVec::<[u8; 64]>::from_slice(name);
+        lower.make_ascii_lowercase();
+        self.owners.get(lower.as_slice()).map(|owned| &owned.function)
     }
 
     /// Loads a library; its name. Who must be obeyed may take as long as it takes.
@@ -129,8 +137,8 @@ impl Libraries {
                 return Err(format!("Library {name} already exists"));
             }
             let taken = |function: &&String| {
-                let owner = self.owners.get(&function.to_ascii_lowercase());
-                owner.is_some_and(|(owner, _)| !coming.contains(&owner))
+                let owned = self.owners.get(function.to_ascii_lowercase().as_bytes());
+                owned.is_some_and(|owned| !coming.contains(&&owned.library))
             };
             if let Some(function) = library.functions.keys().find(taken) {
                 return Err(format!("Function {function} already exists"));
@@ -138,8 +146,9 @@ impl Libraries {
         }
         for (name, library) in fresh {
             self.delete(&name);
-            for function in library.functions.keys() {
-                self.owners.insert(function.to_ascii_lowercase(), (name.clone(), function.clone()));
+            for (function, registered) in &library.functions {
+                let owned = Owned { library: name.clone(), function: registered.clone() };
+                self.owners.insert(function.to_ascii_lowercase().into_bytes().into(), owned);
             }
             self.all.insert(name, library);
         }
@@ -151,7 +160,7 @@ impl Libraries {
         if self.all.remove(name).is_none() {
             return false;
         }
-        self.owners.retain(|_, (owner, _)| owner != name);
+        self.owners.retain(|_, owned| owned.library != name);
         true
     }
 
@@ -232,8 +241,8 @@ struct Limit {
 }
 
 impl Server for Limit {
-    fn call(&mut self, _: &[Vec<u8>]) -> Result<Vec<u8>, String> {
-        Err("ERR redis.call/pcall can only be called inside a script invocation".to_owned())
+    fn call(&mut self, _: &[&[u8]]) -> Called<'_> {
+        Called::Refused(b"ERR redis.call/pcall can only be called inside a script invocation")
     }
 
     fn acl_check(&mut self, _: &[Vec<u8>]) -> Result<(), String> {
@@ -360,7 +369,7 @@ mod tests {
         assert_eq!(libraries.load(LIB, false, false).unwrap(), "lib");
         assert_eq!(libraries.load(LIB, false, false).unwrap_err(), "Library 'lib' already exists");
         assert_eq!(libraries.load(LIB, true, false).unwrap(), "lib");
-        assert!(libraries.function("f").is_some());
+        assert!(libraries.function(b"F").is_some());
         let other = b"#!lua name=other\nredis.register_function('f', function() end)";
         assert_eq!(libraries.load(other, false, false).unwrap_err(), "Function f already exists");
         assert!(libraries.delete("lib") && !libraries.delete("lib"));

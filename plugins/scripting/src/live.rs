@@ -1,7 +1,7 @@
 //! The script that runs: its way to the server while its turn lasts, its clock, and what others may know of it meanwhile.
 //! `Live` is on the stack of the command that runs the script; `Watch` is shared, and all it holds is atomic or short.
 
-use keystead_plugin::{Ctx, Proto, ScriptCall, Targets};
+use keystead_plugin::{Args, Ctx, ScriptCall, Targets};
 use mlua::{Lua, MultiValue, Value, VmState};
 use parking_lot::Mutex;
 use scoped_tls_hkt::scoped_thread_local;
@@ -18,14 +18,22 @@ pub const HOOK_EVERY: u32 = 100_000;
 
 /// What a running script asks of the server.
 pub trait Server {
-    /// `redis.call` and `redis.pcall`: RESP, or why the command didn't run.
-    fn call(&mut self, argv: &[Vec<u8>]) -> Result<Vec<u8>, String>;
+    /// `redis.call` and `redis.pcall`. What it gives is its own, until the next call.
+    fn call(&mut self, argv: &[&[u8]]) -> Called<'_>;
     /// `redis.acl_check_cmd`.
     fn acl_check(&mut self, argv: &[Vec<u8>]) -> Result<(), String>;
     /// How commands are called.
     fn how(&mut self) -> &mut ScriptCall;
     /// Called every so many instructions: the reason to stop, if there is one.
     fn poll(&mut self) -> Option<&'static str>;
+}
+
+/// How a command of a script went.
+pub enum Called<'s> {
+    /// It ran: RESP, an error's among them.
+    Reply(&'s [u8]),
+    /// It didn't run: why, code first.
+    Refused(&'s [u8]),
 }
 
 /// Runs `body` with the script's way to the server.
@@ -77,8 +85,6 @@ pub struct Running {
     pub command: Vec<Vec<u8>>,
     /// Since when.
     pub since: Instant,
-    /// It has written: it can't be stopped half way.
-    pub wrote: bool,
     /// It came from the primary.
     pub obeyed: bool,
 }
@@ -88,7 +94,9 @@ pub struct Running {
 pub struct Watch {
     /// `busy-reply-threshold` in milliseconds; 0: never busy.
     pub threshold_ms: AtomicI64,
+    /// Known from the moment on when others may ask: a script that is short is never seen.
     running: Mutex<Option<Running>>,
+    wrote: AtomicBool,
     kill: AtomicBool,
 }
 
@@ -109,7 +117,7 @@ impl Watch {
             return Err("UNKILLABLE The busy script was sent by a master instance in the context of replication and \
                         cannot be killed.");
         }
-        if running.wrote {
+        if self.wrote.load(Ordering::Relaxed) {
             return Err("UNKILLABLE Sorry the script already executed write commands against the dataset. You can \
                         either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE \
                         command.");
@@ -119,54 +127,81 @@ impl Watch {
     }
 }
 
+/// What runs, for those who ask.
+#[derive(Clone, Copy)]
+pub struct About<'o> {
+    /// EVAL or FCALL.
+    pub kind: Kind,
+    /// The script's hash or the function's name.
+    pub name: &'o str,
+    /// The command.
+    pub command: Args<'o>,
+    /// It came from the primary.
+    pub obeyed: bool,
+}
+
 /// The way to the server of one run.
 pub struct Live<'w, 'c, 'a> {
     watch: &'w Watch,
     ctx: &'c mut Ctx<'a>,
     how: ScriptCall,
-    kind: Kind,
+    about: About<'w>,
     since: Instant,
+    /// What the last call gave.
+    reply: &'w mut Vec<u8>,
     busy: bool,
     stopped: bool,
 }
 
 impl<'w, 'c, 'a> Live<'w, 'c, 'a> {
     /// Begins a run; ends with the value.
-    pub fn begin(watch: &'w Watch, ctx: &'c mut Ctx<'a>, how: ScriptCall, running: Running) -> Live<'w, 'c, 'a> {
+    pub fn begin(
+        watch: &'w Watch,
+        ctx: &'c mut Ctx<'a>,
+        how: ScriptCall,
+        about: About<'w>,
+        reply: &'w mut Vec<u8>,
+    ) -> Live<'w, 'c, 'a> {
         watch.kill.store(false, Ordering::Relaxed);
-        let (kind, since) = (running.kind, running.since);
-        *watch.running.lock() = Some(running);
-        Live { watch, ctx, how, kind, since, busy: false, stopped: false }
-    }
-
-    /// The protocol the script chose.
-    pub fn proto(&self) -> Proto {
-        self.how.proto
+        watch.wrote.store(false, Ordering::Relaxed);
+        Live { watch, ctx, how, about, since: Instant::now(), reply, busy: false, stopped: false }
     }
 
     /// The script was told to stop.
     pub fn stopped(&self) -> bool {
         self.stopped
     }
+
+    /// From now on others are told to wait, and may ask for what.
+    fn get_busy(&mut self) {
+        self.busy = true;
+        let About { kind, name, command, obeyed } = self.about;
+        log::warn!(
+            "Slow script detected: still in execution after {} milliseconds. You can try killing the script using the {} \
+             command.",
+            self.since.elapsed().as_millis(),
+            if kind == Kind::Eval { "SCRIPT KILL" } else { "FUNCTION KILL" },
+        );
+        let command = command.iter().map(<[u8]>::to_vec).collect();
+        *self.watch.running.lock() = Some(Running { kind, name: name.to_owned(), command, since: self.since, obeyed });
+        self.ctx.set_busy_reply(kind.busy());
+    }
 }
 
 impl Drop for Live<'_, '_, '_> {
     fn drop(&mut self) {
-        *self.watch.running.lock() = None;
+        if self.busy {
+            *self.watch.running.lock() = None;
+        }
     }
 }
 
 impl Server for Live<'_, '_, '_> {
-    fn call(&mut self, argv: &[Vec<u8>]) -> Result<Vec<u8>, String> {
-        let wrote = self.how.wrote;
-        let reply = self.ctx.script_call(&mut self.how, argv).map(|reply| reply.as_ref().to_vec());
-        if self.how.wrote
-            && !wrote
-            && let Some(running) = self.watch.running.lock().as_mut()
-        {
-            running.wrote = true;
-        }
-        reply
+    fn call(&mut self, argv: &[&[u8]]) -> Called<'_> {
+        self.reply.clear();
+        let ran = self.ctx.script_call(&mut self.how, argv, self.reply);
+        self.watch.wrote.store(self.how.wrote, Ordering::Relaxed);
+        if ran { Called::Reply(self.reply) } else { Called::Refused(self.reply) }
     }
 
     fn acl_check(&mut self, argv: &[Vec<u8>]) -> Result<(), String> {
@@ -183,18 +218,11 @@ impl Server for Live<'_, '_, '_> {
             return None;
         }
         if !self.busy {
-            self.busy = true;
-            log::warn!(
-                "Slow script detected: still in execution after {} milliseconds. You can try killing the script using \
-                 the {} command.",
-                self.since.elapsed().as_millis(),
-                if self.kind == Kind::Eval { "SCRIPT KILL" } else { "FUNCTION KILL" },
-            );
-            self.ctx.set_busy_reply(self.kind.busy());
+            self.get_busy();
         }
         let stop = self.ctx.busy_poll();
         let reason = match self.watch.kill.load(Ordering::Relaxed) {
-            true => Some(self.kind.killed()),
+            true => Some(self.about.kind.killed()),
             false => stop.then_some("The server is going down."),
         };
         self.stopped |= reason.is_some();
@@ -222,17 +250,14 @@ pub fn words(args: &MultiValue) -> Option<Vec<Vec<u8>>> {
         .map(|value| match value {
             Value::String(text) => Some(text.as_bytes().to_vec()),
             Value::Integer(number) => Some(number.to_string().into_bytes()),
-            Value::Number(number) => Some(decimal(*number)),
+            Value::Number(number) => {
+                let mut digits = Vec::new();
+                crate::calls::decimal(*number, &mut digits);
+                Some(digits)
+            }
             _ => None,
         })
         .collect()
-}
-
-/// A number as Redis 7.2 hands it to a command: whole numbers without an exponent, others with the digits they need.
-fn decimal(number: f64) -> Vec<u8> {
-    let mut out = Vec::new();
-    keystead_resp::number::format_f64(number, &mut out);
-    out
 }
 
 /// Effects of `redis.set_repl`.

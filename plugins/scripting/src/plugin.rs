@@ -189,10 +189,15 @@ impl Scripting {
     pub(crate) fn note_libraries(&self, libraries: &Libraries) {
         let (count, functions) = libraries.count();
         let bytes = libraries.all().map(|(name, library)| name.len() + library.code.len()).sum();
-        self.seen.functions_lua.store(libraries.interpreter.memory(), Ordering::Relaxed);
+        self.note_memory(libraries);
         self.seen.libraries.store(count, Ordering::Relaxed);
         self.seen.functions.store(functions, Ordering::Relaxed);
         self.seen.library_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Publishes what a run may have changed of that.
+    pub(crate) fn note_memory(&self, libraries: &Libraries) {
+        self.seen.functions_lua.store(libraries.interpreter.memory(), Ordering::Relaxed);
     }
 
     /// How many libraries and functions there are, also while one of them runs.

@@ -180,8 +180,6 @@ native.global_metatable = stand_in({__index = refuse})
 -- What a library sees while it is loaded: enough to register its functions.
 local library = strict({redis = stand_in(strict(native.library))})
 
-return function(f, keys, args)
-    return function() return f(keys, args) end
-end, function(loading)
+return function(loading)
     meta.__index = loading and library or env
 end

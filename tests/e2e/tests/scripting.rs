@@ -86,6 +86,70 @@ fn nothing_gets_out_of_the_sandbox() {
     assert!(lent.contains("function"), "{lent}");
 }
 
+/// Memory may end at any step of the way: keys and arguments, a command's reply, the script's own. Each is an error, and
+/// the next script has its memory back.
+#[test]
+fn memory_may_end_anywhere() {
+    let server = Keystead::builder().plugin("scripting", "(memory_limit_mb: 8)").start();
+    let mut client = server.client();
+    let big = "x".repeat(6 << 20);
+    client.command(&["SET", "big", &big]);
+    for _ in 0..50 {
+        let words: Vec<String> = (0..1000).map(|n| format!("member:{n}")).collect();
+        let words: Vec<&str> = ["RPUSH", "list"].into_iter().chain(words.iter().map(String::as_str)).collect();
+        client.command(&words);
+    }
+    client.command(&["FUNCTION", "LOAD", LIBRARY]);
+    let cases: [&[&str]; 7] = [
+        &["EVAL", "return #ARGV[1]", "0", &big, &big[1..]],
+        &["FCALL", "put", "1", &big, &big[1..]],
+        &["EVAL", "local s = redis.call('get', 'big') return redis.call('append', 'big', s .. s)", "0"],
+        &[
+            "EVAL",
+            "redis.call('get', 'big') redis.call('set', 'other', ('y'):rep(3000000)) return redis.call('get', 'big')\
+          .. redis.call('get', 'other')",
+            "0",
+        ],
+        &["EVAL", "local t = {} for i = 1, 100 do t[i] = redis.call('lrange', 'list', 0, -1) end return #t", "0"],
+        &["EVAL", "return {pcall(redis.call, 'get', 'big'), ('z'):rep(4000000)}", "0"],
+        &["EVAL", "local t = {} for i = 1, 20 do t[i] = {pcall(redis.call, 'lrange', 'list', 0, -1)} end", "0"],
+    ];
+    for words in cases {
+        let found = format!("{:.200}", shown(&client.command(words)));
+        assert_eq!(client.command(&["EVAL", "return KEYS[1]", "1", "alive"]), "alive", "{found}");
+        if !words[1].contains("pcall") {
+            assert!(found.contains("not enough memory"), "{:.80}: {found}", words[1]);
+        }
+    }
+}
+
+/// What scripts may hand to a command: texts, and numbers as Redis 7.2 writes them; nothing else.
+#[test]
+fn words_of_a_command() {
+    let server = server();
+    let mut client = server.client();
+    let numbers = "return {redis.call('echo', 1), redis.call('echo', -7), redis.call('echo', 3.5), redis.call('echo', \
+                   2^53), redis.call('echo', 1e100), redis.call('mget', 1, 'a', 2.5, 3)[4]}";
+    client.cmd("SET 3 three");
+    let found = eval(&mut client, numbers, &["0"]);
+    for wanted in ["\"1\"", "\"-7\"", "\"3.5\"", "\"9007199254740992\"", "\"1e+100\"", "\"three\""] {
+        assert!(found.contains(wanted), "{wanted}: {found}");
+    }
+    for (call, text) in [
+        ("redis.call()", "Please specify at least one argument for this redis lib call script: "),
+        ("redis.call('get', {})", "Lua redis lib command arguments must be strings or integers script: "),
+        ("redis.pcall('get', true)", "Lua redis lib command arguments must be strings or integers"),
+        ("redis.call('nothing')", "Unknown Redis command called from script script: "),
+    ] {
+        let found = eval(&mut client, &format!("return {call}"), &["0"]);
+        assert!(found.contains(text), "{call}: {found}");
+    }
+    let many = "local t = {} for i = 1, 7990 do t[i] = tostring(i) end return redis.call('rpush', 'l', unpack(t))";
+    assert_eq!(client.command(&["EVAL", many, "0"]), 7990);
+    let inside = "local f = coroutine.wrap(function() return redis.call('llen', 'l') end) return f()";
+    assert_eq!(client.command(&["EVAL", inside, "0"]), 7990);
+}
+
 const LIBRARY: &str = "#!lua name=lib\nredis.register_function('put', function(keys, args) return redis.call('set', \
                        keys[1], args[1]) end)\nredis.register_function{function_name='spin', callback=function() \
                        while true do end end, flags={'no-writes'}}";

@@ -7,6 +7,7 @@ use keystead_engine::keyspace::Keyspace;
 use keystead_engine::resp::{Proto, Writer};
 use keystead_engine::session::State;
 use keystead_engine::{Ctx, Engine, OwnedArgs};
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr;
@@ -46,7 +47,7 @@ pub(super) struct Frame<'f, 'e> {
     /// Where a reply goes that nobody waits for.
     nowhere: Vec<u8>,
     /// What `busy_poll` answers to commands that must wait.
-    pub(super) busy_reply: String,
+    pub(super) busy_reply: Cow<'static, str>,
     /// Bytes lent to the plugin until its next call.
     pub(super) lent: Vec<u8>,
 }
@@ -62,7 +63,7 @@ impl<'f, 'e> Frame<'f, 'e> {
             listed: Vec::new(),
             changes: Vec::new(),
             loose: None,
-            busy_reply: "BUSY Redis is busy running a module command.".to_owned(),
+            busy_reply: Cow::Borrowed("BUSY Redis is busy running a module command."),
             nowhere: Vec::new(),
             lent: Vec::new(),
         }

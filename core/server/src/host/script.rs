@@ -6,6 +6,7 @@ use keystead_abi::{self as abi, Buf, Str};
 use keystead_engine::resp::Proto;
 use keystead_engine::script::{Conditions, ScriptCall};
 use keystead_engine::{CommandError, Origin, OwnedArgs, Targets};
+use std::cell::Cell;
 use std::ffi::c_void;
 
 const NO_COMMAND: CommandError = CommandError::fixed("ERR only a command of a session can call others as a script");
@@ -37,26 +38,66 @@ pub(super) unsafe extern "C" fn call(
     argc: usize,
     out: *mut Buf,
 ) -> u32 {
+    let mut scratch = SPARE.take().unwrap_or_default();
     // SAFETY: as above; the caller gives room for one buffer, `how` is its own.
     unsafe {
-        let (frame, how, args) = (frame(ctx), &mut *how, owned_words(argv, argc));
+        let (frame, how) = (frame(ctx), &mut *how);
         let World::Command(ctx) = &mut frame.world else {
             out.write(Buf::new(NO_COMMAND.text().to_owned()));
             return abi::ERR;
         };
         let mut call = wanted(how);
-        let mut reply = Vec::new();
-        let ran = keystead_engine::script::call(ctx, &mut call, args.view(), &mut reply);
+        Str::array(argv, argc).iter().for_each(|word| scratch.words.push(word.bytes()));
+        let ran = keystead_engine::script::call(ctx, &mut call, scratch.words.view(), &mut scratch.reply);
         how.db = call.db as u32;
         if call.wrote {
             how.flags |= abi::SCRIPT_WROTE;
         }
-        let (status, bytes) = match ran {
-            Ok(()) => (abi::OK, reply),
-            Err(error) => (abi::ERR, error.text().as_bytes().to_vec()),
+        let status = match ran {
+            Ok(()) => abi::OK,
+            Err(error) => {
+                scratch.reply.extend_from_slice(error.text().as_bytes());
+                abi::ERR
+            }
         };
-        out.write(Buf::new(bytes));
+        out.write(scratch.lend());
         status
+    }
+}
+
+thread_local! {
+    /// What the last call needed, for the next: a script calls commands one after the other.
+    static SPARE: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+}
+
+/// A call's words and reply.
+#[derive(Default)]
+struct Scratch {
+    words: OwnedArgs,
+    reply: Vec<u8>,
+}
+
+impl Scratch {
+    /// More memory than this isn't kept.
+    const KEPT: usize = 64 * 1024;
+
+    /// The reply, as the plugin's until it drops it.
+    fn lend(self: Box<Scratch>) -> Buf {
+        let (ptr, len) = (self.reply.as_ptr(), self.reply.len());
+        Buf { ptr, len, owner: Box::into_raw(self).cast(), drop: Some(give_back) }
+    }
+}
+
+/// # Safety
+/// `owner` came from `Scratch::lend`, and is given back once.
+unsafe extern "C" fn give_back(owner: *mut c_void) {
+    // SAFETY: see above.
+    let mut scratch = unsafe { Box::from_raw(owner.cast::<Scratch>()) };
+    if scratch.words.memory() + scratch.reply.capacity() <= Scratch::KEPT {
+        scratch.words.clear();
+        scratch.reply.clear();
+        // A thread that ends has no use for it.
+        let _ = SPARE.try_with(|spare| spare.set(Some(scratch)));
     }
 }
 
@@ -89,5 +130,5 @@ pub(super) unsafe extern "C" fn acl_check(ctx: *mut c_void, argv: *const Str, ar
 
 pub(super) unsafe extern "C" fn set_busy_reply(ctx: *mut c_void, text: Str) {
     // SAFETY: as above; the text lives for the call.
-    unsafe { frame(ctx).busy_reply = text.text() };
+    unsafe { frame(ctx).busy_reply = text.text().into() };
 }

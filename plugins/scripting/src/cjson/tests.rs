@@ -6,10 +6,10 @@ use super::*;
 fn run(code: &str) -> String {
     let interpreter = crate::interpreter::Interpreter::new(64 << 20).unwrap();
     let script = interpreter.compile(code.as_bytes(), "@user_script").unwrap();
-    match interpreter.run(&script, "x") {
+    match script.call::<Value>(()) {
         Ok(Value::String(text)) => text.to_string_lossy(),
         Ok(other) => format!("{other:?}"),
-        Err(failure) => failure.text,
+        Err(error) => crate::api::Fault::of(&error).to_string(),
     }
 }
 
