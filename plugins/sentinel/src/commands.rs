@@ -7,7 +7,7 @@ use crate::events::Level;
 use crate::explain::Wish;
 use crate::glob::glob;
 use crate::handover::Way;
-use crate::machine::Sentinel;
+use crate::machine::{Sentinel, touch};
 use crate::query;
 use crate::settings::{Settings, valid_name};
 use crate::state::SavedMonitor;
@@ -79,6 +79,9 @@ pub const SUBCOMMANDS: &[(&str, usize, usize, &str, &str)] = &[
     ("TIMELINE", 0, 3, "[<primary-name>] [<count>] [JSON]", "The last failovers, step by step."),
 ];
 
+/// A peer's question under both of its names.
+const DOWN_QUESTIONS: [&str; 2] = ["IS-MASTER-DOWN-BY-ADDR", "IS-PRIMARY-DOWN-BY-ADDR"];
+
 /// Whom a command may concern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reach<'a> {
@@ -94,6 +97,7 @@ pub(crate) enum Reach<'a> {
 pub(crate) fn reach(argv: &[String]) -> Reach<'_> {
     match argv {
         [publish, ..] if publish.eq_ignore_ascii_case("PUBLISH") => Reach::Nobody,
+        [_, sub, ..] if DOWN_QUESTIONS.iter().any(|word| sub.eq_ignore_ascii_case(word)) => Reach::Nobody,
         [_, sub, name, ..] => {
             let row = SUBCOMMANDS.iter().find(|(known, ..)| known.eq_ignore_ascii_case(sub));
             if row.is_some_and(|row| row.3.starts_with("<primary-name>")) { Reach::One(name) } else { Reach::All }
@@ -207,7 +211,10 @@ impl Sentinel {
             primary,
         };
         match self.monitors.values_mut().find(|m| m.primary().addr.is(&ask.primary.host, ask.primary.port)) {
-            Some(monitor) => monitor.on_ask(ask, &mut self.shared),
+            Some(monitor) => {
+                monitor.on_ask(ask, &mut self.shared);
+                touch(&mut self.touched, monitor.name.clone());
+            }
             None => {
                 let items = vec![Reply::Int(0), Reply::Bulk("*".into()), Reply::Int(0)];
                 self.shared.out.push(Action::Reply { ticket, reply: Reply::Array(items) });
@@ -368,6 +375,7 @@ mod tests {
             format!("{:?}", reach(&argv))
         };
         assert_eq!(of("PUBLISH __sentinel__:hello x"), "Nobody");
+        assert_eq!(of("sentinel is-master-down-by-addr 127.0.0.1 1 0 *"), "Nobody", "it finds whom it is about");
         assert_eq!(of("sentinel get-master-addr-by-name m"), "One(\"m\")");
         assert_eq!(of("SENTINEL SET m quorum 2"), "One(\"m\")");
         for line in ["SENTINEL RESET *", "SENTINEL MONITOR m 127.0.0.1 1 2", "SENTINEL DEBUG", "SENTINEL"] {

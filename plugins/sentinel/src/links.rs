@@ -212,7 +212,7 @@ impl Monitor {
         }
         let now = s.now;
         if now >= instance.next_ping {
-            instance.next_ping = now.plus(ping_period);
+            instance.next_ping = next(instance.next_ping, ping_period, now);
             instance.pinged = now;
             instance.ping_since.get_or_insert(now);
             self.send(id, Request::Ping, s);
@@ -224,17 +224,39 @@ impl Monitor {
             let period = instance.info_period_ms(trouble, settings);
             let (again, request) = match instance.kind {
                 Kind::Sentinel => (Mono::NEVER, Request::InfoServer),
-                _ => (now.plus(period), Request::Info),
+                _ => (next(instance.next_info, period, now), Request::Info),
             };
             instance.next_info = again;
             self.send(id, request, s);
         }
         if now >= self.instance_mut(id).next_hello {
-            self.instance_mut(id).next_hello = now.plus(self.settings.tempo.publish_period);
+            let period = self.settings.tempo.publish_period;
+            let instance = self.instance_mut(id);
+            instance.next_hello = next(instance.next_hello, period, now);
             let text = self.hello(id, s);
             if let Some(text) = text {
                 self.send(id, Request::Hello(text), s);
             }
+        }
+    }
+}
+
+/// When a thing is due again: a period after it was due, so that a moment's lateness isn't handed on; counted from now
+/// when it is late by half a period, so that nothing is made up for.
+fn next(due: Mono, period_ms: u64, now: Mono) -> Mono {
+    if now.since(due) < period_ms / 2 { due.plus(period_ms) } else { now.plus(period_ms) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_out_by_the_clock_keeps_its_pace() {
+        let cases =
+            [((1_000, 1_000), 2_000), ((1_000, 1_120), 2_000), ((1_000, 1_499), 2_000), ((1_000, 1_500), 2_500)];
+        for ((due, now), again) in cases {
+            assert_eq!(next(Mono(due), 1_000, Mono(now)), Mono(again), "due at {due}, sent at {now}");
         }
     }
 }

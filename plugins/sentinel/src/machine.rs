@@ -12,7 +12,7 @@ use crate::monitor::Monitor;
 use crate::names::Names;
 use crate::scripts::{Order, Scripts};
 use crate::sign::{Signing, without_stamp};
-use crate::state::{SavedMonitor, State, VERSION};
+use crate::state::{Kept, SavedMonitor, State, VERSION};
 use crate::tempo;
 use crate::types::{Addr, Epoch, InstanceId, Lane, Mono, Rng};
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,16 +79,19 @@ pub struct Sentinel {
     pub(crate) scripts: Scripts,
     /// Passive since then (a stall, and a tilt-period).
     pub(crate) tilt: Option<Mono>,
-    /// When each monitor has something due, both ways.
-    wakes: BTreeMap<String, Mono>,
+    /// When each monitor has something due. An entry that isn't its monitor's `wake` any more (that was removed, or made
+    /// anew) costs one look in vain.
     due: BTreeSet<(Mono, String)>,
-    touched: Touched,
+    pub(crate) touched: Touched,
     planned: Mono,
+    /// The monitors as they were last saved, and those that were looked at since: nobody else has changed.
+    kept: BTreeMap<String, Kept>,
+    stale: Vec<String>,
 }
 
 /// Which monitors an event was about.
 #[derive(Debug, Default)]
-enum Touched {
+pub(crate) enum Touched {
     #[default]
     None,
     One(String),
@@ -129,10 +132,11 @@ impl Sentinel {
             removed: Vec::new(),
             scripts: Scripts::default(),
             tilt: None,
-            wakes: BTreeMap::new(),
             due: BTreeSet::new(),
             touched: Touched::All,
             planned: now.plus(IDLE_MS),
+            kept: BTreeMap::new(),
+            stale: Vec::new(),
         };
         sentinel.shared.durable();
         if let Some(saved) = &saved {
@@ -154,12 +158,12 @@ impl Sentinel {
         (sentinel, actions)
     }
 
-    fn boot_monitor(&mut self, watch: Watch, saved: &[SavedMonitor]) {
+    fn boot_monitor(&mut self, watch: Watch, saved: &[Kept]) {
         if self.removed.contains(&watch.name) {
             self.shared.log(Level::Warning, format!("{} was removed by SENTINEL REMOVE and stays out", watch.name));
             return;
         }
-        let saved = saved.iter().find(|m| m.name == watch.name);
+        let saved = saved.iter().map(|kept| &**kept).find(|m| m.name == watch.name);
         // A user who writes another address into the file starts that primary anew.
         let given = |addr: &Addr| addr.is(&watch.addr.host, watch.addr.port);
         let same = saved.filter(|m| m.configured.as_ref().is_none_or(given));
@@ -234,7 +238,7 @@ impl Sentinel {
         self.shared.out.extend(wanted.into_iter().map(Action::Resolve));
         let mut actions = std::mem::take(&mut self.shared.out);
         if let Some(at) = self.shared.durable_at.take() {
-            actions.insert(at.min(actions.len()), Action::Persist(Box::new(self.save())));
+            actions.insert(at.min(actions.len()), Action::Persist(Box::new(self.save_changed())));
         }
         actions
     }
@@ -247,21 +251,29 @@ impl Sentinel {
             Touched::One(name) => vec![name],
             Touched::None => Vec::new(),
         };
-        names.extend(self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, name)| name.clone()));
+        while let Some((at, name)) = self.due.pop_first() {
+            if at > now {
+                self.due.insert((at, name));
+                break;
+            }
+            names.push(name);
+        }
         names.sort();
         names.dedup();
         names
     }
 
     fn tick(&mut self, name: &str) {
-        let old = self.wakes.remove(name);
-        if let Some(at) = old {
-            self.due.remove(&(at, name.to_owned()));
+        let Some(monitor) = self.monitors.get_mut(name) else { return self.stale.push(name.to_owned()) };
+        if !std::mem::replace(&mut monitor.looked_at, true) {
+            self.stale.push(name.to_owned());
         }
-        let Some(monitor) = self.monitors.get_mut(name) else { return };
         monitor.tick(&mut self.shared);
         let at = monitor.next_wake(self.shared.now).max(self.shared.now.plus(1));
-        self.wakes.insert(name.to_owned(), at);
+        let before = std::mem::replace(&mut monitor.wake, at);
+        if before != at {
+            self.due.remove(&(before, name.to_owned()));
+        }
         self.due.insert((at, name.to_owned()));
     }
 
@@ -439,11 +451,34 @@ impl Sentinel {
     /// Everything that must survive.
     #[must_use]
     pub fn save(&self) -> State {
+        self.state(self.monitors.values().map(|monitor| Kept::new(monitor.save())).collect())
+    }
+
+    /// The same, and only those are gone through that were looked at since the last time: one of a thousand primaries
+    /// that votes must not cost what a thousand do.
+    fn save_changed(&mut self) -> State {
+        for name in std::mem::take(&mut self.stale) {
+            let Some(monitor) = self.monitors.get_mut(&name) else {
+                self.kept.remove(&name);
+                continue;
+            };
+            monitor.looked_at = false;
+            let saved = monitor.save();
+            if self.kept.get(&name).is_none_or(|kept| **kept != saved) {
+                self.kept.insert(name, Kept::new(saved));
+            }
+        }
+        let state = self.state(self.kept.values().cloned().collect());
+        debug_assert_eq!(state, self.save(), "somebody changed who wasn't looked at");
+        state
+    }
+
+    fn state(&self, monitors: Vec<Kept>) -> State {
         State {
             version: VERSION,
             id: self.shared.id.clone(),
             epoch: self.shared.epoch,
-            monitors: self.monitors.values().map(Monitor::save).collect(),
+            monitors,
             removed: self.removed.clone(),
             globals: self.shared.globals.changed.clone(),
             life: self.shared.signing.life,
@@ -452,7 +487,7 @@ impl Sentinel {
     }
 }
 
-fn touch(touched: &mut Touched, name: String) {
+pub(crate) fn touch(touched: &mut Touched, name: String) {
     *touched = match std::mem::take(touched) {
         Touched::None => Touched::One(name),
         Touched::One(other) if other == name => Touched::One(name),

@@ -69,6 +69,9 @@ pub struct Monitor {
     pub forgotten: Vec<String>,
     /// Clients that wait for the selection strategy.
     pub(crate) wishes: BTreeMap<u64, (u64, Wish)>,
+    /// The machine's: when something is due next, and whether it may have changed since it was last saved.
+    pub(crate) wake: Mono,
+    pub(crate) looked_at: bool,
 }
 
 impl Monitor {
@@ -98,6 +101,8 @@ impl Monitor {
             refused: BTreeMap::new(),
             forgotten: Vec::new(),
             wishes: BTreeMap::new(),
+            wake: Mono::NEVER,
+            looked_at: false,
         };
         monitor.settings.tempo = s.tempo;
         let addr = saved.map_or(watch.addr, |saved| again(&saved.primary, s));

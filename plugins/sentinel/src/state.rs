@@ -6,7 +6,11 @@ use crate::settings::Settings;
 use crate::sign::Seen;
 use crate::spread::Spread;
 use crate::types::{Addr, Epoch};
-use serde::{Deserialize, Serialize};
+use ron::ser::PrettyConfig;
+use ron::value::RawValue;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 /// The form this code writes.
 pub const VERSION: u32 = 1;
@@ -21,7 +25,7 @@ pub struct State {
     /// The current epoch.
     pub epoch: Epoch,
     /// The monitored primaries.
-    pub monitors: Vec<SavedMonitor>,
+    pub monitors: Vec<Kept>,
     /// Primaries of the configuration file that were removed at run time.
     pub removed: Vec<String>,
     /// What SENTINEL CONFIG SET changed, in Redis' names.
@@ -33,6 +37,64 @@ pub struct State {
     /// The newest signed hellos heard.
     #[serde(default)]
     pub seen: Vec<Seen>,
+}
+
+/// One monitored primary's record, shared by all states in which it is the same, with its text: a sentinel of a thousand
+/// primaries writes the whole file for each vote, but makes a new text only of what has changed.
+#[derive(Clone, Debug)]
+pub struct Kept(Arc<(SavedMonitor, OnceLock<Box<RawValue>>)>);
+
+impl Kept {
+    /// A record that was not written yet.
+    #[must_use]
+    pub fn new(saved: SavedMonitor) -> Kept {
+        Kept(Arc::new((saved, OnceLock::new())))
+    }
+
+    /// Both are one record.
+    #[must_use]
+    pub fn is_same(&self, other: &Kept) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn text(&self) -> Result<&RawValue, String> {
+        if let Some(text) = self.0.1.get() {
+            return Ok(text);
+        }
+        let text = ron::ser::to_string_pretty(&self.0.0, PrettyConfig::new()).map_err(|error| error.to_string())?;
+        let raw = RawValue::from_boxed_ron(text.replace('\n', DEEPER).into()).map_err(|error| error.to_string())?;
+        Ok(self.0.1.get_or_init(|| raw))
+    }
+}
+
+/// How deep a record stands in the file. A line's end inside a text of the file is written as an escape.
+const DEEPER: &str = "\n        ";
+
+impl Deref for Kept {
+    type Target = SavedMonitor;
+    fn deref(&self) -> &SavedMonitor {
+        &self.0.0
+    }
+}
+
+impl PartialEq for Kept {
+    fn eq(&self, other: &Kept) -> bool {
+        self.is_same(other) || **self == **other
+    }
+}
+
+impl Eq for Kept {}
+
+impl Serialize for Kept {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.text().map_err(serde::ser::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Kept {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Kept, D::Error> {
+        SavedMonitor::deserialize(deserializer).map(Kept::new)
+    }
 }
 
 /// One monitored primary.
@@ -91,7 +153,7 @@ impl State {
     /// # Errors
     /// Never for the types above; the serializer's signature asks for it.
     pub fn encode(&self) -> Result<String, String> {
-        ron::ser::to_string_pretty(self, ron::ser::PrettyConfig::new()).map_err(|error| error.to_string())
+        ron::ser::to_string_pretty(self, PrettyConfig::new()).map_err(|error| error.to_string())
     }
 
     /// Reads a state file. A damaged one is an error: starting without one's votes could give a vote twice.
@@ -118,7 +180,7 @@ mod tests {
             version: VERSION,
             id: "ab".into(),
             epoch: Epoch(9),
-            monitors: vec![SavedMonitor {
+            monitors: vec![Kept::new(SavedMonitor {
                 name: "m".into(),
                 configured: Some(Addr::new("h", 1)),
                 overrides: vec![("quorum".into(), "3".into())],
@@ -137,7 +199,7 @@ mod tests {
                 leader_epoch: Epoch(8),
                 replicas: vec![SavedReplica { addr: Addr::new("h", 1), former_primary: true }],
                 sentinels: vec![SavedSentinel { id: "s".into(), addr: Addr::new("h", 3) }],
-            }],
+            })],
             removed: vec!["old".into()],
             globals: vec![("announce-port".into(), "7".into())],
             life: 3,
@@ -145,6 +207,11 @@ mod tests {
         };
         let text = state.encode().unwrap();
         assert_eq!(State::decode(&text).unwrap(), state);
+        let plain = ron::ser::to_string_pretty(&*vec![&*state.monitors[0]], PrettyConfig::new()).unwrap();
+        assert!(
+            text.contains(&plain[1..].replace('\n', "\n    ")),
+            "indented as if it had been written at once: {text}"
+        );
         assert!(State::decode(&text[..text.len() / 2]).is_err());
         assert!(State::decode(&text.replace("version: 1", "version: 2")).unwrap_err().contains("newer"));
     }

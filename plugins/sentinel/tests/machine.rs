@@ -15,14 +15,23 @@ const PEER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 const OTHER: &str = "cccccccccccccccccccccccccccccccccccccccc";
 
 fn boot(saved: Option<State>) -> Sentinel {
+    boot_with(saved, &[("m", 6379)]).0
+}
+
+fn boot_with(saved: Option<State>, primaries: &[(&str, u16)]) -> (Sentinel, Vec<Action>) {
     let mut settings = Settings::new(1);
     settings.down_after_ms = 1000;
+    let watch = |(name, port): &(&str, u16)| Watch {
+        name: (*name).into(),
+        addr: Addr::new("127.0.0.1", *port),
+        settings: settings.clone(),
+    };
     Sentinel::new(Boot {
         now: Mono(0),
         id: ME.into(),
         announce: Addr::new("127.0.0.1", 26379),
         announce_fixed: true,
-        watches: vec![Watch { name: "m".into(), addr: Addr::new("127.0.0.1", 6379), settings }],
+        watches: primaries.iter().map(watch).collect(),
         saved,
         seed: 1,
         options: Options::default(),
@@ -31,7 +40,6 @@ fn boot(saved: Option<State>) -> Sentinel {
             selection: vec!["redis".into(), "freshest".into()],
         },
     })
-    .0
 }
 
 /// A command; the built-in strategy answers what it is asked.
@@ -436,4 +444,21 @@ fn a_peer_that_answered_on_a_shared_link_is_not_asked_and_not_down() {
     let stale = Event::Alive { instances: vec![(instance, generation + 1)] };
     sentinel.step(Mono(5_050), stale);
     assert_eq!(pings(&sentinel.step(Mono(5_110), Event::Tick)), 1, "another link's answer is nobody's here");
+}
+
+#[test]
+fn what_is_saved_for_one_primary_is_made_anew_for_no_other() {
+    let (mut sentinel, first) = boot_with(None, &[("l", 6378), ("m", 6379), ("n", 6380)]);
+    let state = |actions: &[Action]| {
+        actions.iter().find_map(|a| if let Action::Persist(state) = a { Some((**state).clone()) } else { None })
+    };
+    let before = state(&first).expect("a new sentinel saves its id");
+    let asked = command(&mut sentinel, 10, "SENTINEL SET m quorum 7");
+    let after = state(&asked).expect("a setting that was changed is saved");
+    let same = |n: usize| before.monitors[n].is_same(&after.monitors[n]);
+    assert_eq!([same(0), same(1), same(2)], [true, false, true]);
+    command(&mut sentinel, 20, "SENTINEL REMOVE l");
+    let removed = state(&command(&mut sentinel, 30, "SENTINEL REMOVE n")).expect("saved");
+    assert_eq!(removed.monitors.len(), 1);
+    assert!(removed.monitors[0].is_same(&after.monitors[1]), "looked at again, and the same");
 }

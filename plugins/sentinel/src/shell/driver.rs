@@ -3,33 +3,29 @@
 
 use super::lines::{Lines, News};
 use super::link::Target;
-use super::plugin::{Published, Strategies};
+use super::plugin::{Shown, Strategies};
 use super::script::{self, ScriptHandle};
 use crate::actions::{Action, Consult, Counsel, Event};
 use crate::election::{self, ElectionStrategy, RedisElection};
 use crate::events::{Level, Notice};
 use crate::machine::{Boot, Sentinel};
 use crate::outbox::Outbox;
-use crate::query;
 use crate::scripts::Order;
 use crate::select::{self, RedisSelection, ReplicaSelection};
 use crate::state::State;
 use crate::types::Mono;
 use crate::wire::Reply;
-use arc_swap::ArcSwap;
 use futures::channel::{mpsc, oneshot};
 use futures::future::Either;
 use futures::{SinkExt, StreamExt};
 use keystead_plugin::Host;
+use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Events and commands that wait for the driver at most; whoever brings more waits.
 pub(crate) const INBOX: usize = 1024;
-/// With more primaries than these, INFO may be this old.
-const FEW: usize = 16;
-const SHOW_MS: u64 = 100;
 /// A name that has no address by then has none.
 pub(crate) const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
 /// A strategy of another plugin must answer within this time.
@@ -50,18 +46,18 @@ pub(crate) enum Input {
 /// The driver.
 pub(crate) struct Driver {
     host: Host,
-    machine: Sentinel,
+    /// Locked for each step; INFO and ROLE look at it between two of them.
+    machine: Arc<Mutex<Sentinel>>,
+    id: String,
     first: Vec<Action>,
     outbox: Outbox,
     inbox: mpsc::Sender<Input>,
     waiting: mpsc::Receiver<Input>,
     lines: Lines,
     scripts: HashMap<u64, ScriptHandle>,
-    shown_at: Mono,
     commands: HashMap<u64, oneshot::Sender<Reply>>,
     next_ticket: u64,
     strategies: Strategies,
-    published: Arc<ArcSwap<Published>>,
 }
 
 impl Driver {
@@ -70,24 +66,25 @@ impl Driver {
         boot: Boot,
         (inbox, waiting): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
         strategies: Strategies,
-        published: Arc<ArcSwap<Published>>,
+        shown: &Shown,
     ) -> Driver {
         let (machine, first) = Sentinel::new(boot);
+        let (id, machine) = (machine.id().to_owned(), Arc::new(Mutex::new(machine)));
+        *shown.lock() = Some(machine.clone());
         let (lines, commands) = (Lines::new(host, inbox.clone()), HashMap::new());
         Driver {
             host,
             machine,
+            id,
             first,
             outbox: Outbox::default(),
             inbox,
             waiting,
             lines,
             scripts: HashMap::new(),
-            shown_at: Mono(0),
             commands,
             next_ticket: 1,
             strategies,
-            published,
         }
     }
 
@@ -96,14 +93,11 @@ impl Driver {
     }
 
     pub(crate) async fn run(mut self) {
-        log::info!("Sentinel ID is {}", self.machine.id());
+        log::info!("Sentinel ID is {}", self.id);
         let first = std::mem::take(&mut self.first);
         self.work(first).await;
-        let mut commanded = true;
         loop {
-            self.publish_snapshot(commanded);
-            commanded = false;
-            let rest = self.machine.next_wake().since(self.now());
+            let rest = self.machine.lock().next_wake().since(self.now());
             let event = match self.host.timeout(Duration::from_millis(rest), self.waiting.next()).await {
                 None => Event::Tick,
                 Some(None) => return,
@@ -122,7 +116,6 @@ impl Driver {
                     let ticket = self.next_ticket;
                     self.next_ticket += 1;
                     self.commands.insert(ticket, done);
-                    commanded = true;
                     Event::Command { ticket, argv }
                 }
                 Some(Some(Input::Written(ok, ms))) => {
@@ -132,21 +125,9 @@ impl Driver {
                     Event::Written { ms }
                 }
             };
-            let actions = self.machine.step(self.now(), event);
+            let actions = self.machine.lock().step(self.now(), event);
             self.work(actions).await;
         }
-    }
-
-    /// What INFO shows; with many primaries not behind every event.
-    fn publish_snapshot(&mut self, commanded: bool) {
-        let now = self.now();
-        if !commanded && self.machine.monitors().len() > FEW && now.since(self.shown_at) < SHOW_MS {
-            return;
-        }
-        self.shown_at = now;
-        let names = self.machine.monitors().keys().cloned().collect();
-        let names_taken = self.machine.takes_names();
-        self.published.store(Arc::new(Published { info: query::info(&self.machine), names, names_taken }));
     }
 
     /// A step's actions through the outbox, and what follows from them behind all of it: its state is the newer one.
@@ -160,7 +141,7 @@ impl Driver {
     async fn follow(&mut self, events: Vec<Event>) {
         let mut events = VecDeque::from(events);
         while let Some(event) = events.pop_front() {
-            let actions = self.machine.step(self.now(), event);
+            let actions = self.machine.lock().step(self.now(), event);
             let ready = self.outbox.push(actions);
             events.extend(self.carry_out(ready).await);
         }
@@ -178,7 +159,7 @@ impl Driver {
                 }
                 Action::Connect { instance, lane, generation, addr, auth, kind, renamed } => {
                     let target = Target { instance, lane, generation, addr, auth, kind, renamed };
-                    let name = format!("sentinel-{}", &self.machine.id()[..8.min(self.machine.id().len())]);
+                    let name = format!("sentinel-{}", &self.id[..8.min(self.id.len())]);
                     events.extend(self.lines.connect(target, name));
                 }
                 Action::Disconnect { instance, lane, broken } => {

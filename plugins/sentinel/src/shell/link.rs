@@ -9,16 +9,23 @@ use crate::types::{Addr, InstanceId, Kind, Lane};
 use crate::wire::{HELLO_CHANNEL, Reply, Request};
 use futures::channel::mpsc;
 use futures::io::{ReadHalf, WriteHalf};
-use futures::{AsyncReadExt, AsyncWriteExt, SinkExt, StreamExt};
+use futures::{AsyncRead, AsyncReadExt, AsyncWriteExt, SinkExt, StreamExt};
 use keystead_plugin::{Host, Io, Task};
 use keystead_resp::{Proto, Reply as Resp, ReplyDecoder, ReplyLimits, Writer};
 use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::Poll;
 
 /// Requests that are written at once at most.
 const BATCH: usize = 64;
 /// INFO of a node with a thousand replicas is far below this.
 const MAX_REPLY: usize = 4 << 20;
-const READ: usize = 16 << 10;
+/// What a read has room for: a PONG or a hello at first, so that a link that waits holds little, and as much again as
+/// there is while a longer reply comes in, up to the second.
+const READ: usize = 512;
+const READ_MAX: usize = 16 << 10;
 
 /// To whom, and under which numbers.
 #[derive(Clone, Debug)]
@@ -235,13 +242,27 @@ impl Reader {
                 self.buffer.drain(..self.start);
                 self.start = 0;
             }
-            let mut chunk = [0; READ];
-            let count = self.io.read(&mut chunk).await.map_err(|error| error.to_string())?;
-            if count == 0 {
+            if self.fill().await.map_err(|error| error.to_string())? == 0 {
                 return Err("closed by the other side".into());
             }
-            self.buffer.extend_from_slice(&chunk[..count]);
         }
+    }
+
+    /// Reads once, behind what is there.
+    async fn fill(&mut self) -> io::Result<usize> {
+        let Reader { io, buffer, .. } = self;
+        let had = buffer.len();
+        if had == 0 && buffer.capacity() > READ_MAX {
+            *buffer = Vec::new();
+        }
+        poll_fn(|cx| {
+            buffer.resize(had + had.clamp(READ, READ_MAX), 0);
+            let polled = Pin::new(&mut *io).poll_read(cx, &mut buffer[had..]);
+            let count = if let Poll::Ready(Ok(count)) = polled { count } else { 0 };
+            buffer.truncate(had + count);
+            polled
+        })
+        .await
     }
 }
 

@@ -1,18 +1,18 @@
 //! The plugin: its own port, its commands there, what other threads may see of it.
-//! Commands that need the machine are queued for the driver; INFO and ROLE read a published snapshot.
+//! Commands that need the machine are queued for the driver; INFO and ROLE look at it between two of its steps.
 
 use super::driver::{Driver, INBOX, Input, look_up};
 use crate::actions::{Event, Strategies as StrategyNames};
 use crate::commands::SUBCOMMANDS;
 use crate::config::{Config, DOCS, executable};
 use crate::globals::Options;
-use crate::machine::Boot;
+use crate::machine::{Boot, Sentinel};
 use crate::names::plausible;
+use crate::query;
 use crate::state::State;
 use crate::table::{Kind, TABLE};
 use crate::types::{Addr, Mono};
 use crate::wire::{HELLO_CHANNEL, Reply as Answer};
-use arc_swap::ArcSwap;
 use futures::SinkExt;
 use futures::channel::{mpsc, oneshot};
 use keystead_plugin::prelude::*;
@@ -22,16 +22,8 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-/// What INFO and ROLE show.
-#[derive(Debug, Default)]
-pub(crate) struct Published {
-    /// `INFO sentinel`
-    pub(crate) info: Vec<(String, String)>,
-    /// Names of the watched primaries.
-    pub(crate) names: Vec<String>,
-    /// `resolve-hostnames` is on.
-    pub(crate) names_taken: bool,
-}
+/// The machine, for INFO and ROLE to look at; nothing before the start.
+pub(crate) type Shown = Arc<Mutex<Option<Arc<Mutex<Sentinel>>>>>;
 
 /// The strategies of other plugins.
 #[derive(Clone, Copy)]
@@ -56,7 +48,7 @@ pub struct SentinelPlugin {
     endpoint: Endpoint,
     inbox: mpsc::Sender<Input>,
     starting: Mutex<Option<(mpsc::Receiver<Input>, Boot)>>,
-    published: Arc<ArcSwap<Published>>,
+    shown: Shown,
     strategies: Strategies,
     deny_scripts_reconfig: bool,
 }
@@ -130,7 +122,7 @@ impl Plugin for SentinelPlugin {
             endpoint,
             inbox,
             starting: Mutex::new(Some((waiting, boot))),
-            published: Arc::default(),
+            shown: Arc::default(),
             strategies,
             deny_scripts_reconfig: config.deny_scripts_reconfig,
         })
@@ -145,13 +137,8 @@ impl Plugin for SentinelPlugin {
         boot.now = Mono(self.host.now().as_millis() as u64);
         boot.strategies = self.strategies.names();
         boot.check().map_err(Error::new)?;
-        let driver = Driver::new(
-            self.host.at(self.endpoint),
-            boot,
-            (self.inbox.clone(), inbox),
-            self.strategies,
-            self.published.clone(),
-        );
+        let driver =
+            Driver::new(self.host.at(self.endpoint), boot, (self.inbox.clone(), inbox), self.strategies, &self.shown);
         self.host.spawn(driver.run());
         Ok(())
     }
@@ -192,8 +179,8 @@ impl SentinelPlugin {
         reg.at(endpoint).async_command(publish, Self::publish).command(role, Self::role).info(
             "sentinel",
             |sentinel, out| {
-                for (name, value) in &sentinel.published.load().info {
-                    out.field(name, value);
+                for (name, value) in sentinel.look(query::info).unwrap_or_default() {
+                    out.field(&name, &value);
                 }
             },
         );
@@ -222,7 +209,7 @@ impl SentinelPlugin {
         if let (true, Some(name)) = (is(1, "MONITOR"), argv.get(3))
             && name.parse::<IpAddr>().is_err()
             && plausible(name)
-            && self.published.load().names_taken
+            && self.look(Sentinel::takes_names) == Some(true)
         {
             let ip = look_up(self.host, name).await;
             let event = Input::Event(Event::Resolved { name: name.clone(), ip });
@@ -247,10 +234,17 @@ impl SentinelPlugin {
         Ok(reply(answer.await.map_err(|_| "the sentinel has stopped")?))
     }
 
+    /// What this says of the machine as it is now.
+    fn look<T>(&self, at: impl FnOnce(&Sentinel) -> T) -> Option<T> {
+        let machine = self.shown.lock().clone()?;
+        let machine = machine.lock();
+        Some(at(&machine))
+    }
+
     /// `ROLE`
     fn role(&self, ctx: &mut Ctx<'_>, _args: Args<'_>) -> Result<Effect> {
-        let names = self.published.load().names.iter().map(Reply::bulk).collect();
-        let answer = Reply::Array(vec![Reply::bulk("sentinel"), Reply::Array(names)]);
+        let nobody = || Answer::Array(vec![Answer::Bulk("sentinel".into()), Answer::Array(Vec::new())]);
+        let answer = reply(self.look(query::role).unwrap_or_else(nobody));
         let proto: Proto = ctx.proto();
         ctx.reply().reply(proto, &answer);
         Ok(Effect::None)
