@@ -72,11 +72,46 @@ impl State {
         let multi = self.multi.as_ref().map_or(0, |multi| multi.bytes);
         size_of::<State>()
             + self.pending_in
+            + self.spare_in
             + self.pending_out
             + out
             + multi
             + names.map(|name| name.len()).sum::<usize>()
             + watched.sum::<usize>()
+    }
+}
+
+/// What the server holds for a session, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Buffers {
+    /// Output that isn't sent.
+    pub unsent: usize,
+    /// Input that isn't decoded.
+    pub unread: usize,
+    /// Room behind it in the same buffer.
+    pub spare: usize,
+    /// The input as it was before this turn's commands took their part.
+    pub peak: usize,
+}
+
+/// The largest buffers of the last seconds, for INFO.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Peaks([(u64, usize, usize); 8]);
+
+impl Peaks {
+    /// A session held so much input and output in a second.
+    pub fn note(&mut self, now_s: u64, input: usize, output: usize) {
+        let slot = &mut self.0[(now_s % 8) as usize];
+        if slot.0 != now_s {
+            *slot = (now_s, 0, 0);
+        }
+        *slot = (now_s, slot.1.max(input), slot.2.max(output));
+    }
+
+    /// The largest input and output of this second and the seven before.
+    pub fn recent(&self, now_s: u64) -> (usize, usize) {
+        let lately = self.0.iter().filter(|(second, ..)| second + 8 > now_s);
+        lately.fold((0, 0), |most, (_, input, output)| (most.0.max(*input), most.1.max(*output)))
     }
 }
 

@@ -142,6 +142,7 @@ impl Registry {
         let index = self.take_index();
         let offered = row.subs.iter().filter(|sub| !endpoint || sub.flags.has(ENDPOINT));
         let subs = offered.map(|sub| self.native(sub, Some(row.name), endpoint)).collect();
+        let brief = timing::is_brief(&full_name, row.flags.has(FAST) && parent.is_none());
         Box::leak(Box::new(Command {
             full_name,
             name: row.name.to_owned(),
@@ -156,7 +157,7 @@ impl Registry {
             subs,
             event: crate::notify::event_of(parent, row.name, row.group),
             reader: crate::notify::is_reader(parent, row.flags, row.name),
-            brief: parent.is_none() && timing::is_brief(row.name, row.flags.has(FAST)),
+            brief,
             strays: parent.is_none() && matches!(row.name, "scan" | "randomkey"),
             index,
             categories: Vec::new(),

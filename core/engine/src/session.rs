@@ -194,6 +194,8 @@ pub struct State {
     pub pending_out: usize,
     /// Bytes the server received from it, not yet decoded.
     pub pending_in: usize,
+    /// Room behind those in the same buffer.
+    pub spare_in: usize,
     /// When its output first exceeded the soft limit, in ms; 0 if it does not.
     pub soft_since_ms: u64,
     /// The replication offset after its last write.
@@ -253,6 +255,7 @@ impl State {
             last_command: None,
             pending_out: 0,
             pending_in: 0,
+            spare_in: 0,
             soft_since_ms: 0,
             write_offset: 0,
             seen: 0,

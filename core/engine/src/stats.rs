@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::histogram::Histogram;
+use crate::limits::Peaks;
 use keystead_keyspace::Keyspace;
 use keystead_keyspace::garbage::Freed;
 
@@ -116,6 +117,8 @@ pub struct Stats {
     pub reads: u64,
     /// Times that clients' sockets were written.
     pub writes: u64,
+    /// The largest buffers of clients lately.
+    pub buffers: Peaks,
     /// Payloads of RESTORE that were looked through.
     pub payloads_checked: u64,
     /// Time in cycles of active expiry, µs.
@@ -199,6 +202,7 @@ impl Stats {
             lazyfree: self.lazyfree.clone(),
             kept_links: self.kept_links.clone(),
             resets: self.resets + 1,
+            buffers: self.buffers,
             commands,
             histograms,
             hits_base: hits,

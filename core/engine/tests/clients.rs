@@ -2,6 +2,7 @@
 
 mod kit;
 
+use keystead_engine::limits::Buffers;
 use keystead_engine::{Action, ConnInfo};
 use kit::Kit;
 
@@ -235,7 +236,7 @@ fn the_largest_client_makes_room() {
     let (admin, big, bigger, kept) = (kit.connect(), kit.connect(), kit.connect(), kit.connect());
     assert_eq!(kit.cmd(kept, "CLIENT NO-EVICT ON"), "+OK\r\n");
     for (id, bytes) in [(big, 200_000), (bigger, 300_000), (kept, 900_000)] {
-        kit.turn(|engine| engine.report_buffers(id, 0, bytes));
+        kit.turn(|engine| engine.report_buffers(id, Buffers { unread: bytes, ..Buffers::default() }));
     }
     assert!(kit.closed.is_empty(), "no limit");
     assert_eq!(kit.cmd(admin, "CONFIG SET maxmemory-clients 400kb"), "+OK\r\n");
@@ -243,6 +244,18 @@ fn the_largest_client_makes_room() {
     assert_eq!(kit.closed, [bigger]);
     kit.gone(bigger);
     assert!(kit.cmd(admin, "INFO stats").contains("evicted_clients:1\r\n"));
+    // INFO remembers the largest for eight seconds.
+    kit.turn(|engine| engine.report_buffers(kept, Buffers { spare: 50_000, unread: 50_000, ..Buffers::default() }));
+    let largest = |kit: &mut Kit| {
+        let info = kit.cmd(admin, "INFO clients");
+        info.lines().find_map(|line| line.strip_prefix("client_recent_max_input_buffer:")?.parse::<usize>().ok())
+    };
+    assert_eq!(largest(&mut kit), Some(900_000));
+    kit.advance(7_000);
+    assert_eq!(largest(&mut kit), Some(900_000));
+    kit.advance(2_000);
+    assert_eq!(largest(&mut kit), Some(200_000), "what is still held");
+    assert!(kit.cmd(admin, "CLIENT LIST").contains(" qbuf=50000 qbuf-free=50000 "));
     // A share of the server's memory.
     kit.cmd(admin, "CONFIG SET maxmemory-clients 5%");
     assert!(kit.cmd(admin, "CONFIG GET maxmemory-clients").ends_with("$2\r\n5%\r\n"));

@@ -30,6 +30,34 @@ fn an_empty_line_behind_a_command_and_half_of_the_next() {
     expect(&mut stream, "+PONG\r\n");
 }
 
+/// CLIENT LIST and INFO show input as it arrives, small and large, also when nothing else is in the client's way.
+#[test]
+fn half_a_command_is_seen_by_others() {
+    let node = Keystead::plain();
+    let (mut stream, mut other) = (raw(&node), node.client());
+    stream.write_all(b"CLIENT SETNAME half\r\n").expect("sent");
+    expect(&mut stream, "+OK\r\n");
+    let mut field = |name: &str| -> usize {
+        let list = other.cmd("CLIENT LIST").as_text().expect("a text");
+        let line = list.lines().find(|line| line.contains(" name=half ")).expect("it is there");
+        let value = line.split(' ').find_map(|word| word.strip_prefix(name)).expect("the field");
+        value.parse().expect("a number")
+    };
+    stream.write_all(b"SET a ").expect("sent");
+    wait_until("six bytes", LIMIT, || field("qbuf=") == 6 && field("qbuf-free=") > 0);
+    let rest = format!("b\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000000\r\n{}", "x".repeat(300_000));
+    stream.write_all(rest.as_bytes()).expect("sent");
+    wait_until("half a value", LIMIT, || field("qbuf=") >= 300_000);
+    assert!(field("tot-mem=") >= 300_000);
+    stream.write_all("x".repeat(700_000).as_bytes()).expect("sent");
+    stream.write_all(b"\r\n").expect("sent");
+    expect(&mut stream, "+OK\r\n+OK\r\n");
+    wait_until("nothing is held", LIMIT, || field("qbuf=") == 0 && field("qbuf-free=") == 0);
+    let mut largest = || other.info("clients")["client_recent_max_input_buffer"].parse::<usize>().expect("a number");
+    assert!(largest() >= 1_000_000, "INFO remembers");
+    wait_until("it is forgotten", LIMIT, || largest() < 1_000_000);
+}
+
 #[test]
 fn a_client_that_stops_sending_still_gets_its_answers() {
     let node = Keystead::plain();

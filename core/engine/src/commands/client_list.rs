@@ -105,7 +105,7 @@ pub(crate) fn describe(state: &State, out: usize, now_ms: u64, running: Option<A
         Some(Parked::Async { args, .. } | Parked::Pause(args)) => args.view().bytes(),
         _ => 0,
     };
-    let query = running.map_or(state.pending_in, |args| args.arrived());
+    let (query, free) = running.map_or((state.pending_in, state.spare_in), |args| (args.arrived(), 0));
     let words = running.map_or(waiting, |args| args.bytes());
     let seconds = |since: u64| now_ms.saturating_sub(since) / 1000;
     let (multi, multi_mem) = state.multi.as_ref().map_or((-1, 0), |multi| (multi.queue.len() as i64, multi.bytes));
@@ -114,7 +114,7 @@ pub(crate) fn describe(state: &State, out: usize, now_ms: u64, running: Option<A
     let total = state.memory(out);
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={multi} \
-         qbuf={query} qbuf-free=0 argv-mem={words} multi-mem={multi_mem} rbs=0 rbp=0 obl=0 oll={} omem={omem} tot-mem={total} \
+         qbuf={query} qbuf-free={free} argv-mem={words} multi-mem={multi_mem} rbs=0 rbp=0 obl=0 oll={} omem={omem} tot-mem={total} \
          events={} cmd={command} user={} redir={} resp={} lib-name={} lib-ver={}",
         state.id.id,
         state.info.addr,

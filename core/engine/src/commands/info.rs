@@ -184,8 +184,11 @@ fn clients(_: &Keyspace, core: &Core, me: &State, text: &mut String) {
     field(text, "connected_clients", connected);
     field(text, "cluster_connections", 0);
     field(text, "maxclients", core.config.live.maxclients);
-    field(text, "client_recent_max_input_buffer", states().map(|state| state.pending_in).max().unwrap_or(0));
-    field(text, "client_recent_max_output_buffer", states().map(|state| state.pending_out).max().unwrap_or(0));
+    let now = states().map(|state| (state.pending_in + state.spare_in, state.pending_out));
+    let peaks = core.stats.buffers.recent(core.now_ms() / 1000);
+    let (input, output) = now.fold(peaks, |most, held| (most.0.max(held.0), most.1.max(held.1)));
+    field(text, "client_recent_max_input_buffer", input);
+    field(text, "client_recent_max_output_buffer", output);
     field(text, "blocked_clients", core.blocking.waiting() + calls + core.paused.len());
     field(text, "tracking_clients", core.tracking.clients());
     field(text, "clients_in_timeout_table", core.blocking.with_deadline());
@@ -260,7 +263,7 @@ fn memory(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "mem_replication_backlog", core.journal.memory());
     field(text, "mem_total_replication_buffers", core.journal.memory());
     field(text, "mem_clients_slaves", 0);
-    let buffers = |state: &State| state.pending_in + state.pending_out;
+    let buffers = |state: &State| state.pending_in + state.spare_in + state.pending_out;
     field(text, "mem_clients_normal", core.sessions.iter().map(|session| buffers(&session.state)).sum::<usize>());
     field(text, "mem_cluster_links", 0);
     field(text, "mem_aof_buffer", 0);

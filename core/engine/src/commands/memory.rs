@@ -48,7 +48,7 @@ fn stats(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     let used = used_memory(ctx.ks, ctx.core);
     let dataset = ctx.ks.mem_bytes() as u64;
     let keys: usize = (0..ctx.ks.databases()).map(|db| ctx.ks.len(db)).sum();
-    let clients = |state: &crate::session::State| state.pending_in + state.pending_out;
+    let clients = |state: &crate::session::State| state.pending_in + state.spare_in + state.pending_out;
     let normal: usize = ctx.core.sessions.iter().map(|session| clients(&session.state)).sum();
     let peak = ctx.core.stats.peak_memory.max(used);
     let fields: [(&str, u64); 8] = [

@@ -25,6 +25,7 @@ use crate::core::{Core, Pause, Probe};
 use crate::foreign::{ConnEvent, ForeignBody};
 use crate::gates::Gates;
 use crate::journal::{Journal, Unit};
+use crate::limits::Buffers;
 use crate::pubsub::PubSub;
 use crate::registry::{Command, Registry};
 use crate::session::{ConnInfo, Kind, Parked, SessionId, State};
@@ -177,8 +178,13 @@ impl Engine {
 
     /// The server still holds so many bytes of output and of undecoded input for a session. Closes it (by the list of the
     /// next `end_turn`) if that is too much.
-    pub fn report_buffers(&mut self, id: SessionId, pending_out: usize, pending_in: usize) {
-        self.core.report_buffers(id, pending_out, pending_in);
+    pub fn report_buffers(&mut self, id: SessionId, buffers: Buffers) {
+        self.core.report_buffers(id, buffers);
+    }
+
+    /// Everything that was held for a session is sent.
+    pub fn report_sent(&mut self, id: SessionId) {
+        self.core.report_sent(id);
     }
 
     /// Counts traffic, for INFO.

@@ -7,6 +7,7 @@ use keystead_resp::Writer;
 use super::types::{Close, Now, Ready, Traffic, TurnEnd};
 use crate::core::Core;
 use crate::foreign::ConnEvent;
+use crate::limits::Buffers;
 use crate::session::{ConnInfo, Kind, SessionId};
 
 impl Core {
@@ -55,18 +56,29 @@ impl Core {
 
     /// The server still holds so many bytes of output and of undecoded input for a session. Closes it (by the list of the
     /// next `end_turn`) if that is too much.
-    pub fn report_buffers(&mut self, id: SessionId, pending_out: usize, pending_in: usize) {
+    pub fn report_buffers(&mut self, id: SessionId, buffers: Buffers) {
         let limit = self.config.live.query_limit;
+        let now_s = self.now_ms() / 1000;
         let Some(session) = self.sessions.get_mut(id) else { return };
-        session.state.pending_out = pending_out;
-        session.state.pending_in = pending_in;
-        if pending_in > limit && !session.state.close_now && !session.state.taken_over {
+        let Buffers { unsent, unread, spare, peak } = buffers;
+        session.state.pending_out = unsent;
+        session.state.pending_in = unread;
+        session.state.spare_in = spare;
+        self.stats.buffers.note(now_s, peak.max(unread + spare), unsent);
+        if unread > limit && !session.state.close_now && !session.state.taken_over {
             log::warn!("Closing client {} that reached max query buffer length", session.state.info.addr);
             session.state.close_now = true;
             self.stats.query_limit_disconnections += 1;
             self.sessions.list(id);
         }
         self.check_output(id);
+    }
+
+    /// Everything that was held for a session is sent.
+    pub fn report_sent(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.state.pending_out = 0;
+        }
     }
 
     /// Counts traffic, for INFO.

@@ -49,8 +49,10 @@ pub(super) struct Conn {
     pub(super) window: u32,
     /// The decoder stopped at its budget: there may be another whole command.
     pub(super) more: bool,
-    /// The engine was told of large buffers, so it must be told when they are gone.
+    /// The engine was told of unsent output, so it must be told when it is gone.
     pub(super) reported: bool,
+    /// What the engine was told of undecoded input.
+    pub(super) unread: usize,
     /// A plugin waits for the socket until the replies before are sent.
     pub(super) handover: Option<Handover>,
     /// What the poller was asked to watch: read, write.
@@ -77,6 +79,7 @@ impl Conn {
             window: 0,
             more: false,
             reported: false,
+            unread: 0,
             handover: None,
             watched: (true, false),
         }

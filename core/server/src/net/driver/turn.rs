@@ -5,14 +5,17 @@ use super::super::busy;
 use super::super::service::mono_us;
 use super::{Clients, Conn};
 use keystead_engine::core::Core;
+use keystead_engine::limits::Buffers;
 use keystead_engine::prefetch::Place;
 use keystead_engine::resp::{ArgRange, Decoded, ProtocolError};
 use keystead_engine::{Args, Engine, OwnedArgs};
 
 /// Commands of one client in one turn: a deep pipeline must not starve a client with one command.
 const COMMANDS: usize = 128;
-/// Only buffers beyond this are reported: smaller ones can't exceed a limit.
+/// Output beyond this is reported: less can't exceed a limit, and is sent at once by rule.
 const REPORT: usize = 64 * 1024;
+/// Input beyond this is reported though all of it was executed: INFO shows the largest.
+const REPORT_PEAK: usize = 16 * 1024;
 
 /// A decoded command, not yet executed.
 pub(super) struct Command {
@@ -99,7 +102,7 @@ impl Clients {
     /// The locked part.
     fn execute(&mut self, engine: &mut Engine, batch: &mut Batch) {
         for session in self.relieved.drain(..) {
-            engine.report_buffers(session, 0, 0);
+            engine.report_sent(session);
         }
         engine.report_traffic(std::mem::take(&mut self.traffic));
         self.prefetch(engine, batch);
@@ -165,10 +168,13 @@ impl Clients {
         }
         // AUTH, RESET and CONFIG SET may have changed what the next commands may be.
         conn.limits = core.limits(conn.session);
-        let (unsent, unread) = (conn.unsent(), conn.rest().len());
-        if unsent > REPORT || unread > REPORT {
-            conn.reported = true;
-            core.report_buffers(conn.session, unsent, unread);
+        let (unsent, unread, peak) = (conn.unsent(), conn.rest().len(), conn.input.len());
+        if unsent > REPORT || unread != conn.unread || peak > REPORT_PEAK {
+            conn.unread = unread;
+            conn.reported = unsent > 0;
+            // A buffer without unread bytes goes back to the pool.
+            let spare = if unread > 0 { conn.input.capacity() - unread } else { 0 };
+            core.report_buffers(conn.session, Buffers { unsent, unread, spare, peak });
         }
     }
 
