@@ -91,7 +91,7 @@ fn over(ks: &Keyspace, core: &Core) -> bool {
 
 /// Makes room before a command; afterwards `core.room.out` says whether commands that need memory are refused. `me` and
 /// `out` are the session's whose command it is: it may watch or cache a key that goes.
-pub(crate) fn make_room(ks: &mut Keyspace, core: &mut Core, me: &mut State, out: &mut Vec<u8>) {
+pub(crate) fn make_room(ks: &mut Keyspace, core: &mut Core, me: &mut State) {
     core.room.at_cut = match ks.has_cut() {
         false => None,
         true => {
@@ -124,6 +124,6 @@ pub(crate) fn make_room(ks: &mut Keyspace, core: &mut Core, me: &mut State, out:
     core.stats.over_memory.note(core.room.out || core.room.more, core.now.mono_us);
     exec::propagate_expired(ks, core);
     if core.observing {
-        exec::observe(ks, core, me, out);
+        exec::observe(ks, core, me);
     }
 }

@@ -49,8 +49,7 @@ pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session,
     }
     // A long command may be half way through its unit: nothing goes in between.
     if core.config.live.memory.max > 0 && core.busy.is_none() {
-        let Session { out, state } = session;
-        crate::evict::make_room(ks, core, state, out);
+        crate::evict::make_room(ks, core, &mut session.state);
         // Which keys were evicted is told before the reply, as by Redis: the command didn't change them.
         core.tell_myself(session);
         start = session.out.len();
@@ -142,6 +141,8 @@ fn run(
     };
     if core.tracking.active() {
         after_tracked(core, session, command);
+    } else if core.pubsub.has_own() {
+        crate::pubsub::tell_own(core, session);
     }
     flow
 }
@@ -276,7 +277,8 @@ pub(crate) fn call(
         let mut ctx = Ctx { ks, reply, session: state, core, command, origin, nested };
         body(&mut ctx, command, args, &mut flow)
     };
-    if core.park.is_some() {
+    let waits = core.park.is_some();
+    if waits {
         // A command that waits counts as one, when it has run to its end.
         core.stats.total_commands -= 1;
         core.stats.commands[command.index].calls -= 1;
@@ -294,7 +296,7 @@ pub(crate) fn call(
     if command.strays && !nested && !core.in_unit {
         propagate_expired(ks, core);
     }
-    propagate(ks, core, state, out, db, args, effect, origin, mark, nested);
+    propagate(ks, core, state, db, args, effect, origin, mark, nested);
     // Behind the invalidation of a key that the command found expired: the client now knows that there is none.
     if state.tracking.is_some() && command.flags.has(READONLY) {
         core.tracking.remember(state, command, args);
@@ -304,6 +306,7 @@ pub(crate) fn call(
         state.shows_all();
     }
     match started {
+        _ if waits => {}
         Some(started) => {
             let usec = timing::stop(core, state, command, args, started);
             if usec >= 1000 && !nested {
@@ -384,7 +387,6 @@ fn propagate(
     ks: &mut Keyspace,
     core: &mut Core,
     state: &mut State,
-    out: &mut Vec<u8>,
     db: usize,
     args: Args<'_>,
     effect: Effect,
@@ -415,7 +417,7 @@ fn propagate(
         }
     }
     if core.observing {
-        observe(ks, core, state, out);
+        observe(ks, core, state);
     }
 }
 
@@ -509,15 +511,14 @@ pub(crate) fn propagate_alone(core: &mut Core, db: usize, argv: &[&[u8]]) {
     core.unit = unit;
 }
 
-/// Looks at which keys changed: WATCH, those who wait for keys, subscribers of keyspace events. `out` is the running
-/// session's.
-pub(crate) fn observe(ks: &mut Keyspace, core: &mut Core, state: &mut State, out: &mut Vec<u8>) {
+/// Looks at which keys changed: WATCH, those who wait for keys, subscribers of keyspace events.
+pub(crate) fn observe(ks: &mut Keyspace, core: &mut Core, state: &mut State) {
     let mut log = std::mem::take(&mut core.touched);
     ks.swap_touched(&mut log);
     if core.notifying {
         let mut missed = std::mem::take(&mut core.missed);
         ks.swap_missed(&mut missed);
-        crate::notify::publish(core, state, out, &log, &missed);
+        crate::notify::publish(core, state.id, &log, &missed);
         core.missed = missed;
     }
     if core.tracking.active() {

@@ -115,7 +115,15 @@ impl ForeignBody {
         flow: &mut Flow,
     ) -> CommandResult {
         match self {
-            ForeignBody::Sync(body) => body.call(ctx, args),
+            ForeignBody::Sync(body) => {
+                let before = ctx.ks.dirty();
+                let result = body.call(ctx, args);
+                // What it keeps elsewhere (FUNCTION LOAD) is a change to be saved too.
+                if ctx.ks.dirty() == before && matches!(result, Ok(Effect::AsSent | Effect::Recorded(_))) {
+                    ctx.ks.add_dirty(1);
+                }
+                result
+            }
             ForeignBody::Async(body) => match body.try_now(ctx, args) {
                 Some(result) => result,
                 None if !ctx.may_block() => {

@@ -6,7 +6,7 @@ use keystead_keyspace::{Class, Event, KeyLog, Why};
 
 use crate::core::Core;
 use crate::pubsub::{self, Space};
-use crate::session::State;
+use crate::session::SessionId;
 use crate::spec::{Flags, Group, READONLY};
 
 /// `notify-keyspace-events` as bits: those of [`Class`], and the two spaces.
@@ -150,8 +150,8 @@ pub(crate) fn is_reader(parent: Option<&str>, flags: Flags, name: &str) -> bool 
 }
 
 /// Publishes what a command, or the server itself, did to keys.
-pub(crate) fn publish(core: &mut Core, state: &State, out: &mut Vec<u8>, touched: &KeyLog, missed: &KeyLog) {
-    let mut send = |db: usize, key: &[u8], event: Event| publish_one(core, state, out, db, key, event);
+pub(crate) fn publish(core: &mut Core, me: SessionId, touched: &KeyLog, missed: &KeyLog) {
+    let mut send = |db: usize, key: &[u8], event: Event| publish_one(core, me, db, key, event);
     // A reader first finds out that the key's time is up, then that there is none.
     let expired = touched.iter().take_while(|item| item.why == Why::Expired).count();
     for item in touched.iter().take(expired).chain(missed.iter()).chain(touched.iter().skip(expired)) {
@@ -171,13 +171,13 @@ pub(crate) fn publish(core: &mut Core, state: &State, out: &mut Vec<u8>, touched
     }
 }
 
-fn publish_one(core: &mut Core, state: &State, out: &mut Vec<u8>, db: usize, key: &[u8], event: Event) {
+fn publish_one(core: &mut Core, me: SessionId, db: usize, key: &[u8], event: Event) {
     let chosen = core.config.live.notify.0;
     if chosen & event.class as u16 == 0 {
         return;
     }
     let mut send = |channel: &[u8], message: &[u8]| {
-        pubsub::publish(core, Some((state, &mut *out)), Space::Channel, channel, message);
+        pubsub::publish(core, Some(me), Space::Channel, channel, message);
     };
     if chosen & BY_KEY != 0 {
         send(&[format!("__keyspace@{db}__:").as_bytes(), key].concat(), event.name.as_bytes());

@@ -6,7 +6,7 @@ use keystead_resp::Writer;
 
 use crate::core::Core;
 use crate::glob;
-use crate::session::{SessionId, State};
+use crate::session::{Session, SessionId, State};
 
 type Index = BTreeMap<Box<[u8]>, BTreeSet<SessionId>>;
 
@@ -64,6 +64,17 @@ pub struct PubSub {
     channels: Index,
     patterns: Index,
     shard: Index,
+    /// Messages of the running command to its own session, which gets its reply first (Redis 7.2, #12326).
+    own: Vec<Message>,
+}
+
+/// A message on its way to one listener.
+struct Message {
+    space: Space,
+    /// Through which pattern, if any.
+    pattern: Option<Box<[u8]>>,
+    channel: Box<[u8]>,
+    text: Box<[u8]>,
 }
 
 impl PubSub {
@@ -131,6 +142,11 @@ impl PubSub {
         if space == Space::Shard { self.shard.len() } else { self.channels.len() }
     }
 
+    /// True if the running command published to its own session.
+    pub(crate) fn has_own(&self) -> bool {
+        !self.own.is_empty()
+    }
+
     /// True if a message could reach anybody: PUBLISH to nobody costs nothing.
     pub fn is_empty(&self) -> bool {
         self.channels.is_empty() && self.patterns.is_empty() && self.shard.is_empty()
@@ -151,28 +167,30 @@ impl PubSub {
     }
 }
 
-/// Sends a message to everybody who listens; gives how many. `me` is the session whose command runs, with its output.
-pub(crate) fn publish(
-    core: &mut Core,
-    me: Option<(&State, &mut Vec<u8>)>,
-    space: Space,
-    channel: &[u8],
-    message: &[u8],
-) -> usize {
+/// Sends a message to everybody who listens; gives how many. `me` is the session whose command runs: what is for itself
+/// waits for [`tell_own`].
+pub(crate) fn publish(core: &mut Core, me: Option<SessionId>, space: Space, channel: &[u8], message: &[u8]) -> usize {
     if core.pubsub.is_empty() {
         return 0;
     }
     let audience = core.pubsub.audience(space, channel);
-    let mut me = me;
-    for (id, pattern) in &audience {
-        match &mut me {
-            Some((state, out)) if state.id == *id => {
-                write_message(&mut Writer::new(out, state.proto), space, pattern.as_deref(), channel, message);
-            }
-            _ => core.deliver(*id, |writer| write_message(writer, space, pattern.as_deref(), channel, message)),
+    let count = audience.len();
+    for (id, pattern) in audience {
+        if me == Some(id) {
+            core.pubsub.own.push(Message { space, pattern, channel: channel.into(), text: message.into() });
+        } else {
+            core.deliver(id, |writer| write_message(writer, space, pattern.as_deref(), channel, message));
         }
     }
-    audience.len()
+    count
+}
+
+/// Writes the messages that the session's command, or what ran inside of it, published to itself: behind the whole reply.
+pub(crate) fn tell_own(core: &mut Core, session: &mut Session) {
+    for Message { space, pattern, channel, text } in std::mem::take(&mut core.pubsub.own) {
+        let mut writer = Writer::new(&mut session.out, session.state.proto);
+        write_message(&mut writer, space, pattern.as_deref(), &channel, &text);
+    }
 }
 
 fn write_message(writer: &mut Writer<'_>, space: Space, pattern: Option<&[u8]>, channel: &[u8], message: &[u8]) {

@@ -9,6 +9,7 @@ use crate::engine::{Engine, Flow};
 use crate::exec;
 use crate::gates::Gate;
 use crate::session::{Kind, Parked, Session, SessionId};
+use crate::timing;
 
 /// Entries looked at per cycle at effort 1, about a millisecond; more work waits for the next tick.
 const EXPIRE_BUDGET: usize = 60_000;
@@ -41,7 +42,7 @@ fn tidy_keys(engine: &mut Engine) -> bool {
     if engine.core.config.live.memory.max > 0 {
         let started = engine.core.clock.map(|clock| clock());
         let mut nobody = crate::session::State::nobody(engine.core.now_ms());
-        crate::evict::make_room(&mut engine.ks, &mut engine.core, &mut nobody, &mut Vec::new());
+        crate::evict::make_room(&mut engine.ks, &mut engine.core, &mut nobody);
         engine.core.note_latency("eviction-cycle", started);
         more |= engine.core.room.more;
     } else {
@@ -71,7 +72,7 @@ fn expire(engine: &mut Engine) -> bool {
     note_cycle(ks, core, &progress, started);
     if core.observing {
         let mut nobody = crate::session::State::nobody(core.now_ms());
-        exec::observe(ks, core, &mut nobody, &mut Vec::new());
+        exec::observe(ks, core, &mut nobody);
     }
     progress.more
 }
@@ -133,6 +134,7 @@ pub(crate) fn unblock(ks: &mut Keyspace, core: &mut Core, id: SessionId, how: Un
                 Unblock::Demoted => reply.error(DEMOTED),
             }
             core.blocking.remove(id, &wait);
+            timing::gave_up(core, state, wait.command, wait.args.view(), how != Unblock::Timeout);
             true
         }
         // A plugin's call: after "timeout" it answers with what it has, as inside MULTI.

@@ -77,6 +77,22 @@ pub(crate) fn stop(core: &mut Core, state: &State, command: &'static Command, ar
     let Some(clock) = core.clock else { return 0 };
     let usec = clock().saturating_sub(started.at_us);
     core.stats.commands[command.index].usec += usec * started.stands_for;
+    note(core, state, command, args, usec);
+    usec
+}
+
+/// Counts a command whose wait ended without its running again: its time was up, or somebody ended it (Redis 7.2 counts
+/// a command that waits once, when it is done).
+pub(crate) fn gave_up(core: &mut Core, state: &State, command: &'static Command, args: Args<'_>, failed: bool) {
+    core.stats.total_commands += 1;
+    let stats = &mut core.stats.commands[command.index];
+    stats.calls += 1;
+    stats.failed += u64::from(failed);
+    note(core, state, command, args, 0);
+}
+
+/// Puts a command's time where it is asked for: histogram, latency events, slow log.
+fn note(core: &mut Core, state: &State, command: &'static Command, args: Args<'_>, usec: u64) {
     if core.config.live.latency_tracking {
         core.stats.histogram(command.index).add(usec);
     }
@@ -93,7 +109,6 @@ pub(crate) fn stop(core: &mut Core, state: &State, command: &'static Command, ar
         let (max, now_s) = (core.config.live.slowlog_len, core.now_ms() / 1000);
         core.slowlog.add(max, now_s, usec, args, &state.info.addr, &state.name);
     }
-    usec
 }
 
 /// The clock stands still for a command, not for those behind a long one: who waits for a key that expired meanwhile

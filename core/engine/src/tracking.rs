@@ -268,6 +268,7 @@ impl Core {
                 _ => {}
             }
         }
+        crate::pubsub::tell_own(self, session);
     }
 
     /// Once a turn: prefixes' listeners learn what changed, and a table that is too large loses keys at random.

@@ -297,3 +297,38 @@ fn protected_mode_serves_only_this_machine() {
     kit.cmd(here, "CONFIG SET protected-mode no");
     assert!(kit.engine.connect(elsewhere(), now).is_ok(), "asked for");
 }
+
+/// Redis 7.2 (#12326): behind the reply of the whole command, also of a transaction.
+#[test]
+fn what_a_session_publishes_to_itself_follows_the_whole_reply() {
+    let message = |text: &str| format!(">3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\n{text}\r\n");
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    kit.cmd(c, "HELLO 3");
+    kit.cmd(c, "SUBSCRIBE a");
+    for line in ["MULTI", "PING 1", "PUBLISH a x", "PUBLISH a y", "PING 2"] {
+        kit.cmd(c, line);
+    }
+    let replies = "*4\r\n$1\r\n1\r\n:1\r\n:1\r\n$1\r\n2\r\n";
+    assert_eq!(kit.cmd(c, "EXEC"), format!("{replies}{}{}", message("x"), message("y")));
+    kit.cmd(c, "CLIENT TRACKING ON");
+    kit.cmd(c, "GET k");
+    kit.cmd(c, "MULTI");
+    kit.cmd(c, "PUBLISH a z");
+    kit.cmd(c, "SET k v");
+    let invalid = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
+    assert_eq!(kit.cmd(c, "EXEC"), format!("*2\r\n:1\r\n+OK\r\n{invalid}{}", message("z")));
+}
+
+#[test]
+fn a_pause_gets_longer_but_not_shorter() {
+    let mut kit = Kit::default();
+    let (c, admin) = (kit.connect(), kit.connect());
+    kit.cmd(admin, "CLIENT PAUSE 60000 WRITE");
+    kit.cmd(admin, "CLIENT PAUSE 10 WRITE");
+    kit.advance(100);
+    assert_eq!(kit.cmd(c, "SET k v"), "");
+    kit.cmd(admin, "CLIENT UNPAUSE");
+    kit.turn(|_| ());
+    assert_eq!(kit.read(c), "+OK\r\n");
+}

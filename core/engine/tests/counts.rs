@@ -164,3 +164,82 @@ fn who_waits_is_not_served_with_a_key_whose_time_ran_out_in_a_long_transaction()
     assert_eq!(kit.cmd(c, "EXEC"), "*2\r\n:1\r\n:1\r\n");
     assert_eq!(kit.read(waiting), "");
 }
+
+/// Counted by redis-server 7.2.4: how much INFO's rdb_changes_since_last_save grows, on which save points depend.
+const CHANGES: &[(&[&str], &str, u64)] = &[
+    (&["RPUSH k a b"], "LMOVE k l LEFT LEFT", 1),
+    (&["RPUSH k a"], "RPOPLPUSH k l", 1),
+    (&["RPUSH k a b"], "RPOPLPUSH k k", 1),
+    (&["RPUSH k a b"], "LPOP k 2", 2),
+    (&["SADD k a b c"], "SPOP k 2", 2),
+    (&["SADD k a b c"], "SPOP k 5", 3),
+    (&["SADD k a b"], "SMOVE k l a", 2),
+    (&["ZADD k 1 a 2 b 3 c"], "ZPOPMAX k 2", 2),
+    (&["ZADD k 1 a 2 b 3 c"], "ZMPOP 1 k MIN COUNT 2", 2),
+    (&["ZADD k 1 a 2 b 3 c"], "ZREMRANGEBYRANK k 0 1", 2),
+    (&["ZADD k 1 a 2 b 3 c"], "ZREMRANGEBYSCORE k 1 2", 2),
+    (&["ZADD k 0 a 0 b"], "ZREMRANGEBYLEX k - +", 2),
+    (&["RPUSH k 2 1"], "SORT k STORE d", 2),
+    (&["MSET a 1 b 2 c 3"], "DEL a b", 2),
+    (&["SET k v"], "PERSIST k", 0),
+];
+
+#[test]
+fn changes_are_counted_as_redis_counts_them() {
+    for (before, line, expected) in CHANGES {
+        let mut kit = Kit::default();
+        let c = kit.connect();
+        before.iter().for_each(|line| drop(kit.cmd(c, line)));
+        let start = field(&kit.cmd(c, "INFO persistence"), "rdb_changes_since_last_save");
+        kit.cmd(c, line);
+        let end = field(&kit.cmd(c, "INFO persistence"), "rdb_changes_since_last_save");
+        assert_eq!(end - start, *expected, "{line}");
+    }
+}
+
+#[test]
+fn a_key_whose_time_is_up_is_no_change() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    kit.cmd(c, "SET k v PX 10");
+    let start = field(&kit.cmd(c, "INFO persistence"), "rdb_changes_since_last_save");
+    kit.now.unix_ms += 100;
+    assert_eq!(kit.cmd(c, "GET k"), "$-1\r\n");
+    assert_eq!(field(&kit.cmd(c, "INFO persistence"), "rdb_changes_since_last_save"), start);
+    assert_eq!(field(&kit.cmd(c, "INFO stats"), "expired_keys"), 1);
+}
+
+fn calls(kit: &mut Kit, c: keystead_engine::SessionId, command: &str) -> String {
+    let stats = kit.cmd(c, "INFO commandstats");
+    stats.lines().find(|line| line.starts_with(&format!("cmdstat_{command}:"))).unwrap_or_default().to_owned()
+}
+
+/// Redis 7.2 (#11012): however its wait ends, and never before.
+#[test]
+fn a_command_that_waits_counts_once_when_it_is_done() {
+    let mut kit = Kit::with(EngineOptions { clock: Some(slow_clock), ..EngineOptions::default() });
+    let (c, other) = (kit.connect(), kit.connect());
+    kit.cmd(other, "CONFIG SET slowlog-log-slower-than 0");
+    kit.cmd(other, "SLOWLOG RESET");
+    let logged = |kit: &mut Kit| kit.cmd(other, "SLOWLOG GET -1").matches("BLPOP").count();
+    kit.cmd(c, "BLPOP k 0");
+    assert_eq!(logged(&mut kit), 0);
+    let other = kit.connect();
+    assert_eq!(calls(&mut kit, other, "blpop"), "");
+    kit.cmd(other, "RPUSH k a");
+    assert!(kit.read(c).ends_with("a\r\n"));
+    assert!(calls(&mut kit, other, "blpop").contains("calls=1,"));
+    assert_eq!(logged(&mut kit), 1);
+
+    let id = kit.cmd(c, "CLIENT ID").trim_start_matches(':').trim().to_owned();
+    for (how, reply, counted) in [("TIMEOUT", "*-1\r\n", "failed_calls=0"), ("ERROR", "-UNBLOCKED ", "failed_calls=1")]
+    {
+        kit.cmd(other, "CONFIG RESETSTAT");
+        kit.cmd(c, "BLPOP k 0");
+        assert_eq!(kit.cmd(other, &format!("CLIENT UNBLOCK {id} {how}")), ":1\r\n");
+        assert!(kit.read(c).starts_with(reply), "{how}");
+        let stats = calls(&mut kit, other, "blpop");
+        assert!(stats.contains("calls=1,") && stats.ends_with(counted), "{how}: {stats}");
+    }
+    assert_eq!(logged(&mut kit), 3);
+}

@@ -469,7 +469,8 @@ impl Keyspace {
         let entry = self.take_at(db, at);
         self.books.expired.push(db, entry.key(), Why::Expired);
         self.books.expired_total += 1;
-        self.books.gone(db, entry.key(), Why::Expired);
+        // Redis counts no change where a time was up.
+        self.books.touch(db, entry.key(), Why::Expired);
         self.books.garbage.add_entry(entry);
     }
 

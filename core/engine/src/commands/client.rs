@@ -197,7 +197,10 @@ fn pause(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let timeout = args.int(2).map_err(|_| CommandError::fixed("ERR timeout is not an integer or out of range"))?;
     let timeout = u64::try_from(timeout).map_err(|_| CommandError::fixed("ERR timeout is negative"))?;
     let core = &mut *ctx.core;
-    core.pause_until_ms = core.now_ms().saturating_add(timeout);
+    let until_ms = core.now_ms().saturating_add(timeout);
+    let standing = if core.pause == Pause::Off { 0 } else { core.pause_until_ms };
+    // A pause may become longer, not shorter: CLIENT UNPAUSE ends one.
+    core.pause_until_ms = until_ms.max(standing);
     core.pause = kind;
     core.refresh_watchful();
     ctx.reply.ok();

@@ -133,9 +133,11 @@ fn object(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let Some(encoding) = ctx.ks.object_encoding(db, key) else { return Err(CommandError::NO_KEY) };
     let bytes = ctx.ks.mem_usage(db, key).unwrap_or(0);
     let idle = ctx.ks.idle_secs(db, key).unwrap_or(0);
+    // The clock of Redis' objects: seconds in 24 bits.
+    let lru = (ctx.now_ms() / 1000).saturating_sub(idle) & 0x00ff_ffff;
     // The address is no pointer: those would tell an attacker where things lie.
     ctx.reply.simple(&format!(
-        "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{bytes} lru:0 lru_seconds_idle:{idle}"
+        "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{bytes} lru:{lru} lru_seconds_idle:{idle}"
     ));
     Ok(Effect::None)
 }

@@ -88,7 +88,7 @@ impl End {
     }
 
     pub(super) fn word(self) -> &'static str {
-        if self == End::Left { "LEFT" } else { "RIGHT" }
+        if self == End::Left { "left" } else { "right" }
     }
 
     pub(super) fn pop_command(self) -> &'static str {
@@ -398,6 +398,7 @@ pub(super) fn move_one(ks: &mut Keyspace, db: usize, from: (&[u8], End), to: (&[
         return Ok(Some(elem));
     }
     let Some(elem) = ks.list(db, from.0)?.and_then(|list| from.1.peek(list)) else { return Ok(None) };
+    let before = ks.dirty();
     ks.name_changes(Some(to.1.pushed()));
     if let Some(mut list) = ks.list_mut(db, to.0, Create::Yes)? {
         let limits = list.limits();
@@ -407,6 +408,8 @@ pub(super) fn move_one(ks: &mut Keyspace, db: usize, from: (&[u8], End), to: (&[
     if let Some(mut list) = ks.list_mut(db, from.0, Create::No)? {
         from.1.pop(&mut list);
     }
+    // Two keys are touched, but Redis counts one change.
+    ks.recount(before, 1);
     Ok(Some(elem))
 }
 

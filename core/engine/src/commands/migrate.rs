@@ -209,7 +209,7 @@ impl Migration {
             exec::propagate_alone(core, self.db, &[&[b"DEL".as_slice()], gone.as_slice()].concat());
         }
         if core.observing {
-            exec::observe(ks, core, &mut nobody, &mut Vec::new());
+            exec::observe(ks, core, &mut nobody);
         }
         let offset = core.journal.offset();
         if let Some(session) = core.sessions.get_mut(self.session) {

@@ -102,12 +102,8 @@ fn spublish(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn post(ctx: &mut Ctx<'_>, args: Args<'_>, space: Space) -> CommandResult {
-    let me = (&*ctx.session, &mut *ctx.reply.out);
-    let mut own = Vec::new();
-    let count = send(ctx.core, Some((me.0, &mut own)), space, args.at(1), args.at(2));
+    let count = send(ctx.core, Some(ctx.session.id), space, args.at(1), args.at(2));
     ctx.reply.int(count as i64);
-    // A publisher that listens too gets its reply first.
-    ctx.reply.raw(&own);
     // Messages go to replicas only; a replica's own are for its own subscribers.
     if ctx.core.gates.is(Gate::Replica) || !ctx.core.effects_wanted() {
         return Ok(Effect::None);

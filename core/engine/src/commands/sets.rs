@@ -198,7 +198,9 @@ fn spop(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
                 set.iter().for_each(|m| out.bulk(m.text(&mut itoa::Buffer::new())));
             }
             ks.tell(db, &args[1], Event::new(Class::Set, "spop"));
+            let before = ks.dirty();
             ks.remove(db, &args[1]);
+            ks.recount(before, n as u64);
             return Ok(ctx.removed_instead(&args[1]));
         }
         _ => return pop_some(ctx, &args[1], n, count.is_some()),

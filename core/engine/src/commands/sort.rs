@@ -246,7 +246,9 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
     }
     let len = list.len();
     let changed = if len > 0 {
+        let before = ks.dirty();
         ks.put_object(db, store, Object::List(list), None);
+        ks.recount(before, len as u64);
         true
     } else {
         ks.remove(db, store)

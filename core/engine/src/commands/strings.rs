@@ -130,6 +130,9 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if !options.get {
         out.ok();
     }
+    if matches!(options.expire, Some((Unit::AtMillis, _))) {
+        return Ok(Effect::AsSent);
+    }
     if let Some(at) = at {
         return Ok(ctx.instead(&[b"SET", &args[1], &args[2], b"PXAT", itoa::Buffer::new().format(at).as_bytes()]));
     }

@@ -117,7 +117,7 @@ pub const PARAMS: &[Param] = &[
     // collections
     alias(live("hash-max-listpack-entries", Kind::Int(0, BIG), "512"), "hash-max-ziplist-entries"),
     alias(live("hash-max-listpack-value", Kind::Memory(0, BIG), "64"), "hash-max-ziplist-value"),
-    alias(live("list-max-listpack-size", Kind::Int(-5, INT), "-2"), "list-max-ziplist-size"),
+    alias(live("list-max-listpack-size", Kind::Int(-INT - 1, INT), "-2"), "list-max-ziplist-size"),
     live("hll-sparse-max-bytes", Kind::Memory(0, BIG), "3000"),
     live("set-max-intset-entries", Kind::Int(0, BIG), "512"),
     live("set-max-listpack-entries", Kind::Int(0, BIG), "128"),

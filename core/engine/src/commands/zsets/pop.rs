@@ -80,6 +80,7 @@ fn pop(ctx: &mut Ctx<'_>, key: &[u8], end: End, count: usize, shape: Shape) -> R
         out.bulk(member);
         out.double(score);
     }
+    zset.changed(n as u64);
     Ok(n)
 }
 

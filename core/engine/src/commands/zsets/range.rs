@@ -284,6 +284,7 @@ fn remove(ctx: &mut Ctx<'_>, args: Args<'_>, by: By) -> CommandResult {
         for _ in from..to {
             zset.remove_nth(from);
         }
+        zset.changed((to - from) as u64);
     }
     out.int((to - from) as i64);
     Ok(as_sent_if(from < to))
