@@ -97,7 +97,7 @@ fn note(core: &mut Core, state: &State, command: &'static Command, args: Args<'_
         core.stats.histogram(command.index).add(usec);
     }
     let latency_ms = core.config.live.latency_threshold_ms;
-    if latency_ms > 0 && usec >= latency_ms * 1000 {
+    if latency_ms > 0 && usec / 1000 >= latency_ms {
         let event = if command.flags.has(FAST) { "fast-command" } else { "command" };
         let now_s = core.now_ms() / 1000;
         core.latency.add(event, now_s, usec / 1000);

@@ -4,6 +4,7 @@
 
 mod kit;
 
+use keystead_engine::EngineOptions;
 use keystead_engine::commands::{
     bits, geo, hash_expiry, hashes, hyperloglog, keys, lists, sets, streams, strings, zsets,
 };
@@ -251,6 +252,32 @@ fn nothing_panics_and_every_command_answers_once() {
                     kit.engine.disconnect(c);
                 }
             }
+        }
+    }
+}
+
+/// Each parameter of CONFIG takes what it takes; whatever that is, the server goes on.
+#[test]
+fn no_value_of_a_parameter_breaks_the_server() {
+    let mut names = Kit::default();
+    let c = names.connect();
+    let all = names.cmd(c, "CONFIG GET *");
+    let names: Vec<&str> = all.split("\r\n").filter(|word| !word.starts_with(['$', '*'])).step_by(2).collect();
+    assert!(names.len() > 100);
+    let clock = || std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_micros() as u64);
+    for name in names.into_iter().filter(|name| !name.is_empty()) {
+        let mut kit = Kit::with(EngineOptions { clock: Some(clock), ..EngineOptions::default() });
+        let (c, other) = (kit.connect(), kit.connect());
+        for value in
+            ["-9223372036854775808", "-1", "0", "1", "2147483647", "9223372036854775807", "18446744073709551615gb"]
+        {
+            let set = kit.cmd(c, &format!("CONFIG SET {name} {value}"));
+            assert!(!set.contains("internal error"), "{name} {value}: {set}");
+            for line in ["SET k v", "RPUSH l a b", "GET k", "HSET h f v", "INFO", "FLUSHALL"] {
+                let reply = kit.cmd(other, line);
+                assert!(!reply.contains("internal error"), "{name} {value}: {line}: {reply}");
+            }
+            kit.advance(100);
         }
     }
 }

@@ -214,13 +214,12 @@ impl Scripting {
     }
 
     fn set_threshold(&self, value: &str) -> Result<()> {
-        match value.parse() {
-            Ok(ms) if ms >= 0 => {
-                self.watch.threshold_ms.store(ms, Ordering::Relaxed);
-                Ok(())
-            }
-            _ => Err("argument must be a number of milliseconds".into()),
+        let ms: i64 = value.parse().map_err(|_| "argument couldn't be parsed into an integer")?;
+        if ms < 0 {
+            return Err(format!("argument must be between 0 and {} inclusive", i64::MAX).into());
         }
+        self.watch.threshold_ms.store(ms, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Frees something big: now, or on a thread that may take its time.

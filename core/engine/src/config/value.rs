@@ -11,6 +11,8 @@ pub enum Kind {
     Bool,
     /// An integer between two bounds.
     Int(i64, i64),
+    /// An integer of C's `int` that isn't negative, taken for the nearest between two bounds.
+    Nearest(i64, i64),
     /// Bytes, with Redis' units (`1mb`), between two bounds.
     Memory(i64, i64),
     /// Bytes, or a percentage of `maxmemory`.
@@ -42,9 +44,15 @@ pub(super) fn normalise(kind: Kind, old: &str, text: &str) -> Result<String, Str
             let value = number::parse_i64(text.as_bytes()).ok_or("argument couldn't be parsed into an integer")?;
             bounded(value, low, high)
         }
+        Kind::Nearest(low, high) => {
+            let value = number::parse_i64(text.as_bytes()).ok_or("argument couldn't be parsed into an integer")?;
+            bounded(value, 0, i64::from(i32::MAX))?;
+            Ok(value.clamp(low, high).to_string())
+        }
         Kind::Memory(low, high) => {
-            let value = parse_memory(text).ok_or("argument must be a memory value")?;
-            bounded(value, low, high)
+            let value = parse_bytes(text).ok_or("argument must be a memory value")?;
+            // What no bound reaches is beyond the upper one, whatever it is.
+            bounded(i64::try_from(value).unwrap_or(i64::MIN), low, high)
         }
         Kind::MemoryOrPercent => match text.strip_suffix('%').map(|digits| digits.parse::<i64>()) {
             Some(Ok(percent)) if (0..=100).contains(&percent) => Ok(text.to_owned()),
@@ -95,18 +103,25 @@ fn end_options(text: &str) -> Result<String, String> {
 
 fn percentiles(text: &str) -> Result<String, String> {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let good = |word: &&str| word.parse::<f64>().is_ok_and(|percent| (0.0..=100.0).contains(&percent));
-    match words.iter().all(good) {
-        true => Ok(words.join(" ")),
-        false => Err("Invalid latency-tracking-info-percentiles: numbers between 0 and 100".to_owned()),
+    for word in &words {
+        let percent: f64 = word.parse().map_err(|_| "Invalid latency-tracking-info-percentiles parameters")?;
+        if !(0.0..=100.0).contains(&percent) {
+            return Err("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]".to_owned());
+        }
     }
+    Ok(words.join(" "))
 }
 
-/// `100`, `1k` (1000), `1kb` (1024), `1m`, `1mb`, `1g`, `1gb`, in any case.
+/// `100`, `1k` (1000), `1kb` (1024), `1m`, `1mb`, `1g`, `1gb`, in any case; none if that is more than an `i64` holds.
 pub fn parse_memory(text: &str) -> Option<i64> {
+    i64::try_from(parse_bytes(text)?).ok()
+}
+
+/// See [`parse_memory`]; nothing in front of the unit is 0, as for Redis.
+fn parse_bytes(text: &str) -> Option<u128> {
     let lower = text.to_ascii_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit: i64 = match &lower[digits.len()..] {
+    let unit: u128 = match &lower[digits.len()..] {
         "" | "b" => 1,
         "k" => 1000,
         "kb" => 1 << 10,
@@ -116,7 +131,12 @@ pub fn parse_memory(text: &str) -> Option<i64> {
         "gb" => 1 << 30,
         _ => return None,
     };
-    digits.parse::<i64>().ok()?.checked_mul(unit)
+    if !digits.bytes().all(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    let most = u128::from(u64::MAX);
+    let number = if digits.is_empty() { 0 } else { digits.parse().unwrap_or(most).min(most) };
+    Some(number * unit)
 }
 
 /// The classes in the order CONFIG GET shows them.
@@ -124,7 +144,7 @@ const CLASSES: [&str; 3] = ["normal", "slave", "pubsub"];
 
 fn output_limits(old: &str, text: &str) -> Result<String, String> {
     let words: Vec<&str> = text.split_whitespace().collect();
-    if words.is_empty() || !words.len().is_multiple_of(4) {
+    if !words.len().is_multiple_of(4) {
         return Err("Wrong number of arguments in buffer limit configuration.".to_owned());
     }
     let mut all: Vec<String> = old.split_whitespace().map(str::to_owned).collect();
@@ -161,7 +181,10 @@ mod tests {
         assert_eq!(parse_memory("2GB"), Some(2 << 30));
         assert_eq!(parse_memory("10"), Some(10));
         assert_eq!(parse_memory("1tb"), None);
-        assert_eq!(parse_memory("mb"), None);
+        // As redis-server: an empty number is 0, a sign is none.
+        assert_eq!(parse_memory("mb"), Some(0));
+        assert_eq!(parse_memory("-1"), None);
+        assert_eq!(parse_memory("9223372036854775808"), None);
         assert_eq!(parse_memory("9999999999gb"), None);
     }
 
