@@ -53,6 +53,7 @@ mod journal;
 mod logger;
 mod once;
 mod plugin;
+mod progress;
 mod registrar;
 mod reply;
 mod script;
@@ -78,6 +79,7 @@ pub use journal::{Cursor, CursorClass, CursorEnd, History, Journal, Place, ReplI
 #[doc(hidden)]
 pub use keystead_abi as abi;
 pub use plugin::{Ending, Named, Plugin, StopReason};
+pub use progress::Progress;
 pub use registrar::{Registrar, Scope};
 pub use reply::Reply;
 pub use script::{Conditions, ScriptCall};

@@ -4,7 +4,7 @@ use crate::commands_of;
 use crate::failpoint;
 use crate::note;
 use crate::plugin::Aof;
-use keystead_plugin::{Batch, Error, Host, ReplId, Result, Snapshot};
+use keystead_plugin::{Batch, Error, Host, Progress, ReplId, Result, Snapshot};
 use keystead_rdb::{FileHead, FileWriter, RdbError, StreamPoint, parse_functions, records};
 use std::fs::File;
 use std::io::Write;
@@ -43,10 +43,13 @@ pub(crate) async fn write(plugin: &Arc<Aof>, path: PathBuf, mut snapshot: Snapsh
     let incremental = config.rewrite_incremental_fsync;
     // `rdb-key-save-delay`, of the plugin for RDB files: tests make a rewrite last with it.
     let delay_us = host.setting("rdb-key-save-delay").and_then(|us| us.parse().ok()).unwrap_or(0u64);
-    let mut db = None;
+    let (mut db, mut keys) = (None, 0);
+    let mut progress = Progress::new(host.now(), "Rewriting the append only file", snapshot.keys(), "keys");
     while let Some(batch) = snapshot.next().await? {
         format.add(&batch, db != Some(batch.db), &mut out).map_err(|error| Error::new(error.to_string()))?;
         db = Some(batch.db);
+        keys += u64::from(batch.count);
+        progress.tell(host.now(), keys);
         if delay_us > 0 {
             host.sleep(Duration::from_micros(delay_us.saturating_mul(batch.count.into()))).await;
         }

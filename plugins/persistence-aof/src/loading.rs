@@ -1,11 +1,8 @@
 //! How far a load is: what INFO prints meanwhile, under Redis' names, and when the log says it. Owns the numbers; takes no
 //! clock of its own.
 
-use keystead_plugin::InfoOut;
+use keystead_plugin::{InfoOut, Progress};
 use std::time::Duration;
-
-/// A load that takes longer is told in the log so often.
-const TELL_EVERY: Duration = Duration::from_secs(5);
 
 /// A load that runs.
 #[derive(Clone, Debug)]
@@ -16,24 +13,20 @@ pub(crate) struct Loading {
     total: u64,
     /// Of these, read.
     loaded: u64,
-    told: Duration,
+    progress: Progress,
 }
 
 impl Loading {
     /// Files of so many bytes, from now on.
     pub(crate) fn new(now: Duration, unix_s: u64, total: u64) -> Loading {
-        Loading { began: now, began_unix_s: unix_s, total, loaded: 0, told: now }
+        let progress = Progress::new(now, "Loading the append only file", total, "bytes");
+        Loading { began: now, began_unix_s: unix_s, total, loaded: 0, progress }
     }
 
     /// So many more are read; a line for the log, if one is due.
     pub(crate) fn read(&mut self, now: Duration, bytes: u64) -> Option<String> {
         self.loaded += bytes;
-        if now < self.told + TELL_EVERY || self.loaded >= self.total {
-            return None;
-        }
-        self.told = now;
-        let (percent, left) = (self.percent(), self.left_s(now));
-        Some(format!("Loading the append only file: {percent:.0} % of {} bytes, about {left} s left", self.total))
+        self.progress.line(now, self.loaded)
     }
 
     fn percent(&self) -> f64 {

@@ -11,7 +11,7 @@ use futures::channel::mpsc::{Receiver, Sender, channel};
 use futures::executor::block_on;
 use keystead_plugin::prelude::*;
 use keystead_plugin::services::persistence::{Position, Recovered};
-use keystead_plugin::{Batch, Load, LoadMode};
+use keystead_plugin::{Batch, Load, LoadMode, Progress};
 use keystead_rdb::{Event, FileError, FileHead, FileParser, ParserLimits, StreamPoint};
 use std::fs::File;
 use std::io::Read;
@@ -59,7 +59,8 @@ pub(crate) async fn run(plugin: &Arc<PersistenceRdb>) -> Result<Recovered> {
     let (sender, receiver) = channel(AHEAD);
     let verify = plugin.config().rdbchecksum;
     let reading = plugin.host.blocking(move || take_apart(file, verify, sender));
-    let filled = Filler::new(plugin).run(receiver).await;
+    let progress = Progress::new(started, "Loading the RDB file", len, "bytes");
+    let filled = Filler::new(plugin, progress).run(receiver).await;
     reading.await?;
     plugin.board.edit(|status| status.loading = None);
     let recovered = filled.map_err(|error| refused(error.text().to_owned()))?;
@@ -138,6 +139,7 @@ fn take_events(
 /// Puts what comes.
 struct Filler<'a> {
     plugin: &'a Arc<PersistenceRdb>,
+    progress: Progress,
     load: Option<Load>,
     position: Option<StreamPoint>,
     keys: (u64, u64),
@@ -146,8 +148,8 @@ struct Filler<'a> {
 }
 
 impl<'a> Filler<'a> {
-    fn new(plugin: &'a Arc<PersistenceRdb>) -> Filler<'a> {
-        Filler { plugin, load: None, position: None, keys: (0, 0), functions: Vec::new() }
+    fn new(plugin: &'a Arc<PersistenceRdb>, progress: Progress) -> Filler<'a> {
+        Filler { plugin, progress, load: None, position: None, keys: (0, 0), functions: Vec::new() }
     }
 
     async fn run(mut self, mut pieces: Receiver<Piece>) -> Result<Recovered> {
@@ -195,6 +197,7 @@ impl<'a> Filler<'a> {
                 loading.loaded_bytes = range.end;
             }
         });
+        self.progress.tell(self.plugin.host.now(), range.end);
         let delay = self.plugin.config().key_load_delay.saturating_mul(count.into());
         if delay > 0 {
             self.plugin.host.sleep(Duration::from_micros(delay)).await;

@@ -6,7 +6,7 @@ use crate::failpoint;
 use crate::plugin::PersistenceRdb;
 use futures::executor::block_on;
 use keystead_plugin::prelude::*;
-use keystead_plugin::{RDB_PIECES, RDB_PLAIN, RdbVersions, ReplId, Snapshot};
+use keystead_plugin::{Progress, RDB_PIECES, RDB_PLAIN, RdbVersions, ReplId, Snapshot};
 use keystead_rdb::{FileHead, FileWriter, StreamPoint};
 use std::fs::File;
 use std::io::{self, Write};
@@ -136,6 +136,8 @@ impl Job {
         // Functions and the like stand before the keys.
         writer.records(&mut buf, &snapshot.sections());
         let (mut db, mut keys, mut pushed) = (None, 0, 0);
+        let host = self.plugin.host;
+        let mut progress = Progress::new(host.now(), "Saving the RDB file", snapshot.keys(), "keys");
         while let Some(batch) = block_on(snapshot.next())? {
             if db != Some(batch.db) {
                 db = Some(batch.db);
@@ -150,6 +152,7 @@ impl Job {
             buf.clear();
             keys += u64::from(batch.count);
             self.plugin.board.edit(|status| status.progress.0 = keys);
+            progress.tell(host.now(), keys);
             self.delay(batch.count)?;
             if self.config.rdb_save_incremental_fsync && writer.written() - pushed >= PUSH {
                 pushed = writer.written();

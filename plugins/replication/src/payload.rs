@@ -11,7 +11,7 @@ use futures::future::{Either, select};
 use futures::io::{AsyncWriteExt, WriteHalf};
 use keystead_plugin::prelude::*;
 use keystead_plugin::services::filter::Filter;
-use keystead_plugin::{Cursor, CursorClass, RDB_PIECES, RdbVersions, Snapshot};
+use keystead_plugin::{Cursor, CursorClass, Progress, RDB_PIECES, RdbVersions, Snapshot};
 use keystead_rdb::{FileHead, FileWriter, StreamPoint};
 use std::fs::File;
 use std::future::Future;
@@ -131,10 +131,13 @@ async fn alive<F: Future>(replica: &Replica, out: &mut Out, work: F) -> Result<F
 /// Frames the snapshot's batches; `None` behind the last piece.
 struct Framer {
     writer: FileWriter,
+    host: Host,
     /// `rdb-key-save-delay`: tests make a sync last with it.
     delay_us: u64,
     /// Keys framed that weren't waited for yet.
     framed: u64,
+    /// How many there are, and how many were framed.
+    progress: (Option<Progress>, u64),
     /// What is left of the last batch. A collection is one record, of any size: it is taken in pieces.
     rest: Bytes,
     /// What passes, if not all does.
@@ -151,7 +154,27 @@ impl Framer {
         let delay_us = delay(&replica.plugin, "rdb-key-save-delay");
         let filter = replica.feed.as_ref().map(|feed| feed.filter.clone());
         let keys = !replica.facts.no_keys;
-        Framer { writer, delay_us, framed: 0, rest, filter, keys, sections: false, ended: false }
+        Framer {
+            writer,
+            delay_us,
+            framed: 0,
+            progress: (None, 0),
+            host: replica.plugin.host,
+            rest,
+            filter,
+            keys,
+            sections: false,
+            ended: false,
+        }
+    }
+
+    /// So many more of the keys are on their way.
+    fn tell(&mut self, keys: u64, count: u32) {
+        let now = self.host.now();
+        self.progress.1 += u64::from(count);
+        let progress = &mut self.progress.0;
+        let progress = progress.get_or_insert_with(|| Progress::new(now, "Full resync of a replica", keys, "keys"));
+        progress.tell(now, self.progress.1);
     }
 
     /// How long a test wants it to take.
@@ -173,6 +196,7 @@ impl Framer {
             let batch = if self.keys { snapshot.next().await? } else { None };
             match batch {
                 Some(batch) => {
+                    self.tell(snapshot.keys(), batch.count);
                     let batch = match &self.filter {
                         Some(filter) => part(filter, batch)?,
                         None => batch,

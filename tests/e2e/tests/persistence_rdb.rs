@@ -376,3 +376,19 @@ fn a_third_strategy_shares_the_start() {
     node.restart();
     assert_eq!(node.client().cmd("GET a"), "saved", "the strategy with the fuller record");
 }
+
+#[test]
+fn a_long_save_says_in_the_log_how_far_it_is() {
+    let node = Keystead::builder()
+        .plugin("persistence-rdb", "(save: [], rdbcompression: false, rdb_key_save_delay: 10000)")
+        .start();
+    let mut client = node.client();
+    // Records come in batches of a quarter of a megabyte.
+    client.ok("DEBUG POPULATE 2000 key 2000");
+    client.ok("BGSAVE");
+    let told = || node.process.log().contains("Saving the RDB file: ");
+    wait_until("a line of its progress", DEADLINE, told);
+    let log = node.process.log();
+    let line = log.lines().find(|line| line.contains("Saving the RDB file: ")).unwrap();
+    assert!(line.contains(" % of 2000 keys"), "{line}");
+}
