@@ -745,6 +745,10 @@ struct ks_host_api {
   /* Clients' writes are refused with -READONLY from this moment of the host's clock on, in microseconds;
      KS_NO_LEASE: never for this reason. At once, from anywhere. */
   void (*write_until)(void* host, uint64_t mono_us);
+  /* Before replies of a turn behind which the journal had grown leave, this is woken (by reference) by the thread that
+     will send them, outside of the engine's lock: what it does there (a write to a file) is done when they leave. One
+     for each plugin, in place of the one before; NULL: none. */
+  void (*before_replies)(void* host, const ks_waker* waker);
 };
 
 /* Who sent a command. The strings are borrowed for the call. */

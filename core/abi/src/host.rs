@@ -1,7 +1,7 @@
 //! What the core offers a plugin outside of turns: tasks, time, sockets, the journal, snapshots, state, services.
 //! Every function may be called from any thread; none blocks for longer than a turn.
 
-use crate::basic::{Buf, Future, Object, Str};
+use crate::basic::{Buf, Future, Object, Str, Waker};
 use crate::ctx::Ctx;
 use crate::macros::{consts, tables};
 use std::ffi::c_void;
@@ -243,6 +243,10 @@ tables! { STRUCTS;
         /// Clients' writes are refused with -READONLY from this moment of the host's clock on, in microseconds;
         /// KS_NO_LEASE: never for this reason. At once, from anywhere.
         pub write_until: unsafe extern "C" fn(host: *mut c_void, mono_us: u64),
+        /// Before replies of a turn behind which the journal had grown leave, this is woken (by reference) by the thread that
+        /// will send them, outside of the engine's lock: what it does there (a write to a file) is done when they leave. One
+        /// for each plugin, in place of the one before; NULL: none.
+        pub before_replies: unsafe extern "C" fn(host: *mut c_void, waker: *const Waker),
     }
 }
 

@@ -16,14 +16,14 @@ use crate::task::{Interval, Task};
 use crate::words::{ClientFilter, Gate, Origin, PauseKind, Role, ShutdownKind, Targets};
 use bytes::Bytes;
 use futures::future::Either;
-use keystead_abi::glue::{Imported, OwnedBuf, export_future, import_future};
+use keystead_abi::glue::{Imported, OwnedBuf, export_future, import_future, with_waker};
 use keystead_abi::{self as abi, Object, Str};
 use std::ffi::c_void;
 use std::future::Future;
 use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 /// The core, as a plugin sees it.
@@ -491,6 +491,18 @@ impl Host {
         let end = end.map_or(keystead_abi::NO_LEASE, |end| end.as_micros() as u64);
         // SAFETY: plain call.
         unsafe { (self.api().write_until)(self.data(), end) }
+    }
+
+    /// Has this woken by the thread that sends clients' replies, before those of a turn behind which the journal had grown
+    /// leave, and outside of turns: whatever it does then (a write to a file, unlike other wakers) is done when they leave.
+    /// A plugin has one; `None` takes it away.
+    pub fn before_replies(&self, waker: Option<&Waker>) {
+        let set = self.api().before_replies;
+        // SAFETY: the waker lives for the call; null says that there is none.
+        match waker {
+            Some(waker) => with_waker(waker, |waker| unsafe { set(self.data(), waker) }),
+            None => unsafe { set(self.data(), std::ptr::null()) },
+        }
     }
 
     // ---- state, services, the end

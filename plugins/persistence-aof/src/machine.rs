@@ -39,6 +39,8 @@ pub enum Action {
     Durable(u64),
     /// Refuse writes with this error of the system.
     Refuse(String),
+    /// Replies wait for nothing, until the next `Confirm`: what the file lacks is in memory, and writes are refused.
+    Free,
     /// Let writes run again.
     Accept,
     /// The file can't be trusted any more: write everything into new ones.
@@ -58,6 +60,8 @@ pub struct Machine {
     synced: Option<Place>,
     synced_size: u64,
     sync_began: Option<Duration>,
+    /// What the file had then.
+    syncing: (u64, Option<Place>),
     last_sync: Duration,
     failed: Option<String>,
     /// A sync failed: the system may have dropped what it couldn't write, whatever later syncs say.
@@ -77,6 +81,7 @@ impl Machine {
             synced: None,
             synced_size: size,
             sync_began: None,
+            syncing: (size, None),
             last_sync: now,
             failed: None,
             tainted: false,
@@ -112,7 +117,11 @@ impl Machine {
                 Vec::new()
             }
         };
-        actions.extend(self.due(now));
+        if self.policy == Fsync::Always {
+            actions.extend(self.due(now));
+        } else {
+            actions.extend(self.held());
+        }
         actions
     }
 
@@ -120,16 +129,17 @@ impl Machine {
     pub fn moved(&mut self, place: Place) -> Vec<Action> {
         if self.is_dirty() || self.sync_began.is_some() {
             self.written = Some(place);
-            return Vec::new();
+            return self.held().filter(|_| self.policy != Fsync::Always).into_iter().collect();
         }
-        self.synced = Some(place);
+        (self.written, self.synced) = (Some(place), Some(place));
         self.confirmations()
     }
 
     /// A batch doesn't stand in the file, or not as a whole: it must be written again, after [`RETRY`].
     pub fn append_failed(&mut self, why: &str) -> Vec<Action> {
         self.failed = Some(why.to_owned());
-        vec![Action::Truncate(self.size), Action::Refuse(why.to_owned())]
+        let free = (self.policy != Fsync::Always).then_some(Action::Free);
+        [Action::Truncate(self.size), Action::Refuse(why.to_owned())].into_iter().chain(free).collect()
     }
 
     /// What the clock asks for.
@@ -149,6 +159,7 @@ impl Machine {
     /// The file must be on the disk, whatever the policy says: it is closed, or the server ends.
     pub fn sync(&mut self, now: Duration) -> Vec<Action> {
         self.sync_began = Some(now);
+        self.syncing = (self.size, self.written);
         vec![Action::Sync]
     }
 
@@ -166,8 +177,12 @@ impl Machine {
         if self.tainted {
             return Vec::new();
         }
-        self.synced_size = self.size;
-        self.synced = self.written.or(self.synced);
+        let (size, mut written) = self.syncing;
+        if size == self.size {
+            written = self.written;
+        }
+        self.synced_size = size;
+        self.synced = written.or(self.synced);
         self.confirmations()
     }
 
@@ -177,15 +192,34 @@ impl Machine {
         self.last_sync = now;
         let first = !std::mem::replace(&mut self.tainted, true);
         self.failed = Some(why.to_owned());
-        let refuse = Action::Refuse(why.to_owned());
-        if first { vec![refuse, Action::Rewrite] } else { vec![refuse] }
+        let free = (self.policy != Fsync::Always).then_some(Action::Free);
+        let rewrite = first.then_some(Action::Rewrite);
+        [Action::Refuse(why.to_owned())].into_iter().chain(free).chain(rewrite).collect()
     }
 
     /// What replies and WAITAOF may rely on.
     fn confirmations(&self) -> Vec<Action> {
-        let Some(place) = self.synced.filter(|_| self.trusted && !self.tainted) else { return Vec::new() };
-        let hold = (self.policy == Fsync::Always).then_some(Action::Confirm(place.position));
-        hold.into_iter().chain([Action::Durable(place.offset)]).collect()
+        let durable = self.synced.filter(|_| self.trusted && !self.tainted).map(|place| Action::Durable(place.offset));
+        self.held().into_iter().chain(durable).collect()
+    }
+
+    /// Up to where replies may leave: what is on the disk under `always`, else what the kernel has, which outlives the process.
+    fn held(&self) -> Option<Action> {
+        let place = match self.policy {
+            Fsync::Always => self.synced.filter(|_| !self.tainted),
+            Fsync::Everysec | Fsync::No => self.written.or(self.synced).filter(|_| self.failed.is_none()),
+        };
+        place.filter(|_| self.trusted).map(|place| Action::Confirm(place.position))
+    }
+
+    /// What replies and WAITAOF may rely on now.
+    pub fn shown(&self) -> Vec<Action> {
+        self.confirmations()
+    }
+
+    /// True while a write is all that replies wait for, and works.
+    pub fn is_written_through(&self) -> bool {
+        self.policy != Fsync::Always && self.trusted && self.failed.is_none() && self.sync_began.is_none()
     }
 
     /// Bytes in the file.

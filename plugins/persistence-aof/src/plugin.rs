@@ -22,6 +22,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Aof {
     pub(crate) host: Host,
     config: ArcSwap<Config>,
+    /// Locked while what replies wait for changes with the policy.
+    holding: Mutex<()>,
     recovery: Recovery,
     orders: mpsc::UnboundedSender<Order>,
     inbox: Mutex<Option<mpsc::UnboundedReceiver<Order>>>,
@@ -54,6 +56,7 @@ impl Plugin for Aof {
         Ok(Aof {
             host,
             config: ArcSwap::from_pointee(config),
+            holding: Mutex::default(),
             recovery,
             orders,
             inbox: Mutex::new(Some(inbox)),
@@ -148,11 +151,13 @@ impl Aof {
         let ends = !after.enabled && self.config().enabled;
         let holds_anew = after.fsync == Fsync::Always && self.config().fsync != Fsync::Always;
         self.shown.enabled.store(after.enabled, Ordering::Relaxed);
+        let alone = self.holding.lock();
         self.config.store(Arc::new(after));
         if holds_anew && self.shown.listed.load(Ordering::Acquire) && self.shown.write_ok.load(Ordering::Relaxed) {
             // In this very turn: the writer learns of it later, and a reply behind this one must wait for the disk already.
             self.host.confirm(Some(0));
         }
+        drop(alone);
         if begins {
             self.shown.asked();
         }
@@ -160,6 +165,20 @@ impl Aof {
             self.shown.drops();
         }
         self.send(Order::Configured { counted: begins || ends });
+    }
+
+    /// Lets all replies go, unless `always` holds them by now.
+    pub(crate) fn free_unless_always(&self) {
+        let _alone = self.holding.lock();
+        if self.config().fsync != Fsync::Always {
+            self.host.confirm(None);
+        }
+    }
+
+    /// Holds all replies from now on, until more is confirmed.
+    pub(crate) fn hold(&self) {
+        let _alone = self.holding.lock();
+        self.host.confirm(Some(0));
     }
 
     /// Tells the writer something.

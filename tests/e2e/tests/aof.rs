@@ -309,7 +309,21 @@ fn who_switches_the_file_on_sees_its_first_rewrite_at_once() {
     }
 }
 
-/// What was written since the file was switched on would be lost: the end waits, as Redis' does.
+/// Nothing was promised before the first base is there, so nothing is broken.
+#[test]
+fn switched_off_before_its_first_base_it_tells_no_error() {
+    let slow = "(save: [], rdb_key_save_delay: 10000000)";
+    let node =
+        Keystead::builder().plugin("persistence-aof", "(enabled: false)").plugin("persistence-rdb", slow).start();
+    let mut client = node.client();
+    client.ok("SET a 1");
+    client.ok("CONFIG SET appendonly yes");
+    wait_until("a rewrite", DEADLINE, || node.process.log().contains("append only file rewriting started"));
+    client.ok("CONFIG SET appendonly no");
+    wait_until("the end", DEADLINE, || node.process.log().contains("switched off"));
+    assert!(!node.process.log().contains("with an error"), "{}", node.process.log());
+}
+
 /// `appendonly no` gives up a rewrite that runs, and the next one isn't refused for its sake: it leaves a base and no more.
 #[test]
 fn a_rewrite_follows_at_once_when_the_file_is_switched_off() {

@@ -2,8 +2,9 @@
 //!
 //! In reading order: `service` (one engine, its lock, its orders), `driver` (the clients' sockets, in turns), `listen`,
 //! `ticker`, `ports` (an engine with listeners: the data port, or a plugin's
-//! own). Never looks into a command.
+//! own). `before` is what is done before replies leave. Never looks into a command.
 
+mod before;
 pub(crate) mod busy;
 pub(crate) mod driver;
 mod exchange;

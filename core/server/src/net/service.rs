@@ -3,6 +3,7 @@
 //!
 //! Lock order: the engine first, then whatever a plugin holds. Nothing is awaited under the lock.
 
+use super::before::BeforeReplies;
 use super::exchange::{KEPT_FOR, Peers};
 use super::socket::Socket;
 use crate::tls;
@@ -200,6 +201,8 @@ pub(crate) struct Service {
     pub(crate) tick_soon: super::signal::Signal,
     slow_writers: AtomicU32,
     barriers: Arc<Barriers>,
+    /// What is done before replies leave.
+    pub(crate) before_replies: BeforeReplies,
     holders: Mutex<Vec<Arc<dyn Holder>>>,
     tls: Arc<tls::Context>,
     /// Connections to other servers that commands asked for.
@@ -221,6 +224,7 @@ impl Service {
             tick_soon: super::signal::Signal::default(),
             slow_writers: AtomicU32::new(0),
             barriers,
+            before_replies: BeforeReplies::default(),
             holders: Mutex::default(),
             tls,
             peers,
@@ -403,6 +407,7 @@ impl Service {
 
     fn end(&self, locked: &mut Locked, after: &mut After) {
         let end = locked.engine.end_turn();
+        self.before_replies.turn_ends(locked.engine.core.journal.position());
         self.sort(end, after);
     }
 

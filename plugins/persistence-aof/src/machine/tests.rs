@@ -1,7 +1,7 @@
 //! Tables: a policy, what happens, what must follow.
 
 use super::*;
-use Action::{Accept, Confirm, Durable, Refuse, Rewrite, Sync, Truncate};
+use Action::{Accept, Confirm, Durable, Free, Refuse, Rewrite, Sync, Truncate};
 use keystead_plugin::ReplId;
 
 fn place(n: u64) -> Place {
@@ -38,25 +38,33 @@ fn replies_do_not_wait_for_what_files_do_not_hold() {
 }
 
 #[test]
-fn everysec_syncs_once_a_second_and_holds_no_reply() {
+fn everysec_syncs_once_a_second_and_replies_wait_for_the_write_alone() {
     let mut m = trusted(Fsync::Everysec);
-    assert_eq!(m.appended(ms(500), 10, place(10)), []);
+    assert_eq!(m.appended(ms(500), 10, place(10)), [Confirm(10)]);
     assert_eq!(m.wake_at(), Some(ms(1000)));
     assert_eq!(m.due(ms(999)), []);
     assert_eq!(m.due(ms(1000)), [Sync]);
-    assert_eq!(m.synced(ms(1010)), [Durable(1010)]);
+    assert_eq!(m.appended(ms(1005), 10, place(20)), [Confirm(20)], "it is written on meanwhile");
+    assert_eq!(m.moved(place(25)), [Confirm(25)]);
+    assert!(!m.is_written_through(), "a write may have to wait for the sync");
+    assert_eq!(m.synced(ms(1010)), [Confirm(25), Durable(1010)]);
+    assert_eq!((m.due(ms(2000)), m.synced(ms(2001))), (vec![Sync], vec![Confirm(25), Durable(1025)]));
     assert_eq!((m.wake_at(), m.due(ms(5000))), (None, vec![]), "nothing new");
     m.set_spared(true);
-    assert_eq!((m.appended(ms(5000), 1, place(11)), m.wake_at()), (vec![], None), "no-appendfsync-on-rewrite");
+    assert_eq!(
+        (m.appended(ms(5000), 1, place(31)), m.wake_at()),
+        (vec![Confirm(31)], None),
+        "no-appendfsync-on-rewrite"
+    );
     assert_eq!(m.sync(ms(5001)), [Sync]);
-    assert_eq!(m.synced(ms(7001)), [Durable(1011)]);
+    assert_eq!(m.synced(ms(7001)), [Confirm(31), Durable(1031)]);
     assert_eq!(m.delayed(), 1);
 }
 
 #[test]
 fn no_leaves_it_to_the_system() {
     let mut m = trusted(Fsync::No);
-    assert_eq!(m.appended(ms(5000), 10, place(10)), []);
+    assert_eq!(m.appended(ms(5000), 10, place(10)), [Confirm(10)]);
     assert_eq!((m.due(ms(9000)), m.wake_at()), (vec![], None));
 }
 
@@ -64,9 +72,11 @@ fn no_leaves_it_to_the_system() {
 fn a_failed_write_is_cut_off_and_writes_stop_until_one_works() {
     let mut m = trusted(Fsync::Everysec);
     m.appended(ms(1), 10, place(10));
-    assert_eq!(m.append_failed("No space left on device"), [Truncate(110), Refuse("No space left on device".into())]);
-    assert_eq!(m.append_failed("No space left on device").len(), 2);
-    assert_eq!(m.appended(ms(3), 10, place(20)), [Accept]);
+    let failed = [Truncate(110), Refuse("No space left on device".into()), Free];
+    assert_eq!(m.append_failed("No space left on device"), failed);
+    assert_eq!(m.append_failed("No space left on device").len(), 3);
+    assert!(!m.is_written_through());
+    assert_eq!(m.appended(ms(3), 10, place(20)), [Accept, Confirm(20)]);
     assert_eq!((m.size(), m.failed()), (120, None));
 }
 

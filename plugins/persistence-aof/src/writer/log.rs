@@ -1,6 +1,7 @@
 //! One file that is written: from a cursor of the journal, in batches of whole units, each with the note of its place. Owns
 //! the cursor, the file and the batch that isn't in it yet; what must be synced and what an error means is `machine`'s.
 
+use super::direct::Through;
 use crate::config::Config;
 use crate::files;
 use crate::machine::{Action, Machine, RETRY};
@@ -13,11 +14,9 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// Unless each reply waits for it, the file gets what there is this often: more in one write, fewer turns disturbed.
-const PACE: Duration = Duration::from_millis(2);
 /// A place that moved without records (PINGs to replicas) is noted this often.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
 
@@ -47,8 +46,10 @@ pub(super) struct Log {
     noted: Option<Note>,
     noted_at: Duration,
     last_time: u64,
-    /// Nothing is read before.
+    /// Nothing is written before.
     ready_at: Duration,
+    /// What an error in a lent file asks for.
+    put_off: Vec<Action>,
 }
 
 impl Log {
@@ -70,6 +71,7 @@ impl Log {
             noted_at: now,
             last_time: 0,
             ready_at: now,
+            put_off: Vec::new(),
         }
     }
 
@@ -77,11 +79,8 @@ impl Log {
     pub(super) async fn news(&mut self) -> News {
         let host = self.plugin.host;
         let wait = self.ready_at.saturating_sub(host.now());
-        if wait > PACE {
+        if !wait.is_zero() {
             host.sleep(wait).await;
-        } else if !wait.is_zero() {
-            // Shorter than a timer's way through other threads; orders can wait so long.
-            std::thread::sleep(wait);
         }
         poll_fn(|cx| self.poll_news(cx)).await
     }
@@ -137,7 +136,6 @@ impl Log {
                 self.seen = Some(place);
                 self.noted_at = now;
                 self.noted = note_of(place).or(self.noted.take());
-                self.ready_at = if config.fsync == crate::machine::Fsync::Always { now } else { now + PACE };
                 (true, self.machine.appended(now, bytes, place))
             }
             Err(error) => {
@@ -145,6 +143,37 @@ impl Log {
                 (false, self.machine.append_failed(&error.to_string()))
             }
         }
+    }
+
+    /// Writes what the journal has now, all of it: one look gives everything before it.
+    pub(super) fn write_through(&mut self) -> Through {
+        if self.batch_end.is_some() {
+            return Through::Trouble(Vec::new());
+        }
+        match self.poll_news(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => Through::Nothing,
+            Poll::Ready(News::Moved(place)) => Through::Written(self.machine.moved(place)),
+            Poll::Ready(News::End(_)) => Through::Trouble(Vec::new()),
+            Poll::Ready(News::Batch(place)) => match self.append(place) {
+                (true, actions) => Through::Written(actions),
+                (false, actions) => Through::Trouble(actions),
+            },
+        }
+    }
+
+    /// Keeps what is to be done when the writer has the file again.
+    pub(super) fn put_off(&mut self, actions: Vec<Action>) {
+        self.put_off.extend(actions);
+    }
+
+    /// What was put off.
+    pub(super) fn take_put_off(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.put_off)
+    }
+
+    /// True if somebody else may write it: each reply waits for the write alone, and nothing is in its way.
+    pub(super) fn may_be_lent(&self) -> bool {
+        self.batch.is_empty() && self.machine.is_written_through()
     }
 
     /// The batch with what is noted around it.
@@ -187,14 +216,24 @@ impl Log {
 
     /// Puts the file on the disk.
     pub(super) fn sync(&mut self) -> Vec<Action> {
-        let host = self.plugin.host;
         self.plugin.shown.syncing.store(true, Ordering::Relaxed);
         let done = files::sync(&self.file);
         self.plugin.shown.syncing.store(false, Ordering::Relaxed);
+        self.synced(&done)
+    }
+
+    /// The sync that was asked for has ended.
+    pub(super) fn synced(&mut self, done: &std::io::Result<()>) -> Vec<Action> {
+        let now = self.plugin.host.now();
         match done {
-            Ok(()) => self.machine.synced(host.now()),
-            Err(error) => self.machine.sync_failed(host.now(), &error.to_string()),
+            Ok(()) => self.machine.synced(now),
+            Err(error) => self.machine.sync_failed(now, &error.to_string()),
         }
+    }
+
+    /// The file, to be put on the disk by somebody else.
+    pub(super) fn same_file(&self) -> std::io::Result<File> {
+        self.file.try_clone()
     }
 
     /// Cuts the file to a size. If that fails too, the next batch does it again before it is written.

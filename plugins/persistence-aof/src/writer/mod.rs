@@ -1,17 +1,19 @@
 //! The thread that writes: one at a time it takes what the journal has, orders, the end of a rewrite, and the clock. Owns the
 //! set of files as it is on the disk.
 
+mod direct;
 mod log;
 mod rewrite;
 
-use crate::files::Folder;
+use crate::files::{self, Folder};
 use crate::load;
 use crate::machine::{Action, Fsync, wants_rewrite};
 use crate::manifest::Manifest;
 use crate::plugin::Aof;
 use ::log::{info, warn};
+use direct::{Direct, Through};
 use futures::channel::{mpsc, oneshot};
-use futures::future::{Either, select};
+use futures::future::{BoxFuture, Either, OptionFuture, select};
 use futures::{FutureExt, StreamExt};
 use keystead_plugin::{CursorClass, Error, Gate, Place, Result};
 use log::{Log, News};
@@ -24,6 +26,8 @@ use std::time::Duration;
 
 /// How often sizes are looked at, to rewrite what grew.
 const LOOK: Duration = Duration::from_millis(100);
+/// While others than clients' commands write, the file gets what there is this often.
+const PACE: Duration = Duration::from_millis(2);
 /// The wait after a rewrite failed; it doubles up to an hour.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(3600);
@@ -51,6 +55,8 @@ pub(crate) enum Order {
 enum Wake {
     Order(Order),
     News(News),
+    /// A sync beside the writing has ended.
+    Synced(std::io::Result<()>),
     Time,
     /// The plugin is gone.
     Gone,
@@ -63,6 +69,14 @@ pub(crate) struct Writer {
     manifest: Manifest,
     /// The file that is written, while `appendonly` is on.
     log: Option<Log>,
+    /// Where it is while others write it.
+    direct: Arc<Direct>,
+    /// When the file was last lent, nobody's replies wrote it, and yet there was something.
+    trickles: bool,
+    /// What the cursor gives must be looked at here first.
+    troubled: bool,
+    /// The file is put on the disk, and written meanwhile.
+    syncing: Option<BoxFuture<'static, std::io::Result<()>>>,
     /// It is named in the manifest: a restart would load it.
     listed: bool,
     rewrite: Option<Rewrite>,
@@ -86,6 +100,10 @@ impl Writer {
             folder,
             manifest: Manifest::default(),
             log: None,
+            direct: Arc::default(),
+            trickles: false,
+            troubled: false,
+            syncing: None,
             listed: false,
             rewrite: None,
             rewrites: 0,
@@ -154,11 +172,16 @@ impl Writer {
 
     /// Until the plugin stops. On a thread that may block.
     pub(crate) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Order>) {
+        let host = self.plugin.host;
+        host.before_replies(Some(&self.direct.clone().into()));
         loop {
-            let wake = self.wait(&mut inbox).await;
+            let wake = self.next(&mut inbox).await;
             let counted = matches!(wake, Wake::Order(Order::Rewrite | Order::Configured { counted: true }));
+            if matches!(wake, Wake::Order(_) | Wake::News(News::End(_))) {
+                self.end_sync().await;
+            }
             match wake {
-                Wake::Gone | Wake::Order(Order::Stop) => return,
+                Wake::Gone | Wake::Order(Order::Stop) => return host.before_replies(None),
                 Wake::Order(Order::Configured { .. }) => self.configured().await,
                 Wake::Order(Order::Rewrite) => self.wanted = Some(Duration::ZERO),
                 Wake::Order(Order::BaseWritten(number, result)) => self.base_told(number, result).await,
@@ -171,6 +194,7 @@ impl Writer {
                     let _ = done.send(result);
                 }
                 Wake::News(news) => self.heed(news).await,
+                Wake::Synced(result) => self.synced(&result).await,
                 Wake::Time => {}
             }
             self.clock().await;
@@ -179,6 +203,59 @@ impl Writer {
                 self.plugin.shown.carried_out();
             }
         }
+    }
+
+    /// What comes next. The file is lent meanwhile, if it may be.
+    async fn next(&mut self, inbox: &mut mpsc::UnboundedReceiver<Order>) -> Wake {
+        if !self.lend() {
+            return self.wait(inbox).await;
+        }
+        let now = self.plugin.host.now();
+        let order = inbox.next().map(|order| order.map_or(Wake::Gone, Wake::Order));
+        let wake = if self.trickles {
+            // Shorter than a timer's way through other threads; orders can wait so long.
+            std::thread::sleep(PACE);
+            order.now_or_never().unwrap_or(Wake::Time)
+        } else {
+            let sleep = self.plugin.host.sleep(self.wake_at().saturating_sub(now));
+            let sleep = pin!(sleep.map(|()| Wake::Time));
+            let direct = self.direct.clone();
+            let trouble = pin!(async move { direct.trouble().await });
+            match select(order, select(trouble.map(|()| Wake::Time), sleep)).await {
+                Either::Left((wake, _)) | Either::Right((Either::Left((wake, _)) | Either::Right((wake, _)), _)) => {
+                    wake
+                }
+            }
+        };
+        self.take_back().await;
+        wake
+    }
+
+    /// Lends the file to those who send replies; false if it must stay here.
+    fn lend(&mut self) -> bool {
+        let stays =
+            std::mem::take(&mut self.troubled) || !self.listed || self.rewrite.as_ref().is_some_and(Rewrite::rotates);
+        let Some(log) = self.log.take_if(|log| !stays && log.may_be_lent()) else { return false };
+        self.direct.lend(log);
+        // Every reply's own thread writes before it sends, so none needs to be held. What is held now is written.
+        self.plugin.free_unless_always();
+        true
+    }
+
+    /// The file back; replies are held from here on until what they show is written.
+    async fn take_back(&mut self) {
+        self.plugin.hold();
+        let Some((mut log, through)) = self.direct.take_back() else { return };
+        log.machine.set_policy(self.plugin.config().fsync);
+        let mut actions = log.take_put_off();
+        self.trickles = matches!(through, Through::Written(_)) && !self.direct.was_used();
+        self.troubled = matches!(through, Through::Trouble(_));
+        if let Through::Written(more) | Through::Trouble(more) = through {
+            actions.extend(more);
+        }
+        actions.extend(log.machine.shown());
+        self.log = Some(log);
+        self.act(actions).await;
     }
 
     async fn wait(&mut self, inbox: &mut mpsc::UnboundedReceiver<Order>) -> Wake {
@@ -192,10 +269,50 @@ impl Writer {
             }
         };
         let order = inbox.next().map(|order| order.map_or(Wake::Gone, Wake::Order));
-        let (news, sleep) = (pin!(news.map(Wake::News)), pin!(sleep.map(|()| Wake::Time)));
+        let synced = OptionFuture::from(self.syncing.as_mut()).then(|done| async {
+            match done {
+                Some(result) => Wake::Synced(result),
+                None => pending().await,
+            }
+        });
+        let (news, sleep, synced) = (pin!(news.map(Wake::News)), pin!(sleep.map(|()| Wake::Time)), pin!(synced));
         // Orders first: whoever flushes waits for it.
-        match select(order, select(news, sleep)).await {
-            Either::Left((wake, _)) | Either::Right((Either::Left((wake, _)) | Either::Right((wake, _)), _)) => wake,
+        let rest = select(synced, select(news, sleep));
+        match select(order, rest).await {
+            Either::Left((wake, _)) | Either::Right((Either::Left((wake, _)), _)) => wake,
+            Either::Right((Either::Right((Either::Left((wake, _)) | Either::Right((wake, _)), _)), _)) => wake,
+        }
+    }
+
+    /// Begins to put the file on the disk while it is written on: nobody's reply waits for that under `everysec`.
+    fn sync_beside(&mut self) {
+        let Some(log) = &self.log else { return };
+        let (host, file, plugin) = (self.plugin.host, log.same_file(), self.plugin.clone());
+        let sync = move || {
+            plugin.shown.syncing.store(true, Ordering::Relaxed);
+            let done = file.and_then(|file| files::sync(&file));
+            plugin.shown.syncing.store(false, Ordering::Relaxed);
+            done
+        };
+        let done = host.blocking(sync);
+        self.syncing = Some(Box::pin(async move {
+            done.await.unwrap_or_else(|error| Err(std::io::Error::other(error.text().to_owned())))
+        }));
+    }
+
+    /// Waits for a sync that runs: what follows changes the file, or puts it on the disk itself.
+    async fn end_sync(&mut self) {
+        if let Some(sync) = self.syncing.take() {
+            let result = sync.await;
+            self.synced(&result).await;
+        }
+    }
+
+    async fn synced(&mut self, result: &std::io::Result<()>) {
+        self.syncing = None;
+        if let Some(log) = &mut self.log {
+            let actions = log.synced(result);
+            self.act(actions).await;
         }
     }
 
@@ -236,9 +353,10 @@ impl Writer {
             if let Some(place) = log.due_note(false) {
                 self.append(place).await;
             }
-            if let Some(log) = &mut self.log {
-                let actions = log.machine.due(now);
-                self.act(actions).await;
+            if let Some(log) = &mut self.log
+                && !log.machine.due(now).is_empty()
+            {
+                self.sync_beside();
             }
         }
         if now >= self.looked + LOOK {
@@ -277,6 +395,7 @@ impl Writer {
                 Action::Sync => todo.extend(log.sync()),
                 Action::Truncate(size) => log.truncate(size),
                 Action::Confirm(position) => host.confirm(Some(position)),
+                Action::Free => host.confirm(None),
                 Action::Durable(offset) => host.set_durable(Some(offset)),
                 Action::Refuse(why) => self.refuse(&why),
                 Action::Accept => self.accept(),
@@ -329,7 +448,10 @@ impl Writer {
 
     /// `appendonly no`: what was written is on the disk, and nothing follows.
     async fn switch_off(&mut self) {
-        if let Err(why) = self.flush().await {
+        // Before the first base a restart would load nothing of it: nobody relies on what it has.
+        if self.listed
+            && let Err(why) = self.flush().await
+        {
             warn!("The append-only file is switched off with an error: {why}");
         }
         self.drop_rewrite();

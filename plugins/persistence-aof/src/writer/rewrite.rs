@@ -32,6 +32,13 @@ pub(super) struct Rewrite {
     rdb: bool,
 }
 
+impl Rewrite {
+    /// What is written goes on in another file soon.
+    pub(super) fn rotates(&self) -> bool {
+        self.next.is_some()
+    }
+}
+
 impl Writer {
     /// Begins a rewrite; if it can't now, it is tried again.
     pub(super) async fn try_rewrite(&mut self) {

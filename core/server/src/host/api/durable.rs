@@ -1,8 +1,10 @@
-//! What is on the disk, said by the plugin that put it there: barriers, the durable offset, refusing writes.
+//! What is on the disk, said by the plugin that put it there: barriers, the durable offset, refusing writes, writing
+//! before replies leave.
 
 use super::{asynchronous, caller};
 use crate::host::{DATA, guarded};
-use keystead_abi::{self as abi, Future, Out, Str};
+use keystead_abi::glue::WakerRef;
+use keystead_abi::{self as abi, Future, Out, Str, Waker};
 use std::ffi::c_void;
 use std::future::poll_fn;
 use std::task::Poll;
@@ -50,4 +52,12 @@ pub(super) unsafe extern "C" fn write_until(host: *mut c_void, mono_us: u64) {
     // SAFETY: as above.
     let plugin = unsafe { caller(host) };
     let _ = guarded(|| plugin.host().gates.write_until((mono_us != abi::NO_LEASE).then_some(mono_us)));
+}
+
+pub(super) unsafe extern "C" fn before_replies(host: *mut c_void, waker: *const Waker) {
+    // SAFETY: as above; the waker lives for the call.
+    let plugin = unsafe { caller(host) };
+    // SAFETY: not null.
+    let waker = (!waker.is_null()).then(|| unsafe { WakerRef::new(waker) }.waker().clone());
+    let _ = guarded(|| plugin.engine(DATA).map(|service| service.before_replies.set(&plugin.name, waker)));
 }

@@ -15,6 +15,7 @@ mod poller;
 mod socket;
 mod turn;
 
+use super::before::Done;
 use super::listen::Accepted;
 use super::service::{Handover, Service, mono_us};
 use super::socket::Raw;
@@ -54,6 +55,7 @@ impl Driver {
             active: Vec::new(),
             relieved: Vec::new(),
             held: Vec::new(),
+            done: Done::default(),
             pool: Vec::new(),
             batch: turn::Batch::default(),
             nap: nap::Nap::default(),
@@ -86,6 +88,8 @@ struct Clients {
     relieved: Vec<SessionId>,
     /// Clients with held replies.
     held: Vec<usize>,
+    /// What was done before replies left.
+    done: Done,
     /// Empty buffers.
     pool: Vec<Vec<u8>>,
     batch: turn::Batch,
@@ -210,6 +214,7 @@ impl Clients {
                 }
             }
         });
+        self.service.before_replies.call(&mut self.done);
         for ready in news {
             if let Some(at) = self.place(ready.session) {
                 self.heed(at, *ready);
