@@ -140,6 +140,8 @@ pub struct Core {
     pub(crate) notifying: bool,
     /// Some client holds more than before: `maxmemory-clients` must be looked at.
     pub(crate) clients_grew: bool,
+    /// Sessions whose output was found beyond a soft limit: they are looked at again without any traffic.
+    pub(crate) over_soft: Vec<SessionId>,
     /// Somebody monitors or something is paused: no fast way.
     pub(crate) watchful: bool,
     pub(crate) next_ticket: u64,
@@ -229,6 +231,19 @@ impl Core {
             session.out = Vec::new();
             self.stats.output_limit_disconnections += 1;
             self.sessions.list(id);
+        } else if session.state.soft_since_ms == now_ms {
+            self.over_soft.push(id);
+        }
+    }
+
+    /// Closes sessions whose time beyond the soft limit is up.
+    pub(crate) fn check_soft_limits(&mut self) {
+        for id in std::mem::take(&mut self.over_soft) {
+            self.check_output(id);
+            let waits = |session: &mut Session| session.state.soft_since_ms != 0 && !session.state.close_now;
+            if self.sessions.get_mut(id).is_some_and(waits) && !self.over_soft.contains(&id) {
+                self.over_soft.push(id);
+            }
         }
     }
 

@@ -192,8 +192,22 @@ fn unknown(args: Args<'_>) -> CommandError {
     CommandError::new(format!("ERR unknown command '{}', with args beginning with: {list}", shorten(args.at(0), 128)))
 }
 
+/// Why a command that waited may not run any more.
+pub(crate) fn refused_now(
+    core: &mut Core,
+    state: &State,
+    command: &'static Command,
+    args: Args<'_>,
+) -> Option<CommandError> {
+    match guards::check(core, state, command, args) {
+        Verdict::Refuse(error) => Some(error),
+        Verdict::Deny(denied) => Some(core.denied(state, command, args, denied, "toplevel")),
+        Verdict::Run | Verdict::Queue | Verdict::Wait => None,
+    }
+}
+
 /// A command that doesn't run. A transaction it was meant for will not run either.
-fn refuse(core: &mut Core, session: &mut Session, command: Option<&'static Command>, error: CommandError) {
+pub(crate) fn refuse(core: &mut Core, session: &mut Session, command: Option<&'static Command>, error: CommandError) {
     if let Some(command) = command {
         core.stats.commands[command.index].rejected += 1;
     }

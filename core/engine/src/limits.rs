@@ -23,16 +23,25 @@ pub struct OutputLimits {
     pub replica: OutputLimit,
     /// Subscribers.
     pub pubsub: OutputLimit,
+    /// The lowest limit of a class: below it no session needs a look.
+    pub lowest: u64,
+}
+
+impl OutputLimits {
+    /// The limits of the three classes.
+    pub fn new(normal: OutputLimit, replica: OutputLimit, pubsub: OutputLimit) -> OutputLimits {
+        let all = [normal.hard, normal.soft, pubsub.hard, pubsub.soft];
+        let lowest = all.into_iter().filter(|bytes| *bytes > 0).min().unwrap_or(u64::MAX);
+        OutputLimits { normal, replica, pubsub, lowest }
+    }
 }
 
 impl Default for OutputLimits {
     fn default() -> Self {
         const MB: u64 = 1 << 20;
-        OutputLimits {
-            normal: OutputLimit::default(),
-            replica: OutputLimit { hard: 256 * MB, soft: 64 * MB, soft_s: 60 },
-            pubsub: OutputLimit { hard: 32 * MB, soft: 8 * MB, soft_s: 60 },
-        }
+        let replica = OutputLimit { hard: 256 * MB, soft: 64 * MB, soft_s: 60 };
+        let pubsub = OutputLimit { hard: 32 * MB, soft: 8 * MB, soft_s: 60 };
+        OutputLimits::new(OutputLimit::default(), replica, pubsub)
     }
 }
 

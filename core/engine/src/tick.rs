@@ -27,6 +27,7 @@ pub(crate) fn tick(engine: &mut Engine) -> Option<u64> {
     if !engine.core.cron_paused {
         close_idle(engine);
     }
+    engine.core.check_soft_limits();
     engine.core.clients_grew = true;
     let now_ms = engine.core.now_ms();
     engine.core.slow_writers = engine.core.journal.enforce_limits(now_ms);
@@ -134,6 +135,10 @@ pub(crate) fn unblock(ks: &mut Keyspace, core: &mut Core, id: SessionId, how: Un
                 Unblock::Demoted => reply.error(DEMOTED),
             }
             core.blocking.remove(id, &wait);
+            match how {
+                Unblock::Timeout => {}
+                Unblock::Error | Unblock::Demoted => core.stats.error("UNBLOCKED"),
+            }
             timing::gave_up(core, state, wait.command, wait.args.view(), how != Unblock::Timeout);
             true
         }

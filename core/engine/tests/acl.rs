@@ -234,3 +234,16 @@ fn replication_needs_no_rights() {
         assert_eq!(engine.ks.len(0), 1);
     });
 }
+
+#[test]
+fn a_password_of_migrate_is_no_key() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    kit.cmd(c, "ACL SETUSER u on nopass +@all %RW~rw*");
+    for (rest, allowed) in
+        [("AUTH KEYS KEYS rw", true), ("AUTH2 KEYS KEYS KEYS rw1 rw2", true), ("AUTH KEYS KEYS other", false)]
+    {
+        let told = kit.cmd(c, &format!("ACL DRYRUN u MIGRATE host port '' 0 5000 {rest}"));
+        assert_eq!(told == "+OK\r\n", allowed, "{rest}: {told}");
+    }
+}

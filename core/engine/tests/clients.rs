@@ -332,3 +332,30 @@ fn a_pause_gets_longer_but_not_shorter() {
     kit.turn(|_| ());
     assert_eq!(kit.read(c), "+OK\r\n");
 }
+
+#[test]
+fn a_reply_beyond_the_limit_closes_its_client_unsent_though_the_transaction_ran() {
+    let mut kit = Kit::default();
+    let (c, other) = (kit.connect(), kit.connect());
+    kit.cmd(other, "CONFIG SET client-output-buffer-limit \"normal 1000 0 0\"");
+    kit.cmd(c, &format!("SET big {}", "x".repeat(2000)));
+    for line in ["MULTI", "SET a 1", "GET big", "SET b 2"] {
+        kit.cmd(c, line);
+    }
+    assert_eq!(kit.cmd(c, "EXEC"), "");
+    assert_eq!(kit.closed, [c]);
+    assert_eq!(kit.cmd(other, "MGET a b"), "*2\r\n$1\r\n1\r\n$1\r\n2\r\n");
+}
+
+#[test]
+fn a_soft_limit_ends_without_any_traffic_too() {
+    let mut kit = Kit::default();
+    let (sub, p) = (kit.connect(), kit.connect());
+    kit.cmd(p, "CONFIG SET client-output-buffer-limit \"pubsub 0 100 2\"");
+    kit.cmd(sub, "SUBSCRIBE a");
+    kit.cmd(p, &format!("PUBLISH a {}", "x".repeat(200)));
+    kit.advance(1000);
+    assert!(kit.closed.is_empty());
+    kit.advance(1500);
+    assert_eq!(kit.closed, [sub]);
+}

@@ -240,6 +240,21 @@ fn a_command_that_waits_counts_once_when_it_is_done() {
         assert!(kit.read(c).starts_with(reply), "{how}");
         let stats = calls(&mut kit, other, "blpop");
         assert!(stats.contains("calls=1,") && stats.ends_with(counted), "{how}: {stats}");
+        let errors = kit.cmd(other, "INFO errorstats");
+        assert_eq!(errors.contains("errorstat_UNBLOCKED:count=1"), how == "ERROR", "{errors}");
     }
     assert_eq!(logged(&mut kit), 3);
+}
+
+#[test]
+fn a_command_that_waited_is_refused_and_counted_by_what_holds_then() {
+    let mut kit = Kit::default();
+    let (c, waiting) = (kit.connect(), kit.connect());
+    kit.cmd(c, "ACL SETUSER u on nopass +@all allkeys");
+    assert_eq!(kit.cmd(waiting, "AUTH u x"), "+OK\r\n");
+    kit.cmd(waiting, "BLPOP k 0");
+    kit.cmd(c, "ACL SETUSER u resetkeys");
+    kit.cmd(c, "LPUSH k a");
+    assert!(kit.read(waiting).starts_with("-NOPERM No permissions to access a key"));
+    assert!(calls(&mut kit, c, "blpop").ends_with("rejected_calls=1,failed_calls=0"));
 }

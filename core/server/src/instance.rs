@@ -90,6 +90,7 @@ async fn serve(settings: Arc<Settings>) -> Result<bool, String> {
     // Who waits for the pid, as Redis' test suite does, takes it for a server that has its port.
     let (mode, ports, pid) = (mode(&shell, closed), shell.listening().join(", "), std::process::id());
     log::info!("Running mode={mode}, {ports}, PID: {pid}.");
+    log::warn!("Server initialized");
     let mut ending = Ends { settings, shell: shell.clone(), inbox, signals };
     match start(&host, &shell, &mut ending, closed).await? {
         None => {}

@@ -46,8 +46,17 @@ fn keys(args: Args<'_>) -> Vec<usize> {
     if args.get(3).is_some_and(|key| !key.is_empty()) {
         return vec![3];
     }
-    let word = (6..args.len()).find(|at| is(&args[*at], "keys"));
-    word.map_or(Vec::new(), |word| (word + 1..args.len()).collect())
+    let mut at = 6;
+    while let Some(word) = args.get(at) {
+        at += match word {
+            w if is(w, "keys") => return (at + 1..args.len()).collect(),
+            // A password may be called KEYS.
+            w if is(w, "auth") => 2,
+            w if is(w, "auth2") => 3,
+            _ => 1,
+        };
+    }
+    Vec::new()
 }
 
 #[derive(Default)]

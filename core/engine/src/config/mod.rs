@@ -369,6 +369,6 @@ impl Config {
             Some(&[hard, soft, soft_s]) => OutputLimit { hard, soft, soft_s },
             _ => OutputLimit::default(),
         };
-        OutputLimits { normal: class(0), replica: class(1), pubsub: class(2) }
+        OutputLimits::new(class(0), class(1), class(2))
     }
 }

@@ -102,14 +102,15 @@ fn end_options(text: &str) -> Result<String, String> {
 }
 
 fn percentiles(text: &str) -> Result<String, String> {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    for word in &words {
+    let mut shown = Vec::new();
+    for word in text.split_whitespace() {
         let percent: f64 = word.parse().map_err(|_| "Invalid latency-tracking-info-percentiles parameters")?;
         if !(0.0..=100.0).contains(&percent) {
             return Err("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]".to_owned());
         }
+        shown.push(percent.to_string());
     }
-    Ok(words.join(" "))
+    Ok(shown.join(" "))
 }
 
 /// `100`, `1k` (1000), `1kb` (1024), `1m`, `1mb`, `1g`, `1gb`, in any case; none if that is more than an `i64` holds.

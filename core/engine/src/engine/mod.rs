@@ -96,6 +96,7 @@ impl Engine {
                 room: Default::default(),
                 notifying: false,
                 clients_grew: false,
+                over_soft: Vec::new(),
                 hash_deadlines_told: false,
                 watchful: false,
                 next_ticket: 0,
@@ -224,7 +225,11 @@ impl Engine {
             return Flow::Parked;
         }
         let flow = self.execute_guarded(&mut session, args);
+        let large = session.out.len() as u64 >= self.core.config.live.output_limits.lowest;
         self.core.sessions.put(session);
+        if large {
+            self.core.check_output(id);
+        }
         if self.core.blocking.has_ready() {
             self.serve_ready();
         }

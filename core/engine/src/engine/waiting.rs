@@ -1,7 +1,6 @@
 //! Sessions that wait: for keys, for a plugin's answer. Owns how they are served and go on.
 
 use keystead_keyspace::KeyType;
-use keystead_resp::Writer;
 
 use super::Engine;
 use crate::commands;
@@ -33,16 +32,17 @@ impl Engine {
             self.core.sessions.put(session);
             return;
         }
-        let Session { out, state } = &mut *session;
-        let (selected, begin) = (state.db, out.len());
-        state.db = wait.db;
+        let (selected, begin) = (session.state.db, session.out.len());
+        session.state.db = wait.db;
         let core = &mut self.core;
-        // The user's rights may have changed while it waited.
-        if let Err(error) = core.permit(state, wait.command, wait.args.view(), "toplevel") {
-            Writer::new(out, state.proto).error(error.text());
+        // The user's rights may have changed while it waited, or the server's state (Redis 7.2, #11012).
+        if let Some(error) = exec::refused_now(core, &session.state, wait.command, wait.args.view()) {
+            exec::refuse(core, &mut session, Some(wait.command), error);
         } else {
+            let Session { out, state } = &mut *session;
             exec::call(&mut self.ks, core, state, out, wait.command, wait.args.view(), Origin::Client, false);
         }
+        let Session { out, state } = &mut *session;
         state.db = selected;
         if core.park.take().is_some() {
             out.truncate(begin);

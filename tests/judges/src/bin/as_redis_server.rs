@@ -25,6 +25,8 @@ const FIELDS: &[(&str, &str, &str, bool)] = &[
     ("unixsocketperm", "server", "unixsocketperm", true),
     ("enable-debug-command", "server", "enable_debug_command", true),
     ("enable-protected-configs", "server", "enable_protected_configs", true),
+    ("aclfile", "server", "aclfile", true),
+    ("acl-pubsub-default", "server", "acl_pubsub_default", true),
     ("logfile", "log", "file", true),
     ("loglevel", "log", "level", true),
 ];
@@ -166,6 +168,10 @@ fn ron(directives: &Directives, dir: &Path) -> String {
         let addresses: Vec<String> = bind.split_whitespace().map(ron_str).collect();
         sections.entry("server").or_default().push(format!("bind: [{}]", addresses.join(", ")));
     }
+    if let Some(users) = directives.get("user") {
+        let users: Vec<String> = users.iter().map(|user| ron_str(user)).collect();
+        sections.entry("server").or_default().push(format!("users: [{}]", users.join(", ")));
+    }
     for (name, section, field, text) in FIELDS {
         if let Some(value) = last(name).filter(|v| !v.is_empty()) {
             let value = if *text { ron_str(value) } else { value.clone() };
@@ -188,7 +194,7 @@ fn ron(directives: &Directives, dir: &Path) -> String {
 /// Everything that has no field here is a parameter under Redis' name.
 fn overlay_text(directives: &Directives) -> String {
     let with_a_field = |name: &str| {
-        ["dir", "bind"].contains(&name)
+        ["dir", "bind", "user"].contains(&name)
             || FIELDS.iter().any(|(n, ..)| *n == name)
             || PLUGIN_FIELDS.iter().any(|(n, ..)| *n == name)
             || WITHOUT_MEANING.contains(&name)
