@@ -84,9 +84,10 @@ pub(crate) fn not_counted(ks: &Keyspace, core: &Core, used: u64) -> u64 {
     known + copies
 }
 
-fn over(ks: &Keyspace, core: &Core) -> bool {
-    let used = crate::commands::info::used_memory(ks, core);
-    used > core.config.live.memory.max && used - not_counted(ks, core, used).min(used) > core.config.live.memory.max
+/// Bytes beyond `maxmemory`.
+fn excess(ks: &Keyspace, core: &Core) -> u64 {
+    let (used, max) = (crate::commands::info::used_memory(ks, core), core.config.live.memory.max);
+    if used <= max { 0 } else { (used - not_counted(ks, core, used).min(used)).saturating_sub(max) }
 }
 
 /// Makes room before a command; afterwards `core.room.out` says whether commands that need memory are refused. `me` and
@@ -102,22 +103,27 @@ pub(crate) fn make_room(ks: &mut Keyspace, core: &mut Core, me: &mut State) {
     (core.room.out, core.room.more) = (false, false);
     let limit = core.config.live.memory;
     let ignored = core.gates.is(Gate::Replica) && limit.replica_ignores || core.gates.is(Gate::Loading);
-    if ignored || core.is_paused() || !over(ks, core) {
+    let mut to_free = excess(ks, core);
+    if ignored || core.is_paused() || to_free == 0 {
         core.stats.over_memory.note(false, core.now.mono_us);
         return;
     }
     ks.set_expiry_mode(ExpiryMode::Delete);
     let mut left = limit.at_once;
-    while over(ks, core) {
+    // What is freed counts, not what is in use afterwards: each key that goes is told to somebody, and if those words
+    // asked for more keys to go there would be no end (redis/redis#8069).
+    while to_free > 0 {
         if left == 0 {
             core.room.more = true;
             break;
         }
         left -= 1;
+        let before = ks.mem_bytes();
         let Some((db, key)) = ks.evict_one(limit.policy, limit.samples) else {
-            core.room.out = true;
+            core.room.out = excess(ks, core) > 0;
             break;
         };
+        to_free = to_free.saturating_sub(before.saturating_sub(ks.mem_bytes()).max(1) as u64);
         let word: &[u8] = if limit.lazy_eviction { b"UNLINK" } else { b"DEL" };
         exec::propagate_alone(core, db, &[word, &key]);
     }

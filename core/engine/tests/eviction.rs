@@ -4,7 +4,7 @@
 mod kit;
 
 use keystead_engine::journal::{CursorClass, Read};
-use keystead_engine::{Gate, SessionId};
+use keystead_engine::{EngineOptions, Gate, SessionId};
 use kit::Kit;
 
 const OOM: &str = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
@@ -161,4 +161,21 @@ fn frequency_and_idle_time_answer_under_their_policies_only() {
     assert_eq!(kit.cmd(id, "OBJECT FREQ fresh"), ":3\r\n");
     kit.cmd(id, "CONFIG SET lfu-decay-time 0");
     assert_eq!(kit.cmd(id, "OBJECT FREQ fresh"), ":5\r\n");
+}
+
+/// What is told of keys that went takes memory too: 10 clients that cached a key of 1 kB get 10 kB for it.
+#[test]
+fn words_about_evicted_keys_ask_for_no_more_of_them() {
+    let used_memory = Some((|| 1_000_000) as fn() -> u64);
+    let mut kit = Kit::with(EngineOptions { used_memory, ..EngineOptions::default() });
+    let id = kit.connect();
+    for n in 0..300 {
+        kit.cmd(id, &format!("SET key:{n}:{} v", "x".repeat(1000)));
+    }
+    kit.cmd(id, "CONFIG SET maxmemory-eviction-tenacity 100");
+    kit.cmd(id, "CONFIG SET maxmemory-policy allkeys-lru");
+    kit.cmd(id, "CONFIG SET maxmemory 960000");
+    kit.cmd(id, "GET none");
+    let left = kit.engine.ks.len(0);
+    assert!((250..290).contains(&left), "{left} of 300 after 40 kB were asked for");
 }
