@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::entry::{Entry, Payload};
 use crate::snapshot::RawRecord;
-use crate::stream::Group;
+use crate::stream::{Consumer, Group};
 use crate::table::Table;
 
 /// Freeing more than this many bytes is left to the caller.
@@ -102,7 +102,8 @@ impl Garbage {
     }
 
     pub(crate) fn add_group(&mut self, group: Group) {
-        if group.pending() + group.consumer_count() > BIG_GROUP {
+        let big = |owned: usize| owned + group.consumer_count() > BIG_GROUP;
+        if big(group.pending()) || big(group.consumers().map(Consumer::pending).sum()) {
             self.groups.push(group);
         }
     }

@@ -7,6 +7,7 @@ use crate::entry::{self, Ended, Run};
 use crate::live;
 use mlua::{ChunkMode, Function, IntoLua, LightUserData, Lua, LuaOptions, StdLib, Table, Value};
 use std::cell::Cell;
+use std::time::{Duration, Instant};
 
 /// A longer text isn't compiled: the interpreter counts in ints.
 pub const MAX_CHUNK: usize = 64 << 20;
@@ -24,6 +25,9 @@ pub struct Interpreter {
     memory: usize,
     /// What the last run needed, for the next.
     buffers: Cell<Buffers>,
+    /// What was left by the last whole collection, and when that was.
+    kept: Cell<usize>,
+    collected: Cell<Option<Instant>>,
 }
 
 /// Buffers of a run, kept from run to run unless they grew.
@@ -34,6 +38,11 @@ pub struct Buffers {
     /// The reply of a command of the script.
     pub reply: Vec<u8>,
 }
+
+/// A whole collection of an interpreter up to this size takes some 30 µs, and is done after a script at most this often: the
+/// collector by itself lets twice of what is needed lie about. Larger ones are left to it.
+const SMALL: usize = 256 * 1024;
+const COLLECT_EVERY: Duration = Duration::from_millis(2);
 
 /// Buffers beyond this aren't kept.
 const KEPT: usize = 64 * 1024;
@@ -71,7 +80,20 @@ impl Interpreter {
         let enter = unsafe { lua.create_c_function(entry::enter) }?;
         live::install_hook(&lua, live::HOOK_EVERY)?;
         lua.set_memory_limit(memory)?;
-        Ok(Interpreter { lua, global, on_error, enter, in_library, memory, buffers: Cell::default() })
+        drop(prelude);
+        lua.gc_collect()?;
+        let kept = Cell::new(lua.used_memory());
+        Ok(Interpreter {
+            lua,
+            global,
+            on_error,
+            enter,
+            in_library,
+            memory,
+            buffers: Cell::default(),
+            kept,
+            collected: Cell::new(None),
+        })
     }
 
     /// Globals are those of a library that is being loaded, or those of running scripts.
@@ -110,6 +132,18 @@ impl Interpreter {
             Ended::Replied => Ok(()),
             Ended::Refused(Refused { text, counted }) => Err(Failure { text, counted }),
             Ended::Raised => Err(failure(&raised, name)),
+        }
+    }
+
+    /// Behind a run that began at `now`: what scripts left is collected, if that is worth it.
+    pub fn tidy(&self, now: Instant) {
+        let used = self.lua.used_memory();
+        let due = self.collected.get().is_none_or(|last| now.saturating_duration_since(last) >= COLLECT_EVERY);
+        if due && used < SMALL && used > self.kept.get() + self.kept.get() / 4 {
+            // It fails only if a finaliser does, of which scripts have none.
+            let _ = self.lua.gc_collect();
+            self.kept.set(self.lua.used_memory());
+            self.collected.set(Some(now));
         }
     }
 

@@ -167,6 +167,11 @@ impl<'w, 'c, 'a> Live<'w, 'c, 'a> {
         Live { watch, ctx, how, about, since: Instant::now(), reply, busy: false, stopped: false }
     }
 
+    /// When the run began.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
     /// The script was told to stop.
     pub fn stopped(&self) -> bool {
         self.stopped

@@ -101,7 +101,7 @@ pub fn run(
         Run { code: order.code, args, keys, reply: Writer::new(&mut buffers.out, proto), ended: Ended::Raised };
     let mut live = Live::begin(watch, ctx, how, about, &mut buffers.reply);
     let result = enter(&mut live, || interpreter.run(&mut run, holder, order.name));
-    let stopped = live.stopped();
+    let (stopped, since) = (live.stopped(), live.since());
     drop(live);
     if stopped {
         interpreter.settle().map_err(|error| Error::new(error.to_string()))?;
@@ -110,6 +110,7 @@ pub fn run(
         ctx.reply().raw(&buffers.out);
     }
     interpreter.keep_buffers(buffers);
+    interpreter.tidy(since);
     match result {
         Ok(()) => Ok(Effect::None),
         Err(Failure { text, counted: true }) => Err(Error::reply(text).counted()),

@@ -123,6 +123,20 @@ fn memory_may_end_anywhere() {
     }
 }
 
+/// What scripts leave behind is gone soon, whenever one looks.
+#[test]
+fn scripts_leave_no_memory_behind() {
+    let server = server();
+    let mut client = server.client();
+    for _ in 0..40 {
+        for _ in 0..50 {
+            client.command(&["EVAL", "return redis.call('incr', KEYS[1])", "1", "x"]);
+        }
+        let used: usize = client.info("memory")["used_memory_lua"].parse().unwrap();
+        assert!(used < 100 * 1024, "{used}");
+    }
+}
+
 /// What scripts may hand to a command: texts, and numbers as Redis 7.2 writes them; nothing else.
 #[test]
 fn words_of_a_command() {

@@ -170,15 +170,22 @@ impl Group {
         new
     }
 
-    /// Deletes a consumer and its pending entries; answers how many those were.
-    pub fn delete_consumer(&mut self, name: &[u8]) -> Option<usize> {
+    /// Deletes a consumer and its pending entries; gives what is gone as a group of its own, for it may be big.
+    pub fn delete_consumer(&mut self, name: &[u8]) -> Option<Group> {
+        /// From this share on the rest is copied: a search for each costs more.
+        const COPIED: usize = 8;
+        let mut gone = Group::new(&self.name, self.last_id, self.entries_read);
         let consumer = self.consumers.remove_by(|key| key.as_ref().cmp(name))?;
         if consumer.owned.len() == self.pending.len() {
-            self.pending = Tree::new();
-        } else {
+            gone.pending = std::mem::take(&mut self.pending);
+        } else if consumer.owned.len() < self.pending.len() / COPIED {
             consumer.owned.iter().for_each(|id| drop(self.pending.remove_by(|key| key.cmp(id))));
+        } else {
+            let kept = self.pending.iter().filter(|pending| pending.owner() != name).cloned().collect();
+            gone.pending = std::mem::replace(&mut self.pending, kept);
         }
-        Some(consumer.owned.len())
+        gone.consumers.push_back(consumer);
+        Some(gone)
     }
 
     /// Changes a consumer, but not its name nor what it owns.

@@ -128,6 +128,7 @@ fn apply(stream: &mut Stream, twin: &mut Twin, op: Op, limits: &Limits) -> Resul
             let before = group.pending.len();
             group.pending.retain(|_, pending| pending.0 != name(c));
             let gone = stream.change_group(&name(g), |group| group.delete_consumer(&name(c))).flatten();
+            let gone = gone.and_then(|gone| gone.consumer(&name(c)).map(Consumer::pending));
             prop_assert_eq!(gone, had.then_some(before - group.pending.len()));
         }
         Op::Deliver(g, c, at, count) => {
@@ -297,4 +298,27 @@ fn values_of_every_kind_come_back_as_their_text() {
         assert!(back.iter().zip(texts).all(|((field, value), text)| field == text && value == text));
     }
     assert_eq!(stream.iter().next().and_then(|entry| entry.pairs().nth(1)).map(|(field, _)| field), Some(Elem::Int(0)));
+}
+
+#[test]
+fn what_a_deleted_consumer_had_is_left_to_the_caller_to_free() {
+    let mut ks = crate::Keyspace::new(crate::Options::default());
+    // All of the pending entries, most of them, and a few of them: gone in three ways.
+    for (doomed, other) in [(3000, 0), (2000, 1000), (300, 2700)] {
+        let mut group = Group::new(b"g", id(0, 0), 0);
+        group.create_consumer(b"doomed", 1);
+        group.create_consumer(b"other", 1);
+        let ids: Vec<StreamId> = (1..=3000).map(|seq| id(seq * 7 % 3001, seq)).collect();
+        group.deliver(b"doomed", &ids[..doomed], 5);
+        group.deliver(b"other", &ids[doomed..], 5);
+        let gone = group.delete_consumer(b"doomed").expect("it was there");
+        assert_eq!(gone.consumer(b"doomed").map(Consumer::pending), Some(doomed));
+        assert!(group.consumer(b"doomed").is_none() && group.delete_consumer(b"doomed").is_none());
+        assert_eq!((group.pending(), group.consumer(b"other").map(Consumer::pending)), (other, Some(other)));
+        assert!(group.pending_from(StreamId::MIN).all(|pending| pending.owner() == b"other"));
+        ids[doomed..].iter().for_each(|id| assert!(group.acknowledge(*id).is_some()));
+        assert_eq!(group.pending(), 0);
+        ks.discard_group(gone);
+        assert_eq!(ks.take_garbage().len(), 1);
+    }
 }

@@ -1,6 +1,6 @@
 //! XGROUP: groups of consumers come, are moved, and go.
 
-use keystead_keyspace::stream::{Stream, UNKNOWN_READS};
+use keystead_keyspace::stream::{Consumer, Stream, UNKNOWN_READS};
 use keystead_keyspace::{Class, Create, Event, Guard, Keyspace};
 use keystead_resp::Args;
 
@@ -145,11 +145,14 @@ pub(super) fn delconsumer(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     stream.unchanged();
     drop(stream);
     let (ks, db, mut out) = ctx.split();
-    if gone.is_some() {
+    let pending = gone.as_ref().and_then(|gone| gone.consumer(&args[4])).map_or(0, Consumer::pending);
+    out.int(pending as i64);
+    let done = gone.is_some();
+    if let Some(gone) = gone {
         group_changed(ks, db, &args[2], "xgroup-delconsumer");
+        ks.discard_group(gone);
     }
-    out.int(gone.unwrap_or(0) as i64);
-    Ok(as_sent_if(gone.is_some()))
+    Ok(as_sent_if(done))
 }
 
 pub(super) fn help(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
