@@ -1,6 +1,7 @@
-//! Sentinels that are gone for good: forgotten by an operator (FORGET), or, with `forget-sentinels-after`, once a majority
-//! of all known sentinels, the dead ones included, has missed one for so long. Nothing else makes the majority smaller: a
-//! minority can ask as long as it likes. Owns that question (`SENTINEL IS-GONE`) and its count; only Keystead peers are
+//! Sentinels and replicas that are gone for good: forgotten by an operator (FORGET), or, with `forget-sentinels-after` and
+//! `forget-replicas-after`, once a majority of all known sentinels, the dead ones included, has missed one for so long.
+//! Nothing else makes the majority smaller: a minority can ask as long as it likes. A former primary that wasn't seen as a
+//! replica since is never forgotten: it comes back as a primary, and must be told. Owns that question (`SENTINEL IS-GONE`) and its count; only Keystead peers are
 //! asked, stock ones count as against it.
 
 use crate::actions::Shared;
@@ -24,7 +25,7 @@ impl Sentinel {
     /// `SENTINEL IS-GONE name id`: 1 if this sentinel has missed that one for so long too, or has forgotten it.
     pub(crate) fn is_gone(&self, name: &str, id: &str) -> Result<Reply, String> {
         let monitor = self.monitors.get(name).ok_or("ERR No such master with that name")?;
-        let known = monitor.of(Kind::Sentinel).find(|i| i.run_id == id);
+        let known = monitor.instances.values().find(|i| word(i).is_some_and(|word| word == id));
         let gone = match known {
             Some(instance) => monitor.missed(instance, self.shared.now),
             None => monitor.forgotten.iter().any(|other| other == id),
@@ -56,8 +57,22 @@ impl Sentinel {
 impl Monitor {
     /// Down for so long that it may be forgotten.
     fn missed(&self, i: &Instance, now: Mono) -> bool {
-        let after = self.settings.forget_after_ms;
-        after > 0 && !self.isolated && i.down_since.is_some_and(|at| now.since(at) >= after)
+        !self.isolated && self.aged(i).is_some_and(|at| now >= at)
+    }
+
+    /// When it will have been missed for long enough, if nothing is heard of it.
+    fn aged(&self, i: &Instance) -> Option<Mono> {
+        let after = match i.kind {
+            Kind::Sentinel => self.settings.forget_after_ms,
+            Kind::Replica if !i.former_primary && !self.is_listed(i) => self.settings.forget_replicas_after_ms,
+            _ => 0,
+        };
+        i.down_since.filter(|_| after > 0).map(|at| at.plus(after))
+    }
+
+    /// The primary's last INFO names it: it would be found again at once.
+    fn is_listed(&self, replica: &Instance) -> bool {
+        self.primary().report.as_ref().is_some_and(|report| report.replicas.contains(&replica.addr))
     }
 
     /// Who agrees by now, this sentinel included, and how many must.
@@ -68,23 +83,19 @@ impl Monitor {
 
     /// When somebody is to be asked about; nobody: never.
     pub(crate) fn next_aging(&self) -> Mono {
-        let after = self.settings.forget_after_ms;
-        let due = |i: &Instance| i.down_since.map(|at| at.plus(after).max(i.next_gone));
-        if after == 0 { Mono::NEVER } else { self.of(Kind::Sentinel).filter_map(due).min().unwrap_or(Mono::NEVER) }
+        let due = |i: &Instance| self.aged(i).map(|at| at.max(i.next_gone));
+        self.instances.values().filter_map(due).min().unwrap_or(Mono::NEVER)
     }
 
     /// Asks about those who are missed, and forgets whom a majority misses; never while an election may be under way.
     pub(crate) fn age_out(&mut self, s: &mut Shared) {
         let missed = |i: &&Instance| s.now >= i.next_gone && self.missed(i, s.now);
-        let ids: Vec<InstanceId> = match self.settings.forget_after_ms {
-            0 => return,
-            _ => self.of(Kind::Sentinel).filter(missed).map(|i| i.id).collect(),
-        };
+        let ids: Vec<InstanceId> = self.instances.values().filter(missed).map(|i| i.id).collect();
         let calm = self.odown_since.is_none() && self.ballot.hold.is_none() && self.failover == Failover::Idle;
         for id in ids {
             let instance = self.instance_mut(id);
             instance.next_gone = s.now.plus(ASK_MS);
-            let who = instance.run_id.clone();
+            let Some(who) = word(instance) else { continue };
             let (agree, needed) = self.agreed(&self.instances[&id], s.now);
             if calm && agree >= needed {
                 let more = format!("#missed by {agree} of {}", self.voters());
@@ -103,7 +114,9 @@ impl Monitor {
     }
 
     pub(crate) fn on_gone_answer(&mut self, peer: InstanceId, about: &str, reply: &Reply, s: &mut Shared) {
-        let Some(found) = self.of_mut(Kind::Sentinel).find(|i| i.run_id == about) else { return };
+        let Some(found) = self.instances.values_mut().find(|i| word(i).is_some_and(|word| word == about)) else {
+            return;
+        };
         match reply.int() {
             Some(1) => found.gone_by.insert(peer, s.now),
             _ => found.gone_by.remove(&peer),
@@ -128,12 +141,22 @@ impl Monitor {
     pub(crate) fn aging_lines(&self, now: Mono) -> Vec<String> {
         let line = |i: &Instance| {
             let (agree, needed) = self.agreed(i, now);
+            let (kind, who) =
+                (if i.kind == Kind::Sentinel { "sentinel" } else { "replica" }, word(i).unwrap_or_default());
+            let voters = self.voters();
             format!(
-                "sentinel {} is forgotten when {needed} of {} have missed it so long; {agree} have",
-                i.run_id,
-                self.voters()
+                "{kind} {who} is forgotten when {needed} of {voters} sentinels have missed it so long; {agree} have"
             )
         };
-        self.of(Kind::Sentinel).filter(|i| self.missed(i, now)).map(line).collect()
+        self.instances.values().filter(|i| self.missed(i, now)).map(line).collect()
+    }
+}
+
+/// What `IS-GONE` calls it.
+fn word(i: &Instance) -> Option<String> {
+    match i.kind {
+        Kind::Sentinel => Some(i.run_id.clone()),
+        Kind::Replica => Some(i.addr.to_string()),
+        Kind::Primary => None,
     }
 }

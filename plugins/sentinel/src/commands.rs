@@ -46,7 +46,7 @@ pub const SUBCOMMANDS: &[(&str, usize, usize, &str, &str)] = &[
     ("GET-PRIMARY-ADDR-BY-NAME", 1, 1, "<primary-name>", "The same."),
     ("HELP", 0, 0, "", "Print this help."),
     ("INFO-CACHE", 1, usize::MAX, "<primary-name> [...]", "The last INFO of the primary and its replicas."),
-    ("IS-GONE", 2, 2, "<primary-name> <id>", "A peer's question: is that sentinel missed here too?"),
+    ("IS-GONE", 2, 2, "<primary-name> <id>", "A peer's question: is that sentinel or replica missed here too?"),
     ("IS-MASTER-DOWN-BY-ADDR", 4, 7, "<ip> <port> <current-epoch> <runid>", "A peer's question, and a vote."),
     ("IS-PRIMARY-DOWN-BY-ADDR", 4, 7, "<ip> <port> <current-epoch> <runid>", "The same."),
     ("MASTER", 1, 1, "<primary-name>", "State of a primary."),

@@ -156,7 +156,7 @@ pub const DOCS: &[(&str, &str)] = &[
     (
         "monitors",
         "The watched primaries: (name, host, port, quorum, down_after_ms: 30000, parallel_syncs: 1, \
-         failover_timeout_ms: 180000, fast_detection: false, reboot_down_after_ms: 0, forget_after_ms: 0, auth_user: None, auth_pass: None, notification_script: None, \
+         failover_timeout_ms: 180000, fast_detection: false, reboot_down_after_ms: 0, forget_after_ms: 0, forget_replicas_after_ms: 0, auth_user: None, auth_pass: None, notification_script: None, \
          client_reconfig_script: None, renamed_commands: {}, election: None, selection: None). host is an IP address, or a name with resolve_hostnames.",
     ),
 ];

@@ -65,7 +65,7 @@ pub struct Monitor {
     pub timeline: Timeline,
     /// Hellos that weren't taken, by sender and reason.
     pub refused: BTreeMap<(String, Fault), Refused>,
-    /// Sentinels that a majority has forgotten.
+    /// Sentinels and replicas that a majority has forgotten, as `IS-GONE` calls them.
     pub forgotten: Vec<String>,
     /// Clients that wait for the selection strategy.
     pub(crate) wishes: BTreeMap<u64, (u64, Wish)>,
@@ -216,6 +216,10 @@ impl Monitor {
     }
 
     pub(crate) fn insert(&mut self, kind: Kind, addr: Addr, s: &mut Shared) -> InstanceId {
+        if kind == Kind::Replica {
+            let name = addr.to_string();
+            self.forgotten.retain(|forgotten| *forgotten != name);
+        }
         let id = InstanceId(s.number() as u32);
         let mut instance = Instance::new(id, kind, addr, s.now);
         instance.next_hello = s.now.plus(s.rng.between(0, self.settings.tempo.publish_period / 4));

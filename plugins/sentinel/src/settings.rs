@@ -23,6 +23,8 @@ pub struct Settings {
     pub reboot_down_after_ms: u64,
     /// A sentinel that a majority has missed for so long is forgotten; 0: never.
     pub forget_after_ms: u64,
+    /// A replica that a majority has missed for so long is forgotten; 0: never.
+    pub forget_replicas_after_ms: u64,
     /// User for AUTH on data nodes; the default user when absent.
     pub auth_user: Option<String>,
     /// Password for AUTH on data nodes.
@@ -53,6 +55,7 @@ impl Settings {
             fast_detection: false,
             reboot_down_after_ms: 0,
             forget_after_ms: 0,
+            forget_replicas_after_ms: 0,
             auth_user: None,
             auth_pass: None,
             notification_script: None,

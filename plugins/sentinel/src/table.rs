@@ -100,6 +100,13 @@ pub static TABLE: &[Setting] = &[
         Shown::No,
     ),
     row("forget_after_ms", "forget-sentinels-after", Kind::Period(at!(forget_after_ms)), true, Shown::No),
+    row(
+        "forget_replicas_after_ms",
+        "forget-replicas-after",
+        Kind::Period(at!(forget_replicas_after_ms)),
+        true,
+        Shown::No,
+    ),
     row("auth_user", "auth-user", Kind::Text(at!(auth_user)), false, Shown::No),
     row("auth_pass", "auth-pass", Kind::Secret(at!(auth_pass)), false, Shown::No),
     row("renamed_commands", "rename-command", Kind::Renames(at!(renamed_commands)), false, Shown::No),
@@ -212,7 +219,7 @@ mod tests {
         let spread: Vec<&str> = TABLE.iter().filter(|s| s.spreads).map(|s| s.option).collect();
         let said = "quorum failover-timeout parallel-syncs election-strategy selection-strategy \
                     down-after-milliseconds fast-detection master-reboot-down-after-period \
-                    forget-sentinels-after";
+                    forget-sentinels-after forget-replicas-after";
         assert_eq!(spread.join(" "), said);
         assert!(TABLE.iter().all(|s| !s.spreads || !matches!(s.kind, Kind::Secret(_) | Kind::Script(..))));
     }

@@ -339,7 +339,8 @@ impl World {
             }
         }
         let mut replicas: Vec<Vec<Addr>> = self.nodes().map(|_| Vec::new()).collect();
-        for id in self.nodes() {
+        // A process that has ended has closed its link; one that is out of reach is listed until a timeout.
+        for id in self.nodes().filter(|id| self.processes[*id].alive) {
             let node = self.data(id);
             if let (Role::Replica(of), super::data::Link::Up(_)) = (&node.role, node.link)
                 && let Some(of) = self.data_id(of)
