@@ -21,7 +21,7 @@ pub struct Facts {
     pub rdb12: bool,
     /// `rdb-only 1`: it wants the payload and nothing after it.
     pub rdb_only: bool,
-    /// `rdb-filter-only ""`: functions only, which there are none of, so no keys.
+    /// `rdb-filter-only functions`: these and no keys.
     pub no_keys: bool,
     /// `capa keystead-node:<run id>`: who it is; it wants to know whom we follow.
     pub node: Option<String>,
