@@ -2,12 +2,12 @@
 //! The whole suite is `tests/run judges tcl`. Without the source package, offline say, it says SKIPPED and why.
 #![allow(clippy::unwrap_used)]
 
-use keystead_harness::bin_dir;
+mod tree;
+
+use keystead_judges::lists;
 use keystead_judges::outcome::{Outcome, Verdict};
 use keystead_judges::suite::{Judged, run_unit};
 use keystead_judges::units::Mode;
-use keystead_judges::{lists, source};
-use std::path::{Path, PathBuf};
 
 const UNITS: &[&str] = &[
     "unit/protocol",
@@ -21,18 +21,6 @@ const UNITS: &[&str] = &[
 ];
 /// Behind this many runs of a unit nobody can say that the machine was slow.
 const TRIES: usize = 3;
-
-/// The tree, beside that of `tests/run judges`.
-fn tree() -> Result<PathBuf, String> {
-    for tool in ["tclsh", "dpkg-source", "apt-get", "redis-cli"] {
-        if !keystead_harness::have(tool) {
-            return Err(format!("there is no {tool}"));
-        }
-    }
-    let target = bin_dir().parent().map(Path::to_path_buf).ok_or("no target folder")?;
-    let folder = target.join("judges");
-    source::tree(&folder, "quick-tree", Path::new("/usr/bin")).map_err(|error| error.to_string())
-}
 
 /// What failed that isn't excused.
 fn wrong(unit: &str, outcome: &Outcome) -> Vec<String> {
@@ -50,7 +38,7 @@ fn wrong(unit: &str, outcome: &Outcome) -> Vec<String> {
 
 #[test]
 fn quick_units_of_redis_own_suite() {
-    let tree = match tree() {
+    let tree = match tree::tree("quick-tree") {
         Ok(tree) => tree,
         Err(why) => {
             eprintln!("SKIPPED: Redis' suite can't be had: {why}");

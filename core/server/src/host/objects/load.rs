@@ -8,13 +8,18 @@ use keystead_abi::glue::{OwnedBuf, export_future};
 use keystead_abi::{self as abi, Buf, Future, LoadApi, Object, Out};
 use keystead_engine::keyspace::load::{Loaded, Put};
 use keystead_engine::keyspace::{ExpiryMode, Keyspace};
-use keystead_engine::{Engine, Gate, Gates, rdb};
+use keystead_engine::rdb::{self, RdbError};
+use keystead_engine::{Engine, Gate, Gates};
 use parking_lot::Mutex;
 use std::ffi::c_void;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Entries put under the lock at once: some tens of microseconds.
 const STEP: usize = 256;
+
+/// Empty keys that are named in the log.
+const TOLD: u64 = 10;
 
 /// Keys added, and keys left out because they have expired.
 #[derive(Clone, Copy, Default)]
@@ -42,10 +47,19 @@ struct Inner {
     expiry: ExpiryMode,
     limits: keystead_engine::keyspace::Limits,
     databases: usize,
+    /// Collections without elements that were passed over.
+    empty: AtomicU64,
     target: Mutex<Option<Target>>,
 }
 
 impl Inner {
+    /// A collection without elements, as faults of old servers left in their files: no key here, as in Redis.
+    fn pass_over(&self, key: &[u8]) {
+        if self.empty.fetch_add(1, Ordering::Relaxed) < TOLD {
+            log::info!("Skipping empty key: {}", key.escape_ascii());
+        }
+    }
+
     fn open_gate(&self) {
         if let Some(gate) = self.gate {
             self.gates.set(gate, false);
@@ -101,7 +115,19 @@ fn start(engine: &mut Engine, service: Arc<Service>, host: Arc<Core>, mode: u32)
     let expiry = if mode == abi::LOAD_FRESH { ExpiryMode::Delete } else { ExpiryMode::Ignore };
     let (target, sections) = (Mutex::new(Some(target)), Mutex::default());
     let known = mode == abi::LOAD_AGAIN;
-    Ok(Inner { service, host, sections, gates, gate, known, expiry, limits, databases, target })
+    Ok(Inner {
+        service,
+        host,
+        sections,
+        gates,
+        gate,
+        known,
+        expiry,
+        limits,
+        databases,
+        empty: AtomicU64::new(0),
+        target,
+    })
 }
 
 /// Puts a batch.
@@ -111,12 +137,18 @@ fn fill(inner: &Inner, db: u32, count: u32, records: &[u8]) -> Result<Added, Str
         return Err(format!("the data has a database {db}, this server has {}", inner.databases));
     }
     let mut decoded = Vec::with_capacity((count as usize).min(records.len()));
+    let mut read = 0;
     for record in rdb::records(records) {
         let record = record.map_err(|error| error.to_string())?;
-        decoded.push(Loaded::decode(inner.limits, &record).map_err(|error| error.to_string())?);
+        match Loaded::decode(inner.limits, &record) {
+            Ok(entry) => decoded.push(entry),
+            Err(RdbError::Empty) => inner.pass_over(&record.key),
+            Err(error) => return Err(error.to_string()),
+        }
+        read += 1;
     }
-    if decoded.len() != count as usize {
-        return Err(format!("a batch of {count} records has {}", decoded.len()));
+    if read != count {
+        return Err(format!("a batch of {count} records has {read}"));
     }
     let mut target = inner.target.lock();
     match target.as_mut().ok_or("the load is over")? {
@@ -164,6 +196,10 @@ fn finish(inner: &Inner) -> Result<u64, String> {
         Ok((0..engine.ks.databases()).map(|db| engine.ks.len(db) as u64).sum())
     });
     inner.open_gate();
+    match inner.empty.load(Ordering::Relaxed) {
+        0 => {}
+        empty => log::info!("Empty keys skipped: {empty}"),
+    }
     keys
 }
 
