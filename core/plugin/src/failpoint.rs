@@ -1,16 +1,21 @@
-//! Places at which a test lets the process die, as `kill -9` would, or lets the disk fail:
-//! `KEYSTEAD_FAILPOINT=<place>[:<nth time>[:die|fail[:<how often>]]]`. Owns the variable and its reading; which places
-//! there are is told by the plugin that has them. Without the variable a place costs one load and one comparison.
+//! Places at which a test lets the process die, as `kill -9` would, or lets the disk fail or be slow:
+//! `KEYSTEAD_FAILPOINT=<place>[:<nth time>[:die|fail|slow[:<how often>]]]`, several of them with commas. Owns the variable
+//! and its reading; which places there are is told by the plugin that has them. Without the variable a place costs one load
+//! and one comparison.
 
 use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// The variable.
 pub const VARIABLE: &str = "KEYSTEAD_FAILPOINT";
 
 /// `EIO`: what a disk that fails says.
 const INPUT_OUTPUT_ERROR: i32 = 5;
+
+/// What a slow disk takes: long beside anything that isn't waited for.
+const SLOW: Duration = Duration::from_secs(3);
 
 /// What happens at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,14 +24,20 @@ pub enum What {
     Die,
     /// The call fails, as on a broken disk.
     Fail,
+    /// The call takes 3 s.
+    Slow,
 }
 
 impl What {
     /// Lets it happen.
-    pub fn happens<T>(self) -> io::Result<T> {
+    pub fn happens(self) -> io::Result<()> {
         match self {
             What::Die => std::process::abort(),
             What::Fail => Err(io::Error::from_raw_os_error(INPUT_OUTPUT_ERROR)),
+            What::Slow => {
+                std::thread::sleep(SLOW);
+                Ok(())
+            }
         }
     }
 }
@@ -49,6 +60,7 @@ impl Wanted {
         let what = match fields.next() {
             None | Some("die") => What::Die,
             Some("fail") => What::Fail,
+            Some("slow") => What::Slow,
             Some(_) => return None,
         };
         let times = fields.next().map_or(Some(1), |n| n.parse().ok())?;
@@ -64,15 +76,15 @@ impl Wanted {
     }
 }
 
-fn wanted() -> Option<&'static Wanted> {
-    static WANTED: OnceLock<Option<Wanted>> = OnceLock::new();
-    WANTED.get_or_init(|| Wanted::parse(&std::env::var(VARIABLE).ok()?)).as_ref()
+fn wanted() -> &'static [Wanted] {
+    static WANTED: OnceLock<Vec<Wanted>> = OnceLock::new();
+    WANTED.get_or_init(|| std::env::var(VARIABLE).unwrap_or_default().split(',').filter_map(Wanted::parse).collect())
 }
 
 /// What is to happen at this place now: for places that prepare it, as a write that stops half-way does.
 #[inline]
 pub fn reached(place: &str) -> Option<What> {
-    wanted().and_then(|wanted| wanted.reached(place))
+    wanted().iter().find_map(|wanted| wanted.reached(place))
 }
 
 /// Dies or fails here, if this is the place and the time.
@@ -102,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_one_of_the_disk() {
-        let error = What::Fail.happens::<()>().expect_err("it fails");
+        let error = What::Fail.happens().expect_err("it fails");
         assert!(error.to_string().starts_with("Input/output error"), "{error}");
     }
 }

@@ -134,7 +134,7 @@ impl Target {
         let written = self.host.blocking(move || -> std::io::Result<Vec<u8>> {
             if let Some(what) = failpoint::reached("base-half-written") {
                 file.write_all(&piece[..piece.len() / 2])?;
-                what.happens::<()>()?;
+                what.happens()?;
             }
             file.write_all(&piece)?;
             if sync {

@@ -22,8 +22,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Aof {
     pub(crate) host: Host,
     config: ArcSwap<Config>,
-    /// Locked while what replies wait for changes with the policy.
-    holding: Mutex<()>,
+    /// Locked while what replies wait for changes with the policy. True while they wait for nothing until a sync ends that
+    /// takes its time.
+    holding: Mutex<bool>,
     recovery: Recovery,
     orders: mpsc::UnboundedSender<Order>,
     inbox: Mutex<Option<mpsc::UnboundedReceiver<Order>>>,
@@ -151,13 +152,14 @@ impl Aof {
         let ends = !after.enabled && self.config().enabled;
         let holds_anew = after.fsync == Fsync::Always && self.config().fsync != Fsync::Always;
         self.shown.enabled.store(after.enabled, Ordering::Relaxed);
-        let alone = self.holding.lock();
+        let mut let_go = self.holding.lock();
         self.config.store(Arc::new(after));
         if holds_anew && self.shown.listed.load(Ordering::Acquire) && self.shown.write_ok.load(Ordering::Relaxed) {
             // In this very turn: the writer learns of it later, and a reply behind this one must wait for the disk already.
+            *let_go = false;
             self.host.confirm(Some(0));
         }
-        drop(alone);
+        drop(let_go);
         if begins {
             self.shown.asked();
         }
@@ -169,15 +171,40 @@ impl Aof {
 
     /// Lets all replies go, unless `always` holds them by now.
     pub(crate) fn free_unless_always(&self) {
-        let _alone = self.holding.lock();
+        let mut let_go = self.holding.lock();
+        *let_go = false;
         if self.config().fsync != Fsync::Always {
             self.host.confirm(None);
         }
     }
 
+    /// A sync takes its time, and so may a write beside it: until it ends replies wait for neither. Redis lets them go for
+    /// 2 s from its beginning (`flushAppendOnlyFile` in aof.c).
+    pub(crate) fn let_go_while_syncing(&self) {
+        let mut let_go = self.holding.lock();
+        if self.shown.syncing.load(Ordering::Acquire) && self.config().fsync != Fsync::Always {
+            *let_go = true;
+            self.host.confirm(None);
+        }
+    }
+
+    /// The sync has ended: what is confirmed next counts again.
+    pub(crate) fn sync_ended(&self) {
+        *self.holding.lock() = false;
+    }
+
+    /// The file has everything before a position.
+    pub(crate) fn confirm(&self, position: u64) {
+        let let_go = self.holding.lock();
+        if !*let_go {
+            self.host.confirm(Some(position));
+        }
+    }
+
     /// Holds all replies from now on, until more is confirmed.
     pub(crate) fn hold(&self) {
-        let _alone = self.holding.lock();
+        let mut let_go = self.holding.lock();
+        *let_go = false;
         self.host.confirm(Some(0));
     }
 

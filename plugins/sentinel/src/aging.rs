@@ -1,8 +1,8 @@
 //! Sentinels and replicas that are gone for good: forgotten by an operator (FORGET), or, with `forget-sentinels-after` and
 //! `forget-replicas-after`, once a majority of all known sentinels, the dead ones included, has missed one for so long.
 //! Nothing else makes the majority smaller: a minority can ask as long as it likes. A former primary that wasn't seen as a
-//! replica since is never forgotten: it comes back as a primary, and must be told. Owns that question (`SENTINEL IS-GONE`) and its count; only Keystead peers are
-//! asked, stock ones count as against it.
+//! replica since is never forgotten: it comes back as a primary, and must be told. Owns that question (`SENTINEL IS-GONE`)
+//! and its count; only Keystead peers are asked, stock ones count as against it.
 
 use crate::actions::Shared;
 use crate::election::majority;

@@ -455,3 +455,20 @@ fn a_changed_byte_is_told_or_changes_a_value_at_most() {
     }
     assert!(refused > 3 && loaded > 3, "{refused} refused, {loaded} loaded");
 }
+
+/// A write beside a sync may have to wait for the disk; under `everysec` its reply doesn't, as with Redis.
+#[test]
+fn nobody_waits_for_a_slow_disk_under_everysec() {
+    let slow = format!("batch-synced:1:slow:1000,{}:1:slow:1000", failpoint::BESIDE_SYNC);
+    let node = node("everysec", Some((failpoint::VARIABLE, &slow)));
+    let (mut client, mut other) = (node.client(), node.client());
+    let mut syncs = || {
+        client.cmd("INCR before");
+        client.cmd("INFO persistence").as_text().is_some_and(|info| info.contains("aof_pending_bio_fsync:1"))
+    };
+    eventually(DEADLINE, || syncs().then_some(())).expect("a sync");
+    let began = Instant::now();
+    assert_eq!(other.cmd("INCR beside").as_int(), Some(1));
+    // Both take 3 s; replies wait for 50 ms.
+    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}\n{}", began.elapsed(), node.process.log());
+}

@@ -3,6 +3,7 @@
 
 use super::direct::Through;
 use crate::config::Config;
+use crate::failpoint;
 use crate::files;
 use crate::machine::{Action, Machine, RETRY};
 use crate::note::{self, Note};
@@ -126,7 +127,9 @@ impl Log {
         let pieces = self.pieces(&config, place);
         let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
         self.plugin.shown.buffered.store(bytes, Ordering::Relaxed);
-        let result = files::append(&self.file, &pieces);
+        let beside_sync = self.plugin.shown.syncing.load(Ordering::Relaxed);
+        let result = if beside_sync { failpoint::pass(failpoint::BESIDE_SYNC) } else { Ok(()) };
+        let result = result.and_then(|()| files::append(&self.file, &pieces));
         let now = host.now();
         self.plugin.shown.buffered.store(0, Ordering::Relaxed);
         match result {

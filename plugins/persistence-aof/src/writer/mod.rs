@@ -28,6 +28,8 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_millis(100);
 /// While others than clients' commands write, the file gets what there is this often.
 const PACE: Duration = Duration::from_millis(2);
+/// So long do replies wait for writes while the file is put on the disk: a disk that takes longer would be felt each second.
+const PATIENCE: Duration = Duration::from_millis(50);
 /// The wait after a rewrite failed; it doubles up to an hour.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(3600);
@@ -288,10 +290,16 @@ impl Writer {
     fn sync_beside(&mut self) {
         let Some(log) = &self.log else { return };
         let (host, file, plugin) = (self.plugin.host, log.same_file(), self.plugin.clone());
+        plugin.shown.syncing.store(true, Ordering::Release);
+        let waiting = self.plugin.clone();
+        // The writer's own thread may be where the disk holds it.
+        host.spawn(async move {
+            host.sleep(PATIENCE).await;
+            waiting.let_go_while_syncing();
+        });
         let sync = move || {
-            plugin.shown.syncing.store(true, Ordering::Relaxed);
             let done = file.and_then(|file| files::sync(&file));
-            plugin.shown.syncing.store(false, Ordering::Relaxed);
+            plugin.shown.syncing.store(false, Ordering::Release);
             done
         };
         let done = host.blocking(sync);
@@ -310,6 +318,7 @@ impl Writer {
 
     async fn synced(&mut self, result: &std::io::Result<()>) {
         self.syncing = None;
+        self.plugin.sync_ended();
         if let Some(log) = &mut self.log {
             let actions = log.synced(result);
             self.act(actions).await;
@@ -394,7 +403,7 @@ impl Writer {
             match action {
                 Action::Sync => todo.extend(log.sync()),
                 Action::Truncate(size) => log.truncate(size),
-                Action::Confirm(position) => host.confirm(Some(position)),
+                Action::Confirm(position) => self.plugin.confirm(position),
                 Action::Free => host.confirm(None),
                 Action::Durable(offset) => host.set_durable(Some(offset)),
                 Action::Refuse(why) => self.refuse(&why),
