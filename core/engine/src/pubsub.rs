@@ -142,6 +142,11 @@ impl PubSub {
         if space == Space::Shard { self.shard.len() } else { self.channels.len() }
     }
 
+    /// The running command will not end.
+    pub(crate) fn forget_own(&mut self) {
+        self.own.clear();
+    }
+
     /// True if the running command published to its own session.
     pub(crate) fn has_own(&self) -> bool {
         !self.own.is_empty()

@@ -36,6 +36,7 @@ impl Engine {
         core.park = None;
         core.in_unit = false;
         core.unit.clear();
+        core.pubsub.forget_own();
         if self.change_mark() != before {
             let text = format!("the command '{command}' panicked behind its first change: the journal lacks it");
             self.core.broken = Some(text);
