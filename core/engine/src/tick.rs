@@ -135,11 +135,11 @@ pub(crate) fn unblock(ks: &mut Keyspace, core: &mut Core, id: SessionId, how: Un
                 Unblock::Demoted => reply.error(DEMOTED),
             }
             core.blocking.remove(id, &wait);
-            match how {
-                Unblock::Timeout => {}
-                Unblock::Error | Unblock::Demoted => core.stats.error("UNBLOCKED"),
+            let failed = how != Unblock::Timeout;
+            if failed {
+                core.stats.error("UNBLOCKED");
             }
-            timing::gave_up(core, state, wait.command, wait.args.view(), how != Unblock::Timeout);
+            timing::gave_up(core, state, wait.command, wait.args.view(), failed);
             true
         }
         // A plugin's call: after "timeout" it answers with what it has, as inside MULTI.
