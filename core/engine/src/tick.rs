@@ -14,6 +14,9 @@ use crate::timing;
 /// Entries looked at per cycle at effort 1, about a millisecond; more work waits for the next tick.
 const EXPIRE_BUDGET: usize = 60_000;
 
+/// Pending entries of deleted consumers taken out per cycle, about a millisecond.
+const TIDY_BUDGET: usize = 4000;
+
 /// When a cycle of expiry or eviction ends before the work does, it goes on this much later.
 const EXPIRE_AGAIN_MS: u64 = 20;
 
@@ -37,9 +40,9 @@ pub(crate) fn tick(engine: &mut Engine) -> Option<u64> {
     [engine.core.blocking.next_deadline(), pause_end, again].into_iter().flatten().min()
 }
 
-/// Expires and evicts; true if more is due.
+/// Expires, evicts, and finishes what commands left; true if more is due.
 fn tidy_keys(engine: &mut Engine) -> bool {
-    let mut more = expire(engine);
+    let mut more = expire(engine) | engine.ks.tidy_groups(TIDY_BUDGET);
     if engine.core.config.live.memory.max > 0 {
         let started = engine.core.clock.map(|clock| clock());
         let mut nobody = crate::session::State::nobody(engine.core.now_ms());

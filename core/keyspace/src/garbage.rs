@@ -6,13 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::entry::{Entry, Payload};
 use crate::snapshot::RawRecord;
-use crate::stream::{Consumer, Group};
+use crate::stream::Group;
 use crate::table::Table;
+use crate::tree::Item;
 
 /// Freeing more than this many bytes is left to the caller.
 const BIG_BYTES: usize = 16 * 1024;
-/// As many pending entries and consumers of a group are about as much.
-const BIG_GROUP: usize = 128;
 
 /// Keys whose values are being freed, and were. Shared between whoever shows them and the bags on their way.
 #[derive(Debug, Default)]
@@ -102,8 +101,7 @@ impl Garbage {
     }
 
     pub(crate) fn add_group(&mut self, group: Group) {
-        let big = |owned: usize| owned + group.consumer_count() > BIG_GROUP;
-        if big(group.pending()) || big(group.consumers().map(Consumer::pending).sum()) {
+        if group.heap_bytes() > BIG_BYTES {
             self.groups.push(group);
         }
     }

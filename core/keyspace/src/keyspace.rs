@@ -14,6 +14,7 @@ use crate::entry::{Entry, Kind, Payload};
 use crate::events::Event;
 use crate::evict::{Policy, Pool};
 use crate::garbage::Garbage;
+use crate::groups::Untidy;
 use crate::keylog::{KeyLog, Why};
 use crate::limits::Limits;
 use crate::object::KeyType;
@@ -41,6 +42,7 @@ pub struct Keyspace {
     pub(crate) cuts: Cuts,
     /// Expired keys that reads came across; deleted by [`Keyspace::swap_expired`].
     pending_expired: RefCell<KeyLog>,
+    pub(crate) untidy: Vec<Untidy>,
     /// Keys that reads didn't find, kept only while somebody wants to know.
     missed: RefCell<KeyLog>,
     log_misses: bool,
@@ -129,6 +131,7 @@ impl Keyspace {
             books: Books::default(),
             cuts: Cuts::default(),
             pending_expired: RefCell::default(),
+            untidy: Vec::new(),
             missed: RefCell::default(),
             log_misses: false,
             reader: true,

@@ -18,6 +18,7 @@ pub mod events;
 mod evict;
 mod expire;
 pub mod garbage;
+mod groups;
 pub mod guard;
 pub mod hash;
 pub mod hll;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use keystead_rdb::StreamId;
 
 use super::Stream;
+use super::departed::{AT_ONCE, Departed};
 use crate::tree::{Item, Iter, Tree};
 
 /// An entry that was delivered and not acknowledged.
@@ -41,6 +42,17 @@ pub struct Group {
     pub entries_read: i64,
     pub(super) pending: Tree<Pending>,
     pub(super) consumers: Tree<Consumer>,
+    pub(super) departed: Departed,
+}
+
+/// What is left of a deleted consumer.
+pub struct Deleted {
+    /// How many entries it had pending.
+    pub pending: usize,
+    /// True while some of those are to be taken out by [`Keyspace::tidy_groups`](crate::Keyspace::tidy_groups).
+    pub unfinished: bool,
+    /// What has to be freed, and may be much.
+    pub rest: Group,
 }
 
 impl Item for StreamId {
@@ -84,7 +96,8 @@ impl Item for Group {
         &self.name
     }
     fn heap_bytes(&self) -> usize {
-        name_bytes(&self.name) + self.pending.mem_bytes() + self.consumers.mem_bytes()
+        let pending = self.pending.mem_bytes() + self.departed.mem_bytes();
+        name_bytes(&self.name) + pending + self.consumers.mem_bytes()
     }
 }
 
@@ -118,7 +131,8 @@ impl Consumer {
 
 impl Group {
     pub(super) fn new(name: &[u8], last_id: StreamId, entries_read: i64) -> Self {
-        Self { name: name.into(), last_id, entries_read, pending: Tree::new(), consumers: Tree::new() }
+        let (pending, consumers) = (Tree::new(), Tree::new());
+        Self { name: name.into(), last_id, entries_read, pending, consumers, departed: Departed::default() }
     }
 
     /// Its name.
@@ -128,22 +142,30 @@ impl Group {
 
     /// How many entries wait for their acknowledgement.
     pub fn pending(&self) -> usize {
-        self.pending.len()
+        self.pending.len() - self.departed.hidden()
     }
 
     /// The pending entry of an id.
     pub fn pending_at(&self, id: StreamId) -> Option<&Pending> {
-        self.pending.find(|key| key.cmp(&id))
+        self.pending.find(|key| key.cmp(&id)).filter(|pending| !self.departed.hides(pending))
     }
 
     /// Pending entries from an id on.
-    pub fn pending_from(&self, id: StreamId) -> Iter<'_, Pending> {
-        self.pending.iter_from(self.pending.rank_where(|key| *key < id))
+    pub fn pending_from(&self, id: StreamId) -> impl Iterator<Item = &Pending> {
+        let all = self.pending.iter_from(self.pending.rank_where(|key| *key < id));
+        all.filter(|pending| !self.departed.hides(pending))
     }
 
-    /// The last pending entry.
-    pub fn last_pending(&self) -> Option<&Pending> {
-        self.pending.get(self.pending.len().checked_sub(1)?)
+    /// The ids of the first and the last pending entry.
+    pub fn pending_span(&self) -> Option<(StreamId, StreamId)> {
+        if self.departed.is_empty() {
+            let last = self.pending.get(self.pending.len().checked_sub(1)?)?;
+            return Some((self.pending.get(0)?.id, last.id));
+        }
+        // Not from the tree, where the first that isn't hidden may be far.
+        let owned = || self.consumers.iter().map(|consumer| &consumer.owned);
+        let last = owned().filter_map(|ids| ids.get(ids.len().wrapping_sub(1))).max();
+        Some((*owned().filter_map(|ids| ids.get(0)).min()?, *last?))
     }
 
     /// Its consumers, by name.
@@ -170,22 +192,22 @@ impl Group {
         new
     }
 
-    /// Deletes a consumer and its pending entries; gives what is gone as a group of its own, for it may be big.
-    pub fn delete_consumer(&mut self, name: &[u8]) -> Option<Group> {
-        /// From this share on the rest is copied: a search for each costs more.
-        const COPIED: usize = 8;
-        let mut gone = Group::new(&self.name, self.last_id, self.entries_read);
+    /// Deletes a consumer and its pending entries. No more than [`AT_ONCE`] of those leave the tree at once, if not all do.
+    pub fn delete_consumer(&mut self, name: &[u8]) -> Option<Deleted> {
+        let mut rest = Group::new(&self.name, self.last_id, self.entries_read);
         let consumer = self.consumers.remove_by(|key| key.as_ref().cmp(name))?;
-        if consumer.owned.len() == self.pending.len() {
-            gone.pending = std::mem::take(&mut self.pending);
-        } else if consumer.owned.len() < self.pending.len() / COPIED {
+        let pending = consumer.pending();
+        if pending == self.pending() {
+            rest.pending = std::mem::take(&mut self.pending);
+            rest.departed = std::mem::take(&mut self.departed);
+        } else if pending <= AT_ONCE {
             consumer.owned.iter().for_each(|id| drop(self.pending.remove_by(|key| key.cmp(id))));
         } else {
-            let kept = self.pending.iter().filter(|pending| pending.owner() != name).cloned().collect();
-            gone.pending = std::mem::replace(&mut self.pending, kept);
+            self.departed.add(&consumer);
+            self.tidy(AT_ONCE);
         }
-        gone.consumers.push_back(consumer);
-        Some(gone)
+        rest.consumers.push_back(consumer);
+        Some(Deleted { pending, unfinished: !self.departed.is_empty(), rest })
     }
 
     /// Changes a consumer, but not its name nor what it owns.
@@ -214,7 +236,9 @@ impl Group {
         let old = self.pending_at(id).map(|pending| (Arc::clone(&pending.owner), pending.deliveries));
         let deliveries = deliveries(old.as_ref().map_or(0, |(_, deliveries)| *deliveries));
         let pending = Pending { id, delivered_ms, deliveries, owner: Arc::clone(&owner) };
-        self.pending.upsert_by(|key| key.cmp(&id), pending);
+        if let Some(hidden) = self.pending.upsert_by(|key| key.cmp(&id), pending).filter(|_| old.is_none()) {
+            self.departed.forget(&hidden);
+        }
         let old_owner = old.map(|(owner, _)| owner);
         if old_owner.as_ref() != Some(&owner) {
             if let Some(old) = old_owner {
@@ -238,6 +262,7 @@ impl Group {
 
     /// An entry is pending no longer; answers what it was.
     pub fn acknowledge(&mut self, id: StreamId) -> Option<Pending> {
+        self.pending_at(id)?;
         let pending = self.pending.remove_by(|key| key.cmp(&id))?;
         self.disown(&pending.owner, id);
         Some(pending)
@@ -286,7 +311,18 @@ impl Stream {
     /// Changes a group, but not its name.
     pub fn change_group<R>(&mut self, name: &[u8], change: impl FnOnce(&mut Group) -> R) -> Option<R> {
         let mut result = None;
-        self.groups.update_by(|key| key.as_ref().cmp(name), |group| result = Some(change(group)));
+        let change = |group: &mut Group| {
+            result = Some(change(group));
+            group.tidy_a_little();
+        };
+        self.groups.update_by(|key| key.as_ref().cmp(name), change);
         result
+    }
+
+    /// Takes out of a group's tree up to `most` entries of deleted consumers; true if more are left.
+    pub(crate) fn tidy_group(&mut self, name: &[u8], most: usize) -> bool {
+        let mut more = false;
+        self.groups.update_by(|key| key.as_ref().cmp(name), |group| more = group.tidy(most));
+        more
     }
 }

@@ -5,6 +5,7 @@
 //! they are items of a tree.
 
 mod block;
+mod departed;
 mod group;
 mod lag;
 mod range;
@@ -13,7 +14,7 @@ mod rdb;
 mod tests;
 
 pub use block::{Entry, Pairs};
-pub use group::{Consumer, Group, Pending};
+pub use group::{Consumer, Deleted, Group, Pending};
 pub use keystead_rdb::{StreamCounters, StreamId};
 pub use lag::UNKNOWN_READS;
 pub use range::{Range, RevRange};

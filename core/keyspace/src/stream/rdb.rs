@@ -17,8 +17,8 @@ impl Stream {
         self.blocks.iter().for_each(|block| writer.block(block.id(), block.pack()));
         writer.counters(&self.counters(), self.groups.len());
         for group in self.groups.iter() {
-            writer.group(group.name(), group.last_id, group.entries_read, group.pending.len());
-            group.pending.iter().for_each(|it| writer.pending(it.id, it.delivered_ms, it.deliveries));
+            writer.group(group.name(), group.last_id, group.entries_read, group.pending());
+            group.pending_from(StreamId::MIN).for_each(|it| writer.pending(it.id, it.delivered_ms, it.deliveries));
             writer.consumers(group.consumers.len());
             for consumer in group.consumers.iter() {
                 writer.consumer(consumer.name(), consumer.seen_ms, consumer.active_ms, consumer.owned.len());

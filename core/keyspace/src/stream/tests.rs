@@ -128,8 +128,7 @@ fn apply(stream: &mut Stream, twin: &mut Twin, op: Op, limits: &Limits) -> Resul
             let before = group.pending.len();
             group.pending.retain(|_, pending| pending.0 != name(c));
             let gone = stream.change_group(&name(g), |group| group.delete_consumer(&name(c))).flatten();
-            let gone = gone.and_then(|gone| gone.consumer(&name(c)).map(Consumer::pending));
-            prop_assert_eq!(gone, had.then_some(before - group.pending.len()));
+            prop_assert_eq!(gone.map(|gone| gone.pending), had.then_some(before - group.pending.len()));
         }
         Op::Deliver(g, c, at, count) => {
             let (Some(from), Some(group)) = (pick(twin, at), twin.groups.get_mut(&name(g))) else { return Ok(()) };
@@ -300,25 +299,80 @@ fn values_of_every_kind_come_back_as_their_text() {
     assert_eq!(stream.iter().next().and_then(|entry| entry.pairs().nth(1)).map(|(field, _)| field), Some(Elem::Int(0)));
 }
 
+/// A group in which so many entries belong to `doomed` and so many to `other`, in no order.
+fn shared(group: &mut Group, doomed: usize, other: usize) -> Vec<StreamId> {
+    group.create_consumer(b"doomed", 1);
+    group.create_consumer(b"other", 1);
+    let ids: Vec<StreamId> = (1..=(doomed + other) as u64).map(|seq| id(seq * 7 % 3001, seq)).collect();
+    group.deliver(b"doomed", &ids[..doomed], 5);
+    group.deliver(b"other", &ids[doomed..], 5);
+    ids
+}
+
 #[test]
-fn what_a_deleted_consumer_had_is_left_to_the_caller_to_free() {
-    let mut ks = crate::Keyspace::new(crate::Options::default());
-    // All of the pending entries, most of them, and a few of them: gone in three ways.
-    for (doomed, other) in [(3000, 0), (2000, 1000), (300, 2700)] {
+fn a_deleted_consumer_is_gone_at_once_and_its_pending_entries_in_steps() {
+    for (doomed, other) in [(3000, 0), (2000, 1000), (300, 2700), (3, 2997)] {
         let mut group = Group::new(b"g", id(0, 0), 0);
-        group.create_consumer(b"doomed", 1);
-        group.create_consumer(b"other", 1);
-        let ids: Vec<StreamId> = (1..=3000).map(|seq| id(seq * 7 % 3001, seq)).collect();
-        group.deliver(b"doomed", &ids[..doomed], 5);
-        group.deliver(b"other", &ids[doomed..], 5);
+        let ids = shared(&mut group, doomed, other);
         let gone = group.delete_consumer(b"doomed").expect("it was there");
-        assert_eq!(gone.consumer(b"doomed").map(Consumer::pending), Some(doomed));
+        assert_eq!(gone.pending, doomed);
         assert!(group.consumer(b"doomed").is_none() && group.delete_consumer(b"doomed").is_none());
         assert_eq!((group.pending(), group.consumer(b"other").map(Consumer::pending)), (other, Some(other)));
         assert!(group.pending_from(StreamId::MIN).all(|pending| pending.owner() == b"other"));
+        let span = ids[doomed..].iter().min().copied().zip(ids[doomed..].iter().max().copied());
+        assert_eq!(group.pending_span(), span);
+        // No more of the tree was changed than a step allows, and what is left goes in steps too.
+        let hidden = if other == 0 { 0 } else { doomed.saturating_sub(departed::AT_ONCE) };
+        assert_eq!((group.pending.len() - other, gone.unfinished), (hidden, hidden > 0));
+        let mut steps = 0;
+        while group.tidy(100) {
+            steps += 1;
+        }
+        assert_eq!((group.pending.len(), steps), (other, hidden.saturating_sub(1) / 100));
         ids[doomed..].iter().for_each(|id| assert!(group.acknowledge(*id).is_some()));
-        assert_eq!(group.pending(), 0);
-        ks.discard_group(gone);
-        assert_eq!(ks.take_garbage().len(), 1);
+        assert_eq!((group.pending(), group.pending_span()), (0, None));
     }
+}
+
+#[test]
+fn what_is_hidden_can_be_given_to_others_and_a_namesake_sees_none_of_it() {
+    let mut group = Group::new(b"g", id(0, 0), 0);
+    let ids = shared(&mut group, 1000, 500);
+    group.delete_consumer(b"doomed");
+    let last = *ids[..1000].iter().max().expect("some");
+    assert!(group.pending_at(last).is_none() && group.acknowledge(last).is_none());
+    assert!(group.create_consumer(b"doomed", 2));
+    assert_eq!(group.consumer(b"doomed").map(Consumer::pending), Some(0));
+    // Nothing is told of how often it was delivered before.
+    assert_eq!(group.assign(b"other", last, 9, |deliveries| deliveries + 1), Some(1));
+    assert_eq!((group.pending(), group.pending_at(last).map(|it| it.deliveries)), (501, Some(1)));
+    while group.tidy(64) {}
+    assert_eq!((group.pending(), group.pending.len()), (501, 501));
+    assert!(group.acknowledge(last).is_some_and(|pending| pending.owner() == b"other"));
+}
+
+#[test]
+fn the_keyspace_finishes_what_deleting_a_consumer_left_and_counts_its_memory() {
+    let mut ks = crate::Keyspace::new(crate::Options::default());
+    let mut stream = ks.stream_mut(0, b"s", crate::Create::Yes).expect("no other type").expect("made");
+    stream.append(id(1, 1), &[b"f", b"v"], &Limits::default());
+    stream.create_group(b"g", id(0, 0), 0);
+    stream.change_group(b"g", |group| shared(group, 2000, 1000));
+    let before = stream.mem_bytes();
+    let gone = stream.change_group(b"g", |group| group.delete_consumer(b"doomed")).flatten().expect("it was there");
+    drop(stream);
+    ks.discard_group(gone.rest);
+    assert_eq!(ks.take_garbage().len(), 1, "what it owned is freed elsewhere");
+    ks.tidy_later(0, b"gone", b"g");
+    ks.tidy_later(0, b"s", b"no such group");
+    ks.tidy_later(0, b"s", b"g");
+    let (used, mut rounds) = (ks.mem_bytes(), 0);
+    while ks.tidy_groups(500) {
+        rounds += 1;
+    }
+    assert!((4..8).contains(&rounds), "{rounds} rounds");
+    let stream = ks.stream(0, b"s").expect("a stream").expect("there");
+    assert_eq!(stream.group(b"g").map(|group| group.pending.len()), Some(1000));
+    assert!(stream.mem_bytes() < before / 2);
+    assert!(ks.mem_bytes() < used);
 }

@@ -1,6 +1,6 @@
 //! XGROUP: groups of consumers come, are moved, and go.
 
-use keystead_keyspace::stream::{Consumer, Stream, UNKNOWN_READS};
+use keystead_keyspace::stream::{Stream, UNKNOWN_READS};
 use keystead_keyspace::{Class, Create, Event, Guard, Keyspace};
 use keystead_resp::Args;
 
@@ -145,12 +145,14 @@ pub(super) fn delconsumer(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     stream.unchanged();
     drop(stream);
     let (ks, db, mut out) = ctx.split();
-    let pending = gone.as_ref().and_then(|gone| gone.consumer(&args[4])).map_or(0, Consumer::pending);
-    out.int(pending as i64);
+    out.int(gone.as_ref().map_or(0, |gone| gone.pending as i64));
     let done = gone.is_some();
     if let Some(gone) = gone {
         group_changed(ks, db, &args[2], "xgroup-delconsumer");
-        ks.discard_group(gone);
+        ks.discard_group(gone.rest);
+        if gone.unfinished {
+            ks.tidy_later(db, &args[2], &args[3]);
+        }
     }
     Ok(as_sent_if(done))
 }

@@ -76,14 +76,14 @@ pub(super) fn xpending(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 fn summary(group: &Group, out: &mut Writer<'_>) {
     out.array(4);
     out.int(group.pending() as i64);
-    let (Some(first), Some(last)) = (group.pending_from(StreamId::MIN).next(), group.last_pending()) else {
+    let Some((first, last)) = group.pending_span() else {
         out.null();
         out.null();
         out.null_array();
         return;
     };
-    write_id(out, first.id);
-    write_id(out, last.id);
+    write_id(out, first);
+    write_id(out, last);
     let mark = out.defer();
     let mut count = 0;
     for consumer in group.consumers().filter(|consumer| consumer.pending() > 0) {
