@@ -13,7 +13,7 @@ use crate::settings::{Settings, valid_name};
 use crate::state::SavedMonitor;
 use crate::timeline::Timeline;
 use crate::types::{Addr, Epoch, Kind};
-use crate::wire::{HELLO_CHANNEL, Named, Reply};
+use crate::wire::{HELLO_CHANNEL, Named, Reply, integer};
 use std::net::IpAddr;
 
 type Answer = Result<Reply, String>;
@@ -191,16 +191,18 @@ impl Sentinel {
 
     fn is_down(&mut self, ticket: u64, args: &[String]) -> Result<(), String> {
         let not_a_number = || "ERR value is not an integer or out of range".to_owned();
-        let port: i64 = args[1].parse().map_err(|_| not_a_number())?;
-        let epoch: i64 = args[2].parse().map_err(|_| not_a_number())?;
-        let named = match args {
-            [_, _, _, _, asker, config_epoch, run_id] => Some(Named {
+        if args.len() != 4 && args.len() != 7 {
+            return Err("ERR wrong number of arguments for 'sentinel|is-master-down-by-addr' command".into());
+        }
+        let port = integer(&args[1]).ok_or_else(not_a_number)?;
+        let epoch = integer(&args[2]).ok_or_else(not_a_number)?;
+        let named = match &args[4..] {
+            [asker, config_epoch, run_id] => Some(Named {
                 asker: asker.clone(),
                 config_epoch: Epoch(config_epoch.parse().map_err(|_| not_a_number())?),
                 primary_run_id: run_id.clone(),
             }),
-            [_, _, _, _] => None,
-            _ => return Err("ERR wrong number of arguments for 'sentinel|is-master-down-by-addr' command".into()),
+            _ => None,
         };
         let primary = Addr::new(args[0].clone(), u16::try_from(port).unwrap_or(0));
         let ask = Ask {
@@ -266,8 +268,8 @@ impl Sentinel {
     }
 
     fn monitor(&mut self, args: &[String]) -> Answer {
-        let port: i64 = args[2].parse().map_err(|_| "ERR Invalid port")?;
-        let quorum: i64 = args[3].parse().map_err(|_| "ERR Invalid quorum")?;
+        let quorum = integer(&args[3]).ok_or("ERR Invalid quorum")?;
+        let port = integer(&args[2]).ok_or("ERR Invalid port")?;
         if quorum <= 0 {
             return Err("ERR Quorum must be 1 or greater.".into());
         }

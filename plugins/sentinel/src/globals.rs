@@ -8,13 +8,14 @@ use crate::names::plausible;
 use crate::sign::MIN_KEY;
 use crate::tempo;
 use crate::types::Kind;
-use crate::wire::Reply;
+use crate::wire::{Reply, integer};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 type Answer = Result<Reply, String>;
 
-const FORM: &str = "ERR Only SENTINEL CONFIG GET <param> [<param> <param> ...] / SET <param> <value> [<param> <value> ...] are \
+// The missing blank is Redis'.
+const FORM: &str = "ERR Only SENTINEL CONFIG GET <param> [<param> <param> ...]/ SET <param> <value> [<param> <value> ...] are \
                     supported.";
 const LEVELS: [&str; 5] = ["debug", "verbose", "notice", "warning", "nothing"];
 
@@ -144,7 +145,7 @@ fn set(s: &mut Shared, name: &str, value: &str) -> bool {
             good
         }
         "announce-port" => {
-            let Ok(port) = value.parse::<u16>() else { return false };
+            let Some(port) = integer(value).and_then(|n| u16::try_from(n).ok()) else { return false };
             s.globals.options.announce_port = port;
             s.announce.port = if port == 0 { s.globals.options.port } else { port };
             true

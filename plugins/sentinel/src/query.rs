@@ -182,7 +182,10 @@ fn describe(monitor: &Monitor, i: &Instance, sharing: usize, now: Mono) -> Field
         Kind::Replica => {
             data_node(f, i, now);
             let report = i.report.clone().unwrap_or_default();
-            put(f, "master-link-down-time", if report.link_up { 0 } else { report.link_down_ms.unwrap_or(0) });
+            // Redis' number for a link that never was: INFO's -1 in seconds.
+            let never = if i.report.is_some() { -1000 } else { 0 };
+            let down_ms = report.link_down_ms.map_or(never, |ms| ms as i64);
+            put(f, "master-link-down-time", if report.link_up { 0 } else { down_ms });
             put(f, "master-link-status", if report.link_up { "ok" } else { "err" });
             let (host, port) = report
                 .upstream

@@ -95,6 +95,8 @@ impl Sentinel {
             let setting = table::option(option).filter(|setting| more.len() >= setting.words());
             let setting = setting.ok_or_else(|| unknown(option))?;
             let value = more[..setting.words()].join(" ");
+            // No command has a blank in its name, and the two words are kept with one between.
+            let value = if setting.words() == 2 && more[0].contains(' ') { String::new() } else { value };
             rest = &more[setting.words()..];
             if denied && matches!(setting.kind, table::Kind::Script(..)) {
                 return Err(SCRIPTS_DENIED.into());

@@ -3,6 +3,7 @@
 //! the reply of MASTER, the state file and the wire between sentinels all read it; nothing else lists settings.
 
 use crate::settings::Settings;
+use crate::wire::integer;
 use std::collections::BTreeMap;
 
 /// Where a setting is kept.
@@ -131,7 +132,7 @@ impl Setting {
     /// What it takes, in words; nothing has changed.
     pub fn set(&self, settings: &mut Settings, value: &str) -> Result<(), &'static str> {
         let word = || (!value.is_empty()).then(|| value.to_owned());
-        let number = || value.parse::<u64>().ok().filter(|n| *n <= i64::MAX as u64);
+        let number = || integer(value).and_then(|n| u64::try_from(n).ok());
         let positive = || number().filter(|n| *n > 0).ok_or("must be at least 1");
         match &self.kind {
             Kind::Count(at) => {

@@ -1,6 +1,8 @@
 //! The periods and limits that SENTINEL DEBUG shows and changes: Redis' names, in milliseconds.
 //! Owns the numbers; they are for tests and are not written to the state file, as in Redis.
 
+use crate::wire::integer;
+
 /// The numbers. The defaults are Redis' but for the two about stalls, which work otherwise here (see `machine`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tempo {
@@ -88,7 +90,7 @@ impl Tempo {
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         let found = self.fields().into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         let Some((_, place)) = found else { return Err(unknown(name)) };
-        let number = value.parse::<u64>().ok().filter(|n| *n > 0 && *n <= i64::MAX as u64);
+        let number = integer(value).and_then(|n| u64::try_from(n).ok()).filter(|n| *n > 0);
         *place = number.ok_or_else(|| format!("ERR Invalid argument '{value}' for SENTINEL DEBUG '{name}'"))?;
         Ok(())
     }

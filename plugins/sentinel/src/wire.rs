@@ -28,6 +28,12 @@ pub enum Reply {
     Map(Vec<(String, Reply)>),
 }
 
+/// An integer as Redis takes it in a command: no blanks, no `+`, no zeros in front.
+#[must_use]
+pub fn integer(text: &str) -> Option<i64> {
+    text.parse::<i64>().ok().filter(|n| n.to_string() == text)
+}
+
 impl Reply {
     /// `+OK`
     #[must_use]
@@ -217,6 +223,16 @@ mod tests {
         assert_eq!(demote.len(), 6);
         assert_eq!(demote[1], vec!["SLAVEOF", "NO", "ONE"]);
         assert_eq!(demote[5], vec!["EXEC"]);
+    }
+
+    #[test]
+    fn integers_are_taken_in_one_form_only() {
+        for (text, n) in [("0", Some(0)), ("-7", Some(-7)), ("9223372036854775807", Some(i64::MAX))] {
+            assert_eq!(integer(text), n);
+        }
+        for text in ["", "+1", "01", "-0", " 1", "1 ", "1.0", "1e3", "0x10", "9223372036854775808"] {
+            assert_eq!(integer(text), None, "{text}");
+        }
     }
 
     #[test]

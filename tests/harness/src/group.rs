@@ -5,7 +5,7 @@ use crate::keystead::Keystead;
 use crate::ports::free_port;
 use crate::process::Process;
 use crate::redis::{RedisSentinel, RedisServer};
-use crate::wait::{eventually, wait_until};
+use crate::wait::eventually;
 use std::time::{Duration, Instant};
 
 /// Name of the watched primary.
@@ -116,8 +116,7 @@ impl Group {
             (primaries.len() == 1).then_some(())
         });
         if settled.is_none() {
-            let logs: Vec<String> = self.sentinels.iter_mut().map(|s| s.process().log()).collect();
-            panic!("the group did not settle: {last}\n{}", logs.join("\n----\n"));
+            panic!("the group did not settle: {last}\n{}", self.logs());
         }
     }
 
@@ -174,8 +173,7 @@ impl Group {
     pub fn expect_promotions(&mut self, expected: usize) {
         let promotions = self.logged("+promoted-slave");
         if promotions != expected {
-            let logs: Vec<String> = self.sentinels.iter_mut().map(|s| s.process().log()).collect();
-            panic!("{promotions} promotions, expected {expected}\n{}", logs.join("\n----\n"));
+            panic!("{promotions} promotions, expected {expected}\n{}", self.logs());
         }
     }
 
@@ -184,22 +182,31 @@ impl Group {
         self.sentinels.iter().map(|s| format!("{:?}\n", ask(s))).collect()
     }
 
-    /// Waits until the node at that port is a replica of the primary with its link up.
+    /// Waits until the node at that port is a replica of the primary with its link up; panics with all sentinels' logs.
     #[track_caller]
-    pub fn wait_replica(&self, port: u16, primary: u16, limit: Duration) {
-        wait_until(&format!("{port} follows {primary}"), limit, || {
-            let Ok(mut client) = Client::try_connect(port) else { return false };
+    pub fn wait_replica(&mut self, port: u16, primary: u16, limit: Duration) {
+        let mut last = String::new();
+        let follows = eventually(limit, || {
+            let mut client = Client::try_connect(port).ok()?;
             // A failover's CLIENT KILL may hit this very connection.
-            let Ok(info) = client.try_command(&["INFO", "replication"]) else { return false };
-            let info = info.as_text().unwrap_or_default();
+            let info = client.try_command(&["INFO", "replication"]).ok()?;
+            last = info.as_text().unwrap_or_default();
             let field = |name: &str| {
-                let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+                let line = last.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
                 line.unwrap_or_default().to_owned()
             };
-            field("role") == "slave"
-                && field("master_port") == primary.to_string()
-                && field("master_link_status") == "up"
+            let here = field("role") == "slave" && field("master_port") == primary.to_string();
+            (here && field("master_link_status") == "up").then_some(())
         });
+        if follows.is_none() {
+            panic!("{port} doesn't follow {primary} within {limit:?}:\n{last}\n{}", self.logs());
+        }
+    }
+
+    /// What all sentinels have logged.
+    fn logs(&mut self) -> String {
+        let logs: Vec<String> = self.sentinels.iter_mut().map(|s| s.process().log()).collect();
+        logs.join("\n----\n")
     }
 }
 

@@ -195,6 +195,104 @@ fn replies_and_errors_are_those_of_the_stock_sentinel() {
     compare(&Pair::start("", &[]), &lines);
 }
 
+/// The subcommands of both, and how many words behind each one the stock sentinel doesn't take though ours does.
+const SUBCOMMANDS: [(&str, Option<usize>); 21] = [
+    ("CKQUORUM", None),
+    ("DEBUG", None),
+    // FORCE, COORDINATED, DRYRUN
+    ("FAILOVER", Some(2)),
+    ("FLUSHCONFIG", None),
+    ("GET-MASTER-ADDR-BY-NAME", None),
+    ("HELP", None),
+    ("INFO-CACHE", None),
+    // A Keystead peer says which configuration it asks about.
+    ("IS-MASTER-DOWN-BY-ADDR", Some(7)),
+    ("MASTER", None),
+    ("MASTERS", None),
+    ("MONITOR", None),
+    ("MYID", None),
+    ("PENDING-SCRIPTS", None),
+    ("REMOVE", None),
+    ("REPLICAS", None),
+    ("RESET", None),
+    ("SENTINELS", None),
+    ("SET", None),
+    ("SIMULATE-FAILURE", None),
+    ("SLAVES", None),
+    ("nosuch", None),
+];
+
+#[test]
+fn every_subcommand_takes_as_many_words_as_the_stock_sentinel_s() {
+    if !stock_is_here() {
+        return;
+    }
+    let mut lines = Vec::new();
+    for (name, ours_only) in SUBCOMMANDS {
+        // What is never the same without words: ids, times, our own subcommands.
+        let least = usize::from(matches!(name, "HELP" | "MASTERS" | "MYID" | "DEBUG"));
+        let words = (least..=8).filter(|words| ours_only != Some(*words));
+        lines.extend(words.map(|words| format!("SENTINEL {name} {}", "x ".repeat(words))));
+    }
+    compare(&Pair::start("", &[]), &lines.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_option_refuses_what_the_stock_sentinel_refuses() {
+    if !stock_is_here() {
+        return;
+    }
+    let options = [
+        "down-after-milliseconds",
+        "failover-timeout",
+        "parallel-syncs",
+        "notification-script",
+        "client-reconfig-script",
+        "auth-pass",
+        "auth-user",
+        "quorum",
+        "rename-command",
+        "master-reboot-down-after-period",
+        "known-replica",
+        "config-epoch",
+    ];
+    let values = "x 0 -1 1 1.5 +1 01 -0 1x 0x10 1e3 yes no '' é 9223372036854775808 -9223372036854775808";
+    let mut lines = Vec::new();
+    for option in options {
+        let two = if option == "rename-command" { "GET " } else { "" };
+        for value in values.split(' ') {
+            lines.push(format!("SENTINEL SET mymaster {option} {two}{value}"));
+            lines.push(format!("SENTINEL SET mymaster {} {two}{value}", option.to_uppercase()));
+        }
+    }
+    for parameter in ["announce-port", "resolve-hostnames", "announce-hostnames"] {
+        lines.extend(values.split(' ').map(|value| format!("SENTINEL CONFIG SET {parameter} {value}")));
+    }
+    for period in ["info-period", "TILT-PERIOD"] {
+        lines.extend(values.split(' ').map(|value| format!("SENTINEL DEBUG {period} {value}")));
+    }
+    for value in values.split(' ') {
+        lines.push(format!("SENTINEL MONITOR x 127.0.0.1 {value} x"));
+        lines.push(format!("SENTINEL MONITOR mymaster 127.0.0.1 1000 {value}"));
+        lines.push(format!("SENTINEL IS-MASTER-DOWN-BY-ADDR 127.0.0.1 {value} 0 *"));
+        lines.push(format!("SENTINEL IS-MASTER-DOWN-BY-ADDR 127.0.0.1 1 {value} *"));
+    }
+    let pair = Pair::start("", &[]);
+    compare(&pair, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+    // The stock sentinel takes numbers that it can't keep, and addresses that can't be one or would tear a hello apart; and
+    // no name of a command has a blank.
+    let [mut ours, mut stock] = pair.clients();
+    for words in [
+        ["SENTINEL", "SET", "mymaster", "parallel-syncs", "99999999999"].as_slice(),
+        &["SENTINEL", "SET", "mymaster", "rename-command", "G T", "x"],
+        &["SENTINEL", "CONFIG", "SET", "announce-ip", "a,b"],
+        &["SENTINEL", "CONFIG", "SET", "announce-ip", "+1"],
+    ] {
+        assert!(matches!(ours.command(words), Reply::Error(_)), "{words:?}");
+        assert_eq!(stock.command(words), "OK", "{words:?}");
+    }
+}
+
 #[test]
 fn scripts_may_be_set_when_that_is_allowed() {
     if !stock_is_here() {
@@ -248,7 +346,7 @@ fn several_parameters_at_once_all_or_nothing() {
     );
     let mut node = Keystead::builder().plugin("sentinel", &config).ready_port(port).start();
     let mut client = node.client();
-    let form = "ERR Only SENTINEL CONFIG GET <param> [<param> <param> ...] / SET <param> <value> [<param> <value> \
+    let form = "ERR Only SENTINEL CONFIG GET <param> [<param> <param> ...]/ SET <param> <value> [<param> <value> \
                 ...] are supported.";
     for line in
         ["SENTINEL CONFIG GET", "SENTINEL CONFIG SET", "SENTINEL CONFIG SET announce-ip", "SENTINEL CONFIG FOO a b"]

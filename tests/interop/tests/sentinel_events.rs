@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(90);
+/// Below some two seconds stock sentinels may start a second failover out of stale down-votes.
+const DOWN_AFTER_MS: u64 = 3000;
 
 /// Name of an event, and the forms its payload took.
 type Events = BTreeMap<String, BTreeSet<String>>;
@@ -47,8 +49,11 @@ fn masked(text: &str, ports: &BTreeMap<String, &str>) -> String {
 
 /// Discovery, a kill, a failover, the old primary's return, an operator's failover back; what all three sentinels said.
 fn run(sentinels: Maker) -> Events {
-    let mut group =
-        Group::start(&Shape { data: vec![Maker::Redis; 3], sentinels: vec![sentinels; 3], down_after_ms: 1000 });
+    let mut group = Group::start(&Shape {
+        data: vec![Maker::Redis; 3],
+        sentinels: vec![sentinels; 3],
+        down_after_ms: DOWN_AFTER_MS,
+    });
     let heard = Arc::new(Mutex::new(Vec::new()));
     group.sentinels.iter().for_each(|s| listen(s.port(), heard.clone()));
     let said = |name: &str| heard.lock().expect("ours").iter().filter(|(event, _)| event == name).count();

@@ -22,6 +22,9 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+/// A password or path with other bytes in it would be kept as another one.
+const NOT_TEXT: &str = "SENTINEL takes UTF-8 only";
+
 /// The machine, for INFO and ROLE to look at; nothing before the start.
 pub(crate) type Shown = Arc<Mutex<Option<Arc<Mutex<Sentinel>>>>>;
 
@@ -188,7 +191,8 @@ impl SentinelPlugin {
 
     /// `SENTINEL …`
     async fn ask(self: Arc<Self>, _client: ClientInfo, args: OwnedArgs) -> Result<Reply> {
-        let argv: Vec<String> = args.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+        let words = args.iter().map(|word| String::from_utf8(word.to_vec()));
+        let argv: Vec<String> = words.collect::<std::result::Result<_, _>>().map_err(|_| NOT_TEXT)?;
         self.prepare(&argv).await?;
         self.queue(argv).await
     }
