@@ -5,15 +5,21 @@
 use keystead_resp::{ArgRange, Args, Decoded, Decoder, Limits, OwnedArgs, ProtocolError};
 
 use crate::args::ArgsExt;
+use crate::core::Core;
 use crate::effect::{Origin, Targets};
 use crate::engine::Engine;
 use crate::exec;
+use crate::gates::Gate;
 use crate::prefetch::Place;
 use crate::registry::Command;
 use crate::session::{Kind, State};
+use crate::spec::WRITE;
 
 /// Commands decoded ahead: enough for their misses to overlap, few enough to stay in the nearest cache.
 const AHEAD: usize = 64;
+
+/// Time between two lines about a disk that takes nothing of a primary's stream.
+const DISK_WARNING_US: u64 = 10_000_000;
 
 /// Where a link stands in its stream.
 pub struct ApplyState {
@@ -155,12 +161,25 @@ impl ApplyState {
     }
 }
 
-/// What a primary executed and this replica can't: their data is no longer the same. In Redis' words, which people's
-/// alarms look for.
-pub(crate) fn warn_of_divergence(command: &str, error: &str) {
+/// What a primary executed, or what an append-only file has, and this server can't: their data is no longer the same. In
+/// Redis' words, which people's alarms look for. `propagation-error-behavior` says whether the process goes on.
+pub(crate) fn diverged(core: &mut Core, origin: Origin, command: &str, error: &str) {
+    let (stream, file) = core.config.live.errors_end;
+    let (who, whose, ends) = match origin {
+        // A writable replica may differ on purpose.
+        Origin::Replication => ("replica", "master", stream && core.gates.is(Gate::ReadOnly)),
+        Origin::Loading => ("server", "AOF-loading-client", file),
+        _ => return,
+    };
+    core.stats.unexpected_errors += 1;
     log::warn!(
-        "== CRITICAL == This replica is sending an error to its master: '-{error}' after processing the command '{command}'"
+        "== CRITICAL == This {who} is sending an error to its {whose}: '-{error}' after processing the command '{command}'"
     );
+    if ends {
+        let text =
+            format!("This {who} panicked sending an error to its {whose} after processing the command '{command}'");
+        core.broken.get_or_insert(text);
+    }
 }
 
 /// One command's verdict: does a unit end behind it?
@@ -300,11 +319,34 @@ impl Engine {
             state.failed = Some(what.to_owned());
             return;
         }
-        self.core.stats.unexpected_errors += 1;
-        warn_of_divergence(command, what);
+        diverged(&mut self.core, Origin::Replication, command, what);
+    }
+
+    /// What is executed now can't be kept, as far as is known.
+    fn disk_refuses(&self) -> bool {
+        let (gates, stop) = (self.core.gates.bits(), self.core.config.live.stop_writes);
+        gates & Gate::WriteError as u32 != 0 || gates & Gate::DiskError as u32 != 0 && stop
+    }
+
+    /// Redis' replicas stop when what they execute can't be kept; ours do if told so.
+    #[cold]
+    fn cannot_be_kept(&mut self) {
+        let core = &mut self.core;
+        if !core.config.live.ignore_disk_errors {
+            core.broken.get_or_insert_with(|| "Replica was unable to write command to disk.".to_owned());
+            return;
+        }
+        let now = core.now.mono_us;
+        if core.told_of_disk_us.is_none_or(|at| now.saturating_sub(at) > DISK_WARNING_US) {
+            core.told_of_disk_us = Some(now);
+            log::warn!("Replica is applying a command even though it is unable to write to disk.");
+        }
     }
 
     fn apply_command(&mut self, state: &mut ApplyState, command: &'static Command, args: Args<'_>, nested: bool) {
+        if state.origin == Origin::Replication && command.flags.has(WRITE) && self.disk_refuses() {
+            self.cannot_be_kept();
+        }
         let ApplyState { session, nowhere, origin, .. } = state;
         exec::call(&mut self.ks, &mut self.core, session, nowhere, command, args, *origin, nested);
         nowhere.clear();

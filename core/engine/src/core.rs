@@ -175,6 +175,8 @@ pub struct Core {
     pub(crate) slow_writers: u32,
     /// Why the process must end, if it must.
     pub(crate) broken: Option<String>,
+    /// When the log was last told that a replica's disk takes nothing of what it executes.
+    pub(crate) told_of_disk_us: Option<u64>,
     pub(crate) last_save_s: u64,
     /// The end was asked for (by SHUTDOWN or a signal) and was neither refused nor taken back. The server sets it.
     pub shutting_down: bool,

@@ -360,10 +360,7 @@ fn failed(
     if !error.is_counted() {
         core.stats.error(error.code());
     }
-    if origin == Origin::Replication {
-        core.stats.unexpected_errors += 1;
-        crate::apply::warn_of_divergence(&command.full_name, error.text());
-    }
+    crate::apply::diverged(core, origin, &command.full_name, error.text());
     reply.error(error.text());
 }
 

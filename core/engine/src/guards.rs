@@ -38,7 +38,7 @@ const LEASE_OVER: CommandError =
 const NO_REPLICAS: CommandError = CommandError::fixed("NOREPLICAS Not enough good replicas to write.");
 const STALE_LINK: CommandError =
     CommandError::fixed("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.");
-const IS_LOADING: CommandError = CommandError::fixed("LOADING Redis is loading the dataset in memory");
+pub(crate) const IS_LOADING: CommandError = CommandError::fixed("LOADING Redis is loading the dataset in memory");
 const DISK_ERROR: CommandError = CommandError::fixed(
     "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may \
      modify the data set are disabled, because this instance is configured to report errors during writes if RDB \

@@ -65,6 +65,7 @@ mod snapshot;
 mod task;
 #[doc(hidden)]
 pub mod thunk;
+mod values;
 mod words;
 
 pub use args::{Args, OwnedArgs};
@@ -87,6 +88,7 @@ pub use service::{Needed, Service};
 pub use session::{ClientInfo, Proto};
 pub use snapshot::{Added, Applied, Apply, Batch, Load, LoadMode, RDB_PIECES, RDB_PLAIN, RdbVersions, Snapshot};
 pub use task::{Interval, Task};
+pub use values::memory;
 pub use words::{ClientFilter, Gate, Origin, PauseKind, Role, ShutdownKind, Targets};
 
 /// What nearly every plugin imports.

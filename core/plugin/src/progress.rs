@@ -6,7 +6,7 @@ use std::time::Duration;
 /// The time between two lines.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Work of a known size that runs.
+/// Work that runs, of a known size or not.
 #[derive(Clone, Debug)]
 pub struct Progress {
     what: &'static str,
@@ -17,18 +17,22 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// So many units of `what`, from now on.
+    /// So many units of `what`, from now on; 0: nobody knows how many.
     pub fn new(now: Duration, what: &'static str, total: u64, unit: &'static str) -> Progress {
         Progress { what, unit, total, began: now, told: now }
     }
 
     /// So many are done; a line, if one is due.
     pub fn line(&mut self, now: Duration, done: u64) -> Option<String> {
-        if now < self.told + EVERY || done >= self.total {
+        let over = if self.total == 0 { done == 0 } else { done >= self.total };
+        if now < self.told + EVERY || over {
             return None;
         }
         self.told = now;
         let Progress { what, unit, total, .. } = self;
+        if *total == 0 {
+            return Some(format!("{what}: {done} {unit} so far"));
+        }
         // Good enough for any number.
         let percent = done as f64 * 100.0 / *total as f64;
         let seconds = now.saturating_sub(self.began).as_secs();
@@ -66,6 +70,8 @@ mod tests {
         assert_eq!(progress.line(6 * SECOND, 0).as_deref(), Some("Saving: 0 % of 400 keys"));
         let mut empty = Progress::new(SECOND, "Saving", 0, "keys");
         assert_eq!(empty.line(60 * SECOND, 0), None);
+        let mut unknown = Progress::new(SECOND, "Loading", 0, "keys");
+        assert_eq!(unknown.line(6 * SECOND, 7).as_deref(), Some("Loading: 7 keys so far"));
         let mut huge = Progress::new(SECOND, "Saving", u64::MAX, "bytes");
         assert!(huge.line(60 * SECOND, 1).is_some());
     }

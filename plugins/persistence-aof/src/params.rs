@@ -33,7 +33,7 @@ pub(crate) fn register(reg: &mut Registrar<Aof>) {
         Param::new("auto-aof-rewrite-min-size", Config::default().rewrite_min_size),
         |p| p.config().rewrite_min_size.to_string(),
         |p, value| {
-            let bytes = memory(value).ok_or("argument must be a memory value")?;
+            let bytes = keystead_plugin::memory(value, 0..=u64::MAX >> 1)?;
             p.change(|c| c.rewrite_min_size = bytes);
             Ok(())
         },
@@ -78,35 +78,4 @@ fn fsync(reg: &mut Registrar<Aof>) {
 fn name(reg: &mut Registrar<Aof>, name: &str, get: Get<String>) {
     let param = Param::new(name, get(&Config::default())).immutable();
     reg.config_param(param, move |p| get(&p.config()), |_, _| Err("can't set immutable config".into()));
-}
-
-/// A number of bytes with Redis' units: `k` is 1000, `kb` is 1024.
-fn memory(text: &str) -> Option<u64> {
-    let text = text.to_ascii_lowercase();
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let unit: u64 = match &text[split..] {
-        "" | "b" => 1,
-        "k" => 1000,
-        "kb" => 1 << 10,
-        "m" => 1_000_000,
-        "mb" => 1 << 20,
-        "g" => 1_000_000_000,
-        "gb" => 1 << 30,
-        _ => return None,
-    };
-    text[..split].parse::<u64>().ok()?.checked_mul(unit).filter(|bytes| i64::try_from(*bytes).is_ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::memory;
-
-    #[test]
-    fn memory_units() {
-        let cases =
-            [("64mb", Some(64 << 20)), ("1k", Some(1000)), ("7", Some(7)), ("1x", None), ("", None), ("-1", None)];
-        for (text, want) in cases {
-            assert_eq!(memory(text), want, "{text}");
-        }
-    }
 }

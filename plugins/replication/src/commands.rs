@@ -91,7 +91,8 @@ pub(crate) fn register(reg: &mut Registrar<Replication>) {
     )
     .info("replication", Replication::info_replication)
     .info_append("stats", Replication::info_stats)
-    .info_append("server", Replication::info_server);
+    .info_append("server", Replication::info_server)
+    .info_append("persistence", Replication::info_persistence);
 }
 
 impl Replication {
@@ -287,6 +288,13 @@ impl Replication {
             .field("total_net_repl_output_bytes", stats.traffic.sent.total())
             .field("instantaneous_input_repl_kbps", stats.traffic.received.kbps())
             .field("instantaneous_output_repl_kbps", stats.traffic.sent.kbps());
+    }
+
+    /// To Redis, what is made for replicas is a background save: tools wait for its end, or for its begin.
+    fn info_persistence(&self, out: &mut InfoOut<'_>) {
+        if self.payloads.load(Ordering::Relaxed) > 0 {
+            out.field("rdb_bgsave_in_progress", 1);
+        }
     }
 
     fn info_server(&self, out: &mut InfoOut<'_>) {

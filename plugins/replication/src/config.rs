@@ -24,6 +24,21 @@ pub enum DisklessLoad {
     Swapdb,
 }
 
+/// `propagation-error-behavior`: what an error in a primary's stream, or in an append-only file, means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnError {
+    /// It is logged and counted.
+    #[default]
+    #[serde(rename = "ignore")]
+    Ignore,
+    /// The process ends.
+    #[serde(rename = "panic")]
+    Panic,
+    /// The process ends if it is a read-only replica's stream.
+    #[serde(rename = "panic-on-replicas")]
+    PanicOnReplicas,
+}
+
 /// A filter that replicas may ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -86,6 +101,10 @@ pub struct Config {
     pub diskless_sync_max_replicas: u32,
     /// `repl-diskless-load`.
     pub diskless_load: DisklessLoad,
+    /// `replica-ignore-disk-write-errors`: go on following when our own disk takes nothing; otherwise the process ends.
+    pub ignore_disk_write_errors: bool,
+    /// `propagation-error-behavior`.
+    pub propagation_errors: OnError,
     /// Keep our data when the primary we followed comes back with an unknown history and no keys.
     pub keep_data_on_empty_primary: bool,
     /// What filtered replicas of this node may ask for.
@@ -116,6 +135,8 @@ impl Default for Config {
             diskless_sync_delay_s: 0,
             diskless_sync_max_replicas: 0,
             diskless_load: DisklessLoad::Disabled,
+            ignore_disk_write_errors: true,
+            propagation_errors: OnError::Ignore,
             keep_data_on_empty_primary: true,
             filters: Vec::new(),
             filter: None,
@@ -147,6 +168,14 @@ pub const DOCS: &[(&str, &str)] = &[
     ("diskless_sync_delay_s", "repl-diskless-sync-delay: wait before a full resync begins."),
     ("diskless_sync_max_replicas", "repl-diskless-sync-max-replicas: so many waiting replicas end the delay early."),
     ("diskless_load", "repl-diskless-load: disabled (through a file), on-empty-db or swapdb."),
+    (
+        "ignore_disk_write_errors",
+        "replica-ignore-disk-write-errors: go on following when our own disk takes nothing; otherwise the process ends.",
+    ),
+    (
+        "propagation_errors",
+        "propagation-error-behavior: ignore (log and count), panic-on-replicas or panic (end the process; at a file's load too).",
+    ),
     ("keep_data_on_empty_primary", "Keep our data when the primary we followed comes back empty under a new history."),
     (
         "filters",

@@ -3,7 +3,7 @@
 //! Owns the table from name to field and Redis' error texts for bad values. What a change means for the running
 //! node is `Replication::changed`.
 
-use crate::config::{Config, DisklessLoad};
+use crate::config::{Config, DisklessLoad, OnError};
 use crate::plugin::Replication;
 use keystead_plugin::prelude::*;
 use keystead_plugin::services::filter::is_name;
@@ -11,6 +11,13 @@ use std::ops::RangeInclusive;
 
 type Get<T> = fn(&Config) -> T;
 type Set<T> = fn(&mut Config, T);
+
+/// Redis takes less and makes this of it.
+const BACKLOG_LEAST: u64 = 16 * 1024;
+const DISKLESS_LOAD: &[(DisklessLoad, &str)] =
+    &[(DisklessLoad::Disabled, "disabled"), (DisklessLoad::OnEmptyDb, "on-empty-db"), (DisklessLoad::Swapdb, "swapdb")];
+const ON_ERROR: &[(OnError, &str)] =
+    &[(OnError::Ignore, "ignore"), (OnError::Panic, "panic"), (OnError::PanicOnReplicas, "panic-on-replicas")];
 
 /// Declares all of them.
 pub(crate) fn register(reg: &mut Registrar<Replication>) {
@@ -24,6 +31,13 @@ pub(crate) fn register(reg: &mut Registrar<Replication>) {
     );
     flag(reg, "replica-announced", "", |c| c.announced, |c, v| c.announced = v);
     flag(reg, "repl-diskless-sync", "", |c| c.diskless_sync, |c, v| c.diskless_sync = v);
+    flag(
+        reg,
+        "replica-ignore-disk-write-errors",
+        "",
+        |c| c.ignore_disk_write_errors,
+        |c, v| c.ignore_disk_write_errors = v,
+    );
     flag(
         reg,
         "keystead-keep-data-on-empty-primary",
@@ -93,7 +107,8 @@ pub(crate) fn register(reg: &mut Registrar<Replication>) {
     text(reg, Param::new("masterauth", "").secret(), |c| c.auth_password.clone(), |c, v| c.auth_password = v);
     filter(reg);
     backlog_size(reg);
-    diskless_load(reg);
+    words(reg, "repl-diskless-load", DISKLESS_LOAD, |c| c.diskless_load, |c, v| c.diskless_load = v);
+    words(reg, "propagation-error-behavior", ON_ERROR, |c| c.propagation_errors, |c, v| c.propagation_errors = v);
     reg.config_param(
         Param::new("replicaof", "").alias("slaveof").immutable(),
         |p| p.target().map_or(String::new(), |t| format!("{} {}", t.host, t.port)),
@@ -184,69 +199,33 @@ fn backlog_size(reg: &mut Registrar<Replication>) {
         Param::new("repl-backlog-size", Config::default().backlog_size),
         |p| p.config().backlog_size.to_string(),
         |p, value| {
-            let bytes = memory(value).ok_or("argument must be a memory value")?;
-            if bytes == 0 {
-                return Err(Error::new(format!("argument must be between 1 and {} inclusive", i64::MAX)));
-            }
-            p.change(|c| c.backlog_size = bytes);
+            let bytes = keystead_plugin::memory(value, 1..=u64::MAX >> 1)?;
+            p.change(|c| c.backlog_size = bytes.max(BACKLOG_LEAST));
             Ok(())
         },
     );
 }
 
-fn diskless_load(reg: &mut Registrar<Replication>) {
-    const WORDS: [(DisklessLoad, &str); 3] = [
-        (DisklessLoad::Disabled, "disabled"),
-        (DisklessLoad::OnEmptyDb, "on-empty-db"),
-        (DisklessLoad::Swapdb, "swapdb"),
-    ];
+fn words<T: Copy + PartialEq + Sync + 'static>(
+    reg: &mut Registrar<Replication>,
+    name: &str,
+    words: &'static [(T, &'static str)],
+    get: Get<T>,
+    set: Set<T>,
+) {
+    let word = |value: T| words.iter().find(|(of, _)| *of == value).map_or("", |(_, word)| word);
     reg.config_param(
-        Param::new("repl-diskless-load", "disabled"),
-        |p| WORDS.iter().find(|(mode, _)| *mode == p.config().diskless_load).map_or("", |(_, word)| word).to_string(),
-        |p, value| match WORDS.iter().find(|(_, word)| word.eq_ignore_ascii_case(value)) {
-            Some((mode, _)) => {
-                p.change(|c| c.diskless_load = *mode);
+        Param::new(name, word(get(&Config::default()))),
+        move |p| word(get(&p.config())).to_string(),
+        move |p, value| match words.iter().find(|(_, word)| word.eq_ignore_ascii_case(value)) {
+            Some((value, _)) => {
+                p.change(|c| set(c, *value));
                 Ok(())
             }
-            None => Err("argument(s) must be one of the following: disabled, on-empty-db, swapdb".into()),
+            None => {
+                let all: Vec<&str> = words.iter().map(|(_, word)| *word).collect();
+                Err(Error::new(format!("argument(s) must be one of the following: {}", all.join(", "))))
+            }
         },
     );
-}
-
-/// A number of bytes with Redis' units: `k` is 1000, `kb` is 1024.
-fn memory(text: &str) -> Option<u64> {
-    let text = text.to_ascii_lowercase();
-    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let unit: u64 = match &text[split..] {
-        "" | "b" => 1,
-        "k" => 1000,
-        "kb" => 1 << 10,
-        "m" => 1000 * 1000,
-        "mb" => 1 << 20,
-        "g" => 1000 * 1000 * 1000,
-        "gb" => 1 << 30,
-        _ => return None,
-    };
-    text[..split].parse::<u64>().ok()?.checked_mul(unit).filter(|n| i64::try_from(*n).is_ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::memory;
-
-    #[test]
-    fn memory_units() {
-        let cases = [
-            ("100", Some(100)),
-            ("1mb", Some(1 << 20)),
-            ("1M", Some(1_000_000)),
-            ("2kb", Some(2048)),
-            ("1x", None),
-            ("", None),
-            ("99999999999gb", None),
-        ];
-        for (text, want) in cases {
-            assert_eq!(memory(text), want, "{text}");
-        }
-    }
 }

@@ -4,6 +4,7 @@
 //! encoded from the core; here they are only framed.
 
 use crate::filter::part;
+use crate::plugin::Replication;
 use crate::primary::Event;
 use crate::serve::{Replica, Source};
 use bytes::Bytes;
@@ -11,13 +12,14 @@ use futures::future::{Either, select};
 use futures::io::{AsyncWriteExt, WriteHalf};
 use keystead_plugin::prelude::*;
 use keystead_plugin::services::filter::Filter;
-use keystead_plugin::{Cursor, CursorClass, Progress, RDB_PIECES, RdbVersions, Snapshot};
+use keystead_plugin::{Cursor, CursorClass, Progress, RDB_PIECES, RDB_PLAIN, RdbVersions, Snapshot};
 use keystead_rdb::{FileHead, FileWriter, StreamPoint};
 use std::fs::File;
 use std::future::Future;
 use std::io::{Read, Seek, Write};
 use std::path::PathBuf;
 use std::pin::pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 type Out = WriteHalf<Conn>;
@@ -34,6 +36,7 @@ pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Re
     // Before the cut: what the derived stream says behind it must still be there.
     let watch = replica.feed.as_ref().map(|feed| feed.watch());
     let (mut snapshot, cursor, version) = cut(replica, out).await?;
+    let making = Making::new(&replica.plugin);
     // A replica's stream is its primary's bytes: no SELECT can be put behind the cut, so the head tells the database.
     let (point, source) = match (watch, &replica.feed) {
         (Some(mut reader), Some(feed)) => {
@@ -55,9 +58,9 @@ pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Re
     let marked = replica.facts.eof && replica.plugin.config().diskless_sync;
     let started = host.now();
     let sent = if marked {
-        stream(replica, out, &mut snapshot, (&head, version)).await?
+        stream(replica, out, &mut snapshot, (&head, version), making).await?
     } else {
-        through_file(replica, out, &mut snapshot, (&head, version)).await?
+        through_file(replica, out, &mut snapshot, (&head, version), making).await?
     };
     drop(snapshot);
     let took = host.now().saturating_sub(started);
@@ -76,7 +79,24 @@ pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Re
     Ok(source)
 }
 
-/// `repl-diskless-sync-delay`, with signs of life, cut short when enough replicas wait.
+/// A payload is being made: a background save, to whoever asks INFO.
+struct Making<'a>(&'a Replication);
+
+impl<'a> Making<'a> {
+    fn new(plugin: &'a Replication) -> Making<'a> {
+        plugin.payloads.fetch_add(1, Ordering::Relaxed);
+        Making(plugin)
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.0.payloads.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// `repl-diskless-sync-delay`, with signs of life, cut short when enough replicas wait. Whose wait ends takes all others
+/// that wait along.
 async fn wait_for_others(replica: &Replica, out: &mut Out) -> Result<()> {
     let plugin = &replica.plugin;
     let config = plugin.config();
@@ -85,7 +105,12 @@ async fn wait_for_others(replica: &Replica, out: &mut Out) -> Result<()> {
         || plugin.registry.all().iter().filter(|r| r.state() == crate::primary::PeerState::WaitBgsave).count();
     let delay = if config.diskless_sync { Duration::from_secs(config.diskless_sync_delay_s) } else { Duration::ZERO };
     let until = plugin.host.now() + delay;
-    while plugin.host.now() < until && !(enough > 0 && waiting() >= enough) {
+    let round = plugin.sync_round.load(Ordering::Acquire);
+    while plugin.sync_round.load(Ordering::Acquire) == round {
+        if plugin.host.now() >= until || enough > 0 && waiting() >= enough {
+            plugin.sync_round.fetch_add(1, Ordering::AcqRel);
+            break;
+        }
         plugin.host.sleep(SIGN.min(until.saturating_sub(plugin.host.now()))).await;
         out.write_all(b"\n").await?;
         out.flush().await?;
@@ -102,7 +127,8 @@ async fn cut(replica: &Replica, out: &mut Out) -> Result<(Snapshot, Cursor, u16)
         let version = if replica.facts.rdb12 { configured.max(needed) } else { configured };
         // Records that are looked at must be whole.
         let pieces = if replica.feed.is_some() { 0 } else { RDB_PIECES };
-        let cut = host.snapshot_and_follow(u32::from(version) | pieces, CursorClass::Syncing);
+        let plain = if host.setting("rdbcompression").as_deref() == Some("no") { RDB_PLAIN } else { 0 };
+        let cut = host.snapshot_and_follow(u32::from(version) | pieces | plain, CursorClass::Syncing);
         match alive(replica, out, cut).await? {
             Err(error) if needed > version => return Err(error),
             Err(error) if host.now() < give_up => {
@@ -222,7 +248,7 @@ impl Framer {
 }
 
 /// A setting of so many microseconds a key, for tests; 0 where nobody has it.
-pub(crate) fn delay(plugin: &crate::plugin::Replication, name: &str) -> u64 {
+pub(crate) fn delay(plugin: &Replication, name: &str) -> u64 {
     plugin.host.setting(name).and_then(|us| us.parse().ok()).unwrap_or(0)
 }
 
@@ -243,13 +269,14 @@ async fn stream(
     out: &mut Out,
     snapshot: &mut Snapshot,
     (head, version): (&FileHead, u16),
+    making: Making<'_>,
 ) -> Result<u64> {
     let mark = replica.plugin.fresh_id();
     let mut framer = Framer::new(replica);
     let mut buf = format!("$EOF:{mark}\r\n").into_bytes();
     let mut sent = 0u64;
     head.write(&mut framer.writer, &mut buf, version);
-    replica.step(Event::PayloadBegins);
+    replica.step(Event::PayloadBegins { diskless: true });
     loop {
         let more = framer.fill(snapshot, &mut buf).await?;
         if !more {
@@ -263,6 +290,7 @@ async fn stream(
         buf.clear();
         slowly(replica, framer.pause()).await;
         if !more {
+            drop(making);
             out.flush().await?;
             return Ok(sent);
         }
@@ -284,6 +312,7 @@ async fn through_file(
     out: &mut Out,
     snapshot: &mut Snapshot,
     (head, version): (&FileHead, u16),
+    making: Making<'_>,
 ) -> Result<u64> {
     let host = replica.plugin.host;
     let dir = host.setting("dir").unwrap_or_else(|| ".".into());
@@ -315,7 +344,8 @@ async fn through_file(
             out.flush().await?;
         }
     }
-    replica.step(Event::PayloadBegins);
+    drop(making);
+    replica.step(Event::PayloadBegins { diskless: false });
     let len = framer.writer.written();
     out.write_all(format!("${len}\r\n").as_bytes()).await?;
     file = host.blocking(move || file.rewind().map(|()| file)).await??;

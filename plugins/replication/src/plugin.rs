@@ -23,7 +23,7 @@ use keystead_plugin::{self as sdk, Gate, Journal, Role};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Counters that INFO stats shows, since the last CONFIG RESETSTAT.
@@ -72,6 +72,10 @@ pub struct Replication {
     /// Rung when an acknowledgement arrives, a replica's state changes, or replicas must go.
     pub(crate) bell: Bell,
     pub(crate) stats: Stats,
+    /// Grows when replicas that wait for others (`repl-diskless-sync-delay`) wait no longer.
+    pub(crate) sync_round: AtomicU64,
+    /// Payloads being made for replicas.
+    pub(crate) payloads: AtomicUsize,
     /// Our data belongs to the journal's history at its offset. Not so for a replica that was never synced, or whose
     /// load broke off.
     pub(crate) positioned: AtomicBool,
@@ -127,6 +131,8 @@ impl Plugin for Replication {
             warned_of_loop: AtomicBool::new(false),
             bell: Bell::default(),
             stats: Stats::default(),
+            sync_round: AtomicU64::new(0),
+            payloads: AtomicUsize::new(0),
             positioned: AtomicBool::new(true),
             generation: AtomicU64::new(0),
             role_epoch: AtomicU64::new(0),

@@ -7,7 +7,7 @@ use crate::config::DisklessLoad;
 use crate::plugin::Replication;
 use bytes::Bytes;
 use keystead_plugin::prelude::*;
-use keystead_plugin::{Batch, Gate, Load, LoadMode};
+use keystead_plugin::{Batch, Gate, Load, LoadMode, Progress};
 use keystead_rdb::{FileHead, FileParser, ParserLimits};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -180,6 +180,8 @@ struct Filler {
     /// Libraries of functions, as records.
     functions: Vec<u8>,
     head: FileHead,
+    /// Of keys loaded, and how many they are. How many there will be is known of no streamed payload.
+    progress: (Progress, u64),
     ended: bool,
 }
 
@@ -195,6 +197,7 @@ impl Filler {
     fn new(plugin: Arc<Replication>, mode: LoadMode, serves: bool) -> Filler {
         let parser = FileParser::new(ParserLimits { batch_bytes: 256 * 1024, ..ParserLimits::default() });
         let delay_us = crate::payload::delay(&plugin, "key-load-delay");
+        let progress = (Progress::new(plugin.host.now(), "MASTER <-> REPLICA sync: loading", 0, "keys"), 0);
         Filler {
             plugin,
             parser,
@@ -205,6 +208,7 @@ impl Filler {
             load: None,
             functions: Vec::new(),
             head: FileHead::default(),
+            progress,
             ended: false,
         }
     }
@@ -224,6 +228,8 @@ impl Filler {
                     let keys = u64::from(batch.count);
                     load.put(batch).await?;
                     self.load = Some(load);
+                    self.progress.1 += keys;
+                    self.progress.0.tell(self.plugin.host.now(), self.progress.1);
                     if self.delay_us > 0 {
                         self.plugin.host.sleep(Duration::from_micros(keys.saturating_mul(self.delay_us))).await;
                     }

@@ -1,5 +1,6 @@
 //! What a node does around its links, seen from outside: whom it turns away for now, how it is announced, what a part of a
-//! dump has, what is served while a shadow is loaded, and that an end waits for who lags.
+//! dump has, what is served and told while a payload is made and loaded, what an error or a disk that refuses means, and that
+//! an end waits for who lags.
 #![allow(clippy::unwrap_used)]
 
 use keystead_harness::{DEADLINE, Keystead, Reply, text, wait_until};
@@ -106,6 +107,11 @@ fn the_old_data_is_served_while_a_shadow_is_loaded() {
     wait_until("a shadow is loaded", DEADLINE, || info(&replica, "persistence", "async_loading") == "1");
     assert_eq!(text(&replica.client().cmd("GET old")), "1");
     assert_eq!(info(&replica, "persistence", "loading"), "0");
+    // Neither the way it takes nor its end is for a client to change now.
+    for line in ["CONFIG SET repl-diskless-load disabled", "CONFIG SET timeout 1 appendonly no", "REPLICAOF NO ONE"] {
+        let answer = replica.client().cmd(line);
+        assert!(matches!(&answer, Reply::Error(why) if why.starts_with("LOADING ")), "{line}: {answer:?}");
+    }
     replica.client().ok("CONFIG SET key-load-delay 0");
     linked(&replica);
     assert_eq!(text(&replica.client().cmd("GET old")), "2");
@@ -132,4 +138,116 @@ fn an_end_waits_for_a_replica_that_lags() {
     replica.process.resume();
     primary.process.wait_exit(DEADLINE);
     wait_until("the last key", DEADLINE, || replica.client().cmd("EXISTS k:99") == Reply::Int(1));
+}
+
+/// To Redis, what is made for a replica is a background save: tools wait for its begin and its end.
+#[test]
+fn a_payload_in_the_making_shows_as_a_save() {
+    let plugin =
+        |config: &str| Keystead::builder().plugin("replication", config).plugin("persistence-rdb", "(save: [])");
+    for diskless in [true, false] {
+        let primary = plugin(&format!("(diskless_sync: {diskless})")).start();
+        let mut client = primary.client();
+        client.ok("DEBUG POPULATE 2000 key 2000");
+        client.ok("CONFIG SET rdb-key-save-delay 10000 rdbcompression no");
+        assert_eq!(info(&primary, "persistence", "rdb_bgsave_in_progress"), "0");
+        let replica = node(&format!("replicaof: (\"127.0.0.1\", {})", primary.port()));
+        wait_until("a save", DEADLINE, || info(&primary, "persistence", "rdb_bgsave_in_progress") == "1");
+        let slave = info(&primary, "replication", "slave0");
+        assert!(slave.contains("state=wait_bgsave"), "{slave}");
+        client.ok("CLIENT KILL TYPE replica");
+        wait_until("its end", DEADLINE, || info(&primary, "persistence", "rdb_bgsave_in_progress") == "0");
+        client.ok("CONFIG SET rdb-key-save-delay 0");
+        linked(&replica);
+        assert_eq!(info(&primary, "persistence", "rdb_bgsave_in_progress"), "0");
+    }
+}
+
+/// `repl-diskless-sync-delay` holds the first replica, until `repl-diskless-sync-max-replicas` are there.
+#[test]
+fn enough_waiting_replicas_end_the_delay() {
+    let primary = node("diskless_sync_delay_s: 86400, diskless_sync_max_replicas: 2");
+    let replica = || node(&format!("replicaof: (\"127.0.0.1\", {})", primary.port()));
+    let first = replica();
+    wait_until("it waits", DEADLINE, || info(&primary, "replication", "slave0").contains("state=wait_bgsave"));
+    assert_eq!(info(&first, "replication", "master_link_status"), "down");
+    assert_eq!(info(&primary, "persistence", "rdb_bgsave_in_progress"), "0");
+    let second = replica();
+    linked(&first);
+    linked(&second);
+}
+
+/// A replica says how far a long load is, whatever way it takes.
+#[test]
+fn a_long_load_of_a_replica_is_told_in_its_log() {
+    // Records come in batches of a quarter of a megabyte.
+    let plain = "(save: [], rdbcompression: false)";
+    let primary = Keystead::builder().plugin("replication", "()").plugin("persistence-rdb", plain).start();
+    primary.client().ok("DEBUG POPULATE 2000 key 2000");
+    let follow = |mode: &str| {
+        let plugins = Keystead::builder().plugin("replication", "()");
+        let replica = plugins.plugin("persistence-rdb", "(save: [], key_load_delay: 10000)").start();
+        replica.client().ok(&format!("CONFIG SET repl-diskless-load {mode}"));
+        replica.client().ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+        replica
+    };
+    let told = |line: &str| line.contains("MASTER <-> REPLICA sync: loading: ") && line.contains(" keys so far");
+    for replica in ["disabled", "on-empty-db", "swapdb"].map(follow) {
+        let log = || replica.process.log();
+        assert!(
+            keystead_harness::eventually(DEADLINE, || log().lines().any(told).then_some(())).is_some(),
+            "{}",
+            log()
+        );
+    }
+}
+
+/// A replica whose own disk takes nothing goes on following and says so, or ends: `replica-ignore-disk-write-errors`.
+#[test]
+fn a_replica_whose_disk_refuses_goes_on_or_ends_as_it_is_told() {
+    let primary = node("");
+    let mut replica = Keystead::builder()
+        .plugin("replication", &format!("(replicaof: (\"127.0.0.1\", {}))", primary.port()))
+        .plugin("persistence-rdb", "(save: [(3600, 1000)])")
+        .start();
+    linked(&replica);
+    // A folder with something in it stands where the file belongs.
+    std::fs::create_dir_all(replica.process.dir().join("dump.rdb/x")).unwrap();
+    replica.client().ok("BGSAVE");
+    wait_until("a failed save", DEADLINE, || info(&replica, "persistence", "rdb_last_bgsave_status") == "err");
+    primary.client().ok("SET a 1");
+    wait_until("it has it", DEADLINE, || text(&replica.client().cmd("GET a")) == "1");
+    let warning = "Replica is applying a command even though it is unable to write to disk.";
+    assert!(replica.process.log().contains(warning), "{}", replica.process.log());
+    replica.client().ok("CONFIG SET replica-ignore-disk-write-errors no");
+    primary.client().ok("SET a 2");
+    assert!(!replica.process.wait_exit(DEADLINE).success());
+    let log = replica.process.log();
+    assert!(log.contains("Replica was unable to write command to disk."), "{log}");
+}
+
+/// `propagation-error-behavior`: what a replica can't execute is logged and counted, or ends it.
+#[test]
+fn an_error_in_the_stream_is_told_or_ends_the_process() {
+    let primary = node("");
+    let mut replica = node(&format!("replicaof: (\"127.0.0.1\", {})", primary.port()));
+    linked(&replica);
+    let mut here = replica.client();
+    here.ok("CONFIG SET replica-read-only no");
+    here.ok("SET list text");
+    here.ok("CONFIG SET propagation-error-behavior panic-on-replicas");
+    let mut client = primary.client();
+    client.cmd("RPUSH list 1");
+    client.ok("SET behind 1");
+    // A writable replica may differ on purpose.
+    wait_until("it went on", DEADLINE, || text(&replica.client().cmd("GET behind")) == "1");
+    assert_eq!(info(&replica, "stats", "unexpected_error_replies"), "1");
+    let log = replica.process.log();
+    assert!(log.contains("== CRITICAL == This replica is sending an error to its master"), "{log}");
+    here.ok("CONFIG SET replica-read-only yes");
+    client.cmd("RPUSH list 2");
+    assert!(!replica.process.wait_exit(DEADLINE).success());
+    let log = replica.process.log();
+    let words = "This replica panicked sending an error to its master after processing the command 'rpush'";
+    assert!(log.contains(words), "{log}");
 }

@@ -187,3 +187,72 @@ fn replaced_files_of_the_aof_stay_if_asked() {
     client.ok("CONFIG SET aof-disable-auto-gc no");
     wait_until("only the set in use is left", DEADLINE, || files() == 3);
 }
+
+/// What plugins take and refuse under Redis' names, and in which words. Word for word, and what is there afterwards.
+#[test]
+fn plugins_settings_are_taken_and_refused_as_by_redis() {
+    if !have("redis-server") {
+        return println!("SKIPPED: redis-server is not installed");
+    }
+    let (ours, theirs) = (node().start(), RedisServer::start(&[]));
+    let (mut a, mut b) = (ours.client(), theirs.client());
+    let numbers = "0 1 -1 10 x 1x 70000 2147483648 9223372036854775807 9223372036854775808 99999999999999999999";
+    let memory = "0 1 -1 1b 1kb 2M 1gB 1kk 1.5mb mb 99999999999gb 9223372036854775808 99999999999999999999";
+    let words = "yes NO maybe 1 ignore panic panic-on-replicas disabled on-empty-db SwapDB everysec Always";
+    let settings: &[(&str, &[&str])] = &[
+        (memory, &["repl-backlog-size", "auto-aof-rewrite-min-size"]),
+        (
+            numbers,
+            &[
+                "repl-timeout",
+                "repl-ping-replica-period",
+                "repl-ping-slave-period",
+                "repl-backlog-ttl",
+                "replica-priority",
+                "slave-priority",
+                "replica-announce-port",
+                "min-replicas-to-write",
+                "min-slaves-max-lag",
+                "repl-diskless-sync-delay",
+                "repl-diskless-sync-max-replicas",
+                "auto-aof-rewrite-percentage",
+            ],
+        ),
+        (
+            words,
+            &[
+                "repl-diskless-load",
+                "propagation-error-behavior",
+                "appendfsync",
+                "replica-read-only",
+                "replica-serve-stale-data",
+                "replica-announced",
+                "replica-ignore-disk-write-errors",
+                "repl-diskless-sync",
+                "aof-load-truncated",
+                "aof-use-rdb-preamble",
+                "aof-timestamp-enabled",
+                "no-appendfsync-on-rewrite",
+                "rdbcompression",
+                "stop-writes-on-bgsave-error",
+                "replicaof",
+                "slaveof",
+                "appendfilename",
+            ],
+        ),
+    ];
+    for (values, names) in settings {
+        for (name, value) in names.iter().flat_map(|name| values.split(' ').map(move |value| (name, value))) {
+            let line = format!("CONFIG SET {name} {value}");
+            assert_eq!(a.cmd(&line), b.cmd(&line), "{line}");
+            let line = format!("CONFIG GET {name}");
+            // Before the first that is taken, defaults may differ.
+            if a.cmd(&line) != b.cmd(&line) {
+                assert!(
+                    ["repl-diskless-sync-delay", "replica-ignore-disk-write-errors"].contains(name),
+                    "{line}: {value}"
+                );
+            }
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! What the README promises about failovers names its tests, and these exist; decisions read no wall clock.
+//! What the READMEs promise about failovers and replication names its tests, and these exist; decisions read no wall clock.
 
 use std::{fs, path::Path, path::PathBuf};
 
@@ -33,6 +33,25 @@ fn each_row_of_the_table_of_failovers_names_tests_that_exist() {
         let mut named = tests.split('`').skip(1).step_by(2).peekable();
         assert!(named.peek().is_some(), "no test: {row}");
         named.for_each(|test| assert!(sources.contains(&format!("fn {test}()")), "{test} isn't there: {row}"));
+    }
+}
+
+/// The same of what Redis has of replication. There a test's name has no backticks, and the file's name has.
+#[test]
+fn the_table_of_replication_names_tests_that_exist() {
+    let readme = fs::read_to_string(root().join("plugins/replication/README.md")).expect("the repository is readable");
+    let mut sources = String::new();
+    for top in ["core", "plugins", "tests"] {
+        texts(&root().join(top), &mut sources);
+    }
+    let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| R")).collect();
+    assert!(rows.len() >= 30, "the table is there: {}", rows.len());
+    for row in rows {
+        let tests = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or_default();
+        let plain = tests.split('`').step_by(2).flat_map(|text| text.split(|c: char| c != '_' && !c.is_alphanumeric()));
+        for test in plain.filter(|word| word.contains('_')) {
+            assert!(sources.contains(&format!("fn {test}()")), "{test} isn't there: {row}");
+        }
     }
 }
 

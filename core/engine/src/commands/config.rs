@@ -10,6 +10,8 @@ use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::engine::Action;
 use crate::error::CommandError;
+use crate::gates::Gate;
+use crate::guards::IS_LOADING;
 use crate::journal::JournalLimits;
 use crate::session::{Parked, State};
 use crate::spec::*;
@@ -88,6 +90,9 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if let Some(name) = protected(ctx, &pairs) {
         return Err(failed(name, "can't set protected config"));
     }
+    if is_loading(ctx.core) && pairs.iter().any(|(name, _)| NOT_WHILE_LOADING.contains(&&*name.to_ascii_lowercase())) {
+        return Err(IS_LOADING);
+    }
     match ctx.core.config.set(&pairs) {
         Ok(names) => {
             apply(ctx.ks, ctx.core, ctx.session);
@@ -104,6 +109,13 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         Err(SetError::Twice(name)) => Err(failed(&name, "duplicate parameter")),
         Err(SetError::Invalid(name, why)) => Err(failed(&name, &why)),
     }
+}
+
+/// A load under way was begun with these.
+const NOT_WHILE_LOADING: &[&str] = &["appendonly", "repl-diskless-load", "dir"];
+
+fn is_loading(core: &Core) -> bool {
+    [Gate::Loading, Gate::AsyncLoading, Gate::Starting].iter().any(|gate| core.gates.is(*gate))
 }
 
 /// Where files are written: whoever may choose that may write anywhere, so `enable-protected-configs` says who may.

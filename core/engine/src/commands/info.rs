@@ -112,14 +112,19 @@ fn foreign(ks: &Keyspace, core: &Core, name: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// The core's fields with those of plugins: one of the same name takes the core's place, the others follow.
+/// The core's fields with those of plugins: one of the same name takes the core's place, the others follow. Where several
+/// plugins have one of that name, the largest number counts: a save may be under way for any of them.
 fn merge(ours: &str, theirs: &str, text: &mut String) {
-    let name = |line: &str| line.split_once(':').map_or("", |(name, _)| name).to_owned();
+    let split =
+        |line: &'_ str| line.trim_end().split_once(':').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let number = |line: &str| split(line).and_then(|(_, value)| value.parse::<i64>().ok());
     let mut theirs: Vec<&str> = theirs.split_inclusive("\r\n").collect();
     for line in ours.split_inclusive("\r\n") {
-        let own = name(line);
-        let twin = theirs.iter().position(|theirs| name(theirs) == own);
-        text.push_str(twin.map_or(line, |at| theirs.remove(at)));
+        let own = split(line).map(|(name, _)| name);
+        let (twins, rest): (Vec<&str>, Vec<&str>) =
+            theirs.iter().partition(|theirs| own.is_some() && split(theirs).map(|(name, _)| name) == own);
+        theirs = rest;
+        text.push_str(twins.into_iter().reduce(|a, b| if number(b) > number(a) { b } else { a }).unwrap_or(line));
     }
     text.extend(theirs);
 }

@@ -96,22 +96,10 @@ pub const INERT: &[Inert] = &[
     inert("oom-score-adj", NO, "no", INIT),
     inert("oom-score-adj-values", Kind::Text, "0 200 800", INIT),
     inert("proc-title-template", Kind::Text, "{title} {listen-addr} {server-mode}", INIT),
-    inert(
-        "propagation-error-behavior",
-        Kind::Word(&["ignore"]),
-        "ignore",
-        "errors of a primary's stream are counted and logged",
-    ),
     inert("repl-disable-tcp-nodelay", Kind::Bool, "no", "the stream leaves in whole turns, not command by command"),
     aliased(
         inert("replica-lazy-flush", Kind::Bool, "no", "old data is freed beside the commands whatever it says"),
         "slave-lazy-flush",
-    ),
-    inert(
-        "replica-ignore-disk-write-errors",
-        Kind::Word(&["yes"]),
-        "yes",
-        "a replica goes on following when its disk refuses, and INFO says so",
     ),
     inert("rdb-del-sync-files", Kind::Bool, "no", "a sync's files are removed when it ends"),
     inert(

@@ -41,6 +41,10 @@ pub struct Live {
     pub latency_threshold_ms: u64,
     /// `stop-writes-on-bgsave-error`
     pub stop_writes: bool,
+    /// `propagation-error-behavior`: an error ends the process in a primary's stream, in an append-only file.
+    pub errors_end: (bool, bool),
+    /// `replica-ignore-disk-write-errors`
+    pub ignore_disk_errors: bool,
     /// `slowlog-max-len`
     pub slowlog_len: usize,
     /// `active-expire-effort`
@@ -335,6 +339,12 @@ impl Config {
             slower_than_us: self.int("slowlog-log-slower-than"),
             latency_threshold_ms: number("latency-monitor-threshold"),
             stop_writes: self.yes("stop-writes-on-bgsave-error"),
+            errors_end: match self.get("propagation-error-behavior").as_deref() {
+                Some("panic") => (true, true),
+                Some("panic-on-replicas") => (true, false),
+                _ => (false, false),
+            },
+            ignore_disk_errors: self.get("replica-ignore-disk-write-errors").as_deref() != Some("no"),
             slowlog_len: number("slowlog-max-len") as usize,
             expire_effort: number("active-expire-effort") as u32,
             memory: Limit::of(self),

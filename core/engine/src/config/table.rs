@@ -139,10 +139,12 @@ pub const PARAMS: &[Param] = &[
     both(live("slowlog-log-slower-than", Kind::Int(-1, BIG), "10000")),
     both(live("slowlog-max-len", Kind::Int(0, BIG), "128")),
     both(live("latency-monitor-threshold", Kind::Int(0, BIG), "0")),
-    // persistence, as long as no plugin takes these over
+    // persistence and replication, as long as no plugin takes these over
     live("save", Kind::Save, ""),
     live("appendonly", Kind::Word(&["no"]), "no"),
     live("stop-writes-on-bgsave-error", Kind::Bool, "yes"),
+    live("propagation-error-behavior", Kind::Word(&["ignore", "panic", "panic-on-replicas"]), "ignore"),
+    live("replica-ignore-disk-write-errors", Kind::Bool, "yes"),
 ];
 
 const DEFAULT_OUTPUT_LIMITS: &str = "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60";

@@ -119,6 +119,7 @@ impl Engine {
                 sample: 0,
                 slow_writers: 0,
                 broken: None,
+                told_of_disk_us: None,
                 shutting_down: false,
                 last_save_s: options.now.unix_ms / 1000,
             },

@@ -22,7 +22,10 @@ pub struct Limits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The snapshot is there; the payload begins to flow.
-    PayloadBegins,
+    PayloadBegins {
+        /// It is sent as it is made.
+        diskless: bool,
+    },
     /// Some of the payload was taken by the replica's kernel.
     PayloadMoved,
     /// All of it was. `marked`: the replica tells by an acknowledgement that it found the end.
@@ -85,8 +88,8 @@ impl Peer {
     /// One event.
     pub fn step(&mut self, now: Duration, limits: Limits, event: Event) -> Option<Action> {
         match event {
-            Event::PayloadBegins => {
-                self.shared.set_state(PeerState::SendBulk);
+            Event::PayloadBegins { diskless } => {
+                self.shared.set_state(if diskless { PeerState::Streaming } else { PeerState::SendBulk });
                 self.state = State::SendPayload { moved: now };
                 None
             }
@@ -97,6 +100,7 @@ impl Peer {
                 None
             }
             Event::PayloadSent { marked: true } => {
+                self.shared.set_state(PeerState::SendBulk);
                 self.state = State::WaitFirstAck { heard: now };
                 None
             }
@@ -175,8 +179,8 @@ mod tests {
         assert_eq!(s.state(), PeerState::WaitBgsave);
         assert_eq!(p.step(secs(0), LIMITS, Event::Tick), None);
         assert_eq!(p.step(secs(1), LIMITS, Event::Tick), Some(Action::Newline));
-        assert_eq!(p.step(secs(1), LIMITS, Event::PayloadBegins), None);
-        assert_eq!(s.state(), PeerState::SendBulk);
+        assert_eq!(p.step(secs(1), LIMITS, Event::PayloadBegins { diskless: true }), None);
+        assert_eq!((s.state(), s.state().word()), (PeerState::Streaming, "wait_bgsave"), "it is being made");
         assert_eq!(p.step(secs(2), LIMITS, Event::PayloadSent { marked: true }), None);
         assert_eq!(s.state(), PeerState::SendBulk, "loading is not online");
         assert_eq!(p.step(secs(9), LIMITS, Event::SignOfLife), None);
@@ -189,7 +193,8 @@ mod tests {
     fn a_sized_payload_goes_online_when_sent() {
         let s = shared();
         let mut p = Peer::waiting(secs(0), s.clone());
-        p.step(secs(0), LIMITS, Event::PayloadBegins);
+        p.step(secs(0), LIMITS, Event::PayloadBegins { diskless: false });
+        assert_eq!(s.state(), PeerState::SendBulk);
         assert_eq!(p.step(secs(1), LIMITS, Event::PayloadSent { marked: false }), Some(Action::StartStream));
         assert_eq!(s.state(), PeerState::Online);
     }
@@ -201,7 +206,7 @@ mod tests {
         assert!(!close(p.step(secs(10), LIMITS, Event::Tick)));
         assert!(close(p.step(secs(11), LIMITS, Event::Tick)));
         let mut p = Peer::waiting(secs(0), shared());
-        p.step(secs(0), LIMITS, Event::PayloadBegins);
+        p.step(secs(0), LIMITS, Event::PayloadBegins { diskless: true });
         p.step(secs(9), LIMITS, Event::PayloadMoved);
         assert!(!close(p.step(secs(19), LIMITS, Event::Tick)), "slow is not dead");
         assert!(close(p.step(secs(20), LIMITS, Event::Tick)));

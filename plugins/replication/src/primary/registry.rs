@@ -14,6 +14,8 @@ use std::time::Duration;
 pub enum PeerState {
     /// The snapshot isn't there yet.
     WaitBgsave,
+    /// The payload is sent as it is made: to Redis the save isn't over.
+    Streaming,
     /// The payload is on its way, or being loaded.
     SendBulk,
     /// The stream flows.
@@ -24,7 +26,7 @@ impl PeerState {
     /// As INFO prints it.
     pub fn word(self) -> &'static str {
         match self {
-            PeerState::WaitBgsave => "wait_bgsave",
+            PeerState::WaitBgsave | PeerState::Streaming => "wait_bgsave",
             PeerState::SendBulk => "send_bulk",
             PeerState::Online => "online",
         }
@@ -73,7 +75,8 @@ impl Shared {
     pub fn state(&self) -> PeerState {
         match self.state.load(Ordering::Acquire) {
             0 => PeerState::WaitBgsave,
-            1 => PeerState::SendBulk,
+            1 => PeerState::Streaming,
+            2 => PeerState::SendBulk,
             _ => PeerState::Online,
         }
     }

@@ -493,7 +493,7 @@ impl Node {
             }
             env.wire.send(env.now, env.rng, conn, self.id, &piece);
             if begins {
-                self.peer_step(env, conn, primary::Event::PayloadBegins);
+                self.peer_step(env, conn, primary::Event::PayloadBegins { diskless: false });
             }
             if let Some(marked) = done {
                 self.peer_step(env, conn, primary::Event::PayloadSent { marked });
