@@ -61,6 +61,7 @@ impl Replication {
     pub(crate) async fn psync(self: Arc<Self>, conn: Conn, args: OwnedArgs) -> Result<()> {
         let offset = std::str::from_utf8(args.at(2)).ok().and_then(|o| o.parse::<i64>().ok());
         let Some(offset) = offset else {
+            log::warn!("Replica {} asks for synchronization but with a wrong offset", conn.client().addr);
             return refuse(conn, "-ERR value is not an integer or out of range\r\n").await;
         };
         let (request, partial) = Request::parse(args.at(1), offset);
@@ -355,18 +356,22 @@ impl Replica {
                     Err(error) => return format!("protocol error from the replica: {error}"),
                 };
                 inbox.drain(..consumed);
+                if let Some(name) = words.first().filter(|name| !name.eq_ignore_ascii_case(b"REPLCONF")) {
+                    let name = name.to_ascii_lowercase();
+                    let name = name.escape_ascii();
+                    return format!(
+                        "Replica generated a reply to command '{name}', disconnecting it: replicas say REPLCONF"
+                    );
+                }
                 self.said(&words);
             }
         }
     }
 
-    /// One command of the replica, or an empty line. Nothing is ever answered here.
+    /// One REPLCONF of the replica, or an empty line. Nothing is ever answered here.
     fn said(&self, words: &[Vec<u8>]) {
-        let Some(name) = words.first() else {
+        if words.is_empty() {
             self.step(Event::SignOfLife);
-            return;
-        };
-        if !name.eq_ignore_ascii_case(b"REPLCONF") {
             return;
         }
         let args: Vec<&[u8]> = words[1..].iter().map(Vec::as_slice).collect();

@@ -362,3 +362,29 @@ fn an_end_before_the_first_base_is_refused_unless_forced() {
     client.send(&["SHUTDOWN", "FORCE"]).expect("it still listens");
     assert!(node.process.wait_exit(DEADLINE).success());
 }
+
+/// A long script in the same turn as another client's write: the reply to the write waits until the file has it, which is
+/// behind the script. A kill in between would else lose more than the window.
+#[test]
+fn no_reply_is_ahead_of_the_file_while_a_script_runs() {
+    let node = Keystead::builder().plugin("persistence-aof", "()").plugin("scripting", "()").start();
+    let mut control = node.client();
+    control.ok("CONFIG SET busy-reply-threshold 50");
+    let (mut sleeper, mut writer, mut script) = (node.client(), node.client(), node.client());
+    // What arrives while nothing is read is executed in one turn.
+    sleeper.send(&["DEBUG", "SLEEP", "0.5"]).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    writer.send(&["SET", "written", "1"]).unwrap();
+    script.send(&["EVAL", "while true do end", "0"]).unwrap();
+    wait_until(
+        "it is busy",
+        DEADLINE,
+        || matches!(node.client().cmd("PING"), Reply::Error(why) if why.starts_with("BUSY")),
+    );
+    let file = || String::from_utf8_lossy(&std::fs::read(incr(&node)).unwrap()).contains("written");
+    let early = writer.drain(std::time::Duration::from_millis(300));
+    assert!(early.is_empty() || file(), "{}", early.escape_ascii());
+    control.ok("SCRIPT KILL");
+    assert_eq!(writer.read().unwrap(), Reply::Simple("OK".into()));
+    assert!(file());
+}

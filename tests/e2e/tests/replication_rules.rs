@@ -251,3 +251,49 @@ fn an_error_in_the_stream_is_told_or_ends_the_process() {
     let words = "This replica panicked sending an error to its master after processing the command 'rpush'";
     assert!(log.contains(words), "{log}");
 }
+
+/// CLIENT KILL in a transaction cuts a replica off before what the transaction writes, as in Redis.
+#[test]
+fn a_killed_replica_gets_nothing_of_the_same_transaction() {
+    let primary = node("");
+    let replica = node(&format!("replicaof: (\"127.0.0.1\", {})", primary.port()));
+    let mut client = primary.client();
+    let number = |node: &Keystead, section, name| info(node, section, name).parse::<u64>().unwrap_or(0);
+    let syncs = || number(&primary, "stats", "sync_full") + number(&primary, "stats", "sync_partial_ok");
+    for round in 1..10 {
+        let here = || number(&primary, "replication", "master_repl_offset");
+        wait_until("the replica has all", DEADLINE, || {
+            syncs() == round && number(&replica, "replication", "slave_repl_offset") == here()
+        });
+        let before = here();
+        client.ok("MULTI");
+        client.cmd("CLIENT KILL TYPE replica");
+        for n in 0..10 {
+            client.cmd(&format!("SET key:{n} {}", "x".repeat(16384)));
+        }
+        client.cmd("EXEC");
+        wait_until("it came again", DEADLINE, || syncs() == round + 1);
+        let log = primary.process.log();
+        let asks = |line: &&str| line.contains("Sending from offset ") || line.contains("it asked for ");
+        let line = log.lines().rfind(asks).unwrap();
+        assert!(line.contains(&format!(" {}", before + 1)), "{line}: it had {before}");
+    }
+}
+
+/// On its link a replica says REPLCONF and nothing else; who wants answers there is cut off, in Redis' words.
+#[test]
+fn a_replica_that_wants_answers_is_cut_off() {
+    let primary = node("");
+    let mut client = primary.client();
+    client.ok("SET a 1");
+    let mut replica = primary.client();
+    replica.send(&["PSYNC", "?", "-1"]).unwrap();
+    wait_until("it is a replica", DEADLINE, || info(&primary, "replication", "connected_slaves") == "1");
+    replica.send(&["GET", "a"]).unwrap();
+    wait_until("it is none", DEADLINE, || info(&primary, "replication", "connected_slaves") == "0");
+    let log = primary.process.log();
+    assert!(log.contains("Replica generated a reply to command 'get', disconnecting it: "), "{log}");
+    let wrong = client.cmd("PSYNC someid offset");
+    assert_eq!(wrong, Reply::Error("ERR value is not an integer or out of range".into()));
+    assert!(primary.process.log().contains("asks for synchronization but with a wrong offset"));
+}

@@ -37,6 +37,11 @@ impl BeforeReplies {
         self.end.store(journal, Ordering::Release);
     }
 
+    /// True if what the journal has before a position is not yet done for this driver.
+    pub(crate) fn owed(&self, done: &Done, journal: u64) -> bool {
+        journal != done.0 && self.any.load(Ordering::Acquire)
+    }
+
     /// Replies of turns until now are about to leave.
     #[inline]
     pub(crate) fn call(&self, done: &mut Done) {
@@ -75,7 +80,9 @@ mod tests {
         before.call(&mut one);
         before.call(&mut two);
         assert_eq!(count.0.load(Ordering::Relaxed), 2);
+        assert!(!before.owed(&one, 10) && before.owed(&one, 15), "a turn that goes on has written");
         before.set("file", None);
+        assert!(!before.owed(&one, 15));
         before.turn_ends(20);
         before.call(&mut one);
         assert_eq!(count.0.load(Ordering::Relaxed), 2);

@@ -433,7 +433,12 @@ impl Service {
                         after.handovers.push((owner.clone(), Handover { session, command, args }));
                     }
                 }
-                Action::KillTakenOver { session } => after.kills.extend(owners.get(session).cloned()),
+                // Still inside the turn: whoever sends the stream must not get to what this turn wrote.
+                Action::KillTakenOver { session } => {
+                    if let Some(owner) = owners.get(session) {
+                        owner.kill();
+                    }
+                }
                 other => after.actions.push(other),
             }
         }
@@ -453,9 +458,6 @@ impl Service {
         }
         for (owner, ready) in after.ready {
             owner.ready(ready);
-        }
-        for owner in after.kills {
-            owner.kill();
         }
         for action in after.actions {
             self.act(action);
@@ -541,7 +543,6 @@ impl Owners {
 struct After {
     ready: Vec<(Arc<dyn Owner>, Ready)>,
     handovers: Vec<(Arc<dyn Owner>, Handover)>,
-    kills: Vec<Arc<dyn Owner>>,
     actions: Vec<Action>,
     wakers: Vec<std::task::Waker>,
     garbage: Garbage,

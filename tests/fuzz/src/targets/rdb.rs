@@ -12,6 +12,8 @@ pub const TARGET: Target = Target {
 
 /// Before what ends it.
 const ERROR: &str = "ERROR ";
+/// Before a record that can't be read.
+const REFUSED: &str = "REFUSED ";
 
 fn run(input: &[u8]) -> Result<(), String> {
     let mut functions = Vec::new();
@@ -20,6 +22,11 @@ fn run(input: &[u8]) -> Result<(), String> {
     // Records before the damage come out or not, by how the pieces fell.
     if whole.last().is_some_and(|last| last.starts_with(ERROR)) {
         (whole, parts) = (whole.split_off(whole.len() - 1), parts.split_off(parts.len().saturating_sub(1)));
+    }
+    // How much of a batch stands behind a record that is refused depends on the pieces too; its load ends there.
+    for found in [&mut whole, &mut parts] {
+        let end = found.iter().position(|line| line.starts_with(REFUSED)).map_or(found.len(), |at| at + 1);
+        found.truncate(end);
     }
     hold(whole == parts, || format!("whole {whole:?}, in pieces {parts:?}"))
 }
@@ -40,7 +47,7 @@ fn events<'a>(pieces: impl Iterator<Item = &'a [u8]>, functions: &mut Vec<Vec<u8
                 Ok(Some(Event::Batch { db, bytes, .. })) => {
                     for record in records(bytes) {
                         found.push(match record {
-                            Err(error) => format!("db {db}: {error}"),
+                            Err(error) => format!("{REFUSED}db {db}: {error}"),
                             Ok(record) => match Loaded::decode(Default::default(), &record) {
                                 Ok(loaded) => {
                                     format!("db {db}: {} until {:?}", loaded.key().escape_ascii(), loaded.deadline())

@@ -29,10 +29,16 @@ impl Serve for Clients {
 }
 
 impl Clients {
-    /// Replies of this turn's commands before the long one leave now; what was decoded behind it is decoded again.
+    /// Replies of this turn's commands before the long one leave now, but none that shows what a file should have first: it
+    /// can't be written from here. What was decoded behind the long one is decoded again.
     fn give_back(&mut self, turn: &mut BusyTurn<'_>) {
+        let owed = self.service.before_replies.owed(&self.done, turn.core().journal.position());
         for at in 0..self.conns.len() {
             self.collect(turn.core(), at);
+            if let Some(conn) = self.conns[at].as_deref_mut().filter(|conn| owed && conn.sendable() > 0) {
+                conn.owed = true;
+                self.owed.push(at);
+            }
             self.flush(at);
             let Some(conn) = self.conns[at].as_deref_mut() else { continue };
             if !conn.parked && !conn.closing && !conn.rest().is_empty() {

@@ -55,6 +55,8 @@ pub(super) struct Conn {
     pub(super) unread: usize,
     /// A plugin waits for the socket until the replies before are sent.
     pub(super) handover: Option<Handover>,
+    /// Its replies wait for the end of the turn that a long command makes long.
+    pub(super) owed: bool,
     /// What the poller was asked to watch: read, write.
     pub(super) watched: (bool, bool),
 }
@@ -81,6 +83,7 @@ impl Conn {
             reported: false,
             unread: 0,
             handover: None,
+            owed: false,
             watched: (true, false),
         }
     }

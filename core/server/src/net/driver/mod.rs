@@ -55,6 +55,7 @@ impl Driver {
             active: Vec::new(),
             relieved: Vec::new(),
             held: Vec::new(),
+            owed: Vec::new(),
             done: Done::default(),
             pool: Vec::new(),
             batch: turn::Batch::default(),
@@ -88,6 +89,8 @@ struct Clients {
     relieved: Vec<SessionId>,
     /// Clients with held replies.
     held: Vec<usize>,
+    /// Clients whose replies wait for the end of a turn with a long command.
+    owed: Vec<usize>,
     /// What was done before replies left.
     done: Done,
     /// Empty buffers.
@@ -245,7 +248,7 @@ impl Clients {
 
     /// Sends a client's output and watches for what it waits for. A broken or finished client is closed.
     fn flush(&mut self, at: usize) {
-        let Some(conn) = self.conns[at].as_deref_mut() else { return };
+        let Some(conn) = self.conns[at].as_deref_mut().filter(|conn| !conn.owed) else { return };
         match conn.flush() {
             Ok(0) => {}
             Ok(count) => {

@@ -77,6 +77,7 @@ impl Clients {
         // The lease ended inside this turn (the process was stopped, a script ran long): another may write by now, so
         // nothing of it is acknowledged.
         let too_late = lease_end.is_some_and(|end| mono_us() >= end);
+        self.pay(too_late);
         for index in 0..batch.served.len() {
             match too_late {
                 true => self.close(batch.served[index]),
@@ -87,6 +88,16 @@ impl Clients {
         batch.trim();
         self.batch = batch;
         served
+    }
+
+    /// What a long command made wait leaves now, or never.
+    fn pay(&mut self, too_late: bool) {
+        for at in std::mem::take(&mut self.owed) {
+            if let Some(conn) = self.conns[at].as_deref_mut() {
+                conn.owed = false;
+            }
+            if too_late { self.close(at) } else { self.flush(at) }
+        }
     }
 
     fn count_busy(&mut self, now_us: u64, served: &[usize]) {
