@@ -3,6 +3,7 @@
 use crate::plugin::PersistenceRdb;
 use keystead_plugin::prelude::*;
 
+const STARTED: &str = "Background saving started";
 const RUNNING: &str = "Background save already in progress";
 
 /// Declares them.
@@ -13,7 +14,11 @@ pub(crate) fn register(reg: &mut Registrar<PersistenceRdb>) {
         docs("SAVE", 1, admin | Flags::NO_MULTI, "Synchronously saves the database(s) to disk."),
         PersistenceRdb::save_command,
     )
-    .command(docs("BGSAVE", -1, admin, "Asynchronously saves the database(s) to disk."), PersistenceRdb::bgsave_command)
+    .async_command_or(
+        docs("BGSAVE", -1, admin, "Asynchronously saves the database(s) to disk."),
+        PersistenceRdb::bgsave_now,
+        PersistenceRdb::bgsave_command,
+    )
     .command(
         docs(
             "LASTSAVE",
@@ -34,22 +39,36 @@ impl PersistenceRdb {
             return Err(RUNNING.into());
         }
         self.board.edit(|status| status.saves += 1);
-        match self.save().await {
+        match self.save(None).await {
             Ok(()) => Ok(Reply::Simple("OK".to_owned())),
             Err(error) => Err(Error::new(format!("the file couldn't be written: {}", error.text()))),
         }
     }
 
-    /// `BGSAVE [SCHEDULE]`: nothing but another save stands in its way, so there is nothing to schedule it behind.
-    fn bgsave_command(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
+    /// `BGSAVE [SCHEDULE]`: nothing but another save stands in its way, so there is nothing to schedule it behind. The answer
+    /// comes when the cut is made: what the client does next isn't in the file.
+    async fn bgsave_command(self: Arc<Self>, _: ClientInfo, _: OwnedArgs) -> Result<Reply> {
+        let Some(cut) = self.begin_background() else { return Err(RUNNING.into()) };
+        // An error is the save's own, and in the log.
+        let _ = cut.await;
+        Ok(Reply::Simple(STARTED.to_owned()))
+    }
+
+    /// What needs no cut: refusals, and inside MULTI, where nobody can wait for one, all of it.
+    fn bgsave_now(&self, ctx: &mut Ctx<'_>, args: Args<'_>, must: bool) -> Option<Result<Effect>> {
         if args.len() > 2 || args.len() == 2 && !args.at(1).eq_ignore_ascii_case(b"schedule") {
-            return Err("syntax error".into());
+            return Some(Err("syntax error".into()));
         }
-        if !self.begin_background() {
-            return Err(RUNNING.into());
+        if !must {
+            return None;
         }
-        ctx.reply().simple("Background saving started");
-        Ok(Effect::None)
+        Some(match self.begin_background() {
+            Some(_) => {
+                ctx.reply().simple(STARTED);
+                Ok(Effect::None)
+            }
+            None => Err(RUNNING.into()),
+        })
     }
 
     fn lastsave_command(&self, ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<Effect> {

@@ -4,6 +4,7 @@ use crate::config::{self, Config};
 use crate::status::Board;
 use crate::{commands, load, params, points, save};
 use arc_swap::ArcSwap;
+use futures::channel::oneshot;
 use futures::lock::Mutex;
 use keystead_plugin::Gate;
 use keystead_plugin::prelude::*;
@@ -82,7 +83,7 @@ impl Plugin for PersistenceRdb {
             return Ok(());
         }
         log::info!("Saving the final RDB snapshot before exiting.");
-        self.save().await.map_err(|error| {
+        self.save(None).await.map_err(|error| {
             let words = if how.force {
                 "Error trying to save the DB, exiting anyway"
             } else {
@@ -157,11 +158,11 @@ impl PersistenceRdb {
         self.host.set_gate(Gate::DiskError, closed);
     }
 
-    /// Writes the file and publishes what came of it.
-    pub(crate) async fn save(&self) -> Result<()> {
+    /// Writes the file and publishes what came of it; `begun`: see [`save::write`].
+    pub(crate) async fn save(&self, begun: Option<oneshot::Sender<()>>) -> Result<()> {
         let _writing = self.writing.lock().await;
         self.cancelled.store(false, Ordering::Release);
-        let saved = save::write(self).await.inspect_err(|error| log::warn!("{}", error.text()))?;
+        let saved = save::write(self, begun).await.inspect_err(|error| log::warn!("{}", error.text()))?;
         log::info!("DB saved on disk");
         let now_s = self.host.unix_ms() / 1000;
         self.board.edit(|status| {
@@ -173,19 +174,20 @@ impl PersistenceRdb {
         Ok(())
     }
 
-    /// Begins a save in the background, unless one runs.
-    pub(crate) fn begin_background(&self) -> bool {
-        let Ok(me) = self.me() else { return false };
+    /// Begins a save in the background, unless one runs. What is given is ready when the cut is made, or has to wait.
+    pub(crate) fn begin_background(&self) -> Option<oneshot::Receiver<()>> {
+        let me = self.me().ok()?;
         if !self.board.begin(self.host.now()) {
-            return false;
+            return None;
         }
         log::info!("Background saving started");
-        self.host.spawn(async move { me.background().await });
-        true
+        let (begun, cut) = oneshot::channel();
+        self.host.spawn(async move { me.background(begun).await });
+        Some(cut)
     }
 
-    async fn background(&self) {
-        let result = self.save().await;
+    async fn background(&self, begun: oneshot::Sender<()>) {
+        let result = self.save(Some(begun)).await;
         let now = self.host.now();
         let cancelled = result.as_ref().err().is_some_and(|error| error.text() == save::GIVEN_UP);
         match &result {
@@ -210,7 +212,7 @@ impl PersistenceRdb {
         }
         if points {
             // An error is in the log; the next point tries again.
-            let _ = self.save().await;
+            let _ = self.save(None).await;
         }
     }
 
@@ -239,7 +241,7 @@ impl PersistenceRdb {
                 .is_none_or(|at| self.host.now().saturating_sub(at) > Duration::from_secs(points::RETRY_S));
             if status.last_ok || rested {
                 log::info!("{least} changes in {seconds} seconds. Saving...");
-                self.begin_background();
+                drop(self.begin_background());
             }
         }
     }

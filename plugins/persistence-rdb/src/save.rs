@@ -4,6 +4,7 @@
 use crate::config::Config;
 use crate::failpoint;
 use crate::plugin::PersistenceRdb;
+use futures::channel::oneshot;
 use futures::executor::block_on;
 use keystead_plugin::prelude::*;
 use keystead_plugin::{Progress, RDB_PIECES, RDB_PLAIN, RdbVersions, ReplId, Snapshot};
@@ -27,10 +28,10 @@ pub(crate) struct Saved {
     pub(crate) changes: u64,
 }
 
-/// Writes the file.
-pub(crate) async fn write(plugin: &PersistenceRdb) -> Result<Saved> {
+/// Writes the file; `begun` is told when what the file will have is fixed, or when that has to wait.
+pub(crate) async fn write(plugin: &PersistenceRdb, begun: Option<oneshot::Sender<()>>) -> Result<Saved> {
     let config = plugin.config();
-    let (snapshot, version) = cut(plugin, &config).await?;
+    let (snapshot, version) = cut(plugin, &config, begun).await?;
     let saved = Saved { changes: snapshot.changes() };
     failpoint::pass("save-cut")?;
     let keys = snapshot.keys();
@@ -48,12 +49,20 @@ pub(crate) async fn write(plugin: &PersistenceRdb) -> Result<Saved> {
 }
 
 /// The cut. There may be two at a time; a third reader waits for its turn.
-async fn cut(plugin: &PersistenceRdb, config: &Config) -> Result<(Snapshot, u16)> {
+async fn cut(
+    plugin: &PersistenceRdb,
+    config: &Config,
+    mut begun: Option<oneshot::Sender<()>>,
+) -> Result<(Snapshot, u16)> {
     let plain = if config.rdbcompression { 0 } else { RDB_PLAIN };
     let mut told = false;
     loop {
         let RdbVersions { configured, needed } = plugin.host.rdb_versions();
-        match plugin.host.snapshot(u32::from(configured) | RDB_PIECES | plain).await {
+        let cut = plugin.host.snapshot(u32::from(configured) | RDB_PIECES | plain).await;
+        if let Some(begun) = begun.take() {
+            let _ = begun.send(());
+        }
+        match cut {
             Ok(snapshot) => return Ok((snapshot, configured)),
             // Waiting won't help.
             Err(error) if needed > configured => return Err(error),

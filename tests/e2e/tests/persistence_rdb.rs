@@ -1,7 +1,7 @@
 //! RDB files: what survives a restart, what a crash or a full disk may cost, what a damaged file is told.
 #![allow(clippy::unwrap_used)]
 
-use keystead_harness::{Client, DEADLINE, Keystead, KeysteadBuilder, wait_until};
+use keystead_harness::{Client, DEADLINE, Keystead, KeysteadBuilder, Reply, text, wait_until};
 use std::path::PathBuf;
 
 fn saving(config: &str) -> KeysteadBuilder {
@@ -391,4 +391,22 @@ fn a_long_save_says_in_the_log_how_far_it_is() {
     let log = node.process.log();
     let line = log.lines().find(|line| line.contains("Saving the RDB file: ")).unwrap();
     assert!(line.contains(" % of 2000 keys"), "{line}");
+}
+
+/// What follows the answer to BGSAVE isn't in the file.
+#[test]
+fn the_file_has_what_was_there_when_the_save_was_asked_for() {
+    for round in 0..20 {
+        let mut node = saving("(save: [])").start();
+        let mut client = node.client();
+        client.ok("SET kept 1");
+        // The write is there before the save's task had any chance.
+        client.send_raw(b"BGSAVE\r\nDEL kept\r\n").unwrap();
+        assert_eq!(text(&client.read().unwrap()), "Background saving started");
+        assert_eq!(client.read().unwrap(), Reply::Int(1));
+        wait_until("it is saved", DEADLINE, || dump(&node).exists());
+        node.process.kill();
+        node.restart();
+        assert_eq!(text(&node.client().cmd("GET kept")), "1", "round {round}");
+    }
 }
