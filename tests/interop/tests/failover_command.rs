@@ -117,3 +117,47 @@ fn refusals_and_the_ways_back() {
     b.process.resume();
     in_step(&mut p, &mut r);
 }
+
+/// What replication's commands refuse, and how, word for word.
+#[test]
+fn arguments_are_refused_in_the_words_of_redis() {
+    if !have("redis-server") {
+        return println!("SKIPPED: redis-server is not installed");
+    }
+    let (ours, theirs) = (node(), RedisServer::start(&[]));
+    let (mut a, mut b) = (ours.client(), theirs.client());
+    let rest: &[(&str, &str)] = &[
+        (
+            "FAILOVER",
+            "|ABORT|ABORT TIMEOUT 1|TIMEOUT|TIMEOUT 0|TIMEOUT -1|TIMEOUT x|TIMEOUT 10 TIMEOUT 10|FORCE|FORCE TIMEOUT 10|TO|TO h|\
+             TO h x|TO h 1|TO h 1 FORCE|TO h 1 FORCE TIMEOUT 1|TO h 1 TO h 2|TO 127.0.0.1 99999|TO 127.0.0.1 -1|X|TIMEOUT 10 ABORT",
+        ),
+        ("WAIT", "|0 0|x 0|-1 0|1 -1|1 x|1"),
+        ("REPLICAOF", "|a|a b|a 99999|a -1|NO TWO|NO ONE|127.0.0.1 1 x"),
+        (
+            "REPLCONF",
+            "|a|a b|listening-port x|listening-port 70000|rdb-only x|rdb-filter-only x|getack *|capa anything|ip-address",
+        ),
+        ("ROLE", "x"),
+        ("PSYNC", "|a"),
+        ("SYNC", "x"),
+    ];
+    for (name, variants) in rest {
+        for variant in variants.split('|') {
+            let line = format!("{name} {variant}");
+            // What is an error and what nothing at all (REPLCONF GETACK) is seen by what the next command gets.
+            a.send(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
+            b.send(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
+            a.send(&["PING"]).unwrap();
+            b.send(&["PING"]).unwrap();
+            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+            while ours.last() != Some(&Reply::Simple("PONG".into())) {
+                ours.push(a.read().unwrap());
+            }
+            while theirs.last() != Some(&Reply::Simple("PONG".into())) {
+                theirs.push(b.read().unwrap());
+            }
+            assert_eq!(ours, theirs, "{line}");
+        }
+    }
+}
