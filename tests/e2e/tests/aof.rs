@@ -367,7 +367,12 @@ fn an_end_before_the_first_base_is_refused_unless_forced() {
 /// behind the script. A kill in between would else lose more than the window.
 #[test]
 fn no_reply_is_ahead_of_the_file_while_a_script_runs() {
-    let node = Keystead::builder().plugin("persistence-aof", "()").plugin("scripting", "()").start();
+    ["everysec", "always", "no"].iter().for_each(|fsync| write_beside_a_long_script(fsync));
+}
+
+fn write_beside_a_long_script(fsync: &str) {
+    let node =
+        Keystead::builder().plugin("persistence-aof", &format!("(fsync: {fsync})")).plugin("scripting", "()").start();
     let mut control = node.client();
     control.ok("CONFIG SET busy-reply-threshold 50");
     let (mut sleeper, mut writer, mut script) = (node.client(), node.client(), node.client());

@@ -32,19 +32,24 @@ impl Clients {
     /// Replies of this turn's commands before the long one leave now, but none that shows what a file should have first: it
     /// can't be written from here. What was decoded behind the long one is decoded again.
     fn give_back(&mut self, turn: &mut BusyTurn<'_>) {
-        let owed = self.service.before_replies.owed(&self.done, turn.core().journal.position());
         for at in 0..self.conns.len() {
-            self.collect(turn.core(), at);
-            if let Some(conn) = self.conns[at].as_deref_mut().filter(|conn| owed && conn.sendable() > 0) {
-                conn.owed = true;
-                self.owed.push(at);
-            }
+            self.collect_unwritten(turn, at);
             self.flush(at);
             let Some(conn) = self.conns[at].as_deref_mut() else { continue };
             if !conn.parked && !conn.closing && !conn.rest().is_empty() {
                 conn.decoder.reset();
                 self.activate(at);
             }
+        }
+    }
+
+    /// Takes output of commands that a file may not have yet.
+    fn collect_unwritten(&mut self, turn: &mut BusyTurn<'_>, at: usize) {
+        self.collect(turn.core(), at);
+        let owed = self.service.before_replies.owed(&self.done, turn.core().journal.position());
+        if let Some(conn) = self.conns[at].as_deref_mut().filter(|conn| owed && !conn.owed && conn.sendable() > 0) {
+            conn.owed = true;
+            self.owed.push(at);
         }
     }
 
@@ -56,7 +61,7 @@ impl Clients {
                 Message::Open(accepted) => self.admit(accepted, Some(turn.core())),
                 Message::Ready(ready) => {
                     if let Some(at) = self.place(ready.session) {
-                        self.collect(turn.core(), at);
+                        self.collect_unwritten(turn, at);
                         self.heed(at, ready);
                     }
                 }
