@@ -1,7 +1,7 @@
 //! The append-only file as its user sees it: settings at run time, damaged files, WAITAOF, resync after a restart.
 #![allow(clippy::unwrap_used)]
 
-use keystead_harness::{DEADLINE, Keystead, Reply, wait_until};
+use keystead_harness::{Client, DEADLINE, Keystead, Reply, text, wait_until};
 use std::path::PathBuf;
 
 fn node(config: &str) -> Keystead {
@@ -392,4 +392,39 @@ fn write_beside_a_long_script(fsync: &str) {
     control.ok("SCRIPT KILL");
     assert_eq!(writer.read().unwrap(), Reply::Simple("OK".into()));
     assert!(file());
+}
+
+/// `propagation-error-behavior` holds for what a file has, too: an error is told in the log, or the process ends.
+#[test]
+fn an_error_in_the_file_is_told_or_refuses_the_start() {
+    let start = |behavior: &str| {
+        let replication = format!("(propagation_errors: {behavior})");
+        Keystead::builder().plugin("persistence-aof", "()").plugin("replication", &replication).start()
+    };
+    for (behavior, ends) in [("ignore", false), ("panic", true)] {
+        let mut node = start(behavior);
+        node.client().ok("SET text 1");
+        node.process.terminate();
+        node.process.wait_exit(DEADLINE);
+        let path = incr(&node);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes.extend_from_slice(b"*3\r\n$5\r\nRPUSH\r\n$4\r\ntext\r\n$1\r\na\r\n");
+        std::fs::write(&path, bytes).unwrap();
+        node.process.restart().unwrap();
+        if ends {
+            assert!(!node.process.wait_exit(DEADLINE).success());
+            let words =
+                "This server panicked sending an error to its AOF-loading-client after processing the command 'rpush'";
+            assert!(node.process.log().contains(words), "{}", node.process.log());
+        } else {
+            let there =
+                || Client::try_connect(node.port()).is_ok_and(|mut client| text(&client.cmd("GET text")) == "1");
+            wait_until("it is there", DEADLINE, there);
+            assert!(
+                node.process.log().contains("== CRITICAL == This server is sending an error"),
+                "{}",
+                node.process.log()
+            );
+        }
+    }
 }

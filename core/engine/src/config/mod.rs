@@ -326,7 +326,7 @@ impl Config {
         self.changed.insert(name.to_ascii_lowercase());
     }
 
-    fn refresh(&mut self) {
+    pub(crate) fn refresh(&mut self) {
         let number = |name: &str| u64::try_from(self.int(name)).unwrap_or(0);
         self.live = Live {
             maxclients: number("maxclients") as usize,

@@ -49,6 +49,8 @@ impl Engine {
 
     /// Where PLUGIN LIST looks.
     pub fn set_plugins(&mut self, plugins: Arc<dyn ForeignRegistry>) {
+        // Their parameters have values from here on.
+        self.core.config.refresh();
         self.core.plugins = Some(plugins);
     }
 
