@@ -390,7 +390,10 @@ fn write_beside_a_long_script(fsync: &str) {
     let early = writer.drain(std::time::Duration::from_millis(300));
     assert!(early.is_empty() || file(), "{}", early.escape_ascii());
     control.ok("SCRIPT KILL");
-    assert_eq!(writer.read().unwrap(), Reply::Simple("OK".into()));
+    // Early it was if the write had a turn of its own.
+    if early.is_empty() {
+        assert_eq!(writer.read().unwrap(), Reply::Simple("OK".into()));
+    }
     assert!(file());
 }
 
