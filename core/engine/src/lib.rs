@@ -15,6 +15,7 @@ pub mod commands;
 pub mod config;
 pub mod core;
 pub mod ctx;
+pub mod cycles;
 pub mod effect;
 pub mod engine;
 pub mod error;

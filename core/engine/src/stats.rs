@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::cycles::Cycles;
 use crate::histogram::Histogram;
 use crate::limits::Peaks;
 use keystead_keyspace::Keyspace;
@@ -25,24 +26,34 @@ pub struct CommandStats {
 /// Samples for instantaneous figures, ten a second as in Redis.
 #[derive(Clone, Debug, Default)]
 pub struct Rate {
-    last_ms: u64,
+    /// What values are divided by: milliseconds, or a count.
+    last_base: u64,
     last_value: u64,
     samples: [u64; 16],
     at: usize,
 }
 
 impl Rate {
-    /// Takes a sample if 100 ms have passed.
-    pub fn sample(&mut self, now_ms: u64, value: u64) {
-        let past = now_ms.saturating_sub(self.last_ms);
-        if past < 100 {
-            return;
+    /// Takes a sample if 100 ms have passed; true if so.
+    pub fn sample(&mut self, now_ms: u64, value: u64) -> bool {
+        let due = now_ms.saturating_sub(self.last_base) >= 100;
+        if due {
+            self.take(now_ms, value, 1000);
         }
-        let first = self.last_ms == 0;
+        due
+    }
+
+    /// Takes a sample of a value for each of what is counted, not for each second.
+    pub fn sample_each(&mut self, count: u64, value: u64) {
+        self.take(count, value, 1);
+    }
+
+    fn take(&mut self, base: u64, value: u64, factor: u64) {
+        let (first, past) = (self.last_base == 0, base.saturating_sub(self.last_base));
         let diff = value.saturating_sub(self.last_value);
-        (self.last_ms, self.last_value) = (now_ms, value);
+        (self.last_base, self.last_value) = (base, value);
         if !first {
-            self.samples[self.at] = diff * 1000 / past;
+            self.samples[self.at] = (diff * factor).checked_div(past).unwrap_or(0);
             self.at = (self.at + 1) % self.samples.len();
         }
     }
@@ -52,8 +63,10 @@ impl Rate {
         self.samples.iter().sum::<u64>() / self.samples.len() as u64
     }
 
-    fn reset(&mut self) {
+    /// Begins anew, from a value of 0.
+    pub(crate) fn reset(&mut self) {
         self.samples = [0; 16];
+        self.last_value = 0;
     }
 }
 
@@ -147,6 +160,8 @@ pub struct Stats {
     pub expired_fields_base: u64,
     /// See `hits_base`.
     pub evicted_base: u64,
+    /// Rounds of the server's loops.
+    pub cycles: Cycles,
     /// Commands a second.
     pub ops: Rate,
     /// Bytes in a second.
@@ -191,12 +206,11 @@ impl Stats {
         let commands = vec![CommandStats::default(); self.commands.len()];
         let histograms = vec![None; commands.len()];
         let (mut ops, mut rate_in, mut rate_out) = (self.ops.clone(), self.rate_in.clone(), self.rate_out.clone());
-        ops.last_value = 0;
-        rate_in.last_value = 0;
-        rate_out.last_value = 0;
         for rate in [&mut ops, &mut rate_in, &mut rate_out] {
             rate.reset();
         }
+        let mut cycles = self.cycles.clone();
+        cycles.reset();
         self.lazyfree.done.store(0, Ordering::Relaxed);
         *self = Stats {
             lazyfree: self.lazyfree.clone(),
@@ -210,6 +224,7 @@ impl Stats {
             expired_base: ks.expired_total(),
             expired_fields_base: ks.expired_fields_total(),
             evicted_base: ks.evicted_total(),
+            cycles,
             ops,
             rate_in,
             rate_out,

@@ -21,6 +21,16 @@ const TIDY_BUDGET: usize = 4000;
 const EXPIRE_AGAIN_MS: u64 = 20;
 
 pub(crate) fn tick(engine: &mut Engine) -> Option<u64> {
+    let started = engine.core.clock.map(|clock| clock());
+    let next = do_what_is_due(engine);
+    if let Some((clock, started)) = engine.core.clock.zip(started) {
+        engine.core.stats.cycles.ticked(clock().saturating_sub(started));
+    }
+    sample(engine);
+    next
+}
+
+fn do_what_is_due(engine: &mut Engine) -> Option<u64> {
     let more = !engine.core.cron_paused && tidy_keys(engine);
     if engine.core.blocking.has_ready() {
         engine.serve_ready();
@@ -34,7 +44,6 @@ pub(crate) fn tick(engine: &mut Engine) -> Option<u64> {
     engine.core.clients_grew = true;
     let now_ms = engine.core.now_ms();
     engine.core.slow_writers = engine.core.journal.enforce_limits(now_ms);
-    sample(engine);
     let pause_end = Some(engine.core.pause_until_ms).filter(|_| engine.core.pause != Pause::Off);
     let again = more.then_some(now_ms + EXPIRE_AGAIN_MS);
     [engine.core.blocking.next_deadline(), pause_end, again].into_iter().flatten().min()
@@ -232,5 +241,6 @@ fn sample(engine: &mut Engine) {
     stats.ops.sample(now_ms, stats.total_commands);
     stats.rate_in.sample(now_ms, stats.net_in);
     stats.rate_out.sample(now_ms, stats.net_out);
+    stats.cycles.sample(now_ms);
     stats.peak_memory = stats.peak_memory.max(memory);
 }

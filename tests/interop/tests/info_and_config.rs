@@ -13,7 +13,17 @@ const NO_FIELDS: &[(&str, &str)] =
 const NO_NAMES: &[(&str, &str)] = &[];
 
 /// What 7.2 added to both.
-const OF_7_2: &[&str] = &["total_blocking_keys", "total_blocking_keys_on_nokey", "listener0", "acl_access_denied_auth"];
+const OF_7_2: &[&str] = &[
+    "total_blocking_keys",
+    "total_blocking_keys_on_nokey",
+    "listener0",
+    "acl_access_denied_auth",
+    "eventloop_cycles",
+    "eventloop_duration_sum",
+    "eventloop_duration_cmd_sum",
+    "instantaneous_eventloop_cycles_per_sec",
+    "instantaneous_eventloop_duration_usec",
+];
 const NAMES_OF_7_2: &[&str] =
     &["set-max-listpack-entries", "set-max-listpack-value", "locale-collate", "cluster-announce-human-nodename"];
 
@@ -72,6 +82,34 @@ fn every_name_is_here_or_has_a_reason() {
     let (fields, names) = (fields(&mut a[0]), names(&mut a[0]));
     assert!(OF_7_2.iter().all(|name| fields.contains(*name)), "{fields:?}");
     assert!(NAMES_OF_7_2.iter().all(|name| names.contains(*name)), "{names:?}");
+}
+
+#[test]
+fn rounds_of_the_server_are_counted_and_timed() {
+    let node = Keystead::builder().plugin("persistence-aof", "(enabled: true, fsync: \"always\")").start();
+    let mut client = node.client();
+    let mut figure = |section: &str, name: &str| -> u64 { client.info(section)[name].parse().unwrap() };
+    let names = ["eventloop_cycles", "eventloop_duration_sum", "eventloop_duration_cmd_sum"];
+    let before = names.map(|name| figure("stats", name));
+    wait_until("the tick and its samples", DEADLINE, || {
+        figure("stats", "instantaneous_eventloop_cycles_per_sec") > 0
+            && figure("stats", "instantaneous_eventloop_duration_usec") > 0
+    });
+    let after = names.map(|name| figure("stats", name));
+    assert!(before.iter().zip(after).all(|(before, after)| *before < after), "{before:?}, {after:?}");
+    // Only those who ask for it by name are told more.
+    assert!(["default", "all", "everything"].iter().all(|section| !node.client().info(section).contains_key("eventloop_duration_max")));
+    let mut client = node.client();
+    for _ in 0..30 {
+        client.ok("SET k v");
+    }
+    let debug = client.info("debug");
+    for name in ["aof_sum", "cron_sum", "max"] {
+        assert!(debug[&format!("eventloop_duration_{name}")].parse::<u64>().unwrap() > 0, "{name}: {debug:?}");
+    }
+    assert!(debug["eventloop_cmd_per_cycle_max"].parse::<u64>().unwrap() > 0);
+    client.ok("CONFIG RESETSTAT");
+    assert!(client.info("stats")["eventloop_cycles"].parse::<u64>().unwrap() < after[0] + 30);
 }
 
 #[test]

@@ -46,6 +46,7 @@ const SECTIONS: &[Section] = &[
     ("errorstats", "Errorstats", true, true, errorstats),
     ("cluster", "Cluster", true, false, cluster),
     ("keyspace", "Keyspace", true, false, keyspace),
+    ("debug", "Debug", false, true, debug),
 ];
 
 fn info(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
@@ -61,7 +62,8 @@ fn render(ks: &Keyspace, core: &Core, me: &State, words: &BTreeSet<String>, text
     let all = words.contains("all") || words.contains("everything");
     let default = words.is_empty() || words.contains("default");
     let endpoint = core.mode_name().is_some();
-    let wanted = |name: &str, usual: bool| all || words.contains(name) || default && usual;
+    // This one has to be asked for by its name.
+    let wanted = |name: &str, usual: bool| all && name != "debug" || words.contains(name) || default && usual;
     let titled = |title: &str, text: &mut String, body: &dyn Fn(&mut String)| {
         if !text.is_empty() {
             text.push_str("\r\n");
@@ -317,6 +319,14 @@ fn persistence(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "module_fork_last_cow_size", 0);
 }
 
+fn debug(_: &Keyspace, core: &Core, _: &State, text: &mut String) {
+    let cycles = &core.stats.cycles;
+    field(text, "eventloop_duration_aof_sum", cycles.all.file_us);
+    field(text, "eventloop_duration_cron_sum", cycles.tick_us);
+    field(text, "eventloop_duration_max", cycles.all.longest_us);
+    field(text, "eventloop_cmd_per_cycle_max", cycles.most_commands);
+}
+
 fn stats(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     let stats = &core.stats;
     let (hits, misses) = ks.hits_and_misses();
@@ -374,6 +384,12 @@ fn stats(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "reply_buffer_expands", 0);
     field(text, "client_query_buffer_limit_disconnections", stats.query_limit_disconnections);
     field(text, "client_output_buffer_limit_disconnections", stats.output_limit_disconnections);
+    let cycles = &stats.cycles;
+    field(text, "eventloop_cycles", cycles.all.count);
+    field(text, "eventloop_duration_sum", cycles.all.us);
+    field(text, "eventloop_duration_cmd_sum", stats.commands.iter().map(|command| command.usec).sum::<u64>());
+    field(text, "instantaneous_eventloop_cycles_per_sec", cycles.per_second.per_second());
+    field(text, "instantaneous_eventloop_duration_usec", cycles.length_us.per_second());
     field(text, "acl_access_denied_auth", stats.acl_denied_auth);
     field(text, "acl_access_denied_cmd", stats.acl_denied_cmd);
     field(text, "acl_access_denied_key", stats.acl_denied_key);

@@ -87,6 +87,7 @@ impl Core {
         self.stats.net_out += traffic.sent;
         self.stats.reads += traffic.reads;
         self.stats.writes += traffic.writes;
+        self.stats.cycles.report(traffic.rounds, self.stats.total_commands);
     }
 
     /// What the decoder must allow a session.

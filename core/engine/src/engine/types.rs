@@ -6,6 +6,7 @@ use std::task::Waker;
 use keystead_keyspace::Garbage;
 use keystead_resp::OwnedArgs;
 
+use crate::cycles::Rounds;
 use crate::foreign::{AsyncCall, ClientInfo, ForeignAsync, ForeignTakeover};
 use crate::registry::Command;
 use crate::session::SessionId;
@@ -30,6 +31,8 @@ pub struct Traffic {
     pub reads: u64,
     /// Times that a socket was written.
     pub writes: u64,
+    /// Rounds of who serves them, up to the one before this.
+    pub rounds: Rounds,
 }
 
 /// What an engine serves.

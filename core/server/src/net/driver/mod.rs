@@ -118,11 +118,13 @@ impl Clients {
             if let Err(error) = self.poller.poll(&mut ready, wait) {
                 return log::error!("The driver can't look at its clients: {error}");
             }
+            let begun = mono_us();
             for event in &ready {
                 self.event(*event);
             }
             self.read_mail();
             let served = if self.has_work() { self.turn() } else { 0 };
+            self.traffic.rounds.add(mono_us() - begun);
             if let Some(rest) = self.service.rest() {
                 std::thread::sleep(rest);
             } else if let Some(nap) = self.nap.behind(served).filter(|_| !self.has_work()) {
@@ -217,7 +219,7 @@ impl Clients {
                 }
             }
         });
-        self.service.before_replies.call(&mut self.done);
+        self.traffic.rounds.file_us += self.service.before_replies.call(&mut self.done);
         for ready in news {
             if let Some(at) = self.place(ready.session) {
                 self.heed(at, *ready);

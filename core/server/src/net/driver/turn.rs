@@ -72,7 +72,7 @@ impl Clients {
             let now_us = engine.core.now.mono_us;
             (now_us, engine.core.gates.lease_end().filter(|end| now_us < *end))
         });
-        self.service.before_replies.call(&mut self.done);
+        self.traffic.rounds.file_us += self.service.before_replies.call(&mut self.done);
         self.count_busy(now_us, &batch.served);
         // The lease ended inside this turn (the process was stopped, a script ran long): another may write by now, so
         // nothing of it is acknowledged.
