@@ -52,6 +52,14 @@ impl CommandError {
         CommandError::new(format!("ERR unknown subcommand '{sub}'. Try {} HELP.", command.to_uppercase()))
     }
 
+    /// `ERR unknown subcommand or wrong number of arguments for 'sub'. Try NAME HELP.`, which Redis says where a subcommand
+    /// that it knows counts its arguments itself.
+    pub fn subcommand_syntax(command: &str, sub: &[u8]) -> Self {
+        let sub = String::from_utf8_lossy(&sub[..sub.len().min(128)]).into_owned();
+        let text = "ERR unknown subcommand or wrong number of arguments for";
+        CommandError::new(format!("{text} '{sub}'. Try {command} HELP."))
+    }
+
     /// The whole text, code included.
     pub fn text(&self) -> &str {
         &self.text

@@ -145,8 +145,8 @@ const ALSO_READ: &[&str] = &[
 ];
 
 /// True if a command's lookups count as hits and misses.
-pub(crate) fn is_reader(parent: Option<&str>, flags: Flags, name: &str) -> bool {
-    (flags.has(READONLY) || ALSO_READ.contains(&name)) && parent != Some("object")
+pub(crate) fn is_reader(flags: Flags, name: &str) -> bool {
+    flags.has(READONLY) || ALSO_READ.contains(&name)
 }
 
 /// Publishes what a command, or the server itself, did to keys.

@@ -156,7 +156,7 @@ impl Registry {
             body: row.handler.map_or(Body::Container, Body::Native),
             subs,
             event: crate::notify::event_of(parent, row.name, row.group),
-            reader: crate::notify::is_reader(parent, row.flags, row.name),
+            reader: crate::notify::is_reader(row.flags, row.name),
             brief,
             strays: parent.is_none() && matches!(row.name, "scan" | "randomkey"),
             index,

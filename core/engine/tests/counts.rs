@@ -17,14 +17,70 @@ fn questions_about_a_key_count_but_renew_nothing() {
     let c = kit.connect();
     kit.cmd(c, "SET foo bar");
     kit.now.unix_ms += 5000;
-    for (n, question) in ["TTL", "TYPE", "EXISTS"].into_iter().enumerate() {
+    let questions = ["TTL", "TYPE", "EXISTS", "OBJECT ENCODING", "OBJECT REFCOUNT", "OBJECT IDLETIME"];
+    for (n, question) in questions.into_iter().enumerate() {
         kit.cmd(c, &format!("{question} foo"));
         kit.cmd(c, &format!("{question} none"));
         assert_eq!(kit.cmd(c, "OBJECT IDLETIME foo"), ":5\r\n", "{question}");
         let stats = kit.cmd(c, "INFO stats");
-        assert_eq!(field(&stats, "keyspace_hits"), n as u64 + 1, "{question}");
+        assert_eq!(field(&stats, "keyspace_hits"), 2 * (n as u64 + 1), "{question}");
         assert_eq!(field(&stats, "keyspace_misses"), n as u64 + 1, "{question}");
     }
+}
+
+#[test]
+fn each_command_counts_the_lookups_that_redis_counts() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    for setup in ["HSET h a 1", "SADD s a", "ZADD z 1 a", "XADD x 1-1 a b", "XGROUP CREATE x g 0"] {
+        kit.cmd(c, setup);
+    }
+    for (command, hits, misses) in [
+        ("HRANDFIELD h 1 WITHVALUES", 1, 0),
+        ("SRANDMEMBER s", 1, 0),
+        ("ZRANDMEMBER z -3", 1, 0),
+        ("COPY s s2", 1, 0),
+        ("COPY none s2", 0, 1),
+        ("XREADGROUP GROUP g c STREAMS x >", 2, 0),
+        ("OBJECT ENCODING none", 0, 1),
+    ] {
+        kit.cmd(c, "CONFIG RESETSTAT");
+        kit.cmd(c, command);
+        let stats = kit.cmd(c, "INFO stats");
+        let counted = (field(&stats, "keyspace_hits"), field(&stats, "keyspace_misses"));
+        assert_eq!(counted, (hits, misses), "{command}");
+    }
+}
+
+#[test]
+fn a_hyperloglog_changes_with_each_register_that_rises() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let mut last = 0;
+    for (command, changes) in [("PFADD p a b", 3), ("PFADD p a b", 0), ("PFADD p a c", 1), ("PFADD q", 1)] {
+        kit.cmd(c, command);
+        let now = field(&kit.cmd(c, "INFO persistence"), "rdb_changes_since_last_save");
+        assert_eq!(now - last, changes, "{command}");
+        last = now;
+    }
+}
+
+#[test]
+fn small_integers_are_shared_unless_each_has_an_access_of_its_own() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    for (value, count) in [("0", 2_147_483_647), ("9999", 2_147_483_647), ("10000", 1), ("-1", 1), ("01", 1)] {
+        kit.cmd(c, &format!("SET k {value}"));
+        assert_eq!(kit.cmd(c, "OBJECT REFCOUNT k"), format!(":{count}\r\n"), "{value}");
+    }
+    kit.cmd(c, "SET k 5");
+    kit.cmd(c, "CONFIG SET maxmemory-policy allkeys-lru");
+    assert_eq!(kit.cmd(c, "OBJECT REFCOUNT k"), ":2147483647\r\n", "nothing is evicted");
+    kit.cmd(c, "CONFIG SET maxmemory 100mb");
+    assert_eq!(kit.cmd(c, "OBJECT REFCOUNT k"), ":1\r\n");
+    kit.cmd(c, "CONFIG SET maxmemory-policy volatile-ttl");
+    assert_eq!(kit.cmd(c, "OBJECT REFCOUNT k"), ":2147483647\r\n");
+    assert_eq!(kit.cmd(c, "OBJECT REFCOUNT none"), "$-1\r\n");
 }
 
 #[test]
@@ -34,8 +90,8 @@ fn touch_is_a_use() {
     kit.cmd(c, "SET foo bar");
     kit.now.unix_ms += 5000;
     assert_eq!(kit.cmd(c, "TOUCH foo none"), ":1\r\n");
-    assert_eq!(kit.cmd(c, "OBJECT IDLETIME foo"), ":0\r\n");
     assert_eq!(field(&kit.cmd(c, "INFO stats"), "keyspace_hits"), 1);
+    assert_eq!(kit.cmd(c, "OBJECT IDLETIME foo"), ":0\r\n");
 }
 
 #[test]

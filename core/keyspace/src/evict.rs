@@ -65,6 +65,11 @@ impl Policy {
         matches!(self, Policy::AllKeysLfu | Policy::VolatileLfu)
     }
 
+    /// It goes by each key's own access, so that no two keys could share a value.
+    pub fn by_access(self) -> bool {
+        self.lru() || self.lfu()
+    }
+
     fn random(self) -> bool {
         matches!(self, Policy::AllKeysRandom | Policy::VolatileRandom)
     }

@@ -43,6 +43,11 @@ impl Keyspace {
         }
     }
 
+    /// A collection that this command has found already: neither counted nor told of once more.
+    pub fn again<T: Collection>(&self, db: DbIndex, key: &[u8]) -> Option<&T> {
+        self.object(db, key).and_then(T::of)
+    }
+
     /// A collection to change.
     pub fn get_mut<T: Collection>(
         &mut self,
@@ -76,6 +81,11 @@ impl Keyspace {
     /// A hash to read.
     pub fn hash<'a>(&'a self, db: DbIndex, key: &'a [u8]) -> Result<Option<HashRead<'a>>, WrongType> {
         Ok(self.get(db, key)?.map(|hash| HashRead::new(hash, self, db, key)))
+    }
+
+    /// See [`Keyspace::again`].
+    pub fn hash_again<'a>(&'a self, db: DbIndex, key: &'a [u8]) -> Option<HashRead<'a>> {
+        self.again(db, key).map(|hash| HashRead::new(hash, self, db, key))
     }
 
     /// A set to read.

@@ -91,9 +91,11 @@ impl Keyspace {
     /// exists and `replace` is not set.
     pub fn copy(&mut self, db: DbIndex, key: &[u8], to_db: DbIndex, to: &[u8], replace: bool) -> bool {
         let (_, Some(at)) = self.locate(db, key) else {
+            self.count(false);
             self.missed(db, key);
             return false;
         };
+        self.count(true);
         let copy = self.dbs[db].table.entry(at).snapshot().with_key(to);
         if !replace && self.locate(to_db, to).1.is_some() {
             return false;
@@ -230,6 +232,21 @@ impl Keyspace {
 
     fn is_visible(&self, entry: &Entry) -> bool {
         self.mode == ExpiryMode::Ignore || !entry.is_expired(self.now)
+    }
+
+    /// Whether a key is there, for questions about how it is kept: counts, but nobody is told of a miss.
+    pub fn is_kept(&self, db: DbIndex, key: &[u8]) -> bool {
+        let found = self.peek(db, key).is_some();
+        self.count(found);
+        found
+    }
+
+    /// The number that is kept as such under a key; `Some(None)` when it is anything else.
+    pub fn integer(&self, db: DbIndex, key: &[u8]) -> Option<Option<i64>> {
+        Some(match self.peek(db, key)?.value() {
+            ValueRef::Int(number) => Some(number),
+            _ => None,
+        })
     }
 
     /// What OBJECT ENCODING answers.

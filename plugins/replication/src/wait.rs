@@ -8,6 +8,9 @@ use std::time::Duration;
 pub const ON_REPLICA: &str = "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica \
 is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.";
 
+/// Added to the clock (until the year 2109), the time to wait must be a number still.
+const LONGEST_MS: u64 = i64::MAX as u64 - (1 << 42);
+
 /// `WAIT numreplicas timeout`, understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish {
@@ -22,6 +25,9 @@ pub fn parse(replicas: &[u8], timeout_ms: &[u8]) -> Result<Wish, &'static str> {
     let replicas = integer(replicas).ok_or("ERR value is not an integer or out of range")?;
     let ms = integer(timeout_ms).ok_or("ERR timeout is not an integer or out of range")?;
     let ms = u64::try_from(ms).map_err(|_| "ERR timeout is negative")?;
+    if ms > LONGEST_MS {
+        return Err("ERR timeout is out of range");
+    }
     Ok(Wish { replicas, timeout: (ms > 0).then(|| Duration::from_millis(ms)) })
 }
 
@@ -39,14 +45,14 @@ pub struct DiskWish {
 impl DiskWish {
     /// Reads the three arguments. Errors are without the leading minus.
     pub fn parse(local: &[u8], replicas: &[u8], timeout_ms: &[u8]) -> Result<DiskWish, &'static str> {
-        const NO_INTEGER: &str = "ERR value is not an integer or out of range";
-        let local = match integer(local).ok_or(NO_INTEGER)? {
+        let local = match integer(local).ok_or("ERR value is not an integer or out of range")? {
             0 => false,
             1 => true,
             _ => return Err("ERR value is out of range, value must between 0 and 1"),
         };
-        let replicas = integer(replicas).ok_or(NO_INTEGER)?;
-        let replicas = u64::try_from(replicas).map_err(|_| "ERR value is out of range, must be positive")?;
+        // As Redis: also of a word that is no number.
+        let replicas = integer(replicas).and_then(|replicas| u64::try_from(replicas).ok());
+        let replicas = replicas.ok_or("ERR value is out of range, must be positive")?;
         let timeout = parse(b"0", timeout_ms)?.timeout;
         Ok(DiskWish { local, replicas, timeout })
     }
@@ -95,6 +101,7 @@ mod tests {
         assert_eq!(parse(b"1", b"x"), Err("ERR timeout is not an integer or out of range"));
         assert_eq!(parse(b"1", b"01"), Err("ERR timeout is not an integer or out of range"));
         assert_eq!(parse(b"1", b"-5"), Err("ERR timeout is negative"));
+        assert_eq!(parse(b"1", b"9223372036854775807"), Err("ERR timeout is out of range"));
     }
 
     #[test]
@@ -107,6 +114,7 @@ mod tests {
         }
         assert_eq!(DiskWish::parse(b"2", b"0", b"0"), Err("ERR value is out of range, value must between 0 and 1"));
         assert_eq!(DiskWish::parse(b"0", b"-1", b"0"), Err("ERR value is out of range, must be positive"));
+        assert_eq!(DiskWish::parse(b"0", b"x", b"0"), Err("ERR value is out of range, must be positive"));
         assert_eq!(DiskWish::parse(b"x", b"0", b"0"), Err("ERR value is not an integer or out of range"));
         assert_eq!(DiskWish::parse(b"0", b"0", b"-1"), Err("ERR timeout is negative"));
         let refused = |replica, file| wish.refusal(replica, file).is_some();

@@ -124,7 +124,7 @@ pub fn help(ctx: &mut Ctx<'_>, command: &str, lines: &[&str]) {
     ctx.reply().array(lines.len() + 3);
     let head = format!("{command} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
     ctx.reply().simple(&head);
-    for line in lines.iter().chain(&["HELP", "    Prints this help."]) {
+    for line in lines.iter().chain(&["HELP", "    Print this help."]) {
         ctx.reply().simple(line);
     }
 }

@@ -98,7 +98,11 @@ fn rounds_of_the_server_are_counted_and_timed() {
     let after = names.map(|name| figure("stats", name));
     assert!(before.iter().zip(after).all(|(before, after)| *before < after), "{before:?}, {after:?}");
     // Only those who ask for it by name are told more.
-    assert!(["default", "all", "everything"].iter().all(|section| !node.client().info(section).contains_key("eventloop_duration_max")));
+    assert!(
+        ["default", "all", "everything"]
+            .iter()
+            .all(|section| !node.client().info(section).contains_key("eventloop_duration_max"))
+    );
     let mut client = node.client();
     for _ in 0..30 {
         client.ok("SET k v");

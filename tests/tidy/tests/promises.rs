@@ -1,4 +1,5 @@
-//! What the READMEs promise about failovers and replication names its tests, and these exist; decisions read no wall clock.
+//! What the READMEs promise about failovers, replication and known classes of vulnerability names its tests, and these exist;
+//! decisions read no wall clock.
 
 use std::{fs, path::Path, path::PathBuf};
 
@@ -17,22 +18,38 @@ fn texts(dir: &Path, all: &mut String) {
     }
 }
 
-#[test]
-fn each_row_of_the_table_of_failovers_names_tests_that_exist() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("the repository is readable");
-    let (_, rest) = readme.split_once("## Better than stock Sentinel").expect("the table's heading");
-    let section = rest.split("\n## ").next().unwrap_or_default();
+/// All Rust sources in one text.
+fn sources() -> String {
     let mut sources = String::new();
     for top in ["core", "plugins", "tests"] {
         texts(&root().join(top), &mut sources);
     }
-    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    sources
+}
+
+/// The rows of the first table behind a heading.
+fn rows<'a>(text: &'a str, heading: &str) -> Vec<&'a str> {
+    let (_, rest) = text.split_once(heading).expect("the table's heading");
+    let section = rest.split("\n## ").next().unwrap_or_default();
+    section.lines().filter(|line| line.starts_with("| ")).skip(1).collect()
+}
+
+/// What stands between backticks in a row's last column.
+fn named(row: &str) -> Vec<&str> {
+    let last = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or_default();
+    last.split('`').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn each_row_of_the_table_of_failovers_names_tests_that_exist() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("the repository is readable");
+    let (rows, sources) = (rows(&readme, "## Better than stock Sentinel"), sources());
     assert!(rows.len() >= 15, "the table is there: {}", rows.len());
     for row in rows {
-        let tests = row.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or_default();
-        let mut named = tests.split('`').skip(1).step_by(2).peekable();
-        assert!(named.peek().is_some(), "no test: {row}");
-        named.for_each(|test| assert!(sources.contains(&format!("fn {test}()")), "{test} isn't there: {row}"));
+        let named = named(row);
+        assert!(!named.is_empty(), "no test: {row}");
+        let there = |test: &&str| assert!(sources.contains(&format!("fn {test}()")), "{test} isn't there: {row}");
+        named.iter().for_each(there);
     }
 }
 
@@ -40,10 +57,7 @@ fn each_row_of_the_table_of_failovers_names_tests_that_exist() {
 #[test]
 fn the_table_of_replication_names_tests_that_exist() {
     let readme = fs::read_to_string(root().join("plugins/replication/README.md")).expect("the repository is readable");
-    let mut sources = String::new();
-    for top in ["core", "plugins", "tests"] {
-        texts(&root().join(top), &mut sources);
-    }
+    let sources = sources();
     let rows: Vec<&str> = readme.lines().filter(|line| line.starts_with("| R")).collect();
     assert!(rows.len() >= 30, "the table is there: {}", rows.len());
     for row in rows {
@@ -51,6 +65,28 @@ fn the_table_of_replication_names_tests_that_exist() {
         let plain = tests.split('`').step_by(2).flat_map(|text| text.split(|c: char| c != '_' && !c.is_alphanumeric()));
         for test in plain.filter(|word| word.contains('_')) {
             assert!(sources.contains(&format!("fn {test}()")), "{test} isn't there: {row}");
+        }
+    }
+}
+
+/// A file, from the root or as `room/file.rs` of the tests; a fuzz target; a test's name.
+#[test]
+fn each_class_of_vulnerability_names_tests_that_exist() {
+    let readme = fs::read_to_string(root().join("tests/README.md")).expect("the repository is readable");
+    let (rows, sources) = (rows(&readme, "## Which test holds which class"), sources());
+    assert!(rows.len() >= 12, "the table is there: {}", rows.len());
+    for row in rows {
+        let named = named(row);
+        assert!(!named.is_empty(), "no test: {row}");
+        for name in named {
+            let there = match (name.strip_prefix("fuzz "), name.split_once('/')) {
+                (Some(target), _) => root().join(format!("tests/fuzz/src/targets/{target}.rs")).is_file(),
+                (_, Some((room, file))) => {
+                    root().join(name).is_file() || root().join(format!("tests/{room}/tests/{file}")).is_file()
+                }
+                _ => sources.contains(&format!("fn {name}()")),
+            };
+            assert!(there, "{name} isn't there: {row}");
         }
     }
 }

@@ -68,8 +68,7 @@ fn cat(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 /// A subcommand that exists, but not with so many arguments.
 fn wrong_use(args: Args<'_>) -> CommandError {
-    let sub = args.text(1);
-    CommandError::new(format!("ERR unknown subcommand or wrong number of arguments for '{sub}'. Try ACL HELP."))
+    CommandError::subcommand_syntax("ACL", args.at(1))
 }
 
 fn setuser(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
@@ -250,7 +249,11 @@ fn genpass(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     const RANGE: CommandError = CommandError::fixed(
         "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096",
     );
-    let bits = if args.len() > 2 { args.int(2).map_err(|_| RANGE)? } else { 256 };
+    let bits = match args.len() {
+        2 => 256,
+        3 => args.int(2)?,
+        _ => return Err(wrong_use(args)),
+    };
     if !(1..=4096).contains(&bits) {
         return Err(RANGE);
     }

@@ -220,7 +220,7 @@ fn unblock_command(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         4 if args.is(3, "timeout") => Unblock::Timeout,
         4 if args.is(3, "error") => Unblock::Error,
         4 => return Err(CommandError::fixed("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
-        _ => return Err(CommandError::SYNTAX),
+        _ => return Err(CommandError::subcommand_syntax("CLIENT", args.at(1))),
     };
     let id = args.int(2)?;
     let found = u64::try_from(id).ok().and_then(|id| ctx.core.sessions.find(id));
@@ -258,14 +258,10 @@ fn help(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
             "      Kill connections authenticated by <username>.",
             "    * SKIPME (YES|NO)",
             "      Skip killing current connection (default: yes).",
-            "    * ID <client-id>",
-            "      Kill connections by client id.",
             "LIST [options ...]",
             "    Return information about client connections. Options:",
             "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
             "      Return clients of specified type.",
-            "    * ID <client-id> [<client-id> ...]",
-            "      Return clients of specified ids.",
             "UNPAUSE",
             "    Stop the current client pause, resuming traffic.",
             "PAUSE <timeout> [WRITE|ALL]",

@@ -100,7 +100,7 @@ fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             return Err(CommandError::SYNTAX);
         };
     }
-    ctx.reply.set(names.len());
+    ctx.reply.array(names.len());
     names.iter().for_each(|name| ctx.reply.bulk(name));
     Ok(Effect::None)
 }

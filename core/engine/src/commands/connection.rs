@@ -2,6 +2,7 @@
 
 use keystead_resp::{Args, Proto};
 
+use super::common::database;
 use crate::acl;
 use crate::args::ArgsExt;
 use crate::core::Core;
@@ -88,15 +89,9 @@ fn echo(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn select(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let index = args.int(1)?;
-    match usize::try_from(index) {
-        Ok(db) if db < ctx.ks.databases() => {
-            ctx.session.db = db;
-            ctx.reply.ok();
-            Ok(Effect::None)
-        }
-        _ => Err(CommandError::DB_RANGE),
-    }
+    ctx.session.db = database(&args[1], ctx.ks.databases())?;
+    ctx.reply.ok();
+    Ok(Effect::None)
 }
 
 fn auth(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {

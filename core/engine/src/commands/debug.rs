@@ -85,7 +85,7 @@ fn protocol(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         _ => {
             return Err(CommandError::fixed(
                 "ERR Wrong protocol type name. Please use one of the following: \
-                 string|integer|double|null|array|set|map|attrib|push|verbatim|true|false",
+                 string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false",
             ));
         }
     }

@@ -11,11 +11,6 @@ use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect, Targets};
 use crate::error::CommandError;
 
-fn unknown(args: Args<'_>) -> CommandError {
-    let text = "ERR unknown subcommand or wrong number of arguments for";
-    CommandError::new(format!("{text} '{}'. Try DEBUG HELP.", args.text(1)))
-}
-
 fn table_text(elements: usize) -> String {
     match elements {
         0 => "Hash table 0 stats (main hash table):\nNo stats available for empty dictionaries\n".to_owned(),
@@ -76,12 +71,10 @@ pub(super) fn quicklist_packed_threshold(ctx: &mut Ctx<'_>, args: Args<'_>) -> C
 /// Replies are buffered per turn here: nothing has a peak to reset.
 pub(super) fn replybuffer(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let value = args.at(3);
-    let valid = match args.at(2) {
-        word if is(word, "peak-reset-time") => is(value, "never") || is(value, "reset") || args.int(3).is_ok(),
-        word => is(word, "resizing") && args.int(3).is_ok(),
-    };
-    if !valid {
-        return Err(unknown(args));
+    match args.at(2) {
+        word if is(word, "peak-reset-time") && (is(value, "never") || is(value, "reset")) => {}
+        word if is(word, "peak-reset-time") || is(word, "resizing") => drop(args.int(3)?),
+        _ => return Err(CommandError::subcommand_syntax("DEBUG", args.at(1))),
     }
     ctx.reply.ok();
     Ok(Effect::None)

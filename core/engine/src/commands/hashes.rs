@@ -247,7 +247,7 @@ fn answer_picks(
 ) -> Res<()> {
     let nested = ctx.resp3() && with_values;
     let (ks, db, mut out) = ctx.split();
-    let Some(hash) = ks.hash(db, key)? else { return Ok(()) };
+    let Some(hash) = ks.hash_again(db, key) else { return Ok(()) };
     let picks = match picks {
         Picks::All => None,
         Picks::Some(picks) => Some(picks),

@@ -11,6 +11,6 @@ pub(crate) fn write_help(ctx: &mut Ctx<'_>, command: &str, lines: &[&str]) -> Co
         ctx.reply.simple(line);
     }
     ctx.reply.simple("HELP");
-    ctx.reply.simple("    Prints this help.");
+    ctx.reply.simple("    Print this help.");
     Ok(Effect::None)
 }

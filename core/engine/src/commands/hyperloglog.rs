@@ -52,11 +52,18 @@ fn pfadd(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let key = &args[1];
     let plan = with(ks, db, key, |bytes| hll::plan(bytes, &signs, max))?.unwrap_or(Addition::InPlace);
     let changes = plan != Addition::Nothing;
+    let mut raised = 0;
+    let new = !ks.holds(db, key);
     match plan {
         Addition::Nothing => {}
-        Addition::InPlace => change(ks, db, key, |bytes| hll::add(bytes, &signs, max).map(drop))?,
-        Addition::Whole(new) => ks.edit_str(db, key, |bytes| *bytes = new)?,
+        Addition::InPlace => change(ks, db, key, |bytes| hll::add(bytes, &signs, max).map(|n| raised = n))?,
+        Addition::Whole(bytes, count) => {
+            raised = count;
+            ks.edit_str(db, key, |old| *old = bytes)?;
+        }
     }
+    // Redis counts each register that rose, and a new key; the edit counted one.
+    ks.add_dirty((raised + usize::from(new)).saturating_sub(1) as u64);
     out.int(i64::from(changes));
     Ok(as_sent_if(changes))
 }

@@ -1,7 +1,7 @@
 //! Keys of any type: existence, names, copies, moves, OBJECT. Deadlines are in `expiry`, DUMP and RESTORE in `dump`,
 //! SORT in `sort`, SCAN in `scan`.
 
-use super::common::{Res, as_sent_if, err, int, is};
+use super::common::{as_sent_if, database, err, is};
 use super::{dump, expiry, scan, sort};
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
@@ -202,12 +202,6 @@ fn renamenx(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 /// A database number that exists.
-fn database(arg: &[u8], databases: usize) -> Res<usize> {
-    const NOT_INT: CommandError = err("ERR value is out of range, value must between -2147483648 and 2147483647");
-    let n = i32::try_from(int(arg)?).map_err(|_| NOT_INT)?;
-    usize::try_from(n).ok().filter(|n| *n < databases).ok_or(CommandError::DB_RANGE)
-}
-
 const SAME_OBJECT: CommandError = err("ERR source and destination objects are the same");
 
 fn copy(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
@@ -243,16 +237,31 @@ fn move_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     Ok(as_sent_if(moved))
 }
 
-fn object_encoding(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+/// Whether OBJECT has something to tell of; else it told that.
+fn kept(ctx: &mut Ctx<'_>, key: &[u8]) -> bool {
     let (ks, db, mut out) = ctx.split();
-    out.bulk_or_null(ks.object_encoding(db, &args[2]));
+    let kept = ks.is_kept(db, key);
+    if !kept {
+        out.null();
+    }
+    kept
+}
+
+fn object_encoding(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    if kept(ctx, &args[2]) {
+        let (ks, db, mut out) = ctx.split();
+        out.bulk_or_null(ks.object_encoding(db, &args[2]));
+    }
     Ok(Effect::None)
 }
 
 fn object_freq(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    if !kept(ctx, &args[2]) {
+        return Ok(Effect::None);
+    }
     let (ks, db, mut out) = ctx.split();
     match ks.frequency(db, &args[2]) {
-        None => out.null(),
+        None => {}
         Some(Some(frequency)) => out.int(i64::from(frequency)),
         Some(None) => {
             return Err(err(
@@ -264,30 +273,32 @@ fn object_freq(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn object_idletime(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    if !kept(ctx, &args[2]) {
+        return Ok(Effect::None);
+    }
     let (ks, db, mut out) = ctx.split();
     if let Some(Some(_)) = ks.frequency(db, &args[2]) {
         return Err(err(
             "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
         ));
     }
-    match ks.idle_secs(db, &args[2]) {
-        Some(secs) => out.int(secs as i64),
-        None => out.null(),
+    if let Some(secs) = ks.idle_secs(db, &args[2]) {
+        out.int(secs as i64);
     }
     Ok(Effect::None)
 }
 
 fn object_refcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    /// What Redis answers for the small integers it shares.
+    /// What Redis answers for the small integers it shares, unless it evicts by each key's own access.
     const SHARED: i64 = 2_147_483_647;
-    let (ks, db, mut out) = ctx.split();
-    let small =
-        ks.get_str(db, &args[2]).ok().flatten().and_then(|s| s.as_int()).is_some_and(|n| (0..10_000).contains(&n));
-    match ks.type_of(db, &args[2]) {
-        Some(_) if small => out.int(SHARED),
-        Some(_) => out.int(1),
-        None => out.null(),
+    if !kept(ctx, &args[2]) {
+        return Ok(Effect::None);
     }
+    let memory = &ctx.core.config.live.memory;
+    let shares = memory.max == 0 || !memory.policy.by_access();
+    let (ks, db, mut out) = ctx.split();
+    let small = matches!(ks.integer(db, &args[2]), Some(Some(0..10_000)));
+    out.int(if small && shares { SHARED } else { 1 });
     Ok(Effect::None)
 }
 

@@ -95,7 +95,7 @@ fn doctor(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
 
 /// mimalloc keeps no statistics in a form that could be shown.
 fn malloc_stats(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
-    ctx.reply.verbatim(*b"txt", "Stats not supported for the current allocator");
+    ctx.reply.bulk("Stats not supported for the current allocator");
     Ok(Effect::None)
 }
 

@@ -4,6 +4,7 @@ use keystead_resp::Args;
 
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect, Recorded, Targets};
+use crate::error::CommandError;
 use crate::gates::Gate;
 use crate::pubsub::{Space, publish as send};
 use crate::session::ReplyMode;
@@ -121,6 +122,9 @@ fn shardchannels(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn list(ctx: &mut Ctx<'_>, args: Args<'_>, space: Space) -> CommandResult {
+    if args.len() > 3 {
+        return Err(CommandError::subcommand_syntax("PUBSUB", args.at(1)));
+    }
     let Ctx { core, reply, .. } = ctx;
     let mark = reply.defer();
     let mut count = 0;

@@ -60,9 +60,10 @@ fn flushdb(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn swapdb(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let first = args.int(1).map_err(|_| CommandError::fixed("ERR invalid first DB index"))?;
-    let second = args.int(2).map_err(|_| CommandError::fixed("ERR invalid second DB index"))?;
-    let known = |index: i64| usize::try_from(index).ok().filter(|db| *db < ctx.ks.databases());
+    let number = |at: usize| args.int(at).ok().and_then(|number| i32::try_from(number).ok());
+    let first = number(1).ok_or(CommandError::fixed("ERR invalid first DB index"))?;
+    let second = number(2).ok_or(CommandError::fixed("ERR invalid second DB index"))?;
+    let known = |index: i32| usize::try_from(index).ok().filter(|db| *db < ctx.ks.databases());
     let (Some(first), Some(second)) = (known(first), known(second)) else { return Err(CommandError::DB_RANGE) };
     ctx.ks.swap_db(first, second);
     ctx.reply.ok();

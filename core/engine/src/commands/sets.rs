@@ -160,7 +160,7 @@ fn srandmember(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 fn answer_picks(ctx: &mut Ctx<'_>, key: &[u8], picks: Picks, many: bool) -> Res<()> {
     let (ks, db, mut out) = ctx.split();
-    let Some(set) = ks.set(db, key)? else { return Ok(()) };
+    let Some(set) = ks.again::<Set>(db, key) else { return Ok(()) };
     let header = |n| if many { Some(n) } else { None };
     match picks {
         Picks::All => {

@@ -48,7 +48,7 @@ fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             Ok(-1) => usize::MAX,
             n => n.ok().and_then(|n| usize::try_from(n).ok()).ok_or(BAD_COUNT)?,
         },
-        _ => return Err(CommandError::arity("slowlog|get")),
+        _ => return Err(CommandError::subcommand_syntax("SLOWLOG", args.at(1))),
     };
     let entries: Vec<_> = ctx.core.slowlog.entries().take(wanted).collect();
     ctx.reply.array(entries.len());

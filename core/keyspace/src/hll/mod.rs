@@ -109,8 +109,8 @@ pub enum Addition {
     Nothing,
     /// Some do; [`add`] does it in place and can't fail.
     InPlace,
-    /// This is the new value.
-    Whole(Vec<u8>),
+    /// This is the new value, and so many do.
+    Whole(Vec<u8>, usize),
 }
 
 /// What adding signs to a value comes to. A sparse value becomes dense behind `max_sparse` bytes. Of a sparse one only what
@@ -123,8 +123,8 @@ pub fn plan(bytes: &[u8], signs: &[Sign], max_sparse: usize) -> Result<Addition,
     for sign in signs {
         if sparse::get(bytes, sign.register)? < sign.count {
             let mut copy = bytes.to_vec();
-            add(&mut copy, signs, max_sparse)?;
-            return Ok(Addition::Whole(copy));
+            let raised = add(&mut copy, signs, max_sparse)?;
+            return Ok(Addition::Whole(copy, raised));
         }
     }
     Ok(Addition::Nothing)

@@ -43,8 +43,7 @@ fn options(args: Args<'_>, name: &str) -> Res<Options> {
 
 /// Redis counts a wrong option as a wrong subcommand.
 fn syntax(args: Args<'_>) -> CommandError {
-    let sub = String::from_utf8_lossy(&args[1]).into_owned();
-    CommandError::new(format!("ERR unknown subcommand or wrong number of arguments for '{sub}'. Try XGROUP HELP."))
+    CommandError::subcommand_syntax("XGROUP", &args[1])
 }
 
 /// The key's stream; one of its groups must be there.

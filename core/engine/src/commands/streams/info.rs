@@ -17,10 +17,7 @@ const FULL_COUNT: usize = 10;
 
 /// The count of FULL, if it is asked for.
 fn full(args: Args<'_>) -> Res<Option<usize>> {
-    let bad = || {
-        let sub = args.text(1);
-        CommandError::new(format!("ERR unknown subcommand or wrong number of arguments for '{sub}'. Try XINFO HELP."))
-    };
+    let bad = || CommandError::subcommand_syntax("XINFO", args.at(1));
     match args.len() {
         3 => Ok(None),
         4 if args.is(3, "full") => Ok(Some(FULL_COUNT)),

@@ -2,7 +2,7 @@
 //! group is given is told to replicas as the claims that have the same effect.
 
 use keystead_keyspace::stream::{Group, Stream};
-use keystead_keyspace::{Create, Keyspace, StreamId};
+use keystead_keyspace::{Keyspace, StreamId};
 use keystead_resp::{Args, OwnedArgs, Writer};
 
 use super::claim::{propagate_claim, propagate_last_id};
@@ -259,7 +259,7 @@ impl Read<'_> {
         let (group_name, consumer) = self.names;
         let (ks, db, mut out) = ctx.split();
         // Nobody watches what a group was given: it changes no entry.
-        let Some(mut stream) = ks.stream_mut(db, self.key, Create::No)? else { return Ok(Done::default()) };
+        let Some(mut stream) = super::read_mut(ks, db, self.key)? else { return Ok(Done::default()) };
         let mut done = Done::default();
         stream.change_group(group_name, |group| {
             done.new_consumer = group.create_consumer(consumer, self.now_ms);

@@ -335,7 +335,7 @@ fn zrandmember(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 fn answer_picks(ctx: &mut Ctx<'_>, key: &[u8], picks: Picks, many: bool, with_scores: bool) -> Res<()> {
     let nested = ctx.resp3();
     let (ks, db, mut out) = ctx.split();
-    let Some(zset) = ks.zset(db, key)? else { return Ok(()) };
+    let Some(zset) = ks.again::<ZSet>(db, key) else { return Ok(()) };
     let picks = match picks {
         Picks::All => None,
         Picks::Some(picks) => Some(picks),

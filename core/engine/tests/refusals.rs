@@ -1,0 +1,47 @@
+//! Texts of refusals that redis-server 7.2.4 has in words of its own: where a subcommand counts its arguments itself, and where
+//! a number is read in a way that isn't the usual one. Beside 7.0 most of all this is compared in `tests/interop`.
+
+mod kit;
+
+use kit::Kit;
+
+#[test]
+fn in_the_words_of_redis() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let counted = |sub: &str, command: &str| {
+        format!("-ERR unknown subcommand or wrong number of arguments for '{sub}'. Try {command} HELP.")
+    };
+    let not_int = "-ERR value is not an integer or out of range".to_owned();
+    let cases = [
+        ("PUBSUB CHANNELS a b", counted("CHANNELS", "PUBSUB")),
+        ("PUBSUB shardchannels a b", counted("shardchannels", "PUBSUB")),
+        ("CLIENT UNBLOCK 1 TIMEOUT more", counted("UNBLOCK", "CLIENT")),
+        ("ACL GENPASS 32 more", counted("GENPASS", "ACL")),
+        ("ACL CAT read more", counted("CAT", "ACL")),
+        ("SLOWLOG GET 5 more", counted("GET", "SLOWLOG")),
+        ("ACL GENPASS many", not_int.clone()),
+        ("SELECT 4294967296", "-ERR value is out of range, value must between -2147483648 and 2147483647".to_owned()),
+        ("SELECT 16", "-ERR DB index is out of range".to_owned()),
+        ("SELECT x", not_int.clone()),
+        ("SWAPDB 4294967296 1", "-ERR invalid first DB index".to_owned()),
+        ("SWAPDB 0 -4294967296", "-ERR invalid second DB index".to_owned()),
+        ("SWAPDB 0 16", "-ERR DB index is out of range".to_owned()),
+        ("DEBUG REPLYBUFFER RESIZING x", not_int),
+        ("DEBUG REPLYBUFFER X 1", counted("REPLYBUFFER", "DEBUG")),
+    ];
+    for (command, reply) in cases {
+        assert_eq!(kit.cmd(c, command), format!("{reply}\r\n"), "{command}");
+    }
+    assert!(kit.cmd(c, "DEBUG PROTOCOL x").contains("string|integer|double|bignum|null|"));
+    assert!(kit.cmd(c, "CLIENT HELP").ends_with("+    Print this help.\r\n"));
+}
+
+#[test]
+fn kinds_of_replies_in_resp3() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    kit.cmd(c, "HELLO 3");
+    assert_eq!(kit.cmd(c, "COMMAND LIST FILTERBY PATTERN getse*"), "*1\r\n$6\r\ngetset\r\n");
+    assert!(kit.cmd(c, "MEMORY MALLOC-STATS").starts_with("$45\r\n"));
+}
