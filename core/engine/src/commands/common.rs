@@ -179,6 +179,13 @@ pub(crate) fn timeout_ms(arg: &[u8]) -> Res<u64> {
     Ok(ms as u64)
 }
 
+/// A database by its number.
+pub(crate) fn database(arg: &[u8], databases: usize) -> Res<usize> {
+    const NOT_INT: CommandError = err("ERR value is out of range, value must between -2147483648 and 2147483647");
+    let n = i32::try_from(int(arg)?).map_err(|_| NOT_INT)?;
+    usize::try_from(n).ok().filter(|n| *n < databases).ok_or(CommandError::DB_RANGE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,11 +219,4 @@ mod tests {
         assert!(timeout_ms(b"1e300").is_err());
         assert!(timeout_ms(b"x").is_err());
     }
-}
-
-/// A database by its number.
-pub(crate) fn database(arg: &[u8], databases: usize) -> Res<usize> {
-    const NOT_INT: CommandError = err("ERR value is out of range, value must between -2147483648 and 2147483647");
-    let n = i32::try_from(int(arg)?).map_err(|_| NOT_INT)?;
-    usize::try_from(n).ok().filter(|n| *n < databases).ok_or(CommandError::DB_RANGE)
 }
