@@ -17,7 +17,7 @@ use crate::garbage::Garbage;
 use crate::groups::Untidy;
 use crate::keylog::{KeyLog, Why};
 use crate::limits::Limits;
-use crate::object::KeyType;
+use crate::object::{KeyType, Object};
 use crate::snapshot::Cuts;
 use crate::stream::Group;
 use crate::table::{Place, hash_key};
@@ -352,6 +352,11 @@ impl Keyspace {
     /// Leaves a stream's former group to [`Keyspace::take_garbage`]: much may be pending in it.
     pub fn discard_group(&mut self, group: Group) {
         self.books.garbage.add_group(group);
+    }
+
+    /// Leaves a collection that is nowhere any more to [`Keyspace::take_garbage`].
+    pub fn discard(&mut self, object: Object) {
+        self.books.garbage.add_payload(Payload::Object(Box::new(object)));
     }
 
     /// What must be freed outside the lock.

@@ -229,6 +229,26 @@ impl ZSet {
         }
     }
 
+    /// Removes the members at ranks `from..to`; gives what must be freed, which may be much. Costs a step for each member that
+    /// goes or for each that stays, whichever are fewer.
+    pub fn remove_range(&mut self, from: usize, to: usize) -> ZSet {
+        let (len, to) = (self.len(), to.min(self.len()));
+        let gone = to.saturating_sub(from);
+        if gone == len {
+            return std::mem::take(self);
+        }
+        match &mut self.0 {
+            Form::Compact(c) => c.remove(c.offset(from), gone),
+            Form::Trees(_) if gone > len - gone => {
+                let mut kept = Trees::default();
+                self.iter().take(from).chain(self.iter_from(to)).for_each(|(member, score)| kept.push(member, score));
+                return std::mem::replace(self, Self(Form::Trees(Box::new(kept))));
+            }
+            Form::Trees(t) => t.remove_range(from, to),
+        }
+        ZSet::new()
+    }
+
     /// A member's rank from the lowest score, and its score.
     pub fn rank(&self, member: &[u8]) -> Option<(usize, f64)> {
         match &self.0 {
@@ -301,6 +321,17 @@ impl Trees {
         let name = Hashed::new(member);
         self.by_score.push_back(Scored { score, member: name.bytes.clone() });
         self.by_member.insert_by(seek(member), Rated { member: name, score });
+    }
+
+    fn remove_range(&mut self, from: usize, to: usize) {
+        for scored in self.by_score.iter_from(from).take(to - from) {
+            self.by_member.remove_by(seek(&scored.member));
+        }
+        match (from, to) {
+            (0, _) => self.by_score.keep_range(to, self.by_score.len()),
+            (_, to) if to == self.by_score.len() => self.by_score.keep_range(0, from),
+            _ => (from..to).for_each(|_| drop(self.by_score.remove_at(from))),
+        }
     }
 
     fn add(&mut self, member: &[u8], score: f64) -> Added {
@@ -413,7 +444,8 @@ mod tests {
             let mut forks = Vec::new();
             for (op, n, score) in ops {
                 let member = if big { format!("member that is rather long {}", n % 400) } else { format!("{}", n % 40) };
-                let (member, score) = (member.into_bytes(), f64::from(score) / 4.0);
+                let (member, at) = (member.into_bytes(), score);
+                let score = f64::from(at) / 4.0;
                 match op {
                     0..=6 => {
                         let expected = match twin.get(&member) {
@@ -425,6 +457,14 @@ mod tests {
                         twin.insert(member, score);
                     }
                     7..=9 => prop_assert_eq!(zset.remove(&member), twin.remove(&member)),
+                    10 if !twin.is_empty() && n % 8 == 0 => {
+                        let from = n as usize / 8 % twin.len();
+                        let to = from + (at.unsigned_abs() as usize).pow(2);
+                        let gone: Vec<Vec<u8>> =
+                            zset.iter_from(from).take(to - from).map(|(member, _)| member.to_vec()).collect();
+                        zset.remove_range(from, to);
+                        twin.retain(|member, _| !gone.contains(member));
+                    }
                     10 if !twin.is_empty() => {
                         let (member, score) = zset.remove_nth(n as usize % twin.len()).unwrap();
                         prop_assert_eq!(twin.remove(&member.to_vec()), Some(score));
@@ -438,6 +478,29 @@ mod tests {
                 check(&zset, &twin)?;
             }
         }
+    }
+
+    #[test]
+    fn a_range_goes_as_a_whole_where_it_can() {
+        let limits = Limits::default();
+        let mut zset = ZSet::new();
+        for n in 0..5000 {
+            zset.add(format!("member that is not short {n:04}").as_bytes(), f64::from(n), &limits);
+        }
+        let held = zset.mem_bytes();
+        // Nine tenths: what stays is made anew, and the old trees are left to be freed elsewhere.
+        let rest = zset.remove_range(100, 4600);
+        assert_eq!((zset.len(), rest.len()), (500, 5000));
+        assert_eq!((zset.nth(99).unwrap().1, zset.nth(100).unwrap().1), (99.0, 4600.0));
+        assert!(rest.mem_bytes() == held && zset.mem_bytes() < held / 5);
+        // A tenth: nothing is left over.
+        assert_eq!((zset.remove_range(0, 50).len(), zset.len()), (0, 450));
+        assert_eq!((zset.remove_range(400, usize::MAX).len(), zset.len()), (0, 400));
+        assert_eq!((zset.remove_range(10, 20).len(), zset.len()), (0, 390));
+        assert_eq!((zset.remove_range(7, 7).len(), zset.len()), (0, 390));
+        // Everything.
+        let rest = zset.remove_range(0, 390);
+        assert_eq!((zset.len(), rest.len(), zset.encoding()), (0, 390, "listpack"));
     }
 
     #[test]

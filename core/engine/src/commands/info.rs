@@ -267,9 +267,10 @@ fn memory(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     pair("rss_overhead", rss, heap);
     pair("mem_fragmentation", rss, used);
     field(text, "mem_not_counted_for_evict", crate::evict::not_counted(ks, core, used));
-    field(text, "mem_replication_backlog", core.journal.memory());
-    field(text, "mem_total_replication_buffers", core.journal.memory());
-    field(text, "mem_clients_slaves", 0);
+    let (backlog, replicas) = replication_buffers(core);
+    field(text, "mem_replication_backlog", backlog);
+    field(text, "mem_total_replication_buffers", backlog + replicas);
+    field(text, "mem_clients_slaves", replicas);
     let buffers = |state: &State| state.pending_in + state.spare_in + state.pending_out;
     field(text, "mem_clients_normal", core.sessions.iter().map(|session| buffers(&session.state)).sum::<usize>());
     field(text, "mem_cluster_links", 0);
@@ -278,6 +279,18 @@ fn memory(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "active_defrag_running", 0);
     field(text, "lazyfree_pending_objects", core.stats.lazyfree.pending.load(Ordering::Relaxed));
     field(text, "lazyfreed_objects", core.stats.lazyfree.done.load(Ordering::Relaxed));
+}
+
+/// The journal's memory as Redis divides it: the backlog, and what is kept beyond its size for replicas.
+pub(crate) fn replication_buffers(core: &Core) -> (u64, u64) {
+    let all = core.journal.memory();
+    match core.journal.cursor_count(CursorClass::Replica) {
+        0 => (all, 0),
+        _ => {
+            let backlog = all.min(core.journal.backlog_size().unwrap_or(0));
+            (backlog, all - backlog)
+        }
+    }
 }
 
 /// Bytes in use: the process' count if there is one, else what the keys take.

@@ -2,7 +2,7 @@
 
 use keystead_resp::{Args, Writer};
 
-use super::info::used_memory;
+use super::info::{replication_buffers, used_memory};
 use crate::args::ArgsExt;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
@@ -51,11 +51,13 @@ fn stats(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     let clients = |state: &crate::session::State| state.pending_in + state.spare_in + state.pending_out;
     let normal: usize = ctx.core.sessions.iter().map(|session| clients(&session.state)).sum();
     let peak = ctx.core.stats.peak_memory.max(used);
-    let fields: [(&str, u64); 8] = [
+    let (backlog, replicas) = replication_buffers(ctx.core);
+    let fields: [(&str, u64); 9] = [
         ("peak.allocated", peak),
         ("total.allocated", used),
         ("startup.allocated", ctx.core.startup_memory),
-        ("replication.backlog", ctx.core.journal.memory()),
+        ("replication.backlog", backlog),
+        ("clients.slaves", replicas),
         ("clients.normal", normal as u64),
         ("overhead.total", used.saturating_sub(dataset)),
         ("keys.count", keys as u64),

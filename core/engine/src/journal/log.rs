@@ -102,7 +102,11 @@ impl Log {
     }
 
     pub(super) fn memory(&self) -> u64 {
-        self.held + self.tail.capacity() as u64 + (self.runs.len() * size_of::<Run>()) as u64
+        /// What a block's bytes take beside themselves once a reader has them.
+        const SHARED: usize = 24;
+        let blocks = self.blocks.capacity() * size_of::<Block>() + self.blocks.len() * SHARED;
+        let books = blocks + self.runs.capacity() * size_of::<Run>();
+        self.held + (self.tail.capacity() + books) as u64
     }
 
     /// Forgets everything and goes on at an offset.

@@ -97,7 +97,7 @@ fn the_backlog_keeps_its_size_and_serves_old_offsets() {
     assert_eq!(read(&mut journal, cursor).len() as u64, kept);
     journal.close_cursor(cursor);
     journal.set_backlog(None);
-    assert_eq!(journal.memory(), 0);
+    assert!(journal.memory() < 4096, "only its books are left");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use crate::commands::common::{Res, as_sent_if, err, int, is, range as positions}
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
-use keystead_keyspace::Create;
 use keystead_keyspace::zset::ZSet;
+use keystead_keyspace::{Create, Object};
 use keystead_resp::Args;
 
 /// One end of a range of scores.
@@ -278,13 +278,13 @@ fn remove(ctx: &mut Ctx<'_>, args: Args<'_>, by: By) -> CommandResult {
     let range = Range::parse(by, args.at(2), args.at(3))?;
     let (ks, db, mut out) = ctx.split();
     let (from, to) = ks.zset(db, &args[1])?.map_or((0, 0), |zset| range.ranks(zset));
-    if from < to
-        && let Some(mut zset) = ks.zset_mut(db, &args[1], Create::No)?
-    {
-        for _ in from..to {
-            zset.remove_nth(from);
+    if from < to {
+        let mut rest = ZSet::new();
+        if let Some(mut zset) = ks.zset_mut(db, &args[1], Create::No)? {
+            rest = zset.remove_range(from, to);
+            zset.changed((to - from) as u64);
         }
-        zset.changed((to - from) as u64);
+        ks.discard(Object::ZSet(rest));
     }
     out.int((to - from) as i64);
     Ok(as_sent_if(from < to))
