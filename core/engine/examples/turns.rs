@@ -4,11 +4,12 @@
 
 use std::time::Instant;
 
-use keystead_engine::prefetch::Place;
 use keystead_engine::resp::{ArgRange, Decoded, Decoder, Limits};
-use keystead_engine::{Args, ConnInfo, Engine, EngineOptions, Now, SessionId};
+use keystead_engine::{Ahead, Args, ConnInfo, Engine, EngineOptions, Now, SessionId};
 
 const BATCH: u64 = 64;
+/// Commands that a driver asks for ahead at once.
+const WINDOW: usize = 32;
 
 /// The commands of the throughput bench with how many keys each is spread over; `#` is a key's number.
 const COMMANDS: [(&str, &[&str], u64); 8] = [
@@ -59,7 +60,7 @@ struct Turns {
     decoder: Decoder,
     ranges: Vec<ArgRange>,
     commands: Vec<(usize, usize, usize)>,
-    places: Vec<Place>,
+    ahead: Ahead,
     out: Vec<u8>,
 }
 
@@ -84,11 +85,13 @@ impl Turns {
         engine.begin_turn(Now { unix_ms: 1, mono_us: 1 });
         let args =
             |&(begin, first, last): &(usize, usize, usize)| Args::new(&bytes[begin..], &self.ranges[first..last]);
-        self.places.clear();
-        self.places.extend(self.commands.iter().filter_map(|command| engine.prefetch_bucket(id, args(command))));
-        self.places.iter().for_each(|place| engine.prefetch_entry(*place));
-        for command in &self.commands {
-            engine.execute(id, args(command));
+        for window in self.commands.chunks(WINDOW) {
+            self.ahead.clear();
+            window.iter().for_each(|command| engine.ahead(id, args(command), &mut self.ahead));
+            engine.ask_ahead(&mut self.ahead);
+            for command in window {
+                engine.execute(id, args(command));
+            }
         }
         engine.end_turn();
         engine.swap_out(id, &mut self.out);

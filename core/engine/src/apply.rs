@@ -2,6 +2,7 @@
 //! Owns the half unit that has arrived. A primary's identical bytes go into the own journal at unit ends, so that this
 //! node's replicas share offset and history with it; what a file holds goes nowhere.
 
+use keystead_keyspace::Ahead;
 use keystead_resp::{ArgRange, Args, Decoded, Decoder, Limits, OwnedArgs, ProtocolError};
 
 use crate::args::ArgsExt;
@@ -10,7 +11,6 @@ use crate::effect::{Origin, Targets};
 use crate::engine::Engine;
 use crate::exec;
 use crate::gates::Gate;
-use crate::prefetch::Place;
 use crate::registry::Command;
 use crate::session::{Kind, State};
 use crate::spec::WRITE;
@@ -28,7 +28,7 @@ pub struct ApplyState {
     bytes: Vec<u8>,
     /// Of these, so many are executed (or queued, inside MULTI).
     decoded: usize,
-    ahead: Ahead,
+    ahead: Upcoming,
     session: State,
     multi: Option<Vec<(&'static Command, OwnedArgs)>>,
     /// Replies go nowhere; this is where they go on their way.
@@ -42,10 +42,10 @@ pub struct ApplyState {
 
 /// Commands decoded before the first of them is executed; kept for its memory.
 #[derive(Default)]
-struct Ahead {
+struct Upcoming {
     commands: Vec<Next>,
     ranges: Vec<ArgRange>,
-    places: Vec<Place>,
+    keys: Ahead,
 }
 
 /// A command that is to be executed, or an empty line.
@@ -68,7 +68,7 @@ impl Next {
     }
 }
 
-impl Ahead {
+impl Upcoming {
     /// Decodes what is complete from `at` on, but not too much; true if there may be more.
     fn fill(
         &mut self,
@@ -127,7 +127,7 @@ impl ApplyState {
             decoder: Decoder::new(),
             bytes: Vec::new(),
             decoded: 0,
-            ahead: Ahead::default(),
+            ahead: Upcoming::default(),
             session,
             multi: None,
             nowhere: Vec::new(),
@@ -259,13 +259,13 @@ impl Engine {
         result
     }
 
-    /// Two passes over the keys, so that the table's memory is on its way before the first command needs it.
-    fn prefetch_ahead(&self, db: usize, ahead: &mut Ahead, buffer: &[u8]) {
-        let Ahead { commands, ranges, places } = ahead;
-        places.clear();
-        let keys = commands.iter().filter_map(|command| command.args(buffer, ranges)?.get(1));
-        places.extend(keys.map(|key| self.prefetch_key(db, key)));
-        places.iter().for_each(|place| self.prefetch_entry(*place));
+    /// Passes over the keys, so that the table's memory is on its way before the first command needs it.
+    fn prefetch_ahead(&self, db: usize, ahead: &mut Upcoming, buffer: &[u8]) {
+        let Upcoming { commands, ranges, keys } = ahead;
+        keys.clear();
+        let words = commands.iter().filter_map(|command| command.args(buffer, ranges)?.get(1));
+        words.for_each(|key| keys.add(&self.ks, db, key));
+        keys.ask(&self.ks);
     }
 
     fn apply_one(&mut self, state: &mut ApplyState, args: Args<'_>, before: u64, acks: &mut Vec<u64>) -> Step {

@@ -34,7 +34,7 @@ mod monitor;
 pub mod notify;
 pub mod offload;
 mod own_deadlines;
-pub mod prefetch;
+mod prefetch;
 pub mod pubsub;
 pub mod registry;
 pub mod script;
@@ -64,6 +64,7 @@ pub use engine::{Action, BusyTurn, Engine, EngineMode, EngineOptions, Flow, Now,
 pub use error::CommandError;
 pub use gates::{Gate, Gates};
 pub use keystead_keyspace as keyspace;
+pub use keystead_keyspace::Ahead;
 pub use keystead_rdb as rdb;
 pub use keystead_resp as resp;
 pub use session::{ConnInfo, Kind, SessionId};

@@ -64,7 +64,7 @@ pub(crate) fn start(core: &mut Core, command: &Command, args: Args<'_>) -> Optio
     let all = live.slower_than_us <= 1000 || live.latency_threshold_ms != 0;
     // A message to nobody.
     let brief = command.brief || command.flags.has(PUBSUB) && command.flags.has(FAST) && core.pubsub.is_empty();
-    if brief && !all && args.len() <= FEW_ARGS && args.bytes() <= FEW_BYTES {
+    if brief && !all && args.len() <= FEW_ARGS && args.span() <= FEW_BYTES {
         core.sample = core.sample.wrapping_add(1);
         let stands_for = u64::from(SAMPLED);
         return core.sample.is_multiple_of(SAMPLED).then(|| Started { at_us: clock(), stands_for });

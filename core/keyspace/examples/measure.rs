@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use keystead_keyspace::{Create, CutBudget, Keyspace, Options, StreamId, Ttl, UnixMillis};
+use keystead_keyspace::{Ahead, Create, CutBudget, Keyspace, Options, StreamId, Ttl, UnixMillis};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -183,14 +183,14 @@ fn speed() {
 
 fn ask(ks: &Keyspace, keys: &[[u8; 16]], prefetch: bool) {
     if prefetch {
-        let hashes: Vec<u64> = keys.iter().map(|key| ks.hash_key(key)).collect();
-        hashes.iter().for_each(|hash| ks.prefetch_bucket(0, *hash));
-        hashes.iter().for_each(|hash| ks.prefetch_entry(0, *hash));
+        let mut ahead = Ahead::default();
+        keys.iter().for_each(|key| ahead.add(ks, 0, key));
+        ahead.ask(ks);
     }
 }
 
 fn report(what: &str, batch: u64, prefetch: bool, took: Duration, ops: u64) {
-    let how = if prefetch { "two-stage prefetch" } else { "no prefetch" };
+    let how = if prefetch { "prefetch in stages" } else { "no prefetch" };
     println!("{what} random, batch {batch}, {how}: {} ns", took.as_nanos() as u64 / ops);
 }
 

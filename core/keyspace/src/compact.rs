@@ -89,6 +89,12 @@ impl<const BACK: bool> Compact<BACK> {
         self.buf.capacity()
     }
 
+    /// Where the first entry lies, for prefetching.
+    #[inline]
+    pub(crate) fn front_address(&self) -> *const u8 {
+        self.buf.as_ptr().wrapping_add(self.start as usize)
+    }
+
     /// Offset behind the last entry.
     pub fn end(&self) -> usize {
         self.bytes()

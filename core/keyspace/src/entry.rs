@@ -122,6 +122,12 @@ impl Entry {
         self.0.as_ptr()
     }
 
+    /// Where the value begins, for prefetching.
+    #[inline]
+    pub(crate) fn value_address(&self) -> *const u8 {
+        self.address().wrapping_add(self.behind_key())
+    }
+
     #[inline]
     fn header(&self) -> u32 {
         self.header_cell().load(Ordering::Relaxed)

@@ -20,7 +20,7 @@ use crate::limits::Limits;
 use crate::object::{KeyType, Object};
 use crate::snapshot::Cuts;
 use crate::stream::Group;
-use crate::table::{Place, hash_key};
+use crate::table::Place;
 use crate::{DbIndex, ExpiryMode, Options, UnixMillis};
 
 /// The keys of all databases.
@@ -372,30 +372,6 @@ impl Keyspace {
     /// True while a cut is read: the process then holds copies that are not part of the data.
     pub fn has_cut(&self) -> bool {
         self.cuts.any()
-    }
-
-    /// The keyed hash of a key, for [`Keyspace::prefetch_bucket`].
-    #[inline]
-    pub fn hash_key(&self, key: &[u8]) -> u64 {
-        hash_key(&self.hasher, key)
-    }
-
-    /// Prefetch, stage one of a batch: asks for the bucket.
-    #[inline]
-    pub fn prefetch_bucket(&self, db: DbIndex, hash: u64) {
-        self.dbs[db].table.prefetch_bucket(hash);
-    }
-
-    /// Prefetch, stage two of a batch: asks for the entry.
-    #[inline]
-    pub fn prefetch_entry(&self, db: DbIndex, hash: u64) {
-        self.dbs[db].table.prefetch_entry(hash);
-    }
-
-    /// Prefetch, stage three of a batch: asks for the collection, if the entry holds one.
-    #[inline]
-    pub fn prefetch_object(&self, db: DbIndex, hash: u64) {
-        self.dbs[db].table.prefetch_object(hash);
     }
 
     /// A lookup for reading: counts, renews the access time, hides or notes expired keys.

@@ -58,6 +58,14 @@ impl List {
         }
     }
 
+    #[inline]
+    pub(crate) fn inside(&self) -> *const u8 {
+        match &self.0 {
+            Form::Compact(c) => c.front_address(),
+            Form::Chunks(c) => (&raw const **c).cast(),
+        }
+    }
+
     /// Whether a clone copies at most the blobs at the ends.
     pub fn is_tree(&self) -> bool {
         matches!(self.0, Form::Chunks(_))

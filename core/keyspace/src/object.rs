@@ -88,6 +88,18 @@ impl Object {
         each!(self, it => it.mem_bytes())
     }
 
+    /// Where its elements lie, or the root of what holds them, for prefetching; none for what is rarely small.
+    #[inline]
+    pub(crate) fn inside(&self) -> Option<*const u8> {
+        match self {
+            Object::List(list) => Some(list.inside()),
+            Object::Hash(hash) => hash.inside(),
+            Object::ZSet(zset) => Some(zset.inside()),
+            Object::Set(set) => set.inside(),
+            Object::Stream(stream) => Some((&raw const **stream).cast()),
+        }
+    }
+
     /// The first deadline of a hash's fields.
     #[inline]
     pub fn earliest_deadline(&self) -> Option<u64> {

@@ -149,6 +149,14 @@ fn find(c: &Forward, member: &[u8]) -> Option<usize> {
 }
 
 impl Set {
+    #[inline]
+    pub(crate) fn inside(&self) -> Option<*const u8> {
+        match &self.0 {
+            Form::Compact(c) => Some(c.front_address()),
+            Form::Ints(_) | Form::Tree(_) => None,
+        }
+    }
+
     /// An empty set.
     pub fn new() -> Self {
         Self::default()

@@ -119,6 +119,14 @@ pub enum Added {
 }
 
 impl ZSet {
+    #[inline]
+    pub(crate) fn inside(&self) -> *const u8 {
+        match &self.0 {
+            Form::Compact(c) => c.front_address(),
+            Form::Trees(trees) => (&raw const **trees).cast(),
+        }
+    }
+
     /// An empty sorted set.
     pub fn new() -> Self {
         Self::default()

@@ -106,6 +106,23 @@ fn a_deep_pipeline_keeps_its_order_and_its_values() {
     writer.join().expect("the writer ended");
 }
 
+/// A turn has room for so many commands: those whose turn it wasn't are served by the next ones, each in its order.
+#[test]
+fn more_clients_with_pipelines_than_a_turn_has_room_for() {
+    const CLIENTS: usize = 40;
+    const COMMANDS: usize = 500;
+    let node = Keystead::plain();
+    let mut streams: Vec<_> = (0..CLIENTS).map(|_| raw(&node)).collect();
+    for round in 0..3 {
+        for (n, stream) in streams.iter_mut().enumerate() {
+            stream.write_all(format!("INCR mine:{n}\r\n").repeat(COMMANDS).as_bytes()).expect("sent");
+        }
+        let sums = round * COMMANDS + 1..=(round + 1) * COMMANDS;
+        let wanted: String = sums.map(|sum| format!(":{sum}\r\n")).collect();
+        streams.iter_mut().for_each(|stream| expect(stream, &wanted));
+    }
+}
+
 /// It was read faster than it was executed, and all that was left moved with each turn: mass insertion took five times as
 /// long as it should.
 #[test]

@@ -93,6 +93,15 @@ fn find(c: &Forward, field: &[u8]) -> Option<(usize, usize)> {
 }
 
 impl Hash {
+    #[inline]
+    pub(crate) fn inside(&self) -> Option<*const u8> {
+        match &self.0 {
+            Form::Compact(c) => Some(c.front_address()),
+            Form::Timed(timed) => Some((&raw const **timed).cast()),
+            Form::Tree(_) => None,
+        }
+    }
+
     /// An empty hash.
     pub fn new() -> Self {
         Self::default()

@@ -24,6 +24,25 @@ const MAX_DEPTH: u32 = 40;
 const MERGE_MAX: usize = 64;
 const NEVER: u64 = u64::MAX;
 
+/// Whether two keys are the same. They are short: a call of memcmp costs more, and its wide loads reach into the next
+/// cache line, which nobody asked for ahead.
+#[inline]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    const WORD: usize = 8;
+    if a.len() != b.len() || a.len() > LONG {
+        return a == b;
+    }
+    let ((words_a, rest_a), (words_b, rest_b)) = (a.as_chunks::<WORD>(), b.as_chunks::<WORD>());
+    match (a.last_chunk::<WORD>(), b.last_chunk::<WORD>()) {
+        // The last word overlaps the one before, instead of a rest byte by byte.
+        (Some(last_a), Some(last_b)) => last_a == last_b && words_a.iter().zip(words_b).all(|(a, b)| a == b),
+        _ => rest_a.iter().zip(rest_b).all(|(a, b)| a == b),
+    }
+}
+
+/// Longer keys are compared by memcmp.
+const LONG: usize = 64;
+
 /// Where an entry is. Good until the next insert or removal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Place {
@@ -126,7 +145,7 @@ impl Table {
         for probe in overflow_probe(first) {
             let bucket = &buckets[probe];
             for slot in bucket.matches(tag) {
-                if bucket.entry(slot).is_some_and(|entry| entry.key() == key) {
+                if bucket.entry(slot).is_some_and(|entry| same(entry.key(), key)) {
                     return Some(Place { segment: segment as u32, bucket: probe as u8, slot: slot as u8 });
                 }
             }
@@ -146,7 +165,7 @@ impl Table {
         for probe in overflow_probe(home(hash, depth)) {
             let bucket = &buckets[probe];
             let mut found = bucket.matches(tag).filter_map(|slot| bucket.entry(slot));
-            if let Some(entry) = found.find(|entry| entry.key() == key) {
+            if let Some(entry) = found.find(|entry| same(entry.key(), key)) {
                 return Some(entry);
             }
             if !bucket.overflowed() {

@@ -4,8 +4,8 @@
 //! the batch first. `unsafe` for the one instruction, which neither faults nor has an effect that can be seen.
 
 use super::bucket::{BUCKETS, Bucket, home};
-use super::{Table, tag_of};
-use crate::entry::Entry;
+use super::{Place, Table, tag_of};
+use crate::object::Object;
 
 impl Table {
     /// Stage one: asks for the bucket.
@@ -16,34 +16,68 @@ impl Table {
         }
     }
 
-    /// Stage two: asks for the entries that the bucket's tags point at. Worth it when stage one had time to arrive.
+    /// Stage two: asks for the entry that the bucket's tags point at, and says where it is; for the bucket behind when
+    /// there is none, but some that belong here had to go there. Worth it when stage one had time to arrive.
     #[inline]
-    pub(crate) fn prefetch_entry(&self, hash: u64) {
-        if let Some((segment, depth)) = self.segment_of(hash) {
-            let bucket = &self.segments[segment][home(hash, depth)];
-            for slot in bucket.matches(tag_of(hash)) {
-                if let Some(entry) = bucket.entry(slot) {
-                    line(entry.address());
-                    line(entry.address().wrapping_add(64));
-                }
+    pub(crate) fn prefetch_entry(&self, hash: u64) -> Option<Place> {
+        let (segment, depth) = self.segment_of(hash)?;
+        let (buckets, home) = (&self.segments[segment], home(hash, depth));
+        let bucket = &buckets[home];
+        let mut first = None;
+        for slot in bucket.matches(tag_of(hash)) {
+            if let Some(entry) = bucket.entry(slot) {
+                line(entry.address());
+                first = first.or(Some(slot));
             }
+        }
+        if first.is_none() && bucket.overflowed() {
+            line(&raw const buckets[(home + 1) % BUCKETS]);
+        }
+        Some(Place { segment: segment as u32, bucket: home as u8, slot: first? as u8 })
+    }
+
+    /// Stage three: asks for the collection that the entry of stage two holds, or the line where its value begins if
+    /// that isn't its first. True for a collection.
+    #[inline]
+    pub(crate) fn prefetch_value(&self, at: Place) -> bool {
+        let entry = self.entry(at);
+        let Some(object) = entry.object() else {
+            let value = entry.value_address();
+            if value.addr() / LINE != entry.address().addr() / LINE {
+                line(value);
+            }
+            return false;
+        };
+        let address = (&raw const *object).cast::<u8>();
+        line(address);
+        line(address.wrapping_add(size_of::<Object>() - 1));
+        true
+    }
+
+    /// Stage three where stage two found nothing: asks for the entry in the bucket behind.
+    #[inline]
+    pub(crate) fn prefetch_behind(&self, hash: u64) {
+        let Some((segment, depth)) = self.segment_of(hash) else { return };
+        let (buckets, home) = (&self.segments[segment], home(hash, depth));
+        if buckets[home].overflowed() {
+            let behind = &buckets[(home + 1) % BUCKETS];
+            let found = behind.matches(tag_of(hash)).filter_map(|slot| behind.entry(slot));
+            found.for_each(|entry| line(entry.address()));
         }
     }
 
-    /// Stage three: asks for the collections that those entries hold.
+    /// Stage four: asks for what lies inside the collection: a small one's elements, a big one's root.
     #[inline]
-    pub(crate) fn prefetch_object(&self, hash: u64) {
-        if let Some((segment, depth)) = self.segment_of(hash) {
-            let bucket = &self.segments[segment][home(hash, depth)];
-            let entries = bucket.matches(tag_of(hash)).filter_map(|slot| bucket.entry(slot));
-            for object in entries.filter_map(Entry::object) {
-                let address = (&raw const *object).cast::<u8>();
-                line(address);
-                line(address.wrapping_add(64));
-            }
+    pub(crate) fn prefetch_inside(&self, at: Place) {
+        if let Some(address) = self.entry(at).object().and_then(Object::inside) {
+            line(address);
+            line(address.wrapping_add(LINE));
         }
     }
 }
+
+/// Bytes that arrive together.
+const LINE: usize = 64;
 
 /// For walks through a segment in order: asks for the entries two buckets on. They are all over the memory, so this
 /// halves the time of a walk.

@@ -176,3 +176,41 @@ fn a_walk_by_position_misses_nothing_while_segments_merge() {
     assert!(gone == 20_000 && t.segments() < 10);
     (0..200).for_each(|i| assert!(seen.contains(format!("{i}").as_bytes()), "{i} was missed"));
 }
+
+#[test]
+fn keys_are_the_same_only_when_every_byte_is() {
+    for len in 0..80_usize {
+        let key: Vec<u8> = (0..len).map(|n| n as u8).collect();
+        assert!(same(&key, &key.clone()), "{len}");
+        for at in 0..len {
+            let mut other = key.clone();
+            other[at] ^= 0x80;
+            assert!(!same(&key, &other), "{len}: {at}");
+        }
+        let longer = [key.as_slice(), b"x"].concat();
+        assert!(!same(&key, &longer) && !same(&longer, &key), "{len}");
+    }
+}
+
+#[test]
+fn asking_ahead_finds_entries_at_home_and_behind() {
+    let mut t = table();
+    let keys: Vec<Vec<u8>> = (0..2000).map(|n: u32| format!("key:{n}").into_bytes()).collect();
+    for (n, key) in keys.iter().enumerate() {
+        insert(&mut t, key, n as i64, None);
+    }
+    let (mut home, mut behind) = (0, 0);
+    for key in &keys {
+        let hash = t.hash(key);
+        t.prefetch_bucket(hash);
+        match t.prefetch_entry(hash) {
+            Some(at) if t.find(hash, key) == Some(at) => home += 1,
+            Some(_) => {}
+            None => {
+                t.prefetch_behind(hash);
+                behind += 1;
+            }
+        }
+    }
+    assert!(home > 1600 && behind > 0, "{home} at home, {behind} behind");
+}

@@ -143,8 +143,9 @@ impl Clients {
         if event.hung && !conn.wants_input() {
             return self.close(at);
         }
-        // Who has commands left is read when they are done: else a long pipeline piled up here instead of in its socket.
-        if event.readable && conn.wants_input() && !conn.more {
+        // Who has commands left, or waits for its turn, is read when they are done: else a long pipeline piled up here
+        // instead of in its socket.
+        if event.readable && conn.wants_input() && !conn.more && !conn.listed {
             self.traffic.received += conn.fill(&mut self.pool) as u64;
             self.traffic.reads += 1;
             self.activate(at);

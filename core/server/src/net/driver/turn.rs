@@ -6,12 +6,17 @@ use super::super::service::mono_us;
 use super::{Clients, Conn};
 use keystead_engine::core::Core;
 use keystead_engine::limits::Buffers;
-use keystead_engine::prefetch::Place;
 use keystead_engine::resp::{ArgRange, Decoded, ProtocolError};
-use keystead_engine::{Args, Engine, OwnedArgs};
+use keystead_engine::{Ahead, Args, Engine, OwnedArgs};
 
 /// Commands of one client in one turn: a deep pipeline must not starve a client with one command.
 const COMMANDS: usize = 128;
+/// Commands of all clients after which a turn takes no further client: what a turn holds of them (arguments' places,
+/// input, replies) stays within a second-level cache, and replies leave while the next clients are served.
+const TURN: usize = 1024;
+/// Commands whose keys are asked for at once. Each needs up to eight cache lines (bucket, entry, collection, its elements,
+/// its own bytes): those of twice as many would push each other out of a first-level cache of 32 KiB.
+const WINDOW: usize = 32;
 /// Output beyond this is reported: less can't exceed a limit, and is sent at once by rule.
 const REPORT: usize = 64 * 1024;
 /// Input beyond this is reported though all of it was executed: INFO shows the largest.
@@ -49,23 +54,27 @@ pub(super) struct Batch {
     pub(super) commands: Vec<Command>,
     pub(super) ranges: Vec<ArgRange>,
     pub(super) errors: Vec<(usize, ProtocolError)>,
-    places: Vec<Place>,
+    ahead: Ahead,
 }
 
 impl Clients {
-    /// Serves every active client once; how many there were.
+    /// Serves active clients once, as many as a turn has commands for; how many they were.
     pub(super) fn turn(&mut self) -> usize {
         let mut batch = std::mem::take(&mut self.batch);
         batch.served.clear();
         batch.ranges.clear();
         std::mem::swap(&mut batch.served, &mut self.active);
-        for index in 0..batch.served.len() {
-            let at = batch.served[index];
+        let mut count = 0;
+        while count < batch.served.len() && batch.commands.len() < TURN {
+            let at = batch.served[count];
+            count += 1;
             if let Some(conn) = self.conns[at].as_deref_mut() {
                 conn.listed = false;
                 batch.decode(at, conn);
             }
         }
+        // They stay listed, in front of those who come meanwhile.
+        self.active.extend(batch.served.drain(count..));
         let service = self.service.clone();
         let (now_us, lease_end) = service.turn(|engine| {
             self.execute(engine, &mut batch);
@@ -117,13 +126,16 @@ impl Clients {
             engine.report_sent(session);
         }
         engine.report_traffic(std::mem::take(&mut self.traffic));
-        self.prefetch(engine, batch);
         let commands = std::mem::take(&mut batch.commands);
-        let mut rest = commands.as_slice();
+        let (mut rest, mut asked) = (commands.as_slice(), 0);
         while let Some(first) = rest.first().filter(|_| !self.interrupted) {
+            if asked == 0 {
+                asked = self.prefetch(engine, rest, &batch.ranges, &mut batch.ahead);
+            }
             let (at, count) = (first.at, rest.iter().take_while(|command| command.at == first.at).count());
             let (own, others) = rest.split_at(count);
             rest = others;
+            asked = asked.saturating_sub(count);
             // Out of its place while its commands run: those who are served from inside a long one can't meet it.
             let Some(mut conn) = self.conns[at].take() else { continue };
             busy::while_serving(self, || run(engine, &mut conn, own, &batch.ranges));
@@ -145,19 +157,24 @@ impl Clients {
         }
     }
 
-    /// Three passes over the batch's keys, so that the table's memory is on its way before the first command needs it.
-    fn prefetch(&self, engine: &Engine, batch: &mut Batch) {
-        if batch.commands.len() < 2 {
-            return;
+    /// Passes over the keys of the commands that come next, so that the table's memory is on its way before the
+    /// first of them needs it. Asks for a window of them, whole clients' commands, and tells how many.
+    fn prefetch(&self, engine: &Engine, next: &[Command], ranges: &[ArgRange], ahead: &mut Ahead) -> usize {
+        let mut window = next.len().min(WINDOW);
+        while window < next.len() && next[window].at == next[window - 1].at {
+            window += 1;
         }
-        let Batch { commands, ranges, places, .. } = batch;
-        places.clear();
-        places.extend(commands.iter().filter_map(|command| {
-            let conn = self.conns[command.at].as_ref()?;
-            engine.prefetch_bucket(conn.session, command.args(&conn.input, ranges))
-        }));
-        places.iter().for_each(|place| engine.prefetch_entry(*place));
-        places.iter().for_each(|place| engine.prefetch_object(*place));
+        if window < 2 {
+            return window;
+        }
+        ahead.clear();
+        for command in &next[..window] {
+            if let Some(conn) = &self.conns[command.at] {
+                engine.ahead(conn.session, command.args(&conn.input, ranges), ahead);
+            }
+        }
+        engine.ask_ahead(ahead);
+        window
     }
 
     /// Takes a session's output, and tells the engine what is held for it.
