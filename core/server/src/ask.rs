@@ -2,11 +2,12 @@
 //! A command-line tool: it works against any Keystead sentinel, and changes nothing.
 
 use crate::cluster::client::Client;
+use crate::logging::timestamp;
 use clap::{Args, Subcommand};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Between two looks of `watch`.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -105,9 +106,22 @@ fn timeline(options: &Options, name: Option<&str>, count: u32, json: bool) -> io
     for name in names(&mut client, name)? {
         let mut words = vec!["SENTINEL", "TIMELINE", &name, &count];
         words.extend(json.then_some("JSON"));
-        lines.extend(client.call(&words)?);
+        let now = SystemTime::now();
+        lines.extend(client.call(&words)?.into_iter().map(|line| if json { line } else { dated(line, now) }));
     }
     Ok(lines)
+}
+
+/// `m, 75 s ago, 262 ms:` with the moment as the log writes it in front: a sentinel counts from its own start only.
+fn dated(line: String, now: SystemTime) -> String {
+    let ago = line.split_once(", ").and_then(|(_, rest)| rest.split_once(" s ago, "));
+    let Some(seconds) = ago.and_then(|(seconds, _)| seconds.parse().ok()).filter(|_| !line.starts_with(' ')) else {
+        return line;
+    };
+    let at = now.checked_sub(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH);
+    let stamp = timestamp(at.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis());
+    let to_the_second = stamp.split('.').next().unwrap_or_default();
+    format!("{to_the_second} UTC, {line}")
 }
 
 fn print(lines: Vec<String>) -> io::Result<()> {
@@ -135,4 +149,18 @@ fn look(options: &Options, name: Option<&str>) -> io::Result<Vec<String>> {
     lines.push(String::new());
     lines.extend(timeline(options, name, 2, false)?.into_iter().take(WATCHED_LINES));
     Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failover_has_the_time_of_day_that_the_log_has() {
+        let now = UNIX_EPOCH + Duration::from_millis(951_782_475_900);
+        assert_eq!(dated("m, 75 s ago, 262 ms:".into(), now), "29 Feb 2000 00:00:00 UTC, m, 75 s ago, 262 ms:");
+        for step in ["       0 ms  sdown: silent, 3 s ago, it says", "nothing"] {
+            assert_eq!(dated(step.into(), now), step);
+        }
+    }
 }

@@ -92,7 +92,7 @@ fn mark(level: Level) -> char {
 }
 
 /// `23 Nov 2026 01:02:03.004` of milliseconds since 1970.
-fn timestamp(unix_ms: u128) -> String {
+pub(crate) fn timestamp(unix_ms: u128) -> String {
     let ms = unix_ms % 1000;
     let seconds = unix_ms / 1000;
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);

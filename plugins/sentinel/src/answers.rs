@@ -122,8 +122,8 @@ impl Monitor {
         }
         instance.report_at = s.now;
         text.clone_into(&mut instance.report_text);
-        if report.sync_in_progress || report.loading {
-            instance.synced = false;
+        if report.sync_in_progress || report.loading || (rebooted && !report.has_keys) {
+            instance.synced = false; // what it had in an earlier life may be gone
         } else if report.role == Role::Replica && report.link_up {
             instance.synced = true;
         }

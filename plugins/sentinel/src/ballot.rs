@@ -250,6 +250,15 @@ impl Monitor {
         self.ballot.leader_epoch = epoch;
         s.durable();
         s.emit(Level::Warning, "+vote-for-leader", format!("{leader} {epoch}"), &self.settings);
+        if leader != s.id {
+            self.timeline.mark_open(s.now, "voted", format!("for {} in epoch {epoch}", self.peer_name(leader)));
+        }
+    }
+
+    /// A sentinel as a person finds it: by its address, if it is known.
+    pub(crate) fn peer_name(&self, id: &str) -> String {
+        let known = self.of(Kind::Sentinel).find(|i| i.run_id == id);
+        known.map_or_else(|| id.to_owned(), |i| format!("sentinel {}", i.addr.faced(self.names_shown)))
     }
 
     /// How long a voter keeps still without a sign of the one it voted for. Stock sentinels show up once a second.
@@ -311,7 +320,7 @@ impl Monitor {
         for (id, keystead) in due {
             self.instance_mut(id).next_ask = next;
             let named = keystead.then(|| named.clone());
-            let ask = Request::AskDown { primary: addr.clone(), epoch, candidate: candidate.clone(), named };
+            let ask = Request::AskDown { primary: addr.clone(), epoch, candidate: candidate.clone(), named, at: s.now };
             self.send(id, ask, s);
         }
     }
@@ -325,9 +334,8 @@ impl Monitor {
         s: &mut Shared,
     ) {
         // An answer about an earlier configuration says nothing about this one.
-        let about =
-            matches!(asked, Request::AskDown { primary, .. } if self.primary().addr.is(&primary.host, primary.port));
-        if round != self.round || !about {
+        let Request::AskDown { primary, at, .. } = asked else { return };
+        if round != self.round || !self.primary().addr.is(&primary.host, primary.port) {
             return;
         }
         let Some(answer) = DownAnswer::parse(reply) else { return };
@@ -336,7 +344,9 @@ impl Monitor {
         if s.signing.on() && !peer.verified {
             return;
         }
-        peer.down_vote = (answer.down && same).then_some(s.now);
+        // Its own question says that it sees the primary down: an answer to what was asked before that takes nothing back.
+        let newer = peer.down_vote.filter(|heard| same && *heard >= *at);
+        peer.down_vote = if answer.down && same { Some(s.now) } else { newer };
         if let Request::AskDown { epoch, candidate: Some(_), .. } = asked {
             peer.asked_for_vote = Some(*epoch);
         }

@@ -78,11 +78,15 @@ pub fn rehearse(monitor: &Monitor, ranked: &Ranked) -> Vec<String> {
         lines.push("nothing would happen: NOGOODSLAVE No suitable replica to promote".into());
         return lines;
     };
-    let others: Vec<String> =
-        monitor.of(Kind::Replica).filter(|r| r.addr != *best).map(|r| r.addr.to_string()).collect();
-    if !others.is_empty() {
+    let (up, down): (Vec<_>, Vec<_>) =
+        monitor.of(Kind::Replica).filter(|r| r.addr != *best).partition(|r| r.down_since.is_none());
+    let names = |list: &[&Instance]| list.iter().map(|r| r.addr.to_string()).collect::<Vec<_>>().join(", ");
+    if !up.is_empty() {
         let at_a_time = monitor.settings.parallel_syncs;
-        lines.push(format!("{} would follow {}:{}, {at_a_time} at a time", others.join(", "), best.host, best.port));
+        lines.push(format!("{} would follow {}:{}, {at_a_time} at a time", names(&up), best.host, best.port));
+    }
+    if !down.is_empty() {
+        lines.push(format!("{} would be told to follow it when back", names(&down)));
     }
     let old = monitor.primary();
     if monitor.primary_answers() && old.keystead {

@@ -163,7 +163,6 @@ impl Monitor {
     pub(crate) fn abort(&mut self, name: &'static str, s: &mut Shared) {
         self.take_back_hand_over(s);
         self.event(s, Level::Warning, name, self.primary, "");
-        self.timeline.mark(s.now, "given up", name.into());
         self.failover = Failover::Idle;
         self.ballot.candidacy = Candidacy::None;
         for replica in self.of_mut(Kind::Replica) {
@@ -175,6 +174,14 @@ impl Monitor {
             "-failover-abort-no-good-slave" => 1_000 << doublings,
             _ => s.rng.between(150, 300) << doublings,
         };
+        let why = match name {
+            "-failover-abort-not-elected" => "not elected",
+            "-failover-abort-no-good-slave" => "no replica can be promoted",
+            "-failover-abort-slave-timeout" => "the replica wasn't promoted in time",
+            "-failover-abort-master-is-back" => "the primary is back",
+            other => other,
+        };
+        self.timeline.mark(s.now, "given up", format!("{why}; the next try is {wait} ms away at least"));
         self.ballot.next_attempt = s.now.plus(wait);
         self.ask_now(s.now); // without a candidate: whoever voted here is free again
     }
@@ -277,6 +284,11 @@ impl Monitor {
         for (addr, reason) in &ranked.refused {
             s.log(Level::Notice, format!("{}: {}:{} is not promoted: it {reason}", self.name, addr.host, addr.port));
         }
+        if !ranked.refused.is_empty() {
+            let each = |(addr, reason): &(_, String)| format!("{addr} {reason}");
+            let all: Vec<String> = ranked.refused.iter().map(each).collect();
+            self.timeline.mark(s.now, "refused", all.join(", "));
+        }
         let best = ranked.order.iter().find_map(|addr| self.of(Kind::Replica).find(|r| r.addr == *addr).map(|r| r.id));
         match best {
             Some(id) => self.choose(id, epoch, forced, s),
@@ -328,7 +340,7 @@ impl Monitor {
             let what = match () {
                 () if self.coordinated => "the primary, to hand over",
                 () if adopted => "nothing: another leader promoted it",
-                () => "SLAVEOF NO ONE",
+                () => "it: SLAVEOF NO ONE",
             };
             self.timeline.mark(s.now, "told", what.into());
             self.event(s, Level::Notice, "+failover-state-wait-promotion", replica, "");

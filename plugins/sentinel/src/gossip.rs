@@ -127,6 +127,8 @@ impl Monitor {
             s.durable();
             return self.abort("-failover-abort-not-elected", s);
         }
+        let who = self.peer_name(&hello.id);
+        self.timeline.mark(s.now, "heard", format!("of configuration epoch {} from {who}", hello.config_epoch));
         let from = self.primary().addr.clone();
         self.switch(&hello.primary, hello.config_epoch, s);
         self.call_reconfig_script("observer", &from, &hello.primary, s);

@@ -101,6 +101,7 @@ impl Monitor {
         let Some(error) = reply.error() else { return };
         s.log(Level::Warning, format!("{}: the primary doesn't hand over: {error}", self.name));
         if self.coordinated && matches!(self.failover, Failover::Promote { .. }) {
+            self.timeline.mark(s.now, "refused", format!("the primary doesn't hand over: {error}"));
             self.coordinated = false; // nothing to take back
             self.abort("-failover-abort-slave-timeout", s);
         }

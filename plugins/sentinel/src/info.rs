@@ -36,6 +36,8 @@ pub struct Report {
     pub announced: bool,
     /// It is loading its data.
     pub loading: bool,
+    /// It has keys.
+    pub has_keys: bool,
     /// It is in the middle of a full sync.
     pub sync_in_progress: bool,
     /// It keeps its data because the primary it follows came back empty with an unknown history.
@@ -66,6 +68,9 @@ impl Report {
                 "slave_repl_offset" => report.offset = value.parse().unwrap_or(0),
                 "replica_announced" => report.announced = value != "0",
                 "loading" => report.loading = value == "1",
+                _ if key.strip_prefix("db").is_some_and(|n| n.parse::<u32>().is_ok()) => {
+                    report.has_keys |= value.starts_with("keys=");
+                }
                 "master_sync_in_progress" => report.sync_in_progress = value == "1",
                 "keystead_primary_came_back_empty" => report.primary_lost_data = value == "1",
                 "keystead_version" => report.keystead = true,
@@ -102,6 +107,7 @@ mod tests {
         assert!(report.keystead);
         assert_eq!(report.replicas, vec![Addr::new("127.0.0.1", 6380), Addr::new("10.0.0.2", 1)]);
         assert_eq!((report.role, report.upstream), (Role::Primary, None));
+        assert!(!report.has_keys && Report::parse("db3:keys=1,expires=0,avg_ttl=0\r\n").has_keys);
     }
 
     #[test]

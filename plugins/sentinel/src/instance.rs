@@ -141,7 +141,7 @@ pub struct Instance {
     pub promoted_by_someone: bool,
     /// Since when a replica follows the primary it follows.
     pub upstream_since: Mono,
-    /// A replica was seen in sync and hasn't begun a full sync since.
+    /// A replica was seen in sync, and has neither begun a full sync nor come back without keys since.
     pub synced: bool,
     /// Progress of re-pointing.
     pub repoint: Repoint,

@@ -416,7 +416,8 @@ impl Monitor {
             (true, None) => {
                 self.odown_since = Some(s.now);
                 let more = format!("#quorum {}/{}", votes + 1, self.settings.quorum);
-                self.timeline.mark(s.now, "odown", more.clone());
+                let seen = format!("{} sentinels see it down, the quorum is {}", votes + 1, self.settings.quorum);
+                self.timeline.mark(s.now, "odown", seen);
                 self.event(s, Level::Warning, "+odown", self.primary, &more);
             }
             (false, Some(_)) => {

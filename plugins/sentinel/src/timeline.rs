@@ -22,6 +22,23 @@ struct Step {
 #[derive(Clone, Debug, Default)]
 struct Record {
     steps: Vec<Step>,
+    /// Steps in the middle that made room for later ones: many tries until a replica was there.
+    left_out: usize,
+}
+
+impl Record {
+    fn push(&mut self, step: Step) {
+        if self.steps.len() == MAX_STEPS {
+            self.steps.remove(MAX_STEPS / 2);
+            self.left_out += 1;
+        }
+        self.steps.push(step);
+    }
+
+    /// Nothing belongs to it any more.
+    fn closed(&self) -> bool {
+        self.steps.last().is_some_and(|step| step.what == "switched")
+    }
 }
 
 /// The ring.
@@ -39,16 +56,21 @@ impl Timeline {
         if self.records.len() == MAX_RECORDS {
             self.records.pop_front();
         }
-        self.records.push_back(Record { steps: vec![Step { at: now, what, why }] });
+        self.records.push_back(Record { steps: vec![Step { at: now, what, why }], left_out: 0 });
     }
 
-    /// A further step.
+    /// A further step; the first one, if what is there has ended: this sentinel heard of a switch and saw no fall.
     pub fn mark(&mut self, now: Mono, what: &'static str, why: String) {
-        if self.records.is_empty() {
-            return self.begin(now, what, why);
+        match self.records.back_mut().filter(|record| !record.closed()) {
+            Some(record) => record.push(Step { at: now, what, why }),
+            None => self.begin(now, what, why),
         }
-        if let Some(record) = self.records.back_mut().filter(|record| record.steps.len() < MAX_STEPS) {
-            record.steps.push(Step { at: now, what, why });
+    }
+
+    /// A further step of a failover that goes on; nothing where none does.
+    pub fn mark_open(&mut self, now: Mono, what: &'static str, why: String) {
+        if self.records.back().is_some_and(|record| !record.closed()) {
+            self.mark(now, what, why);
         }
     }
 
@@ -59,7 +81,10 @@ impl Timeline {
             let Some(first) = record.steps.first() else { continue };
             let took = record.steps.last().map_or(0, |last| last.at.since(first.at));
             lines.push(format!("{name}, {} s ago, {took} ms:", now.since(first.at) / 1000));
-            for step in &record.steps {
+            for (n, step) in record.steps.iter().enumerate() {
+                if n == MAX_STEPS / 2 && record.left_out > 0 {
+                    lines.push(format!("{:>8}     {} steps like these are left out", "...", record.left_out));
+                }
                 lines.push(format!("{:>8} ms  {}: {}", step.at.since(first.at), step.what, step.why));
             }
         }
@@ -76,7 +101,9 @@ impl Timeline {
             .map(|record| {
                 let steps: Vec<String> = record.steps.iter().map(|s| step(record, s)).collect();
                 let ago = record.steps.first().map_or(0, |first| now.since(first.at));
-                format!("{{\"name\":{},\"ago_ms\":{ago},\"steps\":[{}]}}", quoted(name), steps.join(","))
+                let left_out = record.left_out;
+                let more = if left_out > 0 { format!("\"left_out\":{left_out},") } else { String::new() };
+                format!("{{\"name\":{},\"ago_ms\":{ago},{more}\"steps\":[{}]}}", quoted(name), steps.join(","))
             })
             .collect()
     }
@@ -149,6 +176,19 @@ mod tests {
             lines[2..],
             ["m, 21 s ago, 80 ms:", "       0 ms  sdown: it said \"no\"", "      80 ms  odown: 2 of 3"]
         );
+        for at in 0..100 {
+            timeline.mark(Mono(30_000 + at), "given up", "no replica".into());
+        }
+        timeline.mark(Mono(40_000), "switched", "a to b".into());
+        let lines = timeline.lines("m", Mono(41_000), 1);
+        assert_eq!(lines.len(), MAX_STEPS + 2);
+        assert_eq!(lines[MAX_STEPS / 2 + 1], "     ...     70 steps like these are left out");
+        assert_eq!(lines[MAX_STEPS + 1], "   20000 ms  switched: a to b");
+        assert!(timeline.json("m", Mono(41_000), 1)[0].contains(r#""left_out":70,"steps":["#));
+        // What comes behind a switch is no part of it.
+        timeline.mark_open(Mono(50_000), "voted", "for c".into());
+        timeline.mark(Mono(60_000), "heard", "of epoch 2".into());
+        assert_eq!(timeline.lines("m", Mono(61_000), 1), ["m, 1 s ago, 0 ms:", "       0 ms  heard: of epoch 2"]);
         for at in 0..1000 {
             timeline.begin(Mono(at), "failover asked for", String::new());
         }

@@ -2,7 +2,7 @@
 //! Owns the wording of requests; never decides when to send one.
 
 use crate::spread::Spread;
-use crate::types::{Addr, Epoch};
+use crate::types::{Addr, Epoch, Mono};
 
 /// The channel on which sentinels find each other.
 pub const HELLO_CHANNEL: &str = "__sentinel__:hello";
@@ -102,6 +102,8 @@ pub enum Request {
         candidate: Option<String>,
         /// The extension, towards Keystead peers.
         named: Option<Named>,
+        /// When it is asked; not on the wire.
+        at: Mono,
     },
     /// The reconfiguration transaction; no target makes the node a primary.
     Follow(Option<Addr>),
@@ -152,7 +154,7 @@ impl Request {
                 let (port, limit) = (port.to_string(), timeout_ms.to_string());
                 vec![words(&["FAILOVER", "TO", host, &port, "TIMEOUT", &limit])]
             }
-            Request::AskDown { primary, epoch, candidate, named } => {
+            Request::AskDown { primary, epoch, candidate, named, .. } => {
                 let mut argv = words(&["SENTINEL", "IS-MASTER-DOWN-BY-ADDR", &primary.host]);
                 argv.push(primary.port.to_string());
                 argv.push(epoch.to_string());
@@ -216,8 +218,13 @@ mod tests {
 
     #[test]
     fn the_wire_towards_stock_peers_is_redis() {
-        let ask =
-            Request::AskDown { primary: Addr::new("10.0.0.1", 6379), epoch: Epoch(7), candidate: None, named: None };
+        let ask = Request::AskDown {
+            primary: Addr::new("10.0.0.1", 6379),
+            epoch: Epoch(7),
+            candidate: None,
+            named: None,
+            at: Mono(0),
+        };
         assert_eq!(ask.commands(), vec![vec!["SENTINEL", "IS-MASTER-DOWN-BY-ADDR", "10.0.0.1", "6379", "7", "*"]]);
         let demote = Request::Follow(None).commands();
         assert_eq!(demote.len(), 6);

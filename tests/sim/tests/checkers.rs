@@ -5,7 +5,7 @@ use keystead_sentinel::election::{Advice, ElectionStrategy, Question, RedisElect
 use keystead_sentinel::events::{Level, Notice};
 use keystead_sentinel::hello::Hello;
 use keystead_sentinel::settings::Settings;
-use keystead_sentinel::types::{Addr, Epoch};
+use keystead_sentinel::types::{Addr, Epoch, Mono};
 use keystead_sentinel::wire::{Reply, Request};
 use keystead_sim::sentinel::check::{Checker, unsettled};
 use keystead_sim::sentinel::strategies::Loaded;
@@ -29,7 +29,13 @@ fn hello(id: &str, epoch: u64, config_epoch: u64, primary: usize) -> Request {
 }
 
 fn ask(epoch: u64, candidate: &str) -> Request {
-    Request::AskDown { primary: data_addr(0), epoch: Epoch(epoch), candidate: Some(candidate.into()), named: None }
+    Request::AskDown {
+        primary: data_addr(0),
+        epoch: Epoch(epoch),
+        candidate: Some(candidate.into()),
+        named: None,
+        at: Mono(0),
+    }
 }
 
 fn vote_for(leader: &str, epoch: i64) -> Reply {

@@ -40,16 +40,34 @@ fn named(row: &str) -> Vec<&str> {
     last.split('`').skip(1).step_by(2).collect()
 }
 
-#[test]
-fn each_row_of_the_table_of_failovers_names_tests_that_exist() {
-    let readme = fs::read_to_string(root().join("README.md")).expect("the repository is readable");
-    let (rows, sources) = (rows(&readme, "## Better than stock Sentinel"), sources());
-    assert!(rows.len() >= 15, "the table is there: {}", rows.len());
+/// Each row names at least one test in its last column, and they exist.
+fn rows_name_tests(rows: &[&str]) {
+    let sources = sources();
     for row in rows {
         let named = named(row);
         assert!(!named.is_empty(), "no test: {row}");
         let there = |test: &&str| assert!(sources.contains(&format!("fn {test}()")), "{test} isn't there: {row}");
         named.iter().for_each(there);
+    }
+}
+
+#[test]
+fn each_row_of_the_table_of_failovers_names_tests_that_exist() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("the repository is readable");
+    let rows = rows(&readme, "## Better than stock Sentinel");
+    assert!(rows.len() >= 15, "the table is there: {}", rows.len());
+    rows_name_tests(&rows);
+}
+
+#[test]
+fn each_row_of_what_a_sentinel_does_names_tests_that_exist() {
+    let path = root().join("plugins/sentinel/COVERAGE.md");
+    let text = fs::read_to_string(path).expect("the repository is readable");
+    let headings: Vec<&str> = text.lines().filter(|line| line.starts_with("## ")).collect();
+    for heading in headings {
+        let rows = rows(&text, heading);
+        assert!(rows.len() >= 12, "the table is there: {}", rows.len());
+        rows_name_tests(&rows);
     }
 }
 

@@ -137,7 +137,7 @@ impl Story {
 fn in_words(channel: &str, message: &str) -> String {
     let meaning = match channel {
         "+sdown" => "no valid answer for down-after: subjectively down",
-        "-sdown" => "answers again",
+        "-sdown" => "answers again, or is watched anew behind a stall",
         "+odown" => "enough sentinels agree: objectively down",
         "-odown" => "no longer agreed to be down",
         "+try-failover" => "asks for votes to lead the failover",
