@@ -298,3 +298,37 @@ fn a_replica_that_wants_answers_is_cut_off() {
     assert_eq!(wrong, Reply::Error("ERR value is not an integer or out of range".into()));
     assert!(primary.process.log().contains("asks for synchronization but with a wrong offset"));
 }
+
+/// What a stopped replica doesn't take is kept beyond the backlog. It is shown as the replicas', to the last block's books, and
+/// as nothing that evicting keys could make less.
+#[test]
+fn what_a_stopped_replica_does_not_take_costs_no_key() {
+    let primary = node("");
+    let mut replica = node(&format!("replicaof: (\"127.0.0.1\", {})", primary.port()));
+    linked(&replica);
+    let mut client = primary.client();
+    for setting in ["maxmemory-policy allkeys-random", "repl-backlog-size 16384", "repl-timeout 1200"] {
+        client.ok(&format!("CONFIG SET {setting}"));
+    }
+    (0..100).for_each(|n| drop(client.cmd(&format!("SETRANGE key:{n} 10000 x"))));
+    wait_until("the replica has them", DEADLINE, || replica.client().cmd("DBSIZE").as_int() == Some(100));
+    replica.process.pause();
+    let memory =
+        |client: &mut keystead_harness::Client, name: &str| -> u64 { client.info("memory")[name].parse().unwrap() };
+    let counted = |client: &mut keystead_harness::Client| {
+        memory(client, "used_memory").saturating_sub(memory(client, "mem_not_counted_for_evict"))
+    };
+    assert!(memory(&mut client, "mem_clients_slaves") < 64 << 10);
+    let limit = counted(&mut client) + (256 << 10);
+    client.ok(&format!("CONFIG SET maxmemory {limit}"));
+    let batch = vec!["SETRANGE key:0 0 ten-letters"; 500];
+    for _ in 0..300 {
+        client.pipeline(&batch);
+    }
+    assert_eq!(client.cmd("DBSIZE").as_int(), Some(100));
+    assert!(memory(&mut client, "mem_clients_slaves") > 2 << 20, "{:?}", client.info("memory"));
+    assert!(counted(&mut client) < limit);
+    let stats = client.cmd("MEMORY STATS").items();
+    assert!(stats.iter().any(|item| *item == "clients.slaves"), "{stats:?}");
+    replica.process.resume();
+}

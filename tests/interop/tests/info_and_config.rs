@@ -86,7 +86,7 @@ fn every_name_is_here_or_has_a_reason() {
 
 #[test]
 fn rounds_of_the_server_are_counted_and_timed() {
-    let node = Keystead::builder().plugin("persistence-aof", "(enabled: true, fsync: \"always\")").start();
+    let node = Keystead::builder().plugin("persistence-aof", "(enabled: true, fsync: always)").start();
     let mut client = node.client();
     let mut figure = |section: &str, name: &str| -> u64 { client.info(section)[name].parse().unwrap() };
     let names = ["eventloop_cycles", "eventloop_duration_sum", "eventloop_duration_cmd_sum"];

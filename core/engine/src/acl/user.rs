@@ -215,7 +215,11 @@ impl Selector {
         if self.all_keys {
             return b"~*".to_vec();
         }
-        self.keys.iter().map(KeyPattern::text).collect::<Vec<_>>().join(&b' ')
+        let mut words: Vec<Vec<u8>> = self.keys.iter().map(KeyPattern::text).collect();
+        // `~*` in front of other patterns would be refused when the line is read again; Redis lists it so.
+        let rest = words.len().saturating_sub(1);
+        words[..rest].iter_mut().filter(|word| *word == b"~*").for_each(|word| *word = b"%RW~*".to_vec());
+        words.join(&b' ')
     }
 
     /// `&a &b`, as ACL GETUSER shows it.

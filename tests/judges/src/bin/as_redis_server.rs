@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use keystead_harness::{keystead_bin, ron_str};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
@@ -73,8 +73,13 @@ fn prepare(args: &[String]) -> Result<PathBuf, String> {
         }
         rest = &args[1..];
     }
+    let mut said = BTreeSet::new();
     for option in options(rest) {
-        directives.remove(&option[0].to_lowercase());
+        let name = option[0].to_lowercase();
+        // The first one on the command line takes the place of what the file says; users of both are there.
+        if name != "user" && said.insert(name.clone()) {
+            directives.remove(&name);
+        }
         add(&mut directives, &option);
     }
     let dir = directives.get("dir").and_then(|d| d.last()).map_or_else(|| PathBuf::from("."), PathBuf::from);
@@ -227,6 +232,19 @@ mod tests {
         assert_eq!(start(&[]), "rewritten");
         assert!(start(&["--timeout", "8"]).contains("\"timeout\": \"8\""));
         assert!(start(&[]).contains("\"timeout\": \"7\""), "that was said for one start");
+    }
+
+    #[test]
+    fn what_is_said_again_on_the_command_line_is_added_to_what_was_said_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let conf = dir.path().join("redis.conf");
+        fs::write(&conf, format!("dir {}\nuser a on\nsave 1 1\n", dir.path().display())).unwrap();
+        let words = ["--user", "b on +get", "--user", "c", "off", "--save", "5", "6", "--save", "7", "8"];
+        let args: Vec<String> = std::iter::once(conf.display().to_string()).chain(words.map(str::to_owned)).collect();
+        let file = fs::read_to_string(prepare(&args).unwrap()).unwrap();
+        assert!(file.contains(r#"users: ["a on", "b on +get", "c off"]"#), "{file}");
+        let overlay = fs::read_to_string(dir.path().join("keystead.overlay.ron")).unwrap();
+        assert!(overlay.contains(r#""save": "5 6 7 8""#), "{overlay}");
     }
 
     #[test]
