@@ -45,3 +45,15 @@ fn kinds_of_replies_in_resp3() {
     assert_eq!(kit.cmd(c, "COMMAND LIST FILTERBY PATTERN getse*"), "*1\r\n$6\r\ngetset\r\n");
     assert!(kit.cmd(c, "MEMORY MALLOC-STATS").starts_with("$45\r\n"));
 }
+
+#[test]
+fn shard_channels_are_not_subscribed_to_inside_multi() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    for command in ["MULTI", "SUBSCRIBE a", "SSUBSCRIBE b"] {
+        kit.cmd(c, command);
+    }
+    let subscribed = "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n";
+    let refused = "-ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client\r\n";
+    assert_eq!(kit.cmd(c, "EXEC"), format!("*2\r\n{subscribed}{refused}"));
+}

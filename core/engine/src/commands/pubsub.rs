@@ -46,6 +46,10 @@ fn psubscribe(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn ssubscribe(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    // Redis lets the other two into MULTI for old clients' sake, and not this one.
+    if ctx.nested {
+        return Err(CommandError::fixed("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client"));
+    }
     add(ctx, args, Space::Shard)
 }
 
