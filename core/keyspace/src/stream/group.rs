@@ -192,7 +192,7 @@ impl Group {
         new
     }
 
-    /// Deletes a consumer and its pending entries. No more than [`AT_ONCE`] of those leave the tree at once, if not all do.
+    /// Deletes a consumer and its pending entries. At most 256 of those leave the tree at once, the rest later in steps.
     pub fn delete_consumer(&mut self, name: &[u8]) -> Option<Deleted> {
         let mut rest = Group::new(&self.name, self.last_id, self.entries_read);
         let consumer = self.consumers.remove_by(|key| key.as_ref().cmp(name))?;
