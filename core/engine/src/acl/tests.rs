@@ -175,8 +175,9 @@ fn what_is_written_is_read_again() {
     let engine = engine();
     let words: Vec<&[u8]> = vec![b"on", b">pw", b"%R~a", b"~\xff*", b"&c", b"+@read", b"-get", b"(+select|0", b"~z)"];
     // All keys beside one of them: where Redis lists `~* %R~b`, it doesn't take its own file.
-    let overlapping: Vec<&[u8]> = vec![b"%RW~*", b"%R~b"];
-    for words in [words, overlapping] {
+    let in_front: Vec<&[u8]> = vec![b"%RW~*", b"%R~b"];
+    let behind: Vec<&[u8]> = vec![b"%R~b", b"%RW~*"];
+    for words in [words, in_front, behind] {
         let user = engine.core.acl.edited("u", &words, &engine.core.registry).expect("good");
         let again = text::read(&user.line(), "x", &engine.core.registry, false).expect("good");
         assert_eq!(again, [user]);

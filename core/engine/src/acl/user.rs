@@ -216,9 +216,10 @@ impl Selector {
             return b"~*".to_vec();
         }
         let mut words: Vec<Vec<u8>> = self.keys.iter().map(KeyPattern::text).collect();
-        // `~*` in front of other patterns would be refused when the line is read again; Redis lists it so.
-        let rest = words.len().saturating_sub(1);
-        words[..rest].iter_mut().filter(|word| *word == b"~*").for_each(|word| *word = b"%RW~*".to_vec());
+        // `~*` beside other patterns would be refused or take them away when the line is read again; Redis lists it so.
+        if words.len() > 1 {
+            words.iter_mut().filter(|word| *word == b"~*").for_each(|word| *word = b"%RW~*".to_vec());
+        }
         words.join(&b' ')
     }
 
