@@ -300,7 +300,7 @@ pub(crate) fn call(
         core.stats.total_commands -= 1;
         core.stats.commands[command.index].calls -= 1;
     }
-    // Looked at where it lies: moving it costs more than all the rest does for a short command.
+    // Looked at where it lies: a move reads more at once than was written at once, and waits for that.
     let effect = match &result {
         Ok(effect) => effect,
         Err(error) => {
