@@ -936,7 +936,8 @@ struct ks_command_spec {
   /* Starts a future whose `buf` is the reply as RESP of the client's protocol; the session parks. */
   ks_future (*start)(void* data, const ks_client_info* client, const ks_str* argv, size_t argc);
   /* With `start`: answers at once if it can (KS_CALL_NOT_NOW if not). It alone runs inside MULTI and scripts,
-     where `must` is 1 and KS_CALL_NOT_NOW is no answer. */
+     where `must` is 1 and KS_CALL_NOT_NOW is no answer. With `takeover`: KS_CALL_NOT_NOW hands the connection over, an
+     error is answered and the session stays a client's. */
   uint32_t (*try_now)(void* data, const ks_ctx* ctx, const ks_str* argv, size_t argc, uint32_t must);
   /* Takes the connection over. The future owns it; the session ends with it. */
   ks_future (*takeover)(void* data, ks_conn* conn, const ks_str* argv, size_t argc);

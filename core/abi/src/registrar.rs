@@ -152,7 +152,8 @@ tables! { STRUCTS;
         /// Starts a future whose `buf` is the reply as RESP of the client's protocol; the session parks.
         pub start: Option<unsafe extern "C" fn(data: *mut c_void, client: *const ClientInfo, argv: *const Str, argc: usize) -> Future>,
         /// With `start`: answers at once if it can (KS_CALL_NOT_NOW if not). It alone runs inside MULTI and scripts,
-        /// where `must` is 1 and KS_CALL_NOT_NOW is no answer.
+        /// where `must` is 1 and KS_CALL_NOT_NOW is no answer. With `takeover`: KS_CALL_NOT_NOW hands the connection over, an
+        /// error is answered and the session stays a client's.
         pub try_now: Option<unsafe extern "C" fn(data: *mut c_void, ctx: *const Ctx, argv: *const Str, argc: usize, must: u32) -> u32>,
         /// Takes the connection over. The future owns it; the session ends with it.
         pub takeover: Option<unsafe extern "C" fn(data: *mut c_void, conn: *mut Conn, argv: *const Str, argc: usize) -> Future>,

@@ -107,6 +107,9 @@ pub type GetKeys = fn(crate::Args<'_>) -> Vec<usize>;
 /// Whether a command's words change nothing: the plugin and the words.
 pub type ReadsOnly<P> = fn(&P, crate::Args<'_>) -> bool;
 
+/// Whether a command may take its connection over, asked in the turn: the plugin, the context and the words.
+pub type MayTake<P> = fn(&P, &mut crate::Ctx<'_>, crate::Args<'_>) -> crate::Result<()>;
+
 /// What the core must know of a command before it runs. Made with [`spec`].
 #[derive(Clone)]
 pub struct CommandSpec {

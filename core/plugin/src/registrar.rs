@@ -4,7 +4,7 @@
 //! (a name that is taken, say) is remembered and fails the creation with its reason.
 
 use crate::args::{Args, OwnedArgs};
-use crate::command::{CommandSpec, Effect, ReadsOnly};
+use crate::command::{CommandSpec, Effect, MayTake, ReadsOnly};
 use crate::ctx::Ctx;
 use crate::declare::{ConnEvent, Endpoint, EndpointSpec, FaultPolicy, InfoOut, Param, WriteEvent};
 use crate::error::{Error, Result};
@@ -115,6 +115,17 @@ impl<P: Plugin> Registrar<P> {
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
         self.at(Endpoint::DATA).takeover(spec, f);
+        self
+    }
+
+    /// As `takeover`, for one that is refused now and then: `may_take` is asked in the turn, and with its error the session
+    /// stays a client's.
+    pub fn takeover_if<F, Fut>(&mut self, spec: CommandSpec, may_take: MayTake<P>, f: F) -> &mut Self
+    where
+        F: Fn(Arc<P>, Conn, OwnedArgs) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.at(Endpoint::DATA).takeover_if(spec, may_take, f);
         self
     }
 
@@ -337,8 +348,21 @@ impl<P: Plugin> Scope<'_, P> {
         F: Fn(Arc<P>, Conn, OwnedArgs) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
-        let data = self.reg.keep(handlers::Takeover { slot: self.reg.slot.clone(), f });
+        let data = self.reg.keep(handlers::Takeover { slot: self.reg.slot.clone(), f, may_take: None });
         self.declare(&spec, data, |raw| raw.takeover = Some(handlers::takeover::<P, F, Fut>))
+    }
+
+    /// See [`Registrar::takeover_if`].
+    pub fn takeover_if<F, Fut>(&mut self, spec: CommandSpec, may_take: MayTake<P>, f: F) -> &mut Self
+    where
+        F: Fn(Arc<P>, Conn, OwnedArgs) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        let data = self.reg.keep(handlers::Takeover { slot: self.reg.slot.clone(), f, may_take: Some(may_take) });
+        self.declare(&spec, data, |raw| {
+            raw.takeover = Some(handlers::takeover::<P, F, Fut>);
+            raw.try_now = Some(handlers::may_take::<P, F>);
+        })
     }
 
     fn declare(&mut self, spec: &CommandSpec, data: *mut c_void, set: impl FnOnce(&mut abi::CommandSpec)) -> &mut Self {

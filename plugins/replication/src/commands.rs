@@ -81,12 +81,14 @@ pub(crate) fn register(reg: &mut Registrar<Replication>) {
         Replication::try_wait_for_disks,
         Replication::wait_for_disks,
     )
-    .takeover(
+    .takeover_if(
         docs("PSYNC", -3, sync, "An internal command used in replication.", "2.8.0"),
+        Replication::may_psync,
         Replication::psync,
     )
-    .takeover(
+    .takeover_if(
         docs("SYNC", 1, sync, "An internal command used in replication.", "1.0.0"),
+        Replication::may_sync,
         Replication::sync,
     )
     .info("replication", Replication::info_replication)

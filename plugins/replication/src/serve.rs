@@ -28,6 +28,11 @@ const STREAM_CHUNK: usize = 256 * 1024;
 /// Most bytes of unfinished commands kept from a replica.
 const MAX_INBOX: usize = 64 * 1024;
 
+/// What PSYNC without a number is answered.
+const WRONG_OFFSET: &str = "ERR value is not an integer or out of range";
+/// What a replica is answered that would get the stream of a node without one.
+const NOT_CONNECTED: &str = "NOMASTERLINK Can't SYNC while not connected with my master";
+
 /// One replica, as its two halves see it.
 pub(crate) struct Replica {
     pub(crate) plugin: Arc<Replication>,
@@ -56,14 +61,46 @@ impl Source {
     }
 }
 
+/// The offset as it stands in PSYNC.
+fn offset(word: &[u8]) -> Option<i64> {
+    std::str::from_utf8(word).ok()?.parse().ok()
+}
+
 impl Replication {
+    /// PSYNC, in its turn: who is refused here stays a client.
+    pub(crate) fn may_psync(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
+        let failover = args.len() > 3 && args.at(3).eq_ignore_ascii_case(b"failover");
+        if !failover {
+            self.may_sync(ctx, args)?;
+        }
+        if offset(args.at(2)).is_none() {
+            log::warn!("Replica {} asks for synchronization but with a wrong offset", ctx.client().addr);
+            return Err(Error::reply(WRONG_OFFSET));
+        }
+        Ok(())
+    }
+
+    /// The same for SYNC.
+    pub(crate) fn may_sync(&self, ctx: &mut Ctx<'_>, _args: Args<'_>) -> Result<()> {
+        let Some(why) = self.not_now() else { return Ok(()) };
+        if why == NOT_CONNECTED {
+            self.warn_of_a_loop(ctx);
+        }
+        Err(Error::reply(why))
+    }
+
+    /// Why nobody can be given a stream now.
+    fn not_now(&self) -> Option<&'static str> {
+        if **self.failover.load() != failover::State::None {
+            return Some("NOMASTERLINK Can't SYNC while failing over");
+        }
+        (self.target().is_some() && self.link.load().phase != crate::link::Phase::Connected).then_some(NOT_CONNECTED)
+    }
+
     /// `PSYNC replid offset`
     pub(crate) async fn psync(self: Arc<Self>, conn: Conn, args: OwnedArgs) -> Result<()> {
-        let offset = std::str::from_utf8(args.at(2)).ok().and_then(|o| o.parse::<i64>().ok());
-        let Some(offset) = offset else {
-            log::warn!("Replica {} asks for synchronization but with a wrong offset", conn.client().addr);
-            return refuse(conn, "-ERR value is not an integer or out of range\r\n").await;
-        };
+        // `may_psync` has read it once.
+        let Some(offset) = offset(args.at(2)) else { return refuse(conn, &format!("-{WRONG_OFFSET}\r\n")).await };
         let (request, partial) = Request::parse(args.at(1), offset);
         if args.len() > 3 && args.at(3).eq_ignore_ascii_case(b"failover") {
             let (this, client) = (self.clone(), conn.client().addr.clone());
@@ -82,12 +119,9 @@ impl Replication {
     }
 
     async fn serve(self: Arc<Self>, mut conn: Conn, request: Option<(Request, bool)>) -> Result<()> {
-        if self.target().is_some() && self.link.load().phase != crate::link::Phase::Connected {
-            self.warn_of_a_loop(&mut conn);
-            return refuse(conn, "-NOMASTERLINK Can't SYNC while not connected with my master\r\n").await;
-        }
-        if **self.failover.load() != failover::State::None {
-            return refuse(conn, "-NOMASTERLINK Can't SYNC while failing over\r\n").await;
+        // Asked in the turn too; since then the link may have gone.
+        if let Some(why) = self.not_now() {
+            return refuse(conn, &format!("-{why}\r\n")).await;
         }
         let facts: Facts = conn.take_state();
         let client = conn.client().clone();
@@ -140,10 +174,10 @@ impl Replication {
     }
 
     /// Two stock nodes that follow each other wait for ever and say nothing. Where one of them is ours, it does.
-    fn warn_of_a_loop(&self, conn: &mut Conn) {
-        let facts: Facts = conn.take_state();
-        let (client, Some(target)) = (conn.client(), self.target()) else { return };
-        let ip = facts.ip_address.unwrap_or_else(|| client.ip().to_string());
+    fn warn_of_a_loop(&self, ctx: &mut Ctx<'_>) {
+        let (client, Some(target)) = (ctx.client(), self.target()) else { return };
+        let facts: &Facts = ctx.state();
+        let ip = facts.ip_address.clone().unwrap_or_else(|| client.ip().to_string());
         let host = if target.host == "localhost" { "127.0.0.1" } else { &target.host };
         if facts.listening_port == target.port && ip == host && !self.warned_of_loop.swap(true, Ordering::AcqRel) {
             log::warn!("REPLICAOF loop: {ip}:{} follows this node, and this node follows it", target.port);

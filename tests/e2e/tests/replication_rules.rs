@@ -297,6 +297,14 @@ fn a_replica_that_wants_answers_is_cut_off() {
     let wrong = client.cmd("PSYNC someid offset");
     assert_eq!(wrong, Reply::Error("ERR value is not an integer or out of range".into()));
     assert!(primary.process.log().contains("asks for synchronization but with a wrong offset"));
+    assert_eq!(client.cmd("PING"), Reply::Simple("PONG".into()), "who is refused stays a client");
+    client.ok("SET b 2");
+    client.ok("REPLICAOF 127.0.0.1 1");
+    for request in ["PSYNC ? -1", "SYNC"] {
+        let refused = client.cmd(request);
+        assert_eq!(refused, Reply::Error("NOMASTERLINK Can't SYNC while not connected with my master".into()));
+        assert_eq!(client.cmd("PING"), Reply::Simple("PONG".into()), "{request}");
+    }
 }
 
 /// What a stopped replica doesn't take is kept beyond the backlog. It is shown as the replicas', to the last block's books, and

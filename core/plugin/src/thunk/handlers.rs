@@ -2,7 +2,7 @@
 
 use super::guarded;
 use crate::args::{Args, OwnedArgs};
-use crate::command::{Effect, GetKeys, ReadsOnly};
+use crate::command::{Effect, GetKeys, MayTake, ReadsOnly};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::io::{Conn, Io};
@@ -32,6 +32,7 @@ pub(crate) struct Async<P, T, F> {
 pub(crate) struct Takeover<P, F> {
     pub(crate) slot: Slot<P>,
     pub(crate) f: F,
+    pub(crate) may_take: Option<MayTake<P>>,
 }
 
 /// Tells the host about a panic in a handler; what the client sees.
@@ -138,6 +139,24 @@ where
 /// A future that is ready with a panic's text.
 pub(super) fn failed(text: String) -> abi::Future {
     export_future(async move { Out::failed(abi::PANICKED, text) })
+}
+
+pub(crate) unsafe extern "C" fn may_take<P: Plugin, F>(
+    data: *mut c_void,
+    ctx: *const abi::Ctx,
+    argv: *const Str,
+    argc: usize,
+    _must: u32,
+) -> u32 {
+    // SAFETY: as in `call`.
+    let (this, mut ctx, args) =
+        unsafe { (&*data.cast::<Takeover<P, F>>(), Ctx::from_raw(ctx), Args::from_raw(argv, argc)) };
+    let Some(may_take) = this.may_take else { return abi::CALL_NOT_NOW };
+    match guarded(|| may_take(this.slot.get(), &mut ctx, args)) {
+        Ok(Ok(())) => abi::CALL_NOT_NOW,
+        Ok(Err(error)) => ctx.finish(Err(error)),
+        Err(text) => panicked(&mut ctx, &text),
+    }
 }
 
 pub(crate) unsafe extern "C" fn takeover<P, F, Fut>(

@@ -106,6 +106,23 @@ unsafe impl Send for AsyncCommand {}
 // SAFETY: as above.
 unsafe impl Sync for AsyncCommand {}
 
+/// Calls into the plugin for an answer in the turn; none if it says that there is none now.
+fn run_if(
+    plugin: &'static Plugin,
+    endpoint: u32,
+    ctx: &mut Ctx<'_>,
+    args: Args<'_>,
+    call: impl FnOnce(*const abi::Ctx, *const Str, usize) -> u32,
+) -> Option<CommandResult> {
+    let mut not_now = false;
+    let result = run(plugin, endpoint, ctx, args, |raw, argv, argc| {
+        let said = call(raw, argv, argc);
+        not_now = said == abi::CALL_NOT_NOW;
+        if not_now { abi::CALL_NONE } else { said }
+    });
+    (!not_now).then_some(result)
+}
+
 impl ForeignAsync for AsyncCommand {
     fn try_now(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Option<CommandResult> {
         if !self.plugin.live() {
@@ -113,14 +130,9 @@ impl ForeignAsync for AsyncCommand {
         }
         let try_now = self.try_now?;
         let must = u32::from(!ctx.may_block());
-        let mut not_now = false;
-        let result = run(self.plugin, self.endpoint, ctx, args, |raw, argv, argc| {
-            // SAFETY: as in `SyncCommand::call`.
-            let said = unsafe { try_now(self.data, raw, argv, argc, must) };
-            not_now = said == abi::CALL_NOT_NOW;
-            if not_now { abi::CALL_NONE } else { said }
-        });
-        (!not_now).then_some(result)
+        // SAFETY: as in `SyncCommand::call`.
+        let enter = |raw: *const abi::Ctx, argv: *const Str, argc| unsafe { try_now(self.data, raw, argv, argc, must) };
+        run_if(self.plugin, self.endpoint, ctx, args, enter)
     }
 
     fn start(&self, call: AsyncCall) {
@@ -170,12 +182,28 @@ impl ForeignAsync for AsyncCommand {
 /// A command that takes the connection over; what follows comes through [`TakeoverHost`].
 pub(super) struct TakeoverCommand {
     pub(super) plugin: &'static Plugin,
+    pub(super) endpoint: u32,
+    pub(super) data: *mut c_void,
+    pub(super) may_take: Option<TryNow>,
 }
 
+// SAFETY: as for `SyncCommand`.
+unsafe impl Send for TakeoverCommand {}
+// SAFETY: as above.
+unsafe impl Sync for TakeoverCommand {}
+
 impl ForeignTakeover for TakeoverCommand {
-    fn check(&self, ctx: &mut Ctx<'_>, _args: Args<'_>) -> Result<(), CommandError> {
+    fn check(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<(), CommandError> {
         if !self.plugin.live() {
             return Err(STOPPED);
+        }
+        if let Some(may_take) = self.may_take {
+            // SAFETY: as in `SyncCommand::call`.
+            let enter =
+                |raw: *const abi::Ctx, argv: *const Str, argc| unsafe { may_take(self.data, raw, argv, argc, 0) };
+            if let Some(Err(refused)) = run_if(self.plugin, self.endpoint, ctx, args, enter) {
+                return Err(refused);
+            }
         }
         ctx.session.kind = Kind::Replica;
         Ok(())

@@ -123,7 +123,8 @@ fn body(plugin: &'static Plugin, raw: &abi::CommandSpec, name: &str) -> Result<F
         }
         (None, None, Some(call)) => {
             plugin.takers.lock().insert((endpoint, name.to_lowercase()), Taker { data, call });
-            Ok(ForeignBody::Takeover(Arc::new(TakeoverCommand { plugin })))
+            let may_take = raw.try_now;
+            Ok(ForeignBody::Takeover(Arc::new(TakeoverCommand { plugin, endpoint, data, may_take })))
         }
         _ => Err("exactly one of call, start and takeover must be set".to_owned()),
     }
