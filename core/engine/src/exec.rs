@@ -336,6 +336,10 @@ pub(crate) fn call(
         }
         None => {}
     }
+    if matches!(result, Ok(Effect::None | Effect::AsSent)) {
+        // The usual results own nothing: no call to find that out.
+        std::mem::forget(result);
+    }
     flow
 }
 

@@ -69,6 +69,16 @@ impl<const BACK: bool> Compact<BACK> {
         Self::default()
     }
 
+    /// Nothing in it, but room for so many bytes that come from the end to the front.
+    pub fn with_front(room: usize) -> Self {
+        Self { buf: vec![0; room], start: room as u32, count: 0 }
+    }
+
+    /// Nothing in it, but room for so many bytes that are appended.
+    pub fn with_back(room: usize) -> Self {
+        Self { buf: Vec::with_capacity(room), start: 0, count: 0 }
+    }
+
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.count as usize
@@ -93,6 +103,12 @@ impl<const BACK: bool> Compact<BACK> {
     #[inline]
     pub(crate) fn front_address(&self) -> *const u8 {
         self.buf.as_ptr().wrapping_add(self.start as usize)
+    }
+
+    /// Where the next entry would be appended, for prefetching.
+    #[inline]
+    pub(crate) fn back_address(&self) -> *const u8 {
+        self.buf.as_ptr().wrapping_add(self.buf.len())
     }
 
     /// Offset behind the last entry.
@@ -243,7 +259,8 @@ impl<const BACK: bool> Compact<BACK> {
     /// Makes `more` bytes of room at offset `at`, by moving the shorter side.
     fn open(&mut self, at: usize, more: usize) {
         let bytes = self.bytes();
-        if at < bytes - at {
+        let in_front = at < bytes - at || bytes == 0 && self.start as usize >= more;
+        if in_front {
             if (self.start as usize) < more {
                 self.widen_front(more);
             }
@@ -417,6 +434,9 @@ mod tests {
                     prop_assert_eq!(behind.len(), behind.iter().count());
                 }
                 8 => c = c.clone(),
+                9 if twin.is_empty() => {
+                    c = if pos % 2 == 0 { Compact::with_front(pos % 999) } else { Compact::with_back(99) }
+                }
                 _ => {}
             }
             prop_assert_eq!(c.len(), twin.len());
@@ -430,11 +450,23 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(96))]
         #[test]
-        fn is_a_vec_of_byte_strings(ops in prop::collection::vec((0..9_u8, any::<usize>(), payload()), 1..60)) {
+        fn is_a_vec_of_byte_strings(ops in prop::collection::vec((0..10_u8, any::<usize>(), payload()), 1..60)) {
             let (c, twin) = behaves_as_a_vec::<true>(ops.clone())?;
             prop_assert!(c.rev_from(c.end()).eq(twin.iter().rev().map(|b| &b[..])));
             behaves_as_a_vec::<false>(ops)?;
         }
+    }
+
+    #[test]
+    fn room_got_whole_is_filled_without_another_allocation() {
+        let (mut front, mut back) = (Compact::<true>::with_front(4096), Compact::<true>::with_back(4096));
+        while front.bytes() + entry_size(16) <= 4096 {
+            front.insert(0, &[7; 16]);
+            back.push_back(&[7; 16]);
+        }
+        assert_eq!((front.mem_bytes(), back.mem_bytes(), front.len()), (4096, 4096, 227));
+        front.trim();
+        assert_eq!(front.mem_bytes(), 4096, "so full that it isn't copied");
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Keyspace {
         let (hash, found) = self.locate(db, key);
         let at = match found {
             Some(at) => {
-                self.dbs[db].table.entry(at).object().and_then(T::of).ok_or(WrongType)?;
+                inside::<T>(self.dbs[db].table.entry(at)).ok_or(WrongType)?;
                 self.before_write(db, at);
                 at
             }
@@ -68,7 +68,7 @@ impl Keyspace {
                 self.insert(db, hash, entry)
             }
         };
-        let mem_before = self.dbs[db].table.entry(at).object_bytes();
+        let mem_before = inside(self.dbs[db].table.entry(at)).map_or(0, T::bytes);
         let created = found.is_none();
         Ok(Some(Guard { keyspace: self, db, at, mem_before, created, changes: None, of: PhantomData }))
     }
@@ -136,6 +136,12 @@ impl Keyspace {
     }
 }
 
+/// The collection that an entry holds, if it is of this type.
+#[inline]
+fn inside<T: Collection>(entry: &Entry) -> Option<&T> {
+    entry.object().and_then(T::of)
+}
+
 impl<T: Collection> Guard<'_, T> {
     /// Says that nothing was changed after all: no key is touched, nothing is counted.
     pub fn unchanged(&mut self) {
@@ -168,7 +174,7 @@ impl<T: Collection> Deref for Guard<'_, T> {
 
     fn deref(&self) -> &T {
         let entry = self.keyspace.dbs[self.db].table.entry(self.at);
-        entry.object().and_then(T::of).expect("the type was checked when the guard was made")
+        inside(entry).expect("the type was checked when the guard was made")
     }
 }
 
@@ -188,12 +194,11 @@ impl<T: Collection> Drop for Guard<'_, T> {
         if !self.created {
             access.renew(entry);
         }
-        db.value_bytes = db.value_bytes + entry.object_bytes() - self.mem_before;
+        let (bytes, empty) = inside::<T>(entry).map_or((0, true), |it| (it.bytes(), it.is_gone()));
+        db.value_bytes = db.value_bytes + bytes - self.mem_before;
         if T::HAS_TIMES && entry.may_have_times() {
             db.table.note_times(self.at);
         }
-        let entry = db.table.entry(self.at);
-        let empty = entry.object().is_none_or(|object| object.is_empty());
         let changes = self.changes.unwrap_or(0);
         if changes > 0 {
             books.dirty += changes;
@@ -205,7 +210,7 @@ impl<T: Collection> Drop for Guard<'_, T> {
             // An empty collection that this guard made was never there for anybody else.
             if !(empty && self.created) {
                 let event = books.event;
-                books.touch_as(self.db, entry.key(), why, event);
+                books.touch_as(self.db, db.table.entry(self.at).key(), why, event);
             }
         }
         if empty {

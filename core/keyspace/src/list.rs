@@ -66,6 +66,15 @@ impl List {
         }
     }
 
+    /// Of a long list; a short one's blob is what [`List::inside`] names.
+    #[inline]
+    pub(crate) fn ends(&self) -> Option<[*const u8; 2]> {
+        match &self.0 {
+            Form::Compact(_) => None,
+            Form::Chunks(c) => Some(c.ends()),
+        }
+    }
+
     /// Whether a clone copies at most the blobs at the ends.
     pub fn is_tree(&self) -> bool {
         matches!(self.0, Form::Chunks(_))

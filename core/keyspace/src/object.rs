@@ -100,6 +100,12 @@ impl Object {
         }
     }
 
+    /// Where elements will be pushed and popped, for prefetching: what is in front of the first and behind the last.
+    #[inline]
+    pub(crate) fn ends(&self) -> Option<[*const u8; 2]> {
+        if let Object::List(list) = self { list.ends() } else { None }
+    }
+
     /// The first deadline of a hash's fields.
     #[inline]
     pub fn earliest_deadline(&self) -> Option<u64> {
@@ -129,6 +135,10 @@ pub trait Collection: Sized {
     fn of(object: &Object) -> Option<&Self>;
     /// This type inside an object, to change it.
     fn of_mut(object: &mut Object) -> Option<&mut Self>;
+    /// [`Object::mem_bytes`] where the type is known.
+    fn bytes(&self) -> usize;
+    /// [`Object::is_empty`] where the type is known.
+    fn is_gone(&self) -> bool;
 }
 
 macro_rules! collection {
@@ -145,6 +155,14 @@ macro_rules! collection {
             fn of_mut(object: &mut Object) -> Option<&mut Self> {
                 if let Object::$name(it) = object { Some(it) } else { None }
             }
+            #[inline]
+            fn bytes(&self) -> usize {
+                self.mem_bytes()
+            }
+            #[inline]
+            fn is_gone(&self) -> bool {
+                self.is_empty()
+            }
         }
     )*};
 }
@@ -160,5 +178,11 @@ impl Collection for Stream {
     }
     fn of_mut(object: &mut Object) -> Option<&mut Self> {
         if let Object::Stream(it) = object { Some(it) } else { None }
+    }
+    fn bytes(&self) -> usize {
+        self.mem_bytes()
+    }
+    fn is_gone(&self) -> bool {
+        false
     }
 }

@@ -13,12 +13,26 @@ pub type ArgRanges = SmallVec<[ArgRange; 8]>;
 pub struct Args<'a> {
     buf: &'a [u8],
     ranges: &'a [ArgRange],
+    /// So many bytes at the front of `buf` are what encoding the arguments would give; 0: not known to be.
+    canonical: u32,
 }
 
 impl<'a> Args<'a> {
     /// A view of `ranges` over `buf`, which begins at the command's first byte.
     pub fn new(buf: &'a [u8], ranges: &'a [ArgRange]) -> Self {
-        Self { buf, ranges }
+        Self { buf, ranges, canonical: 0 }
+    }
+
+    /// A view of a command of which the decoder said that its first `canonical` bytes can be forwarded as they are.
+    #[inline]
+    pub fn canonical(buf: &'a [u8], ranges: &'a [ArgRange], canonical: u32) -> Self {
+        Self { buf, ranges, canonical }
+    }
+
+    /// What [`write_command`](crate::write_command) would make of these arguments, where they arrived so.
+    #[inline]
+    pub fn encoded(&self) -> Option<&'a [u8]> {
+        (self.canonical > 0).then(|| &self.buf[..self.canonical as usize])
     }
 
     /// How many arguments there are, the name included.
@@ -70,7 +84,7 @@ impl<'a> Args<'a> {
 
     /// The same arguments without the first `count` (all gone if there are fewer).
     pub fn skip(&self, count: usize) -> Args<'a> {
-        Args { buf: self.buf, ranges: self.ranges.get(count..).unwrap_or(&[]) }
+        Args::new(self.buf, self.ranges.get(count..).unwrap_or(&[]))
     }
 
     /// A copy that owns its bytes.
@@ -137,7 +151,7 @@ impl OwnedArgs {
     /// The view that handlers take.
     #[inline]
     pub fn view(&self) -> Args<'_> {
-        Args { buf: &self.buf, ranges: &self.ranges }
+        Args::new(&self.buf, &self.ranges)
     }
 
     /// Bytes held, for memory limits of queued commands.

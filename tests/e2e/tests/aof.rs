@@ -92,6 +92,36 @@ fn functions_are_part_of_a_base_in_either_format() {
     }
 }
 
+/// What came in the form of the file goes into it as it came; what came in another one must not.
+#[test]
+fn the_file_has_one_form_however_a_command_was_sent() {
+    let node = node("(fsync: always)");
+    let sent: &[&[u8]] = &[
+        b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$2\r\nas\r\n",
+        b"set b line\n",
+        b"*3\r\n$3\r\nset\r\n$1\r\nc\r\n$5\r\nloose--",
+        b"\r\n*3\r.$3\r\nSET\r\n$1\r\nd\r\n$5\r\nother\r\n",
+        b"*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n\r\n",
+    ];
+    let mut client = node.client();
+    client.send_raw(&sent.concat()).unwrap();
+    for _ in 0..4 {
+        assert_eq!(client.read().unwrap(), "OK");
+    }
+    assert_eq!(client.read().unwrap(), Reply::Int(1));
+    let expected = [
+        "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n",
+        "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$2\r\nas\r\n",
+        "*3\r\n$3\r\nset\r\n$1\r\nb\r\n$4\r\nline\r\n",
+        "*3\r\n$3\r\nset\r\n$1\r\nc\r\n$5\r\nloose\r\n",
+        "*3\r\n$3\r\nSET\r\n$1\r\nd\r\n$5\r\nother\r\n",
+        "*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n",
+    ];
+    let file = std::fs::read_to_string(incr(&node)).unwrap();
+    // Behind it the file says in a comment what offset it stands at.
+    assert_eq!(file.split('#').next(), Some(expected.concat().as_str()));
+}
+
 #[test]
 fn a_missing_end_is_cut_or_refused_as_wished() {
     let mut node = node("(fsync: always)");

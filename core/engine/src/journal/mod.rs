@@ -202,7 +202,10 @@ impl Journal {
         }
         self.select(db, targets, origin);
         self.log.begin(targets, origin, db);
-        write_command(self.log.tail(), argv.iter());
+        match argv.encoded() {
+            Some(bytes) => self.log.append_bytes(bytes),
+            None => write_command(self.log.tail(), argv.iter()),
+        }
         self.log.commit();
         self.after_append();
     }

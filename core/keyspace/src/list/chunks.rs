@@ -9,6 +9,9 @@ use crate::elem::Elem;
 use crate::tree::{Item, Iter, NODE_BYTES, Tree};
 use std::sync::Arc;
 
+/// From here on a blob that isn't full yet is a small part of the list.
+const LARGE: usize = 16 * NODE_BYTES;
+
 /// Elements of the tree: one blob, never empty.
 #[derive(Clone)]
 pub(super) struct Chunk(Arc<Compact>);
@@ -114,6 +117,11 @@ impl Chunks {
         size_of::<Self>() + self.front.mem_bytes() + self.middle.mem_bytes() + self.back.mem_bytes()
     }
 
+    #[inline]
+    pub(super) fn ends(&self) -> [*const u8; 2] {
+        [self.front.front_address().wrapping_sub(1), self.back.back_address()]
+    }
+
     fn place(&self, i: usize) -> Place {
         let behind_front = i.checked_sub(self.front.len());
         match behind_front.map(|i| (i, i.checked_sub(self.middle.len()))) {
@@ -125,7 +133,8 @@ impl Chunks {
 
     pub(super) fn push_front(&mut self, bytes: &[u8]) {
         if !fits(&self.front, bytes) && !self.front.is_empty() {
-            self.middle.push_front(Chunk::new(std::mem::take(&mut self.front)));
+            let next = if self.is_large() { Compact::with_front(NODE_BYTES) } else { Compact::new() };
+            self.middle.push_front(Chunk::new(std::mem::replace(&mut self.front, next)));
         }
         match is_long(bytes) {
             true => self.middle.push_front(Chunk::of_one(bytes)),
@@ -145,8 +154,14 @@ impl Chunks {
 
     fn store_back(&mut self) {
         if !self.back.is_empty() {
-            self.middle.push_back(Chunk::new(std::mem::take(&mut self.back)));
+            let next = if self.is_large() { Compact::with_back(NODE_BYTES) } else { Compact::new() };
+            self.middle.push_back(Chunk::new(std::mem::replace(&mut self.back, next)));
         }
+    }
+
+    /// So large that the next blob is got whole: growing it took thirty copies.
+    fn is_large(&self) -> bool {
+        self.middle.mem_bytes() > LARGE
     }
 
     /// Inserts before element `i`, or at the end.

@@ -36,15 +36,17 @@ impl Table {
         Some(Place { segment: segment as u32, bucket: home as u8, slot: first? as u8 })
     }
 
-    /// Stage three: asks for the collection that the entry of stage two holds, or the line where its value begins if
-    /// that isn't its first. True for a collection.
+    /// Stage three: asks for the collection that the entry of stage two holds, or the lines of its value's first word
+    /// (a number lies across two lines as easily as in one). True for a collection.
     #[inline]
     pub(crate) fn prefetch_value(&self, at: Place) -> bool {
         let entry = self.entry(at);
         let Some(object) = entry.object() else {
             let value = entry.value_address();
-            if value.addr() / LINE != entry.address().addr() / LINE {
+            let end = value.wrapping_add(WORD - 1);
+            if end.addr() / LINE != entry.address().addr() / LINE {
                 line(value);
+                line(end);
             }
             return false;
         };
@@ -66,18 +68,30 @@ impl Table {
         }
     }
 
-    /// Stage four: asks for what lies inside the collection: a small one's elements, a big one's root.
+    /// Stage four: asks for what lies inside the collection: a small one's elements, a big one's root. True for a list.
     #[inline]
-    pub(crate) fn prefetch_inside(&self, at: Place) {
-        if let Some(address) = self.entry(at).object().and_then(Object::inside) {
+    pub(crate) fn prefetch_inside(&self, at: Place) -> bool {
+        let Some(object) = self.entry(at).object() else { return false };
+        if let Some(address) = object.inside() {
             line(address);
             line(address.wrapping_add(LINE));
+        }
+        matches!(object, Object::List(_))
+    }
+
+    /// Stage five: asks for both ends of a long list.
+    #[inline]
+    pub(crate) fn prefetch_ends(&self, at: Place) {
+        if let Some(ends) = self.entry(at).object().and_then(Object::ends) {
+            ends.into_iter().for_each(line);
         }
     }
 }
 
 /// Bytes that arrive together.
 const LINE: usize = 64;
+/// What a number or a pointer takes.
+const WORD: usize = 8;
 
 /// For walks through a segment in order: asks for the entries two buckets on. They are all over the memory, so this
 /// halves the time of a walk.

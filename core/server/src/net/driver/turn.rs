@@ -29,6 +29,8 @@ pub(super) struct Command {
     /// Where it begins and ends in the client's input; the end includes empty lines behind it.
     begin: usize,
     pub(super) end: usize,
+    /// Its length, if it came in the form that the journal keeps; else 0.
+    canonical: u32,
     /// Its arguments among the batch's ranges.
     ranges: (usize, usize),
     /// An inline command has words of its own.
@@ -38,7 +40,7 @@ pub(super) struct Command {
 impl Command {
     pub(super) fn args<'a>(&'a self, input: &'a [u8], ranges: &'a [ArgRange]) -> Args<'a> {
         match &self.words {
-            None => Args::new(&input[self.begin..], &ranges[self.ranges.0..self.ranges.1]),
+            None => Args::canonical(&input[self.begin..], &ranges[self.ranges.0..self.ranges.1], self.canonical),
             Some(words) => words.view(),
         }
     }
@@ -129,16 +131,21 @@ impl Clients {
         let commands = std::mem::take(&mut batch.commands);
         let (mut rest, mut asked) = (commands.as_slice(), 0);
         while let Some(first) = rest.first().filter(|_| !self.interrupted) {
-            if asked == 0 {
+            let (at, count) = (first.at, rest.iter().take_while(|command| command.at == first.at).count());
+            let deep = asked == 0 && count > WINDOW;
+            if asked == 0 && !deep {
                 asked = self.prefetch(engine, rest, &batch.ranges, &mut batch.ahead);
             }
-            let (at, count) = (first.at, rest.iter().take_while(|command| command.at == first.at).count());
             let (own, others) = rest.split_at(count);
             rest = others;
             asked = asked.saturating_sub(count);
             // Out of its place while its commands run: those who are served from inside a long one can't meet it.
             let Some(mut conn) = self.conns[at].take() else { continue };
-            busy::while_serving(self, || run(engine, &mut conn, own, &batch.ranges));
+            let Batch { ranges, ahead, .. } = &mut *batch;
+            busy::while_serving(self, || match deep {
+                true => run_deep(engine, &mut conn, own, ranges, ahead),
+                false => _ = run(engine, &mut conn, own, ranges),
+            });
             self.conns[at] = Some(conn);
         }
         batch.commands = commands;
@@ -227,12 +234,25 @@ impl Clients {
     }
 }
 
-/// Runs the commands of one client, until one stops it.
-fn run(engine: &mut Engine, conn: &mut Conn, commands: &[Command], ranges: &[ArgRange]) {
+/// Runs the commands of one client, until one stops it; false if one did.
+fn run(engine: &mut Engine, conn: &mut Conn, commands: &[Command], ranges: &[ArgRange]) -> bool {
     for command in commands {
         let flow = engine.execute(conn.session, command.args(&conn.input, ranges));
         conn.start = command.end;
         if conn.stops(flow) {
+            return false;
+        }
+    }
+    true
+}
+
+/// The same for more commands than are asked for at once: one window after the other.
+fn run_deep(engine: &mut Engine, conn: &mut Conn, commands: &[Command], ranges: &[ArgRange], ahead: &mut Ahead) {
+    for window in commands.chunks(WINDOW) {
+        ahead.clear();
+        window.iter().for_each(|command| engine.ahead(conn.session, command.args(&conn.input, ranges), ahead));
+        engine.ask_ahead(ahead);
+        if !run(engine, conn, window, ranges) {
             return;
         }
     }
@@ -257,23 +277,25 @@ impl Batch {
         let mut count = 0;
         while count < budget {
             let first = self.ranges.len();
-            let words = match conn.decoder.decode_into(&conn.input[begin..], &conn.limits, &mut self.ranges) {
-                Ok(Decoded::Need(_)) => return,
-                Ok(Decoded::Skip(length)) => {
-                    begin += length;
-                    // The decoder goes on behind the empty line, so the input must as well.
-                    match self.commands.last_mut().filter(|_| count > 0) {
-                        Some(before) => before.end = begin,
-                        None => conn.start = begin,
+            let (consumed, canonical, words) =
+                match conn.decoder.decode_into(&conn.input[begin..], &conn.limits, &mut self.ranges) {
+                    Ok(Decoded::Need(_)) => return,
+                    Ok(Decoded::Skip(length)) => {
+                        begin += length;
+                        // The decoder goes on behind the empty line, so the input must as well.
+                        match self.commands.last_mut().filter(|_| count > 0) {
+                            Some(before) => before.end = begin,
+                            None => conn.start = begin,
+                        }
+                        continue;
                     }
-                    continue;
-                }
-                Ok(Decoded::Command { consumed, .. }) => (consumed, None),
-                Ok(Decoded::Inline { consumed, args }) => (consumed, Some(Box::new(args))),
-                Err(error) => return self.errors.push((at, error)),
-            };
-            let (end, ranges) = (begin + words.0, (first, self.ranges.len()));
-            self.commands.push(Command { at, begin, end, ranges, words: words.1 });
+                    Ok(Decoded::Command { consumed, canonical, .. }) => (consumed, canonical, None),
+                    Ok(Decoded::Inline { consumed, args }) => (consumed, false, Some(Box::new(args))),
+                    Err(error) => return self.errors.push((at, error)),
+                };
+            let (end, ranges) = (begin + consumed, (first, self.ranges.len()));
+            let canonical = if canonical { u32::try_from(consumed).unwrap_or(0) } else { 0 };
+            self.commands.push(Command { at, begin, end, canonical, ranges, words });
             begin = end;
             count += 1;
         }
