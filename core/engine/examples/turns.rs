@@ -12,7 +12,10 @@ const BATCH: u64 = 64;
 const WINDOW: usize = 32;
 
 /// The commands of the throughput bench with how many keys each is spread over; `#` is a key's number.
-const COMMANDS: [(&str, &[&str], u64); 8] = [
+const COMMANDS: [(&str, &[&str], u64); 11] = [
+    ("PING", &["PING"], 1),
+    ("ECHO", &["ECHO", "0123456789abcdef"], 1),
+    ("DBSIZE", &["DBSIZE"], 1),
     ("GET", &["GET", "key:#"], 100_000),
     ("SET", &["SET", "key:#", "0123456789abcdef"], 100_000),
     ("INCR", &["INCR", "counter:#"], 100_000),

@@ -54,8 +54,9 @@ pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session,
         core.tell_myself(session);
         start = session.out.len();
     }
-    let open = core.gates.bits() == 0 && !core.watchful && !core.room.out;
-    if !(session.state.quick && open && command.flags.any(READONLY | WRITE)) {
+    if guards::all_open(core, &session.state, command) {
+        debug_assert_eq!(guards::check(core, &session.state, command, args), Verdict::Run, "{}", command.full_name);
+    } else {
         match guards::check(core, &session.state, command, args) {
             Verdict::Run => {}
             Verdict::Refuse(error) => {

@@ -60,6 +60,8 @@ pub struct Command {
     pub strays: bool,
     /// Too brief to be timed each time, if it has few arguments.
     pub(crate) brief: bool,
+    /// A setting decides who may run it (DEBUG), whatever else is open to a client.
+    pub(crate) reserved: bool,
     /// Position in the statistics.
     pub index: usize,
     /// Further ACL categories, beyond those that follow from flags and group.
@@ -177,6 +179,7 @@ impl Registry {
             event: crate::notify::event_of(parent, row.name, row.group),
             reader: crate::notify::is_reader(row.flags, row.name),
             brief,
+            reserved: parent.unwrap_or(row.name) == "debug",
             strays: parent.is_none() && matches!(row.name, "scan" | "randomkey"),
             index,
             categories: Vec::new(),
@@ -284,6 +287,7 @@ impl Registry {
             reader: spec.flags.has(crate::spec::READONLY),
             strays: false,
             brief: spec.flags.has(FAST),
+            reserved: false,
             index,
             categories: spec.categories,
             plugin: Some(plugin.to_owned()),
