@@ -28,6 +28,9 @@ impl Monitor {
             return;
         }
         instance.pending = instance.pending.saturating_sub(1);
+        if reply.error().is_none() {
+            instance.talked = Some(s.now);
+        }
         match request {
             Request::Ping => self.on_pong(id, reply, s),
             Request::Info | Request::InfoServer => {
@@ -95,6 +98,7 @@ impl Monitor {
         }
         instance.answered = true;
         (instance.last_valid, instance.last_reply, instance.pinged) = (s.now, s.now, s.now);
+        instance.talked = Some(s.now);
         instance.next_ping = s.now.plus(period);
         if instance.down_since.is_some() {
             self.check_down(id, s);

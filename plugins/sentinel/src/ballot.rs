@@ -24,6 +24,10 @@ const PATIENCE_MS: u64 = 10_000;
 pub struct Hold {
     /// For whom.
     pub leader: String,
+    /// In which epoch.
+    pub epoch: Epoch,
+    /// When.
+    pub granted: Mono,
     /// Since the vote, or since it showed up last.
     pub since: Mono,
     /// Until then, unless it shows up again.
@@ -164,7 +168,7 @@ impl Monitor {
         if self.ballot.leader_epoch >= epoch || s.epoch > epoch {
             return self.answer(client, self.last_vote(), extended, s);
         }
-        let working = self.working_leader(s);
+        let working = self.working_leader(&candidate, s);
         let question = Question::Vote {
             primary: self.name.clone(),
             candidate: candidate.clone(),
@@ -178,11 +182,25 @@ impl Monitor {
     }
 
     /// Who works on a failover of this primary: this sentinel, once elected, or the one it voted for.
-    fn working_leader(&self, s: &Shared) -> Option<String> {
+    fn working_leader(&self, asker: &str, s: &Shared) -> Option<String> {
         if self.failover.elected() {
             return Some(s.id.clone());
         }
-        self.ballot.hold.as_ref().filter(|hold| s.now < hold.until).map(|hold| hold.leader.clone())
+        let holds = |hold: &&Hold| s.now < hold.until && self.may_have_won(hold, Some(asker));
+        self.ballot.hold.as_ref().filter(holds).map(|hold| hold.leader.clone())
+    }
+
+    /// Can the candidate voted for have a majority? Not with those that voted for another in that epoch, that were down
+    /// before it, or that stand themselves. A stock candidate that gave up says nothing: this is how its voters see it.
+    fn may_have_won(&self, hold: &Hold, asker: Option<&str>) -> bool {
+        let elsewhere = |i: &Instance| {
+            i.run_id != hold.leader
+                && (asker == Some(&*i.run_id)
+                    || i.down_since.is_some_and(|at| at <= hold.granted)
+                    || i.vote.as_ref().is_some_and(|(leader, epoch)| *epoch == hold.epoch && *leader != hold.leader))
+        };
+        let lost = self.of(Kind::Sentinel).filter(|i| elsewhere(i)).count() as u32;
+        self.voters() - lost >= majority(self.voters())
     }
 
     /// The asker's question says that it sees the primary down, in which configuration, and whether it campaigns.
@@ -226,7 +244,7 @@ impl Monitor {
             Counsel::Election(Advice::Grant) if free => {
                 self.cast(&candidate, epoch, s);
                 let until = s.now.plus(self.hold_ms(&candidate));
-                self.ballot.hold = Some(Hold { leader: candidate, since: s.now, until });
+                self.ballot.hold = Some(Hold { leader: candidate, epoch, granted: s.now, since: s.now, until });
                 self.ballot.candidacy = Candidacy::None;
                 if self.failover.in_progress() {
                     // Its own campaign of an older epoch must not be won behind this vote: there would be two leaders.

@@ -112,16 +112,14 @@ impl Monitor {
     }
 
     pub(crate) fn on_campaign_advice(&mut self, advice: &Counsel, s: &mut Shared) {
-        if !matches!(self.failover, Failover::Campaign { .. }) {
-            return;
-        }
+        let Failover::Campaign { epoch, .. } = self.failover else { return };
         match advice {
             Counsel::Election(Advice::Won) => self.on_elected(false, s),
             Counsel::Election(Advice::Lost { leader, reason }) => {
                 s.log(Level::Notice, format!("{}: not elected: {reason}", self.name));
                 if let Some(leader) = leader {
-                    let until = s.now.plus(3_500);
-                    self.ballot.hold = Some(Hold { leader: leader.clone(), since: s.now, until });
+                    let (leader, now, until) = (leader.clone(), s.now, s.now.plus(3_500));
+                    self.ballot.hold = Some(Hold { leader, epoch, granted: now, since: now, until });
                 }
                 self.abort("-failover-abort-not-elected", s);
             }

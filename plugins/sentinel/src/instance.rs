@@ -105,6 +105,8 @@ pub struct Instance {
     pub answered: bool,
     /// Last answer of any kind to a ping.
     pub last_reply: Mono,
+    /// Last answer on the present command link that shows that it talks to this sentinel: one that only refuses doesn't.
+    pub talked: Option<Mono>,
     /// Oldest ping without an answer.
     pub ping_since: Option<Mono>,
     /// Last ping sent.
@@ -191,6 +193,7 @@ impl Instance {
             last_valid: now,
             answered: false,
             last_reply: now,
+            talked: None,
             ping_since: None,
             round_trip_ms: None,
             pinged: now,
@@ -285,6 +288,7 @@ impl Instance {
         self.observed_since = shift(self.observed_since);
         self.feed_heard = shift(self.feed_heard);
         self.ping_since = self.ping_since.map(shift);
+        self.talked = self.talked.map(shift);
     }
 
     /// Connect and ask everything now.

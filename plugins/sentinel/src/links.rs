@@ -75,6 +75,7 @@ impl Monitor {
         if lane == Lane::Command {
             instance.pending = 0;
             instance.ping_since = None;
+            instance.talked = None;
         }
     }
 

@@ -311,11 +311,11 @@ impl Monitor {
         self.give_up_uncertain(s, why);
     }
 
+    /// A peer is heard by what it answers, not by its connection: one that wants another password accepts every link anew.
     fn watch_isolation(&mut self, s: &mut Shared) {
         let limit = (3 * self.settings.ping_period_ms()).max(1500);
-        let heard =
-            1 + self.of(Kind::Sentinel).filter(|i| i.command.is_up() && s.now.since(i.last_valid) <= limit).count()
-                as u32;
+        let talks = |i: &&Instance| i.talked.is_some_and(|at| s.now.since(at) <= limit);
+        let heard = 1 + self.of(Kind::Sentinel).filter(talks).count() as u32;
         let isolated = heard < crate::election::majority(self.voters());
         if self.isolated && !isolated {
             self.isolated = false;

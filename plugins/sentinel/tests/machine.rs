@@ -423,8 +423,8 @@ fn a_peer_that_answered_on_a_shared_link_is_not_asked_and_not_down() {
     let (instance, generation) = peer.expect("a link to the peer");
     let up = Event::LinkUp { instance, lane: Lane::Command, generation, local_ip: String::new() };
     sentinel.step(Mono(10), up);
-    // The first one ends this sentinel's isolation, and all are asked anew.
-    for now in [20, 30] {
+    // The first one ends this sentinel's isolation, all are asked anew, and the last one answers that.
+    for now in [20, 30, 40] {
         answer(&mut sentinel, now, (instance, generation), Request::Ping, Reply::Status("PONG".into()));
     }
     let pings = |actions: &[Action]| {

@@ -275,3 +275,27 @@ fn verdicts_are_those_of_redis() {
         }
     }
 }
+
+/// Full names of a row of COMMAND and of its subcommands.
+fn names(row: Reply) -> Vec<String> {
+    let row = row.items();
+    let own = row[0].as_text();
+    let subs = row.into_iter().nth(9).map(|subs| subs.items()).unwrap_or_default();
+    own.into_iter().chain(subs.into_iter().flat_map(names)).collect()
+}
+
+/// A file with users is good on a node without plugins too.
+#[test]
+fn rules_may_name_whatever_redis_has() {
+    if !have("redis-server") {
+        println!("SKIPPED: no redis-server");
+        return;
+    }
+    let (keystead, redis) = (Keystead::plain(), RedisServer::start(&[]));
+    let mut ours = keystead.client();
+    let all: Vec<String> = redis.client().ok("COMMAND").items().into_iter().flat_map(names).collect();
+    assert!(all.iter().any(|name| name == "script|kill"), "{all:?}");
+    let refused: Vec<&String> =
+        all.iter().filter(|name| ours.cmd(&format!("ACL SETUSER u +{name} -{name}")).is_error()).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+}

@@ -7,6 +7,10 @@ use keystead_sim::sentinel::run::run;
 /// has 100,000 (`keystead-sim many`).
 const SEEDS: u64 = 2_100;
 
+/// Seeds beyond those that failed once. 1013359: five sentinels hide what they are, three of them live, and each voter
+/// waited 3.5 s for a candidate that had long given up, while another one asked.
+const PINNED: [u64; 1] = [1_013_359];
+
 fn quarter(which: u64) {
     let seeds = std::env::var("KEYSTEAD_SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(SEEDS);
     let failures: Vec<String> = (which..seeds).step_by(4).filter_map(failure).collect();
@@ -31,6 +35,12 @@ fn every_seed_keeps_the_rules_third_quarter() {
 #[test]
 fn every_seed_keeps_the_rules_fourth_quarter() {
     quarter(3);
+}
+
+#[test]
+fn seeds_that_failed_once_keep_the_rules() {
+    let failures: Vec<String> = PINNED.into_iter().filter_map(failure).collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 fn failure(seed: u64) -> Option<String> {

@@ -2,9 +2,10 @@
 //! refusals. Called by the guards (before a command), by ACL, AUTH and HELLO, and by the server for files. Never touches a
 //! session beyond the copy of its rights, and no file: texts come in and go out.
 //!
-//! In reading order: `user` (what a user is), `rules` (one word of a rule), `check` (the decision), `category`, `log`,
+//! In reading order: `user` (what a user is), `rules` (one word of a rule), `check` (the decision), `category`, `absent`, `log`,
 //! `text` (lines of files).
 
+mod absent;
 pub mod category;
 pub mod check;
 pub mod log;

@@ -1,7 +1,7 @@
 //! One word of a rule (`on`, `>secret`, `~key*`, `+@read`) and what it changes. Pure; owns the syntax and its errors.
 
-use super::category;
 use super::user::{KeyPattern, Selector, User, hash};
+use super::{absent, category};
 use crate::registry::Registry;
 
 /// Why a word is refused.
@@ -197,13 +197,20 @@ fn known_command(name: &str, allow: bool, registry: &Registry) -> Result<String,
     if let Some(command) = registry.find_full(name) {
         return Ok(command.full_name.clone());
     }
+    if absent::known(name) {
+        return Ok(name.to_owned());
+    }
     let Some((before, word)) = name.rsplit_once('|').filter(|_| allow) else { return Err(RuleError::Unknown) };
-    match registry.find_full(before) {
-        None => Err(RuleError::Unknown),
-        Some(_) if before.contains('|') => Err(RuleError::FirstArgOfSub),
-        Some(_) if word.is_empty() => Err(RuleError::Syntax),
-        Some(command) if !command.subs.is_empty() => Err(RuleError::Unknown),
-        Some(_) => Ok(name.to_owned()),
+    let container = match registry.find_full(before) {
+        Some(command) => !command.subs.is_empty(),
+        None if absent::known(before) => absent::is_container(before),
+        None => return Err(RuleError::Unknown),
+    };
+    match word {
+        _ if before.contains('|') => Err(RuleError::FirstArgOfSub),
+        "" => Err(RuleError::Syntax),
+        _ if container => Err(RuleError::Unknown),
+        _ => Ok(name.to_owned()),
     }
 }
 

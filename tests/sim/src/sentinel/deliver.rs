@@ -111,6 +111,7 @@ impl World {
     pub(crate) fn at_sentinel(&mut self, conn: ConnId, id: NodeId, request: Request, round: u64) {
         let Program::Sentinel(process) = &mut self.processes[id].program else { return };
         let reply = match &request {
+            _ if process.locked => Reply::Error("NOAUTH Authentication required.".into()),
             Request::Ping => Reply::Status("PONG".into()),
             Request::InfoServer if process.plain => {
                 Reply::Bulk("redis_version:7.0.15\r\nredis_mode:sentinel\r\n".into())

@@ -33,6 +33,13 @@ impl World {
         self.plan_wake(id);
     }
 
+    /// From now on a sentinel wants a password that nobody has, or wants none any more.
+    pub fn lock(&mut self, id: NodeId, locked: bool) {
+        if let Program::Sentinel(process) = &mut self.processes[id].program {
+            process.locked = locked;
+        }
+    }
+
     /// What a sentinel's file says about a group.
     fn watch(&self, group: usize) -> Watch {
         let mut settings = self.shape.settings.clone();

@@ -73,6 +73,8 @@ pub(crate) struct SentinelProcess {
     pub(crate) machine: Option<Sentinel>,
     pub(crate) disk: Option<State>,
     pub(crate) plain: bool,
+    /// It wants a password that nobody has: it accepts, and refuses whatever is asked.
+    pub(crate) locked: bool,
     pub(crate) wake: u64,
     pub(crate) tickets: BTreeMap<u64, (ConnId, Request, u64)>,
     pub(crate) next_ticket: u64,
@@ -177,6 +179,7 @@ impl World {
                 machine: None,
                 disk: None,
                 plain: n < world.shape.plain,
+                locked: false,
                 wake: 0,
                 tickets: BTreeMap::new(),
                 next_ticket: 1,
