@@ -14,6 +14,7 @@ pub mod campaign;
 pub mod commands;
 pub mod config;
 pub mod down;
+mod due;
 pub mod election;
 pub mod events;
 pub mod explain;

@@ -5,6 +5,7 @@
 
 use crate::actions::{Action, Event, Shared, Strategies, Watch};
 use crate::commands::{Reach, reach};
+use crate::due::Due;
 use crate::events::{Level, Notice};
 use crate::globals::{Globals, Options};
 use crate::hello::Hello;
@@ -15,7 +16,7 @@ use crate::sign::{Signing, without_stamp};
 use crate::state::{Kept, SavedMonitor, State, VERSION};
 use crate::tempo;
 use crate::types::{Addr, Epoch, InstanceId, Lane, Mono, Rng};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A step that comes later than this behind its deadline means that this process stood still for a moment.
 const LATE_MS: u64 = 50;
@@ -79,9 +80,7 @@ pub struct Sentinel {
     pub(crate) scripts: Scripts,
     /// Passive since then (a stall, and a tilt-period).
     pub(crate) tilt: Option<Mono>,
-    /// When each monitor has something due. An entry that isn't its monitor's `wake` any more (that was removed, or made
-    /// anew) costs one look in vain.
-    due: BTreeSet<(Mono, String)>,
+    due: Due,
     pub(crate) touched: Touched,
     planned: Mono,
     /// The monitors as they were last saved, and those that were looked at since: nobody else has changed.
@@ -132,7 +131,7 @@ impl Sentinel {
             removed: Vec::new(),
             scripts: Scripts::default(),
             tilt: None,
-            due: BTreeSet::new(),
+            due: Due::default(),
             touched: Touched::All,
             planned: now.plus(IDLE_MS),
             kept: BTreeMap::new(),
@@ -231,8 +230,7 @@ impl Sentinel {
         }
         self.run_scripts();
         let now = self.shared.now;
-        let due = self.due.first().map_or(Mono::NEVER, |(at, _)| *at);
-        let due = due.min(self.scripts.next_wake(&self.shared.tempo)).min(self.tilt_end());
+        let due = self.due.next().min(self.scripts.next_wake(&self.shared.tempo)).min(self.tilt_end());
         self.planned = due.min(now.plus(IDLE_MS)).max(now.plus(1));
         let wanted = self.shared.names.take_wanted();
         self.shared.out.extend(wanted.into_iter().map(Action::Resolve));
@@ -246,18 +244,15 @@ impl Sentinel {
     /// The monitors this step is about: those touched, and those with something due. In order of their names.
     fn take_due(&mut self) -> Vec<String> {
         let now = self.shared.now;
-        let mut names = match std::mem::take(&mut self.touched) {
+        let touched = std::mem::take(&mut self.touched);
+        let periods = self.monitors.values().map(|monitor| monitor.settings.ping_period_ms());
+        self.due.measure(self.monitors.len(), matches!(touched, Touched::All), periods);
+        let mut names = match touched {
             Touched::All => return self.monitors.keys().cloned().collect(),
             Touched::One(name) => vec![name],
             Touched::None => Vec::new(),
         };
-        while let Some((at, name)) = self.due.pop_first() {
-            if at > now {
-                self.due.insert((at, name));
-                break;
-            }
-            names.push(name);
-        }
+        names.extend(self.due.take(now));
         names.sort();
         names.dedup();
         names
@@ -270,11 +265,8 @@ impl Sentinel {
         }
         monitor.tick(&mut self.shared);
         let at = monitor.next_wake(self.shared.now).max(self.shared.now.plus(1));
-        let before = std::mem::replace(&mut monitor.wake, at);
-        if before != at {
-            self.due.remove(&(before, name.to_owned()));
-        }
-        self.due.insert((at, name.to_owned()));
+        self.due.put(name, std::mem::replace(&mut monitor.wake, at), at);
+        self.due.at_most(monitor.settings.ping_period_ms());
     }
 
     /// What this step called for goes into the queue, and what is due starts.

@@ -16,8 +16,8 @@ use crate::state::State;
 use crate::types::Mono;
 use crate::wire::Reply;
 use futures::channel::{mpsc, oneshot};
-use futures::future::Either;
-use futures::{SinkExt, StreamExt};
+use futures::future::{BoxFuture, Either, select};
+use futures::{FutureExt, SinkExt, StreamExt};
 use keystead_plugin::Host;
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
@@ -41,6 +41,18 @@ pub(crate) enum Input {
     Command(Vec<String>, oneshot::Sender<Reply>),
     /// The state is on the disk, or couldn't be written; how long it took.
     Written(bool, u64),
+}
+
+/// When the machine is to be stepped though nothing came.
+struct Alarm {
+    at: Mono,
+    rings: BoxFuture<'static, ()>,
+}
+
+impl Alarm {
+    fn new(host: Host, at: Mono, rest_ms: u64) -> Alarm {
+        Alarm { at, rings: host.sleep(Duration::from_millis(rest_ms)).boxed() }
+    }
 }
 
 /// The driver.
@@ -96,9 +108,9 @@ impl Driver {
         log::info!("Sentinel ID is {}", self.id);
         let first = std::mem::take(&mut self.first);
         self.work(first).await;
+        let mut alarm = None;
         loop {
-            let rest = self.machine.lock().next_wake().since(self.now());
-            let event = match self.host.timeout(Duration::from_millis(rest), self.waiting.next()).await {
+            let event = match self.next_input(&mut alarm).await {
                 None => Event::Tick,
                 Some(None) => return,
                 Some(Some(Input::Event(event))) => {
@@ -127,6 +139,23 @@ impl Driver {
             };
             let actions = self.machine.lock().step(self.now(), event);
             self.work(actions).await;
+        }
+    }
+
+    /// What came, or nothing when something is due. One alarm is set for many inputs: it is set anew only where something is
+    /// due earlier, and one that rings too early costs a look in vain.
+    async fn next_input(&mut self, set: &mut Option<Alarm>) -> Option<Option<Input>> {
+        let wake = self.machine.lock().next_wake();
+        let mut alarm = set
+            .take()
+            .filter(|alarm| alarm.at <= wake)
+            .unwrap_or_else(|| Alarm::new(self.host, wake, wake.since(self.now())));
+        match select(self.waiting.next(), &mut alarm.rings).await {
+            Either::Left((input, _)) => {
+                *set = Some(alarm);
+                Some(input)
+            }
+            Either::Right(_) => None,
         }
     }
 

@@ -95,7 +95,7 @@ async fn serve(
     requests: mpsc::UnboundedReceiver<Asked>,
     inbox: &mut mpsc::Sender<Input>,
 ) -> Result<(), String> {
-    let Target { instance, lane, generation, addr, auth, renamed, .. } = target;
+    let Target { instance, lane, generation, addr, auth, renamed, kind } = target;
     let put = |out: &mut Vec<u8>, words: &[String]| put(out, words, &renamed);
     let io: Io = host.link_connect(&addr.host, addr.port).await.map_err(|error| error.text().to_owned())?;
     let local = io.local_addr();
@@ -120,7 +120,10 @@ async fn serve(
     inbox.send(Input::Line(number, News::Up(local_ip))).await.map_err(|error| error.to_string())?;
     let reader = Reader { io: read, decoder: decoder(), buffer: Vec::new(), start: 0 };
     match lane {
-        Lane::Command => commands(reader, write, requests, number, (greetings, &renamed), inbox).await,
+        Lane::Command => {
+            let shared = (kind == Kind::Sentinel).then_some(number);
+            commands(reader, write, requests, shared, (greetings, &renamed), inbox).await
+        }
         Lane::Feed => feed(reader, (instance, generation), inbox).await,
     }
 }
@@ -131,12 +134,13 @@ struct Open {
     left: usize,
 }
 
-/// Requests out, answers back in order. The first answers belong to the greeting.
+/// Requests out, answers back in order. The first answers belong to the greeting. On a link that others may share they
+/// are told that it lives.
 async fn commands(
     mut reader: Reader,
     mut write: WriteHalf<Io>,
     mut requests: mpsc::UnboundedReceiver<Asked>,
-    number: u64,
+    shared: Option<u64>,
     (greetings, renamed): (usize, &BTreeMap<String, String>),
     inbox: &mut mpsc::Sender<Input>,
 ) -> Result<(), String> {
@@ -171,12 +175,12 @@ async fn commands(
         }
         let Some(Open { asked, .. }) = open.pop_front() else { continue };
         let answer = convert(answer);
-        let alive = answer.text() == Some("PONG");
+        let alive = shared.filter(|_| answer.text() == Some("PONG"));
         for Asked { instance, generation, request, round } in asked {
             let event = Event::Answer { instance, generation, request, reply: answer.clone(), round };
             inbox.send(Input::Event(event)).await.map_err(|error| error.to_string())?;
         }
-        if alive {
+        if let Some(number) = alive {
             inbox.send(Input::Line(number, News::Pong)).await.map_err(|error| error.to_string())?;
         }
     }
