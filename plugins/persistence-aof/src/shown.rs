@@ -80,6 +80,11 @@ impl Shown {
         given > handled.max(dropped) || (handled >= dropped && self.rewriting.load(Ordering::Acquire))
     }
 
+    /// A rewrite runs.
+    pub(crate) fn is_rewriting(&self) -> bool {
+        self.rewriting.load(Ordering::Acquire)
+    }
+
     /// A rewrite was ordered.
     pub(crate) fn asked(&self) {
         self.given.fetch_add(1, Ordering::AcqRel);

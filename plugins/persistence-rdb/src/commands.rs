@@ -4,6 +4,7 @@ use crate::plugin::PersistenceRdb;
 use keystead_plugin::prelude::*;
 
 const STARTED: &str = "Background saving started";
+const SCHEDULED: &str = "Background saving scheduled";
 const RUNNING: &str = "Background save already in progress";
 
 /// Declares them.
@@ -54,7 +55,7 @@ impl PersistenceRdb {
         Ok(Reply::Simple(STARTED.to_owned()))
     }
 
-    /// What needs no cut: refusals, and inside MULTI, where nobody can wait for one, all of it.
+    /// What needs no cut: refusals, and inside MULTI all of it. There, as in Redis, the save is of what is there behind EXEC.
     fn bgsave_now(&self, ctx: &mut Ctx<'_>, args: Args<'_>, must: bool) -> Option<Result<Effect>> {
         if args.len() > 2 || args.len() == 2 && !args.at(1).eq_ignore_ascii_case(b"schedule") {
             return Some(Err("syntax error".into()));
@@ -62,13 +63,12 @@ impl PersistenceRdb {
         if !must {
             return None;
         }
-        Some(match self.begin_background() {
-            Some(_) => {
-                ctx.reply().simple(STARTED);
-                Ok(Effect::None)
-            }
-            None => Err(RUNNING.into()),
-        })
+        if self.board.read().running_since.is_some() {
+            return Some(Err(RUNNING.into()));
+        }
+        self.schedule_background();
+        ctx.reply().simple(SCHEDULED);
+        Some(Ok(Effect::None))
     }
 
     fn lastsave_command(&self, ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<Effect> {

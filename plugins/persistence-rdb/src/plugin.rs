@@ -29,6 +29,8 @@ pub struct PersistenceRdb {
     writing: Mutex<()>,
     /// The save in the background is to give up.
     pub(crate) cancelled: AtomicBool,
+    /// A save begins behind the turn.
+    scheduled: AtomicBool,
     /// What a save would write is what was loaded and added to: false until the start is over.
     ready: AtomicBool,
 }
@@ -54,6 +56,7 @@ impl Plugin for PersistenceRdb {
             board: Board::new(host.unix_ms() / 1000),
             writing: Mutex::new(()),
             cancelled: AtomicBool::new(false),
+            scheduled: AtomicBool::new(false),
             ready: AtomicBool::new(false),
         })
     }
@@ -184,6 +187,20 @@ impl PersistenceRdb {
         let (begun, cut) = oneshot::channel();
         self.host.spawn(async move { me.background(begun).await });
         Some(cut)
+    }
+
+    /// Begins a save in the background behind this turn, once for all who ask in it.
+    pub(crate) fn schedule_background(&self) {
+        let Ok(me) = self.me() else { return };
+        if self.scheduled.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.host.spawn(async move {
+            // Behind the turn: what the rest of the transaction writes is in the file.
+            let _ = me.host.with_keyspace(|_| ()).await;
+            me.scheduled.store(false, Ordering::Release);
+            drop(me.begin_background());
+        });
     }
 
     async fn background(&self, begun: oneshot::Sender<()>) {

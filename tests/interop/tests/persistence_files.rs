@@ -1,7 +1,7 @@
 //! RDB files change hands: a stock redis-server starts with ours, Keystead starts with its files and with those of old
 //! versions, and both then hold the same.
 
-use keystead_harness::{Client, DEADLINE, Keystead, KeysteadBuilder, RedisServer, eventually, have};
+use keystead_harness::{Client, DEADLINE, Keystead, KeysteadBuilder, RedisServer, eventually, have, wait_until};
 use keystead_interop::compare::{differences, digest};
 use keystead_interop::pair::traffic;
 use keystead_interop::random::Commands;
@@ -97,4 +97,25 @@ fn a_stock_replica_s_file_resumes_under_keystead() {
     let equal = eventually(DEADLINE, || (digest(&mut client) == digest(&mut ours)).then_some(()));
     assert!(equal.is_some(), "{}", node.process.log());
     assert_eq!(client.info("stats")["sync_full"], before, "{}", node.process.log());
+}
+
+/// Inside MULTI a save is told to come; what it saves is what is there behind EXEC.
+#[test]
+fn saves_inside_a_transaction_are_scheduled() {
+    let builder = saving().plugin("persistence-aof", "(enabled: false)");
+    let (mut node, redis) = (builder.start(), RedisServer::start(&["--save", ""]));
+    let mut replies = Vec::new();
+    for client in [&mut node.client(), &mut redis.client()] {
+        for request in
+            ["MULTI", "SET a 1", "BGSAVE", "BGSAVE SCHEDULE", "BGREWRITEAOF", "BGREWRITEAOF", "BGSAVE x", "SET b 2"]
+        {
+            client.cmd(request);
+        }
+        replies.push(client.cmd("EXEC"));
+    }
+    assert_eq!(replies[0], replies[1]);
+    wait_until("it is saved", DEADLINE, || node.dir().join("dump.rdb").exists());
+    node.process.kill();
+    node.restart();
+    assert_eq!(node.client().cmd("MGET a b"), redis.client().cmd("MGET a b"));
 }
