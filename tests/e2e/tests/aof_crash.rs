@@ -59,10 +59,19 @@ fn assert_nothing_lost(node: &Keystead, acked: &Acked, round: &str) {
     }
 }
 
-#[test]
-fn at_every_place_nothing_acknowledged_is_missing() {
+/// How often a place is passed before something happens there. A sync comes with each batch, once a second, or never.
+fn times(place: &str, fsync: &str, batches: u32) -> Option<u32> {
+    match (place, fsync) {
+        ("batch-synced", "no") => None,
+        ("batch-synced", "everysec") => Some(2),
+        _ if place.starts_with("batch") => Some(batches),
+        _ => Some(1),
+    }
+}
+
+fn dies_at_every_place(fsync: &str) {
     for place in failpoint::ALL {
-        let nth = if place.starts_with("batch") { 25 } else { 1 };
+        let Some(nth) = times(place, fsync, 25) else { continue };
         // The first base, at the start, passes places of a rewrite as well: those die in the second.
         let nth = match *place {
             "rewrite-cut" | "base-half-written" | "base-synced" | "base-renamed" => 2,
@@ -70,7 +79,7 @@ fn at_every_place_nothing_acknowledged_is_missing() {
             "history-removed" => 2,
             _ => nth,
         };
-        let mut node = node("always", Some((failpoint::VARIABLE, &format!("{place}:{nth}"))));
+        let mut node = node(fsync, Some((failpoint::VARIABLE, &format!("{place}:{nth}"))));
         let (acked, stop) = (Acked::default(), AtomicBool::new(false));
         let port = node.port();
         std::thread::scope(|scope| {
@@ -90,8 +99,24 @@ fn at_every_place_nothing_acknowledged_is_missing() {
         assert!(!node.process.is_alive(), "{place} was never passed\n{}", node.process.log());
         node.process.set_env(&[]);
         node.restart();
-        assert_nothing_lost(&node, &acked, place);
+        assert_nothing_lost(&node, &acked, &format!("{fsync}, {place}"));
     }
+}
+
+#[test]
+fn at_every_place_nothing_acknowledged_is_missing() {
+    dies_at_every_place("always");
+}
+
+/// A reply leaves behind its write, not behind its sync: a process that dies costs nothing.
+#[test]
+fn at_every_place_nothing_is_missing_under_everysec() {
+    dies_at_every_place("everysec");
+}
+
+#[test]
+fn at_every_place_nothing_is_missing_without_syncs() {
+    dies_at_every_place("no");
 }
 
 /// A new file has nothing on the disk yet that replies could be measured by: the first one left before its write.
@@ -117,11 +142,10 @@ fn failing_places() -> impl Iterator<Item = &'static str> {
     failpoint::ALL.iter().copied().filter(|place| *place != "incr-in-manifest")
 }
 
-#[test]
-fn a_disk_that_fails_at_any_place_loses_nothing_and_is_recovered_from() {
+fn recovers_from_a_disk_that_fails(fsync: &str) {
     for place in failing_places() {
-        let nth = if place.starts_with("batch") { 10 } else { 2 };
-        let mut node = node("always", Some((failpoint::VARIABLE, &format!("{place}:{nth}:fail:2"))));
+        let Some(nth) = times(place, fsync, 10).map(|nth| nth.max(2)) else { continue };
+        let mut node = node(fsync, Some((failpoint::VARIABLE, &format!("{place}:{nth}:fail:2"))));
         let (acked, stop) = (Acked::default(), AtomicBool::new(false));
         let port = node.port();
         std::thread::scope(|scope| {
@@ -147,8 +171,23 @@ fn a_disk_that_fails_at_any_place_loses_nothing_and_is_recovered_from() {
         node.process.kill();
         node.process.set_env(&[]);
         node.restart();
-        assert_nothing_lost(&node, &acked, place);
+        assert_nothing_lost(&node, &acked, &format!("{fsync}, {place}"));
     }
+}
+
+#[test]
+fn a_disk_that_fails_at_any_place_loses_nothing_and_is_recovered_from() {
+    recovers_from_a_disk_that_fails("always");
+}
+
+#[test]
+fn a_disk_that_fails_under_everysec_loses_nothing_either() {
+    recovers_from_a_disk_that_fails("everysec");
+}
+
+#[test]
+fn a_disk_that_fails_without_syncs_loses_nothing_either() {
+    recovers_from_a_disk_that_fails("no");
 }
 
 /// Raises counters in several connections, and kills the process in the middle of it, six times over.
