@@ -227,6 +227,8 @@ impl Replication {
         if self.getack_at.load(Ordering::Acquire) <= offset.0 {
             let behind = self.host.control_record(&["REPLCONF", "GETACK", "*"], Targets::REPLICAS).await?;
             self.getack_at.fetch_max(behind, Ordering::AcqRel);
+            // Who gathers the stream sends it now.
+            self.bell.ring();
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ mod follow;
 pub mod history;
 pub mod info;
 pub mod link;
+mod pace;
 mod params;
 mod payload;
 mod plugin;

@@ -10,6 +10,7 @@ use crate::follow::Order;
 use crate::history::{History, Second};
 use crate::info::{Following, View};
 use crate::link::{Status, Target};
+use crate::pace::Rounds;
 use crate::params;
 use crate::primary::{PeerState, Registry, Shared};
 use crate::psync::Backlog;
@@ -87,6 +88,8 @@ pub struct Replication {
     pub(crate) changed_role: AtomicBool,
     /// The offset behind the last GETACK.
     pub(crate) getack_at: AtomicU64,
+    /// When what is gathered of a fast stream goes out.
+    pub(crate) gathering: Rounds,
     /// When the end stops waiting for replicas, in milliseconds of `Host::now`; 0: no end is asked for.
     pub(crate) ends_at_ms: AtomicU64,
     /// Where a FAILOVER stands. Changed inside turns only.
@@ -138,6 +141,7 @@ impl Plugin for Replication {
             role_epoch: AtomicU64::new(0),
             changed_role: AtomicBool::new(false),
             getack_at: AtomicU64::new(0),
+            gathering: Rounds::default(),
             ends_at_ms: AtomicU64::new(0),
             failover: ArcSwap::default(),
         })

@@ -6,6 +6,7 @@
 use crate::failover;
 use crate::filter::{Feed, Reader};
 use crate::history::History;
+use crate::pace::{GATHER, Pace};
 use crate::payload;
 use crate::plugin::{Replication, backlog_of, history_of, to_sdk};
 use crate::primary::replconf::{self, Answer, Facts};
@@ -338,7 +339,7 @@ impl Replica {
                 source
             }
         };
-        let mut catching_up = true;
+        let (mut catching_up, mut pace) = (true, Pace::default());
         loop {
             if catching_up && self.caught_up(&source) {
                 catching_up = false;
@@ -351,7 +352,31 @@ impl Replica {
             out.write_all(&bytes).await?;
             out.flush().await?;
             self.plugin.stats.traffic.sent.add(bytes.len());
+            if pace.sent(self.plugin.host.now(), bytes.len())
+                && let Source::Whole(cursor) = &source
+                && cursor.place().is_some()
+            {
+                self.gather(cursor.offset()).await;
+                pace.gathered(self.plugin.host.now());
+            }
         }
+    }
+
+    /// Lets a fast stream grow, unless somebody waits for an acknowledgement of what is behind `sent`.
+    async fn gather(&self, sent: u64) {
+        let (plugin, host) = (&self.plugin, self.plugin.host);
+        let (round, first) = plugin.gathering.join();
+        if first {
+            let plugin = plugin.clone();
+            host.spawn(async move {
+                host.sleep(GATHER).await;
+                plugin.gathering.end();
+                plugin.bell.ring();
+            });
+        }
+        let asked = || plugin.getack_at.load(Ordering::Acquire) > sent;
+        let go = || (plugin.gathering.is_over(round) || asked()).then_some(());
+        plugin.bell.until(go).await;
     }
 
     /// Until a replica has caught up once behind its full sync, no limit drops it: its cursor pins the journal, and
