@@ -114,6 +114,11 @@ pub struct Registry {
     next_index: usize,
 }
 
+/// DEBUG and whatever stands in it, a plugin's subcommands too.
+fn is_reserved(full_name: &str) -> bool {
+    full_name.split('|').next() == Some("debug")
+}
+
 /// The first and the last four bytes of a name, case folded; all of a name of up to eight. Without a loop for nearly all:
 /// every command passes here.
 #[inline]
@@ -164,6 +169,7 @@ impl Registry {
         let offered = row.subs.iter().filter(|sub| !endpoint || sub.flags.has(ENDPOINT));
         let subs = offered.map(|sub| self.native(sub, Some(row.name), endpoint)).collect();
         let brief = timing::is_brief(&full_name, row.flags.has(FAST) && parent.is_none());
+        let reserved = is_reserved(&full_name);
         Box::leak(Box::new(Command {
             full_name,
             name: row.name.to_owned(),
@@ -179,7 +185,7 @@ impl Registry {
             event: crate::notify::event_of(parent, row.name, row.group),
             reader: crate::notify::is_reader(row.flags, row.name),
             brief,
-            reserved: parent.unwrap_or(row.name) == "debug",
+            reserved,
             strays: parent.is_none() && matches!(row.name, "scan" | "randomkey"),
             index,
             categories: Vec::new(),
@@ -271,6 +277,7 @@ impl Registry {
         subs: Vec<&'static Command>,
     ) -> &'static Command {
         let index = self.take_index();
+        let reserved = is_reserved(&full_name);
         Box::leak(Box::new(Command {
             full_name,
             name,
@@ -287,7 +294,7 @@ impl Registry {
             reader: spec.flags.has(crate::spec::READONLY),
             strays: false,
             brief: spec.flags.has(FAST),
-            reserved: false,
+            reserved,
             index,
             categories: spec.categories,
             plugin: Some(plugin.to_owned()),

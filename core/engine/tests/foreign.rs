@@ -11,7 +11,7 @@ use keystead_engine::keyspace::Keyspace;
 use keystead_engine::registry::OwnedSpec;
 use keystead_engine::session::State;
 use keystead_engine::spec::{ADMIN, Flags, Group, KeySpec, NO_ASYNC_LOADING, WRITE};
-use keystead_engine::{Action, Args, CommandError, CommandResult, Ctx, Effect, Gate, Kind, Targets};
+use keystead_engine::{Action, Args, CommandError, CommandResult, ConnInfo, Ctx, Effect, Gate, Kind, Targets};
 use kit::Kit;
 
 fn spec(name: &str, arity: i32, flags: u32) -> OwnedSpec {
@@ -287,6 +287,15 @@ fn a_subcommand_joins_a_container_of_the_core_until_its_plugin_goes() {
     add(&mut kit, "DEBUG|MORE", "p").expect("a word that is free");
     assert_eq!(kit.cmd(c, "DEBUG MORE"), "+OK\r\n");
     assert_eq!(kit.cmd(c, "DEBUG PAUSE-CRON 0"), "+OK\r\n", "the core's own are there");
+    kit.cmd(c, "CONFIG SET protected-mode no");
+    let far = kit.engine.connect(ConnInfo { addr: "10.0.0.9:5000".to_owned(), ..ConnInfo::default() }, kit.now);
+    let far = far.expect("accepted");
+    for line in ["DEBUG MORE", "DEBUG SLEEP 0"] {
+        assert!(
+            kit.cmd(far, line).starts_with("-ERR DEBUG command not allowed."),
+            "enable-debug-command is local: {line}"
+        );
+    }
     assert!(add(&mut kit, "DEBUG|MORE", "q").is_err(), "taken");
     assert!(add(&mut kit, "DEBUG|SLEEP", "q").is_err(), "the core's");
     assert!(add(&mut kit, "GET|MORE", "q").is_err(), "no container");
