@@ -163,10 +163,10 @@ impl Machine {
         vec![Action::Sync]
     }
 
-    /// When the clock asks next.
+    /// When the clock asks next. While a sync runs, its end comes first: the time of the next is counted from there.
     pub fn wake_at(&self) -> Option<Duration> {
-        let everysec = self.policy == Fsync::Everysec && self.size > self.synced_size && !self.spared;
-        everysec.then(|| self.last_sync + EVERY)
+        let dirty = self.size > self.synced_size && self.sync_began.is_none();
+        (self.policy == Fsync::Everysec && dirty && !self.spared).then(|| self.last_sync + EVERY)
     }
 
     /// Everything that was written when the sync began is on the disk.

@@ -45,6 +45,7 @@ fn everysec_syncs_once_a_second_and_replies_wait_for_the_write_alone() {
     assert_eq!(m.due(ms(999)), []);
     assert_eq!(m.due(ms(1000)), [Sync]);
     assert_eq!(m.appended(ms(1005), 10, place(20)), [Confirm(20)], "it is written on meanwhile");
+    assert_eq!(m.wake_at(), None, "the end of the sync is waited for, not a time that is past");
     assert_eq!(m.moved(place(25)), [Confirm(25)]);
     assert!(!m.is_written_through(), "a write may have to wait for the sync");
     assert_eq!(m.synced(ms(1010)), [Confirm(25), Durable(1010)]);
