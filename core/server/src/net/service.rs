@@ -15,10 +15,10 @@ use keystead_engine::offload::{Exchange, Exchanged, Job, Turns};
 use keystead_engine::registry::Command;
 use keystead_engine::resp::Limits;
 use keystead_engine::{Barriers, ConnInfo, Engine, Now, OwnedArgs, SessionId};
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The rest between turns when a reader of the journal pins its share, doubled with each share more.
@@ -160,9 +160,15 @@ struct Owners(Vec<Option<(SessionId, Arc<dyn Owner>)>>);
 /// The lock as a turn holds it. A panic that leaves a turn (commands keep theirs inside) may have left anything half
 /// done: the process ends rather than go on with it.
 struct TurnLock<'a> {
-    locked: MutexGuard<'a, Locked>,
+    locked: std::sync::MutexGuard<'a, Locked>,
     /// It was taken while a panic was already on its way.
     unwinding: bool,
+}
+
+impl<'a> TurnLock<'a> {
+    fn new(locked: std::sync::MutexGuard<'a, Locked>) -> Self {
+        Self { locked, unwinding: std::thread::panicking() }
+    }
 }
 
 impl std::ops::Deref for TurnLock<'_> {
@@ -190,7 +196,9 @@ impl Drop for TurnLock<'_> {
 /// An engine and its surroundings.
 pub(crate) struct Service {
     name: String,
-    locked: Mutex<Locked>,
+    /// The standard library's, since whoever waits for it sleeps at once. The others' waiters give their processor away some
+    /// times first: to the snapshot's thread, say, which keeps it for milliseconds while the lock is long free.
+    locked: std::sync::Mutex<Locked>,
     /// Locked behind the engine, and inside a long command too.
     owners: Mutex<Owners>,
     orders: Sender<Order>,
@@ -216,7 +224,7 @@ impl Service {
         let peers = Peers::new(engine.core.stats.kept_links.clone());
         Arc::new(Service {
             name: name.to_owned(),
-            locked: Mutex::new(Locked { engine }),
+            locked: std::sync::Mutex::new(Locked { engine }),
             owners: Mutex::default(),
             orders,
             takeover: OnceLock::new(),
@@ -343,8 +351,11 @@ impl Service {
     pub(crate) fn tick(self: &Arc<Self>) -> Option<(Option<u64>, u64)> {
         let mut after = After::default();
         let next = {
-            let locked = self.locked.try_lock()?;
-            let mut locked = TurnLock { locked, unwinding: std::thread::panicking() };
+            let mut locked = match self.locked.try_lock() {
+                Ok(locked) => TurnLock::new(locked),
+                Err(TryLockError::Poisoned(kept)) => TurnLock::new(kept.into_inner()),
+                Err(TryLockError::WouldBlock) => return None,
+            };
             let gone = std::mem::take(&mut *self.gone.lock());
             locked.engine.begin_turn(now());
             for session in gone {
@@ -402,7 +413,7 @@ impl Service {
     }
 
     fn lock(&self) -> TurnLock<'_> {
-        TurnLock { locked: self.locked.lock(), unwinding: std::thread::panicking() }
+        TurnLock::new(self.locked.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn end(&self, locked: &mut Locked, after: &mut After) {
