@@ -11,3 +11,4 @@ pub mod pair;
 pub mod peer;
 pub mod proc;
 pub mod table;
+pub mod watch;

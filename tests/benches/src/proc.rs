@@ -1,10 +1,6 @@
 //! What the kernel says of a process: processor time and resident memory. Reads /proc, changes nothing but affinity.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, path::PathBuf, time::Duration};
 
 /// Processor time all threads of `pid` have used, summed from the scheduler's nanosecond counters.
 ///
@@ -30,12 +26,13 @@ pub struct Sched {
     pub waited: Duration,
 }
 
-/// What the scheduler knows of a thread, from a `schedstat` file of /proc.
-#[must_use]
-pub fn sched(path: &Path) -> Sched {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let mut nanos = text.split_whitespace().map(|n| Duration::from_nanos(n.parse().unwrap_or(0)));
-    Sched { ran: nanos.next().unwrap_or_default(), waited: nanos.next().unwrap_or_default() }
+impl Sched {
+    /// From the text of a `schedstat` file of /proc.
+    #[must_use]
+    pub fn parse(text: &str) -> Sched {
+        let mut nanos = text.split_whitespace().map(|n| Duration::from_nanos(n.parse().unwrap_or(0)));
+        Sched { ran: nanos.next().unwrap_or_default(), waited: nanos.next().unwrap_or_default() }
+    }
 }
 
 /// The `schedstat` files of a process' threads with a thread's name.

@@ -1,5 +1,8 @@
 //! A full sync of about 1 GB to an empty replica while a client writes 3,000 times a second: how long, how much memory on
-//! top, how long a write had to wait. The same server at both ends. Prints a Markdown table.
+//! top, how long a write had to wait, before the sync and during it. The same server at both ends. Prints a Markdown table.
+//!
+//! Two servers that are busy with a sync, and a client, want more processors than a small machine has. So the table tells
+//! both: what the client saw, and what is left without the time that the client's thread or the primary's waited for one.
 //!
 //! `fullsync [--keys N] [--value BYTES] [--rounds N]`
 
@@ -8,6 +11,7 @@ use keystead_benches::{
     peer::{Kind, Peer},
     proc,
     table::{cell, head, median, row},
+    watch::{Queue, Watch},
 };
 use std::{
     fs, io,
@@ -15,40 +19,72 @@ use std::{
     net::{SocketAddr, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
 const WRITES_PER_SECOND: u32 = 3000;
+/// How long is written before the sync.
+const IDLE_TIME: Duration = Duration::from_secs(2);
+/// The phases of a round.
+const IDLE: u8 = 0;
+const BUSY: u8 = 1;
+const ENDED: u8 = 2;
 /// A sync that takes longer counts as failed.
 const DEADLINE: Duration = Duration::from_secs(180);
 
-/// Writes at a steady pace until told to stop; gives each write's latency.
-fn writer(address: SocketAddr, keys: u64, size: usize, stop: &AtomicBool) -> io::Result<Vec<Duration>> {
-    let mut stream = TcpStream::connect(address)?;
+/// The latencies of one time: as the client saw them, and without waiting for a processor. Milliseconds.
+#[derive(Default)]
+struct Latencies {
+    seen: Vec<f64>,
+    own: Vec<f64>,
+}
+
+impl Latencies {
+    fn sort(mut self) -> Self {
+        self.seen.sort_by(f64::total_cmp);
+        self.own.sort_by(f64::total_cmp);
+        self
+    }
+}
+
+/// Writes at a steady pace until told to stop. Gives the latencies before the sync and during it.
+fn writer(peer: &Address, keys: u64, size: usize, phase: &AtomicU8) -> io::Result<[Latencies; 2]> {
+    let mut stream = TcpStream::connect(peer.address)?;
     stream.set_nodelay(true)?;
     let value = "y".repeat(size);
-    let mut random = Random::new(3);
+    let every = Duration::from_secs(1) / WRITES_PER_SECOND;
+    let (mut random, mut watch, mut queue) = (Random::new(3), Watch::new(peer.pid), Queue::default());
     let mut reply = [0; 256];
-    let mut latencies = Vec::new();
+    let mut latencies = [Latencies::default(), Latencies::default()];
     let mut next = Instant::now();
-    while !stop.load(Ordering::Relaxed) {
+    while let Some(now) = latencies.get_mut(usize::from(phase.load(Ordering::Relaxed))) {
         let request = format!("*3\r\n$3\r\nSET\r\n$16\r\nkey:{:012}\r\n${size}\r\n{value}\r\n", random.below(keys));
         let due = next;
+        watch.look();
+        let begun = Instant::now();
         stream.write_all(request.as_bytes())?;
         if stream.read(&mut reply)? == 0 || reply[0] != b'+' {
             return Err(io::Error::other("a write was refused"));
         }
+        let (took, waited) = (begun.elapsed(), watch.look().waited);
         // From when it was due: a stall delays the writes behind it too.
-        latencies.push(due.elapsed());
-        next += Duration::from_secs(1) / WRITES_PER_SECOND;
+        now.seen.push(due.elapsed().as_secs_f64() * 1e3);
+        now.own.push(queue.add(took.saturating_sub(waited), every).as_secs_f64() * 1e3);
+        next += every;
         if let Some(rest) = next.checked_duration_since(Instant::now()) {
             thread::sleep(rest);
         }
     }
-    Ok(latencies)
+    Ok(latencies.map(Latencies::sort))
+}
+
+/// Where a server is, for the thread that writes.
+struct Address {
+    address: SocketAddr,
+    pid: u32,
 }
 
 /// Memory a server and its forked children hold for themselves, in bytes.
@@ -74,8 +110,17 @@ fn info(peer: &Peer, field: &str) -> Option<String> {
 struct Figures {
     seconds: f64,
     extra_percent: f64,
-    p99_ms: f64,
-    worst_ms: f64,
+    idle: Latencies,
+    busy: Latencies,
+}
+
+/// The latency that one in a hundred exceeds, and the worst.
+fn p99(sorted: &[f64]) -> f64 {
+    sorted.get(sorted.len() * 99 / 100).copied().unwrap_or(f64::NAN)
+}
+
+fn worst(sorted: &[f64]) -> f64 {
+    sorted.last().copied().unwrap_or(f64::NAN)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "sizes and counts of a benchmark fit a double")]
@@ -86,10 +131,11 @@ fn sync(kind: Kind, keys: u64, size: usize) -> io::Result<Figures> {
     primary.fill(keys, size)?;
     let replica = Peer::start(kind, None, &[])?;
     let base = held(&primary);
-    let stop = Arc::new(AtomicBool::new(false));
-    let (address, flag) = (primary.address, stop.clone());
-    let writing = thread::spawn(move || writer(address, keys, size, &flag));
-    thread::sleep(Duration::from_millis(500));
+    let phase = Arc::new(AtomicU8::new(IDLE));
+    let (address, flag) = (Address { address: primary.address, pid: primary.pid() }, phase.clone());
+    let writing = thread::spawn(move || writer(&address, keys, size, &flag));
+    thread::sleep(IDLE_TIME);
+    phase.store(BUSY, Ordering::Relaxed);
     let start = Instant::now();
     replica.call(&["REPLICAOF", "127.0.0.1", &primary.address.port().to_string()])?;
     let mut peak = base;
@@ -101,16 +147,11 @@ fn sync(kind: Kind, keys: u64, size: usize) -> io::Result<Figures> {
         thread::sleep(Duration::from_millis(50));
     }
     let seconds = start.elapsed().as_secs_f64();
-    stop.store(true, Ordering::Relaxed);
-    let mut latencies = writing.join().map_err(|_| io::Error::other("the writer panicked"))??;
-    latencies.sort_unstable();
+    phase.store(ENDED, Ordering::Relaxed);
+    let [idle, busy] = writing.join().map_err(|_| io::Error::other("the writer panicked"))??;
     let data = base.saturating_sub(empty).max(1);
-    Ok(Figures {
-        seconds,
-        extra_percent: peak.saturating_sub(base) as f64 * 100.0 / data as f64,
-        p99_ms: latencies[latencies.len() * 99 / 100].as_secs_f64() * 1e3,
-        worst_ms: latencies[latencies.len() - 1].as_secs_f64() * 1e3,
-    })
+    let extra_percent = peak.saturating_sub(base) as f64 * 100.0 / data as f64;
+    Ok(Figures { seconds, extra_percent, idle, busy })
 }
 
 fn main() -> io::Result<()> {
@@ -133,8 +174,12 @@ fn main() -> io::Result<()> {
             "server",
             "seconds until the link is up",
             "extra memory, % of the data",
-            "write p99, ms",
-            "worst write, ms"
+            "p99 of a write before, ms",
+            "p99, ms",
+            "worst, ms",
+            "less waiting for a processor: p99 before",
+            "p99",
+            "worst",
         ])
     );
     let kinds = [Kind::Redis, Kind::Keystead];
@@ -152,8 +197,12 @@ fn main() -> io::Result<()> {
                 kind.name().to_owned(),
                 cell(&column(side, |f| f.seconds)),
                 cell(&column(side, |f| f.extra_percent)),
-                cell(&column(side, |f| f.p99_ms)),
-                cell(&column(side, |f| f.worst_ms)),
+                cell(&column(side, |f| p99(&f.idle.seen))),
+                cell(&column(side, |f| p99(&f.busy.seen))),
+                cell(&column(side, |f| worst(&f.busy.seen))),
+                cell(&column(side, |f| p99(&f.idle.own))),
+                cell(&column(side, |f| p99(&f.busy.own))),
+                cell(&column(side, |f| worst(&f.busy.own))),
             ])
         );
     }

@@ -8,13 +8,13 @@
 use keystead_benches::{
     load::Random,
     peer::{Kind, Peer},
-    proc::{self, Sched},
+    proc::Sched,
     table::{head, row},
+    watch::Watch,
 };
 use std::{
     io::{self, Read, Write},
     net::TcpStream,
-    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -110,39 +110,6 @@ fn slow_replica(peer: &Peer, stop: Arc<AtomicBool>) -> io::Result<thread::JoinHa
         }
         total
     }))
-}
-
-/// The threads that may keep a client waiting, with what they had used when last looked at.
-struct Watch {
-    server: Vec<(PathBuf, Sched)>,
-    own: Sched,
-}
-
-impl Watch {
-    fn new(pid: u32) -> Self {
-        let threads = proc::threads(pid).into_iter().filter(|(name, _)| name != "snapshot");
-        let mut watch =
-            Self { server: threads.map(|(_, path)| (path, Sched::default())).collect(), own: Sched::default() };
-        watch.look();
-        watch
-    }
-
-    /// Since the last look: the most that one server thread ran, and how long it and this thread waited to run.
-    fn look(&mut self) -> Sched {
-        let step = |path: &Path, last: &mut Sched| {
-            let now = proc::sched(path);
-            let past = Sched { ran: now.ran.saturating_sub(last.ran), waited: now.waited.saturating_sub(last.waited) };
-            *last = now;
-            past
-        };
-        let own = step(Path::new("/proc/thread-self/schedstat"), &mut self.own);
-        let server = self.server.iter_mut().map(|(path, last)| step(path, last));
-        let most = server.fold(Sched::default(), |most, one| Sched {
-            ran: most.ran.max(one.ran),
-            waited: most.waited.max(one.waited),
-        });
-        Sched { ran: most.ran, waited: most.waited + own.waited }
-    }
 }
 
 /// The worst of all changes.
