@@ -15,6 +15,7 @@ use std::ffi::c_void;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 /// The oldest version that is written.
 pub(crate) const RDB_VERSION: u32 = 10;
@@ -60,18 +61,24 @@ pub(crate) fn needed(ks: &Keyspace) -> u32 {
     if ks.has_times() { RDB_VERSION_TIMES } else { RDB_VERSION }
 }
 
-/// While it lives, memory that is new to the process comes in small pages. Writers copy what an open cut shares, and a huge
-/// page that is zeroed under them takes as long as 5 ms on a virtual machine. Otherwise huge pages are worth much: without
-/// them a deep pipeline of GETs is a fifth slower. What was small is made huge again by the kernel, in the background.
-struct SmallPages;
+/// While it lives and some time after, memory that is new to the process comes in small pages. Writers copy what an open cut
+/// shares, and the stream piles up while a replica loads; a huge page that is zeroed under them takes 5 to 10 ms on a
+/// virtual machine. Otherwise huge pages are worth much: without them a deep pipeline of GETs is a fifth slower. What was
+/// small is made huge again by the kernel, in the background.
+struct SmallPages {
+    begun: Instant,
+}
 
 /// How many cuts ask for it.
 static SMALL_PAGES: Mutex<usize> = Mutex::new(0);
+/// A replica loads for longer than its snapshot was read: so many times as long, and so long at least.
+const LOADS_FOR: u32 = 4;
+const LOADS_AT_LEAST: Duration = Duration::from_secs(10);
 
 impl SmallPages {
     fn new() -> SmallPages {
         Self::count(|count| count + 1);
-        SmallPages
+        SmallPages { begun: Instant::now() }
     }
 
     fn count(change: impl Fn(usize) -> usize) {
@@ -89,7 +96,11 @@ impl SmallPages {
 
 impl Drop for SmallPages {
     fn drop(&mut self) {
-        Self::count(|count| count - 1);
+        let rest = (self.begun.elapsed() * LOADS_FOR).max(LOADS_AT_LEAST);
+        async_std::task::spawn(async move {
+            async_std::task::sleep(rest).await;
+            Self::count(|count| count - 1);
+        });
     }
 }
 
