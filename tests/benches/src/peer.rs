@@ -155,6 +155,12 @@ impl Peer {
         proc::status_kib(self.pid(), "VmRSS") * 1024
     }
 
+    /// Memory that the server and its forked children hold for themselves, in bytes.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.resident() + proc::children(self.pid()).into_iter().map(proc::private_dirty).sum::<u64>()
+    }
+
     /// Sends one command over a connection of its own and gives the first bytes of the reply.
     ///
     /// # Errors

@@ -57,6 +57,16 @@ pub fn status_kib(pid: u32, field: &str) -> u64 {
         .unwrap_or(0)
 }
 
+/// Bytes that a process shares with nobody and has written: what a forked child holds for itself.
+#[must_use]
+pub fn private_dirty(pid: u32) -> u64 {
+    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) else { return 0 };
+    text.lines()
+        .find_map(|l| l.strip_prefix("Private_Dirty:")?.split_whitespace().next()?.parse::<u64>().ok())
+        .unwrap_or(0)
+        * 1024
+}
+
 /// Children of `pid` (a forked saver, for one).
 #[must_use]
 pub fn children(pid: u32) -> Vec<u32> {

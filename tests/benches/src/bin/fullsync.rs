@@ -9,12 +9,11 @@
 use keystead_benches::{
     load::Random,
     peer::{Kind, Peer},
-    proc,
     table::{cell, head, median, row},
     watch::{Queue, Watch},
 };
 use std::{
-    fs, io,
+    io,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     sync::{
@@ -87,20 +86,6 @@ struct Address {
     pid: u32,
 }
 
-/// Memory a server and its forked children hold for themselves, in bytes.
-fn held(peer: &Peer) -> u64 {
-    let forked: u64 = proc::children(peer.pid()).iter().map(|pid| private_dirty(*pid)).sum();
-    peer.resident() + forked
-}
-
-fn private_dirty(pid: u32) -> u64 {
-    let Ok(text) = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) else { return 0 };
-    text.lines()
-        .find_map(|l| l.strip_prefix("Private_Dirty:")?.split_whitespace().next()?.parse::<u64>().ok())
-        .unwrap_or(0)
-        * 1024
-}
-
 fn info(peer: &Peer, field: &str) -> Option<String> {
     let reply = peer.call(&["INFO", "replication"]).ok()?;
     let text = String::from_utf8_lossy(&reply).into_owned();
@@ -130,7 +115,7 @@ fn sync(kind: Kind, keys: u64, size: usize) -> io::Result<Figures> {
     let empty = primary.resident();
     primary.fill(keys, size)?;
     let replica = Peer::start(kind, None, &[])?;
-    let base = held(&primary);
+    let base = primary.held();
     let phase = Arc::new(AtomicU8::new(IDLE));
     let (address, flag) = (Address { address: primary.address, pid: primary.pid() }, phase.clone());
     let writing = thread::spawn(move || writer(&address, keys, size, &flag));
@@ -140,7 +125,7 @@ fn sync(kind: Kind, keys: u64, size: usize) -> io::Result<Figures> {
     replica.call(&["REPLICAOF", "127.0.0.1", &primary.address.port().to_string()])?;
     let mut peak = base;
     while info(&replica, "master_link_status").as_deref() != Some("up") {
-        peak = peak.max(held(&primary));
+        peak = peak.max(primary.held());
         if start.elapsed() > DEADLINE {
             return Err(io::Error::other("the sync did not end in time"));
         }
