@@ -13,9 +13,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+/// What each name begins with while it is written.
+pub(crate) const TEMPORARY: &str = "temp-rewriteaof-bg-";
+
 /// The name while it is written. One for each rewrite of this process: what was given up may still reach the disk.
 pub(crate) fn temporary_name(rewrite: u64) -> String {
-    format!("temp-rewriteaof-bg-{}-{rewrite}.aof", std::process::id())
+    format!("{TEMPORARY}{}-{rewrite}.aof", std::process::id())
 }
 
 /// Bytes gathered before they are written.
@@ -39,7 +42,12 @@ pub(crate) async fn write(plugin: &Arc<Aof>, path: PathBuf, mut snapshot: Snapsh
     }
     let format = Format::begin(rdb, &host, &snapshot, &mut out);
     let mut format = format.map_err(|error| Error::new(error.to_string()))?;
-    let mut target = Target { host, file: host.blocking(move || File::create(path)).await??, size: 0, unsynced: 0 };
+    let opened = move || {
+        let told = |error| format!("Opening the temp file for AOF rewrite {}: {error}", path.display());
+        File::create(&path).map_err(told)
+    };
+    let file = host.blocking(opened).await?.map_err(Error::new)?;
+    let mut target = Target { host, file, size: 0, unsynced: 0 };
     let incremental = config.rewrite_incremental_fsync;
     // `rdb-key-save-delay`, of the plugin for RDB files: tests make a rewrite last with it.
     let delay_us = host.setting("rdb-key-save-delay").and_then(|us| us.parse().ok()).unwrap_or(0u64);
@@ -143,7 +151,7 @@ impl Target {
             piece.clear();
             Ok(piece)
         });
-        Ok(written.await??)
+        written.await?.map_err(|error| Error::new(format!("Write error writing append only file on disk: {error}")))
     }
 
     async fn finish(self) -> Result<u64> {

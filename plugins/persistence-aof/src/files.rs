@@ -139,6 +139,13 @@ impl Folder {
         Ok(manifest)
     }
 
+    /// Deletes what a process that was killed left behind under a name of its own: at the start, when nobody writes here.
+    pub(crate) fn discard_temporary(&self, prefix: &str) {
+        let Ok(entries) = std::fs::read_dir(&self.path) else { return };
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with(prefix)).for_each(|name| self.discard(&name));
+    }
+
     /// Deletes a file that no manifest names. Best effort: it is in nobody's way.
     pub(crate) fn discard(&self, name: &str) {
         let _ = std::fs::remove_file(self.at(name));

@@ -1,1 +1,5 @@
-//! Tests: e2e.
+//! Tests: e2e. What several of them share.
+
+#![forbid(unsafe_code)]
+
+pub mod disk;

@@ -3,6 +3,7 @@
 //! can't be written, or gives back other bytes than it got.
 #![allow(clippy::unwrap_used)]
 
+use keystead_e2e::disk::SmallDisk;
 use keystead_harness::{Client, DEADLINE, Keystead, Reply, eventually};
 use keystead_persistence_aof::failpoint;
 use std::collections::BTreeMap;
@@ -337,39 +338,11 @@ fn a_full_disk_stops_writes_and_loses_nothing() {
     assert_eq!(client.cmd("STRLEN big"), Reply::Int(4000));
 }
 
-/// A small disk of its own for the files; unmounted in the end. None where that isn't allowed.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    fn at(path: std::path::PathBuf, size: &str) -> Option<SmallDisk> {
-        std::fs::create_dir_all(&path).unwrap();
-        let mut mount = std::process::Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(&path);
-        let done = mount.stderr(std::process::Stdio::null()).status().is_ok_and(|status| status.success());
-        done.then_some(SmallDisk(path))
-    }
-
-    fn remount(&self, options: &str) {
-        let mut mount = std::process::Command::new("mount");
-        let done = mount.args(["-o", &format!("remount,{options}")]).arg(&self.0).status();
-        assert!(done.unwrap().success(), "remount,{options}");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 /// A node whose append-only file, switched off at first, is to lie on a disk of its own.
 fn node_on(fsync: &str, size: &str) -> Option<(Keystead, SmallDisk)> {
     let config = format!("(enabled: false, fsync: {fsync}, rewrite_percentage: 0, rdb_preamble: false)");
     let node = Keystead::builder().plugin("persistence-aof", &config).start();
-    let Some(disk) = SmallDisk::at(node.dir().join("appendonlydir"), size) else {
-        println!("SKIPPED: no tmpfs can be mounted here");
-        return None;
-    };
+    let disk = SmallDisk::at(&node.dir().join("appendonlydir"), size)?;
     node.client().ok("CONFIG SET appendonly yes");
     let written = || node.client().info("persistence")["aof_rewrites"] == "1";
     assert!(eventually(DEADLINE, || written().then_some(())).is_some(), "{}", node.process.log());
@@ -434,7 +407,7 @@ fn a_rewrite_on_a_full_disk_fails_and_is_tried_again() {
     let Some((mut node, disk)) = node_on("always", "8m") else { return };
     let mut client = node.client();
     client.ok("SET before 1");
-    let filler = disk.0.join("filler");
+    let filler = disk.path().join("filler");
     let _ = std::fs::write(&filler, vec![1; 16 << 20]);
     client.send(&["SET", "waits", &"x".repeat(20_000)]).unwrap();
     assert!(eventually(DEADLINE, || is_refused(&node).then_some(())).is_some(), "{}", node.process.log());

@@ -2,6 +2,7 @@
 //! whole, and what is told is true.
 #![allow(clippy::unwrap_used)]
 
+use keystead_e2e::disk::SmallDisk;
 use keystead_harness::{Client, DEADLINE, Keystead, Reply, eventually, wait_until};
 use keystead_persistence_rdb::failpoint;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
@@ -138,33 +139,19 @@ fn a_folder_that_is_read_only_or_gone_fails_the_save_and_names_it() {
     let refused = client.cmd("SAVE");
     let Reply::Error(text) = &refused else { panic!("{refused:?}") };
     assert!(text.contains("Failed opening the temp RDB file") && text.contains("other"), "{text}");
-    let mount = |options: &[&str], what: &std::path::Path| {
-        let mut mount = std::process::Command::new("mount");
-        mount.args(options).arg(what).stderr(std::process::Stdio::null());
-        mount.status().is_ok_and(|status| status.success())
-    };
     std::fs::create_dir(&other).unwrap();
-    if !mount(&["-t", "tmpfs", "-o", "ro", "tmpfs"], &other) {
-        return println!("SKIPPED (the read-only half): no tmpfs can be mounted here");
-    }
-    struct Unmount<'a>(&'a std::path::Path);
-    impl Drop for Unmount<'_> {
-        fn drop(&mut self) {
-            let _ = std::process::Command::new("umount").arg("-l").arg(self.0).status();
-        }
-    }
-    let unmount = Unmount(&other);
+    let Some(disk) = SmallDisk::at(&other, "1m") else { return };
+    disk.remount("ro");
     client.command(&["CONFIG", "SET", "dir", &other.display().to_string()]);
     client.ok("BGSAVE");
     let status = || node.client().info("persistence")["rdb_last_bgsave_status"].clone();
     wait_until("the save fails", DEADLINE, || status() == "err");
     assert!(node.process.log().contains("Read-only file system"), "{}", node.process.log());
     assert!(format!("{:?}", client.cmd("SET c 1")).contains("MISCONF"));
-    assert!(mount(&["-o", "remount,rw"], &other));
+    disk.remount("rw");
     client.ok("BGSAVE");
     wait_until("the next save succeeds", DEADLINE, || status() == "ok");
     client.ok("SET c 1");
-    drop(unmount);
 }
 
 #[test]

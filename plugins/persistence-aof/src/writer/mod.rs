@@ -5,6 +5,7 @@ mod direct;
 mod log;
 mod rewrite;
 
+use crate::base;
 use crate::files::{self, Folder};
 use crate::load;
 use crate::machine::{Action, Fsync, wants_rewrite};
@@ -33,6 +34,11 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// The wait after a rewrite failed; it doubles up to an hour.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(3600);
+
+/// A start that can't write on says which file stands in its way.
+fn unusable(name: &str) -> impl FnOnce(std::io::Error) -> Error {
+    move |error| Error::new(format!("Can't open the append-only file {name}: {error}"))
+}
 
 /// What the writer is told.
 pub(crate) enum Order {
@@ -120,6 +126,7 @@ impl Writer {
     /// At the start: goes on with the set that was loaded, or writes a first one of the data there is.
     pub(crate) async fn begin(&mut self, loaded: Option<Manifest>) -> Result<()> {
         self.folder.make().map_err(|error| Error::new(format!("the AOF directory: {error}")))?;
+        self.folder.discard_temporary(base::TEMPORARY);
         match loaded {
             Some(manifest) => self.go_on(manifest).await,
             None => {
@@ -136,15 +143,14 @@ impl Writer {
         if self.manifest.incr.is_empty() {
             let part = self.manifest.next_incr(&self.folder.file);
             info!("Creating AOF incr file {} on server start", part.name);
-            self.folder.create(&part.name)?;
+            self.folder.create(&part.name).map_err(unusable(&part.name))?;
             self.manifest.push_incr(part);
-            self.folder.write_manifest(&self.manifest)?;
+            self.folder.write_manifest(&self.manifest).map_err(unusable("manifest"))?;
         }
-        if !self.manifest.history.is_empty() && !self.plugin.config().keep_history {
-            self.manifest = self.folder.remove_history(self.manifest.clone())?;
-        }
+        // What can't be removed, on a full disk say, is in nobody's way.
+        self.forget_history().await;
         let Some(last) = self.manifest.incr.last() else { return Ok(()) };
-        let (file, size) = self.folder.open(last)?;
+        let (file, size) = self.folder.open(last).map_err(unusable(&last.name))?;
         let cursor = self.plugin.host.follow(CursorClass::Persistence).await?;
         let place = cursor.place();
         self.settled = self.manifest.parts().map(|part| self.folder.size(part)).sum::<u64>() - size;

@@ -173,7 +173,11 @@ impl Writer {
             return Ok(());
         };
         self.manifest.skip_names_of(&new);
-        match self.folder.restore_manifest(&self.manifest) {
+        // Where the new one never got its name there is nothing to restore, and on a full disk no way to.
+        let there = self.folder.read_manifest().map(Option::unwrap_or_default);
+        let untouched = there.is_ok_and(|there| there.text() == self.manifest.text());
+        let restored = if untouched { Ok(()) } else { self.folder.restore_manifest(&self.manifest) };
+        match restored {
             Ok(()) => {
                 let ours = |part: &Part| self.manifest.parts().any(|known| known == part);
                 new.parts().filter(|part| !ours(part)).for_each(|part| self.folder.discard(&part.name));

@@ -1,0 +1,88 @@
+/* A disk that takes less than it is given, or fills up at any byte: put before the C library's write(2) and writev(2) with
+ * LD_PRELOAD. Touches only what goes into data files; decides nothing: the test says how much is taken. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static ssize_t (*next_write)(int, const void *, size_t);
+static ssize_t (*next_writev)(int, const struct iovec *, int);
+/* Bytes that one call takes at most; 0: all. */
+static long most;
+/* Bytes that the disk has room for; negative: as many as there are. */
+static volatile int64_t *room;
+
+__attribute__((constructor)) static void begin(void) {
+    next_write = (ssize_t (*)(int, const void *, size_t))dlsym(RTLD_NEXT, "write");
+    next_writev = (ssize_t (*)(int, const struct iovec *, int))dlsym(RTLD_NEXT, "writev");
+    const char *text = getenv("FAULTY_DISK_MOST");
+    most = text ? atol(text) : 0;
+    const char *path = getenv("FAULTY_DISK_ROOM");
+    int file = path ? open(path, O_RDWR) : -1;
+    if (file >= 0) {
+        void *map = mmap(NULL, sizeof *room, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        room = map == MAP_FAILED ? NULL : map;
+        close(file);
+    }
+}
+
+static int is_data(int fd) {
+    struct stat about;
+    if (fstat(fd, &about) != 0 || !S_ISREG(about.st_mode)) return 0;
+    char link[64], path[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (length <= 0) return 0;
+    path[length] = 0;
+    return strstr(path, "/appendonlydir/") || strstr(path, ".rdb");
+}
+
+/* How much of it the disk takes now. */
+static size_t taken(size_t wanted) {
+    if (most > 0 && wanted > (size_t)most) wanted = (size_t)most;
+    if (!room) return wanted;
+    int64_t left = __atomic_load_n(room, __ATOMIC_SEQ_CST);
+    for (;;) {
+        if (left < 0) return wanted;
+        size_t takes = (int64_t)wanted < left ? wanted : (size_t)left;
+        if (__atomic_compare_exchange_n(room, &left, left - (int64_t)takes, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+            return takes;
+    }
+}
+
+ssize_t write(int fd, const void *bytes, size_t count) {
+    if (count == 0 || !is_data(fd)) return next_write(fd, bytes, count);
+    size_t takes = taken(count);
+    if (takes > 0) return next_write(fd, bytes, takes);
+    errno = ENOSPC;
+    return -1;
+}
+
+ssize_t writev(int fd, const struct iovec *pieces, int count) {
+    if (count <= 0 || !is_data(fd)) return next_writev(fd, pieces, count);
+    size_t wanted = 0;
+    for (int at = 0; at < count; at++) wanted += pieces[at].iov_len;
+    size_t takes = wanted == 0 ? 0 : taken(wanted);
+    if (takes == wanted) return next_writev(fd, pieces, count);
+    if (takes == 0) {
+        errno = ENOSPC;
+        return -1;
+    }
+    struct iovec some[IOV_MAX];
+    int used = 0;
+    for (int at = 0; at < count && at < IOV_MAX && takes > 0; at++) {
+        some[used] = pieces[at];
+        if (some[used].iov_len > takes) some[used].iov_len = takes;
+        takes -= some[used++].iov_len;
+    }
+    return next_writev(fd, some, used);
+}
