@@ -140,6 +140,10 @@ pub struct Core {
     pub(crate) notifying: bool,
     /// Some client holds more than before: `maxmemory-clients` must be looked at.
     pub(crate) clients_grew: bool,
+    /// What all clients may hold in addition before it must be looked at again.
+    pub(crate) clients_slack: u64,
+    /// What the server still holds for sessions that are closed, until the turn is over: no key has to go for it.
+    pub(crate) leaving: u64,
     /// Sessions whose output was found beyond a soft limit: they are looked at again without any traffic.
     pub(crate) over_soft: Vec<SessionId>,
     /// Somebody monitors or something is paused: no fast way.
@@ -215,6 +219,7 @@ impl Core {
         write(&mut Writer::new(out, state.proto));
         state.shows_all();
         self.sessions.list(id);
+        self.sessions.seal(id);
         self.check_output(id);
     }
 
@@ -230,7 +235,7 @@ impl Core {
                 session.state.info.addr
             );
             session.state.close_now = true;
-            session.out = Vec::new();
+            self.drop_output(id);
             self.stats.output_limit_disconnections += 1;
             self.sessions.list(id);
         } else if session.state.soft_since_ms == now_ms {

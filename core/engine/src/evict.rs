@@ -72,10 +72,11 @@ pub(crate) struct Room {
 }
 
 /// Bytes that are in use and can't be made less by evicting: the journal beyond what is kept anyway (readers pin it, and
-/// evicting only adds to it), values on their way to be freed, and what an open cut copied.
+/// evicting only adds to it), values and clients on their way to be freed, and what an open cut copied.
 pub(crate) fn not_counted(ks: &Keyspace, core: &Core, used: u64) -> u64 {
-    let known =
-        core.journal.memory().saturating_sub(core.journal.backlog_size().unwrap_or(0)) + ks.garbage_bytes() as u64;
+    let known = core.journal.memory().saturating_sub(core.journal.backlog_size().unwrap_or(0))
+        + ks.garbage_bytes() as u64
+        + core.leaving;
     let copies = core.room.at_cut.map_or(0, |(used_then, bytes_then)| {
         // While a cut is read only the data's own growth counts.
         let expected = (used_then + ks.mem_bytes() as u64).saturating_sub(bytes_then);

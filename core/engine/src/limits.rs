@@ -23,7 +23,7 @@ pub struct OutputLimits {
     pub replica: OutputLimit,
     /// Subscribers.
     pub pubsub: OutputLimit,
-    /// The lowest limit of a class: below it no session needs a look.
+    /// The lowest limit of a class, or what is put aside: below it no session needs a look.
     pub lowest: u64,
 }
 
@@ -31,7 +31,7 @@ impl OutputLimits {
     /// The limits of the three classes.
     pub fn new(normal: OutputLimit, replica: OutputLimit, pubsub: OutputLimit) -> OutputLimits {
         let all = [normal.hard, normal.soft, pubsub.hard, pubsub.soft];
-        let lowest = all.into_iter().filter(|bytes| *bytes > 0).min().unwrap_or(u64::MAX);
+        let lowest = all.into_iter().filter(|bytes| *bytes > 0).fold(SEAL as u64 + 1, u64::min);
         OutputLimits { normal, replica, pubsub, lowest }
     }
 }
@@ -45,7 +45,32 @@ impl Default for OutputLimits {
     }
 }
 
+/// Output beyond this is put aside between commands as a piece of its own, and counts for `maxmemory-clients` at once.
+pub(crate) const SEAL: usize = 64 << 10;
+
 impl Core {
+    /// A command left its session with much output.
+    #[cold]
+    pub(crate) fn settle_large(&mut self, id: SessionId) {
+        let grown = self.sessions.seal(id) as u64;
+        self.check_output(id);
+        match self.clients_slack.checked_sub(grown) {
+            Some(slack) => self.clients_slack = slack,
+            None => self.evict_clients(),
+        }
+    }
+
+    /// A session is to be closed at once: what it would have been told is freed within its turn, as the next command looks at
+    /// what is in use. What the server holds for it goes when the turn is over.
+    pub(crate) fn drop_output(&mut self, id: SessionId) {
+        drop(self.sessions.take_sealed(id));
+        let Some(Session { out, state }) = self.sessions.get_mut(id) else { return };
+        *out = Vec::new();
+        let held = state.pending_out + state.pending_in + state.spare_in;
+        self.leaving = (self.leaving + held as u64).saturating_sub(state.leaving as u64);
+        state.leaving = held;
+    }
+
     /// `maxmemory-clients`: closes the largest clients until the rest fits. Replicas, the primary and those with CLIENT
     /// NO-EVICT count for nothing.
     pub(crate) fn evict_clients(&mut self) {
@@ -57,6 +82,7 @@ impl Core {
         let all = self.sessions.iter().filter(counted);
         let mut sizes: Vec<(u64, SessionId)> = all.map(|s| (s.state.memory(s.out.len()) as u64, s.state.id)).collect();
         let mut total: u64 = sizes.iter().map(|size| size.0).sum();
+        self.clients_slack = limit.saturating_sub(total);
         if total <= limit {
             return;
         }

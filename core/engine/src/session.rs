@@ -190,8 +190,13 @@ pub struct State {
     pub taken_over: bool,
     /// The last command, for CLIENT LIST.
     pub last_command: Option<&'static Command>,
-    /// Bytes the server holds for it, not yet sent.
+    /// Bytes the server holds for it, not yet sent, and those in `sealed`.
     pub pending_out: usize,
+    /// What stands before `Session::out`, in pieces that are large enough: a buffer that went on growing would take twice
+    /// its bytes.
+    pub(crate) sealed: Vec<Vec<u8>>,
+    /// Its share of [`crate::core::Core::leaving`].
+    pub(crate) leaving: usize,
     /// Bytes the server received from it, not yet decoded.
     pub pending_in: usize,
     /// Room behind those in the same buffer.
@@ -254,6 +259,8 @@ impl State {
             taken_over: false,
             last_command: None,
             pending_out: 0,
+            sealed: Vec::new(),
+            leaving: 0,
             pending_in: 0,
             spare_in: 0,
             soft_since_ms: 0,

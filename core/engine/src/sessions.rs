@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::limits::SEAL;
 use crate::session::{ConnInfo, Session, SessionId, State};
 
 /// All sessions of one engine.
@@ -12,6 +13,8 @@ pub struct Sessions {
     by_id: BTreeMap<u64, u32>,
     free: Vec<u32>,
     next_id: u64,
+    /// Sessions with sealed output.
+    sealed: usize,
     /// Sessions with something new for the server.
     pub(crate) listed: Vec<SessionId>,
     /// Unblocked sessions whose queued commands may go on, by id: kept apart so that order is that of waking.
@@ -36,6 +39,7 @@ impl Sessions {
     /// Removes a session for good.
     pub(crate) fn remove(&mut self, id: SessionId) -> Option<Box<Session>> {
         let session = self.take(id)?;
+        self.sealed -= usize::from(!session.state.sealed.is_empty());
         self.by_id.remove(&id.id);
         self.free.push(id.slot);
         Some(session)
@@ -68,6 +72,35 @@ impl Sessions {
     #[inline]
     pub fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
         self.slots.get_mut(id.slot as usize)?.as_deref_mut().filter(|session| session.state.id == id)
+    }
+
+    /// Puts a session's output aside as a piece of its own if it is large enough; how many bytes it takes.
+    pub(crate) fn seal(&mut self, id: SessionId) -> usize {
+        let Some(session) = self.get_mut(id).filter(|session| session.out.len() > SEAL) else { return 0 };
+        let mut piece = std::mem::take(&mut session.out);
+        piece.shrink_to_fit();
+        let (bytes, first) = (piece.capacity(), session.state.sealed.is_empty());
+        session.state.pending_out += bytes;
+        session.state.sealed.push(piece);
+        self.sealed += usize::from(first);
+        bytes
+    }
+
+    /// True if some session has sealed output.
+    #[inline]
+    pub(crate) fn has_sealed(&self) -> bool {
+        self.sealed > 0
+    }
+
+    /// Takes a session's sealed output, which stands before the rest of it.
+    pub(crate) fn take_sealed(&mut self, id: SessionId) -> Vec<Vec<u8>> {
+        let Some(session) = self.get_mut(id).filter(|session| !session.state.sealed.is_empty()) else {
+            return Vec::new();
+        };
+        let pieces = std::mem::take(&mut session.state.sealed);
+        session.state.pending_out -= pieces.iter().map(Vec::capacity).sum::<usize>().min(session.state.pending_out);
+        self.sealed -= 1;
+        pieces
     }
 
     /// The full name of a client id.

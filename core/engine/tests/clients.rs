@@ -359,3 +359,23 @@ fn a_soft_limit_ends_without_any_traffic_too() {
     kit.advance(1500);
     assert_eq!(kit.closed, [sub]);
 }
+
+/// Replies count as they are made, not when a turn of many commands ends.
+#[test]
+fn a_pipeline_of_large_replies_is_cut_off_within_its_turn() {
+    let mut kit = Kit::default();
+    let (admin, greedy) = (kit.connect(), kit.connect());
+    kit.cmd(admin, "SETRANGE k 100000 x");
+    let gets = "GET k\r\n".repeat(100);
+    kit.feed(greedy, gets.as_bytes());
+    assert_eq!(kit.read(greedy).len(), 100 * (100_001 + 11), "whole, in one piece or many");
+    kit.cmd(admin, "CONFIG SET maxmemory-clients 3mb");
+    kit.advance(100);
+    kit.feed(greedy, gets.as_bytes());
+    assert!(kit.closed.contains(&greedy));
+    let calls = kit.cmd(admin, "INFO commandstats");
+    let calls =
+        calls.lines().find_map(|line| line.strip_prefix("cmdstat_get:calls=")).and_then(|rest| rest.split(',').next());
+    let calls: usize = calls.and_then(|calls| calls.parse().ok()).expect("a number");
+    assert!((125..=135).contains(&calls), "{calls}: a hundred before there was a limit, and about thirty");
+}

@@ -152,3 +152,87 @@ fn a_long_pipeline_waits_in_its_socket() {
     reader.join().expect("all replies");
     writer.join().expect("ran").expect("sent");
 }
+
+/// What arrives counts for `maxmemory-clients` before it is executed: one command of that size never runs.
+#[test]
+fn a_command_beyond_maxmemory_clients_is_not_executed() {
+    let node = Keystead::plain();
+    let (mut stream, mut other) = (raw(&node), node.client());
+    other.ok("CLIENT NO-EVICT ON");
+    other.ok("CONFIG SET maxmemory-clients 3000000");
+    let value = "x".repeat(3_000_000);
+    // The server closes the connection while the rest is on its way.
+    let _ = stream.write_all(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n{value}\r\n", value.len()).as_bytes());
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    assert_eq!((rest.as_slice(), other.cmd("EXISTS k").as_int()), (&b""[..], Some(0)));
+    assert_eq!(other.info("stats")["evicted_clients"], "1");
+}
+
+/// Clients that don't read many large replies are closed by `maxmemory-clients` before the keys have to make room.
+#[test]
+fn what_waits_for_slow_clients_costs_no_keys() {
+    let node = Keystead::plain();
+    let mut other = node.client();
+    other.ok("CLIENT NO-EVICT ON");
+    other.ok("CONFIG SET maxmemory-clients 3mb maxmemory-policy allkeys-lru");
+    (0..50).for_each(|n| drop(other.cmd(&format!("SETRANGE {n} 100000 x"))));
+    let used: u64 = other.info("memory")["used_memory"].parse().expect("a number");
+    other.ok(&format!("CONFIG SET maxmemory {}", used + (4 << 20)));
+    let mut slow: Vec<TcpStream> = (0..20).map(|_| raw(&node)).collect();
+    wait_until("clients are closed", LIMIT, || {
+        // Each of them pipelines; one that is closed already takes nothing more.
+        slow.retain_mut(|stream| stream.write_all(&b"GET 1\r\n".repeat(4)).is_ok());
+        other.info("stats")["evicted_clients"] != "0"
+    });
+    assert_eq!(other.info("stats")["evicted_keys"], "0");
+    assert_eq!(other.cmd("DBSIZE").as_int(), Some(50));
+}
+
+/// Replies of any size stay in order when the client reads late.
+#[test]
+fn late_replies_are_whole_and_in_order() {
+    let node = Keystead::plain();
+    let (mut stream, mut other) = (raw(&node), node.client());
+    let sizes = [100_000, 10, 70_000, 20_000, 1, 300_000];
+    for (key, size) in sizes.into_iter().enumerate() {
+        other.ok(&format!("SET {key} {}", format!("{key}").repeat(size)));
+    }
+    let lines: String = (0..200).map(|n| format!("GET {}\r\nPING {n}\r\n", n % sizes.len())).collect();
+    let mut writer = stream.try_clone().expect("a second handle");
+    let sender = std::thread::spawn(move || writer.write_all(lines.as_bytes()));
+    wait_until("much waits", LIMIT, || {
+        let list = other.cmd("CLIENT LIST");
+        list.as_text().expect("a text").lines().any(|line| line.contains(" events=rw "))
+    });
+    for n in 0..200 {
+        let (key, number) = (n % sizes.len(), n.to_string());
+        let value = format!("{key}").repeat(sizes[key]);
+        expect(&mut stream, &format!("${}\r\n{value}\r\n${}\r\n{number}\r\n", value.len(), number.len()));
+    }
+    sender.join().expect("no panic").expect("all is sent");
+}
+
+/// What a client was told once isn't kept as an empty buffer of that size when its replies are short again.
+#[test]
+fn many_clients_that_were_told_something_hold_little() {
+    let node = Keystead::plain();
+    let mut other = node.client();
+    let mut idle: Vec<TcpStream> = (0..50).map(|_| raw(&node)).collect();
+    let ping = |stream: &mut TcpStream| {
+        stream.write_all(b"PING\r\n").expect("sent");
+        expect(stream, "+PONG\r\n");
+    };
+    idle.iter_mut().for_each(ping);
+    let mut used = || other.info("memory")["used_memory"].parse::<usize>().expect("a number");
+    let before = used();
+    let text = "x".repeat(40_000);
+    for stream in &mut idle {
+        stream.write_all(format!("ECHO {text}\r\n").as_bytes()).expect("sent");
+        expect(stream, &format!("$40000\r\n{text}\r\n"));
+    }
+    // The session and the driver exchange two buffers: each has had a short reply in it by then.
+    (0..3).for_each(|_| idle.iter_mut().for_each(ping));
+    let after = used();
+    assert!(after < before + 1_500_000, "{before} before, {after} after");
+}

@@ -96,6 +96,8 @@ impl Engine {
                 room: Default::default(),
                 notifying: false,
                 clients_grew: false,
+                clients_slack: 0,
+                leaving: 0,
                 over_soft: Vec::new(),
                 hash_deadlines_told: false,
                 watchful: false,
@@ -146,6 +148,7 @@ impl Engine {
     pub fn disconnect(&mut self, id: SessionId) {
         let Some(mut session) = self.core.sessions.take(id) else { return };
         self.unpark(&mut session.state);
+        self.core.leaving -= session.state.leaving as u64;
         commands::connection::forget(&mut self.core, &mut session.state);
         self.core.sessions.put(session);
         self.core.notify_conn(ConnEvent::Close, id);
@@ -182,6 +185,18 @@ impl Engine {
     /// next `end_turn`) if that is too much.
     pub fn report_buffers(&mut self, id: SessionId, buffers: Buffers) {
         self.core.report_buffers(id, buffers);
+    }
+
+    /// So much input of a session has arrived and isn't executed, with so much room behind it.
+    pub fn report_arrived(&mut self, id: SessionId, unread: usize, spare: usize) {
+        if let Some(state) = self.session_mut(id) {
+            (state.pending_in, state.spare_in) = (unread, spare);
+        }
+    }
+
+    /// Closes clients until the rest fits into `maxmemory-clients`.
+    pub fn evict_clients(&mut self) {
+        self.core.evict_clients();
     }
 
     /// Everything that was held for a session is sent.
@@ -229,7 +244,7 @@ impl Engine {
         let large = session.out.len() as u64 >= self.core.config.live.output_limits.lowest;
         self.core.sessions.put(session);
         if large {
-            self.core.check_output(id);
+            self.core.settle_large(id);
         }
         if self.core.blocking.has_ready() {
             self.serve_ready();
@@ -325,6 +340,8 @@ impl Core {
     pub(crate) fn kill(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get_mut(id) else { return };
         session.state.close_now = true;
+        self.drop_output(id);
+        let Some(session) = self.sessions.get_mut(id) else { return };
         // Nothing may be popped for it any more: the element would be lost.
         match session.state.parked.take() {
             Some(Parked::Keys(wait)) => self.blocking.remove(id, &wait),

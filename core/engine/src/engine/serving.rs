@@ -51,7 +51,24 @@ impl Core {
         let Some(session) = self.sessions.get_mut(id) else { return 0 };
         std::mem::swap(&mut session.out, buffer);
         session.state.seen = session.state.seen.min(self.journal.position());
-        session.state.seen
+        let (seen, sealed) = (session.state.seen, !session.state.sealed.is_empty());
+        if sealed {
+            let mut all = self.sessions.take_sealed(id).concat();
+            all.append(buffer);
+            *buffer = all;
+        }
+        seen
+    }
+
+    /// True if output of some session must be taken with [`Core::take_sealed`] first, to be had as it is.
+    #[inline]
+    pub fn has_sealed(&self) -> bool {
+        self.sessions.has_sealed()
+    }
+
+    /// Takes the large pieces that stand before what `swap_out` gives, which would copy them.
+    pub fn take_sealed(&mut self, id: SessionId) -> Vec<Vec<u8>> {
+        self.sessions.take_sealed(id)
     }
 
     /// The server still holds so many bytes of output and of undecoded input for a session. Closes it (by the list of the

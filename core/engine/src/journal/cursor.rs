@@ -86,6 +86,10 @@ pub struct CursorStatus {
 pub(super) struct Cursor {
     class: CursorClass,
     pos: u64,
+    /// Where that begins which it was given last, and may have yet: it stays, so that it is counted, once for all readers.
+    lent: u64,
+    /// What its reader copies of that.
+    copied: u64,
     /// The database its output has selected; only for readers whose SELECTs are made here.
     db: Option<u32>,
     /// The run it read last.
@@ -116,7 +120,11 @@ impl Cursor {
     }
 
     pub(super) fn pin(&self, log: &Log) -> u64 {
-        self.pos.max(log.first_pos())
+        self.lent.max(log.first_pos())
+    }
+
+    pub(super) fn copied(&self) -> u64 {
+        self.copied
     }
 }
 
@@ -136,7 +144,18 @@ impl Journal {
         }
         let id = self.next_cursor;
         self.next_cursor += 1;
-        let cursor = Cursor { class, pos, db: None, run: 0, stop: None, ended: None, soft_since_ms: None, waker: None };
+        let cursor = Cursor {
+            class,
+            pos,
+            lent: pos,
+            copied: 0,
+            db: None,
+            run: 0,
+            stop: None,
+            ended: None,
+            soft_since_ms: None,
+            waker: None,
+        };
         self.cursors.insert(id, cursor);
         Ok(CursorId(id))
     }
@@ -155,12 +174,14 @@ impl Journal {
         }
     }
 
-    /// Reads at most about `max` bytes (at least one piece).
+    /// Reads at most about `max` bytes (at least one piece). Who comes back for more has done with what it got before.
     pub fn read(&mut self, id: CursorId, max: usize) -> Read {
         let Some(cursor) = self.cursors.get_mut(&id.0) else { return Read::Ended(Ended::Closed) };
         if let Some(why) = cursor.ended {
             return Read::Ended(why);
         }
+        let returned = std::mem::replace(&mut cursor.lent, cursor.pos) < cursor.pos;
+        cursor.copied = 0;
         let mut out = Vec::new();
         let mut room = max.max(1) as u64;
         let end = self.log.end_pos().min(cursor.stop.unwrap_or(u64::MAX));
@@ -185,10 +206,20 @@ impl Journal {
             room -= to - cursor.pos;
             cursor.pos = to;
         }
-        match cursor.stop {
-            _ if !out.is_empty() => Read::Data(out),
-            Some(stop) if cursor.pos >= stop => Read::Ended(Ended::Reached),
-            _ => Read::CaughtUp,
+        if !out.is_empty() {
+            return Read::Data(out);
+        }
+        let reached = cursor.stop.is_some_and(|stop| cursor.pos >= stop);
+        if returned {
+            self.trim();
+        }
+        if reached { Read::Ended(Ended::Reached) } else { Read::CaughtUp }
+    }
+
+    /// A reader copies so many bytes at once of what it was given: they count until it comes back for more.
+    pub fn reader_copies(&mut self, id: CursorId, bytes: usize) {
+        if let Some(cursor) = self.cursors.get_mut(&id.0) {
+            cursor.copied = bytes as u64;
         }
     }
 

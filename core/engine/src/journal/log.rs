@@ -38,6 +38,8 @@ impl Run {
 struct Block {
     pos: u64,
     bytes: Bytes,
+    /// Some reader was given it.
+    shared: bool,
 }
 
 /// The log of a journal.
@@ -52,6 +54,8 @@ pub struct Log {
     block_size: usize,
     sealed: bool,
     held: u64,
+    /// Blocks that some reader was given.
+    shared: usize,
     /// The next record begins a run, whatever it is.
     split: bool,
     next_serial: u64,
@@ -75,6 +79,7 @@ impl Log {
             block_size: MAX_BLOCK,
             sealed: false,
             held: 0,
+            shared: 0,
             split: false,
             next_serial: 0,
         }
@@ -104,7 +109,7 @@ impl Log {
     pub(super) fn memory(&self) -> u64 {
         /// What a block's bytes take beside themselves once a reader has them.
         const SHARED: usize = 24;
-        let blocks = self.blocks.capacity() * size_of::<Block>() + self.blocks.len() * SHARED;
+        let blocks = self.blocks.capacity() * size_of::<Block>() + self.shared * SHARED;
         let books = blocks + self.runs.capacity() * size_of::<Run>();
         self.held + (self.tail.capacity() + books) as u64
     }
@@ -115,7 +120,7 @@ impl Log {
         self.blocks.clear();
         self.runs.clear();
         self.tail = Vec::new();
-        self.held = 0;
+        (self.held, self.shared) = (0, 0);
         self.end_offset = offset;
     }
 
@@ -189,7 +194,7 @@ impl Log {
         let pos = self.tail_pos;
         self.tail_pos += bytes.len() as u64;
         self.held += bytes.len() as u64;
-        self.blocks.push_back(Block { pos, bytes });
+        self.blocks.push_back(Block { pos, bytes, shared: false });
         self.sealed = true;
     }
 
@@ -213,6 +218,7 @@ impl Log {
                 break;
             }
             self.held -= front.bytes.len() as u64;
+            self.shared -= usize::from(front.shared);
             self.blocks.pop_front();
             dropped = true;
         }
@@ -270,7 +276,8 @@ impl Log {
         let mut at = from;
         let mut index = self.blocks.partition_point(|block| block.pos + block.bytes.len() as u64 <= at);
         while at < to {
-            let Some(block) = self.blocks.get(index) else { break };
+            let Some(block) = self.blocks.get_mut(index) else { break };
+            self.shared += usize::from(!std::mem::replace(&mut block.shared, true));
             let start = (at - block.pos) as usize;
             let end = ((to - block.pos) as usize).min(block.bytes.len());
             out.push(block.bytes.slice(start..end));
@@ -279,7 +286,8 @@ impl Log {
         }
         if at < to && self.tail.len() >= SHARED {
             self.seal();
-            let block = self.blocks.back().expect("the tail just became it");
+            let block = self.blocks.back_mut().expect("the tail just became it");
+            (block.shared, self.shared) = (true, self.shared + 1);
             return out.push(block.bytes.slice((at - block.pos) as usize..(to - block.pos) as usize));
         }
         if at < to {

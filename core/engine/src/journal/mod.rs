@@ -140,9 +140,9 @@ impl Journal {
         (first + 1, self.offset() - first)
     }
 
-    /// Bytes held in memory.
+    /// Bytes held in memory, what readers have copied among them.
     pub fn memory(&self) -> u64 {
-        self.log.memory()
+        self.log.memory() + self.cursors.values().map(Cursor::copied).sum::<u64>()
     }
 
     /// A new history begins. `Some(offset)` starts an empty log there (full resync); None keeps bytes and offset

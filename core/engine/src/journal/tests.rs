@@ -1,5 +1,6 @@
 //! Offsets, SELECT, MULTI, cursors, limits: what replicas live on.
 
+use bytes::Bytes;
 use keystead_resp::OwnedArgs;
 
 use super::*;
@@ -114,6 +115,29 @@ fn a_slow_reader_is_told_and_a_sync_slows_writers() {
     assert_eq!(journal.read(replica, 10), Read::Ended(Ended::Overrun));
     assert_eq!(read(&mut journal, sync).len() as u64, journal.offset());
     assert_eq!(journal.enforce_limits(2), 0);
+}
+
+/// A replica that doesn't read has bytes that were taken from the journal and aren't sent: keys must not go for them either.
+#[test]
+fn what_a_reader_was_given_counts_until_it_comes_back() {
+    let mut journal = Journal::new();
+    journal.set_backlog(Some(16 << 10));
+    let replicas = [(); 2].map(|()| journal.open_cursor(CursorClass::Replica, None).expect("now"));
+    (0..10_000).for_each(|_| set(&mut journal, 0, "a"));
+    let given = replicas.map(|id| journal.read(id, 200 << 10));
+    let sum =
+        |read: &Read| matches!(read, Read::Data(parts) if parts.iter().map(Bytes::len).sum::<usize>() == 200 << 10);
+    assert!(given.iter().all(sum));
+    let before = journal.memory();
+    (0..10_000).for_each(|_| set(&mut journal, 0, "a"));
+    assert!(journal.memory() > before + 10_000 * SET_A.len() as u64, "both have it, once");
+    journal.reader_copies(replicas[0], 64 << 10);
+    let with_copy = journal.memory();
+    for id in replicas {
+        while !read(&mut journal, id).is_empty() {}
+    }
+    let after = journal.memory();
+    assert!(after < 100 << 10 && with_copy > before + (64 << 10), "{after} when nobody has anything");
 }
 
 #[test]

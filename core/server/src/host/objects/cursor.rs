@@ -71,8 +71,10 @@ fn read(cursor: &mut Cursor, waker: &std::task::Waker, max: usize) -> Option<Out
         let (found, place) = cursor.service.turn(|engine| {
             let journal = &mut engine.core.journal;
             let found = journal.read(id, max.max(1));
-            if matches!(found, Read::CaughtUp) {
-                journal.register_waker(id, waker);
+            match &found {
+                Read::Data(pieces) => journal.reader_copies(id, largest_join(pieces, max)),
+                Read::CaughtUp => journal.register_waker(id, waker),
+                Read::Ended(_) => {}
             }
             (found, place_of(host, engine, id))
         });
@@ -112,6 +114,22 @@ fn join(ahead: &mut VecDeque<bytes::Bytes>, max: usize) -> bytes::Bytes {
     all.extend_from_slice(&first);
     ahead.drain(..count).for_each(|next| all.extend_from_slice(&next));
     all.into()
+}
+
+/// The most bytes that `join` will copy at once.
+fn largest_join(pieces: &[bytes::Bytes], max: usize) -> usize {
+    let (limit, mut most, mut at) = (JOIN.min(max), 0, 0);
+    while let Some(first) = pieces.get(at) {
+        let (begun, mut len) = (at, first.len());
+        at += 1;
+        while let Some(next) = pieces.get(at).filter(|next| len + next.len() <= limit) {
+            (at, len) = (at + 1, len + next.len());
+        }
+        if at > begun + 1 {
+            most = most.max(len);
+        }
+    }
+    most
 }
 
 fn ended(why: Ended) -> Out {
@@ -190,5 +208,7 @@ mod tests {
         let mut ahead = pieces(&[100]);
         assert_eq!((join(&mut ahead, 30).len(), join(&mut ahead, 1000).len()), (30, 70));
         assert!(ahead.is_empty());
+        let most = |sizes: &[usize]| largest_join(pieces(sizes).make_contiguous(), 1 << 20);
+        assert_eq!([most(&[10, JOIN, 30]), most(&[10, 20, JOIN, 5, 6]), most(&[])], [0, 30, 0]);
     }
 }

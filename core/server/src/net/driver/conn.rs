@@ -4,6 +4,7 @@ use super::super::service::Handover;
 use super::super::socket::{Arrived, Raw};
 use super::inbox::Link;
 use super::outbox::Outbox;
+use super::output::Output;
 use super::socket;
 use keystead_engine::resp::{Decoder, Limits};
 use keystead_engine::{Flow, SessionId};
@@ -14,6 +15,8 @@ use std::sync::Arc;
 const READ_ROOM: usize = 16 * 1024;
 /// Bytes taken from one client in one turn: a flood must not starve its neighbours.
 const READ_BUDGET: usize = 64 * 1024;
+/// The same in the midst of a large argument, which costs no more than its copy.
+const READ_LARGE: usize = 1024 * 1024;
 /// A parked client's input is read on up to here, to notice when it goes away; then the kernel holds the rest.
 const PARKED_INPUT: usize = 1024 * 1024;
 /// Buffers larger than this aren't kept when they run empty.
@@ -32,9 +35,10 @@ pub(super) struct Conn {
     /// Received bytes; those before `start` are executed.
     pub(super) input: Vec<u8>,
     pub(super) start: usize,
-    /// Replies; those before `sent` are sent.
-    pub(super) output: Vec<u8>,
-    pub(super) sent: usize,
+    /// What the decoder misses at least of the command that has begun.
+    pub(super) missing: usize,
+    /// Replies.
+    pub(super) output: Output,
     /// Replies that wait for a position of the journal to be confirmed.
     pub(super) outbox: Outbox,
     /// Waits for something: nothing is decoded.
@@ -71,8 +75,8 @@ impl Conn {
             limits,
             input: Vec::new(),
             start: 0,
-            output: Vec::new(),
-            sent: 0,
+            missing: 0,
+            output: Output::default(),
             outbox: Outbox::default(),
             parked: false,
             closing: false,
@@ -96,7 +100,8 @@ impl Conn {
             self.input = buffer;
         }
         let before = self.input.len();
-        while self.input.len() - before < READ_BUDGET {
+        let budget = if self.misses_much() { READ_LARGE } else { READ_BUDGET };
+        while self.input.len() - before < budget {
             // Room for what arrives, never for what a header promises.
             self.input.reserve(READ_ROOM);
             match socket::read(&mut self.socket, &mut self.input) {
@@ -109,6 +114,11 @@ impl Conn {
             }
         }
         self.input.len() - before
+    }
+
+    /// In the midst of an argument of which more is missing than is read otherwise.
+    pub(super) fn misses_much(&self) -> bool {
+        self.missing >= READ_BUDGET && !self.ended && !self.parked && !self.closing
     }
 
     /// What a command's end means for the rest of the input: true if nothing more of it may run.
@@ -150,22 +160,17 @@ impl Conn {
 
     /// Sends what the socket takes; gives the number of bytes.
     pub(super) fn flush(&mut self) -> io::Result<usize> {
-        let before = self.sent;
-        while self.sent < self.output.len() {
-            match socket::write(&mut self.socket, &self.output[self.sent..])? {
+        let mut sent = 0;
+        while !self.output.is_empty() {
+            match socket::write(&mut self.socket, self.output.front())? {
                 0 => break,
-                count => self.sent += count,
+                count => {
+                    self.output.advance(count);
+                    sent += count;
+                }
             }
         }
-        let count = self.sent - before;
-        if self.sent == self.output.len() {
-            self.sent = 0;
-            self.output.clear();
-            if self.output.capacity() > KEEP {
-                self.output = Vec::new();
-            }
-        }
-        Ok(count)
+        Ok(sent)
     }
 
     /// Bytes not yet sent, held ones among them.
@@ -175,6 +180,11 @@ impl Conn {
 
     /// Bytes that only the socket keeps back.
     pub(super) fn sendable(&self) -> usize {
-        self.output.len() - self.sent
+        self.output.len()
+    }
+
+    /// The memory that unsent bytes take.
+    pub(super) fn unsent_memory(&self) -> usize {
+        self.output.memory() + self.outbox.bytes()
     }
 }

@@ -11,6 +11,7 @@ mod conn;
 mod inbox;
 mod nap;
 mod outbox;
+mod output;
 mod poller;
 mod socket;
 mod turn;

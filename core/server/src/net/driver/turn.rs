@@ -53,6 +53,8 @@ const KEPT_RANGES: usize = 16 * 1024;
 #[derive(Default)]
 pub(super) struct Batch {
     served: Vec<usize>,
+    /// Those of them who sent much: it is counted before it is executed.
+    large: Vec<usize>,
     pub(super) commands: Vec<Command>,
     pub(super) ranges: Vec<ArgRange>,
     pub(super) errors: Vec<(usize, ProtocolError)>,
@@ -72,7 +74,13 @@ impl Clients {
             count += 1;
             if let Some(conn) = self.conns[at].as_deref_mut() {
                 conn.listed = false;
+                let before = batch.commands.len();
                 batch.decode(at, conn);
+                // The decoder stands in the input's first command, so that it may go on at once.
+                if conn.misses_much() && batch.commands.len() == before {
+                    self.traffic.received += conn.fill(&mut self.pool) as u64;
+                    batch.decode(at, conn);
+                }
             }
         }
         // They stay listed, in front of those who come meanwhile.
@@ -128,6 +136,7 @@ impl Clients {
             engine.report_sent(session);
         }
         engine.report_traffic(std::mem::take(&mut self.traffic));
+        self.report_large(engine, &mut batch.large);
         let commands = std::mem::take(&mut batch.commands);
         let (mut rest, mut asked) = (commands.as_slice(), 0);
         while let Some(first) = rest.first().filter(|_| !self.interrupted) {
@@ -164,6 +173,21 @@ impl Clients {
         }
     }
 
+    /// Large input counts before a command of it runs: whoever has too much of it is closed instead (`maxmemory-clients`), and
+    /// CLIENT LIST tells of it.
+    fn report_large(&mut self, engine: &mut Engine, large: &mut Vec<usize>) {
+        if large.is_empty() {
+            return;
+        }
+        for at in large.drain(..) {
+            if let Some(conn) = self.conns[at].as_deref_mut() {
+                conn.unread = conn.rest().len();
+                engine.report_arrived(conn.session, conn.unread, conn.input.capacity() - conn.input.len());
+            }
+        }
+        engine.evict_clients();
+    }
+
     /// Passes over the keys of the commands that come next, so that the table's memory is on its way before the
     /// first of them needs it. Asks for a window of them, whole clients' commands, and tells how many.
     fn prefetch(&self, engine: &Engine, next: &[Command], ranges: &[ArgRange], ahead: &mut Ahead) -> usize {
@@ -187,19 +211,21 @@ impl Clients {
     /// Takes a session's output, and tells the engine what is held for it.
     pub(super) fn collect(&mut self, core: &mut Core, at: usize) {
         let Some(conn) = self.conns[at].as_deref_mut() else { return };
-        if conn.output.is_empty() && !self.service.holds() {
-            core.swap_out(conn.session, &mut conn.output);
+        if conn.output.is_empty() && !self.service.holds() && !core.has_sealed() {
+            core.swap_out(conn.session, conn.output.buffer());
         } else {
-            let mut more = Vec::new();
-            let position = core.swap_out(conn.session, &mut more);
+            let mut pieces = core.take_sealed(conn.session);
+            let mut last = Vec::new();
+            let position = core.swap_out(conn.session, &mut last);
+            pieces.push(last);
             if conn.outbox.is_empty() && position <= self.service.confirmed() {
-                conn.output.extend_from_slice(&more);
-            } else if !more.is_empty() {
+                pieces.into_iter().for_each(|piece| conn.output.push(piece));
+            } else if pieces.iter().any(|piece| !piece.is_empty()) {
                 if conn.outbox.is_empty() {
                     self.held.push(at);
                 }
                 let lease_end = core.gates.lease_end().filter(|end| core.now.mono_us < *end);
-                conn.outbox.hold(position, lease_end, &more);
+                pieces.into_iter().for_each(|piece| conn.outbox.hold(position, lease_end, piece));
             }
         }
         // AUTH, RESET and CONFIG SET may have changed what the next commands may be.
@@ -210,6 +236,7 @@ impl Clients {
             conn.reported = unsent > 0;
             // A buffer without unread bytes goes back to the pool.
             let spare = if unread > 0 { conn.input.capacity() - unread } else { 0 };
+            let unsent = conn.unsent_memory();
             core.report_buffers(conn.session, Buffers { unsent, unread, spare, peak });
         }
     }
@@ -272,6 +299,10 @@ impl Batch {
         if conn.parked || conn.closing {
             return;
         }
+        conn.missing = 0;
+        if conn.rest().len() > REPORT_PEAK {
+            self.large.push(at);
+        }
         let budget = if conn.limits.authenticated { COMMANDS } else { 1 };
         let mut begin = conn.start;
         let mut count = 0;
@@ -279,7 +310,10 @@ impl Batch {
             let first = self.ranges.len();
             let (consumed, canonical, words) =
                 match conn.decoder.decode_into(&conn.input[begin..], &conn.limits, &mut self.ranges) {
-                    Ok(Decoded::Need(_)) => return,
+                    Ok(Decoded::Need(missing)) => {
+                        conn.missing = missing;
+                        return;
+                    }
                     Ok(Decoded::Skip(length)) => {
                         begin += length;
                         // The decoder goes on behind the empty line, so the input must as well.
