@@ -99,11 +99,15 @@ impl Core {
     }
 }
 
+/// What a prefix takes beside its bytes, in the session's own set and in that of all sessions.
+const PREFIX: usize = 64;
+
 impl State {
     /// Bytes that the session takes; `out` is the length of its own output.
     pub(crate) fn memory(&self, out: usize) -> usize {
         let names = self.channels.iter().chain(&self.patterns).chain(&self.shard_channels);
         let watched = self.watched.iter().map(|watched| watched.key.len() + size_of::<Watched>());
+        let prefixes = self.tracking.iter().flat_map(|mode| &mode.prefixes);
         let multi = self.multi.as_ref().map_or(0, |multi| multi.bytes);
         size_of::<State>()
             + self.pending_in
@@ -113,6 +117,7 @@ impl State {
             + multi
             + names.map(|name| name.len()).sum::<usize>()
             + watched.sum::<usize>()
+            + prefixes.map(|prefix| prefix.len() + PREFIX).sum::<usize>()
     }
 }
 

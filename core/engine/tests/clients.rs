@@ -379,3 +379,16 @@ fn a_pipeline_of_large_replies_is_cut_off_within_its_turn() {
     let calls: usize = calls.and_then(|calls| calls.parse().ok()).expect("a number");
     assert!((125..=135).contains(&calls), "{calls}: a hundred before there was a limit, and about thirty");
 }
+
+/// As what it subscribed to does.
+#[test]
+fn prefixes_that_a_client_tracks_count() {
+    let mut kit = Kit::default();
+    let (_admin, greedy) = (kit.connect(), kit.connect());
+    kit.cmd(greedy, "CONFIG SET maxmemory-clients 200000");
+    let closed = (0..200).find(|n| {
+        kit.cmd(greedy, &format!("CLIENT TRACKING on PREFIX a{n:0999} PREFIX b{n:0999} BCAST"));
+        kit.closed.contains(&greedy)
+    });
+    assert!(closed.is_some_and(|n| n > 50), "{closed:?}");
+}

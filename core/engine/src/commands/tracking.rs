@@ -15,6 +15,7 @@ pub(super) fn tracking(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if args.is(2, "on") {
         let mode = merged(ctx, mode, &prefixes)?;
         ctx.core.tracking.start(ctx.session, mode);
+        ctx.core.clients_grew = true;
     } else if args.is(2, "off") {
         ctx.core.tracking.stop(ctx.session);
     } else {
