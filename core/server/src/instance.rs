@@ -8,6 +8,7 @@ use crate::config::Settings;
 use crate::config::report::ConfigError;
 use crate::ending::{End, Ends};
 use crate::host::{self, Host, LoadError, PluginEntry};
+use crate::ready;
 use crate::shell::Shell;
 use crate::{early, logging, settle, users};
 use futures::future::{Either, select};
@@ -96,6 +97,7 @@ async fn serve(settings: Arc<Settings>) -> Result<bool, String> {
         None => {}
         Some(end) => return Ok(stop(&host, &mut ending, end).await),
     }
+    ready::start();
     log::info!("Ready to accept connections");
     let end = ending.wait(&host).await;
     Ok(stop(&host, &mut ending, end).await)

@@ -16,6 +16,7 @@ mod instance;
 mod logging;
 mod net;
 mod probe;
+mod ready;
 mod settle;
 mod shell;
 mod tls;
