@@ -167,11 +167,8 @@ pub(crate) fn find(core: &Core, args: Args<'_>) -> Result<&'static Command, Comm
     }
     match args.get(1) {
         None => Ok(command),
-        Some(word) => match (command.sub(word), &command.body) {
-            (Some(sub), _) => Ok(sub),
-            (None, Body::Container) => Err(CommandError::unknown_subcommand(&command.name, word)),
-            (None, _) => Ok(command),
-        },
+        // COMMAND too, which does something alone.
+        Some(word) => command.sub(word).ok_or_else(|| CommandError::unknown_subcommand(&command.name, word)),
     }
 }
 

@@ -57,3 +57,16 @@ fn shard_channels_are_not_subscribed_to_inside_multi() {
     let refused = "-ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client\r\n";
     assert_eq!(kit.cmd(c, "EXEC"), format!("*2\r\n{subscribed}{refused}"));
 }
+
+/// COMMAND does something alone, and yet an unknown subcommand of it is refused before it is queued.
+#[test]
+fn an_unknown_subcommand_discards_its_transaction() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    for command in ["COMMAND nothing", "CONFIG nothing"] {
+        kit.cmd(c, "MULTI");
+        assert!(kit.cmd(c, command).starts_with("-ERR unknown subcommand 'nothing'. Try"), "{command}");
+        let discarded = "-EXECABORT Transaction discarded because of previous errors.\r\n";
+        assert_eq!(kit.cmd(c, "EXEC"), discarded, "{command}");
+    }
+}

@@ -73,7 +73,7 @@ pub(crate) fn register(reg: &mut Registrar<Replication>) {
         docs(
             "WAITAOF",
             4,
-            Flags::BLOCKING,
+            Flags::BLOCKING | Flags::NO_SCRIPT,
             "Blocks until all of the preceding write commands sent by the connection are written to the append-only file of the primary and/or replicas.",
             "7.2.0",
         )

@@ -258,6 +258,7 @@ fn waitaof_waits_for_disks() {
     client.ok("SET a 1");
     assert_eq!(client.cmd("WAITAOF 1 1 20000"), Reply::Array(vec![Reply::Int(1), Reply::Int(1)]));
     assert!(replica.client().cmd("WAITAOF 0 0 0").is_error());
+    assert!(format!("{:?}", client.cmd("COMMAND INFO WAITAOF")).contains("noscript"), "a script can't wait for a disk");
     client.ok("CONFIG SET appendonly no");
     wait_until("the end", DEADLINE, || client.cmd("WAITAOF 1 0 10").is_error());
 }

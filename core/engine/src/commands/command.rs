@@ -20,7 +20,7 @@ pub const TABLE: &[CommandSpec] = &[CommandSpec::new(
     Group::Server,
     "2.8.13",
     "Returns detailed information about all commands.",
-    bare,
+    all,
 )
 .subs(&[
     row("count", 2, "Returns a count of commands.", count),
@@ -37,14 +37,7 @@ const fn row(name: &'static str, arity: i32, summary: &'static str, handler: Han
     CommandSpec::new(name, arity, LOADING | STALE | ENDPOINT, KeySpec::None, Group::Server, "2.8.13", summary, handler)
 }
 
-fn bare(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    match args.get(1) {
-        Some(word) => Err(CommandError::unknown_subcommand("command", word)),
-        None => all(ctx),
-    }
-}
-
-fn all(ctx: &mut Ctx<'_>) -> CommandResult {
+fn all(ctx: &mut Ctx<'_>, _args: Args<'_>) -> CommandResult {
     let commands: Vec<&'static Command> = ctx.core.registry.all().collect();
     ctx.reply.array(commands.len());
     commands.into_iter().for_each(|command| write_info(&mut ctx.reply, command));
@@ -59,7 +52,7 @@ fn count(ctx: &mut Ctx<'_>, _args: Args<'_>) -> CommandResult {
 
 fn info(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if args.len() == 2 {
-        return all(ctx);
+        return all(ctx, args);
     }
     ctx.reply.array(args.len() - 2);
     for name in args.iter().skip(2) {

@@ -9,6 +9,7 @@
 
 mod bad_words;
 mod coverage;
+mod refusals;
 
 use keystead_harness::{Client, Keystead, RedisServer, Reply, have};
 use std::collections::{BTreeMap, BTreeSet};
