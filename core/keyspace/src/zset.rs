@@ -42,6 +42,9 @@ impl Item for Rated {
     }
 }
 
+/// A descent for a member that goes takes as long as a pass over about so many of those in the order of their hashes.
+const PASS: usize = 64;
+
 #[derive(Clone, Default)]
 struct Trees {
     by_score: Tree<Scored>,
@@ -237,8 +240,8 @@ impl ZSet {
         }
     }
 
-    /// Removes the members at ranks `from..to`; gives what must be freed, which may be much. Costs a step for each member that
-    /// goes or for each that stays, whichever are fewer.
+    /// Removes the members at ranks `from..to`; gives what must be freed, which may be much. Costs a descent for each member that
+    /// goes, or a pass over all.
     pub fn remove_range(&mut self, from: usize, to: usize) -> ZSet {
         let (len, to) = (self.len(), to.min(self.len()));
         let gone = to.saturating_sub(from);
@@ -247,12 +250,8 @@ impl ZSet {
         }
         match &mut self.0 {
             Form::Compact(c) => c.remove(c.offset(from), gone),
-            Form::Trees(_) if gone > len - gone => {
-                let mut kept = Trees::default();
-                self.iter().take(from).chain(self.iter_from(to)).for_each(|(member, score)| kept.push(member, score));
-                return std::mem::replace(self, Self(Form::Trees(Box::new(kept))));
-            }
-            Form::Trees(t) => t.remove_range(from, to),
+            Form::Trees(t) if gone.saturating_mul(PASS) < len => t.remove_each(from, to),
+            Form::Trees(t) => return Self(Form::Trees(Box::new(t.remove_range(from, to)))),
         }
         ZSet::new()
     }
@@ -331,15 +330,26 @@ impl Trees {
         self.by_member.insert_by(seek(member), Rated { member: name, score });
     }
 
-    fn remove_range(&mut self, from: usize, to: usize) {
+    fn remove_each(&mut self, from: usize, to: usize) {
         for scored in self.by_score.iter_from(from).take(to - from) {
             self.by_member.remove_by(seek(&scored.member));
         }
-        match (from, to) {
-            (0, _) => self.by_score.keep_range(to, self.by_score.len()),
-            (_, to) if to == self.by_score.len() => self.by_score.keep_range(0, from),
-            _ => (from..to).for_each(|_| drop(self.by_score.remove_at(from))),
+        self.by_score.cut_range(from, to);
+    }
+
+    /// Removes some members, not all; gives what held them in the order of scores, to be freed elsewhere.
+    fn remove_range(&mut self, from: usize, to: usize) -> Trees {
+        let mut gone = self.by_score.clone();
+        gone.keep_range(from, to);
+        if let (Some(first), Some(last)) = (gone.get(0), gone.get(gone.len() - 1)) {
+            let (first, last) = ((first.score, &*first.member), (last.score, &*last.member));
+            self.by_member.retain(|rated| {
+                let rated = (rated.score, &*rated.member.bytes);
+                compare(rated, first) == Ordering::Less || compare(rated, last) == Ordering::Greater
+            });
         }
+        self.by_score.cut_range(from, to);
+        Trees { by_score: gone, by_member: Tree::new() }
     }
 
     fn add(&mut self, member: &[u8], score: f64) -> Added {
@@ -496,16 +506,18 @@ mod tests {
             zset.add(format!("member that is not short {n:04}").as_bytes(), f64::from(n), &limits);
         }
         let held = zset.mem_bytes();
-        // Nine tenths: what stays is made anew, and the old trees are left to be freed elsewhere.
+        // What went is left to be freed elsewhere, also the bytes of its members.
         let rest = zset.remove_range(100, 4600);
-        assert_eq!((zset.len(), rest.len()), (500, 5000));
+        assert_eq!((zset.len(), rest.len()), (500, 4500));
         assert_eq!((zset.nth(99).unwrap().1, zset.nth(100).unwrap().1), (99.0, 4600.0));
-        assert!(rest.mem_bytes() == held && zset.mem_bytes() < held / 5);
-        // A tenth: nothing is left over.
-        assert_eq!((zset.remove_range(0, 50).len(), zset.len()), (0, 450));
-        assert_eq!((zset.remove_range(400, usize::MAX).len(), zset.len()), (0, 400));
-        assert_eq!((zset.remove_range(10, 20).len(), zset.len()), (0, 390));
-        assert_eq!((zset.remove_range(7, 7).len(), zset.len()), (0, 390));
+        assert_eq!((rest.nth(0).unwrap().1, rest.nth(4499).unwrap().1), (100.0, 4599.0));
+        assert!(zset.mem_bytes() < held / 5);
+        assert_eq!((zset.remove_range(0, 50).len(), zset.len()), (50, 450));
+        assert_eq!((zset.remove_range(400, usize::MAX).len(), zset.len()), (50, 400));
+        // A few: nothing is left over.
+        assert_eq!((zset.remove_range(10, 13).len(), zset.len()), (0, 397));
+        assert_eq!((zset.remove_range(7, 7).len(), zset.len()), (0, 397));
+        assert_eq!((zset.remove_range(7, 14).len(), zset.len()), (7, 390));
         // Everything.
         let rest = zset.remove_range(0, 390);
         assert_eq!((zset.len(), rest.len(), zset.encoding()), (0, 390, "listpack"));

@@ -165,6 +165,78 @@ fn keep<T: Item>(node: &mut Arc<Node<T>>, from: usize, to: usize) {
     }
 }
 
+/// Drops the items at `from..to`, which aren't all; no item is cut in two.
+fn cut<T: Item>(node: &mut Arc<Node<T>>, from: usize, to: usize) {
+    match Arc::make_mut(node) {
+        Node::Leaf(items) => {
+            let (from, to) = (At(from).item(items), At(to).item(items));
+            items.drain(from..to);
+        }
+        Node::Inner(children) => {
+            let (mut start, mut left, mut border) = (0, 0, None);
+            children.retain_mut(|child| {
+                let (base, whole) = (start, child.count);
+                start += whole;
+                let (a, b) = (from.max(base), to.min(start));
+                if a < b {
+                    if b - a == whole {
+                        return false;
+                    }
+                    cut(&mut child.node, a - base, b - base);
+                    child.count = whole - (b - a);
+                    child.first = child.node.first_key().clone();
+                    border.get_or_insert(left);
+                }
+                left += 1;
+                true
+            });
+            if let Some(border) = border {
+                merge_small(children, border);
+            }
+        }
+    }
+}
+
+/// Drops the items that `keep` doesn't want, asked once for each, in order; false if none is left. A leaf that stays as it is
+/// isn't copied.
+fn retain<T: Item>(node: &mut Arc<Node<T>>, keep: &mut impl FnMut(&T) -> bool) -> bool {
+    if let Node::Leaf(items) = &**node {
+        let Some(first) = items.iter().position(|item| !keep(item)) else { return true };
+        match Arc::get_mut(node) {
+            Some(Node::Leaf(items)) => {
+                let mut at = 0;
+                items.retain(|item| {
+                    at += 1;
+                    at <= first || at > first + 1 && keep(item)
+                });
+            }
+            _ => {
+                let Node::Leaf(items) = &**node else { return true };
+                let mut kept = items[..first].to_vec();
+                kept.extend(items[first + 1..].iter().filter(|item| keep(item)).cloned());
+                *node = Arc::new(Node::Leaf(kept));
+            }
+        }
+        return node.slots() > 0;
+    }
+    let Node::Inner(children) = Arc::make_mut(node) else { return true };
+    children.retain_mut(|child| {
+        let left = retain(&mut child.node, keep);
+        if left {
+            child.count = child.node.count();
+            child.first = child.node.first_key().clone();
+        }
+        left
+    });
+    let mut at = 0;
+    while at < children.len() {
+        let before = children.len();
+        merge_small(children, at);
+        at += usize::from(children.len() == before);
+    }
+    !children.is_empty()
+}
+
 /// Changes an item; gives by how much its weight grew.
 fn update<T: Item>(node: &mut Arc<Node<T>>, seek: &mut impl Seek<T>, change: impl FnOnce(&mut T)) -> isize {
     match Arc::make_mut(node) {
@@ -303,6 +375,44 @@ impl<T: Item> Tree<T> {
             keep(root, from, to);
         }
         (self.len, self.heap) = (kept, heap);
+        self.lower();
+    }
+
+    /// Drops the items at `from..to`, whole nodes at a time. No item lies across a border.
+    pub fn cut_range(&mut self, from: usize, to: usize) {
+        let to = to.min(self.len);
+        if from >= to {
+            return;
+        }
+        if to - from == self.len {
+            *self = Self::default();
+            return;
+        }
+        self.heap -= self.held(from, to);
+        self.len -= to - from;
+        if let Some(root) = &mut self.root {
+            cut(root, from, to);
+        }
+        self.lower();
+    }
+
+    /// Drops the items that `keep` doesn't want: a pass over all, much faster than a descent for each when they are many.
+    pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
+        let (mut len, mut heap) = (self.len, self.heap);
+        let mut counted = |item: &T| {
+            let keep = keep(item);
+            if !keep {
+                len -= item.weight();
+                heap -= item.heap_bytes();
+            }
+            keep
+        };
+        if let Some(root) = &mut self.root
+            && !retain(root, &mut counted)
+        {
+            self.root = None;
+        }
+        (self.len, self.heap) = (len, heap);
         self.lower();
     }
 

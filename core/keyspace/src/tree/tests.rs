@@ -84,6 +84,8 @@ enum Op {
     Remove(usize),
     Update(usize, u32),
     Keep(usize, usize),
+    Cut(usize, usize),
+    Retain(usize, u32),
     Fork,
 }
 
@@ -95,6 +97,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         9 => any::<usize>().prop_map(Op::Remove),
         2 => (any::<usize>(), any::<u32>()).prop_map(|(p, v)| Op::Update(p, v)),
         1 => (any::<usize>(), any::<usize>()).prop_map(|(a, b)| Op::Keep(a, b)),
+        1 => (any::<usize>(), any::<usize>()).prop_map(|(a, b)| Op::Cut(a, b)),
+        1 => (any::<usize>(), any::<u32>()).prop_map(|(p, v)| Op::Retain(p, v)),
         1 => Just(Op::Fork),
     ];
     prop::collection::vec(op, 1..600)
@@ -129,6 +133,27 @@ proptest! {
                     tree.keep_range(a, b);
                     twin.truncate(b.max(a));
                     twin.drain(..a);
+                }
+                Op::Cut(a, b) => {
+                    let a = a % (twin.len() + 1);
+                    // A few leaves of seven or eight.
+                    let b = (a + b % 40).min(twin.len());
+                    tree.cut_range(a, b);
+                    twin.drain(a..b);
+                }
+                Op::Retain(p, v) => {
+                    // Some leaves stay whole, some lose a part, some go.
+                    let (p, mut seen) = (p % (twin.len() + 1), 0);
+                    let mut keep = |item: &Fat| {
+                        seen += 1;
+                        seen <= p || item.0 % 8 != v % 8 && seen > p + 12
+                    };
+                    tree.retain(&mut keep);
+                    seen = 0;
+                    twin.retain(|item| {
+                        seen += 1;
+                        seen <= p || item.0 % 8 != v % 8 && seen > p + 12
+                    });
                 }
                 Op::Fork => forks.push((tree.clone(), twin.clone())),
                 _ => {}
