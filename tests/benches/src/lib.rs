@@ -9,6 +9,7 @@ pub mod load;
 pub mod netns;
 pub mod pair;
 pub mod peer;
+pub mod probe;
 pub mod proc;
 pub mod table;
 pub mod watch;

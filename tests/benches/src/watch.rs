@@ -37,7 +37,13 @@ impl Watch {
     /// side is the calling thread, the only one that may look.
     #[must_use]
     pub fn new(pid: u32) -> Self {
-        let threads = proc::threads(pid).into_iter().filter(|(name, _)| name != "snapshot");
+        Self::of(pid, |name| name != "snapshot")
+    }
+
+    /// Only the threads that `counts` chooses by their names.
+    #[must_use]
+    pub fn of(pid: u32, counts: impl Fn(&str) -> bool) -> Self {
+        let threads = proc::threads(pid).into_iter().filter(|(name, _)| counts(name));
         let server = threads.filter_map(|(_, path)| Thread::open(&path)).collect();
         let mut watch = Self { server, own: Thread::open(Path::new("/proc/thread-self/schedstat")) };
         watch.look();

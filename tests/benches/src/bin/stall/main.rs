@@ -1,14 +1,16 @@
 //! The longest time one client waits while a snapshot is open and single elements of million-element collections change.
-//! The snapshot is held open by a replica that reads its full sync slowly. Prints a Markdown table.
+//! The snapshot is held open by a replica that reads its full sync slowly. Prints a Markdown table; a second one is `whole.rs`'.
 //!
 //! A client may also wait because the machine gave the processor to somebody else. The scheduler says how long threads
 //! waited for one, so the table tells both: what the client saw, and what is left without such waiting; beside it the
 //! most processor time any thread but the snapshot's own took for one change.
 
+mod whole;
+
 use keystead_benches::{
     load::Random,
     peer::{Kind, Peer},
-    proc::Sched,
+    probe::{Probe, Worst},
     table::{head, row},
     watch::Watch,
 };
@@ -23,48 +25,22 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Elements of a collection, if no argument says otherwise.
 const ELEMENTS: u64 = 1_000_000;
 /// How long the probing goes on for each collection.
 const PROBE: Duration = Duration::from_secs(2);
 
-/// A client that waits for each reply.
-struct Probe(TcpStream);
-
-impl Probe {
-    fn connect(peer: &Peer) -> io::Result<Self> {
-        let stream = TcpStream::connect(peer.address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        Ok(Self(stream))
-    }
-
-    fn call(&mut self, words: &[&str]) -> io::Result<Duration> {
-        let mut request = format!("*{}\r\n", words.len()).into_bytes();
-        for word in words {
-            request.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
-        }
-        let start = Instant::now();
-        self.0.write_all(&request)?;
-        let mut reply = [0; 4096];
-        let read = self.0.read(&mut reply)?;
-        if read == 0 || reply[0] == b'-' {
-            return Err(io::Error::other(format!("{words:?}: {}", String::from_utf8_lossy(&reply[..read]))));
-        }
-        Ok(start.elapsed())
-    }
-}
-
 /// Elements added by one command while filling.
 const FILL: u64 = 1000;
 
-fn fill(probe: &mut Probe, kind: &str) -> io::Result<()> {
+fn fill(probe: &mut Probe, kind: &str, elements: u64) -> io::Result<()> {
     let command = match kind {
         "list" => "RPUSH",
         "hash" => "HSET",
         "set" => "SADD",
         _ => "ZADD",
     };
-    for start in (0..ELEMENTS).step_by(usize::try_from(FILL).unwrap_or(1)) {
+    for start in (0..elements).step_by(usize::try_from(FILL).unwrap_or(1)) {
         let mut words = vec![command.to_owned(), kind.to_owned()];
         for n in start..start + FILL {
             match kind {
@@ -78,13 +54,18 @@ fn fill(probe: &mut Probe, kind: &str) -> io::Result<()> {
     Ok(())
 }
 
+fn fill_all(peer: &Peer, elements: u64) -> io::Result<()> {
+    let mut probe = Probe::connect(peer)?;
+    ["list", "hash", "set", "zset"].into_iter().try_for_each(|kind| fill(&mut probe, kind, elements))
+}
+
 /// One change of one element.
-fn change(kind: &str, n: u64) -> Vec<String> {
+fn change(kind: &str, n: u64, elements: u64) -> Vec<String> {
     let words: Vec<String> = match kind {
         "list" => vec!["LSET".into(), "list".into(), n.to_string(), "changed".into()],
         "hash" => vec!["HSET".into(), "hash".into(), format!("field:{n}"), "changed".into()],
         "set" => vec!["SADD".into(), "set".into(), format!("new:{n}")],
-        _ => vec!["ZADD".into(), "zset".into(), (n * 7 % ELEMENTS).to_string(), format!("member:{n}")],
+        _ => vec!["ZADD".into(), "zset".into(), (n * 7 % elements).to_string(), format!("member:{n}")],
     };
     words
 }
@@ -112,29 +93,11 @@ fn slow_replica(peer: &Peer, stop: Arc<AtomicBool>) -> io::Result<thread::JoinHa
     }))
 }
 
-/// The worst of all changes.
-#[derive(Default)]
-struct Worst {
-    seen: Duration,
-    unexplained: Duration,
-    ran: Duration,
-}
-
-impl Worst {
-    fn add(&mut self, seen: Duration, sched: Sched) {
-        self.seen = self.seen.max(seen);
-        self.unexplained = self.unexplained.max(seen.saturating_sub(sched.waited));
-        self.ran = self.ran.max(sched.ran);
-    }
-}
-
-fn worst(kind: Kind) -> io::Result<()> {
+fn worst(kind: Kind, elements: u64) -> io::Result<()> {
     let peer = Peer::start(kind, None, &[])?;
     let _ = peer.call(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"])?;
     let mut probe = Probe::connect(&peer)?;
-    for collection in ["list", "hash", "set", "zset"] {
-        fill(&mut probe, collection)?;
-    }
+    fill_all(&peer, elements)?;
     let stop = Arc::new(AtomicBool::new(false));
     let replica = slow_replica(&peer, stop.clone())?;
     let mut random = Random::new(11);
@@ -143,7 +106,7 @@ fn worst(kind: Kind) -> io::Result<()> {
         let (mut worst, mut watch) = (Worst::default(), Watch::new(peer.pid()));
         let start = Instant::now();
         while start.elapsed() < PROBE {
-            let words = change(collection, random.below(ELEMENTS));
+            let words = change(collection, random.below(elements), elements);
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             watch.look();
             let seen = probe.call(&words)?;
@@ -162,8 +125,9 @@ fn worst(kind: Kind) -> io::Result<()> {
 }
 
 fn main() -> io::Result<()> {
+    let elements = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(ELEMENTS);
     println!(
-        "Four collections of {ELEMENTS} elements, one element changed at a time for {} s each; milliseconds at worst.\n",
+        "Four collections of {elements} elements, one element changed at a time for {} s each; milliseconds at worst.\n",
         PROBE.as_secs()
     );
     println!(
@@ -176,5 +140,6 @@ fn main() -> io::Result<()> {
             "processor time of one thread"
         ])
     );
-    [Kind::Redis, Kind::Keystead].into_iter().try_for_each(worst)
+    [Kind::Redis, Kind::Keystead].into_iter().try_for_each(|kind| worst(kind, elements))?;
+    whole::table(elements, fill_all)
 }
