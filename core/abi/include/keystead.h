@@ -157,7 +157,7 @@ extern "C" {
 #define KS_VALUE_OTHER 6u
 /* Client flag: a replica's session. */
 #define KS_CLIENT_REPLICA 1u
-/* Client flag: inside MULTI. */
+/* Client flag: inside MULTI; of a command that runs: EXEC runs it. */
 #define KS_CLIENT_MULTI 2u
 /* Client flag: connected over a unix socket. */
 #define KS_CLIENT_UNIX 4u

@@ -37,7 +37,7 @@ consts! { CONSTS;
 
     /// Client flag: a replica's session.
     pub const CLIENT_REPLICA: u32 = 1;
-    /// Client flag: inside MULTI.
+    /// Client flag: inside MULTI; of a command that runs: EXEC runs it.
     pub const CLIENT_MULTI: u32 = 2;
     /// Client flag: connected over a unix socket.
     pub const CLIENT_UNIX: u32 = 4;

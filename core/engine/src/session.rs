@@ -211,6 +211,8 @@ pub struct State {
     pub listed: bool,
     /// Became runnable again in this turn.
     pub resumed: bool,
+    /// EXEC runs what was queued.
+    pub in_exec: bool,
     /// What plugins keep with it.
     pub slots: Vec<Slot>,
 }
@@ -268,6 +270,7 @@ impl State {
             seen: 0,
             listed: false,
             resumed: false,
+            in_exec: false,
             slots: Vec::new(),
         }
     }

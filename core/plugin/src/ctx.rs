@@ -89,6 +89,11 @@ impl<'a> Ctx<'a> {
         if self.raw_client().proto == 3 { Proto::Resp3 } else { Proto::Resp2 }
     }
 
+    /// True while EXEC runs this command with others: what it says of later is said of behind them all.
+    pub fn in_transaction(&self) -> bool {
+        self.raw_client().flags & abi::CLIENT_MULTI != 0
+    }
+
     /// The journal offset behind the session's last write, for WAIT.
     pub fn write_offset(&self) -> u64 {
         self.raw_client().write_offset

@@ -35,7 +35,7 @@ pub struct ClientInfo {
     pub write_offset: u64,
     /// The endpoint it is connected to; 0 is the data port.
     pub endpoint: u32,
-    /// Inside MULTI.
+    /// Inside MULTI; of a command that runs: EXEC runs it.
     pub in_multi: bool,
     /// A replica's session.
     pub is_replica: bool,

@@ -9,18 +9,16 @@ pub(crate) fn register(reg: &mut Registrar<Aof>) {
     let flags = Flags::ADMIN | Flags::NO_SCRIPT | Flags::NO_ASYNC_LOADING;
     let text = "Asynchronously rewrites the append-only file to disk.";
     let rewrite = spec("BGREWRITEAOF", 1, flags).docs(text, "server", "1.0.0");
-    reg.async_command_or(rewrite, Aof::bgrewriteaof, |_, _, _| {
-        futures::future::ready(Err("it answers at once".into()))
-    })
-    .async_command(
-        spec("DEBUG|LOADAOF", 2, Flags::ADMIN | Flags::NO_SCRIPT | Flags::NO_ASYNC_LOADING).docs(
-            "Replaces the data by what the append-only files have.",
-            "server",
-            "1.0.0",
-        ),
-        Aof::loadaof,
-    )
-    .info_append("persistence", |plugin, out| plugin.shown.info(plugin.host.now(), out));
+    reg.command(rewrite, Aof::bgrewriteaof)
+        .async_command(
+            spec("DEBUG|LOADAOF", 2, Flags::ADMIN | Flags::NO_SCRIPT | Flags::NO_ASYNC_LOADING).docs(
+                "Replaces the data by what the append-only files have.",
+                "server",
+                "1.0.0",
+            ),
+            Aof::loadaof,
+        )
+        .info_append("persistence", |plugin, out| plugin.shown.info(plugin.host.now(), out));
 }
 
 impl Aof {
@@ -39,10 +37,11 @@ impl Aof {
     }
 
     /// Inside MULTI, as in Redis, the rewrite begins behind EXEC: who asks twice there is told twice that it will.
-    fn bgrewriteaof(&self, ctx: &mut Ctx<'_>, _args: Args<'_>, in_exec: bool) -> Option<Result<Effect>> {
+    fn bgrewriteaof(&self, ctx: &mut Ctx<'_>, _args: Args<'_>) -> Result<Effect> {
+        let in_exec = ctx.in_transaction();
         let asked = self.shown.rewrites_now();
         if asked && (!in_exec || self.shown.is_rewriting()) {
-            return Some(Err("Background append only file rewriting already in progress".into()));
+            return Err("Background append only file rewriting already in progress".into());
         }
         if !asked {
             self.shown.asked();
@@ -50,6 +49,6 @@ impl Aof {
         }
         let begun = if in_exec { "scheduled" } else { "started" };
         ctx.reply().simple(&format!("Background append only file rewriting {begun}"));
-        Some(Ok(Effect::None))
+        Ok(Effect::None)
     }
 }

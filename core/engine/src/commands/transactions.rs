@@ -90,6 +90,7 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
         ));
     }
     ctx.reply.array(multi.queue.len());
+    ctx.session.in_exec = true;
     for queued in &multi.queue {
         match denied_since(ctx, queued) {
             None => {
@@ -105,6 +106,7 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
             )),
         }
     }
+    ctx.session.in_exec = false;
     Ok(Effect::Recorded(Recorded(())))
 }
 

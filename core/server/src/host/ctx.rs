@@ -139,7 +139,7 @@ pub(super) fn client_info(state: &State, endpoint: u32) -> ClientInfo {
         db: state.db as u32,
         proto: if state.proto == Proto::Resp3 { 3 } else { 2 },
         flags: flag(state.kind == keystead_engine::Kind::Replica, abi::CLIENT_REPLICA)
-            | flag(state.multi.is_some(), abi::CLIENT_MULTI)
+            | flag(state.multi.is_some() || state.in_exec, abi::CLIENT_MULTI)
             | flag(state.info.unix, abi::CLIENT_UNIX)
             | flag(state.authenticated, abi::CLIENT_AUTHENTICATED),
         endpoint,
