@@ -52,11 +52,15 @@ pub(crate) async fn write(plugin: &Arc<Aof>, path: PathBuf, mut snapshot: Snapsh
     // `rdb-key-save-delay`, of the plugin for RDB files: tests make a rewrite last with it.
     let delay_us = host.setting("rdb-key-save-delay").and_then(|us| us.parse().ok()).unwrap_or(0u64);
     let (mut db, mut keys) = (None, 0);
+    let [shown, all] = &plugin.shown.rewrite_keys;
+    shown.store(0, Ordering::Relaxed);
+    all.store(snapshot.keys(), Ordering::Relaxed);
     let mut progress = Progress::new(host.now(), "Rewriting the append only file", snapshot.keys(), "keys");
     while let Some(batch) = snapshot.next().await? {
         format.add(&batch, db != Some(batch.db), &mut out).map_err(|error| Error::new(error.to_string()))?;
         db = Some(batch.db);
         keys += u64::from(batch.count);
+        shown.store(keys, Ordering::Relaxed);
         progress.tell(host.now(), keys);
         if delay_us > 0 {
             host.sleep(Duration::from_micros(delay_us.saturating_mul(batch.count.into()))).await;

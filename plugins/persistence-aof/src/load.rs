@@ -288,6 +288,7 @@ impl Found {
 /// Takes all events there are.
 async fn fill(parser: &mut FileParser, load: &mut Load, found: &mut Found) -> Result<()> {
     loop {
+        let from = parser.offset();
         let batch = match parser.next_event().map_err(|error| Error::new(error.to_string()))? {
             None | Some(Event::Eof { .. }) => return Ok(()),
             Some(Event::Batch { db, count, bytes }) => {
@@ -303,6 +304,8 @@ async fn fill(parser: &mut FileParser, load: &mut Load, found: &mut Found) -> Re
             }
             Some(Event::Version(_) | Event::SelectDb(_) | Event::ResizeDb { .. } | Event::SlotInfo { .. }) => continue,
         };
-        load.put(batch).await?;
+        let to = from + batch.bytes.len() as u64;
+        let told = |error: Error| Error::new(format!("{} (between byte {from} and {to})", error.text()));
+        load.put(batch).await.map_err(told)?;
     }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Shown {
     pub(crate) rewrite_began: RwLock<Duration>,
     /// Bytes of it so far.
     pub(crate) rewrite_written: AtomicU64,
+    /// Its keys so far, and all of them.
+    pub(crate) rewrite_keys: [AtomicU64; 2],
     /// Seconds that the last one took; -1 if there was none.
     pub(crate) last_rewrite_s: AtomicI64,
     pub(crate) last_rewrite_ok: AtomicBool,
@@ -57,6 +59,7 @@ impl Default for Shown {
             scheduled: AtomicBool::new(false),
             rewrite_began: RwLock::default(),
             rewrite_written: AtomicU64::new(0),
+            rewrite_keys: Default::default(),
             last_rewrite_s: AtomicI64::new(-1),
             last_rewrite_ok: AtomicBool::new(true),
             rewrites: AtomicU64::new(0),
@@ -139,6 +142,8 @@ impl Shown {
             loading.info(now, out);
         }
         if running {
+            let [done, all] = &self.rewrite_keys;
+            out.field("current_save_keys_processed", number(done)).field("current_save_keys_total", number(all));
             out.field("keystead_aof_rewrite_bytes_written", number(&self.rewrite_written));
         }
     }

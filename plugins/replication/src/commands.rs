@@ -297,7 +297,9 @@ impl Replication {
     /// To Redis, what is made for replicas is a background save: tools wait for its end, or for its begin.
     fn info_persistence(&self, out: &mut InfoOut<'_>) {
         if self.payloads.load(Ordering::Relaxed) > 0 {
-            out.field("rdb_bgsave_in_progress", 1);
+            out.field("current_save_keys_processed", self.payload_done.load(Ordering::Relaxed))
+                .field("current_save_keys_total", self.payload_keys.load(Ordering::Relaxed))
+                .field("rdb_bgsave_in_progress", 1);
         }
     }
 

@@ -36,7 +36,7 @@ pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Re
     // Before the cut: what the derived stream says behind it must still be there.
     let watch = replica.feed.as_ref().map(|feed| feed.watch());
     let (mut snapshot, cursor, version) = cut(replica, out).await?;
-    let making = Making::new(&replica.plugin);
+    let making = Making::new(&replica.plugin, snapshot.keys());
     // A replica's stream is its primary's bytes: no SELECT can be put behind the cut, so the head tells the database.
     let (point, source) = match (watch, &replica.feed) {
         (Some(mut reader), Some(feed)) => {
@@ -79,19 +79,32 @@ pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Re
     Ok(source)
 }
 
-/// A payload is being made: a background save, to whoever asks INFO.
-struct Making<'a>(&'a Replication);
+/// A payload is being made: a background save, to whoever asks INFO, and its keys are on their way.
+struct Making<'a> {
+    plugin: &'a Replication,
+    keys: u64,
+    done: u64,
+}
 
 impl<'a> Making<'a> {
-    fn new(plugin: &'a Replication) -> Making<'a> {
+    fn new(plugin: &'a Replication, keys: u64) -> Making<'a> {
         plugin.payloads.fetch_add(1, Ordering::Relaxed);
-        Making(plugin)
+        plugin.payload_keys.fetch_add(keys, Ordering::Relaxed);
+        Making { plugin, keys, done: 0 }
+    }
+
+    /// So many keys are framed.
+    fn reached(&mut self, done: u64) {
+        self.plugin.payload_done.fetch_add(done.saturating_sub(self.done), Ordering::Relaxed);
+        self.done = done.max(self.done);
     }
 }
 
 impl Drop for Making<'_> {
     fn drop(&mut self) {
-        self.0.payloads.fetch_sub(1, Ordering::Relaxed);
+        self.plugin.payload_done.fetch_sub(self.done, Ordering::Relaxed);
+        self.plugin.payload_keys.fetch_sub(self.keys, Ordering::Relaxed);
+        self.plugin.payloads.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -269,7 +282,7 @@ async fn stream(
     out: &mut Out,
     snapshot: &mut Snapshot,
     (head, version): (&FileHead, u16),
-    making: Making<'_>,
+    mut making: Making<'_>,
 ) -> Result<u64> {
     let mark = replica.plugin.fresh_id();
     let mut framer = Framer::new(replica);
@@ -279,6 +292,7 @@ async fn stream(
     replica.step(Event::PayloadBegins { diskless: true });
     loop {
         let more = framer.fill(snapshot, &mut buf).await?;
+        making.reached(framer.progress.1);
         if !more {
             buf.extend_from_slice(mark.as_str().as_bytes());
         }
@@ -312,7 +326,7 @@ async fn through_file(
     out: &mut Out,
     snapshot: &mut Snapshot,
     (head, version): (&FileHead, u16),
-    making: Making<'_>,
+    mut making: Making<'_>,
 ) -> Result<u64> {
     let host = replica.plugin.host;
     let dir = host.setting("dir").unwrap_or_else(|| ".".into());
@@ -327,6 +341,7 @@ async fn through_file(
     let mut more = true;
     while more {
         more = framer.fill(snapshot, &mut buf).await?;
+        making.reached(framer.progress.1);
         (file, buf) = host
             .blocking(move || -> std::io::Result<(File, Vec<u8>)> {
                 file.write_all(&buf)?;

@@ -77,6 +77,10 @@ pub struct Replication {
     pub(crate) sync_round: AtomicU64,
     /// Payloads being made for replicas.
     pub(crate) payloads: AtomicUsize,
+    /// Keys of all of these.
+    pub(crate) payload_keys: AtomicU64,
+    /// Of these, on their way.
+    pub(crate) payload_done: AtomicU64,
     /// Our data belongs to the journal's history at its offset. Not so for a replica that was never synced, or whose
     /// load broke off.
     pub(crate) positioned: AtomicBool,
@@ -136,6 +140,8 @@ impl Plugin for Replication {
             stats: Stats::default(),
             sync_round: AtomicU64::new(0),
             payloads: AtomicUsize::new(0),
+            payload_keys: AtomicU64::new(0),
+            payload_done: AtomicU64::new(0),
             positioned: AtomicBool::new(true),
             generation: AtomicU64::new(0),
             role_epoch: AtomicU64::new(0),

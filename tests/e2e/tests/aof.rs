@@ -327,6 +327,34 @@ fn debug_loadaof_brings_back_what_the_files_have() {
     assert_eq!(off.client().cmd("GET k"), "v", "without files nothing is emptied");
 }
 
+/// A file of a Redis before 7 has scripts as they were called: a long one is executed at the start and by DEBUG LOADAOF, said to
+/// be slow, and what follows it is loaded too.
+#[test]
+fn a_long_script_in_the_file_is_executed_and_told() {
+    let command = |words: &[&str]| {
+        let words: String = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+        words
+    };
+    let script = "redis.call('set', KEYS[1], 'y') for i = 1, 60000 do redis.call('ping') end return 'ok'";
+    let file = format!(
+        "*2\r\n{}*4\r\n{}*3\r\n{}",
+        command(&["select", "9"]),
+        command(&["eval", script, "1", "x"]),
+        command(&["set", "behind", "1"])
+    );
+    let scripting = "(busy_reply_threshold_ms: 1)";
+    let builder = Keystead::builder().plugin("persistence-aof", "()").plugin("scripting", scripting);
+    let node = builder.file("appendonly.aof", file.as_bytes()).start();
+    let slow = || node.process.log().matches("Slow script detected").count();
+    let mut client = node.client();
+    for round in 1..3 {
+        client.ok("SELECT 9");
+        assert_eq!(client.cmd("MGET x behind").texts(), ["y", "1"]);
+        assert_eq!(slow(), round, "{}", node.process.log());
+        client.ok("DEBUG LOADAOF");
+    }
+}
+
 #[test]
 fn who_switches_the_file_on_sees_its_first_rewrite_at_once() {
     let node = node("(enabled: false)");
@@ -353,6 +381,22 @@ fn switched_off_before_its_first_base_it_tells_no_error() {
     client.ok("CONFIG SET appendonly no");
     wait_until("the end", DEADLINE, || node.process.log().contains("switched off"));
     assert!(!node.process.log().contains("with an error"), "{}", node.process.log());
+}
+
+#[test]
+fn a_rewrite_says_how_far_it_is() {
+    let plain = "(save: [], rdbcompression: false)";
+    let node = Keystead::builder().plugin("persistence-aof", "()").plugin("persistence-rdb", plain).start();
+    let mut client = node.client();
+    client.ok("DEBUG POPULATE 2000 key 2000");
+    client.ok("CONFIG SET rdb-key-save-delay 10000");
+    client.ok("BGREWRITEAOF");
+    let done = || persistence(&node, "current_save_keys_processed").parse::<u64>().unwrap();
+    wait_until("its progress", DEADLINE, || (1..=2000).contains(&done()));
+    assert_eq!(persistence(&node, "current_save_keys_total"), "2000");
+    client.ok("CONFIG SET appendonly no");
+    wait_until("its end", DEADLINE, || persistence(&node, "aof_rewrite_in_progress") == "0");
+    assert_eq!(persistence(&node, "current_save_keys_total"), "0");
 }
 
 /// `appendonly no` gives up a rewrite that runs, and the next one isn't refused for its sake: it leaves a base and no more.

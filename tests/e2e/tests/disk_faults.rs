@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use keystead_e2e::disk::{FaultyDisk, ReadOnly};
-use keystead_harness::{Client, DEADLINE, Keystead, Reply, eventually, have, wait_until};
+use keystead_harness::{Client, DEADLINE, Keystead, KeysteadBuilder, Reply, eventually, have, wait_until};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -378,4 +378,33 @@ fn a_folder_that_is_read_only_fails_rewrites_and_starts() {
     assert_eq!(digest(&node), want);
     node.client().ok("BGREWRITEAOF");
     wait_until("it works", DEADLINE, || persistence(&node, "aof_rewrites") == "1");
+}
+
+/// A full sync through a file, the primary's or the replica's: on a full disk it fails and says why, both go on, and it is done
+/// when there is room.
+#[test]
+fn a_full_sync_through_a_full_disk_is_tried_again() {
+    for at_primary in [true, false] {
+        let Some(disk) = FaultyDisk::new() else { return };
+        let upon = |builder: KeysteadBuilder, here| if here { disk.under(builder, 0) } else { builder };
+        let primary = upon(Keystead::builder().plugin("replication", "(diskless_sync: false)"), at_primary).start();
+        fill(&mut primary.client(), 50);
+        disk.has_room_for(1000);
+        let config = format!("(replicaof: (\"127.0.0.1\", {}))", primary.port());
+        let replica = upon(Keystead::builder().plugin("replication", &config), !at_primary).start();
+        let full = if at_primary { &primary } else { &replica };
+        // The same reason is said once, however often it is tried.
+        let failed = || full.process.log().contains("No space left on device").then_some(());
+        assert!(eventually(DEADLINE, failed).is_some(), "{}\n{}", primary.process.log(), replica.process.log());
+        primary.client().ok("SET written meanwhile");
+        assert_eq!(replica.client().info("replication")["master_link_status"], "down");
+        disk.has_room();
+        let same = eventually(DEADLINE, || (digest(&primary) == digest(&replica)).then_some(()));
+        assert!(same.is_some(), "{}\n{}", primary.process.log(), replica.process.log());
+        let left = || {
+            let names = std::fs::read_dir(full.dir()).unwrap().map(|entry| entry.unwrap().file_name());
+            names.filter(|name| name.to_string_lossy().starts_with("temp-")).count()
+        };
+        wait_until("no file is left", DEADLINE, || left() == 0);
+    }
 }

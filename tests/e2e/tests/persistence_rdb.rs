@@ -386,7 +386,12 @@ fn a_long_save_says_in_the_log_how_far_it_is() {
     // Records come in batches of a quarter of a megabyte.
     client.ok("DEBUG POPULATE 2000 key 2000");
     client.ok("BGSAVE");
-    let told = || node.process.log().contains("Saving the RDB file: ");
+    let told = || {
+        let info = node.client().info("persistence");
+        let done: u64 = info["current_save_keys_processed"].parse().unwrap();
+        assert_eq!((info["current_save_keys_total"].as_str(), done <= 2000), ("2000", true), "{info:?}");
+        done > 0 && node.process.log().contains("Saving the RDB file: ")
+    };
     wait_until("a line of its progress", DEADLINE, told);
     let log = node.process.log();
     let line = log.lines().find(|line| line.contains("Saving the RDB file: ")).unwrap();

@@ -155,11 +155,15 @@ fn a_payload_in_the_making_shows_as_a_save() {
         wait_until("a save", DEADLINE, || info(&primary, "persistence", "rdb_bgsave_in_progress") == "1");
         let slave = info(&primary, "replication", "slave0");
         assert!(slave.contains("state=wait_bgsave"), "{slave}");
+        assert_eq!(info(&primary, "persistence", "current_save_keys_total"), "2000");
+        let done = || info(&primary, "persistence", "current_save_keys_processed").parse::<u64>().unwrap();
+        wait_until("its progress", DEADLINE, || (1..=2000).contains(&done()));
         client.ok("CLIENT KILL TYPE replica");
         wait_until("its end", DEADLINE, || info(&primary, "persistence", "rdb_bgsave_in_progress") == "0");
         client.ok("CONFIG SET rdb-key-save-delay 0");
         linked(&replica);
         assert_eq!(info(&primary, "persistence", "rdb_bgsave_in_progress"), "0");
+        assert_eq!(info(&primary, "persistence", "current_save_keys_total"), "0");
     }
 }
 
