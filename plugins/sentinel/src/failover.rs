@@ -161,6 +161,7 @@ impl Monitor {
 
     /// Ends the own failover without a result.
     pub(crate) fn abort(&mut self, name: &'static str, s: &mut Shared) {
+        let rivals = self.rivals_before(&s.id);
         self.take_back_hand_over(s);
         self.event(s, Level::Warning, name, self.primary, "");
         self.failover = Failover::Idle;
@@ -172,7 +173,9 @@ impl Monitor {
         self.ballot.attempts += 1;
         let wait = match name {
             "-failover-abort-no-good-slave" => 1_000 << doublings,
-            _ => s.rng.between(150, 300) << doublings,
+            // Who split the votes comes again in turn, by id: as long as a vote takes to get onto a disk and around, two that
+            // come again at any time in the same span would split them again.
+            _ => (s.rng.between(150, 300) + 300 * rivals) << doublings,
         };
         let why = match name {
             "-failover-abort-not-elected" => "not elected",
@@ -184,6 +187,14 @@ impl Monitor {
         self.timeline.mark(s.now, "given up", format!("{why}; the next try is {wait} ms away at least"));
         self.ballot.next_attempt = s.now.plus(wait);
         self.ask_now(s.now); // without a candidate: whoever voted here is free again
+    }
+
+    /// How many other candidates of the own candidacy's epoch have a smaller id, as far as votes tell.
+    fn rivals_before(&self, me: &str) -> u64 {
+        let Failover::Campaign { epoch, .. } = self.failover else { return 0 };
+        let votes = self.of(Kind::Sentinel).filter_map(|peer| peer.vote.as_ref());
+        let rivals = votes.filter(|(leader, at)| *at == epoch && leader.as_str() < me).map(|(leader, _)| leader);
+        rivals.collect::<std::collections::BTreeSet<_>>().len() as u64
     }
 
     /// After a stall or isolation: whatever isn't certain yet may have been decided elsewhere meanwhile.

@@ -8,8 +8,9 @@ use keystead_sim::sentinel::run::run;
 const SEEDS: u64 = 2_100;
 
 /// Seeds beyond those that failed once. 1013359: five sentinels hide what they are, three of them live, and each voter
-/// waited 3.5 s for a candidate that had long given up, while another one asked.
-const PINNED: [u64; 1] = [1_013_359];
+/// waited 3.5 s for a candidate that had long given up, while another one asked. The others: a bare majority lives, its
+/// disks take as long as the span in which candidates come again, and they split five votes in a row.
+const PINNED: [u64; 4] = [1_013_359, 18_485, 49_022, 98_786];
 
 fn quarter(which: u64) {
     let seeds = std::env::var("KEYSTEAD_SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(SEEDS);
