@@ -236,3 +236,28 @@ fn many_clients_that_were_told_something_hold_little() {
     let after = used();
     assert!(after < before + 1_500_000, "{before} before, {after} after");
 }
+
+/// A large argument on its way takes as much as has arrived, not twice as much: `maxmemory-clients` would close the wrong ones.
+#[test]
+fn half_a_large_argument_has_little_room_behind_it() {
+    let node = Keystead::plain();
+    let mut other = node.client();
+    for (name, size) in [("a", 1 << 20), ("b", (1 << 20) + 3000), ("c", 700_000)] {
+        let mut stream = raw(&node);
+        stream.write_all(format!("CLIENT SETNAME {name}\r\n").as_bytes()).expect("sent");
+        expect(&mut stream, "+OK\r\n");
+        // All of it but its end.
+        stream.write_all(format!("*2\r\n$4\r\nECHO\r\n${size}\r\n{}", "x".repeat(size)).as_bytes()).expect("sent");
+        let mut field = |field: &str| -> usize {
+            let list = other.cmd("CLIENT LIST").as_text().expect("a text");
+            let line = list.lines().find(|line| line.contains(&format!(" name={name} "))).expect("it is there");
+            let value = line.split(' ').find_map(|word| word.strip_prefix(field)).expect("the field");
+            value.parse().expect("a number")
+        };
+        wait_until("all is there", LIMIT, || field("qbuf=") > size);
+        let free = field("qbuf-free=");
+        assert!(free < size / 16, "{free} behind {size}");
+        stream.write_all(b"\r\nPING\r\n").expect("sent");
+        expect(&mut stream, &format!("${size}\r\n{}\r\n+PONG\r\n", "x".repeat(size)));
+    }
+}

@@ -101,9 +101,18 @@ impl Conn {
         }
         let before = self.input.len();
         let budget = if self.misses_much() { READ_LARGE } else { READ_BUDGET };
+        // The rest of a large argument gets the room that it misses, and a sixteenth at least, so that many arguments are not copied
+        // for each: doubled, a client's input would count twice.
+        let large = before >= READ_BUDGET && self.missing > 0 && !self.parked && !self.closing;
         while self.input.len() - before < budget {
-            // Room for what arrives, never for what a header promises.
-            self.input.reserve(READ_ROOM);
+            let (len, room) = (self.input.len(), self.input.capacity() - self.input.len());
+            match self.missing.saturating_sub(len - before) {
+                0 if large => break,
+                missing if large && missing <= room => {}
+                missing if large && missing <= len => self.input.reserve_exact(missing.max(len / 16)),
+                // Room for what arrives, never for what a header promises.
+                _ => self.input.reserve(READ_ROOM),
+            }
             match socket::read(&mut self.socket, &mut self.input) {
                 Arrived::Bytes { more: true, .. } => {}
                 Arrived::Bytes { .. } | Arrived::Nothing => break,
