@@ -71,9 +71,11 @@ struct SmallPages {
 
 /// How many cuts ask for it.
 static SMALL_PAGES: Mutex<usize> = Mutex::new(0);
-/// A replica loads for longer than its snapshot was read: so many times as long, and so long at least.
+/// A replica loads for longer than its snapshot was read: so many times as long, so long at least, and at most: a reader
+/// may have held the cut open for hours.
 const LOADS_FOR: u32 = 4;
 const LOADS_AT_LEAST: Duration = Duration::from_secs(10);
+const LOADS_AT_MOST: Duration = Duration::from_secs(120);
 
 impl SmallPages {
     fn new() -> SmallPages {
@@ -96,7 +98,7 @@ impl SmallPages {
 
 impl Drop for SmallPages {
     fn drop(&mut self) {
-        let rest = (self.begun.elapsed() * LOADS_FOR).max(LOADS_AT_LEAST);
+        let rest = self.begun.elapsed().saturating_mul(LOADS_FOR).clamp(LOADS_AT_LEAST, LOADS_AT_MOST);
         async_std::task::spawn(async move {
             async_std::task::sleep(rest).await;
             Self::count(|count| count - 1);
