@@ -3,7 +3,7 @@
 use crate::load::{self, Work};
 use crate::peer::Peer;
 use crate::table::{cell, median, short};
-use std::io;
+use std::{io, time::Duration};
 
 /// What came of it, a value a round.
 #[derive(Default)]
@@ -12,6 +12,8 @@ pub struct Pair {
     pub rates: [Vec<f64>; 2],
     /// Microseconds of processor time a request.
     pub costs: [Vec<f64>; 2],
+    /// Of it, what was spent in the server's own code.
+    pub own: [Vec<f64>; 2],
 }
 
 /// Drives both servers (redis-server first, then keystead) in turn, `rounds` times.
@@ -22,15 +24,18 @@ pub fn measure(name: &str, work: &Work, peers: &[&Peer; 2], rounds: usize) -> io
     let mut pair = Pair::default();
     for round in 0..rounds {
         for side in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
-            let before = peers[side].cpu();
+            let before = [peers[side].cpu(), peers[side].cpu_own()];
             let outcome = load::run(peers[side].address, work, 1 + round as u64)?;
             if outcome.errors > 0 {
                 let peer = peers[side].kind.name();
                 return Err(io::Error::other(format!("{name}: {} errors from {peer}", outcome.errors)));
             }
-            let spent = peers[side].cpu().saturating_sub(before);
+            let spent = |after: Duration, before: Duration| {
+                after.saturating_sub(before).as_secs_f64() * 1e6 / outcome.rate() / outcome.time.as_secs_f64()
+            };
             pair.rates[side].push(outcome.rate() / 1000.0);
-            pair.costs[side].push(spent.as_secs_f64() * outcome.rate().recip() / outcome.time.as_secs_f64() * 1e6);
+            pair.costs[side].push(spent(peers[side].cpu(), before[0]));
+            pair.own[side].push(spent(peers[side].cpu_own(), before[1]));
         }
     }
     Ok(pair)
@@ -46,6 +51,21 @@ impl Pair {
     #[must_use]
     pub fn rate_ratio(&self) -> f64 {
         ratio(&self.rates)
+    }
+
+    /// The names of the cells that tell what the servers' own code costs.
+    pub const OWN_HEAD: [&str; 5] =
+        ["redis own µs/req", "keystead own µs/req", "own ratio", "kernel's part of redis", "kernel's part of keystead"];
+
+    /// Cells of a row, as `OWN_HEAD` names them.
+    #[must_use]
+    pub fn own_cells(&self) -> [String; 5] {
+        let kernels = |side: usize| {
+            let part = 1.0 - median(&self.own[side]) / median(&self.costs[side]);
+            format!("{:.0} %", 100.0 * part)
+        };
+        let [redis, ours] = &self.own;
+        [cell(redis), cell(ours), format!("**{}**", short(ratio(&self.own))), kernels(0), kernels(1)]
     }
 
     /// The names of the cells.

@@ -149,6 +149,12 @@ impl Peer {
         proc::cpu(self.pid())
     }
 
+    /// Of it, what was spent in its own code, not in the kernel's.
+    #[must_use]
+    pub fn cpu_own(&self) -> Duration {
+        proc::cpu_own(self.pid())
+    }
+
     /// Resident memory in bytes.
     #[must_use]
     pub fn resident(&self) -> u64 {

@@ -17,6 +17,18 @@ pub fn cpu(pid: u32) -> Duration {
     Duration::from_nanos(nanos)
 }
 
+/// Of the processor time of all threads of `pid`, what they spent in code of their own, not in the kernel's; in ticks of the
+/// kernel (10 ms), which it divides in proportion to what it saw.
+#[must_use]
+pub fn cpu_own(pid: u32) -> Duration {
+    /// `utime` in /proc/PID/stat, counted behind the process' name.
+    const UTIME: usize = 11;
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = text.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let ticks = fields.split_whitespace().nth(UTIME).and_then(|n| n.parse().ok()).unwrap_or(0);
+    Duration::from_secs(ticks) / u32::try_from(rustix::param::clock_ticks_per_second()).unwrap_or(100)
+}
+
 /// What the scheduler knows of a thread.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sched {
