@@ -4,8 +4,11 @@
 use crate::failpoint;
 use crate::manifest::{Manifest, Part};
 use bytes::Bytes;
+use rustix::fs::{Advice, fadvise};
 use std::fs::File;
 use std::io::{self, ErrorKind, IoSlice, Write};
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Where the parts lie.
@@ -184,6 +187,12 @@ fn write_pieces(mut file: &File, pieces: &[Bytes]) -> io::Result<()> {
 pub(crate) fn sync(file: &File) -> io::Result<()> {
     file.sync_data()?;
     failpoint::pass("batch-synced")
+}
+
+/// Lets the disk begin with a part of a file. Linux begins to write what it is told to forget, and forgets only what the disk
+/// has by then. Blocks at most while the disk's queue is full; what goes wrong is the next [`sync`]'s error.
+pub(crate) fn write_ahead(file: &File, part: Range<u64>) {
+    let _ = fadvise(file, part.start, NonZeroU64::new(part.end - part.start), Advice::DontNeed);
 }
 
 /// Puts a folder's names on the disk.

@@ -3,6 +3,7 @@
 
 use keystead_plugin::Place;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::time::Duration;
 
 /// `appendfsync`.
@@ -25,6 +26,10 @@ pub const RETRY: Duration = Duration::from_secs(1);
 const EVERY: Duration = Duration::from_secs(1);
 /// A sync that takes longer is counted as a delay of writes (`aof_delayed_fsync`).
 const LONG_SYNC: Duration = Duration::from_secs(2);
+/// Between two syncs the disk is given this much at a time: enough to write in one go, and little to be left for the sync.
+const AHEAD: u64 = 4 << 20;
+/// What the kernel writes at once; the last piece of a file is still written to.
+const PAGE: u64 = 4096;
 
 /// What the shell does next, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +64,8 @@ pub struct Machine {
     written: Option<Place>,
     synced: Option<Place>,
     synced_size: u64,
+    /// Up to where the disk was told to begin.
+    begun: u64,
     sync_began: Option<Duration>,
     /// What the file had then.
     syncing: (u64, Option<Place>),
@@ -80,6 +87,7 @@ impl Machine {
             written: None,
             synced: None,
             synced_size: size,
+            begun: size,
             sync_began: None,
             syncing: (size, None),
             last_sync: now,
@@ -154,6 +162,17 @@ impl Machine {
             return self.sync(now);
         }
         Vec::new()
+    }
+
+    /// The bytes that the disk should begin with, without anybody waiting: a sync that finds a whole second's writes takes so
+    /// long that replies feel it.
+    pub fn ahead(&mut self) -> Option<Range<u64>> {
+        let (from, to) = (self.begun.max(self.synced_size) / PAGE * PAGE, self.size / PAGE * PAGE);
+        let wanted = self.policy == Fsync::Everysec && !self.spared && self.sync_began.is_none();
+        (wanted && to.saturating_sub(from) >= AHEAD).then(|| {
+            self.begun = to;
+            from..to
+        })
     }
 
     /// The file must be on the disk, whatever the policy says: it is closed, or the server ends.

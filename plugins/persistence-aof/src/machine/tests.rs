@@ -113,3 +113,33 @@ fn growth_asks_for_a_rewrite() {
         assert_eq!(wants_rewrite(percentage, min, base, size), want, "{percentage} {min} {base} {size}");
     }
 }
+
+#[test]
+fn under_everysec_the_disk_begins_early_with_whole_pages_each_of_them_once() {
+    let mut m = trusted(Fsync::Everysec);
+    m.appended(ms(1), AHEAD - 100, place(10));
+    assert_eq!(m.ahead(), Some(0..AHEAD));
+    m.appended(ms(2), AHEAD - 1, place(20));
+    assert_eq!(m.ahead(), None, "the last page isn't whole yet");
+    m.appended(ms(3), 1, place(30));
+    assert_eq!(m.ahead(), Some(AHEAD..2 * AHEAD));
+    m.appended(ms(4), AHEAD, place(40));
+    assert_eq!(m.due(ms(1000)), [Sync]);
+    assert_eq!(m.ahead(), None, "the sync does it");
+    m.synced(ms(1010));
+    m.appended(ms(1011), AHEAD, place(50));
+    assert_eq!(m.ahead(), Some(3 * AHEAD..4 * AHEAD), "not what it did");
+}
+
+#[test]
+fn the_disk_is_left_alone_where_nothing_waits_for_it() {
+    for policy in [Fsync::Always, Fsync::No] {
+        let mut m = trusted(policy);
+        m.appended(ms(1), 2 * AHEAD, place(10));
+        assert_eq!(m.ahead(), None, "{policy:?}");
+    }
+    let mut m = trusted(Fsync::Everysec);
+    m.set_spared(true);
+    m.appended(ms(1), 2 * AHEAD, place(10));
+    assert_eq!(m.ahead(), None, "no-appendfsync-on-rewrite");
+}

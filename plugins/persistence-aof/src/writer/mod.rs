@@ -314,6 +314,16 @@ impl Writer {
         }));
     }
 
+    /// Lets the disk begin with what the next sync would find.
+    fn write_ahead(&mut self) {
+        let Some(log) = &mut self.log else { return };
+        let (Some(part), Ok(file)) = (log.machine.ahead(), log.same_file()) else { return };
+        let host = self.plugin.host;
+        host.spawn(async move {
+            let _ = host.blocking(move || files::write_ahead(&file, part)).await;
+        });
+    }
+
     /// Waits for a sync that runs: what follows changes the file, or puts it on the disk itself.
     async fn end_sync(&mut self) {
         if let Some(sync) = self.syncing.take() {
@@ -373,6 +383,7 @@ impl Writer {
             {
                 self.sync_beside();
             }
+            self.write_ahead();
         }
         if now >= self.looked + LOOK {
             self.looked = now;
