@@ -22,7 +22,7 @@ use rewrite::Rewrite;
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How often sizes are looked at, to rewrite what grew.
@@ -85,6 +85,8 @@ pub(crate) struct Writer {
     troubled: bool,
     /// The file is put on the disk, and written meanwhile.
     syncing: Option<BoxFuture<'static, std::io::Result<()>>>,
+    /// The disk is being told to begin with a part of the file.
+    beginning: Arc<AtomicBool>,
     /// It is named in the manifest: a restart would load it.
     listed: bool,
     rewrite: Option<Rewrite>,
@@ -112,6 +114,7 @@ impl Writer {
             trickles: false,
             troubled: false,
             syncing: None,
+            beginning: Arc::default(),
             listed: false,
             rewrite: None,
             rewrites: 0,
@@ -314,13 +317,15 @@ impl Writer {
         }));
     }
 
-    /// Lets the disk begin with what the next sync would find.
+    /// Lets the disk begin with what the next sync would find: one part at a time, a slow disk gets no second order.
     fn write_ahead(&mut self) {
-        let Some(log) = &mut self.log else { return };
+        let Some(log) = self.log.as_mut().filter(|_| !self.beginning.load(Ordering::Acquire)) else { return };
         let (Some(part), Ok(file)) = (log.machine.ahead(), log.same_file()) else { return };
-        let host = self.plugin.host;
+        let (host, beginning) = (self.plugin.host, self.beginning.clone());
+        beginning.store(true, Ordering::Release);
         host.spawn(async move {
             let _ = host.blocking(move || files::write_ahead(&file, part)).await;
+            beginning.store(false, Ordering::Release);
         });
     }
 
