@@ -7,6 +7,7 @@
 use mimalloc::MiMalloc;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
+use std::ffi::{c_int, c_long};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 /// Counters; the last one is shared.
@@ -52,26 +53,67 @@ pub(crate) fn used_memory() -> u64 {
 /// A page of the system.
 const PAGE: usize = 4096;
 
-/// Allocates blocks, writes to each of their pages and frees them: the next that are allocated need no new pages of the
-/// system. Not counted, since nobody uses them: no key must be evicted for them.
-pub(crate) fn touch(size: usize, count: usize) {
-    let Ok(layout) = Layout::from_size_align(size.max(1), align_of::<usize>()) else { return };
-    let mut blocks = Vec::with_capacity(count);
-    for _ in 0..count {
-        // SAFETY: the layout has a size.
-        let block = unsafe { MiMalloc.alloc(layout) };
-        if block.is_null() {
-            break;
+unsafe extern "C" {
+    fn mi_option_set(option: c_int, value: c_long);
+    fn mi_collect(force: bool);
+}
+
+/// mimalloc's `purge_delay`: how many milliseconds memory is free until it goes back to the system.
+const PURGE_DELAY: c_int = 15;
+/// What it is if nobody says otherwise.
+const USUAL_DELAY_MS: c_long = 1000;
+/// Longer than any process lives.
+const NEVER_MS: c_long = 100 * 365 * 24 * 3600 * 1000;
+
+/// Whether memory that was freed goes back to the system only by [`give_back`]. Otherwise whichever thread frees next gives
+/// all back that was free for a second, in a thousand calls of the system: that takes a client's turn 5 to 10 ms.
+pub(crate) fn keep_freed(keep: bool) {
+    // SAFETY: the option's number and type are mimalloc's; a word is written, which threads read as it is.
+    unsafe { mi_option_set(PURGE_DELAY, if keep { NEVER_MS } else { USUAL_DELAY_MS }) }
+    // A time that is set already holds for all that is free then: this ends it.
+    give_back();
+}
+
+/// Gives the memory that was freed back to the system.
+pub(crate) fn give_back() {
+    // SAFETY: may be called at any time; touches nothing that is in use.
+    unsafe { mi_collect(true) }
+}
+
+/// Blocks that were allocated and written to, of which nobody uses anything. Not counted: no key must be evicted for them.
+/// Once it is dropped the next that are allocated need no new pages of the system.
+pub(crate) struct Touched {
+    blocks: Vec<*mut u8>,
+    layout: Layout,
+}
+
+impl Touched {
+    /// So many blocks, or as many as there are.
+    pub(crate) fn new(size: usize, count: usize) -> Self {
+        let layout = Layout::from_size_align(size.max(1), align_of::<usize>()).unwrap_or(Layout::new::<usize>());
+        let mut blocks = Vec::with_capacity(count);
+        for _ in 0..count {
+            // SAFETY: the layout has a size.
+            let block = unsafe { MiMalloc.alloc(layout) };
+            if block.is_null() {
+                break;
+            }
+            for at in (0..layout.size()).step_by(PAGE) {
+                // SAFETY: inside of the block. Volatile, as nobody reads what is written.
+                unsafe { block.add(at).write_volatile(0) };
+            }
+            blocks.push(block);
         }
-        for at in (0..layout.size()).step_by(PAGE) {
-            // SAFETY: inside of the block. Volatile, as nobody reads what is written.
-            unsafe { block.add(at).write_volatile(0) };
-        }
-        blocks.push(block);
+        Touched { blocks, layout }
     }
-    for block in blocks {
-        // SAFETY: allocated above with this layout, and nowhere else.
-        unsafe { MiMalloc.dealloc(block, layout) };
+}
+
+impl Drop for Touched {
+    fn drop(&mut self) {
+        for block in self.blocks.drain(..) {
+            // SAFETY: allocated by `new` with this layout, and nowhere else.
+            unsafe { MiMalloc.dealloc(block, self.layout) };
+        }
     }
 }
 
@@ -127,12 +169,40 @@ mod tests {
     #[test]
     fn what_is_only_touched_is_not_counted() {
         let before = used_memory();
-        let touching = std::thread::spawn(|| touch(8 << 10, 30_000));
-        let mut most = 0;
-        while !touching.is_finished() {
-            most = most.max(used_memory().saturating_sub(before));
-        }
+        let touched = Touched::new(8 << 10, 30_000);
+        let counted = used_memory().saturating_sub(before);
+        assert_eq!(touched.blocks.len(), 30_000);
         // 240 MB were touched; the test beside this one has 64 MB of its own.
-        assert!(most < 160 << 20, "{most}");
+        assert!(counted < 160 << 20, "{counted}");
+    }
+
+    /// Bytes of this process that are in memory.
+    fn resident() -> usize {
+        let text = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+        text.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("a number") * PAGE
+    }
+
+    #[test]
+    fn who_frees_gives_nothing_back_to_the_system_but_who_is_there_for_it_does() {
+        unsafe extern "C" {
+            fn mi_option_get(option: c_int) -> c_long;
+        }
+        // SAFETY: reads a word.
+        let delay = || unsafe { mi_option_get(PURGE_DELAY) };
+        assert_eq!(delay(), USUAL_DELAY_MS, "the number names the option");
+        let free = |count| std::thread::spawn(move || drop(Touched::new(8 << 10, count))).join();
+        assert!(free(200).is_ok(), "a time is set already");
+        keep_freed(true);
+        assert_eq!(delay(), NEVER_MS);
+        assert!(free(20_000).is_ok());
+        // The delay's old end passes, and somebody frees: that is when all of it went back.
+        std::thread::sleep(std::time::Duration::from_millis(USUAL_DELAY_MS as u64 + 200));
+        assert!(free(200).is_ok());
+        let kept = resident();
+        give_back();
+        let left = resident();
+        assert!(kept.saturating_sub(left) > 100 << 20, "160 MB were freed: {kept} bytes before, {left} after");
+        keep_freed(false);
+        assert_eq!(delay(), USUAL_DELAY_MS);
     }
 }

@@ -1,10 +1,11 @@
 //! Memory made ready before it is needed. New memory comes in huge pages, which are worth a fifth of a deep pipeline; the
 //! first touch of one zeroes 2 MiB, 2 to 10 ms on a virtual machine whose host has to find them first. A thread of its own
 //! takes that first touch: while the process grows it allocates what will be wanted next, writes to it and frees it, so that
-//! the allocator has it at hand for whoever comes. Owns that thread and its measure; keeps nothing, and rests while nothing grows.
+//! the allocator has it at hand for whoever comes. The same thread gives back what was freed, which takes as long. Owns that
+//! thread and its measure; keeps nothing, and rests while nothing grows.
 
 use crate::alloc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often growth is looked at.
 const EVERY: Duration = Duration::from_millis(20);
@@ -20,35 +21,56 @@ const MOST: u64 = 16 << 20;
 /// In blocks of these sizes, with their share: the allocator takes its smaller and its larger pages from places of their own.
 const BLOCKS: [(u64, u64); 2] = [(8 << 10, 10), (56 << 10, 6)];
 
+/// How often what was freed is given back.
+const GIVE_BACK: Duration = Duration::from_secs(1);
+
 /// Starts the thread.
 pub(crate) fn start() {
+    alloc::keep_freed(true);
     let named = std::thread::Builder::new().name("memory".to_owned());
     if let Err(error) = named.spawn(run) {
+        alloc::keep_freed(false);
         log::debug!("Memory isn't made ready ahead: {error}");
     }
 }
 
 fn run() {
-    let mut last = alloc::used_memory();
-    let mut rest = EVERY;
+    let mut growth = Growth { last: alloc::used_memory(), rest: EVERY };
+    let mut given = Instant::now();
     loop {
-        std::thread::sleep(rest);
-        let now = alloc::used_memory();
-        let grown = now.saturating_sub(last);
+        std::thread::sleep(growth.rest);
+        let ready = growth.look(alloc::used_memory());
+        let touched =
+            BLOCKS.map(|(block, share)| alloc::Touched::new(block as usize, (ready * share / 16 / block) as usize));
+        if given.elapsed() >= GIVE_BACK {
+            // What was just made ready is in use meanwhile, and stays.
+            alloc::give_back();
+            given = Instant::now();
+        }
+        drop(touched);
+    }
+}
+
+/// How much the process had when last looked at, and when to look again.
+struct Growth {
+    last: u64,
+    rest: Duration,
+}
+
+impl Growth {
+    /// The process has so much in use now: how much to hold ready.
+    fn look(&mut self, now: u64) -> u64 {
+        let grown = now.saturating_sub(self.last);
         if now < SMALL {
-            last = now;
-            rest = RESTING;
-            continue;
+            (self.last, self.rest) = (now, RESTING);
+            return 0;
         }
         if grown < STEP {
-            last = last.min(now);
-            rest = (rest * 2).min(RESTING);
-            continue;
+            (self.last, self.rest) = (self.last.min(now), (self.rest * 2).min(RESTING));
+            return 0;
         }
-        (last, rest) = (now, EVERY);
-        for (block, share) in BLOCKS {
-            alloc::touch(block as usize, (ready(now) * share / 16 / block) as usize);
-        }
+        (self.last, self.rest) = (now, EVERY);
+        ready(now)
     }
 }
 
@@ -60,6 +82,17 @@ fn ready(used: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_is_made_ready_only_while_the_process_grows() {
+        let mut growth = Growth { last: 0, rest: EVERY };
+        assert_eq!((growth.look(SMALL - 1), growth.rest), (0, RESTING), "a small process");
+        assert_eq!((growth.look(2 * SMALL), growth.rest), (ready(2 * SMALL), EVERY));
+        assert_eq!((growth.look(2 * SMALL + STEP - 1), growth.rest), (0, 2 * EVERY), "too little to tell");
+        assert_eq!(growth.look(2 * SMALL + STEP), ready(2 * SMALL + STEP), "but little by little it counts");
+        assert_eq!(growth.look(SMALL), 0, "what is freed isn't growth");
+        assert_eq!(growth.look(SMALL + STEP), ready(SMALL + STEP), "and growth is measured from there");
+    }
 
     #[test]
     fn what_is_ready_is_a_small_part() {

@@ -1,6 +1,6 @@
 //! Sockets and turns: listeners, connections, the lock around an engine, and what happens after each turn.
 //!
-//! In reading order: `service` (one engine, its lock, its orders), `driver` (the clients' sockets, in turns), `listen`,
+//! In reading order: `lock`, `service` (one engine behind it, its orders), `driver` (the clients' sockets, in turns), `listen`,
 //! `ticker`, `ports` (an engine with listeners: the data port, or a plugin's
 //! own). `before` is what is done before replies leave. Never looks into a command.
 
@@ -9,6 +9,7 @@ pub(crate) mod busy;
 pub(crate) mod driver;
 mod exchange;
 pub(crate) mod listen;
+mod lock;
 pub(crate) mod ports;
 pub(crate) mod service;
 pub(crate) mod signal;

@@ -5,6 +5,7 @@
 
 use super::before::BeforeReplies;
 use super::exchange::{KEPT_FOR, Peers};
+use super::lock::{Lock, Turn};
 use super::socket::Socket;
 use crate::tls;
 use async_channel::Sender;
@@ -18,7 +19,7 @@ use keystead_engine::{Barriers, ConnInfo, Engine, Now, OwnedArgs, SessionId};
 use parking_lot::Mutex;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, TryLockError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The rest between turns when a reader of the journal pins its share, doubled with each share more.
@@ -157,48 +158,10 @@ struct Locked {
 #[derive(Default)]
 struct Owners(Vec<Option<(SessionId, Arc<dyn Owner>)>>);
 
-/// The lock as a turn holds it. A panic that leaves a turn (commands keep theirs inside) may have left anything half
-/// done: the process ends rather than go on with it.
-struct TurnLock<'a> {
-    locked: std::sync::MutexGuard<'a, Locked>,
-    /// It was taken while a panic was already on its way.
-    unwinding: bool,
-}
-
-impl<'a> TurnLock<'a> {
-    fn new(locked: std::sync::MutexGuard<'a, Locked>) -> Self {
-        Self { locked, unwinding: std::thread::panicking() }
-    }
-}
-
-impl std::ops::Deref for TurnLock<'_> {
-    type Target = Locked;
-    fn deref(&self) -> &Locked {
-        &self.locked
-    }
-}
-
-impl std::ops::DerefMut for TurnLock<'_> {
-    fn deref_mut(&mut self) -> &mut Locked {
-        &mut self.locked
-    }
-}
-
-impl Drop for TurnLock<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() && !self.unwinding {
-            log::error!("a turn panicked outside of a command: ending the process");
-            std::process::abort();
-        }
-    }
-}
-
 /// An engine and its surroundings.
 pub(crate) struct Service {
     name: String,
-    /// The standard library's, since whoever waits for it sleeps at once. The others' waiters give their processor away some
-    /// times first: to the snapshot's thread, say, which keeps it for milliseconds while the lock is long free.
-    locked: std::sync::Mutex<Locked>,
+    locked: Lock<Locked>,
     /// Locked behind the engine, and inside a long command too.
     owners: Mutex<Owners>,
     orders: Sender<Order>,
@@ -224,7 +187,7 @@ impl Service {
         let peers = Peers::new(engine.core.stats.kept_links.clone());
         Arc::new(Service {
             name: name.to_owned(),
-            locked: std::sync::Mutex::new(Locked { engine }),
+            locked: Lock::new(Locked { engine }),
             owners: Mutex::default(),
             orders,
             takeover: OnceLock::new(),
@@ -256,14 +219,20 @@ impl Service {
 
     /// Runs `body` as one turn. Must not be called from inside a turn.
     pub(crate) fn turn<R>(self: &Arc<Self>, body: impl FnOnce(&mut Engine) -> R) -> R {
+        self.turn_with(self.locked.lock(), body)
+    }
+
+    /// The same for one of the many turns of a job: who waits for the engine already has its turn first.
+    pub(crate) fn turn_of_job<R>(self: &Arc<Self>, body: impl FnOnce(&mut Engine) -> R) -> R {
+        self.turn_with(self.locked.lock_behind(), body)
+    }
+
+    fn turn_with<R>(self: &Arc<Self>, mut locked: Turn<'_, Locked>, body: impl FnOnce(&mut Engine) -> R) -> R {
         let mut after = After::default();
-        let result = {
-            let mut locked = self.lock();
-            locked.engine.begin_turn(now());
-            let result = body(&mut locked.engine);
-            self.end(&mut locked, &mut after);
-            result
-        };
+        locked.engine.begin_turn(now());
+        let result = body(&mut locked.engine);
+        self.end(&mut locked, &mut after);
+        drop(locked);
         self.carry_out(after);
         result
     }
@@ -276,7 +245,7 @@ impl Service {
     ) -> Result<(SessionId, Limits), Vec<u8>> {
         let mut after = After::default();
         let session = {
-            let mut locked = self.lock();
+            let mut locked = self.locked.lock();
             let now = now();
             locked.engine.begin_turn(now);
             let session = locked.engine.connect(info, now);
@@ -306,7 +275,7 @@ impl Service {
     pub(crate) fn disconnect(self: &Arc<Self>, session: SessionId) {
         let mut after = After::default();
         {
-            let mut locked = self.lock();
+            let mut locked = self.locked.lock();
             locked.engine.begin_turn(now());
             self.forget(&mut locked, session);
             self.end(&mut locked, &mut after);
@@ -351,11 +320,7 @@ impl Service {
     pub(crate) fn tick(self: &Arc<Self>) -> Option<(Option<u64>, u64)> {
         let mut after = After::default();
         let next = {
-            let mut locked = match self.locked.try_lock() {
-                Ok(locked) => TurnLock::new(locked),
-                Err(TryLockError::Poisoned(kept)) => TurnLock::new(kept.into_inner()),
-                Err(TryLockError::WouldBlock) => return None,
-            };
+            let mut locked = self.locked.try_lock()?;
             let gone = std::mem::take(&mut *self.gone.lock());
             locked.engine.begin_turn(now());
             for session in gone {
@@ -410,10 +375,6 @@ impl Service {
     /// Tells a holder from now on when more is confirmed.
     pub(crate) fn add_holder(&self, holder: Arc<dyn Holder>) {
         self.holders.lock().push(holder);
-    }
-
-    fn lock(&self) -> TurnLock<'_> {
-        TurnLock::new(self.locked.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn end(&self, locked: &mut Locked, after: &mut After) {
@@ -510,7 +471,7 @@ struct JobTurns(Arc<Service>);
 
 impl Turns for JobTurns {
     fn turn(&self, body: &mut dyn FnMut(&mut Engine)) {
-        self.0.turn(body);
+        self.0.turn_of_job(body);
     }
 
     fn exchange(&self, exchange: &Exchange) -> Exchanged {

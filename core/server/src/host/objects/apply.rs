@@ -55,12 +55,12 @@ fn run(inner: &Inner, bytes: &[u8]) -> Result<(u64, Vec<u64>), String> {
     let mut state = inner.state.lock();
     if state.file {
         for piece in bytes.chunks(STEP) {
-            inner.service.turn(|engine| engine.replay(&mut state.apply, piece))?;
+            inner.service.turn_of_job(|engine| engine.replay(&mut state.apply, piece))?;
         }
         return Ok((0, acks));
     }
     for piece in bytes.chunks(STEP) {
-        let applied = inner.service.turn(|engine| {
+        let applied = inner.service.turn_of_job(|engine| {
             if engine.core.journal.history() != inner.history {
                 return Err("the journal has another history now".to_owned());
             }

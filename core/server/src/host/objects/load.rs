@@ -158,7 +158,7 @@ fn fill(inner: &Inner, db: u32, count: u32, records: &[u8]) -> Result<Added, Str
             let mut added = Added::default();
             while decoded.len() > 0 {
                 let some = decoded.by_ref().take(STEP);
-                let step = inner.service.turn(|engine| put_all(&mut engine.ks, db, inner.expiry, some));
+                let step = inner.service.turn_of_job(|engine| put_all(&mut engine.ks, db, inner.expiry, some));
                 added.stored += step.stored;
                 added.expired += step.expired;
             }

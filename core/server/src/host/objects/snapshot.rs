@@ -182,7 +182,7 @@ impl Producer {
         let mut batch = Batch { db: 0, count: 0, bytes: Vec::with_capacity(BATCH + BATCH / 4) };
         while !self.done {
             let cut = self.cut;
-            let step = self.service.turn(|engine| engine.snapshot_step(cut, CutBudget::default()));
+            let step = self.service.turn_of_job(|engine| engine.snapshot_step(cut, CutBudget::default()));
             self.done = step.done;
             for record in &step.records {
                 if !self.add(&mut batch, record) {
