@@ -214,18 +214,19 @@ impl Clients {
         if conn.output.is_empty() && !self.service.holds() && !core.has_sealed() {
             core.swap_out(conn.session, conn.output.buffer());
         } else {
-            let mut pieces = core.take_sealed(conn.session);
+            let sealed = core.take_sealed(conn.session);
             let mut last = Vec::new();
             let position = core.swap_out(conn.session, &mut last);
-            pieces.push(last);
+            let some = !sealed.is_empty() || !last.is_empty();
+            let pieces = sealed.into_iter().chain([last]);
             if conn.outbox.is_empty() && position <= self.service.confirmed() {
-                pieces.into_iter().for_each(|piece| conn.output.push(piece));
-            } else if pieces.iter().any(|piece| !piece.is_empty()) {
+                pieces.for_each(|piece| conn.output.push(piece));
+            } else if some {
                 if conn.outbox.is_empty() {
                     self.held.push(at);
                 }
                 let lease_end = core.gates.lease_end().filter(|end| core.now.mono_us < *end);
-                pieces.into_iter().for_each(|piece| conn.outbox.hold(position, lease_end, piece));
+                pieces.for_each(|piece| conn.outbox.hold(position, lease_end, piece));
             }
         }
         // AUTH, RESET and CONFIG SET may have changed what the next commands may be.
