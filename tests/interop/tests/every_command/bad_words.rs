@@ -1,7 +1,7 @@
 //! Every row's example again with bad words in it: integer extremes in the place of each number, line ends in the place of each
 //! word. The server lives, answers each command once, and nobody's words become a reply of their own.
 
-use super::{Client, Example, Keystead, examples, node, words};
+use super::{Client, Example, Keystead, examples, is_left_out, node, words};
 use std::time::Duration;
 
 const EXTREMES: &[&str] = &[
@@ -20,19 +20,9 @@ const LINE_ENDS: &[&str] = &["a\r\n+INJECTED\r\n", "\r\n\0"];
 
 /// Rows that are left out, with the reason.
 const LEFT_OUT: &[(&str, &str)] = &[
-    ("shutdown", "ends the server"),
-    ("migrate", "waits for the other side, which is this server"),
-    ("quit", "ends the connection"),
-    ("sync", "hands the connection over"),
-    ("psync", "hands the connection over"),
-    ("monitor", "is told what others do"),
-    ("replicaof", "would follow whatever was named"),
-    ("slaveof", "would follow whatever was named"),
-    ("client|reply", "may switch replies off"),
     ("debug|sleep", "does what it says"),
     ("debug|populate", "does what it says"),
     ("debug|error", "answers whatever it is told"),
-    ("config|set", "has its own test of values"),
 ];
 
 /// How long a command may wait for what never comes.
@@ -76,7 +66,7 @@ fn each(bad_words: &[&str], fits: fn(&[u8]) -> bool) -> usize {
     client.ok("CONFIG SET proto-max-bulk-len 1048576");
     let mut tried = 0;
     for example in examples() {
-        if LEFT_OUT.iter().any(|(name, _)| *name == example.name) {
+        if is_left_out(LEFT_OUT, &example) {
             continue;
         }
         let last = example.steps.split(" ; ").last().expect("a step");
