@@ -228,7 +228,8 @@ impl Core {
         self.clients_grew = true;
         let now_ms = self.now_ms();
         let limits = &self.config.live.output_limits;
-        let Some(session) = self.sessions.get_mut(id) else { return };
+        // Who is closed already was told of and counted.
+        let Some(session) = self.sessions.get_mut(id).filter(|session| !session.state.close_now) else { return };
         if let Some(why) = crate::limits::exceeded(session, limits, now_ms) {
             log::warn!(
                 "Client {} scheduled to be closed ASAP for overcoming of output buffer limits ({why}).",

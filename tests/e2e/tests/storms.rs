@@ -130,7 +130,7 @@ fn a_stranger_who_asks_and_never_reads_is_cut_off() {
     let mut client = known(&node);
     let before = resident(&node);
     let question = b"GET something\r\n".repeat(4096);
-    for _ in 0..20 {
+    for _ in 0..5 {
         let mut stranger = node.client();
         // The system's own buffers take some megabytes of replies first.
         let cut = (0..2000).find(|_| stranger.send_raw(&question).is_err());
@@ -138,7 +138,7 @@ fn a_stranger_who_asks_and_never_reads_is_cut_off() {
         client.ok("PING");
     }
     let stats = client.info("stats");
-    assert_eq!(stats["client_output_buffer_limit_disconnections"], "20", "{stats:?}");
+    assert_eq!(stats["client_output_buffer_limit_disconnections"], "5", "{stats:?}");
     let grown = resident(&node).saturating_sub(before);
     assert!(grown < 8 << 20, "{grown} bytes");
 }
