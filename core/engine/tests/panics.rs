@@ -53,6 +53,18 @@ fn before_a_change_it_costs_one_connection() {
     assert!(kit.engine.end_turn().broken.is_none());
 }
 
+/// Whoever is told that the connection ends must not take it for one in a transaction.
+#[test]
+fn inside_exec_the_transaction_is_over_as_well() {
+    let mut kit = kit();
+    let id = kit.connect();
+    kit.cmd(id, "MULTI");
+    assert_eq!(kit.cmd(id, "TRIP"), "+QUEUED\r\n");
+    assert_eq!(kit.cmd(id, "EXEC"), "-ERR internal error, the connection is closed\r\n");
+    let state = kit.engine.session(id).expect("nobody has disconnected it yet");
+    assert!(!state.in_exec && state.multi.is_none());
+}
+
 #[test]
 fn behind_a_change_the_process_must_end() {
     let mut kit = kit();

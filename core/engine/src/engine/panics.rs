@@ -32,6 +32,8 @@ impl Engine {
         log::error!("the command '{command}' of client {} panicked", session.state.info.addr);
         session.out.truncate(start);
         session.state.close_after_reply = true;
+        // EXEC had no chance to; hooks for connections are still told about this one.
+        session.state.in_exec = false;
         let core = &mut self.core;
         core.park = None;
         core.in_unit = false;
