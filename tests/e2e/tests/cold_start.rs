@@ -56,12 +56,14 @@ fn start_sentinels(group: &mut Group) {
 fn settled(group: &mut Group) -> u16 {
     let ports: Vec<u16> = group.data.iter().map(Member::port).collect();
     wait_until("everybody answers", LIMIT, || {
-        ports.iter().all(|port| Client::try_connect(*port).is_ok_and(|mut c| c.cmd("PING") == "PONG"))
+        // A sentinel's CLIENT KILL may hit this very connection.
+        let answer = |port: &u16| Client::try_connect(*port)?.try_command(&["PING"]);
+        ports.iter().all(|port| answer(port).is_ok_and(|reply| reply == "PONG"))
     });
     group.wait_settled(LIMIT);
     let primary = group.primary_by(0).expect("a primary");
-    let mut client = Client::connect(primary);
     wait_until("writes reach everybody", LIMIT, || {
+        let Ok(mut client) = Client::try_connect(primary) else { return false };
         client.try_command(&["SET", "new", "yes"]).is_ok_and(|reply| reply == "OK")
             && client.try_command(&["WAIT", "2", "1000"]).is_ok_and(|reply| reply == 2)
     });
