@@ -33,6 +33,13 @@ pub struct Part {
     pub seq: u64,
 }
 
+impl Part {
+    /// True if its name says that it has what was written behind a base: a history file's type doesn't tell.
+    fn is_incr(&self) -> bool {
+        self.name.ends_with(".incr.aof")
+    }
+}
+
 /// All parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
@@ -46,7 +53,7 @@ pub struct Manifest {
     last_incr: u64,
 }
 
-/// Why a text is no manifest, in Redis' words.
+/// Why a text is no manifest, in Redis' words where Redis refuses it too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
     /// From 1; 0 if no line is to blame.
@@ -67,6 +74,7 @@ impl fmt::Display for Invalid {
 /// Longer lines are refused.
 const MAX_LINE: usize = 1024;
 const FORMAT: &str = "Invalid AOF manifest file format";
+const NO_REWRITE: &str = "A file is called history, but no rewrite leaves it like that: its type may be damaged";
 
 impl Manifest {
     /// Reads a manifest.
@@ -74,6 +82,8 @@ impl Manifest {
         let mut manifest = Manifest::default();
         let mut rest = text;
         let mut line = 0;
+        // Where the first history file stands, and the first whose base doesn't follow.
+        let (mut history, mut alone) = (None, None);
         while !rest.is_empty() {
             line += 1;
             let end = rest.iter().take(MAX_LINE).position(|byte| *byte == b'\n');
@@ -81,14 +91,24 @@ impl Manifest {
             let content = &rest[..end];
             rest = &rest[end + 1..];
             if !content.starts_with(b"#") {
-                manifest.add(content).map_err(|what| Invalid { line, what })?;
+                let (part, kind) = part(content).map_err(|what| Invalid { line, what })?;
+                if kind == Kind::History {
+                    history = history.or(Some(line));
+                    alone = if part.is_incr() { alone.or(Some(line)) } else { None };
+                }
+                manifest.add(part, kind).map_err(|what| Invalid { line, what })?;
             }
         }
-        if line == 0 { Err(Invalid { line, what: "Found an empty AOF manifest" }) } else { Ok(manifest) }
+        // Lines have no checksum, and one bit makes `i` an `h`: the file would be passed over, then deleted. A rewrite puts the
+        // base that it replaces behind the incr files that go with it (Redis does so too), and a new base takes its place.
+        match alone.or(history.filter(|_| manifest.base.is_none())) {
+            Some(line) => Err(Invalid { line, what: NO_REWRITE }),
+            None if line == 0 => Err(Invalid { line, what: "Found an empty AOF manifest" }),
+            None => Ok(manifest),
+        }
     }
 
-    fn add(&mut self, line: &[u8]) -> Result<(), &'static str> {
-        let (part, kind) = part(line)?;
+    fn add(&mut self, part: Part, kind: Kind) -> Result<(), &'static str> {
         match kind {
             Kind::Base if self.base.is_some() => return Err("Found duplicate base file information"),
             Kind::Base => {
@@ -280,8 +300,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const OF_REDIS: &str = "file appendonly.aof.2.base.rdb seq 2 type b\nfile appendonly.aof.1.base.rdb seq 1 type h\n\
-                            file appendonly.aof.1.incr.aof seq 1 type h\nfile appendonly.aof.2.incr.aof seq 2 type i\n";
+    const OF_REDIS: &str = "file appendonly.aof.2.base.rdb seq 2 type b\nfile appendonly.aof.1.incr.aof seq 1 type h\n\
+                            file appendonly.aof.1.base.rdb seq 1 type h\nfile appendonly.aof.2.incr.aof seq 2 type i\n";
 
     #[test]
     fn what_redis_writes_is_read_and_written_back() {
@@ -310,6 +330,39 @@ mod tests {
             assert_eq!(Manifest::parse(text.as_bytes()), Err(Invalid { line: *line, what }), "{text:?}");
         }
         assert!(Manifest::parse(b"# a comment\nFILE a SEQ 1 TYPE b\n").is_ok());
+    }
+
+    #[test]
+    fn a_live_file_that_is_called_history_is_missed() {
+        let live = |base: &str, incr: &[u64]| {
+            let incr: String = incr.iter().map(|seq| format!("file f.{seq}.incr.aof seq {seq} type i\n")).collect();
+            format!("{base}{incr}")
+        };
+        // As redis-server 7.0 writes them: of one set, in the middle of a rewrite, with `aof-disable-auto-gc`, with a base of a
+        // Redis before 7, and with the append-only file switched off.
+        let two = "file f.2.base.rdb seq 2 type b\nfile f.1.incr.aof seq 1 type h\nfile f.1.base.rdb seq 1 type h\n";
+        let three = "file f.3.base.rdb seq 3 type b\nfile f.2.base.rdb seq 2 type h\nfile f.1.incr.aof seq 1 type h\n\
+                     file f.1.base.rdb seq 1 type h\n";
+        let old = "file f.2.base.rdb seq 2 type b\nfile f.1.incr.aof seq 1 type h\nfile f seq 1 type h\n";
+        for text in [
+            live("file f.1.base.rdb seq 1 type b\n", &[1, 2, 3]),
+            live(two, &[2, 3]),
+            live(three, &[2]),
+            live(old, &[2]),
+        ] {
+            assert!(Manifest::parse(text.as_bytes()).is_ok(), "{text}");
+            for (at, _) in text.match_indices("type i") {
+                let mut bad = text.clone();
+                bad.replace_range(at..at + 6, "type h");
+                let line = text[..at].lines().count();
+                assert_eq!(Manifest::parse(bad.as_bytes()), Err(Invalid { line, what: NO_REWRITE }), "{bad}");
+            }
+        }
+        for text in [two, three, old] {
+            assert!(Manifest::parse(text.as_bytes()).is_ok(), "{text}");
+        }
+        let no_base = two.replace("type b", "type h");
+        assert_eq!(Manifest::parse(no_base.as_bytes()), Err(Invalid { line: 1, what: NO_REWRITE }));
     }
 
     #[test]

@@ -175,6 +175,7 @@ fn a_manifest_that_is_wrong_refuses_the_start_with_its_line() {
         (good.replace("type b", "tipe b"), "line 1: Invalid AOF manifest file format"),
         (good.replace("seq 2 type i", "seq z type i"), "line 2: Invalid AOF manifest file format"),
         (good.replace("file ", "fiel "), "line 1: Invalid AOF manifest file format"),
+        (good.replace("type i", "type h"), "line 2: A file is called history, but no rewrite leaves it like that"),
         (good.replace("type i", "type b"), "line 2: Found duplicate base file information"),
         (good.replace(".incr.", ".incs."), ".incs.aof for reading: No such file"),
         (good.replace(".base.", ".bare."), ".bare.rdb for reading: No such file"),
