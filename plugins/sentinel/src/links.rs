@@ -76,6 +76,8 @@ impl Monitor {
             instance.pending = 0;
             instance.ping_since = None;
             instance.talked = None;
+            // What it was told may be lost with the link.
+            instance.told_at = None;
         }
     }
 

@@ -14,6 +14,10 @@ use crate::wire::Request;
 /// A node that was told isn't told again before.
 pub(crate) const TELL_AGAIN_MS: u64 = 1_000;
 
+/// A former primary that can't be told yet, or didn't do yet what it was told, reports again after this long: it may take
+/// writes that will be lost.
+const REPORT_AGAIN_MS: u64 = 100;
+
 impl Monitor {
     /// The configuration changes: another primary, another epoch. Everything about the old one dies here.
     pub(crate) fn switch(&mut self, to: &Addr, epoch: Epoch, s: &mut Shared) {
@@ -109,6 +113,10 @@ impl Monitor {
     /// majority confirmed ours since we could last hear; anything else waits as in Redis, for it may just have been
     /// promoted by a leader whose hello is on its way.
     fn demote_if_due(&mut self, id: InstanceId, s: &mut Shared) {
+        let instance = self.instance_mut(id);
+        if instance.former_primary {
+            instance.next_info = instance.next_info.min(s.now.plus(REPORT_AGAIN_MS));
+        }
         if self.failover.in_progress() || !self.primary_sane(s) || self.ballot.hold.is_some() {
             return;
         }

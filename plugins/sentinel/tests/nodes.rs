@@ -6,7 +6,7 @@ use keystead_sentinel::globals::Options;
 use keystead_sentinel::machine::{Boot, Sentinel};
 use keystead_sentinel::select::{RedisSelection, ReplicaSelection};
 use keystead_sentinel::settings::Settings;
-use keystead_sentinel::types::{Addr, InstanceId, Kind, Mono};
+use keystead_sentinel::types::{Addr, InstanceId, Kind, Lane, Mono};
 use keystead_sentinel::wire::{Reply, Request};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -323,4 +323,59 @@ fn a_busy_node_is_asked_once_to_end_its_script() {
     assert_eq!(kills.len(), 1, "{:?}", table.told);
     assert_eq!(kills[0].1, 6380);
     assert!(table.happened("+sdown") == 1, "{:?}", table.events);
+}
+
+/// The configuration of a peer's hello.
+fn hello(table: &mut Table, primary: u16, epoch: u64) {
+    table.command(&format!("PUBLISH __sentinel__:hello 127.0.0.1,26380,{PEER},{epoch},m,127.0.0.1,{primary},{epoch}"));
+}
+
+/// A primary that was frozen and replaced; this sentinel has heard of that.
+fn replaced() -> Table {
+    let mut table = Table::with_replicas(1, |_| {});
+    table.meet_peer();
+    table.nodes.remove(&PRIMARY);
+    table.nodes.insert(6380, primary("r6380", 0..0));
+    hello(&mut table, 6380, 1);
+    table.run(100);
+    assert_eq!(table.happened("+switch-master"), 1);
+    table
+}
+
+/// When the old primary was told to follow the new one.
+fn demoted(table: &Table) -> Option<u64> {
+    let to_new = Request::Follow(Some(Addr::new("127.0.0.1", 6380)));
+    table.told.iter().find(|(_, port, request)| *port == PRIMARY && *request == to_new).map(|(at, ..)| *at)
+}
+
+#[test]
+fn an_old_primary_that_is_back_is_told_as_soon_as_that_is_safe_not_with_its_next_report() {
+    let mut table = replaced();
+    // This sentinel stood still too: what it knows counts only when somebody has said it again.
+    table.now += 1_500;
+    table.step(Event::Tick);
+    table.nodes.insert(PRIMARY, primary("p", 0..0));
+    table.run(1_300);
+    assert_eq!(demoted(&table), None);
+    hello(&mut table, 6380, 1);
+    let safe = table.now;
+    table.run_until(2_000, |t| demoted(t).is_some());
+    assert!(table.now - safe <= 150, "after {} ms", table.now - safe);
+}
+
+#[test]
+fn what_an_old_primary_was_told_over_a_link_that_broke_is_said_again() {
+    let mut table = replaced();
+    table.nodes.insert(PRIMARY, primary("p", 0..0));
+    table.run_until(1_000, |t| demoted(t).is_some());
+    let first = table.now;
+    table.told.clear();
+    let (instance, generation) = {
+        let monitor = &table.sentinel.monitors()["m"];
+        let node = monitor.of(Kind::Replica).find(|node| node.addr.port == PRIMARY).expect("the old primary");
+        (node.id, node.command.generation)
+    };
+    table.step(Event::LinkDown { instance, lane: Lane::Command, generation, refused: false });
+    table.run_until(2_000, |t| demoted(t).is_some());
+    assert!(table.now - first <= 300, "after {} ms", table.now - first);
 }
