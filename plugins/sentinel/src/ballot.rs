@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// A peer's down-vote counts for this long.
 pub const DOWN_VOTE_MS: u64 = 3_000;
 /// Hellos that were stuck in the network come in at once when it heals: what is heard so soon confirms nothing.
-const STALE_HELLO_MS: u64 = 1_000;
+pub const STALE_HELLO_MS: u64 = 1_000;
 /// A strategy that didn't stand is asked again after this long.
 const ABSTAINED_MS: u64 = 500;
 /// A leader that can be reached and hasn't said that it gave up is left alone for so long: its disk may be slow.
@@ -136,7 +136,7 @@ impl Monitor {
             heard.config_epoch == self.config_epoch
                 && heard.primary == *primary
                 && now.since(heard.at) <= 3 * self.settings.tempo.publish_period
-                && heard.at >= self.knowledge_since.plus(STALE_HELLO_MS)
+                && heard.at >= self.hellos_from
         };
         let agree = 1 + self.of(Kind::Sentinel).filter(|i| i.heard.as_ref().is_some_and(same)).count() as u32;
         !self.isolated && agree >= majority(self.voters())

@@ -3,7 +3,7 @@
 //! further `impl Monitor` blocks in files of their own. No clock, no socket: `now` comes in, actions go out.
 
 use crate::actions::{Shared, Watch};
-use crate::ballot::{Ballot, DOWN_VOTE_MS};
+use crate::ballot::{Ballot, DOWN_VOTE_MS, STALE_HELLO_MS};
 use crate::down;
 use crate::events::{Level, subject};
 use crate::explain::Wish;
@@ -53,8 +53,14 @@ pub struct Monitor {
     pub passive_until: Mono,
     /// Since when this sentinel has been able to hear (its own restart, stall, isolation).
     pub knowledge_since: Mono,
+    /// Hellos count from then on: earlier ones may have been stuck in the network.
+    pub hellos_from: Mono,
     /// Fewer than a majority of the sentinels can be heard.
     pub isolated: bool,
+    /// Since when, or when that was so last.
+    isolated_since: Mono,
+    /// A majority with others in it was heard since the start: not hearing it is a fault, not an acquaintance being made.
+    was_among: bool,
     /// Votes given and candidacy.
     pub ballot: Ballot,
     /// The failover this sentinel leads.
@@ -93,7 +99,10 @@ impl Monitor {
             names_shown: s.names.announce,
             passive_until: Mono(0),
             knowledge_since: now,
+            hellos_from: now.plus(STALE_HELLO_MS),
             isolated: false,
+            isolated_since: now,
+            was_among: false,
             ballot: Ballot::new(now),
             failover: Failover::Idle,
             coordinated: false,
@@ -292,6 +301,7 @@ impl Monitor {
     /// is given up.
     pub fn start_anew(&mut self, s: &mut Shared, why: &str) {
         self.knowledge_since = s.now;
+        self.hellos_from = s.now.plus(STALE_HELLO_MS);
         s.log(Level::Notice, format!("{}: observation starts anew ({why})", self.name));
         for id in self.instances.keys().copied().collect::<Vec<_>>() {
             let was_down = self.instances[&id].down_since.is_some();
@@ -321,10 +331,15 @@ impl Monitor {
             self.isolated = false;
             self.drop_feeds(s);
             self.start_anew(s, "a majority of the sentinels can be heard again");
+            if !self.was_among {
+                // Nothing is stuck for longer than there was somebody to be heard.
+                self.hellos_from = s.now.plus(s.now.since(self.isolated_since).min(STALE_HELLO_MS));
+            }
         } else if isolated && !self.isolated {
-            self.isolated = true;
+            (self.isolated, self.isolated_since) = (true, s.now);
             s.log(Level::Notice, format!("{}: fewer than a majority of the sentinels can be heard", self.name));
         }
+        self.was_among |= heard > 1 && !isolated;
     }
 
     // ---------- down

@@ -379,3 +379,13 @@ fn what_an_old_primary_was_told_over_a_link_that_broke_is_said_again() {
     table.run_until(2_000, |t| demoted(t).is_some());
     assert!(table.now - first <= 300, "after {} ms", table.now - first);
 }
+
+#[test]
+fn peers_that_were_just_met_confirm_a_configuration_at_once() {
+    let mut table = Table::with_replicas(1, |_| {});
+    hello(&mut table, PRIMARY, 0);
+    table.run(300);
+    table.nodes.insert(6380, primary("r6380", 0..0));
+    hello(&mut table, 6380, 1);
+    table.run_until(300, |t| demoted(t).is_some());
+}

@@ -222,10 +222,11 @@ fn run(net: &Net, plan: &Row, end: Instant) -> io::Result<Vec<Round>> {
     Ok(made)
 }
 
-/// Slower than down-after and half a second, or never.
+/// Slower than down-after and half a second, or never; or the old primary took writes for longer than 0.3 s.
 fn slow(plan: &Row, round: &Round) -> bool {
     let limit = if plan.setting.fast { 0.35 } else { plan.setting.down_after_ms as f64 / 1000.0 + 0.5 };
-    plan.fault != Fault::EmptyRestart && round.write.is_none_or(|took| took > limit)
+    let writes_late = round.write.is_none_or(|took| took > limit);
+    plan.fault != Fault::EmptyRestart && (writes_late || round.demoted.is_some_and(|took| took > 0.3))
 }
 
 /// One fault, from a settled group to the old primary's return.
