@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::task::Waker;
 
 use keystead_keyspace::KeyLog;
@@ -144,6 +145,8 @@ pub struct Core {
     pub(crate) clients_slack: u64,
     /// What the server still holds for sessions that are closed, until the turn is over: no key has to go for it.
     pub(crate) leaving: u64,
+    /// Bytes that jobs hold beside the data, snapshots on their way to a file or a replica: no key has to go for them.
+    pub jobs_bytes: Arc<AtomicU64>,
     /// Sessions whose output was found beyond a soft limit: they are looked at again without any traffic.
     pub(crate) over_soft: Vec<SessionId>,
     /// Somebody monitors or something is paused: no fast way.

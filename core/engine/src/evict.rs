@@ -1,6 +1,8 @@
 //! `maxmemory`: whether there is room for one more command, and making it. Owns what counts as used memory and how much is
 //! evicted at a time; which key goes is the keyspace's choice. Each evicted key is a unit of its own in the journal.
 
+use std::sync::atomic::Ordering;
+
 use keystead_keyspace::{ExpiryMode, Keyspace, Lfu, Policy};
 
 use crate::config::Config;
@@ -63,7 +65,7 @@ impl Limit {
 /// What the engine remembers from check to check.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Room {
-    /// Used memory and the keyspace's bytes when the open cut was first seen.
+    /// Used memory, but for what jobs held, and the keyspace's bytes when the open cut was first seen.
     at_cut: Option<(u64, u64)>,
     /// Nothing was left to evict: commands that need memory are refused.
     pub(crate) out: bool,
@@ -72,11 +74,16 @@ pub(crate) struct Room {
 }
 
 /// Bytes that are in use and can't be made less by evicting: the journal beyond what is kept anyway (readers pin it, and
-/// evicting only adds to it), values and clients on their way to be freed, and what an open cut copied.
+/// evicting only adds to it), values and clients on their way to be freed, what jobs hold, and what an open cut copied.
 pub(crate) fn not_counted(ks: &Keyspace, core: &Core, used: u64) -> u64 {
+    beside_data(ks, core, used, jobs_bytes(core))
+}
+
+fn beside_data(ks: &Keyspace, core: &Core, used: u64, jobs: u64) -> u64 {
     let known = core.journal.memory().saturating_sub(core.journal.backlog_size().unwrap_or(0))
         + ks.garbage_bytes() as u64
-        + core.leaving;
+        + core.leaving
+        + jobs;
     let copies = core.room.at_cut.map_or(0, |(used_then, bytes_then)| {
         // While a cut is read only the data's own growth counts.
         let expected = (used_then + ks.mem_bytes() as u64).saturating_sub(bytes_then);
@@ -85,10 +92,21 @@ pub(crate) fn not_counted(ks: &Keyspace, core: &Core, used: u64) -> u64 {
     known + copies
 }
 
+fn jobs_bytes(core: &Core) -> u64 {
+    core.jobs_bytes.load(Ordering::Relaxed)
+}
+
 /// Bytes beyond `maxmemory`.
 fn excess(ks: &Keyspace, core: &Core) -> u64 {
-    let (used, max) = (crate::commands::info::used_memory(ks, core), core.config.live.memory.max);
-    if used <= max { 0 } else { (used - not_counted(ks, core, used).min(used)).saturating_sub(max) }
+    let max = core.config.live.memory.max;
+    if crate::commands::info::used_memory(ks, core) <= max {
+        return 0;
+    }
+    // Jobs' threads take and free meanwhile: what they held before or behind the count may be in it.
+    let before = jobs_bytes(core);
+    let used = crate::commands::info::used_memory(ks, core);
+    let jobs = before.max(jobs_bytes(core));
+    (used - beside_data(ks, core, used, jobs).min(used)).saturating_sub(max)
 }
 
 /// Makes room before a command; afterwards `core.room.out` says whether commands that need memory are refused. `me` and
@@ -97,7 +115,8 @@ pub(crate) fn make_room(ks: &mut Keyspace, core: &mut Core, me: &mut State) {
     core.room.at_cut = match ks.has_cut() {
         false => None,
         true => {
-            let now = || (crate::commands::info::used_memory(ks, core), ks.mem_bytes() as u64);
+            let used = || crate::commands::info::used_memory(ks, core).saturating_sub(jobs_bytes(core));
+            let now = || (used(), ks.mem_bytes() as u64);
             Some(core.room.at_cut.unwrap_or_else(now))
         }
     };

@@ -1,5 +1,5 @@
-//! What snapshots take in memory, measured from outside: of a collection no more than a piece, and of what is overwritten
-//! meanwhile one copy, however many read.
+//! What snapshots take in memory, measured from outside: of a collection no more than a piece, of what is overwritten
+//! meanwhile one copy, however many read, and nothing for which a key would have to go.
 #![allow(clippy::unwrap_used)]
 
 use keystead_harness::{Client, DEADLINE, Keystead, Reply, wait_until};
@@ -107,4 +107,27 @@ fn a_save_beside_a_full_sync_copies_nothing_again() {
     // Beside the copies a reader has its own buffers, and what the other one had read before: see `KEYS`. Copied again, it
     // would be all of the data.
     assert!(both < alone + data / 2, "{alone} bytes for one reader, {both} for two, of {data} bytes of data");
+}
+
+/// A save holds some hundred kilobytes on their way to the file. redis-server's forked child has them in a process of its own.
+#[test]
+fn a_save_evicts_no_key_and_refuses_no_command() {
+    let node = Keystead::builder().plugin("persistence-rdb", "(save: [])").start();
+    let mut client = node.client();
+    client.ok("DEBUG POPULATE 1000 key 100");
+    let save = |client: &mut Client| {
+        client.ok("BGSAVE");
+        wait_until("the save has ended", DEADLINE, || {
+            pipelined(client, (0..500).map(|_| ["SET", "key:1", "short"].map(str::to_owned).to_vec()));
+            client.info("persistence")["rdb_bgsave_in_progress"] == "0"
+        });
+    };
+    save(&mut client);
+    let used = client.info("")["used_memory"].parse::<u64>().unwrap();
+    client.ok(&format!("CONFIG SET maxmemory {} maxmemory-policy allkeys-lru", used + (150 << 10)));
+    (0..8).for_each(|_| save(&mut client));
+    assert_eq!(client.info("")["evicted_keys"], "0");
+    client.ok("CONFIG SET maxmemory-policy noeviction");
+    (0..4).for_each(|_| save(&mut client));
+    assert_eq!(client.info("")["mem_not_counted_for_evict"], "0", "what saves held is given back");
 }

@@ -98,6 +98,7 @@ impl Engine {
                 clients_grew: false,
                 clients_slack: 0,
                 leaving: 0,
+                jobs_bytes: Arc::default(),
                 over_soft: Vec::new(),
                 hash_deadlines_told: false,
                 watchful: false,

@@ -13,6 +13,7 @@ use keystead_engine::keyspace::{CutBudget, CutId, Keyspace, RawRecord, TooManyCu
 use keystead_engine::rdb::{EncodeOptions, Output};
 use std::ffi::c_void;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -30,7 +31,62 @@ const AHEAD: usize = 4;
 struct Batch {
     db: u32,
     count: u32,
+    held: Counted,
+}
+
+impl Batch {
+    fn new(db: u32, jobs_bytes: &Arc<AtomicU64>) -> Batch {
+        Batch { db, count: 0, held: Counted::new(BATCH + BATCH / 4, jobs_bytes.clone()) }
+    }
+
+    /// Sends it, and begins another. False: nobody reads any more.
+    fn send(&mut self, sender: &Sender<Batch>) -> bool {
+        self.held.count();
+        let next = Batch::new(self.db, &self.held.jobs_bytes);
+        sender.send_blocking(std::mem::replace(self, next)).is_ok()
+    }
+}
+
+/// Bytes on their way to whoever reads a snapshot. Counted as long as they live, for they aren't the data's: no key is
+/// evicted for them.
+struct Counted {
     bytes: Vec<u8>,
+    counted: u64,
+    jobs_bytes: Arc<AtomicU64>,
+}
+
+impl Counted {
+    /// Room for so many. They are counted first: a turn may fall between.
+    fn new(room: usize, jobs_bytes: Arc<AtomicU64>) -> Counted {
+        let mut new = Counted { bytes: Vec::new(), counted: 0, jobs_bytes };
+        new.count_as(room);
+        new.bytes.reserve_exact(room);
+        new
+    }
+
+    /// Counts what has come to it.
+    fn count(&mut self) {
+        self.count_as(self.bytes.capacity());
+    }
+
+    fn count_as(&mut self, bytes: usize) {
+        let now = bytes as u64;
+        self.jobs_bytes.fetch_add(now.wrapping_sub(self.counted), Ordering::Relaxed);
+        self.counted = now;
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.bytes = Vec::new();
+        self.count();
+    }
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 struct Snapshot {
@@ -124,9 +180,11 @@ pub(crate) fn open(
         }
         let snapshot = engine.begin_snapshot(class).map_err(|error: TooManyCuts| error.to_string())?;
         let place = snapshot.cursor.map(|id| cursor::place_of(host, engine, id));
-        Ok((snapshot, place, host.placed_history(&engine.core), engine.ks.dirty(), host.save_sections()))
+        let jobs_bytes = engine.core.jobs_bytes.clone();
+        let history = host.placed_history(&engine.core);
+        Ok((snapshot, place, history, engine.ks.dirty(), host.save_sections(), jobs_bytes))
     });
-    let (snapshot, place, history, changes, sections) = match begun {
+    let (snapshot, place, history, changes, sections, jobs_bytes) = match begun {
         Ok(begun) => begun,
         Err(error) => return Out::failed(abi::ERR, error),
     };
@@ -135,6 +193,7 @@ pub(crate) fn open(
         service: service.clone(),
         cut: snapshot.cut,
         sender,
+        jobs_bytes,
         options,
         pieces,
         done: false,
@@ -169,6 +228,7 @@ struct Producer {
     service: Arc<Service>,
     cut: CutId,
     sender: Sender<Batch>,
+    jobs_bytes: Arc<AtomicU64>,
     options: EncodeOptions,
     /// Large records may go out in pieces.
     pieces: bool,
@@ -179,7 +239,7 @@ struct Producer {
 
 impl Producer {
     fn run(mut self) {
-        let mut batch = Batch { db: 0, count: 0, bytes: Vec::with_capacity(BATCH + BATCH / 4) };
+        let mut batch = Batch::new(0, &self.jobs_bytes);
         while !self.done {
             let cut = self.cut;
             let step = self.service.turn_of_job(|engine| engine.snapshot_step(cut, CutBudget::default()));
@@ -190,7 +250,8 @@ impl Producer {
                 }
             }
         }
-        if !batch.bytes.is_empty() {
+        if !batch.held.bytes.is_empty() {
+            batch.held.count();
             let _ = self.sender.send_blocking(batch);
         }
     }
@@ -198,16 +259,13 @@ impl Producer {
     /// Adds a record; gives the batch away when it is full or the next database begins. False: nobody reads any more.
     fn add(&self, batch: &mut Batch, record: &RawRecord) -> bool {
         let db = record.db() as u32;
-        if batch.count > 0 && (db != batch.db || batch.bytes.len() >= BATCH) {
-            let next = Batch { db, count: 0, bytes: Vec::with_capacity(BATCH + BATCH / 4) };
-            if self.sender.send_blocking(std::mem::replace(batch, next)).is_err() {
-                return false;
-            }
+        if batch.count > 0 && (db != batch.db || batch.held.bytes.len() >= BATCH) && !batch.send(&self.sender) {
+            return false;
         }
         batch.db = db;
         let fits = !self.pieces || record.collection_bytes() < BATCH;
         let read = if fits {
-            record.encode(&mut batch.bytes, self.options);
+            record.encode(&mut batch.held.bytes, self.options);
             true
         } else {
             let mut pieces = Pieces { sender: &self.sender, batch, read: true };
@@ -231,21 +289,20 @@ impl Output for Pieces<'_> {
     const PIECEWISE: bool = true;
 
     fn bytes(&mut self) -> &mut Vec<u8> {
-        &mut self.batch.bytes
+        &mut self.batch.held.bytes
     }
 
     fn begins(&mut self, _: u8) {}
 
     fn element_ends(&mut self) {
-        if self.batch.bytes.len() < BATCH {
+        if self.batch.held.bytes.len() < BATCH {
             return;
         }
         if !self.read {
-            self.batch.bytes.clear();
+            self.batch.held.bytes.clear();
             return;
         }
-        let next = Batch { db: self.batch.db, count: 0, bytes: Vec::with_capacity(BATCH + BATCH / 4) };
-        self.read = self.sender.send_blocking(std::mem::replace(self.batch, next)).is_ok();
+        self.read = self.batch.send(self.sender);
     }
 }
 
@@ -264,8 +321,8 @@ unsafe extern "C" fn poll_next(data: *mut c_void, waker: *const Waker, out: *mut
         let result = match snapshot.batches.as_mut().poll_next(&mut Context::from_waker(waker.waker())) {
             Poll::Pending => return abi::PENDING,
             Poll::Ready(Some(batch)) => {
-                let Batch { db, count, bytes } = batch;
-                Out { a: u64::from(db), b: u64::from(count), buf: Buf::new(bytes), ..Out::DONE }
+                let Batch { db, count, held } = batch;
+                Out { a: u64::from(db), b: u64::from(count), buf: Buf::new(held), ..Out::DONE }
             }
             Poll::Ready(None) => Out { status: abi::CLOSED, ..Out::DONE },
         };
