@@ -135,6 +135,45 @@ fn lazy_freeing_is_said_to_replicas_too() {
     }
 }
 
+/// The words of a reply that is an array of bulk strings, sorted.
+fn words(reply: &str) -> Vec<&str> {
+    let mut words: Vec<&str> = reply.split("\r\n").skip(2).step_by(2).filter(|word| !word.is_empty()).collect();
+    words.sort_unstable();
+    words
+}
+
+#[test]
+fn members_popped_together_are_random_and_sent() {
+    let mut stream = Stream::new();
+    let c = stream.kit.connect();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..200 {
+        stream.kit.cmd(c, "SADD k a b c d");
+        stream.records();
+        let popped = stream.kit.cmd(c, "SPOP k 2");
+        let sent = stream.records().concat();
+        let mut sent: Vec<&str> = sent.strip_prefix("SREM k ").unwrap().split(' ').collect();
+        sent.sort_unstable();
+        assert_eq!(words(&popped), sent);
+        let left = stream.kit.cmd(c, "SMEMBERS k");
+        assert_eq!([words(&left), sent.clone()].concat().iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+        seen.insert(words(&popped).concat());
+    }
+    assert_eq!(seen.len(), 6, "{seen:?}");
+    for (members, count) in [(3000, 1500), (3000, 3), (3000, 2999)] {
+        stream.kit.cmd(c, "DEL big");
+        let members: String = (0..members).map(|n| format!(" member:{n}")).collect();
+        stream.kit.cmd(c, &format!("SADD big{members}"));
+        stream.records();
+        let popped = stream.kit.cmd(c, &format!("SPOP big {count}"));
+        let sent = stream.records().concat();
+        let mut sent: Vec<&str> = sent.strip_prefix("SREM big ").unwrap().split(' ').collect();
+        sent.sort_unstable();
+        assert_eq!((words(&popped).len(), words(&popped)), (count, sent));
+        assert_eq!(stream.kit.cmd(c, "SCARD big"), format!(":{}\r\n", 3000 - count));
+    }
+}
+
 #[test]
 fn an_expired_key_is_deleted_before_the_command_that_met_it() {
     let mut stream = Stream::new();

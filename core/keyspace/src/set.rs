@@ -333,6 +333,26 @@ impl Set {
         }
     }
 
+    /// Takes the members at some positions, which ascend: one pass over a large set, where taking one after the other would
+    /// descend for each.
+    pub fn remove_all_at(&mut self, positions: &[usize]) -> Vec<Elem> {
+        let Form::Tree(tree) = &mut self.0 else {
+            let mut taken: Vec<Elem> = positions.iter().rev().filter_map(|at| self.remove_nth(*at)).collect();
+            taken.reverse();
+            return taken;
+        };
+        let (mut taken, mut at, mut wanted) = (Vec::with_capacity(positions.len()), 0, positions.iter().peekable());
+        tree.retain(|member| {
+            let goes = wanted.next_if_eq(&&at).is_some();
+            at += 1;
+            if goes {
+                taken.push(member.bytes.clone());
+            }
+            !goes
+        });
+        taken
+    }
+
     /// Iterates: integers in order, a compact set in order of insertion, a tree by hash.
     pub fn iter(&self) -> SetIter<'_> {
         SetIter(match &self.0 {
@@ -414,6 +434,14 @@ mod tests {
                     _ if n % 16 == 1 && !twin.is_empty() => {
                         let gone = set.remove_nth(n.unsigned_abs() as usize % twin.len()).unwrap();
                         prop_assert!(twin.remove(&gone.to_vec()));
+                    }
+                    _ if n % 16 == 2 => {
+                        let step = 2 + n.unsigned_abs() as usize % 50;
+                        let positions: Vec<usize> = (0..set.len()).skip(1).step_by(step).collect();
+                        let there: Vec<_> = positions.iter().map(|at| set.nth(*at).unwrap().to_elem()).collect();
+                        let gone = set.remove_all_at(&positions);
+                        prop_assert_eq!(&gone, &there);
+                        prop_assert!(gone.iter().all(|member| twin.remove(&member.to_vec())));
                     }
                     _ => prop_assert_eq!(set.contains(&member), twin.contains(&member)),
                 }

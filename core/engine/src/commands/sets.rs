@@ -203,31 +203,55 @@ fn spop(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             ks.recount(before, n as u64);
             return Ok(ctx.removed_instead(&args[1]));
         }
-        _ => return pop_some(ctx, &args[1], n, count.is_some()),
+        _ => return pop_some(ctx, &args[1], n, len, count.is_some()),
     }
     Ok(Effect::None)
 }
 
-/// Pops `n` random members; replicas are told which.
-fn pop_some(ctx: &mut Ctx<'_>, key: &[u8], n: usize, many: bool) -> CommandResult {
-    let dice: Vec<u64> = (0..n).map(|_| ctx.random()).collect();
+/// Pops `n` random members of `len`; replicas are told which.
+fn pop_some(ctx: &mut Ctx<'_>, key: &[u8], n: usize, len: usize, many: bool) -> CommandResult {
+    let chosen = choose(ctx, n, len);
     let (ks, db, mut out) = ctx.split();
     let Some(mut set) = ks.set_mut(db, key, Create::No)? else { return Ok(Effect::None) };
     if many {
         out.set(n);
     }
-    let mut gone = Vec::with_capacity(n);
-    for die in dice {
-        let at = ((u128::from(die) * set.len() as u128) >> 64) as usize;
-        if let Some(member) = set.remove_nth(at) {
-            out.bulk(&*member);
-            gone.push(member);
-        }
-    }
+    let gone = match chosen {
+        Chosen::Together(positions) => set.remove_all_at(&positions),
+        Chosen::OneByOne(positions) => positions.into_iter().filter_map(|at| set.remove_nth(at)).collect(),
+    };
+    gone.iter().for_each(|member| out.bulk(member));
     set.changed(n as u64);
     drop(set);
     let effect: Vec<&[u8]> = [&b"SREM"[..], key].into_iter().chain(gone.iter().map(|elem| elem.as_bytes())).collect();
     Ok(ctx.instead(&effect))
+}
+
+/// Positions in a set from which members are taken.
+enum Chosen {
+    /// Each where the set is when those before it are gone.
+    OneByOne(Vec<usize>),
+    /// Of the set as it is, ascending.
+    Together(Vec<usize>),
+}
+
+/// A descent into a large set costs as much as passing so many members.
+const PASSED_MEMBERS: usize = 16;
+
+/// `n` of `len` at random, every choice as likely as every other: for many by selection sampling (Knuth, The Art of Computer
+/// Programming, 3.4.2, algorithm S).
+fn choose(ctx: &mut Ctx<'_>, n: usize, len: usize) -> Chosen {
+    let mut below = |bound: usize| ((u128::from(ctx.random()) * bound as u128) >> 64) as usize;
+    if n == 1 || n < len / PASSED_MEMBERS {
+        return Chosen::OneByOne((0..n).map(|taken| below(len - taken)).collect());
+    }
+    let mut positions = Vec::with_capacity(n);
+    for at in 0..len {
+        if below(len - at) < n - positions.len() {
+            positions.push(at);
+        }
+    }
+    Chosen::Together(positions)
 }
 
 /// The sets under some keys, the missing ones as `None`. Any key of another type is an error.
