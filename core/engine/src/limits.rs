@@ -1,5 +1,7 @@
 //! Output limits by class of client. Pure: looks at a session and says whether it has gone too far.
 
+use keystead_resp::Begun;
+
 use crate::core::Core;
 use crate::session::{Kind, Session, SessionId, State, Watched};
 
@@ -103,6 +105,12 @@ impl Core {
 const PREFIX: usize = 64;
 
 impl State {
+    /// The room behind what arrived: what there is, or what the header of a large argument promised. Redis makes so much at
+    /// once; here it counts before it is there, so that who promises too much is closed as early.
+    pub(crate) fn room_in(&self) -> usize {
+        self.spare_in.max(self.begun_in.promised)
+    }
+
     /// Bytes that the session takes; `out` is the length of its own output.
     pub(crate) fn memory(&self, out: usize) -> usize {
         let names = self.channels.iter().chain(&self.patterns).chain(&self.shard_channels);
@@ -111,7 +119,7 @@ impl State {
         let multi = self.multi.as_ref().map_or(0, |multi| multi.bytes);
         size_of::<State>()
             + self.pending_in
-            + self.spare_in
+            + self.room_in()
             + self.pending_out
             + out
             + multi
@@ -130,6 +138,8 @@ pub struct Buffers {
     pub unread: usize,
     /// Room behind it in the same buffer.
     pub spare: usize,
+    /// What is parsed of it, and what is to come.
+    pub begun: Begun,
     /// The input as it was before this turn's commands took their part.
     pub peak: usize,
 }

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use keystead_resp::Proto;
+use keystead_resp::{Begun, Proto};
 
 use crate::acl::{self, User};
 use crate::args::OwnedArgs;
@@ -201,6 +201,8 @@ pub struct State {
     pub pending_in: usize,
     /// Room behind those in the same buffer.
     pub spare_in: usize,
+    /// What is parsed of them, and what is to come.
+    pub begun_in: Begun,
     /// When its output first exceeded the soft limit, in ms; 0 if it does not.
     pub soft_since_ms: u64,
     /// The replication offset after its last write.
@@ -265,6 +267,7 @@ impl State {
             leaving: 0,
             pending_in: 0,
             spare_in: 0,
+            begun_in: Begun::default(),
             soft_since_ms: 0,
             write_offset: 0,
             seen: 0,

@@ -52,6 +52,20 @@ pub enum Decoded {
     },
 }
 
+/// What a decoder has of a command that isn't whole.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Begun {
+    /// Bytes that are parsed: headers and whole arguments.
+    pub taken: usize,
+    /// Bytes of the whole arguments.
+    pub words: usize,
+    /// Bytes that a large argument's header promised and that haven't arrived.
+    pub promised: usize,
+}
+
+/// An argument from here on counts with all that its header promises (Redis' `PROTO_MBULK_BIG_ARG`, which makes it allocate so much).
+const LARGE_ARGUMENT: usize = 32 * 1024;
+
 /// Incremental request decoder; one a connection.
 ///
 /// The buffer passed to [`decode`](Self::decode) must begin at the first byte of the current command every time,
@@ -69,6 +83,8 @@ pub struct Decoder {
     /// Every line so far ended in CR LF.
     loose: bool,
     args: ArgRanges,
+    /// Bytes of those arguments.
+    words: usize,
 }
 
 enum Line {
@@ -88,6 +104,16 @@ impl Decoder {
     /// True in the middle of a command: bytes were taken that aren't executed yet.
     pub fn in_command(&self) -> bool {
         self.left > 0 || self.scanned > 0
+    }
+
+    /// What there is of the command at the front of a buffer of this length, if it has begun.
+    pub fn begun(&self, len: usize) -> Begun {
+        let large = self.bulk.filter(|bulk| *bulk >= LARGE_ARGUMENT);
+        Begun {
+            taken: self.pos.min(len),
+            words: self.words,
+            promised: large.map_or(0, |bulk| (self.pos + bulk + 2).saturating_sub(len)),
+        }
     }
 
     /// Forgets a half command (its bytes stay with the caller).
@@ -170,6 +196,7 @@ impl Decoder {
         self.pos = 0;
         self.scanned = 0;
         self.loose = false;
+        self.words = 0;
         Ok(command)
     }
 
@@ -193,6 +220,7 @@ impl Decoder {
         let Ok(end32) = u32::try_from(end) else { return Err(ProtocolError::TooBigCommand) };
         self.args.push((self.pos as u32, end32));
         self.pos = end + 2;
+        self.words += len;
         self.bulk = None;
         self.left -= 1;
         Ok(None)

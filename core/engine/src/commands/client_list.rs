@@ -105,8 +105,10 @@ pub(crate) fn describe(state: &State, out: usize, now_ms: u64, running: Option<A
         Some(Parked::Async { args, .. } | Parked::Pause(args)) => args.view().bytes(),
         _ => 0,
     };
-    let (query, free) = running.map_or((state.pending_in, state.spare_in), |args| (args.arrived(), 0));
-    let words = running.map_or(waiting, |args| args.bytes());
+    let begun = state.begun_in;
+    let unparsed = state.pending_in.saturating_sub(begun.taken);
+    let (query, free) = running.map_or((unparsed, state.room_in()), |args| (args.arrived(), 0));
+    let words = running.map_or(waiting + begun.words, |args| args.bytes());
     let seconds = |since: u64| now_ms.saturating_sub(since) / 1000;
     let (multi, multi_mem) = state.multi.as_ref().map_or((-1, 0), |multi| (multi.queue.len() as i64, multi.bytes));
     let command = state.last_command.map_or("NULL", |command| command.full_name.as_str());

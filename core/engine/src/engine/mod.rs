@@ -15,7 +15,7 @@ pub use types::{Action, Close, EngineMode, EngineOptions, Flow, Now, Ready, Traf
 use std::sync::Arc;
 
 use keystead_keyspace::{Keyspace, Options, UnixMillis};
-use keystead_resp::Args;
+use keystead_resp::{Args, Begun};
 
 use crate::barrier::Barriers;
 use crate::blocking::Blocking;
@@ -189,9 +189,9 @@ impl Engine {
     }
 
     /// So much input of a session has arrived and isn't executed, with so much room behind it.
-    pub fn report_arrived(&mut self, id: SessionId, unread: usize, spare: usize) {
+    pub fn report_arrived(&mut self, id: SessionId, unread: usize, spare: usize, begun: Begun) {
         if let Some(state) = self.session_mut(id) {
-            (state.pending_in, state.spare_in) = (unread, spare);
+            (state.pending_in, state.spare_in, state.begun_in) = (unread, spare, begun);
         }
     }
 

@@ -77,10 +77,11 @@ impl Core {
         let limit = self.config.live.query_limit;
         let now_s = self.now_ms() / 1000;
         let Some(session) = self.sessions.get_mut(id) else { return };
-        let Buffers { unsent, unread, spare, peak } = buffers;
+        let Buffers { unsent, unread, spare, begun, peak } = buffers;
         session.state.pending_out = unsent;
         session.state.pending_in = unread;
         session.state.spare_in = spare;
+        session.state.begun_in = begun;
         self.stats.buffers.note(now_s, peak.max(unread + spare), unsent);
         if unread > limit && !session.state.close_now && !session.state.taken_over {
             log::warn!("Closing client {} that reached max query buffer length", session.state.info.addr);

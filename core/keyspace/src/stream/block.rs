@@ -1,6 +1,7 @@
 //! One block of a stream: its entries in a listpack, in the very form that RDB files have (`keystead_rdb::stream` draws
 //! it). Entries are added at the end and marked as deleted, never moved. Knows nothing of other blocks.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use keystead_rdb::listpack::{self, Pack};
@@ -13,7 +14,37 @@ use crate::tree::Item;
 #[derive(Clone)]
 pub(crate) struct Block {
     id: StreamId,
-    pack: Arc<Vec<u8>>,
+    pack: Packed,
+}
+
+/// A listpack. Nearly all blocks of a stream are full, and those take one allocation, of their size.
+#[derive(Clone)]
+enum Packed {
+    Open(Arc<Vec<u8>>),
+    Full(Arc<[u8]>),
+}
+
+impl Deref for Packed {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Packed::Open(pack) => pack,
+            Packed::Full(pack) => pack,
+        }
+    }
+}
+
+impl Packed {
+    fn to_mut(&mut self) -> &mut Vec<u8> {
+        if let Packed::Full(pack) = self {
+            *self = Packed::Open(Arc::new(pack.to_vec()));
+        }
+        match self {
+            Packed::Open(pack) => Arc::make_mut(pack),
+            Packed::Full(_) => unreachable!("it was opened"),
+        }
+    }
 }
 
 impl Item for Block {
@@ -22,7 +53,12 @@ impl Item for Block {
         &self.id
     }
     fn heap_bytes(&self) -> usize {
-        self.pack.capacity() + size_of::<Vec<u8>>() + 2 * size_of::<usize>()
+        /// What an `Arc` counts.
+        const COUNTS: usize = 2 * size_of::<usize>();
+        match &self.pack {
+            Packed::Open(pack) => pack.capacity() + size_of::<Vec<u8>>() + COUNTS,
+            Packed::Full(pack) => pack.len() + COUNTS,
+        }
     }
 }
 
@@ -54,14 +90,14 @@ impl Block {
         pairs.iter().step_by(2).for_each(|field| writer.push(Elem::Bytes(field), &mut pack));
         writer.push(Elem::Int(0), &mut pack);
         writer.finish(&mut pack);
-        let mut block = Self { id, pack: Arc::new(pack) };
+        let mut block = Self { id, pack: Packed::Open(Arc::new(pack)) };
         block.append(id, pairs);
         block
     }
 
     /// A block from a file; the listpack was checked.
     pub(crate) fn from_file(id: StreamId, pack: &[u8]) -> Self {
-        Self { id, pack: Arc::new(pack.to_vec()) }
+        Self { id, pack: Packed::Full(pack.into()) }
     }
 
     pub(crate) fn id(&self) -> StreamId {
@@ -86,7 +122,7 @@ impl Block {
     pub(crate) fn append(&mut self, id: StreamId, pairs: &[&[u8]]) {
         let Some(head) = head(&self.pack) else { return };
         let same = pairs.len() == 2 * head.shared && self.shares(&head, pairs);
-        let pack = Arc::make_mut(&mut self.pack);
+        let pack = self.pack.to_mut();
         let mut writer = Pack::resume(pack);
         writer.push(Elem::Int(if same { SAME_FIELDS } else { 0 }), pack);
         writer.push(Elem::Int(id.ms.wrapping_sub(self.id.ms) as i64), pack);
@@ -117,10 +153,9 @@ impl Block {
 
     /// No more will be added: gives back what was reserved for it.
     pub(crate) fn close(&mut self) {
-        let spare = self.pack.capacity() - self.pack.len();
-        if spare > self.pack.len() / 8 {
+        if let Packed::Open(pack) = &self.pack {
             // A copy of the right size: allocators leave what shrinks by less than half where it is.
-            self.pack = Arc::new(self.pack.as_slice().to_vec());
+            self.pack = Packed::Full(pack.as_slice().into());
         }
     }
 
@@ -142,7 +177,7 @@ impl Block {
     fn mark(&mut self, places: &[(usize, i64)]) -> u64 {
         let Some(head) = head(&self.pack).filter(|_| !places.is_empty()) else { return 0 };
         let count = places.len() as i64;
-        let pack = Arc::make_mut(&mut self.pack);
+        let pack = self.pack.to_mut();
         // Flags are of one size, so that no place moves; the counts in front come last.
         for (at, flags) in places {
             listpack::replace_int(pack, *at, flags | DELETED);
@@ -182,7 +217,7 @@ pub(crate) struct Entries<'a> {
 impl<'a> Entries<'a> {
     /// The entry whose flags are at an offset, and where its last element (its size) is.
     fn read(&self, flags_at: usize) -> Option<(Entry<'a>, usize)> {
-        let pack = self.block.pack.as_slice();
+        let pack = self.block.pack();
         let (flags, at) = listpack::get_int(pack, flags_at)?;
         let (ms, at) = listpack::get_int(pack, at)?;
         let (seq, at) = listpack::get_int(pack, at)?;

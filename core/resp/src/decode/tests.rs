@@ -255,3 +255,29 @@ proptest! {
         let _ = crate::split_args(&bytes);
     }
 }
+
+#[test]
+fn a_half_command_is_known_by_its_parts() {
+    let (mut decoder, limits) = (Decoder::new(), Limits::default());
+    let whole = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${LARGE_ARGUMENT}\r\n{}\r\n", "v".repeat(LARGE_ARGUMENT));
+    let value_at = whole.len() - LARGE_ARGUMENT - 2;
+    for (end, taken, words, promised) in [
+        (0, 0, 0, 0),
+        (3, 0, 0, 0),
+        (10, 8, 0, 0),
+        (13, 13, 3, 0),
+        (22, 20, 4, 0),
+        (value_at + 100, value_at, 4, LARGE_ARGUMENT - 98),
+        (value_at + LARGE_ARGUMENT, value_at, 4, 2),
+        (whole.len(), 0, 0, 0),
+    ] {
+        let decoded = decoder.decode(&whole.as_bytes()[..end], &limits);
+        assert_eq!(matches!(decoded, Ok(Decoded::Command { .. })), end == whole.len(), "{end}");
+        assert_eq!(decoder.begun(end), Begun { taken, words, promised }, "{end}");
+    }
+    // A small one's header promises nothing that counts.
+    assert!(matches!(decoder.decode(b"*1\r\n$100\r\nab", &limits), Ok(Decoded::Need(_))));
+    assert_eq!(decoder.begun(12), Begun { taken: 10, words: 0, promised: 0 });
+    decoder.reset();
+    assert_eq!(decoder.begun(12), Begun::default());
+}

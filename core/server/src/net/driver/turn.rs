@@ -182,7 +182,8 @@ impl Clients {
         for at in large.drain(..) {
             if let Some(conn) = self.conns[at].as_deref_mut() {
                 conn.unread = conn.rest().len();
-                engine.report_arrived(conn.session, conn.unread, conn.input.capacity() - conn.input.len());
+                let (spare, begun) = (conn.input.capacity() - conn.input.len(), conn.begun());
+                engine.report_arrived(conn.session, conn.unread, spare, begun);
             }
         }
         engine.evict_clients();
@@ -238,7 +239,7 @@ impl Clients {
             // A buffer without unread bytes goes back to the pool.
             let spare = if unread > 0 { conn.input.capacity() - unread } else { 0 };
             let unsent = conn.unsent_memory();
-            core.report_buffers(conn.session, Buffers { unsent, unread, spare, peak });
+            core.report_buffers(conn.session, Buffers { unsent, unread, spare, begun: conn.begun(), peak });
         }
     }
 
