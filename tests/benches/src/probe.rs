@@ -1,6 +1,6 @@
 //! One client that waits for each reply, and the worst that it met.
 
-use crate::{peer::Peer, proc::Sched};
+use crate::{peer::Peer, proc::Sched, table::cell};
 use std::{
     io::{self, Read, Write},
     net::TcpStream,
@@ -74,5 +74,13 @@ impl Worst {
         self.seen = self.seen.max(seen);
         self.unexplained = self.unexplained.max(seen.saturating_sub(sched.waited));
         self.ran = self.ran.max(sched.ran);
+    }
+
+    /// The cells of a table that say what several repetitions met at worst, in milliseconds. What the server does, it does in
+    /// each; what the machine does comes and goes.
+    #[must_use]
+    pub fn cells(repetitions: &[Self]) -> [String; 3] {
+        [|one: &Self| one.seen, |one: &Self| one.unexplained, |one: &Self| one.ran]
+            .map(|which| cell(&repetitions.iter().map(|one| which(one).as_secs_f64() * 1e3).collect::<Vec<_>>()))
     }
 }

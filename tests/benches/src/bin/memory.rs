@@ -1,24 +1,62 @@
-//! Resident memory after filling less before: bytes per key for strings, then collections, small and large.
-//! Prints Markdown tables. `memory [SCALE]`: a part of the usual numbers, 1 by default.
+//! Memory after filling less before, each when the server has rested: bytes per key for strings, then collections, small and
+//! large, as the system counts it and as the server does (`used_memory`). Prints Markdown tables.
+//! `memory [SCALE]`: a part of the usual numbers, 1 by default.
 
 use keystead_benches::{
     peer::{Kind, Peer},
     table::{head, row},
 };
-use std::io;
+use std::{io, thread, time::Duration};
 
 const KEYS: u64 = 1_000_000;
+/// A server gives back what it doesn't need, and both get the time.
+const REST: Duration = Duration::from_millis(2500);
 
-/// What a fresh server of each kind holds for some commands.
-fn held<I: Iterator<Item = Vec<String>>>(commands: impl Fn() -> I) -> io::Result<[u64; 2]> {
-    let mut bytes = [0; 2];
-    for (side, kind) in [Kind::Redis, Kind::Keystead].into_iter().enumerate() {
-        let peer = Peer::start(kind, None, &[])?;
-        let before = peer.resident();
-        peer.feed(commands())?;
-        bytes[side] = peer.resident().saturating_sub(before);
+/// What a server holds: of the system's memory, and by its own count.
+#[derive(Clone, Copy)]
+struct Memory {
+    resident: u64,
+    used: u64,
+}
+
+impl Memory {
+    fn at_rest(peer: &Peer) -> io::Result<Memory> {
+        thread::sleep(REST);
+        let info = String::from_utf8_lossy(&peer.call(&["INFO", "memory"])?).into_owned();
+        let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")?.trim().parse().ok());
+        let used = used.ok_or_else(|| io::Error::other("INFO has no used_memory"))?;
+        Ok(Memory { resident: peer.resident(), used })
     }
-    Ok(bytes)
+
+    fn per(self, count: u64, decimals: usize) -> [String; 2] {
+        [self.resident, self.used].map(|bytes| format!("{:.decimals$}", bytes as f64 / count as f64))
+    }
+}
+
+/// What a fresh server of each kind holds for some commands, in the order of the table's columns.
+fn held<I: Iterator<Item = Vec<String>>>(commands: impl Fn() -> I) -> io::Result<[Memory; 2]> {
+    let one = |kind| -> io::Result<Memory> {
+        let peer = Peer::start(kind, None, &[])?;
+        let before = Memory::at_rest(&peer)?;
+        peer.feed(commands())?;
+        let after = Memory::at_rest(&peer)?;
+        Ok(Memory {
+            resident: after.resident.saturating_sub(before.resident),
+            used: after.used.saturating_sub(before.used),
+        })
+    };
+    Ok([one(Kind::Redis)?, one(Kind::Keystead)?])
+}
+
+/// The names of the columns behind the first.
+fn columns(of: &str) -> Vec<String> {
+    let columns = ["redis-server", "redis-server, by its own count", "keystead", "keystead, by its own count"];
+    columns.map(|column| format!("{column}, {of}")).into()
+}
+
+fn print_head(first: &str, of: &str) {
+    let columns = columns(of);
+    println!("{}", head(&[first].into_iter().chain(columns.iter().map(String::as_str)).collect::<Vec<_>>()));
 }
 
 /// A command that puts elements `from..to` into a key.
@@ -46,9 +84,13 @@ fn collections(scale: f64) -> Vec<(&'static str, u64, Box<dyn Fn() -> Box<dyn It
     };
     vec![
         (
-            "a stream of 1,000,000 entries of 2 fields",
-            scaled(1_000_000),
-            Box::new(move || Box::new((0..scaled(1_000_000)).map(move |n| entry("stream".into(), n)))),
+            "4 streams of 1,000,000 entries of 2 fields",
+            4 * scaled(1_000_000),
+            Box::new(move || {
+                Box::new(
+                    (0..4).flat_map(move |key| (0..scaled(1_000_000)).map(move |n| entry(format!("stream:{key}"), n))),
+                )
+            }),
         ),
         (
             "100,000 streams of 10 entries of 2 fields",
@@ -98,17 +140,18 @@ fn collections(scale: f64) -> Vec<(&'static str, u64, Box<dyn Fn() -> Box<dyn It
 
 fn main() -> io::Result<()> {
     let scale = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(1.0);
-    println!("{}", head(&["value bytes", "redis-server, bytes per key", "keystead, bytes per key"]));
+    print_head("value bytes", "bytes per key");
     for size in [8, 64] {
         let value = "x".repeat(size);
         let set = |n: u64| vec!["SET".into(), format!("key:{n:012}"), value.clone()];
-        let [redis, ours] = held(|| (0..KEYS).map(set))?;
-        println!("{}", row(&[size.to_string(), (redis / KEYS).to_string(), (ours / KEYS).to_string()]));
+        let cells = held(|| (0..KEYS).map(set))?.map(|memory| memory.per(KEYS, 0));
+        println!("{}", row(&[vec![size.to_string()], cells.concat()].concat()));
     }
-    println!("\n{}", head(&["collections", "redis-server, bytes per element", "keystead, bytes per element"]));
+    println!();
+    print_head("collections", "bytes per element");
     for (name, elements, commands) in collections(scale) {
-        let cells = held(commands)?.map(|bytes| format!("{:.1}", bytes as f64 / elements as f64));
-        println!("{}", row(&[vec![name.to_owned()], cells.to_vec()].concat()));
+        let cells = held(commands)?.map(|memory| memory.per(elements, 1));
+        println!("{}", row(&[vec![name.to_owned()], cells.concat()].concat()));
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 use keystead_benches::{
     peer::{Kind, Peer},
     probe::{Probe, Worst},
-    table::{head, row},
+    table::head,
     watch::Watch,
 };
 use std::{
@@ -13,6 +13,8 @@ use std::{
     thread,
     time::Duration,
 };
+
+use super::{REPETITIONS, line};
 
 /// Commands in one write while a table grows or shrinks.
 const PIPELINE: usize = 16;
@@ -42,39 +44,71 @@ const ROWS: &[Row] = &[
     Row("SORT of a list", &[], &["SORT list ALPHA LIMIT 0 10"]),
 ];
 
+/// Words of a command.
+type Words = Vec<String>;
+
 /// The rows of one server. Collections named `list`, `hash`, `set` and `zset` are there.
-pub fn rows(peer: &Peer, elements: u64) -> io::Result<()> {
+fn rows(peer: &Peer, elements: u64, fill: impl Fn(&Peer, u64) -> io::Result<()>) -> io::Result<()> {
     let mut client = Probe::connect(peer)?;
     for n in (0..elements / 2).step_by(1000) {
         let members = (n..n + 1000).map(|n| format!("other:{n}"));
         client.calls(&[["SADD".to_owned(), "other".to_owned()].into_iter().chain(members).collect()])?;
     }
     for Row(name, ready, measured) in ROWS {
-        let words = |line: &str| -> Vec<String> {
-            line.replace('%', &(elements / 2).to_string()).split(' ').map(str::to_owned).collect()
+        let all = |lines: &[&str]| -> Vec<Words> {
+            let half = (elements / 2).to_string();
+            lines.iter().map(|line| line.replace('%', &half).split(' ').map(str::to_owned).collect()).collect()
         };
-        for line in *ready {
-            client.calls(&[words(line)])?;
-        }
-        watched(peer, name, |client| measured.iter().try_for_each(|line| client.calls(&[words(line)]).map(drop)))?;
-        Probe::connect(peer)?.call(&["DEL", "a"])?;
+        let once = || {
+            all(ready).into_iter().try_for_each(|line| client.calls(&[line]).map(drop))?;
+            let worst =
+                watched(peer, |client| all(measured).into_iter().try_for_each(|line| client.calls(&[line]).map(drop)))?;
+            client.call(&["DEL", "a"])?;
+            Ok(worst)
+        };
+        line(peer, name, &repeated(once)?);
     }
-    let element = |word: &'static str, key: &'static str| {
-        move |n: u64| match key {
-            "" => vec![word.to_owned(), format!("key:{n:012}")],
-            _ => vec![word.to_owned(), key.to_owned(), format!("element:{n}")],
-        }
+    grows_and_shrinks(peer, elements, "the table of keys", |n| {
+        ["SET", "DEL"].map(|word| {
+            let value = (word == "SET").then(|| "x".to_owned());
+            [word.to_owned(), format!("key:{n:012}")].into_iter().chain(value).collect()
+        })
+    })?;
+    grows_and_shrinks(peer, elements, "a set", |n| {
+        ["SADD", "SREM"].map(|word| vec![word.to_owned(), "a".to_owned(), format!("element:{n}")])
+    })?;
+    for (name, command) in [
+        ("KEYS that finds nothing", ["KEYS", "nothing"]),
+        ("FLUSHALL ASYNC", ["FLUSHALL", "ASYNC"]),
+        ("FLUSHALL", ["FLUSHALL", "SYNC"]),
+    ] {
+        let once = || {
+            client.call(&["FLUSHALL"])?;
+            fill(peer, elements)?;
+            peer.fill(elements, 8)?;
+            watched(peer, |client| client.call(&command).map(drop))
+        };
+        line(peer, name, &repeated(once)?);
+    }
+    Ok(())
+}
+
+/// A row for a table that grows by a million commands and one for it shrinking again.
+fn grows_and_shrinks(peer: &Peer, elements: u64, name: &str, commands: impl Fn(u64) -> [Words; 2]) -> io::Result<()> {
+    let both = || -> io::Result<[Worst; 2]> {
+        let [grows, shrinks] =
+            [0, 1].map(|way| watched(peer, |client| each(client, elements, |n| commands(n)[way].clone())));
+        Ok([grows?, shrinks?])
     };
-    let set = |n: u64| vec!["SET".to_owned(), format!("key:{n:012}"), "x".to_owned()];
-    watched(peer, "the table of keys grows", |client| each(client, elements, set))?;
-    watched(peer, "the table of keys shrinks", |client| each(client, elements, element("DEL", "")))?;
-    watched(peer, "a set grows", |client| each(client, elements, element("SADD", "a")))?;
-    watched(peer, "a set shrinks", |client| each(client, elements, element("SREM", "a")))?;
-    peer.fill(elements, 8)?;
-    watched(peer, "KEYS that finds nothing", |client| client.call(&["KEYS", "nothing"]).map(drop))?;
-    watched(peer, "FLUSHALL ASYNC", |client| client.call(&["FLUSHALL", "ASYNC"]).map(drop))?;
-    peer.fill(elements, 8)?;
-    watched(peer, "FLUSHALL", |client| client.call(&["FLUSHALL", "SYNC"]).map(drop))
+    let repetitions = repeated(both)?;
+    for (way, word) in ["grows", "shrinks"].into_iter().enumerate() {
+        line(peer, &format!("{name} {word}"), &repetitions.iter().map(|both| both[way]).collect::<Vec<_>>());
+    }
+    Ok(())
+}
+
+fn repeated<T>(mut once: impl FnMut() -> io::Result<T>) -> io::Result<Vec<T>> {
+    (0..REPETITIONS).map(|_| once()).collect()
 }
 
 /// One command for each number, some in a write.
@@ -85,10 +119,10 @@ fn each(client: &mut Probe, elements: u64, command: impl Fn(u64) -> Vec<String>)
     Ok(())
 }
 
-/// Does something on a connection of its own while another client pings, and prints how long that one waited.
-fn watched(peer: &Peer, name: &str, work: impl FnOnce(&mut Probe) -> io::Result<()>) -> io::Result<()> {
+/// Does something on a connection of its own while another client pings; how long that one waited.
+fn watched(peer: &Peer, work: impl FnOnce(&mut Probe) -> io::Result<()>) -> io::Result<Worst> {
     let (begun, done) = (AtomicBool::new(false), AtomicBool::new(false));
-    let worst = thread::scope(|scope| {
+    thread::scope(|scope| {
         let pinging = scope.spawn(|| -> io::Result<Worst> {
             let mut client = Probe::connect(peer)?;
             let mut watch = Watch::of(peer.pid(), |name| ["clients", "redis-server"].contains(&name));
@@ -110,19 +144,14 @@ fn watched(peer: &Peer, name: &str, work: impl FnOnce(&mut Probe) -> io::Result<
         done.store(true, Ordering::Release);
         let worst = pinging.join().unwrap_or_else(|_| Err(io::Error::other("the pinging client panicked")));
         worked.and(worst)
-    })?;
-    let ms = |time: Duration| format!("{:.2}", time.as_secs_f64() * 1e3);
-    let cells = [peer.kind.name(), name].map(str::to_owned).into_iter();
-    let cells = cells.chain([worst.seen, worst.unexplained, worst.ran].map(ms));
-    println!("{}", row(&cells.collect::<Vec<_>>()));
-    Ok(())
+    })
 }
 
 /// The second table, of both servers.
 pub fn table(elements: u64, fill: impl Fn(&Peer, u64) -> io::Result<()>) -> io::Result<()> {
     println!(
         "\nWhat others wait (PING on a connection of their own) while one client does this to {elements} elements, \
-         and {} ms after; milliseconds at worst.\n",
+         and {} ms after; milliseconds at worst, the median of {REPETITIONS} times (and the least and the most).\n",
         AFTER.as_millis()
     );
     let columns = ["server", "what", "seen by another", "less waiting for a processor", "processor time of one thread"];
@@ -130,6 +159,6 @@ pub fn table(elements: u64, fill: impl Fn(&Peer, u64) -> io::Result<()>) -> io::
     [Kind::Redis, Kind::Keystead].into_iter().try_for_each(|kind| {
         let peer = Peer::start(kind, None, &[])?;
         fill(&peer, elements)?;
-        rows(&peer, elements)
+        rows(&peer, elements, &fill)
     })
 }
