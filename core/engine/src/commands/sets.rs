@@ -211,20 +211,29 @@ fn spop(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 /// Pops `n` random members of `len`; replicas are told which.
 fn pop_some(ctx: &mut Ctx<'_>, key: &[u8], n: usize, len: usize, many: bool) -> CommandResult {
     let chosen = choose(ctx, n, len);
-    let (ks, db, mut out) = ctx.split();
+    let (ks, db, _) = ctx.split();
     let Some(mut set) = ks.set_mut(db, key, Create::No)? else { return Ok(Effect::None) };
+    let (mut gone, in_order) = match chosen {
+        Chosen::Together(positions) => (set.remove_all_at(&positions), true),
+        Chosen::OneByOne(positions) => (positions.into_iter().filter_map(|at| set.remove_nth(at)).collect(), false),
+    };
+    set.changed(n as u64);
+    drop(set);
+    if in_order {
+        // Whoever deals cards with SPOP wants them shuffled.
+        (1..gone.len()).rev().for_each(|at| gone.swap(at, below(ctx, at + 1)));
+    }
+    let (_, _, mut out) = ctx.split();
     if many {
         out.set(n);
     }
-    let gone = match chosen {
-        Chosen::Together(positions) => set.remove_all_at(&positions),
-        Chosen::OneByOne(positions) => positions.into_iter().filter_map(|at| set.remove_nth(at)).collect(),
-    };
     gone.iter().for_each(|member| out.bulk(member));
-    set.changed(n as u64);
-    drop(set);
     let effect: Vec<&[u8]> = [&b"SREM"[..], key].into_iter().chain(gone.iter().map(|elem| elem.as_bytes())).collect();
     Ok(ctx.instead(&effect))
+}
+
+fn below(ctx: &mut Ctx<'_>, bound: usize) -> usize {
+    ((u128::from(ctx.random()) * bound as u128) >> 64) as usize
 }
 
 /// Positions in a set from which members are taken.
@@ -241,13 +250,12 @@ const PASSED_MEMBERS: usize = 16;
 /// `n` of `len` at random, every choice as likely as every other: for many by selection sampling (Knuth, The Art of Computer
 /// Programming, 3.4.2, algorithm S).
 fn choose(ctx: &mut Ctx<'_>, n: usize, len: usize) -> Chosen {
-    let mut below = |bound: usize| ((u128::from(ctx.random()) * bound as u128) >> 64) as usize;
     if n == 1 || n < len / PASSED_MEMBERS {
-        return Chosen::OneByOne((0..n).map(|taken| below(len - taken)).collect());
+        return Chosen::OneByOne((0..n).map(|taken| below(ctx, len - taken)).collect());
     }
     let mut positions = Vec::with_capacity(n);
     for at in 0..len {
-        if below(len - at) < n - positions.len() {
+        if below(ctx, len - at) < n - positions.len() {
             positions.push(at);
         }
     }
