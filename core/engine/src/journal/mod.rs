@@ -223,6 +223,8 @@ impl Journal {
         let wrap = unit.len() > 1;
         let all = unit.targets();
         if wrap {
+            // In front of MULTI, as Redis does: readers of the stream look for it there.
+            self.select(unit.first_db(), all, unit.origin());
             self.raw_record(all, unit.origin(), unit.first_db(), b"*1\r\n$5\r\nMULTI\r\n");
         }
         for record in unit.records() {
