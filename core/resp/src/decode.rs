@@ -59,7 +59,7 @@ pub struct Begun {
     pub taken: usize,
     /// Bytes of the whole arguments.
     pub words: usize,
-    /// Bytes that a large argument's header promised and that haven't arrived.
+    /// Bytes that a large argument's header promised and that hadn't arrived when the decoder looked last.
     pub promised: usize,
 }
 
@@ -85,6 +85,8 @@ pub struct Decoder {
     args: ArgRanges,
     /// Bytes of those arguments.
     words: usize,
+    /// What is missing of a large argument.
+    promised: usize,
 }
 
 enum Line {
@@ -106,14 +108,9 @@ impl Decoder {
         self.left > 0 || self.scanned > 0
     }
 
-    /// What there is of the command at the front of a buffer of this length, if it has begun.
-    pub fn begun(&self, len: usize) -> Begun {
-        let large = self.bulk.filter(|bulk| *bulk >= LARGE_ARGUMENT);
-        Begun {
-            taken: self.pos.min(len),
-            words: self.words,
-            promised: large.map_or(0, |bulk| (self.pos + bulk + 2).saturating_sub(len)),
-        }
+    /// What there is of the command that has begun, as of the last look.
+    pub fn begun(&self) -> Begun {
+        Begun { taken: self.pos, words: self.words, promised: self.promised }
     }
 
     /// Forgets a half command (its bytes stay with the caller).
@@ -212,7 +209,9 @@ impl Decoder {
         let end = self.pos + len;
         if buf.len() < end + 2 {
             self.bulk = Some(len);
-            return Ok(Some(end + 2 - buf.len()));
+            let missing = end + 2 - buf.len();
+            self.promised = if len >= LARGE_ARGUMENT { missing } else { 0 };
+            return Ok(Some(missing));
         }
         if buf[end..end + 2] != *b"\r\n" {
             self.loose = true;
@@ -221,6 +220,7 @@ impl Decoder {
         self.args.push((self.pos as u32, end32));
         self.pos = end + 2;
         self.words += len;
+        self.promised = 0;
         self.bulk = None;
         self.left -= 1;
         Ok(None)

@@ -6,7 +6,7 @@ use super::inbox::Link;
 use super::outbox::Outbox;
 use super::output::Output;
 use super::socket;
-use keystead_engine::resp::{Begun, Decoder, Limits};
+use keystead_engine::resp::{Decoder, Limits};
 use keystead_engine::{Flow, SessionId};
 use std::io;
 use std::sync::Arc;
@@ -104,7 +104,7 @@ impl Conn {
         // The rest of a large argument gets the room that it misses, and a sixteenth at least, so that many arguments are not copied
         // for each: doubled, a client's input would count twice.
         let large = before >= READ_BUDGET && self.missing > 0 && !self.parked && !self.closing;
-        let missing = self.missing.max(self.begun().promised);
+        let missing = self.missing.max(self.decoder.begun().promised);
         while self.input.len() - before < budget {
             let (len, room) = (self.input.len(), self.input.capacity() - self.input.len());
             match missing.saturating_sub(len - before) {
@@ -146,11 +146,6 @@ impl Conn {
     /// Bytes not yet executed.
     pub(super) fn rest(&self) -> &[u8] {
         &self.input[self.start..]
-    }
-
-    /// What is parsed of a command that isn't whole.
-    pub(super) fn begun(&self) -> Begun {
-        self.decoder.begun(self.rest().len())
     }
 
     /// Forgets executed bytes; an empty buffer goes back to the pool.

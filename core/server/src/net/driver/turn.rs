@@ -182,7 +182,7 @@ impl Clients {
         for at in large.drain(..) {
             if let Some(conn) = self.conns[at].as_deref_mut() {
                 conn.unread = conn.rest().len();
-                let (spare, begun) = (conn.input.capacity() - conn.input.len(), conn.begun());
+                let (spare, begun) = (conn.input.capacity() - conn.input.len(), conn.decoder.begun());
                 engine.report_arrived(conn.session, conn.unread, spare, begun);
             }
         }
@@ -239,7 +239,7 @@ impl Clients {
             // A buffer without unread bytes goes back to the pool.
             let spare = if unread > 0 { conn.input.capacity() - unread } else { 0 };
             let unsent = conn.unsent_memory();
-            core.report_buffers(conn.session, Buffers { unsent, unread, spare, begun: conn.begun(), peak });
+            core.report_buffers(conn.session, Buffers { unsent, unread, spare, begun: conn.decoder.begun(), peak });
         }
     }
 
