@@ -13,6 +13,12 @@ fn raw(node: &Keystead) -> TcpStream {
     stream
 }
 
+/// A client's line of CLIENT LIST, by its name.
+fn line_of(other: &mut Client, name: &str) -> Option<String> {
+    let list = other.cmd("CLIENT LIST").as_text().expect("a text");
+    list.lines().find(|line| line.contains(&format!(" name={name} "))).map(str::to_owned)
+}
+
 fn expect(stream: &mut TcpStream, wanted: &str) {
     let mut got = vec![0; wanted.len()];
     stream.read_exact(&mut got).expect("an answer");
@@ -38,8 +44,7 @@ fn half_a_command_is_seen_by_others() {
     stream.write_all(b"CLIENT SETNAME half\r\n").expect("sent");
     expect(&mut stream, "+OK\r\n");
     let mut field = |name: &str| -> usize {
-        let list = other.cmd("CLIENT LIST").as_text().expect("a text");
-        let line = list.lines().find(|line| line.contains(" name=half ")).expect("it is there");
+        let line = line_of(&mut other, "half").expect("it is there");
         let value = line.split(' ').find_map(|word| word.strip_prefix(name)).expect("the field");
         value.parse().expect("a number")
     };
@@ -246,18 +251,14 @@ fn what_a_header_promises_counts() {
     stream.write_all(b"CLIENT SETNAME half\r\n").expect("sent");
     expect(&mut stream, "+OK\r\n");
     stream.write_all(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1000000\r\n0123456789").expect("sent");
-    let line = |other: &mut Client| {
-        let list = other.cmd("CLIENT LIST").as_text().expect("a text");
-        list.lines().find(|line| line.contains(" name=half ")).map(str::to_owned)
-    };
     let there = " qbuf=10 qbuf-free=999992 argv-mem=4 ";
-    wait_until("it is seen", LIMIT, || line(&mut other).is_some_and(|line| line.contains(there)));
-    let line_now = line(&mut other).expect("it is there");
+    wait_until("it is seen", LIMIT, || line_of(&mut other, "half").is_some_and(|line| line.contains(there)));
+    let line_now = line_of(&mut other, "half").expect("it is there");
     let total = line_now.split(' ').find_map(|word| word.strip_prefix("tot-mem=")?.parse::<usize>().ok());
     assert!(total.is_some_and(|total| total > 1_000_000), "{line_now}");
     other.ok("CLIENT NO-EVICT ON");
     other.ok("CONFIG SET maxmemory-clients 500000");
-    wait_until("it is closed", LIMIT, || line(&mut other).is_none());
+    wait_until("it is closed", LIMIT, || line_of(&mut other, "half").is_none());
 }
 
 /// A large argument on its way takes as much as has arrived, not twice as much: `maxmemory-clients` would close the wrong ones.
@@ -272,8 +273,7 @@ fn half_a_large_argument_has_little_room_behind_it() {
         // All of it but its end.
         stream.write_all(format!("*2\r\n$4\r\nECHO\r\n${size}\r\n{}", "x".repeat(size)).as_bytes()).expect("sent");
         let mut field = |field: &str| -> usize {
-            let list = other.cmd("CLIENT LIST").as_text().expect("a text");
-            let line = list.lines().find(|line| line.contains(&format!(" name={name} "))).expect("it is there");
+            let line = line_of(&mut other, name).expect("it is there");
             let value = line.split(' ').find_map(|word| word.strip_prefix(field)).expect("the field");
             value.parse().expect("a number")
         };

@@ -104,10 +104,9 @@ impl Conn {
         // The rest of a large argument gets the room that it misses, and a sixteenth at least, so that many arguments are not copied
         // for each: doubled, a client's input would count twice.
         let large = before >= READ_BUDGET && self.missing > 0 && !self.parked && !self.closing;
-        let missing = self.missing.max(self.decoder.begun().promised);
         while self.input.len() - before < budget {
             let (len, room) = (self.input.len(), self.input.capacity() - self.input.len());
-            match missing.saturating_sub(len - before) {
+            match self.missing.saturating_sub(len - before) {
                 0 if large => break,
                 missing if large && missing <= room => {}
                 missing if large && missing <= len => self.input.reserve_exact(missing.max(len / 16)),
