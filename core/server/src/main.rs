@@ -17,6 +17,7 @@ mod logging;
 mod net;
 mod probe;
 mod ready;
+mod sched;
 mod settle;
 mod shell;
 mod tls;

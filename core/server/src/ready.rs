@@ -4,7 +4,7 @@
 //! the allocator has it at hand for whoever comes. The same thread gives back what was freed, which takes as long. Owns that
 //! thread and its measure; keeps nothing, and rests while nothing grows.
 
-use crate::alloc;
+use crate::{alloc, sched};
 use std::time::{Duration, Instant};
 
 /// How often growth is looked at.
@@ -35,6 +35,8 @@ pub(crate) fn start() {
 }
 
 fn run() {
+    // Who needs memory before it is ready touches it himself.
+    sched::stay_behind();
     let mut growth = Growth { last: alloc::used_memory(), rest: EVERY };
     let mut given = Instant::now();
     loop {

@@ -1,6 +1,12 @@
-//! What the kernel says of a process: processor time and resident memory. Reads /proc, changes nothing but affinity.
+//! What the kernel says of a process: processor time and resident memory. Reads /proc, changes nothing but
+//! where and when the calling thread runs.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 /// Processor time all threads of `pid` have used, summed from the scheduler's nanosecond counters.
 ///
@@ -94,6 +100,15 @@ pub fn pin_self(processor: usize) {
     if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
         eprintln!("not pinned to processor {processor}: {error}");
     }
+}
+
+/// The calling thread gets a processor whenever it wants one, as a client on another machine would. Answers whether it could
+/// be arranged: that takes root's rights.
+#[must_use]
+pub fn go_first() -> bool {
+    let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
+    let asked = Command::new("chrt").args(["--fifo", "--pid", "1", &thread]).stderr(Stdio::null()).status();
+    asked.is_ok_and(|status| status.success())
 }
 
 /// How many processors this machine offers.

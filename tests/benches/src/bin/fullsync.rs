@@ -1,14 +1,16 @@
 //! A full sync of about 1 GB to an empty replica while a client writes 3,000 times a second: how long, how much memory on
 //! top, how long a write had to wait, before the sync and during it. The same server at both ends. Prints a Markdown table.
 //!
-//! Two servers that are busy with a sync, and a client, want more processors than a small machine has. So the table tells
-//! both: what the client saw, and what is left without the time that the client's thread or the primary's waited for one.
+//! Two servers that are busy with a sync, and a client, want more processors than a small machine has. The client goes before
+//! the servers, as if it had a machine of its own. What is left is told twice: what the client saw, and the same without the
+//! time that the primary's threads waited for a processor.
 //!
 //! `fullsync [--keys N] [--value BYTES] [--rounds N]`
 
 use keystead_benches::{
     load::Random,
     peer::{Kind, Peer},
+    proc,
     table::{cell, head, median, row},
     watch::{Queue, Watch},
 };
@@ -51,6 +53,9 @@ impl Latencies {
 
 /// Writes at a steady pace until told to stop. Gives the latencies before the sync and during it.
 fn writer(peer: &Address, keys: u64, size: usize, phase: &AtomicU8) -> io::Result<[Latencies; 2]> {
+    if !proc::go_first() {
+        eprintln!("The client competes with the servers for processors: only root may put it first.");
+    }
     let mut stream = TcpStream::connect(peer.address)?;
     stream.set_nodelay(true)?;
     let value = "y".repeat(size);

@@ -20,6 +20,7 @@ use super::before::Done;
 use super::listen::Accepted;
 use super::service::{Handover, Service, mono_us};
 use super::socket::Raw;
+use crate::sched;
 use conn::Conn;
 use inbox::{Inbox, Link, Message};
 use keystead_engine::core::Core;
@@ -65,7 +66,10 @@ impl Driver {
             inside: false,
             interrupted: false,
         };
-        std::thread::Builder::new().name("clients".into()).spawn(move || clients.serve())?;
+        std::thread::Builder::new().name("clients".into()).spawn(move || {
+            sched::answer_clients();
+            clients.serve();
+        })?;
         Ok(Driver(inbox))
     }
 
