@@ -1,5 +1,6 @@
-//! What an append-only file with `appendfsync everysec` costs: SETs a second with it and without it, in the same process,
-//! alternating, beside redis-server. Each server is pinned to one processor, the client to the other. Prints a Markdown table.
+//! What an append-only file with `appendfsync everysec` costs: SETs a second, and processor time for each, with it and
+//! without it, in the same process, alternating, beside redis-server. Each server is pinned to one
+//! processor, the client to the other. Prints a Markdown table.
 //!
 //! `aof [--rounds N] [--seconds S]`
 
@@ -40,7 +41,20 @@ fn main() -> io::Result<()> {
     println!(
         "Server pinned to one processor, client on the other: {pinned}. Rounds: {rounds}, {seconds} s each. Median (min–max).\n"
     );
-    println!("{}", head(&["clients", "pipeline", "server", "k SET/s without", "k SET/s everysec", "ratio"]));
+    println!(
+        "{}",
+        head(&[
+            "clients",
+            "pipeline",
+            "server",
+            "k SET/s without",
+            "k SET/s everysec",
+            "ratio",
+            "processor, µs a SET without",
+            "everysec",
+            "without / everysec"
+        ])
+    );
     for (clients, pipeline) in [(50, 1), (50, 16)] {
         for peer in [&redis, &ours] {
             peer.fill(KEYS, 16)?;
@@ -60,24 +74,31 @@ fn main() -> io::Result<()> {
 /// With and without, in turn; one row.
 fn measure(peer: &Peer, work: &Work, rounds: usize) -> io::Result<String> {
     let mut rates = [Vec::new(), Vec::new()];
+    let mut costs = [Vec::new(), Vec::new()];
     for round in 0..rounds {
         for on in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
             switch(peer, on == 1)?;
+            let before = proc::cpu(peer.pid());
             let outcome = load::run(peer.address, work, 1 + round as u64)?;
+            let used = proc::cpu(peer.pid()).saturating_sub(before);
             if outcome.errors > 0 {
                 return Err(io::Error::other(format!("{} errors from {}", outcome.errors, peer.kind.name())));
             }
             rates[on].push(outcome.rate() / 1000.0);
+            costs[on].push(used.as_secs_f64() * 1e6 / outcome.requests as f64);
         }
     }
-    let ratios: Vec<f64> = rates[1].iter().zip(&rates[0]).map(|(with, without)| with / without).collect();
+    let ratios = |of: &[f64], by: &[f64]| of.iter().zip(by).map(|(of, by)| of / by).collect::<Vec<f64>>();
     Ok(row(&[
         work.clients.to_string(),
         work.pipeline.to_string(),
         peer.kind.name().to_owned(),
         cell(&rates[0]),
         cell(&rates[1]),
-        format!("**{}**", short(median(&ratios))),
+        format!("**{}**", short(median(&ratios(&rates[1], &rates[0])))),
+        cell(&costs[0]),
+        cell(&costs[1]),
+        format!("**{}**", short(median(&ratios(&costs[0], &costs[1])))),
     ]))
 }
 
