@@ -1,23 +1,17 @@
 //! DUMP and RESTORE: a value as an RDB payload with version and checksum. Payloads are validated in full, always.
 
 use super::common::{Res, err, int, is};
-use crate::core::Core;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect, Origin};
 use crate::error::CommandError;
 use keystead_keyspace::object::Object;
 use keystead_keyspace::rdb::{Builder, Built};
 use keystead_keyspace::{StrRef, Ttl, UnixMillis};
-use keystead_rdb::{Elem, EncodeOptions, RDB_VERSION, dump_payload, encode, parse_dump};
+use keystead_rdb::{Elem, EncodeOptions, dump_payload, encode, parse_dump};
 use keystead_resp::Args;
 
-/// The version of values that leave for a server nobody knows (`rdb-version`).
-pub(super) fn version(core: &Core) -> u16 {
-    u16::try_from(core.config.int("rdb-version")).unwrap_or(RDB_VERSION)
-}
-
 pub(super) fn dump(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let options = EncodeOptions { version: version(ctx.core), ..EncodeOptions::default() };
+    let options = EncodeOptions { version: ctx.core.config.live.rdb_version, ..EncodeOptions::default() };
     let (ks, db, mut out) = ctx.split();
     let mut value = Vec::new();
     let rdb_type = match (ks.object(db, &args[1]), ks.get_str(db, &args[1])) {

@@ -194,8 +194,8 @@ fn propagate(ctx: &mut Ctx<'_>, key: &[u8], at: i64, set: &[&[u8]], deleted: &[&
 
 /// Where the version that others read is older than these deadlines, says once what follows before a save does.
 fn forewarn(ctx: &mut Ctx<'_>) {
-    const CARRIES: i64 = 12;
-    let version = ctx.core.config.int("rdb-version");
+    const CARRIES: u16 = 12;
+    let version = ctx.core.config.live.rdb_version;
     if version < CARRIES && !std::mem::replace(&mut ctx.core.hash_deadlines_told, true) {
         log::warn!(
             "The first hash field with a deadline: RDB version {version} can't carry it. Saves, and full syncs of replicas \

@@ -41,21 +41,19 @@ fn with<R>(ks: &Keyspace, db: usize, key: &[u8], look: impl FnOnce(&[u8]) -> Res
     }
 }
 
-fn max_sparse(ctx: &Ctx<'_>) -> usize {
-    usize::try_from(ctx.core.config.int("hll-sparse-max-bytes")).unwrap_or(0)
-}
-
 fn pfadd(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let max = max_sparse(ctx);
+    let max = ctx.core.config.live.sparse_hll_bytes;
     let signs: Vec<Sign> = args.skip(2).iter().map(Sign::of).collect();
     let (ks, db, mut out) = ctx.split();
     let key = &args[1];
-    let plan = with(ks, db, key, |bytes| hll::plan(bytes, &signs, max))?.unwrap_or(Addition::InPlace);
-    let changes = plan != Addition::Nothing;
+    let plan = with(ks, db, key, |bytes| hll::plan(bytes, &signs, max))?;
     let mut raised = 0;
-    let new = !ks.holds(db, key);
-    match plan {
-        Addition::Nothing => {}
+    let new = plan.is_none();
+    match plan.unwrap_or(Addition::InPlace) {
+        Addition::Nothing => {
+            out.int(0);
+            return Ok(as_sent_if(false));
+        }
         Addition::InPlace => change(ks, db, key, |bytes| hll::add(bytes, &signs, max).map(|n| raised = n))?,
         Addition::Whole(bytes, count) => {
             raised = count;
@@ -64,8 +62,8 @@ fn pfadd(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     }
     // Redis counts each register that rose, and a new key; the edit counted one.
     ks.add_dirty((raised + usize::from(new)).saturating_sub(1) as u64);
-    out.int(i64::from(changes));
-    Ok(as_sent_if(changes))
+    out.int(1);
+    Ok(as_sent_if(true))
 }
 
 /// Changes the value under a key, an empty one if there is none. What it holds was found sound before.
@@ -113,7 +111,7 @@ fn pfcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn pfmerge(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let max = max_sparse(ctx);
+    let max = ctx.core.config.live.sparse_hll_bytes;
     let (ks, db, mut out) = ctx.split();
     let (mut registers, mut dense) = ([0; REGISTERS], false);
     for key in rest(args, 1) {

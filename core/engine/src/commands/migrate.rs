@@ -128,7 +128,7 @@ fn migrate(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         },
         copy: options.copy,
         replace: options.replace,
-        options: EncodeOptions { version: super::dump::version(ctx.core), ..EncodeOptions::default() },
+        options: EncodeOptions { version: ctx.core.config.live.rdb_version, ..EncodeOptions::default() },
     };
     ctx.core.pause_for(PAUSE, Pause::Write, u64::MAX);
     ctx.offload(args, move |turns, _| job.run(turns, records))

@@ -57,6 +57,10 @@ pub struct Live {
     pub latency_tracking: bool,
     /// `maxmemory-clients`, bytes; None: no limit.
     pub client_memory: Option<u64>,
+    /// `hll-sparse-max-bytes`
+    pub sparse_hll_bytes: usize,
+    /// `rdb-version`: of values that leave for a server nobody knows.
+    pub rdb_version: u16,
     /// `enable-debug-command`
     pub debug_command: String,
     /// `enable-protected-configs`
@@ -351,6 +355,8 @@ impl Config {
             notify: Chosen::parse(&self.get("notify-keyspace-events").unwrap_or_default()).unwrap_or_default(),
             latency_tracking: self.yes("latency-tracking"),
             client_memory: self.client_memory(),
+            sparse_hll_bytes: number("hll-sparse-max-bytes") as usize,
+            rdb_version: number("rdb-version") as u16,
             debug_command: self.get("enable-debug-command").unwrap_or_default(),
             protected_configs: self.get("enable-protected-configs").unwrap_or_default(),
         };
