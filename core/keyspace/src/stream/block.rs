@@ -17,11 +17,12 @@ pub(crate) struct Block {
     pack: Packed,
 }
 
-/// A listpack. Nearly all blocks of a stream are full, and those take one allocation, of their size.
+/// A listpack. Nearly all blocks of a stream are full: those take one allocation, of their size, or a place on a shelf.
 #[derive(Clone)]
 enum Packed {
     Open(Arc<Vec<u8>>),
     Full(Arc<[u8]>),
+    Shelved { shelf: Arc<Box<[u8]>>, at: u32, len: u32 },
 }
 
 impl Deref for Packed {
@@ -31,18 +32,19 @@ impl Deref for Packed {
         match self {
             Packed::Open(pack) => pack,
             Packed::Full(pack) => pack,
+            Packed::Shelved { shelf, at, len } => &shelf[*at as usize..][..*len as usize],
         }
     }
 }
 
 impl Packed {
     fn to_mut(&mut self) -> &mut Vec<u8> {
-        if let Packed::Full(pack) = self {
-            *self = Packed::Open(Arc::new(pack.to_vec()));
+        if !matches!(self, Packed::Open(_)) {
+            *self = Packed::Open(Arc::new(self.to_vec()));
         }
         match self {
             Packed::Open(pack) => Arc::make_mut(pack),
-            Packed::Full(_) => unreachable!("it was opened"),
+            _ => unreachable!("it was opened"),
         }
     }
 }
@@ -58,6 +60,7 @@ impl Item for Block {
         match &self.pack {
             Packed::Open(pack) => pack.capacity() + size_of::<Vec<u8>>() + COUNTS,
             Packed::Full(pack) => pack.len() + COUNTS,
+            Packed::Shelved { len, .. } => *len as usize,
         }
     }
 }
@@ -157,6 +160,21 @@ impl Block {
             // A copy of the right size: allocators leave what shrinks by less than half where it is.
             self.pack = Packed::Full(pack.as_slice().into());
         }
+    }
+
+    /// The size of a full block that has an allocation of its own.
+    pub(super) fn alone(&self) -> Option<usize> {
+        match &self.pack {
+            Packed::Full(pack) => Some(pack.len()),
+            _ => None,
+        }
+    }
+
+    /// The same bytes lie on a shelf, from `at` on; answers where they end.
+    pub(super) fn move_to(&mut self, shelf: &Arc<Box<[u8]>>, at: usize) -> usize {
+        let len = self.pack.len();
+        self.pack = Packed::Shelved { shelf: Arc::clone(shelf), at: at as u32, len: len as u32 };
+        at + len
     }
 
     /// Marks the first entries as deleted, at most so many and those before an id; answers how many.

@@ -10,6 +10,7 @@ mod group;
 mod lag;
 mod range;
 mod rdb;
+mod shelf;
 #[cfg(test)]
 mod tests;
 
@@ -123,6 +124,7 @@ impl Stream {
             });
         }
         if !done {
+            shelf::store(&mut self.blocks);
             self.blocks.push_back(Block::begin(id, pairs));
         }
         self.length += 1;

@@ -8,7 +8,7 @@ use keystead_rdb::{EncodeOptions, Output, RdbError, StreamId, StreamPart};
 
 use super::block::Block;
 use super::group::{Consumer, Group, Pending};
-use super::{Stream, UNKNOWN_READS};
+use super::{Stream, UNKNOWN_READS, shelf};
 
 impl Stream {
     /// Appends the value's bytes and gives its type number.
@@ -90,6 +90,7 @@ impl Loader {
         check(last.is_none_or(|last| last < block.id()), "stream blocks out of order")?;
         self.stream.length += block.live();
         self.stream.blocks.push_back(block);
+        shelf::store(&mut self.stream.blocks);
         Ok(())
     }
 

@@ -267,6 +267,34 @@ fn ids_go_up_and_down_by_one_and_end() {
 }
 
 #[test]
+fn full_blocks_lie_on_shelves_and_a_changed_one_leaves_its_own() {
+    let limits = Limits { stream_entries: 5, ..Limits::default() };
+    let mut stream = Stream::new();
+    let fill = |stream: &mut Stream, seqs: std::ops::RangeInclusive<u64>| {
+        seqs.for_each(|seq| stream.append(id(1, seq), &[b"f", b"v"], &limits));
+    };
+    fill(&mut stream, 1..=500);
+    let alone = |stream: &Stream| stream.blocks.iter().filter(|block| block.alone().is_some()).count();
+    assert_eq!(stream.blocks(), 100);
+    assert!(alone(&stream) <= 800 / stream.blocks.get(0).unwrap().pack().len(), "{} alone", alone(&stream));
+    let (cut, before) = (stream.clone(), stream.mem_bytes());
+    let mut rdb = Vec::new();
+    cut.encode_rdb(&mut rdb, EncodeOptions::default());
+    assert!(stream.delete(id(1, 7)) && !stream.delete(id(1, 7)));
+    assert!(stream.mem_bytes() > before, "its block has bytes of its own");
+    assert_eq!(stream.iter().map(|entry| entry.id.seq).take(7).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 8]);
+    assert_eq!(cut.iter().count(), 500, "the cut has what it had");
+    let Ok(Built::Stream(back)) = Builder::build(Limits::default(), 21, &rdb) else {
+        panic!("the RDB form isn't read")
+    };
+    assert_eq!(
+        (back.len(), alone(&back)),
+        (500, alone(&cut) + 1),
+        "a file's blocks lie so too, the last one also being full"
+    );
+}
+
+#[test]
 fn blocks_have_the_boundaries_of_redis() {
     let limits = Limits::default();
     let mut stream = Stream::new();

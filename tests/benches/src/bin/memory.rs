@@ -84,11 +84,11 @@ fn collections(scale: f64) -> Vec<(&'static str, u64, Box<dyn Fn() -> Box<dyn It
     };
     vec![
         (
-            "4 streams of 1,000,000 entries of 2 fields",
-            4 * scaled(1_000_000),
+            "10 streams of 1,000,000 entries of 2 fields",
+            10 * scaled(1_000_000),
             Box::new(move || {
                 Box::new(
-                    (0..4).flat_map(move |key| (0..scaled(1_000_000)).map(move |n| entry(format!("stream:{key}"), n))),
+                    (0..10).flat_map(move |key| (0..scaled(1_000_000)).map(move |n| entry(format!("stream:{key}"), n))),
                 )
             }),
         ),
@@ -126,14 +126,14 @@ fn collections(scale: f64) -> Vec<(&'static str, u64, Box<dyn Fn() -> Box<dyn It
             }),
         ),
         (
-            "4 lists of 1,000,000 elements of 10 bytes",
-            4 * scaled(1_000_000),
-            Box::new(move || large("RPUSH", 4, scaled(1_000_000), |n| vec![format!("elem{n:06}")])),
+            "10 lists of 1,000,000 elements of 10 bytes",
+            10 * scaled(1_000_000),
+            Box::new(move || large("RPUSH", 10, scaled(1_000_000), |n| vec![format!("elem{n:06}")])),
         ),
         (
-            "4 lists of 1,000,000 elements of 100 bytes",
-            4 * scaled(1_000_000),
-            Box::new(move || large("LPUSH", 4, scaled(1_000_000), |n| vec![format!("{n:0100}")])),
+            "10 lists of 1,000,000 elements of 100 bytes",
+            10 * scaled(1_000_000),
+            Box::new(move || large("LPUSH", 10, scaled(1_000_000), |n| vec![format!("{n:0100}")])),
         ),
     ]
 }
