@@ -13,6 +13,8 @@ use crate::tree::Tree;
 const SHELF: usize = if cfg!(test) { 800 } else { 32 << 10 };
 /// Larger blocks lose less alone than they would leave over at the end of a shelf.
 const WIDE: usize = SHELF / 8;
+/// No more lie on a shelf, however small they are: each full block looks back at those that don't lie on one yet.
+const MOST: usize = 64;
 
 /// Another block is full, the last one: puts those before it on a shelf as soon as it wouldn't fit beside them any more.
 pub(super) fn store(blocks: &mut Tree<Block>) {
@@ -23,7 +25,7 @@ pub(super) fn store(blocks: &mut Tree<Block>) {
     for size in sizes {
         bytes += size;
         count += 1;
-        if bytes > SHELF {
+        if bytes > SHELF || count == MOST {
             return fill(blocks, last - count..last);
         }
     }
