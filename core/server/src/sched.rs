@@ -11,7 +11,7 @@ use std::io;
 
 /// The shortest slice that Linux gives, in nanoseconds.
 const SHORTEST: u64 = 100_000;
-/// A third of the processor beside others who want it, instead of half.
+/// A quarter of a processor beside another who wants it, instead of half.
 const BEHIND: i32 = 5;
 
 /// The calling thread answers clients: when it wakes, it goes before threads that work on. Threads that it starts don't

@@ -52,7 +52,7 @@ fn pfadd(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     match plan.unwrap_or(Addition::InPlace) {
         Addition::Nothing => {
             out.int(0);
-            return Ok(as_sent_if(false));
+            return Ok(Effect::None);
         }
         Addition::InPlace => change(ks, db, key, |bytes| hll::add(bytes, &signs, max).map(|n| raised = n))?,
         Addition::Whole(bytes, count) => {
@@ -63,7 +63,7 @@ fn pfadd(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     // Redis counts each register that rose, and a new key; the edit counted one.
     ks.add_dirty((raised + usize::from(new)).saturating_sub(1) as u64);
     out.int(1);
-    Ok(as_sent_if(true))
+    Ok(Effect::AsSent)
 }
 
 /// Changes the value under a key, an empty one if there is none. What it holds was found sound before.
