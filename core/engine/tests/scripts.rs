@@ -73,7 +73,7 @@ fn effects_are_one_unit() {
     let id = kit.connect();
     assert_eq!(kit.cmd(id, "run rw set a 1 , select 3 , incr b , get b"), "$1\r\n1\r\n");
     assert_eq!(kit.cmd(id, "get a"), "$1\r\n1\r\n", "SELECT in a script doesn't move the session");
-    assert_eq!(stream(&mut kit, cursor), "SELECT 0|MULTI|set a 1|SELECT 3|incr b|EXEC|");
+    assert_eq!(stream(&mut kit, cursor), "MULTI|SELECT 0|set a 1|SELECT 3|incr b|EXEC|");
 }
 
 #[test]

@@ -223,8 +223,7 @@ impl Journal {
         let wrap = unit.len() > 1;
         let all = unit.targets();
         if wrap {
-            // In front of MULTI, as Redis does: readers of the stream look for it there.
-            self.select(unit.first_db(), all, unit.origin());
+            // Without a SELECT: it comes with the first command, so that it belongs to the unit, as since Redis 7.2.
             self.raw_record(all, unit.origin(), unit.first_db(), b"*1\r\n$5\r\nMULTI\r\n");
         }
         for record in unit.records() {
