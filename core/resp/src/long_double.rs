@@ -79,6 +79,10 @@ impl LongDouble {
             (Infinite(a), Infinite(b)) => return if a == b { self } else { NotANumber },
             (Infinite(_), _) => return self,
             (_, Infinite(_)) => return other,
+            // As IEEE 754 has it: zeros of both signs make 0.
+            (Finite { mantissa: 0, negative: a, .. }, Finite { mantissa: 0, negative: b, .. }) => {
+                return self.signed_zero(a && b);
+            }
             (Finite { mantissa: 0, .. }, _) => return other,
             (_, Finite { mantissa: 0, .. }) => return self,
             (
@@ -403,6 +407,8 @@ mod tests {
         assert!(!LongDouble::parse(b"-inf").unwrap().is_finite());
         let inf = LongDouble::parse(b"inf").unwrap();
         assert_eq!(inf.add(LongDouble::parse(b"-inf").unwrap()), LongDouble::NotANumber);
+        let [minus, plus] = [b"-0".as_slice(), b"0"].map(|text| LongDouble::parse(text).unwrap());
+        assert_eq!([minus.add(plus), plus.add(minus), minus.add(minus)], [plus, plus, minus]);
         let largest = LongDouble::parse(b"1.1e4932").unwrap();
         assert_eq!(largest.add(largest), LongDouble::Infinite(false));
     }
