@@ -2,8 +2,8 @@
 //! top, how long a write had to wait, before the sync and during it. The same server at both ends. Prints a Markdown table.
 //!
 //! Two servers that are busy with a sync, and a client, want more processors than a small machine has. The client goes before
-//! the servers, as if it had a machine of its own. What is left is told twice: what the client saw, and the same without the
-//! time that the primary's threads waited for a processor.
+//! the servers, as if it had a machine of its own, where the system allows it. The rest is told twice: what the client saw, and
+//! the same without the time that its thread or the primary's waited for a processor.
 //!
 //! `fullsync [--keys N] [--value BYTES] [--rounds N]`
 
