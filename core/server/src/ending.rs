@@ -161,7 +161,6 @@ impl Ends {
                 settle::rewrite(&self.shell.services(), &service, &self.settings, reply);
             }
             Order::AclFile { service, save, reply } => users::file(&service, &self.settings, save, reply),
-            Order::ConfigChanged { service, name } => settle::changed(&service, &name),
             // Nothing is going on that could be taken back; ends are not settled here.
             Order::AbortShutdown | Order::Shutdown { .. } | Order::Exit { .. } => {}
         }

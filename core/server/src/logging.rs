@@ -2,6 +2,7 @@
 //!
 //! Times are UTC. The role letter is M (primary), S (replica), X (sentinel) or C before the instance has a role.
 
+use keystead_engine::config::ParamGroup;
 use log::{Level, LevelFilter};
 use std::fs::File;
 use std::io::{self, Write};
@@ -41,7 +42,23 @@ pub(crate) fn level(word: &str) -> Option<LevelFilter> {
     })
 }
 
-/// Installs the logger. The level can be changed later with [`log::set_max_level`].
+/// `loglevel` as CONFIG SET knows it: in force before the reply, so that what the client asks for next is logged by it.
+pub(crate) struct LevelParam;
+
+impl ParamGroup for LevelParam {
+    fn has(&self, name: &str) -> bool {
+        name == "loglevel"
+    }
+
+    fn apply(&self, value: &dyn Fn(&str) -> String) -> Result<(), String> {
+        let word = value("loglevel");
+        let filter = if word == "nothing" { Some(LevelFilter::Off) } else { level(&word) };
+        log::set_max_level(filter.ok_or_else(|| format!("'{word}' is no log level"))?);
+        Ok(())
+    }
+}
+
+/// Installs the logger. The level can be changed later: [`LevelParam`].
 pub(crate) fn init(filter: LevelFilter, file: Option<&Path>) -> io::Result<()> {
     let target = match file {
         None => env_logger::Target::Stderr,

@@ -1,10 +1,10 @@
 //! Settings and the engine's parameters: what a file says becomes CONFIG's values, what CONFIG SET changed becomes the
-//! overlay, and what a changed parameter means outside the engine (the log level) is done here.
+//! overlay. What a changed parameter means outside the engine is its group's business (ports, TLS, the log level).
 
 use crate::config::Settings;
 use crate::config::overlay::{self, Overlay};
 use crate::net::Service;
-use crate::{logging, users};
+use crate::users;
 use keystead_engine::config::SetError;
 use keystead_engine::{Engine, SessionId};
 use std::collections::BTreeMap;
@@ -61,7 +61,6 @@ pub(crate) fn apply_overlay(services: &[Arc<Service>], settings: &Settings) {
                     Ok(_) => log::info!("{name} is '{}' by {file}, which CONFIG REWRITE wrote", shown(name, value)),
                     Err(error) => log::warn!("{file}: '{name}' is passed over: {error:?}"),
                 }
-                changed(service, name);
             }
         }
     }
@@ -112,19 +111,4 @@ pub(crate) fn write_overlay(services: &[Arc<Service>], settings: &Settings) -> R
         .map_err(|e| format!("{}: {e}", settings.overlay_path.display()))?;
     log::info!("CONFIG REWRITE wrote {}", settings.overlay_path.display());
     Ok(())
-}
-
-/// What a changed parameter means outside the engine.
-pub(crate) fn changed(service: &Arc<Service>, name: &str) {
-    if name == "loglevel" {
-        let word = service.turn(|engine| engine.core.config.get("loglevel"));
-        let filter = match word.as_deref() {
-            Some("nothing") => Some(log::LevelFilter::Off),
-            Some(word) => logging::level(word),
-            None => None,
-        };
-        if let Some(filter) = filter {
-            log::set_max_level(filter);
-        }
-    }
 }

@@ -3,6 +3,7 @@
 use crate::config::Settings;
 use crate::dir::Dir;
 use crate::host::{EndpointSpec, ServerShell};
+use crate::logging::LevelParam;
 use crate::net::listen::ListenSpec;
 use crate::net::service::{mono_us, now};
 use crate::net::{Order, Places, Port, Service};
@@ -87,6 +88,7 @@ impl Shell {
         let values = Values::read(&|name| engine.core.config.get(name).unwrap_or_default());
         switch.start(&values).map_err(|why| format!("{why}\nFailed to configure TLS. Check logs for more info."))?;
         engine.core.config.add_group(switch.clone());
+        engine.core.config.add_group(Arc::new(LevelParam));
         let places = Arc::new(Places::default());
         if name.is_empty() {
             engine.core.config.add_group(places.clone());

@@ -321,3 +321,22 @@ fn a_reload_over_functions_needs_merge() {
     client.ok("DEBUG RELOAD");
     assert_eq!(client.cmd("FCALL f 0"), "f");
 }
+
+/// As in Redis, what stands behind CONFIG SET in the same write is logged by the new level.
+#[test]
+fn the_log_level_counts_from_its_reply_on() {
+    let mut server = server();
+    let mut client = server.client();
+    let lines: Vec<String> = (0..10)
+        .flat_map(|round| {
+            let log = |word: &str| format!("EVAL redis.log(redis.LOG_NOTICE,ARGV[1]) 0 {word}:{round}.");
+            let [quiet, loud] = ["warning", "notice"].map(|level| format!("CONFIG SET loglevel {level}"));
+            [quiet, log("hidden"), loud, log("shown")]
+        })
+        .collect();
+    client.pipeline(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    server.process.wait_for_log("shown:9.", DEADLINE);
+    let log = server.process.log();
+    let wrong = (0..10).find(|n| log.contains(&format!("hidden:{n}.")) || !log.contains(&format!("shown:{n}.")));
+    assert_eq!(wrong, None, "{log}");
+}

@@ -94,11 +94,8 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         return Err(IS_LOADING);
     }
     match ctx.core.config.set(&pairs) {
-        Ok(names) => {
+        Ok(()) => {
             apply(ctx.ks, ctx.core, ctx.session);
-            for name in names {
-                ctx.core.act(Action::ConfigChanged { name });
-            }
             ctx.reply.ok();
             Ok(Effect::None)
         }

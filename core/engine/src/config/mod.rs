@@ -1,5 +1,5 @@
 //! CONFIG: all parameters under Redis' names. Owns their values and a typed copy of those the engine reads itself; what a
-//! parameter means outside the engine (port, log level) is the server's business, which is told of changes.
+//! parameter means outside the engine (port, log level) is the server's business, which adds a group for it.
 
 mod inert;
 mod table;
@@ -74,7 +74,7 @@ struct Foreign {
     body: Arc<dyn ForeignConfig>,
 }
 
-/// Parameters that mean something outside the engine and only together (a certificate and its key).
+/// Parameters that mean something outside the engine: alone (the log level) or only together (a certificate and its key).
 pub trait ParamGroup: Send + Sync {
     /// Whether a parameter belongs to it.
     fn has(&self, name: &str) -> bool;
@@ -199,8 +199,8 @@ impl Config {
         Ok(())
     }
 
-    /// CONFIG SET: all or nothing. Gives the names that changed.
-    pub fn set(&mut self, pairs: &[(String, String)]) -> Result<Vec<String>, SetError> {
+    /// CONFIG SET: all or nothing.
+    pub fn set(&mut self, pairs: &[(String, String)]) -> Result<(), SetError> {
         self.check_names(pairs)?;
         let before = self.values.clone();
         let mut undo = Undo::new();
@@ -219,9 +219,9 @@ impl Config {
             self.take_back(before, undo);
             return Err(SetError::Invalid(name, why));
         }
-        self.changed.extend(names.iter().cloned());
+        self.changed.extend(names);
         self.refresh();
-        Ok(names)
+        Ok(())
     }
 
     fn take_back(&mut self, values: BTreeMap<&'static str, String>, undo: Undo) {

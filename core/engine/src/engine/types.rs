@@ -178,11 +178,6 @@ pub enum Action {
         /// Who waits, and the ticket. Inside MULTI nobody does.
         reply: Option<(SessionId, u64)>,
     },
-    /// A parameter changed by CONFIG SET.
-    ConfigChanged {
-        /// Its name.
-        name: String,
-    },
     /// A session's socket must be shut (its kind is not an ordinary client's, or a plugin owns it).
     KillTakenOver {
         /// Which.

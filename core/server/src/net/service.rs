@@ -115,13 +115,6 @@ pub(crate) enum Order {
         /// Who waits, and the call's name.
         reply: Option<(SessionId, u64)>,
     },
-    /// CONFIG SET changed a parameter.
-    ConfigChanged {
-        /// Whose.
-        service: Arc<Service>,
-        /// Its name.
-        name: String,
-    },
 }
 
 /// SHUTDOWN's options.
@@ -459,7 +452,6 @@ impl Service {
             }
             Action::RewriteConfig { reply } => Order::RewriteConfig { service: self.clone(), reply },
             Action::AclFile { save, reply } => Order::AclFile { service: self.clone(), save, reply },
-            Action::ConfigChanged { name } => Order::ConfigChanged { service: self.clone(), name },
         };
         // The channel is unbounded and closed only when the instance ends.
         let _ = self.orders.try_send(order);

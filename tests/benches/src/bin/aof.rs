@@ -39,7 +39,7 @@ fn main() -> io::Result<()> {
     let ours = Peer::start(Kind::Keystead, server_cpu, &[&file.display().to_string()])?;
     std::fs::remove_file(&file)?;
     println!(
-        "Server pinned to one processor, client on the other: {pinned}. Rounds: {rounds}, {seconds} s each. Median (min–max).\n"
+        "Server pinned to one processor, client on the other: {pinned}. Rounds: {rounds}, {seconds} s each. Median (min–max); ratios: each time with the file against the two beside it, median (middle half).\n"
     );
     println!(
         "{}",
@@ -71,35 +71,44 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// With and without, in turn; one row.
+/// Without, with, without, and so on; one row. A round's ratio compares the time with the file with both times beside it:
+/// what a shared machine gives changes within seconds.
 fn measure(peer: &Peer, work: &Work, rounds: usize) -> io::Result<String> {
     let mut rates = [Vec::new(), Vec::new()];
     let mut costs = [Vec::new(), Vec::new()];
-    for round in 0..rounds {
-        for on in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
-            switch(peer, on == 1)?;
-            let before = proc::cpu(peer.pid());
-            let outcome = load::run(peer.address, work, 1 + round as u64)?;
-            let used = proc::cpu(peer.pid()).saturating_sub(before);
-            if outcome.errors > 0 {
-                return Err(io::Error::other(format!("{} errors from {}", outcome.errors, peer.kind.name())));
-            }
-            rates[on].push(outcome.rate() / 1000.0);
-            costs[on].push(used.as_secs_f64() * 1e6 / outcome.requests as f64);
+    for phase in 0..=2 * rounds {
+        let on = phase % 2;
+        switch(peer, on == 1)?;
+        let before = proc::cpu(peer.pid());
+        let outcome = load::run(peer.address, work, 1 + phase as u64)?;
+        let used = proc::cpu(peer.pid()).saturating_sub(before);
+        if outcome.errors > 0 {
+            return Err(io::Error::other(format!("{} errors from {}", outcome.errors, peer.kind.name())));
         }
+        rates[on].push(outcome.rate() / 1000.0);
+        costs[on].push(used.as_secs_f64() * 1e6 / outcome.requests as f64);
     }
+    let beside = |without: &[f64]| without.windows(2).map(|pair| f64::midpoint(pair[0], pair[1])).collect::<Vec<f64>>();
     let ratios = |of: &[f64], by: &[f64]| of.iter().zip(by).map(|(of, by)| of / by).collect::<Vec<f64>>();
+    let (rate, cost) = (ratios(&rates[1], &beside(&rates[0])), ratios(&beside(&costs[0]), &costs[1]));
     Ok(row(&[
         work.clients.to_string(),
         work.pipeline.to_string(),
         peer.kind.name().to_owned(),
         cell(&rates[0]),
         cell(&rates[1]),
-        format!("**{}**", short(median(&ratios(&rates[1], &rates[0])))),
+        quartiles(rate),
         cell(&costs[0]),
         cell(&costs[1]),
-        format!("**{}**", short(median(&ratios(&costs[0], &costs[1])))),
+        quartiles(cost),
     ]))
+}
+
+/// The median, and between what half of them lie.
+fn quartiles(mut ratios: Vec<f64>) -> String {
+    ratios.sort_by(f64::total_cmp);
+    let at = |part: usize| ratios.get((ratios.len() * part / 4).min(ratios.len() - 1)).copied().unwrap_or(f64::NAN);
+    format!("**{}** ({}–{})", short(median(&ratios)), short(at(1)), short(at(3)))
 }
 
 /// Switches the file on or off, and waits for the first base.
