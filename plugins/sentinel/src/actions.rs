@@ -243,6 +243,22 @@ pub enum Action {
     },
 }
 
+/// An epoch that isn't believed is told this often for each sender.
+const DOUBT_MS: u64 = 60_000;
+/// Of so many senders in that time.
+const MAX_DOUBTED: usize = 32;
+
+/// Who claims an epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimant<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Where it listens, if it said so.
+    pub addr: Option<&'a Addr>,
+    /// The primary that it spoke of.
+    pub primary: &'a str,
+}
+
 /// What all monitors of one sentinel share while a step runs.
 #[derive(Debug)]
 pub struct Shared {
@@ -280,6 +296,8 @@ pub struct Shared {
     pub homes: BTreeMap<InstanceId, String>,
     /// Which strategies there are.
     pub strategies: Strategies,
+    /// Who claimed an epoch that isn't believed, and when that was said last.
+    pub doubted: BTreeMap<String, Mono>,
     pub(crate) numbers: u64,
 }
 
@@ -318,14 +336,39 @@ impl Shared {
         self.out.push(Action::Log(level, text));
     }
 
-    /// Takes over a higher epoch that somebody showed.
-    pub fn see_epoch(&mut self, epoch: Epoch, primary: &str, settings: &Settings) {
+    /// Takes over a higher epoch that somebody showed; false if it isn't believed.
+    ///
+    /// Who isn't believed may still be right: a group that somebody has pushed beyond `Epoch::FAR`, met by one that is new.
+    /// So this sentinel goes as far as it believes, as often as it says so, and believes the others after a few hellos.
+    pub fn see_epoch(&mut self, epoch: Epoch, from: Claimant<'_>, settings: &Settings) -> bool {
+        let reach = self.epoch.reach();
+        let believed = epoch <= reach;
+        if !believed && (!self.doubt(epoch, from) || epoch > Epoch::LAST) {
+            return false;
+        }
+        let epoch = epoch.min(reach);
         if epoch > self.epoch {
             self.epoch = epoch;
             self.durable();
             self.emit(Level::Warning, "+new-epoch", format!("{epoch}"), settings);
-            self.log(Level::Debug, format!("epoch {epoch} seen for {primary}"));
+            self.log(Level::Debug, format!("epoch {epoch} seen for {}", from.primary));
         }
+        believed
+    }
+
+    /// Says that an epoch isn't believed: once a minute for each sender, and of a crowd only of the first. True if it said so.
+    pub fn doubt(&mut self, epoch: Epoch, from: Claimant<'_>) -> bool {
+        let now = self.now;
+        self.doubted.retain(|_, told| now.since(*told) < DOUBT_MS);
+        if self.doubted.contains_key(from.id) || self.doubted.len() >= MAX_DOUBTED {
+            return false;
+        }
+        self.doubted.insert(from.id.to_owned(), now);
+        let Claimant { id, addr, primary } = from;
+        let at = addr.map_or_else(String::new, |addr| format!(" at {addr}"));
+        let text = format!("{primary}: epoch {epoch} of sentinel {id}{at} isn't believed, {} is ours", self.epoch);
+        self.log(Level::Warning, text);
+        true
     }
 }
 

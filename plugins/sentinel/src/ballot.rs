@@ -1,7 +1,7 @@
 //! Votes: giving them, asking for them, and knowing enough to do either.
 //! Holds what no strategy may break: one vote an epoch, on disk before it leaves, none on stale knowledge.
 
-use crate::actions::{Action, Consult, Counsel, Shared};
+use crate::actions::{Action, Claimant, Consult, Counsel, Shared};
 use crate::election::{Advice, Question, majority};
 use crate::events::Level;
 use crate::instance::{Heard, Instance};
@@ -135,7 +135,7 @@ impl Monitor {
         let same = |heard: &Heard| {
             heard.config_epoch == self.config_epoch
                 && heard.primary == *primary
-                && now.since(heard.at) <= 3 * self.settings.tempo.publish_period
+                && now.since(heard.at) <= self.settings.tempo.publish_period.saturating_mul(3)
                 && heard.at >= self.hellos_from
         };
         let agree = 1 + self.of(Kind::Sentinel).filter(|i| i.heard.as_ref().is_some_and(same)).count() as u32;
@@ -164,8 +164,8 @@ impl Monitor {
             s.log(Level::Notice, format!("{}: no vote for {candidate}: no signed hello named it", self.name));
             return self.answer(client, self.last_vote(), extended, s);
         }
-        s.see_epoch(epoch, &self.name, &self.settings);
-        if self.ballot.leader_epoch >= epoch || s.epoch > epoch {
+        let from = Claimant { id: &candidate, addr: None, primary: &self.name };
+        if !s.see_epoch(epoch, from, &self.settings) || self.ballot.leader_epoch >= epoch || s.epoch > epoch {
             return self.answer(client, self.last_vote(), extended, s);
         }
         let working = self.working_leader(&candidate, s);
@@ -356,7 +356,11 @@ impl Monitor {
         if round != self.round || !self.primary().addr.is(&primary.host, primary.port) {
             return;
         }
-        let Some(answer) = DownAnswer::parse(reply) else { return };
+        let Some(mut answer) = DownAnswer::parse(reply) else { return };
+        if let Some((_, epoch)) = answer.vote.take_if(|(_, epoch)| *epoch > s.epoch.reach()) {
+            let Instance { run_id, addr, .. } = &self.instances[&id];
+            s.doubt(epoch, Claimant { id: run_id, addr: Some(addr), primary: &self.name });
+        }
         let same = answer.config_epoch.is_none_or(|epoch| epoch == self.config_epoch);
         let peer = self.instance_mut(id);
         if s.signing.on() && !peer.verified {
@@ -425,7 +429,7 @@ impl Monitor {
     }
 
     /// The strategy doesn't stand. Told once for each reason.
-    fn on_abstention(&mut self, reason: &str, s: &mut Shared) {
+    pub(crate) fn on_abstention(&mut self, reason: &str, s: &mut Shared) {
         self.ballot.next_attempt = s.now.plus(ABSTAINED_MS);
         if self.ballot.abstains.as_deref() != Some(reason) {
             s.log(Level::Warning, format!("{}: no failover yet: {reason}", self.name));

@@ -14,6 +14,9 @@ use crate::types::{Epoch, Kind, Mono};
 /// timeout while somebody who can be reached hasn't answered: a vote has to get onto a disk first.
 pub(crate) const CAMPAIGN_MS: u64 = 1_000;
 
+/// Why a sentinel at `Epoch::LAST` doesn't stand.
+pub(crate) const NO_EPOCH: &str = "the epochs are used up";
+
 impl Monitor {
     pub(crate) fn campaign_limit_ms(&self, epoch: Epoch) -> u64 {
         let open = |i: &Instance| {
@@ -68,14 +71,17 @@ impl Monitor {
 
     /// Begins a failover. One that an operator asked for needs no election.
     pub(crate) fn stand(&mut self, forced: bool, s: &mut Shared) {
-        let epoch = Epoch(s.epoch.0 + 1);
+        let Some(epoch) = s.epoch.next() else {
+            self.ballot.candidacy = Candidacy::None;
+            return self.on_abstention(NO_EPOCH, s);
+        };
         s.epoch = epoch;
         s.durable();
         self.ballot.candidacy = Candidacy::None;
         if forced {
             self.timeline.begin(s.now, "failover asked for", format!("by an operator, epoch {epoch}"));
         } else {
-            let tries = self.ballot.attempts + 1;
+            let tries = self.ballot.attempts.saturating_add(1);
             self.timeline.mark(s.now, "candidacy", format!("in epoch {epoch}, try {tries}"));
         }
         s.emit(Level::Warning, "+new-epoch", format!("{epoch}"), &self.settings);

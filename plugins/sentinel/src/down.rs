@@ -34,13 +34,13 @@ impl Silence {
 /// A primary that says it is a replica counts as down after this long (Redis: down-after and two INFO periods).
 #[must_use]
 pub const fn wrong_role_deadline(reported_at: Mono, down_after_ms: u64, info_period_ms: u64) -> Mono {
-    reported_at.plus(down_after_ms.saturating_add(2 * info_period_ms))
+    reported_at.plus(down_after_ms.saturating_add(info_period_ms.saturating_mul(2)))
 }
 
 /// Objectively down: this sentinel sees it, and with the peers' current down-votes the quorum is reached.
 #[must_use]
 pub const fn objective(subjective: bool, peers: u32, quorum: u32) -> bool {
-    subjective && peers + 1 >= quorum
+    subjective && peers.saturating_add(1) >= quorum
 }
 
 #[cfg(test)]

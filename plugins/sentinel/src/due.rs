@@ -35,7 +35,9 @@ impl Due {
     /// When the first is to be looked at, with those that come until then.
     pub(crate) fn next(&self) -> Mono {
         match self.at.first() {
-            Some((at, _)) if self.slack_ms > 1 => Mono(at.0.next_multiple_of(self.slack_ms)),
+            Some((at, _)) if self.slack_ms > 1 => {
+                at.0.checked_next_multiple_of(self.slack_ms).map_or(Mono::NEVER, Mono)
+            }
             Some((at, _)) => *at,
             None => Mono::NEVER,
         }

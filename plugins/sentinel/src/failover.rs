@@ -20,6 +20,9 @@ const SWAP_MS: u64 = 1_000;
 /// A promotion that had no effect is asked for again after this long.
 const PROMOTE_AGAIN_MS: u64 = 1_000;
 
+/// Strategies multiply and add what they are told: no silence or limit is longer than 35,000 years.
+const LONGEST_MS: u64 = 1 << 50;
+
 /// Where the failover stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failover {
@@ -170,7 +173,7 @@ impl Monitor {
             replica.repoint = Repoint::None;
         }
         let doublings = self.ballot.attempts.min(5);
-        self.ballot.attempts += 1;
+        self.ballot.attempts = self.ballot.attempts.saturating_add(1);
         let wait = match name {
             "-failover-abort-no-good-slave" => 1_000 << doublings,
             // Who split the votes comes again in turn, by id: as long as a vote takes to get onto a disk and around, two that
@@ -244,7 +247,7 @@ impl Monitor {
         SelectRequest {
             primary: self.name.clone(),
             down_ms: self.primary().down_since.map(|at| now.since(at)),
-            down_after_ms: self.settings.down_after_ms,
+            down_after_ms: self.settings.down_after_ms.min(LONGEST_MS),
             primary_addr: Some(self.primary().addr.clone().into()),
             primary_offset: self.primary().report.as_ref().filter(|r| r.role == Role::Primary).map(|r| r.offset),
             candidates: self
@@ -260,7 +263,7 @@ impl Monitor {
                         info_age_ms: r.report.as_ref().map(|_| now.since(r.report_at)),
                         priority: report.priority,
                         offset: report.offset,
-                        link_down_ms: if report.link_up { 0 } else { report.link_down_ms.unwrap_or(0) },
+                        link_down_ms: if report.link_up { 0 } else { report.link_down_ms.unwrap_or(0).min(LONGEST_MS) },
                         loading: r.loading || report.loading || report.sync_in_progress,
                         synced: r.synced || report.offset > 1,
                         is_replica: report.role == Role::Replica,

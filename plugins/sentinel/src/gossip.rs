@@ -1,7 +1,7 @@
 //! Hellos: telling the others about this sentinel and its configuration, and learning from theirs.
 //! Owns discovery of sentinels and the taking over of newer configurations; a hello never makes an older one valid.
 
-use crate::actions::Shared;
+use crate::actions::{Claimant, Shared};
 use crate::events::{Level, subject};
 use crate::hello::Hello;
 use crate::instance::Heard;
@@ -98,13 +98,19 @@ impl Monitor {
             return;
         }
         let Some(id) = self.sentinel_of(hello, s) else { return };
-        s.see_epoch(hello.epoch, &self.name, &self.settings);
+        let from = Claimant { id: &hello.id, addr: Some(&hello.addr), primary: &self.name };
+        s.see_epoch(hello.epoch, from, &self.settings);
+        // Nobody's configuration is newer than its epoch: one taken over alone would be newer than all elections to come.
+        let believed = s.see_epoch(hello.config_epoch, from, &self.settings);
         let behind = hello.config_epoch < self.config_epoch;
         let peer = self.instance_mut(id);
         peer.last_hello = Some(s.now);
         peer.verified = s.signing.on();
         if behind && s.now.since(peer.pinged) < ANSWER_MS {
             peer.next_hello = peer.next_hello.min(s.now.plus(ANSWER_MS));
+        }
+        if !believed {
+            return;
         }
         if hello.config_epoch > self.config_epoch {
             self.take_over(id, hello, s);

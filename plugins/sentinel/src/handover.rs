@@ -3,6 +3,7 @@
 //! Redis' plain one, and the patience with the primary; epochs, events and re-pointing are failover.rs' as ever.
 
 use crate::actions::Shared;
+use crate::campaign::NO_EPOCH;
 use crate::events::Level;
 use crate::failover::Failover;
 use crate::info::Role;
@@ -35,6 +36,9 @@ impl Monitor {
         }
         if ranked.order.is_empty() {
             return Reply::Error("NOGOODSLAVE No suitable replica to promote".into());
+        }
+        if s.epoch.next().is_none() {
+            return Reply::Error(format!("ERR {NO_EPOCH}"));
         }
         let there = self.primary_answers();
         if way == Way::Coordinated && !there {

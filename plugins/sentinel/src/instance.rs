@@ -333,14 +333,16 @@ impl Instance {
                 LinkState::Up(since) => match self.ping_since {
                     Some(ping) => ping
                         .plus(patience)
-                        .max(since.plus((2 * patience).min(settings.tempo.min_link_reconnect_period))),
+                        .max(since.plus(patience.saturating_mul(2).min(settings.tempo.min_link_reconnect_period))),
                     None => Mono::NEVER,
                 },
             },
             Lane::Feed => match self.feed.state {
                 LinkState::Down(_) => Mono::NEVER,
                 LinkState::Opening(since) => since.plus(patience),
-                LinkState::Up(since) => self.feed_heard.max(since).plus(3 * settings.tempo.publish_period),
+                LinkState::Up(since) => {
+                    self.feed_heard.max(since).plus(settings.tempo.publish_period.saturating_mul(3))
+                }
             },
         }
     }
@@ -350,7 +352,7 @@ impl Instance {
     fn opening_ms(&self, since: Mono, patience: u64) -> u64 {
         match self.round_trip_ms {
             Some(round_trip) if self.former_primary && since.since(self.last_reply) < WAY_KNOWN_MS => {
-                (LEAST_OPENING_MS + 4 * round_trip).min(patience)
+                LEAST_OPENING_MS.saturating_add(round_trip.saturating_mul(4)).min(patience)
             }
             _ => patience,
         }

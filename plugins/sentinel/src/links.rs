@@ -119,7 +119,7 @@ impl Monitor {
             // One that was closed right behind its opening (no password, too many clients) is not tried in a circle.
             let was_good = matches!(instance.link(lane).state, LinkState::Up(since) if s.now.since(since) >= wait);
             if lane == Lane::Command {
-                instance.refusals = if refused { instance.refusals + 1 } else { 0 };
+                instance.refusals = if refused { instance.refusals.saturating_add(1) } else { 0 };
             }
             Self::link_lost(instance, lane, s.now, if was_good { 0 } else { wait });
         }

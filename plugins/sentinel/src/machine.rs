@@ -101,10 +101,12 @@ impl Sentinel {
     /// A sentinel and its first actions.
     #[must_use]
     pub fn new(boot: Boot) -> (Sentinel, Vec<Action>) {
-        let Boot { now, id, announce, announce_fixed, watches, saved, seed, options, strategies } = boot;
+        let Boot { now, id, announce, announce_fixed, watches, mut saved, seed, options, strategies } = boot;
+        let mended = saved.as_mut().map(State::mend).unwrap_or_default();
         let names = Names::new(options.resolve_hostnames, options.announce_hostnames, options.names.clone());
         let (life, seen) = saved.as_ref().map_or((0, &[][..]), |s| (s.life, &s.seen));
-        let signing = Signing::new(options.hello_key.clone(), options.hello_key_old.clone(), life + 1, seen);
+        let signing =
+            Signing::new(options.hello_key.clone(), options.hello_key_old.clone(), life.saturating_add(1), seen);
         let shared = Shared {
             now,
             id: saved.as_ref().map_or(id, |s| s.id.clone()),
@@ -123,6 +125,7 @@ impl Sentinel {
             scripts: Vec::new(),
             signing,
             homes: BTreeMap::new(),
+            doubted: BTreeMap::new(),
             numbers: 0,
         };
         let mut sentinel = Sentinel {
@@ -137,6 +140,7 @@ impl Sentinel {
             kept: BTreeMap::new(),
             stale: Vec::new(),
         };
+        mended.into_iter().for_each(|what| sentinel.shared.log(Level::Warning, what));
         sentinel.shared.durable();
         if let Some(saved) = &saved {
             sentinel.restore_globals(&saved.globals);

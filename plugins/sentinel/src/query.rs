@@ -184,7 +184,7 @@ fn describe(monitor: &Monitor, i: &Instance, sharing: usize, now: Mono) -> Field
             let report = i.report.clone().unwrap_or_default();
             // Redis' number for a link that never was: INFO's -1 in seconds.
             let never = if i.report.is_some() { -1000 } else { 0 };
-            let down_ms = report.link_down_ms.map_or(never, |ms| ms as i64);
+            let down_ms = report.link_down_ms.map_or(never, |ms| i64::try_from(ms).unwrap_or(i64::MAX));
             put(f, "master-link-down-time", if report.link_up { 0 } else { down_ms });
             put(f, "master-link-status", if report.link_up { "ok" } else { "err" });
             let (host, port) = report

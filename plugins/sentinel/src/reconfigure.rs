@@ -78,7 +78,7 @@ impl Monitor {
 
     /// Redis' wait before a replica that claims to be a primary is told otherwise: four hellos would have corrected us.
     const fn sane_wait_ms(&self) -> u64 {
-        4 * self.settings.tempo.publish_period
+        self.settings.tempo.publish_period.saturating_mul(4)
     }
 
     /// The primary as this sentinel sees it: there, and a primary.
@@ -90,7 +90,7 @@ impl Monitor {
             && primary.role == Role::Primary
             && primary.command.is_up()
             && primary.report.is_some()
-            && s.now.since(primary.report_at) <= 2 * self.settings.tempo.info_period
+            && s.now.since(primary.report_at) <= self.settings.tempo.info_period.saturating_mul(2)
     }
 
     /// What a report of a data node asks for.

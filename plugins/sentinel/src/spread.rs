@@ -3,7 +3,7 @@
 //! are told (`SENTINEL SPREAD`), and told again whenever a link to them comes up, until they say that they have it. Owns the
 //! record of what was spread; what a setting takes is the table's.
 
-use crate::actions::Shared;
+use crate::actions::{Claimant, Shared};
 use crate::events::Level;
 use crate::instance::Instance;
 use crate::machine::Sentinel;
@@ -168,12 +168,16 @@ impl Monitor {
 
     /// What an operator sets for the group here gets a higher epoch than anything this sentinel has heard of.
     fn record_own(&mut self, changes: &[(&'static Setting, String)], me: &str) {
-        let highest = self.spread.entries.iter().map(|entry| entry.epoch.0).max().unwrap_or(0);
-        let epoch = Epoch(highest.saturating_add(1).min(i64::MAX as u64));
+        let highest = self.highest_spread();
+        let epoch = highest.next().unwrap_or(highest);
         for (setting, value) in changes {
             let (option, author) = (setting.option.to_owned(), me.to_owned());
             self.record(Spread { option, epoch, author, value: value.clone() });
         }
+    }
+
+    fn highest_spread(&self) -> Epoch {
+        self.spread.entries.iter().map(|entry| entry.epoch).max().unwrap_or_default()
     }
 
     fn record(&mut self, entry: Spread) {
@@ -188,6 +192,11 @@ impl Monitor {
         for entry in told {
             let known = self.spread.entries.iter().find(|known| known.option == entry.option);
             if known.is_some_and(|known| !entry.beats(known)) {
+                continue;
+            }
+            if entry.epoch > self.highest_spread().reach() {
+                // Taken, it could never be set again: no operator's epoch would be higher.
+                s.doubt(entry.epoch, Claimant { id: &entry.author, addr: None, primary: &self.name });
                 continue;
             }
             let Some(setting) = table::option(&entry.option).filter(|setting| setting.spreads) else { continue };

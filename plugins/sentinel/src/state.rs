@@ -129,6 +129,23 @@ pub struct SavedMonitor {
     pub sentinels: Vec<SavedSentinel>,
 }
 
+impl SavedMonitor {
+    /// Without epochs that can't be. Whom the vote was for is gone with its epoch; none is given up to `highest`.
+    fn mended(&self, highest: Epoch) -> SavedMonitor {
+        let mut mended = self.clone();
+        if mended.config_epoch > Epoch::LAST {
+            mended.config_epoch = Epoch(0);
+        }
+        if mended.leader_epoch > Epoch::LAST {
+            (mended.leader, mended.leader_epoch) = (String::new(), highest);
+        }
+        for entry in mended.spread.iter_mut().filter(|entry| entry.epoch > Epoch::LAST) {
+            entry.epoch = Epoch(0);
+        }
+        mended
+    }
+}
+
 /// One known replica.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedReplica {
@@ -154,6 +171,27 @@ impl State {
     /// Never for the types above; the serializer's signature asks for it.
     pub fn encode(&self) -> Result<String, String> {
         ron::ser::to_string_pretty(self, PrettyConfig::new()).map_err(|error| error.to_string())
+    }
+
+    /// Takes epochs out that no group has counted up to: a sentinel that believed them once would never lead nor vote
+    /// again. It goes on from the highest one that can be, in which it gives no second vote. Gives what was wrong.
+    pub fn mend(&mut self) -> Vec<String> {
+        let known = self.monitors.iter().flat_map(|kept| [kept.config_epoch, kept.leader_epoch]);
+        let highest = known.chain([self.epoch]).filter(|epoch| *epoch <= Epoch::LAST).max().unwrap_or_default();
+        let mut wrong = Vec::new();
+        if self.epoch > Epoch::LAST {
+            wrong.push(format!("state file: epoch {} can't be, going on from {highest}", self.epoch));
+        }
+        self.epoch = highest;
+        for kept in &mut self.monitors {
+            let spread = kept.spread.iter().map(|entry| entry.epoch);
+            let absurd =
+                spread.chain([kept.config_epoch, kept.leader_epoch]).filter(|epoch| *epoch > Epoch::LAST).max();
+            let Some(absurd) = absurd else { continue };
+            wrong.push(format!("state file: {}: epoch {absurd} can't be and is forgotten", kept.name));
+            *kept = Kept::new(kept.mended(highest));
+        }
+        wrong
     }
 
     /// Reads a state file. A damaged one is an error: starting without one's votes could give a vote twice.

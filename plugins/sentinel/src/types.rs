@@ -32,6 +32,29 @@ impl Mono {
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
+impl Epoch {
+    /// An epoch is believed up to here, whatever this sentinel's own is: one that is new, or came back after years, has to
+    /// catch up at once. It is half of the signed number that Redis reads in a request for a vote, and out of reach by
+    /// failovers (a million a second take 140,000 years): whoever claims it leaves as much again to go on in.
+    pub const FAR: Epoch = Epoch(1 << 62);
+    /// Beyond `FAR` an epoch may lead by so much: it would take 2^41 forged messages to use the rest up.
+    const LEAD: u64 = 1 << 20;
+    /// No epoch is greater. What claims to be is no number that sentinels have counted up to.
+    pub const LAST: Epoch = Epoch(3 << 61);
+
+    /// The greatest epoch that whoever is at this one believes somebody else.
+    #[must_use]
+    pub fn reach(self) -> Epoch {
+        Epoch(self.0.saturating_add(Epoch::LEAD)).max(Epoch::FAR).min(Epoch::LAST)
+    }
+
+    /// The next one, as long as there is one.
+    #[must_use]
+    pub fn next(self) -> Option<Epoch> {
+        Some(Epoch(self.0.saturating_add(1))).filter(|next| *next <= Epoch::LAST)
+    }
+}
+
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -185,6 +208,29 @@ impl Rng {
 
     /// A number from `low` up to and including `high`.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
-        low + self.next_u64() % (high.saturating_sub(low) + 1)
+        low.saturating_add(self.next_u64() % high.saturating_sub(low).saturating_add(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_believed_leaves_room_to_go_on() {
+        let (far, last) = (Epoch::FAR.0, Epoch::LAST.0);
+        for (own, reach) in [
+            (0, far),
+            (far - 1, far + Epoch::LEAD - 1),
+            (far, far + Epoch::LEAD),
+            (last - 1, last),
+            (last, last),
+            (u64::MAX, last),
+        ] {
+            assert_eq!(Epoch(own).reach(), Epoch(reach), "{own}");
+        }
+        assert_eq!(Epoch(last - 1).next(), Some(Epoch(last)));
+        assert_eq!((Epoch(last).next(), Epoch(u64::MAX).next()), (None, None));
+        assert!(i64::try_from(last).is_ok(), "a request for a vote can carry it");
     }
 }

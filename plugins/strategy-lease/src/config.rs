@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// etcd rounds shorter leases up.
 const SHORTEST_TTL_S: u64 = 2;
+/// A primary that fell is replaced no earlier; beyond a day it is a slip of the pen.
+const LONGEST_TTL_S: u64 = 86_400;
 /// The gate closes this part of a lease before its end: for clocks that don't run alike.
 const MARGIN: u64 = 10;
 /// etcd is given this part of a lease to answer, so that the members can still be asked before the gate closes.
@@ -119,6 +121,9 @@ impl Config {
         if self.ttl_s < SHORTEST_TTL_S {
             return Err(format!("ttl_s: must be at least {SHORTEST_TTL_S}").into());
         }
+        if self.ttl_s > LONGEST_TTL_S {
+            return Err(format!("ttl_s: must be at most {LONGEST_TTL_S}").into());
+        }
         if self.name.is_empty() {
             return Err("name: is empty".into());
         }
@@ -167,6 +172,7 @@ mod tests {
         assert!(with(|c| c.etcd_key_file = Some("k".into())).contains("etcd_cert_file: needs etcd_key_file"));
         assert!(with(|c| c.etcd_user = Some("u".into())).contains("etcd_user: needs etcd_password"));
         assert_eq!(with(|c| c.ttl_s = 1), "ttl_s: must be at least 2");
+        assert_eq!(with(|c| c.ttl_s = u64::MAX), "ttl_s: must be at most 86400");
         assert_eq!(with(|c| c.node = "h:0".into()), "node: expected host:port, found \"h:0\"");
         assert!(with(|c| c.members = vec!["h:1".into()]).contains("is not among them"));
         assert_eq!(split("[::1]:7"), Some(("::1", 7)));

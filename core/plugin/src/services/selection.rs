@@ -107,7 +107,7 @@ impl Request {
     /// link tells it too.
     fn link_down_limit(&self) -> u64 {
         let links = self.candidates.iter().filter(|c| c.synced && !c.down).map(|c| c.link_down_ms);
-        self.down_ms.unwrap_or(0).max(links.min().unwrap_or(0)) + 10 * self.down_after_ms
+        self.down_ms.unwrap_or(0).max(links.min().unwrap_or(0)).saturating_add(self.down_after_ms.saturating_mul(10))
     }
 
     /// The highest offset anybody is known to have: the primary's last word, or that of a candidate that could be promoted.

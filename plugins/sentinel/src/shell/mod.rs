@@ -2,6 +2,7 @@
 //! Owns sockets, time and the disk through the host; decides nothing.
 
 mod driver;
+mod folder;
 mod lines;
 mod link;
 mod plugin;

@@ -2,6 +2,7 @@
 //! Commands that need the machine are queued for the driver; INFO and ROLE look at it between two of its steps.
 
 use super::driver::{Driver, INBOX, Input, look_up};
+use super::folder::Folder;
 use crate::actions::{Event, Strategies as StrategyNames};
 use crate::commands::SUBCOMMANDS;
 use crate::config::{Config, DOCS, executable};
@@ -9,7 +10,6 @@ use crate::globals::Options;
 use crate::machine::{Boot, Sentinel};
 use crate::names::plausible;
 use crate::query;
-use crate::state::State;
 use crate::table::{Kind, TABLE};
 use crate::types::{Addr, Mono};
 use crate::wire::{HELLO_CHANNEL, Reply as Answer};
@@ -17,10 +17,12 @@ use futures::SinkExt;
 use futures::channel::{mpsc, oneshot};
 use keystead_plugin::prelude::*;
 use keystead_plugin::services::{ElectionService, SelectionService};
-use keystead_plugin::{EndpointSpec, Named, Needed, Proto};
+use keystead_plugin::{EndpointSpec, Named, Needed, Proto, ShutdownKind, StopReason};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A password or path with other bytes in it would be kept as another one.
 const NOT_TEXT: &str = "SENTINEL takes UTF-8 only";
@@ -52,6 +54,11 @@ pub struct SentinelPlugin {
     inbox: mpsc::Sender<Input>,
     starting: Mutex<Option<(mpsc::Receiver<Input>, Boot)>>,
     shown: Shown,
+    folder: Folder,
+    /// While it lives, no other sentinel starts in this folder.
+    lock: Mutex<Option<File>>,
+    /// There is no other plugin in this process.
+    alone: AtomicBool,
     strategies: Strategies,
     deny_scripts_reconfig: bool,
 }
@@ -73,10 +80,7 @@ impl Plugin for SentinelPlugin {
 
     fn init(host: Host, config: Config, reg: &mut Registrar<Self>) -> Result<Self> {
         config.check().map_err(Error::new)?;
-        let saved = match host.read_state() {
-            Some(bytes) => Some(State::decode(std::str::from_utf8(&bytes)?).map_err(Error::new)?),
-            None => None,
-        };
+        let (folder, saved) = Folder::open(&host)?;
         let id = saved.as_ref().map_or_else(|| random_id(&host), |state| state.id.clone());
         let endpoint = reg.endpoint(&EndpointSpec {
             name: "sentinel".into(),
@@ -126,6 +130,9 @@ impl Plugin for SentinelPlugin {
             inbox,
             starting: Mutex::new(Some((waiting, boot))),
             shown: Arc::default(),
+            folder,
+            lock: Mutex::new(None),
+            alone: AtomicBool::new(false),
             strategies,
             deny_scripts_reconfig: config.deny_scripts_reconfig,
         })
@@ -133,6 +140,12 @@ impl Plugin for SentinelPlugin {
 
     async fn start(self: Arc<Self>) -> Result<()> {
         let Some((inbox, mut boot)) = self.starting.lock().take() else { return Err("started twice".into()) };
+        let (me, host) = (self.clone(), self.host);
+        let lock = self.host.blocking(move || me.folder.take(&host)).await??;
+        *self.lock.lock() = lock;
+        let plugins = self.host.exec(0, &["PLUGIN", "LIST"], keystead_plugin::Origin::Client).await?;
+        let alone = matches!(plugins, Reply::Array(all) if all.len() == 1);
+        self.alone.store(alone, Ordering::Relaxed);
         // As in Redis: a sentinel is made to be asked from other hosts.
         let open = ["CONFIG", "SET", "protected-mode", "no"];
         self.host.at(self.endpoint).exec(0, &open, keystead_plugin::Origin::Client).await?;
@@ -143,6 +156,15 @@ impl Plugin for SentinelPlugin {
         let driver =
             Driver::new(self.host.at(self.endpoint), boot, (self.inbox.clone(), inbox), self.strategies, &self.shown);
         self.host.spawn(driver.run());
+        Ok(())
+    }
+
+    /// A process whose only work was this is to be started again: it would answer PING for ever and watch nothing. One with
+    /// other plugins may serve data, and goes on without its sentinel.
+    async fn stop(self: Arc<Self>, why: StopReason) -> Result<()> {
+        if why == StopReason::Faulted && self.alone.load(Ordering::Relaxed) {
+            self.host.shutdown(ShutdownKind::Failed);
+        }
         Ok(())
     }
 }
