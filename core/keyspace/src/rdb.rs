@@ -90,19 +90,25 @@ pub struct Builder {
     built: Option<Built>,
     /// A stream is put together from many parts.
     stream: Option<Loader>,
+    /// A score is -0: whether it stays so depends on the form that the sorted set has in the end.
+    negative_zero: bool,
 }
 
 impl Builder {
     /// A builder of collections within these thresholds.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, built: None, stream: None }
+        Self { limits, built: None, stream: None, negative_zero: false }
     }
 
     /// The value that was begun.
     pub fn finish(self) -> Result<Built, RdbError> {
-        match self.stream {
+        let Builder { stream, mut built, negative_zero, .. } = self;
+        if let Some(Built::ZSet(zset)) = built.as_mut().filter(|_| negative_zero) {
+            zset.settle();
+        }
+        match stream {
             Some(loader) => Ok(Built::Stream(Box::new(loader.finish()?))),
-            None => self.built.ok_or(RdbError::Empty),
+            None => built.ok_or(RdbError::Empty),
         }
     }
 
@@ -164,8 +170,10 @@ impl ValueSink for Builder {
 
     fn zset_member(&mut self, member: Elem<'_>, score: f64) -> Result<(), RdbError> {
         let Some(Built::ZSet(zset)) = &mut self.built else { return Err(RdbError::Empty) };
-        unique(member.with_bytes(|member| zset.add(member, score, &self.limits)) == crate::zset::Added::New)
+        self.negative_zero |= score == 0.0 && score.is_sign_negative();
+        unique(member.with_bytes(|member| zset.add_unsettled(member, score, &self.limits)) == crate::zset::Added::New)
     }
+
     fn stream(&mut self, part: StreamPart<'_>) -> Result<(), RdbError> {
         self.stream.as_mut().ok_or(RdbError::Empty)?.take(part)
     }
@@ -224,6 +232,30 @@ mod tests {
                 panic!("type")
             };
             assert!(z.iter().eq(zset.iter()));
+        }
+    }
+
+    /// Scores come from the highest down, or in any order: what decides about -0 may come behind it.
+    #[test]
+    fn minus_zero_stays_where_redis_keeps_it() {
+        let limits = Limits::default();
+        let long = vec![b'x'; limits.zset_value + 1];
+        for (below, last, sign_stays) in [(129, b"m".as_slice(), true), (5, &long, true), (5, b"m", false)] {
+            let mut zset = ZSet::new();
+            zset.add(last, -1000.0, &limits);
+            (0..below).for_each(|i| _ = zset.add(format!("m{i}").as_bytes(), f64::from(i) - 200.0, &limits));
+            zset.add(b"zero", -0.0, &limits);
+            let mut out = Vec::new();
+            encode::zset(&mut out, zset.len(), zset.rev_from(usize::MAX), EncodeOptions::default());
+            // In the compact form Redis before 7.2 keeps the sign; here it goes, as in 7.2.
+            let zero = out.windows(8).position(|bytes| bytes == 0.0f64.to_le_bytes());
+            if let Some(at) = zero {
+                out[at + 7] = 0x80;
+            }
+            let Built::ZSet(read) = back(keystead_rdb::types::ZSET_2, &out) else { panic!("type") };
+            assert_eq!((read.encoding(), read.len()), (zset.encoding(), zset.len()));
+            assert_eq!(read.score(b"zero").map(f64::is_sign_negative), Some(sign_stays), "{below}");
+            assert!(read.iter().eq(zset.iter()));
         }
     }
 }

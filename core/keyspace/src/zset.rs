@@ -96,9 +96,13 @@ fn find(c: &Compact, member: &[u8]) -> Option<(usize, f64)> {
     }
 }
 
-/// Inserts a new member at its place. As in Redis' compact form, -0 becomes 0.
+/// A score as Redis' compact form has it: -0 becomes 0.
+fn unsigned_zero(score: f64) -> f64 {
+    if score == 0.0 { 0.0 } else { score }
+}
+
+/// Inserts a new member at its place.
 fn insert(c: &mut Compact, member: &[u8], score: f64) {
-    let score = if score == 0.0 { 0.0 } else { score };
     let mut it = c.iter();
     let off = loop {
         let off = it.offset();
@@ -177,19 +181,40 @@ impl ZSet {
         }
     }
 
-    /// Sets a member's score, which isn't NaN.
+    /// Sets a member's score, which isn't NaN. As in Redis' compact form, -0 becomes 0 there.
+    #[inline]
     pub fn add(&mut self, member: &[u8], score: f64, limits: &Limits) -> Added {
+        self.add_in_form(member, score, unsigned_zero, limits)
+    }
+
+    /// As `add`, while a value is being read: before its end its form isn't known, so a -0 stays until [`ZSet::settle`].
+    pub(crate) fn add_unsettled(&mut self, member: &[u8], score: f64, limits: &Limits) -> Added {
+        self.add_in_form(member, score, |score| score, limits)
+    }
+
+    /// The value is all there: a -0 stays in trees only.
+    pub(crate) fn settle(&mut self) {
+        let Form::Compact(c) = &mut self.0 else { return };
+        let mut settled = Compact::new();
+        for (member, score) in c.iter().map(split) {
+            settled.insert_parts(settled.offset(settled.len()), &unsigned_zero(score).to_le_bytes(), member);
+        }
+        *c = settled;
+    }
+
+    #[inline]
+    fn add_in_form(&mut self, member: &[u8], score: f64, compact: impl Fn(f64) -> f64, limits: &Limits) -> Added {
         if let Form::Compact(c) = &mut self.0 {
             let found = find(c, member);
             match found {
                 Some((_, old)) if old == score => return Added::Same,
                 Some((off, _)) => {
                     c.remove(off, 1);
-                    insert(c, member, score);
+                    insert(c, member, compact(score));
                     return Added::Moved;
                 }
                 None if c.len() < limits.zset_entries && member.len() <= limits.zset_value => {
-                    insert(c, member, score);
+                    insert(c, member, compact(score));
                     return Added::New;
                 }
                 None => self.make_trees(),

@@ -8,6 +8,7 @@ mod base;
 mod commands;
 pub mod commands_of;
 pub mod config;
+mod culprit;
 pub mod failpoint;
 mod files;
 mod load;

@@ -1,6 +1,7 @@
 //! Reading the files back at the start. Owns the order of parts, what a missing end means, and the place in the replication
 //! stream that the data has; the keys are the core's.
 
+use crate::culprit;
 use crate::files::Folder;
 use crate::loading::Loading;
 use crate::manifest::{Manifest, Part};
@@ -11,10 +12,12 @@ use crate::shown::Shown;
 use bytes::Bytes;
 use keystead_plugin::services::persistence::{Position, Recovered};
 use keystead_plugin::{Apply, Batch, Ctx, Error, Host, Load, LoadMode, Plugin, Result};
-use keystead_rdb::{Event, FileHead, FileParser, OP_FUNCTION2, function_record};
+use keystead_rdb::{Event, FileHead, FileParser, OP_FUNCTION2, RepeatedKeys, function_record};
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 /// Bytes read at once.
 const PIECE: usize = 1 << 20;
@@ -52,7 +55,11 @@ pub(crate) async fn run(plugin: &Aof, folder: &Folder) -> Result<(Manifest, Reco
     };
     let truncated = plugin.config().load_truncated.then_some(Truncated::Cut);
     let mut loader = Loader { host, shown: &plugin.shown, folder, mode: LoadMode::OnEmpty, truncated, place: None };
-    let keys = loader.all(&manifest).await?;
+    // Told by whichever plugin has asked for the data: it must say what it is about.
+    let told = |error: Error| {
+        Error::new(format!("the append-only files in {} can't be loaded: {}", folder.path().display(), error.text()))
+    };
+    let keys = loader.all(&manifest).await.map_err(told)?;
     let position = loader.place.map(|note| Position { replid: note.replid, offset: note.offset, stream_db: note.db });
     Ok((manifest, Recovered { strategy: Aof::NAME.to_owned(), keys, position }))
 }
@@ -103,6 +110,7 @@ enum Truncated {
 /// A file that comes in pieces.
 struct Source<'a> {
     host: Host,
+    path: &'a Path,
     file: File,
     shown: &'a Shown,
 }
@@ -115,7 +123,8 @@ impl Source<'_> {
             file.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
             Ok(piece)
         });
-        let piece = piece.await??;
+        let unreadable = |error| Error::new(format!("can't read the append log file {}: {error}", self.path.display()));
+        let piece = piece.await?.map_err(unreadable)?;
         self.shown.read(self.host.now(), piece.len() as u64);
         Ok((!piece.is_empty()).then(|| Bytes::from(piece)))
     }
@@ -152,7 +161,7 @@ impl Loader<'_> {
         let unreadable =
             |error| Error::new(format!("can't open the append log file {} for reading: {error}", path.display()));
         let file = File::open(&path).map_err(unreadable)?;
-        let mut source = Source { host: self.host, file, shown: self.shown };
+        let mut source = Source { host: self.host, path: &path, file, shown: self.shown };
         let Some(first) = source.next().await? else { return Ok(()) };
         let mut scanner = Scanner::default();
         let mut piece = Some(first.clone());
@@ -165,32 +174,51 @@ impl Loader<'_> {
         while let Some(bytes) = piece {
             let from = scanner.whole();
             let units = scanner.feed(&bytes).map_err(|damage| self.damaged(part, &damage))?;
-            self.execute(&mut apply, part, from, units).await?;
+            self.execute(&mut apply, part, from..scanner.whole(), units).await?;
             piece = source.next().await?;
         }
         let end = scanner.end().map_err(|damage| self.damaged(part, &damage))?;
-        if end.units > 0 || end.note.is_some() {
+        if let Some(at) = end.damaged_note {
+            let then = if end.note.is_some() { "a later one is whole" } else { "replication begins with a full sync" };
+            log::warn!("The note of the replication offset at byte {at} of the AOF {} is damaged: {then}", part.name);
+        }
+        if end.units > 0 || end.note.is_some() || end.damaged_note.is_some() {
             self.place = end.note;
         }
         if end.rest > 0 { self.truncated(part, end.whole, end.rest, last).await } else { Ok(()) }
     }
 
-    async fn execute(&self, apply: &mut Apply, part: &Part, from: u64, units: Vec<u8>) -> Result<()> {
+    /// Executes the units between two offsets.
+    async fn execute(&self, apply: &mut Apply, part: &Part, range: Range<u64>, units: Vec<u8>) -> Result<()> {
         if units.is_empty() {
             return Ok(());
         }
-        let done = apply.feed(Bytes::from(units)).await;
-        done.map(drop).map_err(|error| {
-            let (what, name) = (error.text(), &part.name);
-            match unknown(what) {
-                Some(command) => Error::new(format!(
-                    "Unknown command '{command}' reading the append only file {name}, behind offset {from}"
-                )),
-                None => Error::new(format!(
-                    "a command behind offset {from} of the append only file {name} can't be executed: {what}"
-                )),
-            }
-        })
+        let Err(error) = apply.feed(Bytes::from(units)).await else { return Ok(()) };
+        let (what, name) = (error.text(), &part.name);
+        let command = culprit::named(what).map(str::to_owned);
+        let place = match &command {
+            Some(command) => self.place_of(part, range.clone(), command.clone()).await,
+            None => None,
+        };
+        let place = match place {
+            Some(at) => format!("at offset {at}"),
+            None => format!("between offset {} and {}", range.start, range.end),
+        };
+        Err(Error::new(match command.filter(|_| what.contains("unknown command")) {
+            Some(command) => format!("Unknown command '{command}' reading the append only file {name}, {place}"),
+            None => format!("a command of the append only file {name}, {place}, can't be executed: {what}"),
+        }))
+    }
+
+    /// Where the first command of this name between two offsets begins.
+    async fn place_of(&self, part: &Part, range: Range<u64>, command: String) -> Option<u64> {
+        let path = self.folder.at(&part.name);
+        let find = move || {
+            let mut bytes = vec![0; usize::try_from(range.end - range.start).ok()?];
+            File::open(path).ok()?.read_exact_at(&mut bytes, range.start).ok()?;
+            culprit::find(&bytes, &command).map(|at| range.start + at as u64)
+        };
+        self.host.blocking(find).await.ok().flatten()
     }
 
     /// The RDB at the beginning of a file; gives what follows it, and where.
@@ -218,13 +246,26 @@ impl Loader<'_> {
         if !functions.is_empty() && !load.put_section(OP_FUNCTION2, functions).await? {
             log::warn!("Libraries of functions in {} are passed over: no plugin takes them", part.name);
         }
-        load.commit().await?;
+        if load.commit().await? != found.stored {
+            self.refuse_repeated(part).await.map_err(|error| wrong(error.text().to_owned()))?;
+        }
         self.place = found.place();
         let at = parser.offset();
         Ok((parser.take_rest(), at))
     }
 
+    /// There are fewer keys than records: a key that is there twice is damage.
+    async fn refuse_repeated(&self, part: &Part) -> Result<()> {
+        let path = self.folder.at(&part.name);
+        let found = self.host.blocking(move || repeated(&path)).await??;
+        found.map_or(Ok(()), |what| Err(Error::new(what)))
+    }
+
     fn damaged(&self, part: &Part, damage: &Damage) -> Error {
+        if damage.command.is_some() {
+            let (name, at, what) = (&part.name, damage.at, &damage.what);
+            return Error::new(format!("can't go on reading the append only file {name}: {what} (offset {at})"));
+        }
         Error::new(format!(
             "Bad file format reading the append only file {}: {} (offset {}). Make a backup of your AOF file, then use \
              redis-check-aof --fix {} to cut it there, losing all that follows.",
@@ -264,18 +305,14 @@ impl Loader<'_> {
     }
 }
 
-/// The command's name, if that is what is wrong.
-fn unknown(error: &str) -> Option<&str> {
-    let (_, rest) = error.split_once("unknown command '")?;
-    rest.split_once('\'').map(|(name, _)| name)
-}
-
 /// What an RDB file has besides keys.
 #[derive(Default)]
 struct Found {
     head: FileHead,
     /// Libraries of functions, as records.
     functions: Vec<u8>,
+    /// Records of keys that were put.
+    stored: u64,
 }
 
 impl Found {
@@ -306,6 +343,21 @@ async fn fill(parser: &mut FileParser, load: &mut Load, found: &mut Found) -> Re
         };
         let to = from + batch.bytes.len() as u64;
         let told = |error: Error| Error::new(format!("{} (between byte {from} and {to})", error.text()));
-        load.put(batch).await.map_err(told)?;
+        found.stored += load.put(batch).await.map_err(told)?.stored;
+    }
+}
+
+/// What is wrong with a file that has a key twice.
+fn repeated(path: &Path) -> std::io::Result<Option<String>> {
+    let (mut file, mut keys) = (File::open(path)?, RepeatedKeys::default());
+    let mut piece = vec![0; PIECE];
+    loop {
+        let n = file.read(&mut piece)?;
+        // It was read as a whole before: an error says nothing about keys.
+        match keys.feed(&piece[..n]) {
+            Ok(None) if n > 0 => {}
+            Ok(found) => return Ok(found.map(|found| found.to_string())),
+            Err(_) => return Ok(None),
+        }
     }
 }

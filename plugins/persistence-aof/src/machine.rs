@@ -268,7 +268,7 @@ impl Machine {
 }
 
 /// `auto-aof-rewrite-percentage` and `auto-aof-rewrite-min-size`: has the set grown enough to be rewritten? `base` is its
-/// size after the last rewrite, or at the start.
+/// size after the last rewrite, or that of the base that was loaded.
 pub fn wants_rewrite(percentage: u64, min_size: u64, base: u64, size: u64) -> bool {
     let growth = u128::from(size.saturating_sub(base)) * 100 / u128::from(base.max(1));
     percentage > 0 && size > min_size && growth >= u128::from(percentage)

@@ -195,6 +195,7 @@ fn part(line: &[u8]) -> Result<(Part, Kind), &'static str> {
     for pair in words.chunks_exact(2) {
         let (key, value) = (pair[0].to_ascii_lowercase(), &pair[1]);
         match key.as_str() {
+            "file" if value.contains('\0') => return Err(FORMAT),
             "file" if value.contains(['/', '\\']) || value.is_empty() => {
                 return Err("File can't be a path, just a filename");
             }
@@ -219,7 +220,7 @@ fn part(line: &[u8]) -> Result<(Part, Kind), &'static str> {
 
 /// A name as it stands in the file: between quotes if it has to be.
 fn quoted(name: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\' && byte != b'"';
+    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'"' | b'\'');
     if !name.is_empty() && name.bytes().all(plain) {
         return name.to_owned();
     }
@@ -243,10 +244,14 @@ fn quoted(name: &str) -> String {
 /// The words of a line, quoted ones unescaped; None if quotes don't fit or a word is no text.
 fn words(line: &[u8]) -> Option<Vec<String>> {
     let mut words = Vec::new();
+    if line.contains(&0) {
+        return None;
+    }
     let mut rest = line.trim_ascii();
     while !rest.is_empty() {
         let (word, behind) = match rest[0] {
             b'"' => unquoted(&rest[1..])?,
+            b'\'' => single_unquoted(&rest[1..])?,
             _ => {
                 let end = rest.iter().position(u8::is_ascii_whitespace).unwrap_or(rest.len());
                 (rest[..end].to_vec(), &rest[end..])
@@ -278,6 +283,22 @@ fn unquoted(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
                 at += 1;
             }
         }
+    }
+}
+
+/// The same between single quotes, where nothing but such a quote is escaped.
+fn single_unquoted(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let mut word = Vec::new();
+    let mut rest = text;
+    loop {
+        let (byte, behind) = match rest {
+            [b'\\', b'\'', behind @ ..] => (b'\'', behind),
+            [b'\'', behind @ ..] => return Some((word, behind)),
+            [byte, behind @ ..] => (*byte, behind),
+            [] => return None,
+        };
+        word.push(byte);
+        rest = behind;
     }
 }
 
@@ -325,11 +346,36 @@ mod tests {
             ("file a seq x type b\n", 1, FORMAT),
             ("file \"a seq 1 type b\n", 1, FORMAT),
             ("file a seq 1 type b more\n", 1, FORMAT),
+            ("file 'a seq 1 type b\n", 1, FORMAT),
+            ("file 'a'b seq 1 type b\n", 1, FORMAT),
+            ("file a\0 seq 1 type b\n", 1, FORMAT),
+            ("file a seq 1 type b \0 x\n", 1, FORMAT),
+            ("file \"a\\x00\" seq 1 type b\n", 1, FORMAT),
         ];
         for (text, line, what) in cases {
             assert_eq!(Manifest::parse(text.as_bytes()), Err(Invalid { line: *line, what }), "{text:?}");
         }
         assert!(Manifest::parse(b"# a comment\nFILE a SEQ 1 TYPE b\n").is_ok());
+    }
+
+    #[test]
+    fn names_stand_between_quotes_of_either_kind() {
+        let name = |text: &str| {
+            let manifest = Manifest::parse(format!("file {text} seq 1 type b\n").as_bytes()).expect(text);
+            manifest.base.expect("a base").name
+        };
+        for (text, want) in [
+            ("'b.aof'", "b.aof"),
+            ("'two words'", "two words"),
+            (r"'it\'s'", "it's"),
+            (r#"'a"b'"#, r#"a"b"#),
+            (r#""it's""#, "it's"),
+            (r#""a\x41\"""#, r#"aA""#),
+            ("it's", "it's"),
+        ] {
+            assert_eq!(name(text), want, "{text}");
+        }
+        assert_eq!(Manifest::of_old_file("it's").text(), "file \"it's\" seq 1 type b\n");
     }
 
     #[test]

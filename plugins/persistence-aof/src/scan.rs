@@ -1,7 +1,7 @@
 //! Finding whole units in an append-only file that comes in pieces. Owns the position, what is whole so far, the last note,
 //! and the difference between a file that ends too early and one that is damaged; executes nothing.
 
-use crate::note::Note;
+use crate::note::{Annotation, Note};
 use keystead_resp::{Args, Decoded, Decoder, Limits};
 
 /// Redis gives an annotation no more.
@@ -14,6 +14,34 @@ pub struct Damage {
     pub at: u64,
     /// What is wrong.
     pub what: String,
+    /// The bytes are good, but make a command of this name that no file may have.
+    pub command: Option<String>,
+}
+
+/// Commands that act on the server instead of its data. Nobody writes them; an end that one asks for, or a role, would come in
+/// the middle of the start.
+const REFUSED: [&[u8]; 13] = [
+    b"shutdown",
+    b"debug",
+    b"replicaof",
+    b"slaveof",
+    b"failover",
+    b"cluster",
+    b"sync",
+    b"psync",
+    b"monitor",
+    b"save",
+    b"bgsave",
+    b"bgrewriteaof",
+    b"module",
+];
+
+/// What is wrong with the next bytes.
+enum Wrong {
+    /// They make no sense.
+    Bytes(String),
+    /// They make a command that is refused.
+    Command(String),
 }
 
 /// Reads one file.
@@ -31,6 +59,8 @@ pub struct Scanner {
     unit: Vec<u8>,
     /// The last note, and where it ends.
     note: Option<(Note, u64)>,
+    /// Where the last note begins that isn't as it was written.
+    damaged_note: Option<u64>,
     /// Where the last unit ends.
     last_unit: u64,
     units: u64,
@@ -45,8 +75,17 @@ pub struct End {
     pub rest: u64,
     /// How many units there are.
     pub units: u64,
-    /// What the last note says, if nothing but notes follows it.
+    /// What the last note says, if nothing but notes follows it, and none that is damaged.
     pub note: Option<Note>,
+    /// Where the last note begins that isn't as it was written.
+    pub damaged_note: Option<u64>,
+}
+
+impl Damage {
+    fn refused(at: u64, command: String) -> Damage {
+        let what = format!("the command '{command}' acts on the server and not on its data");
+        Damage { at, what, command: Some(command) }
+    }
 }
 
 impl Scanner {
@@ -63,7 +102,8 @@ impl Scanner {
         let mut end = 0;
         let result = loop {
             match self.step(&buf[self.decoded..]) {
-                Err(what) => break Err(Damage { at: self.whole + end as u64, what }),
+                Err(Wrong::Bytes(what)) => break Err(Damage { at: self.whole + end as u64, what, command: None }),
+                Err(Wrong::Command(name)) => break Err(Damage::refused(self.whole + self.decoded as u64, name)),
                 Ok(None) => break Ok(()),
                 Ok(Some(consumed)) => self.decoded += consumed,
             }
@@ -84,35 +124,46 @@ impl Scanner {
     }
 
     /// One command or annotation; how long it is, or None if it isn't all there.
-    fn step(&mut self, rest: &[u8]) -> Result<Option<usize>, String> {
+    fn step(&mut self, rest: &[u8]) -> Result<Option<usize>, Wrong> {
         match rest.first() {
             None => Ok(None),
             Some(b'#') => self.annotation(rest),
             Some(b'*') => self.command(rest),
-            Some(other) => Err(format!("a command begins with '{}' instead of '*'", other.escape_ascii())),
+            Some(other) => {
+                Err(Wrong::Bytes(format!("a command begins with '{}' instead of '*'", other.escape_ascii())))
+            }
         }
     }
 
-    fn annotation(&mut self, rest: &[u8]) -> Result<Option<usize>, String> {
+    fn annotation(&mut self, rest: &[u8]) -> Result<Option<usize>, Wrong> {
         let Some(end) = rest.iter().take(MAX_ANNOTATION).position(|byte| *byte == b'\n') else {
-            return if rest.len() < MAX_ANNOTATION { Ok(None) } else { Err("an annotation has no end".to_owned()) };
+            let none = || Wrong::Bytes("an annotation has no end".to_owned());
+            return if rest.len() < MAX_ANNOTATION { Ok(None) } else { Err(none()) };
         };
-        if let Some(note) = Note::parse(&rest[..end], self.note.as_ref().map(|(note, _)| note)) {
-            self.note = Some((note, self.whole + (self.decoded + end + 1) as u64));
+        let at = self.whole + self.decoded as u64;
+        match Note::parse(&rest[..end], self.note.as_ref().map(|(note, _)| note)) {
+            Annotation::Place(note) => self.note = Some((note, at + end as u64 + 1)),
+            Annotation::Damaged => self.damaged_note = Some(at),
+            Annotation::Other => {}
         }
         Ok(Some(end + 1))
     }
 
-    fn command(&mut self, rest: &[u8]) -> Result<Option<usize>, String> {
+    fn command(&mut self, rest: &[u8]) -> Result<Option<usize>, Wrong> {
         let limits = Limits { max_bulk: u64::MAX, ..Limits::default() };
         let (consumed, word) = match self.decoder.decode(rest, &limits) {
             Ok(Decoded::Need(_)) => return Ok(None),
             Ok(Decoded::Command { consumed, args, .. }) => {
                 (consumed, Args::new(rest, &args).iter().next().map(<[u8]>::to_ascii_lowercase).unwrap_or_default())
             }
-            Ok(Decoded::Skip(_) | Decoded::Inline { .. }) => return Err("an empty command".to_owned()),
-            Err(error) => return Err(error.to_string()),
+            Ok(Decoded::Skip(_) | Decoded::Inline { .. }) => {
+                return Err(Wrong::Bytes("an empty command".to_owned()));
+            }
+            Err(error) => return Err(Wrong::Bytes(error.to_string())),
         };
+        if REFUSED.contains(&word.as_slice()) {
+            return Err(Wrong::Command(word.escape_ascii().to_string()));
+        }
         self.unit.extend_from_slice(&rest[..consumed]);
         match word.as_slice() {
             b"multi" => self.in_multi = true,
@@ -132,11 +183,12 @@ impl Scanner {
     pub fn end(self) -> Result<End, Damage> {
         if let Some(at) = next_command(&self.buf[self.decoded..]) {
             let what = format!("a command that can't be whole is followed by others at {}", self.whole + at as u64);
-            return Err(Damage { at: self.whole, what });
+            return Err(Damage { at: self.whole, what, command: None });
         }
-        let (whole, last_unit) = (self.whole, self.last_unit);
-        let note = self.note.filter(|(_, at)| *at > last_unit).map(|(note, _)| note);
-        Ok(End { whole, rest: self.buf.len() as u64, units: self.units, note })
+        let (whole, damaged_note) = (self.whole, self.damaged_note);
+        let behind = self.last_unit.max(damaged_note.unwrap_or(0));
+        let note = self.note.filter(|(_, end)| *end > behind).map(|(note, _)| note);
+        Ok(End { whole, rest: self.buf.len() as u64, units: self.units, note, damaged_note })
     }
 }
 

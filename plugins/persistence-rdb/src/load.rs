@@ -12,9 +12,10 @@ use futures::executor::block_on;
 use keystead_plugin::prelude::*;
 use keystead_plugin::services::persistence::{Position, Recovered};
 use keystead_plugin::{Batch, Load, LoadMode, Progress};
-use keystead_rdb::{Event, FileError, FileHead, FileParser, ParserLimits, StreamPoint};
+use keystead_rdb::{Event, FileError, FileHead, FileParser, ParserLimits, RepeatedKeys, StreamPoint};
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 use std::time::Duration;
 
 /// Bytes read at once.
@@ -213,6 +214,9 @@ impl<'a> Filler<'a> {
         }
         let keys = load.commit().await?;
         let (loaded, expired) = self.keys;
+        if keys != loaded {
+            self.plugin.refuse_repeated().await?;
+        }
         if !checksummed && self.plugin.config().rdbchecksum {
             log::info!("RDB file was saved with checksum disabled: no check performed.");
         }
@@ -221,5 +225,29 @@ impl<'a> Filler<'a> {
         let position =
             self.position.map(|at| Position { replid: at.replid, offset: at.offset, stream_db: at.stream_db });
         Ok(Recovered { strategy: PersistenceRdb::NAME.to_owned(), keys, position })
+    }
+}
+
+impl PersistenceRdb {
+    /// There are fewer keys than records: a key that is there twice is damage.
+    async fn refuse_repeated(&self) -> Result<()> {
+        let path = self.path();
+        let found = self.host.blocking(move || repeated(&path)).await??;
+        found.map_or(Ok(()), |what| Err(Error::new(what)))
+    }
+}
+
+/// What is wrong with a file that has a key twice.
+fn repeated(path: &Path) -> std::io::Result<Option<String>> {
+    let (mut file, mut keys) = (File::open(path)?, RepeatedKeys::default());
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let n = file.read(&mut chunk)?;
+        // It was read as a whole before: an error says nothing about keys.
+        match keys.feed(&chunk[..n]) {
+            Ok(None) if n > 0 => {}
+            Ok(found) => return Ok(found.map(|found| found.to_string())),
+            Err(_) => return Ok(None),
+        }
     }
 }

@@ -414,6 +414,9 @@ fn a_rewrite_on_a_full_disk_fails_and_is_tried_again() {
     assert!(matches!(node.client().cmd("BGREWRITEAOF"), Reply::Simple(_)));
     let status = || node.client().info("persistence")["aof_last_bgrewrite_status"].clone();
     assert!(eventually(DEADLINE, || (status() == "err").then_some(())).is_some(), "{}", node.process.log());
+    let runs = || node.client().info("persistence")["aof_rewrite_in_progress"] == "1";
+    assert!(eventually(DEADLINE, || (!runs()).then_some(())).is_some(), "what has failed runs no more");
+    assert!(matches!(node.client().cmd("BGREWRITEAOF"), Reply::Simple(_)));
     std::fs::remove_file(filler).unwrap();
     client.set_reply_limit(DEADLINE);
     assert_eq!(client.read().unwrap(), Reply::Simple("OK".into()), "{}", node.process.log());

@@ -219,6 +219,22 @@ fn damage_refuses_the_start_and_names_its_place() {
     assert!(log.contains("Internal error in RDB reading") && log.contains("(at byte "), "{log}");
 }
 
+/// No server writes a key twice: which of the two is the data, nobody knows.
+#[test]
+fn a_key_that_is_there_twice_refuses_the_start() {
+    let file =
+        |second: &[u8]| [b"REDIS0010\xfe\x00\x00\x01k\x01v\x00\x01", second, b"\x01w\xff\0\0\0\0\0\0\0\0"].concat();
+    let words = "Internal error in RDB reading: RDB has duplicated key 'k' in DB 0 (at byte 16)";
+    let log = refused_start(saving("()").file("dump.rdb", &file(b"k")).launch());
+    assert!(log.contains("dump.rdb: ") && log.contains(words), "{log}");
+    let aof = || Keystead::builder().plugin("persistence-aof", "()");
+    let log = refused_start(aof().file("appendonly.aof", &file(b"k")).launch());
+    assert!(log.contains("the AOF file appendonly.aof") && log.contains(words), "{log}");
+    for node in [saving("()").file("dump.rdb", &file(b"l")), aof().file("appendonly.aof", &file(b"l"))] {
+        assert_eq!(node.start().client().cmd("DBSIZE"), 2);
+    }
+}
+
 #[test]
 fn clients_hear_that_it_is_loading_and_may_stop_it() {
     let node = saving("()").start();

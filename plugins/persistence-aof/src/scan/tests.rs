@@ -25,7 +25,7 @@ fn units_come_whole_and_annotations_do_not() {
         let (units, end) = scan(text.as_bytes(), piece).expect("a file");
         assert_eq!(String::from_utf8(units).expect("text"), format!("{SELECT}{MULTI}{SET}{SET}{EXEC}{SET}"));
         let note = Note { replid: id.clone(), offset: 99, db: 0 };
-        assert_eq!(end, End { whole: text.len() as u64, rest: 0, units: 3, note: Some(note) });
+        assert_eq!(end, End { whole: text.len() as u64, rest: 0, units: 3, note: Some(note), damaged_note: None });
     }
 }
 
@@ -33,6 +33,25 @@ fn units_come_whole_and_annotations_do_not() {
 fn a_note_holds_only_at_the_end() {
     let text = format!("{SET}#KS:77:0:{}\r\n{SET}", "a".repeat(40));
     assert_eq!(scan(text.as_bytes(), 9).expect("a file").1.note, None);
+}
+
+/// A note that isn't as it was written tells no place, and neither does what stands before it; a whole one behind it does.
+#[test]
+fn a_damaged_note_tells_no_place() {
+    let id = "a".repeat(40);
+    let first = format!("{SET}#KS:77:0:{id}\r\n");
+    let note = |offset| Some(Note { replid: id.clone(), offset, db: 0 });
+    let bad = "#KS:99:0:c00000000\r\n";
+    let end = |text: String, piece| scan(text.as_bytes(), piece).expect("a file").1;
+    for piece in [1, 9, 1000] {
+        for (behind, found) in [("", None), (SET, None), ("#KS:99:0\r\n", note(99)), (bad, None)] {
+            let end = end(format!("{first}{bad}{behind}"), piece);
+            let at = first.len() + if behind == bad { bad.len() } else { 0 };
+            assert_eq!((end.note, end.damaged_note), (found, Some(at as u64)), "{behind}");
+        }
+        let whole = end(first.clone(), piece);
+        assert_eq!((whole.note, whole.damaged_note), (note(77), None));
+    }
 }
 
 #[test]
@@ -47,6 +66,19 @@ fn damage_has_a_place() {
         let damage = scan(text.as_bytes(), 16).expect_err(&text);
         assert_eq!(damage.at, at as u64, "{text}: {damage:?}");
         assert!(damage.what.contains(what), "{damage:?}");
+    }
+}
+
+#[test]
+fn a_command_that_acts_on_the_server_is_refused_with_its_own_place() {
+    let shutdown = "*1\r\n$8\r\nSHUTDOWN\r\n";
+    for (before, command, name) in [
+        (SET.to_owned(), shutdown, "shutdown"),
+        (format!("{SET}{MULTI}{SET}"), shutdown, "shutdown"),
+        (String::new(), "*3\r\n$9\r\nreplicaof\r\n$1\r\na\r\n$1\r\n1\r\n", "replicaof"),
+    ] {
+        let damage = scan(format!("{before}{command}{SET}").as_bytes(), 16).expect_err(name);
+        assert_eq!((damage.at, damage.command.as_deref()), (before.len() as u64, Some(name)));
     }
 }
 

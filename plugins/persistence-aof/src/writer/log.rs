@@ -139,6 +139,8 @@ impl Log {
                 self.seen = Some(place);
                 self.noted_at = now;
                 self.noted = note_of(place).or(self.noted.take());
+                // At once: while the file is lent the writer has nothing to publish.
+                self.plugin.shown.size.fetch_add(bytes, Ordering::Relaxed);
                 (true, self.machine.appended(now, bytes, place))
             }
             Err(error) => {

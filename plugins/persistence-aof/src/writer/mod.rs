@@ -97,7 +97,7 @@ pub(crate) struct Writer {
     retry: Duration,
     /// Bytes of the set but for the file that is written.
     settled: u64,
-    /// The whole set's size behind the last rewrite, or at the start.
+    /// The whole set's size behind the last rewrite; of one that was loaded, its base's.
     base_size: u64,
     looked: Duration,
 }
@@ -157,7 +157,8 @@ impl Writer {
         let cursor = self.plugin.host.follow(CursorClass::Persistence).await?;
         let place = cursor.place();
         self.settled = self.manifest.parts().map(|part| self.folder.size(part)).sum::<u64>() - size;
-        self.base_size = self.settled + size;
+        // As Redis counts. From the whole set, one that is started often would grow by as much each time, for ever.
+        self.base_size = self.manifest.base.as_ref().map_or(0, |part| self.folder.size(part));
         let mut log = Log::new(&self.plugin, cursor, file, size);
         let actions = log.machine.trust(place);
         self.log = Some(log);
@@ -178,7 +179,14 @@ impl Writer {
                 break;
             }
         }
-        if self.listed { Ok(()) } else { Err(Error::new("the first AOF base can't be written")) }
+        if !self.listed {
+            return Err(Error::new("the first AOF base can't be written"));
+        }
+        // A start is no rewrite, as in Redis.
+        let shown = &self.plugin.shown;
+        shown.rewrites.store(0, Ordering::Relaxed);
+        shown.last_rewrite_s.store(-1, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Until the plugin stops. On a thread that may block.
@@ -542,8 +550,11 @@ impl Writer {
         let shown = &self.plugin.shown;
         shown.size.store(self.size(), Ordering::Relaxed);
         shown.base_size.store(self.base_size, Ordering::Relaxed);
-        shown.rewriting.store(self.rewrite.is_some() || self.wanted == Some(Duration::ZERO), Ordering::Release);
-        shown.scheduled.store(self.rewrite.is_none() && self.wanted.is_some(), Ordering::Relaxed);
+        let failed = self.rewrite.as_ref().is_some_and(Rewrite::has_failed);
+        let runs = self.rewrite.is_some() && !failed;
+        let begins = self.rewrite.is_none() && self.wanted == Some(Duration::ZERO);
+        shown.rewriting.store(runs || begins, Ordering::Release);
+        shown.scheduled.store(failed || self.rewrite.is_none() && self.wanted.is_some(), Ordering::Relaxed);
         shown.delayed.store(self.log.as_ref().map_or(0, |log| log.machine.delayed()), Ordering::Relaxed);
     }
 }

@@ -37,6 +37,11 @@ impl Rewrite {
     pub(super) fn rotates(&self) -> bool {
         self.next.is_some()
     }
+
+    /// There will be no base; the next attempt waits until the old file has all that is before the cut.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.written, Some(Err(_)))
+    }
 }
 
 impl Writer {
@@ -119,13 +124,17 @@ impl Writer {
         let Some(log) = &mut self.log else { return };
         let sync = log.machine.sync(self.plugin.host.now());
         self.act(sync).await;
-        if let Some(Err(_)) = self.rewrite.as_ref().and_then(|rewrite| rewrite.written.as_ref()) {
+        if self.rewrite.as_ref().is_some_and(Rewrite::has_failed) {
             // There will be no base: what is written goes on where it is.
             if let Some(log) = &mut self.log {
                 log.follow(cursor);
             }
             self.drop_rewrite();
-            return self.try_later();
+            // Somebody may have asked for another one meanwhile.
+            if self.wanted.is_none() {
+                self.try_later();
+            }
+            return;
         }
         let part = self.manifest.next_incr(&self.folder.file);
         let made = self.make_incr(&part);
