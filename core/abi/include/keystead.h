@@ -183,6 +183,8 @@ extern "C" {
 #define KS_COND_OUT_OF_MEMORY UINT64_C(32)
 /* Condition: data is being loaded. */
 #define KS_COND_LOADING UINT64_C(64)
+/* Condition: a plugin refuses writes (`refuse_writes`); `write_error` says why. */
+#define KS_COND_WRITE_ERROR UINT64_C(128)
 /* Script call: commands that write or may replicate are refused. */
 #define KS_SCRIPT_READ_ONLY 1u
 /* Script call: runs although memory is full. */
@@ -893,6 +895,8 @@ struct ks_ctx_api {
   void (*fail_counted)(void* ctx, ks_str text);
   /* How many times FLUSHALL emptied the keyspace since the server's start; never falls. */
   uint64_t (*flushes)(void* ctx);
+  /* Why a plugin refuses writes, as it said it, into `out`; empty if none does. */
+  void (*write_error)(void* ctx, ks_buf* out);
 };
 
 /* A registrar: valid during `create` only. */

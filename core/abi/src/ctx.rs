@@ -65,6 +65,8 @@ consts! { CONSTS;
     pub const COND_OUT_OF_MEMORY: u64 = 1 << 5;
     /// Condition: data is being loaded.
     pub const COND_LOADING: u64 = 1 << 6;
+    /// Condition: a plugin refuses writes (`refuse_writes`); `write_error` says why.
+    pub const COND_WRITE_ERROR: u64 = 1 << 7;
 
     /// Script call: commands that write or may replicate are refused.
     pub const SCRIPT_READ_ONLY: u32 = 1;
@@ -224,5 +226,7 @@ tables! { STRUCTS;
         pub fail_counted: unsafe extern "C" fn(ctx: *mut c_void, text: Str),
         /// How many times FLUSHALL emptied the keyspace since the server's start; never falls.
         pub flushes: unsafe extern "C" fn(ctx: *mut c_void) -> u64,
+        /// Why a plugin refuses writes, as it said it, into `out`; empty if none does.
+        pub write_error: unsafe extern "C" fn(ctx: *mut c_void, out: *mut Buf),
     }
 }

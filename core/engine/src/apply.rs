@@ -18,6 +18,10 @@ use crate::spec::WRITE;
 /// Commands decoded ahead: enough for their misses to overlap, few enough to stay in the nearest cache.
 const AHEAD: usize = 64;
 
+/// A line of text in a primary's stream: its bytes aren't where they belong, and what they say must not be executed.
+const INLINE: &str = "WARNING: Receiving inline protocol from master, master stream corruption? Closing the master \
+                      connection and discarding the cached master.";
+
 /// Time between two lines about a disk that takes nothing of a primary's stream.
 const DISK_WARNING_US: u64 = 10_000_000;
 
@@ -36,7 +40,7 @@ pub struct ApplyState {
     origin: Origin,
     /// Whole units so far, with their readers.
     pieces: Vec<Piece>,
-    /// Why a file can't be executed, once that is so.
+    /// Why a file can't be executed, or a stream can't be a primary's, once that is so.
     failed: Option<String>,
 }
 
@@ -193,7 +197,7 @@ enum Step {
 impl Engine {
     /// Executes the next bytes of a primary's stream, in a turn. Guards, pause, read-only and logical expiry don't hold for
     /// them. An error means that the peer doesn't speak the protocol: drop the link.
-    pub fn apply_stream(&mut self, state: &mut ApplyState, bytes: &[u8]) -> Result<Applied, ProtocolError> {
+    pub fn apply_stream(&mut self, state: &mut ApplyState, bytes: &[u8]) -> Result<Applied, String> {
         let mut acks = Vec::new();
         let result = self.execute_stream(state, bytes, &mut acks);
         let mut from = 0;
@@ -205,7 +209,11 @@ impl Engine {
         if self.core.blocking.has_ready() {
             self.serve_ready();
         }
-        result.map(|()| Applied { offset: self.core.journal.offset(), acks })
+        match (result, state.failed.take()) {
+            (_, Some(why)) => Err(why),
+            (Err(error), None) => Err(error.to_string()),
+            (Ok(()), None) => Ok(Applied { offset: self.core.journal.offset(), acks }),
+        }
     }
 
     /// Executes the next bytes of an append-only file, in a turn, each unit whole or not at all. An error means that the
@@ -240,6 +248,10 @@ impl Engine {
             self.prefetch_ahead(state.session.db, &mut ahead, &buffer);
             for command in &ahead.commands {
                 let step = match command.args(&buffer, &ahead.ranges) {
+                    Some(_) if command.words.is_some() && state.origin == Origin::Replication => {
+                        state.failed = Some(INLINE.to_owned());
+                        break;
+                    }
                     None => state.between(Targets::REPLICATION),
                     Some(args) => self.apply_one(state, args, base + command.begin as u64, acks),
                 };

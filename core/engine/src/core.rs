@@ -234,10 +234,8 @@ impl Core {
         // Who is closed already was told of and counted.
         let Some(session) = self.sessions.get_mut(id).filter(|session| !session.state.close_now) else { return };
         if let Some(why) = crate::limits::exceeded(session, limits, now_ms) {
-            log::warn!(
-                "Client {} scheduled to be closed ASAP for overcoming of output buffer limits ({why}).",
-                session.state.info.addr
-            );
+            let who = crate::commands::client_list::describe(&session.state, session.out.len(), now_ms, None);
+            log::warn!("Client {who} scheduled to be closed ASAP for overcoming of output buffer limits ({why}).");
             session.state.close_now = true;
             self.drop_output(id);
             self.stats.output_limit_disconnections += 1;

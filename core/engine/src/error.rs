@@ -77,9 +77,14 @@ impl CommandError {
         self.counted
     }
 
-    /// The code alone: the first word.
+    /// The code alone: the first word of several. What has no second one counts as `ERR`, as in Redis.
     pub fn code(&self) -> &str {
-        self.text.split(' ').next().unwrap_or("ERR")
+        /// Longer words are no code.
+        const LONGEST: usize = 32;
+        match self.text.split_once(' ') {
+            Some((code, _)) if (1..LONGEST).contains(&code.len()) => code,
+            _ => "ERR",
+        }
     }
 }
 

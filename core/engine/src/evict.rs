@@ -76,14 +76,14 @@ pub(crate) struct Room {
 /// Bytes that are in use and can't be made less by evicting: the journal beyond what is kept anyway (readers pin it, and
 /// evicting only adds to it), values and clients on their way to be freed, what jobs hold, and what an open cut copied.
 pub(crate) fn not_counted(ks: &Keyspace, core: &Core, used: u64) -> u64 {
-    beside_data(ks, core, used, jobs_bytes(core))
+    beside_data(ks, core, used, elsewhere(core))
 }
 
-fn beside_data(ks: &Keyspace, core: &Core, used: u64, jobs: u64) -> u64 {
+fn beside_data(ks: &Keyspace, core: &Core, used: u64, elsewhere: u64) -> u64 {
     let known = core.journal.memory().saturating_sub(core.journal.backlog_size().unwrap_or(0))
         + ks.garbage_bytes() as u64
         + core.leaving
-        + jobs;
+        + elsewhere;
     let copies = core.room.at_cut.map_or(0, |(used_then, bytes_then)| {
         // While a cut is read only the data's own growth counts.
         let expected = (used_then + ks.mem_bytes() as u64).saturating_sub(bytes_then);
@@ -92,8 +92,10 @@ fn beside_data(ks: &Keyspace, core: &Core, used: u64, jobs: u64) -> u64 {
     known + copies
 }
 
-fn jobs_bytes(core: &Core) -> u64 {
-    core.jobs_bytes.load(Ordering::Relaxed)
+/// What other threads have in hand: batches on their way to a file or a replica, and values that they are freeing. Redis
+/// has the first in its child, and frees before it answers what it doesn't leave to a thread.
+fn elsewhere(core: &Core) -> u64 {
+    core.jobs_bytes.load(Ordering::Relaxed) + core.stats.lazyfree.pending_bytes.load(Ordering::Relaxed)
 }
 
 /// Bytes beyond `maxmemory`.
@@ -102,11 +104,11 @@ fn excess(ks: &Keyspace, core: &Core) -> u64 {
     if crate::commands::info::used_memory(ks, core) <= max {
         return 0;
     }
-    // Jobs' threads take and free meanwhile: what they held before or behind the count may be in it.
-    let before = jobs_bytes(core);
+    // Other threads take and free meanwhile: what they held before or behind the count may be in it.
+    let before = elsewhere(core);
     let used = crate::commands::info::used_memory(ks, core);
-    let jobs = before.max(jobs_bytes(core));
-    (used - beside_data(ks, core, used, jobs).min(used)).saturating_sub(max)
+    let others = before.max(elsewhere(core));
+    (used - beside_data(ks, core, used, others).min(used)).saturating_sub(max)
 }
 
 /// Makes room before a command; afterwards `core.room.out` says whether commands that need memory are refused. `me` and
@@ -115,7 +117,7 @@ pub(crate) fn make_room(ks: &mut Keyspace, core: &mut Core, me: &mut State) {
     core.room.at_cut = match ks.has_cut() {
         false => None,
         true => {
-            let used = || crate::commands::info::used_memory(ks, core).saturating_sub(jobs_bytes(core));
+            let used = || crate::commands::info::used_memory(ks, core).saturating_sub(elsewhere(core));
             let now = || (used(), ks.mem_bytes() as u64);
             Some(core.room.at_cut.unwrap_or_else(now))
         }

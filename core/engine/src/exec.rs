@@ -38,6 +38,7 @@ pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session,
             return Flow::Close;
         }
         Err(error) => {
+            session.state.last_command = None;
             refuse(core, session, None, error);
             return after_reply(session, start);
         }
@@ -148,12 +149,17 @@ fn run(
     flow
 }
 
-/// What CLIENT TRACKING wants behind a reply. CLIENT CACHING holds for the one command (or transaction) that follows.
+/// What CLIENT TRACKING wants behind a reply.
 fn after_tracked(core: &mut Core, session: &mut Session, command: &Command) {
     core.tell_myself(session);
-    if let Some(mode) = &mut session.state.tracking
-        && session.state.multi.is_none()
-        && !command.full_name.starts_with("client|")
+    caching_is_over(&mut session.state, Some(command));
+}
+
+/// CLIENT CACHING holds for the one command (or transaction) that follows, whether it ran or was refused.
+fn caching_is_over(state: &mut State, command: Option<&Command>) {
+    if let Some(mode) = &mut state.tracking
+        && state.multi.is_none()
+        && command.is_none_or(|command| command.name != "client" && !command.full_name.starts_with("client|"))
     {
         mode.caching = false;
     }
@@ -225,11 +231,17 @@ pub(crate) fn refuse(core: &mut Core, session: &mut Session, command: Option<&'s
     };
     core.stats.error(error.code());
     Writer::new(&mut session.out, session.state.proto).error(error.text());
+    caching_is_over(&mut session.state, command);
 }
 
 /// Keeps a command for EXEC. What is queued counts against the limit of what a client may send ahead, as in Redis.
 fn queue(core: &mut Core, session: &mut Session, command: &'static Command, args: Args<'_>) {
+    let lost = session.state.dirty_cas;
     let multi = session.state.multi.get_or_insert_with(Multi::default);
+    if lost || multi.failed {
+        // It will not run: what would be kept for it is only memory.
+        return Writer::new(&mut session.out, session.state.proto).simple("QUEUED");
+    }
     let args = args.to_owned();
     multi.bytes += args.memory() + size_of::<Queued>();
     if multi.bytes > core.config.live.query_limit {

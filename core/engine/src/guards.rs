@@ -120,7 +120,7 @@ fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> 
         return Some(DISK_ERROR);
     }
     if closed(Gate::WriteError) && primary && (writes || command.name == "ping") {
-        return Some(CommandError::new(format!("MISCONF {}", core.gates.write_error())));
+        return Some(misconfigured(core));
     }
     if closed(Gate::FewReplicas) && primary && writes {
         return Some(NO_REPLICAS);
@@ -153,17 +153,24 @@ fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> 
     {
         return Some(busy.clone());
     }
-    if state.kind == Kind::Replica && Flags(flags.any).any(WRITE | READONLY | MAY_REPLICATE) {
+    // Redis takes who watches for a replica.
+    if (state.kind == Kind::Replica || state.monitor) && Flags(flags.any).any(WRITE | READONLY | MAY_REPLICATE) {
         return Some(NO_KEYSPACE);
     }
     None
 }
 
+/// A plugin's own words for why it can't take a write.
+fn misconfigured(core: &Core) -> CommandError {
+    CommandError::new(format!("MISCONF {}", core.gates.write_error()))
+}
+
 /// What refuses a script's first write. From the second on nothing does: it would be torn.
-pub(crate) fn write_refusal(now: &Conditions) -> Result<(), CommandError> {
+pub(crate) fn write_refusal(core: &Core, now: &Conditions) -> Result<(), CommandError> {
     match now {
         Conditions { read_only: true, .. } => Err(READ_ONLY),
         Conditions { disk_error: true, .. } => Err(DISK_ERROR),
+        Conditions { write_error: true, .. } => Err(misconfigured(core)),
         Conditions { few_replicas: true, .. } => Err(NO_REPLICAS),
         _ => Ok(()),
     }

@@ -44,6 +44,8 @@ pub struct Conditions {
     pub stale: bool,
     /// The disk failed.
     pub disk_error: bool,
+    /// A plugin refuses writes: it can't write what it must.
+    pub write_error: bool,
     /// Too few good replicas.
     pub few_replicas: bool,
     /// Memory is full.
@@ -62,6 +64,7 @@ impl Conditions {
             read_only: is(Gate::ReadOnly) || core.gates.lease_over(core.now.mono_us),
             stale: is(Gate::Stale),
             disk_error: is(Gate::DiskError) && core.config.live.stop_writes && primary,
+            write_error: is(Gate::WriteError) && primary,
             few_replicas: is(Gate::FewReplicas) && primary,
             out_of_memory: core.room.out,
             loading: is(Gate::Loading),
@@ -126,7 +129,7 @@ fn allowed(ctx: &mut Ctx<'_>, how: &ScriptCall, command: &'static Command, args:
         return Err(CommandError::fixed("ERR Write commands are not allowed from read-only scripts."));
     }
     if is(WRITE) && !how.wrote && !now.obey {
-        guards::write_refusal(&now)?;
+        guards::write_refusal(ctx.core, &now)?;
     }
     if is(DENYOOM) && now.out_of_memory && !how.wrote && !how.allow_oom && !now.obey {
         return Err(guards::OUT_OF_MEMORY);

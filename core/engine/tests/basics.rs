@@ -180,3 +180,41 @@ fn a_whole_sum_of_floats_is_no_integer() {
         assert_eq!(kit.cmd(c, line), want, "{line}");
     }
 }
+
+#[test]
+fn a_list_in_its_own_order_is_answered_from_its_end() {
+    let mut kit = Kit::default();
+    let id = kit.connect();
+    kit.cmd(id, "RPUSH l 3 1 2 10 abc");
+    assert_eq!(kit.cmd(id, "SORT l BY nosort DESC LIMIT 1 2"), "*2\r\n$2\r\n10\r\n$1\r\n2\r\n");
+    assert_eq!(kit.cmd(id, "SORT l DESC BY nosort LIMIT 0 1"), "*1\r\n$3\r\nabc\r\n");
+    assert_eq!(kit.cmd(id, "SORT l BY nosort LIMIT 0 1"), "*1\r\n$1\r\n3\r\n");
+    kit.cmd(id, "SORT l BY nosort DESC STORE x");
+    assert_eq!(kit.cmd(id, "LRANGE x 0 1"), "*2\r\n$3\r\nabc\r\n$2\r\n10\r\n");
+}
+
+/// BITCOUNT and BITPOS look at the key before the range, ZRANGE takes REV once, as 7.2.
+#[test]
+fn options_are_read_in_redis_order() {
+    let mut kit = Kit::default();
+    let id = kit.connect();
+    kit.cmd(id, "RPUSH l x");
+    kit.cmd(id, "SET s abc");
+    for (line, reply) in [
+        ("BITCOUNT none x 1", ":0\r\n"),
+        ("BITCOUNT none 1", ":0\r\n"),
+        ("BITCOUNT none 0 0 FOO", ":0\r\n"),
+        ("BITPOS none 0 x", ":0\r\n"),
+        ("BITPOS none 1 0 0 FOO", ":-1\r\n"),
+        ("BITPOS none 2 x", "-ERR The bit argument must be 1 or 0.\r\n"),
+        ("BITCOUNT l x x", "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
+        ("BITPOS l 1 x", "-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"),
+        ("BITCOUNT s x 1", "-ERR value is not an integer or out of range\r\n"),
+        ("BITCOUNT s 1", "-ERR syntax error\r\n"),
+        ("BITCOUNT s", ":10\r\n"),
+        ("ZRANGE z 0 1 REV REV", "-ERR syntax error\r\n"),
+        ("ZRANGE z 0 1 REV", "*0\r\n"),
+    ] {
+        assert_eq!(kit.cmd(id, line), reply, "{line}");
+    }
+}

@@ -390,3 +390,52 @@ fn prefixes_that_a_client_tracks_count() {
     });
     assert!(closed.is_some_and(|n| n > 50), "{closed:?}");
 }
+
+/// As in Redis: less would close everybody, and whoever comes to correct it.
+#[test]
+fn a_tiny_limit_for_clients_memory_locks_nobody_out() {
+    let mut kit = Kit::default();
+    let (a, b) = (kit.connect(), kit.connect());
+    for limit in ["1", "500", "100kb"] {
+        assert_eq!(kit.cmd(a, &format!("CONFIG SET maxmemory-clients {limit}")), "+OK\r\n");
+        assert_eq!(kit.cmd(b, "PING"), "+PONG\r\n", "{limit}");
+        assert!(kit.closed.is_empty(), "{limit}");
+    }
+}
+
+/// Redis takes a client that watches for a replica.
+#[test]
+fn who_monitors_touches_no_keys() {
+    let mut kit = Kit::default();
+    let id = kit.connect();
+    kit.cmd(id, "MONITOR");
+    for line in ["GET x", "SET x 1", "PUBLISH c m"] {
+        let reply = kit.cmd(id, line);
+        assert!(reply.contains("-ERR Replica can't interact with the keyspace\r\n"), "{line}: {reply}");
+    }
+    assert!(kit.cmd(id, "PING").contains("+PONG\r\n"));
+    assert!(kit.cmd(id, "RESET").contains("+RESET\r\n"));
+    assert_eq!(kit.cmd(id, "GET x"), "$-1\r\n");
+}
+
+#[test]
+fn a_transaction_that_is_lost_keeps_nothing_more() {
+    let mut kit = Kit::default();
+    let (id, other) = (kit.connect(), kit.connect());
+    kit.cmd(id, "WATCH x");
+    kit.cmd(other, "SET x 1");
+    kit.cmd(id, "MULTI");
+    assert_eq!(kit.cmd(id, "GET x"), "+QUEUED\r\n");
+    let list = kit.cmd(other, "CLIENT LIST");
+    assert!(list.contains(" multi=0 ") && !list.contains(" multi=1 "), "{list}");
+    assert_eq!(kit.cmd(id, "EXEC"), "*-1\r\n");
+    kit.cmd(id, "MULTI");
+    kit.cmd(id, "NOSUCH");
+    assert!(kit.cmd(other, "CLIENT LIST").contains(" cmd=NULL "));
+    assert_eq!(kit.cmd(id, "GET x"), "+QUEUED\r\n");
+    assert!(kit.cmd(id, "EXEC").starts_with("-EXECABORT"));
+    assert_eq!(kit.cmd(id, "CLIENT LIST ID 0 -1"), "$0\r\n\r\n");
+    kit.cmd(id, "CLIENT PAUSE 10000 WRITE");
+    kit.feed(other, b"SET x 2\r\n");
+    assert!(kit.cmd(id, "CLIENT LIST").contains(" flags=b "));
+}

@@ -1,6 +1,8 @@
 //! What rows of the command table say of categories and keys, against redis-server's own word. A new row that fails here
 //! needs `.uses(&[…])` (how it uses its keys), other flags or another group.
 
+mod kit;
+
 use std::collections::BTreeMap;
 
 use keystead_engine::acl::category;
@@ -10,6 +12,7 @@ use keystead_engine::{Args, Engine, EngineOptions, OwnedArgs, keys};
 
 const CATEGORIES: &str = include_str!("golden/categories.txt");
 const USES: &str = include_str!("golden/key_uses.txt");
+const TIPS: &str = include_str!("golden/tips.txt");
 
 /// Where Redis 7.2 differs from the 7.0 that the files are from.
 const SINCE: &[&str] = &[];
@@ -98,4 +101,51 @@ fn arguments_decide_where_they_must() {
         let have: Vec<String> = found.iter().map(|(_, how)| how.names().collect::<Vec<_>>().join(" ")).collect();
         assert_eq!(have.join(", "), want, "{line}");
     }
+}
+
+/// What follows `field` in the reply to COMMAND INFO: the words of an array of statuses.
+fn statuses(reply: &str) -> Vec<&str> {
+    reply.split("\r\n").filter_map(|line| line.strip_prefix('+')).collect()
+}
+
+#[test]
+fn tips_are_those_of_redis() {
+    let mut kit = kit::Kit::default();
+    let id = kit.connect();
+    let golden = golden(TIPS);
+    let names: Vec<String> = commands(&kit.engine).iter().map(|command| command.full_name.clone()).collect();
+    for name in names {
+        let reply = kit.cmd(id, &format!("COMMAND INFO {name}"));
+        // Flags and categories are statuses too, in front; those of subcommands come behind the command's own.
+        let own = reply.split(&format!("\r\n{name}|")).next().unwrap_or_default();
+        // Their order means nothing.
+        let mut tips: Vec<&str> =
+            statuses(own).into_iter().filter(|word| word.contains(':') || word.starts_with("nondet")).collect();
+        tips.sort_unstable();
+        let mut wanted: Vec<&str> = golden.get(name.as_str()).map_or(Vec::new(), |tips| tips.split(' ').collect());
+        wanted.sort_unstable();
+        assert_eq!(tips, wanted, "{name}");
+    }
+}
+
+#[test]
+fn keys_found_by_a_function_are_described() {
+    let mut kit = kit::Kit::default();
+    let id = kit.connect();
+    let words = |kit: &mut kit::Kit, name: &str| {
+        let reply = kit.cmd(id, &format!("COMMAND INFO {name}"));
+        let from = reply.find("\r\nflags\r\n").unwrap_or(reply.len());
+        let lines = reply[from..].split("\r\n").filter(|line| !line.is_empty() && !line.starts_with(['$', '*']));
+        lines.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        words(&mut kit, "xread"),
+        "flags +RO +access begin_search type keyword spec keyword STREAMS startfrom :1 \
+         find_keys type range spec lastkey :-1 keystep :1 limit :2"
+    );
+    assert_eq!(
+        words(&mut kit, "ssubscribe"),
+        "flags +not_key begin_search type index spec index :1 find_keys type range spec lastkey :-1 keystep :1 limit :0"
+    );
+    assert_eq!(words(&mut kit, "sort").matches("flags").count(), 3);
 }

@@ -4,8 +4,9 @@
 mod kit;
 
 use keystead_engine::journal::{CursorClass, Read};
-use keystead_engine::{EngineOptions, Gate, SessionId};
+use keystead_engine::{EngineOptions, Gate, OwnedArgs, SessionId};
 use kit::Kit;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const OOM: &str = "-OOM command not allowed when used memory > 'maxmemory'.\r\n";
 
@@ -178,4 +179,33 @@ fn words_about_evicted_keys_ask_for_no_more_of_them() {
     kit.cmd(id, "GET none");
     let left = kit.engine.ks.len(0);
     assert!((250..290).contains(&left), "{left} of 300 after 40 kB were asked for");
+}
+
+/// What the allocator has out, as the next test says it.
+static OUT: AtomicU64 = AtomicU64::new(0);
+
+/// A big value is freed by another thread behind the reply to DEL: until it has, its bytes evict nothing and refuse nothing.
+#[test]
+fn what_is_being_freed_takes_no_room() {
+    for policy in ["noeviction", "allkeys-lru"] {
+        let used_memory = Some((|| OUT.load(Ordering::Relaxed)) as fn() -> u64);
+        let mut kit = Kit::with(EngineOptions { used_memory, ..EngineOptions::default() });
+        let id = kit.connect();
+        kit.cmd(id, "SETRANGE big 500000 x");
+        kit.cmd(id, "SET small v");
+        kit.cmd(id, &format!("CONFIG SET maxmemory 400000 maxmemory-policy {policy}"));
+        OUT.store(600_000, Ordering::Relaxed);
+        kit.engine.begin_turn(kit.now);
+        let _ = kit.engine.execute(id, ["DEL", "big"].iter().collect::<OwnedArgs>().view());
+        let end = kit.engine.end_turn();
+        kit.read(id);
+        assert!(!end.garbage.is_empty());
+        assert_eq!(kit.cmd(id, "SET other v"), "+OK\r\n", "{policy}");
+        assert_eq!(kit.cmd(id, "EXISTS small"), ":1\r\n", "{policy}");
+        // Freed, and what is in use is too much all the same.
+        drop(end);
+        assert_eq!(kit.cmd(id, "SET more v"), OOM, "{policy}");
+        let kept = i64::from(policy == "noeviction");
+        assert_eq!(kit.cmd(id, "EXISTS small"), format!(":{kept}\r\n"), "{policy}");
+    }
 }

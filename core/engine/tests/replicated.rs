@@ -166,6 +166,50 @@ fn half_a_unit_is_dropped_with_its_link() {
     assert!(kit.engine.apply_stream(&mut state, b"*x\r\n").is_err());
 }
 
+/// An empty line is a sign of life of old servers. One with words is no part of a stream: nothing of it, nor of what
+/// follows, is executed.
+#[test]
+fn a_line_of_text_ends_a_primarys_stream() {
+    let mut kit = Kit::default();
+    let set = |key: &str| format!("*3\r\n$3\r\nSET\r\n$1\r\n{key}\r\n$1\r\n1\r\n");
+    for line in ["SET inl 1\r\n", "\0\u{1}x\r\n", "PING\n"] {
+        let mut state = ApplyState::new(0);
+        let bytes = format!("\n{}\r\n{line}{}", set("a"), set("b"));
+        let refused = kit.turn(|engine| engine.apply_stream(&mut state, bytes.as_bytes())).expect_err("a line of text");
+        assert!(refused.starts_with("WARNING: Receiving inline protocol from master"), "{refused}");
+    }
+    let c = kit.connect();
+    assert_eq!(kit.cmd(c, "EXISTS a"), ":1\r\n");
+    assert_eq!(kit.cmd(c, "EXISTS b inl"), ":0\r\n");
+}
+
+/// What is within the primary's limits is applied whatever the replica's are, and so is what stands in a file.
+#[test]
+fn a_smaller_limit_of_strings_refuses_nothing_of_a_stream_or_a_file() {
+    let lines = ["APPEND a xy", "SETRANGE b 2000000 a", "SETBIT c 16000000 1", "BITFIELD d SET u8 16000000 7"];
+    let encode = |line: &&str| {
+        let words: String = line.split(' ').map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+        format!("*{}\r\n{words}", line.split(' ').count())
+    };
+    let stream: String = lines.iter().map(encode).collect();
+    for file in [false, true] {
+        let mut kit = Kit::default();
+        let c = kit.connect();
+        assert_eq!(kit.cmd(c, "SETRANGE a 1048575 x"), ":1048576\r\n");
+        assert_eq!(kit.cmd(c, "CONFIG SET proto-max-bulk-len 1048576"), "+OK\r\n");
+        for line in lines {
+            assert!(kit.cmd(c, line).starts_with("-ERR "), "{line}");
+        }
+        let applied = kit.turn(|engine| match file {
+            true => engine.replay(&mut ApplyState::of_file(), stream.as_bytes()),
+            false => engine.apply_stream(&mut ApplyState::new(0), stream.as_bytes()).map(drop),
+        });
+        assert_eq!(applied, Ok(()));
+        let lengths = ["a", "b", "c", "d"].map(|key| kit.cmd(c, &format!("STRLEN {key}")));
+        assert_eq!(lengths, [":1048578\r\n", ":2000001\r\n", ":2000001\r\n", ":2000001\r\n"], "file: {file}");
+    }
+}
+
 #[test]
 fn a_replica_hides_expired_keys_and_waits() {
     let mut kit = Kit::default();

@@ -89,6 +89,10 @@ fn what_a_script_may_not() {
     gates.set(Gate::FewReplicas, true);
     assert_eq!(kit.cmd(id, "run rw incr b"), "-NOREPLICAS Not enough good replicas to write.\r\n");
     gates.set(Gate::FewReplicas, false);
+    gates.refuse_writes("Errors writing to the AOF file: full");
+    assert_eq!(kit.cmd(id, "run rw incr b"), "-MISCONF Errors writing to the AOF file: full\r\n");
+    assert_eq!(kit.cmd(id, "run rw get b"), "$-1\r\n");
+    gates.refuse_writes("");
     gates.set(Gate::Stale, true);
     assert_eq!(kit.cmd(id, "run rw get b").split(' ').next(), Some("-MASTERDOWN"));
 }

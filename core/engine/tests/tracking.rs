@@ -79,6 +79,21 @@ fn opting_in_and_out() {
     assert_eq!(kit.read(c), push("a"));
 }
 
+/// CLIENT CACHING is used up by the next command, also by one that doesn't run.
+#[test]
+fn a_refused_command_uses_up_what_was_said_of_caching() {
+    for refused in ["NOSUCH", "GET", "CLIENT", "GET a b"] {
+        let (mut kit, c, w) = pair("OPTOUT");
+        kit.cmd(c, "CLIENT CACHING NO");
+        assert!(kit.cmd(c, refused).starts_with("-ERR"));
+        kit.cmd(c, "GET x");
+        kit.cmd(w, "SET x 1");
+        let told = kit.read(c);
+        // CLIENT itself leaves it.
+        assert_eq!(told, if refused == "CLIENT" { String::new() } else { push("x") }, "{refused}");
+    }
+}
+
 #[test]
 fn prefixes_are_told_of_every_change() {
     let (mut kit, c, w) = pair("BCAST PREFIX a PREFIX b");

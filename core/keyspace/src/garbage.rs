@@ -18,6 +18,8 @@ const BIG_BYTES: usize = 16 * 1024;
 pub struct Freed {
     /// Handed over, not freed yet.
     pub pending: AtomicU64,
+    /// Bytes handed over and not freed yet, of whatever it is.
+    pub pending_bytes: AtomicU64,
     /// Freed.
     pub done: AtomicU64,
 }
@@ -25,12 +27,14 @@ pub struct Freed {
 /// Counts when it is dropped.
 struct Counted {
     keys: u64,
+    bytes: u64,
     freed: Arc<Freed>,
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         self.freed.pending.fetch_sub(self.keys, Ordering::Relaxed);
+        self.freed.pending_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         self.freed.done.fetch_add(self.keys, Ordering::Relaxed);
     }
 }
@@ -70,14 +74,13 @@ impl Garbage {
         (self.entries.len() + self.payloads.len() + tables) as u64
     }
 
-    /// The keys in it count as pending until it is dropped, and as freed from then on.
+    /// The keys and bytes in it count as pending until it is dropped, and the keys as freed from then on.
     #[must_use]
     pub fn counted_by(mut self, freed: &Arc<Freed>) -> Garbage {
-        let keys = self.keys();
-        if keys > 0 {
-            freed.pending.fetch_add(keys, Ordering::Relaxed);
-            self.counted = Some(Counted { keys, freed: freed.clone() });
-        }
+        let (keys, bytes) = (self.keys(), self.bytes as u64);
+        freed.pending.fetch_add(keys, Ordering::Relaxed);
+        freed.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.counted = Some(Counted { keys, bytes, freed: freed.clone() });
         self
     }
 

@@ -71,6 +71,11 @@ impl Conditions {
         self.0 & abi::COND_DISK_ERROR != 0
     }
 
+    /// A plugin refuses writes; [`Ctx::write_error`] says why.
+    pub fn write_error(self) -> bool {
+        self.0 & abi::COND_WRITE_ERROR != 0
+    }
+
     /// Too few good replicas for writes.
     pub fn few_replicas(self) -> bool {
         self.0 & abi::COND_FEW_REPLICAS != 0
@@ -87,6 +92,16 @@ impl Ctx<'_> {
     pub fn conditions(&self) -> Conditions {
         // SAFETY: plain call.
         Conditions(unsafe { (self.api().conditions)(self.data()) })
+    }
+
+    /// Why a plugin refuses writes, as it said it; empty if none does.
+    pub fn write_error(&self) -> String {
+        let mut out = abi::Buf::EMPTY;
+        // SAFETY: `out` is ours to own.
+        unsafe {
+            (self.api().write_error)(self.data(), &mut out);
+            OwnedBuf::new(out).text()
+        }
     }
 
     /// Runs a command in the calling session's name and appends its reply as RESP, which may be an error. False if it didn't

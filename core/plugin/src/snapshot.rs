@@ -206,7 +206,8 @@ impl Load {
         Ok(commit.await.ok()?.a)
     }
 
-    /// Gives up. A shadow load changes nothing; the other modes leave what was put so far.
+    /// Gives up. A shadow load changes nothing, a flushed keyspace is empty behind it; the other modes leave what was put so
+    /// far.
     pub fn abort(self) {}
 }
 

@@ -10,8 +10,10 @@ use crate::plugin::Replication;
 use crate::primary::replconf::{self, Answer, Facts};
 use crate::units::Offset;
 use crate::wait::{self, DiskWish};
+use futures::future::Either;
 use keystead_plugin::prelude::*;
 use keystead_plugin::{InfoOut, Targets};
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -146,7 +148,9 @@ impl Replication {
             return Err("Invalid master host".into());
         }
         let target = Target { host, port };
-        if self.target().is_some_and(|now| *now == target) {
+        // Asked for again while its empty data set is refused: now it is meant.
+        let insists = self.link.load().kept_data;
+        if !insists && self.target().is_some_and(|now| *now == target) {
             return Ok("OK Already connected to specified master");
         }
         log::info!("REPLICAOF {}:{port} enabled (user request from '{}')", target.host, client.addr);
@@ -208,18 +212,25 @@ impl Replication {
 
     async fn wait(self: Arc<Self>, client: ClientInfo, args: OwnedArgs) -> Result<Reply> {
         let wish = wait::parse(args.at(1), args.at(2)).map_err(Error::reply)?;
-        let (offset, since) = (Offset(client.write_offset), self.host.now());
+        let (offset, since, reign) = (Offset(client.write_offset), self.host.now(), self.role_epoch());
         self.ask_for_acks(offset).await?;
         let reached = || self.registry.reached(offset);
-        let enough = self.bell.until(|| wait::verdict(wish, since, since, reached()));
+        let verdict = || self.demoted(reign).or_else(|| wait::verdict(wish, since, since, reached()).map(Ok));
+        let enough = self.bell.until(verdict);
         let count = match wish.timeout {
-            None => enough.await,
+            None => enough.await?,
             Some(time) => match self.host.timeout(time, enough).await {
-                Some(count) => count,
+                Some(count) => count?,
                 None => i64::try_from(reached()).unwrap_or(i64::MAX),
             },
         };
         Ok(Reply::Int(count))
+    }
+
+    /// Ends a wait that began under another role.
+    fn demoted<T>(&self, reign: u64) -> Option<Result<T>> {
+        let so = self.role_epoch() != reign || self.target().is_some();
+        so.then(|| Err(Error::reply(wait::DEMOTED)))
     }
 
     /// One GETACK behind the write serves everybody who waits for it.
@@ -251,7 +262,7 @@ impl Replication {
 
     async fn wait_for_disks(self: Arc<Self>, client: ClientInfo, args: OwnedArgs) -> Result<Reply> {
         let wish = DiskWish::parse(args.at(1), args.at(2), args.at(3)).map_err(Error::reply)?;
-        let offset = Offset(client.write_offset);
+        let (offset, reign) = (Offset(client.write_offset), self.role_epoch());
         if wish.replicas > 0 {
             self.ask_for_acks(offset).await?;
         }
@@ -261,10 +272,15 @@ impl Replication {
             }
         };
         let others = self.bell.until(|| (self.registry.fsynced(offset) as u64 >= wish.replicas).then_some(()));
-        let enough = futures::future::join(own, others);
-        match wish.timeout {
-            None => drop(enough.await),
-            Some(time) => drop(self.host.timeout(time, enough).await),
+        let demoted = pin!(self.bell.until(|| self.demoted::<()>(reign)));
+        let enough = pin!(futures::future::join(own, others));
+        let either = futures::future::select(demoted, enough);
+        let ended = match wish.timeout {
+            None => Some(either.await),
+            Some(time) => self.host.timeout(time, either).await,
+        };
+        if let Some(Either::Left((demoted, _))) = ended {
+            demoted?;
         }
         let (local, replicas) = self.on_disks(offset);
         Ok(Reply::Array(vec![Reply::Int(i64::from(local)), Reply::Int(i64::try_from(replicas).unwrap_or(i64::MAX))]))

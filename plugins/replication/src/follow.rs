@@ -23,6 +23,9 @@ use std::time::Duration;
 /// Smallest and largest read from the primary.
 const READ: Range<usize> = 16 * 1024..256 * 1024;
 
+/// Time between two looks at the clock while nothing happens.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// What a command tells the task.
 #[derive(Debug)]
 pub(crate) enum Order {
@@ -52,6 +55,15 @@ enum Next {
     CameBackEmpty,
     AckAsked(Offset),
     ApplyFailed(String),
+}
+
+impl From<Failure> for Next {
+    fn from(failure: Failure) -> Next {
+        match failure {
+            Failure::CameBackEmpty => Next::CameBackEmpty,
+            Failure::Broken(why) => Next::LoadFailed(why),
+        }
+    }
 }
 
 /// Until the plugin stops.
@@ -105,7 +117,8 @@ impl Follower {
         let host = self.plugin.host;
         let now = host.now();
         let settings = self.plugin.config().link_settings(0, None);
-        let due = self.link.deadline(now, &settings).map(|at| at.saturating_sub(now));
+        // At least each second: the settings may have changed.
+        let due = self.link.deadline(now, &settings).map(|at| at.saturating_sub(now).min(LOOK));
         let reads = self.io.is_some();
         let start = self.inbox.len();
         if reads {
@@ -305,15 +318,15 @@ impl Follower {
 
     async fn payload(&mut self, bytes: &[u8]) {
         if self.receiver.is_none() {
-            match Receiver::new(self.plugin.clone(), self.same_history).await {
+            match Receiver::new(self.plugin.clone(), self.same_history, self.role_epoch).await {
                 Ok(receiver) => self.receiver = Some(receiver),
                 Err(error) => return self.todo.push_back(Next::Failed(error.text().to_string())),
             }
         }
         if let Some(receiver) = &mut self.receiver
-            && let Err(error) = receiver.piece(bytes).await
+            && let Err(failure) = receiver.piece(bytes).await
         {
-            self.todo.push_back(Next::Failed(format!("Error writing the payload: {}", error.text())));
+            self.todo.push_back(failure.into());
         }
     }
 
@@ -342,8 +355,7 @@ impl Follower {
                 Ok(()) => Next::Loaded,
                 Err(error) => Next::LoadFailed(error.text().to_string()),
             },
-            Err(Failure::CameBackEmpty) => Next::CameBackEmpty,
-            Err(Failure::Broken(why)) => Next::LoadFailed(why),
+            Err(failure) => failure.into(),
         };
         // What was read behind the payload is the stream.
         self.todo.push_back(next);
@@ -424,7 +436,24 @@ impl Follower {
         };
         match apply.feed(bytes).await {
             Ok(applied) => self.todo.extend(applied.getacks.into_iter().map(|o| Next::AckAsked(Offset(o)))),
-            Err(error) => self.todo.push_back(Next::ApplyFailed(error.text().to_string())),
+            Err(error) => {
+                self.distrust().await;
+                self.todo.push_back(Next::ApplyFailed(error.text().to_string()));
+            }
+        }
+    }
+
+    /// What came of the stream was no protocol: nobody knows what the bytes before it were. The next sync takes everything.
+    async fn distrust(&mut self) {
+        let (plugin, epoch) = (self.plugin.clone(), self.role_epoch);
+        let done = self.plugin.host.with_keyspace(move |_| {
+            // A stream that ends because the role changed is none of that.
+            if plugin.role_epoch() == epoch {
+                plugin.positioned.store(false, Ordering::Release);
+            }
+        });
+        if let Err(error) = done.await {
+            log::debug!("the position wasn't discarded: {}", error.text());
         }
     }
 

@@ -24,6 +24,7 @@ pub mod primary;
 pub mod psync;
 mod receive;
 mod serve;
+mod temporary;
 pub mod text;
 mod traffic;
 pub mod units;

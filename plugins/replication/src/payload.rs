@@ -7,6 +7,7 @@ use crate::filter::part;
 use crate::plugin::Replication;
 use crate::primary::Event;
 use crate::serve::{Replica, Source};
+use crate::temporary::Temporary;
 use bytes::Bytes;
 use futures::future::{Either, select};
 use futures::io::{AsyncWriteExt, WriteHalf};
@@ -311,15 +312,6 @@ async fn stream(
     }
 }
 
-/// A temporary file, removed when dropped.
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 /// Through a file, because the replica wants to know the length first (`repl-diskless-sync no`, or an old one).
 async fn through_file(
     replica: &Replica,
@@ -331,9 +323,9 @@ async fn through_file(
     let host = replica.plugin.host;
     let dir = host.setting("dir").unwrap_or_else(|| ".".into());
     let name = format!("temp-sync-{}-{}.rdb", std::process::id(), replica.shared.client);
-    let temporary = Temporary(PathBuf::from(dir).join(name));
-    let path = temporary.0.clone();
-    let mut file = host.blocking(move || File::options().create_new(true).read(true).write(true).open(path)).await??;
+    let path = PathBuf::from(dir).join(name);
+    let made = host.blocking(move || Temporary::create(path, File::options().read(true).write(true))).await?;
+    let (_temporary, mut file) = made?;
     let mut framer = Framer::new(replica);
     let mut buf = Vec::with_capacity(CHUNK);
     head.write(&mut framer.writer, &mut buf, version);

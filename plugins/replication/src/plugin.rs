@@ -81,8 +81,8 @@ pub struct Replication {
     pub(crate) payload_keys: AtomicU64,
     /// Of these, on their way.
     pub(crate) payload_done: AtomicU64,
-    /// Our data belongs to the journal's history at its offset. Not so for a replica that was never synced, or whose
-    /// load broke off.
+    /// Our data belongs to the journal's history at its offset. Not so for a replica that was never synced, from the
+    /// beginning of a load on until it is complete, and where a stream made no sense.
     pub(crate) positioned: AtomicBool,
     /// Replicas that came under an older generation must go.
     generation: AtomicU64,
@@ -303,6 +303,8 @@ impl Replication {
         self.warned_of_loop.store(false, Ordering::Release);
         self.link.store(Arc::new(Status { phase: crate::link::Phase::Connect, ..Status::default() }));
         self.refresh_gates();
+        // Who waits for acknowledgements of a primary waits no longer.
+        self.bell.ring();
     }
 
     /// A filtered replica has a part of the data: it must not pass for the whole.
@@ -320,7 +322,12 @@ impl Replication {
         self.role_epoch.fetch_add(1, Ordering::AcqRel);
         let journal = ctx.journal();
         let mut history = history_of(&journal);
-        history.promote(Offset(journal.offset), self.fresh_id());
+        let known = self.positioned.load(Ordering::Acquire);
+        match known {
+            true => history.promote(Offset(journal.offset), self.fresh_id()),
+            // Whatever is in memory isn't what the journal's history has: nobody may go on from that.
+            false => history.forget(self.fresh_id()),
+        }
         // The role first: a primary's new history begins with SELECT, a replica's goes on with the stream's database.
         ctx.set_role(&Role::Primary);
         ctx.rebase(&to_sdk(&history, None))?;
@@ -332,12 +339,13 @@ impl Replication {
         self.refresh_gates();
         self.drop_replicas();
         let _ = self.orders.unbounded_send(Order::Unfollow);
-        log::info!(
-            "Setting secondary replication ID to {}, valid up to offset: {}. New replication ID is {}",
-            journal.replid,
-            journal.offset + 1,
-            history.replid
-        );
+        match &history.second {
+            Some(Second { replid, limit }) => log::info!(
+                "Setting secondary replication ID to {replid}, valid up to offset: {limit}. New replication ID is {}",
+                history.replid
+            ),
+            None => log::info!("The data belongs to no known history. New replication ID is {}", history.replid),
+        }
         Ok(())
     }
 

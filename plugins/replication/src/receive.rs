@@ -1,10 +1,12 @@
 //! The payload of a full resync, from the primary's socket into the keyspace.
 //!
 //! Owns the way it takes (through a file, straight in, or into a shadow) and the rule that nothing of ours is touched
-//! before the payload proved to have keys, or to be whole. The machine in `link` decides what a failure means.
+//! before the payload proved to have keys, or to be whole. A load in place that breaks off leaves no keys. The machine in
+//! `link` decides what a failure means.
 
 use crate::config::DisklessLoad;
 use crate::plugin::Replication;
+use crate::temporary::Temporary;
 use bytes::Bytes;
 use keystead_plugin::prelude::*;
 use keystead_plugin::{Batch, Gate, Load, LoadMode, Progress};
@@ -38,28 +40,23 @@ pub(crate) struct Receiver {
     plugin: Arc<Replication>,
     filler: Filler,
     spool: Option<Spool>,
-    /// What a straight load couldn't use; told at the end.
-    broken: Option<Failure>,
+    /// A straight load couldn't use it.
+    broken: bool,
 }
 
 /// Bytes that go to a file first.
 struct Spool {
-    path: PathBuf,
+    temporary: Temporary,
     file: Option<File>,
     buf: Vec<u8>,
     len: u64,
 }
 
-impl Drop for Spool {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
-}
-
 impl Receiver {
     /// Chooses the way by `repl-diskless-load`. Old data is served during a load beside it only if it is of the same
     /// history as the new.
-    pub(crate) async fn new(plugin: Arc<Replication>, same_history: bool) -> Result<Receiver> {
+    /// `role_epoch` is that of the link: under another role nothing is loaded.
+    pub(crate) async fn new(plugin: Arc<Replication>, same_history: bool, role_epoch: u64) -> Result<Receiver> {
         let own_keys = own_keys(&plugin).await?;
         let mode = plugin.config().diskless_load;
         let (load_mode, straight) = match mode {
@@ -68,8 +65,9 @@ impl Receiver {
             DisklessLoad::Disabled => (LoadMode::Flush, false),
         };
         let spool = if straight { None } else { Some(Spool::open(&plugin).await?) };
-        let filler = Filler::new(plugin.clone(), load_mode, load_mode == LoadMode::Shadow && same_history);
-        Ok(Receiver { plugin, filler, spool, broken: None })
+        let serves = load_mode == LoadMode::Shadow && same_history;
+        let filler = Filler::new(plugin.clone(), load_mode, serves, role_epoch);
+        Ok(Receiver { plugin, filler, spool, broken: false })
     }
 
     /// The rest won't come. Said only where a load had begun.
@@ -79,17 +77,18 @@ impl Receiver {
         }
     }
 
-    /// The next bytes.
-    pub(crate) async fn piece(&mut self, bytes: &[u8]) -> Result<()> {
+    /// The next bytes. Behind an error the rest is of no use.
+    pub(crate) async fn piece(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         match &mut self.spool {
-            Some(spool) => spool.push(&self.plugin, bytes).await,
+            Some(spool) => {
+                let written = spool.push(&self.plugin, bytes).await;
+                written.map_err(|error| Failure::Broken(format!("Error writing the payload: {}", error.text())))
+            }
+            None if self.broken => Ok(()),
             None => {
-                if self.broken.is_none()
-                    && let Err(failure) = self.filler.feed(bytes).await
-                {
-                    self.broken = Some(failure);
-                }
-                Ok(())
+                let fed = self.filler.feed(bytes).await;
+                self.broken = fed.is_err();
+                fed
             }
         }
     }
@@ -98,13 +97,13 @@ impl Receiver {
     /// the database that the stream continues in.
     pub(crate) async fn finish(mut self, trailer: usize, guarded: bool) -> Result<u32, Failure> {
         self.filler.refuse_empty = guarded && own_keys(&self.plugin).await? > 0;
-        if let Some(failure) = self.broken {
-            return Err(failure);
+        if self.broken {
+            return Err(Failure::Broken("the payload can't be used".into()));
         }
         if let Some(mut spool) = self.spool.take() {
             spool.flush(&self.plugin).await?;
             let mut left = spool.len.saturating_sub(trailer as u64);
-            let path = spool.path.clone();
+            let path = spool.temporary.path().to_owned();
             let mut file = self.plugin.host.blocking(move || File::open(path)).await?.map_err(broken)?;
             while left > 0 {
                 let want = CHUNK.min(usize::try_from(left).unwrap_or(CHUNK));
@@ -137,10 +136,9 @@ impl Spool {
         let name = format!("temp-{}.{}.rdb", plugin.host.unix_ms(), std::process::id());
         let path = PathBuf::from(dir).join(name);
         let shown = path.display().to_string();
-        let open = path.clone();
-        let file = plugin.host.blocking(move || File::options().create_new(true).write(true).open(open)).await?;
-        let file = file.map_err(|error| Error::new(format!("{shown}: {error}")))?;
-        Ok(Spool { path, file: Some(file), buf: Vec::with_capacity(CHUNK), len: 0 })
+        let made = plugin.host.blocking(move || Temporary::create(path, File::options().write(true))).await?;
+        let (temporary, file) = made.map_err(|error| Error::new(format!("{shown}: {error}")))?;
+        Ok(Spool { temporary, file: Some(file), buf: Vec::with_capacity(CHUNK), len: 0 })
     }
 
     async fn push(&mut self, plugin: &Replication, bytes: &[u8]) -> Result<()> {
@@ -173,6 +171,9 @@ struct Filler {
     mode: LoadMode,
     /// Clients are served from the old data meanwhile.
     serves: bool,
+    role_epoch: u64,
+    /// We closed the gate, and open it again.
+    closed: bool,
     refuse_empty: bool,
     /// `key-load-delay`: tests make a load last with it.
     delay_us: u64,
@@ -194,7 +195,7 @@ enum Found {
 }
 
 impl Filler {
-    fn new(plugin: Arc<Replication>, mode: LoadMode, serves: bool) -> Filler {
+    fn new(plugin: Arc<Replication>, mode: LoadMode, serves: bool, role_epoch: u64) -> Filler {
         let parser = FileParser::new(ParserLimits { batch_bytes: 256 * 1024, ..ParserLimits::default() });
         let delay_us = crate::payload::delay(&plugin, "key-load-delay");
         let progress = (Progress::new(plugin.host.now(), "MASTER <-> REPLICA sync: loading", 0, "keys"), 0);
@@ -203,6 +204,8 @@ impl Filler {
             parser,
             mode,
             serves,
+            role_epoch,
+            closed: false,
             refuse_empty: false,
             delay_us,
             load: None,
@@ -270,18 +273,39 @@ impl Filler {
     }
 
     async fn begin(&mut self) -> Result<Load, Failure> {
-        if self.mode != LoadMode::Shadow {
-            // From here on our data belongs to no history until the load is complete.
-            self.plugin.positioned.store(false, Ordering::Release);
+        let flushes = self.mode != LoadMode::Shadow;
+        self.close(flushes).await?;
+        if flushes {
             self.plugin.drop_replicas();
+            self.plugin.host.set_backlog(0).await?;
             log::info!("MASTER <-> REPLICA sync: Flushing old data");
         }
-        if !self.serves {
-            self.plugin.host.set_gate(Gate::Loading, true);
-        }
         let load = self.plugin.host.begin_load(self.mode).await?;
+        // In place, the gate is the load's now: it opens when the keyspace is whole again, or empty.
+        self.closed &= !flushes;
         log::info!("MASTER <-> REPLICA sync: Loading DB in memory");
         Ok(load)
+    }
+
+    /// In one turn, so that no change of role comes between: behind it the gate refuses them. Where the old data goes, what
+    /// there is belongs to no history from here on until a load is complete.
+    async fn close(&mut self, flushes: bool) -> Result<(), Failure> {
+        let (plugin, epoch, serves) = (self.plugin.clone(), self.role_epoch, self.serves);
+        let closing = self.plugin.host.with_keyspace(move |_| {
+            if plugin.role_epoch() != epoch {
+                return Err(Error::new("the role changed meanwhile"));
+            }
+            if flushes {
+                plugin.positioned.store(false, Ordering::Release);
+            }
+            if !serves {
+                plugin.host.set_gate(Gate::Loading, true);
+            }
+            Ok(())
+        });
+        closing.await??;
+        self.closed = !serves;
+        Ok(())
     }
 
     async fn finish(mut self) -> Result<u32, Failure> {
@@ -298,7 +322,13 @@ impl Filler {
             log::warn!("MASTER <-> REPLICA sync: the primary has functions and no plugin here takes them");
         }
         self.plugin.drop_replicas();
-        let keys = load.commit().await?;
+        // The new data's place is known when the history is adopted, behind this.
+        let positioned = self.plugin.positioned.swap(false, Ordering::AcqRel);
+        let committed = load.commit().await;
+        if committed.is_err() && positioned {
+            self.plugin.positioned.store(true, Ordering::Release);
+        }
+        let keys = committed?;
         log::info!("Done loading RDB, keys loaded: {keys}");
         Ok(self.head.stream.as_ref().map_or(0, |at| at.stream_db))
     }
@@ -306,7 +336,7 @@ impl Filler {
 
 impl Drop for Filler {
     fn drop(&mut self) {
-        if !self.serves {
+        if self.closed {
             self.plugin.host.set_gate(Gate::Loading, false);
         }
     }

@@ -62,11 +62,6 @@ impl Source {
     }
 }
 
-/// The offset as it stands in PSYNC.
-fn offset(word: &[u8]) -> Option<i64> {
-    std::str::from_utf8(word).ok()?.parse().ok()
-}
-
 impl Replication {
     /// PSYNC, in its turn: who is refused here stays a client.
     pub(crate) fn may_psync(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<()> {
@@ -74,7 +69,7 @@ impl Replication {
         if !failover {
             self.may_sync(ctx, args)?;
         }
-        if offset(args.at(2)).is_none() {
+        if replconf::number(args.at(2)).is_none() {
             log::warn!("Replica {} asks for synchronization but with a wrong offset", ctx.client().addr);
             return Err(Error::reply(WRONG_OFFSET));
         }
@@ -101,7 +96,9 @@ impl Replication {
     /// `PSYNC replid offset`
     pub(crate) async fn psync(self: Arc<Self>, conn: Conn, args: OwnedArgs) -> Result<()> {
         // `may_psync` has read it once.
-        let Some(offset) = offset(args.at(2)) else { return refuse(conn, &format!("-{WRONG_OFFSET}\r\n")).await };
+        let Some(offset) = replconf::number(args.at(2)) else {
+            return refuse(conn, &format!("-{WRONG_OFFSET}\r\n")).await;
+        };
         let (request, partial) = Request::parse(args.at(1), offset);
         if args.len() > 3 && args.at(3).eq_ignore_ascii_case(b"failover") {
             let (this, client) = (self.clone(), conn.client().addr.clone());

@@ -8,6 +8,10 @@ use std::time::Duration;
 pub const ON_REPLICA: &str = "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica \
 is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.";
 
+/// What ends a wait when this node becomes a replica: the writes are no longer its own.
+pub const DEMOTED: &str =
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
+
 /// Added to the clock (until the year 2109), the time to wait must be a number still.
 const LONGEST_MS: u64 = i64::MAX as u64 - (1 << 42);
 

@@ -1,7 +1,7 @@
 //! What scripts find in `redis` and `math.random`, as functions of the server.
 
 use crate::live::{self, server, words};
-use crate::{bit, calls, cjson, cmsgpack, convert, interpreter, structs};
+use crate::{bit, calls, cjson, cmsgpack, convert, digits, interpreter, structs};
 use keystead_plugin::Proto;
 use mlua::{IntoLuaMulti, Lua, MultiValue, Table, Value};
 use sha1::{Digest, Sha1};
@@ -15,7 +15,7 @@ const VERSION: (&str, u32) = ("7.2.4", 0x0007_0204);
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// `error(text)` at the caller's place.
-    Text(String),
+    Text(Vec<u8>),
     /// `error({err = text})`; `counted` if a command failed, whose error the server has counted.
     Table {
         /// Code first.
@@ -23,13 +23,15 @@ pub enum Fault {
         /// A command failed.
         counted: bool,
     },
+    /// The script is to end: nothing of its own catches this.
+    Stop(&'static str),
 }
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Fault::Text(text) => f.write_str(text),
-            Fault::Table { text, .. } => f.write_str(&String::from_utf8_lossy(text)),
+            Fault::Text(text) | Fault::Table { text, .. } => f.write_str(&String::from_utf8_lossy(text)),
+            Fault::Stop(reason) => f.write_str(reason),
         }
     }
 }
@@ -37,13 +39,18 @@ impl std::fmt::Display for Fault {
 impl std::error::Error for Fault {}
 
 impl Fault {
+    /// `error(text)`
+    pub fn text(text: impl Into<Vec<u8>>) -> Fault {
+        Fault::Text(text.into())
+    }
+
     /// The fault inside an error of the bindings; any other error as its text.
     pub fn of(error: &mlua::Error) -> Fault {
         match error {
             mlua::Error::CallbackError { cause, .. } => Fault::of(cause),
             other => match other.downcast_ref::<Fault>() {
                 Some(fault) => fault.clone(),
-                None => Fault::Text(interpreter::first_line(other)),
+                None => Fault::text(interpreter::first_line(other)),
             },
         }
     }
@@ -52,6 +59,7 @@ impl Fault {
     pub fn value(&self, lua: &Lua) -> mlua::Result<Value> {
         Ok(match self {
             Fault::Text(text) => Value::String(lua.create_string(text)?),
+            Fault::Stop(reason) => Value::String(lua.create_string(reason)?),
             Fault::Table { text, counted: true } => Value::Table(convert::error_table(lua, text)?),
             Fault::Table { text, counted: false } => {
                 let table = lua.create_table()?;
@@ -70,13 +78,13 @@ impl From<mlua::Error> for Fault {
 
 impl From<String> for Fault {
     fn from(text: String) -> Fault {
-        Fault::Text(text)
+        Fault::text(text)
     }
 }
 
 /// `bad argument #at to 'name' (what)`
-pub fn bad_argument(at: usize, name: &str, what: &str) -> Fault {
-    Fault::Text(format!("bad argument #{at} to '{name}' ({what})"))
+pub fn bad_argument(at: usize, name: &str, what: impl AsRef<[u8]>) -> Fault {
+    Fault::Text([format!("bad argument #{at} to '{name}' (").as_bytes(), what.as_ref(), b")"].concat())
 }
 
 /// What functions of ours give.
@@ -92,7 +100,7 @@ pub fn put<R: IntoLuaMulti>(
     let function = lua.create_function(move |lua, args: MultiValue| {
         f(lua, args).map_err(|fault| {
             mlua::Error::external(match fault {
-                Fault::Text(text) => Fault::Text(format!("{}{text}", interpreter::place(lua))),
+                Fault::Text(text) => Fault::Text([interpreter::place(lua).as_bytes(), &text].concat()),
                 other => other,
             })
         })
@@ -120,15 +128,18 @@ pub fn native(lua: &Lua, global: &Table) -> mlua::Result<Table> {
     native.raw_set("max_chunk", interpreter::MAX_CHUNK)?;
     let global = global.clone();
     let compile = lua.create_function(move |lua, (text, name): (mlua::String, mlua::String)| {
-        let compiled = interpreter::compile(lua, &global, &text.as_bytes(), &name.to_string_lossy());
+        let compiled = interpreter::compile(lua, &global, &text.as_bytes(), &name.as_bytes());
         match compiled {
             Ok(function) => (function, Value::Nil).into_lua_multi(lua),
-            Err(text) => (Value::Nil, text).into_lua_multi(lua),
+            Err(text) => (Value::Nil, lua.create_string(text)?).into_lua_multi(lua),
         }
     })?;
     native.raw_set("compile", compile)?;
     let seen = lua.create_function(|lua, value: Value| match value {
-        Value::Error(error) => Fault::of(&error).value(lua),
+        Value::Error(error) => match Fault::of(&error) {
+            Fault::Stop(_) => Err(*error),
+            fault => fault.value(lua),
+        },
         other => Ok(other),
     })?;
     native.raw_set("seen", seen)?;
@@ -194,7 +205,7 @@ fn settings(lua: &Lua, redis: &Table) -> mlua::Result<()> {
         })?;
     }
     put(lua, redis, "sha1hex", |lua, args| match (args.len(), args.front()) {
-        (1, Some(value)) => Ok(lua.create_string(sha1hex(&text_of(value)))?),
+        (1, value) => Ok(lua.create_string(sha1hex(&text_of(value).unwrap_or_default()))?),
         _ => Err(refused("wrong number of arguments")),
     })?;
     put(lua, redis, "log", log_line)?;
@@ -229,12 +240,13 @@ fn error_value(lua: &Lua, text: &str) -> mlua::Result<Table> {
     Ok(table)
 }
 
-/// A text or a number as text; anything else is empty.
-fn text_of(value: &Value) -> Vec<u8> {
-    match value {
-        Value::String(text) => text.as_bytes().to_vec(),
-        Value::Integer(_) | Value::Number(_) => value.to_string().unwrap_or_default().into_bytes(),
-        _ => Vec::new(),
+/// A text, or a number as Lua writes it.
+pub fn text_of(value: Option<&Value>) -> Option<Vec<u8>> {
+    match value? {
+        Value::String(text) => Some(text.as_bytes().to_vec()),
+        Value::Integer(number) => Some(digits::general(*number as f64, 14).into_bytes()),
+        Value::Number(number) => Some(digits::general(*number, 14).into_bytes()),
+        _ => None,
     }
 }
 
@@ -261,7 +273,7 @@ fn log_line(_: &Lua, args: MultiValue) -> Answer<()> {
         Some(3) => log::Level::Warn,
         _ => return Err(refused("Invalid debug level.")),
     };
-    let words: Vec<Vec<u8>> = args.iter().skip(1).map(text_of).collect();
+    let words: Vec<Vec<u8>> = args.iter().skip(1).map(|word| text_of(Some(word)).unwrap_or_default()).collect();
     log::log!(level, "{}", String::from_utf8_lossy(&words.join(&b' ')));
     Ok(())
 }
@@ -300,7 +312,7 @@ fn random(lua: &Lua, native: &Table) -> mlua::Result<()> {
             0 => return Ok(chance),
             1 => (1.0, limit(1)?),
             2 => (limit(1)?, limit(2)?),
-            _ => return Err(Fault::Text("wrong number of arguments".to_owned())),
+            _ => return Err(Fault::text("wrong number of arguments")),
         };
         if low > high {
             return Err(bad_argument(args.len(), "random", "interval is empty"));

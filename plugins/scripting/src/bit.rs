@@ -52,7 +52,7 @@ fn signed(value: u32) -> f64 {
 fn word(args: &MultiValue, at: usize, name: &str) -> Answer<u32> {
     let Some(value) = number(args.get(at - 1)) else {
         let got = args.get(at - 1).map_or("no value", |value| kind(value));
-        return Err(bad_argument(at, name, &format!("number expected, got {got}")));
+        return Err(bad_argument(at, name, format!("number expected, got {got}")));
     };
     // The trick with 2^52 + 2^51 leaves the low 32 bits in place.
     Ok((value + 6_755_399_441_055_744.0).to_bits() as u32)

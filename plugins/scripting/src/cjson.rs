@@ -3,7 +3,8 @@
 mod decode;
 mod encode;
 
-use crate::api::{Answer, bad_argument, put};
+use crate::api::{Answer, bad_argument, put, text_of};
+use crate::bit::kind;
 use mlua::{Lua, MultiValue, Table, Value};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -73,13 +74,9 @@ fn fresh(lua: &Lua) -> mlua::Result<Table> {
         if args.len() != 1 {
             return Err(bad_argument(1, "decode", "expected 1 argument"));
         }
-        let text = match args.front() {
-            Some(Value::String(text)) => text.as_bytes().to_vec(),
-            Some(number @ (Value::Integer(_) | Value::Number(_))) => number.to_string()?.into_bytes(),
-            other => {
-                let got = other.map_or("no value", Value::type_name);
-                return Err(bad_argument(1, "decode", &format!("string expected, got {got}")));
-            }
+        let Some(text) = text_of(args.front()) else {
+            let got = args.front().map_or("no value", kind);
+            return Err(bad_argument(1, "decode", format!("string expected, got {got}")));
         };
         let settings = *with.lock();
         Ok(decode::decode(lua, &settings, &text)?)
@@ -96,6 +93,7 @@ fn knobs(lua: &Lua, table: &Table, settings: &Arc<Mutex<Settings>>) -> mlua::Res
     put(lua, table, "encode_sparse_array", move |_, args| {
         let mut now = with.lock();
         let name = "encode_sparse_array";
+        at_most(&args, 3, name)?;
         flag(&args, 1, name, &mut now.sparse_convert)?;
         integer(&args, 2, name, 0, i64::from(i32::MAX), &mut now.sparse_ratio)?;
         integer(&args, 3, name, 0, i64::from(i32::MAX), &mut now.sparse_safe)?;
@@ -105,11 +103,12 @@ fn knobs(lua: &Lua, table: &Table, settings: &Arc<Mutex<Settings>>) -> mlua::Res
     let numbers: [(&'static str, i64, Pick); 3] = [
         ("encode_max_depth", i64::from(i32::MAX), |now| &mut now.encode_depth),
         ("decode_max_depth", i64::from(i32::MAX), |now| &mut now.decode_depth),
-        ("encode_number_precision", 16, |now| &mut now.precision),
+        ("encode_number_precision", 14, |now| &mut now.precision),
     ];
     for (name, max, pick) in numbers {
         let with = settings.clone();
         put(lua, table, name, move |_, args| {
+            at_most(&args, 1, name)?;
             let mut now = with.lock();
             let mut value = *pick(&mut now) as i64;
             integer(&args, 1, name, 1, max, &mut value)?;
@@ -119,19 +118,22 @@ fn knobs(lua: &Lua, table: &Table, settings: &Arc<Mutex<Settings>>) -> mlua::Res
     }
     let with = settings.clone();
     put(lua, table, "encode_keep_buffer", move |_, args| {
+        at_most(&args, 1, "encode_keep_buffer")?;
         let mut now = with.lock();
         flag(&args, 1, "encode_keep_buffer", &mut now.keep_buffer)?;
         Ok(now.keep_buffer)
     })?;
     let with = settings.clone();
     put(lua, table, "decode_invalid_numbers", move |_, args| {
+        at_most(&args, 1, "decode_invalid_numbers")?;
         let mut now = with.lock();
         flag(&args, 1, "decode_invalid_numbers", &mut now.decode_invalid)?;
         Ok(now.decode_invalid)
     })?;
     let with = settings.clone();
-    put(lua, table, "encode_invalid_numbers", move |_, args| {
+    put(lua, table, "encode_invalid_numbers", move |lua, args| {
         let mut now = with.lock();
+        at_most(&args, 1, "encode_invalid_numbers")?;
         match args.front() {
             None | Some(Value::Nil) => {}
             Some(Value::String(word)) if *word == "null" => now.encode_invalid = Invalid::Null,
@@ -144,7 +146,7 @@ fn knobs(lua: &Lua, table: &Table, settings: &Arc<Mutex<Settings>>) -> mlua::Res
         Ok(match now.encode_invalid {
             Invalid::Refuse => Value::Boolean(false),
             Invalid::Write => Value::Boolean(true),
-            Invalid::Null => Value::Nil,
+            Invalid::Null => Value::String(lua.create_string("null")?),
         })
     })
 }
@@ -156,9 +158,22 @@ fn flag(args: &MultiValue, at: usize, name: &str, to: &mut bool) -> Answer<()> {
         Some(Value::Boolean(value)) => *to = *value,
         Some(Value::String(word)) if *word == "on" => *to = true,
         Some(Value::String(word)) if *word == "off" => *to = false,
-        _ => return Err(bad_argument(at, name, "invalid option")),
+        other => {
+            let what = match text_of(other) {
+                Some(word) => [b"invalid option '", &word[..], b"'"].concat(),
+                None => format!("string expected, got {}", other.map_or("no value", kind)).into_bytes(),
+            };
+            return Err(bad_argument(at, name, what));
+        }
     }
     Ok(())
+}
+
+fn at_most(args: &MultiValue, most: usize, name: &str) -> Answer<()> {
+    match args.len() > most {
+        true => Err(bad_argument(most + 1, name, "found too many arguments")),
+        false => Ok(()),
+    }
 }
 
 fn integer(args: &MultiValue, at: usize, name: &str, min: i64, max: i64, to: &mut i64) -> Answer<()> {
@@ -167,8 +182,12 @@ fn integer(args: &MultiValue, at: usize, name: &str, min: i64, max: i64, to: &mu
     }
     match crate::api::number(args.get(at - 1)).map(|value| value as i64) {
         Some(value) if (min..=max).contains(&value) => *to = value,
-        Some(_) => return Err(bad_argument(at, name, &format!("expected integer between {min} and {max}"))),
-        None => return Err(bad_argument(at, name, "number expected")),
+        // Whichever argument it is, the library says that it is the first.
+        Some(_) => return Err(bad_argument(1, name, format!("expected integer between {min} and {max}"))),
+        None => {
+            let got = args.get(at - 1).map_or("no value", kind);
+            return Err(bad_argument(at, name, format!("number expected, got {got}")));
+        }
     }
     Ok(())
 }

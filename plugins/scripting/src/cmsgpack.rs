@@ -1,6 +1,6 @@
 //! `cmsgpack`: MessagePack to Lua values and back, as the library inside Redis does it.
 
-use crate::api::{Answer, Fault, bad_argument, number, put};
+use crate::api::{Answer, Fault, bad_argument, number, put, text_of};
 use mlua::{Lua, MultiValue, Table, Value};
 
 /// Tables nested deeper are packed as nil.
@@ -30,9 +30,9 @@ pub fn library(lua: &Lua) -> mlua::Result<Table> {
         limited(lua, &text(&args, "unpack_one")?, from, 1)
     })?;
     put(lua, &table, "unpack_limit", |lua, args| {
-        let limit = match number(args.get(1)) {
-            Some(limit) => limit as i64,
-            None => return Err(bad_argument(2, "unpack_limit", "number expected, got no value")),
+        let Some(limit) = number(args.get(1)).map(|limit| limit as i64) else {
+            let got = args.get(1).map_or("no value", crate::bit::kind);
+            return Err(bad_argument(2, "unpack_limit", format!("number expected, got {got}")));
         };
         let from = offset(&args, 3)?;
         limited(lua, &text(&args, "unpack_limit")?, from, limit)
@@ -45,14 +45,10 @@ pub fn library(lua: &Lua) -> mlua::Result<Table> {
 }
 
 fn text(args: &MultiValue, name: &str) -> Answer<Vec<u8>> {
-    match args.front() {
-        Some(Value::String(text)) => Ok(text.as_bytes().to_vec()),
-        Some(value @ (Value::Integer(_) | Value::Number(_))) => Ok(value.to_string()?.into_bytes()),
-        other => {
-            let got = other.map_or("no value", crate::bit::kind);
-            Err(bad_argument(1, name, &format!("string expected, got {got}")))
-        }
-    }
+    text_of(args.front()).ok_or_else(|| {
+        let got = args.front().map_or("no value", crate::bit::kind);
+        bad_argument(1, name, format!("string expected, got {got}"))
+    })
 }
 
 fn offset(args: &MultiValue, at: usize) -> Answer<i64> {
@@ -62,17 +58,21 @@ fn offset(args: &MultiValue, at: usize) -> Answer<i64> {
     }
 }
 
-/// Some values from a place on, and the place behind them (-1 at the end) in front.
+/// Some values from a place on, and the place behind them (-1 at the end) in front. No value from the first place on
+/// means all, without a place.
 fn limited(lua: &Lua, text: &[u8], from: i64, limit: i64) -> Answer {
     if from < 0 || limit < 0 {
-        return Err(Fault::Text(format!(
+        return Err(Fault::text(format!(
             "Invalid request to unpack with offset of {from} and limit of {}.",
             text.len()
         )));
     }
+    if (from, limit) == (0, 0) {
+        return Ok(unpack(lua, text, 0, None)?.0);
+    }
     let from = usize::try_from(from).unwrap_or(usize::MAX);
     if from > text.len() {
-        return Err(Fault::Text(format!("Start offset {from} greater than input length {}.", text.len())));
+        return Err(Fault::text(format!("Start offset {from} greater than input length {}.", text.len())));
     }
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let (mut values, end) = unpack(lua, text, from, Some(limit))?;
@@ -85,9 +85,7 @@ fn unpack(lua: &Lua, text: &[u8], from: usize, limit: Option<usize>) -> Answer<(
     let mut values = Vec::new();
     while reader.at < text.len() && limit.is_none_or(|limit| values.len() < limit) {
         if values.len() >= MANY {
-            return Err(Fault::Text(
-                "too many return values at once; use unpack_one or unpack_limit instead.".to_owned(),
-            ));
+            return Err(Fault::text("too many return values at once; use unpack_one or unpack_limit instead."));
         }
         values.push(reader.value(0)?);
     }
@@ -103,7 +101,7 @@ struct Reader<'r> {
 impl Reader<'_> {
     fn take(&mut self, len: usize) -> Answer<&[u8]> {
         let end = self.at.checked_add(len).filter(|end| *end <= self.text.len());
-        let Some(end) = end else { return Err(Fault::Text("Missing bytes in input.".to_owned())) };
+        let Some(end) = end else { return Err(Fault::text("Missing bytes in input.")) };
         let bytes = &self.text[self.at..end];
         self.at = end;
         Ok(bytes)
@@ -134,7 +132,8 @@ impl Reader<'_> {
             0xc3 => Ok(Value::Boolean(true)),
             0xca => number(f64::from(f32::from_bits(self.word(4)? as u32))),
             0xcb => number(f64::from_bits(self.word(8)?)),
-            0xcc..=0xcf => number(self.word(1 << (kind - 0xcc))? as f64),
+            // The library hands them on as signed: the upper half of 64 bits is negative.
+            0xcc..=0xcf => number(self.word(1 << (kind - 0xcc))? as i64 as f64),
             0xd0 => number(f64::from(self.word(1)? as u8 as i8)),
             0xd1 => number(f64::from(self.word(2)? as u16 as i16)),
             0xd2 => number(f64::from(self.word(4)? as u32 as i32)),
@@ -151,13 +150,13 @@ impl Reader<'_> {
                 let len = self.word(2 << (kind - 0xde))?;
                 self.map(len, depth)
             }
-            _ => Err(Fault::Text("Bad data format in input.".to_owned())),
+            _ => Err(Fault::text("Bad data format in input.")),
         }
     }
 
     fn deeper(&self, depth: usize) -> Answer<Table> {
         if depth >= UNPACK_DEPTH {
-            return Err(Fault::Text("Bad data format in input.".to_owned()));
+            return Err(Fault::text("Bad data format in input."));
         }
         Ok(self.lua.create_table()?)
     }

@@ -19,5 +19,8 @@ impl Default for Config {
 /// What each field means, for the file of all keys.
 pub const DOCS: &[(&str, &str)] = &[
     ("memory_limit_mb", "Memory that scripts may take, and functions as much again. A script that needs more fails."),
-    ("busy_reply_threshold_ms", "After how long a script makes others be answered -BUSY. 0: never."),
+    (
+        "busy_reply_threshold_ms",
+        "busy-reply-threshold, lua-time-limit: after how long a script makes others be answered -BUSY. 0: never.",
+    ),
 ];

@@ -21,7 +21,7 @@ pub struct Broken;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refused {
     /// Code first.
-    pub text: String,
+    pub text: Vec<u8>,
     /// The server has counted the error already.
     pub counted: bool,
 }
@@ -219,7 +219,7 @@ unsafe fn write_one(
                 stack::room(state, 8);
                 return write_table(state, at, out, script, depth);
             }
-            LUA_TTABLE => return Err(Refused { text: "ERR reached lua stack limit".to_owned(), counted: false }),
+            LUA_TTABLE => return Err(Refused { text: b"ERR reached lua stack limit".to_vec(), counted: false }),
             _ => out.null(),
         }
     }
@@ -301,15 +301,15 @@ unsafe fn write_named(
         };
         if has(b"err", LUA_TSTRING) {
             if depth > 0 {
-                out.error(stack::bytes(state, -1).strip_prefix(b"-").unwrap_or(stack::bytes(state, -1)));
+                out.error(until_zero(stack::bytes(state, -1)));
                 return Ok(true);
             }
             let kind = stack::push_field(state, table, b"ignore_error_stats_update");
             let counted = kind == LUA_TBOOLEAN && ffi::lua_toboolean(state, -1) != 0;
-            return Err(Refused { text: error_text(stack::bytes(state, -2)), counted });
+            return Err(Refused { text: until_zero(stack::bytes(state, -2)).to_vec(), counted });
         }
         if has(b"ok", LUA_TSTRING) {
-            out.simple(&one_line(stack::bytes(state, -1)));
+            write_line(b'+', until_zero(stack::bytes(state, -1)), out);
         } else if has(b"double", LUA_TNUMBER) {
             out.double(ffi::lua_tonumber(state, -1));
         } else if has(b"map", LUA_TTABLE) {
@@ -321,7 +321,10 @@ unsafe fn write_named(
             out.set(count(state, set));
             write_pairs(state, set, out, script, depth, false)?;
         } else if has(b"big_number", LUA_TSTRING) {
-            out.bignum(&one_line(stack::bytes(state, -1)));
+            match out.proto {
+                keystead_resp::Proto::Resp3 => write_line(b'(', stack::bytes(state, -1), out),
+                keystead_resp::Proto::Resp2 => out.bulk(one_line(stack::bytes(state, -1))),
+            }
         } else if has(b"verbatim_string", LUA_TTABLE) {
             let verbatim = ffi::lua_gettop(state);
             let string = stack::push_field(state, verbatim, b"string");
@@ -377,13 +380,20 @@ unsafe fn count(state: *mut lua_State, table: c_int) -> usize {
     pairs
 }
 
-fn one_line(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).replace(['\r', '\n'], " ")
+/// A line of any bytes, as the writer has them of texts.
+fn write_line(kind: u8, text: &[u8], out: &mut Writer<'_>) {
+    out.out.push(kind);
+    out.out.extend_from_slice(&one_line(text));
+    out.out.extend_from_slice(b"\r\n");
 }
 
-/// An error's text as it leaves: a leading dash is the protocol's.
-pub fn error_text(text: &[u8]) -> String {
-    String::from_utf8_lossy(text.strip_prefix(b"-").unwrap_or(text)).into_owned()
+fn one_line(text: &[u8]) -> Vec<u8> {
+    text.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect()
+}
+
+/// A text as Redis takes it from a status or an error: it ends at a zero byte.
+pub fn until_zero(text: &[u8]) -> &[u8] {
+    text.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 /// `redis.error_reply`: `-CODE text` and `CODE text` keep their code, a single word gets `ERR` in front.
@@ -417,7 +427,7 @@ mod tests {
         ran.unwrap();
         match done {
             Ok(()) => String::from_utf8(out).unwrap(),
-            Err(Refused { text, .. }) => format!("-{text}\r\n"),
+            Err(Refused { text, .. }) => format!("-{}\r\n", String::from_utf8(text).unwrap()),
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::entry::Code;
 use crate::live::Kind;
 use crate::plugin::Scripting;
-use crate::run::{Order, run, split};
+use crate::run::{Order, failed, run, split};
 use crate::scripts::Scripts;
 use keystead_plugin::{Args, Ctx, Effect, Error, Result};
 
@@ -24,7 +24,10 @@ impl Scripting {
         let script = if form.by_sha {
             scripts.get(args.at(1)).ok_or_else(|| Error::reply("NOSCRIPT No matching script. Please use EVAL."))?
         } else {
-            scripts.add(args.at(1)).map_err(Error::reply)?
+            match scripts.add(args.at(1)) {
+                Ok(script) => script,
+                Err(text) => return failed(ctx, text, false),
+            }
         };
         let order = Order {
             kind: Kind::Eval,
@@ -53,7 +56,10 @@ impl Scripting {
     /// `SCRIPT LOAD text`
     pub(crate) fn script_load(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
         let mut scripts = self.scripts()?;
-        let script = scripts.add(args.at(2)).map_err(Error::reply)?;
+        let script = match scripts.add(args.at(2)) {
+            Ok(script) => script,
+            Err(text) => return failed(ctx, text, false),
+        };
         ctx.reply().text(script.name());
         self.note_scripts(&scripts);
         Ok(Effect::None)

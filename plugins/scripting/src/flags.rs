@@ -1,5 +1,7 @@
 //! The first line of a script or library: `#!lua name=lib flags=no-writes,allow-oom`. Pure.
 
+use keystead_resp::OwnedArgs;
+
 /// What a script says of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
@@ -46,37 +48,39 @@ impl Flags {
 
 /// An EVAL script taken apart: its flags, and the text behind the first line's words (the line end stays, so that line
 /// numbers are the client's).
-pub fn script(body: &[u8]) -> Result<(Flags, &[u8]), String> {
+pub fn script(body: &[u8]) -> Result<(Flags, &[u8]), Vec<u8>> {
     if !body.starts_with(b"#!") {
         return Ok((Flags { compat: true, ..Flags::default() }, body));
     }
-    let Some(end) = body.iter().position(|byte| *byte == b'\n') else {
-        return Err("ERR Invalid script shebang".to_owned());
-    };
-    let mut words = words(&body[..end]);
+    let (line, rest) = first_line(body).ok_or(b"ERR Invalid script shebang")?;
+    let words = words(line).ok_or(b"ERR Invalid engine in script shebang")?;
+    let mut words = words.view().iter();
     let engine = words.next().unwrap_or_default();
     if engine != b"#!lua" {
-        let engine = String::from_utf8_lossy(engine);
-        return Err(format!("ERR Unexpected engine in script shebang: {engine}"));
+        return Err([b"ERR Unexpected engine in script shebang: ", engine].concat());
     }
     let mut flags = Flags::default();
     for word in words {
         let Some(list) = word.strip_prefix(b"flags=") else {
-            let word = String::from_utf8_lossy(word);
-            return Err(format!("ERR Unknown lua shebang option: {word}"));
+            return Err([b"ERR Unknown lua shebang option: ", word].concat());
         };
-        for name in list.split(|byte| *byte == b',').filter(|name| !name.is_empty()) {
-            if !flags.set(name) {
-                return Err(format!("ERR Unexpected flag in script shebang: {}", String::from_utf8_lossy(name)));
-            }
+        let wrong = list.split(|byte| *byte == b',').filter(|_| !list.is_empty()).find(|name| !flags.set(name));
+        if let Some(name) = wrong {
+            return Err([&b"ERR Unexpected flag in script shebang: "[..], name].concat());
         }
     }
-    Ok((flags, &body[end..]))
+    Ok((flags, rest))
 }
 
-/// Words between blanks.
-pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty())
+/// The first line, and the rest with the line's end. None if no line ends before a zero byte.
+pub fn first_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = text.iter().position(|byte| matches!(byte, b'\n' | 0)).filter(|end| text[*end] == b'\n')?;
+    Some(text.split_at(end))
+}
+
+/// The words of a first line, quoted as those of an inline command; none if quotes are left open.
+pub fn words(line: &[u8]) -> Option<OwnedArgs> {
+    keystead_resp::split_args(line)
 }
 
 #[cfg(test)]
@@ -90,14 +94,22 @@ mod tests {
         let (flags, rest) = script(b"#!lua flags=no-writes,allow-oom\nreturn 1").unwrap();
         assert_eq!(flags.names(), ["no-writes", "allow-oom"]);
         assert_eq!(rest, b"\nreturn 1");
-        let refused = [
-            ("#!lua", "ERR Invalid script shebang"),
-            ("#!bad\n", "ERR Unexpected engine in script shebang: #!bad"),
-            ("#!lua what=1\n", "ERR Unknown lua shebang option: what=1"),
-            ("#!lua flags=no-writes,bad\n", "ERR Unexpected flag in script shebang: bad"),
+        let (flags, rest) = script(b"#!lua \"flags=no-writes\" 'flags=allow-oom' flags=\nreturn 1").unwrap();
+        assert_eq!(flags.names(), ["no-writes", "allow-oom"]);
+        assert_eq!(rest, b"\nreturn 1");
+        let refused: [(&[u8], &[u8]); 9] = [
+            (b"#!lua", b"ERR Invalid script shebang"),
+            (b"#!lua\0\n", b"ERR Invalid script shebang"),
+            (b"#!lua \"flags=\n", b"ERR Invalid engine in script shebang"),
+            (b"#!bad\n", b"ERR Unexpected engine in script shebang: #!bad"),
+            (b"#!\xff\n", b"ERR Unexpected engine in script shebang: #!\xff"),
+            (b"#!lua what=1\n", b"ERR Unknown lua shebang option: what=1"),
+            (b"#!lua flags=no-writes,bad\n", b"ERR Unexpected flag in script shebang: bad"),
+            (b"#!lua flags=no-writes,\n", b"ERR Unexpected flag in script shebang: "),
+            (b"#!lua flags=\xff\n", b"ERR Unexpected flag in script shebang: \xff"),
         ];
         for (text, wanted) in refused {
-            assert_eq!(script(text.as_bytes()).unwrap_err(), wanted);
+            assert_eq!(script(text).unwrap_err(), wanted);
         }
         assert!(!script(b"#!lua\n").unwrap().0.compat);
     }

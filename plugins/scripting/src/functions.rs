@@ -5,7 +5,7 @@ use crate::eval::{flush_later, help};
 use crate::libraries::{Libraries, Library, Policy};
 use crate::live::Kind;
 use crate::plugin::Scripting;
-use crate::run::{Order, run, split};
+use crate::run::{Order, failed_plainly, run, split};
 use keystead_plugin::{Args, Ctx, Effect, Error, Result};
 use std::time::Duration;
 
@@ -39,13 +39,16 @@ impl Scripting {
         let mut replace = false;
         for option in options {
             if !option.eq_ignore_ascii_case(b"replace") {
-                return Err(Error::new(format!("Unknown option given: {}", String::from_utf8_lossy(option))));
+                return failed_plainly(ctx, &[b"Unknown option given: ", option].concat());
             }
             replace = true;
         }
         let obey = ctx.conditions().obey();
         let mut libraries = self.libraries()?;
-        let name = libraries.load(args.at(last), replace, obey).map_err(Error::new)?;
+        let name = match libraries.load(args.at(last), replace, obey) {
+            Ok(name) => name,
+            Err(text) => return failed_plainly(ctx, &text),
+        };
         self.note_libraries(&libraries);
         ctx.reply().text(&name);
         Ok(Effect::AsSent)
@@ -87,7 +90,7 @@ impl Scripting {
                 pattern = Some(args.get(at).ok_or_else(|| Error::new("library name argument was not given"))?);
                 at += 1;
             } else {
-                return Err(Error::new(format!("Unknown argument {}", String::from_utf8_lossy(word))));
+                return failed_plainly(ctx, &[b"Unknown argument ", word].concat());
             }
         }
         let libraries = self.libraries()?;
@@ -155,7 +158,9 @@ impl Scripting {
             _ => Error::new("given type is not a function"),
         })?;
         let mut libraries = self.libraries()?;
-        libraries.restore(&codes, policy).map_err(Error::new)?;
+        if let Err(text) = libraries.restore(&codes, policy) {
+            return failed_plainly(ctx, &text);
+        }
         self.note_libraries(&libraries);
         ctx.reply().ok();
         Ok(Effect::AsSent)
@@ -184,7 +189,8 @@ impl Scripting {
     pub(crate) fn restore_section(&self, records: &[u8]) -> Result<()> {
         let codes = keystead_rdb::parse_functions(records).map_err(|error| Error::new(error.to_string()))?;
         let mut libraries = self.libraries()?;
-        libraries.restore(&codes, Policy::Flush).map_err(Error::new)?;
+        let restored = libraries.restore(&codes, Policy::Flush);
+        restored.map_err(|text| Error::new(String::from_utf8_lossy(&text)))?;
         self.note_libraries(&libraries);
         Ok(())
     }

@@ -2,11 +2,12 @@
 //! that ends. Closes from outside what Lua 5.1 leaves open (see the README's list); compiles and runs, keeps nothing.
 
 use crate::api::{self, Fault};
-use crate::convert::Refused;
+use crate::convert::{Refused, until_zero};
 use crate::entry::{self, Ended, Run};
-use crate::live;
-use mlua::{ChunkMode, Function, IntoLua, LightUserData, Lua, LuaOptions, StdLib, Table, Value};
+use crate::{live, pace, stack};
+use mlua::{Function, IntoLua, LightUserData, Lua, LuaOptions, StdLib, Table, Value};
 use std::cell::Cell;
+use std::ffi::CString;
 use std::time::{Duration, Instant};
 
 /// A longer text isn't compiled: the interpreter counts in ints.
@@ -22,6 +23,7 @@ pub struct Interpreter {
     on_error: Function,
     enter: Function,
     in_library: Function,
+    pcall: Function,
     memory: usize,
     /// What the last run needed, for the next.
     buffers: Cell<Buffers>,
@@ -51,7 +53,7 @@ const KEPT: usize = 64 * 1024;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Failure {
     /// Code first.
-    pub text: String,
+    pub text: Vec<u8>,
     /// A command of the script failed, and was counted then.
     pub counted: bool,
 }
@@ -71,6 +73,7 @@ impl Interpreter {
         let lua = Lua::new_with(libs, LuaOptions::new().catch_rust_panics(true))?;
         let global = lua.create_table()?;
         let native = api::native(&lua, &global)?;
+        let pcall = lua.globals().raw_get("pcall")?;
         register(&lua, &native.raw_get::<Table>("library")?)?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name(PRELUDE).into_function()?;
         let in_library: Function = prelude.call((native, global.clone()))?;
@@ -78,7 +81,7 @@ impl Interpreter {
         #[allow(unsafe_code)]
         // SAFETY: only `run` calls it, with what it wants.
         let enter = unsafe { lua.create_c_function(entry::enter) }?;
-        live::install_hook(&lua, live::HOOK_EVERY)?;
+        live::install_hook(&lua, pace::MOST)?;
         lua.set_memory_limit(memory)?;
         drop(prelude);
         lua.gc_collect()?;
@@ -89,6 +92,7 @@ impl Interpreter {
             on_error,
             enter,
             in_library,
+            pcall,
             memory,
             buffers: Cell::default(),
             kept,
@@ -112,13 +116,29 @@ impl Interpreter {
     }
 
     /// Compiles a script. The error is the compiler's text.
-    pub fn compile(&self, text: &[u8], name: &str) -> Result<Function, String> {
-        compile(&self.lua, &self.global, text, name)
+    pub fn compile(&self, text: &[u8], name: &str) -> Result<Function, Vec<u8>> {
+        compile(&self.lua, &self.global, text, name.as_bytes())
+    }
+
+    /// Runs a library's text. The error begins with its code.
+    pub fn run_library(&self, chunk: &Function) -> Result<(), Vec<u8>> {
+        let ran = self.pcall.call::<(bool, Value)>(chunk);
+        let (ok, error) = ran.map_err(|error| coded(first_line(&error)))?;
+        match error {
+            _ if ok => Ok(()),
+            Value::Table(table) => Err(error_text(&table)),
+            Value::Error(error) => Err(match Fault::of(&error) {
+                Fault::Text(text) => coded(text),
+                Fault::Stop(reason) => coded(reason),
+                Fault::Table { text, .. } => text,
+            }),
+            other => Err(coded(shown(&other))),
+        }
     }
 
     /// Runs what is described. `holder` is the function, or the table that has the script.
     pub fn run(&self, run: &mut Run<'_, '_>, holder: impl IntoLua, name: &str) -> Result<(), Failure> {
-        let plain = |text: String| Failure { text, counted: false };
+        let plain = |text: String| Failure { text: text.into_bytes(), counted: false };
         run.ended = Ended::Raised;
         let here = LightUserData(std::ptr::from_mut(run).cast());
         let raised = self.enter.call::<Value>((here, &self.on_error, holder));
@@ -161,25 +181,29 @@ impl Interpreter {
         }
     }
 
-    /// After a script was stopped the hook watches as before.
+    /// After a script that was slow or stopped the hook watches as before.
     pub fn settle(&self) -> mlua::Result<()> {
-        live::install_hook(&self.lua, live::HOOK_EVERY)
+        live::install_hook(&self.lua, pace::MOST)
     }
 }
 
 /// Compiles text with the collector stopped: the compiler doesn't anchor the chunk's name (CVE-2025-49844).
-pub fn compile(lua: &Lua, global: &Table, text: &[u8], name: &str) -> Result<Function, String> {
+pub fn compile(lua: &Lua, global: &Table, text: &[u8], name: &[u8]) -> Result<Function, Vec<u8>> {
     if text.len() > MAX_CHUNK {
-        return Err("chunk is too long".to_owned());
+        return Err(b"chunk is too long".to_vec());
     }
+    let name = CString::new(until_zero(name)).unwrap_or_default();
     lua.gc_stop();
-    let chunk = lua.load(text).set_name(name).set_mode(ChunkMode::Text).set_environment(global.clone());
-    let compiled = chunk.into_function();
+    let compiled = stack::compile(lua, text, &name);
     lua.gc_restart();
-    compiled.map_err(|error| match error {
-        mlua::Error::SyntaxError { message, .. } => message,
-        other => first_line(&other),
-    })
+    let failed = |error: mlua::Error| first_line(&error).into_bytes();
+    match compiled.map_err(failed)? {
+        Value::Function(function) => {
+            function.set_environment(global.clone()).map_err(failed)?;
+            Ok(function)
+        }
+        text => Err(shown(&text)),
+    }
 }
 
 /// What an error becomes where it happens: a table with its text and its place.
@@ -188,6 +212,7 @@ fn on_error(lua: &Lua, error: Value) -> mlua::Result<Value> {
         Value::Table(table) => table,
         Value::Error(error) => match Fault::of(&error) {
             Fault::Text(text) => text_table(lua, &text)?,
+            Fault::Stop(reason) => text_table(lua, reason.as_bytes())?,
             fault => match fault.value(lua)? {
                 Value::Table(table) => table,
                 other => text_table(lua, &shown(&other))?,
@@ -220,18 +245,22 @@ pub fn place(lua: &Lua) -> String {
     caller.flatten().unwrap_or_default()
 }
 
-fn text_table(lua: &Lua, text: &str) -> mlua::Result<Table> {
+fn text_table(lua: &Lua, text: &[u8]) -> mlua::Result<Table> {
     let table = lua.create_table()?;
-    table.raw_set("err", format!("ERR {text}"))?;
+    table.raw_set("err", lua.create_string(coded(text))?)?;
     Ok(table)
 }
 
+fn coded(text: impl AsRef<[u8]>) -> Vec<u8> {
+    [b"ERR ", text.as_ref()].concat()
+}
+
 /// As `tostring` shows it.
-fn shown(value: &Value) -> String {
+fn shown(value: &Value) -> Vec<u8> {
     match value {
-        Value::String(text) => text.to_string_lossy(),
-        Value::Nil => "nil".to_owned(),
-        other => other.to_string().unwrap_or_else(|_| other.type_name().to_owned()),
+        Value::Nil => b"nil".to_vec(),
+        other => api::text_of(Some(other))
+            .unwrap_or_else(|| other.to_string().unwrap_or_else(|_| other.type_name().to_owned()).into_bytes()),
     }
 }
 
@@ -247,20 +276,21 @@ pub fn first_line(error: &mlua::Error) -> String {
 
 fn failure(error: &Value, name: &str) -> Failure {
     let Value::Table(table) = error else {
-        return Failure { text: format!("ERR Error running script {name}, {}", shown(error)), counted: false };
+        let text = [format!("ERR Error running script {name}, ").as_bytes(), &shown(error)].concat();
+        return Failure { text, counted: false };
     };
     let get = |field: &str| table.raw_get::<Value>(field).unwrap_or(Value::Nil);
-    let text = match get("err") {
-        Value::String(text) => crate::convert::error_text(&text.as_bytes()),
-        // An error object of the script's own, without a text.
-        _ => "ERR unknown error".to_owned(),
-    };
+    let mut text = error_text(table);
     let counted = get("ignore_error_stats_update").as_boolean() == Some(true);
-    let text = match (get("source"), get("line").as_usize()) {
-        (Value::String(source), Some(line)) => {
-            format!("{text} script: {name}, on {}:{line}.", source.to_string_lossy())
-        }
-        _ => format!("{text} script: {name}"),
-    };
+    text.extend_from_slice(format!(" script: {name}").as_bytes());
+    if let (Value::String(source), Some(line)) = (get("source"), get("line").as_usize()) {
+        text.extend_from_slice(&[b", on ", &*source.as_bytes(), format!(":{line}.").as_bytes()].concat());
+    }
     Failure { text, counted }
+}
+
+/// The text of an error that is a table; one of the script's own may have none.
+fn error_text(table: &Table) -> Vec<u8> {
+    let text = table.raw_get::<Value>("err").ok().and_then(|text| api::text_of(Some(&text)));
+    text.map_or_else(|| b"ERR unknown error".to_vec(), |text| until_zero(&text).to_vec())
 }

@@ -20,6 +20,7 @@ mod functions;
 mod interpreter;
 mod libraries;
 mod live;
+mod pace;
 mod plugin;
 mod run;
 mod scripts;

@@ -1,10 +1,11 @@
 //! The libraries of functions, as data: what is loaded, what each registered, how they come and go together. Replicated
 //! by the commands that change them, saved as records of RDB files.
 
-use crate::api::{Fault, put};
-use crate::flags::{Flags, words};
+use crate::api::{self, Fault, put};
+use crate::flags::{self, Flags};
 use crate::interpreter::{Interpreter, first_line};
-use crate::live::{Called, Server, enter};
+use crate::live::{Called, Next, Server, enter};
+use crate::pace::Pace;
 use keystead_plugin::ScriptCall;
 use mlua::{Function, Lua, MultiValue, Table, Value};
 use parking_lot::Mutex;
@@ -92,10 +93,10 @@ impl Libraries {
     }
 
     /// Loads a library; its name. Who must be obeyed may take as long as it takes.
-    pub fn load(&mut self, code: &[u8], replace: bool, obey: bool) -> Result<String, String> {
-        let (name, text) = first_line_of(code)?;
+    pub fn load(&mut self, code: &[u8], replace: bool, obey: bool) -> Result<String, Vec<u8>> {
+        let (name, text) = taken_apart(code)?;
         if self.all.contains_key(&name) && !replace {
-            return Err(format!("Library '{name}' already exists"));
+            return Err(format!("Library '{name}' already exists").into_bytes());
         }
         let library = self.run(code, text, obey)?;
         self.join(vec![(name.clone(), library)], replace)?;
@@ -103,45 +104,46 @@ impl Libraries {
     }
 
     /// Has a library register its functions.
-    fn run(&self, code: &[u8], text: &[u8], obey: bool) -> Result<Library, String> {
-        self.interpreter.in_library(true).map_err(|error| first_line(&error))?;
+    fn run(&self, code: &[u8], text: &[u8], obey: bool) -> Result<Library, Vec<u8>> {
+        self.interpreter.in_library(true).map_err(|error| first_line(&error).into_bytes())?;
         *self.loading.lock() = Some(BTreeMap::new());
-        let mut limit =
-            Limit { until: (!obey).then(|| Instant::now() + LOAD_LIMIT), over: false, how: ScriptCall::new(0) };
+        let now = Instant::now();
+        let until = (!obey).then(|| now + LOAD_LIMIT);
+        let mut limit = Limit { until, over: false, pace: Pace::new(now), how: ScriptCall::new(0) };
         let ran = self
             .interpreter
             .compile(text, "@user_function")
-            .map_err(|text| format!("Error compiling function: {text}"));
+            .map_err(|text| [b"Error compiling function: ", &text[..]].concat());
         let ran = ran.and_then(|chunk| {
-            let ran = enter(&mut limit, || chunk.call::<()>(()));
-            ran.map_err(|error| format!("Error registering functions: {}", Fault::of(&error)))
+            let ran = enter(&mut limit, || self.interpreter.run_library(&chunk));
+            ran.map_err(|text| [b"Error registering functions: ", &text[..]].concat())
         });
         let functions = self.loading.lock().take().unwrap_or_default();
-        let back = self.interpreter.in_library(false).and_then(|()| match limit.over {
+        let back = self.interpreter.in_library(false).and_then(|()| match limit.over || limit.pace.changed() {
             true => self.interpreter.settle(),
             false => Ok(()),
         });
-        back.map_err(|error| first_line(&error))?;
+        back.map_err(|error| first_line(&error).into_bytes())?;
         ran?;
         if functions.is_empty() {
-            return Err("No functions registered".to_owned());
+            return Err(b"No functions registered".to_vec());
         }
         Ok(Library { code: code.to_vec(), functions })
     }
 
     /// Libraries join those that are there, all or none.
-    fn join(&mut self, fresh: Vec<(String, Library)>, replace: bool) -> Result<(), String> {
+    fn join(&mut self, fresh: Vec<(String, Library)>, replace: bool) -> Result<(), Vec<u8>> {
         let coming: Vec<&String> = fresh.iter().map(|(name, _)| name).collect();
         for (name, library) in &fresh {
             if self.all.contains_key(name) && !replace {
-                return Err(format!("Library {name} already exists"));
+                return Err(format!("Library {name} already exists").into_bytes());
             }
             let taken = |function: &&String| {
                 let owned = self.owners.get(function.to_ascii_lowercase().as_bytes());
                 owned.is_some_and(|owned| !coming.contains(&&owned.library))
             };
             if let Some(function) = library.functions.keys().find(taken) {
-                return Err(format!("Function {function} already exists"));
+                return Err(format!("Function {function} already exists").into_bytes());
             }
         }
         for (name, library) in fresh {
@@ -172,17 +174,17 @@ impl Libraries {
     }
 
     /// Loads the texts of libraries, all or none.
-    pub fn restore(&mut self, codes: &[Vec<u8>], policy: Policy) -> Result<(), String> {
+    pub fn restore(&mut self, codes: &[Vec<u8>], policy: Policy) -> Result<(), Vec<u8>> {
         let mut fresh: Vec<(String, Library)> = Vec::new();
         for code in codes {
-            let (name, text) = first_line_of(code)?;
+            let (name, text) = taken_apart(code)?;
             let library = self.run(code, text, true)?;
             if fresh.iter().any(|(other, _)| *other == name) {
-                return Err(format!("Library '{name}' already exists"));
+                return Err(format!("Library '{name}' already exists").into_bytes());
             }
             let all = fresh.iter().flat_map(|(_, other)| other.functions.keys());
             if let Some(twice) = all.into_iter().find(|function| library.functions.contains_key(*function)) {
-                return Err(format!("Function {twice} already exists"));
+                return Err(format!("Function {twice} already exists").into_bytes());
             }
             fresh.push((name, library));
         }
@@ -195,48 +197,44 @@ impl Libraries {
 }
 
 /// A library's name, and its text behind the first line's words.
-fn first_line_of(code: &[u8]) -> Result<(String, &[u8]), String> {
+fn taken_apart(code: &[u8]) -> Result<(String, &[u8]), Vec<u8>> {
     if !code.starts_with(b"#!") {
-        return Err("Missing library metadata".to_owned());
+        return Err(b"Missing library metadata".to_vec());
     }
-    let end = code.iter().position(|byte| *byte == b'\n').ok_or("Invalid library metadata")?;
-    let mut parts = words(&code[2..end]);
-    let engine = if code[2].is_ascii_whitespace() { &b""[..] } else { parts.next().unwrap_or_default() };
+    let invalid = b"Invalid library metadata";
+    let (line, text) = flags::first_line(code).ok_or(invalid)?;
+    let words = flags::words(line).ok_or(invalid)?;
+    let engine = words.view().iter().next().and_then(|word| word.get(2..)).unwrap_or_default();
     let mut name = None;
-    for part in parts {
-        let value =
-            part.split_at_checked(5).filter(|(key, _)| key.eq_ignore_ascii_case(b"name=")).map(|(_, value)| value);
-        match (value, &name) {
-            (Some(_), Some(_)) => {
-                return Err("Invalid metadata value, name argument was given multiple times".to_owned());
-            }
-            (Some(value), None) => {
-                let quoted = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
-                name = Some(String::from_utf8_lossy(quoted.unwrap_or(value)).into_owned());
-            }
-            (None, _) => return Err(format!("Invalid metadata value given: {}", String::from_utf8_lossy(part))),
+    for word in words.view().iter().skip(1) {
+        let Some((_, value)) = word.split_at_checked(5).filter(|(key, _)| key.eq_ignore_ascii_case(b"name=")) else {
+            return Err([b"Invalid metadata value given: ", word].concat());
+        };
+        if name.replace(value).is_some() {
+            return Err(b"Invalid metadata value, name argument was given multiple times".to_vec());
         }
     }
-    let name = name.ok_or("Library name was not given")?;
-    if !well_named(&name) {
-        return Err("Library names can only contain letters, numbers, or underscores(_) and must be at least one \
-                    character long"
-            .to_owned());
-    }
+    let name = name.ok_or(b"Library name was not given")?;
+    let name = well_named(name).ok_or(
+        b"Library names can only contain letters, numbers, or underscores(_) and must be at least one character long",
+    )?;
     if !engine.eq_ignore_ascii_case(b"lua") {
-        return Err(format!("Engine '{}' not found", String::from_utf8_lossy(engine)));
+        return Err([b"Engine '", engine, b"' not found"].concat());
     }
-    Ok((name, &code[end..]))
+    Ok((name, text))
 }
 
-fn well_named(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+/// A name, if it is one.
+fn well_named(name: &[u8]) -> Option<String> {
+    let well = !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    well.then(|| String::from_utf8_lossy(name).into_owned())
 }
 
 /// Watches the clock while a library registers its functions.
 struct Limit {
     until: Option<Instant>,
     over: bool,
+    pace: Pace,
     how: ScriptCall,
 }
 
@@ -253,9 +251,13 @@ impl Server for Limit {
         &mut self.how
     }
 
-    fn poll(&mut self) -> Option<&'static str> {
-        self.over |= self.until.is_some_and(|until| Instant::now() > until);
-        self.over.then_some("FUNCTION LOAD timeout")
+    fn poll(&mut self) -> Next {
+        let now = Instant::now();
+        self.over |= self.until.is_some_and(|until| now > until);
+        match self.over {
+            true => Next::Stop("FUNCTION LOAD timeout"),
+            false => self.pace.look(now).into(),
+        }
     }
 }
 
@@ -271,12 +273,12 @@ fn register_function(lua: &Lua, redis: &Table, loading: Loading) -> mlua::Result
             2 => by_position(&args)?,
             _ => return Err(refused("wrong number of arguments to redis.register_function")),
         };
-        if !well_named(&name) {
-            return Err(refused(
+        let name = well_named(&name).ok_or_else(|| {
+            refused(
                 "Library names can only contain letters, numbers, or underscores(_) and must be at least one character \
                  long",
-            ));
-        }
+            )
+        })?;
         if functions.insert(name, registered).is_some() {
             return Err(refused("Function already exists in the library"));
         }
@@ -288,24 +290,22 @@ fn refused(text: &str) -> Fault {
     Fault::Table { text: format!("ERR {text}").into_bytes(), counted: false }
 }
 
+/// A text or a number, as everywhere in Lua.
 fn text_of(value: &Value, what: &str) -> Result<Vec<u8>, Fault> {
-    match value {
-        Value::String(text) => Ok(text.as_bytes().to_vec()),
-        _ => Err(refused(what)),
-    }
+    api::text_of(Some(value)).ok_or_else(|| refused(what))
 }
 
-fn by_position(args: &MultiValue) -> Result<(String, Registered), Fault> {
+fn by_position(args: &MultiValue) -> Result<(Vec<u8>, Registered), Fault> {
     let first = args.front().unwrap_or(&Value::Nil);
     let name = text_of(first, "first argument to redis.register_function must be a string")?;
     let Some(Value::Function(function)) = args.get(1) else {
         return Err(refused("second argument to redis.register_function must be a function"));
     };
     let registered = Registered { description: None, flags: Flags::default(), function: function.clone() };
-    Ok((String::from_utf8_lossy(&name).into_owned(), registered))
+    Ok((name, registered))
 }
 
-fn named(args: Option<&Value>) -> Result<(String, Registered), Fault> {
+fn named(args: Option<&Value>) -> Result<(Vec<u8>, Registered), Fault> {
     let Some(Value::Table(table)) = args else {
         return Err(refused(
             "calling redis.register_function with a single argument is only applicable to Lua table (representing named \
@@ -319,7 +319,7 @@ fn named(args: Option<&Value>) -> Result<(String, Registered), Fault> {
         match key.to_ascii_lowercase().as_slice() {
             b"function_name" => {
                 let text = "function_name argument given to redis.register_function must be a string";
-                name = Some(String::from_utf8_lossy(&text_of(&value, text)?).into_owned());
+                name = Some(text_of(&value, text)?);
             }
             b"description" => {
                 let text = "description argument given to redis.register_function must be a string";
@@ -363,15 +363,19 @@ mod tests {
         Libraries::new(64 << 20).unwrap()
     }
 
+    fn refused<T: std::fmt::Debug>(result: Result<T, Vec<u8>>) -> String {
+        String::from_utf8(result.unwrap_err()).unwrap()
+    }
+
     #[test]
     fn libraries_come_and_go() {
         let mut libraries = libraries();
         assert_eq!(libraries.load(LIB, false, false).unwrap(), "lib");
-        assert_eq!(libraries.load(LIB, false, false).unwrap_err(), "Library 'lib' already exists");
+        assert_eq!(refused(libraries.load(LIB, false, false)), "Library 'lib' already exists");
         assert_eq!(libraries.load(LIB, true, false).unwrap(), "lib");
         assert!(libraries.function(b"F").is_some());
         let other = b"#!lua name=other\nredis.register_function('f', function() end)";
-        assert_eq!(libraries.load(other, false, false).unwrap_err(), "Function f already exists");
+        assert_eq!(refused(libraries.load(other, false, false)), "Function f already exists");
         assert!(libraries.delete("lib") && !libraries.delete("lib"));
         assert_eq!(libraries.count(), (0, 0));
     }
@@ -386,7 +390,21 @@ mod tests {
             ("#!lua name=a x=b\n", "Invalid metadata value given: x=b"),
             ("#!bad name=a\n", "Engine 'bad' not found"),
             ("#!lua name=a\nreturn 1", "No functions registered"),
-            ("#!lua name=a\nreturn x", "nonexistent global variable 'x'"),
+            ("#!lua name=\"a\n", "Invalid library metadata"),
+            (
+                "#!lua name=a\nreturn x",
+                "Error registering functions: ERR user_function:2: Script attempted to access nonexistent global \
+                 variable 'x'",
+            ),
+            ("#!lua name=a\nlocal t = nil return t.x", "ERR user_function:2: attempt to index local 't' (a nil value)"),
+            (
+                "#!lua name=a\nredis.log()",
+                "Error registering functions: ERR redis.log() requires two arguments or more.",
+            ),
+            (
+                "#!lua name=a\nlocal f = redis.register_function f({}, f)",
+                "ERR first argument to redis.register_function",
+            ),
             ("#!lua name=a\nreturn redis.call('ping')", "nonexistent global variable 'call'"),
             ("#!lua name=a\nreturn math.random()", "nonexistent global variable 'math'"),
             ("#!lua name=a\nx = 1", "Attempt to modify a readonly table"),
@@ -397,10 +415,63 @@ mod tests {
         ];
         let mut libraries = libraries();
         for (code, text) in cases {
-            let error = libraries.load(code.as_bytes(), false, false).unwrap_err();
+            let error = refused(libraries.load(code.as_bytes(), false, false));
             assert!(error.contains(text), "{code}: {error}");
         }
         assert_eq!(libraries.load(LIB, false, false).unwrap(), "lib", "the interpreter goes on");
+    }
+
+    /// A text is a byte string, also where it isn't UTF-8.
+    #[test]
+    fn texts_of_errors_keep_their_bytes() {
+        let cases: [(&[u8], &[u8]); 6] = [
+            (b"#!\xff name=a\n", b"Engine '\xff' not found"),
+            (b"#!lua x=\xff\n", b"Invalid metadata value given: x=\xff"),
+            (
+                b"#!lua name=\xff\n",
+                b"Library names can only contain letters, numbers, or underscores(_) and must be at \
+              least one character long",
+            ),
+            (b"#!lua name=a\nreturn \xff", b"Error compiling function: user_function:2: unexpected symbol near '\xff'"),
+            (
+                b"#!lua name=a\nlocal s = '\xff' local t = redis[s]",
+                b"Error registering functions: ERR user_function:2: Script attempted to access nonexistent global \
+                  variable '\xff'",
+            ),
+            (
+                b"#!lua name=a\nlocal s = '\xff' redis.register_function(s, function() end)",
+                b"Error registering functions: ERR Library names can only contain letters, numbers, or underscores(_) \
+                  and must be at least one character long",
+            ),
+        ];
+        for (code, text) in cases {
+            let error = libraries().load(code, false, false).unwrap_err();
+            assert_eq!(error, text, "{}", String::from_utf8_lossy(&error));
+        }
+    }
+
+    #[test]
+    fn names_may_be_quoted_and_numbers() {
+        let mut libraries = libraries();
+        let code = b"#!lua \"name=q1\"\nredis.register_function(5, function() end) redis.register_function{\
+                     function_name=15, callback=function() end, description=7}";
+        assert_eq!(libraries.load(code, false, false).unwrap(), "q1");
+        assert!(libraries.function(b"5").is_some());
+        assert_eq!(libraries.function(b"15").unwrap().description.as_deref(), Some(&b"7"[..]));
+        let wrong = b"#!lua name=q2\nredis.register_function(1.5, function() end)";
+        assert!(refused(libraries.load(wrong, false, false)).contains("can only contain letters, numbers"));
+    }
+
+    /// Texts that differ in few bytes collide in the interpreter: each instruction takes longer than the one before.
+    #[test]
+    fn slow_instructions_do_not_make_a_load_longer() {
+        let begun = Instant::now();
+        let code =
+            b"#!lua name=a\nlocal x = 'x' for i = 1, 14 do x = x .. x end local t = {} local i = 0 while true do i \
+                     = i + 1 t[i] = x .. i end";
+        let error = refused(Libraries::new(512 << 20).unwrap().load(code, false, false));
+        assert!(error.contains("FUNCTION LOAD timeout"), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 
     #[test]
@@ -408,10 +479,8 @@ mod tests {
         let mut libraries = libraries();
         libraries.load(LIB, false, false).unwrap();
         let g = b"#!lua name=g\nredis.register_function('g', function() end)".to_vec();
-        assert_eq!(
-            libraries.restore(&[g.clone(), LIB.to_vec()], Policy::Append).unwrap_err(),
-            "Library lib already exists"
-        );
+        let restored = libraries.restore(&[g.clone(), LIB.to_vec()], Policy::Append);
+        assert_eq!(refused(restored), "Library lib already exists");
         assert_eq!(libraries.count(), (1, 1));
         libraries.restore(&[g.clone(), LIB.to_vec()], Policy::Replace).unwrap();
         assert_eq!(libraries.count(), (2, 2));

@@ -1,6 +1,8 @@
 //! The script that runs: its way to the server while its turn lasts, its clock, and what others may know of it meanwhile.
 //! `Live` is on the stack of the command that runs the script; `Watch` is shared, and all it holds is atomic or short.
 
+use crate::api::Fault;
+use crate::pace::Pace;
 use keystead_plugin::{Args, Ctx, ScriptCall, Targets};
 use mlua::{Lua, MultiValue, Value, VmState};
 use parking_lot::Mutex;
@@ -14,7 +16,7 @@ scoped_thread_local! {
 }
 
 /// Others get a word in this often once a script is too long.
-pub const HOOK_EVERY: u32 = 100_000;
+const WORD_EVERY: Duration = Duration::from_millis(1);
 
 /// What a running script asks of the server.
 pub trait Server {
@@ -24,8 +26,24 @@ pub trait Server {
     fn acl_check(&mut self, argv: &[Vec<u8>]) -> Result<(), String>;
     /// How commands are called.
     fn how(&mut self) -> &mut ScriptCall;
-    /// Called every so many instructions: the reason to stop, if there is one.
-    fn poll(&mut self) -> Option<&'static str>;
+    /// Called every so many instructions.
+    fn poll(&mut self) -> Next;
+}
+
+/// How a script goes on.
+pub enum Next {
+    /// As before.
+    On,
+    /// Asking again after so many instructions, from now on.
+    Every(u32),
+    /// Not at all: why.
+    Stop(&'static str),
+}
+
+impl From<Option<u32>> for Next {
+    fn from(every: Option<u32>) -> Next {
+        every.map_or(Next::On, Next::Every)
+    }
 }
 
 /// How a command of a script went.
@@ -149,8 +167,10 @@ pub struct Live<'w, 'c, 'a> {
     since: Instant,
     /// What the last call gave.
     reply: &'w mut Vec<u8>,
-    busy: bool,
-    stopped: bool,
+    /// Since others are told to wait: when they last got a word in.
+    busy: Option<Instant>,
+    stop: Option<&'static str>,
+    pace: Pace,
 }
 
 impl<'w, 'c, 'a> Live<'w, 'c, 'a> {
@@ -164,7 +184,8 @@ impl<'w, 'c, 'a> Live<'w, 'c, 'a> {
     ) -> Live<'w, 'c, 'a> {
         watch.kill.store(false, Ordering::Relaxed);
         watch.wrote.store(false, Ordering::Relaxed);
-        Live { watch, ctx, how, about, since: Instant::now(), reply, busy: false, stopped: false }
+        let since = Instant::now();
+        Live { watch, ctx, how, about, since, reply, busy: None, stop: None, pace: Pace::new(since) }
     }
 
     /// When the run began.
@@ -172,14 +193,13 @@ impl<'w, 'c, 'a> Live<'w, 'c, 'a> {
         self.since
     }
 
-    /// The script was told to stop.
-    pub fn stopped(&self) -> bool {
-        self.stopped
+    /// The hook isn't what the next run begins with.
+    pub fn unsettled(&self) -> bool {
+        self.stop.is_some() || self.pace.changed()
     }
 
     /// From now on others are told to wait, and may ask for what.
     fn get_busy(&mut self) {
-        self.busy = true;
         let About { kind, name, command, obeyed } = self.about;
         log::warn!(
             "Slow script detected: still in execution after {} milliseconds. You can try killing the script using the {} \
@@ -195,7 +215,7 @@ impl<'w, 'c, 'a> Live<'w, 'c, 'a> {
 
 impl Drop for Live<'_, '_, '_> {
     fn drop(&mut self) {
-        if self.busy {
+        if self.busy.is_some() {
             *self.watch.running.lock() = None;
         }
     }
@@ -217,33 +237,50 @@ impl Server for Live<'_, '_, '_> {
         &mut self.how
     }
 
-    fn poll(&mut self) -> Option<&'static str> {
+    fn poll(&mut self) -> Next {
+        if let Some(reason) = self.stop {
+            return Next::Stop(reason);
+        }
         let threshold = self.watch.threshold_ms.load(Ordering::Relaxed);
-        if threshold <= 0 || self.since.elapsed() < Duration::from_millis(threshold.unsigned_abs()) {
-            return None;
+        if threshold <= 0 {
+            return Next::On;
         }
-        if !self.busy {
-            self.get_busy();
+        let now = Instant::now();
+        let next = Next::from(self.pace.look(now));
+        if now.saturating_duration_since(self.since) < Duration::from_millis(threshold.unsigned_abs()) {
+            return next;
         }
-        let stop = self.ctx.busy_poll();
-        let reason = match self.watch.kill.load(Ordering::Relaxed) {
+        match self.busy {
+            None => self.get_busy(),
+            Some(last) if now.saturating_duration_since(last) < WORD_EVERY => return next,
+            Some(_) => {}
+        }
+        let going_down = self.ctx.busy_poll();
+        let now = Instant::now();
+        self.busy = Some(now);
+        self.pace.skip(now);
+        self.stop = match self.watch.kill.load(Ordering::Relaxed) {
             true => Some(self.about.kind.killed()),
-            false => stop.then_some("The server is going down."),
+            false => going_down.then_some("The server is going down."),
         };
-        self.stopped |= reason.is_some();
-        reason
+        self.stop.map_or(next, Next::Stop)
     }
 }
 
 /// Lets the server get a word in every so many instructions. A script that is to stop is told so at every single
-/// instruction from then on, so that no `pcall` of its own keeps it alive.
+/// instruction from then on. Coroutines have hooks of their own: what keeps those of others from going on is that neither
+/// `pcall` nor `resume` catches this.
 pub fn install_hook(lua: &Lua, every: u32) -> mlua::Result<()> {
     lua.set_global_hook(mlua::HookTriggers::new().every_nth_instruction(every), |lua, _| {
-        match server(|server| server.poll()).flatten() {
-            None => Ok(VmState::Continue),
-            Some(reason) => {
+        match server(|server| server.poll()).unwrap_or(Next::On) {
+            Next::On => Ok(VmState::Continue),
+            Next::Every(every) => {
+                install_hook(lua, every)?;
+                Ok(VmState::Continue)
+            }
+            Next::Stop(reason) => {
                 install_hook(lua, 1)?;
-                Err(mlua::Error::runtime(reason))
+                Err(mlua::Error::external(Fault::Stop(reason)))
             }
         }
     })

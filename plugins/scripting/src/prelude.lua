@@ -83,6 +83,7 @@ local checked = {
     end,
 }
 
+-- `native.seen` raises an error anew that ends the script.
 local function answer(ok, ...)
     if ok then return true, ... end
     local problem = ...
@@ -92,7 +93,16 @@ local function answer(ok, ...)
 end
 checked.pcall = function(...) return answer(raw_pcall(...)) end
 checked.xpcall = function(f, handler)
-    return raw_xpcall(f, function(problem) return handler(native.seen(problem)) end)
+    local stopped
+    local function behind(...)
+        if stopped then error(stopped, 0) end
+        return ...
+    end
+    return behind(raw_xpcall(f, function(problem)
+        local goes_on, seen = raw_pcall(native.seen, problem)
+        if goes_on then return handler(seen) end
+        stopped = seen
+    end))
 end
 
 -- `load` and `loadstring` gather the text first; it is compiled by the server, text only.

@@ -7,6 +7,7 @@ use crate::live::{About, Kind, Live, Watch, enter};
 use keystead_plugin::{Args, Conditions, Ctx, Effect, Error, Proto, Result, ScriptCall};
 use keystead_resp::Writer;
 use mlua::IntoLua;
+use std::borrow::Cow;
 
 /// What is run, and how it may.
 pub struct Order<'o> {
@@ -41,38 +42,56 @@ pub fn keys(args: Args<'_>) -> Vec<usize> {
     (FIRST..FIRST + count).collect()
 }
 
+/// What the append-only file's error begins with, elsewhere than here.
+const AOF_ERROR: &str = "Errors writing to the AOF file: ";
+
 /// What refuses a script before it runs. Scripts without a first line are checked call by call.
-pub fn refusal(order: &Order<'_>, now: Conditions) -> Option<&'static str> {
+pub fn refusal(order: &Order<'_>, now: Conditions, write_error: impl Fn() -> String) -> Option<Cow<'static, str>> {
     let Flags { compat, no_writes, allow_oom, allow_stale, .. } = order.flags;
     if compat {
         let text = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
-        return now.stale().then_some(text);
+        return now.stale().then_some(text.into());
     }
     if now.stale() && !allow_stale {
         return Some(
             "MASTERDOWN Link with MASTER is down, replica-serve-stale-data is set to 'no' and 'allow-stale' \
-                     flag is not set on the script.",
+                     flag is not set on the script."
+                .into(),
         );
     }
     if !no_writes {
         if now.read_only() && !now.obey() {
-            return Some("READONLY Can not run script with write flag on readonly replica.");
+            return Some("READONLY Can not run script with write flag on readonly replica.".into());
         }
         if now.disk_error() && !now.obey() {
             return Some(
                 "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to \
-                         disk. Writable scripts are blocked. Use 'no-writes' flag for read only scripts.",
+                         disk. Writable scripts are blocked. Use 'no-writes' flag for read only scripts."
+                    .into(),
+            );
+        }
+        if now.write_error() && !now.obey() {
+            let why = write_error();
+            return Some(
+                format!(
+                    "MISCONF Redis is configured to persist data to AOF, but it's currently unable to persist to disk. \
+                     Writable scripts are blocked. Use 'no-writes' flag for read only scripts. AOF error: {}",
+                    why.strip_prefix(AOF_ERROR).unwrap_or(&why)
+                )
+                .into(),
             );
         }
         if order.read_only {
-            return Some("ERR Can not execute a script with write flag using *_ro command.");
+            return Some("ERR Can not execute a script with write flag using *_ro command.".into());
         }
         if now.few_replicas() {
-            return Some("NOREPLICAS Not enough good replicas to write.");
+            return Some("NOREPLICAS Not enough good replicas to write.".into());
         }
     }
     if now.out_of_memory() && !allow_oom && !no_writes && !now.obey() {
-        return Some("OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'");
+        return Some(
+            "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'".into(),
+        );
     }
     None
 }
@@ -88,7 +107,7 @@ pub fn run(
     holder: impl IntoLua,
 ) -> Result<Effect> {
     let now = ctx.conditions();
-    if let Some(text) = refusal(order, now) {
+    if let Some(text) = refusal(order, now, || ctx.write_error()) {
         return Err(Error::reply(text));
     }
     let proto = if ctx.proto() == Proto::Resp3 { keystead_resp::Proto::Resp3 } else { keystead_resp::Proto::Resp2 };
@@ -101,9 +120,9 @@ pub fn run(
         Run { code: order.code, args, keys, reply: Writer::new(&mut buffers.out, proto), ended: Ended::Raised };
     let mut live = Live::begin(watch, ctx, how, about, &mut buffers.reply);
     let result = enter(&mut live, || interpreter.run(&mut run, holder, order.name));
-    let (stopped, since) = (live.stopped(), live.since());
+    let (unsettled, since) = (live.unsettled(), live.since());
     drop(live);
-    if stopped {
+    if unsettled {
         interpreter.settle().map_err(|error| Error::new(error.to_string()))?;
     }
     if result.is_ok() {
@@ -113,7 +132,26 @@ pub fn run(
     interpreter.tidy(since);
     match result {
         Ok(()) => Ok(Effect::None),
-        Err(Failure { text, counted: true }) => Err(Error::reply(text).counted()),
-        Err(Failure { text, counted: false }) => Err(Error::reply(text)),
+        Err(Failure { text, counted }) => failed(ctx, text, counted),
     }
+}
+
+/// Fails with a text that begins with its code. The boundary's errors are UTF-8; a text that isn't is written as a reply,
+/// byte by byte, and the server doesn't count it.
+pub fn failed(ctx: &mut Ctx<'_>, text: impl Into<Vec<u8>>, counted: bool) -> Result<Effect> {
+    match String::from_utf8(text.into()) {
+        Ok(text) if counted => Err(Error::reply(text).counted()),
+        Ok(text) => Err(Error::reply(text)),
+        Err(bytes) => {
+            let mut out = Vec::new();
+            Writer::new(&mut out, keystead_resp::Proto::Resp2).error(bytes.into_bytes());
+            ctx.reply().raw(&out);
+            Ok(Effect::None)
+        }
+    }
+}
+
+/// The same for a text without a code.
+pub fn failed_plainly(ctx: &mut Ctx<'_>, text: &[u8]) -> Result<Effect> {
+    failed(ctx, [b"ERR ", text].concat(), false)
 }

@@ -59,7 +59,7 @@ impl Scripts {
     }
 
     /// The script of a text, which is compiled if it is new.
-    pub fn add(&mut self, body: &[u8]) -> Result<Script, String> {
+    pub fn add(&mut self, body: &[u8]) -> Result<Script, Vec<u8>> {
         let slot = slot(body);
         if let Some((text, script)) = &self.recent[slot]
             && **text == *body
@@ -77,14 +77,14 @@ impl Scripts {
         Ok(script)
     }
 
-    fn compile(&mut self, sha: Sha, body: &[u8]) -> Result<Script, String> {
+    fn compile(&mut self, sha: Sha, body: &[u8]) -> Result<Script, Vec<u8>> {
         let (flags, text) = flags::script(body)?;
         let function = self
             .interpreter
             .compile(text, "@user_script")
-            .map_err(|text| format!("ERR Error compiling script (new function): {text}"))?;
-        let place = i32::try_from(self.known.len() + 1).map_err(|_| "ERR too many scripts")?;
-        self.compiled.raw_set(place, function).map_err(|error| format!("ERR {}", first_line(&error)))?;
+            .map_err(|text| [b"ERR Error compiling script (new function): ", &text[..]].concat())?;
+        let place = i32::try_from(self.known.len() + 1).map_err(|_| b"ERR too many scripts")?;
+        self.compiled.raw_set(place, function).map_err(|error| format!("ERR {}", first_line(&error)).into_bytes())?;
         let script = Script { sha, place, flags };
         self.bytes += body.len() + sha.len();
         self.known.insert(sha, script);

@@ -7,9 +7,21 @@
 //! while it calls one that may raise: texts and buffers belong to frames below the protected call.
 
 use mlua::ffi::{self, lua_State};
+use mlua::{Lua, Value};
 use std::ffi::{CStr, c_char, c_int};
 
 pub(crate) use ffi::{LUA_TBOOLEAN, LUA_TNUMBER, LUA_TSTRING, LUA_TTABLE};
+
+/// Compiles text: a function, or the compiler's text byte by byte, which the bindings would make UTF-8.
+pub(crate) fn compile(lua: &Lua, text: &[u8], name: &CStr) -> mlua::Result<Value> {
+    // SAFETY: a protected call; the closure owns nothing, and the text is the caller's.
+    unsafe {
+        lua.exec_raw((), |state| {
+            let first = text.as_ptr().cast::<c_char>();
+            ffi::luaL_loadbufferx(state, first, text.len(), name.as_ptr(), c"t".as_ptr());
+        })
+    }
+}
 
 /// Pushes a string. May raise.
 ///

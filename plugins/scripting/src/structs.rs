@@ -1,6 +1,6 @@
 //! `struct`: numbers and strings in and out of packed bytes, by a format.
 
-use crate::api::{Answer, Fault, bad_argument, number, put};
+use crate::api::{Answer, Fault, bad_argument, number, put, text_of};
 use crate::bit::kind;
 use mlua::{Lua, MultiValue, Table, Value};
 
@@ -45,7 +45,7 @@ impl Format {
                 let size = self.digits(4)?;
                 if size > MAX_INT {
                     let text = format!("integral size {size} is larger than limit of {MAX_INT}");
-                    return Err(Fault::Text(text));
+                    return Err(Fault::text(text));
                 }
                 size
             }
@@ -60,7 +60,7 @@ impl Format {
         while let Some(digit) = self.text.get(self.at).filter(|byte| byte.is_ascii_digit()) {
             value = value * 10 + usize::from(digit - b'0');
             if value > i32::MAX as usize {
-                return Err(Fault::Text("integral size overflow".to_owned()));
+                return Err(Fault::text("integral size overflow"));
             }
             self.at += 1;
         }
@@ -85,13 +85,12 @@ impl Format {
             b'!' => {
                 let align = self.digits(MAX_ALIGN)?;
                 if !align.is_power_of_two() {
-                    return Err(Fault::Text(format!("alignment {align} is not a power of 2")));
+                    return Err(Fault::text(format!("alignment {align} is not a power of 2")));
                 }
                 self.align = align;
             }
             other => {
-                let other = char::from(other);
-                return Err(bad_argument(1, name, &format!("invalid format option '{other}'")));
+                return Err(bad_argument(1, name, [b"invalid format option '", &[other][..], b"'"].concat()));
             }
         }
         Ok(())
@@ -106,21 +105,19 @@ impl Format {
 }
 
 fn string(args: &MultiValue, at: usize, name: &str) -> Answer<Vec<u8>> {
-    match args.get(at - 1) {
-        Some(Value::String(text)) => Ok(text.as_bytes().to_vec()),
-        Some(value @ (Value::Integer(_) | Value::Number(_))) => Ok(value.to_string()?.into_bytes()),
-        other => {
-            let got = other.map_or("no value", kind);
-            Err(bad_argument(at, name, &format!("string expected, got {got}")))
-        }
-    }
+    let value = args.get(at - 1);
+    text_of(value).ok_or_else(|| bad_argument(at, name, format!("string expected, got {}", got(value, at, name))))
 }
 
 fn numeric(args: &MultiValue, at: usize, name: &str) -> Answer<f64> {
-    number(args.get(at - 1)).ok_or_else(|| {
-        let got = args.get(at - 1).map_or("no value", kind);
-        bad_argument(at, name, &format!("number expected, got {got}"))
-    })
+    let value = args.get(at - 1);
+    number(value).ok_or_else(|| bad_argument(at, name, format!("number expected, got {}", got(value, at, name))))
+}
+
+/// What stands there instead. Behind the values to pack the library has a nil of its own.
+fn got(value: Option<&Value>, at: usize, name: &str) -> &'static str {
+    let none = if name == "pack" && at > 1 { "nil" } else { "no value" };
+    value.map_or(none, kind)
 }
 
 fn pack(args: &MultiValue) -> Answer<Vec<u8>> {
@@ -187,7 +184,7 @@ fn unpack(lua: &Lua, args: MultiValue) -> Answer {
         at = at.saturating_add(format.padding(at, option, size));
         let bytes = slice(at, size)?;
         if values.len() > 7000 {
-            return Err(Fault::Text("stack overflow (too many results)".to_owned()));
+            return Err(Fault::text("stack overflow (too many results)"));
         }
         match option {
             b'b' | b'B' | b'h' | b'H' | b'l' | b'L' | b'T' | b'i' | b'I' => {
@@ -205,7 +202,7 @@ fn unpack(lua: &Lua, args: MultiValue) -> Answer {
             b'c' => {
                 if size == 0 {
                     let Some(wanted) = values.pop().and_then(|value| number(Some(&value))) else {
-                        return Err(Fault::Text("format 'c0' needs a previous size".to_owned()));
+                        return Err(Fault::text("format 'c0' needs a previous size"));
                     };
                     size = if wanted >= 0.0 { wanted as usize } else { usize::MAX };
                 }
@@ -214,7 +211,7 @@ fn unpack(lua: &Lua, args: MultiValue) -> Answer {
             b's' => {
                 let rest = slice(at, 0).map(|_| &data[at..])?;
                 let Some(end) = rest.iter().position(|byte| *byte == 0) else {
-                    return Err(Fault::Text("unfinished string in data".to_owned()));
+                    return Err(Fault::text("unfinished string in data"));
                 };
                 values.push(Value::String(lua.create_string(&rest[..end])?));
                 size = end + 1;

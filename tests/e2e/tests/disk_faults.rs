@@ -166,6 +166,58 @@ fn a_disk_that_is_full_inside_of_a_unit_under_everysec_is_recovered_from() {
     full_inside_of_a_unit("everysec");
 }
 
+/// The refusal tells of no write, so it waits for none.
+#[test]
+fn an_end_that_a_full_disk_refuses_is_answered() {
+    let Some(disk) = FaultyDisk::new() else { return };
+    let mut node = aof(&disk, 0, "(fsync: always, rewrite_percentage: 0)");
+    node.client().ok("SET before 1");
+    disk.has_room_for(0);
+    let mut held = node.client();
+    held.send(&["SET", "held", "1"]).unwrap();
+    wait_until("the refusal", DEADLINE, || persistence(&node, "aof_last_write_status") == "err");
+    for line in ["SHUTDOWN", "SHUTDOWN NOW"] {
+        let reply = format!("{:?}", node.client().cmd(line));
+        assert!(reply.contains("ERR Errors trying to SHUTDOWN. Check logs."), "{line}: {reply}");
+    }
+    disk.has_room();
+    assert_eq!(held.read().unwrap(), "OK");
+    node.process.kill();
+    node.restart();
+    assert_eq!(node.client().cmd("EXISTS held before"), 2);
+}
+
+/// What a script writes while the file can't be written would be gone with the process: it is refused like any write.
+#[test]
+fn a_full_disk_refuses_scripts_that_write() {
+    let Some(disk) = FaultyDisk::new() else { return };
+    let builder = Keystead::builder().plugin("persistence-aof", "(rewrite_percentage: 0)").plugin("scripting", "()");
+    let mut node = disk.under(builder, 0).start();
+    let mut client = node.client();
+    client.ok("SET before 1");
+    disk.has_room_for(0);
+    wait_until("the refusal", DEADLINE, || node.client().cmd("SET probe 1").is_error());
+    let full = "No space left on device";
+    let mut said = |script: &str| format!("{:?}", client.command(&["EVAL", script, "0"]));
+    for script in
+        ["return redis.call('set', 'lost', 1)", "redis.call('get', 'before') return redis.call('incr', 'lost')"]
+    {
+        let text = said(script);
+        assert!(text.contains(&format!("MISCONF Errors writing to the AOF file: {full}")), "{text}");
+    }
+    let text = said("#!lua\nreturn redis.call('set', 'lost', 1)");
+    let blocked = "MISCONF Redis is configured to persist data to AOF, but it's currently unable to persist to disk. Writable scripts \
+                   are blocked. Use 'no-writes' flag for read only scripts. AOF error: ";
+    assert!(text.contains(&format!("{blocked}{full}")), "{text}");
+    assert!(said("#!lua flags=no-writes\nreturn redis.call('get', 'before')").contains('1'));
+    assert!(said("return redis.call('get', 'lost')").to_lowercase().contains("nil"));
+    disk.has_room();
+    wait_until("room", DEADLINE, || !node.client().cmd("SET probe 1").is_error());
+    node.process.kill();
+    node.restart();
+    assert_eq!(node.client().cmd("EXISTS lost before probe"), 2);
+}
+
 /// The disk is full at some byte of a rewrite: of the base, of a manifest, of what is written meanwhile.
 #[test]
 fn a_disk_that_is_full_inside_of_a_rewrite_costs_nothing() {

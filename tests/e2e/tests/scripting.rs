@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use keystead_harness::{Client, DEADLINE, Keystead, wait_until};
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
 
 fn server() -> Keystead {
     Keystead::builder().plugin("scripting", "()").start()
@@ -339,4 +341,109 @@ fn the_log_level_counts_from_its_reply_on() {
     let log = server.process.log();
     let wrong = (0..10).find(|n| log.contains(&format!("hidden:{n}.")) || !log.contains(&format!("shown:{n}.")));
     assert_eq!(wrong, None, "{log}");
+}
+
+/// What a command is answered, byte by byte.
+fn wire(server: &Keystead, words: &[&[u8]]) -> Vec<u8> {
+    let mut request = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        request.extend_from_slice(&[format!("${}\r\n", word.len()).as_bytes(), word, b"\r\n"].concat());
+    }
+    request.extend_from_slice(b"*1\r\n$4\r\nQUIT\r\n");
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.write_all(&request).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    answer.strip_suffix(b"+OK\r\n").unwrap().to_vec()
+}
+
+/// A text of a script is a byte string, also as a status or an error; it ends at a zero byte there.
+#[test]
+fn status_and_error_replies_keep_their_bytes() {
+    let server = server();
+    let place = |script: &str| format!("script: {}, on @user_script:1.", sha1(&server, script));
+    let cases = [
+        ("return redis.status_reply(ARGV[1])", "A a\u{ff}b", "+A a\u{ff}b"),
+        ("return {ok=ARGV[1]}", "A a\u{ff}\r\nb\0c", "+A a\u{ff}  b"),
+        ("return {err=ARGV[1]}", "A a\u{ff}b", "-A a\u{ff}b"),
+        ("return {err=ARGV[1]}", "A a\u{ff}\r\nb\0c", "-A a\u{ff}  b"),
+        ("return {{err=ARGV[1]}}", "-A a\u{ff}b", "*1\r\n--A a\u{ff}b"),
+        ("return {err=ARGV[1]}", "-fine", "--fine"),
+        ("return redis.error_reply(ARGV[1])", "A a\u{ff}b", "-A a\u{ff}b"),
+        ("return redis.error_reply(ARGV[1])", "-A fine", "-A fine"),
+        ("error(ARGV[1])", "a\u{ff}b", "-ERR user_script:1: a\u{ff}b AT"),
+        ("error({err=ARGV[1]})", "A a\u{ff}b", "-A a\u{ff}b AT"),
+        ("error({err=5})", "", "-5 AT"),
+        (
+            "local x = _G[ARGV[1]]",
+            "\u{ff}",
+            "-ERR user_script:1: Script attempted to access nonexistent global variable '\u{ff}' AT",
+        ),
+        (
+            "local x = string.format(ARGV[1], 1)",
+            "%\u{ff}",
+            "-ERR user_script:1: invalid option '%\u{ff}' to 'format' AT",
+        ),
+        (
+            "return select(2, loadstring(ARGV[1]))",
+            "\u{ff}",
+            "$42\r\n[string \"\u{ff}\"]:1: unexpected symbol near '\u{ff}'",
+        ),
+        (
+            "return \u{ff}",
+            "",
+            "-ERR Error compiling script (new function): user_script:1: unexpected symbol near '\u{ff}'",
+        ),
+        ("#!\u{ff}\nreturn 1", "", "-ERR Unexpected engine in script shebang: #!\u{ff}"),
+        ("#!lua flags=\u{ff}\nreturn 1", "", "-ERR Unexpected flag in script shebang: \u{ff}"),
+        ("#!lua \"flags=no-writes\"\nreturn 1", "", ":1"),
+    ];
+    // One byte a character.
+    let bytes = |text: &str| text.chars().map(|c| c as u8).collect::<Vec<u8>>();
+    for (script, arg, wanted) in cases {
+        let found = wire(&server, &[b"EVAL", &bytes(script), b"0", &bytes(arg)]);
+        let wanted = match wanted.strip_suffix("AT") {
+            Some(text) => format!("{text}{}", place(script)),
+            None => wanted.to_owned(),
+        };
+        let found: String = found.iter().map(|byte| char::from(*byte)).collect();
+        assert_eq!(found, format!("{wanted}\r\n"), "{script}");
+    }
+    let load = |code: &[u8]| wire(&server, &[b"FUNCTION", b"LOAD", code]);
+    assert_eq!(load(b"#!\xff name=a\n"), b"-ERR Engine '\xff' not found\r\n");
+    let absent = b"#!lua name=a\nlocal s = '\xff' local t = redis[s]";
+    let text = b"-ERR Error registering functions: ERR user_function:2: Script attempted to access nonexistent global \
+                 variable '\xff'\r\n";
+    assert_eq!(load(absent), text);
+    assert_eq!(load(b"#!lua \"name=q1\"\nredis.register_function(5, function() end)"), b"$2\r\nq1\r\n");
+}
+
+fn sha1(server: &Keystead, script: &str) -> String {
+    server.client().command(&["SCRIPT", "LOAD", script]).as_text().unwrap()
+}
+
+/// Texts that differ in few bytes collide in the interpreter, so that a step takes longer than the one before. Others get
+/// a word in all the same, and the script can be ended.
+#[test]
+fn a_script_of_slow_steps_is_ended_at_once() {
+    let server = server();
+    let (mut client, mut other) = (server.client(), server.client());
+    client.ok("CONFIG SET busy-reply-threshold 1000");
+    for steps in ["STEPS", "while true do pcall(coroutine.wrap(function() STEPS end)) end"] {
+        let steps = steps.replace("STEPS", "for i = #t, 1e9 do t[i + 1] = x .. i end");
+        let script = format!("local x = ('x'):rep(8000) local t = {{}} {steps}");
+        client.send(&["EVAL", &script, "0"]).unwrap();
+        wait_until("others are told to wait", DEADLINE, || shown(&other.cmd("GET k")).contains("BUSY"));
+        for _ in 0..5 {
+            let asked = Instant::now();
+            assert!(shown(&other.cmd("PING")).contains("BUSY"));
+            assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+        }
+        let asked = Instant::now();
+        other.ok("SCRIPT KILL");
+        assert!(shown(&client.read().unwrap()).contains("Script killed by user with SCRIPT KILL."));
+        assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+        assert_eq!(other.cmd("PING"), "PONG");
+    }
 }

@@ -150,17 +150,19 @@ fn count_ones(bytes: &[u8], first: usize, last: usize) -> u64 {
 }
 
 fn bitcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let span = match args.len() {
-        2 => Span { start: 0, end: -1, bits: false },
-        4 | 5 => Span::parse(args, 2, false)?,
-        _ => return Err(CommandError::SYNTAX),
+    let span = || match args.len() {
+        2 => Ok(Span { start: 0, end: -1, bits: false }),
+        4 | 5 => Span::parse(args, 2, false),
+        _ => Err(CommandError::SYNTAX),
     };
     let (ks, db, mut out) = ctx.split();
-    let count = with_bytes(ks, db, &args[1], |bytes| {
+    // The key first: of one that isn't there, Redis doesn't look at the range.
+    let count = with_bytes(ks, db, &args[1], |bytes| -> Res<u64> {
+        let span = span()?;
         let found = span.resolve(bytes.len()).filter(|_| !span.is_reversed());
-        found.map_or(0, |(first, last)| count_ones(bytes, first, last))
+        Ok(found.map_or(0, |(first, last)| count_ones(bytes, first, last)))
     })?;
-    out.int(count.unwrap_or(0) as i64);
+    out.int(count.transpose()?.unwrap_or(0) as i64);
     Ok(Effect::None)
 }
 
@@ -183,23 +185,23 @@ fn bitpos(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         1 => true,
         _ => return Err(err("ERR The bit argument must be 1 or 0.")),
     };
-    let span = match args.len() {
-        3 => Span { start: 0, end: -1, bits: false },
-        4..=6 => Span::parse(args, 3, true)?,
-        _ => return Err(CommandError::SYNTAX),
+    let span = || match args.len() {
+        3 => Ok(Span { start: 0, end: -1, bits: false }),
+        4..=6 => Span::parse(args, 3, true),
+        _ => Err(CommandError::SYNTAX),
     };
     let end_given = args.len() > 4;
     let (ks, db, mut out) = ctx.split();
-    let found = with_bytes(ks, db, &args[1], |bytes| {
-        let Some((first, last)) = span.resolve(bytes.len()) else { return -1 };
-        match find_bit(bytes, first, last, wanted) {
+    let found = with_bytes(ks, db, &args[1], |bytes| -> Res<i64> {
+        let Some((first, last)) = span()?.resolve(bytes.len()) else { return Ok(-1) };
+        Ok(match find_bit(bytes, first, last, wanted) {
             Some(at) => at as i64,
             // Without an end the string counts as followed by zeros.
             None if !wanted && !end_given => bytes.len() as i64 * 8,
             None => -1,
-        }
+        })
     })?;
-    out.int(found.unwrap_or(if wanted { -1 } else { 0 }));
+    out.int(found.transpose()?.unwrap_or(if wanted { -1 } else { 0 }));
     Ok(Effect::None)
 }
 

@@ -98,8 +98,9 @@ fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         filter.kind = Some(parse_kind(args.at(3))?);
     } else if args.is(2, "id") && args.len() > 3 {
         for at in 3..args.len() {
-            let id = args.int(at).ok().and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0);
-            filter.ids.push(id.ok_or(CommandError::fixed("ERR Invalid client ID"))?);
+            let id = args.int(at).map_err(|_| CommandError::fixed("ERR Invalid client ID"))?;
+            // Nobody is 0.
+            filter.ids.push(u64::try_from(id).unwrap_or(0));
         }
     } else if args.len() != 2 {
         return Err(CommandError::SYNTAX);

@@ -83,7 +83,7 @@ fn flags(state: &State) -> String {
         ('O', state.monitor),
         ('P', state.subscribed()),
         ('x', state.multi.is_some()),
-        ('b', matches!(state.parked, Some(Parked::Keys(_) | Parked::Async { .. }))),
+        ('b', matches!(state.parked, Some(Parked::Keys(_) | Parked::Async { .. } | Parked::Pause(_)))),
         ('d', state.dirty_cas),
         ('c', state.close_after_reply),
         ('A', state.close_now),

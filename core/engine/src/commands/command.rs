@@ -1,5 +1,6 @@
-//! COMMAND and its subcommands: what the command table says of itself. Reads the registry; owns no facts of its own.
+//! COMMAND and its subcommands: what the command table says of itself. Reads the registry and `command_hints`; owns no facts of its own.
 
+use super::command_hints::{self, Begin, Find, Shown};
 use super::write_help;
 use crate::acl::category;
 use crate::args::{Args, ArgsExt};
@@ -154,7 +155,9 @@ fn write_info(reply: &mut Writer<'_>, command: &Command) {
     reply.bulk(&command.full_name);
     reply.int(i64::from(command.arity));
     write_status_set(reply, &command.flags.names().collect::<Vec<_>>());
+    let shown = command_hints::shown(&command.full_name);
     let (first, last, step) = match command.keys {
+        _ if shown.is_some() => shown.map_or((0, 0, 0), |([first, last, step], _)| (first, last, step)),
         KeySpec::Range { first, last, step } => (first, last, step),
         KeySpec::Counted { dest, .. } if dest > 0 => (dest, dest, 1),
         _ => (0, 0, 0),
@@ -162,10 +165,52 @@ fn write_info(reply: &mut Writer<'_>, command: &Command) {
     [first, last, step].into_iter().for_each(|n| reply.int(i64::from(n)));
     let categories: Vec<String> = category::of(command).iter().map(|c| format!("@{c}")).collect();
     write_status_set(reply, &categories.iter().map(String::as_str).collect::<Vec<_>>());
-    reply.array(0);
-    write_key_specs(reply, command);
+    write_status_array(reply, &command_hints::tips(&command.full_name));
+    match shown {
+        Some((_, specs)) => write_shown(reply, specs),
+        None => write_key_specs(reply, command),
+    }
     reply.array(command.subs.len());
     command.subs.iter().for_each(|sub| write_info(reply, sub));
+}
+
+fn write_status_array(reply: &mut Writer<'_>, words: &[&str]) {
+    reply.array(words.len());
+    words.iter().for_each(|word| reply.simple(word));
+}
+
+/// Key specifications that aren't told by the row.
+fn write_shown(reply: &mut Writer<'_>, specs: &[Shown]) {
+    reply.array(specs.len());
+    for (flags, begin, find) in specs {
+        reply.map(3);
+        reply.bulk("flags");
+        write_status_set(reply, flags);
+        reply.bulk("begin_search");
+        match begin {
+            Begin::Index(index) => write_find(reply, "index", &[("index", *index)]),
+            Begin::Keyword(word, from) => {
+                reply.map(2);
+                reply.bulk("type");
+                reply.bulk("keyword");
+                reply.bulk("spec");
+                reply.map(2);
+                reply.bulk("keyword");
+                reply.bulk(word);
+                reply.bulk("startfrom");
+                reply.int(i64::from(*from));
+            }
+            Begin::Unknown => write_find(reply, "unknown", &[]),
+        }
+        reply.bulk("find_keys");
+        match find {
+            Find::Range { last, limit } => {
+                write_find(reply, "range", &[("lastkey", *last), ("keystep", 1), ("limit", *limit)]);
+            }
+            Find::Counted => write_find(reply, "keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", 1)]),
+            Find::Unknown => write_find(reply, "unknown", &[]),
+        }
+    }
 }
 
 fn write_status_set(reply: &mut Writer<'_>, words: &[&str]) {
@@ -211,11 +256,7 @@ fn write_key_specs(reply: &mut Writer<'_>, command: &Command) {
             write_key_use(reply, command, 0);
             for part in ["begin_search", "find_keys"] {
                 reply.bulk(part);
-                reply.map(2);
-                reply.bulk("type");
-                reply.bulk("unknown");
-                reply.bulk("spec");
-                reply.map(0);
+                write_find(reply, "unknown", &[]);
             }
         }
     }

@@ -8,6 +8,7 @@ pub mod client;
 pub(crate) mod client_list;
 pub mod cluster;
 pub mod command;
+mod command_hints;
 mod common;
 pub mod config;
 pub mod connection;

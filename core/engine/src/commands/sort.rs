@@ -132,11 +132,18 @@ fn weight(text: &[u8]) -> Res<f64> {
     keystead_resp::number::parse_f64(text).ok_or(BAD)
 }
 
-fn elements(object: &Object, ranked_down: bool) -> Res<Vec<Elem>> {
+/// In the order they lie, or from the end where that means something: a set has no end.
+fn elements(object: &Object, from_end: bool) -> Res<Vec<Elem>> {
     Ok(match object {
-        Object::List(list) => list.iter().map(Elem::new).collect(),
+        Object::List(list) => {
+            let mut all: Vec<Elem> = list.iter().map(Elem::new).collect();
+            if from_end {
+                all.reverse();
+            }
+            all
+        }
         Object::Set(set) => set.iter().map(|m| m.to_elem()).collect(),
-        Object::ZSet(zset) if ranked_down => zset.rev_from(usize::MAX).map(|(m, _)| Elem::new(m)).collect(),
+        Object::ZSet(zset) if from_end => zset.rev_from(usize::MAX).map(|(m, _)| Elem::new(m)).collect(),
         Object::ZSet(zset) => zset.iter().map(|(m, _)| Elem::new(m)).collect(),
         Object::Hash(_) | Object::Stream(_) => return Err(CommandError::WRONG_TYPE),
     })

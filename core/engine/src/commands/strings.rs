@@ -3,7 +3,7 @@
 use super::common::{Res, as_sent_if, err, float_sum, int};
 use super::expiry::{SetOptions, Unit, deadline};
 use crate::ctx::Ctx;
-use crate::effect::{CommandResult, Effect};
+use crate::effect::{CommandResult, Effect, Origin};
 use crate::error::CommandError;
 use crate::spec::*;
 use keystead_keyspace::{Event, IncrError, Keyspace, StrInput, StrRef, Ttl, UnixMillis};
@@ -66,9 +66,13 @@ pub const TABLE: &[CommandSpec] = &[
     row("lcs", -3, READONLY, KeySpec::TWO, "7.0.0", "Finds the longest common substring.", super::lcs::lcs),
 ];
 
-/// The longest string a key may hold (`proto-max-bulk-len`).
+/// The longest string a key may hold (`proto-max-bulk-len`). What a primary or a file made already was within the limit
+/// there: to refuse it would be to have other data.
 pub(super) fn max_string(ctx: &Ctx<'_>) -> usize {
-    usize::try_from(ctx.core.config.live.max_bulk).unwrap_or(usize::MAX)
+    match ctx.origin {
+        Origin::Replication | Origin::Loading => isize::MAX as usize,
+        Origin::Client | Origin::Internal => usize::try_from(ctx.core.config.live.max_bulk).unwrap_or(usize::MAX),
+    }
 }
 
 const TOO_LONG: CommandError = err("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
@@ -177,7 +181,7 @@ fn setnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 fn getex(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let options = SetOptions::parse_getex(args)?;
-    let (now, replica) = (ctx.now_ms(), ctx.origin == crate::effect::Origin::Replication);
+    let (now, replica) = (ctx.now_ms(), ctx.origin == Origin::Replication);
     let (ks, db, mut out) = ctx.split();
     let key = &args[1];
     let Some(value) = ks.get_str(db, key)? else {

@@ -18,6 +18,9 @@ use crate::glob;
 use crate::limits::{OutputLimit, OutputLimits};
 use crate::notify::Chosen;
 
+/// A smaller `maxmemory-clients` counts as this, as in Redis: it would close everybody, and whoever comes to correct it.
+const LEAST_CLIENT_MEMORY: u64 = 128 * 1024;
+
 /// The parameters that the engine reads on its own way, typed.
 #[derive(Clone, Debug, Default)]
 pub struct Live {
@@ -369,7 +372,8 @@ impl Config {
             Some(percent) => self.int("maxmemory") / 100 * percent.parse::<i64>().ok()?,
             None => text.parse().ok()?,
         };
-        u64::try_from(bytes).ok().filter(|bytes| *bytes > 0)
+        let bytes = u64::try_from(bytes).ok().filter(|bytes| *bytes > 0)?;
+        Some(bytes.max(LEAST_CLIENT_MEMORY))
     }
 
     /// `latency-tracking-info-percentiles`, as written.

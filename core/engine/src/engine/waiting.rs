@@ -61,10 +61,20 @@ impl Engine {
 
     /// An asynchronous command is done: `reply` is RESP. Nothing happens if the session no longer waits for it.
     pub fn complete(&mut self, id: SessionId, ticket: u64, reply: impl Into<Vec<u8>>) {
-        let Some(session) = self.core.sessions.get_mut(id) else { return };
+        if self.complete_unseen(id, ticket, reply)
+            && let Some(session) = self.core.sessions.get_mut(id)
+        {
+            session.state.shows_all();
+        }
+    }
+
+    /// The same for a reply that tells nothing of the data: it needn't wait until what was written is on the disk. False if
+    /// the session no longer waited.
+    pub fn complete_unseen(&mut self, id: SessionId, ticket: u64, reply: impl Into<Vec<u8>>) -> bool {
+        let Some(session) = self.core.sessions.get_mut(id) else { return false };
         let waits = matches!(&session.state.parked, Some(Parked::Async { ticket: t, .. }) if *t == ticket);
         if !waits {
-            return;
+            return false;
         }
         session.state.parked = None;
         session.state.resumed = true;
@@ -74,9 +84,9 @@ impl Engine {
             true => session.out = reply.into(),
             false => session.out.extend_from_slice(&reply.into()),
         }
-        session.state.shows_all();
         exec::drop_reply_if_off(&mut session.state, &mut session.out, begin);
         self.core.sessions.list(id);
+        true
     }
 
     /// This node became a replica: whoever waits for keys is told so, for the writes that would have woken it don't come

@@ -59,6 +59,7 @@ pub(super) static API: CtxApi = CtxApi {
     fail_counted,
     changes,
     flushes,
+    write_error: script::write_error,
 };
 
 /// A function that writes one thing into the reply.

@@ -2,7 +2,7 @@
 
 use super::library::{ConfigProblem, Library};
 use super::scan::{self, Refusal};
-use super::seam::PluginEntry;
+use super::seam::{ConfigText, PluginEntry};
 use crate::config::report::nearest;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -48,6 +48,12 @@ pub(crate) fn check_config(entry: &PluginEntry, listed: &[&str]) -> Result<(), C
     Err(CheckError::Config(ConfigProblem { line, column, end_line: line, end_column: column, message }))
 }
 
+/// The place at which a plugin refuses a configuration. None, too, if its library can't be asked.
+pub(crate) fn problem(path: &Path, name: &str, config: &ConfigText) -> Option<(u32, u32)> {
+    let problem = Library::open(path, Some(name)).ok()?.check_config(config).err()?;
+    Some((problem.line, problem.column))
+}
+
 /// Why a plugin's entry is refused.
 #[derive(Debug)]
 pub(crate) enum CheckError {
@@ -65,6 +71,14 @@ pub(crate) fn find(name: &str, dirs: &[PathBuf]) -> Result<PathBuf, String> {
         let looked: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
         format!("the plugin '{name}' was not found: there is no {file} in {}", looked.join(", "))
     })
+}
+
+/// The plugins whose libraries lie in the folders, as they call themselves.
+pub(crate) fn names(dirs: &[PathBuf]) -> Vec<String> {
+    let entries = dirs.iter().filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().filter_map(Result::ok);
+    let library = |name: &str| name.starts_with("libkeystead_") && name.ends_with(".so");
+    let found = entries.filter(|entry| entry.file_name().to_str().is_some_and(library));
+    found.filter_map(|entry| scan::scan(&entry.path()).ok()).map(|declaration| declaration.name).collect()
 }
 
 /// Whether the library's plugin needs no data port.

@@ -14,6 +14,7 @@ mod durable;
 mod frame;
 mod hooks;
 mod inspect;
+mod keys;
 mod library;
 mod objects;
 mod plugin;
@@ -26,7 +27,7 @@ mod sections;
 mod state;
 mod tasks;
 
-pub(crate) use inspect::{CheckError, check_config, endpoint_only, find, inspect};
+pub(crate) use inspect::{CheckError, check_config, endpoint_only, find, inspect, names, problem};
 pub(crate) use library::ConfigProblem;
 pub(crate) use scan::Refusal;
 pub(crate) use seam::{ConfigText, EndpointSpec, PluginEntry, ServerShell};
@@ -41,6 +42,7 @@ use parking_lot::{Mutex, RwLock};
 use plugin::Plugin;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 /// The number of the data engine.
@@ -95,6 +97,10 @@ pub(crate) struct Core {
     /// Parts of the data set that plugins keep.
     sections: RwLock<Vec<sections::Section>>,
     durable: durable::Durable,
+    /// The keyspace has a part of what is being loaded: nothing may be saved of it.
+    filling: AtomicBool,
+    /// The plugins are being stopped for the end.
+    stopping: AtomicBool,
 }
 
 /// Objects on their way between plugins.
@@ -207,6 +213,8 @@ impl Host {
                 shared: Mutex::default(),
                 sections: RwLock::default(),
                 durable: durable::Durable::default(),
+                filling: AtomicBool::new(false),
+                stopping: AtomicBool::new(false),
             }
         });
         for entry in entries {
@@ -227,6 +235,23 @@ impl Host {
         Ok(Host { order })
     }
 
+    /// The parameters that paths of the command line gave (`replication.priority`), each with its path.
+    pub(crate) fn given(&self, paths: &[String]) -> BTreeMap<String, String> {
+        let mut given = BTreeMap::new();
+        for plugin in &self.order {
+            let params = plugin.facts.lock().params.clone();
+            let prefix = format!("{}.", plugin.name);
+            let own: Vec<&String> = paths.iter().filter(|path| path.starts_with(&prefix)).collect();
+            let description = if own.is_empty() { String::new() } else { plugin.describe_config() };
+            for path in own {
+                let key = path[prefix.len()..].split('.').next().unwrap_or_default();
+                let found = keys::parameters(key, &description, &params);
+                given.extend(found.into_iter().map(|param| (param.clone(), path.clone())));
+            }
+        }
+        given
+    }
+
     /// Starts them, providers before their users.
     pub(crate) async fn start_all(&self) -> Result<(), LoadError> {
         for plugin in &self.order {
@@ -241,7 +266,7 @@ impl Host {
     /// Asks them before the end, users before their providers; the first refusal.
     pub(crate) async fn before_end(&self, flags: u32) -> Result<(), String> {
         for plugin in self.order.iter().rev() {
-            let asked = plugin.before_end(flags).await;
+            let asked = plugin.before_end(flags_now(plugin, flags)).await;
             match asked {
                 Ok(()) => {}
                 Err(reason) if flags & abi::ENDING_FORCE != 0 => log::warn!("plugin {}: {reason}", plugin.name),
@@ -253,10 +278,19 @@ impl Host {
 
     /// Stops them, users before their providers. Each gets a few seconds.
     pub(crate) async fn stop_all(&self) {
+        if let Some(plugin) = self.order.first() {
+            plugin.host().stopping.store(true, Ordering::Release);
+        }
         for plugin in self.order.iter().rev() {
             plugin.stop(abi::STOP_SHUTDOWN).await;
         }
     }
+}
+
+/// What is half loaded must not take the place of what was saved.
+fn flags_now(plugin: &Plugin, flags: u32) -> u32 {
+    let half = plugin.host().filling.load(Ordering::Acquire);
+    if half { flags & !abi::ENDING_SAVE | abi::ENDING_NOSAVE } else { flags }
 }
 
 /// No replication id yet; a plugin that replicates sets one before it starts.

@@ -133,6 +133,11 @@ impl Plugin {
         let _ = self.instance.set(Made(instance));
     }
 
+    /// Every key of its configuration with its default; empty if it doesn't say.
+    pub(super) fn describe_config(&self) -> String {
+        self.library.get().and_then(Library::describe_config).unwrap_or_default()
+    }
+
     /// The host it lives in.
     pub(super) fn host(&self) -> &Arc<Core> {
         &self.host

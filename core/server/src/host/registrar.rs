@@ -280,7 +280,7 @@ unsafe extern "C" fn param(data: *mut c_void, spec: *const abi::ParamSpec) -> u3
             let alias = (!alias.is_empty()).then_some(alias.as_str());
             let service = engine(plugin, raw.endpoint)?;
             service.turn(|e| e.register_config(&plugin.name, &name, alias, parameter))?;
-            plugin.facts.lock().params.push(name);
+            plugin.facts.lock().params.push(name.to_lowercase());
             Ok(())
         })
     }

@@ -27,8 +27,14 @@ pub(super) unsafe extern "C" fn conditions(ctx: *mut c_void) -> u64 {
         (now.few_replicas, abi::COND_FEW_REPLICAS),
         (now.out_of_memory, abi::COND_OUT_OF_MEMORY),
         (now.loading, abi::COND_LOADING),
+        (now.write_error, abi::COND_WRITE_ERROR),
     ];
     bits.iter().filter(|(holds, _)| *holds).fold(0, |all, (_, bit)| all | bit)
+}
+
+pub(super) unsafe extern "C" fn write_error(ctx: *mut c_void, out: *mut Buf) {
+    // SAFETY: as above; the caller gives room for one buffer.
+    unsafe { out.write(Buf::new(frame(ctx).core().gates.write_error())) };
 }
 
 pub(super) unsafe extern "C" fn call(

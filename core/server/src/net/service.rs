@@ -138,7 +138,8 @@ pub(crate) struct Waiting {
 impl Waiting {
     /// Answers it.
     pub(crate) fn answer(self, reply: &[u8]) {
-        self.service.turn(|engine| engine.complete(self.session, self.ticket, reply));
+        // Whoever wants an end that is refused must hear so, most of all when the disk takes nothing.
+        self.service.turn(|engine| engine.complete_unseen(self.session, self.ticket, reply));
     }
 }
 

@@ -286,6 +286,7 @@ impl Link {
         self.enter(State::Streaming { last_io: now, acked: now, acks }, why, out);
         self.followed = true;
         self.looped = false;
+        self.refused = None;
         self.last_why.clear();
         self.down_since = None;
         if acks {

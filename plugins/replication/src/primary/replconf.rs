@@ -100,10 +100,11 @@ pub fn handle(facts: &mut Facts, args: &[&[u8]]) -> Answer {
             }
             b"getack" => return Answer::AckAsked,
             b"rdb-only" => match number(value) {
-                Some(wish) => {
+                Some(wish @ (0 | 1)) => {
                     facts.rdb_only = wish == 1;
                     None
                 }
+                Some(_) => Some(Answer::Error("ERR value is out of range, value must between 0 and 1".into())),
                 None => Some(not_an_integer()),
             },
             b"keystead-filter" => match std::str::from_utf8(value).ok().filter(|name| is_name(name)) {
@@ -158,7 +159,8 @@ fn filter(facts: &mut Facts, value: &[u8]) -> Option<Answer> {
     None
 }
 
-fn number(text: &[u8]) -> Option<i64> {
+/// A number as Redis writes one: no plus, no zeros in front.
+pub(crate) fn number(text: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(text).ok()?;
     let strict = !text.starts_with('+') && (text == "0" || !text.trim_start_matches('-').starts_with('0'));
     text.parse().ok().filter(|_| strict)
@@ -195,7 +197,11 @@ mod tests {
             ("ack -1", Answer::Silent),
             ("getack *", Answer::AckAsked),
             ("rdb-only 1", Answer::Ok),
+            ("rdb-only 0", Answer::Ok),
             ("rdb-only x", not_an_integer()),
+            ("rdb-only +1", not_an_integer()),
+            ("rdb-only 2", Answer::Error("ERR value is out of range, value must between 0 and 1".into())),
+            ("rdb-only -1", Answer::Error("ERR value is out of range, value must between 0 and 1".into())),
             ("rdb-filter-only functions", Answer::Ok),
             ("rdb-filter-only keys", Answer::Error("ERR Unsupported rdb-filter-only option: keys".into())),
             ("version 8.0.1", Answer::Ok),

@@ -88,6 +88,47 @@ fn settings_stay() {
     assert!(run("cjson.decode_max_depth(2) return cjson.decode('[[[1]]]')").contains("nested data structures (3)"));
 }
 
+/// Settings, numbers and texts of refusals as redis-server 7.0 gives them.
+#[test]
+fn the_libraries_answer_as_in_redis() {
+    let invalid = "bad argument #1 to 'encode_invalid_numbers'";
+    let precision = "bad argument #1 to 'encode_number_precision' (expected integer between 1 and 14)";
+    let cases = [
+        ("cjson.encode_invalid_numbers('null')", "null"),
+        ("cjson.encode_invalid_numbers('x')", &format!("{invalid} (invalid option 'x')")),
+        ("cjson.encode_invalid_numbers({})", &format!("{invalid} (string expected, got table)")),
+        ("cjson.encode_keep_buffer(5)", "bad argument #1 to 'encode_keep_buffer' (invalid option '5')"),
+        ("cjson.encode_number_precision(17)", precision),
+        ("cjson.encode_number_precision(15)", precision),
+        ("cjson.encode_number_precision(14.7)", "14"),
+        ("cjson.encode_number_precision(1, 2)", "#2 to 'encode_number_precision' (found too many arguments)"),
+        ("cjson.encode_max_depth('x')", "bad argument #1 to 'encode_max_depth' (number expected, got string)"),
+        ("cjson.encode_sparse_array(true, -1)", "bad argument #1 to 'encode_sparse_array' (expected integer between 0"),
+        ("cmsgpack.unpack('\\207\\255\\255\\255\\255\\255\\255\\255\\255')", "-1"),
+        ("cmsgpack.unpack('\\206\\255\\255\\255\\255')", "4294967295"),
+        ("cmsgpack.unpack_limit(cmsgpack.pack(1, 2, 3), 0)", "1 2 3"),
+        ("cmsgpack.unpack_limit(cmsgpack.pack(1, 2, 3), 0, 1)", "1"),
+        ("cmsgpack.unpack_limit(cmsgpack.pack(1, 2, 3), 2)", "2 1 2"),
+        ("cmsgpack.unpack_limit('', 'x')", "bad argument #2 to 'unpack_limit' (number expected, got string)"),
+        ("struct.pack('i')", "bad argument #2 to 'pack' (number expected, got nil)"),
+        ("struct.pack('s')", "bad argument #2 to 'pack' (string expected, got nil)"),
+        ("struct.pack()", "bad argument #1 to 'pack' (string expected, got no value)"),
+        ("struct.unpack('i')", "bad argument #2 to 'unpack' (string expected, got no value)"),
+        ("redis.sha1hex(1e20)", "63df2b1e45dc822fe6e01bf2057737894b493f94"),
+    ];
+    for (call, wanted) in cases {
+        let found = run(&format!(
+            "local t = {{{call}}} for i = 1, #t do t[i] = tostring(t[i]) end return table.concat(t, ' ')"
+        ));
+        let same = if wanted.contains("bad argument") || wanted.contains(" to '") {
+            found.contains(wanted)
+        } else {
+            found == wanted
+        };
+        assert!(same, "{call}: {found}, not {wanted}");
+    }
+}
+
 #[test]
 fn big_tables_have_handles_enough() {
     let big = "local t = {} for i = 1, 30000 do t['k' .. i] = tostring(i) end ";

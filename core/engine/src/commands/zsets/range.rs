@@ -141,7 +141,7 @@ fn parse<'a>(args: Args<'a>, at: usize, by: Option<By>, reverse: Option<bool>, s
         } else if is(arg, "limit") && i + 2 < args.len() {
             limit = (int(&args[i + 1])?, int(&args[i + 2])?);
             i += 2;
-        } else if reverse.is_none() && is(arg, "rev") {
+        } else if rev_opt.is_none() && is(arg, "rev") {
             rev_opt = Some(true);
         } else if by.is_none() && by_opt.is_none() && is(arg, "bylex") {
             by_opt = Some(By::Lex);

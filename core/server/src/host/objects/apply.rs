@@ -64,7 +64,7 @@ fn run(inner: &Inner, bytes: &[u8]) -> Result<(u64, Vec<u64>), String> {
             if engine.core.journal.history() != inner.history {
                 return Err("the journal has another history now".to_owned());
             }
-            engine.apply_stream(&mut state.apply, piece).map_err(|error| error.to_string())
+            engine.apply_stream(&mut state.apply, piece)
         })?;
         state.offset = applied.offset;
         acks.extend(applied.acks);

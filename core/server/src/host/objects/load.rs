@@ -1,8 +1,10 @@
 //! Keyspaces being filled from records: decoded outside the lock, put in small steps under it.
-//! A load in place closes the loading gate until it is committed or given up; a shadow changes nothing before its commit.
+//! A load in place closes the loading gate until it is committed or given up, and nothing is saved meanwhile; a shadow
+//! changes nothing before its commit. Who flushed and then gives up leaves no keys: a part of a data set is none.
 
 use super::{drop_object, object, value};
 use crate::host::Core;
+use crate::host::frame::in_turn;
 use crate::net::service::Service;
 use keystead_abi::glue::{OwnedBuf, export_future};
 use keystead_abi::{self as abi, Buf, Future, LoadApi, Object, Out};
@@ -13,7 +15,7 @@ use keystead_engine::{Engine, Gate, Gates};
 use parking_lot::Mutex;
 use std::ffi::c_void;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Entries put under the lock at once: some tens of microseconds.
 const STEP: usize = 256;
@@ -44,6 +46,10 @@ struct Inner {
     gate: Option<Gate>,
     /// The journal's readers have the data already.
     known: bool,
+    /// What was there is gone since the load began.
+    flushed: bool,
+    /// Committed.
+    done: AtomicBool,
     expiry: ExpiryMode,
     limits: keystead_engine::keyspace::Limits,
     databases: usize,
@@ -60,16 +66,36 @@ impl Inner {
         }
     }
 
-    fn open_gate(&self) {
+    /// In the turn that makes the keyspace whole again, so that nobody sees it before.
+    fn reopen(&self) {
+        if self.gate != Some(Gate::AsyncLoading) {
+            self.host.filling.store(false, Ordering::Release);
+        }
         if let Some(gate) = self.gate {
             self.gates.set(gate, false);
         }
+    }
+
+    /// What a load leaves that wasn't committed.
+    fn give_up(&self) {
+        if !self.flushed {
+            return self.reopen();
+        }
+        self.service.turn(|engine| {
+            engine.ks.flush_all();
+            engine.core.journal.data_replaced();
+            self.reopen();
+        });
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.open_gate();
+        // At the end the gate stays closed: what is on the disk is from before the load. Inside a turn nobody may drop this;
+        // who does leaves the gate closed too, which is better than a deadlock.
+        if !self.done.load(Ordering::Acquire) && !self.host.stopping.load(Ordering::Acquire) && !in_turn() {
+            self.give_up();
+        }
     }
 }
 
@@ -109,6 +135,9 @@ fn start(engine: &mut Engine, service: Arc<Service>, host: Arc<Core>, mode: u32)
     if let Some(gate) = gate {
         gates.set(gate, true);
     }
+    if gate != Some(Gate::AsyncLoading) {
+        host.filling.store(true, Ordering::Release);
+    }
     let limits = *engine.ks.limits();
     let databases = engine.ks.databases();
     // Elsewhere expired keys are kept, as on a replica: their deletion comes with the stream, or goes into it.
@@ -122,6 +151,8 @@ fn start(engine: &mut Engine, service: Arc<Service>, host: Arc<Core>, mode: u32)
         gates,
         gate,
         known,
+        flushed: mode == abi::LOAD_FLUSH,
+        done: AtomicBool::new(false),
         expiry,
         limits,
         databases,
@@ -193,9 +224,10 @@ fn finish(inner: &Inner) -> Result<u64, String> {
         if !inner.known {
             engine.core.journal.data_replaced();
         }
+        inner.done.store(true, Ordering::Release);
+        inner.reopen();
         Ok((0..engine.ks.databases()).map(|db| engine.ks.len(db) as u64).sum())
     });
-    inner.open_gate();
     match inner.empty.load(Ordering::Relaxed) {
         0 => {}
         empty => log::info!("Empty keys skipped: {empty}"),

@@ -172,6 +172,9 @@ pub(crate) fn open(
 ) -> Out {
     let small_pages = SmallPages::new();
     let begun = service.turn(|engine| {
+        if host.filling.load(Ordering::Acquire) {
+            return Err("the keyspace has only a part of what is being loaded".to_owned());
+        }
         if needed(&engine.ks) > u32::from(options.version) {
             let version = options.version;
             return Err(format!(
