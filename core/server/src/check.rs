@@ -1,13 +1,13 @@
 //! `keystead check` and `keystead plugin inspect`: say what is wrong without starting anything.
 
 use crate::config::load;
-use crate::config::report::ConfigError;
 use crate::host::{self, CheckError};
 use crate::instance;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Checks a configuration file: the core's part, then each plugin's subtree against its library.
+/// Checks a configuration file: the core's part, then each plugin's subtree against its library, then the whole as a start
+/// would.
 pub(crate) fn file(path: &Path) -> ExitCode {
     let settings = match load::load(Some(path), &[]) {
         Ok(settings) => settings,
@@ -15,24 +15,26 @@ pub(crate) fn file(path: &Path) -> ExitCode {
     };
     let plugins = match instance::plugins(&settings) {
         Ok(plugins) => plugins,
-        Err(reason) => return refuse(&format!("{}: {reason}", path.display())),
+        Err(error) => return refuse(&error.render()),
     };
     let names: Vec<&str> = plugins.iter().map(|plugin| plugin.name.as_str()).collect();
     let mut wrong = 0;
-    for plugin in &plugins {
+    for (plugin, listed) in plugins.iter().zip(&settings.plugins) {
         let Err(error) = host::check_config(plugin, &names) else { continue };
         wrong += 1;
         refuse(&match error {
             CheckError::Library(refusal) => refusal.to_string(),
             CheckError::Config(problem) => {
-                let place = (problem.line as usize, problem.column as usize);
                 let message = format!("plugin '{}': {}", plugin.name, problem.message);
-                ConfigError::in_file(&plugin.config.file, place, message).render()
+                listed.config.mistake((problem.line, problem.column), message).render()
             }
         });
     }
     if wrong > 0 {
         return ExitCode::FAILURE;
+    }
+    if let Err(reason) = instance::rehearse(settings) {
+        return refuse(&format!("{}: {reason}", path.display()));
     }
     let list = if names.is_empty() { "none".into() } else { names.join(", ") };
     println!("{}: ok (plugins: {list})", path.display());

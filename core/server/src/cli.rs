@@ -1,8 +1,9 @@
 //! The command line: what the binary can be asked for, as types. Decides nothing; `main.rs` does what it says.
 
 use crate::config::load::Edit;
+use crate::config::report::nearest;
 use crate::config::{ConfigError, document};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// A Redis-compatible, modular server.
@@ -86,16 +87,41 @@ impl Run {
         }
         Ok(edits)
     }
+
+    /// A hint for somebody who may have meant a subcommand: the file isn't there, and it is called like one.
+    pub(crate) fn meant_command(&self) -> Option<String> {
+        let word = self.file.as_deref().filter(|file| !file.exists())?.to_str()?;
+        if word.contains(['/', '.']) {
+            return None;
+        }
+        let cli = Cli::command();
+        let names: Vec<&str> = cli.get_subcommands().map(|command| command.get_name()).collect();
+        let meant = nearest(word, names.iter().copied()).map(|name| format!("did you mean '{name}'? "));
+        let all = names.join(", ");
+        Some(format!("help: {}subcommands are {all}; keystead --help tells more", meant.unwrap_or_default()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_word_that_is_no_file_may_have_been_meant_as_a_command() {
+        let hint = |word| Cli::parse_from(["keystead", word]).run.meant_command();
+        assert!(hint("clustre").is_some_and(|hint| hint.contains("did you mean 'cluster'?")));
+        assert!(
+            hint("frobnicate").is_some_and(|hint| hint.contains("subcommands are cluster, sentinel, check, plugin"))
+        );
+        assert_eq!(hint("nowhere.ron"), None);
+        let apart = Cli::try_parse_from(["keystead", "cluster", "--embedded", "--sentinels", "5"]);
+        assert!(apart.is_err_and(|error| error.to_string().contains("cannot be used with")));
+        assert!(Cli::try_parse_from(["keystead", "cluster", "--embedded"]).is_ok());
     }
 
     #[test]

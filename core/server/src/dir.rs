@@ -2,7 +2,22 @@
 
 use keystead_engine::foreign::ForeignConfig;
 use parking_lot::RwLock;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Refuses what is no folder and can't become one. (Whether a folder may be made is seen when it is.)
+pub(crate) fn usable(path: &Path) -> Result<(), String> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Err(e) if e.kind() != io::ErrorKind::NotADirectory => Ok(()),
+        _ => Err(format!("server.dir: {} is no folder, and none can be made there", path.display())),
+    }
+}
+
+/// Works in the folder from now on.
+pub(crate) fn enter(path: &Path) -> Result<(), String> {
+    std::env::set_current_dir(path).map_err(|e| format!("server.dir: can't work in the folder {}: {e}", path.display()))
+}
 
 /// The folder now.
 pub(crate) struct Dir(RwLock<PathBuf>);

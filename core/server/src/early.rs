@@ -2,6 +2,7 @@
 //! limit of open files. Owns nothing afterwards.
 
 use crate::config::Settings;
+use keystead_engine::config::ParamGroup;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -65,19 +66,61 @@ impl Drop for PidFile {
     }
 }
 
-/// Raises the limit of open files to what `maxclients` needs; gives the number of clients that fit when it can't.
-pub(crate) fn raise_file_limit(settings: &Settings) -> Option<u32> {
-    let wanted = u64::from(settings.limits.maxclients) + RESERVED_FILES;
+/// Raises the limit of open files to what so many clients need, as far as the system's own limit lets it; how many fit
+/// then.
+pub(crate) fn fit_clients(clients: u64) -> u64 {
+    let wanted = clients.saturating_add(RESERVED_FILES);
     let now = getrlimit(Resource::Nofile);
     let enough = |limit: Option<u64>| limit.is_none_or(|n| n >= wanted);
     if enough(now.current) {
-        return None;
+        return clients;
     }
     let reachable = now.maximum.map_or(wanted, |max| max.min(wanted));
     let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(reachable), maximum: now.maximum });
     let got = getrlimit(Resource::Nofile).current;
-    if enough(got) {
-        return None;
+    if enough(got) { clients } else { got.unwrap_or(wanted).saturating_sub(RESERVED_FILES) }
+}
+
+/// `maxclients` at the start: lowered to what fits, in Redis' words. An error if no client does.
+pub(crate) fn lower_maxclients(settings: &mut Settings) -> Result<(), String> {
+    let asked = settings.limits.maxclients;
+    let fits = fit_clients(u64::from(asked));
+    let limit = fits + RESERVED_FILES;
+    if fits == 0 {
+        return Err(format!(
+            "Your current 'ulimit -n' is not enough for the server to start. Please increase your open file limit to at \
+             least {}. Exiting.",
+            limit + 1
+        ));
     }
-    Some(got.unwrap_or(wanted).saturating_sub(RESERVED_FILES).max(1).try_into().unwrap_or(u32::MAX))
+    if fits < u64::from(asked) {
+        log::warn!(
+            "You requested maxclients of {asked} requiring at least {} max file descriptors.",
+            u64::from(asked) + RESERVED_FILES
+        );
+        log::warn!(
+            "Current maximum open files is {limit}. maxclients has been reduced to {fits} to compensate for low ulimit. \
+             If you need higher maxclients increase 'ulimit -n'."
+        );
+        settings.limits.maxclients = u32::try_from(fits).unwrap_or(asked);
+    }
+    Ok(())
+}
+
+/// `maxclients` behind CONFIG SET: what the system has no descriptors for is refused.
+pub(crate) struct ClientLimit;
+
+impl ParamGroup for ClientLimit {
+    fn has(&self, name: &str) -> bool {
+        name == "maxclients"
+    }
+
+    fn apply(&self, value: &dyn Fn(&str) -> String) -> Result<(), String> {
+        let asked = value("maxclients").parse().unwrap_or(u64::MAX);
+        let fits = fit_clients(asked);
+        if fits >= asked {
+            return Ok(());
+        }
+        Err(format!("The operating system is not able to handle the specified number of clients, try with {fits}"))
+    }
 }

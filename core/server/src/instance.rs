@@ -5,12 +5,12 @@
 //! asked and stopped before the process ends.
 
 use crate::config::Settings;
-use crate::config::report::ConfigError;
+use crate::config::report::{ConfigError, nearest};
 use crate::ending::{End, Ends};
 use crate::host::{self, Host, LoadError, PluginEntry};
 use crate::ready;
 use crate::shell::Shell;
-use crate::{early, logging, settle, users};
+use crate::{dir, early, logging, settle, users};
 use futures::future::{Either, select};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook_async_std::Signals;
@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs until a signal or SHUTDOWN.
-pub(crate) fn run(settings: Settings) -> ExitCode {
-    let pid_file = match prepare(&settings) {
+pub(crate) fn run(mut settings: Settings) -> ExitCode {
+    let pid_file = match prepare(&mut settings) {
         Ok(pid_file) => pid_file,
         Err(message) => {
             eprintln!("keystead: {message}");
@@ -47,9 +47,9 @@ pub(crate) fn run(settings: Settings) -> ExitCode {
 }
 
 /// Everything that needs a process with one thread.
-fn prepare(settings: &Settings) -> Result<Option<early::PidFile>, String> {
+fn prepare(settings: &mut Settings) -> Result<Option<early::PidFile>, String> {
     std::fs::create_dir_all(&settings.dir)
-        .map_err(|e| format!("the folder {} can't be made: {e}", settings.dir.display()))?;
+        .map_err(|e| format!("server.dir: the folder {} can't be made: {e}", settings.dir.display()))?;
     let log_file = settings.log.file.as_deref().filter(|f| !f.is_empty()).map(|f| settings.dir.join(f));
     let pid_path = settings.server.pidfile.as_deref().filter(|f| !f.is_empty()).map(|f| settings.dir.join(f));
     if settings.server.daemonize {
@@ -61,11 +61,8 @@ fn prepare(settings: &Settings) -> Result<Option<early::PidFile>, String> {
         let path = log_file.as_deref().unwrap_or(Path::new("standard error"));
         format!("can't write the log to {}: {e}", path.display())
     })?;
-    std::env::set_current_dir(&settings.dir)
-        .map_err(|e| format!("can't work in the folder {}: {e}", settings.dir.display()))?;
-    if let Some(fits) = early::raise_file_limit(settings) {
-        log::warn!("The limit of open files leaves room for {fits} clients, fewer than maxclients");
-    }
+    dir::enter(&settings.dir)?;
+    early::lower_maxclients(settings)?;
     let pid_file = pid_path.map(|path| {
         early::PidFile::write(&path).map_err(|e| format!("can't write the pid file {}: {e}", path.display()))
     });
@@ -79,14 +76,10 @@ const SHORT_START: Duration = Duration::from_millis(250);
 async fn serve(settings: Arc<Settings>) -> Result<bool, String> {
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| format!("can't watch for signals: {e}"))?;
     greet(&settings);
-    let plugins = plugins(&settings)?;
-    let closed = needs_no_data_port(&plugins)?;
     let (orders, inbox) = async_channel::unbounded();
     let shell = Shell::new(settings.clone(), orders);
-    let data = shell.open_data(closed)?;
-    let host = Host::load(&plugins, &settings.services, data, shell.clone()).map_err(told)?;
-    users::load(&shell.services(), &settings)?;
-    settle::apply_overlay(&shell.services(), &settings);
+    let (host, closed) = assemble(&shell, &settings)?;
+    settle::apply_overlay(&shell.services(), &settings, &host.given(&settings.command_line))?;
     logging::set_role_letter(if closed { b'X' } else { b'M' });
     // Who waits for the pid, as Redis' test suite does, takes it for a server that has its port.
     let (mode, ports, pid) = (mode(&shell, closed), shell.listening().join(", "), std::process::id());
@@ -101,6 +94,28 @@ async fn serve(settings: Arc<Settings>) -> Result<bool, String> {
     log::info!("Ready to accept connections");
     let end = ending.wait(&host).await;
     Ok(stop(&host, &mut ending, end).await)
+}
+
+/// Engines, plugins and users, nothing of which runs yet; whether there is no data port.
+fn assemble(shell: &Arc<Shell>, settings: &Settings) -> Result<(Host, bool), String> {
+    let plugins = plugins(settings).map_err(|error| error.render())?;
+    let closed = needs_no_data_port(&plugins)?;
+    let data = shell.open_data(closed)?;
+    let host = Host::load(&plugins, &settings.services, data, shell.clone());
+    let host = host.map_err(|error| told(error, settings))?;
+    users::load(&shell.services(), settings)?;
+    Ok((host, closed))
+}
+
+/// A start as far as it can be gone without a port, a write, or a running plugin: what that would be refused for.
+pub(crate) fn rehearse(settings: Settings) -> Result<(), String> {
+    // Files of the configuration are named from there. A start would make it.
+    if settings.dir.is_dir() {
+        dir::enter(&settings.dir)?;
+    }
+    let settings = Arc::new(settings);
+    let (orders, _inbox) = async_channel::unbounded();
+    assemble(&Shell::rehearsal(settings.clone(), orders), &settings).map(drop)
 }
 
 /// Starts the plugins and opens the ports. An end that is asked for meanwhile is given back: it waits for nothing.
@@ -127,7 +142,7 @@ async fn start(host: &Host, shell: &Shell, ending: &mut Ends, closed: bool) -> R
     };
     if let Err(error) = started {
         host.stop_all().await;
-        return Err(told(error));
+        return Err(error.to_string());
     }
     shell.set_starting(false);
     shell.open_ports()?;
@@ -156,15 +171,22 @@ fn greet(settings: &Settings) {
 }
 
 /// The plugins with their libraries found.
-pub(crate) fn plugins(settings: &Settings) -> Result<Vec<PluginEntry>, String> {
+pub(crate) fn plugins(settings: &Settings) -> Result<Vec<PluginEntry>, ConfigError> {
     let entry = |plugin: &crate::config::load::PluginEntry| {
         let path = match &plugin.path {
-            Some(path) => std::path::absolute(path).map_err(|e| format!("{path}: {e}"))?,
-            None => host::find(&plugin.name, &settings.plugin_dirs)?,
+            Some(path) => std::path::absolute(path).map_err(|e| plugin.refused(format!("{path}: {e}"), None))?,
+            None => host::find(&plugin.name, &settings.plugin_dirs).map_err(|message| {
+                let there = host::names(&settings.plugin_dirs);
+                let near = nearest(&plugin.name, there.iter().map(String::as_str));
+                plugin.refused(message, near.map(|name| format!("did you mean '{name}'?")))
+            })?,
         };
         let raw = &plugin.config;
-        let config =
-            host::ConfigText { text: raw.text.clone(), file: raw.file.clone(), line: raw.line, column: raw.column };
+        let config = |text: &str| {
+            let (text, file) = (text.to_owned(), raw.file.clone());
+            host::ConfigText { text, file, line: raw.line, column: raw.column }
+        };
+        let config = config(&raw.understood(|text| host::problem(&path, &plugin.name, &config(text))));
         Ok(PluginEntry { name: plugin.name.clone(), path, config })
     };
     settings.plugins.iter().map(entry).collect()
@@ -180,12 +202,15 @@ fn needs_no_data_port(plugins: &[PluginEntry]) -> Result<bool, String> {
     Ok(!plugins.is_empty())
 }
 
-/// A plugin's refusal with the line it is about.
-fn told(error: LoadError) -> String {
+/// A plugin's refusal with the line it is about, or the argument.
+pub(crate) fn told(error: LoadError, settings: &Settings) -> String {
     match &error {
-        LoadError::Config { plugin, file, problem } if problem.line > 0 => {
-            let place = (problem.line as usize, problem.column as usize);
-            ConfigError::in_file(file, place, format!("plugin '{plugin}': {}", problem.message)).render()
+        LoadError::Config { plugin, problem, .. } if problem.line > 0 => {
+            let message = format!("plugin '{plugin}': {}", problem.message);
+            match settings.plugins.iter().find(|entry| entry.name == *plugin) {
+                Some(entry) => entry.config.mistake((problem.line, problem.column), message).render(),
+                None => message,
+            }
         }
         _ => error.to_string(),
     }

@@ -49,6 +49,9 @@ fn run(run: &cli::Run) -> ExitCode {
         Ok(settings) => instance::run(settings),
         Err(error) => {
             eprintln!("{}", error.render());
+            if let Some(hint) = run.meant_command() {
+                eprintln!("{hint}");
+            }
             ExitCode::FAILURE
         }
     }

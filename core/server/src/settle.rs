@@ -10,9 +10,6 @@ use keystead_engine::{Engine, SessionId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Parameters that belong to the process: an overlay doesn't carry them, the file and the command line do.
-const PROCESS: &[&str] = &["dir", "unixsocket", "logfile", "pidfile", "daemonize", "databases"];
-
 /// Gives the engine what the file and the command line say.
 pub(crate) fn apply_settings(engine: &mut Engine, settings: &Settings) -> Result<(), String> {
     for setting in settings.settings() {
@@ -39,32 +36,63 @@ fn redis_value(name: &str, value: &str, settings: &Settings) -> String {
     }
 }
 
-/// Gives engines and plugins what CONFIG REWRITE kept. A value that is refused today is told and passed over.
-pub(crate) fn apply_overlay(services: &[Arc<Service>], settings: &Settings) {
-    let overlay = &settings.overlay;
+/// Gives engines and plugins what CONFIG REWRITE kept. What the command line gives passes it over: `given` are the
+/// parameters of plugins, each with its path. A value that is refused today is told and passed over too; only a folder
+/// that can't be worked in is an error, because the data would seem to be gone.
+pub(crate) fn apply_overlay(
+    services: &[Arc<Service>],
+    settings: &Settings,
+    given: &BTreeMap<String, String>,
+) -> Result<(), String> {
+    let (mut overlay, file) = (settings.overlay.clone(), settings.overlay_path.display());
+    let gave_way = overlay.give_way(|_, param| given.get(param).cloned());
+    let gave_way = gave_way.iter().map(|gone| gone.told(&settings.overlay_path));
+    settings.remarks.iter().cloned().chain(gave_way).for_each(|line| log::warn!("{line}"));
     for service in services {
         let params =
             if service.name().is_empty() { Some(&overlay.params) } else { overlay.endpoints.get(service.name()) };
-        let params = params.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone()));
-        // A certificate and its key mean something only together.
-        let (tls, single): (Vec<_>, Vec<_>) = params.partition(|(name, _)| name.starts_with("tls-"));
-        let sets = single.into_iter().map(|pair| vec![pair]).chain((!tls.is_empty()).then_some(tls));
-        for pairs in sets {
-            let set = service.turn(|engine| {
-                let set = engine.core.config.set(&pairs);
-                engine.apply_config();
-                set
-            });
-            let file = settings.overlay_path.display();
+        for pairs in in_order(params.into_iter().flatten()) {
+            let set = service.turn(|engine| set_beside(engine, &pairs, given));
             for (name, value) in &pairs {
                 match &set {
-                    Ok(_) => log::info!("{name} is '{}' by {file}, which CONFIG REWRITE wrote", shown(name, value)),
+                    Ok(()) => log::info!("{name} is '{}' by {file}, which CONFIG REWRITE wrote", shown(name, value)),
+                    Err(SetError::Invalid(_, why)) if name == "dir" => {
+                        return Err(format!("{file}: can't work in the folder {value} that 'dir' names: {why}"));
+                    }
                     Err(error) => log::warn!("{file}: '{name}' is passed over: {error:?}"),
                 }
             }
         }
     }
     users::from_overlay(services, settings);
+    Ok(())
+}
+
+/// What is set together, in order: the folder first, from which other files are named; a certificate with its key.
+fn in_order<'p>(params: impl Iterator<Item = (&'p String, &'p String)>) -> Vec<Vec<(String, String)>> {
+    let pairs = params.map(|(name, value)| (name.clone(), value.clone()));
+    let (tls, single): (Vec<_>, Vec<_>) = pairs.partition(|(name, _)| name.starts_with("tls-"));
+    let (dir, others): (Vec<_>, Vec<_>) = single.into_iter().partition(|(name, _)| name == "dir");
+    let single = dir.into_iter().chain(others).map(|pair| vec![pair]);
+    single.chain((!tls.is_empty()).then_some(tls)).collect()
+}
+
+/// Sets what was kept. A plugin may have two names for one thing: what the command line gives stays what it is.
+fn set_beside(
+    engine: &mut Engine,
+    pairs: &[(String, String)],
+    given: &BTreeMap<String, String>,
+) -> Result<(), SetError> {
+    let now = |engine: &Engine, name: &String| engine.core.config.get(name).map(|value| (name.clone(), value));
+    let before: Vec<_> = given.keys().filter_map(|name| now(engine, name)).collect();
+    let set = engine.core.config.set(pairs);
+    let moved = before.into_iter().filter(|(name, value)| engine.core.config.get(name).as_ref() != Some(value));
+    for pair in moved.collect::<Vec<_>>() {
+        log::warn!("'{}' stays as the command line gives it, beside what CONFIG REWRITE kept", pair.0);
+        engine.core.config.set(&[pair])?;
+    }
+    engine.apply_config();
+    set
 }
 
 /// Secrets don't reach the log.
@@ -96,8 +124,7 @@ pub(crate) fn write_overlay(services: &[Arc<Service>], settings: &Settings) -> R
     let mut overlay = Overlay::default();
     for service in services {
         let changed = service.turn(|engine| engine.core.config.changed_params());
-        let kept = changed.into_iter().filter(|(name, ..)| !PROCESS.contains(&name.as_str()));
-        let params: BTreeMap<String, String> = kept.map(|(name, value, _)| (name, value)).collect();
+        let params: BTreeMap<String, String> = changed.into_iter().map(|(name, value, _)| (name, value)).collect();
         if let Some(lines) = service.turn(|engine| engine.changed_users()).filter(|_| !users::in_a_file(service)) {
             overlay.users.insert(service.name().to_owned(), lines);
         }

@@ -2,6 +2,7 @@
 
 use crate::config::Settings;
 use crate::dir::Dir;
+use crate::early::ClientLimit;
 use crate::host::{EndpointSpec, ServerShell};
 use crate::logging::LevelParam;
 use crate::net::listen::ListenSpec;
@@ -22,6 +23,8 @@ pub(crate) struct Shell {
     settings: Arc<Settings>,
     orders: Sender<Order>,
     dir: Arc<Dir>,
+    /// `keystead check`: nothing is bound.
+    rehearsal: bool,
     ports: Mutex<Ports>,
 }
 
@@ -31,13 +34,42 @@ struct Ports {
     all: Vec<Arc<Port>>,
     /// Clients are accepted: a port that comes later is opened at once.
     open: bool,
+    /// The engine with the keys has no listeners.
+    closed: bool,
+    /// What a rehearsal would have bound: addresses and port.
+    claimed: Vec<(Vec<String>, u16)>,
+}
+
+impl Ports {
+    /// Notes what an engine would bind, or says that another one would have it already.
+    fn claim(&mut self, name: &str, listen: &ListenSpec) -> Result<(), String> {
+        for port in [listen.port, listen.tls_port].into_iter().filter(|port| *port != 0) {
+            let shares =
+                |(bind, other): &(Vec<String>, u16)| *other == port && bind.iter().any(|b| listen.bind.contains(b));
+            if self.claimed.iter().any(shares) {
+                let who = if name.is_empty() { "the data server" } else { name };
+                return Err(format!("port {port} is given twice, the second time to {who}"));
+            }
+            self.claimed.push((listen.bind.clone(), port));
+        }
+        Ok(())
+    }
 }
 
 impl Shell {
     /// A server without ports.
     pub(crate) fn new(settings: Arc<Settings>, orders: Sender<Order>) -> Arc<Shell> {
+        Arc::new(Shell::with(settings, orders, false))
+    }
+
+    /// The same for `keystead check`: it binds nothing.
+    pub(crate) fn rehearsal(settings: Arc<Settings>, orders: Sender<Order>) -> Arc<Shell> {
+        Arc::new(Shell::with(settings, orders, true))
+    }
+
+    fn with(settings: Arc<Settings>, orders: Sender<Order>, rehearsal: bool) -> Shell {
         let dir = Arc::new(Dir::new(settings.dir.clone()));
-        Arc::new(Shell { settings, orders, dir, ports: Mutex::default() })
+        Shell { settings, orders, dir, rehearsal, ports: Mutex::default() }
     }
 
     /// Makes the engine with the keys and binds its port; `closed` leaves it without listeners.
@@ -54,6 +86,7 @@ impl Shell {
         let mut engine = Engine::new(options);
         settle::apply_settings(&mut engine, &self.settings)?;
         let listen = if closed { ListenSpec::none() } else { self.data_listeners() };
+        self.ports.lock().closed = closed;
         self.add("", engine, &listen)
     }
 
@@ -89,11 +122,19 @@ impl Shell {
         switch.start(&values).map_err(|why| format!("{why}\nFailed to configure TLS. Check logs for more info."))?;
         engine.core.config.add_group(switch.clone());
         engine.core.config.add_group(Arc::new(LevelParam));
+        engine.core.config.add_group(Arc::new(ClientLimit));
         let places = Arc::new(Places::default());
         if name.is_empty() {
             engine.core.config.add_group(places.clone());
         }
         let service = Service::new(name, engine, self.orders.clone(), switch.context());
+        let nothing = ListenSpec::none();
+        let listen = if self.rehearsal {
+            self.ports.lock().claim(name, listen)?;
+            &nothing
+        } else {
+            listen
+        };
         let port = Arc::new(Port::bind(service.clone(), listen, self.settings.limits.tcp_keepalive)?);
         switch.moves(&port);
         places.moves(&port);
@@ -171,7 +212,7 @@ impl ServerShell for Shell {
 
     fn open_endpoint(&self, spec: &EndpointSpec) -> Result<Arc<Service>, String> {
         let server = &self.settings.server;
-        if spec.port != 0 && spec.port == server.port && !self.data_is_closed() {
+        if spec.port != 0 && spec.port == server.port && !self.ports.lock().closed {
             return Err(format!("'{}' can't share port {} with the data server", spec.name, spec.port));
         }
         let bind = if spec.bind.is_empty() { server.bind.clone() } else { spec.bind.clone() };
@@ -221,9 +262,5 @@ impl Shell {
     /// The port of the engine with the keys, once it is bound.
     fn data_port(&self) -> Option<Arc<Port>> {
         self.ports.lock().all.first().cloned()
-    }
-
-    fn data_is_closed(&self) -> bool {
-        self.data_port().is_some_and(|port| port.listening().is_empty())
     }
 }

@@ -1,4 +1,5 @@
-//! The annotated files in configs/ run as they are: only ports and folders are replaced.
+//! The annotated files in configs/ run as they are: only ports and folders are replaced. And what `keystead check` and
+//! `keystead cluster` say before anything runs.
 #![allow(clippy::unwrap_used)]
 
 use keystead_harness::{Client, DEADLINE, Process, ProcessSpec, free_port, keystead_bin, plugin_lib, wait_until};
@@ -73,6 +74,109 @@ fn check_finds_a_plugin_s_mistake_in_its_line() {
     for part in [format!("wrong.ron:{line}:"), "replication".into(), "read_only".into()] {
         assert!(told.contains(&part), "no {part} in\n{told}");
     }
+}
+
+/// Runs the binary to its end: whether it succeeded, and what it said.
+fn keystead(args: &[&str]) -> (bool, String) {
+    let output = Command::new(keystead_bin()).args(args).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// Check, and a start, with the same words.
+#[test]
+fn check_refuses_what_a_start_refuses() {
+    let dir = tempfile::tempdir().unwrap();
+    let wrong = dir.path().join("wrong.ron");
+    let port = free_port();
+    let sentinel = format!("(name: \"sentinel\", config: (port: {port}))");
+    let cases = [
+        (format!("server: (port: {port}), plugins: [(name: \"replication\"), {sentinel}]"), "can't share port"),
+        ("server: (users: [\"alice on +@nosuch\"])".into(), "Unknown command or category name in ACL"),
+        ("services: {\"keystead.election\": \"my-election\"}".into(), "'my-election' doesn't provide"),
+        (format!("tls: (port: {})", free_port()), "No tls-cert-file configured!"),
+        (
+            format!("tls: (port: {}, cert_file: \"no.crt\", key_file: \"no.key\", auth_clients: \"no\")", free_port()),
+            "no.crt",
+        ),
+        ("plugins: [\n  (name: \"replicaton\"),\n]".into(), "wrong.ron:2:10"),
+        ("plugins: [\n  (name: \"replicaton\"),\n]".into(), "did you mean 'replication'?"),
+    ];
+    for (text, words) in cases {
+        std::fs::write(&wrong, format!("({text})")).unwrap();
+        let (ok, told) = keystead(&["check", wrong.to_str().unwrap()]);
+        assert!(!ok && told.contains(words), "{text}\n{told}");
+        let (file, port) = (wrong.to_str().unwrap(), port.to_string());
+        let (ok, told) = keystead(&[file, "--dir", dir.path().to_str().unwrap(), "--port", &port]);
+        assert!(!ok && told.contains(words), "{text}\n{told}");
+    }
+    std::fs::write(&wrong, format!("(server: (port: {port}), plugins: [(name: \"replication\")])")).unwrap();
+    let busy = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let (ok, told) = keystead(&["check", wrong.to_str().unwrap()]);
+    assert!(ok, "who uses the port now is no mistake of the file: {told}");
+    drop(busy);
+    let written: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(written, ["wrong.ron"], "nothing is written");
+}
+
+#[test]
+fn an_argument_that_a_plugin_refuses_is_named() {
+    let replica = file("replica.ron").display().to_string();
+    for argument in ["replication.priority=-1", "replication.announce_port=99999", "replication.diskless_load=never"] {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().to_str().unwrap();
+        let port = free_port().to_string();
+        let (ok, told) = keystead(&[&replica, "--dir", folder, "--port", &port, "--set", argument]);
+        assert!(!ok && told.contains(&format!("--set {argument}: plugin 'replication'")), "{told}");
+        assert!(!told.contains("replica.ron:"), "{told}");
+    }
+}
+
+/// Ctrl-C before the first node runs: nobody is said to be ready, and there is no picture of what isn't there.
+#[test]
+fn a_cluster_that_is_stopped_while_it_starts_says_just_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let (base, folder) = (free_port(), dir.path().display().to_string());
+    // A pipe that nobody reads holds the start where it opens the first node's log.
+    let node = dir.path().join(format!("node-{base}"));
+    std::fs::create_dir(&node).unwrap();
+    assert!(Command::new("mkfifo").arg(node.join("log")).status().unwrap().success());
+    let args = ["cluster", "--replicas", "0", "--sentinels", "1", "--dir", &folder, "--base-port", &base.to_string()];
+    let spec = ProcessSpec {
+        program: keystead_bin(),
+        args: args.map(str::to_owned).to_vec(),
+        dir: dir.path().to_path_buf(),
+        log_name: "cluster.log".into(),
+        env: Vec::new(),
+    };
+    let mut cluster = Process::start(spec).unwrap();
+    cluster.wait_for_log("Starting 2 nodes", DEADLINE);
+    cluster.interrupt();
+    let _reader = std::fs::File::open(node.join("log")).unwrap();
+    assert!(cluster.wait_exit(DEADLINE).success(), "{}", cluster.log());
+    let told = cluster.log();
+    assert!(told.contains("Stopped while it was starting"), "{told}");
+    assert!(!told.contains("ready after") && !told.contains("redis-cli"), "{told}");
+}
+
+#[test]
+fn what_a_cluster_can_t_be_is_refused_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (inside, taken) = (dir.path().join("new"), dir.path().join("file"));
+    std::fs::write(&taken, "").unwrap();
+    let (inside, taken) = (inside.to_str().unwrap(), taken.to_str().unwrap());
+    for (args, words) in [
+        (vec!["--base-port", "0", "--dir", inside], "--base-port must be at least 1"),
+        (vec!["--base-port", "60000", "--dir", inside], "leaves no room"),
+        (vec!["--embedded", "--sentinels", "5", "--dir", inside], "cannot be used with"),
+        (vec!["--base-port", &free_port().to_string(), "--dir", taken], taken),
+    ] {
+        let (ok, told) = keystead(&[&["cluster"], &args[..]].concat());
+        assert!(!ok && told.contains(words), "{args:?}: {told}");
+        assert!(!Path::new(inside).exists(), "{args:?}");
+    }
+    let (ok, told) = keystead(&["frobnicate"]);
+    assert!(!ok && told.contains("subcommands are cluster, sentinel, check, plugin"), "{told}");
 }
 
 #[test]

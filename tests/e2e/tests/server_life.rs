@@ -1,9 +1,11 @@
 //! A server's life: starts, settings, sockets, rewritten configuration, and a clean end.
 #![allow(clippy::unwrap_used)]
 
-use keystead_harness::{Client, DEADLINE, Keystead, wait_until};
+use keystead_harness::{Client, DEADLINE, Keystead, keystead_bin, wait_until};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 #[test]
@@ -122,6 +124,168 @@ fn config_rewrite_is_an_overlay_that_survives_and_yields_to_the_command_line() {
     let mut client = again.client();
     assert_eq!(client.cmd("CONFIG GET maxclients").get("maxclients").unwrap(), "33", "the command line beats it");
     assert_eq!(client.cmd("CONFIG GET timeout").get("timeout").unwrap(), "100");
+}
+
+/// Plugins with parameters, all in one instance.
+const WITH_PARAMS: [&str; 4] = ["replication", "persistence-rdb", "persistence-aof", "scripting"];
+
+fn with_params() -> keystead_harness::KeysteadBuilder {
+    WITH_PARAMS.iter().fold(Keystead::builder(), |builder, plugin| builder.plugin(plugin, "()"))
+}
+
+/// A parameter's value.
+fn value(client: &mut Client, name: &str) -> String {
+    client.cmd(&format!("CONFIG GET {name}")).texts().into_iter().nth(1).unwrap_or_else(|| panic!("no {name}"))
+}
+
+#[test]
+fn the_command_line_beats_what_config_rewrite_kept_of_plugins() {
+    let cases = [
+        ("repl-backlog-size", "2097152", "replication.backlog_size=100000", "100000"),
+        ("repl-backlog-ttl", "99", "replication.backlog_ttl_s=3600", "3600"),
+        ("repl-timeout", "70", "replication.timeout_s=80", "80"),
+        ("replica-priority", "7", "replication.priority=8", "8"),
+        ("min-replicas-max-lag", "20", "replication.min_replicas_max_lag_s=21", "21"),
+        ("masterauth", "kept", "replication.auth_password=given", "given"),
+        ("save", "100 1", "persistence-rdb.save=[(200, 2)]", "200 2"),
+        ("auto-aof-rewrite-percentage", "55", "persistence-aof.rewrite_percentage=66", "66"),
+        ("appendfsync", "no", "persistence-aof.fsync=everysec", "everysec"),
+        // The same under its old name.
+        ("lua-time-limit", "777", "scripting.busy_reply_threshold_ms=888", "888"),
+    ];
+    let node = with_params().start();
+    let mut client = node.client();
+    for (name, kept, ..) in cases {
+        assert_eq!(client.command(&["CONFIG", "SET", name, kept]), "OK", "{name}");
+    }
+    client.ok("CONFIG SET repl-ping-replica-period 3");
+    client.ok("CONFIG REWRITE");
+    let overlay = std::fs::read(node.dir().join("keystead.overlay.ron")).unwrap();
+    let again = |given: bool| {
+        let args = cases.iter().filter(|_| given).map(|(_, _, argument, _)| *argument);
+        let builder = with_params().file("keystead.overlay.ron", &overlay);
+        args.fold(builder, |builder, argument| builder.arg("--set").arg(argument)).start()
+    };
+    let kept = again(false);
+    let given = again(true);
+    for (name, before, argument, after) in cases {
+        assert_eq!(value(&mut kept.client(), name), before);
+        assert_eq!(value(&mut given.client(), name), after, "{argument}");
+    }
+    assert_eq!(value(&mut given.client(), "repl-ping-replica-period"), "3", "of which the command line says nothing");
+    let log = given.process.log();
+    assert!(log.contains("'repl-timeout' is passed over: the command line gives replication.timeout_s"), "{log}");
+    assert!(!log.contains("passwords") && !log.contains("masterauth is 'kept'"), "{log}");
+}
+
+/// Whatever parameter a plugin has, some key of its configuration gives it.
+#[test]
+fn every_parameter_of_a_plugin_gives_way_to_its_key() {
+    let node = with_params().start();
+    let mut client = node.client();
+    let (mut kept, mut builder, mut names) = (String::new(), with_params(), Vec::new());
+    for plugin in WITH_PARAMS {
+        let params = client.cmd(&format!("PLUGIN INFO {plugin}")).get("params").unwrap().as_text().unwrap();
+        for name in params.split(' ') {
+            kept.push_str(&format!("\"{name}\": {:?}, ", value(&mut client, name)));
+            names.push(name.to_owned());
+        }
+        for key in keys(plugin) {
+            builder = builder.arg("--set").arg(&format!("{plugin}.{key}"));
+        }
+    }
+    let again = builder.file("keystead.overlay.ron", format!("(params: {{{kept}}})").as_bytes()).start();
+    let log = again.process.log();
+    for name in &names {
+        assert!(
+            log.contains(&format!("'{name}' is passed over: the command line gives")),
+            "no key gives {name}\n{log}"
+        );
+    }
+    assert!(names.len() > 40, "{names:?}");
+}
+
+/// Each key of a plugin with its default: `timeout_s=60`.
+fn keys(plugin: &str) -> Vec<String> {
+    let lib = keystead_harness::plugin_lib(plugin);
+    let told = Command::new(keystead_bin()).args(["plugin", "inspect"]).arg(lib).output().unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    let mut keys: Vec<String> = Vec::new();
+    for line in told.lines().skip_while(|line| *line != "(").skip(1).take_while(|line| *line != ")") {
+        match (line.strip_prefix("    "), keys.last_mut()) {
+            (Some(rest), _) if rest.starts_with("//") => {}
+            (Some(rest), _) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => {
+                keys.push(rest.replacen(": ", "=", 1))
+            }
+            (_, Some(last)) => last.push_str(line.trim()),
+            (_, None) => panic!("{told}"),
+        }
+    }
+    keys.into_iter().map(|key| key.trim_end_matches(',').to_owned()).collect()
+}
+
+#[test]
+fn a_folder_that_config_rewrite_kept_is_the_one_after_a_restart() {
+    let mut node =
+        Keystead::builder().server("enable_protected_configs: \"yes\"").plugin("persistence-rdb", "(save: [])").start();
+    let sub = node.dir().join("sub");
+    std::fs::create_dir(&sub).unwrap();
+    let mut client = node.client();
+    client.ok("CONFIG SET dir sub");
+    client.ok("CONFIG REWRITE");
+    client.ok("SET a 1");
+    client.ok("SAVE");
+    assert!(sub.join("dump.rdb").exists() && node.dir().join("keystead.overlay.ron").exists());
+    node.process.kill();
+    node.restart();
+    assert_eq!(node.client().cmd("GET a"), "1");
+    assert_eq!(Path::new(&value(&mut node.client(), "dir")).canonicalize().unwrap(), sub.canonicalize().unwrap());
+    // Without it the data would seem to be gone: better no start.
+    node.process.kill();
+    std::fs::rename(&sub, node.dir().join("moved")).unwrap();
+    node.process.restart().unwrap();
+    assert!(!node.process.wait_exit(DEADLINE).success());
+    let log = node.process.log();
+    assert!(log.contains("keystead.overlay.ron: can't work in the folder"), "{log}");
+}
+
+#[test]
+fn an_empty_overlay_is_passed_over_and_a_file_is_no_folder() {
+    let node = Keystead::builder().file("keystead.overlay.ron", b"").start();
+    let log = node.process.log();
+    assert!(log.contains("keystead.overlay.ron is empty and passed over"), "{log}");
+    for dir in ["keystead.ron", "keystead.ron/below"] {
+        let path = node.dir().join(dir).display().to_string();
+        let mut wrong = Keystead::builder().arg("--dir").arg(&path).launch();
+        assert!(!wrong.process.wait_exit(DEADLINE).success());
+        let log = wrong.process.log();
+        assert!(log.contains(&format!("server.dir: {path} is no folder")), "{log}");
+    }
+}
+
+#[test]
+fn maxclients_is_what_the_limit_of_open_files_leaves_room_for() {
+    let node = Keystead::builder().shell("ulimit -n 70").start();
+    let mut client = node.client();
+    assert_eq!(value(&mut client, "maxclients"), "38");
+    let log = node.process.log();
+    assert!(log.contains("You requested maxclients of 10000 requiring at least 10032 max file descriptors"), "{log}");
+    let told = client.cmd("CONFIG SET maxclients 1000000000");
+    let words = "(possibly related to argument 'maxclients') - The operating system is not able to handle the specified \
+                 number of clients, try with 38";
+    assert!(format!("{told:?}").contains(words), "{told:?}");
+    assert_eq!(value(&mut client, "maxclients"), "38", "what was stays");
+    // Everybody gets an answer, be it that there is no room.
+    let mut others: Vec<Client> = (0..60).map(|_| Client::connect(node.port())).collect();
+    let (served, refused) = others.split_at_mut(37);
+    served.iter_mut().for_each(|other| assert_eq!(other.cmd("PING"), "PONG"));
+    for other in refused {
+        let told = other.read().unwrap();
+        assert!(format!("{told:?}").contains("ERR max number of clients reached"), "{told:?}");
+    }
+    let mut none = Keystead::builder().shell("ulimit -n 32").launch();
+    assert!(!none.process.wait_exit(DEADLINE).success());
+    assert!(none.process.log().contains("increase your open file limit to at least 33"), "{}", none.process.log());
 }
 
 #[test]

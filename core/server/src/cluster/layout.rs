@@ -91,6 +91,9 @@ impl Layout {
                 "a cluster without sentinels can't fail over: --sentinels must be at least 1".into(),
             ));
         }
+        if base_port == 0 {
+            return Err(LayoutError("--base-port must be at least 1".into()));
+        }
         if data > SENTINEL_PORT_OFFSET {
             return Err(LayoutError(format!("at most {} data nodes", SENTINEL_PORT_OFFSET)));
         }
@@ -217,5 +220,6 @@ mod tests {
     fn impossible_layouts_are_refused() {
         assert!(Layout::new(Path::new("/d"), 60000, 2, 3, false).is_err());
         assert!(Layout::new(Path::new("/d"), 6380, 2, 0, false).is_err());
+        assert!(Layout::new(Path::new("/d"), 0, 2, 3, false).is_err());
     }
 }

@@ -32,15 +32,16 @@ pub struct Options {
     #[arg(long, default_value_t = 2)]
     pub replicas: u16,
     /// Sentinel processes
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, conflicts_with = "embedded")]
     pub sentinels: u16,
-    /// Put a sentinel into each data node instead of starting sentinel processes
+    /// Put a sentinel into each data node instead of starting sentinel processes: as many as data nodes
     #[arg(long)]
     pub embedded: bool,
     /// The primary's port; replicas take the next ones, sentinels start 20000 above
     #[arg(long, default_value_t = 6380)]
     pub base_port: u16,
-    /// Where files, logs and state of the nodes go [default: a folder for this base port in the temporary directory]
+    /// Where files, logs and state of the nodes go; they stay there, and the next run goes on with their data and roles
+    /// [default: keystead-cluster-PORT in the temporary directory]
     #[arg(long)]
     pub dir: Option<PathBuf>,
 }
@@ -77,6 +78,10 @@ fn start_and_follow(options: &Options, stop: &AtomicBool) -> io::Result<()> {
     println!("Starting {} nodes; files, logs and state are in {}", layout.nodes.len(), dir.display());
     let mut processes = Vec::new();
     let outcome = start(&layout, &mut processes, stop).map(|()| {
+        if stop.load(Ordering::Relaxed) {
+            println!("\nStopped while it was starting");
+            return;
+        }
         show(&layout, &processes);
         println!("Following the cluster. Ctrl-C stops all of it.\n");
         follow::follow(&layout, &mut processes, stop);
@@ -86,13 +91,10 @@ fn start_and_follow(options: &Options, stop: &AtomicBool) -> io::Result<()> {
     outcome
 }
 
+/// The folder, which isn't made before it is clear that there will be a cluster.
 fn folder(options: &Options) -> io::Result<PathBuf> {
-    let dir = options
-        .dir
-        .clone()
-        .unwrap_or_else(|| std::env::temp_dir().join(format!("keystead-cluster-{}", options.base_port)));
-    std::fs::create_dir_all(&dir)?;
-    dir.canonicalize()
+    let default = || std::env::temp_dir().join(format!("keystead-cluster-{}", options.base_port));
+    std::path::absolute(options.dir.clone().unwrap_or_else(default))
 }
 
 /// A used port is said before anything starts, with the option that moves the cluster.
@@ -108,6 +110,9 @@ fn refuse_used_ports(layout: &Layout) -> io::Result<()> {
 
 fn start(layout: &Layout, processes: &mut Vec<Process>, stop: &AtomicBool) -> io::Result<()> {
     for node in &layout.nodes {
+        if stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let begun = Instant::now();
         let mut process = Process::start(node)?;
         let ready = nodes::wait_until(node, &mut process, begun + NODE_START, || {
@@ -115,6 +120,9 @@ fn start(layout: &Layout, processes: &mut Vec<Process>, stop: &AtomicBool) -> io
         });
         processes.push(process);
         ready.map_err(|error| named(node, &error))?;
+        if stop.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         println!(
             "  {:<8}  127.0.0.1:{:<5}  ready after {} ms",
             node.role.word(),

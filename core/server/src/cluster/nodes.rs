@@ -80,8 +80,9 @@ impl Process {
 /// When the folder can't be written.
 pub fn write_files(layout: &Layout) -> io::Result<()> {
     for node in &layout.nodes {
-        fs::create_dir_all(&node.dir)?;
-        fs::write(&node.file, layout.ron(node))?;
+        let named = |path: &Path, e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+        fs::create_dir_all(&node.dir).map_err(|e| named(&node.dir, e))?;
+        fs::write(&node.file, layout.ron(node)).map_err(|e| named(&node.file, e))?;
     }
     Ok(())
 }

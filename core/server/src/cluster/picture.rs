@@ -77,7 +77,8 @@ pub fn lines_to_try(layout: &Layout, primary: u16, primary_pid: u32) -> String {
         text.push_str(&format!("  redis-cli -p {replica} GET greeting\n"));
     }
     text.push_str(&format!("  redis-cli -p {sentinel} SENTINEL GET-MASTER-ADDR-BY-NAME {MONITOR_NAME}\n"));
-    text.push_str(&format!("  kill -9 {primary_pid}    # and watch a replica take over here\n"));
+    let then = if replica.is_some() { "and watch a replica take over here" } else { "nobody takes over: no replicas" };
+    text.push_str(&format!("  kill -9 {primary_pid}    # {then}\n"));
     text
 }
 
@@ -98,5 +99,14 @@ mod tests {
         assert!(text.contains("primary   127.0.0.1:6380"), "{text}");
         assert!(text.contains("follows 6380, offset 90, lag 10 bytes"), "{text}");
         assert!(text.contains("down      127.0.0.1:26380"), "{text}");
+    }
+
+    #[test]
+    fn without_replicas_nobody_is_promised() {
+        for (replicas, promised) in [(0, false), (1, true)] {
+            let layout = Layout::new(Path::new("/d"), 6380, replicas, 1, false).unwrap();
+            let text = lines_to_try(&layout, 6380, 7);
+            assert_eq!(text.contains("watch a replica take over"), promised, "{text}");
+        }
     }
 }

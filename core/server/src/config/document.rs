@@ -17,14 +17,14 @@ pub(crate) enum Origin {
 }
 
 /// A stretch of text with one origin.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Piece {
     len: usize,
     origin: Origin,
 }
 
 /// The text with its edits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Document {
     /// What the file held.
     source: String,
@@ -64,6 +64,17 @@ impl Document {
         Origin::File(self.source.len())
     }
 
+    /// How many stretches of a range came from arguments.
+    pub(crate) fn arguments(&self, range: Range<usize>) -> usize {
+        let mut start = 0;
+        let within = |piece: &&Piece| {
+            let begin = start;
+            start += piece.len;
+            matches!(piece.origin, Origin::Argument(_)) && begin < range.end && start > range.start
+        };
+        self.pieces.iter().filter(within).count()
+    }
+
     /// Gives the value at `path` a new text, adding fields that are missing on the way.
     ///
     /// The path's first word is a section of the file, or the name of a listed plugin whose `config` is meant.
@@ -83,6 +94,16 @@ impl Document {
         let mut path = vec!["config"];
         path.extend(rest);
         self.set_below(entry, &path, value, argument)
+    }
+
+    /// Where the name of a listed plugin stands, or where the text begins.
+    pub(crate) fn place_of_plugin(&self, name: &str) -> usize {
+        let root = scan::root(&self.text);
+        let Some(entry) = self.plugin_entry(name) else { return root.start };
+        match scan::field(&self.text, entry.clone(), "name") {
+            Found::Value(name) => name.start,
+            _ => entry.start,
+        }
     }
 
     /// Names of the plugins the file lists, as far as they can be read before the typed parse.

@@ -1,13 +1,14 @@
 //! From a file and a command line to settings: read, edit, parse, check. Precedence: built-in values, the RON file, the
 //! state overlay, the command line.
 
-use super::document::{Document, ron_of_argument};
+use super::document::{Document, Origin, ron_of_argument};
 use super::overlay::{self, Overlay};
-use super::report::{ConfigError, line_column, nearest};
+use super::report::{ConfigError, line_column, nearest, offset_of};
 use super::sections::{Encoding, Expire, Limits, Log, Memory, Server, Setting, Slowlog, Tls};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How an instance without a file is called in messages.
 const DEFAULT_NAME: &str = "built-in configuration";
@@ -43,6 +44,15 @@ pub(crate) struct PluginEntry {
     pub(crate) path: Option<String>,
     /// Its subtree as text, with where it begins in the file.
     pub(crate) config: RawConfig,
+    /// Where its name stands in the edited text.
+    place: usize,
+}
+
+impl PluginEntry {
+    /// Something is wrong with the entry itself.
+    pub(crate) fn refused(&self, message: String, help: Option<String>) -> ConfigError {
+        ConfigError::at(&self.config.document, &self.config.file, self.place, message, help)
+    }
 }
 
 /// A plugin's subtree, unparsed.
@@ -56,6 +66,48 @@ pub(crate) struct RawConfig {
     pub(crate) line: u32,
     /// Column of its first character, counted from 1.
     pub(crate) column: u32,
+    /// Where it begins in the edited text; None if it isn't there.
+    start: Option<usize>,
+    /// The whole, for where an error's place came from.
+    document: Arc<Document>,
+}
+
+impl RawConfig {
+    /// What the plugin says is wrong at a place, as it counts: lines and columns of the file, on from the first of the
+    /// subtree. An argument that brought the text there is named instead.
+    pub(crate) fn mistake(&self, (line, column): (u32, u32), message: String) -> ConfigError {
+        let Some(start) = self.start.filter(|_| line >= self.line) else {
+            return ConfigError::in_file(&self.file, (line as usize, column as usize), message);
+        };
+        let at = start + self.offset(&self.text, (line, column));
+        ConfigError::at(&self.document, &self.file, at, message, None)
+    }
+
+    /// The byte of the subtree at a place as the plugin counts.
+    fn offset(&self, text: &str, (line, column): (u32, u32)) -> usize {
+        let row = line.saturating_sub(self.line) as usize + 1;
+        let column = if row == 1 { column.saturating_sub(self.column) + 1 } else { column };
+        offset_of(text, row, column as usize)
+    }
+
+    /// The text as the plugin understands it: a bare word of the command line came as a string, and where the plugin wants
+    /// a name of its own (`fsync=always`) it is one. `problem` says at which place the plugin refuses a text.
+    pub(crate) fn understood(&self, problem: impl Fn(&str) -> Option<(u32, u32)>) -> String {
+        let Some(start) = self.start else { return self.text.clone() };
+        let given = self.document.arguments(start..start + self.text.len());
+        let (mut text, mut shorter) = (self.text.clone(), 0);
+        for _ in 0..given {
+            let Some(place) = problem(&text) else { return text };
+            let at = self.offset(&text, place);
+            let typed = matches!(self.document.origin(start + at + shorter), Origin::Argument(_));
+            let Some(word) = quoted_word(&text[at..]).filter(|_| typed).map(str::to_owned) else { break };
+            let name = if word.contains('-') { format!("r#{word}") } else { word.clone() };
+            shorter += word.len() + 2;
+            shorter -= name.len();
+            text.replace_range(at..at + word.len() + 2, &name);
+        }
+        text
+    }
 }
 
 /// All settings of an instance.
@@ -85,8 +137,10 @@ pub(crate) struct Settings {
     pub(crate) plugins: Vec<PluginEntry>,
     /// Which plugin gives a service by default.
     pub(crate) services: BTreeMap<String, String>,
-    /// What CONFIG REWRITE kept, less what the command line overrides.
+    /// What CONFIG REWRITE kept, less what the command line gives of the core's settings.
     pub(crate) overlay: Overlay,
+    /// What is to be said of it once there is a log.
+    pub(crate) remarks: Vec<String>,
     /// The overlay's file.
     pub(crate) overlay_path: PathBuf,
     /// Paths that the command line gave (`server.port`, `replication.replicaof`): they beat whatever else was kept.
@@ -143,10 +197,14 @@ pub(crate) fn load(file: Option<&Path>, edits: &[Edit]) -> Result<Settings, Conf
     let mut settings = parse(&name, text, edits)?;
     settings.file = file.map(absolute);
     settings.overlay_path = overlay::path(&settings.dir, file);
-    settings.overlay = overlay::read(&settings.overlay_path)?;
-    let overridden: Vec<&str> = edits.iter().map(|e| e.path.as_str()).collect();
-    let given: Vec<Setting> = settings.settings();
-    settings.overlay.params.retain(|param, _| !given_on_command_line(param, &given, &overridden));
+    crate::dir::usable(&settings.dir).map_err(|message| ConfigError::plain(&name, message))?;
+    match overlay::read(&settings.overlay_path)? {
+        Some(overlay) => settings.overlay = overlay,
+        None => settings.remarks.push(format!("{} is empty and passed over", settings.overlay_path.display())),
+    }
+    let (rows, paths) = (settings.settings(), settings.command_line.clone());
+    let gave_way = settings.overlay.give_way(|port, param| given(port, param, &rows, &paths));
+    settings.remarks.extend(gave_way.iter().map(|gone| gone.told(&settings.overlay_path)));
     Ok(settings)
 }
 
@@ -171,17 +229,18 @@ pub(crate) fn beside_binary() -> Option<PathBuf> {
     std::env::current_exe().ok()?.parent().map(Path::to_path_buf)
 }
 
-/// Whether an argument set the parameter that CONFIG calls `param`: a core setting by its row, a plugin's by the rule
-/// that its field is Redis' name with underscores.
-fn given_on_command_line(param: &str, settings: &[Setting], paths: &[&str]) -> bool {
-    let row = settings.iter().find(|s| s.redis == Some(param));
-    match row {
-        Some(setting) => paths.contains(&setting.path),
-        None => {
-            let field = param.replace('-', "_");
-            paths.iter().any(|path| path.split_once('.').is_some_and(|(_, rest)| rest == field))
-        }
+/// Of a plugin's port these are the plugin's word, not the core's.
+const OF_A_PORT: &[&str] = &["port", "tls-port", "bind", "requirepass", "unixsocket"];
+
+/// The path by which the command line gave a parameter of the core. (What a plugin's paths give, the plugin knows.)
+fn given(port: &str, param: &str, rows: &[Setting], paths: &[String]) -> Option<String> {
+    if !port.is_empty() && OF_A_PORT.contains(&param) {
+        return None;
     }
+    let row = rows.iter().find(|row| row.redis == Some(param))?;
+    let within =
+        |path: &&String| path.strip_prefix(row.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    paths.iter().find(within).cloned()
 }
 
 /// Parses and checks a text. Pure: touches no file.
@@ -192,6 +251,7 @@ pub(crate) fn parse(name: &str, text: String, edits: &[Edit]) -> Result<Settings
             .set(&edit.path, &edit.value, &edit.argument)
             .map_err(|message| ConfigError::plain(&edit.argument, message))?;
     }
+    let document = Arc::new(document);
     let tree: Tree<'_> =
         ron_options().from_str(document.text()).map_err(|e| ConfigError::from_ron(&document, name, &e))?;
     check(&tree, &document, name)?;
@@ -215,25 +275,32 @@ pub(crate) fn parse(name: &str, text: String, edits: &[Edit]) -> Result<Settings
         plugins,
         services: tree.services,
         overlay: Overlay::default(),
+        remarks: Vec::new(),
         overlay_path: overlay::path(&dir, None),
         command_line: edits.iter().map(|edit| edit.path.clone()).collect(),
         dir,
     })
 }
 
+/// The word in quotes that a text begins with.
+fn quoted_word(text: &str) -> Option<&str> {
+    let (word, _) = text.strip_prefix('"')?.split_once('"')?;
+    let letters = word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    (letters && word.starts_with(|c: char| c.is_ascii_alphabetic())).then_some(word)
+}
+
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
-fn plugin_entry(plugin: &PluginTree<'_>, document: &Document, file: &str) -> PluginEntry {
+fn plugin_entry(plugin: &PluginTree<'_>, document: &Arc<Document>, file: &str) -> PluginEntry {
     let raw = plugin.config.map_or("()", |raw| raw.get_ron());
     let trimmed = raw.trim_start();
     // A borrowed raw value lies inside the document; `()` for a missing one does not.
     let start = (trimmed.as_ptr() as usize).wrapping_sub(document.text().as_ptr() as usize);
-    let (line, column) = match document.origin(start.min(document.text().len())) {
-        super::document::Origin::File(offset) if start <= document.text().len() => {
-            line_column(document.source(), offset)
-        }
+    let start = Some(start).filter(|start| *start <= document.text().len());
+    let (line, column) = match start.map(|start| document.origin(start)) {
+        Some(Origin::File(offset)) => line_column(document.source(), offset),
         _ => (1, 1),
     };
     let config = RawConfig {
@@ -241,8 +308,11 @@ fn plugin_entry(plugin: &PluginTree<'_>, document: &Document, file: &str) -> Plu
         file: file.to_owned(),
         line: line.try_into().unwrap_or(u32::MAX),
         column: column.try_into().unwrap_or(u32::MAX),
+        start,
+        document: document.clone(),
     };
-    PluginEntry { name: plugin.name.clone(), path: plugin.path.clone(), config }
+    let place = document.place_of_plugin(&plugin.name);
+    PluginEntry { name: plugin.name.clone(), path: plugin.path.clone(), config, place }
 }
 
 /// What types alone can't say.

@@ -25,22 +25,61 @@ pub(crate) struct Overlay {
     pub(crate) users: BTreeMap<String, Vec<String>>,
 }
 
+/// A parameter that was kept and gives way to the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GaveWay {
+    /// Its name.
+    pub(crate) param: String,
+    /// The path that the command line gave.
+    pub(crate) path: String,
+}
+
+impl GaveWay {
+    /// The line for the log.
+    pub(crate) fn told(&self, overlay: &Path) -> String {
+        format!("{}: '{}' is passed over: the command line gives {}", overlay.display(), self.param, self.path)
+    }
+}
+
+impl Overlay {
+    /// Takes out what the command line gives: `given` knows the path for a port's name and a parameter.
+    pub(crate) fn give_way(&mut self, given: impl Fn(&str, &str) -> Option<String>) -> Vec<GaveWay> {
+        let mut gone = Vec::new();
+        let own = std::iter::once(("", &mut self.params));
+        let maps = own.chain(self.endpoints.iter_mut().map(|(name, params)| (name.as_str(), params)));
+        for (port, params) in maps {
+            params.retain(|param, _| match given(port, param) {
+                Some(path) => {
+                    gone.push(GaveWay { param: param.clone(), path });
+                    false
+                }
+                None => true,
+            });
+        }
+        gone
+    }
+}
+
 /// Where the overlay of an instance lies: in its folder, named after its configuration file.
 pub(crate) fn path(dir: &Path, config_file: Option<&Path>) -> PathBuf {
     let stem = config_file.and_then(Path::file_stem).and_then(|s| s.to_str()).unwrap_or("keystead");
     dir.join(format!("{stem}.overlay.ron"))
 }
 
-/// Reads it; a missing file is an empty overlay.
-pub(crate) fn read(path: &Path) -> Result<Overlay, ConfigError> {
+/// Reads it; a missing file is an empty overlay, and one without a byte is None: whatever left it, nothing is in it.
+pub(crate) fn read(path: &Path) -> Result<Option<Overlay>, ConfigError> {
     let name = path.display().to_string();
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Overlay::default()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(Overlay::default())),
         Err(e) => return Err(ConfigError::plain(&name, format!("can't be read: {e}"))),
     };
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
     let document = super::document::Document::new(text);
-    super::load::ron_options().from_str(document.text()).map_err(|e| ConfigError::from_ron(&document, &name, &e))
+    let overlay = super::load::ron_options().from_str(document.text());
+    overlay.map(Some).map_err(|e| ConfigError::from_ron(&document, &name, &e))
 }
 
 /// Writes it so that a crash leaves the old or the new one: a temporary file, synced, renamed, the folder synced.
@@ -80,15 +119,17 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let file = path(dir.path(), Some(Path::new("/etc/node-6380.ron")));
         assert!(file.ends_with("node-6380.overlay.ron"));
-        assert_eq!(read(&file).expect("missing is empty"), Overlay::default());
+        assert_eq!(read(&file).expect("missing is empty"), Some(Overlay::default()));
         let mut overlay = Overlay::default();
         overlay.params.insert("maxclients".into(), "5".into());
         overlay.params.insert("requirepass".into(), "a \"b\" \\ \n".into());
         overlay.endpoints.entry("sentinel".into()).or_default().insert("maxclients".into(), "6".into());
         overlay.users.insert(String::new(), vec!["user default on nopass ~* &* +@all".into()]);
         write(&file, &overlay).expect("written");
-        assert_eq!(read(&file).expect("read"), overlay);
+        assert_eq!(read(&file).expect("read"), Some(overlay));
         assert_eq!(std::fs::read_dir(dir.path()).expect("the folder").count(), 1);
+        std::fs::write(&file, "\n").expect("written");
+        assert_eq!(read(&file).expect("nothing is no mistake"), None);
         std::fs::write(&file, "(parms: {})").expect("written");
         let error = read(&file).expect_err("unknown field");
         assert!(error.to_string().contains("did you mean 'params'?"), "{error}");

@@ -65,6 +65,66 @@ fn mistakes_name_file_line_column_and_what_was_meant() {
     assert!(Edit::parse("server.port").is_err());
 }
 
+/// A plugin's mistakes are at places of the text it was given; the user sees the file's line, or the argument.
+#[test]
+fn a_plugin_s_mistake_is_told_where_it_was_made() {
+    let text = "(plugins: [\n (name: \"p\", config: (one: 1, two: 2)),\n])".to_owned();
+    let told = |sets: &[&str], word: &str| {
+        let edits: Vec<Edit> = sets.iter().map(|s| Edit::parse(s).expect("path=value")).collect();
+        let config = parse("test.ron", text.clone(), &edits).expect("understood").plugins.remove(0).config;
+        let column = config.column + config.text.find(word).expect("the word") as u32;
+        config.mistake((config.line, column), "no".into()).to_string()
+    };
+    assert_eq!(told(&[], "2"), "test.ron:2:36: no");
+    assert_eq!(told(&["p.one=1000000"], "2"), "test.ron:2:36: no", "other columns are the file's");
+    assert_eq!(told(&["p.one=-1"], "-1"), "--set p.one=-1: no");
+    assert_eq!(told(&["p.three=3"], "three"), "--set p.three=3: no");
+}
+
+#[test]
+fn a_bare_word_is_a_name_where_a_plugin_wants_one() {
+    let text = "(plugins: [(name: \"p\", config: (mode: slow, file: \"f\"))])".to_owned();
+    let understood = |sets: &[&str], refused: &[&str]| {
+        let edits: Vec<Edit> = sets.iter().map(|s| Edit::parse(s).expect("path=value")).collect();
+        let config = parse("test.ron", text.clone(), &edits).expect("understood").plugins.remove(0).config;
+        let place = |text: &str| refused.iter().find_map(|word| Some(config.column + text.find(word)? as u32));
+        config.understood(|text| place(text).map(|column| (config.line, column)))
+    };
+    assert_eq!(understood(&["p.mode=fast"], &["\"fast\""]), "(mode: fast, file: \"f\")");
+    assert_eq!(understood(&["p.mode=fast", "p.file=on-it"], &["\"fast\"", "\"on-it\""]), "(mode: fast, file: r#on-it)");
+    assert_eq!(understood(&["p.file=g"], &[]), "(mode: slow, file: \"g\")", "a string where one is wanted");
+    assert_eq!(understood(&[], &["\"f\""]), "(mode: slow, file: \"f\")", "the file says what it says");
+}
+
+#[test]
+fn a_plugin_s_entry_is_shown_where_its_name_stands() {
+    let settings =
+        parse("test.ron", "(plugins: [\n (name: \"p\"),\n (name: \"q\"),\n])".into(), &[]).expect("understood");
+    let told = settings.plugins[1].refused("no".into(), Some("did you mean 'r'?".into())).to_string();
+    assert_eq!(told, "test.ron:3:9: no (did you mean 'r'?)");
+}
+
+#[test]
+fn what_the_command_line_gives_is_not_kept() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("k.ron");
+    let mut overlay = super::overlay::Overlay::default();
+    for name in ["maxclients", "bind", "timeout", "requirepass"] {
+        overlay.params.insert(name.into(), "1".into());
+        overlay.endpoints.entry("sentinel".into()).or_default().insert(name.into(), "1".into());
+    }
+    super::overlay::write(&dir.path().join("k.overlay.ron"), &overlay).expect("written");
+    let edits = ["limits.maxclients=2", "server.bind.0=::1", "server.requirepass=x"];
+    let edits: Vec<Edit> = edits.iter().map(|s| Edit::parse(s).expect("path=value")).collect();
+    std::fs::write(&file, format!("(server: (dir: {:?}, bind: [\"\"]))", dir.path())).expect("written");
+    let settings = super::load::load(Some(&file), &edits).expect("loaded");
+    let left = |params: &std::collections::BTreeMap<String, String>| params.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(left(&settings.overlay.params), ["timeout"]);
+    assert_eq!(left(&settings.overlay.endpoints["sentinel"]), ["bind", "requirepass", "timeout"], "its own word");
+    assert_eq!(settings.remarks.len(), 4, "{:?}", settings.remarks);
+    assert!(settings.remarks[0].ends_with("'bind' is passed over: the command line gives server.bind.0"));
+}
+
 #[test]
 fn a_rendered_mistake_shows_the_line() {
     let error = parse("test.ron", "(\n    server: (prot: 1),\n)".into(), &[]).expect_err("unknown field");
