@@ -4,6 +4,10 @@
 use crate::{Event, FileParser, RdbError, records};
 use std::collections::HashSet;
 use std::fmt;
+use std::io::{self, Read};
+
+/// Bytes read at once.
+const PIECE: usize = 1 << 20;
 
 /// The second record of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +36,24 @@ pub struct RepeatedKeys {
 }
 
 impl RepeatedKeys {
+    /// Reads a file that was read as a whole before: what can't be parsed says nothing about its keys.
+    ///
+    /// # Errors
+    /// Reading it failed.
+    pub fn find(mut file: impl Read) -> io::Result<Option<Repeated>> {
+        let (mut keys, mut piece) = (RepeatedKeys::default(), vec![0; PIECE]);
+        loop {
+            let n = file.read(&mut piece)?;
+            match keys.feed(&piece[..n]) {
+                Ok(None) if n > 0 => {}
+                Ok(found) => return Ok(found),
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+
     /// Takes the next piece; the key, if it is there.
-    pub fn feed(&mut self, bytes: &[u8]) -> Result<Option<Repeated>, RdbError> {
+    fn feed(&mut self, bytes: &[u8]) -> Result<Option<Repeated>, RdbError> {
         self.parser.feed(bytes);
         loop {
             let mut offset = self.parser.offset();
@@ -73,5 +93,6 @@ mod tests {
             assert_eq!(repeated.to_string(), words);
             assert_eq!(find(&FILE[..FILE.len() - 6], piece), None);
         }
+        assert_eq!(RepeatedKeys::find(FILE).expect("read"), find(FILE, 100));
     }
 }

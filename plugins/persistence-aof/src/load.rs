@@ -257,8 +257,8 @@ impl Loader<'_> {
     /// There are fewer keys than records: a key that is there twice is damage.
     async fn refuse_repeated(&self, part: &Part) -> Result<()> {
         let path = self.folder.at(&part.name);
-        let found = self.host.blocking(move || repeated(&path)).await??;
-        found.map_or(Ok(()), |what| Err(Error::new(what)))
+        let found = self.host.blocking(move || File::open(path).and_then(RepeatedKeys::find)).await??;
+        found.map_or(Ok(()), |repeated| Err(Error::new(repeated.to_string())))
     }
 
     fn damaged(&self, part: &Part, damage: &Damage) -> Error {
@@ -344,20 +344,5 @@ async fn fill(parser: &mut FileParser, load: &mut Load, found: &mut Found) -> Re
         let to = from + batch.bytes.len() as u64;
         let told = |error: Error| Error::new(format!("{} (between byte {from} and {to})", error.text()));
         found.stored += load.put(batch).await.map_err(told)?.stored;
-    }
-}
-
-/// What is wrong with a file that has a key twice.
-fn repeated(path: &Path) -> std::io::Result<Option<String>> {
-    let (mut file, mut keys) = (File::open(path)?, RepeatedKeys::default());
-    let mut piece = vec![0; PIECE];
-    loop {
-        let n = file.read(&mut piece)?;
-        // It was read as a whole before: an error says nothing about keys.
-        match keys.feed(&piece[..n]) {
-            Ok(None) if n > 0 => {}
-            Ok(found) => return Ok(found.map(|found| found.to_string())),
-            Err(_) => return Ok(None),
-        }
     }
 }

@@ -15,7 +15,6 @@ use keystead_plugin::{Batch, Load, LoadMode, Progress};
 use keystead_rdb::{Event, FileError, FileHead, FileParser, ParserLimits, RepeatedKeys, StreamPoint};
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
 use std::time::Duration;
 
 /// Bytes read at once.
@@ -232,22 +231,7 @@ impl PersistenceRdb {
     /// There are fewer keys than records: a key that is there twice is damage.
     async fn refuse_repeated(&self) -> Result<()> {
         let path = self.path();
-        let found = self.host.blocking(move || repeated(&path)).await??;
-        found.map_or(Ok(()), |what| Err(Error::new(what)))
-    }
-}
-
-/// What is wrong with a file that has a key twice.
-fn repeated(path: &Path) -> std::io::Result<Option<String>> {
-    let (mut file, mut keys) = (File::open(path)?, RepeatedKeys::default());
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        let n = file.read(&mut chunk)?;
-        // It was read as a whole before: an error says nothing about keys.
-        match keys.feed(&chunk[..n]) {
-            Ok(None) if n > 0 => {}
-            Ok(found) => return Ok(found.map(|found| found.to_string())),
-            Err(_) => return Ok(None),
-        }
+        let found = self.host.blocking(move || File::open(path).and_then(RepeatedKeys::find)).await??;
+        found.map_or(Ok(()), |repeated| Err(Error::new(repeated.to_string())))
     }
 }
