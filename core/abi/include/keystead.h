@@ -950,6 +950,9 @@ struct ks_command_spec {
   /* With KS_CMD_MAY_REPLICATE: 1 if these words change nothing (a script that says so): a pause of writes lets them
      through. Called in the turn, even from inside of a long command of the same plugin: it must not wait. */
   uint32_t (*reads_only)(void* data, const ks_str* argv, size_t argc);
+  /* Its page for COMMAND DOCS: how its time grows, its arguments and their history, in the notation of the core's own
+     pages (core/engine/src/page.rs). May be empty. */
+  ks_str page;
 };
 
 /* A connection handed over: undecoded bytes come first from the stream. */

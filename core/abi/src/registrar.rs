@@ -162,6 +162,9 @@ tables! { STRUCTS;
         /// With KS_CMD_MAY_REPLICATE: 1 if these words change nothing (a script that says so): a pause of writes lets them
         /// through. Called in the turn, even from inside of a long command of the same plugin: it must not wait.
         pub reads_only: Option<unsafe extern "C" fn(data: *mut c_void, argv: *const Str, argc: usize) -> u32>,
+        /// Its page for COMMAND DOCS: how its time grows, its arguments and their history, in the notation of the core's own
+        /// pages (core/engine/src/page.rs). May be empty.
+        pub page: Str,
     }
 
     /// A connection handed over: undecoded bytes come first from the stream.

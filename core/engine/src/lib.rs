@@ -34,6 +34,7 @@ mod monitor;
 pub mod notify;
 pub mod offload;
 mod own_deadlines;
+pub mod page;
 mod prefetch;
 pub mod pubsub;
 pub mod registry;

@@ -1,10 +1,12 @@
 //! The commands this engine knows, native and from plugins, and their lookup by name. Owns the runtime form of a row and
 //! the hash table; never runs a command.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use keystead_keyspace::Event;
 
+use crate::commands::pages;
 use crate::foreign::ForeignBody;
 use crate::spec::{CommandSpec, ENDPOINT, FAST, Flags, Group, Handler, KeySpec, Uses};
 use crate::timing;
@@ -48,6 +50,8 @@ pub struct Command {
     pub since: String,
     /// One sentence.
     pub summary: String,
+    /// Its page, as [`crate::page`] reads it; empty if it has none.
+    pub page: Cow<'static, str>,
     /// What runs.
     pub body: Body,
     /// Subcommands by their lower-case word.
@@ -98,6 +102,8 @@ pub struct OwnedSpec {
     pub since: String,
     /// One sentence.
     pub summary: String,
+    /// Its page, as [`crate::page`] reads it; empty if it has none.
+    pub page: String,
     /// Further ACL categories, beyond those that follow from flags and group.
     pub categories: Vec<&'static str>,
 }
@@ -170,6 +176,7 @@ impl Registry {
         let subs = offered.map(|sub| self.native(sub, Some(row.name), endpoint)).collect();
         let brief = timing::is_brief(&full_name, row.flags.has(FAST) && parent.is_none());
         let reserved = is_reserved(&full_name);
+        let page = Cow::Borrowed(pages::of(&full_name));
         Box::leak(Box::new(Command {
             full_name,
             name: row.name.to_owned(),
@@ -180,6 +187,7 @@ impl Registry {
             group: row.group,
             since: row.since.to_owned(),
             summary: row.summary.to_owned(),
+            page,
             body: row.handler.map_or(Body::Container, Body::Native),
             subs,
             event: crate::notify::event_of(parent, row.name, row.group),
@@ -260,6 +268,7 @@ impl Registry {
             group,
             since,
             summary: format!("A container for {} commands.", parent.to_uppercase()),
+            page: String::new(),
             categories: Vec::new(),
         };
         let holder = self.foreign(plugin, parent.to_owned(), parent.to_owned(), holder, Body::Container, subs);
@@ -288,6 +297,7 @@ impl Registry {
             group: spec.group,
             since: spec.since,
             summary: spec.summary,
+            page: Cow::Owned(spec.page),
             body,
             subs,
             event: None,

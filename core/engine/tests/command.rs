@@ -36,9 +36,30 @@ fn info_has_ten_elements_and_the_table_s_facts() {
     );
     assert!(reply.contains("+@read\r\n") && reply.contains("+@string\r\n") && reply.contains("+@fast\r\n"), "{reply}");
     let docs = kit.cmd(c, "COMMAND DOCS get");
-    assert!(docs.starts_with("*2\r\n$3\r\nget\r\n*6\r\n$7\r\nsummary\r\n"), "{docs}");
+    assert!(docs.starts_with("*2\r\n$3\r\nget\r\n*10\r\n$7\r\nsummary\r\n"), "{docs}");
     let count = kit.cmd(c, "COMMAND COUNT");
     assert_eq!(kit.cmd(c, "COMMAND").split("\r\n").next().unwrap()[1..], count.trim()[1..]);
+}
+
+#[test]
+fn docs_tell_arguments_and_their_history() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let told = |kit: &mut Kit, line: &str| -> String {
+        let words = kit.cmd(c, line);
+        words.split("\r\n").filter(|word| !word.starts_with(['*', '$'])).collect::<Vec<_>>().join(" ")
+    };
+    let set = told(&mut kit, "COMMAND DOCS set");
+    for part in [
+        "complexity O(1) history 2.6.12 Added `NX`, `XX`, `EX`, `PX`. 6.0.0 Added `KEEPTTL`. 6.2.0 Added `GET`, `EXAT`, `PXAT`. 7.0.0",
+        "arguments name key type key display_text key key_spec_index :0 name value type string display_text value name condition",
+        "name seconds type integer display_text seconds token EX since 2.6.12",
+    ] {
+        assert!(set.contains(part), "{part}\n{set}");
+    }
+    let getset = told(&mut kit, "COMMAND DOCS getset");
+    let part = "doc_flags +deprecated deprecated_since 6.2.0 replaced_by `SET` with the `GET` argument arguments";
+    assert!(getset.contains(part), "{getset}");
 }
 
 #[test]

@@ -23,6 +23,7 @@ fn spec(name: &str, arity: i32, flags: u32) -> OwnedSpec {
         group: Group::Module,
         since: "0.1.0".to_owned(),
         summary: "A test.".to_owned(),
+        page: String::new(),
         categories: vec!["fakes"],
     }
 }

@@ -35,6 +35,7 @@ fn kit() -> Kit {
         group: Group::Generic,
         since: "1.0.0".into(),
         summary: "Panics.".into(),
+        page: String::new(),
     };
     kit.engine.register_command("test", spec, ForeignBody::Sync(Arc::new(Trip)), false).expect("a new name");
     kit

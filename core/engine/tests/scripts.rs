@@ -60,6 +60,7 @@ fn kit() -> Kit {
         group: Group::Scripting,
         since: "1.0.0".to_owned(),
         summary: "A test.".to_owned(),
+        page: String::new(),
         categories: Vec::new(),
     };
     kit.engine.register_command("test", spec, ForeignBody::Sync(Arc::new(Run)), false).expect("a new name");

@@ -122,6 +122,7 @@ pub struct CommandSpec {
     pub(crate) summary: String,
     pub(crate) since: String,
     pub(crate) group: String,
+    pub(crate) page: String,
 }
 
 /// A command of this name (`PARENT|CHILD` for a subcommand), arity (negative: at least) and flags. It takes no keys
@@ -137,6 +138,7 @@ pub fn spec(name: &str, arity: i32, flags: Flags) -> CommandSpec {
         summary: String::new(),
         since: "1.0.0".to_owned(),
         group: "server".to_owned(),
+        page: String::new(),
     }
 }
 
@@ -169,6 +171,24 @@ impl CommandSpec {
         self.summary = summary.to_owned();
         self.group = group.to_owned();
         self.since = since.to_owned();
+        self
+    }
+
+    /// For COMMAND DOCS and the hints of `redis-cli`: its arguments and how its time grows, each a line:
+    ///
+    /// ```text
+    /// ~ O(1)
+    /// key count:int [WITHSCORES] [order<ASC|DESC>] data{field value}...
+    /// ```
+    ///
+    /// Types are `int`, `float`, `key`, `pattern`, `time` and `string` (the default but for `key` and `pattern`); words in
+    /// capitals stand for themselves, `EX(seconds:int)` has one in front, `[x]` may be left out, `x...` be there several
+    /// times, and `@1.2.0` behind one says since when. A page that can't be read is refused at the start.
+    ///
+    /// For many commands, [`crate::Registrar::pages`] takes them from one text.
+    #[must_use]
+    pub fn page(mut self, page: &str) -> Self {
+        self.page = page.to_owned();
         self
     }
 

@@ -30,6 +30,8 @@ pub struct Registrar<P> {
     /// The closures the host points to; they live as long as the instance.
     pub(crate) kept: Vec<Box<dyn Any + Send>>,
     pub(crate) failure: Option<Error>,
+    /// Where commands find their pages.
+    pub(crate) pages: &'static str,
 }
 
 impl<P: Plugin> Registrar<P> {
@@ -58,6 +60,20 @@ impl<P: Plugin> Registrar<P> {
         let pointer = (&raw const *boxed).cast_mut().cast();
         self.kept.push(boxed);
         pointer
+    }
+
+    /// The pages of the commands that are declared from here on, if they don't have one of their own
+    /// ([`CommandSpec::page`]): the name in lower case (`parent|child`) and its page's lines, an empty line behind them.
+    pub fn pages(&mut self, text: &'static str) -> &mut Self {
+        self.pages = text;
+        self
+    }
+
+    /// The page of a command that brings none.
+    fn page(&self, name: &str) -> &'static str {
+        let name = name.to_ascii_lowercase();
+        let blocks = || self.pages.split("\n\n").filter_map(|block| block.split_once('\n'));
+        blocks().find(|(of, _)| *of == name).map_or("", |(_, page)| page)
     }
 
     /// Declares for an endpoint instead of the data port.
@@ -386,6 +402,7 @@ impl<P: Plugin> Scope<'_, P> {
             takeover: None,
             get_keys: None,
             reads_only: None,
+            page: Str::new(if spec.page.is_empty() { self.reg.page(&spec.name) } else { &spec.page }.as_bytes()),
         };
         set(&mut raw);
         // SAFETY: the spec lives for the call; `data` fits the functions and lives as long as the instance.

@@ -8,7 +8,7 @@ use keystead_plugin::prelude::*;
 pub(crate) fn register(reg: &mut Registrar<Aof>) {
     let flags = Flags::ADMIN | Flags::NO_SCRIPT | Flags::NO_ASYNC_LOADING;
     let text = "Asynchronously rewrites the append-only file to disk.";
-    let rewrite = spec("BGREWRITEAOF", 1, flags).docs(text, "server", "1.0.0");
+    let rewrite = spec("BGREWRITEAOF", 1, flags).docs(text, "server", "1.0.0").page("~ O(1)");
     reg.command(rewrite, Aof::bgrewriteaof)
         .async_command(
             spec("DEBUG|LOADAOF", 2, Flags::ADMIN | Flags::NO_SCRIPT | Flags::NO_ASYNC_LOADING).docs(

@@ -12,11 +12,12 @@ pub(crate) fn register(reg: &mut Registrar<PersistenceRdb>) {
     let docs = |name: &str, arity, flags, text: &str| spec(name, arity, flags).docs(text, "server", "1.0.0");
     let admin = Flags::ADMIN | Flags::NO_SCRIPT | Flags::NO_ASYNC_LOADING;
     reg.async_command(
-        docs("SAVE", 1, admin | Flags::NO_MULTI, "Synchronously saves the database(s) to disk."),
+        docs("SAVE", 1, admin | Flags::NO_MULTI, "Synchronously saves the database(s) to disk.")
+            .page("~ O(N), N: keys of all databases"),
         PersistenceRdb::save_command,
     )
     .async_command_or(
-        docs("BGSAVE", -1, admin, "Asynchronously saves the database(s) to disk."),
+        docs("BGSAVE", -1, admin, "Asynchronously saves the database(s) to disk.").page("~ O(1)\n[SCHEDULE@3.2.2]"),
         PersistenceRdb::bgsave_now,
         PersistenceRdb::bgsave_command,
     )
@@ -27,7 +28,8 @@ pub(crate) fn register(reg: &mut Registrar<PersistenceRdb>) {
             Flags::LOADING_OK | Flags::STALE_OK | Flags::FAST | Flags::REPLACES,
             "Returns the Unix timestamp of the last successful save to disk.",
         )
-        .acl(Acl::ADMIN | Acl::DANGEROUS),
+        .acl(Acl::ADMIN | Acl::DANGEROUS)
+        .page("~ O(1)"),
         PersistenceRdb::lastsave_command,
     )
     .info_append("persistence", PersistenceRdb::info);

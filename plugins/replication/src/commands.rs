@@ -24,6 +24,7 @@ pub(crate) fn register(reg: &mut Registrar<Replication>) {
     let role = admin | Flags::NO_ASYNC_LOADING;
     let sync = Flags::ADMIN | Flags::NO_SCRIPT | Flags::NO_MULTI | Flags::NO_ASYNC_LOADING;
     let docs = |name: &str, arity, flags, text: &str, since: &str| spec(name, arity, flags).docs(text, "server", since);
+    reg.pages(include_str!("pages.txt"));
     reg.async_command_or(
         docs("REPLICAOF", 3, role, "Configures a server as replica of another, or promotes it to a primary.", "5.0.0"),
         Replication::replicaof_now,

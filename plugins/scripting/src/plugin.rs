@@ -60,6 +60,7 @@ impl Plugin for Scripting {
 fn declare(reg: &mut Registrar<Scripting>) {
     let forms =
         [("EVAL", false, false), ("EVALSHA", true, false), ("EVAL_RO", false, true), ("EVALSHA_RO", true, true)];
+    reg.pages(include_str!("pages.txt"));
     for (name, by_sha, read_only) in forms {
         let form = Form { by_sha, read_only };
         let kind = if read_only { Flags::READONLY } else { Flags::MAY_REPLICATE };

@@ -49,6 +49,8 @@ fn the_rust_example_works() {
     let node = hello();
     let mut c = node.client();
     assert_eq!(c.cmd("HELLO.GREET you me"), "Hi, you and me!");
+    let docs = format!("{:?}", c.cmd("COMMAND DOCS hello.greet"));
+    assert!(docs.contains(r#""arguments", [["name", "name", "type", "string""#), "{docs}");
     assert_eq!(c.cmd("HELLO.COUNT n"), 1);
     assert_eq!(c.cmd("HELLO.COUNT n"), 2);
     assert_eq!(c.cmd("GET n"), "2");
@@ -204,6 +206,19 @@ fn a_command_name_that_is_taken_is_refused() {
     let plugins = Plugins::new();
     plugins.small("greedy", "", "if (command(reg, \"GET\") != KS_OK) goto refused;");
     refused(plugins.launch(&["greedy"]), &["'greedy' could not be created", "'get' exists already"]);
+}
+
+#[test]
+fn a_page_that_can_t_be_read_is_refused() {
+    let plugins = Plugins::new();
+    let body = r#"{
+    ks_command_spec spec = {.size = sizeof spec, .arity = 1, .flags = KS_CMD_READONLY, .name = str("WRITER.WRITE"), .call = ping};
+    spec.page = str("key [value");
+    if (reg.api->command(reg.data, &spec) != KS_OK) goto refused;
+  }"#;
+    plugins.small("writer", "", body);
+    let why = "the page of command 'WRITER.WRITE': ']' is missing at column 11 of 'key [value'";
+    refused(plugins.launch(&["writer"]), &["'writer' could not be created", why]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! COMMAND and its subcommands: what the command table says of itself. Reads the registry and `command_hints`; owns no facts of its own.
 
+use super::command_docs;
 use super::command_hints::{self, Begin, Find, Shown};
 use super::write_help;
 use crate::acl::category;
@@ -72,7 +73,7 @@ fn docs(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         args.iter().skip(2).filter_map(|name| find(ctx, name)).collect()
     };
     ctx.reply.map(commands.len());
-    commands.into_iter().for_each(|command| write_docs(&mut ctx.reply, command));
+    commands.into_iter().for_each(|command| command_docs::write(&mut ctx.reply, command));
     Ok(Effect::None)
 }
 
@@ -301,26 +302,6 @@ fn write_key_use(reply: &mut Writer<'_>, command: &Command, nth: usize) {
 
 fn write_use(reply: &mut Writer<'_>, how: Use) {
     write_status_set(reply, &how.names().collect::<Vec<_>>());
-}
-
-fn write_docs(reply: &mut Writer<'_>, command: &Command) {
-    reply.bulk(&command.full_name);
-    reply.map(3 + usize::from(command.plugin.is_some()) + usize::from(!command.subs.is_empty()));
-    for (name, value) in [("summary", &command.summary), ("since", &command.since)] {
-        reply.bulk(name);
-        reply.bulk(value);
-    }
-    reply.bulk("group");
-    reply.bulk(command.group.name());
-    if let Some(plugin) = &command.plugin {
-        reply.bulk("module");
-        reply.bulk(plugin);
-    }
-    if !command.subs.is_empty() {
-        reply.bulk("subcommands");
-        reply.map(command.subs.len());
-        command.subs.iter().for_each(|sub| write_docs(reply, sub));
-    }
 }
 
 fn help(ctx: &mut Ctx<'_>, _args: Args<'_>) -> CommandResult {

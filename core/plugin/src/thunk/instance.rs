@@ -97,7 +97,7 @@ unsafe extern "C" fn create<P: Plugin>(
 fn build<P: Plugin>(host: Host, raw: abi::RegistrarRef, text: &ConfigText) -> Result<Live<P>, Problem> {
     let parsed = parse::<P>(text)?;
     let slot = Slot::new();
-    let mut reg = Registrar { raw, host, slot: slot.clone(), kept: Vec::new(), failure: None };
+    let mut reg = Registrar { raw, host, slot: slot.clone(), kept: Vec::new(), failure: None, pages: "" };
     let anywhere = |error: Error| Problem::anywhere(error.text().to_owned());
     let plugin = Arc::new(P::init(host, parsed, &mut reg).map_err(anywhere)?);
     if let Some(error) = reg.failure {

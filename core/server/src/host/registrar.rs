@@ -11,6 +11,7 @@ use crate::net::service::Service;
 use keystead_abi::{self as abi, Buf, RegistrarApi, Str};
 use keystead_engine::Args;
 use keystead_engine::foreign::ForeignBody;
+use keystead_engine::page::Page;
 use keystead_engine::registry::OwnedSpec;
 use keystead_engine::spec::{self, Flags, ForeignKeys, Group, KeySpec};
 use std::ffi::c_void;
@@ -101,6 +102,7 @@ unsafe extern "C" fn command(data: *mut c_void, spec: *const abi::CommandSpec) -
             }
             let body = body(plugin, raw, &name)?;
             let owned = owned_spec(raw, &name);
+            Page::read(&owned.page).map_err(|error| format!("the page of command '{name}': {error}"))?;
             let replace = raw.flags & abi::CMD_REPLACES != 0;
             let service = engine(plugin, raw.endpoint)?;
             service.turn(|engine| engine.register_command(&plugin.name, owned, body, replace)).map(drop)?;
@@ -134,7 +136,8 @@ fn body(plugin: &'static Plugin, raw: &abi::CommandSpec, name: &str) -> Result<F
 /// The spec's strings are readable.
 unsafe fn owned_spec(raw: &abi::CommandSpec, name: &str) -> OwnedSpec {
     // SAFETY: the caller's.
-    let (summary, since, group) = unsafe { (raw.summary.text(), raw.since.text(), raw.group.text()) };
+    let (summary, since, group, page) =
+        unsafe { (raw.summary.text(), raw.since.text(), raw.group.text(), raw.page.text()) };
     OwnedSpec {
         name: name.to_owned(),
         arity: raw.arity,
@@ -143,6 +146,7 @@ unsafe fn owned_spec(raw: &abi::CommandSpec, name: &str) -> OwnedSpec {
         group: group_of(&group),
         since,
         summary,
+        page,
         categories: CATEGORIES.iter().filter(|(bit, _)| raw.acl & bit != 0).map(|(_, name)| *name).collect(),
     }
 }

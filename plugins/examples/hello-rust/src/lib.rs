@@ -66,7 +66,8 @@ impl Plugin for Hello {
     }
 
     fn init(host: Host, config: Config, reg: &mut Registrar<Self>) -> Result<Self> {
-        reg.command(spec("HELLO.GREET", -2, Flags::READONLY | Flags::FAST).summary("Greets somebody."), Self::greet)
+        let greet = spec("HELLO.GREET", -2, Flags::READONLY | Flags::FAST);
+        reg.command(greet.summary("Greets somebody.").page("~ O(N), N: names\nname..."), Self::greet)
             .command(spec("HELLO.COUNT", 2, Flags::WRITE | Flags::FAST).keys(1, 1, 1), Self::count)
             .command(spec("HELLO.PANIC", 1, Flags::READONLY), |_, _, _| panic!("asked to"))
             .async_command(spec("HELLO.LATER", 3, Flags::NO_SCRIPT | Flags::BLOCKING), Self::later)

@@ -194,6 +194,7 @@ impl SentinelPlugin {
             "server",
             "2.8.12",
         );
+        reg.pages(include_str!("pages.txt"));
         for (name, least, most, _, what) in SUBCOMMANDS {
             // With the words SENTINEL and its own.
             let least = i32::try_from(least + 2).unwrap_or(i32::MAX);
