@@ -225,7 +225,7 @@ extern "C" {
 #define KS_CMD_ALLOW_BUSY UINT64_C(32768)
 /* Command flag: `get_keys` says where its keys are. */
 #define KS_CMD_MOVABLE_KEYS UINT64_C(0x10000)
-/* Command flag: takes the place of the core's command of that name. */
+/* Command flag: takes the place of the core's command of that name; on the data port only of one without keys. */
 #define KS_CMD_REPLACES UINT64_C(0x20000)
 /* Command flag: not while other data is loaded beside the one that is served. */
 #define KS_CMD_NO_ASYNC_LOADING UINT64_C(0x40000)
@@ -736,7 +736,8 @@ struct ks_host_api {
   /* Writes are refused with this text behind `MISCONF `; an empty one lets them run again. At once, from anywhere. */
   void (*refuse_writes)(void* host, ks_str reason);
   /* An append-only file to execute (ks_apply_api) with origin loading; nothing of it is propagated. `feed`'s `a`
-     is of no use then. KS_OK and the object, or KS_ERR. */
+     is of no use then, its `b` is how many commands answered an error, `buf` the first of them with its error. KS_OK
+     and the object, or KS_ERR. */
   uint32_t (*open_replay)(void* host, ks_object* out);
   /* Shows a connection that the plugin made to its primary as a session, with the peer's and the own address as
      `ip:port`: CLIENT LIST and CLIENT KILL know it. Ready when somebody killed it; dropping the future hides it. */
@@ -835,7 +836,8 @@ struct ks_ctx_api {
   void (*reply_raw)(void* ctx, ks_str resp);
   /* Says why the command fails; the call then returns KS_CALL_FAILED. */
   void (*fail)(void* ctx, ks_str text);
-  /* Lists a command to propagate instead; the call then returns KS_CALL_LISTED. */
+  /* Lists a command to propagate instead, in the session's database; the call then returns KS_CALL_LISTED. What was
+     changed in a database that nothing is listed for fails the command. */
   void (*propagate)(void* ctx, const ks_str* argv, size_t argc);
   /* Who sent the command. */
   void (*client)(void* ctx, ks_client_info* out);
@@ -843,14 +845,16 @@ struct ks_ctx_api {
   void* (*get_state)(void* ctx);
   /* Sets the plugin's state of this session; an older one is dropped with its own function. */
   void (*set_state)(void* ctx, void* state, void (*drop)(void* state));
-  /* Runs a command and gives its reply as RESP3. Its effect is propagated as its own. */
+  /* Runs a command and gives its reply as RESP3. Its effect is propagated as its own. KS_ERR with the reason in `out`
+     if it can't run, as in a database that isn't there. */
   uint32_t (*call)(void* ctx, uint32_t db, const ks_str* argv, size_t argc, ks_buf* out);
   /* The kind of the value at a key: KS_VALUE_*. */
   uint32_t (*kind)(void* ctx, uint32_t db, ks_str key);
   /* A string's bytes, borrowed until the next call of the table. Returns KS_VALUE_*; `out` is set for strings only. */
   uint32_t (*get)(void* ctx, uint32_t db, ks_str key, ks_str* out);
   /* Sets a string and removes its expiry. In a command not propagated by itself (the effect says it); in a plugin's
-     own turn it is. The same goes for `del` and `expire_at`. */
+     own turn it is. A database that isn't there fails the command, whatever it returns. The same goes for `del` and
+     `expire_at`. */
   uint32_t (*set_string)(void* ctx, uint32_t db, ks_str key, ks_str value);
   /* Deletes a key: 1 if it existed. Not propagated by itself. */
   uint32_t (*del)(void* ctx, uint32_t db, ks_str key);
@@ -897,6 +901,8 @@ struct ks_ctx_api {
   uint64_t (*flushes)(void* ctx);
   /* Why a plugin refuses writes, as it said it, into `out`; empty if none does. */
   void (*write_error)(void* ctx, ks_buf* out);
+  /* As `propagate`, in another database than the session's. */
+  void (*propagate_in)(void* ctx, uint32_t db, const ks_str* argv, size_t argc);
 };
 
 /* A registrar: valid during `create` only. */
@@ -945,7 +951,8 @@ struct ks_command_spec {
   uint32_t (*try_now)(void* data, const ks_ctx* ctx, const ks_str* argv, size_t argc, uint32_t must);
   /* Takes the connection over. The future owns it; the session ends with it. */
   ks_future (*takeover)(void* data, ks_conn* conn, const ks_str* argv, size_t argc);
-  /* Writes the positions of the keys to `out` (at most `max`); how many there are. */
+  /* Writes the positions of the keys to `out` (at most `max`); how many there are. More than `argc`: that can't be told,
+     and every word counts as a key. */
   size_t (*get_keys)(void* data, const ks_str* argv, size_t argc, uint32_t* out, size_t max);
   /* With KS_CMD_MAY_REPLICATE: 1 if these words change nothing (a script that says so): a pause of writes lets them
      through. Called in the turn, even from inside of a long command of the same plugin: it must not wait. */

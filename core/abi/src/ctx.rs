@@ -162,7 +162,8 @@ tables! { STRUCTS;
 
         /// Says why the command fails; the call then returns KS_CALL_FAILED.
         pub fail: unsafe extern "C" fn(ctx: *mut c_void, text: Str),
-        /// Lists a command to propagate instead; the call then returns KS_CALL_LISTED.
+        /// Lists a command to propagate instead, in the session's database; the call then returns KS_CALL_LISTED. What was
+        /// changed in a database that nothing is listed for fails the command.
         pub propagate: unsafe extern "C" fn(ctx: *mut c_void, argv: *const Str, argc: usize),
 
         /// Who sent the command.
@@ -172,14 +173,16 @@ tables! { STRUCTS;
         /// Sets the plugin's state of this session; an older one is dropped with its own function.
         pub set_state: unsafe extern "C" fn(ctx: *mut c_void, state: *mut c_void, drop: Option<unsafe extern "C" fn(state: *mut c_void)>),
 
-        /// Runs a command and gives its reply as RESP3. Its effect is propagated as its own.
+        /// Runs a command and gives its reply as RESP3. Its effect is propagated as its own. KS_ERR with the reason in `out`
+        /// if it can't run, as in a database that isn't there.
         pub call: unsafe extern "C" fn(ctx: *mut c_void, db: u32, argv: *const Str, argc: usize, out: *mut Buf) -> u32,
         /// The kind of the value at a key: KS_VALUE_*.
         pub kind: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str) -> u32,
         /// A string's bytes, borrowed until the next call of the table. Returns KS_VALUE_*; `out` is set for strings only.
         pub get: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str, out: *mut Str) -> u32,
         /// Sets a string and removes its expiry. In a command not propagated by itself (the effect says it); in a plugin's
-        /// own turn it is. The same goes for `del` and `expire_at`.
+        /// own turn it is. A database that isn't there fails the command, whatever it returns. The same goes for `del` and
+        /// `expire_at`.
         pub set_string: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str, value: Str) -> u32,
         /// Deletes a key: 1 if it existed. Not propagated by itself.
         pub del: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str) -> u32,
@@ -228,5 +231,7 @@ tables! { STRUCTS;
         pub flushes: unsafe extern "C" fn(ctx: *mut c_void) -> u64,
         /// Why a plugin refuses writes, as it said it, into `out`; empty if none does.
         pub write_error: unsafe extern "C" fn(ctx: *mut c_void, out: *mut Buf),
+        /// As `propagate`, in another database than the session's.
+        pub propagate_in: unsafe extern "C" fn(ctx: *mut c_void, db: u32, argv: *const Str, argc: usize),
     }
 }

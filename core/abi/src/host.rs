@@ -232,7 +232,8 @@ tables! { STRUCTS;
         /// Writes are refused with this text behind `MISCONF `; an empty one lets them run again. At once, from anywhere.
         pub refuse_writes: unsafe extern "C" fn(host: *mut c_void, reason: Str),
         /// An append-only file to execute (ks_apply_api) with origin loading; nothing of it is propagated. `feed`'s `a`
-        /// is of no use then. KS_OK and the object, or KS_ERR.
+        /// is of no use then, its `b` is how many commands answered an error, `buf` the first of them with its error. KS_OK
+        /// and the object, or KS_ERR.
         pub open_replay: unsafe extern "C" fn(host: *mut c_void, out: *mut Object) -> u32,
         /// Shows a connection that the plugin made to its primary as a session, with the peer's and the own address as
         /// `ip:port`: CLIENT LIST and CLIENT KILL know it. Ready when somebody killed it; dropping the future hides it.

@@ -41,7 +41,7 @@ consts! { CONSTS;
     pub const CMD_ALLOW_BUSY: u64 = 1 << 15;
     /// Command flag: `get_keys` says where its keys are.
     pub const CMD_MOVABLE_KEYS: u64 = 1 << 16;
-    /// Command flag: takes the place of the core's command of that name.
+    /// Command flag: takes the place of the core's command of that name; on the data port only of one without keys.
     pub const CMD_REPLACES: u64 = 1 << 17;
     /// Command flag: not while other data is loaded beside the one that is served.
     pub const CMD_NO_ASYNC_LOADING: u64 = 1 << 18;
@@ -157,7 +157,8 @@ tables! { STRUCTS;
         pub try_now: Option<unsafe extern "C" fn(data: *mut c_void, ctx: *const Ctx, argv: *const Str, argc: usize, must: u32) -> u32>,
         /// Takes the connection over. The future owns it; the session ends with it.
         pub takeover: Option<unsafe extern "C" fn(data: *mut c_void, conn: *mut Conn, argv: *const Str, argc: usize) -> Future>,
-        /// Writes the positions of the keys to `out` (at most `max`); how many there are.
+        /// Writes the positions of the keys to `out` (at most `max`); how many there are. More than `argc`: that can't be told,
+        /// and every word counts as a key.
         pub get_keys: Option<unsafe extern "C" fn(data: *mut c_void, argv: *const Str, argc: usize, out: *mut u32, max: usize) -> usize>,
         /// With KS_CMD_MAY_REPLICATE: 1 if these words change nothing (a script that says so): a pause of writes lets them
         /// through. Called in the turn, even from inside of a long command of the same plugin: it must not wait.

@@ -42,6 +42,16 @@ pub struct ApplyState {
     pieces: Vec<Piece>,
     /// Why a file can't be executed, or a stream can't be a primary's, once that is so.
     failed: Option<String>,
+    refused: Refused,
+}
+
+/// Commands of a file that answered an error: what they would have changed is missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// How many.
+    pub count: u64,
+    /// The first of them, and its error.
+    pub first: Option<String>,
 }
 
 /// Commands decoded before the first of them is executed; kept for its memory.
@@ -138,6 +148,7 @@ impl ApplyState {
             origin: Origin::Replication,
             pieces: Vec::new(),
             failed: None,
+            refused: Refused::default(),
         }
     }
 
@@ -157,6 +168,11 @@ impl ApplyState {
     /// The database that the stream has selected.
     pub fn db(&self) -> usize {
         self.session.db
+    }
+
+    /// What of a file was refused since this was asked last.
+    pub fn take_refused(&mut self) -> Refused {
+        std::mem::take(&mut self.refused)
     }
 
     /// Bytes of the half unit.
@@ -359,9 +375,13 @@ impl Engine {
         if state.origin == Origin::Replication && command.flags.has(WRITE) && self.disk_refuses() {
             self.cannot_be_kept();
         }
+        let before = self.core.stats.unexpected_errors;
         let ApplyState { session, nowhere, origin, .. } = state;
         exec::call(&mut self.ks, &mut self.core, session, nowhere, command, args, *origin, nested);
-        nowhere.clear();
+        if state.origin == Origin::Loading && self.core.stats.unexpected_errors != before {
+            state.note_refused(self.core.stats.unexpected_errors - before, command);
+        }
+        state.nowhere.clear();
         exec::settle_observation(&mut self.ks, &mut self.core);
     }
 }
@@ -370,6 +390,15 @@ impl ApplyState {
     /// Inside MULTI nothing but EXEC ends the unit.
     fn between(&self, targets: Targets) -> Step {
         if self.multi.is_some() { Step::Inside } else { Step::UnitEnd(targets) }
+    }
+
+    /// A command answered an error, which stands in what it would have replied.
+    #[cold]
+    fn note_refused(&mut self, errors: u64, command: &Command) {
+        self.refused.count += errors;
+        let reply = String::from_utf8_lossy(&self.nowhere);
+        let error = reply.lines().find_map(|line| line.strip_prefix('-')).unwrap_or_default();
+        self.refused.first.get_or_insert_with(|| format!("'{}': {error}", command.full_name));
     }
 
     /// Notes the end of a unit.

@@ -1,6 +1,7 @@
 //! Sessions that wait for keys. Owns who waits for which key since when; the turn that makes a key ready runs the same
 //! command again for the first in the queue (as Redis 7.2 does), so that no handler has a second form.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::args::OwnedArgs;
@@ -47,9 +48,9 @@ type Key = (usize, Box<[u8]>);
 pub struct Blocking {
     queues: BTreeMap<Key, VecDeque<SessionId>>,
     deadlines: BTreeSet<(u64, SessionId)>,
-    /// Keys that changed while somebody waits for them, in order, each once.
+    /// Keys that changed while somebody waits for them, in order, each once; whether they came into being is noted.
     ready: VecDeque<Key>,
-    ready_set: BTreeSet<Key>,
+    appeared: BTreeMap<Key, bool>,
     waiting: usize,
 }
 
@@ -119,11 +120,18 @@ impl Blocking {
         })
     }
 
-    /// A key changed: if somebody waits for it, it will be served.
-    pub fn touched(&mut self, db: usize, key: &[u8]) {
+    /// A key changed, or came into being: if somebody waits for it, it will be served.
+    pub fn touched(&mut self, db: usize, key: &[u8], appeared: bool) {
         let place = (db, Box::from(key));
-        if self.queues.contains_key(&place) && self.ready_set.insert(place.clone()) {
-            self.ready.push_back(place);
+        if !self.queues.contains_key(&place) {
+            return;
+        }
+        match self.appeared.entry(place) {
+            Entry::Occupied(mut known) => *known.get_mut() |= appeared,
+            Entry::Vacant(new) => {
+                self.ready.push_back(new.key().clone());
+                new.insert(appeared);
+            }
         }
     }
 
@@ -131,15 +139,15 @@ impl Blocking {
     pub fn touch_db(&mut self, db: usize) {
         let keys: Vec<Key> = self.queues.keys().filter(|(at, _)| *at == db).cloned().collect();
         for (db, key) in keys {
-            self.touched(db, &key);
+            self.touched(db, &key, true);
         }
     }
 
-    /// The next key to serve.
-    pub fn pop_ready(&mut self) -> Option<(usize, Box<[u8]>)> {
+    /// The next key to serve, and whether it came into being.
+    pub fn pop_ready(&mut self) -> Option<(usize, Box<[u8]>, bool)> {
         let key = self.ready.pop_front()?;
-        self.ready_set.remove(&key);
-        Some(key)
+        let appeared = self.appeared.remove(&key).unwrap_or(false);
+        Some((key.0, key.1, appeared))
     }
 
     /// True if some key must be served.

@@ -158,6 +158,7 @@ pub struct Core {
     pub(crate) missed: KeyLog,
     pub(crate) clock: Option<fn() -> u64>,
     pub(crate) used_memory: Option<fn() -> u64>,
+    pub(crate) purge: Option<fn()>,
     pub(crate) startup_memory: u64,
     pub(crate) probe: Option<fn() -> Probe>,
     /// What the server knows and INFO shows: `executable`, `config_file`, `os`, `mem_allocator`.
@@ -171,8 +172,8 @@ pub struct Core {
     pub(crate) hash_deadlines_told: bool,
     /// A long command is running and this is a turn inside of it: what commands that must wait are told.
     pub(crate) busy: Option<CommandError>,
-    /// The server goes down in the middle of a script: what the script did goes nowhere.
-    pub(crate) torn: bool,
+    /// The server goes down in the middle of a script: what the script did goes nowhere, and nor does anything after it.
+    pub torn: bool,
     /// The running command was called by a script.
     pub(crate) in_script: bool,
     /// DEBUG SET-DISABLE-DENY-SCRIPTS: scripts may call what is not for scripts.

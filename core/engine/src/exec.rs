@@ -13,6 +13,7 @@ use crate::error::CommandError;
 use crate::foreign::WriteEvent;
 use crate::gates::Gate;
 use crate::guards::{self, Verdict};
+use crate::monitor;
 use crate::registry::{Body, Command};
 use crate::session::{Multi, Parked, Queued, ReplyMode, Session, State};
 use crate::spec::{READONLY, WRITE};
@@ -39,13 +40,13 @@ pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session,
         }
         Err(error) => {
             session.state.last_command = None;
-            refuse(core, session, None, error);
+            refuse(core, session, None, args, error);
             return after_reply(session, start);
         }
     };
     session.state.last_command = Some(command);
     if !command.arity_ok(args.len()) {
-        refuse(core, session, Some(command), CommandError::arity(&command.full_name));
+        refuse(core, session, Some(command), args, CommandError::arity(&command.full_name));
         return after_reply(session, start);
     }
     // A long command may be half way through its unit: nothing goes in between.
@@ -61,13 +62,13 @@ pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session,
         match guards::check(core, &session.state, command, args) {
             Verdict::Run => {}
             Verdict::Refuse(error) => {
-                refuse(core, session, Some(command), error);
+                refuse(core, session, Some(command), args, error);
                 return after_reply(session, start);
             }
             Verdict::Deny(denied) => {
                 let context = if session.state.multi.is_some() { "multi" } else { "toplevel" };
                 let error = core.denied(&session.state, command, args, denied, context);
-                refuse(core, session, Some(command), error);
+                refuse(core, session, Some(command), args, error);
                 return after_reply(session, start);
             }
             Verdict::Queue => {
@@ -80,18 +81,15 @@ pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session,
                 return Flow::Parked;
             }
         }
-        if command.name == "exec" {
-            return monitored_exec(ks, core, session, command, args, start);
-        }
         if !core.sessions.monitors.is_empty() {
-            crate::monitor::feed(core, session.state.db, &session.state.info.addr, command, args);
+            return monitored(ks, core, session, command, args, start);
         }
     }
     run(ks, core, session, command, args, start)
 }
 
-/// MONITOR shows what a transaction runs, then EXEC.
-fn monitored_exec(
+/// Runs a command while somebody watches.
+fn monitored(
     ks: &mut Keyspace,
     core: &mut Core,
     session: &mut Session,
@@ -99,10 +97,9 @@ fn monitored_exec(
     args: Args<'_>,
     start: usize,
 ) -> Flow {
+    monitor::before(core, session.state.db, &session.state.info.addr, command, args);
     let flow = run(ks, core, session, command, args, start);
-    if !core.sessions.monitors.is_empty() {
-        crate::monitor::feed(core, session.state.db, &session.state.info.addr, command, args);
-    }
+    monitor::after(core, session.state.db, &session.state.info.addr, command, args);
     flow
 }
 
@@ -211,7 +208,13 @@ pub(crate) fn refused_now(
 }
 
 /// A command that doesn't run. A transaction it was meant for will not run either.
-pub(crate) fn refuse(core: &mut Core, session: &mut Session, command: Option<&'static Command>, error: CommandError) {
+pub(crate) fn refuse(
+    core: &mut Core,
+    session: &mut Session,
+    command: Option<&'static Command>,
+    args: Args<'_>,
+    error: CommandError,
+) {
     if let Some(command) = command {
         core.stats.commands[command.index].rejected += 1;
     }
@@ -219,6 +222,10 @@ pub(crate) fn refuse(core: &mut Core, session: &mut Session, command: Option<&'s
     let error = match (&mut session.state.multi, is_exec) {
         (_, true) => {
             crate::commands::transactions::discard(core, &mut session.state);
+            if let Some(command) = command {
+                // MULTI was shown: what it began has ended.
+                monitor::after(core, session.state.db, &session.state.info.addr, command, args);
+            }
             let why = error.text();
             let why = why.strip_prefix("ERR ").unwrap_or(why);
             CommandError::new(format!("EXECABORT Transaction discarded because of: {why}"))
@@ -234,7 +241,7 @@ pub(crate) fn refuse(core: &mut Core, session: &mut Session, command: Option<&'s
     caching_is_over(&mut session.state, command);
 }
 
-/// Keeps a command for EXEC. What is queued counts against the limit of what a client may send ahead, as in Redis.
+/// Keeps a command for EXEC. What is queued counts for `maxmemory-clients`.
 fn queue(core: &mut Core, session: &mut Session, command: &'static Command, args: Args<'_>) {
     let lost = session.state.dirty_cas;
     let multi = session.state.multi.get_or_insert_with(Multi::default);
@@ -244,12 +251,6 @@ fn queue(core: &mut Core, session: &mut Session, command: &'static Command, args
     }
     let args = args.to_owned();
     multi.bytes += args.memory() + size_of::<Queued>();
-    if multi.bytes > core.config.live.query_limit {
-        log::warn!("Closing client {} that queued more than a query buffer may hold", session.state.info.addr);
-        core.stats.query_limit_disconnections += 1;
-        session.state.close_now = true;
-        return;
-    }
     core.clients_grew = true;
     multi.queue.push(Queued { command, args });
     Writer::new(&mut session.out, session.state.proto).simple("QUEUED");
@@ -292,8 +293,6 @@ pub(crate) fn call(
     nested: bool,
 ) -> Flow {
     ks.set_expiry_mode(expiry_mode(core, origin));
-    core.stats.total_commands += 1;
-    core.stats.commands[command.index].calls += 1;
     ks.begin_command(command.event, command.reader);
     let started = timing::start(core, command, args);
     let mark = core.unit.len();
@@ -305,10 +304,11 @@ pub(crate) fn call(
         body(&mut ctx, command, args, &mut flow)
     };
     let waits = core.park.is_some();
-    if waits {
-        // A command that waits counts as one, when it has run to its end.
-        core.stats.total_commands -= 1;
-        core.stats.commands[command.index].calls -= 1;
+    if !waits {
+        // Behind the call: INFO doesn't count itself, RESETSTAT is the first that counts. A command that waits counts as
+        // one, when it has run to its end.
+        core.stats.total_commands += 1;
+        core.stats.commands[command.index].calls += 1;
     }
     // Looked at where it lies: a move reads more at once than was written at once, and waits for that.
     let effect = match &result {
@@ -575,7 +575,7 @@ pub(crate) fn observe(ks: &mut Keyspace, core: &mut Core, state: &mut State) {
             why => {
                 core.watch_touched(state, item.db, item.key, why == Why::Expired);
                 if !core.blocking.is_empty() {
-                    core.blocking.touched(item.db, item.key);
+                    core.blocking.touched(item.db, item.key, why == Why::Created);
                 }
             }
         }

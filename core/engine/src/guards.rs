@@ -12,7 +12,7 @@ use crate::registry::{Body, Command};
 use crate::script::Conditions;
 use crate::session::{Kind, State};
 use crate::spec::{
-    ADMIN, ALLOW_BUSY, DENYOOM, Flags, IN_SUBSCRIBER, LOADING, MAY_REPLICATE, NO_ASYNC_LOADING, NO_AUTH, NO_MULTI,
+    ALLOW_BUSY, DENYOOM, Flags, IN_SUBSCRIBER, LOADING, MAY_REPLICATE, NO_ASYNC_LOADING, NO_AUTH, NO_MULTI,
     NOW_IN_MULTI, READONLY, STALE, WRITE,
 };
 
@@ -88,7 +88,7 @@ pub(crate) fn check(core: &Core, state: &State, command: &Command, args: Args<'_
     }
     match refusal(core, state, command, &flags) {
         Some(error) => Verdict::Refuse(error),
-        None if pauses(core, state, command, args, &flags) => Verdict::Wait,
+        None if pauses(core, state, command, args) => Verdict::Wait,
         None if state.multi.is_some() && !command.flags.has(NOW_IN_MULTI) => Verdict::Queue,
         None => Verdict::Run,
     }
@@ -205,15 +205,15 @@ fn may_write(state: &State, command: &Command, args: Args<'_>) -> bool {
     }
 }
 
-fn pauses(core: &Core, state: &State, command: &Command, args: Args<'_>, flags: &Effective) -> bool {
-    if !core.is_paused() || state.kind == Kind::Replica {
+fn pauses(core: &Core, state: &State, command: &Command, args: Args<'_>) -> bool {
+    // Redis takes who watches for a replica here too.
+    if !core.is_paused() || state.kind == Kind::Replica || state.monitor {
         return false;
     }
     match core.pause_kind() {
         Pause::Off => false,
         Pause::Write => may_write(state, command, args),
-        // CLIENT UNPAUSE must get through, and so must whoever looks after the server.
-        Pause::All => !Flags(flags.any).has(ADMIN) || !Flags(flags.any).has(ALLOW_BUSY),
+        Pause::All => command.full_name != "client|unpause",
     }
 }
 

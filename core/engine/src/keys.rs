@@ -37,6 +37,16 @@ pub fn positions(spec: &KeySpec, args: Args<'_>) -> Vec<usize> {
     }
 }
 
+/// Whether a command's count of keys fits what follows it. A command where it doesn't is an error, whatever keys are there.
+#[must_use]
+pub fn count_fits(spec: &KeySpec, args: Args<'_>) -> bool {
+    let KeySpec::Counted { count, .. } = *spec else { return true };
+    let Ok(at) = usize::try_from(count) else { return false };
+    let room = args.len().saturating_sub(at + 1);
+    let keys = args.get(at).and_then(number::parse_i64).and_then(|n| usize::try_from(n).ok());
+    keys.is_some_and(|keys| (1..=room).contains(&keys))
+}
+
 fn range(first: i32, last: i32, step: i32, len: usize) -> Vec<usize> {
     let (Ok(first), Ok(step)) = (usize::try_from(first), usize::try_from(step)) else { return Vec::new() };
     let last = match usize::try_from(last) {

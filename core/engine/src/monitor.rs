@@ -5,11 +5,29 @@ use keystead_resp::{Args, OwnedArgs};
 use crate::args::ArgsExt;
 use crate::core::Core;
 use crate::registry::Command;
-use crate::spec::{ADMIN, SKIP_MONITOR};
+use crate::spec::{ADMIN, Group, SKIP_MONITOR};
 
-/// Shows a command that is about to run.
-pub(crate) fn feed(core: &mut Core, db: usize, from: &str, command: &'static Command, args: Args<'_>) {
-    if command.flags.any(ADMIN | SKIP_MONITOR) {
+/// Shows a command that is about to run, if it is one that stands in front of those it calls: a script.
+pub(crate) fn before(core: &mut Core, db: usize, from: &str, command: &Command, args: Args<'_>) {
+    if calls_others(command) {
+        feed(core, db, from, command, args);
+    }
+}
+
+/// Shows a command that has run, whatever came of it, in the database in which that left the client.
+pub(crate) fn after(core: &mut Core, db: usize, from: &str, command: &Command, args: Args<'_>) {
+    if !command.flags.any(ADMIN | SKIP_MONITOR) {
+        feed(core, db, from, command, args);
+    }
+}
+
+/// Scripts are told of in front, and so not behind.
+fn calls_others(command: &Command) -> bool {
+    command.group == Group::Scripting && command.flags.has(SKIP_MONITOR)
+}
+
+fn feed(core: &mut Core, db: usize, from: &str, command: &Command, args: Args<'_>) {
+    if core.sessions.monitors.is_empty() {
         return;
     }
     let hidden = redact(command, args);

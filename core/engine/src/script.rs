@@ -88,9 +88,6 @@ pub fn call(ctx: &mut Ctx<'_>, how: &mut ScriptCall, args: Args<'_>, out: &mut V
         return Err(error);
     }
     how.wrote |= command.flags.has(WRITE);
-    if !ctx.core.sessions.monitors.is_empty() {
-        crate::monitor::feed(ctx.core, how.db, "lua", command, args);
-    }
     let mark = ctx.core.unit.len();
     let (db, proto) = (ctx.session.db, ctx.session.proto);
     (ctx.session.db, ctx.session.proto) = (how.db, how.proto);
@@ -99,6 +96,7 @@ pub fn call(ctx: &mut Ctx<'_>, how: &mut ScriptCall, args: Args<'_>, out: &mut V
     ctx.core.in_script = false;
     debug_assert_eq!(flow, Flow::Next, "nothing parks inside a script");
     how.db = ctx.session.db;
+    crate::monitor::after(ctx.core, how.db, "lua", command, args);
     (ctx.session.db, ctx.session.proto) = (db, proto);
     if how.targets != Targets::ALL {
         ctx.core.unit.restrict(mark, how.targets);
@@ -110,7 +108,10 @@ fn known(core: &mut Core, args: Args<'_>) -> Result<&'static Command, CommandErr
     let found = if args.is_empty() { None } else { exec::find(core, args).ok() };
     match found {
         Some(command) if command.arity_ok(args.len()) => Ok(command),
-        Some(_) => Err(CommandError::fixed("ERR Wrong number of args calling Redis command from script")),
+        Some(command) => {
+            core.stats.commands[command.index].rejected += 1;
+            Err(CommandError::fixed("ERR Wrong number of args calling Redis command from script"))
+        }
         None => Err(CommandError::fixed("ERR Unknown Redis command called from script")),
     }
 }
@@ -140,7 +141,7 @@ fn allowed(ctx: &mut Ctx<'_>, how: &ScriptCall, command: &'static Command, args:
 /// Redis says where the refusal came from.
 fn in_script(error: CommandError) -> CommandError {
     let why = error.text().strip_prefix("NOPERM ").unwrap_or(error.text());
-    CommandError::new(format!("NOPERM ACL failure in script: {why}"))
+    CommandError::new(format!("ERR ACL failure in script: {why}"))
 }
 
 /// `redis.acl_check_cmd`: whether a session may run a command with these words; a refusal has the code NOPERM and is not

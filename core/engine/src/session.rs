@@ -215,6 +215,8 @@ pub struct State {
     pub resumed: bool,
     /// EXEC runs what was queued.
     pub in_exec: bool,
+    /// How many commands it then runs, and their bytes.
+    pub exec_queue: (usize, usize),
     /// What plugins keep with it.
     pub slots: Vec<Slot>,
 }
@@ -274,6 +276,7 @@ impl State {
             listed: false,
             resumed: false,
             in_exec: false,
+            exec_queue: (0, 0),
             slots: Vec::new(),
         }
     }

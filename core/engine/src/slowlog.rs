@@ -46,6 +46,11 @@ impl SlowLog {
         };
         self.next_id += 1;
         self.entries.push_front(entry);
+        self.shorten(max_len);
+    }
+
+    /// Drops what is over the limit.
+    pub fn shorten(&mut self, max_len: usize) {
         self.entries.truncate(max_len);
     }
 

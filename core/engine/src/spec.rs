@@ -53,6 +53,8 @@ pub const IN_SUBSCRIBER: u32 = 1 << 19;
 pub const NO_ASYNC_LOADING: u32 = 1 << 20;
 /// Complete without any key although it takes keys (EVAL).
 pub const NO_MANDATORY_KEYS: u32 = 1 << 21;
+/// For a cluster's client that follows a redirect.
+pub const ASKING: u32 = 1 << 22;
 impl Flags {
     /// No flag at all.
     pub const NONE: Flags = Flags(0);
@@ -69,7 +71,7 @@ impl Flags {
 
     /// The names COMMAND INFO prints.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        const NAMES: [(u32, &str); 18] = [
+        const NAMES: [(u32, &str); 19] = [
             (WRITE, "write"),
             (READONLY, "readonly"),
             (DENYOOM, "denyoom"),
@@ -82,6 +84,7 @@ impl Flags {
             (STALE, "stale"),
             (SKIP_MONITOR, "skip_monitor"),
             (SKIP_SLOWLOG, "skip_slowlog"),
+            (ASKING, "asking"),
             (FAST, "fast"),
             (NO_AUTH, "no_auth"),
             (NO_MULTI, "no_multi"),

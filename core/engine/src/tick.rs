@@ -211,7 +211,7 @@ pub(crate) fn end_pause(engine: &mut Engine) {
     }
 }
 
-/// `timeout`: ordinary clients that send nothing for too long. Subscribers and waiting ones may be silent.
+/// `timeout`: ordinary clients that send nothing for too long. Subscribers, those who watch and those who wait may be silent.
 fn close_idle(engine: &mut Engine) {
     let core = &mut engine.core;
     let now_ms = core.now_ms();
@@ -225,7 +225,7 @@ fn close_idle(engine: &mut Engine) {
         .sessions
         .iter()
         .map(|session| &session.state)
-        .filter(|state| state.class() == Kind::Normal && state.parked.is_none() && !state.taken_over)
+        .filter(|state| state.class() == Kind::Normal && state.parked.is_none() && !state.taken_over && !state.monitor)
         .filter(|state| over(state.last_ms, idle_s) || !state.authenticated && over(state.created_ms, auth_s))
         .map(|state| state.id)
         .collect();

@@ -80,7 +80,7 @@ impl Core {
             .map(|((_, key), list)| (key.clone(), list.clone()))
             .collect();
         for (key, list) in affected {
-            let exists = swapped && ks.type_of(db, &key).is_some();
+            let exists = swapped && ks.glance(db, &key).is_some();
             for id in list {
                 self.with_state(me, id, |state| {
                     let hit = |watched: &Watched| watched.db == db && watched.key == key && watched.existed;

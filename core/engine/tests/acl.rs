@@ -216,6 +216,44 @@ fn passwords_are_seen_by_nobody() {
     assert!(!shown.contains("secret"), "{shown}");
 }
 
+#[test]
+fn a_refusal_in_a_transaction_tells_how_long_that_is() {
+    let mut kit = Kit::default();
+    let (admin, c) = (kit.connect(), kit.connect());
+    kit.cmd(admin, "ACL SETUSER u on nopass +@all ~*");
+    kit.cmd(c, "AUTH u x");
+    for line in ["MULTI", "GET a", "CLIENT INFO"] {
+        kit.cmd(c, line);
+    }
+    kit.cmd(admin, "ACL SETUSER u -get");
+    let done = kit.cmd(c, "EXEC");
+    assert!(done.contains("-NOPERM") && done.contains(" multi=2 ") && done.contains(" flags=x "), "{done}");
+    assert!(kit.cmd(admin, "ACL LOG").contains(" multi=2 "));
+    assert!(kit.cmd(c, "CLIENT INFO").contains(" multi=-1 "));
+}
+
+#[test]
+fn who_loads_a_file_without_itself_is_told_before_it_is_closed() {
+    let mut kit = Kit::default();
+    kit.engine.core.config.init("aclfile", "users.acl").expect("a name");
+    let (admin, c, other) = (kit.connect(), kit.connect(), kit.connect());
+    kit.cmd(admin, "ACL SETUSER u on nopass +@all");
+    kit.cmd(c, "AUTH u x");
+    kit.cmd(other, "AUTH u x");
+    assert_eq!(kit.cmd(c, "ACL LOAD"), "");
+    let ticket = kit.actions.iter().find_map(|action| match action {
+        keystead_engine::Action::AclFile { save: None, reply: Some((_, ticket)) } => Some(*ticket),
+        _ => None,
+    });
+    kit.turn(|engine| {
+        engine.load_users_for(c, b"user default on nopass ~* &* +@all", "users.acl").expect("good");
+        engine.complete(c, ticket.expect("asked for"), *b"+OK\r\n");
+    });
+    assert_eq!(kit.read(c), "+OK\r\n");
+    assert!(kit.closed.contains(&c) && kit.closed.contains(&other) && !kit.closed.contains(&admin));
+    assert_eq!(kit.cmd(admin, "PING"), "+PONG\r\n");
+}
+
 /// A stream from a primary is nobody's command.
 #[test]
 fn replication_needs_no_rights() {

@@ -218,3 +218,57 @@ fn options_are_read_in_redis_order() {
         assert_eq!(kit.cmd(id, line), reply, "{line}");
     }
 }
+
+/// Seen at redis-server 7.2.4: what a command makes anew is kept as its size asks for.
+#[test]
+fn results_have_the_encodings_of_redis() {
+    let words = |n: usize| (0..n).map(|i| format!("w{i}")).collect::<Vec<_>>().join(" ");
+    let big = format!("SADD f a {}", words(300));
+    let cases: [(&[&str], &str); 8] = [
+        (&["SET a 5", "BITOP OR k a"], "raw"),
+        (&["SET k 5", "BITOP NOT k k"], "raw"),
+        (&["SET a 5", "BITOP OR k a", "SET k 5"], "int"),
+        (&[&big, &format!("SREM f {}", words(300)), "SUNIONSTORE k f"], "listpack"),
+        (&["SADD f 1 a", "SREM f a", "SUNIONSTORE k f f"], "intset"),
+        (&[&big, "SADD g b", "SUNIONSTORE k g f"], "hashtable"),
+        (&["SADD k 1 2", "SADD k 3 a"], "listpack"),
+        (&["SADD f 1 2 a", "SADD g 1 2", "SINTERSTORE k f g"], "intset"),
+    ];
+    for (lines, encoding) in cases {
+        let mut kit = Kit::default();
+        let c = kit.connect();
+        for line in lines {
+            assert!(!kit.cmd(c, line).starts_with('-'));
+        }
+        assert_eq!(kit.cmd(c, "OBJECT ENCODING k"), format!("${}\r\n{encoding}\r\n", encoding.len()), "{lines:?}");
+    }
+}
+
+/// Seen at redis-server 7.2.4.
+#[test]
+fn timeouts_and_units_are_looked_at_last() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    kit.send(c, "SET b abc\r\n");
+    for (line, reply) in [
+        ("BLMPOP abc 0 l LEFT", "-ERR numkeys should be greater than 0\r\n"),
+        ("BLMPOP abc 1 l LEFT COUNT 0", "-ERR count should be greater than 0\r\n"),
+        ("BLMPOP abc 1 l LEFT", "-ERR timeout is not a float or out of range\r\n"),
+        ("BZMPOP -1 1 l foo", "-ERR syntax error\r\n"),
+        ("BZMPOP -1 1 l MIN", "-ERR timeout is negative\r\n"),
+        ("BLPOP l 1e400", "-ERR timeout is out of range\r\n"),
+        (
+            "BITFIELD_RO b SET u8 0 1 GET x8 0",
+            "-ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.\r\n",
+        ),
+        ("BITFIELD_RO b SET u8 0 1 OVERFLOW FOO", "-ERR Invalid OVERFLOW type specified\r\n"),
+        ("BITFIELD_RO b SET u8 0 1 GET u8 0", "-ERR BITFIELD_RO only supports the GET subcommand\r\n"),
+        ("BITCOUNT b -1 -2 foo", ":0\r\n"),
+        ("BITCOUNT b -1 x foo", "-ERR value is not an integer or out of range\r\n"),
+        ("BITCOUNT b 5 2 foo", "-ERR syntax error\r\n"),
+        ("BITPOS b 1 -1 -2 foo", "-ERR syntax error\r\n"),
+        ("BLMPOP 1e-400 1 l LEFT", ""),
+    ] {
+        assert_eq!(kit.cmd(c, line), reply, "{line}");
+    }
+}

@@ -3,6 +3,7 @@
 mod kit;
 
 use keystead_engine::limits::Buffers;
+use keystead_engine::resp::Begun;
 use keystead_engine::{Action, ConnInfo};
 use kit::Kit;
 
@@ -92,6 +93,11 @@ fn a_pause_holds_writes_and_lets_them_go_in_order() {
     assert_eq!(kit.cmd(w, "PING"), "");
     assert_eq!(kit.cmd(admin, "CLIENT UNPAUSE"), "+OK\r\n");
     assert_eq!(kit.read(w), "+PONG\r\n");
+    // Only the end of the pause gets through.
+    kit.cmd(admin, "CLIENT PAUSE 1000 ALL");
+    assert_eq!(kit.cmd(w, "SHUTDOWN ABORT"), "");
+    kit.advance(1001);
+    assert_eq!(kit.read(w), "-ERR No shutdown in progress.\r\n");
     assert_eq!(kit.cmd(admin, "CLIENT PAUSE x"), "-ERR timeout is not an integer or out of range\r\n");
 }
 
@@ -103,6 +109,10 @@ fn clients_are_listed_and_killed() {
     kit.cmd(a, "CLIENT SETINFO LIB-NAME test");
     let list = kit.cmd(a, "CLIENT LIST");
     assert_eq!(list.matches("\nid=").count(), 3, "{list}");
+    let named = kit.cmd(a, &format!("CLIENT LIST ID {} {} 99 {}", c.id, a.id, c.id));
+    let ids: Vec<u64> =
+        named.lines().filter_map(|line| line.strip_prefix("id=")?.split(' ').next()?.parse().ok()).collect();
+    assert_eq!(ids, [c.id, a.id, c.id], "as named, and as often");
     assert!(list.contains("flags=P") && list.contains("cmd=client|list") && list.contains("lib-name=test"));
     assert_eq!(kit.cmd(a, "CLIENT LIST TYPE pubsub").matches("\nid=").count(), 1);
     assert_eq!(kit.cmd(a, "CLIENT KILL TYPE pubsub"), ":1\r\n");
@@ -389,6 +399,33 @@ fn prefixes_that_a_client_tracks_count() {
         kit.closed.contains(&greedy)
     });
     assert!(closed.is_some_and(|n| n > 50), "{closed:?}");
+}
+
+/// As Redis 7.2 counts: what is parsed has left the query buffer, and a transaction isn't in it.
+#[test]
+fn the_query_buffer_is_what_is_not_parsed() {
+    let mut kit = Kit::default();
+    let (id, other) = (kit.connect(), kit.connect());
+    kit.cmd(other, "CONFIG SET client-query-buffer-limit 1mb");
+    let held =
+        |taken: usize| Buffers { unread: 1_800_000, begun: Begun { taken, ..Begun::default() }, ..Buffers::default() };
+    kit.turn(|engine| engine.report_buffers(id, held(900_000)));
+    assert!(kit.closed.is_empty());
+    kit.cmd(id, "MULTI");
+    let big = "x".repeat(900_000);
+    for _ in 0..3 {
+        let line = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n{big}\r\n", big.len());
+        assert_eq!(kit.send(id, line), "+QUEUED\r\n");
+    }
+    assert_eq!(kit.cmd(id, "EXEC"), "*3\r\n+OK\r\n+OK\r\n+OK\r\n");
+    kit.turn(|engine| engine.report_buffers(id, held(700_000)));
+    assert_eq!(kit.closed, [id]);
+    // What is queued still counts for the memory of clients.
+    let queues = kit.connect();
+    kit.cmd(other, "CONFIG SET maxmemory-clients 1mb");
+    kit.cmd(queues, "MULTI");
+    (0..2).for_each(|_| drop(kit.send(queues, format!("*2\r\n$4\r\nECHO\r\n${}\r\n{big}\r\n", big.len()))));
+    assert!(kit.closed.contains(&queues) && !kit.closed.contains(&other));
 }
 
 /// As in Redis: less would close everybody, and whoever comes to correct it.

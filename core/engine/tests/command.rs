@@ -15,6 +15,12 @@ fn keys_are_extracted_in_redis_words() {
         ("COMMAND GETKEYS PING", "-ERR The command has no key arguments\r\n"),
         ("COMMAND GETKEYS GET", "-ERR Invalid number of arguments specified for command\r\n"),
         ("COMMAND GETKEYS nope x", "-ERR Invalid command specified\r\n"),
+        // A count of keys that doesn't fit is an error of the command's, whatever follows it.
+        ("COMMAND GETKEYS ZUNIONSTORE d 2 a b", "*3\r\n$1\r\nd\r\n$1\r\na\r\n$1\r\nb\r\n"),
+        ("COMMAND GETKEYS ZUNIONSTORE d 3 a b", "-ERR Invalid arguments specified for command\r\n"),
+        ("COMMAND GETKEYSANDFLAGS ZUNIONSTORE d 3 a b", "-ERR Invalid arguments specified for command\r\n"),
+        ("COMMAND GETKEYS ZUNIONSTORE d x a", "-ERR Invalid arguments specified for command\r\n"),
+        ("COMMAND GETKEYS LMPOP 0 a LEFT", "-ERR Invalid arguments specified for command\r\n"),
         ("COMMAND INFO nope", "*1\r\n$-1\r\n"),
         ("COMMAND LIST FILTERBY MODULE nope", "*0\r\n"),
         ("COMMAND LIST FILTERBY x y", "-ERR syntax error\r\n"),

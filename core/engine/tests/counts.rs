@@ -173,6 +173,20 @@ fn a_transaction_is_shown_before_its_exec() {
 }
 
 #[test]
+fn a_command_counts_when_it_has_run() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    kit.cmd(c, "GET k");
+    assert!(!kit.cmd(c, "INFO commandstats").contains("cmdstat_info:"));
+    assert!(kit.cmd(c, "INFO commandstats").contains("cmdstat_info:calls=1,"));
+    kit.cmd(c, "CONFIG RESETSTAT");
+    let info = kit.cmd(c, "INFO everything");
+    assert!(info.contains("cmdstat_config|resetstat:calls=1,") && !info.contains("cmdstat_get"), "{info}");
+    assert_eq!(field(&info, "total_commands_processed"), 1);
+    assert!(info.find("# Errorstats") < info.find("# Latencystats"), "{info}");
+}
+
+#[test]
 fn a_paused_client_counts_as_blocked() {
     let mut kit = Kit::default();
     let (c, paused) = (kit.connect(), kit.connect());
@@ -200,6 +214,10 @@ fn texts_and_forms_of_the_suite() {
     kit.cmd(c, "CONFIG SET enable-debug-command yes");
     assert_eq!(kit.cmd(c, "DEBUG QUICKLIST-PACKED-THRESHOLD 1"), "+OK\r\n");
     assert_eq!(kit.cmd(c, "DEBUG PROTOCOL ATTRIB"), "$39\r\nSome real reply following the attribute\r\n");
+    assert_eq!(kit.cmd(c, "DEBUG PROTOCOL PUSH"), "-ERR RESP2 is not supported by this command\r\n");
+    kit.cmd(c, "HELLO 3");
+    let pushed = "$40\r\nSome real reply following the push reply\r\n>2\r\n$16\r\nserver-cpu-usage\r\n:42\r\n";
+    assert_eq!(kit.cmd(c, "DEBUG PROTOCOL PUSH"), pushed);
 }
 
 /// Every command takes 200 ms by this clock.
@@ -236,6 +254,7 @@ const CHANGES: &[(&[&str], &str, u64)] = &[
     (&["ZADD k 1 a 2 b 3 c"], "ZREMRANGEBYSCORE k 1 2", 2),
     (&["ZADD k 0 a 0 b"], "ZREMRANGEBYLEX k - +", 2),
     (&["RPUSH k 2 1"], "SORT k STORE d", 2),
+    (&["GEOADD g 1 1 a 2 2 b"], "GEOSEARCHSTORE d g FROMLONLAT 1 1 BYRADIUS 1000 km", 2),
     (&["MSET a 1 b 2 c 3"], "DEL a b", 2),
     (&["SET k v"], "PERSIST k", 0),
 ];

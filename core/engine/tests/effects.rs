@@ -221,6 +221,30 @@ fn waiting_for_sorted_sets_and_moves() {
     assert_eq!(stream.kit.cmd(c, "EXISTS s d"), ":0\r\n");
 }
 
+/// As Redis 7.2 (src/db.c: a key that is overwritten isn't signalled, one that comes into being is).
+#[test]
+fn a_value_put_over_another_type_wakes_nobody() {
+    let mut kit = Kit::default();
+    let (list, zset, group, c) = (kit.connect(), kit.connect(), kit.connect(), kit.connect());
+    kit.send(c, "RPUSH src 2 1\r\nZADD zsrc 1 m\r\nXGROUP CREATE s g $ MKSTREAM\r\n");
+    assert_eq!(kit.cmd(list, "BLPOP k 0") + &kit.cmd(zset, "BZPOPMIN k 0"), "");
+    assert_eq!(kit.cmd(group, "XREADGROUP GROUP g me BLOCK 0 STREAMS s >"), "");
+    for line in ["SET k v", "SORT src STORE k", "ZRANGESTORE k zsrc 0 -1", "SORT src STORE k", "RPUSH k 3"] {
+        kit.cmd(c, line);
+        assert_eq!(kit.read(list) + &kit.read(zset), "", "{line}");
+    }
+    kit.cmd(c, "SORT src STORE s");
+    assert!(kit.read(group).starts_with("-WRONGTYPE"));
+    for line in ["COPY src k REPLACE", "RENAME src k"] {
+        assert_eq!(kit.cmd(c, line).len(), if line.starts_with("COPY") { 4 } else { 5 });
+        assert_eq!(kit.read(list), "*2\r\n$1\r\nk\r\n$1\r\n2\r\n", "{line}");
+        kit.cmd(c, "SET k v");
+        kit.cmd(c, "DEL k");
+        assert_eq!(kit.cmd(list, "BLPOP k 0"), "", "{line}");
+        kit.cmd(c, "SET k v");
+    }
+}
+
 #[test]
 fn waiting_ends_in_time_and_never_inside_multi() {
     let mut stream = Stream::new();

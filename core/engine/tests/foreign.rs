@@ -304,3 +304,17 @@ fn a_subcommand_joins_a_container_of_the_core_until_its_plugin_goes() {
     assert!(kit.cmd(c, "DEBUG MORE").starts_with("-ERR"));
     assert_eq!(kit.cmd(c, "DEBUG PAUSE-CRON 0"), "+OK\r\n");
 }
+
+/// The group decides: what is Redis' own isn't a module's, whichever plugin has it.
+#[test]
+fn a_plugins_own_command_has_the_flag_of_modules() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let own = OwnedSpec { group: Group::Scripting, ..spec("eval", -1, 0) };
+    for spec in [spec("TWICE", 2, WRITE), own] {
+        kit.engine.register_command("p", spec, ForeignBody::Sync(Arc::new(Twice)), false).expect("free");
+    }
+    let told = kit.cmd(c, "COMMAND INFO twice");
+    assert!(told.contains("*2\r\n+write\r\n+module\r\n"), "{told}");
+    assert!(!kit.cmd(c, "COMMAND INFO eval").contains("+module"));
+}

@@ -107,3 +107,17 @@ fn nobody_gets_effects_for_nobody() {
     assert_eq!(stream(&mut kit, cursor), "");
     assert_eq!(kit.cmd(id, "get a"), "$1\r\n1\r\n");
 }
+
+/// As Redis, which shows the command as it was typed and looks no further.
+#[test]
+fn nothing_is_waited_for_in_streams() {
+    let mut kit = kit();
+    let c = kit.connect();
+    for (line, name) in [
+        ("RUN rw XrEAD BLOCK x STREAMS k 0", "XrEAD"),
+        ("RUN rw xREADGroup GROUP g c BLOCK 0 STREAMS k 0", "xREADGroup"),
+    ] {
+        let expected = format!("-ERR {name} command is not allowed with BLOCK option from scripts\r\n");
+        assert_eq!(kit.cmd(c, line), expected);
+    }
+}

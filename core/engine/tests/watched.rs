@@ -49,6 +49,19 @@ fn slow_commands_are_kept() {
     assert!(kit.cmd(c, "INFO commandstats").contains("cmdstat_set:calls=1,usec=5000,usec_per_call=5000.00"));
 }
 
+#[test]
+fn a_shorter_slow_log_forgets_at_once() {
+    let mut kit = Kit::default();
+    kit.engine = Engine::new(EngineOptions { now: kit.now, clock: Some(clock), ..EngineOptions::default() });
+    let c = kit.engine.connect(ConnInfo { loopback: true, ..ConnInfo::default() }, kit.now).expect("accepted");
+    kit.cmd(c, "CONFIG SET slowlog-log-slower-than 1000");
+    (0..5).for_each(|_| drop(kit.cmd(c, "PING")));
+    kit.cmd(c, "CONFIG SET slowlog-log-slower-than -1 slowlog-max-len 3");
+    assert_eq!(kit.cmd(c, "SLOWLOG LEN"), ":6\r\n", "one that is off is left alone");
+    kit.cmd(c, "CONFIG SET slowlog-log-slower-than 1000000 slowlog-max-len 2");
+    assert_eq!(kit.cmd(c, "SLOWLOG LEN"), ":2\r\n");
+}
+
 /// Commands that are over at once are timed now and then; one of them with much to do must not slip through.
 #[test]
 fn what_may_take_long_is_timed_each_time() {
@@ -82,6 +95,14 @@ fn memory_and_time() {
     assert!((8..200).contains(&bytes), "{bytes}");
     assert_eq!(kit.cmd(c, "MEMORY USAGE none"), "$-1\r\n");
     assert_eq!(kit.cmd(c, "MEMORY USAGE k SAMPLES"), "-ERR syntax error\r\n");
+    // One that has expired is still there, and neither question deletes it.
+    kit.cmd(c, "PEXPIRE k 10");
+    kit.now.unix_ms += 11;
+    assert_eq!(kit.cmd(c, "MEMORY USAGE k"), kit.cmd(c, "MEMORY USAGE k"));
+    assert_eq!(kit.cmd(c, "WATCH k"), "+OK\r\n");
+    assert_eq!(kit.cmd(c, "DBSIZE"), ":1\r\n");
+    kit.now.unix_ms -= 11;
+    kit.cmd(c, "PERSIST k");
     assert!(kit.cmd(c, "MEMORY STATS").contains("keys.count\r\n:1\r\n"));
     assert_eq!(kit.cmd(c, "TIME"), "*2\r\n$10\r\n1700000000\r\n$1\r\n0\r\n");
     assert!(kit.cmd(c, "LOLWUT VERSION 5").contains("Redis ver. 7.2.4"));

@@ -156,11 +156,9 @@ impl Keyspace {
         for _ in 0..self.dbs.len() {
             let db = self.evict_hand % self.dbs.len();
             self.evict_hand = db + 1;
-            let mut found = None;
-            let start = self.access.random_u64();
-            self.dbs[db].table.sample(start, policy.volatile(), 1, &mut |entry| found = Some(entry.key().into()));
-            if let Some(key) = found {
-                return Some((db, key));
+            let table = &self.dbs[db].table;
+            if let Some(at) = table.random(policy.volatile(), || self.access.random_u64()) {
+                return Some((db, table.entry(at).key().into()));
             }
         }
         None
@@ -213,6 +211,23 @@ mod tests {
             let expected = if policy.volatile() { 1500 } else { 3000 };
             assert_eq!(gone, if policy == Policy::NoEviction { 0 } else { expected }, "{word}");
             assert_eq!((ks.evicted_total(), 3000 - gone), (gone, (0..16).map(|db| ks.len(db) as u64).sum()));
+        }
+    }
+
+    #[test]
+    fn random_policies_choose_old_and_new_keys_alike() {
+        const KEYS: u64 = 12_000;
+        for policy in [Policy::AllKeysRandom, Policy::VolatileRandom] {
+            let mut ks = Keyspace::new(Options::default());
+            for n in 0..KEYS {
+                ks.set_str(0, format!("k{n}").as_bytes(), n as i64, Ttl::At(UnixMillis(9_000_000_000)));
+            }
+            let mut gone = [0_u64; 4];
+            for _ in 0..KEYS / 2 {
+                gone[(number(&ks.evict_one(policy, 5).unwrap().1) * 4 / KEYS) as usize] += 1;
+            }
+            // A quarter each, 1500; chance alone keeps to within 100.
+            assert!(gone.iter().all(|count| (1300..1700).contains(count)), "{policy:?} {gone:?}");
         }
     }
 

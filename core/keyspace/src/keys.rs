@@ -161,7 +161,7 @@ impl Keyspace {
         const TRIES: usize = 100;
         for attempt in 0..TRIES {
             let mut state = self.random_u64();
-            let at = self.dbs[db].table.random(|| {
+            let at = self.dbs[db].table.random(false, || {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 state ^ (state >> 29)
             })?;
@@ -289,8 +289,9 @@ impl Keyspace {
         true
     }
 
-    /// Bytes a key takes, value included (MEMORY USAGE).
+    /// Bytes a key takes, value included (MEMORY USAGE), one that has expired and isn't deleted yet too.
     pub fn mem_usage(&self, db: DbIndex, key: &[u8]) -> Option<usize> {
-        Some(self.peek(db, key)?.mem_bytes() + size_of::<Entry>())
+        let table = &self.dbs[db].table;
+        Some(table.get(table.hash(key), key)?.mem_bytes() + size_of::<Entry>())
     }
 }

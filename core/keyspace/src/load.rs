@@ -32,18 +32,8 @@ pub enum Put {
 impl Loaded {
     /// Decodes a record.
     pub fn decode(limits: Limits, record: &Record<'_>) -> Result<Self, RdbError> {
-        let deadline = record.meta.expire_ms;
-        let entry = match Builder::build(limits, record.rdb_type, record.value)? {
-            Built::Str(bytes) => {
-                let value = as_int(&bytes).map_or(Value::Bytes(&bytes), Value::Int);
-                Entry::new(&record.key, value, deadline, 0)
-            }
-            Built::List(list) => object_entry(&record.key, Object::List(list), deadline),
-            Built::Set(set) => object_entry(&record.key, Object::Set(set), deadline),
-            Built::Hash(hash) => object_entry(&record.key, Object::Hash(hash), deadline),
-            Built::ZSet(zset) => object_entry(&record.key, Object::ZSet(zset), deadline),
-            Built::Stream(stream) => object_entry(&record.key, Object::Stream(stream), deadline),
-        };
+        let built = Builder::build(limits, record.rdb_type, record.value)?;
+        let entry = entry_of(&record.key, built, record.meta.expire_ms);
         Ok(Loaded { entry, idle_secs: record.meta.idle_s, frequency: record.meta.freq })
     }
 
@@ -58,7 +48,18 @@ impl Loaded {
     }
 }
 
-fn object_entry(key: &[u8], object: Object, deadline: Option<u64>) -> Entry {
+fn entry_of(key: &[u8], built: Built, deadline: Option<u64>) -> Entry {
+    let object = match built {
+        Built::Str(bytes) => {
+            let value = as_int(&bytes).map_or(Value::Bytes(&bytes), Value::Int);
+            return Entry::new(key, value, deadline, 0);
+        }
+        Built::List(list) => Object::List(list),
+        Built::Set(set) => Object::Set(set),
+        Built::Hash(hash) => Object::Hash(hash),
+        Built::ZSet(zset) => Object::ZSet(zset),
+        Built::Stream(stream) => Object::Stream(stream),
+    };
     Entry::new(key, Value::Object(Box::new(object)), deadline, 0)
 }
 
@@ -86,6 +87,15 @@ impl Keyspace {
         self.books.touch(db, entry.key(), Why::Changed);
         let replaced = self.place_entry(db, entry);
         if replaced { Put::Replaced } else { Put::Stored }
+    }
+
+    /// Puts a value that was read from a payload, as RESTORE does: whatever has its key is deleted first, so the key comes into
+    /// being in any case.
+    pub fn restore(&mut self, db: DbIndex, key: &[u8], built: Built, deadline: Option<UnixMillis>) {
+        let entry = entry_of(key, built, deadline.map(|at| at.0));
+        entry.set_access(self.access.fresh());
+        self.place_entry(db, entry);
+        self.books.change(db, key, Why::Created);
     }
 
     /// An empty keyspace with the same settings, to be filled beside this one and then [swapped in](Keyspace::swap_in).

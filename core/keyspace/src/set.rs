@@ -232,7 +232,7 @@ impl Set {
                     let Err(at) = v.search(n) else { return false };
                     v.insert(at, n);
                     if v.len() > limits.set_ints {
-                        self.leave_ints(0, limits);
+                        self.make_tree();
                     }
                     true
                 }
@@ -263,11 +263,34 @@ impl Set {
         }
     }
 
+    /// Before so many members are added by one command: takes the form that Redis takes then, which doesn't know yet how many
+    /// of them differ.
+    pub fn expect(&mut self, members: usize, first: &[u8], limits: &Limits) {
+        if self.is_empty() {
+            match members {
+                n if n <= limits.set_ints && as_int(first).is_some() => {}
+                n if n <= limits.set_entries => self.0 = Form::Compact(Forward::new()),
+                _ => self.make_tree(),
+            }
+            return;
+        }
+        let most = match &self.0 {
+            Form::Ints(_) => limits.set_ints,
+            Form::Compact(_) => limits.set_entries,
+            Form::Tree(_) => return,
+        };
+        if members > most {
+            self.make_tree();
+        }
+    }
+
     /// Turns integers into a compact set if one more member of `len` bytes would fit, else into a tree.
     fn leave_ints(&mut self, len: usize, limits: &Limits) {
         let Form::Ints(v) = &self.0 else { return };
-        let fits = v.len() < limits.set_entries && len <= limits.set_value && limits.set_value >= 20;
-        if fits {
+        // The longest is the lowest or the highest.
+        let ends = [v.get(0), v.len().checked_sub(1).and_then(|last| v.get(last))];
+        let longest = ends.into_iter().flatten().map(|n| itoa::Buffer::new().format(n).len()).fold(len, usize::max);
+        if v.len() < limits.set_entries && longest <= limits.set_value {
             let mut compact = Forward::new();
             self.iter().for_each(|m| compact.push_back(m.text(&mut itoa::Buffer::new())));
             self.0 = Form::Compact(compact);
@@ -476,6 +499,38 @@ mod tests {
         let mut set = Set::new();
         set.add(&[b'x'; 65], &limits);
         assert_eq!((set.encoding(), set.len()), ("hashtable", 1));
+    }
+
+    /// Seen at redis-server 7.2.4.
+    #[test]
+    fn encodings_follow_changed_thresholds() {
+        let defaults = Limits::default();
+        let (ints, short) = (Limits { set_ints: 2, ..defaults }, Limits { set_value: 5, ..defaults });
+        let one = Limits { set_entries: 1, ..defaults };
+        let cases: [(Limits, &[&[&str]], &str); 14] = [
+            (ints, &[&["1", "2", "3"]], "listpack"),
+            (ints, &[&["1", "2"], &["3"]], "hashtable"),
+            (ints, &[&["6", "2", "2"]], "listpack"),
+            (ints, &[&["1"], &["1", "1", "1"]], "hashtable"),
+            (ints, &[&["1"], &["2"], &["a"]], "listpack"),
+            (short, &[&["a"]], "listpack"),
+            (short, &[&["aaaaaa"]], "hashtable"),
+            (short, &[&["12345"], &["a"]], "listpack"),
+            (short, &[&["-12345"], &["a"]], "hashtable"),
+            (short, &[&["-12345", "1"], &["a"]], "hashtable"),
+            (short, &[&["a", "12345"], &["123456"]], "hashtable"),
+            (one, &[&["a", "a"]], "hashtable"),
+            (one, &[&["a"]], "listpack"),
+            (one, &[&["1", "2"]], "intset"),
+        ];
+        for (limits, commands, encoding) in cases {
+            let mut set = Set::new();
+            for members in commands {
+                set.expect(members.len(), members[0].as_bytes(), &limits);
+                members.iter().for_each(|member| _ = set.add(member.as_bytes(), &limits));
+            }
+            assert_eq!(set.encoding(), encoding, "{commands:?}");
+        }
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub enum StrInput<'a> {
     Bytes(&'a [u8]),
     /// Bytes that stay bytes, whatever they spell.
     Text(&'a [u8]),
+    /// The same, made as a long string is (OBJECT ENCODING says "raw").
+    Raw(&'a [u8]),
     /// An integer.
     Int(i64),
 }
@@ -73,7 +75,7 @@ impl<'a> StrInput<'a> {
     fn value(self) -> Value<'a> {
         match self {
             StrInput::Int(n) => Value::Int(n),
-            StrInput::Text(bytes) => Value::Bytes(bytes),
+            StrInput::Text(bytes) | StrInput::Raw(bytes) => Value::Bytes(bytes),
             StrInput::Bytes(bytes) => match as_int(bytes) {
                 Some(n) => Value::Int(n),
                 None => Value::Bytes(bytes),
@@ -134,7 +136,8 @@ impl Keyspace {
 
     /// Sets a key to a string, whatever it was before.
     pub fn set_str<'a>(&mut self, db: DbIndex, key: &[u8], input: impl Into<StrInput<'a>>, ttl: Ttl) {
-        let value = input.into().value();
+        let input = input.into();
+        let (value, raw) = (input.value(), matches!(input, StrInput::Raw(_)));
         let (hash, found) = self.locate(db, key);
         let deadline = match (ttl, found) {
             (Ttl::At(at), _) => Some(at.0),
@@ -143,12 +146,22 @@ impl Keyspace {
         };
         match found {
             Some(at) => {
-                let old = self.change_at(db, at, |entry| entry.replace(value, deadline));
+                let old = self.change_at(db, at, |entry| {
+                    let old = entry.replace(value, deadline);
+                    if raw {
+                        entry.set_raw(true);
+                    }
+                    old
+                });
                 self.books.discard(old);
                 self.books.change(db, key, Why::Changed);
             }
             None => {
-                self.insert(db, hash, Entry::new(key, value, deadline, self.access.fresh()));
+                let mut entry = Entry::new(key, value, deadline, self.access.fresh());
+                if raw {
+                    entry.set_raw(true);
+                }
+                self.insert(db, hash, entry);
                 self.books.change(db, key, Why::Created);
             }
         }

@@ -44,7 +44,8 @@ impl Flags {
     pub const NO_MULTI: Flags = Flags(abi::CMD_NO_MULTI);
     /// Allowed while a long call runs.
     pub const ALLOW_BUSY: Flags = Flags(abi::CMD_ALLOW_BUSY);
-    /// Takes the place of the core's command of that name (on the plugin's own endpoint).
+    /// Takes the place of the core's command of that name: of any on the plugin's own endpoint, on the data port only of
+    /// one that neither reads nor writes keys.
     pub const REPLACES: Flags = Flags(abi::CMD_REPLACES);
     /// Not while other data is loaded beside the one that is served: it would be replaced under the command's feet.
     pub const NO_ASYNC_LOADING: Flags = Flags(abi::CMD_NO_ASYNC_LOADING);
@@ -101,7 +102,7 @@ impl BitOr for Acl {
     }
 }
 
-/// Where a movable command's keys are: their positions, given the words.
+/// Where a movable command's keys are: their positions, given the words. If it panics, every word counts as a key.
 pub type GetKeys = fn(crate::Args<'_>) -> Vec<usize>;
 
 /// Whether a command's words change nothing: the plugin and the words.
@@ -137,7 +138,7 @@ pub fn spec(name: &str, arity: i32, flags: Flags) -> CommandSpec {
         get_keys: None,
         summary: String::new(),
         since: "1.0.0".to_owned(),
-        group: "server".to_owned(),
+        group: "module".to_owned(),
         page: String::new(),
     }
 }
@@ -200,7 +201,9 @@ impl CommandSpec {
     }
 }
 
-/// What a command did, for the journal. Forgetting must not compile: handlers return it.
+/// What a command did, for the journal. Forgetting must not compile: handlers return it. Effects are in the session's
+/// database, but for [`Effect::InDb`]; a command that changed another one and names commands of its own for it, but none in
+/// that one, is answered an error.
 #[must_use]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
@@ -212,11 +215,18 @@ pub enum Effect {
     Instead(OwnedArgs),
     /// Propagate these instead, as one unit.
     Many(Vec<OwnedArgs>),
+    /// The same, each in a database of its own: what was changed in another one than the session's.
+    InDb(Vec<(u32, OwnedArgs)>),
 }
 
 impl Effect {
-    /// Propagate these words instead.
+    /// Propagate these words instead, in the session's database.
     pub fn instead<T: AsRef<[u8]>>(words: &[T]) -> Effect {
         Effect::Instead(words.iter().map(|word| Bytes::copy_from_slice(word.as_ref())).collect())
+    }
+
+    /// Propagate these words instead, in this database. For several of them list them in [`Effect::InDb`].
+    pub fn in_db<T: AsRef<[u8]>>(db: u32, words: &[T]) -> Effect {
+        Effect::InDb(vec![(db, words.iter().map(|word| Bytes::copy_from_slice(word.as_ref())).collect())])
     }
 }

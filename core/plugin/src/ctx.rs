@@ -113,7 +113,7 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// Runs a command of the core or of a plugin; its effect is propagated as its own.
+    /// Runs a command of the core or of a plugin; its effect is propagated as its own. Fails in a database that isn't there.
     pub fn call<T: AsRef<[u8]>>(&mut self, db: u32, argv: &[T]) -> Result<Reply> {
         let words = raw_words(argv);
         let mut out = abi::Buf::EMPTY;
@@ -148,7 +148,9 @@ impl<'a> Ctx<'a> {
     }
 
     /// Sets a string and removes its expiry. In a command this isn't propagated by itself: that is the handler's effect.
-    /// In a turn of the plugin's own it is propagated as SET; the same goes for `del` and `expire_at`.
+    /// In a turn of the plugin's own it is propagated as SET; the same goes for `del` and `expire_at`. Each publishes the
+    /// keyspace event of the command that would do the same. In a database that isn't there nothing is changed, and the
+    /// command is answered an error, whatever its handler returns.
     pub fn set(&mut self, db: u32, key: &[u8], value: &[u8]) {
         // SAFETY: both live for the call.
         unsafe { (self.api().set_string)(self.data(), db, Str::new(key), Str::new(value)) };
@@ -264,6 +266,7 @@ impl<'a> Ctx<'a> {
             Ok(Effect::AsSent) => abi::CALL_AS_SENT,
             Ok(Effect::Instead(argv)) => self.list(&[argv]),
             Ok(Effect::Many(list)) => self.list(&list),
+            Ok(Effect::InDb(list)) => self.list_in_dbs(&list),
             Err(error) => {
                 match error.is_counted() {
                     true => self.fail_counted(&error.reply_text()),
@@ -279,6 +282,19 @@ impl<'a> Ctx<'a> {
             let words = raw_words(&argv.0);
             // SAFETY: the words live for the call.
             unsafe { (self.api().propagate)(self.data(), words.as_ptr(), words.len()) };
+        }
+        abi::CALL_LISTED
+    }
+
+    fn list_in_dbs(&mut self, effects: &[(u32, crate::OwnedArgs)]) -> u32 {
+        if !abi::covers!(self.api().size, abi::CtxApi, propagate_in) {
+            self.fail("ERR this server is too old for effects in another database");
+            return abi::CALL_FAILED;
+        }
+        for (db, argv) in effects {
+            let words = raw_words(&argv.0);
+            // SAFETY: the words live for the call.
+            unsafe { (self.api().propagate_in)(self.data(), *db, words.as_ptr(), words.len()) };
         }
         abi::CALL_LISTED
     }

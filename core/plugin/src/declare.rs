@@ -88,12 +88,14 @@ impl Param {
     }
 }
 
-/// What a fault (a panic in a hook or task, [`crate::Host::fault`]) means for the server.
+/// What a fault (a panic in a hook or in a task that the plugin spawned, [`crate::Host::fault`]) means for the server. The
+/// plugin is stopped in any case, and its ports are closed. A panic in a command is none: its client gets an error, or, if
+/// it took its connection over, the connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultPolicy {
-    /// The plugin is stopped, the server goes on.
+    /// The server goes on.
     Continue,
-    /// Writes are refused from then on.
+    /// Writes are refused from then on, with an error that names the plugin.
     StopWrites,
     /// The server ends.
     Exit,

@@ -439,7 +439,7 @@ impl Host {
     }
 
     /// An append-only file to execute with origin loading, from its first byte; nothing of it is propagated. An error of
-    /// `feed` means that the file can't be read on; the offsets it gives mean nothing.
+    /// `feed_file` means that the file can't be read on.
     pub fn replay(&self) -> Result<Apply> {
         let mut out = Object::NONE;
         // SAFETY: the function fills `out` if it says OK.

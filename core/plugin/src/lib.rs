@@ -88,7 +88,7 @@ pub use service::{Needed, Service};
 pub use session::{ClientInfo, Proto};
 pub use snapshot::{Added, Applied, Apply, Batch, Load, LoadMode, RDB_PIECES, RDB_PLAIN, RdbVersions, Snapshot};
 pub use task::{Interval, Task};
-pub use values::memory;
+pub use values::{integer, memory};
 pub use words::{ClientFilter, Gate, Origin, PauseKind, Role, ShutdownKind, Targets};
 
 /// What nearly every plugin imports.

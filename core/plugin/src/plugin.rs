@@ -100,7 +100,8 @@ pub trait Plugin: Send + Sync + Sized + 'static {
     }
 
     /// The server is asked to end: the time to save and to wait for others. Everything still runs, only clients' writes
-    /// are paused, and there is no limit of time. An error refuses the end (its text goes to the log). The future is
+    /// are paused, and there is no limit of time, but a few seconds where the end is wanted now and nothing is to be saved
+    /// (SHUTDOWN NOW NOSAVE). An error refuses the end (its text goes to the log). The future is
     /// dropped if the end is taken back (SHUTDOWN ABORT). Users of a service are asked before its providers.
     fn before_end(self: Arc<Self>, how: Ending) -> impl Future<Output = Result<()>> + Send {
         let _ = how;

@@ -233,6 +233,15 @@ impl Apply {
         unsafe { self.0.api() }
     }
 
+    /// The same of an append-only file, see [`Host::replay`](crate::Host::replay): how many of its commands answered an
+    /// error, and the first of them.
+    pub async fn feed_file(&mut self, bytes: Bytes) -> Result<(u64, String)> {
+        // SAFETY: as in `feed`.
+        let feed = unsafe { import_future((self.api().feed)(self.0.0.data, Buf::new(bytes))) };
+        let done = feed.await.ok()?;
+        Ok((done.b, String::from_utf8_lossy(done.buf.as_ref()).into_owned()))
+    }
+
     /// Executes what is complete of these bytes; an error means that the stream makes no sense.
     pub async fn feed(&mut self, bytes: Bytes) -> Result<Applied> {
         // SAFETY: the object is alive; the buffer is handed over.

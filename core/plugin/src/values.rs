@@ -3,6 +3,17 @@
 use crate::{Error, Result};
 use std::ops::RangeInclusive;
 
+/// A whole number as Redis reads it: no plus, no zeros before it, no spaces.
+pub fn integer(text: &str, range: RangeInclusive<u64>) -> Result<u64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let strict = text == "0" || digits.starts_with(|c: char| matches!(c, '1'..='9'));
+    let number = text.parse::<i64>().ok().filter(|_| strict);
+    let number = number.ok_or_else(|| Error::new("argument couldn't be parsed into an integer"))?;
+    let (low, high) = (range.start(), range.end());
+    let number = u64::try_from(number).ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| Error::new(format!("argument must be between {low} and {high} inclusive")))
+}
+
 /// A number of bytes with Redis' units: `k` is 1000, `kb` is 1024.
 pub fn memory(text: &str, range: RangeInclusive<u64>) -> Result<u64> {
     let text = text.to_ascii_lowercase();
@@ -29,7 +40,18 @@ pub fn memory(text: &str, range: RangeInclusive<u64>) -> Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::memory;
+    use super::{integer, memory};
+
+    #[test]
+    fn integers() {
+        let (no, far) = ("argument couldn't be parsed into an integer", "argument must be between 1 and 100 inclusive");
+        for (text, want) in [("1", Ok(1)), ("100", Ok(100)), ("0", Err(far)), ("101", Err(far)), ("-5", Err(far))] {
+            assert_eq!(integer(text, 1..=100).map_err(|error| error.text().to_owned()), want.map_err(str::to_owned));
+        }
+        for text in ["", "+1", "01", "-0", "-01", "00", " 1", "1 ", "1.0", "0x1", "x", "-", "9223372036854775808"] {
+            assert_eq!(integer(text, 0..=100).expect_err(text).text(), no, "{text}");
+        }
+    }
 
     #[test]
     fn memory_units() {

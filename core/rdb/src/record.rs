@@ -68,13 +68,19 @@ fn read_head(reader: &mut Reader<'_>) -> Result<(RecordMeta, u8), RdbError> {
     let mut meta = RecordMeta::default();
     loop {
         match reader.byte()? {
-            OP_EXPIRETIME_MS => meta.expire_ms = Some(u64::from_le_bytes(reader.array()?)),
+            OP_EXPIRETIME_MS => meta.expire_ms = expiry_millis(reader.array()?),
             OP_EXPIRETIME => meta.expire_ms = Some(expiry_seconds(reader.array()?)),
             OP_FREQ => meta.freq = Some(reader.byte()?),
             OP_IDLE => meta.idle_s = Some(reader.count()?),
             rdb_type => return Ok((meta, rdb_type)),
         }
     }
+}
+
+/// Signed, too; Redis takes -1 for none.
+fn expiry_millis(bytes: [u8; 8]) -> Option<u64> {
+    let at = i64::from_le_bytes(bytes);
+    (at != -1).then(|| u64::try_from(at).unwrap_or(0))
 }
 
 /// Seconds are signed in the format; a time before 1970 is as expired as 1970.
@@ -124,5 +130,18 @@ impl<'a> Iterator for Records<'a> {
         let record = Record::parse(self.rest);
         self.rest = record.as_ref().map_or(&[], |record| &self.rest[record.raw.len()..]);
         Some(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_signed_as_in_redis() {
+        for (at, expected) in [(-1, None), (-2, Some(0)), (i64::MIN, Some(0)), (i64::MAX, Some(i64::MAX as u64))] {
+            let bytes = [&[OP_EXPIRETIME_MS][..], &at.to_le_bytes(), b"\0\x01k\x01v"].concat();
+            assert_eq!(Record::parse(&bytes).map(|record| record.meta.expire_ms), Ok(expected), "{at}");
+        }
     }
 }

@@ -85,7 +85,8 @@ fn stream() -> impl Strategy<Value = Stream> {
 
 fn meta() -> impl Strategy<Value = RecordMeta> {
     (any::<Option<u64>>(), any::<Option<u64>>(), any::<Option<u8>>()).prop_map(|(expire_ms, idle_s, freq)| RecordMeta {
-        expire_ms,
+        // Times are signed in the format.
+        expire_ms: expire_ms.map(|at| at >> 1),
         idle_s,
         freq,
     })

@@ -8,7 +8,7 @@ use mimalloc::MiMalloc;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::ffi::{c_int, c_long};
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 /// Counters; the last one is shared.
 const STRIPES: usize = 64;
@@ -56,7 +56,12 @@ const PAGE: usize = 4096;
 unsafe extern "C" {
     fn mi_option_set(option: c_int, value: c_long);
     fn mi_collect(force: bool);
+    #[cfg(target_env = "gnu")]
+    fn malloc_trim(pad: usize) -> c_int;
 }
+
+/// Somebody asks for what plugins freed: their memory is the C library's.
+static ASKED: AtomicBool = AtomicBool::new(false);
 
 /// mimalloc's `purge_delay`: how many milliseconds memory is free until it goes back to the system.
 const PURGE_DELAY: c_int = 15;
@@ -76,8 +81,24 @@ pub(crate) fn keep_freed(keep: bool) {
 
 /// Gives the memory that was freed back to the system.
 pub(crate) fn give_back() {
+    // The allocator listens only to threads that have had something of it.
+    drop(std::hint::black_box(Box::new(0u8)));
     // SAFETY: may be called at any time; touches nothing that is in use.
     unsafe { mi_collect(true) }
+    #[cfg(target_env = "gnu")]
+    if ASKED.swap(false, Ordering::Relaxed) {
+        // SAFETY: as above.
+        unsafe { malloc_trim(0) };
+    }
+}
+
+/// MEMORY PURGE, on the thread that asks. Only the thread that allocated can let go of a page in which others freed the
+/// last block, so that is done at once: 26 ms a gigabyte that was freed in this way, else a fraction of a millisecond. Whoever
+/// gives back does the rest within a second: to the system go these pages, and what plugins freed.
+pub(crate) fn purge() {
+    ASKED.store(true, Ordering::Relaxed);
+    // SAFETY: as above.
+    unsafe { mi_collect(false) }
 }
 
 /// Blocks that were allocated and written to, of which nobody uses anything. Not counted: no key must be evicted for them.
@@ -182,8 +203,34 @@ mod tests {
         text.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("a number") * PAGE
     }
 
+    /// Tests that measure the whole process, one at a time.
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+    /// Blocks on their way to another thread.
+    struct Handed(Vec<Option<Touched>>);
+
+    // SAFETY: nobody points at the blocks, and the allocator takes them back from any thread.
+    unsafe impl Send for Handed {}
+
+    #[test]
+    fn what_others_freed_of_a_threads_pages_goes_back_when_it_purges() {
+        let _alone = ALONE.lock();
+        let elsewhere = || assert!(std::thread::spawn(give_back).join().is_ok());
+        // With its own half freed the pages are this thread's, and full of blocks that the other thread frees.
+        let mut blocks = Handed((0..20_000).map(|_| Some(Touched::new(8 << 10, 1))).collect());
+        blocks.0.iter_mut().step_by(2).for_each(|block| *block = None);
+        assert!(std::thread::spawn(move || drop(blocks)).join().is_ok());
+        elsewhere();
+        let kept = resident();
+        purge();
+        elsewhere();
+        let left = resident();
+        assert!(kept.saturating_sub(left) > 100 << 20, "160 MB were freed: {kept} bytes before, {left} after");
+    }
+
     #[test]
     fn who_frees_gives_nothing_back_to_the_system_but_who_is_there_for_it_does() {
+        let _alone = ALONE.lock();
         unsafe extern "C" {
             fn mi_option_get(option: c_int) -> c_long;
         }

@@ -81,12 +81,26 @@ fn connect(options: &Options) -> io::Result<Client> {
     Ok(client)
 }
 
-/// The name asked for, or all that the sentinel watches.
+/// The name asked for, or all that the sentinel watches. Who isn't one is told by its role.
 fn names(client: &mut Client, name: Option<&str>) -> io::Result<Vec<String>> {
-    match name {
-        Some(name) => Ok(vec![name.to_owned()]),
-        None => client.call(&["ROLE"]).map(|words| words.into_iter().skip(1).collect()),
+    match (name, client.call(&["ROLE"])) {
+        (_, Ok(role)) if role.first().is_some_and(|role| role != "sentinel") => Err(io::Error::other(format!(
+            "no sentinel listens here: this is the port of a data node ({})",
+            role.first().map_or("", String::as_str)
+        ))),
+        (Some(name), _) => Ok(vec![name.to_owned()]),
+        (None, role) => role.map(|words| words.into_iter().skip(1).collect()),
     }
+}
+
+/// Asks for what only a Keystead sentinel has.
+fn ask(client: &mut Client, words: &[&str]) -> io::Result<Vec<String>> {
+    client.call(words).map_err(|error| match error.to_string() {
+        text if text.to_ascii_lowercase().contains("unknown subcommand") => {
+            io::Error::other(format!("this is not a Keystead sentinel: it has no SENTINEL {} ({text})", words[1]))
+        }
+        _ => error,
+    })
 }
 
 fn explain(options: &Options, name: Option<&str>) -> io::Result<Vec<String>> {
@@ -94,7 +108,7 @@ fn explain(options: &Options, name: Option<&str>) -> io::Result<Vec<String>> {
     let mut lines = Vec::new();
     for name in names(&mut client, name)? {
         lines.push(format!("{name}:"));
-        lines.extend(client.call(&["SENTINEL", "EXPLAIN", &name])?.into_iter().map(|line| format!("  {line}")));
+        lines.extend(ask(&mut client, &["SENTINEL", "EXPLAIN", &name])?.into_iter().map(|line| format!("  {line}")));
     }
     Ok(lines)
 }
@@ -107,7 +121,7 @@ fn timeline(options: &Options, name: Option<&str>, count: u32, json: bool) -> io
         let mut words = vec!["SENTINEL", "TIMELINE", &name, &count];
         words.extend(json.then_some("JSON"));
         let now = SystemTime::now();
-        lines.extend(client.call(&words)?.into_iter().map(|line| if json { line } else { dated(line, now) }));
+        lines.extend(ask(&mut client, &words)?.into_iter().map(|line| if json { line } else { dated(line, now) }));
     }
     Ok(lines)
 }
@@ -154,6 +168,36 @@ fn look(options: &Options, name: Option<&str>) -> io::Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A server that answers each command with the next of these, and where it listens.
+    fn server(replies: &'static [&'static str]) -> u16 {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            for reply in replies {
+                let mut request = [0; 256];
+                let _ = std::io::Read::read(&mut stream, &mut request);
+                let _ = stream.write_all(reply.as_bytes());
+            }
+        });
+        port
+    }
+
+    #[test]
+    fn who_is_no_keystead_sentinel_is_named() {
+        let role = "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n";
+        let unknown = "-ERR unknown subcommand 'EXPLAIN'. Try SENTINEL HELP.\r\n";
+        let sentinel = "*2\r\n$8\r\nsentinel\r\n*1\r\n$1\r\nm\r\n";
+        for (replies, words) in
+            [(vec![role], "no sentinel listens here"), (vec![sentinel, unknown], "not a Keystead sentinel")]
+        {
+            let mut client = Client::connect(server(replies.leak())).unwrap();
+            let told = names(&mut client, None).and_then(|names| ask(&mut client, &["SENTINEL", "EXPLAIN", &names[0]]));
+            let told = told.unwrap_err().to_string();
+            assert!(told.contains(words), "{told}");
+        }
+    }
 
     #[test]
     fn a_failover_has_the_time_of_day_that_the_log_has() {

@@ -48,21 +48,27 @@ pub(crate) fn daemonize() -> io::Result<()> {
     nix::unistd::daemon(false, false).map_err(io::Error::from)
 }
 
-/// The pid file: written at start, removed when the guard is dropped.
+/// The pid file: written at the start, removed when the guard is dropped, unless another process has written it since.
 #[derive(Debug)]
 pub(crate) struct PidFile(PathBuf);
 
 impl PidFile {
     /// Writes this process' id.
     pub(crate) fn write(path: &Path) -> io::Result<PidFile> {
-        std::fs::write(path, format!("{}\n", std::process::id()))?;
+        std::fs::write(path, PidFile::text())?;
         Ok(PidFile(path.to_path_buf()))
+    }
+
+    fn text() -> String {
+        format!("{}\n", std::process::id())
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        if std::fs::read_to_string(&self.0).is_ok_and(|text| text == PidFile::text()) {
+            let _ = std::fs::remove_file(&self.0);
+        }
     }
 }
 

@@ -56,7 +56,7 @@ enum Verdict {
     Ends,
     Refused(String),
     TakenBack,
-    /// Asked for again, and more urgently.
+    /// To be asked, or once more: it was asked for more urgently.
     Again,
     Insisted,
 }
@@ -69,13 +69,12 @@ impl Ends {
             if asked.failed {
                 return End { clean: false };
             }
+            // This waits for the turn of a long script, which only SHUTDOWN NOSAVE ends: then that order is here too.
             self.shell.set_ending(true);
-            let verdict = loop {
-                match self.ask(host, &mut asked).await {
-                    Verdict::Again => {}
-                    verdict => break verdict,
-                }
-            };
+            let mut verdict = self.heed_orders_meanwhile(&mut asked);
+            while matches!(verdict, Verdict::Again) {
+                verdict = self.ask(host, &mut asked).await;
+            }
             match verdict {
                 Verdict::Insisted => {
                     log::warn!("You insist... exiting now.");
@@ -88,11 +87,20 @@ impl Ends {
                 Verdict::TakenBack => log::warn!("Shutdown manually aborted."),
                 Verdict::Ends | Verdict::Again => return End { clean: true },
             }
+            if self.is_torn() {
+                // Half of a script is in the keyspace and in no file or replica: to go on would make three histories of one.
+                log::warn!("A script was stopped in the middle for this shutdown: the server ends all the same.");
+                return End { clean: false };
+            }
             self.shell.set_ending(false);
             for waiting in asked.waiting {
                 waiting.answer(REFUSED);
             }
         }
+    }
+
+    fn is_torn(&self) -> bool {
+        self.shell.services().iter().any(|service| service.turn(|engine| engine.core.torn))
     }
 
     /// Asks the plugins, and listens meanwhile.
@@ -119,6 +127,24 @@ impl Ends {
                 Next::Order(order) => self.settle(order),
             }
         }
+    }
+
+    /// Orders that came since the end was asked for. A wish not to save wins: half of a script may be in the keyspace.
+    fn heed_orders_meanwhile(&self, asked: &mut Asked) -> Verdict {
+        while let Ok(order) = self.inbox.try_recv() {
+            match order {
+                Order::Shutdown { how, reply } => {
+                    asked.waiting.extend(reply);
+                    if how.save == Some(false) || asked.how.save != Some(false) {
+                        asked.how = how;
+                    }
+                }
+                Order::Exit { clean: false } => return Verdict::Insisted,
+                Order::AbortShutdown => return Verdict::TakenBack,
+                order => self.settle(order),
+            }
+        }
+        Verdict::Again
     }
 
     /// Carries out orders until one, or a signal, asks for the end.
@@ -177,7 +203,7 @@ impl Ends {
                     log::warn!("Received {name} scheduling shutdown...");
                     return Next::Signal(signal);
                 }
-                // A closed terminal is no reason to go.
+                // A closed terminal is no reason to go, nor, as with Redis, an alarm.
                 Either::Right(_) => {}
             }
         }

@@ -12,7 +12,7 @@ use crate::ready;
 use crate::shell::Shell;
 use crate::{dir, early, logging, settle, users};
 use futures::future::{Either, select};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGTERM};
 use signal_hook_async_std::Signals;
 use std::path::Path;
 use std::pin::pin;
@@ -22,16 +22,11 @@ use std::time::Duration;
 
 /// Runs until a signal or SHUTDOWN.
 pub(crate) fn run(mut settings: Settings) -> ExitCode {
-    let pid_file = match prepare(&mut settings) {
-        Ok(pid_file) => pid_file,
-        Err(message) => {
-            eprintln!("keystead: {message}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let result = async_std::task::block_on(serve(Arc::new(settings)));
-    drop(pid_file);
-    match result {
+    if let Err(message) = prepare(&mut settings) {
+        eprintln!("keystead: {message}");
+        return ExitCode::FAILURE;
+    }
+    match async_std::task::block_on(serve(Arc::new(settings))) {
         Ok(true) => {
             log::warn!("Keystead is now ready to exit, bye bye...");
             ExitCode::SUCCESS
@@ -47,11 +42,11 @@ pub(crate) fn run(mut settings: Settings) -> ExitCode {
 }
 
 /// Everything that needs a process with one thread.
-fn prepare(settings: &mut Settings) -> Result<Option<early::PidFile>, String> {
+fn prepare(settings: &mut Settings) -> Result<(), String> {
+    let made = !settings.dir.exists();
     std::fs::create_dir_all(&settings.dir)
         .map_err(|e| format!("server.dir: the folder {} can't be made: {e}", settings.dir.display()))?;
     let log_file = settings.log.file.as_deref().filter(|f| !f.is_empty()).map(|f| settings.dir.join(f));
-    let pid_path = settings.server.pidfile.as_deref().filter(|f| !f.is_empty()).map(|f| settings.dir.join(f));
     if settings.server.daemonize {
         early::daemonize().map_err(|e| format!("can't detach from the terminal: {e}"))?;
     }
@@ -62,11 +57,19 @@ fn prepare(settings: &mut Settings) -> Result<Option<early::PidFile>, String> {
         format!("can't write the log to {}: {e}", path.display())
     })?;
     dir::enter(&settings.dir)?;
-    early::lower_maxclients(settings)?;
-    let pid_file = pid_path.map(|path| {
+    if made {
+        log::warn!("The folder {} wasn't there: it was made", settings.dir.display());
+    }
+    early::lower_maxclients(settings)
+}
+
+/// Not before the ports are bound: a start that finds them taken must not touch the file of the instance that has them.
+fn write_pid(settings: &Settings) -> Result<Option<early::PidFile>, String> {
+    let path = settings.server.pidfile.as_deref().filter(|f| !f.is_empty()).map(|f| settings.dir.join(f));
+    let write = |path: std::path::PathBuf| {
         early::PidFile::write(&path).map_err(|e| format!("can't write the pid file {}: {e}", path.display()))
-    });
-    pid_file.transpose()
+    };
+    path.map(write).transpose()
 }
 
 /// A start that takes longer than this tells clients that it is loading.
@@ -74,11 +77,13 @@ const SHORT_START: Duration = Duration::from_millis(250);
 
 /// The instance proper; true if it ended as it was asked to.
 async fn serve(settings: Arc<Settings>) -> Result<bool, String> {
-    let signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| format!("can't watch for signals: {e}"))?;
+    let signals =
+        Signals::new([SIGTERM, SIGINT, SIGHUP, SIGALRM]).map_err(|e| format!("can't watch for signals: {e}"))?;
     greet(&settings);
     let (orders, inbox) = async_channel::unbounded();
     let shell = Shell::new(settings.clone(), orders);
     let (host, closed) = assemble(&shell, &settings)?;
+    let _pid_file = write_pid(&settings)?;
     settle::apply_overlay(&shell.services(), &settings, &host.given(&settings.command_line))?;
     logging::set_role_letter(if closed { b'X' } else { b'M' });
     // Who waits for the pid, as Redis' test suite does, takes it for a server that has its port.
@@ -103,6 +108,7 @@ fn assemble(shell: &Arc<Shell>, settings: &Settings) -> Result<(Host, bool), Str
     let data = shell.open_data(closed)?;
     let host = Host::load(&plugins, &settings.services, data, shell.clone());
     let host = host.map_err(|error| told(error, settings))?;
+    shell.check_reachable()?;
     users::load(&shell.services(), settings)?;
     Ok((host, closed))
 }
@@ -115,7 +121,9 @@ pub(crate) fn rehearse(settings: Settings) -> Result<(), String> {
     }
     let settings = Arc::new(settings);
     let (orders, _inbox) = async_channel::unbounded();
-    assemble(&Shell::rehearsal(settings.clone(), orders), &settings).map(drop)
+    let shell = Shell::rehearsal(settings.clone(), orders);
+    let _assembled = assemble(&shell, &settings)?;
+    users::from_overlay(&shell.services(), &settings)
 }
 
 /// Starts the plugins and opens the ports. An end that is asked for meanwhile is given back: it waits for nothing.
@@ -174,7 +182,7 @@ fn greet(settings: &Settings) {
 pub(crate) fn plugins(settings: &Settings) -> Result<Vec<PluginEntry>, ConfigError> {
     let entry = |plugin: &crate::config::load::PluginEntry| {
         let path = match &plugin.path {
-            Some(path) => std::path::absolute(path).map_err(|e| plugin.refused(format!("{path}: {e}"), None))?,
+            Some(path) => path.clone(),
             None => host::find(&plugin.name, &settings.plugin_dirs).map_err(|message| {
                 let there = host::names(&settings.plugin_dirs);
                 let near = nearest(&plugin.name, there.iter().map(String::as_str));

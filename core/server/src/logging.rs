@@ -6,7 +6,8 @@ use keystead_engine::config::ParamGroup;
 use log::{Level, LevelFilter};
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -62,7 +63,7 @@ impl ParamGroup for LevelParam {
 pub(crate) fn init(filter: LevelFilter, file: Option<&Path>) -> io::Result<()> {
     let target = match file {
         None => env_logger::Target::Stderr,
-        Some(path) => env_logger::Target::Pipe(Box::new(File::options().create(true).append(true).open(path)?)),
+        Some(path) => env_logger::Target::Pipe(Box::new(LogFile::open(path)?)),
     };
     let built = env_logger::Builder::new()
         // The runtime's own crates log through the same facade; their steps are no news for an operator.
@@ -84,6 +85,45 @@ pub(crate) fn init(filter: LevelFilter, file: Option<&Path>) -> io::Result<()> {
     built.map_err(io::Error::other)?;
     log::set_max_level(filter);
     Ok(())
+}
+
+/// The log's file. Who rotates it renames or deletes it: the next line goes into a new one of that name.
+struct LogFile {
+    path: PathBuf,
+    file: File,
+    /// Device and inode of the file that is open.
+    identity: (u64, u64),
+}
+
+impl LogFile {
+    fn open(path: &Path) -> io::Result<LogFile> {
+        let file = File::options().create(true).append(true).open(path)?;
+        let about = file.metadata()?;
+        Ok(LogFile { path: path.to_path_buf(), file, identity: (about.dev(), about.ino()) })
+    }
+
+    /// Where no new file can be made, lines go on into the old one.
+    fn follow(&mut self) {
+        let there = std::fs::metadata(&self.path).map(|about| (about.dev(), about.ino()));
+        if there.is_ok_and(|identity| identity == self.identity) {
+            return;
+        }
+        if let Ok(fresh) = LogFile::open(&self.path) {
+            *self = fresh;
+        }
+    }
+}
+
+impl Write for LogFile {
+    /// Called once a line.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.follow();
+        self.file.write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// Sends panics to the log, where an operator looks. Before there is a log they go to standard error as always.
@@ -147,6 +187,22 @@ mod tests {
         for (ms, text) in cases {
             assert_eq!(timestamp(ms), text);
         }
+    }
+
+    #[test]
+    fn a_renamed_or_deleted_log_file_is_made_anew() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("k.log");
+        let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).expect("there");
+        let mut log = LogFile::open(&path).expect("opened");
+        log.write_all(b"one\n").expect("written");
+        std::fs::rename(&path, dir.path().join("k.log.1")).expect("renamed");
+        log.write_all(b"two\n").expect("written");
+        log.write_all(b"three\n").expect("written");
+        assert_eq!((read("k.log.1"), read("k.log")), ("one\n".into(), "two\nthree\n".into()));
+        std::fs::remove_file(&path).expect("deleted");
+        log.write_all(b"four\n").expect("written");
+        assert_eq!(read("k.log"), "four\n");
     }
 
     #[test]

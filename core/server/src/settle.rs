@@ -3,6 +3,7 @@
 
 use crate::config::Settings;
 use crate::config::overlay::{self, Overlay};
+use crate::config::report::nearest;
 use crate::net::Service;
 use crate::users;
 use keystead_engine::config::SetError;
@@ -17,12 +18,21 @@ pub(crate) fn apply_settings(engine: &mut Engine, settings: &Settings) -> Result
         let value = redis_value(name, &setting.value, settings);
         match engine.core.config.init(name, &value) {
             Ok(()) => {}
-            Err(SetError::Invalid(_, why)) => return Err(format!("{}: '{value}' is refused: {why}", setting.path)),
+            Err(SetError::Invalid(_, why)) => {
+                let meant = meant(&value, &why).map(|word| format!(" (did you mean '{word}'?)")).unwrap_or_default();
+                return Err(format!("{}: '{value}' is refused: {why}{meant}", setting.path));
+            }
             Err(_) => log::debug!("the engine has no parameter '{name}'"),
         }
     }
     engine.apply_config();
     Ok(())
+}
+
+/// The word that was meant, of those that the refusal lists.
+fn meant<'w>(value: &str, why: &'w str) -> Option<&'w str> {
+    let (_, words) = why.split_once("one of the following: ")?;
+    nearest(value, words.split(", "))
 }
 
 /// What CONFIG shows where it differs from the file's word.
@@ -38,7 +48,7 @@ fn redis_value(name: &str, value: &str, settings: &Settings) -> String {
 
 /// Gives engines and plugins what CONFIG REWRITE kept. What the command line gives passes it over: `given` are the
 /// parameters of plugins, each with its path. A value that is refused today is told and passed over too; only a folder
-/// that can't be worked in is an error, because the data would seem to be gone.
+/// that can't be worked in is an error, because the data would seem to be gone, and a user that can't be read.
 pub(crate) fn apply_overlay(
     services: &[Arc<Service>],
     settings: &Settings,
@@ -59,13 +69,22 @@ pub(crate) fn apply_overlay(
                     Err(SetError::Invalid(_, why)) if name == "dir" => {
                         return Err(format!("{file}: can't work in the folder {value} that 'dir' names: {why}"));
                     }
-                    Err(error) => log::warn!("{file}: '{name}' is passed over: {error:?}"),
+                    Err(error) => log::warn!("{file}: '{name}' is passed over: {}", words(error)),
                 }
             }
         }
     }
-    users::from_overlay(services, settings);
-    Ok(())
+    users::from_overlay(services, settings)
+}
+
+/// An error of CONFIG SET for the log.
+fn words(error: &SetError) -> String {
+    match error {
+        SetError::Unknown(_) => "no such parameter; the plugin that had it may not be loaded".into(),
+        SetError::Invalid(_, why) => why.clone(),
+        SetError::Immutable(_) => "it can't be set at run time".into(),
+        SetError::Twice(_) => "it is there twice".into(),
+    }
 }
 
 /// What is set together, in order: the folder first, from which other files are named; a certificate with its key.
@@ -119,17 +138,30 @@ pub(crate) fn rewrite(
     }
 }
 
+/// What an earlier one kept for plugins that aren't loaded today: they may be back tomorrow.
+fn kept_for_others(services: &[Arc<Service>], kept: &Overlay) -> Overlay {
+    let mut overlay = kept.clone();
+    let gone = |port: &String| !port.is_empty() && services.iter().all(|service| service.name() != port.as_str());
+    if let Some(data) = services.first() {
+        data.turn(|engine| overlay.params.retain(|name, _| engine.core.config.get(name).is_none()));
+    }
+    overlay.endpoints.retain(|port, _| gone(port));
+    overlay.users.retain(|port, _| gone(port));
+    overlay
+}
+
 /// Writes what differs from file and command line, of all engines, atomically.
 pub(crate) fn write_overlay(services: &[Arc<Service>], settings: &Settings) -> Result<(), String> {
-    let mut overlay = Overlay::default();
+    let mut overlay = kept_for_others(services, &settings.overlay);
     for service in services {
         let changed = service.turn(|engine| engine.core.config.changed_params());
         let params: BTreeMap<String, String> = changed.into_iter().map(|(name, value, _)| (name, value)).collect();
-        if let Some(lines) = service.turn(|engine| engine.changed_users()).filter(|_| !users::in_a_file(service)) {
+        let users = if users::in_a_file(service) { None } else { service.turn(|engine| engine.changed_users())? };
+        if let Some(lines) = users {
             overlay.users.insert(service.name().to_owned(), lines);
         }
         if service.name().is_empty() {
-            overlay.params = params;
+            overlay.params.extend(params);
         } else if !params.is_empty() {
             overlay.endpoints.insert(service.name().to_owned(), params);
         }

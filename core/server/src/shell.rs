@@ -38,6 +38,8 @@ struct Ports {
     closed: bool,
     /// What a rehearsal would have bound: addresses and port.
     claimed: Vec<(Vec<String>, u16)>,
+    /// Somebody can connect somewhere.
+    reachable: bool,
 }
 
 impl Ports {
@@ -82,6 +84,7 @@ impl Shell {
             now: now(),
             clock: Some(mono_us),
             used_memory: Some(alloc::used_memory),
+            purge: Some(alloc::purge),
         };
         let mut engine = Engine::new(options);
         settle::apply_settings(&mut engine, &self.settings)?;
@@ -129,6 +132,7 @@ impl Shell {
         }
         let service = Service::new(name, engine, self.orders.clone(), switch.context());
         let nothing = ListenSpec::none();
+        self.ports.lock().reachable |= listen.reachable();
         let listen = if self.rehearsal {
             self.ports.lock().claim(name, listen)?;
             &nothing
@@ -144,6 +148,12 @@ impl Shell {
         }
         ports.all.push(port);
         Ok(service)
+    }
+
+    /// An instance that nobody can reach is a mistake: an error in Redis' words.
+    pub(crate) fn check_reachable(&self) -> Result<(), String> {
+        let reachable = self.ports.lock().reachable;
+        if reachable { Ok(()) } else { Err("Configured to not listen anywhere, exiting.".into()) }
     }
 
     /// Starts to accept clients on all ports.
@@ -224,6 +234,7 @@ impl ServerShell for Shell {
             now: now(),
             clock: Some(mono_us),
             used_memory: Some(alloc::used_memory),
+            purge: Some(alloc::purge),
         };
         let mut engine = Engine::new(options);
         settle::apply_settings(&mut engine, &self.settings)?;
@@ -242,6 +253,15 @@ impl ServerShell for Shell {
         let listen =
             ListenSpec { bind, port: spec.port, tls_port: spec.tls_port, backlog: server.tcp_backlog, unix: None };
         self.add(&spec.name, engine, &listen)
+    }
+
+    fn close_endpoint(&self, name: &str) {
+        let port = self.ports.lock().all.iter().find(|port| port.service().name() == name).cloned();
+        let Some(port) = port else { return };
+        async_std::task::spawn(async move {
+            port.close().await;
+            port.service().turn(|engine| engine.kill_clients(|_| true));
+        });
     }
 
     fn rewrite_config(&self) -> Result<(), String> {

@@ -3,7 +3,7 @@
 
 use crate::config::Settings;
 use crate::net::Service;
-use keystead_engine::SessionId;
+use keystead_engine::{Engine, SessionId};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -49,9 +49,22 @@ fn place(service: &Arc<Service>, settings: &Settings) -> (PathBuf, String) {
     (settings.dir.join(&name), name)
 }
 
-fn read(service: &Arc<Service>, settings: &Settings) -> Result<(), String> {
+/// What the file holds, and its name.
+fn text(service: &Arc<Service>, settings: &Settings) -> Result<(Vec<u8>, String), String> {
     let (path, name) = place(service, settings);
-    let text = std::fs::read(path).map_err(|e| format!("Error loading ACLs, opening file '{name}': {e}"))?;
+    let text = std::fs::read(path);
+    let text = text.map_err(|e| format!("Error loading ACLs, opening file '{name}': {}", as_c_says(&e)))?;
+    Ok((text, name))
+}
+
+/// An error of the system without its number.
+fn as_c_says(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error ").next().unwrap_or(&text).to_owned()
+}
+
+fn read(service: &Arc<Service>, settings: &Settings) -> Result<(), String> {
+    let (text, name) = text(service, settings)?;
     service.turn(|engine| engine.load_users(&text, &name))
 }
 
@@ -62,19 +75,35 @@ pub(crate) fn file(
     save: Option<Vec<u8>>,
     reply: Option<(SessionId, u64)>,
 ) {
-    let done = match save {
-        None => read(service, settings),
-        Some(text) => write(&place(service, settings).0, &text).map_err(|e| {
-            log::warn!("ACL SAVE failed: {e}");
-            "There was an error trying to save the ACLs. Please check the server logs for more information".to_owned()
-        }),
-    };
+    match save {
+        None => {
+            let text = text(service, settings);
+            service.turn(|engine| {
+                let done = text.and_then(|(text, name)| match reply {
+                    Some((session, _)) => engine.load_users_for(session, &text, &name),
+                    None => engine.load_users(&text, &name),
+                });
+                answer(engine, done, reply);
+            });
+        }
+        Some(text) => {
+            let done = write(&place(service, settings).0, &text).map_err(|e| {
+                log::warn!("ACL SAVE failed: {e}");
+                "There was an error trying to save the ACLs. Please check the server logs for more information"
+                    .to_owned()
+            });
+            service.turn(|engine| answer(engine, done, reply));
+        }
+    }
+}
+
+fn answer(engine: &mut Engine, done: Result<(), String>, reply: Option<(SessionId, u64)>) {
     let answer = match done {
         Ok(()) => "+OK\r\n".to_owned(),
         Err(why) => format!("-ERR {}\r\n", why.replace(['\r', '\n'], " ")),
     };
     if let Some((session, ticket)) = reply {
-        service.turn(|engine| engine.complete(session, ticket, answer.as_bytes()));
+        engine.complete(session, ticket, answer.as_bytes());
     } else if answer.starts_with('-') {
         log::warn!("An ACL file command of a transaction failed: {}", answer.trim_end());
     }
@@ -91,21 +120,44 @@ fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Users that CONFIG REWRITE kept. Those that can't be used today are told and passed over.
-pub(crate) fn from_overlay(services: &[Arc<Service>], settings: &Settings) {
+/// Users that CONFIG REWRITE kept. One that can't be read refuses the start: without it, who was locked out would be in.
+pub(crate) fn from_overlay(services: &[Arc<Service>], settings: &Settings) -> Result<(), String> {
+    let file = settings.overlay_path.display().to_string();
     for (name, lines) in &settings.overlay.users {
-        let Some(service) = services.iter().find(|service| service.name() == name && !in_a_file(service)) else {
+        let Some(service) = services.iter().find(|service| service.name() == name) else { continue };
+        if in_a_file(service) {
+            log::warn!("The users in {file} are passed over: those of aclfile count");
             continue;
-        };
-        let file = settings.overlay_path.display().to_string();
-        let set = service.turn(|engine| {
-            engine.load_users(lines.join("\n").as_bytes(), &file)?;
+        }
+        service.turn(|engine| {
+            engine.load_users(lines.join("\n").as_bytes(), &file).map_err(|why| blame(engine, lines, &file, why))?;
             engine.keep_users();
             Ok::<(), String>(())
-        });
-        match set {
-            Ok(()) => log::info!("{} users by {file}, which CONFIG REWRITE wrote", lines.len()),
-            Err(why) => log::warn!("The users in {file} are passed over: {why}"),
-        }
+        })?;
+        log::info!("{} users by {file}, which CONFIG REWRITE wrote", lines.len());
+    }
+    Ok(())
+}
+
+/// Whose line it is. The lines are read one by one for that: the start is refused in any case.
+fn blame(engine: &mut Engine, lines: &[String], file: &str, whole: String) -> String {
+    let refused = |line: &String| engine.load_users(line.as_bytes(), file).err().map(|why| (line.clone(), why));
+    let Some((line, why)) = lines.iter().find_map(refused) else { return format!("{file}: {whole}") };
+    let user = line.split(' ').nth(1).unwrap_or_default();
+    let why = why.strip_prefix(&format!("{file}:1: ")).unwrap_or(&why);
+    let why = why.split(" WARNING: ").next().unwrap_or(why).trim_end();
+    format!(
+        "{file}: the user '{user}', which CONFIG REWRITE kept, can't be read: {why} Correct or delete the line there"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::as_c_says;
+
+    #[test]
+    fn an_error_of_the_system_has_no_number() {
+        let error = std::fs::read("/no/such/file").expect_err("it isn't there");
+        assert_eq!(as_c_says(&error), "No such file or directory");
     }
 }

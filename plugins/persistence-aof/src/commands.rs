@@ -18,10 +18,26 @@ pub(crate) fn register(reg: &mut Registrar<Aof>) {
             ),
             Aof::loadaof,
         )
-        .info_append("persistence", |plugin, out| plugin.shown.info(plugin.host.now(), out));
+        .info_append("persistence", |plugin, out| {
+            plugin.shown.settle(resets(&plugin.host));
+            plugin.shown.info(plugin.host.now(), out);
+        });
+}
+
+/// How often CONFIG RESETSTAT was called. In a turn.
+fn resets(host: &Host) -> u64 {
+    host.setting("stat_resets").and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
 impl Aof {
+    /// What is counted next is behind every CONFIG RESETSTAT so far.
+    pub(crate) async fn settle(&self) {
+        let host = self.host;
+        if let Ok(resets) = host.with_keyspace(move |_| resets(&host)).await {
+            self.shown.settle(resets);
+        }
+    }
+
     /// Nothing else is served meanwhile but what is served while loading; what was written before is in the files.
     async fn loadaof(self: Arc<Self>, _: ClientInfo, _: OwnedArgs) -> Result<Reply> {
         let (done, loaded) = oneshot::channel();

@@ -11,6 +11,15 @@ use std::num::NonZeroU64;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+/// What becomes of a set's last file where another folder takes the set over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Last {
+    /// A link too: both folders have what is written from here on.
+    Shared,
+    /// A copy: nothing is written to files of another folder that may be somebody else's by now.
+    Copied,
+}
+
 /// Where the parts lie.
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
@@ -35,6 +44,23 @@ impl Folder {
     /// Its path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// `dir`.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The folder of the same name in another `dir`.
+    pub(crate) fn in_dir(&self, dir: &Path) -> Folder {
+        let name = self.path.file_name().unwrap_or_default();
+        Folder { dir: dir.to_owned(), path: dir.join(name), file: self.file.clone() }
+    }
+
+    /// The same `dir`, whatever it is called.
+    pub(crate) fn is_same(&self, other: &Folder) -> bool {
+        let real = |folder: &Folder| folder.dir.canonicalize().unwrap_or_else(|_| folder.dir.clone());
+        self.dir == other.dir || real(self) == real(other)
     }
 
     fn manifest_name(&self) -> String {
@@ -101,11 +127,44 @@ impl Folder {
         }
     }
 
+    /// The set of another folder becomes this one's: links to its files, until a rewrite makes files of them. `last` says
+    /// what becomes of the one that is written. What was here is history.
+    pub(crate) fn take_over(&self, from: &Folder, set: &Manifest, last: Last) -> io::Result<Manifest> {
+        self.make()?;
+        let there = self.read_manifest().map_err(io::Error::other)?.unwrap_or_default();
+        let taken = set.taken_over(&there, &self.file);
+        let here = self.path.canonicalize()?;
+        for (theirs, ours) in set.parts().zip(taken.parts()) {
+            let (file, name) = (from.at(&theirs.name).canonicalize()?, self.at(&ours.name));
+            self.discard(&ours.name);
+            if last == Last::Copied && set.incr.last() == Some(theirs) {
+                std::fs::copy(&file, &name)?;
+                File::open(&name)?.sync_all()?;
+            } else if file.parent() == Some(&here) {
+                // It was taken from here, and its old name is history now.
+                std::fs::hard_link(file, name)?;
+            } else {
+                std::os::unix::fs::symlink(file, name)?;
+            }
+        }
+        failpoint::pass("set-linked")?;
+        self.write_manifest(&taken)?;
+        Ok(taken)
+    }
+
+    /// True if parts of the set are links, as [`Folder::take_over`] leaves them.
+    pub(crate) fn has_links(&self, set: &Manifest) -> bool {
+        set.parts().any(|part| self.at(&part.name).is_symlink())
+    }
+
     /// A new, empty file to append to.
     pub(crate) fn create(&self, name: &str) -> io::Result<File> {
-        let file = File::options().append(true).create(true).open(self.at(name))?;
-        // Left behind by a rewrite that nobody finished.
-        file.set_len(0)?;
+        // Left behind by a rewrite that nobody finished. It may be a link to a file that is written elsewhere.
+        match std::fs::remove_file(self.at(name)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = File::options().append(true).create_new(true).open(self.at(name))?;
         sync_folder(&self.path)?;
         Ok(file)
     }
@@ -200,4 +259,57 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     // An empty path is the working folder.
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(dir: &Path) -> Folder {
+        let folder = Folder::new(dir, "d", "a.aof");
+        folder.make().expect("a folder");
+        folder
+    }
+
+    fn set_of(folder: &Folder) -> Manifest {
+        let mut set = Manifest::default();
+        let base = set.next_base("a.aof", true);
+        set.push_incr(set.next_incr("a.aof"));
+        set.rewritten(base, 1);
+        for part in set.parts() {
+            std::fs::write(folder.at(&part.name), &part.name).expect("written");
+        }
+        folder.write_manifest(&set).expect("written");
+        set
+    }
+
+    fn content(folder: &Folder, set: &Manifest) -> Vec<String> {
+        set.parts().map(|part| std::fs::read_to_string(folder.at(&part.name)).expect("it is there")).collect()
+    }
+
+    #[test]
+    fn a_set_goes_there_and_back_and_its_history_may_go() {
+        let (one, two) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let (one, two) = (folder(one.path()), folder(two.path()));
+        let set = set_of(&one);
+        let all = content(&one, &set);
+        let there = two.take_over(&one, &set, Last::Shared).expect("taken");
+        assert!(two.has_links(&there) && !one.has_links(&set));
+        assert_eq!(content(&two, &there), all);
+        let back = one.take_over(&two, &there, Last::Copied).expect("taken");
+        let back = one.remove_history(back).expect("removed");
+        assert_eq!(content(&one, &back), all, "what was here is another name of the same file");
+    }
+
+    #[test]
+    fn a_new_file_does_not_empty_what_a_link_of_its_name_leads_to() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = folder(dir.path());
+        let other = dir.path().join("other");
+        std::fs::write(&other, "kept").expect("written");
+        std::os::unix::fs::symlink(&other, folder.at("new")).expect("linked");
+        drop(folder.create("new").expect("made"));
+        assert_eq!(std::fs::read(&other).expect("there"), b"kept");
+        assert!(!folder.at("new").is_symlink());
+    }
 }

@@ -17,6 +17,7 @@ pub mod machine;
 pub mod manifest;
 pub mod note;
 mod params;
+mod place;
 mod plugin;
 pub mod scan;
 mod shown;

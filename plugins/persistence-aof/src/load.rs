@@ -2,7 +2,7 @@
 //! stream that the data has; the keys are the core's.
 
 use crate::culprit;
-use crate::files::Folder;
+use crate::files::{Folder, Last};
 use crate::loading::Loading;
 use crate::manifest::{Manifest, Part};
 use crate::note::Note;
@@ -45,6 +45,19 @@ fn waits_for_old_file(folder: &Folder, manifest: &Manifest) -> bool {
     *manifest == Manifest::of_old_file(&folder.file) && !folder.at(&folder.file).exists()
 }
 
+/// The newest set is elsewhere, for `dir` was changed: this folder takes it over.
+pub(crate) async fn fetch(host: &Host, here: &Folder, there: Folder) -> Result<()> {
+    let (to, from) = (here.path().display().to_string(), there.path().display().to_string());
+    log::warn!("The newest append-only files are in {from}, for 'dir' was changed at run time: {to} takes them over");
+    let folder = here.clone();
+    let take = move || -> Result<(), String> {
+        let set = there.read_manifest()?.unwrap_or_default();
+        folder.take_over(&there, &set, Last::Copied).map(drop).map_err(|error| error.to_string())
+    };
+    let taken = host.blocking(take).await?;
+    taken.map_err(|why| Error::new(format!("the append-only files of {from} can't be taken over to {to}: {why}")))
+}
+
 /// Loads everything into the empty keyspace.
 pub(crate) async fn run(plugin: &Aof, folder: &Folder) -> Result<(Manifest, Recovered)> {
     let host = plugin.host;
@@ -54,7 +67,15 @@ pub(crate) async fn run(plugin: &Aof, folder: &Folder) -> Result<(Manifest, Reco
         None => Manifest::default(),
     };
     let truncated = plugin.config().load_truncated.then_some(Truncated::Cut);
-    let mut loader = Loader { host, shown: &plugin.shown, folder, mode: LoadMode::OnEmpty, truncated, place: None };
+    let mut loader = Loader {
+        host,
+        shown: &plugin.shown,
+        folder,
+        mode: LoadMode::OnEmpty,
+        truncated,
+        refused: (0, String::new()),
+        place: None,
+    };
     // Told by whichever plugin has asked for the data: it must say what it is about.
     let told = |error: Error| {
         Error::new(format!("the append-only files in {} can't be loaded: {}", folder.path().display(), error.text()))
@@ -72,7 +93,15 @@ pub(crate) async fn again(plugin: &Aof, folder: &Folder) -> Result<()> {
     // Functions are emptied as well, whether the files begin with some or not.
     host.begin_load(LoadMode::Again).await?.commit().await?;
     let truncated = plugin.config().load_truncated.then_some(Truncated::Kept);
-    let mut loader = Loader { host, shown: &plugin.shown, folder, mode: LoadMode::Again, truncated, place: None };
+    let mut loader = Loader {
+        host,
+        shown: &plugin.shown,
+        folder,
+        mode: LoadMode::Again,
+        truncated,
+        refused: (0, String::new()),
+        place: None,
+    };
     loader.all(&manifest).await.map(drop)
 }
 
@@ -95,6 +124,8 @@ struct Loader<'a> {
     mode: LoadMode,
     /// `aof-load-truncated`: an end that is missing is passed over, and what becomes of the file.
     truncated: Option<Truncated>,
+    /// Commands that answered an error: how many, and the first of them.
+    refused: (u64, String),
     /// What the data so far is, if that is known exactly.
     place: Option<Note>,
 }
@@ -142,6 +173,12 @@ impl Loader<'_> {
         let count = |ctx: &mut Ctx<'_>| (0..ctx.databases()).map(|db| ctx.keys(db)).sum::<u64>();
         let keys = self.host.with_keyspace(count).await?;
         let took = self.host.now().saturating_sub(began);
+        if let (1.., first) = &self.refused {
+            let many = self.refused.0;
+            log::warn!(
+                "{many} commands of the append only file answered an error: what they changed is missing. {first}"
+            );
+        }
         log::info!("DB loaded from append only file: {keys} keys in {:.3} seconds", took.as_secs_f64());
         Ok(keys)
     }
@@ -189,11 +226,21 @@ impl Loader<'_> {
     }
 
     /// Executes the units between two offsets.
-    async fn execute(&self, apply: &mut Apply, part: &Part, range: Range<u64>, units: Vec<u8>) -> Result<()> {
+    async fn execute(&mut self, apply: &mut Apply, part: &Part, range: Range<u64>, units: Vec<u8>) -> Result<()> {
         if units.is_empty() {
             return Ok(());
         }
-        let Err(error) = apply.feed(Bytes::from(units)).await else { return Ok(()) };
+        let error = match apply.feed_file(Bytes::from(units)).await {
+            Ok((0, _)) => return Ok(()),
+            Ok((refused, first)) => {
+                if self.refused.0 == 0 {
+                    self.refused.1 = format!("The first is in {}: {first}", part.name);
+                }
+                self.refused.0 += refused;
+                return Ok(());
+            }
+            Err(error) => error,
+        };
         let (what, name) = (error.text(), &part.name);
         let command = culprit::named(what).map(str::to_owned);
         let place = match &command {

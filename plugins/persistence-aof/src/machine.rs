@@ -261,9 +261,9 @@ impl Machine {
         self.failed.as_deref()
     }
 
-    /// Syncs that took so long that writes had to wait.
-    pub fn delayed(&self) -> u64 {
-        self.delayed
+    /// Syncs that took so long that writes had to wait, since this was asked last.
+    pub fn take_delayed(&mut self) -> u64 {
+        std::mem::take(&mut self.delayed)
     }
 }
 

@@ -175,6 +175,26 @@ impl Manifest {
         self.base = Some(base);
     }
 
+    /// The same set in another folder, in which `there` is now: under names that are free in both. What is there becomes
+    /// history, as far as that can be written.
+    pub fn taken_over(&self, there: &Manifest, file: &str) -> Manifest {
+        let mut taken = Manifest::default();
+        taken.skip_names_of(self);
+        taken.skip_names_of(there);
+        if let Some(base) = &self.base {
+            let base = taken.next_base(file, base.name.ends_with(".rdb"));
+            taken.last_base = base.seq;
+            taken.base = Some(base);
+        }
+        for _ in &self.incr {
+            taken.push_incr(taken.next_incr(file));
+        }
+        if taken.base.is_some() && there.base.is_some() {
+            taken.history = there.incr.iter().chain(&there.base).chain(&there.history).cloned().collect();
+        }
+        taken
+    }
+
     /// Names that another manifest gave away aren't given again.
     pub fn skip_names_of(&mut self, other: &Manifest) {
         self.last_base = self.last_base.max(other.last_base);
@@ -423,6 +443,23 @@ mod tests {
                     file f.1.base.rdb seq 1 type h\nfile f.3.incr.aof seq 3 type i\n";
         assert_eq!(manifest.text(), want);
         assert_eq!(Manifest::of_old_file("f").text(), "file f seq 1 type b\n");
+    }
+
+    #[test]
+    fn a_set_that_is_taken_over_has_names_free_in_both_folders() {
+        let set = |base, incr: &[u64]| {
+            let lines = incr.iter().map(|seq| format!("file a.aof.{seq}.incr.aof seq {seq} type i\n"));
+            let text = format!("file a.aof.{base}.base.rdb seq {base} type b\n") + &lines.collect::<String>();
+            Manifest::parse(text.as_bytes()).expect("a manifest")
+        };
+        let taken = set(3, &[5, 6]).taken_over(&set(9, &[2]), "a.aof");
+        let want = "file a.aof.10.base.rdb seq 10 type b\nfile a.aof.2.incr.aof seq 2 type h\n\
+                    file a.aof.9.base.rdb seq 9 type h\nfile a.aof.7.incr.aof seq 7 type i\n\
+                    file a.aof.8.incr.aof seq 8 type i\n";
+        assert_eq!(taken.text(), want);
+        assert_eq!(Manifest::parse(want.as_bytes()).map(|read| read.text()).as_deref(), Ok(want));
+        let alone = set(3, &[5]).taken_over(&Manifest::default(), "a.aof");
+        assert_eq!(alone.text(), set(4, &[6]).text());
     }
 
     proptest! {

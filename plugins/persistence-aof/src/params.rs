@@ -21,10 +21,7 @@ pub(crate) fn register(reg: &mut Registrar<Aof>) {
         Param::new("auto-aof-rewrite-percentage", Config::default().rewrite_percentage),
         |p| p.config().rewrite_percentage.to_string(),
         |p, value| {
-            let value: i64 = value.parse().map_err(|_| Error::new("argument couldn't be parsed into an integer"))?;
-            let most = i64::from(i32::MAX);
-            let value = u64::try_from(value).ok().filter(|value| *value <= most as u64);
-            let value = value.ok_or_else(|| Error::new(format!("argument must be between 0 and {most} inclusive")))?;
+            let value = keystead_plugin::integer(value, 0..=i32::MAX as u64)?;
             p.change(|c| c.rewrite_percentage = value);
             Ok(())
         },

@@ -5,6 +5,7 @@ use crate::files::Folder;
 use crate::load;
 use crate::machine::Fsync;
 use crate::manifest::Manifest;
+use crate::place::Noted;
 use crate::shown::Shown;
 use crate::writer::{Order, Writer};
 use crate::{commands, params};
@@ -15,8 +16,12 @@ use keystead_plugin::FaultPolicy;
 use keystead_plugin::prelude::*;
 use keystead_plugin::services::persistence::{self, Recovered, Recovery, Strategy};
 use parking_lot::Mutex;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How often `dir` is looked at.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The plugin.
 pub struct Aof {
@@ -25,13 +30,15 @@ pub struct Aof {
     /// Locked while what replies wait for changes with the policy. True while they wait for nothing until a sync ends that
     /// takes its time.
     holding: Mutex<bool>,
-    recovery: Recovery,
+    pub(crate) recovery: Recovery,
     orders: mpsc::UnboundedSender<Order>,
     inbox: Mutex<Option<mpsc::UnboundedReceiver<Order>>>,
     /// The set that was loaded at the start.
     loaded: Mutex<Option<Manifest>>,
     /// Nothing was: the files that are there now hold what is in memory already.
     began_anew: AtomicBool,
+    /// Where the newest set is, for the next start.
+    noted: Noted,
     pub(crate) shown: Shown,
 }
 
@@ -63,6 +70,7 @@ impl Plugin for Aof {
             inbox: Mutex::new(Some(inbox)),
             loaded: Mutex::default(),
             began_anew: AtomicBool::new(false),
+            noted: Noted::read(&host),
             shown,
         })
     }
@@ -77,6 +85,7 @@ impl Plugin for Aof {
             writer.begin(loaded).await?;
         }
         let host = self.host;
+        host.spawn(self.clone().watch_dir(self.folder().dir().display().to_string()));
         // A thread of its own: it writes and syncs where it stands, instead of waking others for each batch.
         let writing = host.blocking(move || block_on(writer.run(inbox)));
         host.spawn(async move {
@@ -127,12 +136,17 @@ impl Strategy for Aof {
         if !self.config().enabled || self.began_anew.load(Ordering::Acquire) {
             return Ok(None);
         }
-        let folder = self.folder();
+        let here = self.folder();
+        let folder = self.noted.elsewhere(&here)?.unwrap_or(here);
         Ok(load::survey(&folder)?.map(|_| folder.path().display().to_string()))
     }
 
     async fn load(self: Arc<Self>) -> Result<Recovered> {
-        let (manifest, recovered) = load::run(&self, &self.folder()).await?;
+        let folder = self.folder();
+        if let Some(there) = self.noted.elsewhere(&folder)? {
+            load::fetch(&self.host, &folder, there).await?;
+        }
+        let (manifest, recovered) = load::run(&self, &folder).await?;
         *self.loaded.lock() = Some(manifest);
         Ok(recovered)
     }
@@ -230,9 +244,42 @@ impl Aof {
         answer.await.unwrap_or(Ok(())).map_err(Error::new)
     }
 
-    fn folder(&self) -> Folder {
-        let config = self.config();
-        let dir = self.host.setting("dir").unwrap_or_else(|| ".".to_owned());
-        Folder::new(&PathBuf::from(dir), &config.dir_name, &config.file_name)
+    /// The set in this folder is what the next start must load; none: no set is.
+    pub(crate) async fn note_place(&self, folder: Option<&Folder>) {
+        self.noted.note(&self.host, folder).await;
     }
+
+    /// Where the files go by `dir` as it is now.
+    pub(crate) async fn folder_now(&self) -> Result<Folder> {
+        Ok(self.folder_in(&dir_now(self.host).await?))
+    }
+
+    fn folder(&self) -> Folder {
+        self.folder_in(&dir(self.host))
+    }
+
+    fn folder_in(&self, dir: &str) -> Folder {
+        let config = self.config();
+        Folder::new(Path::new(dir), &config.dir_name, &config.file_name)
+    }
+
+    /// Tells the writer when CONFIG SET has changed `dir`. In turns of its own: the writer waits for no long command.
+    async fn watch_dir(self: Arc<Self>, mut known: String) {
+        let mut tick = self.host.interval(LOOK);
+        loop {
+            tick.tick().await;
+            let Ok(dir) = dir_now(self.host).await else { continue };
+            if std::mem::replace(&mut known, dir.clone()) != dir {
+                self.send(Order::Moved);
+            }
+        }
+    }
+}
+
+fn dir(host: Host) -> String {
+    host.setting("dir").unwrap_or_else(|| ".".to_owned())
+}
+
+async fn dir_now(host: Host) -> Result<String> {
+    host.with_keyspace(move |_| dir(host)).await
 }

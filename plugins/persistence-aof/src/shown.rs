@@ -43,6 +43,8 @@ pub(crate) struct Shown {
     pub(crate) buffered: AtomicU64,
     pub(crate) syncing: AtomicBool,
     pub(crate) delayed: AtomicU64,
+    /// How many CONFIG RESETSTAT were seen.
+    resets: AtomicU64,
     /// The load that runs.
     pub(crate) loading: Mutex<Option<Loading>>,
 }
@@ -70,12 +72,22 @@ impl Default for Shown {
             buffered: AtomicU64::new(0),
             syncing: AtomicBool::new(false),
             delayed: AtomicU64::new(0),
+            resets: AtomicU64::new(0),
             loading: Mutex::default(),
         }
     }
 }
 
 impl Shown {
+    /// Counts anew if there was another CONFIG RESETSTAT.
+    pub(crate) fn settle(&self, resets: u64) {
+        if self.resets.swap(resets, Ordering::AcqRel) != resets {
+            for counter in [&self.rewrites, &self.failures, &self.delayed] {
+                counter.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// A rewrite runs or is about to; not one that is about to be given up.
     pub(crate) fn rewrites_now(&self) -> bool {
         let (given, dropped) = (self.given.load(Ordering::Acquire), self.dropped.load(Ordering::Acquire));

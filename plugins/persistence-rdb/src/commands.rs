@@ -41,6 +41,7 @@ impl PersistenceRdb {
         if self.board.read().running_since.is_some() {
             return Err(RUNNING.into());
         }
+        self.settle();
         self.board.edit(|status| status.saves += 1);
         match self.save(None).await {
             Ok(()) => Ok(Reply::Simple("OK".to_owned())),

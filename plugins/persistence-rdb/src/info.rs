@@ -8,6 +8,7 @@ use std::time::Duration;
 impl PersistenceRdb {
     /// INFO persistence.
     pub(crate) fn info(&self, out: &mut InfoOut<'_>) {
+        self.settle();
         let (status, now, changes) = (self.board.read(), self.host.now(), out.changes());
         fields(&status, now, changes, &mut |name, value| {
             out.field(name, value);

@@ -29,7 +29,12 @@ pub(crate) fn register(reg: &mut Registrar<PersistenceRdb>) {
         },
     );
     flag(reg, "rdbcompression", |config| &mut config.rdbcompression);
-    flag(reg, "rdbchecksum", |config| &mut config.rdbchecksum);
+    reg.config_param(
+        // As for Redis, set at the start.
+        Param::new("rdbchecksum", word(defaults.rdbchecksum)).immutable(),
+        |p| word(p.config().rdbchecksum).to_owned(),
+        |_, _| Err("can't set immutable config".into()),
+    );
     flag(reg, "rdb-save-incremental-fsync", |config| &mut config.rdb_save_incremental_fsync);
     flag(reg, "stop-writes-on-bgsave-error", |config| &mut config.stop_writes_on_bgsave_error);
     number(reg, "rdb-key-save-delay", |config| &mut config.rdb_key_save_delay);
@@ -40,8 +45,11 @@ fn read<T: Copy>(config: &Config, field: Field<T>) -> T {
     *field(&mut config.clone())
 }
 
+fn word(yes: bool) -> &'static str {
+    if yes { "yes" } else { "no" }
+}
+
 fn flag(reg: &mut Registrar<PersistenceRdb>, name: &str, field: Field<bool>) {
-    let word = |yes: bool| if yes { "yes" } else { "no" };
     reg.config_param(
         Param::new(name, word(read(&Config::default(), field))),
         move |p| word(read(&p.config(), field)).to_owned(),
@@ -62,7 +70,7 @@ fn number(reg: &mut Registrar<PersistenceRdb>, name: &str, field: Field<u64>) {
         Param::new(name, read(&Config::default(), field)),
         move |p| read(&p.config(), field).to_string(),
         move |p, value| {
-            let value: u64 = value.parse().map_err(|_| "argument couldn't be parsed into an integer")?;
+            let value = keystead_plugin::integer(value, 0..=u64::MAX >> 1)?;
             p.change(|config| *field(config) = value);
             Ok(())
         },

@@ -63,10 +63,13 @@ impl Plugin for PersistenceRdb {
 
     async fn start(self: Arc<Self>) -> Result<()> {
         let _ = self.me.set(Arc::downgrade(&self));
-        self.recovery.run().await?;
+        match self.recovery.try_run().await {
+            // The start of the one that has the data is refused, by its name.
+            Err(failure) if failure.of != Self::NAME => return Ok(()),
+            loaded => loaded.map_err(|failure| failure.error)?,
+        };
         // Whoever loaded it: it is on the disk.
-        let changes = self.host.with_keyspace(|ctx| ctx.changes()).await?;
-        self.board.edit(|status| status.saved_changes = changes);
+        self.all_is_saved().await?;
         self.ready.store(true, Ordering::Release);
         self.host.spawn(self.clone().look_after_points());
         Ok(())
@@ -120,6 +123,11 @@ impl Strategy for PersistenceRdb {
     async fn load(self: Arc<Self>) -> Result<Recovered> {
         load::run(&self).await
     }
+
+    async fn reloaded(self: Arc<Self>) {
+        // It fails only when the server ends.
+        let _ = self.all_is_saved().await;
+    }
 }
 
 impl PersistenceRdb {
@@ -141,6 +149,19 @@ impl PersistenceRdb {
     /// Itself, for a thread or a task.
     pub(crate) fn me(&self) -> Result<Arc<PersistenceRdb>> {
         self.me.get().and_then(Weak::upgrade).ok_or_else(|| "the plugin isn't running".into())
+    }
+
+    /// What is in memory is what is on the disk.
+    async fn all_is_saved(&self) -> Result<()> {
+        let changes = self.host.with_keyspace(|ctx| ctx.changes()).await?;
+        self.board.edit(|status| status.saved_changes = changes);
+        Ok(())
+    }
+
+    /// CONFIG RESETSTAT may have been called meanwhile.
+    pub(crate) fn settle(&self) {
+        let resets = self.host.setting("stat_resets").and_then(|n| n.parse().ok()).unwrap_or(0);
+        self.board.settle(resets);
     }
 
     /// The folder for everything.
@@ -180,6 +201,7 @@ impl PersistenceRdb {
     /// Begins a save in the background, unless one runs. What is given is ready when the cut is made, or has to wait.
     pub(crate) fn begin_background(&self) -> Option<oneshot::Receiver<()>> {
         let me = self.me().ok()?;
+        self.settle();
         if !self.board.begin(self.host.now()) {
             return None;
         }

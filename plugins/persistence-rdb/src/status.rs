@@ -17,8 +17,10 @@ pub(crate) struct Status {
     pub(crate) last_took: Option<Duration>,
     /// One in the background runs since.
     pub(crate) running_since: Option<Duration>,
-    /// How many were tried.
+    /// How many were tried since the last CONFIG RESETSTAT.
     pub(crate) saves: u64,
+    /// How many of these were seen.
+    pub(crate) resets: u64,
     /// Changes of the keyspace that the last saved file has.
     pub(crate) saved_changes: u64,
     /// Keys of the running save: written, in all.
@@ -52,6 +54,7 @@ impl Board {
             last_took: None,
             running_since: None,
             saves: 0,
+            resets: 0,
             saved_changes: 0,
             progress: (0, 0),
             loading: None,
@@ -72,6 +75,13 @@ impl Board {
         });
     }
 
+    /// Counts anew if there was another CONFIG RESETSTAT.
+    pub(crate) fn settle(&self, resets: u64) {
+        if self.read().resets != resets {
+            self.edit(|status| (status.resets, status.saves) = (resets, 0));
+        }
+    }
+
     /// Marks a save in the background as running; false if one is.
     pub(crate) fn begin(&self, now: Duration) -> bool {
         let old = self.0.rcu(|old| {
@@ -85,5 +95,23 @@ impl Board {
             new
         });
         old.running_since.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reset_counts_saves_anew() {
+        let board = Board::new(0);
+        assert!(board.begin(Duration::ZERO));
+        board.settle(0);
+        assert_eq!(board.read().saves, 1);
+        board.settle(1);
+        assert_eq!(board.read().saves, 0);
+        board.edit(|status| status.saves += 1);
+        board.settle(1);
+        assert_eq!(board.read().saves, 1);
     }
 }

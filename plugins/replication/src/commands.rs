@@ -6,16 +6,19 @@
 use crate::failover;
 use crate::info::{self, Role};
 use crate::link::{Target, handshake};
-use crate::plugin::Replication;
+use crate::plugin::{Replication, history_of, to_sdk};
 use crate::primary::replconf::{self, Answer, Facts};
 use crate::units::Offset;
 use crate::wait::{self, DiskWish};
-use futures::future::Either;
+use futures::future::{Either, pending, select};
 use keystead_plugin::prelude::*;
 use keystead_plugin::{InfoOut, Targets};
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+/// How often who waits for the disk looks whether an append-only file is still wanted.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Declares all of them.
 pub(crate) fn register(reg: &mut Registrar<Replication>) {
@@ -60,7 +63,7 @@ pub(crate) fn register(reg: &mut Registrar<Replication>) {
         docs(
             "WAIT",
             3,
-            Flags::BLOCKING,
+            Flags::NONE,
             "Blocks until the asynchronous replication of all preceding write commands sent by the connection is completed.",
             "3.0.0",
         )
@@ -76,13 +79,17 @@ pub(crate) fn register(reg: &mut Registrar<Replication>) {
         docs(
             "WAITAOF",
             4,
-            Flags::BLOCKING | Flags::NO_SCRIPT,
+            Flags::NO_SCRIPT,
             "Blocks until all of the preceding write commands sent by the connection are written to the append-only file of the primary and/or replicas.",
             "7.2.0",
         )
         .acl(Acl::CONNECTION),
         Replication::try_wait_for_disks,
         Replication::wait_for_disks,
+    )
+    .command(
+        docs("DEBUG|CHANGE-REPL-ID", 2, Flags::ADMIN | Flags::NO_SCRIPT | Flags::LOADING_OK | Flags::STALE_OK, "Changes the replication ids: nobody may go on from here.", "6.0.0"),
+        Replication::change_repl_id,
     )
     .takeover_if(
         docs("PSYNC", -3, sync, "An internal command used in replication.", "2.8.0"),
@@ -158,6 +165,17 @@ impl Replication {
         self.become_replica(ctx, target);
         self.changed_role.store(true, Ordering::Release);
         Ok("OK")
+    }
+
+    /// For tests of replication. Who follows must come again, and gets everything; so do we where we follow.
+    fn change_repl_id(&self, ctx: &mut Ctx<'_>, _args: Args<'_>) -> Result<Effect> {
+        log::info!("Changing replication IDs after receiving DEBUG change-repl-id");
+        let mut history = history_of(&ctx.journal());
+        history.forget(self.fresh_id());
+        ctx.rebase(&to_sdk(&history, None))?;
+        self.drop_replicas();
+        ctx.reply().ok();
+        Ok(Effect::None)
     }
 
     fn role(&self, ctx: &mut Ctx<'_>, _args: Args<'_>) -> Result<Effect> {
@@ -250,7 +268,7 @@ impl Replication {
             Ok(wish) => wish,
             Err(text) => return Some(Err(Error::reply(text))),
         };
-        if let Some(text) = wish.refusal(self.target().is_some(), self.host.durable().is_some()) {
+        if let Some(text) = wish.refusal(self.target().is_some(), keeps_file(&self.host)) {
             return Some(Err(Error::reply(text)));
         }
         let (local, replicas) = self.on_disks(Offset(ctx.write_offset()));
@@ -272,19 +290,42 @@ impl Replication {
                 self.host.until_durable(offset.0).await;
             }
         };
+        let off = async {
+            match wish.local {
+                true => self.until_no_file().await,
+                false => pending().await,
+            }
+        };
         let others = self.bell.until(|| (self.registry.fsynced(offset) as u64 >= wish.replicas).then_some(()));
-        let demoted = pin!(self.bell.until(|| self.demoted::<()>(reign)));
+        let (demoted, off) = (pin!(self.bell.until(|| self.demoted::<()>(reign))), pin!(off));
+        let refused = pin!(async {
+            match select(demoted, off).await {
+                Either::Left((demoted, _)) => demoted,
+                Either::Right(_) => Err(Error::reply(wait::NO_FILE)),
+            }
+        });
         let enough = pin!(futures::future::join(own, others));
-        let either = futures::future::select(demoted, enough);
+        let either = select(refused, enough);
         let ended = match wish.timeout {
             None => Some(either.await),
             Some(time) => self.host.timeout(time, either).await,
         };
-        if let Some(Either::Left((demoted, _))) = ended {
-            demoted?;
+        if let Some(Either::Left((refused, _))) = ended {
+            refused?;
         }
         let (local, replicas) = self.on_disks(offset);
         Ok(Reply::Array(vec![Reply::Int(i64::from(local)), Reply::Int(i64::try_from(replicas).unwrap_or(i64::MAX))]))
+    }
+
+    /// Until no append-only file is wanted any more.
+    async fn until_no_file(&self) {
+        let host = self.host;
+        loop {
+            host.sleep(LOOK).await;
+            if let Ok(false) = host.with_keyspace(move |_| keeps_file(&host)).await {
+                return;
+            }
+        }
     }
 
     /// Whether a client's writes are on our disk, and on how many replicas'.
@@ -325,6 +366,14 @@ impl Replication {
         if !ends_at.is_zero() {
             out.field("shutdown_in_milliseconds", ends_at.saturating_sub(self.host.now()).as_millis());
         }
+    }
+}
+
+/// Whether writes are to be on our disk; the first file may still be on its way. In a turn.
+fn keeps_file(host: &Host) -> bool {
+    match host.setting("appendonly") {
+        Some(word) => word == "yes",
+        None => host.durable().is_some(),
     }
 }
 

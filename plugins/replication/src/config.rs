@@ -4,20 +4,23 @@
 //! Redis' names.
 
 use crate::link::Settings;
+use crate::params::{DISKLESS_LOAD, ON_ERROR};
 use keystead_plugin::services::filter::{Filter, is_name};
 use keystead_plugin::{Error, Result};
-use serde::{Deserialize, Serialize};
+use ron::value::RawValue;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::time::Duration;
 
 /// `repl-diskless-load`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum DisklessLoad {
     /// The payload goes to a file first; what we have is replaced when it is complete.
     #[default]
     #[serde(rename = "disabled")]
     Disabled,
     /// Straight into the keyspace if that is empty, else through a file.
-    #[serde(rename = "on-empty-db")]
+    #[serde(rename = "on_empty_db")]
     OnEmptyDb,
     /// Into a second keyspace that is swapped in; the old one answers meanwhile.
     #[serde(rename = "swapdb")]
@@ -25,7 +28,7 @@ pub enum DisklessLoad {
 }
 
 /// `propagation-error-behavior`: what an error in a primary's stream, or in an append-only file, means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum OnError {
     /// It is logged and counted.
     #[default]
@@ -35,8 +38,34 @@ pub enum OnError {
     #[serde(rename = "panic")]
     Panic,
     /// The process ends if it is a read-only replica's stream.
-    #[serde(rename = "panic-on-replicas")]
+    #[serde(rename = "panic_on_replicas")]
     PanicOnReplicas,
+}
+
+/// Redis' words have dashes, which RON's have not: `on_empty_db` means the same as "on-empty-db".
+fn word<'de, T: Copy, D: Deserializer<'de>>(
+    from: D,
+    words: &[(T, &str)],
+    shown: &'static [&'static str],
+) -> Result<T, D::Error> {
+    let raw = Box::<RawValue>::deserialize(from)?;
+    let text = raw.get_ron().trim();
+    let text = ron::from_str(text).unwrap_or_else(|_| text.trim_start_matches("r#").to_owned());
+    let dashed = text.replace('_', "-");
+    let found = words.iter().find(|(_, word)| *word == dashed).map(|(value, _)| *value);
+    found.ok_or_else(|| D::Error::unknown_variant(&text, shown))
+}
+
+impl<'de> Deserialize<'de> for DisklessLoad {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<DisklessLoad, D::Error> {
+        word(from, DISKLESS_LOAD, &["disabled", "on_empty_db", "swapdb"])
+    }
+}
+
+impl<'de> Deserialize<'de> for OnError {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<OnError, D::Error> {
+        word(from, ON_ERROR, &["ignore", "panic", "panic_on_replicas"])
+    }
 }
 
 /// A filter that replicas may ask for.
@@ -167,14 +196,14 @@ pub const DOCS: &[(&str, &str)] = &[
     ("diskless_sync", "repl-diskless-sync: send a full resync as it is made; otherwise through a file."),
     ("diskless_sync_delay_s", "repl-diskless-sync-delay: wait before a full resync begins."),
     ("diskless_sync_max_replicas", "repl-diskless-sync-max-replicas: so many waiting replicas end the delay early."),
-    ("diskless_load", "repl-diskless-load: disabled (through a file), on-empty-db or swapdb."),
+    ("diskless_load", "repl-diskless-load: disabled (through a file), on_empty_db or swapdb."),
     (
         "ignore_disk_write_errors",
         "replica-ignore-disk-write-errors: go on following when our own disk takes nothing; otherwise the process ends.",
     ),
     (
         "propagation_errors",
-        "propagation-error-behavior: ignore (log and count), panic-on-replicas or panic (end the process; at a file's load too).",
+        "propagation-error-behavior: ignore (log and count), panic_on_replicas or panic (end the process; at a file's load too).",
     ),
     ("keep_data_on_empty_primary", "Keep our data when the primary we followed comes back empty under a new history."),
     (
@@ -239,6 +268,23 @@ mod tests {
             assert!(text.contains(&format!("{name}:")), "{name} is no field");
         }
         assert_eq!(text.matches(':').count(), DOCS.len(), "{text}");
+    }
+
+    #[test]
+    fn words_with_dashes_have_a_form_in_ron() {
+        let read = |text: &str| ron::from_str::<Config>(&format!("({text})"));
+        for form in ["on_empty_db", "\"on-empty-db\"", "r#on-empty-db", "\"on_empty_db\""] {
+            let config = read(&format!("timeout_s: 5, diskless_load: {form} , priority: 7")).expect(form);
+            assert_eq!((config.diskless_load, config.priority), (DisklessLoad::OnEmptyDb, 7), "{form}");
+        }
+        for form in ["panic_on_replicas", "\"panic-on-replicas\""] {
+            let config = read(&format!("propagation_errors: {form}")).expect(form);
+            assert_eq!(config.propagation_errors, OnError::PanicOnReplicas);
+            assert_eq!(ron::from_str::<Config>(&ron::to_string(&config).expect("plain values")), Ok(config));
+        }
+        assert!(read("diskless_load: swapdb").is_ok() && read("diskless_load: \"disabled\"").is_ok());
+        let error = read("diskless_load: on_empty").expect_err("no word").to_string();
+        assert!(error.contains("on_empty_db") && !error.contains("on-empty-db"), "{error}");
     }
 
     #[test]

@@ -320,7 +320,7 @@ impl Follower {
         if self.receiver.is_none() {
             match Receiver::new(self.plugin.clone(), self.same_history, self.role_epoch).await {
                 Ok(receiver) => self.receiver = Some(receiver),
-                Err(error) => return self.todo.push_back(Next::Failed(error.text().to_string())),
+                Err(error) => return self.todo.push_back(Next::LoadFailed(error.text().to_string())),
             }
         }
         if let Some(receiver) = &mut self.receiver

@@ -14,9 +14,9 @@ type Set<T> = fn(&mut Config, T);
 
 /// Redis takes less and makes this of it.
 const BACKLOG_LEAST: u64 = 16 * 1024;
-const DISKLESS_LOAD: &[(DisklessLoad, &str)] =
+pub(crate) const DISKLESS_LOAD: &[(DisklessLoad, &str)] =
     &[(DisklessLoad::Disabled, "disabled"), (DisklessLoad::OnEmptyDb, "on-empty-db"), (DisklessLoad::Swapdb, "swapdb")];
-const ON_ERROR: &[(OnError, &str)] =
+pub(crate) const ON_ERROR: &[(OnError, &str)] =
     &[(OnError::Ignore, "ignore"), (OnError::Panic, "panic"), (OnError::PanicOnReplicas, "panic-on-replicas")];
 
 /// Declares all of them.
@@ -151,12 +151,7 @@ fn number(
         param,
         move |p| get(&p.config()).to_string(),
         move |p, value| {
-            let value: i64 = value.parse().map_err(|_| Error::new("argument couldn't be parsed into an integer"))?;
-            let value = u64::try_from(value).ok().filter(|v| range.contains(v));
-            let Some(value) = value else {
-                let (low, high) = (range.start(), range.end());
-                return Err(Error::new(format!("argument must be between {low} and {high} inclusive")));
-            };
+            let value = keystead_plugin::integer(value, range.clone())?;
             p.change(|c| set(c, value));
             Ok(())
         },

@@ -82,7 +82,10 @@ impl Receiver {
         match &mut self.spool {
             Some(spool) => {
                 let written = spool.push(&self.plugin, bytes).await;
-                written.map_err(|error| Failure::Broken(format!("Error writing the payload: {}", error.text())))
+                written.map_err(|error| Failure::Broken(format!(
+                    "Write error or short write writing to the DB dump file needed for MASTER <-> REPLICA synchronization: {}",
+                    error.text()
+                )))
             }
             None if self.broken => Ok(()),
             None => {
@@ -137,7 +140,11 @@ impl Spool {
         let path = PathBuf::from(dir).join(name);
         let shown = path.display().to_string();
         let made = plugin.host.blocking(move || Temporary::create(path, File::options().write(true))).await?;
-        let (temporary, file) = made.map_err(|error| Error::new(format!("{shown}: {error}")))?;
+        let (temporary, file) = made.map_err(|error| {
+            Error::new(format!(
+                "Opening the temp file needed for MASTER <-> REPLICA synchronization: {error} ({shown})"
+            ))
+        })?;
         Ok(Spool { temporary, file: Some(file), buf: Vec::with_capacity(CHUNK), len: 0 })
     }
 

@@ -8,6 +8,9 @@ use std::time::Duration;
 pub const ON_REPLICA: &str = "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica \
 is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.";
 
+/// Why WAITAOF can't wait for our own disk.
+pub const NO_FILE: &str = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+
 /// What ends a wait when this node becomes a replica: the writes are no longer its own.
 pub const DEMOTED: &str =
     "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
@@ -67,7 +70,7 @@ impl DiskWish {
             (true, _) => Some(
                 "ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local and are not propagated.",
             ),
-            (false, true) => Some("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."),
+            (false, true) => Some(NO_FILE),
             (false, false) => None,
         }
     }

@@ -1,7 +1,7 @@
 //! What scripts find in `redis` and `math.random`, as functions of the server.
 
 use crate::live::{self, server, words};
-use crate::{bit, calls, cjson, cmsgpack, convert, digits, interpreter, structs};
+use crate::{bit, calls, cjson, cmsgpack, convert, digits, guard, interpreter, structs};
 use keystead_plugin::Proto;
 use mlua::{IntoLuaMulti, Lua, MultiValue, Table, Value};
 use sha1::{Digest, Sha1};
@@ -143,6 +143,7 @@ pub fn native(lua: &Lua, global: &Table) -> mlua::Result<Table> {
         other => Ok(other),
     })?;
     native.raw_set("seen", seen)?;
+    guard::register(lua, &native)?;
     random(lua, &native)?;
     native.raw_set("cjson", cjson::library(lua)?)?;
     native.raw_set("cmsgpack", cmsgpack::library(lua)?)?;
@@ -192,6 +193,11 @@ pub fn number(value: Option<&Value>) -> Option<f64> {
     }
 }
 
+/// As C makes an int of it: what is no number is zero.
+fn int(value: Option<&Value>) -> i32 {
+    number(value).unwrap_or(0.0) as i32
+}
+
 fn settings(lua: &Lua, redis: &Table) -> mlua::Result<()> {
     for (name, field) in [("error_reply", "err"), ("status_reply", "ok")] {
         put(lua, redis, name, move |lua, args| {
@@ -213,18 +219,18 @@ fn settings(lua: &Lua, redis: &Table) -> mlua::Result<()> {
         if args.len() != 1 {
             return Err(refused("redis.setresp() requires one argument."));
         }
-        let proto = match number(args.front()) {
-            Some(2.0) => Proto::Resp2,
-            Some(3.0) => Proto::Resp3,
+        let proto = match int(args.front()) {
+            2 => Proto::Resp2,
+            3 => Proto::Resp3,
             _ => return Err(refused("RESP version must be 2 or 3.")),
         };
         server(|server| server.how().proto = proto).ok_or_else(|| outside("redis.setresp"))
     })?;
     put(lua, redis, "set_repl", |_, args| {
         if args.len() != 1 {
-            return Err(refused("redis.set_repl() requires two arguments."));
+            return Err(refused("redis.set_repl() requires one argument."));
         }
-        let targets = number(args.front()).and_then(|flags| live::targets(flags as i64));
+        let targets = live::targets(int(args.front()));
         let wrong = "Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.";
         let targets = targets.ok_or_else(|| refused(wrong))?;
         server(|server| server.how().targets = targets).ok_or_else(|| outside("redis.set_repl"))

@@ -18,7 +18,8 @@ pub fn library(lua: &Lua) -> mlua::Result<Table> {
     for (name, f) in folds {
         put(lua, &table, name, move |_, args| {
             let mut value = word(&args, 1, name)?;
-            for at in 2..=args.len() {
+            // From the last one: that is the one an error names.
+            for at in (2..=args.len()).rev() {
                 value = f(value, word(&args, at, name)?);
             }
             Ok(signed(value))

@@ -124,13 +124,44 @@ unsafe fn ask_server(state: *mut lua_State, server: &mut dyn Server) -> Said {
     }
 }
 
-/// A number as Redis 7.2 hands it to a command: whole numbers without an exponent, others with the digits they need.
+/// A number as Redis 7.2.6 hands it to a command: whole numbers up to 2^62 without an exponent, others with the digits they
+/// need.
 pub fn decimal(number: f64, out: &mut Vec<u8>) {
-    let whole = number as i64;
-    // The cast ends at the largest i64, whose own double is one more.
-    if (whole as f64).to_bits() == number.to_bits() && whole != i64::MAX {
-        out.extend_from_slice(whole.to_string().as_bytes());
+    if number == 0.0 {
+        out.push(b'0');
+    } else if number.is_nan() && number.is_sign_negative() {
+        // What a division of zero by zero gives on x86.
+        out.extend_from_slice(b"-nan");
     } else {
         keystead_resp::number::format_f64(number, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decimal;
+
+    #[test]
+    fn numbers_are_written_as_redis_writes_them() {
+        let cases = [
+            (-0.0, "0"),
+            (1e8, "100000000"),
+            (1e15, "1000000000000000"),
+            (2f64.powi(62), "4611686018427387904"),
+            (-2f64.powi(63), "-9223372036854776000"),
+            (2f64.powi(63), "9223372036854776000"),
+            (1e20, "1e+20"),
+            (1e300, "1e+300"),
+            (1e-7, "1e-7"),
+            (0.1, "0.1"),
+            (f64::NAN.copysign(1.0), "nan"),
+            (f64::NAN.copysign(-1.0), "-nan"),
+            (f64::NEG_INFINITY, "-inf"),
+        ];
+        for (number, wanted) in cases {
+            let mut out = Vec::new();
+            decimal(number, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), wanted);
+        }
     }
 }

@@ -5,9 +5,9 @@ use mlua::{Lua, MultiValue, Table, Value};
 
 /// Tables nested deeper are packed as nil.
 const PACK_DEPTH: usize = 16;
-/// Deeper nesting is not unpacked: unpacking recurses.
-const UNPACK_DEPTH: usize = 200;
-/// More values at once don't fit: the interpreter has some 8,000 slots for them.
+/// The interpreter's stack has so many slots: the library takes two of them for a table it is inside of.
+const SLOTS: usize = 8000;
+/// The bindings have a few less for values they hold.
 const MANY: usize = 7000;
 
 /// The library's functions.
@@ -39,8 +39,8 @@ pub fn library(lua: &Lua) -> mlua::Result<Table> {
     })?;
     table.raw_set("_NAME", "cmsgpack")?;
     table.raw_set("_VERSION", "lua-cmsgpack 0.4.0")?;
-    table.raw_set("_COPYRIGHT", "")?;
-    table.raw_set("_DESCRIPTION", "MessagePack for Lua")?;
+    table.raw_set("_COPYRIGHT", "Copyright (C) 2012, Salvatore Sanfilippo")?;
+    table.raw_set("_DESCRIPTION", "MessagePack C implementation for Lua")?;
     Ok(table)
 }
 
@@ -85,11 +85,62 @@ fn unpack(lua: &Lua, text: &[u8], from: usize, limit: Option<usize>) -> Answer<(
     let mut values = Vec::new();
     while reader.at < text.len() && limit.is_none_or(|limit| values.len() < limit) {
         if values.len() >= MANY {
-            return Err(Fault::text("too many return values at once; use unpack_one or unpack_limit instead."));
+            return Err(too_many());
         }
-        values.push(reader.value(0)?);
+        values.push(reader.value(values.len())?);
     }
     Ok((MultiValue::from_iter(values), reader.at))
+}
+
+fn too_many() -> Fault {
+    Fault::text("stack overflow (too many return values at once; use unpack_one or unpack_limit instead.)")
+}
+
+/// What was read.
+enum Read {
+    /// A value.
+    Whole(Value),
+    /// The beginning of so many.
+    Array(u64),
+    /// The beginning of so many pairs.
+    Map(u64),
+}
+
+/// A table that is being filled.
+struct Open {
+    table: Table,
+    /// Keys and values that are still to come.
+    left: u64,
+    map: bool,
+    /// An array's last place.
+    at: u64,
+    /// A key that waits for its value.
+    key: Option<Value>,
+    /// Slots of the stack below it, and values held.
+    below: (usize, usize),
+}
+
+impl Open {
+    /// With those of its own.
+    fn slots(&self) -> (usize, usize) {
+        let keyed = usize::from(self.key.is_some());
+        (self.below.0 + 1 + if self.map { keyed } else { 1 }, self.below.1 + 1 + keyed)
+    }
+
+    fn put(&mut self, value: Value) -> mlua::Result<()> {
+        self.left -= 1;
+        if !self.map {
+            self.at += 1;
+            return self.table.raw_set(self.at, value);
+        }
+        match self.key.take() {
+            Some(key) => self.table.raw_set(key, value),
+            None => {
+                self.key = Some(value);
+                Ok(())
+            }
+        }
+    }
 }
 
 struct Reader<'r> {
@@ -112,24 +163,60 @@ impl Reader<'_> {
         Ok(self.take(len)?.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
     }
 
-    fn string(&mut self, len: u64) -> Answer<Value> {
+    fn string(&mut self, len: u64) -> Answer<Read> {
         let lua = self.lua;
         let bytes = self.take(usize::try_from(len).unwrap_or(usize::MAX))?;
-        Ok(Value::String(lua.create_string(bytes)?))
+        Ok(Read::Whole(Value::String(lua.create_string(bytes)?)))
     }
 
-    fn value(&mut self, depth: usize) -> Answer<Value> {
+    /// The next value, behind so many others. Nothing here recurses: whoever packed it chose how deep it is.
+    fn value(&mut self, before: usize) -> Answer<Value> {
+        let mut open: Vec<Open> = Vec::new();
+        loop {
+            let (slots, held) = open.last().map_or((1 + before, before), Open::slots);
+            if slots >= SLOTS || held >= MANY {
+                return Err(too_many());
+            }
+            let (left, map) = match self.next()? {
+                Read::Whole(value) => match open.last_mut() {
+                    Some(top) => {
+                        top.put(value)?;
+                        (0, None)
+                    }
+                    None => return Ok(value),
+                },
+                Read::Array(_) if slots + 2 > SLOTS => {
+                    return Err(Fault::text("stack overflow (in function mp_decode_to_lua_array)"));
+                }
+                Read::Array(len) => (len, Some(false)),
+                Read::Map(len) => (len * 2, Some(true)),
+            };
+            if let Some(map) = map {
+                let table = self.lua.create_table()?;
+                open.push(Open { table, left, map, at: 0, key: None, below: (slots, held) });
+            }
+            while let Some(full) = open.pop_if(|top| top.left == 0) {
+                match open.last_mut() {
+                    Some(top) => top.put(Value::Table(full.table))?,
+                    None => return Ok(Value::Table(full.table)),
+                }
+            }
+        }
+    }
+
+    fn next(&mut self) -> Answer<Read> {
         let kind = self.word(1)? as u8;
-        let number = |value: f64| Ok(Value::Number(value));
+        let whole = |value| Ok(Read::Whole(value));
+        let number = |value: f64| whole(Value::Number(value));
         match kind {
             0x00..=0x7f => number(f64::from(kind)),
             0xe0..=0xff => number(f64::from(kind as i8)),
-            0x80..=0x8f => self.map(u64::from(kind & 15), depth),
-            0x90..=0x9f => self.array(u64::from(kind & 15), depth),
+            0x80..=0x8f => Ok(Read::Map(u64::from(kind & 15))),
+            0x90..=0x9f => Ok(Read::Array(u64::from(kind & 15))),
             0xa0..=0xbf => self.string(u64::from(kind & 31)),
-            0xc0 => Ok(Value::Nil),
-            0xc2 => Ok(Value::Boolean(false)),
-            0xc3 => Ok(Value::Boolean(true)),
+            0xc0 => whole(Value::Nil),
+            0xc2 => whole(Value::Boolean(false)),
+            0xc3 => whole(Value::Boolean(true)),
             0xca => number(f64::from(f32::from_bits(self.word(4)? as u32))),
             0xcb => number(f64::from_bits(self.word(8)?)),
             // The library hands them on as signed: the upper half of 64 bits is negative.
@@ -142,42 +229,10 @@ impl Reader<'_> {
                 let len = self.word(1 << (kind - 0xd9))?;
                 self.string(len)
             }
-            0xdc | 0xdd => {
-                let len = self.word(2 << (kind - 0xdc))?;
-                self.array(len, depth)
-            }
-            0xde | 0xdf => {
-                let len = self.word(2 << (kind - 0xde))?;
-                self.map(len, depth)
-            }
+            0xdc | 0xdd => Ok(Read::Array(self.word(2 << (kind - 0xdc))?)),
+            0xde | 0xdf => Ok(Read::Map(self.word(2 << (kind - 0xde))?)),
             _ => Err(Fault::text("Bad data format in input.")),
         }
-    }
-
-    fn deeper(&self, depth: usize) -> Answer<Table> {
-        if depth >= UNPACK_DEPTH {
-            return Err(Fault::text("Bad data format in input."));
-        }
-        Ok(self.lua.create_table()?)
-    }
-
-    fn array(&mut self, len: u64, depth: usize) -> Answer<Value> {
-        let table = self.deeper(depth)?;
-        for at in 1..=len {
-            let value = self.value(depth + 1)?;
-            table.raw_set(at, value)?;
-        }
-        Ok(Value::Table(table))
-    }
-
-    fn map(&mut self, len: u64, depth: usize) -> Answer<Value> {
-        let table = self.deeper(depth)?;
-        for _ in 0..len {
-            let key = self.value(depth + 1)?;
-            let value = self.value(depth + 1)?;
-            table.raw_set(key, value)?;
-        }
-        Ok(Value::Table(table))
     }
 }
 
@@ -274,5 +329,41 @@ fn integer(out: &mut Vec<u8>, value: i64) {
             out.push(0xd3);
             out.extend_from_slice(&value.to_be_bytes());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unpacked(bytes: &[u8]) -> Result<MultiValue, String> {
+        unpack(&Lua::new(), bytes, 0, None).map(|(values, _)| values).map_err(|fault| fault.to_string())
+    }
+
+    #[test]
+    fn a_packed_value_may_be_as_deep_as_the_librarys_stack() {
+        let nested = |head: &[u8], depth: usize| [head.repeat(depth), vec![1]].concat();
+        assert_eq!(unpacked(&nested(b"\x91", 3999)).unwrap().len(), 1);
+        let deep = "stack overflow (in function mp_decode_to_lua_array)";
+        assert_eq!(unpacked(&nested(b"\x91", 4000)).unwrap_err(), deep);
+        assert_eq!(unpacked(&nested(b"\x81\x01", 3400)).unwrap().len(), 1);
+        let many = "stack overflow (too many return values at once; use unpack_one or unpack_limit instead.)";
+        assert_eq!(unpacked(&nested(b"\x81\xa1k", 4000)).unwrap_err(), many);
+        assert_eq!(unpacked(&[1; MANY + 1]).unwrap_err(), many);
+    }
+
+    #[test]
+    fn tables_are_filled_from_the_inside() {
+        let lua = Lua::new();
+        // [{1: [], "k": [2, 3]}, {}], 4
+        let bytes = b"\x92\x82\x01\x90\xa1k\x92\x02\x03\x80\x04";
+        let (values, end) = unpack(&lua, bytes, 0, None).unwrap();
+        assert_eq!((values.len(), end), (2, bytes.len()));
+        let Some(Value::Table(all)) = values.front() else { panic!("{values:?}") };
+        let first: Table = all.raw_get(1).unwrap();
+        assert_eq!(first.raw_get::<Vec<i64>>(1).unwrap(), []);
+        assert_eq!(first.raw_get::<Vec<i64>>("k").unwrap(), [2, 3]);
+        assert!(all.raw_get::<Table>(2).unwrap().is_empty());
+        assert_eq!(unpacked(b"\x92\x01").unwrap_err(), "Missing bytes in input.");
     }
 }

@@ -8,8 +8,10 @@ use mlua::ffi::{self, lua_State};
 use mlua::{Lua, Table};
 use std::ffi::c_int;
 
-/// Tables nested deeper are not answered, and not read.
+/// Replies nested deeper are not read; the server has none.
 const MAX_DEPTH: usize = 200;
+/// What writing a table needs on the stack, and one value of it.
+const ROOM: c_int = 8;
 /// A table with more entries is asked for its named fields; one with fewer is looked through for names first.
 const FEW: usize = 8;
 
@@ -188,81 +190,115 @@ fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], Broken> {
     Ok(body)
 }
 
-/// Writes a script's result, the value at a place counted from below. `script` is the protocol the script chose (booleans
-/// depend on it); the writer has the client's. May raise; what is written then is half a reply.
-///
-/// # Safety
-/// As everything in `stack`; the writer's buffer belongs to a frame below the protected call.
-pub unsafe fn write(state: *mut lua_State, at: c_int, out: &mut Writer<'_>, script: Proto) -> Result<(), Refused> {
-    // SAFETY: the caller's.
-    unsafe { write_one(state, at, out, script, 0) }
+/// A table that is being written. It is on the stack, with the keys and values that its kind needs.
+pub enum Open {
+    /// Where its header goes, and how many values are written.
+    List(usize, usize),
+    /// The key that was written last is above it.
+    Map,
+    /// The same, with the key's value above the key: that is to be written.
+    Value,
+    /// As a map.
+    Set,
 }
 
-unsafe fn write_one(
+/// Writes a script's result, the value on top of the stack, and takes it away. `script` is the protocol the script chose
+/// (booleans depend on it); the writer has the client's. May raise; what is written then is half a reply. Nothing recurses:
+/// a table may be as deep as the interpreter's stack.
+///
+/// # Safety
+/// As everything in `stack`; the writer's buffer and `open`, which is empty, belong to a frame below the protected call.
+pub unsafe fn write(
     state: *mut lua_State,
-    at: c_int,
     out: &mut Writer<'_>,
     script: Proto,
-    depth: usize,
+    open: &mut Vec<Open>,
 ) -> Result<(), Refused> {
     // SAFETY: the caller's.
     unsafe {
-        match ffi::lua_type(state, at) {
-            LUA_TSTRING => out.bulk(stack::bytes(state, at)),
-            LUA_TNUMBER => out.int(whole(ffi::lua_tonumber(state, at))),
-            LUA_TBOOLEAN => match (script, ffi::lua_toboolean(state, at) != 0) {
+        write_top(state, out, script, open)?;
+        while !open.is_empty() {
+            if push_next_of(state, out, open) {
+                write_top(state, out, script, open)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes the value on top and takes it away; of a table only the beginning: it stays, and is open.
+unsafe fn write_top(
+    state: *mut lua_State,
+    out: &mut Writer<'_>,
+    script: Proto,
+    open: &mut Vec<Open>,
+) -> Result<(), Refused> {
+    // SAFETY: the caller's.
+    unsafe {
+        match ffi::lua_type(state, -1) {
+            LUA_TSTRING => out.bulk(stack::bytes(state, -1)),
+            LUA_TNUMBER => out.int(whole(ffi::lua_tonumber(state, -1))),
+            LUA_TBOOLEAN => match (script, ffi::lua_toboolean(state, -1) != 0) {
                 (Proto::Resp3, value) => out.bool(value),
                 (_, true) => out.int(1),
                 (_, false) => out.null(),
             },
-            LUA_TTABLE if depth < MAX_DEPTH => {
-                stack::room(state, 8);
-                return write_table(state, at, out, script, depth);
+            LUA_TTABLE if ffi::lua_checkstack(state, ROOM) == 0 => out.error("ERR reached lua stack limit"),
+            LUA_TTABLE => {
+                let table = ffi::lua_gettop(state);
+                if is_plain_list(state, table) || !write_named(state, table, out, open)? {
+                    ffi::lua_settop(state, table);
+                    open.push(Open::List(out.defer(), 0));
+                }
+                return Ok(());
             }
-            LUA_TTABLE => return Err(Refused { text: b"ERR reached lua stack limit".to_vec(), counted: false }),
             _ => out.null(),
         }
+        ffi::lua_pop(state, 1);
     }
     Ok(())
+}
+
+/// Pushes what is to be written next of the innermost table; false if that is at its end and gone.
+unsafe fn push_next_of(state: *mut lua_State, out: &mut Writer<'_>, open: &mut Vec<Open>) -> bool {
+    let Some(top) = open.last_mut() else { return false };
+    // SAFETY: the caller's; there is room since the table was opened. It isn't changed meanwhile, and a key isn't converted.
+    unsafe {
+        match top {
+            Open::List(mark, len) => {
+                ffi::lua_rawgeti_(state, -1, *len as c_int + 1);
+                if ffi::lua_type(state, -1) != ffi::LUA_TNIL {
+                    *len += 1;
+                    return true;
+                }
+                ffi::lua_pop(state, 2);
+                out.end_array(*mark, *len);
+            }
+            Open::Value => {
+                *top = Open::Map;
+                return true;
+            }
+            Open::Map | Open::Set => {
+                if ffi::lua_next(state, -2) != 0 {
+                    match top {
+                        Open::Set => ffi::lua_pop(state, 1),
+                        _ => *top = Open::Value,
+                    }
+                    let key = if matches!(top, Open::Set) { -1 } else { -2 };
+                    ffi::lua_pushvalue(state, key);
+                    return true;
+                }
+                ffi::lua_pop(state, 1);
+            }
+        }
+    }
+    open.pop();
+    false
 }
 
 /// As C casts a double to a long long; what doesn't fit is the smallest one.
 fn whole(value: f64) -> i64 {
     if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&value) { value as i64 } else { i64::MIN }
-}
-
-unsafe fn write_table(
-    state: *mut lua_State,
-    table: c_int,
-    out: &mut Writer<'_>,
-    script: Proto,
-    depth: usize,
-) -> Result<(), Refused> {
-    // SAFETY: the caller's.
-    unsafe {
-        if !is_plain_list(state, table) {
-            let top = ffi::lua_gettop(state);
-            let done = write_named(state, table, out, script, depth);
-            ffi::lua_settop(state, top);
-            if done? {
-                return Ok(());
-            }
-        }
-        let mark = out.defer();
-        let mut len = 0;
-        loop {
-            ffi::lua_rawgeti_(state, table, len as c_int + 1);
-            if ffi::lua_type(state, -1) == ffi::LUA_TNIL {
-                break;
-            }
-            write_one(state, ffi::lua_gettop(state), out, script, depth + 1)?;
-            ffi::lua_pop(state, 1);
-            len += 1;
-        }
-        ffi::lua_pop(state, 1);
-        out.end_array(mark, len);
-    }
-    Ok(())
 }
 
 /// A short table without names. Of others it isn't known: each would be looked through twice.
@@ -284,86 +320,79 @@ unsafe fn is_plain_list(state: *mut lua_State, table: c_int) -> bool {
     false
 }
 
-/// Writes a table that says by a name what it is; false if it doesn't. Leaves values on the stack.
+/// Writes a table that says by a name what it is, and takes it away, or opens it; false if it doesn't: it is the caller's, with
+/// values above it.
 unsafe fn write_named(
     state: *mut lua_State,
     table: c_int,
     out: &mut Writer<'_>,
-    script: Proto,
-    depth: usize,
+    open: &mut Vec<Open>,
 ) -> Result<bool, Refused> {
-    // SAFETY: the caller's, who made room for eight: a name asked in vain is taken from the stack again.
+    // SAFETY: the caller's, who made room: a name asked in vain is taken from the stack again.
     unsafe {
-        let top = ffi::lua_gettop(state);
         let has = |name: &[u8], kind: c_int| {
-            ffi::lua_settop(state, top);
+            ffi::lua_settop(state, table);
             stack::push_field(state, table, name) == kind
         };
         if has(b"err", LUA_TSTRING) {
-            if depth > 0 {
+            if !open.is_empty() {
                 out.error(until_zero(stack::bytes(state, -1)));
-                return Ok(true);
+            } else {
+                let kind = stack::push_field(state, table, b"ignore_error_stats_update");
+                let counted = kind == LUA_TBOOLEAN && ffi::lua_toboolean(state, -1) != 0;
+                return Err(Refused { text: until_zero(stack::bytes(state, -2)).to_vec(), counted });
             }
-            let kind = stack::push_field(state, table, b"ignore_error_stats_update");
-            let counted = kind == LUA_TBOOLEAN && ffi::lua_toboolean(state, -1) != 0;
-            return Err(Refused { text: until_zero(stack::bytes(state, -2)).to_vec(), counted });
-        }
-        if has(b"ok", LUA_TSTRING) {
+        } else if has(b"ok", LUA_TSTRING) {
             write_line(b'+', until_zero(stack::bytes(state, -1)), out);
         } else if has(b"double", LUA_TNUMBER) {
             out.double(ffi::lua_tonumber(state, -1));
-        } else if has(b"map", LUA_TTABLE) {
-            let map = ffi::lua_gettop(state);
-            out.map(count(state, map));
-            write_pairs(state, map, out, script, depth, true)?;
-        } else if has(b"set", LUA_TTABLE) {
-            let set = ffi::lua_gettop(state);
-            out.set(count(state, set));
-            write_pairs(state, set, out, script, depth, false)?;
         } else if has(b"big_number", LUA_TSTRING) {
             match out.proto {
                 keystead_resp::Proto::Resp3 => write_line(b'(', stack::bytes(state, -1), out),
                 keystead_resp::Proto::Resp2 => out.bulk(one_line(stack::bytes(state, -1))),
             }
-        } else if has(b"verbatim_string", LUA_TTABLE) {
-            let verbatim = ffi::lua_gettop(state);
-            let string = stack::push_field(state, verbatim, b"string");
-            let format = stack::push_field(state, verbatim, b"format");
-            if (string, format) != (LUA_TSTRING, LUA_TSTRING) {
-                return Ok(false);
-            }
-            let mut three = *b"   ";
-            three.iter_mut().zip(stack::bytes(state, -1)).for_each(|(to, from)| *to = *from);
-            out.verbatim(three, stack::bytes(state, -2));
+        } else if has(b"verbatim_string", LUA_TTABLE) && write_verbatim(state, out) {
+        } else if has(b"map", LUA_TTABLE) {
+            out.map(count(state, table + 1));
+            open_pairs(state, table, Open::Map, open);
+            return Ok(true);
+        } else if has(b"set", LUA_TTABLE) {
+            out.set(count(state, table + 1));
+            open_pairs(state, table, Open::Set, open);
+            return Ok(true);
         } else {
             return Ok(false);
         }
+        ffi::lua_settop(state, table - 1);
     }
     Ok(true)
 }
 
-/// Keys of a table, or keys and values.
-unsafe fn write_pairs(
-    state: *mut lua_State,
-    table: c_int,
-    out: &mut Writer<'_>,
-    script: Proto,
-    depth: usize,
-    values: bool,
-) -> Result<(), Refused> {
-    // SAFETY: the caller's; the table isn't changed meanwhile, and a key isn't converted.
+/// The verbatim string of the table on top; false if it is none.
+unsafe fn write_verbatim(state: *mut lua_State, out: &mut Writer<'_>) -> bool {
+    // SAFETY: the caller's.
     unsafe {
-        ffi::lua_pushnil(state);
-        while ffi::lua_next(state, table) != 0 {
-            let value = ffi::lua_gettop(state);
-            write_one(state, value - 1, out, script, depth + 1)?;
-            if values {
-                write_one(state, value, out, script, depth + 1)?;
-            }
-            ffi::lua_pop(state, 1);
+        let verbatim = ffi::lua_gettop(state);
+        let string = stack::push_field(state, verbatim, b"string");
+        let format = stack::push_field(state, verbatim, b"format");
+        if (string, format) != (LUA_TSTRING, LUA_TSTRING) {
+            return false;
         }
+        let mut three = *b"   ";
+        three.iter_mut().zip(stack::bytes(state, -1)).for_each(|(to, from)| *to = *from);
+        out.verbatim(three, stack::bytes(state, -2));
     }
-    Ok(())
+    true
+}
+
+/// The table with the pairs, on top, takes the place of the one that named it; no key of it is written yet.
+unsafe fn open_pairs(state: *mut lua_State, table: c_int, kind: Open, open: &mut Vec<Open>) {
+    // SAFETY: the caller's.
+    unsafe {
+        ffi::lua_replace(state, table);
+        ffi::lua_pushnil(state);
+    }
+    open.push(kind);
 }
 
 /// How many pairs a table has.
@@ -413,13 +442,13 @@ mod tests {
         let lua = Lua::new();
         let mut out = Vec::new();
         let proto = if client == Proto::Resp3 { keystead_resp::Proto::Resp3 } else { keystead_resp::Proto::Resp2 };
-        let mut done = Ok(());
+        let (mut done, mut open) = (Ok(()), Vec::new());
         // SAFETY: a protected call; what is dropped belongs to this frame.
         let ran: mlua::Result<()> = unsafe {
             lua.exec_raw((), |state| {
                 if push(state, wire.as_bytes()).is_ok() {
-                    let at = ffi::lua_gettop(state);
-                    done = write(state, at, &mut Writer::new(&mut out, proto), script);
+                    done = write(state, &mut Writer::new(&mut out, proto), script, &mut open);
+                    assert!(done.is_err() || (ffi::lua_gettop(state), open.len()) == (0, 0));
                 }
                 ffi::lua_settop(state, 0);
             })
@@ -445,6 +474,26 @@ mod tests {
         assert_eq!(there_and_back("*-1\r\n", Resp2, Resp2), "$-1\r\n");
         assert_eq!(there_and_back("#f\r\n", Resp3, Resp2), ":0\r\n");
         assert_eq!(there_and_back("*2\r\n:1\r\n_\r\n", Resp3, Resp3), "*1\r\n:1\r\n", "nil ends an array");
+    }
+
+    #[test]
+    fn a_reply_may_be_as_deep_as_the_interpreters_stack() {
+        fn deep(levels: usize) -> Vec<u8> {
+            let lua = Lua::new();
+            let (mut out, mut open) = (Vec::new(), Vec::new());
+            let value: Table = lua.load("local t = {'x'} for i = 2, ... do t = {t} end return t").call(levels).unwrap();
+            // SAFETY: a protected call; what is dropped belongs to this frame.
+            let ran: mlua::Result<()> = unsafe {
+                lua.exec_raw(value, |state| {
+                    let mut to = Writer::new(&mut out, keystead_resp::Proto::Resp2);
+                    let _ = write(state, &mut to, Proto::Resp2, &mut open);
+                })
+            };
+            ran.unwrap();
+            out
+        }
+        assert_eq!(deep(7900), [b"*1\r\n".repeat(7900), b"$1\r\nx\r\n".to_vec()].concat());
+        assert!(deep(10_000).ends_with(b"*1\r\n-ERR reached lua stack limit\r\n"));
     }
 
     #[test]

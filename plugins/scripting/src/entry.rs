@@ -1,7 +1,7 @@
 //! The way into the interpreter: keys and arguments are made, the script runs, its value becomes the reply, all inside one
 //! protected call. What may run, and what becomes of an error, is decided by `interpreter` and `run`.
 
-use crate::convert::{self, Refused};
+use crate::convert::{self, Open, Refused};
 use crate::live::server;
 use crate::stack;
 use keystead_plugin::{Args, Proto};
@@ -36,6 +36,8 @@ pub struct Run<'r, 'a> {
     pub keys: usize,
     /// Where the reply goes, and how the client wants it.
     pub reply: Writer<'r>,
+    /// Tables of the script's value that are being written; empty.
+    pub open: Vec<Open>,
     /// What came of it.
     pub ended: Ended,
 }
@@ -92,7 +94,7 @@ pub unsafe extern "C-unwind" fn enter(state: *mut lua_State) -> c_int {
             return 1;
         }
         let script = server(|server| server.how().proto).unwrap_or(Proto::Resp2);
-        run.ended = match convert::write(state, ffi::lua_gettop(state), &mut run.reply, script) {
+        run.ended = match convert::write(state, &mut run.reply, script, &mut run.open) {
             Ok(()) => Ended::Replied,
             Err(refused) => Ended::Refused(refused),
         };

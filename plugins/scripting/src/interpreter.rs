@@ -8,6 +8,8 @@ use crate::{live, pace, stack};
 use mlua::{Function, IntoLua, LightUserData, Lua, LuaOptions, StdLib, Table, Value};
 use std::cell::Cell;
 use std::ffi::CString;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A longer text isn't compiled: the interpreter counts in ints.
@@ -29,6 +31,8 @@ pub struct Interpreter {
     buffers: Cell<Buffers>,
     /// What was left by the last whole collection, and when that was.
     kept: Cell<usize>,
+    /// Told when the cycle ends that is on its way.
+    canary: Cell<Option<Arc<AtomicBool>>>,
     collected: Cell<Option<Instant>>,
 }
 
@@ -45,6 +49,18 @@ pub struct Buffers {
 /// collector by itself lets twice of what is needed lie about. Larger ones are left to it.
 const SMALL: usize = 256 * 1024;
 const COLLECT_EVERY: Duration = Duration::from_millis(2);
+
+/// What may lie about until the collector comes to it by itself.
+const LITTER: usize = 4 << 20;
+
+/// Nobody holds it: that it is dropped is how the end of a cycle shows.
+struct Canary(Arc<AtomicBool>);
+
+impl Drop for Canary {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// Buffers beyond this aren't kept.
 const KEPT: usize = 64 * 1024;
@@ -96,6 +112,7 @@ impl Interpreter {
             memory,
             buffers: Cell::default(),
             kept,
+            canary: Cell::new(None),
             collected: Cell::new(None),
         })
     }
@@ -140,12 +157,12 @@ impl Interpreter {
     pub fn run(&self, run: &mut Run<'_, '_>, holder: impl IntoLua, name: &str) -> Result<(), Failure> {
         let plain = |text: String| Failure { text: text.into_bytes(), counted: false };
         run.ended = Ended::Raised;
-        let here = LightUserData(std::ptr::from_mut(run).cast());
-        let raised = self.enter.call::<Value>((here, &self.on_error, holder));
         if self.lua.used_memory() > self.memory / 2 {
-            // What the script left must not starve the next one.
+            // What the last script left must not starve this one.
             self.lua.gc_collect().map_err(|error| plain(format!("ERR {}", first_line(&error))))?;
         }
+        let here = LightUserData(std::ptr::from_mut(run).cast());
+        let raised = self.enter.call::<Value>((here, &self.on_error, holder));
         let raised =
             raised.map_err(|error| plain(format!("ERR Error running script {name}, {}", first_line(&error))))?;
         match std::mem::replace(&mut run.ended, Ended::Raised) {
@@ -165,6 +182,36 @@ impl Interpreter {
             self.kept.set(self.lua.used_memory());
             self.collected.set(Some(now));
         }
+    }
+
+    /// So much lies about that somebody should collect it.
+    pub fn littered(&self) -> bool {
+        self.lua.used_memory() > self.kept.get() + LITTER
+    }
+
+    /// Goes on with a collection for about so long; true at the end of a cycle.
+    pub fn collect_for(&self, time: Duration) -> mlua::Result<bool> {
+        let begin = Instant::now();
+        let gone = match self.canary.take() {
+            Some(gone) => gone,
+            None => {
+                let gone = Arc::new(AtomicBool::new(false));
+                drop(self.lua.create_any_userdata(Canary(gone.clone()))?);
+                gone
+            }
+        };
+        while !gone.load(Ordering::Relaxed) {
+            if begin.elapsed() >= time {
+                self.canary.set(Some(gone));
+                return Ok(false);
+            }
+            // A step when asked for one pays off what the collector owes, which may be all of it; before a new table it takes
+            // one in any case, from here on.
+            self.lua.gc_restart();
+            drop(self.lua.create_table()?);
+        }
+        self.kept.set(self.lua.used_memory());
+        Ok(true)
     }
 
     /// Empty buffers for a run.
@@ -193,8 +240,10 @@ pub fn compile(lua: &Lua, global: &Table, text: &[u8], name: &[u8]) -> Result<Fu
         return Err(b"chunk is too long".to_vec());
     }
     let name = CString::new(until_zero(name)).unwrap_or_default();
+    // What compiled code begins with isn't read as such: it is a letter that no text has, as any other of its kind.
+    let compiled_code = text.first() == Some(&27);
     lua.gc_stop();
-    let compiled = stack::compile(lua, text, &name);
+    let compiled = stack::compile(lua, if compiled_code { b"\x01" } else { text }, &name);
     lua.gc_restart();
     let failed = |error: mlua::Error| first_line(&error).into_bytes();
     match compiled.map_err(failed)? {
@@ -202,7 +251,11 @@ pub fn compile(lua: &Lua, global: &Table, text: &[u8], name: &[u8]) -> Result<Fu
             function.set_environment(global.clone()).map_err(failed)?;
             Ok(function)
         }
-        text => Err(shown(&text)),
+        why => {
+            let why = shown(&why);
+            let place = why.strip_suffix(b"'char(1)'").filter(|_| compiled_code);
+            Err(place.map_or(why.clone(), |place| [place, b"'char(27)'"].concat()))
+        }
     }
 }
 
@@ -282,9 +335,10 @@ fn failure(error: &Value, name: &str) -> Failure {
     let get = |field: &str| table.raw_get::<Value>(field).unwrap_or(Value::Nil);
     let mut text = error_text(table);
     let counted = get("ignore_error_stats_update").as_boolean() == Some(true);
-    text.extend_from_slice(format!(" script: {name}").as_bytes());
     if let (Value::String(source), Some(line)) = (get("source"), get("line").as_usize()) {
-        text.extend_from_slice(&[b", on ", &*source.as_bytes(), format!(":{line}.").as_bytes()].concat());
+        text.extend_from_slice(format!(" script: {name}, on ").as_bytes());
+        text.extend_from_slice(&source.as_bytes());
+        text.extend_from_slice(format!(":{line}.").as_bytes());
     }
     Failure { text, counted }
 }
@@ -293,4 +347,82 @@ fn failure(error: &Value, name: &str) -> Failure {
 fn error_text(table: &Table) -> Vec<u8> {
     let text = table.raw_get::<Value>("err").ok().and_then(|text| api::text_of(Some(&text)));
     text.map_or_else(|| b"ERR unknown error".to_vec(), |text| until_zero(&text).to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a script answers, or why it fails.
+    fn answer(script: &str) -> String {
+        let interpreter = Interpreter::new(64 << 20).unwrap();
+        let function = match interpreter.compile(script.as_bytes(), "@user_script") {
+            Ok(function) => function,
+            Err(text) => return String::from_utf8(text).unwrap(),
+        };
+        let (ok, value) = interpreter.pcall.call::<(bool, Value)>(function).unwrap();
+        format!("{ok} {}", String::from_utf8(shown(&value)).unwrap())
+    }
+
+    #[test]
+    fn errors_name_the_scripts_line() {
+        let cases = [
+            ("return load(1)", "user_script:1: bad argument #1 to 'load' (function expected, got number)"),
+            ("return loadstring()", "user_script:1: bad argument #1 to 'loadstring' (string expected, got no value)"),
+            (
+                "table.sort({3,1,2,5,6,3,4,1,4}, function() return true end)",
+                "user_script:1: invalid order function for sorting",
+            ),
+            ("table.insert(1, 2)", "user_script:1: bad argument #1 to 'insert' (table expected, got number)"),
+            (
+                "local t = {} return t, setmetatable(1, t)",
+                "user_script:1: bad argument #1 to 'setmetatable' (table expected, got number)",
+            ),
+            ("return unpack(1)", "user_script:1: bad argument #1 to 'unpack' (table expected, got number)"),
+            ("return unpack({}, 1, 2^31)", "user_script:1: too many results to unpack"),
+            ("return next(1)", "user_script:1: bad argument #1 to 'next' (table expected, got number)"),
+            ("return pairs()", "user_script:1: bad argument #1 to 'pairs' (table expected, got no value)"),
+            ("return getmetatable()", "user_script:1: bad argument #1 to 'getmetatable' (value expected)"),
+            ("table.insert(redis, 1)", "Attempt to modify a readonly table"),
+        ];
+        for (script, wanted) in cases {
+            assert_eq!(answer(script), format!("false {wanted}"), "{script}");
+        }
+    }
+
+    #[test]
+    fn what_changes_or_sees_a_table_still_does() {
+        let cases = [
+            (
+                "local t = {3, 1, 2} table.sort(t) table.insert(t, 9) table.remove(t, 1) return table.concat(t, ' ')",
+                "2 3 9",
+            ),
+            ("for name in pairs(redis) do if name == 'call' then return name end end", "call"),
+            ("return type(next(redis)) .. type(rawget(redis, 'call'))", "stringfunction"),
+            ("return table.concat({unpack({1, 2, 3}, 2)}, ' ') .. select('#', unpack({}, 1, 0))", "2 30"),
+            ("return getmetatable(setmetatable({}, {__index = 1})).__index", "1"),
+            ("return select(2, loadstring('\\27Lua'))", "[string \"\u{1b}Lua\"]:1: unexpected symbol near 'char(27)'"),
+            ("return load(function() return nil end, 'x') and loadstring('return 7')()", "7"),
+        ];
+        for (script, wanted) in cases {
+            assert_eq!(answer(script), format!("true {wanted}"), "{script}");
+        }
+    }
+
+    #[test]
+    fn what_a_script_left_is_collected_in_steps() {
+        let interpreter = Interpreter::new(256 << 20).unwrap();
+        let run = |script: &[u8]| interpreter.compile(script, "@user_script").unwrap().call::<()>(()).unwrap();
+        run(b"local t = {} for i = 1, 300000 do t[i] = {i} end");
+        assert!(interpreter.littered());
+        let begin = Instant::now();
+        let mut steps = 0;
+        for _ in 0..2 {
+            while !interpreter.collect_for(Duration::from_micros(100)).unwrap() {
+                steps += 1;
+                assert!(begin.elapsed() < Duration::from_secs(60), "it never ends");
+            }
+        }
+        assert!(steps > 10 && !interpreter.littered(), "{steps} steps, {} bytes", interpreter.memory());
+    }
 }

@@ -17,9 +17,14 @@ mod entry;
 mod eval;
 mod flags;
 mod functions;
+#[allow(unsafe_code)]
+mod guard;
 mod interpreter;
 mod libraries;
 mod live;
+#[allow(unsafe_code)]
+mod memory;
+mod owner;
 mod pace;
 mod plugin;
 mod run;

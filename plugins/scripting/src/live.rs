@@ -83,14 +83,10 @@ impl Kind {
             }
         }
     }
-
-    fn killed(self) -> &'static str {
-        match self {
-            Kind::Eval => "Script killed by user with SCRIPT KILL.",
-            Kind::Function => "Script killed by user with FUNCTION KILL.",
-        }
-    }
 }
+
+/// Why a script ends that was killed, whichever its kind.
+const KILLED: &str = "Script killed by user with SCRIPT KILL...";
 
 /// What is known of the running script.
 #[derive(Clone, Debug)]
@@ -128,9 +124,6 @@ impl Watch {
     pub fn kill(&self, kind: Kind) -> Result<(), &'static str> {
         let running = self.running.lock();
         let Some(running) = running.as_ref() else { return Err("NOTBUSY No scripts in execution right now.") };
-        if running.kind != kind {
-            return Err(running.kind.busy());
-        }
         if running.obeyed {
             return Err("UNKILLABLE The busy script was sent by a master instance in the context of replication and \
                         cannot be killed.");
@@ -139,6 +132,9 @@ impl Watch {
             return Err("UNKILLABLE Sorry the script already executed write commands against the dataset. You can \
                         either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE \
                         command.");
+        }
+        if running.kind != kind {
+            return Err(running.kind.busy());
         }
         self.kill.store(true, Ordering::Relaxed);
         Ok(())
@@ -260,7 +256,7 @@ impl Server for Live<'_, '_, '_> {
         self.busy = Some(now);
         self.pace.skip(now);
         self.stop = match self.watch.kill.load(Ordering::Relaxed) {
-            true => Some(self.about.kind.killed()),
+            true => Some(KILLED),
             false => going_down.then_some("The server is going down."),
         };
         self.stop.map_or(next, Next::Stop)
@@ -303,7 +299,7 @@ pub fn words(args: &MultiValue) -> Option<Vec<Vec<u8>>> {
 }
 
 /// Effects of `redis.set_repl`.
-pub fn targets(flags: i64) -> Option<Targets> {
+pub fn targets(flags: i32) -> Option<Targets> {
     match flags {
         0 => Some(Targets::NONE),
         1 => Some(Targets::PERSISTENCE),

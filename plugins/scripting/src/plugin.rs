@@ -4,12 +4,14 @@ use crate::config::{Config, DOCS};
 use crate::eval::Form;
 use crate::libraries::Libraries;
 use crate::live::Watch;
-use crate::run;
+use crate::owner::{Held, Interprets, Owner};
 use crate::scripts::Scripts;
+use crate::{memory, run};
 use keystead_plugin::CommandSpec;
 use keystead_plugin::prelude::*;
-use parking_lot::{Mutex, MutexGuard};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// The plugin.
 pub struct Scripting {
@@ -17,18 +19,16 @@ pub struct Scripting {
     pub(crate) watch: Watch,
     /// Bytes that an interpreter may take.
     pub(crate) memory: usize,
-    scripts: Mutex<Scripts>,
-    libraries: Mutex<Libraries>,
+    scripts: Arc<Owner<Scripts>>,
+    libraries: Arc<Owner<Libraries>>,
     seen: Seen,
 }
 
 /// What INFO shows, published behind each command: INFO waits for nobody.
 #[derive(Default)]
 struct Seen {
-    lua: AtomicUsize,
     scripts: AtomicUsize,
     script_bytes: AtomicUsize,
-    functions_lua: AtomicUsize,
     functions: AtomicUsize,
     libraries: AtomicUsize,
     library_bytes: AtomicUsize,
@@ -49,11 +49,12 @@ impl Plugin for Scripting {
     fn init(host: Host, config: Config, reg: &mut Registrar<Self>) -> Result<Self> {
         declare(reg);
         declare_functions(reg);
-        let memory = config.memory_limit_mb << 20;
+        let limit = config.memory_limit_mb << 20;
         let watch = Watch::default();
         watch.threshold_ms.store(config.busy_reply_threshold_ms, Ordering::Relaxed);
-        let (scripts, libraries) = (Mutex::new(Scripts::new(memory)?), Mutex::new(Libraries::new(memory)?));
-        Ok(Scripting { host, watch, memory, scripts, libraries, seen: Seen::default() })
+        memory::keep_freed();
+        let (scripts, libraries) = (Owner::shared(Scripts::new(limit)?), Owner::shared(Libraries::new(limit)?));
+        Ok(Scripting { host, watch, memory: limit, scripts, libraries, seen: Seen::default() })
     }
 }
 
@@ -68,7 +69,7 @@ fn declare(reg: &mut Registrar<Scripting>) {
         let row = row(
             name,
             -3,
-            Flags::NO_SCRIPT | Flags::STALE_OK | Flags::NO_MANDATORY_KEYS | kind,
+            Flags::NO_SCRIPT | Flags::STALE_OK | Flags::SKIP_MONITOR | Flags::NO_MANDATORY_KEYS | kind,
             "Executes a Lua script.",
             since,
         );
@@ -76,13 +77,18 @@ fn declare(reg: &mut Registrar<Scripting>) {
         let eval = move |plugin: &Scripting, ctx: &mut Ctx<'_>, args: Args<'_>| plugin.eval(ctx, args, form);
         reg.command_or_read(row.keys_by(run::keys), reads_only, eval);
     }
-    let quiet = Flags::NO_SCRIPT | Flags::STALE_OK;
     let load = "Loads a script into the script cache.";
-    reg.command(row("SCRIPT|LOAD", 3, quiet, load, "2.6.0"), Scripting::script_load)
-        .command(row("SCRIPT|EXISTS", -3, quiet, "Tells which scripts are cached.", "2.6.0"), Scripting::script_exists)
-        .command(row("SCRIPT|FLUSH", -2, quiet, "Forgets all cached scripts.", "2.6.0"), Scripting::script_flush)
+    reg.command(row("SCRIPT|LOAD", 3, Flags::NO_SCRIPT | Flags::STALE_OK, load, "2.6.0"), Scripting::script_load)
         .command(
-            row("SCRIPT|KILL", 2, quiet | Flags::ALLOW_BUSY, "Ends the running script.", "2.6.0"),
+            row("SCRIPT|EXISTS", -3, Flags::NO_SCRIPT, "Tells which scripts are cached.", "2.6.0"),
+            Scripting::script_exists,
+        )
+        .command(
+            row("SCRIPT|FLUSH", -2, Flags::NO_SCRIPT, "Forgets all cached scripts.", "2.6.0"),
+            Scripting::script_flush,
+        )
+        .command(
+            row("SCRIPT|KILL", 2, Flags::NO_SCRIPT | Flags::ALLOW_BUSY, "Ends the running script.", "2.6.0"),
             Scripting::script_kill,
         )
         .command(row("SCRIPT|DEBUG", 3, Flags::NO_SCRIPT, "Sets the debug mode.", "3.2.0"), Scripting::script_debug)
@@ -99,7 +105,7 @@ fn declare(reg: &mut Registrar<Scripting>) {
     }
     reg.info_append("memory", |plugin, out| {
         let seen = |number: &AtomicUsize| number.load(Ordering::Relaxed);
-        let (eval, functions) = (seen(&plugin.seen.lua), seen(&plugin.seen.functions_lua));
+        let (eval, functions) = (plugin.scripts.memory(), plugin.libraries.memory());
         let (scripts, libraries) = (seen(&plugin.seen.script_bytes), seen(&plugin.seen.library_bytes));
         out.field("used_memory_vm_eval", eval)
             .field("used_memory_lua", eval)
@@ -137,7 +143,7 @@ fn declare_functions(reg: &mut Registrar<Scripting>) {
         let row = row(
             name,
             -3,
-            Flags::NO_SCRIPT | Flags::STALE_OK | Flags::NO_MANDATORY_KEYS | kind,
+            Flags::NO_SCRIPT | Flags::STALE_OK | Flags::SKIP_MONITOR | Flags::NO_MANDATORY_KEYS | kind,
             "Calls a function.",
             "7.0.0",
         );
@@ -177,13 +183,13 @@ pub(crate) fn row(name: &str, arity: i32, flags: Flags, summary: &str, since: &s
 
 impl Scripting {
     /// EVAL's interpreter and scripts. They are taken only if a script calls EVAL, which scripts may not.
-    pub(crate) fn scripts(&self) -> Result<MutexGuard<'_, Scripts>> {
-        self.scripts.try_lock().ok_or_else(|| Error::new("a script can't run inside another one"))
+    pub(crate) fn scripts(&self) -> Result<Held<'_, Scripts>> {
+        self.scripts.hold().ok_or_else(|| Error::new("a script can't run inside another one"))
     }
 
     /// The libraries and their interpreter.
-    pub(crate) fn libraries(&self) -> Result<MutexGuard<'_, Libraries>> {
-        self.libraries.try_lock().ok_or_else(|| Error::new("a script can't run inside another one"))
+    pub(crate) fn libraries(&self) -> Result<Held<'_, Libraries>> {
+        self.libraries.hold().ok_or_else(|| Error::new("a script can't run inside another one"))
     }
 
     /// Publishes what INFO and FUNCTION STATS show.
@@ -198,7 +204,8 @@ impl Scripting {
 
     /// Publishes what a run may have changed of that.
     pub(crate) fn note_memory(&self, libraries: &Libraries) {
-        self.seen.functions_lua.store(libraries.interpreter.memory(), Ordering::Relaxed);
+        self.libraries.note(libraries);
+        self.tidy_behind(&self.libraries);
     }
 
     /// How many libraries and functions there are, also while one of them runs.
@@ -209,27 +216,44 @@ impl Scripting {
     /// Publishes what INFO shows.
     pub(crate) fn note_scripts(&self, scripts: &Scripts) {
         let (count, bytes) = scripts.size();
-        self.seen.lua.store(scripts.interpreter.memory(), Ordering::Relaxed);
+        self.scripts.note(scripts);
+        self.tidy_behind(&self.scripts);
         self.seen.scripts.store(count, Ordering::Relaxed);
         self.seen.script_bytes.store(bytes, Ordering::Relaxed);
     }
 
     fn set_threshold(&self, value: &str) -> Result<()> {
-        let ms: i64 = value.parse().map_err(|_| "argument couldn't be parsed into an integer")?;
-        if ms < 0 {
-            return Err(format!("argument must be between 0 and {} inclusive", i64::MAX).into());
-        }
-        self.watch.threshold_ms.store(ms, Ordering::Relaxed);
+        let ms = keystead_plugin::integer(value, 0..=u64::MAX >> 1)?;
+        self.watch.threshold_ms.store(i64::try_from(ms).unwrap_or(i64::MAX), Ordering::Relaxed);
         Ok(())
     }
 
-    /// Frees something big: now, or on a thread that may take its time.
-    pub(crate) fn forget<T: Send + 'static>(&self, old: T, later: bool) {
-        if later {
-            let free = self.host.blocking(move || drop(old));
+    /// Has somebody see to what scripts left, in a while, on a thread that may take its time.
+    fn tidy_behind<T: Interprets>(&self, owner: &Arc<Owner<T>>) {
+        if owner.to_tidy() {
+            let (host, owner) = (self.host, owner.clone());
+            self.host.spawn(async move {
+                host.sleep(TIDY_EVERY).await;
+                let _ = host.blocking(move || owner.tidy()).await;
+            });
+        }
+    }
+
+    /// Frees an interpreter with all it has: now, or on a thread that may take its time. A big one nobody waits for.
+    pub(crate) fn forget<T: Interprets>(&self, old: T, later: bool) {
+        if later || old.interpreter().memory() > BIG {
+            let free = self.host.blocking(move || {
+                drop(old);
+                memory::give_back();
+            });
             self.host.spawn(async move {
                 let _ = free.await;
             });
         }
     }
 }
+
+/// An interpreter that takes longer to free than a turn may take.
+const BIG: usize = 2 << 20;
+/// How often what scripts left is looked at, while there are scripts.
+const TIDY_EVERY: Duration = Duration::from_secs(1);

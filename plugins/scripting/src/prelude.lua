@@ -1,10 +1,9 @@
 -- Makes the tables a script sees, out of the interpreter's own and of `native` (functions of the server). A table that
 -- nobody may change is an empty stand-in: it reads from the real one and refuses writes.
 local native, global = ...
-local error, type, tostring, select, rawequal = error, type, tostring, select, rawequal
+local error, type, tostring, rawequal, concat = error, type, tostring, rawequal, table.concat
 local raw_next, raw_pairs, raw_rawset, raw_rawget = next, pairs, rawset, rawget
-local raw_xpcall = xpcall
-local raw_getmetatable, raw_setmetatable, raw_pcall, raw_unpack = getmetatable, setmetatable, pcall, unpack
+local raw_getmetatable, raw_setmetatable, raw_pcall, raw_xpcall = getmetatable, setmetatable, pcall, xpcall
 local READONLY = "Attempt to modify a readonly table"
 
 -- Stand-in -> the real table.
@@ -26,61 +25,21 @@ local function strict(t)
     end})
 end
 
-local function argument(at, name, wanted, value)
-    error("bad argument #" .. at .. " to '" .. name .. "' (" .. wanted .. " expected, got " .. value .. ")", 3)
-end
-
-local function got(n, value)
-    return n == 0 and "no value" or type(value)
-end
-
-local function next_of(t, key)
-    return raw_next(real[t] or t, key)
-end
-
 -- The interpreter's functions that would see through a stand-in, or change it.
+local next_of = native.see_through(raw_next, real)
 local checked = {
-    pairs = function(...)
-        local t = ...
-        if type(t) ~= "table" then argument(1, "pairs", "table", got(select("#", ...), t)) end
-        if real[t] then return next_of, t, nil end
-        return raw_next, t, nil
-    end,
+    pairs = native.pairs(next_of, real, raw_next),
     next = next_of,
-    rawget = function(t, key)
-        return raw_rawget(real[t] or t, key)
-    end,
-    rawset = function(t, key, value)
-        if real[t] then error(READONLY, 0) end
-        return raw_rawset(t, key, value)
-    end,
-    getmetatable = function(...)
-        local value = ...
-        if select("#", ...) == 0 then error("bad argument #1 to 'getmetatable' (value expected)", 2) end
+    rawget = native.see_through(rawget, real),
+    rawset = native.keep(rawset, real),
+    getmetatable = native.with_value(function(value)
         if rawequal(value, global) then return native.global_metatable end
         if value ~= nil and real[value] then return nil end
         return raw_getmetatable(value)
-    end,
-    setmetatable = function(...)
-        local t, meta = ...
-        if type(t) ~= "table" then argument(1, "setmetatable", "table", got(select("#", ...), t)) end
-        if real[t] then error(READONLY, 0) end
-        if meta ~= nil and type(meta) ~= "table" or select("#", ...) < 2 then
-            error("bad argument #2 to 'setmetatable' (nil or table expected)", 2)
-        end
-        return raw_setmetatable(t, meta)
-    end,
+    end),
+    setmetatable = native.keep(setmetatable, real),
     -- The interpreter's own overflows an int when the range is wide.
-    unpack = function(...)
-        local t, from, to = ...
-        if type(t) ~= "table" then argument(1, "unpack", "table", got(select("#", ...), t)) end
-        if from == nil and to == nil then return raw_unpack(t) end
-        from, to = from or 1, to or #t
-        if type(from) ~= "number" or type(to) ~= "number" then return raw_unpack(t, from, to) end
-        if from > to then return end
-        if not (to - from < 7999 and from >= -2^31 and to < 2^31) then error("too many results to unpack", 2) end
-        return raw_unpack(t, from, to)
-    end,
+    unpack = native.unpack(unpack),
 }
 
 -- `native.seen` raises an error anew that ends the script.
@@ -106,14 +65,10 @@ checked.xpcall = function(f, handler)
 end
 
 -- `load` and `loadstring` gather the text first; it is compiled by the server, text only.
-checked.loadstring = function(...)
-    local text, name = ...
-    if type(text) ~= "string" then argument(1, "loadstring", "string", got(select("#", ...), text)) end
+checked.loadstring = native.with_text(function(text, name)
     return native.compile(text, name == nil and text or tostring(name))
-end
-checked.load = function(...)
-    local reader, name = ...
-    if type(reader) ~= "function" then argument(1, "load", "function", got(select("#", ...), reader)) end
+end)
+checked.load = native.with_function(function(reader, name)
     local parts, size = {}, 0
     while true do
         local part = reader()
@@ -123,31 +78,12 @@ checked.load = function(...)
         if size > native.max_chunk then return nil, "chunk is too long" end
         parts[#parts + 1] = part
     end
-    return native.compile(table.concat(parts), name == nil and "=(load)" or tostring(name))
-end
+    return native.compile(concat(parts), name == nil and "=(load)" or tostring(name))
+end)
 
-local own_insert, own_remove, own_sort = table.insert, table.remove, table.sort
-local function changeable(name, ...)
-    local t = ...
-    if type(t) ~= "table" then
-        error("bad argument #1 to '" .. name .. "' (table expected, got " .. got(select("#", ...), t) .. ")", 3)
-    end
-    if real[t] then error(READONLY, 0) end
-end
-local function changing(name, f)
-    return function(...)
-        changeable(name, ...)
-        return f(...)
-    end
-end
 local tables = {}
 for name, value in raw_pairs(table) do tables[name] = value end
-tables.insert = function(t, ...)
-    if type(t) ~= "table" or real[t] then changeable("insert", t) end
-    return own_insert(t, ...)
-end
-tables.remove = changing("remove", own_remove)
-tables.sort = changing("sort", own_sort)
+for _, name in ipairs({"insert", "remove", "sort"}) do tables[name] = native.keep(table[name], real) end
 
 local maths = {}
 for name, value in raw_pairs(math) do maths[name] = value end

@@ -37,63 +37,51 @@ pub fn split(args: Args<'_>) -> Result<usize> {
 
 /// Where the keys are, for ACL and COMMAND GETKEYS.
 pub fn keys(args: Args<'_>) -> Vec<usize> {
+    let room = args.len().saturating_sub(FIRST);
     let count = args.get(2).and_then(keystead_resp::number::parse_i64).and_then(|count| usize::try_from(count).ok());
-    let count = count.unwrap_or(0).min(args.len().saturating_sub(FIRST));
+    // Where more are promised than there are, nothing runs.
+    let count = count.filter(|count| *count <= room).unwrap_or(0);
     (FIRST..FIRST + count).collect()
 }
 
-/// What the append-only file's error begins with, elsewhere than here.
-const AOF_ERROR: &str = "Errors writing to the AOF file: ";
-
-/// What refuses a script before it runs. Scripts without a first line are checked call by call.
+/// What refuses a script before it runs. One that has flags is refused as any command with these flags is, in the same order;
+/// others are checked call by call.
 pub fn refusal(order: &Order<'_>, now: Conditions, write_error: impl Fn() -> String) -> Option<Cow<'static, str>> {
     let Flags { compat, no_writes, allow_oom, allow_stale, .. } = order.flags;
+    let stale = now.stale().then_some(STALE.into());
     if compat {
-        let text = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
-        return now.stale().then_some(text.into());
-    }
-    if now.stale() && !allow_stale {
-        return Some(
-            "MASTERDOWN Link with MASTER is down, replica-serve-stale-data is set to 'no' and 'allow-stale' \
-                     flag is not set on the script."
-                .into(),
-        );
-    }
-    if !no_writes {
-        if now.read_only() && !now.obey() {
-            return Some("READONLY Can not run script with write flag on readonly replica.".into());
-        }
-        if now.disk_error() && !now.obey() {
-            return Some(
-                "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to \
-                         disk. Writable scripts are blocked. Use 'no-writes' flag for read only scripts."
-                    .into(),
-            );
-        }
-        if now.write_error() && !now.obey() {
-            let why = write_error();
-            return Some(
-                format!(
-                    "MISCONF Redis is configured to persist data to AOF, but it's currently unable to persist to disk. \
-                     Writable scripts are blocked. Use 'no-writes' flag for read only scripts. AOF error: {}",
-                    why.strip_prefix(AOF_ERROR).unwrap_or(&why)
-                )
-                .into(),
-            );
-        }
-        if order.read_only {
-            return Some("ERR Can not execute a script with write flag using *_ro command.".into());
-        }
-        if now.few_replicas() {
-            return Some("NOREPLICAS Not enough good replicas to write.".into());
-        }
+        return stale;
     }
     if now.out_of_memory() && !allow_oom && !no_writes && !now.obey() {
-        return Some(
-            "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'".into(),
-        );
+        return Some(OUT_OF_MEMORY.into());
     }
-    None
+    if !no_writes && let Some(text) = write_refusal(now, write_error) {
+        return Some(text);
+    }
+    if !allow_stale && stale.is_some() {
+        return stale;
+    }
+    (order.read_only && !no_writes).then_some("ERR Can not execute a script with write flag using *_ro command.".into())
+}
+
+const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+const STALE: &str = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
+const DISK_ERROR: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
+                          Commands that may modify the data set are disabled, because this instance is configured to \
+                          report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). \
+                          Please check the Redis logs for details about the RDB error.";
+
+fn write_refusal(now: Conditions, write_error: impl Fn() -> String) -> Option<Cow<'static, str>> {
+    if now.disk_error() && !now.obey() {
+        return Some(DISK_ERROR.into());
+    }
+    if now.write_error() && !now.obey() {
+        return Some(format!("MISCONF {}", write_error()).into());
+    }
+    if now.few_replicas() {
+        return Some("NOREPLICAS Not enough good replicas to write.".into());
+    }
+    (now.read_only() && !now.obey()).then_some("READONLY You can't write against a read only replica.".into())
 }
 
 /// Runs a script; its reply goes to the client. `holder` is the function, or the table that has the script.
@@ -116,8 +104,14 @@ pub fn run(
     how.allow_oom = order.flags.allow_oom;
     let about = About { kind: order.kind, name: order.name, command: args, obeyed: now.obey() };
     let mut buffers = interpreter.take_buffers();
-    let mut run =
-        Run { code: order.code, args, keys, reply: Writer::new(&mut buffers.out, proto), ended: Ended::Raised };
+    let mut run = Run {
+        code: order.code,
+        args,
+        keys,
+        reply: Writer::new(&mut buffers.out, proto),
+        open: Vec::new(),
+        ended: Ended::Raised,
+    };
     let mut live = Live::begin(watch, ctx, how, about, &mut buffers.reply);
     let result = enter(&mut live, || interpreter.run(&mut run, holder, order.name));
     let (unsettled, since) = (live.unsettled(), live.since());

@@ -55,4 +55,13 @@ fn an_acl_file_is_read_saved_and_read_again() {
     admin.ok("ACL LOAD");
     assert_eq!(users(&mut admin), ["default", "f"]);
     assert!(e.is_closed_within(std::time::Duration::from_secs(10)), "its user is gone");
+    // Whoever throws itself out is told so first.
+    let mut f = node.client();
+    f.ok("AUTH f x");
+    std::fs::write(&path, "user g on nopass\n").expect("written");
+    f.ok("ACL LOAD");
+    assert!(f.is_closed_within(std::time::Duration::from_secs(10)), "its user is gone");
+    std::fs::remove_file(&path).expect("there");
+    let refused = format!("{:?}", admin.cmd("ACL LOAD"));
+    assert!(refused.contains("opening file 'users.acl': No such file or directory") && !refused.contains("os error"));
 }

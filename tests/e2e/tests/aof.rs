@@ -587,7 +587,7 @@ fn an_error_in_the_file_is_told_or_refuses_the_start() {
         let replication = format!("(propagation_errors: {behavior})");
         Keystead::builder().plugin("persistence-aof", "()").plugin("replication", &replication).start()
     };
-    for (behavior, ends) in [("ignore", false), ("panic", true)] {
+    for (behavior, ends) in [("ignore", false), ("\"panic-on-replicas\"", false), ("panic", true)] {
         let mut node = start(behavior);
         node.client().ok("SET text 1");
         node.process.terminate();
@@ -611,6 +611,82 @@ fn an_error_in_the_file_is_told_or_refuses_the_start() {
                 "{}",
                 node.process.log()
             );
+            let log = node.process.log();
+            let told =
+                "1 commands of the append only file answered an error: what they changed is missing. The first is in";
+            let first = "'rpush': WRONGTYPE Operation against a key holding the wrong kind of value";
+            assert!(log.contains(told) && log.contains(first), "{log}");
         }
     }
+}
+
+/// While the first base is on its way, WAITAOF waits for it; who waits as the file is switched off is told.
+#[test]
+fn waitaof_waits_for_the_first_base_and_ends_with_the_file() {
+    let builder = Keystead::builder().plugin("persistence-aof", "(enabled: false)").plugin("persistence-rdb", "()");
+    let node = builder.plugin("replication", "()").start();
+    let mut client = node.client();
+    const DISABLED: &str = "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+    assert_eq!(client.cmd("WAITAOF 1 0 0"), Reply::Error(DISABLED.into()));
+    for n in 0..300 {
+        client.ok(&format!("SET key:{n} v"));
+    }
+    client.ok("CONFIG SET rdb-key-save-delay 2000 appendonly yes");
+    client.ok("SET last 1");
+    assert_eq!(client.cmd("WAITAOF 1 0 30000"), Reply::Array(vec![Reply::Int(1), Reply::Int(0)]));
+    client.ok("CONFIG SET appendonly no");
+    assert_eq!(client.cmd("WAITAOF 1 0 0"), Reply::Error(DISABLED.into()));
+    client.ok("CONFIG SET rdb-key-save-delay 1000000 appendonly yes");
+    client.ok("SET last 2");
+    client.send(&["WAITAOF", "1", "0", "0"]).unwrap();
+    let blocked = || node.client().info("clients")["blocked_clients"] == "1";
+    wait_until("it waits", DEADLINE, blocked);
+    node.client().ok("CONFIG SET appendonly no");
+    assert_eq!(client.read().unwrap(), Reply::Error(DISABLED.into()));
+}
+
+#[test]
+fn resetstat_counts_rewrites_and_saves_anew() {
+    let node = Keystead::builder().plugin("persistence-aof", "()").plugin("persistence-rdb", "()").start();
+    let mut client = node.client();
+    let counters = || [persistence(&node, "aof_rewrites"), persistence(&node, "rdb_saves")];
+    client.ok("SAVE");
+    client.ok("BGREWRITEAOF");
+    wait_until("a rewrite", DEADLINE, || counters() == ["1", "1"]);
+    client.ok("CONFIG RESETSTAT");
+    assert_eq!(counters(), ["0", "0"]);
+    client.ok("CONFIG RESETSTAT");
+    client.ok("SAVE");
+    client.ok("BGREWRITEAOF");
+    wait_until("a rewrite behind the reset", DEADLINE, || counters() == ["1", "1"]);
+}
+
+/// What was loaded is on the disk.
+#[test]
+fn debug_loadaof_changes_nothing_since_the_last_save() {
+    let node = Keystead::builder().plugin("persistence-aof", "()").plugin("persistence-rdb", "(save: [])").start();
+    let mut client = node.client();
+    for n in 0..20 {
+        client.ok(&format!("SET key:{n} v"));
+    }
+    assert_eq!(persistence(&node, "rdb_changes_since_last_save"), "20");
+    client.ok("DEBUG LOADAOF");
+    assert_eq!(persistence(&node, "rdb_changes_since_last_save"), "0");
+    client.ok("SET one 1");
+    assert_eq!(persistence(&node, "rdb_changes_since_last_save"), "1");
+}
+
+/// Whoever asks for the data first isn't who couldn't load it.
+#[test]
+fn a_file_that_cannot_be_loaded_is_its_own_plugins_fault() {
+    let builder = Keystead::builder().plugin("persistence-rdb", "()").plugin("persistence-aof", "()");
+    let mut node = builder.plugin("replication", "()").start();
+    node.client().ok("SET a 1");
+    node.process.kill();
+    std::fs::write(incr(&node), "*1\r\n$4\r\nnone\r\n").unwrap();
+    node.process.restart().unwrap();
+    assert!(!node.process.wait_exit(DEADLINE).success());
+    let log = node.process.log();
+    assert!(log.contains("the plugin 'persistence-aof' did not start: the append-only files in"), "{log}");
+    assert!(!log.contains("'persistence-rdb' did not start"), "{log}");
 }

@@ -5,7 +5,7 @@
 #[path = "boundary/fixtures.rs"]
 mod fixtures;
 
-use fixtures::{Plugins, root};
+use fixtures::{DECLARING, Plugins, STRAY, root};
 use keystead_harness::{Client, DEADLINE, Keystead, Reply, keystead_bin, plugin_lib, wait_until};
 use std::path::Path;
 use std::process::Command;
@@ -110,6 +110,103 @@ fn a_panic_in_a_command_is_an_error_and_the_server_lives() {
     assert!(replies.contains("panicked"), "{replies}");
     assert_eq!(c.cmd("GET b"), "2");
     node.process.wait_for_log("panicked", DEADLINE);
+}
+
+#[test]
+fn a_panic_in_an_asynchronous_command_is_an_error_and_the_plugin_lives() {
+    let mut node = hello();
+    let mut c = node.client();
+    assert_eq!(error(c.cmd("HELLO.PANICLATER")), "ERR the plugin panicked: asked to, later");
+    assert_eq!(c.cmd("HELLO.GREET x"), "Hi, x!");
+    assert_eq!(c.cmd("HELLO.LATER 1 x"), "x");
+    node.process.wait_for_log("the command HELLO.PANICLATER panicked", DEADLINE);
+    let listed = format!("{:?}", c.cmd("PLUGIN LIST"));
+    assert!(listed.contains("running") && !listed.contains("faulted"), "{listed}");
+}
+
+#[test]
+fn an_effect_reaches_replicas_in_the_database_it_is_for() {
+    let primary = Keystead::builder().plugin("hello", "()").plugin("replication", "()").start();
+    let config = format!("(replicaof: (\"127.0.0.1\", {}))", primary.port());
+    let replica = Keystead::builder().plugin("hello", "()").plugin("replication", &config).start();
+    let (mut p, mut r) = (primary.client(), replica.client());
+    wait_until("the replica is in step", DEADLINE, || r.info("replication")["master_link_status"] == "up");
+    p.ok("SET here 0");
+    p.ok("HELLO.PUT 3 there 1");
+    p.ok("SET last 2");
+    assert_eq!(error(p.cmd("HELLO.PUT 16 there 1")), "ERR DB index is out of range");
+    p.ok("SET behind 3");
+    wait_until("the writes arrive", DEADLINE, || r.cmd("GET behind") == "3");
+    assert_eq!(r.cmd("DBSIZE"), 3);
+    for client in [&mut p, &mut r] {
+        client.ok("SELECT 3");
+        assert_eq!(client.cmd("GET there"), "1");
+        assert_eq!(client.cmd("DBSIZE"), 1);
+    }
+}
+
+#[test]
+fn a_plugin_s_writes_publish_the_events_of_redis_commands() {
+    let node = hello();
+    let (mut c, mut watcher) = (node.client(), node.client());
+    c.ok("CONFIG SET notify-keyspace-events KA");
+    watcher.ok("PSUBSCRIBE __key*__:*");
+    c.ok("HELLO.PUT 0 k v");
+    let told = watcher.read().unwrap().texts();
+    assert_eq!(told[2..], ["__keyspace@0__:k", "set"]);
+}
+
+#[test]
+fn what_a_plugin_can_t_have_is_an_error_of_its_command() {
+    let plugins = Plugins::new();
+    let commands = [("REACH", "reach", 0), ("STRAY", "stray", 0), ("LINES", "lines", 0), ("ENDLESS", "endless", 0)];
+    let commands = commands.iter().chain(&[("KEYS", "lines", 1)]);
+    let body = commands.map(|(name, function, keys)| {
+        format!("if (add(reg, \"STRAY.{name}\", {function}, {keys}) != KS_OK) goto refused;\n")
+    });
+    plugins.with_functions("stray", "", STRAY, &body.collect::<String>());
+    let node = Keystead::builder().plugin_dir(plugins.dir()).plugin("stray", "()").start();
+    let mut c = node.client();
+    assert_eq!(c.cmd("STRAY.REACH"), 1, "KS_ERR");
+    let told = error(c.cmd("STRAY.STRAY"));
+    assert_eq!(told, "ERR the plugin changed database 3 and has an effect in others only");
+    assert_eq!(c.cmd("STRAY.LINES"), "a  +b");
+    assert!(error(c.cmd("STRAY.ENDLESS")).contains("promises"));
+    assert_eq!(c.cmd("PING"), "PONG");
+    let stats = c.info("commandstats");
+    assert!(stats["cmdstat_stray.stray"].contains("failed_calls=1"), "{stats:?}");
+    assert_eq!(c.info("errorstats")["errorstat_ERR"], "count=2");
+    // What nobody knows to be a key may be any: only who may have all of them may run it.
+    c.ok("ACL SETUSER some on nopass +@all ~a*");
+    c.ok("AUTH some x");
+    assert!(c.cmd("STRAY.KEYS a b").is_error());
+    assert_eq!(c.cmd("STRAY.KEYS a ab"), "a  +b");
+}
+
+#[test]
+fn what_a_plugin_declares_must_be_free_and_make_sense() {
+    let plugins = Plugins::new();
+    let unused = "(void)param; (void)section; (void)replace;";
+    let cases = [
+        ("param(reg, \"maxmemory\")", "parameter 'maxmemory' exists already"),
+        ("param(reg, \"MaxMemory\")", "parameter 'maxmemory' exists already"),
+        ("param(reg, \"slave-ignore-maxmemory\")", "exists already"),
+        ("param(reg, \"a b\")", "'a b' is no name for a parameter"),
+        ("param(reg, \"\")", "'' is no name for a parameter"),
+        ("section(reg, 0)", "records of opcode 0 belong to RDB files themselves"),
+        ("section(reg, 255)", "128 to 245 are for sections"),
+        ("replace(reg, \"GET\")", "'get' exists already (from the core), and can't be replaced"),
+    ];
+    for (declares, words) in cases {
+        let body = format!("{unused}\nif ({declares} != KS_OK) goto refused;");
+        plugins.with_functions("wrong", "", DECLARING, &body);
+        refused(plugins.launch(&["wrong"]), &["'wrong' could not be created", words]);
+    }
+    let fine = ["param(reg, \"appendonly\")", "section(reg, 200)", "replace(reg, \"LASTSAVE\")"];
+    let fine: String = fine.iter().map(|one| format!("if ({one} != KS_OK) goto refused;\n")).collect();
+    plugins.with_functions("fine", "", DECLARING, &format!("{unused}\n{fine}"));
+    let mut node = plugins.launch(&["fine"]);
+    node.process.wait_for_log("Ready to accept connections", DEADLINE);
 }
 
 #[test]
@@ -237,6 +334,70 @@ fn a_hook_that_fails_stops_its_plugin_and_not_the_server() {
     c.ok("SET a 2");
     let listed = format!("{:?}", c.cmd("PLUGIN LIST"));
     assert!(listed.contains("faulted"), "{listed}");
+}
+
+#[test]
+fn a_plugin_that_wants_no_writes_without_it_says_why_they_are_refused() {
+    let plugins = Plugins::new();
+    let body = "reg.api->on_fault(reg.data, KS_FAULT_STOP_WRITES);\n  reg.api->on_write(reg.data, failing_hook, NULL);";
+    plugins.small("strict", "", body);
+    let node = Keystead::builder().plugin_dir(plugins.dir()).plugin("strict", "()").start();
+    let mut c = node.client();
+    c.ok("SET a 1");
+    assert_eq!(error(c.cmd("SET a 2")), "MISCONF The plugin strict failed and wants no writes without it.");
+    assert_eq!(c.cmd("GET a"), "1");
+    assert_eq!(c.info("persistence")["rdb_last_bgsave_status"], "ok");
+}
+
+/// It never says whether the server may end: who wants the end now, and nothing saved, isn't held by it.
+#[test]
+fn a_plugin_that_never_answers_doesn_t_hold_an_end_at_once() {
+    let plugins = Plugins::new();
+    let functions = r#"
+static uint32_t never(void *data, const ks_waker *waker, ks_out *out) {
+  (void)data; (void)waker; (void)out;
+  return KS_PENDING;
+}
+static ks_future before_end(void *data, uint32_t flags) {
+  (void)data; (void)flags;
+  return (ks_future){.data = (void *)&instance_api, .poll = never};
+}
+static const ks_instance_api silent_api = {.size = sizeof(ks_instance_api), .before_end = before_end};
+"#;
+    plugins.with_functions(
+        "silent",
+        "",
+        functions,
+        "if (out) { out->data = out; out->api = &silent_api; return KS_OK; }",
+    );
+    let mut node = Keystead::builder().plugin_dir(plugins.dir()).plugin("silent", "()").start();
+    let told = error(node.client().cmd("SHUTDOWN NOW NOSAVE"));
+    assert_eq!(told, "ERR Errors trying to SHUTDOWN. Check logs.");
+    assert!(node.process.log().contains("plugin silent: does not answer whether the server may end"));
+    node.client().send(&["SHUTDOWN", "NOW", "FORCE", "NOSAVE"]).unwrap();
+    assert!(node.process.wait_exit(DEADLINE).success(), "{}", node.process.log());
+}
+
+#[test]
+fn a_plugin_that_failed_has_no_open_port() {
+    let plugins = Plugins::new();
+    let port = keystead_harness::free_port();
+    let body = format!(
+        r#"{{
+    ks_endpoint_spec spec = {{.size = sizeof spec, .port = {port}, .name = str("frail"), .run_id = str("")}};
+    uint32_t number;
+    if (reg.api->endpoint(reg.data, &spec, &number) != KS_OK) goto refused;
+    reg.api->on_write(reg.data, failing_hook, NULL);
+  }}"#
+    );
+    plugins.small("frail", "", &body);
+    let node = Keystead::builder().plugin_dir(plugins.dir()).plugin("frail", "()").start();
+    let mut connected = Client::connect(port);
+    assert_eq!(connected.cmd("PING"), "PONG");
+    node.client().ok("SET a 1");
+    assert!(connected.is_closed_within(DEADLINE));
+    wait_until("its port is closed", DEADLINE, || Client::try_connect(port).is_err());
+    assert_eq!(node.client().cmd("GET a"), "1");
 }
 
 #[test]

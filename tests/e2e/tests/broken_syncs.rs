@@ -184,6 +184,24 @@ fn a_shadow_that_breaks_off_leaves_everything() {
 }
 
 /// SHUTDOWN while loading means NOSAVE: a file of half a data set would take the place of a whole one.
+/// Redis ends the process.
+#[test]
+fn a_payload_that_has_a_key_twice_is_refused() {
+    // The last record has the key of the first; a checksum of 0 is none.
+    let rdb = b"REDIS0010\xfe\x00\x00\x01k\x01v\x00\x01l\x01v\x00\x01k\x01w\xff\0\0\0\0\0\0\0\0";
+    for (mode, left) in [("disabled", 0), ("on-empty-db", 0), ("swapdb", 1)] {
+        let (stranger, node) = (Stranger::new(), node(""));
+        node.client().ok("SET own 1");
+        node.client().ok(&format!("CONFIG SET repl-diskless-load {mode}"));
+        follow(&node, stranger.port());
+        let mut caller = stranger.accept();
+        caller.full(rdb.len(), rdb);
+        assert!(caller.is_left(), "{mode}");
+        wait_until("a line in the log", DEADLINE, || node.process.log().contains("RDB has duplicated key 'k' in DB 0"));
+        wait_until("what is left", DEADLINE, || keys(&node) == Some(left));
+    }
+}
+
 #[test]
 fn an_end_in_the_middle_of_a_load_saves_nothing() {
     for (log, mode) in [(false, "disabled"), (false, "on-empty-db"), (true, "disabled"), (true, "on-empty-db")] {

@@ -100,6 +100,13 @@ fn check_refuses_what_a_start_refuses() {
             "no.crt",
         ),
         ("plugins: [\n  (name: \"replicaton\"),\n]".into(), "wrong.ron:2:10"),
+        (
+            format!(
+                "plugins: [(name: \"sentinel\", config: (port: {port}, monitors: [\n  (name: \"a\", host: \"::1\", port: 1, \
+                 quorum: 1),\n  (name: \"b\", host: \"::1\", port: 1, quorum: 0),\n]))]"
+            ),
+            "wrong.ron:3:",
+        ),
         ("plugins: [\n  (name: \"replicaton\"),\n]".into(), "did you mean 'replication'?"),
     ];
     for (text, words) in cases {
@@ -136,27 +143,39 @@ fn an_argument_that_a_plugin_refuses_is_named() {
 #[test]
 fn a_cluster_that_is_stopped_while_it_starts_says_just_that() {
     let dir = tempfile::tempdir().unwrap();
-    let (base, folder) = (free_port(), dir.path().display().to_string());
-    // A pipe that nobody reads holds the start where it opens the first node's log.
-    let node = dir.path().join(format!("node-{base}"));
-    std::fs::create_dir(&node).unwrap();
-    assert!(Command::new("mkfifo").arg(node.join("log")).status().unwrap().success());
-    let args = ["cluster", "--replicas", "0", "--sentinels", "1", "--dir", &folder, "--base-port", &base.to_string()];
-    let spec = ProcessSpec {
-        program: keystead_bin(),
-        args: args.map(str::to_owned).to_vec(),
-        dir: dir.path().to_path_buf(),
-        log_name: "cluster.log".into(),
-        env: Vec::new(),
-    };
-    let mut cluster = Process::start(spec).unwrap();
-    cluster.wait_for_log("Starting 2 nodes", DEADLINE);
+    // The port 20,000 above a free one may be that of a test beside this one.
+    let (node, mut cluster) = (0..50).find_map(|_| held_start(dir.path(), free_port())).expect("a free pair of ports");
     cluster.interrupt();
     let _reader = std::fs::File::open(node.join("log")).unwrap();
     assert!(cluster.wait_exit(DEADLINE).success(), "{}", cluster.log());
     let told = cluster.log();
     assert!(told.contains("Stopped while it was starting"), "{told}");
     assert!(!told.contains("ready after") && !told.contains("redis-cli"), "{told}");
+}
+
+/// A cluster that can't start its first node yet, and that node's folder; nothing where somebody else has one of its ports.
+fn held_start(dir: &Path, base: u16) -> Option<(PathBuf, Process)> {
+    let (node, folder) = (dir.join(format!("node-{base}")), dir.display().to_string());
+    std::fs::create_dir(&node).unwrap();
+    // A pipe that nobody reads holds the start where it opens the first node's log.
+    assert!(Command::new("mkfifo").arg(node.join("log")).status().unwrap().success());
+    let args = ["cluster", "--replicas", "0", "--sentinels", "1", "--dir", &folder, "--base-port", &base.to_string()];
+    let spec = ProcessSpec {
+        program: keystead_bin(),
+        args: args.map(str::to_owned).to_vec(),
+        dir: dir.to_path_buf(),
+        log_name: format!("cluster-{base}.log"),
+        env: Vec::new(),
+    };
+    let mut cluster = Process::start(spec).unwrap();
+    wait_until("the cluster starts or can't", DEADLINE, || {
+        !cluster.is_alive() || cluster.log().contains("Starting 2 nodes")
+    });
+    if cluster.log().contains("Starting 2 nodes") {
+        return Some((node, cluster));
+    }
+    assert!(cluster.log().contains("Address already in use"), "{}", cluster.log());
+    None
 }
 
 #[test]

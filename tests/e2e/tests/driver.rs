@@ -284,3 +284,23 @@ fn half_a_large_argument_has_little_room_behind_it() {
         expect(&mut stream, &format!("${size}\r\n{}\r\n+PONG\r\n", "x".repeat(size)));
     }
 }
+
+/// As Redis 7.2 counts: an argument has left the query buffer when it is parsed.
+#[test]
+fn a_limit_of_the_query_buffer_is_for_what_is_not_parsed() {
+    let node = Keystead::plain();
+    let mut admin = node.client();
+    admin.ok("CONFIG SET client-query-buffer-limit 1mb");
+    let (large, too_large) = (vec![b'x'; 900_000], vec![b'x'; 1_200_000]);
+    let mut c = node.client();
+    assert_eq!(c.command(&[&b"MSET"[..], b"a", &large, b"b", &large]), "OK");
+    c.ok("MULTI");
+    for _ in 0..3 {
+        assert_eq!(c.command(&[&b"SET"[..], b"a", &large]), "QUEUED");
+    }
+    c.cmd("EXEC");
+    // It may be closed before all is sent.
+    let _ = c.send(&[&b"MSET"[..], b"a", &large, b"b", &too_large]);
+    assert!(c.is_closed_within(LIMIT));
+    assert_eq!(admin.info("stats")["client_query_buffer_limit_disconnections"], "1");
+}

@@ -158,11 +158,10 @@ fn a_failover_explains_itself() {
     let mut group = group();
     let (old, port) = (group.data[0].port(), group.sentinels[0].port());
     let lines = |what: &str| Client::connect(port).cmd(&format!("SENTINEL {what}")).texts().join("\n");
-    let before = lines("EXPLAIN mymaster");
-    assert!(
-        before.contains(&format!("primary 127.0.0.1:{old} is up")) && before.contains("would be promoted"),
-        "{before}"
-    );
+    wait_until("it is well, and a replica could be promoted", LIMIT, || {
+        let before = lines("EXPLAIN mymaster");
+        before.contains(&format!("primary 127.0.0.1:{old} is up")) && before.contains("would be promoted")
+    });
     let rehearsed = lines("FAILOVER mymaster DRYRUN");
     assert!(rehearsed.contains(&format!("127.0.0.1:{old} would hand over")), "{rehearsed}");
     assert_eq!(group.primary_by(0), Some(old), "nothing happened");

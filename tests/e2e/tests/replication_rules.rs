@@ -344,3 +344,23 @@ fn what_a_stopped_replica_does_not_take_costs_no_key() {
     assert!(stats.iter().any(|item| *item == "clients.slaves"), "{stats:?}");
     replica.process.resume();
 }
+
+/// Behind it nobody may go on from what was: who follows gets everything again.
+#[test]
+fn debug_change_repl_id_begins_a_new_history() {
+    let primary = node("");
+    let replica = node(&format!("replicaof: (\"127.0.0.1\", {})", primary.port()));
+    linked(&replica);
+    let ids = || [info(&primary, "replication", "master_replid"), info(&primary, "replication", "master_replid2")];
+    let before = ids();
+    primary.client().ok("SET a 1");
+    primary.client().ok("DEBUG CHANGE-REPL-ID");
+    let after = ids();
+    assert_ne!(before[0], after[0]);
+    assert_eq!(after[1], "0".repeat(40));
+    primary.client().ok("SET b 1");
+    wait_until("a second full sync", DEADLINE, || info(&primary, "stats", "sync_full") == "2");
+    wait_until("it has both", DEADLINE, || replica.client().cmd("EXISTS a b") == Reply::Int(2));
+    assert_eq!(info(&replica, "replication", "master_replid"), after[0]);
+    assert!(primary.client().cmd("DEBUG CHANGE-REPL-ID x").is_error());
+}

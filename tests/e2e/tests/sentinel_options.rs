@@ -41,7 +41,9 @@ fn scripts_are_called_with_redis_arguments() {
     let (primary, replica) = pair();
     let both = format!("notification_script: {0}, client_reconfig_script: {0}", ron_str(&path));
     let (_sentinel, port) = sentinel("", "127.0.0.1", primary.port(), 1, &both);
-    wait_for(port, "num-slaves", "1");
+    wait_until("it knows enough of the replica", LIMIT, || {
+        Client::connect(port).cmd("SENTINEL FAILOVER m DRYRUN").texts().join(" ").contains("would be promoted")
+    });
     Client::connect(port).ok("SENTINEL FAILOVER m");
     let (old, new) = (primary.port(), replica.port());
     let heard = || std::fs::read_to_string(&told).unwrap_or_default();
@@ -130,7 +132,7 @@ fn passwords_and_renamed_commands_of_stock_nodes_and_of_sentinels() {
     wait_until("they see each other well", LIMIT, || {
         clients[0].cmd("SENTINEL CKQUORUM m").as_text().is_some_and(|text| text.starts_with("OK 2 usable"))
     });
-    clients[0].ok("SENTINEL FAILOVER m");
+    wait_until("the failover begins", LIMIT, || !clients[0].cmd("SENTINEL FAILOVER m").is_error());
     for client in &mut clients {
         wait_until("the switch", LIMIT, || field(client, "port") == replica.port().to_string());
     }

@@ -238,7 +238,8 @@ fn plugins_settings_are_taken_and_refused_as_by_redis() {
     }
     let (ours, theirs) = (node().start(), RedisServer::start(&[]));
     let (mut a, mut b) = (ours.client(), theirs.client());
-    let numbers = "0 1 -1 10 x 1x 70000 2147483648 9223372036854775807 9223372036854775808 99999999999999999999";
+    let numbers =
+        "0 1 -1 +1 01 -01 -0 +61 10 x 1x 70000 2147483648 9223372036854775807 9223372036854775808 99999999999999999999";
     let memory = "0 1 -1 1b 1kb 2M 1gB 1kk 1.5mb mb 99999999999gb 9223372036854775808 99999999999999999999";
     let words = "yes NO maybe 1 ignore panic panic-on-replicas disabled on-empty-db SwapDB everysec Always";
     let settings: &[(&str, &[&str])] = &[
@@ -276,6 +277,7 @@ fn plugins_settings_are_taken_and_refused_as_by_redis() {
                 "aof-timestamp-enabled",
                 "no-appendfsync-on-rewrite",
                 "rdbcompression",
+                "rdbchecksum",
                 "stop-writes-on-bgsave-error",
                 "replicaof",
                 "slaveof",

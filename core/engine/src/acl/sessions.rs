@@ -12,7 +12,7 @@ use crate::core::Core;
 use crate::engine::Engine;
 use crate::error::CommandError;
 use crate::registry::Command;
-use crate::session::State;
+use crate::session::{SessionId, State};
 
 impl State {
     /// This session is the user from now on.
@@ -159,16 +159,32 @@ impl Engine {
 
     /// Takes all users from an ACL file; nothing changes if anything is wrong with it.
     pub fn load_users(&mut self, lines: &[u8], place: &str) -> Result<(), String> {
-        let acl = &self.core.acl;
-        let users = text::read(lines, place, &self.core.registry, acl.pubsub_all)?;
-        self.core.replace_users(&mut State::nobody(0), users);
+        self.replace_users(lines, place, &mut State::nobody(0))
+    }
+
+    /// The same for a session that asked for it: if its user is gone, it is closed behind its reply, which must be given
+    /// within the same turn.
+    pub fn load_users_for(&mut self, asked: SessionId, lines: &[u8], place: &str) -> Result<(), String> {
+        let Some(mut session) = self.core.sessions.take(asked) else { return self.load_users(lines, place) };
+        let loaded = self.replace_users(lines, place, &mut session.state);
+        self.core.sessions.put(session);
+        loaded
+    }
+
+    fn replace_users(&mut self, lines: &[u8], place: &str, me: &mut State) -> Result<(), String> {
+        let users = text::read(lines, place, &self.core.registry, self.core.acl.pubsub_all)?;
+        self.core.replace_users(me, users);
         Ok(())
     }
 
-    /// All users as lines, if ACL commands changed any: what an overlay must keep.
-    pub fn changed_users(&self) -> Option<Vec<String>> {
-        let line = |line: Vec<u8>| String::from_utf8_lossy(&line).into_owned();
-        self.core.acl.changed.then(|| self.core.acl.lines().into_iter().map(line).collect())
+    /// All users as lines, if ACL commands changed any: what an overlay must keep. It can hold text only: a pattern that is
+    /// none is an error, for another one would be kept in its place.
+    pub fn changed_users(&self) -> Result<Option<Vec<String>>, String> {
+        let acl = &self.core.acl;
+        let told =
+            |user: &User| format!("a pattern of the user '{}' isn't UTF-8: only an aclfile can keep it", user.name);
+        let lines = acl.users().map(|user| String::from_utf8(user.line()).map_err(|_| told(user)));
+        acl.changed.then(|| lines.collect()).transpose()
     }
 
     /// What an overlay kept is in use: it must be kept again.

@@ -122,11 +122,11 @@ fn parse(args: Args<'_>, read_only: bool, max: usize) -> Res<Vec<Step>> {
             (_, true) => Action::Set(int(&args[at + 3])?),
             (_, false) => Action::Incr(int(&args[at + 3])?),
         };
-        if read_only && operands == 3 {
-            return Err(err("ERR BITFIELD_RO only supports the GET subcommand"));
-        }
         steps.push(Step { field, at: place, action, overflow });
         at += operands + 1;
+    }
+    if read_only && steps.iter().any(|step| !matches!(step.action, Action::Get)) {
+        return Err(err("ERR BITFIELD_RO only supports the GET subcommand"));
     }
     Ok(steps)
 }
@@ -211,11 +211,11 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
     }
     // Each step counts as a change, whatever it took to make it.
     ks.recount(dirty, changes);
-    let changed = grown || changes > 0;
-    if changed {
+    // Redis says nothing of a string that grew for a write that failed; replicas must know.
+    if changes > 0 {
         ks.tell(db, key, Event::new(Class::String, "setbit"));
     }
-    Ok(super::common::as_sent_if(changed))
+    Ok(super::common::as_sent_if(grown || changes > 0))
 }
 
 pub(super) fn bitfield(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {

@@ -7,7 +7,7 @@ use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
 use crate::spec::*;
-use keystead_keyspace::{Keyspace, Ttl};
+use keystead_keyspace::{Keyspace, StrInput, Ttl};
 use keystead_resp::Args;
 
 #[rustfmt::skip]
@@ -91,7 +91,7 @@ struct Span {
 }
 
 impl Span {
-    /// `unit_first`: BITPOS complains of the unit before the end, BITCOUNT after it.
+    /// `unit_first`: BITPOS complains of the unit before the end, BITCOUNT after it and not where the range is reversed.
     fn parse(args: Args<'_>, at: usize, unit_first: bool) -> Res<Self> {
         let unit = || match args.get(at + 2) {
             Some(unit) if is(unit, "bit") => Ok(true),
@@ -103,7 +103,11 @@ impl Span {
             unit()?;
         }
         let end = args.get(at + 1).map_or(Ok(-1), int)?;
-        Ok(Self { start, end, bits: unit()? })
+        let span = Self { start, end, bits: false };
+        if !unit_first && span.is_reversed() {
+            return Ok(span);
+        }
+        Ok(Self { bits: unit()?, ..span })
     }
 
     /// True if it is given backwards from the end: empty for BITCOUNT, not so for BITPOS.
@@ -236,7 +240,7 @@ fn bitop(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let changed = if result.is_empty() {
         ks.remove(db, &args[2])
     } else {
-        ks.set_str(db, &args[2], &result[..], Ttl::Clear);
+        ks.set_str(db, &args[2], StrInput::Raw(&result), Ttl::Clear);
         true
     };
     out.int(result.len() as i64);

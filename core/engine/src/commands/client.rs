@@ -39,7 +39,7 @@ pub const TABLE: &[CommandSpec] = &[CommandSpec::container("client", GR, "2.4.0"
     CommandSpec::new("tracking", -3, CONN, NONE, GR, "6.0.0", "Controls server-assisted client-side caching for the connection.", tracking::tracking),
     CommandSpec::new("trackinginfo", 2, CONN, NONE, GR, "6.2.0", "Returns information about server-assisted client-side caching for the connection.", tracking::trackinginfo),
     CommandSpec::new("unblock", -3, ADM, NONE, GR, "5.0.0", "Unblocks a client blocked by a blocking command from a different connection.", unblock_command),
-    CommandSpec::new("unpause", 2, ADM | ALLOW_BUSY, NONE, GR, "6.2.0", "Resumes processing commands from paused clients.", unpause),
+    CommandSpec::new("unpause", 2, ADM, NONE, GR, "6.2.0", "Resumes processing commands from paused clients.", unpause),
 ])];
 
 fn id(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
@@ -107,7 +107,12 @@ fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     }
     let mut text = String::new();
     let now_ms = ctx.now_ms();
-    for id in ctx.core.sessions.ids() {
+    let asked: Vec<SessionId> = match filter.ids.as_slice() {
+        [] => ctx.core.sessions.ids().collect(),
+        // In the order in which they were named, and as often.
+        named => named.iter().filter_map(|id| ctx.core.sessions.find(*id)).collect(),
+    };
+    for id in asked {
         let line = if id == ctx.session.id {
             filter.matches(ctx.session).then(|| describe(ctx.session, ctx.reply.out.len(), now_ms, Some(args)))
         } else {

@@ -82,7 +82,7 @@ fn flags(state: &State) -> String {
         ('M', state.kind == Kind::Primary),
         ('O', state.monitor),
         ('P', state.subscribed()),
-        ('x', state.multi.is_some()),
+        ('x', state.multi.is_some() || state.in_exec),
         ('b', matches!(state.parked, Some(Parked::Keys(_) | Parked::Async { .. } | Parked::Pause(_)))),
         ('d', state.dirty_cas),
         ('c', state.close_after_reply),
@@ -110,7 +110,11 @@ pub(crate) fn describe(state: &State, out: usize, now_ms: u64, running: Option<A
     let (query, free) = running.map_or((unparsed, state.room_in()), |args| (args.arrived(), 0));
     let words = running.map_or(waiting + begun.words, |args| args.bytes());
     let seconds = |since: u64| now_ms.saturating_sub(since) / 1000;
-    let (multi, multi_mem) = state.multi.as_ref().map_or((-1, 0), |multi| (multi.queue.len() as i64, multi.bytes));
+    let (multi, multi_mem) = match &state.multi {
+        Some(multi) => (multi.queue.len() as i64, multi.bytes),
+        None if state.in_exec => (state.exec_queue.0 as i64, state.exec_queue.1),
+        None => (-1, 0),
+    };
     let command = state.last_command.map_or("NULL", |command| command.full_name.as_str());
     let omem = out + state.pending_out;
     let total = state.memory(out);

@@ -11,6 +11,8 @@ const NONE: KeySpec = KeySpec::None;
 const SRV: Group = Group::Server;
 /// For administrators of a cluster.
 const ADM: u32 = ADMIN | STALE;
+/// What would change the cluster.
+const MOVES: u32 = ADM | NO_ASYNC_LOADING;
 
 const fn sub(name: &'static str, arity: i32, flags: u32, since: &'static str) -> CommandSpec {
     CommandSpec::new(name, arity, flags, NONE, SRV, since, "Needs cluster mode, which isn't supported.", disabled)
@@ -26,37 +28,37 @@ pub const TABLE: &[CommandSpec] = &[
         "Enables read-only queries for a connection to a Redis Cluster replica node.", disabled),
     CommandSpec::new("readwrite", 1, FAST | LOADING | STALE, NONE, Group::Connection, "3.0.0",
         "Enables read-write queries for a connection to a Redis Cluster replica node.", disabled),
-    CommandSpec::new("restore-asking", -4, WRITE | DENYOOM, KeySpec::FIRST, Group::Generic, "3.0.0",
+    CommandSpec::new("restore-asking", -4, WRITE | DENYOOM | ASKING, KeySpec::FIRST, Group::Generic, "3.0.0",
         "An internal command for migrating keys in a cluster.", dump::restore).uses(&[SETS]),
 ];
 
 #[rustfmt::skip]
 const CLUSTER: &[CommandSpec] = &[
-    sub("addslots", -3, ADM, "3.0.0"),
-    sub("addslotsrange", -4, ADM, "7.0.0"),
-    sub("bumpepoch", 2, ADM, "3.0.0"),
+    sub("addslots", -3, MOVES, "3.0.0"),
+    sub("addslotsrange", -4, MOVES, "7.0.0"),
+    sub("bumpepoch", 2, MOVES, "3.0.0"),
     sub("count-failure-reports", 3, ADM, "3.0.0"),
     sub("countkeysinslot", 3, STALE, "3.0.0"),
-    sub("delslots", -3, ADM, "3.0.0"),
-    sub("delslotsrange", -4, ADM, "7.0.0"),
-    sub("failover", -2, ADM, "3.0.0"),
-    sub("flushslots", 2, ADM, "3.0.0"),
-    sub("forget", 3, ADM, "3.0.0"),
+    sub("delslots", -3, MOVES, "3.0.0"),
+    sub("delslotsrange", -4, MOVES, "7.0.0"),
+    sub("failover", -2, MOVES, "3.0.0"),
+    sub("flushslots", 2, MOVES, "3.0.0"),
+    sub("forget", 3, MOVES, "3.0.0"),
     sub("getkeysinslot", 4, STALE, "3.0.0"),
     sub("help", 2, LOADING | STALE, "5.0.0"),
     sub("info", 2, STALE, "3.0.0"),
     sub("keyslot", 3, STALE, "3.0.0"),
     sub("links", 2, STALE, "7.0.0"),
-    sub("meet", -4, ADM, "3.0.0"),
+    sub("meet", -4, MOVES, "3.0.0"),
     sub("myid", 2, STALE, "3.0.0"),
     sub("myshardid", 2, STALE, "7.2.0"),
     sub("nodes", 2, STALE, "3.0.0"),
     sub("replicas", 3, ADM, "5.0.0"),
-    sub("replicate", 3, ADM, "3.0.0"),
+    sub("replicate", 3, MOVES, "3.0.0"),
     sub("reset", -2, ADM | NOSCRIPT, "3.0.0"),
-    sub("saveconfig", 2, ADM, "3.0.0"),
-    sub("set-config-epoch", 3, ADM, "3.0.0"),
-    sub("setslot", -4, ADM, "3.0.0"),
+    sub("saveconfig", 2, MOVES, "3.0.0"),
+    sub("set-config-epoch", 3, MOVES, "3.0.0"),
+    sub("setslot", -4, MOVES, "3.0.0"),
     sub("shards", 2, STALE, "7.0.0"),
     sub("slaves", 3, ADM, "3.0.0"),
     sub("slots", 2, STALE, "3.0.0"),

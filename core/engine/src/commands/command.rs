@@ -139,7 +139,8 @@ fn keys_of(ctx: &Ctx<'_>, args: Args<'_>) -> Result<Vec<(usize, Use)>, CommandEr
     if !command.arity_ok(inner.len()) {
         return Err(CommandError::fixed("ERR Invalid number of arguments specified for command"));
     }
-    let found = keys::found(command, inner);
+    let fits = keys::count_fits(&command.keys, inner);
+    let found = if fits { keys::found(command, inner) } else { Vec::new() };
     if found.is_empty() && !command.flags.has(NO_MANDATORY_KEYS) {
         return Err(CommandError::fixed("ERR Invalid arguments specified for command"));
     }
@@ -155,7 +156,9 @@ fn write_info(reply: &mut Writer<'_>, command: &Command) {
     reply.array(10);
     reply.bulk(&command.full_name);
     reply.int(i64::from(command.arity));
-    write_status_set(reply, &command.flags.names().collect::<Vec<_>>());
+    let (module, mut flags) = (command.group == Group::Module, command.flags.names().collect::<Vec<_>>());
+    flags.extend(module.then_some("module"));
+    write_status_set(reply, &flags);
     let shown = command_hints::shown(&command.full_name);
     let (first, last, step) = match command.keys {
         _ if shown.is_some() => shown.map_or((0, 0, 0), |([first, last, step], _)| (first, last, step)),

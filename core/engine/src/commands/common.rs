@@ -166,17 +166,39 @@ pub(crate) fn counted_keys<'a>(args: Args<'a>, at: usize) -> Res<(List<'a>, usiz
     Ok((list(args, at + 1, end), end))
 }
 
-/// The timeout of a blocking command in milliseconds; 0 waits for ever.
-pub(crate) fn timeout_ms(arg: &[u8]) -> Res<u64> {
-    let seconds = number::parse_f64(arg).ok_or(err("ERR timeout is not a float or out of range"))?;
-    if seconds < 0.0 {
-        return Err(err("ERR timeout is negative"));
+/// The timeout of a blocking command in milliseconds; 0 waits for ever. As Redis it is a long double, rounded up before
+/// its sign counts, and its end must be a time.
+pub(crate) fn timeout_ms(arg: &[u8], now_ms: u64) -> Res<u64> {
+    const TOO_LONG: CommandError = err("ERR timeout is out of range");
+    let seconds = long_double(arg).ok_or(err("ERR timeout is not a float or out of range"))?;
+    let ms = match seconds {
+        LongDouble::Finite { negative, mantissa, exponent } => thousandfold(negative, mantissa, exponent),
+        LongDouble::Infinite(negative) => negative.then_some(i64::MIN),
+        LongDouble::NotANumber => None,
+    };
+    let ms = u64::try_from(ms.ok_or(TOO_LONG)?).map_err(|_| err("ERR timeout is negative"))?;
+    if ms > i64::MAX as u64 - now_ms { Err(TOO_LONG) } else { Ok(ms) }
+}
+
+/// `mantissa * 2^exponent * 1000`, to 64 bits as the hardware has it, then up to the next whole number; `None` beyond i64.
+fn thousandfold(negative: bool, mantissa: u64, exponent: i64) -> Option<i64> {
+    let product = u128::from(mantissa) * 1000;
+    let drop = (64 - i64::from(product.leading_zeros())).max(0);
+    let (rest, half) = (product & ((1 << drop) - 1), 1_u128 << drop >> 1);
+    let kept = product >> drop;
+    let kept = kept + u128::from(rest > half || (drop > 0 && rest == half && kept & 1 == 1));
+    let places = -(exponent + drop);
+    let (whole, more) = match places {
+        _ if kept == 0 => (0, false),
+        128.. => (0, true),
+        1..128 => (kept >> places, kept & ((1 << places) - 1) != 0),
+        _ => (u128::MAX, false),
+    };
+    match i64::try_from(whole) {
+        Ok(whole) if negative => Some(-whole),
+        Ok(whole) => whole.checked_add(i64::from(more)),
+        Err(_) => negative.then_some(i64::MIN),
     }
-    let ms = (seconds * 1000.0).ceil();
-    if ms >= i64::MAX as f64 {
-        return Err(err("ERR timeout is out of range"));
-    }
-    Ok(ms as u64)
 }
 
 /// A database by its number.
@@ -210,13 +232,36 @@ mod tests {
         assert_eq!((index(-1, 3), index(3, 3), index(i64::MIN, 3)), (Some(2), None, None));
     }
 
+    /// Seen at redis-server 7.2.4.
     #[test]
     fn timeouts_are_rounded_up_and_bounded() {
-        assert_eq!(timeout_ms(b"0"), Ok(0));
-        assert_eq!(timeout_ms(b"0.0001"), Ok(1));
-        assert_eq!(timeout_ms(b"1.5"), Ok(1500));
-        assert!(timeout_ms(b"-1").is_err());
-        assert!(timeout_ms(b"1e300").is_err());
-        assert!(timeout_ms(b"x").is_err());
+        const NOW: u64 = 1_700_000_000_000;
+        let cases: [(&str, Result<u64, &str>); 21] = [
+            ("0", Ok(0)),
+            ("0.0001", Ok(1)),
+            ("1e-400", Ok(1)),
+            ("0.001", Ok(1)),
+            ("0.003", Ok(3)),
+            ("0.0030001", Ok(4)),
+            ("1.5", Ok(1500)),
+            ("0x10", Ok(16_000)),
+            ("1000000000.001", Ok(1_000_000_000_001)),
+            ("9223370336854775", Ok(9_223_370_336_854_775_000)),
+            ("-0.0001", Ok(0)),
+            ("-0.001", Ok(0)),
+            ("-0.0011", Err("ERR timeout is negative")),
+            ("-1e400", Err("ERR timeout is negative")),
+            ("-inf", Err("ERR timeout is negative")),
+            ("9223370336854776", Err("ERR timeout is out of range")),
+            ("9223372036854775.807", Err("ERR timeout is out of range")),
+            ("1e400", Err("ERR timeout is out of range")),
+            ("inf", Err("ERR timeout is out of range")),
+            ("1e5000", Err("ERR timeout is not a float or out of range")),
+            ("x", Err("ERR timeout is not a float or out of range")),
+        ];
+        for (text, expected) in cases {
+            let found = timeout_ms(text.as_bytes(), NOW);
+            assert_eq!(found, expected.map_err(CommandError::fixed), "{text}");
+        }
     }
 }

@@ -93,7 +93,14 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if is_loading(ctx.core) && pairs.iter().any(|(name, _)| NOT_WHILE_LOADING.contains(&&*name.to_ascii_lowercase())) {
         return Err(IS_LOADING);
     }
-    match ctx.core.config.set(&pairs) {
+    let set = match (3..args.len()).step_by(2).find(|at| std::str::from_utf8(args.at(*at)).is_err()) {
+        // What is kept would be another value, and other plugins' and the overlay's texts can't hold it.
+        Some(at) => {
+            ctx.core.config.check_names(&pairs).and(Err(SetError::Invalid(args.text(at - 1), NOT_TEXT.to_owned())))
+        }
+        None => ctx.core.config.set(&pairs),
+    };
+    match set {
         Ok(()) => {
             apply(ctx.ks, ctx.core, ctx.session);
             ctx.reply.ok();
@@ -107,6 +114,8 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         Err(SetError::Invalid(name, why)) => Err(failed(&name, &why)),
     }
 }
+
+const NOT_TEXT: &str = "argument must be valid UTF-8";
 
 /// A load under way was begun with these.
 const NOT_WHILE_LOADING: &[&str] = &["appendonly", "repl-diskless-load", "dir"];
@@ -198,6 +207,9 @@ pub(crate) fn apply(ks: &mut Keyspace, core: &mut Core, me: &mut State) {
     core.tracking.max_keys = core.config.int("tracking-table-max-keys").max(0) as usize;
     core.acl.pubsub_all = core.config.get("acl-pubsub-default").as_deref() == Some("allchannels");
     core.acl.log.set_max_len(core.config.int("acllog-max-len").max(0) as usize);
+    if core.config.live.slower_than_us >= 0 {
+        core.slowlog.shorten(core.config.live.slowlog_len);
+    }
     let password = core.config.live.requirepass.clone();
     if core.acl.set_requirepass(&password) {
         core.renew_rights(me);

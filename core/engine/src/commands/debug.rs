@@ -65,7 +65,7 @@ fn protocol(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
                 reply.bool(item == 1);
             });
         }
-        b"push" if !resp3 => return Err(CommandError::fixed("ERR RESP2 does not exist for this type")),
+        b"push" if !resp3 => return Err(CommandError::fixed("ERR RESP2 is not supported by this command")),
         b"attrib" => {
             // RESP2 has no attributes: the reply alone.
             if resp3 {
@@ -74,6 +74,8 @@ fn protocol(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             reply.bulk("Some real reply following the attribute");
         }
         b"push" => {
+            // Who throws pushes away needs a reply; they follow it.
+            reply.bulk("Some real reply following the push reply");
             reply.push(2);
             reply.bulk("server-cpu-usage");
             reply.int(42);

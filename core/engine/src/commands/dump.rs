@@ -1,12 +1,12 @@
 //! DUMP and RESTORE: a value as an RDB payload with version and checksum. Payloads are validated in full, always.
 
 use super::common::{Res, err, int, is};
+use super::expiry::{has_passed, kept};
 use crate::ctx::Ctx;
-use crate::effect::{CommandResult, Effect, Origin};
+use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
-use keystead_keyspace::object::Object;
+use keystead_keyspace::StrRef;
 use keystead_keyspace::rdb::{Builder, Built};
-use keystead_keyspace::{StrRef, Ttl, UnixMillis};
 use keystead_rdb::{Elem, EncodeOptions, dump_payload, encode, parse_dump};
 use keystead_resp::Args;
 
@@ -64,37 +64,40 @@ fn parse(args: Args<'_>) -> Res<Options> {
     Ok(o)
 }
 
+/// When the key is to go. Redis lets the sum overflow: what is far beyond its last millisecond has passed.
+fn deadline(now_ms: u64, ttl: i64, absolute: bool) -> Option<i64> {
+    match (ttl, absolute) {
+        (0, _) => None,
+        (ttl, true) => Some(ttl),
+        (ttl, false) => Some((now_ms as i64).wrapping_add(ttl)),
+    }
+}
+
 pub(super) fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    const BAD_TTL: CommandError = err("ERR Invalid TTL value, must be >= 0");
     let options = parse(args)?;
-    let (now, stream) = (ctx.now_ms(), ctx.origin == Origin::Replication);
-    let (ks, db, mut out) = ctx.split();
+    let (ks, db, _) = ctx.split();
     let key = &args[1];
     if !options.replace && ks.type_of(db, key).is_some() {
         return Err(err("BUSYKEY Target key name already exists."));
     }
-    let ttl = u64::try_from(int(&args[2])?).map_err(|_| err("ERR Invalid TTL value, must be >= 0"))?;
+    let ttl = int(&args[2])?;
+    if ttl < 0 {
+        return Err(BAD_TTL);
+    }
     let (rdb_type, bytes) = parse_dump(&args[3]).map_err(|_| err("ERR DUMP payload version or checksum are wrong"))?;
     let built = Builder::build(*ks.limits(), rdb_type, bytes).map_err(|_| err("ERR Bad data format"))?;
-    let at = match (ttl, options.absolute) {
-        (0, _) => None,
-        (ttl, true) => Some(ttl),
-        (ttl, false) => Some(now.checked_add(ttl).ok_or(err("ERR Invalid TTL value, must be >= 0"))?),
-    };
+    let at = deadline(ctx.now_ms(), ttl, options.absolute);
+    let passed = at.is_some_and(|at| has_passed(ctx, at));
+    let (ks, db, mut out) = ctx.split();
     out.ok();
-    let collection = !matches!(built, Built::Str(_));
-    if at.is_some_and(|at| at <= now) && !stream {
+    if passed {
         // It would be gone at once: what counts is that a key of that name is gone.
         let removed = ks.remove(db, key);
         return if removed { Ok(ctx.removed_instead(key)) } else { Ok(Effect::None) };
     }
-    match built {
-        Built::Str(text) => ks.set_str(db, key, &text[..], at.map_or(Ttl::Clear, |at| Ttl::At(UnixMillis(at)))),
-        Built::List(list) => ks.put_object(db, key, Object::List(list), at.map(UnixMillis)),
-        Built::Set(set) => ks.put_object(db, key, Object::Set(set), at.map(UnixMillis)),
-        Built::Hash(hash) => ks.put_object(db, key, Object::Hash(hash), at.map(UnixMillis)),
-        Built::ZSet(zset) => ks.put_object(db, key, Object::ZSet(zset), at.map(UnixMillis)),
-        Built::Stream(stream) => ks.put_object(db, key, Object::Stream(stream), at.map(UnixMillis)),
-    }
+    let collection = !matches!(built, Built::Str(_));
+    ks.restore(db, key, built, at.map(kept));
     if let Some(secs) = options.idle_secs {
         ks.set_idle_secs(db, key, secs);
     }

@@ -55,6 +55,17 @@ pub(super) fn deadline(arg: &[u8], unit: Unit, now_ms: u64, name: &str) -> Res<u
     u64::try_from(at).map_err(|_| invalid(name))
 }
 
+/// True if a key with this deadline must go at once. A stream or a file tells what happened: there its deletion follows, or
+/// something that takes the deadline away.
+pub(super) fn has_passed(ctx: &Ctx<'_>, at: i64) -> bool {
+    at <= ctx.now_ms() as i64 && !matches!(ctx.origin, Origin::Replication | Origin::Loading)
+}
+
+/// A deadline as it is kept; one before 1970 has passed like any other.
+pub(super) fn kept(at: i64) -> UnixMillis {
+    UnixMillis(at.max(1) as u64)
+}
+
 /// Options of SET and GETEX.
 #[derive(Default)]
 pub(super) struct SetOptions<'a> {
@@ -153,8 +164,8 @@ impl Conditions {
 
 fn expire_generic(ctx: &mut Ctx<'_>, args: Args<'_>, unit: Unit, name: &str) -> CommandResult {
     let conditions = Conditions::parse(args)?;
-    let (now, stream) = (ctx.now_ms(), matches!(ctx.origin, Origin::Replication | Origin::Loading));
-    let at = unit.absolute(int(&args[2])?, now).ok_or_else(|| invalid(name))?;
+    let at = unit.absolute(int(&args[2])?, ctx.now_ms()).ok_or_else(|| invalid(name))?;
+    let passed = has_passed(ctx, at);
     let (ks, db, mut out) = ctx.split();
     let key = &args[1];
     let current = ks.deadline(db, key);
@@ -163,11 +174,11 @@ fn expire_generic(ctx: &mut Ctx<'_>, args: Args<'_>, unit: Unit, name: &str) -> 
     if !allowed {
         return Ok(Effect::None);
     }
-    if at <= now as i64 && !stream {
+    if passed {
         ks.remove(db, key);
         return Ok(ctx.expired_instead(key));
     }
-    ks.set_deadline(db, key, Some(UnixMillis(at.max(1) as u64)));
+    ks.set_deadline(db, key, Some(kept(at)));
     Ok(ctx.instead(&[b"PEXPIREAT", key, itoa::Buffer::new().format(at).as_bytes()]))
 }
 
@@ -208,7 +219,8 @@ pub(super) fn pttl(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 pub(super) fn expiretime(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    answer_deadline(ctx, &args[1], |at, _| at.saturating_add(500) / 1000)
+    // The last half second that an i64 holds still rounds up.
+    answer_deadline(ctx, &args[1], |at, _| ((at as u64 + 500) / 1000) as i64)
 }
 
 pub(super) fn pexpiretime(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {

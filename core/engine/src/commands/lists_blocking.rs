@@ -20,7 +20,7 @@ fn first_filled(ctx: &mut Ctx<'_>, keys: &[&[u8]]) -> Res<Option<usize>> {
 }
 
 fn bpop(ctx: &mut Ctx<'_>, args: Args<'_>, end: End) -> CommandResult {
-    let timeout = timeout_ms(&args[args.len() - 1])?;
+    let timeout = timeout_ms(&args[args.len() - 1], ctx.now_ms())?;
     let keys = list(args, 1, args.len() - 1);
     let Some(i) = first_filled(ctx, &keys)? else {
         return ctx.park_on_keys(&keys, timeout, OnTimeout::NullArray);
@@ -44,7 +44,7 @@ pub(super) fn brpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 pub(super) fn blmove(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (from, to) = (End::parse(&args[3])?, End::parse(&args[4])?);
-    let timeout = timeout_ms(&args[5])?;
+    let timeout = timeout_ms(&args[5], ctx.now_ms())?;
     let (ks, db, mut out) = ctx.split();
     match move_one(ks, db, (&args[1], from), (&args[2], to))? {
         Some(elem) => {
@@ -56,7 +56,7 @@ pub(super) fn blmove(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 pub(super) fn brpoplpush(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let timeout = timeout_ms(&args[3])?;
+    let timeout = timeout_ms(&args[3], ctx.now_ms())?;
     let (ks, db, mut out) = ctx.split();
     match move_one(ks, db, (&args[1], End::Right), (&args[2], End::Left))? {
         Some(elem) => {
@@ -112,8 +112,8 @@ pub(super) fn lmpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 pub(super) fn blmpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let timeout = timeout_ms(&args[1])?;
     let (keys, end, count) = parse_mpop(args, 2)?;
+    let timeout = timeout_ms(&args[1], ctx.now_ms())?;
     match mpop(ctx, &keys, end, count)? {
         Some(effect) => Ok(effect),
         None => ctx.park_on_keys(&keys, timeout, OnTimeout::NullArray),

@@ -79,15 +79,23 @@ fn stats(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     Ok(Effect::None)
 }
 
+/// More than an empty server has of it.
+const MUCH_UNUSED: u64 = 64 << 20;
+
 fn doctor(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     let used = used_memory(ctx.ks, ctx.core);
     let peak = ctx.core.stats.peak_memory.max(used);
-    let text = if used < 5 << 20 {
+    let held = ctx.core.probe.map_or(0, |probe| probe().anonymous);
+    let text = if held > used + used / 2 && held - used > MUCH_UNUSED {
+        format!(
+            "Unused memory: {held} bytes are resident, {used} are in use. What scripts hold is among them and not counted as \
+             in use (used_memory_vm_total); what was freed goes back to the system within a second or two, but for pages \
+             that are in use in part. MEMORY PURGE finds the most.\n"
+        )
+    } else if used < 5 << 20 {
         "This instance is empty or uses very little memory: there is nothing to examine.\n".to_owned()
     } else if peak > used + used / 2 {
-        format!(
-            "Peak memory: {peak} bytes were in use once, {used} are now. The difference may stay with the process.\n"
-        )
+        format!("Peak memory: {peak} bytes were in use once, {used} are now. What was freed went back to the system.\n")
     } else {
         "No memory issue was found.\n".to_owned()
     };
@@ -101,8 +109,10 @@ fn malloc_stats(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     Ok(Effect::None)
 }
 
-/// The allocator gives memory back by itself.
 fn purge(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+    if let Some(purge) = ctx.core.purge {
+        purge();
+    }
     ctx.reply.ok();
     Ok(Effect::None)
 }

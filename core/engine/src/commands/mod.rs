@@ -83,11 +83,12 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     memory::TABLE,
 ];
 
-/// True if a waiting command has something to say about a key of this type, or about none; else it goes on waiting.
-pub(crate) fn blocks_on(command: &Command, kind: Option<KeyType>) -> bool {
+/// True if a waiting command has something to say about a key of this type, or about none; else it goes on waiting. As in
+/// Redis, a list or sorted set put over a key of another type (SORT … STORE) wakes nobody: only one that came into being does.
+pub(crate) fn blocks_on(command: &Command, kind: Option<KeyType>, appeared: bool) -> bool {
     match command.group {
-        Group::List => kind == Some(KeyType::List),
-        Group::SortedSet => kind == Some(KeyType::ZSet),
+        Group::List => appeared && kind == Some(KeyType::List),
+        Group::SortedSet => appeared && kind == Some(KeyType::ZSet),
         // Where the key is gone or another's, so is the group: that is an error.
         Group::Stream if command.name == "xreadgroup" => true,
         Group::Stream => kind == Some(KeyType::Stream),

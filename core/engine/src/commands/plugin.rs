@@ -17,7 +17,7 @@ const SRV: Group = Group::Server;
 #[rustfmt::skip]
 pub const TABLE: &[CommandSpec] = &[
     CommandSpec::container("module", SRV, "4.0.0", "A container for module commands.", &[
-        CommandSpec::new("list", 2, ADM, NONE, SRV, "4.0.0", "Returns all loaded modules.", module_list),
+        CommandSpec::new("list", 2, ADMIN | NOSCRIPT | ENDPOINT, NONE, SRV, "4.0.0", "Returns all loaded modules.", module_list),
         CommandSpec::new("help", 2, LOADING | STALE | ENDPOINT, NONE, SRV, "5.0.0", "Returns helpful text about the different subcommands.", module_help),
     ]),
     CommandSpec::container("plugin", SRV, "0.1.0", "A container for commands about plugins.", &[

@@ -93,6 +93,11 @@ fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if abort && !ctx.core.shutting_down {
         return Err(CommandError::fixed("ERR No shutdown in progress."));
     }
+    if abort && ctx.core.torn {
+        return Err(CommandError::fixed(
+            "ERR A script was stopped in the middle for this shutdown, it can't be aborted.",
+        ));
+    }
     if abort {
         ctx.core.act(Action::AbortShutdown);
         ctx.reply.ok();

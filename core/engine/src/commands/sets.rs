@@ -61,6 +61,7 @@ fn sadd(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let mut added = 0;
     if let Some(mut set) = ks.set_mut(db, &args[1], Create::Yes)? {
         let limits = set.limits();
+        set.expect(members.len(), members[0], &limits);
         added = members.iter().filter(|m| set.add(m, &limits)).count() as i64;
         set.changed(added as u64);
     }
@@ -276,8 +277,9 @@ fn intersect(mut sets: Vec<Option<&Set>>, mut visit: impl FnMut(Member<'_>) -> b
 }
 
 fn union(sets: &[Option<&Set>], limits: &Limits) -> Set {
-    // The largest is taken over by reference count where it can be.
-    let largest = sets.iter().flatten().max_by_key(|set| set.len());
+    // The largest is taken over by reference count, unless it is so small that the result might be compact.
+    let compact = limits.set_ints.max(limits.set_entries);
+    let largest = sets.iter().flatten().max_by_key(|set| set.len()).filter(|set| set.is_tree() && set.len() > compact);
     let mut result = largest.map_or_else(Set::new, |set| (*set).clone());
     for set in sets.iter().flatten().filter(|set| !largest.is_some_and(|l| std::ptr::eq(*l, **set))) {
         for member in set.iter() {

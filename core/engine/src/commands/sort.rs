@@ -122,14 +122,16 @@ fn look_up(ks: &Keyspace, db: usize, pattern: &[u8], elem: &[u8]) -> Option<Vec<
     }
 }
 
-/// C's strtod over the whole text, as SORT reads weights.
+/// C's strtod over a C string, as SORT reads weights: it ends at the first zero byte, and an empty one is 0. What has lost
+/// digits to be so small is out of range.
 fn weight(text: &[u8]) -> Res<f64> {
     const BAD: CommandError = err("ERR One or more scores can't be converted into double");
-    let text = text.trim_ascii_start();
+    let text = memchr::memchr(0, text).map_or(text, |end| &text[..end]);
     if text.is_empty() {
         return Ok(0.0);
     }
-    keystead_resp::number::parse_f64(text).ok_or(BAD)
+    let spaces = text.iter().take_while(|byte| matches!(byte, b' ' | b'\t'..=b'\r')).count();
+    keystead_resp::number::parse_f64(&text[spaces..]).filter(|weight| !weight.is_subnormal()).ok_or(BAD)
 }
 
 /// In the order they lie, or from the end where that means something: a set has no end.
@@ -270,4 +272,35 @@ pub(super) fn sort(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 pub(super) fn sort_ro(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     run(ctx, args, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seen at redis-server 7.2.4.
+    #[test]
+    fn weights_are_read_as_c_reads_them() {
+        let cases: [(&[u8], Option<f64>); 16] = [
+            (b"", Some(0.0)),
+            (b"\0", Some(0.0)),
+            (b"\0nan", Some(0.0)),
+            (b"1\0x", Some(1.0)),
+            (b"x\x001", None),
+            (b"  2", Some(2.0)),
+            (b"\x0b2", Some(2.0)),
+            (b"2 ", None),
+            (b" ", None),
+            (b"\n\0", None),
+            (b"+5", Some(5.0)),
+            (b"0x10", Some(16.0)),
+            (b"-inf", Some(f64::NEG_INFINITY)),
+            (b"nan", None),
+            (b"1e-310", None),
+            (b"1e400", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(weight(text).ok(), expected, "{}", text.escape_ascii());
+        }
+    }
 }

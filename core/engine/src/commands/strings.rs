@@ -1,7 +1,7 @@
 //! Strings: values of single keys, several keys at once, numbers, parts. SET's options are in `expiry`.
 
 use super::common::{Res, as_sent_if, err, float_sum, int};
-use super::expiry::{SetOptions, Unit, deadline};
+use super::expiry::{SetOptions, Unit, deadline, has_passed};
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect, Origin};
 use crate::error::CommandError;
@@ -181,7 +181,7 @@ fn setnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 fn getex(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let options = SetOptions::parse_getex(args)?;
-    let (now, replica) = (ctx.now_ms(), ctx.origin == Origin::Replication);
+    let now = ctx.now_ms();
     let (ks, db, mut out) = ctx.split();
     let key = &args[1];
     let Some(value) = ks.get_str(db, key)? else {
@@ -193,8 +193,10 @@ fn getex(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         None => None,
     };
     write_str(&mut out, Some(value));
+    let passed = at.is_some_and(|at| has_passed(ctx, at as i64));
+    let (ks, db, _) = ctx.split();
     match at {
-        Some(at) if at <= now && !replica => {
+        Some(_) if passed => {
             ks.remove(db, key);
             Ok(ctx.expired_instead(key))
         }

@@ -8,6 +8,7 @@ use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect, Recorded};
 use crate::error::CommandError;
 use crate::gates::Gate;
+use crate::monitor;
 use crate::session::{Multi, Queued, State};
 use crate::spec::*;
 
@@ -91,15 +92,10 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     }
     ctx.reply.array(multi.queue.len());
     ctx.session.in_exec = true;
+    ctx.session.exec_queue = (multi.queue.len(), multi.bytes);
     for queued in &multi.queue {
         match denied_since(ctx, queued) {
-            None => {
-                if !ctx.core.sessions.monitors.is_empty() {
-                    let (db, from) = (ctx.session.db, &ctx.session.info.addr);
-                    crate::monitor::feed(ctx.core, db, from, queued.command, queued.args.view());
-                }
-                ctx.run(queued.command, &queued.args);
-            }
+            None => run_queued(ctx, queued),
             Some(why) => ctx.reply.error(format!(
                 "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This \
                  command is no longer allowed for the following reason: {why}"
@@ -108,6 +104,12 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     }
     ctx.session.in_exec = false;
     Ok(Effect::Recorded(Recorded(())))
+}
+
+fn run_queued(ctx: &mut Ctx<'_>, queued: &Queued) {
+    monitor::before(ctx.core, ctx.session.db, &ctx.session.info.addr, queued.command, queued.args.view());
+    ctx.run(queued.command, &queued.args);
+    monitor::after(ctx.core, ctx.session.db, &ctx.session.info.addr, queued.command, queued.args.view());
 }
 
 /// The user's rights may have changed since the command was queued.
@@ -121,7 +123,7 @@ fn denied_since(ctx: &mut Ctx<'_>, queued: &Queued) -> Option<&'static str> {
 /// A watched key whose time ran out since is a changed key, although nobody deleted it yet.
 fn watched_key_is_gone(ctx: &mut Ctx<'_>) -> bool {
     let Ctx { ks, session, .. } = ctx;
-    session.watched.iter().any(|watched| watched.existed && ks.type_of(watched.db, &watched.key).is_none())
+    session.watched.iter().any(|watched| watched.existed && ks.glance(watched.db, &watched.key).is_none())
 }
 
 fn discard_command(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
@@ -146,7 +148,7 @@ fn watch(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     // Redis: a transaction that can't succeed any more needs no further keys.
     if !ctx.session.dirty_cas {
         for key in args.skip(1).iter() {
-            let existed = ctx.ks.type_of(ctx.session.db, key).is_some();
+            let existed = ctx.ks.glance(ctx.session.db, key).is_some();
             ctx.core.watch_add(ctx.session, key, existed);
         }
     }

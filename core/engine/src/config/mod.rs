@@ -260,19 +260,20 @@ impl Config {
         Ok(())
     }
 
-    fn check_names(&self, pairs: &[(String, String)]) -> Result<(), SetError> {
+    /// Whether CONFIG SET may be called with these names. A name and its alias may stand side by side, as in Redis.
+    pub(crate) fn check_names(&self, pairs: &[(String, String)]) -> Result<(), SetError> {
         let mut seen = BTreeSet::new();
         for (name, _) in pairs {
             let lower = name.to_ascii_lowercase();
-            let (key, mutable) = match (self.find_foreign(&lower), self.find(&lower)) {
-                (Some((key, foreign)), _) => (key.clone(), foreign.body.mutable()),
-                (None, Some(param)) => (param.name.to_owned(), param.mutable && !self.is_plugins(param.name)),
+            let mutable = match (self.find_foreign(&lower), self.find(&lower)) {
+                (Some((_, foreign)), _) => foreign.body.mutable(),
+                (None, Some(param)) => param.mutable && !self.is_plugins(param.name),
                 (None, None) => return Err(SetError::Unknown(name.clone())),
             };
             if !mutable {
                 return Err(SetError::Immutable(name.clone()));
             }
-            if !seen.insert(key) {
+            if !seen.insert(lower) {
                 return Err(SetError::Twice(name.clone()));
             }
         }

@@ -21,6 +21,12 @@ pub enum Kind {
     Percentiles,
     /// Any text.
     Text,
+    /// A name of the DNS, or none.
+    Hostname,
+    /// A name for people, without the signs that a cluster's file uses.
+    Nickname,
+    /// `oom-score-adj-values`: three of them.
+    OomScores,
     /// One of some words.
     Word(&'static [&'static str]),
     /// `client-output-buffer-limit`: class, hard, soft, seconds, repeated.
@@ -55,13 +61,20 @@ pub(super) fn normalise(kind: Kind, old: &str, text: &str) -> Result<String, Str
             bounded(i64::try_from(value).unwrap_or(i64::MIN), low, high)
         }
         Kind::MemoryOrPercent => match text.strip_suffix('%').map(|digits| digits.parse::<i64>()) {
-            Some(Ok(percent)) if (0..=100).contains(&percent) => Ok(text.to_owned()),
+            Some(Ok(0)) => Ok("0".to_owned()),
+            Some(Ok(percent)) if (1..=100).contains(&percent) => Ok(format!("{percent}%")),
             Some(Ok(percent)) if percent > 100 => Err("percentage argument must be less or equal to 100".to_owned()),
             None => bounded(parse_memory(text).ok_or("argument must be a memory or percent value")?, 0, i64::MAX),
             Some(_) => Err("argument must be a memory or percent value".to_owned()),
         },
         Kind::Percentiles => percentiles(text),
         Kind::Text => Ok(text.to_owned()),
+        Kind::Hostname => hostname(text),
+        Kind::Nickname if text.chars().any(|c| "!#$%&()*+:;<>?@[]^{|}~\0".contains(c)) => {
+            Err("Announced human node name contained invalid character".to_owned())
+        }
+        Kind::Nickname => Ok(text.to_owned()),
+        Kind::OomScores => oom_scores(text),
         Kind::Word(words) => match words.iter().find(|word| word.eq_ignore_ascii_case(text)) {
             Some(word) => Ok((*word).to_owned()),
             None => Err(format!("argument(s) must be one of the following: {}", words.join(", "))),
@@ -101,14 +114,43 @@ fn end_options(text: &str) -> Result<String, String> {
     Ok(if chosen.is_empty() { END_OPTIONS[0].to_owned() } else { chosen.join(" ") })
 }
 
+/// Redis' longest name of a host, with the NUL behind it.
+const HOST_LEN: usize = 256;
+
+fn hostname(text: &str) -> Result<String, String> {
+    if text.len() >= HOST_LEN {
+        return Err(format!("Hostnames must be less than {HOST_LEN} characters"));
+    }
+    match text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.')) {
+        true => Ok(text.to_owned()),
+        false => Err("Hostnames may only contain alphanumeric characters, hyphens or dots".to_owned()),
+    }
+}
+
+/// Redis splits at single blanks: two of them, or one at an end, make an empty word. Nothing at all is one empty word.
+fn words(text: &str) -> Vec<&str> {
+    text.split(' ').collect()
+}
+
+fn oom_scores(text: &str) -> Result<String, String> {
+    let words = words(text);
+    if words.len() != 3 {
+        return Err("wrong number of arguments".to_owned());
+    }
+    let score = |word: &&str| word.parse::<i64>().ok().filter(|score| (-2000..=2000).contains(score));
+    let scores: Option<Vec<String>> = words.iter().map(|word| Some(score(word)?.to_string())).collect();
+    let bad = "Invalid oom-score-adj-values, elements must be between -2000 and 2000.";
+    Ok(scores.ok_or(bad)?.join(" "))
+}
+
 fn percentiles(text: &str) -> Result<String, String> {
     let mut shown = Vec::new();
-    for word in text.split_whitespace() {
+    for word in words(text).into_iter().filter(|_| !text.is_empty()) {
         let percent: f64 = word.parse().map_err(|_| "Invalid latency-tracking-info-percentiles parameters")?;
         if !(0.0..=100.0).contains(&percent) {
             return Err("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]".to_owned());
         }
-        shown.push(percent.to_string());
+        shown.push(format!("{percent:.6}").trim_end_matches('0').trim_end_matches('.').to_owned());
     }
     Ok(shown.join(" "))
 }

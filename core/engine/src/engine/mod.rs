@@ -109,6 +109,7 @@ impl Engine {
                 missed: Default::default(),
                 clock: options.clock,
                 used_memory: options.used_memory,
+                purge: options.purge,
                 startup_memory: options.used_memory.map_or(0, |count| count()),
                 probe: None,
                 facts: Default::default(),

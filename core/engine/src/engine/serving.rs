@@ -72,7 +72,7 @@ impl Core {
     }
 
     /// The server still holds so many bytes of output and of undecoded input for a session. Closes it (by the list of the
-    /// next `end_turn`) if that is too much.
+    /// next `end_turn`) if that is too much. What is parsed of a command that isn't whole is no longer in Redis' query buffer.
     pub fn report_buffers(&mut self, id: SessionId, buffers: Buffers) {
         let limit = self.config.live.query_limit;
         let now_s = self.now_ms() / 1000;
@@ -83,7 +83,7 @@ impl Core {
         session.state.spare_in = spare;
         session.state.begun_in = begun;
         self.stats.buffers.note(now_s, peak.max(unread + spare), unsent);
-        if unread > limit && !session.state.close_now && !session.state.taken_over {
+        if unread.saturating_sub(begun.taken) > limit && !session.state.close_now && !session.state.taken_over {
             log::warn!("Closing client {} that reached max query buffer length", session.state.info.addr);
             session.state.close_now = true;
             self.stats.query_limit_disconnections += 1;

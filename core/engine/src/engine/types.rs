@@ -63,6 +63,8 @@ pub struct EngineOptions {
     pub clock: Option<fn() -> u64>,
     /// Bytes the process has allocated; without it INFO shows what the keyspace counts.
     pub used_memory: Option<fn() -> u64>,
+    /// Has the allocator let go of what was freed.
+    pub purge: Option<fn()>,
 }
 
 impl Default for EngineOptions {
@@ -75,6 +77,7 @@ impl Default for EngineOptions {
             now: Now::default(),
             clock: None,
             used_memory: None,
+            purge: None,
         }
     }
 }

@@ -11,23 +11,23 @@ use crate::session::{Parked, Session, SessionId};
 impl Engine {
     /// Serves those who wait for keys that changed, in the order in which they came, until nothing more changes.
     pub(crate) fn serve_ready(&mut self) {
-        while let Some((db, key)) = self.core.blocking.pop_ready() {
+        while let Some((db, key, appeared)) = self.core.blocking.pop_ready() {
             for id in self.core.blocking.queue(db, &key) {
                 // A key that expired meanwhile wakes nobody, and its deletion is for whoever asks for it next.
-                self.retry(id, self.ks.glance(db, &key));
+                self.retry(id, self.ks.glance(db, &key), appeared);
             }
         }
         exec::settle_observation(&mut self.ks, &mut self.core);
     }
 
     /// Runs a waiting session's command again. It goes on waiting if it still finds nothing.
-    fn retry(&mut self, id: SessionId, kind: Option<KeyType>) {
+    fn retry(&mut self, id: SessionId, kind: Option<KeyType>, appeared: bool) {
         let Some(mut session) = self.core.sessions.take(id) else { return };
         let Some(Parked::Keys(wait)) = session.state.parked.take() else {
             self.core.sessions.put(session);
             return;
         };
-        if !commands::blocks_on(wait.command, kind) {
+        if !commands::blocks_on(wait.command, kind, appeared) {
             session.state.parked = Some(Parked::Keys(wait));
             self.core.sessions.put(session);
             return;
@@ -37,7 +37,7 @@ impl Engine {
         let core = &mut self.core;
         // The user's rights may have changed while it waited, or the server's state (Redis 7.2, #11012).
         if let Some(error) = exec::refused_now(core, &session.state, wait.command, wait.args.view()) {
-            exec::refuse(core, &mut session, Some(wait.command), error);
+            exec::refuse(core, &mut session, Some(wait.command), wait.args.view(), error);
         } else {
             let Session { out, state } = &mut *session;
             exec::call(&mut self.ks, core, state, out, wait.command, wait.args.view(), Origin::Client, false);

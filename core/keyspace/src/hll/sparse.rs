@@ -141,17 +141,15 @@ pub(super) fn raise(bytes: &mut Vec<u8>, register: usize, count: u8, max_bytes: 
         return Ok(Raised::TooBig);
     }
     bytes.splice(at..at + run.size, new);
-    join(bytes, before.unwrap_or(HEADER))?;
+    join(bytes, before.unwrap_or(HEADER));
     Ok(Raised::Yes)
 }
 
-/// Joins neighbours of equal value, in the few runs from `at` on that a change can have touched.
-fn join(bytes: &mut Vec<u8>, mut at: usize) -> Result<(), Bad> {
+/// Joins neighbours of equal value, in the few runs from `at` on that a change can have touched. A last one that is cut short
+/// is left to those who read so far.
+fn join(bytes: &mut Vec<u8>, mut at: usize) {
     for _ in 0..JOINED {
-        if at >= bytes.len() {
-            break;
-        }
-        let run = Run::read(&bytes[at..])?;
+        let Some(Ok(run)) = bytes.get(at..).map(Run::read) else { break };
         let next = Run::read(&bytes[at + run.size..]).ok();
         if let Some(next) = next
             && run.value > 0
@@ -164,5 +162,4 @@ fn join(bytes: &mut Vec<u8>, mut at: usize) -> Result<(), Bad> {
         }
         at += run.size;
     }
-    Ok(())
 }

@@ -113,3 +113,13 @@ fn no_bytes_lead_out_of_bounds() {
         describe(&bytes).ok();
     }
 }
+
+/// As Redis: what stands behind the last register is of no concern to who adds, and stays.
+#[test]
+fn half_a_run_behind_the_last_is_left_alone() {
+    let mut bytes = empty();
+    bytes.push(0x7f);
+    let Ok(Addition::Whole(new, 1)) = plan(&bytes, &many(0, 1), 3000) else { panic!("it rises") };
+    assert_eq!((new.len(), new.last()), (bytes.len() + 3, Some(&0x7f)));
+    assert_eq!(count_value(&new), Err(Bad::Corrupt));
+}

@@ -103,13 +103,42 @@ fn random_draws_reach_everything_in_dense_and_sparse_tables() {
         let mut dice = 7_u64;
         let mut seen = HashSet::new();
         for _ in 0..40_000 {
-            let at = t.random(|| {
+            let at = t.random(false, || {
                 dice = dice.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 dice ^ dice >> 29
             });
             seen.insert(t.entry(at.expect("not empty")).key().to_vec());
         }
         assert!(seen.len() * 10 > count as usize * 9, "{} of {count}", seen.len());
+    }
+}
+
+#[test]
+fn draws_and_samples_favour_nobody_by_age() {
+    const KEYS: u64 = 5000;
+    let mut t = table();
+    // Old ones with a deadline, new ones too, others in between.
+    for i in 0..KEYS {
+        insert(&mut t, format!("{i}").as_bytes(), i as i64, (i % 4 != 1).then_some(u64::MAX - 1));
+    }
+    let dice = std::cell::Cell::new(7_u64);
+    let random = || {
+        dice.set(dice.get().wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407));
+        dice.get() ^ dice.get() >> 29
+    };
+    for volatile in [false, true] {
+        let (mut drawn, mut sampled) = ([0_u32; 4], [0_u32; 4]);
+        let quarter = |entry: &Entry| match entry.value() {
+            ValueRef::Int(n) => (n as u64 * 4 / KEYS) as usize,
+            _ => unreachable!("all are numbers"),
+        };
+        for _ in 0..20_000 {
+            let at = t.random(volatile, random).expect("not empty");
+            drawn[quarter(t.entry(at))] += 1;
+            t.sample(random(), volatile, 3, &mut |entry| sampled[quarter(entry)] += 1);
+        }
+        assert!(drawn.iter().all(|count| (4500..5500).contains(count)), "{volatile} {drawn:?}");
+        assert!(sampled.iter().all(|count| (13_500..16_500).contains(count)), "{volatile} {sampled:?}");
     }
 }
 

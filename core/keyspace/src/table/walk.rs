@@ -53,57 +53,78 @@ impl Table {
             .flat_map(|bucket| bucket.entries().map(|(_, entry)| entry))
     }
 
-    /// An entry chosen by `random`, nearly uniformly; none only when the table is empty.
-    pub(crate) fn random(&self, mut random: impl FnMut() -> u64) -> Option<Place> {
-        if self.len == 0 {
+    /// An entry chosen by `random`, of those with a deadline if so wanted; none only when there is no such entry. All have
+    /// the same chance but where they are so few that chance misses them.
+    pub(crate) fn random(&self, volatile: bool, mut random: impl FnMut() -> u64) -> Option<Place> {
+        if self.len == 0 || volatile && self.with_deadline == 0 {
             return None;
         }
         for _ in 0..RANDOM_TRIES {
             let dice = random();
-            let (segment, _) = self.segment_of(dice)?;
-            let bucket = (dice as usize) % BUCKETS;
-            // A slot, not an entry of the bucket: else entries in poor buckets would be drawn more often.
-            let slot = (dice >> 8) as usize % SLOTS;
-            if self.segments[segment][bucket].entry(slot).is_some() {
+            // A slot of the table, not an entry of a bucket or a place among the hashes: else entries in poor buckets, or
+            // in segments that didn't split yet, would be drawn more often.
+            let segment = (dice >> 32) as usize % self.segments.len();
+            let (bucket, slot) = (dice as usize % BUCKETS, (dice >> 8) as usize % SLOTS);
+            let entry = self.segments[segment][bucket].entry(slot);
+            if entry.is_some_and(|entry| !volatile || entry.deadline().is_some()) {
                 return Some(Place { segment: segment as u32, bucket: bucket as u8, slot: slot as u8 });
             }
         }
-        let start = random() as usize % self.segments.len();
-        let order = (start..self.segments.len()).chain(0..start);
-        order.filter(|&segment| self.meta[segment].len > 0).find_map(|segment| self.first_in(segment))
+        let mut found = None;
+        self.walk_from(random(), volatile, &mut |at, _| {
+            found = Some(at);
+            false
+        });
+        found
     }
 
     /// Visits about `count` entries from a place on that `dice` chooses, of those with a deadline if so wanted. Neighbours
     /// in the table have nothing in common but their hashes.
     pub(crate) fn sample(&self, dice: u64, volatile: bool, count: usize, visit: &mut dyn FnMut(&Entry)) {
+        let mut left = count;
+        self.walk_from(dice, volatile, &mut |_, entry| {
+            visit(entry);
+            left -= 1;
+            left > 0
+        });
+    }
+
+    /// Visits entries from a place on, until `visit` has had enough or all were seen.
+    fn walk_from(&self, dice: u64, volatile: bool, visit: &mut dyn FnMut(Place, &Entry) -> bool) {
         if self.len == 0 || volatile && self.with_deadline == 0 {
             return;
         }
-        let mut left = count;
         let (segments, first) = (self.segments.len(), (dice >> 32) as usize % self.segments.len());
         // The first segment comes again at the end, for its buckets in front of the start.
         for step in 0..=segments {
             let segment = (first + step) % segments;
-            if volatile && self.deadlines[segment] == NEVER {
+            if self.meta[segment].len == 0 || volatile && self.deadlines[segment] == NEVER {
                 continue;
             }
             let from = if step == 0 { dice as usize % BUCKETS } else { 0 };
-            for bucket in &self.segments[segment][from..] {
-                for (_, entry) in bucket.entries().filter(|(_, entry)| !volatile || entry.deadline().is_some()) {
-                    visit(entry);
-                    left -= 1;
-                    if left == 0 {
-                        return;
-                    }
-                }
+            if !(from..BUCKETS).all(|bucket| self.visit_turned(segment, bucket, dice >> 8, volatile, visit)) {
+                return;
             }
         }
     }
 
-    fn first_in(&self, segment: usize) -> Option<Place> {
-        self.segments[segment].iter().enumerate().find_map(|(bucket, it)| {
-            let (slot, _) = it.entries().next()?;
-            Some(Place { segment: segment as u32, bucket: bucket as u8, slot: slot as u8 })
+    /// Visits a bucket's entries in a circle from any of them on: slots fill in the order of arrival, and whoever begins with
+    /// the first sees the oldest most. False when `visit` has had enough.
+    fn visit_turned(
+        &self,
+        segment: usize,
+        bucket: usize,
+        turn: u64,
+        volatile: bool,
+        visit: &mut dyn FnMut(Place, &Entry) -> bool,
+    ) -> bool {
+        let mut here = [None; SLOTS];
+        let wanted = self.segments[segment][bucket].entries();
+        let wanted = wanted.filter(|(_, entry)| !volatile || entry.deadline().is_some());
+        let found = here.iter_mut().zip(wanted).map(|(place, found)| *place = Some(found)).count();
+        here[..found].rotate_left(turn as u8 as usize % found.max(1));
+        here[..found].iter().flatten().all(|&(slot, entry)| {
+            visit(Place { segment: segment as u32, bucket: bucket as u8, slot: slot as u8 }, entry)
         })
     }
 

@@ -37,6 +37,8 @@ pub enum Request {
     Survey,
     /// Load it, unless that was done already.
     Load,
+    /// Another strategy replaced what is in memory by what it has on the disk, while the server runs. Nothing is served yet.
+    Reloaded,
 }
 
 /// What persistence answers.
@@ -52,6 +54,8 @@ pub enum Answer {
     },
     /// The data is in the keyspace.
     Loaded(Recovered),
+    /// It is known now.
+    Noted,
 }
 
 /// What a load brought back.
@@ -82,7 +86,7 @@ pub struct Persistence;
 impl Service for Persistence {
     const NAME: &'static str = "keystead.persistence";
     const MAJOR: u32 = 1;
-    const MINOR: u32 = 0;
+    const MINOR: u32 = 1;
     type Request = Request;
     type Answer = Answer;
 }
@@ -98,6 +102,11 @@ pub trait Strategy: Plugin {
 
     /// Loads it into the empty keyspace. Called once, before or inside the plugin's own `start`.
     fn load(self: Arc<Self>) -> impl Future<Output = Result<Recovered>> + Send;
+
+    /// See [`Request::Reloaded`].
+    fn reloaded(self: Arc<Self>) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 }
 
 /// Declares a strategy; what it awaits in its `start`.
@@ -127,25 +136,54 @@ async fn answer<P: Strategy>(
             let loaded = done.clone().unwrap_or_else(|| Ok(Recovered::default()));
             loaded.map(Answer::Loaded).map_err(Error::new)
         }
+        Request::Reloaded => {
+            plugin.reloaded().await;
+            Ok(Answer::Noted)
+        }
     }
 }
 
 /// The load at the start, for whoever depends on it.
 pub struct Recovery(Needed<Persistence>);
 
+/// Why the data isn't there.
+#[derive(Debug)]
+pub struct Failure {
+    /// The strategy that couldn't load it. Its own start is refused with the same error, which names it for people.
+    pub of: String,
+    /// What it says.
+    pub error: Error,
+}
+
 impl Recovery {
     /// Has the data loaded, if there is any and nobody has done so yet; what came of it.
     pub async fn run(&self) -> Result<Option<Recovered>> {
+        self.try_run().await.map_err(|failure| failure.error)
+    }
+
+    /// The same; an error says whose it is.
+    pub async fn try_run(&self) -> Result<Option<Recovered>, Failure> {
+        let failure = |of: &str, error| Failure { of: of.to_owned(), error };
         let mut found = Vec::new();
         for name in self.0.providers() {
-            if let Answer::Found { rank, what: Some(what) } = self.0.call_at(&name, &Request::Survey).await? {
+            let answer = self.0.call_at(&name, &Request::Survey).await;
+            if let Answer::Found { rank, what: Some(what) } = answer.map_err(|error| failure(&name, error))? {
                 found.push((rank, what, name));
             }
         }
         let Some(best) = choose(found) else { return Ok(None) };
-        match self.0.call_at(&best, &Request::Load).await? {
+        match self.0.call_at(&best, &Request::Load).await.map_err(|error| failure(&best, error))? {
             Answer::Loaded(recovered) => Ok(Some(recovered)),
-            other => Err(Error::new(format!("{best} answered a load with {other:?}"))),
+            other => Err(failure(&best, Error::new(format!("{best} answered a load with {other:?}")))),
+        }
+    }
+
+    /// Tells all strategies that what is in memory is what one of them has on the disk.
+    pub async fn tell_reloaded(&self) {
+        for name in self.0.providers() {
+            if let Err(error) = self.0.call_at(&name, &Request::Reloaded).await {
+                log::debug!("{name} doesn't know that the data was loaded again: {}", error.text());
+            }
         }
     }
 }

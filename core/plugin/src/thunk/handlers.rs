@@ -70,7 +70,7 @@ pub(crate) unsafe extern "C" fn sync_keys<P, F>(
     // SAFETY: as in `call`.
     let (this, args) = unsafe { (&*data.cast::<Sync<P, F>>(), Args::from_raw(argv, argc)) };
     let Some(get_keys) = this.get_keys else { return 0 };
-    let Ok(keys) = guarded(|| get_keys(args)) else { return 0 };
+    let Ok(keys) = guarded(|| get_keys(args)) else { return usize::MAX };
     for (index, position) in keys.iter().take(max).enumerate() {
         // SAFETY: the caller gives room for `max` numbers.
         unsafe { out.add(index).write(*position as u32) };

@@ -1,6 +1,10 @@
 //! Which nodes a local cluster has, on which ports, and the RON file of each. Pure: no files, no processes.
 
-use std::path::{Path, PathBuf};
+use super::kept::Kept;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// Sentinels listen this far above the base port, as 26379 lies above 6379.
 pub const SENTINEL_PORT_OFFSET: u16 = 20_000;
@@ -11,7 +15,7 @@ const DOWN_AFTER_MS: u64 = 1000;
 /// How long one failover attempt may take.
 const FAILOVER_TIMEOUT_MS: u64 = 20_000;
 
-/// What a node is when the cluster starts for the first time; afterwards each remembers its own role.
+/// What a node is when the cluster starts; what it remembers itself comes before what its file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Accepts writes.
@@ -69,6 +73,8 @@ pub struct Layout {
     /// All processes, in the order in which they start.
     pub nodes: Vec<Node>,
     primary_port: u16,
+    /// The primary's port in the files of sentinels that have a state already.
+    configured: BTreeMap<u16, u16>,
     quorum: usize,
     /// What data nodes load beside replication.
     plugins: Vec<&'static str>,
@@ -113,7 +119,25 @@ impl Layout {
         if !embedded {
             nodes.extend((0..votes).map(|n| node(dir, Role::Sentinel, sentinel_base + n, None)));
         }
-        Ok(Self { nodes, primary_port: base_port, quorum: usize::from(votes) / 2 + 1, plugins: Vec::new() })
+        Ok(Self {
+            nodes,
+            primary_port: base_port,
+            configured: BTreeMap::new(),
+            quorum: usize::from(votes) / 2 + 1,
+            plugins: Vec::new(),
+        })
+    }
+
+    /// The same, going on from what an earlier run left: who is new follows the primary of today, not the first one.
+    #[must_use]
+    pub fn with_kept(mut self, kept: &Kept) -> Self {
+        self.configured.clone_from(&kept.configured);
+        let today = kept.primary.filter(|port| self.nodes.iter().any(|node| node.has_data() && node.port == *port));
+        self.primary_port = today.unwrap_or(self.primary_port);
+        for node in self.nodes.iter_mut().filter(|node| node.role != Role::Sentinel) {
+            node.role = if node.port == self.primary_port { Role::Primary } else { Role::Replica };
+        }
+        self
     }
 
     /// The same, with data nodes that load these plugins too.
@@ -159,7 +183,7 @@ impl Layout {
              name: \"{MONITOR_NAME}\", host: \"127.0.0.1\", port: {primary}, quorum: {quorum},\n                \
              down_after_ms: {DOWN_AFTER_MS}, failover_timeout_ms: {FAILOVER_TIMEOUT_MS}, parallel_syncs: 1,\n            \
              )],\n        )),\n",
-            primary = self.primary_port,
+            primary = self.configured.get(&port).copied().unwrap_or(self.primary_port),
             quorum = self.quorum,
         )
     }
@@ -214,6 +238,23 @@ mod tests {
         assert_eq!(layout.sentinels(), 3);
         let ron = layout.ron(&layout.nodes[1]);
         assert!(ron.contains("replicaof: (\"127.0.0.1\", 7000)") && ron.contains("port: 27001"), "{ron}");
+    }
+
+    #[test]
+    fn who_is_new_follows_the_primary_of_today_and_an_old_sentinel_keeps_its_address() {
+        let kept = Kept { primary: Some(6381), configured: BTreeMap::from([(26380, 6380)]) };
+        let layout = Layout::new(Path::new("/d"), 6380, 3, 2, false).unwrap().with_kept(&kept);
+        let ron = |n: usize| layout.ron(&layout.nodes[n]);
+        assert!(ron(0).contains("replicaof: (\"127.0.0.1\", 6381)"), "{}", ron(0));
+        assert!(!ron(1).contains("replicaof"), "{}", ron(1));
+        assert!(ron(3).contains("replicaof: (\"127.0.0.1\", 6381)"), "{}", ron(3));
+        assert!(ron(4).contains("host: \"127.0.0.1\", port: 6380"), "{}", ron(4));
+        assert!(ron(5).contains("host: \"127.0.0.1\", port: 6381"), "{}", ron(5));
+        assert_eq!(layout.replicas(), 3);
+        // One that isn't in this cluster any more can't be followed.
+        let gone = Kept { primary: Some(6390), configured: BTreeMap::new() };
+        let layout = Layout::new(Path::new("/d"), 6380, 1, 1, false).unwrap().with_kept(&gone);
+        assert!(layout.ron(&layout.nodes[1]).contains("replicaof: (\"127.0.0.1\", 6380)"));
     }
 
     #[test]

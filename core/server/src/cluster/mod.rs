@@ -3,11 +3,13 @@
 
 pub(crate) mod client;
 mod follow;
+mod kept;
 mod layout;
 mod nodes;
 mod picture;
 
 use crate::config::lies_beside;
+use kept::Kept;
 use layout::{Layout, MONITOR_NAME, Node};
 use nodes::Process;
 use picture::Seen;
@@ -73,6 +75,8 @@ fn start_and_follow(options: &Options, stop: &AtomicBool) -> io::Result<()> {
     let layout = Layout::new(&dir, options.base_port, options.replicas, options.sentinels, options.embedded)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.0))?
         .with_plugins(DATA_PLUGINS.iter().copied().filter(|name| lies_beside(name)));
+    let kept = Kept::read(&layout);
+    let layout = layout.with_kept(&kept);
     refuse_used_ports(&layout)?;
     nodes::write_files(&layout)?;
     println!("Starting {} nodes; files, logs and state are in {}", layout.nodes.len(), dir.display());

@@ -7,6 +7,9 @@
 use super::scan::{self, Found};
 use std::ops::Range;
 
+/// What some editors put in front of UTF-8.
+pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// Where a byte of the edited text came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -33,8 +36,9 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// An unedited document.
+    /// An unedited document. A byte order mark is no part of it.
     pub(crate) fn new(source: String) -> Document {
+        let source = source.strip_prefix(BYTE_ORDER_MARK).map(str::to_owned).unwrap_or(source);
         let pieces = vec![Piece { len: source.len(), origin: Origin::File(0) }];
         Document { text: source.clone(), source, pieces }
     }

@@ -1,7 +1,7 @@
 //! From a file and a command line to settings: read, edit, parse, check. Precedence: built-in values, the RON file, the
 //! state overlay, the command line.
 
-use super::document::{Document, Origin, ron_of_argument};
+use super::document::{Document, Origin, quote, ron_of_argument};
 use super::overlay::{self, Overlay};
 use super::report::{ConfigError, line_column, nearest, offset_of};
 use super::sections::{Encoding, Expire, Limits, Log, Memory, Server, Setting, Slowlog, Tls};
@@ -40,8 +40,8 @@ impl Edit {
 pub(crate) struct PluginEntry {
     /// Its name; the library is `libkeystead_<name>.so`.
     pub(crate) name: String,
-    /// A path of its own, when the library lies elsewhere.
-    pub(crate) path: Option<String>,
+    /// A path of its own, when the library lies elsewhere; absolute.
+    pub(crate) path: Option<PathBuf>,
     /// Its subtree as text, with where it begins in the file.
     pub(crate) config: RawConfig,
     /// Where its name stands in the edited text.
@@ -243,9 +243,27 @@ fn given(port: &str, param: &str, rows: &[Setting], paths: &[String]) -> Option<
     paths.iter().find(within).cloned()
 }
 
-/// Parses and checks a text. Pure: touches no file.
+/// Parses and checks a text. Pure: touches no file. What the command line gives is a number or a name by its looks; where
+/// a string is wanted it is one (a password of digits).
 pub(crate) fn parse(name: &str, text: String, edits: &[Edit]) -> Result<Settings, ConfigError> {
+    let mut edits = edits.to_vec();
+    loop {
+        let refused = match parse_as_given(name, text.clone(), &edits) {
+            Err(refused) if refused.wants_string() => refused,
+            done => return done,
+        };
+        let bare = |edit: &&mut Edit| edit.argument == refused.file && !edit.value.starts_with(['"', '[', '(', '{']);
+        let Some(edit) = edits.iter_mut().find(bare) else { return Err(refused) };
+        edit.value = quote(&edit.value);
+    }
+}
+
+fn parse_as_given(name: &str, text: String, edits: &[Edit]) -> Result<Settings, ConfigError> {
     let mut document = Document::new(text);
+    if super::scan::root(document.text()).is_empty() {
+        // A file in which nothing is set, as an empty redis.conf.
+        document = Document::new(format!("{}\n()", document.source()));
+    }
     for edit in edits {
         document
             .set(&edit.path, &edit.value, &edit.argument)
@@ -312,7 +330,8 @@ fn plugin_entry(plugin: &PluginTree<'_>, document: &Arc<Document>, file: &str) -
         document: document.clone(),
     };
     let place = document.place_of_plugin(&plugin.name);
-    PluginEntry { name: plugin.name.clone(), path: plugin.path.clone(), config, place }
+    let path = plugin.path.as_deref().map(|path| absolute(Path::new(path)));
+    PluginEntry { name: plugin.name.clone(), path, config, place }
 }
 
 /// What types alone can't say.
@@ -328,8 +347,12 @@ fn check(tree: &Tree<'_>, document: &Document, file: &str) -> Result<(), ConfigE
             format!("log.level is '{}', expected one of {}", tree.log.level, crate::logging::LEVELS.join(", "));
         return fail("log.level", message, help);
     }
-    if tree.server.databases == 0 {
-        return fail("server.databases", "server.databases is 0, expected at least 1".into(), None);
+    if !(1..=MOST_DATABASES).contains(&tree.server.databases) {
+        let message = format!("server.databases is {}, expected 1 to {MOST_DATABASES}", tree.server.databases);
+        return fail("server.databases", message, None);
+    }
+    if let Some(address) = tree.server.bind.iter().find(|address| !could_be_an_address(address)) {
+        return fail("server.bind", format!("server.bind has '{address}', which is no address"), None);
     }
     let wrong = |perm: &&String| u32::from_str_radix(perm, 8).map_or(true, |mode| mode > 0o777);
     if let Some(perm) = tree.server.unixsocketperm.as_ref().filter(wrong) {
@@ -349,6 +372,22 @@ fn check(tree: &Tree<'_>, document: &Document, file: &str) -> Result<(), ConfigE
         }
     }
     Ok(())
+}
+
+/// Each has tables of its own from the start.
+const MOST_DATABASES: u32 = 1 << 20;
+
+/// False for what is written like an address and is none. Names are looked up at the start.
+fn could_be_an_address(text: &str) -> bool {
+    let host = text.strip_prefix('-').unwrap_or(text);
+    let parts: Vec<&str> = host.split('.').collect();
+    let numbers = parts.len() == 4 && parts.iter().all(|part| part.bytes().all(|b| b.is_ascii_digit()));
+    match host {
+        "*" | "::*" => true,
+        _ if numbers => parts.iter().all(|part| part.parse::<u8>().is_ok()),
+        _ if host.contains(':') => host.split('%').next().is_some_and(|ip| ip.parse::<std::net::Ipv6Addr>().is_ok()),
+        _ => true,
+    }
 }
 
 /// Where a setting's value begins, or its section, or the file.

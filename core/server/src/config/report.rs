@@ -16,13 +16,21 @@ pub(crate) struct ConfigError {
     /// "did you mean".
     pub(crate) help: Option<String>,
     /// The whole text to show the line from.
-    source: String,
+    source: Box<str>,
+    /// A string is wanted there.
+    string: bool,
 }
 
 impl ConfigError {
     /// An error that has no place in a text.
     pub(crate) fn plain(file: &str, message: impl Into<String>) -> ConfigError {
-        ConfigError { file: file.into(), place: None, message: message.into(), help: None, source: String::new() }
+        let (message, source) = (message.into(), Box::default());
+        ConfigError { file: file.into(), place: None, message, help: None, source, string: false }
+    }
+
+    /// Whether it is about something else in the place of a string.
+    pub(crate) fn wants_string(&self) -> bool {
+        self.string
     }
 
     /// An error that somebody else found in a file: its line is shown if the file can still be read. A place of
@@ -30,7 +38,8 @@ impl ConfigError {
     pub(crate) fn in_file(file: &str, place: (usize, usize), message: String) -> ConfigError {
         match std::fs::read_to_string(file) {
             Ok(source) if place.0 > 0 => {
-                ConfigError { file: file.into(), place: Some(place), message, help: None, source }
+                let source = Document::new(source).source().into();
+                ConfigError { place: Some(place), source, ..ConfigError::plain(file, message) }
             }
             _ if place.0 > 0 => ConfigError::plain(&format!("{file}:{}:{}", place.0, place.1), message),
             _ => ConfigError::plain(file, message),
@@ -42,11 +51,10 @@ impl ConfigError {
         match document.origin(at) {
             Origin::Argument(argument) => ConfigError { help, ..ConfigError::plain(&argument, message) },
             Origin::File(offset) => ConfigError {
-                file: file.into(),
                 place: Some(line_column(document.source(), offset)),
-                message,
                 help,
-                source: document.source().to_owned(),
+                source: document.source().into(),
+                ..ConfigError::plain(file, message)
             },
         }
     }
@@ -55,23 +63,34 @@ impl ConfigError {
     pub(crate) fn from_ron(document: &Document, file: &str, error: &ron::error::SpannedError) -> ConfigError {
         let at = offset_of(document.text(), error.span.start.line, error.span.start.col);
         let (message, help) = explain(&error.code);
-        ConfigError::at(document, file, place_of_name(document.text(), at, &error.code), message, help)
+        let error_there =
+            ConfigError::at(document, file, place_of_name(document.text(), at, &error.code), message, help);
+        ConfigError { string: wants_string(&error.code), ..error_there }
     }
 
     /// The line as the user wrote it with a mark under the place, for a terminal or a log.
     pub(crate) fn render(&self) -> String {
         let Some((line, column)) = self.place else { return self.to_string() };
-        let at = offset_of(&self.source, line, column);
-        let word = self.source[at..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').map(char::len_utf8).sum();
-        let end = (at + std::cmp::max(word, 1)).min(self.source.len());
-        let snippet =
-            Snippet::source(&self.source).path(&self.file).annotation(AnnotationKind::Primary.span(at.min(end)..end));
+        let shown = printable(self.source.split('\n').nth(line - 1).unwrap_or_default());
+        let at = offset_of(&shown, 1, column);
+        let word = shown[at..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').map(char::len_utf8).sum();
+        // A mark is as wide as something: at the end of a line, as its last letter.
+        let next = shown[at..].chars().next().map_or(0, char::len_utf8);
+        let end = at + std::cmp::max(word, next);
+        let mark = AnnotationKind::Primary.span(at..end);
+        let snippet = Snippet::source(&shown).line_start(line).path(&self.file).annotation(mark);
         let mut group = Level::ERROR.primary_title(&self.message).element(snippet);
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help));
         }
         Renderer::plain().render(&[group]).to_string()
     }
+}
+
+/// A line without what a terminal, or who counts columns, could stumble over; as many letters as before.
+fn printable(line: &str) -> String {
+    let odd = |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{feff}');
+    line.chars().map(|c| if odd(c) { ' ' } else { c }).collect()
 }
 
 /// One line: `file:line:column: message (did you mean …)`.
@@ -122,6 +141,14 @@ fn explain(code: &ron::Error) -> (String, Option<String>) {
             let lower = letters.next().map(|c| c.to_lowercase().collect::<String>()).unwrap_or_default();
             (format!("{lower}{}", letters.as_str()), None)
         }
+    }
+}
+
+fn wants_string(code: &ron::Error) -> bool {
+    match code {
+        ron::Error::ExpectedString => true,
+        ron::Error::InvalidValueForType { expected, .. } => expected.contains("string"),
+        _ => false,
     }
 }
 

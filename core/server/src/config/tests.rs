@@ -1,6 +1,8 @@
 //! Whole files through the loader: what is understood, and how each mistake is told.
 
+use super::document::Document;
 use super::load::{Edit, parse};
+use super::report::{ConfigError, line_column};
 
 fn fails(text: &str, sets: &[&str]) -> String {
     let edits: Vec<Edit> = sets.iter().map(|s| Edit::parse(s).expect("path=value")).collect();
@@ -48,6 +50,9 @@ fn mistakes_name_file_line_column_and_what_was_meant() {
         ("(log: (level: \"nottice\"))", &[], "test.ron:1:15: log.level is 'nottice'"),
         ("(log: (level: \"nottice\"))", &[], "did you mean 'notice'?"),
         ("(server: (databases: 0))", &[], "test.ron:1:22: server.databases is 0"),
+        ("(server: (databases: 2147483648))", &[], "server.databases is 2147483648, expected 1 to 1048576"),
+        ("(server: (bind: [\"300.0.0.1\"]))", &[], "server.bind has '300.0.0.1', which is no address"),
+        ("(server: (bind: [\"::x\"]))", &[], "'::x', which is no address"),
         ("(server: (unixsocketperm: \"799\"))", &[], "octal digits"),
         ("(plugins: [(name: \"a\"), (name: \"a\")])", &[], "listed twice"),
         ("(plugins: [(name: \"../a\")])", &[], "no plugin name"),
@@ -63,6 +68,16 @@ fn mistakes_name_file_line_column_and_what_was_meant() {
         assert!(told.contains(expected), "{text} {sets:?}\n  told: {told}\n  not:  {expected}");
     }
     assert!(Edit::parse("server.port").is_err());
+}
+
+#[test]
+fn a_number_on_the_command_line_is_a_string_where_one_is_wanted() {
+    let edits = ["server.requirepass=123", "server.port=7", "log.file=true", "server.bind.0=::1"];
+    let edits = edits.map(|text| Edit::parse(text).expect("path=value"));
+    let settings = parse("test.ron", "(server: (bind: [\"-*\"]))".into(), &edits).expect("understood");
+    assert_eq!((settings.server.requirepass.as_deref(), settings.server.port), (Some("123"), 7));
+    assert_eq!((settings.log.file.as_deref(), settings.server.bind), (Some("true"), vec!["::1".to_owned()]));
+    assert!(fails("(server: (requirepass: 123))", &[]).contains("expected"), "in the file it is what it says");
 }
 
 /// A plugin's mistakes are at places of the text it was given; the user sees the file's line, or the argument.
@@ -132,6 +147,60 @@ fn a_rendered_mistake_shows_the_line() {
     for part in ["test.ron:2:14", "server: (prot: 1),", "^^^^", "did you mean 'port'?"] {
         assert!(shown.contains(part), "no {part} in\n{shown}");
     }
+}
+
+#[test]
+fn a_byte_order_mark_is_passed_over_and_a_file_may_set_nothing() {
+    for text in ["\u{feff}(server: (port: 7))", "(server: (port: 7))"] {
+        assert_eq!(parse("test.ron", text.into(), &[]).expect("understood").server.port, 7);
+    }
+    assert!(fails("\u{feff}(server: (prot: 7))", &[]).starts_with("test.ron:1:11: unknown field 'prot'"));
+    for text in ["", "\n", "\u{feff}", "// nothing yet", "/* nothing */\n", "#![enable(implicit_some)]\n"] {
+        let edits = [Edit::parse("server.port=7").expect("path=value")];
+        assert_eq!(parse("test.ron", text.into(), &edits).expect("understood").server.port, 7, "{text:?}");
+        assert_eq!(parse("test.ron", text.into(), &[]).expect("understood").server.port, 6379, "{text:?}");
+    }
+}
+
+/// Whatever a line is made of, its mistake can be shown: pieces in all orders, and the place at every letter.
+#[test]
+fn every_mistake_can_be_rendered() {
+    let pieces = [
+        "\u{feff}",
+        "(server: (prot: 1))",
+        "ü",
+        "\t",
+        "\r\n",
+        "\n",
+        "日本",
+        "e\u{301}",
+        "\0",
+        "\u{202e}",
+        "👩‍👩‍👧",
+        "\u{1b}[0m",
+        " ",
+    ];
+    let mut seed = 1u32;
+    for _ in 0..2_000 {
+        let mut text = String::new();
+        for _ in 0..6 {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            text.push_str(pieces[(seed >> 16) as usize % pieces.len()]);
+        }
+        if let Err(error) = parse("test.ron", text.clone(), &[]) {
+            assert!(error.render().contains("test.ron"), "{text:?}");
+        }
+        let document = Document::new(text.clone());
+        let begins = |at: &usize| document.source().is_char_boundary(*at);
+        for at in (0..=document.source().len()).filter(begins) {
+            let (line, column) = line_column(document.source(), at);
+            let error = ConfigError::at(&document, "test.ron", at, "no".into(), None).render();
+            assert!(error.contains(&format!("test.ron:{line}:{column}")), "{text:?} at {at}: {error}");
+        }
+    }
+    let long = format!("(server: (dir: \"{}\", prot: 1))", "ü".repeat(50_000));
+    let shown = parse("test.ron", long, &[]).expect_err("unknown field").render();
+    assert!(shown.contains("prot: 1") && shown.len() < 2_000, "{} bytes", shown.len());
 }
 
 #[test]

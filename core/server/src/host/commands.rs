@@ -5,10 +5,11 @@ use super::frame::{Frame, World, inside, with_words};
 use super::objects;
 use super::plugin::{Plugin, Taker};
 use crate::net::service::{Taken, TakeoverHost};
+use keystead_abi::glue::Completion;
 use keystead_abi::{self as abi, Str};
 use keystead_engine::foreign::{AsyncCall, ForeignAsync, ForeignCommand, ForeignTakeover};
 use keystead_engine::session::State;
-use keystead_engine::{Args, CommandError, CommandResult, Ctx, Effect, Kind};
+use keystead_engine::{Args, CommandError, CommandResult, Ctx, Effect, Kind, OwnedArgs};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -64,30 +65,54 @@ fn run(
     if !plugin.live() {
         return Err(STOPPED);
     }
-    let begin = ctx.reply.out.len();
     let mut frame = Frame::new(plugin, endpoint, World::Command(ctx));
     let said = frame.enter(|raw| with_words(args.iter(), |argv, argc| call(raw, argv, argc)));
-    let Frame { error, counted, listed, changes, .. } = frame;
-    match said {
-        abi::CALL_NONE => Ok(Effect::None),
-        abi::CALL_AS_SENT => Ok(Effect::AsSent),
-        abi::CALL_LISTED => Ok(Effect::Many(listed)),
+    let Frame { error, counted, refused, listed, changes, .. } = frame;
+    let failed = match said {
+        abi::CALL_NONE | abi::CALL_AS_SENT => refused,
+        abi::CALL_LISTED => refused.or_else(|| untold(&changes, &listed)),
         code => {
             if code == abi::CALL_PANICKED {
                 log::error!("plugin {}: the command {} panicked", plugin.name, ctx.command.full_name);
             }
             let text = error.unwrap_or_else(|| "ERR the command failed without a reason".to_owned());
-            if changes.is_empty() {
-                let error = CommandError::new(text);
-                return Err(if counted { error.counted() } else { error });
-            }
+            Some(CommandError::new(text)).map(|error| if counted { error.counted() } else { error })
+        }
+    };
+    match (failed, said) {
+        (None, abi::CALL_AS_SENT) => Ok(Effect::AsSent),
+        (None, abi::CALL_LISTED) => Ok(told(ctx, listed)),
+        (None, _) => Ok(Effect::None),
+        (Some(error), _) if changes.is_empty() => Err(error),
+        (Some(error), _) => {
             // It failed half way: what it has changed goes to replicas all the same.
             log::error!("plugin {}: the command {} failed behind a change", plugin.name, ctx.command.full_name);
-            ctx.reply.out.truncate(begin);
-            ctx.reply.error(text);
-            Ok(Effect::Many(changes))
+            changes.iter().for_each(|(db, words)| record(ctx, *db, words));
+            Err(error)
         }
     }
+}
+
+/// A change in a database of which replicas would hear nothing, though the command tells them of others.
+fn untold(changes: &[(usize, OwnedArgs)], listed: &[(usize, OwnedArgs)]) -> Option<CommandError> {
+    let told = |db: usize| listed.is_empty() || listed.iter().any(|(other, _)| *other == db);
+    let (db, _) = changes.iter().find(|(db, _)| !told(*db))?;
+    Some(CommandError::new(format!("ERR the plugin changed database {db} and has an effect in others only")))
+}
+
+/// What replicas get instead of the command.
+fn told(ctx: &mut Ctx<'_>, listed: Vec<(usize, OwnedArgs)>) -> Effect {
+    if listed.iter().all(|(db, _)| *db == ctx.db()) {
+        return Effect::Many(listed.into_iter().map(|(_, words)| words).collect());
+    }
+    listed.iter().for_each(|(db, words)| record(ctx, *db, words));
+    Effect::Many(Vec::new())
+}
+
+/// One more effect of the running command.
+fn record(ctx: &mut Ctx<'_>, db: usize, words: &OwnedArgs) {
+    let words: Vec<&[u8]> = words.view().iter().collect();
+    let _recorded = ctx.also(db, &words);
 }
 
 /// A command that is a future.
@@ -161,11 +186,17 @@ impl ForeignAsync for AsyncCommand {
         let running = self.running.clone();
         // The table is locked until the task is in it, so that a task that is done at once finds itself.
         let mut table = self.running.lock();
-        let task = self.plugin.spawn(future, move |done| {
+        let (plugin, name) = (self.plugin, String::from_utf8_lossy(args.at(0)).into_owned());
+        let task = self.plugin.run(future, move |done| {
             running.lock().remove(&ticket);
+            let text = |done: Completion| done.buf.text().replace(['\r', '\n'], " ");
             let reply = match done.status {
                 abi::OK => done.buf.as_ref().to_vec(),
-                _ => format!("-ERR {}\r\n", done.buf.text().replace(['\r', '\n'], " ")).into_bytes(),
+                abi::PANICKED => {
+                    log::error!("plugin {}: the command {name} panicked", plugin.name);
+                    format!("-ERR the plugin panicked: {}\r\n", text(done)).into_bytes()
+                }
+                _ => format!("-ERR {}\r\n", text(done)).into_bytes(),
             };
             service.turn(|engine| engine.complete(session, ticket, reply));
         });
@@ -248,9 +279,12 @@ fn hand_over(plugin: &'static Plugin, taker: Taker, endpoint: u32, taken: Taken)
     let future = with_words(args.iter(), |argv, argc| unsafe { (taker.call)(taker.data, &mut conn, argv, argc) });
     let name = &plugin.name;
     let addr = who.addr.clone();
-    plugin.spawn(future, move |done| {
-        if let Err(reason) = done.ok() {
-            log::debug!("plugin {name}: the connection of {addr} ended: {reason}");
+    plugin.run(future, move |done| {
+        let panicked = done.status == abi::PANICKED;
+        match done.ok() {
+            Err(reason) if panicked => log::error!("plugin {name}: the connection of {addr} ended: panicked: {reason}"),
+            Err(reason) => log::debug!("plugin {name}: the connection of {addr} ended: {reason}"),
+            Ok(_) => {}
         }
     });
 }

@@ -1,14 +1,14 @@
 //! The functions behind `ks_ctx_api`. A panic in here is one of the core's, in a turn that may have changed something
 //! already: it ends the process, because memory would be ahead of the journal.
 
-use super::frame::{World, frame, owned_words};
+use super::frame::{Frame, World, frame, owned_words};
 use super::script;
 use keystead_abi::{self as abi, Buf, ClientInfo, CtxApi, History, JournalState, KillFilter, Role, Str};
 use keystead_engine::core::Pause;
-use keystead_engine::keyspace::{KeyType, StrRef, Ttl, UnixMillis};
+use keystead_engine::keyspace::{Class, Event, KeyType, Keyspace, StrRef, Ttl, UnixMillis};
 use keystead_engine::resp::{Proto, Writer};
 use keystead_engine::session::State;
-use keystead_engine::{Gate, Origin, OwnedArgs, Targets};
+use keystead_engine::{CommandError, Gate, Origin, OwnedArgs, Targets};
 use std::any::Any;
 use std::ffi::c_void;
 
@@ -60,6 +60,7 @@ pub(super) static API: CtxApi = CtxApi {
     changes,
     flushes,
     write_error: script::write_error,
+    propagate_in,
 };
 
 /// A function that writes one thing into the reply.
@@ -76,19 +77,40 @@ macro_rules! writes {
 }
 
 writes! {
-    fn simple(text: Str) |out| out.simple(&text.text());
+    fn simple(text: Str) |out| out.simple(&text.text().replace(['\r', '\n'], " "));
     fn error(text: Str) |out| out.error(text.bytes());
     fn int(value: i64) |out| out.int(value);
     fn bulk(bytes: Str) |out| out.bulk(bytes.bytes());
     fn null() |out| out.null();
     fn null_array() |out| out.null_array();
-    fn array(len: usize) |out| out.array(len);
-    fn map(len: usize) |out| out.map(len);
-    fn set(len: usize) |out| out.set(len);
     fn double(value: f64) |out| out.double(value);
     fn boolean(value: u32) |out| out.bool(value != 0);
     fn verbatim(format: Str, text: Str) |out| out.verbatim(three(format.bytes()), text.bytes());
     fn raw(resp: Str) |out| out.raw(resp.bytes());
+}
+
+/// No reply has more elements; a map counts twice.
+const MOST_ELEMENTS: usize = (i32::MAX / 2) as usize;
+
+/// A function that writes the head of something with elements.
+macro_rules! heads {
+    ($( fn $name:ident; )*) => {$(
+        unsafe extern "C" fn $name(ctx: *mut c_void, len: usize) {
+            // SAFETY: as above.
+            let frame = unsafe { frame(ctx) };
+            if len > MOST_ELEMENTS {
+                frame.refused = Some(CommandError::new(format!("ERR the plugin's reply promises {len} elements")));
+                return;
+            }
+            frame.reply().$name(len);
+        }
+    )*};
+}
+
+heads! {
+    fn array;
+    fn map;
+    fn set;
 }
 
 /// The format of verbatim text: exactly three letters.
@@ -112,7 +134,17 @@ unsafe extern "C" fn fail_counted(ctx: *mut c_void, text: Str) {
 
 unsafe extern "C" fn propagate(ctx: *mut c_void, argv: *const Str, argc: usize) {
     // SAFETY: as above.
-    unsafe { frame(ctx).listed.push(owned_words(argv, argc)) };
+    let (frame, words) = unsafe { (frame(ctx), owned_words(argv, argc)) };
+    let db = frame.session_ref().map_or(0, |state| state.db);
+    frame.listed.push((db, words));
+}
+
+unsafe extern "C" fn propagate_in(ctx: *mut c_void, db: u32, argv: *const Str, argc: usize) {
+    // SAFETY: as above.
+    let (frame, words) = unsafe { (frame(ctx), owned_words(argv, argc)) };
+    if frame.has_db(db) {
+        frame.listed.push((db as usize, words));
+    }
 }
 
 unsafe extern "C" fn client(ctx: *mut c_void, out: *mut ClientInfo) {
@@ -226,7 +258,13 @@ unsafe extern "C" fn call(ctx: *mut c_void, db: u32, argv: *const Str, argc: usi
 }
 
 /// Runs a command inside this turn; its reply as RESP3.
-fn run(frame: &mut super::frame::Frame<'_, '_>, db: u32, args: &OwnedArgs) -> Result<Vec<u8>, String> {
+fn run(frame: &mut Frame<'_, '_>, db: u32, args: &OwnedArgs) -> Result<Vec<u8>, String> {
+    if db as usize >= frame.look().databases() {
+        return Err(NO_SUCH_DB.to_owned());
+    }
+    if args.is_empty() {
+        return Err("a command without a word".to_owned());
+    }
     match &mut frame.world {
         World::Look(..) => Err("a command can't run while INFO is written".to_owned()),
         World::Turn(engine) => {
@@ -304,24 +342,42 @@ unsafe extern "C" fn get(ctx: *mut c_void, db: u32, key: Str, out: *mut Str) -> 
     abi::VALUE_STRING
 }
 
+/// What the SDK puts its `ERR` in front of.
+pub(super) const NO_SUCH_DB: &str = "DB index is out of range";
+
 /// Runs a change in a turn of the plugin's own as a command, so that it is propagated.
-fn own_turn(frame: &mut super::frame::Frame<'_, '_>, db: u32, words: &[&[u8]]) -> Option<Vec<u8>> {
+fn own_turn(frame: &mut Frame<'_, '_>, db: u32, words: &[&[u8]]) -> Option<Vec<u8>> {
     match &mut frame.world {
         World::Turn(engine) => Some(engine.exec(db as usize, words, Origin::Internal, Proto::Resp3)),
         World::Command(_) | World::Look(..) => None,
     }
 }
 
+/// As SET publishes it.
+const SET: Event = Event::new(Class::String, "set");
+
+/// Changes keys in the middle of a command whose changes have no name of their own: this one is called as Redis' command
+/// calls it.
+fn change<R>(keys: &mut Keyspace, event: Event, body: impl FnOnce(&mut Keyspace) -> R) -> R {
+    keys.name_changes(Some(event));
+    let result = body(keys);
+    keys.name_changes(None);
+    result
+}
+
 unsafe extern "C" fn set_string(ctx: *mut c_void, db: u32, key: Str, value: Str) -> u32 {
     // SAFETY: as above.
     let (frame, key, value) = unsafe { (frame(ctx), key.bytes(), value.bytes()) };
     let words: [&[u8]; 3] = [b"SET", key, value];
+    if !frame.has_db(db) {
+        return abi::ERR;
+    }
     if own_turn(frame, db, &words).is_some() {
         return abi::OK;
     }
-    let Some(keys) = frame.keys().filter(|keys| (db as usize) < keys.databases()) else { return abi::ERR };
-    keys.set_str(db as usize, key, value, Ttl::Clear);
-    frame.changes.push(words.iter().collect());
+    let Some(keys) = frame.keys() else { return abi::ERR };
+    change(keys, SET, |keys| keys.set_str(db as usize, key, value, Ttl::Clear));
+    frame.changes.push((db as usize, words.iter().collect()));
     abi::OK
 }
 
@@ -329,13 +385,16 @@ unsafe extern "C" fn del(ctx: *mut c_void, db: u32, key: Str) -> u32 {
     // SAFETY: as above.
     let (frame, key) = unsafe { (frame(ctx), key.bytes()) };
     let words: [&[u8]; 2] = [b"DEL", key];
+    if !frame.has_db(db) {
+        return 0;
+    }
     if let Some(reply) = own_turn(frame, db, &words) {
         return u32::from(reply == b":1\r\n");
     }
-    let Some(keys) = frame.keys().filter(|keys| (db as usize) < keys.databases()) else { return 0 };
+    let Some(keys) = frame.keys() else { return 0 };
     let existed = keys.remove(db as usize, key);
     if existed {
-        frame.changes.push(words.iter().collect());
+        frame.changes.push((db as usize, words.iter().collect()));
     }
     u32::from(existed)
 }
@@ -345,18 +404,20 @@ unsafe extern "C" fn expire_at(ctx: *mut c_void, db: u32, key: Str, unix_ms: u64
     let (frame, key) = unsafe { (frame(ctx), key.bytes()) };
     let at = unix_ms.to_string();
     let words: &[&[u8]] = if unix_ms == 0 { &[b"PERSIST", key] } else { &[b"PEXPIREAT", key, at.as_bytes()] };
-    if matches!(frame.world, World::Turn(_)) {
-        let exists = frame.keys().is_some_and(|keys| keys.exists(db as usize, key));
-        let _ = own_turn(frame, db, words);
+    if !frame.has_db(db) {
+        return 0;
+    }
+    let exists = frame.keys().is_some_and(|keys| keys.exists(db as usize, key));
+    if !exists || own_turn(frame, db, words).is_some() {
         return u32::from(exists);
     }
-    let Some(keys) = frame.keys().filter(|keys| (db as usize) < keys.databases()) else { return 0 };
+    let Some(keys) = frame.keys() else { return 0 };
     let deadline = (unix_ms != 0).then_some(UnixMillis(unix_ms));
-    let existed = keys.set_deadline(db as usize, key, deadline);
-    if existed {
-        frame.changes.push(words.iter().collect());
+    let event = if unix_ms == 0 { Event::PERSIST } else { Event::EXPIRE };
+    if change(keys, event, |keys| keys.set_deadline(db as usize, key, deadline)) {
+        frame.changes.push((db as usize, words.iter().collect()));
     }
-    u32::from(existed)
+    1
 }
 
 unsafe extern "C" fn expiry(ctx: *mut c_void, db: u32, key: Str) -> u64 {

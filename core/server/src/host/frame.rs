@@ -6,7 +6,7 @@ use keystead_engine::core::Core;
 use keystead_engine::keyspace::Keyspace;
 use keystead_engine::resp::{Proto, Writer};
 use keystead_engine::session::State;
-use keystead_engine::{Ctx, Engine, OwnedArgs};
+use keystead_engine::{CommandError, Ctx, Engine, OwnedArgs};
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -38,10 +38,12 @@ pub(super) struct Frame<'f, 'e> {
     pub(super) error: Option<String>,
     /// That error was counted already.
     pub(super) counted: bool,
-    /// What `propagate` listed.
-    pub(super) listed: Vec<OwnedArgs>,
+    /// What it asked for and can't have: the command fails with it, whatever it returns.
+    pub(super) refused: Option<CommandError>,
+    /// What `propagate` listed, each with its database.
+    pub(super) listed: Vec<(usize, OwnedArgs)>,
     /// Direct changes of this command. If it fails half way these are propagated, so that no replica misses them.
-    pub(super) changes: Vec<OwnedArgs>,
+    pub(super) changes: Vec<(usize, OwnedArgs)>,
     /// The plugin's state in a turn without a session.
     pub(super) loose: Option<super::ctx::SlotState>,
     /// Where a reply goes that nobody waits for.
@@ -60,6 +62,7 @@ impl<'f, 'e> Frame<'f, 'e> {
             world,
             error: None,
             counted: false,
+            refused: None,
             listed: Vec::new(),
             changes: Vec::new(),
             loose: None,
@@ -127,6 +130,19 @@ impl<'f, 'e> Frame<'f, 'e> {
             World::Turn(engine) => Some(&mut engine.ks),
             World::Look(..) => None,
         }
+    }
+
+    /// Whether there is such a database. If not, the running command fails; a turn of the plugin's own has only the log.
+    pub(super) fn has_db(&mut self, db: u32) -> bool {
+        let databases = self.look().databases();
+        let there = (db as usize) < databases;
+        if !there {
+            self.refused = Some(CommandError::DB_RANGE);
+            if !matches!(self.world, World::Command(_)) {
+                log::error!("plugin {}: a change in database {db} is refused: there are {databases}", self.plugin.name);
+            }
+        }
+        there
     }
 
     /// The session whose command runs.

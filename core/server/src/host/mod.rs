@@ -44,6 +44,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// How long a plugin may think about an end that is wanted now and saves nothing.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
 /// The number of the data engine.
 pub(crate) const DATA: u32 = abi::ENDPOINT_DATA;
@@ -101,6 +105,8 @@ pub(crate) struct Core {
     filling: AtomicBool,
     /// The plugins are being stopped for the end.
     stopping: AtomicBool,
+    /// Why writes are refused for good: a plugin that wants none without it failed. Empty: they aren't.
+    no_writes: Mutex<String>,
 }
 
 /// Objects on their way between plugins.
@@ -160,6 +166,12 @@ impl Core {
         }
     }
 
+    /// Closes the gate for writes with these words. Empty ones open it, unless it is closed for good.
+    fn refuse_writes(&self, why: &str) {
+        let for_good = self.no_writes.lock();
+        self.gates.refuse_writes(if why.is_empty() { &for_good } else { why });
+    }
+
     /// The history that the data belongs to, at its offset; no id while that isn't known.
     fn placed_history(&self, core: &EngineCore) -> History {
         let history = self.journal_state(core).history;
@@ -215,6 +227,7 @@ impl Host {
                 durable: durable::Durable::default(),
                 filling: AtomicBool::new(false),
                 stopping: AtomicBool::new(false),
+                no_writes: Mutex::default(),
             }
         });
         for entry in entries {
@@ -263,10 +276,19 @@ impl Host {
         Ok(())
     }
 
-    /// Asks them before the end, users before their providers; the first refusal.
+    /// Asks them before the end, users before their providers; the first refusal. Who wants the end now and nothing saved
+    /// doesn't wait for one that never answers.
     pub(crate) async fn before_end(&self, flags: u32) -> Result<(), String> {
+        const AT_ONCE: u32 = abi::ENDING_NOW | abi::ENDING_NOSAVE;
         for plugin in self.order.iter().rev() {
-            let asked = plugin.before_end(flags_now(plugin, flags)).await;
+            let flags = flags_now(plugin, flags);
+            let asking = plugin.before_end(flags);
+            let asked = match flags & AT_ONCE {
+                AT_ONCE => async_std::future::timeout(ANSWER_LIMIT, asking).await.unwrap_or_else(|_| {
+                    Err(format!("does not answer whether the server may end, for {ANSWER_LIMIT:?}"))
+                }),
+                _ => asking.await,
+            };
             match asked {
                 Ok(()) => {}
                 Err(reason) if flags & abi::ENDING_FORCE != 0 => log::warn!("plugin {}: {reason}", plugin.name),

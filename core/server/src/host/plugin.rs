@@ -55,6 +55,8 @@ pub(super) struct Facts {
     pub(super) sections: Vec<String>,
     pub(super) hooks: Vec<String>,
     pub(super) endpoints: Vec<String>,
+    /// Names of its ports.
+    pub(super) ports: Vec<String>,
 }
 
 /// A command that takes connections over.
@@ -271,11 +273,15 @@ impl Plugin {
         match self.policy.load(Ordering::Relaxed) {
             abi::FAULT_STOP_WRITES => {
                 log::error!("plugin {}: writes are refused from now on, as it asked for", self.name);
-                self.host.gates.set(keystead_engine::Gate::DiskError, true);
+                let why = format!("The plugin {} failed and wants no writes without it.", self.name);
+                self.host.no_writes.lock().clone_from(&why);
+                self.host.refuse_writes(&why);
             }
             abi::FAULT_EXIT => self.host.server.shutdown(false),
             _ => {}
         }
+        // Nobody is behind its ports any more: they must not look alive to those who watch them.
+        self.facts.lock().ports.iter().for_each(|name| self.host.server.close_endpoint(name));
         // Not here: this may be a turn.
         async_std::task::spawn(self.stop(abi::STOP_FAULTED));
     }
@@ -287,16 +293,20 @@ impl Plugin {
         }
     }
 
-    /// A future of the plugin as a task of its group. A panic in it is a fault.
-    pub(super) fn spawn(&'static self, future: abi::Future, then: impl FnOnce(Completion) + Send + 'static) -> u64 {
-        // SAFETY: the plugin hands the future over.
-        let future = unsafe { import_future(future) };
-        self.tasks.spawn(async move {
-            let done = future.await;
+    /// A future of the plugin as a task of its group. A panic in it is a fault: nobody is there who could be told, and
+    /// what the task was for isn't done any more.
+    pub(super) fn spawn(&'static self, future: abi::Future) -> u64 {
+        self.run(future, |done| {
             if done.status == abi::PANICKED {
                 self.fault(&format!("a task panicked: {}", done.buf.text()));
             }
-            then(done);
         })
+    }
+
+    /// A future that somebody waits for, as a task of the plugin's group: a panic in it is theirs to be told.
+    pub(super) fn run(&'static self, future: abi::Future, then: impl FnOnce(Completion) + Send + 'static) -> u64 {
+        // SAFETY: the plugin hands the future over.
+        let future = unsafe { import_future(future) };
+        self.tasks.spawn(async move { then(future.await) })
     }
 }

@@ -9,12 +9,13 @@ use super::seam::EndpointSpec;
 use super::sections::Section as DataSection;
 use crate::net::service::Service;
 use keystead_abi::{self as abi, Buf, RegistrarApi, Str};
-use keystead_engine::Args;
 use keystead_engine::foreign::ForeignBody;
 use keystead_engine::page::Page;
 use keystead_engine::registry::OwnedSpec;
 use keystead_engine::spec::{self, Flags, ForeignKeys, Group, KeySpec};
+use keystead_engine::{Args, Engine};
 use std::ffi::c_void;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -105,10 +106,24 @@ unsafe extern "C" fn command(data: *mut c_void, spec: *const abi::CommandSpec) -
             Page::read(&owned.page).map_err(|error| format!("the page of command '{name}': {error}"))?;
             let replace = raw.flags & abi::CMD_REPLACES != 0;
             let service = engine(plugin, raw.endpoint)?;
+            if replace && raw.endpoint == super::DATA {
+                service.turn(|engine| replaceable(engine, &name))?;
+            }
             service.turn(|engine| engine.register_command(&plugin.name, owned, body, replace)).map(drop)?;
             plugin.facts.lock().commands.push(name.to_lowercase());
             Ok(())
         })
+    }
+}
+
+/// Commands of the keys are what clients, replicas and files take them for.
+fn replaceable(engine: &Engine, name: &str) -> Result<(), String> {
+    let lower = name.to_lowercase();
+    match engine.core.registry.find(lower.as_bytes()) {
+        Some(own) if own.plugin.is_none() && own.flags.any(spec::READONLY | spec::WRITE) => {
+            Err(format!("command '{lower}' exists already (from the core), and can't be replaced on the data port"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -240,6 +255,10 @@ impl GetKeys {
             // SAFETY: data and function belong together; the words live for the call, `out` has room for `argc`.
             super::frame::inside(|| unsafe { (self.call)(self.data, argv, argc, out.as_mut_ptr(), argc) })
         });
+        if found > args.len() {
+            // It can't tell (it panicked): who may not touch all of the words may not run the command.
+            return (1..args.len()).collect();
+        }
         out.truncate(found);
         out.into_iter().map(|at| at as usize).filter(|at| *at < args.len()).collect()
     }
@@ -263,6 +282,9 @@ unsafe extern "C" fn info(data: *mut c_void, spec: *const abi::InfoSpec) -> u32 
             let raw = checked(spec, "INFO spec")?;
             let name = raw.section.text();
             let render = raw.render.ok_or("an INFO section without a render function")?;
+            if plugin.facts.lock().sections.contains(&name) {
+                return Err(format!("the INFO section '{name}' exists already (from the plugin itself)"));
+            }
             let section = Arc::new(Section { plugin, endpoint: raw.endpoint, data: raw.data, render });
             let append = raw.append != 0;
             engine(plugin, raw.endpoint)?.turn(|e| e.register_info(&plugin.name, &name, append, section));
@@ -272,17 +294,34 @@ unsafe extern "C" fn info(data: *mut c_void, spec: *const abi::InfoSpec) -> u32 
     }
 }
 
+/// Parameters that the core answers for until the plugin comes that they are about.
+const VACANT: [&str; 5] = [
+    "save",
+    "appendonly",
+    "stop-writes-on-bgsave-error",
+    "propagation-error-behavior",
+    "replica-ignore-disk-write-errors",
+];
+
 unsafe extern "C" fn param(data: *mut c_void, spec: *const abi::ParamSpec) -> u32 {
     // SAFETY: as in `command`.
     unsafe {
         declare(data, |plugin| {
             let raw = checked(spec, "parameter spec")?;
             let (name, alias) = (raw.name.text(), raw.alias.text());
+            if name.is_empty() || [&name, &alias].iter().any(|word| word.contains(|c: char| !c.is_ascii_graphic())) {
+                return Err(format!("'{name}' is no name for a parameter"));
+            }
             let get = raw.get.ok_or("a parameter without a get function")?;
             let immutable = raw.flags & abi::PARAM_IMMUTABLE != 0;
             let parameter = Arc::new(Parameter { plugin, data: raw.data, get, set: raw.set, immutable });
             let alias = (!alias.is_empty()).then_some(alias.as_str());
             let service = engine(plugin, raw.endpoint)?;
+            for word in [Some(name.as_str()), alias].into_iter().flatten() {
+                if !VACANT.contains(&word) && service.turn(|e| e.core.config.get(word)).is_some() {
+                    return Err(format!("parameter '{}' exists already", word.to_lowercase()));
+                }
+            }
             service.turn(|e| e.register_config(&plugin.name, &name, alias, parameter))?;
             plugin.facts.lock().params.push(name.to_lowercase());
             Ok(())
@@ -377,6 +416,7 @@ unsafe extern "C" fn endpoint(data: *mut c_void, spec: *const abi::EndpointSpec,
                 password: raw.password.text(),
             };
             let number = plugin.host().open_endpoint(&spec)?;
+            plugin.facts.lock().ports.push(spec.name.clone());
             plugin.facts.lock().endpoints.push(format!("{}:{}", spec.name, if port == 0 { tls_port } else { port }));
             out.write(number);
             Ok(())
@@ -397,6 +437,10 @@ unsafe extern "C" fn on_fault(data: *mut c_void, policy: u32) -> u32 {
     }
 }
 
+/// What neither a type of value nor a part of the file's frame begins with: values count up from 0, the frame down from
+/// 255; 245 is where Redis has its functions.
+const FREE_OPCODES: RangeInclusive<u32> = 128..=245;
+
 unsafe extern "C" fn section(data: *mut c_void, spec: *const abi::SectionSpec) -> u32 {
     // SAFETY: as in `command`.
     unsafe {
@@ -404,6 +448,11 @@ unsafe extern "C" fn section(data: *mut c_void, spec: *const abi::SectionSpec) -
             let raw = checked(spec, "section spec")?;
             let save = raw.save.ok_or("a section without a save function")?;
             let load = raw.load.ok_or("a section without a load function")?;
+            if !FREE_OPCODES.contains(&raw.opcode) {
+                let (first, last) = (FREE_OPCODES.start(), FREE_OPCODES.end());
+                let what = format!("records of opcode {} belong to RDB files themselves", raw.opcode);
+                return Err(format!("{what}: {first} to {last} are for sections"));
+            }
             plugin.host().add_section(DataSection { plugin, opcode: raw.opcode, data: raw.data, save, load })
         })
     }

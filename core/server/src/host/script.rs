@@ -52,6 +52,10 @@ pub(super) unsafe extern "C" fn call(
             out.write(Buf::new(NO_COMMAND.text().to_owned()));
             return abi::ERR;
         };
+        if how.db as usize >= ctx.ks.databases() {
+            out.write(Buf::new(CommandError::DB_RANGE.text().to_owned()));
+            return abi::ERR;
+        }
         let mut call = wanted(how);
         Str::array(argv, argc).iter().for_each(|word| scratch.words.push(word.bytes()));
         let ran = keystead_engine::script::call(ctx, &mut call, scratch.words.view(), &mut scratch.reply);

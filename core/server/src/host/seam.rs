@@ -14,6 +14,9 @@ pub(crate) trait ServerShell: Send + Sync {
     /// A second engine with bound listeners that accept nothing yet.
     fn open_endpoint(&self, spec: &EndpointSpec) -> Result<Arc<Service>, String>;
 
+    /// Closes such an engine's listeners and its clients' connections.
+    fn close_endpoint(&self, name: &str);
+
     /// Writes the overlay, as CONFIG REWRITE does.
     fn rewrite_config(&self) -> Result<(), String>;
 

@@ -56,6 +56,12 @@ impl ListenSpec {
     pub(crate) fn none() -> ListenSpec {
         ListenSpec { bind: Vec::new(), port: 0, tls_port: 0, backlog: 0, unix: None }
     }
+
+    /// Whether it opens any listener.
+    pub(crate) fn reachable(&self) -> bool {
+        let over_tcp = (self.port != 0 || self.tls_port != 0) && self.bind.iter().any(|address| !address.is_empty());
+        over_tcp || self.unix.is_some()
+    }
 }
 
 impl Listeners {

@@ -69,7 +69,9 @@ impl Plugin for Hello {
         let greet = spec("HELLO.GREET", -2, Flags::READONLY | Flags::FAST);
         reg.command(greet.summary("Greets somebody.").page("~ O(N), N: names\nname..."), Self::greet)
             .command(spec("HELLO.COUNT", 2, Flags::WRITE | Flags::FAST).keys(1, 1, 1), Self::count)
+            .command(spec("HELLO.PUT", 4, Flags::WRITE).keys(2, 2, 1), Self::put)
             .command(spec("HELLO.PANIC", 1, Flags::READONLY), |_, _, _| panic!("asked to"))
+            .async_command(spec("HELLO.PANICLATER", 1, Flags::NO_SCRIPT), Self::panic_later)
             .async_command(spec("HELLO.LATER", 3, Flags::NO_SCRIPT | Flags::BLOCKING), Self::later)
             .async_command(spec("HELLO.ASK", 2, Flags::NO_SCRIPT), Self::ask)
             .provide::<Greeting, _, _>(|hello, name| async move { Ok(hello.words(&name)) })
@@ -136,6 +138,21 @@ impl Hello {
         ctx.set(db, key, text.as_bytes());
         ctx.reply().int(new);
         Ok(Effect::instead(&[b"SET", key, text.as_bytes()]))
+    }
+
+    /// `HELLO.PUT database key value`: sets a key of another database, and says so to replicas.
+    fn put(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
+        let db: u32 = std::str::from_utf8(args.at(1))?.parse()?;
+        let (key, value) = (args.at(2), args.at(3));
+        ctx.set(db, key, value);
+        ctx.reply().ok();
+        Ok(Effect::in_db(db, &[b"SET", key, value]))
+    }
+
+    /// `HELLO.PANICLATER`: an error for its client, and nothing else.
+    async fn panic_later(self: Arc<Self>, _client: ClientInfo, _args: OwnedArgs) -> Result<Reply> {
+        self.host.sleep(Duration::from_millis(1)).await;
+        panic!("asked to, later")
     }
 
     /// `HELLO.LATER milliseconds text`: the text, later.

@@ -59,7 +59,7 @@ fn everysec_syncs_once_a_second_and_replies_wait_for_the_write_alone() {
     );
     assert_eq!(m.sync(ms(5001)), [Sync]);
     assert_eq!(m.synced(ms(7001)), [Confirm(31), Durable(1031)]);
-    assert_eq!(m.delayed(), 1);
+    assert_eq!(m.take_delayed(), 1);
 }
 
 #[test]

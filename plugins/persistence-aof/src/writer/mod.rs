@@ -47,6 +47,8 @@ pub(crate) enum Order {
         /// It switched the file on or off: such orders are counted, as those to rewrite are.
         counted: bool,
     },
+    /// CONFIG SET changed `dir`.
+    Moved,
     /// BGREWRITEAOF.
     Rewrite,
     /// Put everything on the disk, then answer.
@@ -163,6 +165,11 @@ impl Writer {
         let actions = log.machine.trust(place);
         self.log = Some(log);
         self.set_listed(true);
+        self.plugin.note_place(Some(&self.folder)).await;
+        if self.folder.has_links(&self.manifest) {
+            // To files of another folder, which may go away.
+            self.wanted = Some(Duration::ZERO);
+        }
         self.act(actions).await;
         self.publish();
         Ok(())
@@ -202,6 +209,7 @@ impl Writer {
             match wake {
                 Wake::Gone | Wake::Order(Order::Stop) => return host.before_replies(None),
                 Wake::Order(Order::Configured { .. }) => self.configured().await,
+                Wake::Order(Order::Moved) => self.moved().await,
                 Wake::Order(Order::Rewrite) => self.wanted = Some(Duration::ZERO),
                 Wake::Order(Order::BaseWritten(number, result)) => self.base_told(number, result).await,
                 Wake::Order(Order::Flush(done)) => {
@@ -419,6 +427,35 @@ impl Writer {
         }
     }
 
+    /// CONFIG SET dir: a rewrite at once brings the files there, see [`Writer::follow_dir`].
+    async fn moved(&mut self) {
+        if self.log.is_none() {
+            // What was left behind is out of date: nobody shall take it over.
+            if !self.plugin.config().enabled {
+                self.plugin.note_place(None).await;
+            }
+            return;
+        }
+        self.wanted = Some(Duration::ZERO);
+        if self.listed && self.log.as_ref().is_some_and(|log| log.machine.failed().is_some()) {
+            // A rewrite waits for the old file, which may be why the folder was changed.
+            info!("The append-only file can't be written where it is, and begins anew");
+            self.forsake();
+        }
+    }
+
+    /// The files that are written are given up; they are what a restart loads until the next base is there.
+    fn forsake(&mut self) {
+        self.drop_rewrite();
+        self.log = None;
+        self.set_listed(false);
+        self.wanted = Some(Duration::ZERO);
+        // Under `always` what was held stays held: it is in memory alone.
+        if self.plugin.config().fsync != Fsync::Always {
+            self.plugin.host.confirm(None);
+        }
+    }
+
     /// Bytes of the whole set.
     fn size(&self) -> u64 {
         self.settled + self.log.as_ref().map_or(0, |log| log.machine.size())
@@ -542,11 +579,14 @@ impl Writer {
             Ok(()) => load::again(&self.plugin, &self.folder).await.map_err(|error| error.text().to_owned()),
             failed => failed,
         };
+        if done.is_ok() {
+            self.plugin.recovery.tell_reloaded().await;
+        }
         host.set_gate(Gate::Loading, false);
         done
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let shown = &self.plugin.shown;
         shown.size.store(self.size(), Ordering::Relaxed);
         shown.base_size.store(self.base_size, Ordering::Relaxed);
@@ -555,6 +595,7 @@ impl Writer {
         let begins = self.rewrite.is_none() && self.wanted == Some(Duration::ZERO);
         shown.rewriting.store(runs || begins, Ordering::Release);
         shown.scheduled.store(failed || self.rewrite.is_none() && self.wanted.is_some(), Ordering::Relaxed);
-        shown.delayed.store(self.log.as_ref().map_or(0, |log| log.machine.delayed()), Ordering::Relaxed);
+        let delayed = self.log.as_mut().map_or(0, |log| log.machine.take_delayed());
+        shown.delayed.fetch_add(delayed, Ordering::Relaxed);
     }
 }

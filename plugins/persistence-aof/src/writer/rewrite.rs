@@ -4,6 +4,7 @@
 use super::{FIRST_RETRY, LONGEST_RETRY, Log, Order, Writer};
 use crate::base;
 use crate::failpoint;
+use crate::files::Last;
 use crate::manifest::{Manifest, Part};
 use ::log::{info, warn};
 use futures::channel::mpsc;
@@ -55,6 +56,7 @@ impl Writer {
 
     pub(super) async fn begin_rewrite(&mut self, orders: mpsc::UnboundedSender<Order>) -> Result<()> {
         let host = self.plugin.host;
+        self.follow_dir().await?;
         self.folder.make()?;
         if self.manifest == Manifest::default() {
             // Of an earlier life: its names aren't free until its set is replaced.
@@ -99,6 +101,31 @@ impl Writer {
             Some(Rewrite { number, task, began, next, written: None, spoiled: None, temporary, rdb: rdb.is_some() });
         self.spare();
         info!("Background append only file rewriting started");
+        Ok(())
+    }
+
+    /// Where `dir` is another folder than before, the files go there. The new one takes the set over as it is, and what is
+    /// written goes on in the old file, until the rewrite has files of its own there; a start with either `dir` finds all of
+    /// it, for the place is noted before anything is written that the old folder doesn't have.
+    async fn follow_dir(&mut self) -> Result<()> {
+        let folder = self.plugin.folder_now().await?;
+        if folder.is_same(&self.folder) {
+            return Ok(());
+        }
+        let (from, to) = (self.folder.path().display().to_string(), folder.path().display().to_string());
+        info!("The append-only files go from {from} to {to}, because 'dir' was changed");
+        self.manifest = if self.listed {
+            let taken = folder.take_over(&self.folder, &self.manifest, Last::Shared);
+            let taken = taken.map_err(|error| Error::new(format!("{to} can't have what is in {from}: {error}")))?;
+            failpoint::pass("set-taken")?;
+            self.plugin.note_place(Some(&folder)).await;
+            taken
+        } else {
+            // No set of ours is there: its first base is on the way.
+            Manifest::default()
+        };
+        self.folder = folder;
+        failpoint::pass("place-noted")?;
         Ok(())
     }
 
@@ -261,12 +288,16 @@ impl Writer {
         self.retry = FIRST_RETRY;
         self.base_size = self.size();
         self.spare();
+        self.plugin.settle().await;
         let shown = &self.plugin.shown;
         shown.last_rewrite_s.store(took.as_secs() as i64, Ordering::Relaxed);
         shown.last_rewrite_ok.store(true, Ordering::Relaxed);
         shown.rewrites.fetch_add(1, Ordering::Relaxed);
         shown.failures.store(0, Ordering::Relaxed);
         info!("Background AOF rewrite finished successfully: {} bytes in {} ms", self.settled, took.as_millis());
+        if self.listed {
+            self.plugin.note_place(Some(&self.folder)).await;
+        }
         if let Some(log) = &mut self.log {
             let works = log.machine.failed().is_none();
             // Nothing may have been written since: then the base holds all there is, and the first write must wait.

@@ -141,7 +141,7 @@ impl Link {
             Event::Tick => self.tick(now, ctx, &mut out),
             Event::Loaded => self.loaded(now, ctx, &mut out),
             Event::LoadFailed(why) => {
-                self.fail(now, &format!("Failed trying to load the MASTER synchronization DB: {why}"), &mut out)
+                self.lose(now, &format!("Failed trying to load the MASTER synchronization DB: {why}"), true, &mut out)
             }
             Event::CameBackEmpty => self.came_back_empty(now, ctx, &mut out),
             Event::AckAsked(offset) => self.ack(now, ctx, offset, &mut out),
@@ -213,12 +213,17 @@ impl Link {
     }
 
     fn fail(&mut self, now: Duration, why: &str, out: &mut Outcome) {
+        self.lose(now, why, false, out);
+    }
+
+    /// What is `grave` will hardly mend itself (a full disk, say): it is told as a warning, and of each attempt.
+    fn lose(&mut self, now: Duration, why: &str, grave: bool, out: &mut Outcome) {
         if !self.state.connected() {
             return;
         }
         let was_streaming = matches!(self.state, State::Streaming { .. });
-        let level = if was_streaming || self.looped { log::Level::Warn } else { log::Level::Info };
-        if self.last_why != why {
+        let level = if was_streaming || self.looped || grave { log::Level::Warn } else { log::Level::Info };
+        if self.last_why != why || grave {
             self.last_why = why.to_string();
             out.actions.push(Action::Log(level, format!("connection with the primary lost: {why}")));
         }

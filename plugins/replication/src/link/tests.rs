@@ -22,6 +22,7 @@ struct Bench {
     sent: Vec<u8>,
     payload: Vec<u8>,
     applied: Vec<u8>,
+    warned: Vec<String>,
 }
 
 impl Bench {
@@ -38,6 +39,7 @@ impl Bench {
             sent: Vec::new(),
             payload: Vec::new(),
             applied: Vec::new(),
+            warned: Vec::new(),
         };
         b.event(Event::Follow(Target { host: "h".into(), port: 1 }));
         b
@@ -70,6 +72,7 @@ impl Bench {
                     self.did.push(format!("upstream {}", path.iter().map(|id| &id[..1]).collect::<String>()))
                 }
                 Action::HandedOver(answer) => self.did.push(format!("handed over: {answer:?}")),
+                Action::Log(log::Level::Warn, text) => self.warned.push(text),
                 Action::Log(..) => {}
             }
         }
@@ -416,4 +419,20 @@ fn a_handover_goes_to_one_that_follows_us() {
     b.event(Event::Connected);
     b.hear(format!("+PONG\r\n+OK\r\n+OK keystead-path {} {}\r\n", node('b'), node('a')).as_bytes());
     assert!(b.said().contains("FAILOVER"));
+}
+
+/// A full disk, say: whoever looks into the log must find it, however often it was tried.
+#[test]
+fn a_load_that_fails_is_a_warning_each_time() {
+    let mut b = Bench::new();
+    for n in 1..=3 {
+        b.shake();
+        b.hear(format!("+FULLRESYNC {} 7\r\n$9\r\nrd", hex('a')).as_bytes());
+        b.event(Event::LoadFailed("No space left on device".into()));
+        assert_eq!(b.warned.len(), n);
+        assert!(
+            b.warned[n - 1].ends_with("Failed trying to load the MASTER synchronization DB: No space left on device")
+        );
+        b.wait(2);
+    }
 }

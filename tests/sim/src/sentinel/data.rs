@@ -309,6 +309,8 @@ impl DataNode {
             let text = format!("ip={},port={},state=online,offset=1,lag=0", replica.host, replica.port);
             line(&format!("slave{n}"), &text);
         }
+        line("master_replid", &format!("{:040x}", self.history.id));
+        line("master_replid2", &format!("{:040x}", self.history.before.map_or(0, |(id, _)| id)));
         if self.role == Role::Primary {
             line("master_repl_offset", &self.offset);
         }

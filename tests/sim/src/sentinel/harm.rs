@@ -58,6 +58,17 @@ impl World {
         }
     }
 
+    /// A sentinel ends and comes back with another id, at the same place: its folder is gone.
+    pub fn wipe(&mut self, id: NodeId) {
+        self.kill(id);
+        self.fault("sentinel that lost its state", |w| format!("wipe {}", w.name(id)));
+        if let Program::Sentinel(process) = &mut self.processes[id].program {
+            process.disk = None;
+            process.wiped += 1;
+        }
+        self.restart(id, true);
+    }
+
     /// Starts a data node again with its data, which takes it so long to load.
     pub fn restart_loading(&mut self, id: NodeId, load_ms: u64) {
         self.restart(id, true);

@@ -17,7 +17,7 @@ impl World {
         let Program::Sentinel(process) = &mut self.processes[id].program else { return };
         let (machine, actions) = Sentinel::new(Boot {
             now: Mono(now),
-            id: format!("{id:040x}"),
+            id: format!("{:040x}", process.wiped * 0x1000 + id),
             announce: sentinel_addr(id),
             announce_fixed: true,
             watches,
@@ -114,7 +114,7 @@ impl World {
                         self.transmit(conn, Way::Out, Payload::Request(request, round));
                     }
                 }
-                Action::Reply { ticket, reply } => {
+                Action::Reply { ticket, reply, .. } => {
                     let Program::Sentinel(process) = &mut self.processes[id].program else { continue };
                     let Some((conn, request, round)) = process.tickets.remove(&ticket) else {
                         self.say(|| format!("{} tells the operator {reply:?}", self.name(id)));

@@ -73,6 +73,8 @@ pub(crate) struct SentinelProcess {
     pub(crate) machine: Option<Sentinel>,
     pub(crate) disk: Option<State>,
     pub(crate) plain: bool,
+    /// How often it lost its state, and its id with it.
+    pub(crate) wiped: usize,
     /// It wants a password that nobody has: it accepts, and refuses whatever is asked.
     pub(crate) locked: bool,
     pub(crate) wake: u64,
@@ -179,6 +181,7 @@ impl World {
                 machine: None,
                 disk: None,
                 plain: n < world.shape.plain,
+                wiped: 0,
                 locked: false,
                 wake: 0,
                 tickets: BTreeMap::new(),

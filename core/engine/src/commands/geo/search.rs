@@ -299,7 +299,9 @@ fn store(ctx: &mut Ctx<'_>, key: &[u8], query: &Query<'_>, found: Vec<Found>) ->
     let changed = if found.is_empty() {
         ks.remove(db, key)
     } else {
+        let before = ks.dirty();
         ks.put_object(db, key, Object::ZSet(zset), None);
+        ks.recount(before, found.len() as u64);
         true
     };
     Ok(as_sent_if(changed))

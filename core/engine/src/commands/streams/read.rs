@@ -62,16 +62,18 @@ fn block_ms(arg: &[u8], now_ms: u64) -> Res<u64> {
     if ms > i64::MAX as u64 - now_ms { Err(err("ERR timeout is out of range")) } else { Ok(ms) }
 }
 
-/// There is nothing to wait for inside a script: Redis refuses the word, beside everything else that blocks.
-fn not_in_scripts(ctx: &Ctx<'_>, name: &str, options: &Options<'_>) -> Res<()> {
-    if ctx.core.in_script && options.block_ms.is_some() {
+/// There is nothing to wait for inside a script: Redis refuses the word, beside everything else that blocks. It shows the
+/// command as it was typed.
+fn not_in_scripts(ctx: &Ctx<'_>, args: Args<'_>) -> Res<()> {
+    if ctx.core.in_script {
+        let name = String::from_utf8_lossy(&args[0]);
         let text = format!("ERR {name} command is not allowed with BLOCK option from scripts");
         return Err(CommandError::new(text));
     }
     Ok(())
 }
 
-fn parse<'a>(args: Args<'a>, name: &str, groups: bool, now_ms: u64) -> Res<Options<'a>> {
+fn parse<'a>(ctx: &Ctx<'_>, args: Args<'a>, groups: bool) -> Res<Options<'a>> {
     let only_groups = |option: &str| {
         let text = format!("ERR The {option} option is only supported by XREADGROUP. You called XREAD instead.");
         if groups { Ok(()) } else { Err(CommandError::new(text)) }
@@ -79,12 +81,15 @@ fn parse<'a>(args: Args<'a>, name: &str, groups: bool, now_ms: u64) -> Res<Optio
     let (mut o, mut at) = (Options::default(), 1);
     while let Some(arg) = args.get(at) {
         match (arg, args.get(at + 1), args.get(at + 2)) {
-            (a, Some(value), _) if is(a, "block") => o.block_ms = Some(block_ms(value, now_ms)?),
+            (a, Some(value), _) if is(a, "block") => {
+                not_in_scripts(ctx, args)?;
+                o.block_ms = Some(block_ms(value, ctx.now_ms())?);
+            }
             (a, Some(value), _) if is(a, "count") => o.count = super::count(value)?,
             (a, Some(_), _) if is(a, "streams") => {
                 (o.keys_at, o.keys) = (at + 1, (args.len() - at - 1) / 2);
                 if (args.len() - at - 1) % 2 == 1 {
-                    let symbol = if groups { '>' } else { '$' };
+                    let (name, symbol) = if groups { ("xreadgroup", '>') } else { ("xread", '$') };
                     return Err(CommandError::new(format!(
                         "ERR Unbalanced '{name}' list of streams: for each stream key an ID or '{symbol}' must be specified."
                     )));
@@ -196,8 +201,7 @@ impl Reply {
 }
 
 pub(super) fn xread(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let options = parse(args, "xread", false, ctx.now_ms())?;
-    not_in_scripts(ctx, "xread", &options)?;
+    let options = parse(ctx, args, false)?;
     let (ks, db, mut out) = ctx.split();
     let from = (0..options.keys).map(|i| options.from(ks, db, args, i)).collect::<Res<Vec<From>>>()?;
     let mut reply = Reply { mark: out.defer(), streams: 0 };
@@ -218,8 +222,7 @@ pub(super) fn xread(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 pub(super) fn xreadgroup(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let now_ms = ctx.now_ms();
-    let options = parse(args, "xreadgroup", true, now_ms)?;
-    not_in_scripts(ctx, "xreadgroup", &options)?;
+    let options = parse(ctx, args, true)?;
     let Some(names) = options.group else { return Err(CommandError::SYNTAX) };
     let (ks, db, mut out) = ctx.split();
     let from = (0..options.keys).map(|i| options.from(ks, db, args, i)).collect::<Res<Vec<From>>>()?;

@@ -108,7 +108,7 @@ pub(super) fn zpopmax(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn bzpop(ctx: &mut Ctx<'_>, args: Args<'_>, end: End) -> CommandResult {
-    let timeout = timeout_ms(&args[args.len() - 1])?;
+    let timeout = timeout_ms(&args[args.len() - 1], ctx.now_ms())?;
     let keys = list(args, 1, args.len() - 1);
     match first_filled(ctx, &keys)? {
         Some(i) => {
@@ -163,8 +163,8 @@ pub(super) fn zmpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 pub(super) fn bzmpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let timeout = timeout_ms(&args[1])?;
     let (keys, end, count) = parse_mpop(args, 2)?;
+    let timeout = timeout_ms(&args[1], ctx.now_ms())?;
     match mpop(ctx, &keys, end, count)? {
         Some(effect) => Ok(effect),
         None => ctx.park_on_keys(&keys, timeout, OnTimeout::NullArray),

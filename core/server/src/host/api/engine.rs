@@ -1,7 +1,7 @@
 //! Turns, commands, messages, sessions, gates. Everything that needs the engine waits for its lock when it is polled, and
 //! fails when it is polled from inside a plugin's turn, where waiting would be for ever.
 
-use super::super::ctx::{chosen, pause_kind};
+use super::super::ctx::{NO_SUCH_DB, chosen, pause_kind};
 use super::super::frame::{Frame, World, in_turn, owned_words};
 use super::{asynchronous, caller, failed};
 use crate::host::plugin::Plugin;
@@ -137,6 +137,9 @@ pub(super) unsafe extern "C" fn exec(
     // SAFETY: as above; the words live for the call.
     let (plugin, args) = unsafe { (caller(host), owned_words(argv, argc)) };
     in_engine(plugin, endpoint, move |engine| {
+        if db as usize >= engine.ks.databases() {
+            return failed(NO_SUCH_DB);
+        }
         let words: Vec<&[u8]> = args.view().iter().collect();
         let reply = engine.exec(db as usize, &words, origin(from), Proto::Resp3);
         Out { buf: Buf::new(reply), ..Out::DONE }

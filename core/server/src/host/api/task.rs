@@ -22,7 +22,7 @@ pub(super) unsafe extern "C" fn spawn(host: *mut c_void, future: Future) -> u64 
         unsafe { drop_future(future) };
         return 0;
     }
-    guarded(|| plugin.spawn(future, |_| ())).unwrap_or(0)
+    guarded(|| plugin.spawn(future)).unwrap_or(0)
 }
 
 pub(super) unsafe extern "C" fn cancel(host: *mut c_void, id: u64) {

@@ -49,15 +49,16 @@ pub(crate) fn replay(service: Arc<Service>) -> Object {
     object(Apply(Arc::new(Inner { service, history: 0, state })), &API)
 }
 
-/// Executes bytes in steps; the offset at the last unit end, and the offsets that GETACKs ask for.
-fn run(inner: &Inner, bytes: &[u8]) -> Result<(u64, Vec<u64>), String> {
-    let mut acks = Vec::new();
+/// Executes bytes in steps; what is told of that.
+fn run(inner: &Inner, bytes: &[u8]) -> Result<Out, String> {
+    let mut acks: Vec<u64> = Vec::new();
     let mut state = inner.state.lock();
     if state.file {
         for piece in bytes.chunks(STEP) {
             inner.service.turn_of_job(|engine| engine.replay(&mut state.apply, piece))?;
         }
-        return Ok((0, acks));
+        let refused = state.apply.take_refused();
+        return Ok(Out { b: refused.count, buf: Buf::new(refused.first.unwrap_or_default()), ..Out::DONE });
     }
     for piece in bytes.chunks(STEP) {
         let applied = inner.service.turn_of_job(|engine| {
@@ -69,7 +70,8 @@ fn run(inner: &Inner, bytes: &[u8]) -> Result<(u64, Vec<u64>), String> {
         state.offset = applied.offset;
         acks.extend(applied.acks);
     }
-    Ok((state.offset, acks))
+    let list: Vec<u8> = acks.iter().flat_map(|ack| ack.to_le_bytes()).collect();
+    Ok(Out { a: state.offset, b: acks.len() as u64, buf: Buf::new(list), ..Out::DONE })
 }
 
 unsafe extern "C" fn feed(data: *mut c_void, bytes: Buf) -> Future {
@@ -77,10 +79,7 @@ unsafe extern "C" fn feed(data: *mut c_void, bytes: Buf) -> Future {
     let (inner, bytes) = unsafe { (value::<Apply>(data).0.clone(), OwnedBuf::new(bytes)) };
     export_future(async move {
         match run(&inner, bytes.as_ref()) {
-            Ok((offset, acks)) => {
-                let list: Vec<u8> = acks.iter().flat_map(|ack| ack.to_le_bytes()).collect();
-                Out { a: offset, b: acks.len() as u64, buf: Buf::new(list), ..Out::DONE }
-            }
+            Ok(done) => done,
             Err(reason) => Out::failed(abi::ERR, reason),
         }
     })

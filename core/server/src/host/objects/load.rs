@@ -28,6 +28,8 @@ const TOLD: u64 = 10;
 struct Added {
     stored: u64,
     expired: u64,
+    /// How many came before the first whose key was there already.
+    before_repeated: Option<u64>,
 }
 
 /// Where the records go.
@@ -182,34 +184,55 @@ fn fill(inner: &Inner, db: u32, count: u32, records: &[u8]) -> Result<Added, Str
         return Err(format!("a batch of {count} records has {read}"));
     }
     let mut target = inner.target.lock();
-    match target.as_mut().ok_or("the load is over")? {
-        Target::Shadow(shadow) => Ok(put_all(shadow, db, inner.expiry, decoded.into_iter())),
+    let mut added = Added::default();
+    let payload = match target.as_mut().ok_or("the load is over")? {
+        Target::Shadow(shadow) => {
+            put_all(shadow, db, inner.expiry, decoded.into_iter(), &mut added);
+            true
+        }
         Target::InPlace => {
             let mut decoded = decoded.into_iter();
-            let mut added = Added::default();
             while decoded.len() > 0 {
                 let some = decoded.by_ref().take(STEP);
-                let step = inner.service.turn_of_job(|engine| put_all(&mut engine.ks, db, inner.expiry, some));
-                added.stored += step.stored;
-                added.expired += step.expired;
+                inner.service.turn_of_job(|engine| put_all(&mut engine.ks, db, inner.expiry, some, &mut added));
             }
-            Ok(added)
+            inner.flushed
         }
+    };
+    match added.before_repeated {
+        // Files can be read once more by who loads them, who then tells the place.
+        Some(before) if payload => Err(repeated(inner, db, records, before)),
+        _ => Ok(added),
     }
 }
 
-fn put_all(keys: &mut Keyspace, db: usize, expiry: ExpiryMode, entries: impl Iterator<Item = Loaded>) -> Added {
+/// No server sends a key twice: the payload isn't what its primary has.
+fn repeated(inner: &Inner, db: usize, records: &[u8], before: u64) -> String {
+    let mut taken = rdb::records(records).flatten().filter(|record| Loaded::decode(inner.limits, record).is_ok());
+    let key = taken.nth(before as usize).map(|record| record.key.escape_ascii().to_string());
+    format!("RDB has duplicated key '{}' in DB {db}", key.unwrap_or_default())
+}
+
+fn put_all(
+    keys: &mut Keyspace,
+    db: usize,
+    expiry: ExpiryMode,
+    entries: impl Iterator<Item = Loaded>,
+    added: &mut Added,
+) {
     let mode = keys.expiry_mode();
     keys.set_expiry_mode(expiry);
-    let mut added = Added::default();
     for entry in entries {
         match keys.put_loaded(db, entry) {
             Put::Expired => added.expired += 1,
-            Put::Stored | Put::Replaced => added.stored += 1,
+            Put::Stored => added.stored += 1,
+            Put::Replaced => {
+                added.before_repeated.get_or_insert(added.stored + added.expired);
+                added.stored += 1;
+            }
         }
     }
     keys.set_expiry_mode(mode);
-    added
 }
 
 /// Makes it the keyspace; how many keys there are.

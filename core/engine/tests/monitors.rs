@@ -1,0 +1,58 @@
+//! MONITOR: what is shown, in which order and database, and what those who watch are spared.
+
+mod kit;
+
+use kit::Kit;
+
+/// The database and the words of each line.
+fn shown(seen: &str) -> Vec<String> {
+    let lines = seen.lines().filter_map(|line| line.split_once(" [")?.1.split_once(' '));
+    lines.map(|(db, rest)| format!("{db} {}", rest.split_once("] ").map_or(rest, |(_, words)| words))).collect()
+}
+
+#[test]
+fn a_command_is_shown_in_the_database_in_which_it_leaves_the_client() {
+    let mut kit = Kit::default();
+    let (monitor, c) = (kit.connect(), kit.connect());
+    kit.cmd(monitor, "MONITOR");
+    for line in ["SELECT 3", "SET k 1", "SELECT 99", "MULTI", "SELECT 5", "GET k", "EXEC", "RESET"] {
+        kit.cmd(c, line);
+    }
+    let expected = [
+        "3 \"SELECT\" \"3\"",
+        "3 \"SET\" \"k\" \"1\"",
+        "3 \"SELECT\" \"99\"",
+        "3 \"MULTI\"",
+        "5 \"SELECT\" \"5\"",
+        "5 \"GET\" \"k\"",
+        "5 \"EXEC\"",
+        "0 \"RESET\"",
+    ];
+    assert_eq!(shown(&kit.read(monitor)), expected);
+}
+
+#[test]
+fn a_transaction_that_is_refused_at_its_end_is_shown_to_have_ended() {
+    let mut kit = Kit::default();
+    let (monitor, c) = (kit.connect(), kit.connect());
+    kit.cmd(monitor, "MONITOR");
+    kit.cmd(c, "MULTI");
+    kit.cmd(c, "SET k 1");
+    assert!(kit.cmd(c, "EXEC now").starts_with("-EXECABORT"));
+    assert_eq!(shown(&kit.read(monitor)), ["0 \"MULTI\"", "0 \"EXEC\" \"now\""]);
+}
+
+/// Redis takes a client that watches for a replica.
+#[test]
+fn who_watches_may_be_silent_and_is_never_paused() {
+    let mut kit = Kit::default();
+    let (monitor, admin, idle) = (kit.connect(), kit.connect(), kit.connect());
+    kit.cmd(monitor, "MONITOR");
+    kit.cmd(admin, "CONFIG SET timeout 1");
+    kit.now.unix_ms += 500;
+    kit.cmd(admin, "PING");
+    kit.advance(1000);
+    assert_eq!(kit.closed, [idle]);
+    kit.cmd(admin, "CLIENT PAUSE 100000 ALL");
+    assert!(kit.cmd(monitor, "PING").contains("+PONG\r\n"));
+}

@@ -1,0 +1,96 @@
+//! Where the set is that a start must load, when `dir` was changed while the file was on. Owns the note of it in the plugin's
+//! state, which stays in the folder that the file or the command line names: whatever `dir` the next start has (CONFIG REWRITE
+//! keeps it or not), it finds the newest set, takes it over and goes on with it.
+
+use crate::files::Folder;
+use crate::plugin::Aof;
+use keystead_plugin::prelude::*;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// The note.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Note {
+    /// The `dir` that the set is in; none: that of this note. A copy of a whole folder must not lead back to the original.
+    dir: Option<PathBuf>,
+}
+
+/// What the note says, and where it is.
+pub(crate) struct Noted {
+    /// `dir` as it was before CONFIG REWRITE's word for it: the note lies there.
+    home: PathBuf,
+    last: Mutex<Option<Note>>,
+}
+
+impl Noted {
+    /// Before what CONFIG REWRITE kept is set.
+    pub(crate) fn read(host: &Host) -> Noted {
+        let text = host.read_state().and_then(|bytes| String::from_utf8(bytes.to_vec()).ok()).unwrap_or_default();
+        let last = ron::from_str(&text).ok();
+        if last.is_none() && !text.is_empty() {
+            log::warn!("{}.state can't be read: the append-only files are looked for in 'dir' alone", Aof::NAME);
+        }
+        Noted { home: PathBuf::from(host.setting("dir").unwrap_or_else(|| ".".to_owned())), last: Mutex::new(last) }
+    }
+
+    /// The folder of the newest set if it isn't this one; an error if that was moved away from here and is gone.
+    pub(crate) fn elsewhere(&self, here: &Folder) -> Result<Option<Folder>> {
+        let Some(Note { dir }) = self.last.lock().clone() else { return Ok(None) };
+        let moved = dir.is_some();
+        let there = here.in_dir(dir.as_deref().unwrap_or(&self.home));
+        if there.is_same(here) {
+            return Ok(None);
+        }
+        match there.read_manifest() {
+            Ok(Some(set)) if !set.is_empty() => Ok(Some(there)),
+            // Somebody moved the files by hand.
+            Ok(_) if !moved => Ok(None),
+            Ok(_) => Err(self.gone(&there, here, "there are none now")),
+            Err(why) => Err(self.gone(&there, here, &why)),
+        }
+    }
+
+    fn gone(&self, there: &Folder, here: &Folder, why: &str) -> Error {
+        Error::new(format!(
+            "CONFIG SET dir moved the append-only files to {}: {why}. Bring them back, or remove {} to start with what is in {}",
+            there.path().display(),
+            self.home.join(format!("{}.state", Aof::NAME)).display(),
+            here.path().display()
+        ))
+    }
+
+    /// The set in this folder is what a start must load; none: no set is. Where the note can't be written an older one must
+    /// not stay: an empty file may still have room.
+    pub(crate) async fn note(&self, host: &Host, folder: Option<&Folder>) {
+        let note = folder.map(|folder| Note { dir: self.away(folder) });
+        if *self.last.lock() == note {
+            return;
+        }
+        let text = note.as_ref().and_then(|note| ron::to_string(note).ok()).unwrap_or_default();
+        let mut kept = host.persist_state(text.as_bytes()).await;
+        let told = kept.as_ref().err().map(|error| error.text().to_owned());
+        let mut now = note;
+        if kept.is_err() && !text.is_empty() {
+            now = None;
+            kept = host.persist_state(b"").await;
+        }
+        if let Some(why) = told {
+            log::warn!("Where the append-only files are couldn't be noted, the next start looks in its 'dir': {why}");
+        }
+        if kept.is_ok() {
+            *self.last.lock() = now;
+        }
+    }
+
+    fn away(&self, folder: &Folder) -> Option<PathBuf> {
+        let home = folder.in_dir(&self.home);
+        (!home.is_same(folder)).then(|| absolute(folder.dir()))
+    }
+}
+
+/// Without links: what they point to may change.
+fn absolute(dir: &Path) -> PathBuf {
+    dir.canonicalize().unwrap_or_else(|_| dir.to_owned())
+}

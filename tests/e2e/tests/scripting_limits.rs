@@ -1,0 +1,162 @@
+//! What bounds scripts: the memory they leave, how deep their replies are, and what refuses them, with its texts and counts.
+#![allow(clippy::unwrap_used)]
+
+use keystead_harness::{Client, DEADLINE, Keystead, Reply, wait_until};
+use std::io::{Read, Write};
+
+fn server() -> Keystead {
+    Keystead::builder().plugin("scripting", "()").start()
+}
+
+fn eval(client: &mut Client, script: &str) -> String {
+    format!("{:?}", client.command(&["EVAL", script, "0"]))
+}
+
+fn error(reply: Reply) -> String {
+    match reply {
+        Reply::Error(text) => text,
+        other => panic!("no error: {other:?}"),
+    }
+}
+
+/// Anonymous memory of the process, in bytes.
+fn resident(server: &Keystead) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{}/status", server.process.pid())).unwrap();
+    let line = text.lines().find(|line| line.starts_with("RssAnon")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+const BIG: &str = "local t = {} for i = 1, 1000000 do t[i] = {i} end return #t";
+const MUCH: u64 = 20 << 20;
+
+/// Whether another script follows or not, and whether anybody asks for it or not.
+#[test]
+fn what_a_big_script_took_goes_back_to_the_system() {
+    let server = server();
+    let mut client = server.client();
+    eval(&mut client, "return 1");
+    let before = resident(&server);
+    assert!(eval(&mut client, BIG).contains("1000000"));
+    assert!(resident(&server) > before + MUCH, "it took {} bytes", resident(&server).saturating_sub(before));
+    wait_until("it is given back", DEADLINE, || resident(&server) < before + MUCH);
+    let lua: u64 = client.info("memory")["used_memory_lua"].parse().unwrap();
+    assert!(lua < 1 << 20, "{lua}");
+}
+
+#[test]
+fn what_scripts_keep_goes_back_to_the_system_when_they_are_flushed() {
+    let server = server();
+    let mut client = server.client();
+    let library = "#!lua name=big\nlocal t = {} redis.register_function('fill', function() for i = 1, 1000000 do t[i] = {i} end \
+                   return #t end)";
+    client.command(&["FUNCTION", "LOAD", library]);
+    for how in ["SYNC", "ASYNC"] {
+        let before = resident(&server);
+        client.command(&["FUNCTION", "LOAD", "REPLACE", library]);
+        assert_eq!(client.cmd("FCALL fill 0").as_int(), Some(1_000_000));
+        let full = resident(&server);
+        assert!(full > before + MUCH, "{how}: {before} bytes before, {full} full");
+        client.ok(&format!("FUNCTION FLUSH {how}"));
+        wait_until("it is given back", DEADLINE, || resident(&server) < before + MUCH);
+    }
+}
+
+/// Keys, half of which another thread frees in pages of the clients' thread.
+#[test]
+fn what_keys_took_goes_back_to_the_system_by_memory_purge() {
+    let server = Keystead::builder().start();
+    let mut client = server.client();
+    let before = resident(&server);
+    client.ok("DEBUG POPULATE 60000 key 1000");
+    for at in (0..60_000).step_by(500) {
+        let names: Vec<String> = (at..at + 500).step_by(2).map(|n| format!("key:{n}")).collect();
+        client.command(&[&["DEL".to_owned()][..], &names].concat());
+    }
+    client.ok("FLUSHALL ASYNC");
+    wait_until("it is given back", DEADLINE, || {
+        client.ok("MEMORY PURGE");
+        resident(&server) < before + MUCH
+    });
+}
+
+/// As deep as in Redis; a byte more than the interpreter's stack is an error in its place.
+#[test]
+fn replies_are_as_deep_as_scripts_make_them() {
+    let server = server();
+    let wire = |script: &str| {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        write!(stream, "*3\r\n$4\r\nEVAL\r\n${}\r\n{script}\r\n$1\r\n0\r\n*1\r\n$4\r\nQUIT\r\n", script.len()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let deep = |levels: usize| format!("local t = {{'x'}} for i = 2, {levels} do t = {{t}} end return t");
+    assert_eq!(wire(&deep(7900)), "*1\r\n".repeat(7900) + "$1\r\nx\r\n+OK\r\n");
+    for endless in [&deep(9000), "local t = {} t[1] = t return t"] {
+        assert!(wire(endless).ends_with("*1\r\n-ERR reached lua stack limit\r\n+OK\r\n"));
+    }
+}
+
+/// A script with flags is refused as any command with these flags is.
+#[test]
+fn scripts_with_flags_are_refused_like_commands() {
+    let server = Keystead::builder().plugin("replication", "()").plugin("scripting", "()").start();
+    let mut client = server.client();
+    let library = "#!lua name=l\nredis.register_function{function_name='f', callback=function() return 'f' end, \
+                   flags={'no-writes'}}";
+    client.command(&["FUNCTION", "LOAD", library]);
+    let reads = "#!lua flags=no-writes\nreturn 'read'";
+    client.ok("CONFIG SET maxmemory 1");
+    let full = "OOM command not allowed when used memory > 'maxmemory'.";
+    assert_eq!(error(client.command(&["EVAL", "#!lua\nreturn 1", "0"])), full);
+    assert_eq!(client.command(&["EVAL", reads, "0"]), "read");
+    client.ok("CONFIG SET maxmemory 0");
+    client.ok(&format!("REPLICAOF 127.0.0.1 {}", keystead_harness::free_port()));
+    let read_only = "READONLY You can't write against a read only replica.";
+    assert_eq!(error(client.command(&["EVAL", "#!lua\nreturn 1", "0"])), read_only);
+    assert_eq!(client.command(&["EVAL", reads, "0"]), "read");
+    client.ok("CONFIG SET replica-serve-stale-data no");
+    let stale = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
+    for words in [&["FCALL", "f", "0"][..], &["EVAL", reads, "0"], &["EVAL", "return 1", "0"]] {
+        assert_eq!(error(client.command(words)), stale, "{words:?}");
+    }
+    assert_eq!(error(client.command(&["EVAL", "#!lua\nreturn 1", "0"])), read_only);
+    assert_eq!(client.command(&["EVAL", "#!lua flags=allow-stale,no-writes\nreturn 1", "0"]).as_int(), Some(1));
+}
+
+#[test]
+fn what_a_script_may_not_call_is_an_error_and_counted() {
+    let server = server();
+    let mut client = server.client();
+    client.ok("ACL SETUSER u on nopass +@all ~mine");
+    client.ok("CONFIG RESETSTAT");
+    let mut other = server.client();
+    other.ok("AUTH u x");
+    let said = eval(&mut other, "return redis.call('get', 'yours')");
+    assert!(said.contains("ERR ACL failure in script: No permissions to access a key"), "{said}");
+    eval(&mut client, "redis.pcall('incr') redis.pcall('get') return redis.pcall('incr', 'a', 'b')");
+    client.cmd("INCR");
+    let counts = client.info("commandstats");
+    assert!(counts["cmdstat_incr"].contains("rejected_calls=3"), "{counts:?}");
+    assert!(counts["cmdstat_get"].contains("rejected_calls=2"), "{counts:?}");
+}
+
+/// Whether it wrote is asked before what kind it is.
+#[test]
+fn a_function_that_wrote_is_not_killed_by_script_kill_either() {
+    let mut server = server();
+    let (mut client, mut other) = (server.client(), server.client());
+    client.ok("CONFIG SET busy-reply-threshold 50");
+    let library =
+        "#!lua name=l\nredis.register_function('w', function() redis.call('set', 'k', 'v') while true do end end)";
+    client.command(&["FUNCTION", "LOAD", library]);
+    client.send(&["FCALL", "w", "0"]).unwrap();
+    wait_until("others are told to wait", DEADLINE, || format!("{:?}", other.cmd("GET k")).contains("BUSY"));
+    for kill in ["SCRIPT KILL", "FUNCTION KILL"] {
+        let said = format!("{:?}", other.cmd(kill));
+        assert!(said.contains("UNKILLABLE Sorry the script already executed write commands"), "{kill}: {said}");
+    }
+    other.send(&["SHUTDOWN", "NOSAVE"]).unwrap();
+    assert!(server.process.wait_exit(DEADLINE).success());
+}

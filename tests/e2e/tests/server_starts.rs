@@ -1,0 +1,135 @@
+//! Starts that must be refused, and what a refused one leaves alone: users, the pid file, the ports of another instance.
+#![allow(clippy::unwrap_used)]
+
+use keystead_harness::{
+    Client, DEADLINE, Keystead, Process, ProcessSpec, free_port, keystead_bin, plugin_lib, wait_until,
+};
+use std::path::Path;
+use std::process::Command;
+
+/// Runs the binary to its end: whether it succeeded, and what it said.
+fn keystead(args: &[&str], dir: &Path) -> (bool, String) {
+    let output = Command::new(keystead_bin()).args(args).current_dir(dir).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// Without its plugin, a user's line names an unknown command. Passing the users over would let everybody in.
+#[test]
+fn users_that_can_t_be_read_refuse_the_start_and_are_kept() {
+    let mut node = Keystead::builder().plugin("hello", "()").start();
+    let mut c = node.client();
+    c.ok("ACL SETUSER admin on >pw ~* &* +@all");
+    c.ok("ACL SETUSER guest on nopass +hello.greet");
+    c.ok("ACL SETUSER default off");
+    c.ok("CONFIG REWRITE");
+    node.process.kill();
+    let (file, overlay) = (node.dir().join("keystead.ron"), node.dir().join("keystead.overlay.ron"));
+    let (with, kept) = (std::fs::read_to_string(&file).unwrap(), std::fs::read_to_string(&overlay).unwrap());
+    std::fs::write(&file, with.replace("(name: \"hello\", config: ()),", "")).unwrap();
+    let why = "keystead.overlay.ron: the user 'guest', which CONFIG REWRITE kept, can't be read: \
+               Error in applying operation '+hello.greet': Unknown command or category name in ACL";
+    node.process.restart().unwrap();
+    assert!(!node.process.wait_exit(DEADLINE).success());
+    assert!(node.process.log().contains(why), "{}", node.process.log());
+    let (ok, told) = keystead(&["check", file.to_str().unwrap()], node.dir());
+    assert!(!ok && told.contains(why), "{told}");
+    assert_eq!(std::fs::read_to_string(&overlay).unwrap(), kept);
+    std::fs::write(&file, with).unwrap();
+    node.restart();
+    let mut c = node.client();
+    assert!(c.cmd("PING").is_error(), "nobody is in without a password");
+    c.ok("AUTH admin pw");
+    assert_eq!(c.cmd("ACL USERS").texts(), ["admin", "default", "guest"]);
+}
+
+/// What CONFIG REWRITE kept for a plugin outlives a time without it.
+#[test]
+fn what_was_kept_for_a_plugin_survives_a_rewrite_without_it() {
+    let port = free_port();
+    let sentinel = format!("(port: {port})");
+    let mut node = Keystead::builder().plugin("replication", "()").plugin("sentinel", &sentinel).start();
+    let mut sentinel = Client::connect(port);
+    sentinel.ok("CONFIG SET maxclients 77");
+    sentinel.ok("ACL SETUSER s on >pw +ping");
+    node.client().ok("CONFIG SET masterauth secret");
+    node.client().ok("CONFIG REWRITE");
+    let file = node.dir().join("keystead.ron");
+    let with = std::fs::read_to_string(&file).unwrap();
+    let (head, _) = with.split_once("plugins: [").unwrap();
+    node.process.kill();
+    std::fs::write(&file, format!("{head}plugins: [])")).unwrap();
+    node.restart();
+    node.client().ok("CONFIG SET timeout 100");
+    node.client().ok("CONFIG REWRITE");
+    node.process.kill();
+    std::fs::write(&file, with).unwrap();
+    node.restart();
+    assert_eq!(node.client().cmd("CONFIG GET masterauth").texts()[1], "secret");
+    assert_eq!(node.client().cmd("CONFIG GET timeout").texts()[1], "100");
+    let mut sentinel = Client::connect(port);
+    assert_eq!(sentinel.cmd("CONFIG GET maxclients").texts()[1], "77");
+    assert!(sentinel.cmd("ACL USERS").texts().contains(&"s".to_owned()));
+}
+
+#[test]
+fn a_second_start_leaves_the_running_instance_s_pid_file() {
+    let node = Keystead::builder().server("pidfile: \"k.pid\"").start();
+    let pid_file = node.dir().join("k.pid");
+    let pid = node.process.pid().to_string();
+    let file = node.dir().join("keystead.ron").display().to_string();
+    let (ok, told) = keystead(&[&file], node.dir());
+    assert!(!ok && told.contains("Address already in use"), "{told}");
+    assert_eq!(std::fs::read_to_string(&pid_file).unwrap().trim(), pid);
+    let (_, told) = keystead(&[&file, "--set", "server.daemonize=true", "--set", "log.file=second.log"], node.dir());
+    let second = node.dir().join("second.log");
+    let refused = || std::fs::read_to_string(&second).unwrap_or_default().contains("Address already in use");
+    wait_until(&format!("the daemon is refused {told}"), DEADLINE, refused);
+    assert_eq!(std::fs::read_to_string(&pid_file).unwrap().trim(), pid);
+}
+
+#[test]
+fn an_instance_that_nobody_could_reach_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("k.ron").display().to_string();
+    for text in
+        ["(server: (port: 0))", "(server: (bind: []))", "(server: (port: 0), plugins: [(name: \"replication\")])"]
+    {
+        std::fs::write(&file, text).unwrap();
+        for args in [&["check", &file][..], &[&file, "--dir", dir.path().to_str().unwrap()]] {
+            let (ok, told) = keystead(args, dir.path());
+            assert!(!ok && told.contains("Configured to not listen anywhere, exiting."), "{text}: {told}");
+        }
+    }
+    let port = free_port();
+    let reached = format!("(server: (port: 0), plugins: [(name: \"sentinel\", config: (port: {port}))])");
+    for text in [reached.as_str(), "(server: (port: 0, unixsocket: \"k.sock\"))"] {
+        std::fs::write(&file, text).unwrap();
+        let (ok, told) = keystead(&["check", &file], dir.path());
+        assert!(ok, "{text}: {told}");
+    }
+}
+
+/// Libraries are named from where the server is started, as `dir` and `plugin_dirs` are; not from `dir`.
+#[test]
+fn a_plugin_s_path_is_named_from_the_working_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("lib")).unwrap();
+    std::fs::copy(plugin_lib("hello"), dir.path().join("lib/libkeystead_hello.so")).unwrap();
+    let port = free_port();
+    let text = format!(
+        "\u{feff}(server: (port: {port}, dir: \"data\"), plugins: [(name: \"hello\", path: \"lib/libkeystead_hello.so\")])"
+    );
+    std::fs::write(dir.path().join("k.ron"), text).unwrap();
+    let (ok, told) = keystead(&["check", "k.ron"], dir.path());
+    assert!(ok, "{told}");
+    let args = ["k.ron", "--set", "server.requirepass=123"].map(str::to_owned).to_vec();
+    let (program, log_name) = (keystead_bin(), "process.log".into());
+    let spec = ProcessSpec { program, args, dir: dir.path().to_path_buf(), log_name, env: Vec::new() };
+    let mut process = Process::start(spec).unwrap();
+    process.wait_for_log("Ready to accept connections", DEADLINE);
+    process.wait_for_log("data wasn't there: it was made", DEADLINE);
+    let mut c = Client::connect(port);
+    c.ok("AUTH 123");
+    assert_eq!(c.cmd("HELLO.GREET x"), "Hello, x!");
+}
