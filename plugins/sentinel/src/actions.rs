@@ -217,6 +217,9 @@ pub enum Action {
         ticket: u64,
         /// The answer.
         reply: Reply,
+        /// It promises something that a crash must not take back (a vote, a setting): it leaves behind the disk. What only
+        /// tells what this sentinel sees doesn't, and is to be had with a disk that is full, too.
+        promises: bool,
     },
     /// Publish and log an event.
     Emit(Notice),
@@ -298,6 +301,8 @@ pub struct Shared {
     pub strategies: Strategies,
     /// Who claimed an epoch that isn't believed, and when that was said last.
     pub doubted: BTreeMap<String, Mono>,
+    /// Sentinels whose place another id has taken, to be dropped everywhere at the end of this event.
+    pub replaced: Vec<String>,
     pub(crate) numbers: u64,
 }
 

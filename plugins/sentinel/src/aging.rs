@@ -1,8 +1,9 @@
 //! Sentinels and replicas that are gone for good: forgotten by an operator (FORGET), or, with `forget-sentinels-after` and
 //! `forget-replicas-after`, once a majority of all known sentinels, the dead ones included, has missed one for so long.
-//! Nothing else makes the majority smaller: a minority can ask as long as it likes. A former primary that wasn't seen as a
-//! replica since is never forgotten: it comes back as a primary, and must be told. Owns that question (`SENTINEL IS-GONE`)
-//! and its count; only Keystead peers are asked, stock ones count as against it.
+//! Nothing else makes the majority smaller (one that lost its state takes the place of its old id, gossip.rs): a minority
+//! can ask as long as it likes. A former primary that wasn't seen as a replica since is never forgotten: it comes back as
+//! a primary, and must be told. Owns that question (`SENTINEL IS-GONE`) and its count; only Keystead peers are asked,
+//! stock ones count as against it.
 
 use crate::actions::Shared;
 use crate::election::majority;
@@ -131,6 +132,11 @@ impl Monitor {
     fn drop_entry(&mut self, id: InstanceId, more: &str, s: &mut Shared) {
         let event = if self.instances[&id].kind == Kind::Sentinel { "-sentinel" } else { "-slave" };
         self.event(s, Level::Warning, event, id, more);
+        self.remove_entry(id, s);
+    }
+
+    /// Without a word: who calls it has said why.
+    pub(crate) fn remove_entry(&mut self, id: InstanceId, s: &mut Shared) {
         self.drop_links(id, s);
         self.instances.remove(&id);
         s.homes.remove(&id);

@@ -143,6 +143,9 @@ impl Monitor {
         if rebooted && instance.kind == Kind::Primary {
             instance.rebooted_at = Some(s.now);
         }
+        if instance.kind == Kind::Primary && report.role == Role::Primary {
+            instance.history.clone_from(&report.history);
+        }
         let found = instance.report.replace(report.clone()).is_none();
         let kind = instance.kind;
         if new_run_id && kind == Kind::Primary {
@@ -159,8 +162,10 @@ impl Monitor {
         if role_changed || found || unconfirmed {
             self.note_role(id, role_changed, s);
         }
-        if kind == Kind::Primary && report.role == Role::Primary {
-            self.learn_replicas(&report, s);
+        match (kind, report.role) {
+            (Kind::Primary, Role::Primary) => self.learn_replicas(&report, s),
+            (Kind::Primary, Role::Replica) if role_changed => self.look_for_heir(s.now),
+            _ => {}
         }
         self.after_report(id, s);
     }

@@ -6,6 +6,7 @@ use crate::election::{Advice, Question, majority};
 use crate::events::Level;
 use crate::instance::{Heard, Instance};
 use crate::monitor::Monitor;
+use crate::select::Candidate;
 use crate::types::{Addr, Epoch, InstanceId, Kind, Mono};
 use crate::wire::{DownAnswer, Named, Reply, Request};
 use std::collections::BTreeMap;
@@ -69,6 +70,10 @@ pub struct Ballot {
     pub next_attempt: Mono,
     /// Failed candidacies since the primary went down.
     pub attempts: u32,
+    /// The last try since the primary went down: the own one, or of somebody who was voted for.
+    pub tried: Option<Mono>,
+    /// The replicas of which the selection strategy wanted none.
+    pub refused: Option<Vec<Candidate>>,
     /// The own candidacy.
     pub candidacy: Candidacy,
     /// The question about the own campaign that is out.
@@ -90,6 +95,8 @@ impl Ballot {
             hold: None,
             next_attempt: now,
             attempts: 0,
+            tried: None,
+            refused: None,
             candidacy: Candidacy::None,
             campaign_ticket: 0,
             confirmed: false,
@@ -214,6 +221,9 @@ impl Monitor {
             peer.down_vote = if same { Some(now) } else { None };
             peer.heard = Some(heard);
         }
+        if same && self.primary().down_since.is_none() {
+            self.watch_primary(now);
+        }
     }
 
     fn last_vote(&self) -> Option<(String, Epoch)> {
@@ -222,13 +232,14 @@ impl Monitor {
 
     fn answer(&self, client: u64, vote: Option<(String, Epoch)>, extended: bool, s: &mut Shared) {
         let down = self.primary().down_since.is_some();
+        let promises = vote.is_some();
         let (leader, epoch) = vote.unwrap_or(("*".into(), Epoch(0)));
         let number = |n: u64| Reply::Int(i64::try_from(n).unwrap_or(i64::MAX));
         let mut items = vec![Reply::Int(down.into()), Reply::Bulk(leader), number(epoch.0)];
         if extended {
             items.push(number(self.config_epoch.0));
         }
-        s.out.push(Action::Reply { ticket: client, reply: Reply::Array(items) });
+        s.out.push(Action::Reply { ticket: client, reply: Reply::Array(items), promises });
     }
 
     /// A request that the strategy has not answered is answered with what was voted before.
@@ -243,6 +254,7 @@ impl Monitor {
         match advice {
             Counsel::Election(Advice::Grant) if free => {
                 self.cast(&candidate, epoch, s);
+                self.ballot.tried = Some(s.now);
                 let until = s.now.plus(self.hold_ms(&candidate));
                 self.ballot.hold = Some(Hold { leader: candidate, epoch, granted: s.now, since: s.now, until });
                 self.ballot.candidacy = Candidacy::None;
@@ -400,6 +412,7 @@ impl Monitor {
         }
         self.ballot.candidacy = Candidacy::None;
         self.ballot.abstains = None;
+        (self.ballot.tried, self.ballot.refused) = (None, None);
         self.ballot.next_attempt = self.ballot.next_attempt.min(s.now.plus(ABSTAINED_MS));
         self.evaluate_campaign(s);
         self.ask_selection_anew(s);
@@ -420,6 +433,7 @@ impl Monitor {
             return Err(format!("ERR {} is not objectively down: there is nothing to confirm", self.name));
         }
         self.ballot.confirmed = true;
+        (self.ballot.tried, self.ballot.refused) = (None, None);
         self.ballot.candidacy = Candidacy::None;
         self.ballot.next_attempt = s.now;
         self.timeline.mark(s.now, "confirmed", "by an operator".into());

@@ -8,6 +8,7 @@ use crate::events::Level;
 use crate::failover::Failover;
 use crate::instance::Instance;
 use crate::monitor::Monitor;
+use crate::select::Candidate;
 use crate::types::{Epoch, Kind, Mono};
 
 /// A campaign without a result ends after this long (or failover-timeout, if that is shorter), or after the election
@@ -45,11 +46,12 @@ impl Monitor {
         if self.odown_since.is_none() {
             self.ballot.candidacy = Candidacy::None;
             self.ballot.attempts = 0;
+            (self.ballot.tried, self.ballot.refused) = (None, None);
             self.ballot.confirmed = false;
             self.ballot.abstains = None;
             return;
         }
-        if s.now < self.ballot.next_attempt || self.ballot.hold.is_some() || !self.fresh(s.now) {
+        if s.now < self.ballot.next_attempt || self.ballot.hold.is_some() || !self.fresh(s.now) || self.in_vain(s.now) {
             self.ballot.candidacy = Candidacy::None;
             return;
         }
@@ -69,6 +71,18 @@ impl Monitor {
         }
     }
 
+    /// Since the last try, whoever's it was, no replica has become one that could be promoted. As in Redis another one
+    /// follows after twice the failover-timeout: each costs an epoch, and says so to operators.
+    fn in_vain(&self, now: Mono) -> bool {
+        let again = self.settings.failover_timeout_ms.saturating_mul(2);
+        let lately = self.ballot.tried.is_some_and(|at| now.since(at) < again);
+        lately && self.somebody_promoted().is_none() && {
+            let request = self.selection_request(now);
+            let refused = self.ballot.refused.as_ref().is_some_and(|before| unchanged(before, &request.candidates));
+            refused || request.candidates.iter().all(|c| request.unfit(c).is_some())
+        }
+    }
+
     /// Begins a failover. One that an operator asked for needs no election.
     pub(crate) fn stand(&mut self, forced: bool, s: &mut Shared) {
         let Some(epoch) = s.epoch.next() else {
@@ -81,6 +95,7 @@ impl Monitor {
         if forced {
             self.timeline.begin(s.now, "failover asked for", format!("by an operator, epoch {epoch}"));
         } else {
+            self.ballot.tried = Some(s.now);
             let tries = self.ballot.attempts.saturating_add(1);
             self.timeline.mark(s.now, "candidacy", format!("in epoch {epoch}, try {tries}"));
         }
@@ -90,6 +105,8 @@ impl Monitor {
         self.cast(&me, epoch, s);
         self.failover = Failover::Campaign { epoch, since: s.now };
         if forced {
+            // The others weren't asked: should this sentinel end behind its promotion, they have an eye on the primary.
+            self.hello_now(s.now);
             return self.on_elected(true, s);
         }
         self.ask_now(s.now);
@@ -151,4 +168,10 @@ impl Monitor {
         }
         self.drive(s);
     }
+}
+
+/// Nothing that a strategy may go by is another, but ages.
+fn unchanged(before: &[Candidate], now: &[Candidate]) -> bool {
+    let ageless = |c: &Candidate| Candidate { silent_ms: 0, info_age_ms: None, link_down_ms: 0, ..c.clone() };
+    before.len() == now.len() && before.iter().zip(now).all(|(a, b)| ageless(a) == ageless(b))
 }

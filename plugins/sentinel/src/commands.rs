@@ -79,6 +79,39 @@ pub const SUBCOMMANDS: &[(&str, usize, usize, &str, &str)] = &[
     ("TIMELINE", 0, 3, "[<primary-name>] [<count>] [JSON]", "The last failovers, step by step."),
 ];
 
+/// Those that only look.
+const LOOKS: &[&str] = &[
+    "CKQUORUM",
+    "EXPLAIN",
+    "GET-MASTER-ADDR-BY-NAME",
+    "GET-PRIMARY-ADDR-BY-NAME",
+    "HELP",
+    "INFO-CACHE",
+    "IS-GONE",
+    "MASTER",
+    "MASTERS",
+    "MYID",
+    "PENDING-SCRIPTS",
+    "PRIMARIES",
+    "PRIMARY",
+    "REPLICAS",
+    "SENTINELS",
+    "SLAVES",
+    "TIMELINE",
+];
+
+/// Its reply promises nothing: it looks, or is a hello, which is told and forgotten.
+fn only_looks(argv: &[String]) -> bool {
+    let is = |word: &String, known: &str| word.eq_ignore_ascii_case(known);
+    match argv {
+        [publish, ..] if is(publish, "PUBLISH") => true,
+        [_, config, what, ..] if is(config, "CONFIG") => is(what, "GET"),
+        [_, debug] if is(debug, "DEBUG") => true,
+        [_, sub, ..] => LOOKS.iter().any(|known| is(sub, known)),
+        _ => true,
+    }
+}
+
 /// A peer's question under both of its names.
 const DOWN_QUESTIONS: [&str; 2] = ["IS-MASTER-DOWN-BY-ADDR", "IS-PRIMARY-DOWN-BY-ADDR"];
 
@@ -118,8 +151,9 @@ impl Sentinel {
             },
             _ => Err(format!("ERR unknown command '{name}'")),
         };
+        let promises = answer.is_ok() && !only_looks(argv);
         let reply = answer.unwrap_or_else(Reply::Error);
-        self.shared.out.push(Action::Reply { ticket, reply });
+        self.shared.out.push(Action::Reply { ticket, reply, promises });
     }
 
     fn publish(&mut self, argv: &[String]) -> Answer {
@@ -219,7 +253,7 @@ impl Sentinel {
             }
             None => {
                 let items = vec![Reply::Int(0), Reply::Bulk("*".into()), Reply::Int(0)];
-                self.shared.out.push(Action::Reply { ticket, reply: Reply::Array(items) });
+                self.shared.out.push(Action::Reply { ticket, reply: Reply::Array(items), promises: false });
             }
         }
         Ok(())
@@ -311,7 +345,7 @@ impl Sentinel {
             self.shared.homes.remove(&id);
         }
         let waiting = std::mem::take(&mut monitor.wishes).into_values();
-        let gone = |(ticket, _)| Action::Reply { ticket, reply: Reply::Error(NO_SUCH.into()) };
+        let gone = |(ticket, _)| Action::Reply { ticket, reply: Reply::Error(NO_SUCH.into()), promises: false };
         self.shared.out.extend(waiting.map(gone));
         let open = std::mem::take(&mut monitor.ballot.votes);
         open.into_values().for_each(|pending| monitor.answer_open(pending, &mut self.shared));
@@ -369,6 +403,22 @@ impl Sentinel {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_only_looks_is_told_apart_from_what_promises() {
+        let of = |line: &str| only_looks(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        for line in
+            ["SENTINEL MASTERS", "sentinel get-master-addr-by-name m", "SENTINEL CONFIG GET *", "SENTINEL DEBUG"]
+        {
+            assert!(of(line), "{line}");
+        }
+        for line in
+            ["SENTINEL SET m quorum 2", "SENTINEL CONFIG SET a b", "SENTINEL MONITOR m h 1 1", "SENTINEL RESET *"]
+        {
+            assert!(!of(line), "{line}");
+        }
+        assert!(LOOKS.iter().all(|look| SUBCOMMANDS.iter().any(|(name, ..)| name == look)));
+    }
 
     #[test]
     fn a_hello_or_a_question_about_one_primary_wakes_no_other() {

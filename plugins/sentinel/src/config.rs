@@ -105,7 +105,12 @@ impl<'de> Deserialize<'de> for MonitorConfig {
         if !settings.given.iter().any(|(field, _)| *field == "quorum") {
             return Err(missing("quorum"));
         }
-        Ok(MonitorConfig { name, host, port, settings })
+        let monitor = MonitorConfig { name, host, port, settings };
+        // Here, and not in `Config::check`: what is refused while it is read is shown in its line.
+        match monitor.check() {
+            Ok(()) => Ok(monitor),
+            Err(error) => Err(D::Error::custom(format!("monitors: {:?}: {error}", monitor.name))),
+        }
     }
 }
 
@@ -176,7 +181,10 @@ impl Config {
         }
         self.hello_keys()?;
         for (n, monitor) in self.monitors.iter().enumerate() {
-            monitor.check(self.resolve_hostnames).map_err(|error| format!("monitors: {:?}: {error}", monitor.name))?;
+            if monitor.host.parse::<IpAddr>().is_err() && !named(&monitor.host) {
+                let found = format!("expected an IP address (a name with resolve_hostnames), found {:?}", monitor.host);
+                return Err(format!("monitors: {:?}: host: {found}", monitor.name));
+            }
             if self.monitors[..n].iter().any(|other| other.name == monitor.name) {
                 return Err(format!("monitors: the name {:?} appears twice", monitor.name));
             }
@@ -236,11 +244,11 @@ impl Config {
 }
 
 impl MonitorConfig {
-    fn check(&self, names: bool) -> Result<(), String> {
+    fn check(&self) -> Result<(), String> {
         if !valid_name(&self.name) {
             return Err("name: letters, digits and .-_ only, at least one".into());
         }
-        if self.host.parse::<IpAddr>().is_err() && !(names && plausible(&self.host)) {
+        if self.host.parse::<IpAddr>().is_err() && !plausible(&self.host) {
             return Err(format!("host: expected an IP address, found {:?}", self.host));
         }
         if self.port == 0 {

@@ -48,7 +48,8 @@ impl Monitor {
                 }
             }
         };
-        s.out.push(Action::Reply { ticket: client, reply });
+        let promises = matches!(wish, Wish::Failover(_)) && reply.error().is_none();
+        s.out.push(Action::Reply { ticket: client, reply, promises });
     }
 }
 
@@ -177,7 +178,7 @@ fn peer(monitor: &Monitor, i: &Instance, now: Mono) -> String {
     };
     let vote =
         i.vote.as_ref().map_or(String::new(), |(leader, epoch)| format!(", voted for {leader} in epoch {epoch}"));
-    let down = if i.down_vote.is_some() { ", sees the primary down" } else { "" };
+    let down = if i.sees_down(now) { ", sees the primary down" } else { "" };
     let kind = if i.keystead { "keystead" } else { "stock" };
     format!("sentinel {} at {} ({kind}) is {}, {said}{down}{vote}", i.run_id, i.addr, state(i, now))
 }

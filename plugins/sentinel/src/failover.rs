@@ -5,6 +5,7 @@ use crate::actions::{CRASH_AFTER_PROMOTION, Consult, Counsel, Shared};
 use crate::ballot::Candidacy;
 use crate::campaign::CAMPAIGN_MS;
 use crate::events::Level;
+use crate::handover::SWAP_MS;
 use crate::info::Role;
 use crate::instance::{Instance, Repoint};
 use crate::monitor::Monitor;
@@ -15,8 +16,6 @@ use crate::wire::Request;
 
 /// The choice waits this long for every replica's INFO from behind the election.
 const FRESH_INFO_MS: u64 = 300;
-/// In a failover by handing over the old primary is waited for this long, once the replica is the primary.
-const SWAP_MS: u64 = 1_000;
 /// A promotion that had no effect is asked for again after this long.
 const PROMOTE_AGAIN_MS: u64 = 1_000;
 
@@ -137,7 +136,7 @@ impl Monitor {
             Failover::Campaign { since, .. } => {
                 due.extend([CAMPAIGN_MS, self.settings.tempo.election_timeout].map(|ms| since.plus(ms.min(timeout))));
             }
-            Failover::Select { since, .. } => due.extend([since.plus(FRESH_INFO_MS), since.plus(timeout)]),
+            Failover::Select { since, .. } => due.extend([since.plus(self.info_wait_ms()), since.plus(timeout)]),
             Failover::Promote { since, .. } => due.push(since.plus(self.promotion_limit_ms())),
             Failover::Reconfigure { since, .. } => due.push(since.plus(timeout)),
         }
@@ -175,6 +174,8 @@ impl Monitor {
         let doublings = self.ballot.attempts.min(5);
         self.ballot.attempts = self.ballot.attempts.saturating_add(1);
         let wait = match name {
+            // Without anybody to promote the next try waits for one (campaign.rs), and comes soon then.
+            "-failover-abort-no-good-slave" if !self.somebody_is_fit(s.now) => 1_000,
             "-failover-abort-no-good-slave" => 1_000 << doublings,
             // Who split the votes comes again in turn, by id: as long as a vote takes to get onto a disk and around, two that
             // come again at any time in the same span would split them again.
@@ -228,8 +229,9 @@ impl Monitor {
         }
         let unheard = |r: &&Instance| r.command.is_up() && r.down_since.is_none() && r.report_at < since;
         let waiting = self.of(Kind::Replica).any(|r| unheard(&r) && r.pending > 0);
-        let suspect = self.of(Kind::Replica).filter(unheard).any(promoted);
-        if suspect || (waiting && s.now.since(since) < FRESH_INFO_MS.max(self.settings.down_after_ms.min(1_000) / 2)) {
+        let heir = self.heir().map(|heir| heir.id);
+        let suspect = self.of(Kind::Replica).filter(unheard).any(|r| promoted(r) || heir == Some(r.id));
+        if suspect || (waiting && s.now.since(since) < self.info_wait_ms()) {
             return;
         }
         let request = self.selection_request(s.now);
@@ -237,10 +239,19 @@ impl Monitor {
         self.failover = Failover::Select { epoch, since, ticket, forced };
     }
 
-    /// Another leader was cut off behind its promotion: finish its work instead of promoting a second one.
+    fn info_wait_ms(&self) -> u64 {
+        FRESH_INFO_MS.max(self.settings.down_after_ms.min(1_000) / 2)
+    }
+
+    /// Another leader was cut off behind its promotion: finish its work instead of promoting a second one. Of two that may
+    /// have been promoted it is the one that the old primary follows.
     fn already_promoted(&self, since: Mono) -> Option<InstanceId> {
-        let found = |r: &&Instance| promoted(r) && r.down_since.is_none() && r.command.is_up() && r.report_at >= since;
-        self.of(Kind::Replica).find(found).map(|r| r.id)
+        self.somebody_promoted().filter(|r| r.report_at >= since).map(|r| r.id)
+    }
+
+    pub(crate) fn somebody_promoted(&self) -> Option<&Instance> {
+        let found = |r: &&Instance| promoted(r) && r.down_since.is_none() && r.command.is_up();
+        self.heir().or_else(|| self.of(Kind::Replica).find(found))
     }
 
     pub(crate) fn selection_request(&self, now: Mono) -> SelectRequest {
@@ -306,8 +317,16 @@ impl Monitor {
         let best = ranked.order.iter().find_map(|addr| self.of(Kind::Replica).find(|r| r.addr == *addr).map(|r| r.id));
         match best {
             Some(id) => self.choose(id, epoch, forced, s),
-            None => self.abort("-failover-abort-no-good-slave", s),
+            None => {
+                self.ballot.refused = Some(self.selection_request(s.now).candidates);
+                self.abort("-failover-abort-no-good-slave", s);
+            }
         }
+    }
+
+    fn somebody_is_fit(&self, now: Mono) -> bool {
+        let request = self.selection_request(now);
+        request.candidates.iter().any(|c| request.unfit(c).is_none())
     }
 
     fn choose(&mut self, id: InstanceId, epoch: Epoch, forced: bool, s: &mut Shared) {

@@ -99,10 +99,15 @@ impl Monitor {
         }
         let Some(id) = self.sentinel_of(hello, s) else { return };
         let from = Claimant { id: &hello.id, addr: Some(&hello.addr), primary: &self.name };
+        let before = s.epoch;
         s.see_epoch(hello.epoch, from, &self.settings);
+        let begun = s.epoch > before && hello.config_epoch <= self.config_epoch;
         // Nobody's configuration is newer than its epoch: one taken over alone would be newer than all elections to come.
         let believed = s.see_epoch(hello.config_epoch, from, &self.settings);
         let behind = hello.config_epoch < self.config_epoch;
+        if begun {
+            self.watch_primary(s.now);
+        }
         let peer = self.instance_mut(id);
         peer.last_hello = Some(s.now);
         peer.verified = s.signing.on();
@@ -146,24 +151,17 @@ impl Monitor {
         if let Some((id, true)) = by_id {
             return Some(id);
         }
+        let same_addr = self.of(Kind::Sentinel).find(|i| i.addr == hello.addr && i.run_id != hello.id).map(|i| i.id);
+        if let Some((id, _)) = by_id {
+            self.move_peer(id, same_addr, hello, s);
+            return Some(id);
+        }
+        if let Some(other) = same_addr {
+            self.replace_peer(other, s);
+        }
         if self.of(Kind::Sentinel).count() >= MAX_INSTANCES {
             s.log(Level::Warning, format!("{}: too many sentinels known, {} is not taken in", self.name, hello.id));
             return None;
-        }
-        let same_addr = self.of(Kind::Sentinel).find(|i| i.addr == hello.addr && i.run_id != hello.id).map(|i| i.id);
-        if let Some(other) = same_addr {
-            // Somebody else listens there now. It still counts as a voter until SENTINEL RESET.
-            self.event(s, Level::Notice, "+sentinel-invalid-addr", other, "");
-            self.drop_links(other, s);
-            self.instance_mut(other).addr.port = 0;
-        }
-        if let Some((id, _)) = by_id {
-            let more = format!("ip {} port {} for {}", hello.addr.face(self.names_shown), hello.addr.port, hello.id);
-            self.event(s, Level::Notice, "+sentinel-address-switch", self.primary, &more);
-            self.drop_links(id, s);
-            self.instance_mut(id).addr = hello.addr.clone();
-            s.durable();
-            return Some(id);
         }
         self.forgotten.retain(|id| *id != hello.id);
         let id = self.insert(Kind::Sentinel, hello.addr.clone(), s);
@@ -171,5 +169,36 @@ impl Monitor {
         s.durable();
         self.event(s, Level::Notice, "+sentinel", id, "");
         Some(id)
+    }
+
+    /// A peer has another address now. Who was known there is not gone: it is found by its id when it says where it is, and
+    /// counts as a voter until then.
+    fn move_peer(&mut self, id: InstanceId, there: Option<InstanceId>, hello: &Hello, s: &mut Shared) {
+        if let Some(other) = there {
+            self.event(s, Level::Notice, "+sentinel-invalid-addr", other, "");
+            self.drop_links(other, s);
+            self.instance_mut(other).addr.port = 0;
+        }
+        let more = format!("ip {} port {} for {}", hello.addr.face(self.names_shown), hello.addr.port, hello.id);
+        self.event(s, Level::Notice, "+sentinel-address-switch", self.primary, &more);
+        self.drop_links(id, s);
+        self.instance_mut(id).addr = hello.addr.clone();
+        s.durable();
+    }
+
+    /// Somebody nobody knew listens at a peer's address: a sentinel that lost its state. Its old id votes no more, for no
+    /// primary; as a voter it would make majorities larger for ever.
+    fn replace_peer(&mut self, old: InstanceId, s: &mut Shared) {
+        self.event(s, Level::Notice, "+sentinel-invalid-addr", old, "");
+        s.replaced.push(self.instances[&old].run_id.clone());
+        self.remove_entry(old, s);
+    }
+
+    /// Another monitor heard that this sentinel has lost its state.
+    pub(crate) fn drop_replaced(&mut self, run_id: &str, s: &mut Shared) {
+        let found = self.of(Kind::Sentinel).find(|i| i.run_id == run_id).map(|i| i.id);
+        if let Some(id) = found {
+            self.remove_entry(id, s);
+        }
     }
 }

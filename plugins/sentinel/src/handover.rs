@@ -13,7 +13,9 @@ use crate::types::{InstanceId, Mono};
 use crate::wire::{Reply, Request};
 
 /// The primary may hold writes back for so long until the replica has everything; then it goes on as before.
-const HAND_OVER_MS: u64 = 10_000;
+pub(crate) const HAND_OVER_MS: u64 = 10_000;
+/// Once the replica is the primary, the old one is waited for this long.
+pub(crate) const SWAP_MS: u64 = 1_000;
 /// Both sides are asked how far they are this often.
 const ASK_AGAIN_MS: u64 = 50;
 
@@ -115,6 +117,7 @@ impl Monitor {
     pub(crate) fn take_back_hand_over(&mut self, s: &mut Shared) {
         if std::mem::take(&mut self.coordinated) && matches!(self.failover, Failover::Promote { sent: Some(_), .. }) {
             self.send(self.primary, Request::HandOver { to: None, timeout_ms: 0 }, s);
+            self.watch_primary(s.now); // it may have done so all the same
         }
     }
 }

@@ -22,8 +22,10 @@ pub struct Report {
     pub role: Role,
     /// Replicas a primary lists.
     pub replicas: Vec<Addr>,
-    /// A replica's primary.
+    /// A replica's primary, as an address.
     pub upstream: Option<Addr>,
+    /// The same in the replica's own words: it may follow a name.
+    pub upstream_said: Option<Addr>,
     /// `master_link_status:up`
     pub link_up: bool,
     /// How long the link to the primary has been down; nothing when it is up or never was.
@@ -32,6 +34,10 @@ pub struct Report {
     pub priority: u32,
     /// `slave_repl_offset`; of a primary `master_repl_offset`
     pub offset: u64,
+    /// `master_replid` and `master_replid2`: the history it goes on with, and the one it went on with before.
+    pub history: String,
+    /// See `history`.
+    pub history_before: String,
     /// `replica_announced`
     pub announced: bool,
     /// It is loading its data.
@@ -63,6 +69,8 @@ impl Report {
                 "master_link_down_since_seconds" => {
                     report.link_down_ms = value.parse::<u64>().ok().map(|seconds| seconds.saturating_mul(1000));
                 }
+                "master_replid" => value.clone_into(&mut report.history),
+                "master_replid2" => value.clone_into(&mut report.history_before),
                 "slave_priority" => report.priority = value.parse().unwrap_or(100),
                 "master_repl_offset" if report.role == Role::Primary => report.offset = value.parse().unwrap_or(0),
                 "slave_repl_offset" => report.offset = value.parse().unwrap_or(0),
@@ -80,6 +88,7 @@ impl Report {
         }
         if let (Role::Replica, Some(host), Some(port)) = (report.role, host, port) {
             report.upstream = Some(Addr::new(host, port));
+            report.upstream_said.clone_from(&report.upstream);
         }
         report
     }

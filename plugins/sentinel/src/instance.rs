@@ -1,6 +1,7 @@
 //! One instance a monitor watches: its links, its timers, and what it last said. Plain data with the small questions
 //! that concern one instance alone. Never decides about a failover; never sends by itself (monitor.rs does).
 
+use crate::ballot::DOWN_VOTE_MS;
 use crate::down::Silence;
 use crate::info::{Report, Role};
 use crate::settings::Settings;
@@ -139,6 +140,8 @@ pub struct Instance {
     pub role: Role,
     /// See `role`.
     pub role_since: Mono,
+    /// The history it had when it last reported as the primary of this configuration; empty when unknown.
+    pub history: String,
     /// It turned from replica to primary in one life: somebody promoted it.
     pub promoted_by_someone: bool,
     /// Since when a replica follows the primary it follows.
@@ -210,6 +213,7 @@ impl Instance {
             report_text: String::new(),
             role,
             role_since: now,
+            history: String::new(),
             promoted_by_someone: false,
             upstream_since: now,
             synced: false,
@@ -254,6 +258,12 @@ impl Instance {
             Kind::Sentinel => &[Lane::Command],
             _ => &[Lane::Command, Lane::Feed],
         }
+    }
+
+    /// This sentinel says, and not too long ago, that it sees the primary down.
+    #[must_use]
+    pub fn sees_down(&self, now: Mono) -> bool {
+        self.down_vote.is_some_and(|at| now.since(at) <= DOWN_VOTE_MS)
     }
 
     /// What its subjective state rests on.

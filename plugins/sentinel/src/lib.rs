@@ -24,6 +24,7 @@ pub mod glob;
 pub mod globals;
 pub mod gossip;
 pub mod handover;
+pub mod heir;
 pub mod hello;
 pub mod info;
 pub mod instance;

@@ -3,6 +3,8 @@
 
 use crate::actions::{Action, Shared};
 use crate::events::Level;
+use crate::heir::WATCH_PERIOD_MS;
+use crate::info::Role;
 use crate::instance::{Instance, Link, LinkState};
 use crate::monitor::Monitor;
 use crate::spread::Told;
@@ -208,30 +210,25 @@ impl Monitor {
         let ping_period = self.settings.ping_period_ms();
         let rebooted = self.primary_rebooted.is_some_and(|at| s.now.since(at) < REBOOT_MS);
         let down = self.odown_since.is_some() || self.primary().down_since.is_some();
-        let trouble = rebooted || down || self.failover.in_progress();
+        let trouble = rebooted || down || self.failover.in_progress() || self.primary().role == Role::Replica;
+        let watched = self.watched(id, s.now);
         let instance = self.instance_mut(id);
         if !instance.command.is_up() {
             return;
         }
-        let now = s.now;
+        // Of one that comes back it is told first whether it was started again, and then that it answers.
+        let (info_first, now) = (instance.down_since.is_some(), s.now);
+        if info_first {
+            self.send_info(id, trouble, watched, s);
+        }
+        let instance = self.instance_mut(id);
         if now >= instance.next_ping {
             instance.next_ping = next(instance.next_ping, ping_period, now);
             instance.pinged = now;
             instance.ping_since.get_or_insert(now);
             self.send(id, Request::Ping, s);
         }
-        let Monitor { settings, instances, .. } = self;
-        let Some(instance) = instances.get_mut(&id) else { return };
-        if now >= instance.next_info {
-            // A peer is asked once a link: only whether it is a Keystead.
-            let period = instance.info_period_ms(trouble, settings);
-            let (again, request) = match instance.kind {
-                Kind::Sentinel => (Mono::NEVER, Request::InfoServer),
-                _ => (next(instance.next_info, period, now), Request::Info),
-            };
-            instance.next_info = again;
-            self.send(id, request, s);
-        }
+        self.send_info(id, trouble, watched, s);
         if now >= self.instance_mut(id).next_hello {
             let period = self.settings.tempo.publish_period;
             let instance = self.instance_mut(id);
@@ -240,6 +237,23 @@ impl Monitor {
             if let Some(text) = text {
                 self.send(id, Request::Hello(text), s);
             }
+        }
+    }
+
+    fn send_info(&mut self, id: InstanceId, trouble: bool, watched: bool, s: &mut Shared) {
+        let now = s.now;
+        let Monitor { settings, instances, .. } = self;
+        let Some(instance) = instances.get_mut(&id) else { return };
+        if now >= instance.next_info {
+            // A peer is asked once a link: only whether it is a Keystead.
+            let period = instance.info_period_ms(trouble, settings);
+            let period = if watched { period.min(WATCH_PERIOD_MS) } else { period };
+            let (again, request) = match instance.kind {
+                Kind::Sentinel => (Mono::NEVER, Request::InfoServer),
+                _ => (next(instance.next_info, period, now), Request::Info),
+            };
+            instance.next_info = again;
+            self.send(id, request, s);
         }
     }
 }

@@ -57,15 +57,23 @@ impl Boot {
     /// The first primary whose strategy isn't.
     pub fn check(&self) -> Result<(), String> {
         let saved = self.saved.as_ref().map_or(&[][..], |state| &state.monitors);
+        let kept = |name: &str, error: String| {
+            format!(
+                "sentinel.state: {name:?}: a strategy that was set at run time (SENTINEL SET) is not there any more: {error}. \
+                 List its plugin again; then SENTINEL SET {name} gives another one. Or take the option out of {name}'s \
+                 overrides (of a primary that SENTINEL MONITOR added: its settings) in sentinel.state"
+            )
+        };
         for watch in &self.watches {
+            self.strategies.check(&watch.settings).map_err(|error| format!("monitors: {:?}: {error}", watch.name))?;
             let mut settings = watch.settings.clone();
             let overrides = saved.iter().find(|m| m.name == watch.name).map_or(&[][..], |m| &m.overrides);
             // An option that isn't known any more is dropped with a warning when the monitor is made.
             overrides.iter().for_each(|(option, value)| settings.set(option, value).unwrap_or_default());
-            self.strategies.check(&settings).map_err(|error| format!("monitors: {:?}: {error}", watch.name))?;
+            self.strategies.check(&settings).map_err(|error| kept(&watch.name, error))?;
         }
         for extra in saved.iter().filter(|m| m.configured.is_none()) {
-            self.strategies.check(&extra.settings).map_err(|error| format!("state file: {:?}: {error}", extra.name))?;
+            self.strategies.check(&extra.settings).map_err(|error| kept(&extra.name, error))?;
         }
         Ok(())
     }
@@ -126,6 +134,7 @@ impl Sentinel {
             signing,
             homes: BTreeMap::new(),
             doubted: BTreeMap::new(),
+            replaced: Vec::new(),
             numbers: 0,
         };
         let mut sentinel = Sentinel {
@@ -442,6 +451,10 @@ impl Sentinel {
         (hello.addr, hello.primary) = (addr, primary);
         monitor.on_hello(&hello, &mut self.shared);
         touch(&mut self.touched, hello.name);
+        for id in std::mem::take(&mut self.shared.replaced) {
+            self.monitors.values_mut().for_each(|monitor| monitor.drop_replaced(&id, &mut self.shared));
+            self.touched = Touched::All;
+        }
     }
 
     /// Everything that must survive.

@@ -3,7 +3,7 @@
 //! further `impl Monitor` blocks in files of their own. No clock, no socket: `now` comes in, actions go out.
 
 use crate::actions::{Shared, Watch};
-use crate::ballot::{Ballot, DOWN_VOTE_MS, STALE_HELLO_MS};
+use crate::ballot::{Ballot, STALE_HELLO_MS};
 use crate::down;
 use crate::events::{Level, subject};
 use crate::explain::Wish;
@@ -51,6 +51,8 @@ pub struct Monitor {
     pub names_shown: bool,
     /// Nothing is done before then (a stall, and a tilt-period).
     pub passive_until: Mono,
+    /// The primary is asked often until then: somebody is at something.
+    pub watch_until: Mono,
     /// Since when this sentinel has been able to hear (its own restart, stall, isolation).
     pub knowledge_since: Mono,
     /// Hellos count from then on: earlier ones may have been stuck in the network.
@@ -98,6 +100,7 @@ impl Monitor {
             odown_since: None,
             names_shown: s.names.announce,
             passive_until: Mono(0),
+            watch_until: now,
             knowledge_since: now,
             hellos_from: now.plus(STALE_HELLO_MS),
             isolated: false,
@@ -359,7 +362,8 @@ impl Monitor {
         let refused = self.settings.fast_detection && instance.kind != Kind::Sentinel && instance.refusals >= 2;
         let period = self.settings.reboot_down_after_ms;
         let rebooting = period > 0 && instance.rebooted_at.is_some_and(|at| s.now.since(at) > period);
-        let down = silent || wrong_role || refused || rebooting || (primary && self.data_lost());
+        let handed_over = primary && self.handed_over(s.now);
+        let down = silent || wrong_role || handed_over || refused || rebooting || (primary && self.data_lost());
         match (down, instance.down_since) {
             (true, None) => {
                 self.instance_mut(id).down_since = Some(s.now);
@@ -368,6 +372,7 @@ impl Monitor {
                     let why = match () {
                         () if refused => "its host refuses connections (fast detection)".into(),
                         () if rebooting => format!("it restarted and gave no PONG for {period} ms"),
+                        () if handed_over && !silent => "it has handed its role over, and nobody said so".into(),
                         () => self.why_down(silent, wrong_role, s.now),
                     };
                     self.timeline.begin(s.now, "sdown", why);
@@ -418,7 +423,7 @@ impl Monitor {
     /// Peers whose down-vote about this configuration still counts.
     #[must_use]
     pub fn down_votes(&self, now: Mono) -> u32 {
-        self.of(Kind::Sentinel).filter(|i| i.down_vote.is_some_and(|at| now.since(at) <= DOWN_VOTE_MS)).count() as u32
+        self.of(Kind::Sentinel).filter(|i| i.sees_down(now)).count() as u32
     }
 
     pub(crate) fn check_objectively_down(&mut self, s: &mut Shared) {

@@ -96,6 +96,7 @@ fn free(action: &Action) -> bool {
         Action::Send { request, .. } => {
             matches!(request, Request::Ping | Request::Info | Request::InfoServer | Request::ScriptKill)
         }
+        Action::Reply { promises, .. } => !promises,
         Action::Connect { .. } | Action::Disconnect { .. } | Action::Consult { .. } | Action::Resolve(_) => true,
         _ => false,
     }
@@ -105,7 +106,9 @@ fn released(held: Held, ok: bool) -> Option<Action> {
     let Held::Action(action) = held else { return None };
     match action {
         Action::Send { .. } if !ok => None,
-        Action::Reply { ticket, .. } if !ok => Some(Action::Reply { ticket, reply: Reply::Error(NOT_WRITTEN.into()) }),
+        Action::Reply { ticket, .. } if !ok => {
+            Some(Action::Reply { ticket, reply: Reply::Error(NOT_WRITTEN.into()), promises: false })
+        }
         action => Some(action),
     }
 }
@@ -135,14 +138,18 @@ mod tests {
     }
 
     fn reply(ticket: u64) -> Action {
-        Action::Reply { ticket, reply: Reply::ok() }
+        Action::Reply { ticket, reply: Reply::ok(), promises: true }
+    }
+
+    fn look(ticket: u64) -> Action {
+        Action::Reply { ticket, reply: Reply::ok(), promises: false }
     }
 
     /// The actions as words: P5 a write of epoch 5, R1 a reply, F an order to follow, p a ping, E an error reply.
     fn words(actions: &[Action]) -> String {
         let word = |action: &Action| match action {
             Action::Persist(state) => format!("P{}", state.epoch),
-            Action::Reply { ticket, reply: Reply::Status(_) } => format!("R{ticket}"),
+            Action::Reply { ticket, reply: Reply::Status(_), .. } => format!("R{ticket}"),
             Action::Reply { ticket, .. } => format!("E{ticket}"),
             Action::Send { request: Request::Ping, .. } => "p".into(),
             Action::Send { .. } => "F".into(),
@@ -159,6 +166,17 @@ mod tests {
         assert_eq!(words(&outbox.push(vec![reply(4), send(Request::Follow(None)), send(Request::Ping)])), "p");
         assert_eq!(words(&outbox.written(true)), "R3 R4 F");
         assert_eq!(words(&outbox.push(vec![reply(5)])), "R5");
+    }
+
+    #[test]
+    fn what_promises_nothing_is_answered_whatever_the_disk_does() {
+        let mut outbox = Outbox::default();
+        assert_eq!(words(&outbox.push(vec![persist(5), reply(1), look(2)])), "R2 P5");
+        assert_eq!(words(&outbox.push(vec![look(3), reply(4)])), "R3");
+        assert_eq!(words(&outbox.written(false)), "E1 E4");
+        assert_eq!(words(&outbox.push(vec![look(5)])), "R5", "nor does it cause another try");
+        assert_eq!(words(&outbox.push(vec![reply(6), look(7)])), "R7 P5");
+        assert_eq!(words(&outbox.written(false)), "E6");
     }
 
     #[test]

@@ -151,7 +151,7 @@ fn describe(monitor: &Monitor, i: &Instance, sharing: usize, now: Mono) -> Field
     put(f, "ip", i.addr.face(monitor.names_shown));
     put(f, "port", i.addr.port);
     put(f, "runid", &i.run_id);
-    put(f, "flags", flags(monitor, i));
+    put(f, "flags", flags(monitor, i, now));
     put(f, "link-pending-commands", i.pending);
     put(f, "link-refcount", sharing);
     if i.kind == Kind::Primary && monitor.failover.in_progress() {
@@ -187,9 +187,7 @@ fn describe(monitor: &Monitor, i: &Instance, sharing: usize, now: Mono) -> Field
             let down_ms = report.link_down_ms.map_or(never, |ms| i64::try_from(ms).unwrap_or(i64::MAX));
             put(f, "master-link-down-time", if report.link_up { 0 } else { down_ms });
             put(f, "master-link-status", if report.link_up { "ok" } else { "err" });
-            let (host, port) = report
-                .upstream
-                .map_or(("?".to_owned(), 0), |addr| (addr.face(monitor.names_shown).to_owned(), addr.port));
+            let (host, port) = report.upstream_said.map_or(("?".to_owned(), 0), |addr| (addr.host, addr.port));
             put(f, "master-host", host);
             put(f, "master-port", port);
             put(f, "slave-priority", if i.report.is_some() { report.priority } else { 100 });
@@ -212,7 +210,7 @@ fn data_node(f: &mut Fields, i: &Instance, now: Mono) {
     put(f, "role-reported-time", now.since(i.role_since));
 }
 
-fn flags(monitor: &Monitor, i: &Instance) -> String {
+fn flags(monitor: &Monitor, i: &Instance, now: Mono) -> String {
     let mut list = Vec::new();
     if i.down_since.is_some() {
         list.push("s_down");
@@ -224,7 +222,7 @@ fn flags(monitor: &Monitor, i: &Instance) -> String {
     if !i.command.is_up() {
         list.push("disconnected");
     }
-    if i.down_vote.is_some() {
+    if i.sees_down(now) {
         list.push("master_down");
     }
     if i.kind == Kind::Primary && monitor.failover.in_progress() {

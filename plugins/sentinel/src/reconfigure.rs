@@ -58,6 +58,8 @@ impl Monitor {
         let now_primary = self.instance_mut(new);
         now_primary.kind = Kind::Primary;
         now_primary.former_primary = false;
+        let report = now_primary.report.as_ref().filter(|report| report.role == Role::Primary);
+        now_primary.history = report.map(|report| report.history.clone()).unwrap_or_default();
         now_primary.answered = led == Some(new) && now_primary.role == Role::Primary;
         self.coordinated = false;
         self.primary_rebooted = None;
@@ -66,6 +68,7 @@ impl Monitor {
         self.ballot.hold = None;
         self.ballot.candidacy = Candidacy::None;
         self.ballot.attempts = 0;
+        (self.ballot.tried, self.ballot.refused) = (None, None);
         self.ballot.confirmed = false;
         self.ballot.abstains = None;
         self.ballot.next_attempt = s.now;

@@ -282,7 +282,7 @@ fn a_vote_that_is_thought_about_is_answered_when_its_primary_goes() {
         assert!(!actions.iter().any(|a| matches!(a, Action::Reply { .. })), "it waits: {actions:?}");
         let argv = line.split(' ').map(str::to_owned).collect();
         let actions = sentinel.step(Mono(20), Event::Command { ticket: 8, argv });
-        let answered = actions.iter().any(|a| matches!(a, Action::Reply { ticket: 7, reply: Reply::Array(_) }));
+        let answered = actions.iter().any(|a| matches!(a, Action::Reply { ticket: 7, reply: Reply::Array(_), .. }));
         assert!(answered, "{line}: {actions:?}");
         // What the strategy says later finds nobody, and gives no vote.
         let advice = Counsel::Election(keystead_sentinel::election::Advice::Grant);
@@ -461,4 +461,110 @@ fn what_is_saved_for_one_primary_is_made_anew_for_no_other() {
     let removed = state(&command(&mut sentinel, 30, "SENTINEL REMOVE n")).expect("saved");
     assert_eq!(removed.monitors.len(), 1);
     assert!(removed.monitors[0].is_same(&after.monitors[1]), "looked at again, and the same");
+}
+
+/// As Redis does: who has another's address and another id has lost its state, and the old id votes no more.
+#[test]
+fn a_peer_with_a_new_id_takes_the_place_of_the_old_one_for_every_primary() {
+    let (mut sentinel, _) = boot_with(None, &[("m", 6379), ("n", 6380)]);
+    let hello = |id: &str, port: u16, name: &str, of: u16| format!("127.0.0.1,{port},{id},0,{name},127.0.0.1,{of},0");
+    for (name, of) in [("m", 6379), ("n", 6380)] {
+        publish(&mut sentinel, 10, &hello(PEER, 1, name, of));
+        publish(&mut sentinel, 11, &hello(OTHER, 2, name, of));
+    }
+    let known = |sentinel: &Sentinel, name: &str| {
+        let ids = sentinel.monitors()[name].of(Kind::Sentinel).map(|i| i.run_id[..1].to_owned());
+        ids.collect::<Vec<_>>().concat()
+    };
+    let mut last = PEER.to_owned();
+    for (n, new) in ["d", "e", "f"].into_iter().enumerate() {
+        let id = new.repeat(40);
+        let actions = publish(&mut sentinel, 20 + n as u64, &hello(&id, 1, "m", 6379));
+        assert_eq!((told(&actions, "+sentinel-invalid-addr"), told(&actions, "+sentinel")), (1, 1), "{actions:?}");
+        let saved =
+            actions.iter().find_map(|a| if let Action::Persist(state) = a { Some(state.clone()) } else { None });
+        let saved = saved.expect("who votes is saved");
+        assert!(saved.monitors.iter().all(|m| m.sentinels.iter().all(|s| s.id != last)), "{saved:?}");
+        assert_eq!((sentinel.monitors()["m"].voters(), known(&sentinel, "m")), (3, format!("c{new}")));
+        assert_eq!(known(&sentinel, "n"), "c", "it has said nothing of this one yet");
+        publish(&mut sentinel, 20 + n as u64, &hello(&id, 1, "n", 6380));
+        assert_eq!(sentinel.monitors()["n"].voters(), 3);
+        last = id;
+    }
+}
+
+/// One that moved is found by its id, and who was known at its new address is still a voter: it may have moved too.
+#[test]
+fn peers_that_change_places_stay_who_they_are() {
+    let mut sentinel = boot(None);
+    let hello = |id: &str, port: u16| format!("127.0.0.1,{port},{id},0,m,127.0.0.1,6379,0");
+    publish(&mut sentinel, 10, &hello(PEER, 1));
+    publish(&mut sentinel, 11, &hello(OTHER, 2));
+    let moved = publish(&mut sentinel, 12, &hello(PEER, 2));
+    assert_eq!((told(&moved, "+sentinel-address-switch"), sentinel.monitors()["m"].voters()), (1, 3));
+    publish(&mut sentinel, 13, &hello(OTHER, 1));
+    let mut ports: Vec<_> =
+        sentinel.monitors()["m"].of(Kind::Sentinel).map(|i| (i.run_id.clone(), i.addr.port)).collect();
+    ports.sort();
+    assert_eq!(ports, [(PEER.to_owned(), 2), (OTHER.to_owned(), 1)]);
+}
+
+/// Which replies wait for a disk that is full, and which don't.
+#[test]
+fn what_only_looks_is_answered_without_a_disk() {
+    let mut sentinel = boot(None);
+    let promises = |sentinel: &mut Sentinel, now: u64, line: &str| {
+        let actions = command(sentinel, now, line);
+        let found =
+            actions.iter().find_map(|a| if let Action::Reply { promises, .. } = a { Some(*promises) } else { None });
+        found.unwrap_or_else(|| panic!("{line}: {actions:?}"))
+    };
+    for line in [
+        "SENTINEL MASTERS",
+        "SENTINEL MASTER m",
+        "SENTINEL REPLICAS m",
+        "SENTINEL SENTINELS m",
+        "SENTINEL GET-MASTER-ADDR-BY-NAME m",
+        "SENTINEL CKQUORUM m",
+        "SENTINEL EXPLAIN m",
+        "SENTINEL TIMELINE",
+        "SENTINEL FAILOVER m DRYRUN",
+        "SENTINEL SET nobody quorum 1",
+        "SENTINEL IS-MASTER-DOWN-BY-ADDR 127.0.0.1 6379 0 *",
+    ] {
+        assert!(!promises(&mut sentinel, 10, line), "{line}");
+    }
+    for line in ["SENTINEL SET m quorum 2", "SENTINEL MONITOR o 127.0.0.1 7 1", &ask(5, PEER)] {
+        assert!(promises(&mut sentinel, 20, line), "{line}");
+    }
+}
+
+/// A plugin was taken out of the file while the state still names its strategy.
+#[test]
+fn a_kept_strategy_that_is_gone_is_told_with_its_place_and_the_way_out() {
+    let mut sentinel = boot(None);
+    let state = |actions: Vec<Action>| {
+        actions.into_iter().rev().find_map(|a| if let Action::Persist(state) = a { Some(*state) } else { None })
+    };
+    let saved = state(command(&mut sentinel, 10, "SENTINEL SET m election-strategy manual")).expect("saved");
+    let boot = |saved: State| Boot {
+        now: Mono(0),
+        id: ME.into(),
+        announce: Addr::new("127.0.0.1", 26379),
+        announce_fixed: true,
+        watches: vec![Watch { name: "m".into(), addr: Addr::new("127.0.0.1", 6379), settings: Settings::new(1) }],
+        saved: Some(saved),
+        seed: 1,
+        options: Options::default(),
+        strategies: Strategies::default(),
+    };
+    let error = boot(saved.clone()).check().expect_err("nobody gives that strategy");
+    for part in ["sentinel.state", "\"m\"", "'manual'", "elections", "SENTINEL SET m", "overrides"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    // The way out that it names.
+    let text = saved.encode().expect("written");
+    let option = "(\"election-strategy\", \"manual\"),";
+    assert!(text.contains(option), "{text}");
+    assert_eq!(boot(State::decode(&text.replace(option, "")).expect("read")).check(), Ok(()));
 }

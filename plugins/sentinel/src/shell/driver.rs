@@ -1,6 +1,7 @@
 //! The driver: one task that feeds the machine and carries its actions out in order.
 //! Owns the machine, the links and the open commands. What has to wait for the disk waits in the outbox, never the driver.
 
+use super::folder::DiskVoice;
 use super::lines::{Lines, News};
 use super::link::Target;
 use super::plugin::{Shown, Strategies};
@@ -39,8 +40,8 @@ pub(crate) enum Input {
     Line(u64, News),
     /// A client's command.
     Command(Vec<String>, oneshot::Sender<Reply>),
-    /// The state is on the disk, or couldn't be written; how long it took.
-    Written(bool, u64),
+    /// The state is on the disk, or couldn't be written and why; how long it took.
+    Written(Result<(), String>, u64),
 }
 
 /// When the machine is to be stepped though nothing came.
@@ -63,6 +64,7 @@ pub(crate) struct Driver {
     id: String,
     first: Vec<Action>,
     outbox: Outbox,
+    disk: DiskVoice,
     inbox: mpsc::Sender<Input>,
     waiting: mpsc::Receiver<Input>,
     lines: Lines,
@@ -90,6 +92,7 @@ impl Driver {
             id,
             first,
             outbox: Outbox::default(),
+            disk: DiskVoice::default(),
             inbox,
             waiting,
             lines,
@@ -130,8 +133,9 @@ impl Driver {
                     self.commands.insert(ticket, done);
                     Event::Command { ticket, argv }
                 }
-                Some(Some(Input::Written(ok, ms))) => {
-                    let released = self.outbox.written(ok);
+                Some(Some(Input::Written(result, ms))) => {
+                    self.disk.tell(&result, self.now());
+                    let released = self.outbox.written(result.is_ok());
                     let events = self.carry_out(released).await;
                     self.follow(events).await;
                     Event::Written { ms }
@@ -182,7 +186,7 @@ impl Driver {
         for action in actions {
             match action {
                 Action::Persist(state) => self.persist(&state),
-                Action::Reply { ticket, reply } => self.answer(ticket, reply),
+                Action::Reply { ticket, reply, .. } => self.answer(ticket, reply),
                 Action::Send { instance, generation, request, round } => {
                     self.lines.send(instance, generation, request, round);
                 }
@@ -218,12 +222,9 @@ impl Driver {
                 Ok(text) => host.persist_state(text.as_bytes()).await.map_err(|error| format!("{error:?}")),
                 Err(error) => Err(error),
             };
-            if let Err(error) = &result {
-                log::error!("The sentinel's state can't be written, votes are withheld: {error}");
-            }
             // Fails only when the driver has ended.
             let took = Mono(host.now().as_millis() as u64).since(begun);
-            let _ = inbox.send(Input::Written(result.is_ok(), took)).await;
+            let _ = inbox.send(Input::Written(result, took)).await;
         });
     }
 

@@ -2,6 +2,7 @@
 //! share one state are one id with two voices, and each undoes the other's votes. Writing the state is the host's.
 
 use crate::state::State;
+use crate::types::Mono;
 use keystead_plugin::prelude::*;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
@@ -9,6 +10,42 @@ use std::path::PathBuf;
 
 /// Longest process number read from the lock file.
 const MAX_PID: u64 = 20;
+
+/// A disk that doesn't take the state is said again after this long; it is tried with everything that has to leave.
+const TELL_MS: u64 = 30_000;
+
+/// What the log hears of a disk.
+#[derive(Debug, Default)]
+pub(super) struct DiskVoice {
+    /// Since it failed: its words when that was said last, when, and the tries since.
+    failing: Option<(String, Mono, u64)>,
+}
+
+impl DiskVoice {
+    pub(super) fn tell(&mut self, result: &std::result::Result<(), String>, now: Mono) {
+        if let Some(line) = self.line(result, now) {
+            log::error!("{line}");
+        } else if result.is_ok()
+            && let Some((_, _, tries)) = self.failing.take()
+        {
+            log::warn!("The sentinel's state is on the disk again ({tries} tries failed since that was said last)");
+        }
+    }
+
+    /// What is to be said of a failure, if anything is.
+    fn line(&mut self, result: &std::result::Result<(), String>, now: Mono) -> Option<String> {
+        let error = result.as_ref().err()?;
+        if let Some((said, at, tries)) = &mut self.failing
+            && said == error
+            && now.since(*at) < TELL_MS
+        {
+            *tries += 1;
+            return None;
+        }
+        self.failing = Some((error.clone(), now, 0));
+        Some(format!("The sentinel's state can't be written, votes are withheld: {error}"))
+    }
+}
 
 /// The folder.
 #[derive(Debug)]
@@ -74,5 +111,23 @@ impl Folder {
                 Ok(None)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_said_once_in_a_while_and_another_fault_at_once() {
+        let mut disk = DiskVoice::default();
+        let (full, other) = (Err("no space left".to_owned()), Err("input/output error".to_owned()));
+        let said = |disk: &mut DiskVoice, result, now| disk.line(result, Mono(now)).is_some();
+        assert!(said(&mut disk, &full, 0));
+        assert!((1..300).all(|n| !said(&mut disk, &full, n * 100)));
+        assert!(said(&mut disk, &full, TELL_MS));
+        assert!(said(&mut disk, &other, TELL_MS + 1));
+        disk.tell(&Ok(()), Mono(TELL_MS + 2));
+        assert!(said(&mut disk, &full, TELL_MS + 3), "it worked in between");
     }
 }

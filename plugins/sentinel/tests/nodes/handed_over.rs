@@ -1,0 +1,90 @@
+//! A primary that says it follows one of its replicas: who may be taken for its heir, and who may not.
+
+use super::table::{PRIMARY, Table, primary, replica};
+use keystead_sentinel::types::Addr;
+use keystead_sentinel::wire::Request;
+
+const HEIR: u16 = 6380;
+const THIRD: u16 = 6381;
+
+fn with_history(info: String, now: &str, before: &str) -> String {
+    format!("{info}master_replid:{now}\r\nmaster_replid2:{before}\r\n")
+}
+
+/// A primary and two replicas of one history.
+fn group() -> Table {
+    let mut table = Table::with_replicas(2, |settings| settings.failover_timeout_ms = 10_000);
+    table.nodes.insert(PRIMARY, with_history(primary("p", HEIR..THIRD + 1), "first", "0"));
+    table.run(11_000);
+    table
+}
+
+/// The roles are swapped, and nobody says so; the heir goes on with that history.
+fn swap(table: &mut Table, before: &str) {
+    table.nodes.insert(HEIR, with_history(primary("r6380", THIRD..THIRD + 1), "second", before));
+    table.nodes.insert(PRIMARY, with_history(replica("p", HEIR, "up", 1000), "second", "0"));
+}
+
+fn primary_of(table: &Table) -> u16 {
+    table.sentinel.monitors()["m"].current_addr().port
+}
+
+/// What others than the third node were told.
+fn told(table: &Table) -> Vec<&Request> {
+    let to_others = table.told.iter().filter(|(_, port, _)| *port != THIRD);
+    to_others.map(|(_, _, request)| request).collect()
+}
+
+#[test]
+fn an_heir_is_taken_over_after_the_grace_and_told_nothing() {
+    let mut table = group();
+    swap(&mut table, "first");
+    table.run_until(11_000, |t| t.happened("-role-change") > 0);
+    let noticed = table.now;
+    table.run_until(5_000, |t| primary_of(t) == HEIR);
+    assert!(table.now - noticed >= 3_000, "its leader had {} ms", table.now - noticed);
+    table.run(500);
+    assert_eq!((primary_of(&table), told(&table)), (HEIR, vec![]));
+    let follow = Request::Follow(Some(Addr::new("127.0.0.1", HEIR)));
+    assert!(table.told.iter().any(|(_, port, request)| *port == THIRD && *request == follow), "{:?}", table.told);
+    assert_eq!(table.happened("+promoted-slave"), 0, "that was another's");
+}
+
+/// An operator's REPLICAOF towards a node with a history of its own, and one towards a host nobody knows.
+#[test]
+fn who_is_no_heir_is_left_to_the_rule_of_the_wrong_role() {
+    let mut table = group();
+    swap(&mut table, "another");
+    table.run(20_000);
+    assert_eq!((table.happened("+sdown"), primary_of(&table)), (0, PRIMARY));
+    let mut table = group();
+    table.nodes.insert(PRIMARY, replica("p", 7777, "up", 1000));
+    table.run(20_000);
+    assert_eq!((table.happened("+sdown"), primary_of(&table)), (0, PRIMARY));
+}
+
+/// One that never saw the old primary as one can't know the history: it waits as long as for any wrong role, and then names
+/// the heir and no third node.
+#[test]
+fn an_heir_of_an_unknown_history_is_the_one_that_is_chosen() {
+    let mut table = Table::with_replicas(2, |settings| settings.failover_timeout_ms = 10_000);
+    swap(&mut table, "first");
+    table.run_until(11_000, |t| t.happened("-role-change") > 0);
+    table.run(20_500);
+    assert_eq!(primary_of(&table), PRIMARY);
+    table.run_until(3_000, |t| primary_of(t) != PRIMARY);
+    assert_eq!((primary_of(&table), told(&table)), (HEIR, vec![]));
+}
+
+/// A primary that goes back to what it was before the grace is over stays the primary.
+#[test]
+fn a_swap_that_is_taken_back_in_time_is_none() {
+    let mut table = group();
+    swap(&mut table, "first");
+    table.run_until(11_000, |t| t.happened("-role-change") > 0);
+    table.run(1_000);
+    table.nodes.insert(PRIMARY, with_history(primary("p", HEIR..THIRD + 1), "third", "second"));
+    table.nodes.insert(HEIR, with_history(replica("r6380", PRIMARY, "up", 1000), "third", "second"));
+    table.run(20_000);
+    assert_eq!((table.happened("+sdown"), primary_of(&table)), (0, PRIMARY));
+}

@@ -1,0 +1,228 @@
+//! One sentinel, its clock, and the nodes that it sees: each says what a test lets it say.
+
+use keystead_sentinel::actions::{Action, Consult, Counsel, Event, Strategies, Watch};
+use keystead_sentinel::election::{ElectionStrategy, RedisElection};
+use keystead_sentinel::globals::Options;
+use keystead_sentinel::machine::{Boot, Sentinel};
+use keystead_sentinel::select::{RedisSelection, ReplicaSelection};
+use keystead_sentinel::settings::Settings;
+use keystead_sentinel::types::{Addr, InstanceId, Kind, Mono};
+use keystead_sentinel::wire::{Reply, Request};
+use std::collections::{BTreeMap, VecDeque};
+
+const ME: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+pub const PEER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+pub const PRIMARY: u16 = 6379;
+/// Between two looks at the clock.
+const TICK_MS: u64 = 20;
+
+/// A question that is answered by hand later.
+pub struct Open {
+    instance: InstanceId,
+    generation: u64,
+    request: Request,
+    round: u64,
+}
+
+/// The sentinel, its clock, and what the nodes answer.
+pub struct Table {
+    pub sentinel: Sentinel,
+    pub now: u64,
+    /// Ports of the data nodes and what INFO says; who isn't here can't be reached.
+    pub nodes: BTreeMap<u16, String>,
+    /// Who answers a PING with something else than PONG.
+    pub pings: BTreeMap<u16, Reply>,
+    /// What was told to a port: `Follow` and `ScriptKill`.
+    pub told: Vec<(u64, u16, Request)>,
+    /// Questions about the primary that wait for `peer_says`.
+    pub open: VecDeque<Open>,
+    /// Events by name.
+    pub events: Vec<String>,
+    ports: BTreeMap<InstanceId, u16>,
+}
+
+impl Table {
+    pub fn new(change: impl FnOnce(&mut Settings)) -> Table {
+        Table::with_options(change, Options::default())
+    }
+
+    pub fn with_options(change: impl FnOnce(&mut Settings), options: Options) -> Table {
+        let mut settings = Settings::new(1);
+        settings.down_after_ms = 1000;
+        change(&mut settings);
+        let watch = Watch { name: "m".into(), addr: Addr::new("127.0.0.1", PRIMARY), settings };
+        let (sentinel, actions) = Sentinel::new(Boot {
+            now: Mono(0),
+            id: ME.into(),
+            announce: Addr::new("127.0.0.1", 26379),
+            announce_fixed: true,
+            watches: vec![watch],
+            saved: None,
+            seed: 1,
+            options,
+            strategies: Strategies { election: vec!["sentinel".into()], selection: vec!["redis".into()] },
+        });
+        let mut table = Table {
+            sentinel,
+            now: 0,
+            nodes: BTreeMap::new(),
+            pings: BTreeMap::new(),
+            told: Vec::new(),
+            open: VecDeque::new(),
+            events: Vec::new(),
+            ports: BTreeMap::new(),
+        };
+        table.carry_out(actions.into());
+        table
+    }
+
+    /// A primary and so many replicas in sync, known to the sentinel.
+    pub fn with_replicas(replicas: u16, change: impl FnOnce(&mut Settings)) -> Table {
+        let mut table = Table::new(change);
+        let ports = 6380..6380 + replicas;
+        table.nodes.insert(PRIMARY, primary("p", ports.clone()));
+        for port in ports {
+            table.nodes.insert(port, replica(&format!("r{port}"), PRIMARY, "up", 1000));
+        }
+        table.run_until(12_000, |t| t.monitor_has(usize::from(replicas)));
+        table
+    }
+
+    pub fn monitor_has(&self, replicas: usize) -> bool {
+        let known = self.sentinel.monitors()["m"].of(Kind::Replica).filter(|r| r.report.is_some()).count();
+        known == replicas
+    }
+
+    pub fn step(&mut self, event: Event) {
+        let actions = self.sentinel.step(Mono(self.now), event);
+        self.carry_out(actions.into());
+    }
+
+    pub fn carry_out(&mut self, mut actions: VecDeque<Action>) {
+        while let Some(action) = actions.pop_front() {
+            let event = match action {
+                Action::Connect { instance, lane, generation, addr, .. } => {
+                    self.ports.insert(instance, addr.port);
+                    let there = self.nodes.contains_key(&addr.port) || addr.port > 20_000;
+                    if there {
+                        Event::LinkUp { instance, lane, generation, local_ip: String::new() }
+                    } else {
+                        Event::LinkDown { instance, lane, generation, refused: false }
+                    }
+                }
+                Action::Send { instance, generation, request, round } => {
+                    match self.answer(instance, generation, request, round) {
+                        Some(event) => event,
+                        None => continue,
+                    }
+                }
+                Action::Consult { monitor, ticket, question, .. } => {
+                    let advice = match &question {
+                        Consult::Election(question) => Counsel::Election(RedisElection.advise(question)),
+                        Consult::Selection(request) => Counsel::Selection(RedisSelection.rank(request)),
+                    };
+                    Event::Advice { monitor, ticket, advice }
+                }
+                Action::Emit(notice) => {
+                    self.events.push(notice.name.to_owned());
+                    continue;
+                }
+                Action::Persist(_) => Event::Written { ms: 0 },
+                _ => continue,
+            };
+            actions.extend(self.sentinel.step(Mono(self.now), event));
+        }
+    }
+
+    pub fn answer(&mut self, instance: InstanceId, generation: u64, request: Request, round: u64) -> Option<Event> {
+        let port = self.ports[&instance];
+        let reply = match &request {
+            Request::AskDown { .. } => {
+                self.open.push_back(Open { instance, generation, request, round });
+                return None;
+            }
+            Request::Follow(_) | Request::ScriptKill => {
+                self.told.push((self.now, port, request.clone()));
+                Reply::ok()
+            }
+            Request::Ping if port > 20_000 => Reply::Status("PONG".into()),
+            Request::Info if port < 20_000 => Reply::Bulk(self.nodes.get(&port)?.clone()),
+            Request::Ping => match self.pings.get(&port) {
+                Some(reply) => reply.clone(),
+                None => self.nodes.get(&port).map(|_| Reply::Status("PONG".into()))?,
+            },
+            _ => return None,
+        };
+        Some(Event::Answer { instance, generation, request, reply, round })
+    }
+
+    pub fn run(&mut self, ms: u64) {
+        let end = self.now + ms;
+        self.run_until(ms + TICK_MS, |t| t.now >= end);
+    }
+
+    #[track_caller]
+    pub fn run_until(&mut self, limit_ms: u64, holds: impl Fn(&Table) -> bool) {
+        let end = self.now + limit_ms;
+        while !holds(self) {
+            assert!(self.now < end, "not within {limit_ms} ms; events: {:?}", self.events);
+            self.now += TICK_MS;
+            self.step(Event::Tick);
+        }
+    }
+
+    /// A Keystead peer shows itself.
+    pub fn meet_peer(&mut self) {
+        let text = format!("PUBLISH __sentinel__:hello 127.0.0.1,26380,{PEER},0,m,127.0.0.1,{PRIMARY},0");
+        self.command(&text);
+        self.run(2_000);
+    }
+
+    pub fn command(&mut self, line: &str) {
+        let argv = line.split(' ').map(str::to_owned).collect();
+        self.step(Event::Command { ticket: 1, argv });
+    }
+
+    /// The oldest open question is answered: down or not, no vote.
+    pub fn peer_says(&mut self, down: bool) {
+        let Open { instance, generation, request, round } = self.open.pop_front().expect("a question");
+        let reply = Reply::Array(vec![Reply::Int(down.into()), Reply::Bulk("*".into()), Reply::Int(0)]);
+        self.step(Event::Answer { instance, generation, request, reply, round });
+    }
+
+    pub fn happened(&self, event: &str) -> usize {
+        self.events.iter().filter(|name| *name == event).count()
+    }
+
+    /// Who would be promoted, and why each other one wouldn't.
+    pub fn explained(&mut self) -> String {
+        let argv = ["SENTINEL", "EXPLAIN", "m"].map(str::to_owned).to_vec();
+        let mut actions: VecDeque<Action> =
+            self.sentinel.step(Mono(self.now), Event::Command { ticket: 9, argv }).into();
+        while let Some(action) = actions.pop_front() {
+            match action {
+                Action::Consult { monitor, ticket, question: Consult::Selection(request), .. } => {
+                    let advice = Counsel::Selection(RedisSelection.rank(&request));
+                    actions.extend(self.sentinel.step(Mono(self.now), Event::Advice { monitor, ticket, advice }));
+                }
+                Action::Reply { ticket: 9, reply: Reply::Array(lines), .. } => {
+                    return lines.iter().filter_map(Reply::text).collect::<Vec<_>>().join("\n");
+                }
+                _ => {}
+            }
+        }
+        panic!("no answer");
+    }
+}
+
+pub fn primary(run_id: &str, replicas: impl Iterator<Item = u16>) -> String {
+    let lines: String = replicas.enumerate().map(|(n, p)| format!("slave{n}:ip=127.0.0.1,port={p}\r\n")).collect();
+    format!("run_id:{run_id}\r\nrole:master\r\nmaster_repl_offset:1000\r\n{lines}")
+}
+
+pub fn replica(run_id: &str, of: u16, link: &str, offset: u64) -> String {
+    format!(
+        "run_id:{run_id}\r\nrole:slave\r\nmaster_host:127.0.0.1\r\nmaster_port:{of}\r\nmaster_link_status:{link}\r\n\
+         slave_repl_offset:{offset}\r\nslave_priority:100\r\n"
+    )
+}
