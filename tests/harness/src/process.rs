@@ -1,6 +1,6 @@
 //! One child process with its log: started in a folder of its own, watched, signalled, and killed on drop.
 
-use crate::wait::{eventually, wait_until};
+use crate::wait::{DEADLINE, eventually, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -116,10 +116,13 @@ impl Process {
         self.signal(Signal::INT);
     }
 
-    /// SIGSTOP: the process stands still and its sockets stay open.
+    /// SIGSTOP: when this returns the process stands still; its sockets stay open. A thread that runs on another processor
+    /// runs on for a moment behind the signal.
     pub fn pause(&mut self) {
         self.signal(Signal::STOP);
         self.stopped = true;
+        let pid = self.child.id();
+        wait_until("the process stands still", DEADLINE, || threads_of(pid).all(|state| matches!(state, 'T' | 'Z')));
     }
 
     /// SIGCONT after [`Process::pause`].
@@ -148,6 +151,13 @@ impl Process {
             let _ = kill_process(pid, signal);
         }
     }
+}
+
+/// The state of each thread, as `/proc` has it.
+fn threads_of(pid: u32) -> impl Iterator<Item = char> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+    stats.filter_map(|stat| stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()))
 }
 
 impl Drop for Process {
