@@ -257,6 +257,11 @@ impl Keyspace {
         self.dbs.iter().map(|db| db.value_bytes + db.table.mem_bytes()).sum()
     }
 
+    /// Bytes of a database's table, without its keys and values.
+    pub fn table_bytes(&self, db: DbIndex) -> usize {
+        self.dbs.get(db).map_or(0, |db| db.table.mem_bytes())
+    }
+
     /// Turns the log of touched keys on or off. Off, a change costs one addition.
     pub fn observe(&mut self, on: bool) {
         self.books.observing = on;

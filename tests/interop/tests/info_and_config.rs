@@ -2,7 +2,9 @@
 //! fields and parameters that only a running pair shows to mean something.
 #![allow(clippy::unwrap_used)]
 
-use keystead_harness::{Certs, Client, DEADLINE, Keystead, KeysteadBuilder, RedisServer, free_port, have, wait_until};
+use keystead_harness::{
+    Certs, Client, DEADLINE, Keystead, KeysteadBuilder, RedisServer, Reply, free_port, have, wait_until,
+};
 use std::collections::BTreeSet;
 
 /// INFO's fields that redis-server has and aren't here.
@@ -298,5 +300,35 @@ fn plugins_settings_are_taken_and_refused_as_by_redis() {
                 );
             }
         }
+    }
+}
+
+/// The same names in the same order, and numbers that fit together.
+#[test]
+fn memory_stats_has_every_field() {
+    let (ours, theirs) = (node().start(), RedisServer::start(&[]));
+    let library = "#!lua name=lib\nredis.register_function('f', function() return 1 end)";
+    let [a, b] = [ours.client(), theirs.client()].map(|mut client| {
+        client.ok("SET a 1");
+        client.command(&["EVAL", "return 1", "0"]);
+        client.command(&["FUNCTION", "LOAD", library]);
+        client.ok("SELECT 3");
+        client.ok("SET b 1 EX 1000");
+        client.cmd("MEMORY STATS").items()
+    });
+    let names = |items: &[Reply]| items.iter().step_by(2).cloned().collect::<Vec<_>>();
+    assert_eq!(names(&a), names(&b));
+    let value = |name: &str| &a[a.iter().position(|item| *item == name).unwrap() + 1];
+    let number = |name: &str| value(name).as_int().unwrap();
+    assert_eq!(
+        names(&value("db.3").items()),
+        names(&b[b.iter().position(|item| *item == "db.3").unwrap() + 1].items())
+    );
+    assert!(value("db.3").items()[1].as_int().unwrap() > 0);
+    assert_eq!(number("keys.count"), 2);
+    assert_eq!(number("allocator.allocated"), number("total.allocated"));
+    assert!(number("fragmentation.bytes") >= number("allocator-fragmentation.bytes"));
+    for caches in ["lua.caches", "functions.caches"] {
+        assert!(number(caches) > 0, "{caches}");
     }
 }

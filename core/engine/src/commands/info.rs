@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use keystead_keyspace::Keyspace;
 use keystead_resp::Args;
 
+use super::footprint::{Excess, Footprint};
 use super::plugin::version_number;
 use crate::core::Core;
 use crate::ctx::Ctx;
@@ -103,6 +104,13 @@ fn section(
     let mut ours = String::new();
     body(ks, core, me, &mut ours);
     merge(&ours, &theirs, text);
+}
+
+/// A number that plugins write into a section; 0 if none does.
+pub(super) fn foreign_number(ks: &Keyspace, core: &Core, section: &str, name: &str) -> u64 {
+    let text = foreign(ks, core, section);
+    let values = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.parse().ok());
+    values.max().unwrap_or(0)
 }
 
 /// What plugins write into a section.
@@ -231,48 +239,38 @@ pub(crate) fn human(bytes: u64) -> String {
 }
 
 fn memory(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
-    let used = used_memory(ks, core);
-    let peak = core.stats.peak_memory.max(used);
-    let dataset = ks.mem_bytes() as u64;
-    let overhead = used.saturating_sub(dataset);
-    let probe = core.probe.map(|probe| probe()).unwrap_or_default();
-    let rss = if probe.rss > 0 { probe.rss } else { used };
-    let percent = |part: u64, whole: u64| format!("{:.2}%", part as f64 * 100.0 / whole.max(1) as f64);
+    let all = Footprint::of(ks, core);
     let mut sized = |name: &str, bytes: u64| {
         field(text, name, bytes);
         field(text, &format!("{name}_human"), human(bytes));
     };
-    sized("used_memory", used);
-    sized("used_memory_rss", rss);
-    sized("used_memory_peak", peak);
-    sized("total_system_memory", probe.total_memory);
+    sized("used_memory", all.used);
+    sized("used_memory_rss", all.rss);
+    sized("used_memory_peak", all.peak);
+    sized("total_system_memory", all.system);
     sized("maxmemory", core.config.int("maxmemory").max(0) as u64);
-    field(text, "used_memory_peak_perc", percent(used, peak));
-    field(text, "used_memory_overhead", overhead);
-    field(text, "used_memory_startup", core.startup_memory);
-    field(text, "used_memory_dataset", dataset);
-    field(text, "used_memory_dataset_perc", percent(dataset, used.saturating_sub(core.startup_memory).max(dataset)));
-    // The allocator doesn't tell pages in use from pages it holds: both are the memory without a file behind it.
-    let heap = if probe.anonymous > 0 { probe.anonymous } else { rss };
-    field(text, "allocator_allocated", used);
-    field(text, "allocator_active", heap);
-    field(text, "allocator_resident", heap);
+    field(text, "used_memory_peak_perc", format!("{:.2}%", all.peak_percent()));
+    field(text, "used_memory_overhead", all.overhead());
+    field(text, "used_memory_startup", all.startup);
+    field(text, "used_memory_dataset", all.dataset);
+    field(text, "used_memory_dataset_perc", format!("{:.2}%", all.dataset_percent()));
+    field(text, "allocator_allocated", all.used);
+    field(text, "allocator_active", all.heap);
+    field(text, "allocator_resident", all.heap);
     field(text, "maxmemory_policy", core.config.get("maxmemory-policy").unwrap_or_default());
-    let mut pair = |name: &str, whole: u64, part: u64| {
-        field(text, &format!("{name}_ratio"), format!("{:.2}", whole as f64 / part.max(1) as f64));
-        field(text, &format!("{name}_bytes"), whole as i64 - part as i64);
+    let mut pair = |name: &str, excess: Excess| {
+        field(text, &format!("{name}_ratio"), format!("{:.2}", excess.ratio));
+        field(text, &format!("{name}_bytes"), excess.bytes);
     };
-    pair("allocator_frag", heap, used);
-    pair("allocator_rss", heap, heap);
-    pair("rss_overhead", rss, heap);
-    pair("mem_fragmentation", rss, used);
-    field(text, "mem_not_counted_for_evict", crate::evict::not_counted(ks, core, used));
-    let (backlog, replicas) = replication_buffers(core);
-    field(text, "mem_replication_backlog", backlog);
-    field(text, "mem_total_replication_buffers", backlog + replicas);
-    field(text, "mem_clients_slaves", replicas);
-    let buffers = |state: &State| state.pending_in + state.spare_in + state.pending_out;
-    field(text, "mem_clients_normal", core.sessions.iter().map(|session| buffers(&session.state)).sum::<usize>());
+    pair("allocator_frag", all.fragmentation());
+    pair("allocator_rss", all.allocator_rss());
+    pair("rss_overhead", all.rss_overhead());
+    pair("mem_fragmentation", all.total_fragmentation());
+    field(text, "mem_not_counted_for_evict", crate::evict::not_counted(ks, core, all.used));
+    field(text, "mem_replication_backlog", all.backlog);
+    field(text, "mem_total_replication_buffers", all.backlog + all.replicas);
+    field(text, "mem_clients_slaves", all.replicas);
+    field(text, "mem_clients_normal", all.clients);
     field(text, "mem_cluster_links", 0);
     field(text, "mem_aof_buffer", 0);
     field(text, "mem_allocator", core.facts.get("mem_allocator").map_or("system", String::as_str));

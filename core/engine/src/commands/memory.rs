@@ -2,7 +2,8 @@
 
 use keystead_resp::{Args, Writer};
 
-use super::info::{replication_buffers, used_memory};
+use super::footprint::Footprint;
+use super::info::{foreign_number, used_memory};
 use crate::args::ArgsExt;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
@@ -44,39 +45,70 @@ fn usage(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     Ok(Effect::None)
 }
 
+/// The shape is `memoryCommand`'s of Redis 7.2 (object.c). Deadlines stand in the keys' entries, so their table takes nothing.
 fn stats(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
-    let used = used_memory(ctx.ks, ctx.core);
-    let dataset = ctx.ks.mem_bytes() as u64;
-    let keys: usize = (0..ctx.ks.databases()).map(|db| ctx.ks.len(db)).sum();
-    let clients = |state: &crate::session::State| state.pending_in + state.spare_in + state.pending_out;
-    let normal: usize = ctx.core.sessions.iter().map(|session| clients(&session.state)).sum();
-    let peak = ctx.core.stats.peak_memory.max(used);
-    let (backlog, replicas) = replication_buffers(ctx.core);
-    let fields: [(&str, u64); 9] = [
-        ("peak.allocated", peak),
-        ("total.allocated", used),
-        ("startup.allocated", ctx.core.startup_memory),
-        ("replication.backlog", backlog),
-        ("clients.slaves", replicas),
-        ("clients.normal", normal as u64),
-        ("overhead.total", used.saturating_sub(dataset)),
-        ("keys.count", keys as u64),
-        ("keys.bytes-per-key", dataset.checked_div(keys as u64).unwrap_or(0)),
-    ];
-    let percent = |part: u64, whole: u64| part as f64 * 100.0 / whole.max(1) as f64;
-    let reply: &mut Writer<'_> = &mut ctx.reply;
-    reply.map(fields.len() + 3);
-    for (name, value) in fields {
-        reply.bulk(name);
-        reply.int(value as i64);
+    let all = Footprint::of(ctx.ks, ctx.core);
+    let plugins = |name| foreign_number(ctx.ks, ctx.core, "memory", name);
+    let (scripts, functions) = (plugins("used_memory_scripts_eval"), plugins("used_memory_functions"));
+    let keys: u64 = (0..ctx.ks.databases()).map(|db| ctx.ks.len(db) as u64).sum();
+    let tables: Vec<_> =
+        (0..ctx.ks.databases()).filter(|db| ctx.ks.len(*db) > 0).map(|db| (db, ctx.ks.table_bytes(db))).collect();
+    let reply = &mut ctx.reply;
+    reply.map(FIELDS + tables.len());
+    number(reply, "peak.allocated", all.peak);
+    number(reply, "total.allocated", all.used);
+    number(reply, "startup.allocated", all.startup);
+    number(reply, "replication.backlog", all.backlog);
+    number(reply, "clients.slaves", all.replicas);
+    number(reply, "clients.normal", all.clients);
+    number(reply, "cluster.links", 0);
+    number(reply, "aof.buffer", 0);
+    number(reply, "lua.caches", scripts);
+    number(reply, "functions.caches", functions);
+    for (db, bytes) in tables {
+        reply.bulk(format!("db.{db}"));
+        reply.map(3);
+        for (name, bytes) in [("main", bytes as u64), ("expires", 0), ("slot-to-keys", 0)] {
+            number(reply, &format!("overhead.hashtable.{name}"), bytes);
+        }
     }
-    reply.bulk("dataset.bytes");
-    reply.int(dataset as i64);
+    number(reply, "overhead.total", all.overhead());
+    number(reply, "keys.count", keys);
+    number(reply, "keys.bytes-per-key", all.used.saturating_sub(all.startup).checked_div(keys).unwrap_or(0));
+    number(reply, "dataset.bytes", all.dataset);
     reply.bulk("dataset.percentage");
-    reply.double(percent(dataset, used));
+    reply.double(all.dataset_percent());
     reply.bulk("peak.percentage");
-    reply.double(percent(used, peak));
+    reply.double(all.peak_percent());
+    allocator(reply, &all);
     Ok(Effect::None)
+}
+
+/// MEMORY STATS without the databases.
+const FIELDS: usize = 27;
+
+fn number(reply: &mut Writer<'_>, name: &str, value: u64) {
+    reply.bulk(name);
+    reply.int(value as i64);
+}
+
+/// The allocator's part of MEMORY STATS.
+fn allocator(reply: &mut Writer<'_>, all: &Footprint) {
+    for (name, bytes) in [("allocated", all.used), ("active", all.heap), ("resident", all.heap)] {
+        number(reply, &format!("allocator.{name}"), bytes);
+    }
+    let excesses = [
+        ("allocator-fragmentation.ratio", "allocator-fragmentation.bytes", all.fragmentation()),
+        ("allocator-rss.ratio", "allocator-rss.bytes", all.allocator_rss()),
+        ("rss-overhead.ratio", "rss-overhead.bytes", all.rss_overhead()),
+        ("fragmentation", "fragmentation.bytes", all.total_fragmentation()),
+    ];
+    for (ratio, bytes, excess) in excesses {
+        reply.bulk(ratio);
+        reply.double(excess.ratio);
+        reply.bulk(bytes);
+        reply.int(excess.bytes);
+    }
 }
 
 /// More than an empty server has of it.

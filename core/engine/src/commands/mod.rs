@@ -17,6 +17,7 @@ pub mod debug;
 mod debug_more;
 mod dump;
 mod expiry;
+mod footprint;
 pub mod geo;
 pub mod hash_expiry;
 pub mod hashes;
