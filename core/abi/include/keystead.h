@@ -903,6 +903,10 @@ struct ks_ctx_api {
   void (*write_error)(void* ctx, ks_buf* out);
   /* As `propagate`, in another database than the session's. */
   void (*propagate_in)(void* ctx, uint32_t db, const ks_str* argv, size_t argc);
+  /* Tells subscribers of keyspace events (class `d`) of something that happened to a key, behind what this turn did
+     to keys before. The event's name is UTF-8 of 1 to 64 bytes; the process keeps every name, at most 1,000. KS_OK,
+     or KS_ERR: such a name, no such database, or INFO is being written. */
+  uint32_t (*notify)(void* ctx, uint32_t db, ks_str key, ks_str event);
 };
 
 /* A registrar: valid during `create` only. */

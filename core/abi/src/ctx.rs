@@ -233,5 +233,9 @@ tables! { STRUCTS;
         pub write_error: unsafe extern "C" fn(ctx: *mut c_void, out: *mut Buf),
         /// As `propagate`, in another database than the session's.
         pub propagate_in: unsafe extern "C" fn(ctx: *mut c_void, db: u32, argv: *const Str, argc: usize),
+        /// Tells subscribers of keyspace events (class `d`) of something that happened to a key, behind what this turn did
+        /// to keys before. The event's name is UTF-8 of 1 to 64 bytes; the process keeps every name, at most 1,000. KS_OK,
+        /// or KS_ERR: such a name, no such database, or INFO is being written.
+        pub notify: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str, event: Str) -> u32,
     }
 }

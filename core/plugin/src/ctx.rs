@@ -230,6 +230,21 @@ impl<'a> Ctx<'a> {
         unsafe { (self.api().publish)(self.data(), Str::new(channel), Str::new(message)) }
     }
 
+    /// Tells subscribers of keyspace events (class `d`, see `notify-keyspace-events`) of something that happened to a key,
+    /// behind what this turn did to keys before. Names are kept as long as the process lives: use words, not data.
+    /// An error: the name has not 1 to 64 bytes or is one of more than a thousand, the database isn't there, this is INFO,
+    /// or the server is older than this call.
+    pub fn notify(&mut self, db: u32, key: &[u8], event: &str) -> Result<()> {
+        if !abi::covers!(self.api().size, abi::CtxApi, notify) {
+            return Err(Error::new("this server is too old for events of plugins"));
+        }
+        // SAFETY: both live for the call.
+        match unsafe { (self.api().notify)(self.data(), db, Str::new(key), Str::new(event.as_bytes())) } {
+            abi::OK => Ok(()),
+            _ => Err(Error::new(format!("the keyspace event '{event}' can't be told"))),
+        }
+    }
+
     /// Closes sessions; how many.
     pub fn kill_clients(&mut self, filter: ClientFilter) -> u64 {
         // SAFETY: the filter lives for the call.

@@ -94,6 +94,24 @@ fn an_asynchronous_command_waits_without_holding_others_and_stays_out_of_multi()
     wait_until("it is gone", DEADLINE, || !format!("{:?}", fast.cmd("CLIENT LIST")).contains("hello.later"));
 }
 
+/// A plugin's event comes behind those of what it did, under the class for plugins, and only if that is chosen.
+#[test]
+fn a_plugin_tells_keyspace_events() {
+    let node = hello();
+    let (mut c, mut listener) = (node.client(), node.client());
+    listener.cmd("PSUBSCRIBE __key*__:*");
+    c.ok("CONFIG SET notify-keyspace-events E$");
+    c.cmd("HELLO.COUNT quiet");
+    c.ok("CONFIG SET notify-keyspace-events KEd$");
+    c.cmd("HELLO.COUNT n");
+    let mut heard = || listener.read().unwrap().texts()[2..].join(" ");
+    assert_eq!(heard(), "__keyevent@0__:set quiet");
+    assert_eq!(heard(), "__keyspace@0__:n set");
+    assert_eq!(heard(), "__keyevent@0__:set n");
+    assert_eq!(heard(), "__keyspace@0__:n hello.counted");
+    assert_eq!(heard(), "__keyevent@0__:hello.counted n");
+}
+
 #[test]
 fn a_panic_in_a_command_is_an_error_and_the_server_lives() {
     let mut node = hello();

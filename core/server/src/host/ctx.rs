@@ -1,6 +1,7 @@
 //! The functions behind `ks_ctx_api`. A panic in here is one of the core's, in a turn that may have changed something
 //! already: it ends the process, because memory would be ahead of the journal.
 
+use super::event_names;
 use super::frame::{Frame, World, frame, owned_words};
 use super::script;
 use keystead_abi::{self as abi, Buf, ClientInfo, CtxApi, History, JournalState, KillFilter, Role, Str};
@@ -61,6 +62,7 @@ pub(super) static API: CtxApi = CtxApi {
     flushes,
     write_error: script::write_error,
     propagate_in,
+    notify,
 };
 
 /// A function that writes one thing into the reply.
@@ -513,6 +515,16 @@ unsafe extern "C" fn publish(ctx: *mut c_void, channel: Str, message: Str) -> u6
     // SAFETY: as above.
     let (frame, channel, message) = unsafe { (frame(ctx), channel.bytes(), message.bytes()) };
     frame.core_mut().map_or(0, |core| core.publish(channel, message) as u64)
+}
+
+unsafe extern "C" fn notify(ctx: *mut c_void, db: u32, key: Str, event: Str) -> u32 {
+    // SAFETY: as above.
+    let (frame, key, event) = unsafe { (frame(ctx), key.bytes(), event.bytes()) };
+    let there = (db as usize) < frame.look().databases();
+    let Some(name) = event_names::kept(event).filter(|_| there) else { return abi::ERR };
+    let Some(keys) = frame.keys() else { return abi::ERR };
+    keys.tell(db as usize, key, Event::new(Class::Module, name));
+    abi::OK
 }
 
 /// Whether a filter means a session.

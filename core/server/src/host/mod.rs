@@ -11,6 +11,7 @@ mod commands;
 mod contracts;
 mod ctx;
 mod durable;
+mod event_names;
 mod frame;
 mod hooks;
 mod inspect;

@@ -126,7 +126,7 @@ impl Hello {
         Ok(Reply::bulk(self.greeting.call(&name).await?))
     }
 
-    /// `HELLO.COUNT key`: counts in the key, and says so to replicas as a plain SET.
+    /// `HELLO.COUNT key`: counts in the key, and says so to replicas as a plain SET, to subscribers as an event of its own.
     fn count(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
         let (db, key) = (ctx.db(), args.at(1));
         let old = match ctx.get(db, key)? {
@@ -136,6 +136,7 @@ impl Hello {
         let new = old.checked_add(1).ok_or("the count is at its end")?;
         let text = new.to_string();
         ctx.set(db, key, text.as_bytes());
+        ctx.notify(db, key, "hello.counted")?;
         ctx.reply().int(new);
         Ok(Effect::instead(&[b"SET", key, text.as_bytes()]))
     }
