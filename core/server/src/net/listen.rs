@@ -1,5 +1,5 @@
 //! Listening sockets: bound before anything else starts, so that a busy port is found at once. Accepts, sets socket
-//! options, hands over; what a connection does is `conn.rs`.
+//! options, hands over; what a connection does is `driver`.
 
 use super::socket::{Encrypted, Raw};
 use crate::tls;
