@@ -75,7 +75,7 @@ extern "C" {
 #define KS_RDB_PIECES 1073741824u
 /* Cursor class: a replica that is fed the stream. */
 #define KS_CURSOR_REPLICA 0u
-/* Cursor class: a replica that is still in its full sync; pins what the sync needs. */
+/* Cursor class: a replica that is still in its full sync; writers are paced for it before it is dropped. */
 #define KS_CURSOR_SYNCING 1u
 /* Cursor class: persistence; never dropped, writers wait. */
 #define KS_CURSOR_PERSISTENCE 2u
@@ -129,7 +129,7 @@ extern "C" {
 #define KS_HOLD_NOTHING UINT64_MAX
 /* For `set_durable` and from `durable`: the stream isn't kept on the disk. */
 #define KS_NOT_DURABLE UINT64_MAX
-/* What a command did: nothing that is propagated. */
+/* What a command did: nothing, or no more than was changed through the table, which is propagated as these changes. */
 #define KS_CALL_NONE 0u
 /* What a command did: propagate it as it was sent. */
 #define KS_CALL_AS_SENT 1u
@@ -155,6 +155,8 @@ extern "C" {
 #define KS_VALUE_HASH 5u
 /* Value kind: one this boundary has no name for. */
 #define KS_VALUE_OTHER 6u
+/* Value kind: stream. */
+#define KS_VALUE_STREAM 7u
 /* Client flag: a replica's session. */
 #define KS_CLIENT_REPLICA 1u
 /* Client flag: inside MULTI; of a command that runs: EXEC runs it. */
@@ -499,6 +501,10 @@ struct ks_cursor_api {
   void (*place)(void* data, ks_cursor_place* out);
   /* Lets the cursor end (KS_CLOSED) at a journal position: the place of another cursor that goes on there. */
   void (*stop_at)(void* data, uint64_t position);
+  /* Done when the cursor has ended, whether or not it is read; lives on its own. The status is that of `poll_read`. */
+  ks_future (*ended)(void* data);
+  /* What the log calls its reader. */
+  void (*set_name)(void* data, ks_str name);
 };
 
 /* A place in the journal. */
@@ -837,7 +843,8 @@ struct ks_ctx_api {
   /* Says why the command fails; the call then returns KS_CALL_FAILED. */
   void (*fail)(void* ctx, ks_str text);
   /* Lists a command to propagate instead, in the session's database; the call then returns KS_CALL_LISTED. What was
-     changed in a database that nothing is listed for fails the command. */
+     changed in a database that nothing is listed for fails the command, and so does an effect that is no command that
+     writes, or one of a command that isn't declared to write or to replicate. */
   void (*propagate)(void* ctx, const ks_str* argv, size_t argc);
   /* Who sent the command. */
   void (*client)(void* ctx, ks_client_info* out);
@@ -846,19 +853,20 @@ struct ks_ctx_api {
   /* Sets the plugin's state of this session; an older one is dropped with its own function. */
   void (*set_state)(void* ctx, void* state, void (*drop)(void* state));
   /* Runs a command and gives its reply as RESP3. Its effect is propagated as its own. KS_ERR with the reason in `out`
-     if it can't run, as in a database that isn't there. */
+     if it can't run, as in a database that isn't there. Rights and guards of clients don't hold; an error is the reply
+     to what writes or replicates in a command that isn't declared to, and to what is about the session itself (MULTI). */
   uint32_t (*call)(void* ctx, uint32_t db, const ks_str* argv, size_t argc, ks_buf* out);
   /* The kind of the value at a key: KS_VALUE_*. */
   uint32_t (*kind)(void* ctx, uint32_t db, ks_str key);
   /* A string's bytes, borrowed until the next call of the table. Returns KS_VALUE_*; `out` is set for strings only. */
   uint32_t (*get)(void* ctx, uint32_t db, ks_str key, ks_str* out);
-  /* Sets a string and removes its expiry. In a command not propagated by itself (the effect says it); in a plugin's
-     own turn it is. A database that isn't there fails the command, whatever it returns. The same goes for `del` and
-     `expire_at`. */
+  /* Sets a string and removes its expiry. In a command its effect says what is propagated, KS_CALL_NONE this change;
+     in a plugin's own turn it always is. A database that isn't there, or a command that isn't declared to write, fails
+     the command, whatever it returns, and nothing is changed. The same goes for `del` and `expire_at`. */
   uint32_t (*set_string)(void* ctx, uint32_t db, ks_str key, ks_str value);
-  /* Deletes a key: 1 if it existed. Not propagated by itself. */
+  /* Deletes a key: 1 if it existed. */
   uint32_t (*del)(void* ctx, uint32_t db, ks_str key);
-  /* Sets the expiry in unix milliseconds, 0 removes it: 1 if the key existed. Not propagated by itself. */
+  /* Sets the expiry in unix milliseconds, 0 removes it: 1 if the key existed. */
   uint32_t (*expire_at)(void* ctx, uint32_t db, ks_str key, uint64_t unix_ms);
   /* The expiry in unix milliseconds, 0 if none. */
   uint64_t (*expiry)(void* ctx, uint32_t db, ks_str key);

@@ -7,7 +7,7 @@ use crate::macros::{consts, tables};
 use std::ffi::c_void;
 
 consts! { CONSTS;
-    /// What a command did: nothing that is propagated.
+    /// What a command did: nothing, or no more than was changed through the table, which is propagated as these changes.
     pub const CALL_NONE: u32 = 0;
     /// What a command did: propagate it as it was sent.
     pub const CALL_AS_SENT: u32 = 1;
@@ -34,6 +34,8 @@ consts! { CONSTS;
     pub const VALUE_HASH: u32 = 5;
     /// Value kind: one this boundary has no name for.
     pub const VALUE_OTHER: u32 = 6;
+    /// Value kind: stream.
+    pub const VALUE_STREAM: u32 = 7;
 
     /// Client flag: a replica's session.
     pub const CLIENT_REPLICA: u32 = 1;
@@ -163,7 +165,8 @@ tables! { STRUCTS;
         /// Says why the command fails; the call then returns KS_CALL_FAILED.
         pub fail: unsafe extern "C" fn(ctx: *mut c_void, text: Str),
         /// Lists a command to propagate instead, in the session's database; the call then returns KS_CALL_LISTED. What was
-        /// changed in a database that nothing is listed for fails the command.
+        /// changed in a database that nothing is listed for fails the command, and so does an effect that is no command that
+        /// writes, or one of a command that isn't declared to write or to replicate.
         pub propagate: unsafe extern "C" fn(ctx: *mut c_void, argv: *const Str, argc: usize),
 
         /// Who sent the command.
@@ -174,19 +177,20 @@ tables! { STRUCTS;
         pub set_state: unsafe extern "C" fn(ctx: *mut c_void, state: *mut c_void, drop: Option<unsafe extern "C" fn(state: *mut c_void)>),
 
         /// Runs a command and gives its reply as RESP3. Its effect is propagated as its own. KS_ERR with the reason in `out`
-        /// if it can't run, as in a database that isn't there.
+        /// if it can't run, as in a database that isn't there. Rights and guards of clients don't hold; an error is the reply
+        /// to what writes or replicates in a command that isn't declared to, and to what is about the session itself (MULTI).
         pub call: unsafe extern "C" fn(ctx: *mut c_void, db: u32, argv: *const Str, argc: usize, out: *mut Buf) -> u32,
         /// The kind of the value at a key: KS_VALUE_*.
         pub kind: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str) -> u32,
         /// A string's bytes, borrowed until the next call of the table. Returns KS_VALUE_*; `out` is set for strings only.
         pub get: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str, out: *mut Str) -> u32,
-        /// Sets a string and removes its expiry. In a command not propagated by itself (the effect says it); in a plugin's
-        /// own turn it is. A database that isn't there fails the command, whatever it returns. The same goes for `del` and
-        /// `expire_at`.
+        /// Sets a string and removes its expiry. In a command its effect says what is propagated, KS_CALL_NONE this change;
+        /// in a plugin's own turn it always is. A database that isn't there, or a command that isn't declared to write, fails
+        /// the command, whatever it returns, and nothing is changed. The same goes for `del` and `expire_at`.
         pub set_string: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str, value: Str) -> u32,
-        /// Deletes a key: 1 if it existed. Not propagated by itself.
+        /// Deletes a key: 1 if it existed.
         pub del: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str) -> u32,
-        /// Sets the expiry in unix milliseconds, 0 removes it: 1 if the key existed. Not propagated by itself.
+        /// Sets the expiry in unix milliseconds, 0 removes it: 1 if the key existed.
         pub expire_at: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str, unix_ms: u64) -> u32,
         /// The expiry in unix milliseconds, 0 if none.
         pub expiry: unsafe extern "C" fn(ctx: *mut c_void, db: u32, key: Str) -> u64,

@@ -1,7 +1,7 @@
 //! The tables of the host's objects: sockets, listeners, cursors, snapshots, loads and the replica's apply stream.
 //! Each starts as `ObjectApi` does (size, kind, drop) and is only ever appended to.
 
-use crate::basic::{Buf, Future, Out, Waker};
+use crate::basic::{Buf, Future, Out, Str, Waker};
 use crate::host::History;
 use crate::macros::{consts, tables};
 use std::ffi::c_void;
@@ -40,7 +40,7 @@ consts! { CONSTS;
 
     /// Cursor class: a replica that is fed the stream.
     pub const CURSOR_REPLICA: u32 = 0;
-    /// Cursor class: a replica that is still in its full sync; pins what the sync needs.
+    /// Cursor class: a replica that is still in its full sync; writers are paced for it before it is dropped.
     pub const CURSOR_SYNCING: u32 = 1;
     /// Cursor class: persistence; never dropped, writers wait.
     pub const CURSOR_PERSISTENCE: u32 = 2;
@@ -104,6 +104,10 @@ tables! { STRUCTS;
         pub place: unsafe extern "C" fn(data: *mut c_void, out: *mut CursorPlace),
         /// Lets the cursor end (KS_CLOSED) at a journal position: the place of another cursor that goes on there.
         pub stop_at: unsafe extern "C" fn(data: *mut c_void, position: u64),
+        /// Done when the cursor has ended, whether or not it is read; lives on its own. The status is that of `poll_read`.
+        pub ended: unsafe extern "C" fn(data: *mut c_void) -> Future,
+        /// What the log calls its reader.
+        pub set_name: unsafe extern "C" fn(data: *mut c_void, name: Str),
     }
 
     /// A place in the journal.

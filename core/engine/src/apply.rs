@@ -269,7 +269,7 @@ impl Engine {
                         break;
                     }
                     None => state.between(Targets::REPLICATION),
-                    Some(args) => self.apply_one(state, args, base + command.begin as u64, acks),
+                    Some(args) => self.apply_one(state, args, base.saturating_add(command.begin as u64), acks),
                 };
                 if state.failed.is_some() {
                     break;

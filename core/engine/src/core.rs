@@ -28,6 +28,7 @@ use crate::sessions::Sessions;
 use crate::slowlog::SlowLog;
 use crate::stats::Stats;
 use crate::tracking::Tracking;
+use crate::wall::WallClock;
 use crate::watch::WatchIndex;
 
 /// CLIENT PAUSE.
@@ -139,10 +140,6 @@ pub struct Core {
     pub(crate) room: Room,
     /// Keyspace events are published.
     pub(crate) notifying: bool,
-    /// Some client holds more than before: `maxmemory-clients` must be looked at.
-    pub(crate) clients_grew: bool,
-    /// What all clients may hold in addition before it must be looked at again.
-    pub(crate) clients_slack: u64,
     /// What the server still holds for sessions that are closed, until the turn is over: no key has to go for it.
     pub(crate) leaving: u64,
     /// Bytes that jobs hold beside the data, snapshots on their way to a file or a replica: no key has to go for them.
@@ -157,6 +154,7 @@ pub struct Core {
     pub(crate) expired: KeyLog,
     pub(crate) missed: KeyLog,
     pub(crate) clock: Option<fn() -> u64>,
+    pub(crate) wall: WallClock,
     pub(crate) used_memory: Option<fn() -> u64>,
     pub(crate) purge: Option<fn()>,
     pub(crate) startup_memory: u64,
@@ -179,8 +177,8 @@ pub struct Core {
     /// DEBUG SET-DISABLE-DENY-SCRIPTS: scripts may call what is not for scripts.
     pub(crate) allow_noscript: bool,
     pub(crate) sample: u32,
-    /// Writers should be slowed: a syncing replica pins too much.
-    pub(crate) slow_writers: u32,
+    /// For whom clients that write are paced.
+    pub(crate) pacing: crate::pacing::Pacing,
     /// Why the process must end, if it must.
     pub(crate) broken: Option<String>,
     /// When the log was last told that a replica's disk takes nothing of what it executes.
@@ -200,8 +198,13 @@ impl Core {
     pub fn mode_name(&self) -> Option<String> {
         match &self.mode {
             EngineMode::Data => None,
-            EngineMode::Endpoint { name } => Some(name.clone()),
+            EngineMode::Endpoint { name, .. } => Some(name.clone()),
         }
+    }
+
+    /// An endpoint in a process that serves data.
+    pub fn beside_data(&self) -> bool {
+        matches!(self.mode, EngineMode::Endpoint { beside_data: true, .. })
     }
 
     /// The next number of a generator that is seeded from outside.
@@ -229,7 +232,7 @@ impl Core {
 
     /// Closes a session at once if its output is beyond its class' limits.
     pub(crate) fn check_output(&mut self, id: SessionId) {
-        self.clients_grew = true;
+        self.recount(id);
         let now_ms = self.now_ms();
         let limits = &self.config.live.output_limits;
         // Who is closed already was told of and counted.

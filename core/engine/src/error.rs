@@ -31,6 +31,9 @@ impl CommandError {
     /// The calling connection must authenticate first.
     pub const NO_AUTH: CommandError = CommandError::fixed("NOAUTH Authentication required.");
 
+    /// What a script may not call.
+    pub const NOT_FROM_SCRIPT: CommandError = CommandError::fixed("ERR This Redis command is not allowed from script");
+
     /// An error with a text known at compile time.
     pub const fn fixed(text: &'static str) -> Self {
         CommandError { text: Cow::Borrowed(text), counted: false }

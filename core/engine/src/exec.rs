@@ -115,11 +115,11 @@ fn run(
     let Session { out, state } = session;
     let untouched = state.no_touch && command.name != "touch";
     if untouched {
-        ks.set_touch_on_read(false);
+        ks.note_uses(false);
     }
     let flow = call(ks, core, state, out, command, args, Origin::Client, false);
     if untouched {
-        ks.set_touch_on_read(true);
+        ks.note_uses(true);
     }
     if flow == Flow::Next && core.park.is_some() {
         park(core, state, command, args);
@@ -132,6 +132,7 @@ fn run(
     }
     if !command.flags.any(READONLY | WRITE) {
         state.refresh_quick();
+        core.recount_running(state, out.len());
     }
     settle_observation(ks, core);
     let flow = match flow {
@@ -251,8 +252,8 @@ fn queue(core: &mut Core, session: &mut Session, command: &'static Command, args
     }
     let args = args.to_owned();
     multi.bytes += args.memory() + size_of::<Queued>();
-    core.clients_grew = true;
     multi.queue.push(Queued { command, args });
+    core.recount_running(&mut session.state, session.out.len());
     Writer::new(&mut session.out, session.state.proto).simple("QUEUED");
 }
 
@@ -294,6 +295,9 @@ pub(crate) fn call(
 ) -> Flow {
     ks.set_expiry_mode(expiry_mode(core, origin));
     ks.begin_command(command.event, command.reader);
+    if !nested {
+        core.wall.go_on();
+    }
     let started = timing::start(core, command, args);
     let mark = core.unit.len();
     let (db, begin) = (state.db, out.len());

@@ -126,6 +126,7 @@ impl ForeignBody {
             }
             ForeignBody::Async(body) => match body.try_now(ctx, args) {
                 Some(result) => result,
+                None if ctx.core.in_script => Err(CommandError::NOT_FROM_SCRIPT),
                 None if !ctx.may_block() => {
                     Err(CommandError::fixed("ERR this command can't answer inside a transaction"))
                 }
@@ -135,6 +136,7 @@ impl ForeignBody {
                     Ok(Effect::None)
                 }
             },
+            ForeignBody::Takeover(_) if ctx.core.in_script => Err(CommandError::NOT_FROM_SCRIPT),
             ForeignBody::Takeover(_) if !ctx.may_block() => {
                 Err(CommandError::fixed("ERR Command not allowed inside a transaction"))
             }

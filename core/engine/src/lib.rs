@@ -11,6 +11,7 @@ pub mod apply;
 pub mod args;
 pub mod barrier;
 pub mod blocking;
+mod client_memory;
 pub mod commands;
 pub mod config;
 pub mod core;
@@ -31,9 +32,11 @@ pub mod keys;
 pub mod latency;
 pub mod limits;
 mod monitor;
+pub mod names;
 pub mod notify;
 pub mod offload;
 mod own_deadlines;
+mod pacing;
 pub mod page;
 mod prefetch;
 pub mod pubsub;
@@ -48,6 +51,7 @@ pub mod stats;
 mod tick;
 mod timing;
 pub mod tracking;
+mod wall;
 pub mod watch;
 
 /// The version of Redis whose behaviour clients may expect.

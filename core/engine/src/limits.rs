@@ -3,7 +3,7 @@
 use keystead_resp::Begun;
 
 use crate::core::Core;
-use crate::session::{Kind, Session, SessionId, State, Watched};
+use crate::session::{Kind, Session, SessionId};
 
 /// `client-output-buffer-limit` of one class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,12 +54,9 @@ impl Core {
     /// A command left its session with much output.
     #[cold]
     pub(crate) fn settle_large(&mut self, id: SessionId) {
-        let grown = self.sessions.seal(id) as u64;
+        self.sessions.seal(id);
         self.check_output(id);
-        match self.clients_slack.checked_sub(grown) {
-            Some(slack) => self.clients_slack = slack,
-            None => self.evict_clients(),
-        }
+        self.evict_clients();
     }
 
     /// A session is to be closed at once: what it would have been told is freed within its turn, as the next command looks at
@@ -71,61 +68,7 @@ impl Core {
         let held = state.pending_out + state.pending_in + state.spare_in;
         self.leaving = (self.leaving + held as u64).saturating_sub(state.leaving as u64);
         state.leaving = held;
-    }
-
-    /// `maxmemory-clients`: closes the largest clients until the rest fits. Replicas, the primary and those with CLIENT
-    /// NO-EVICT count for nothing.
-    pub(crate) fn evict_clients(&mut self) {
-        let Some(limit) = self.config.live.client_memory else { return };
-        let counted = |session: &&Session| {
-            let state = &session.state;
-            matches!(state.class(), Kind::Normal | Kind::PubSub) && !state.no_evict && !state.close_now
-        };
-        let all = self.sessions.iter().filter(counted);
-        let mut sizes: Vec<(u64, SessionId)> = all.map(|s| (s.state.memory(s.out.len()) as u64, s.state.id)).collect();
-        let mut total: u64 = sizes.iter().map(|size| size.0).sum();
-        self.clients_slack = limit.saturating_sub(total);
-        if total <= limit {
-            return;
-        }
-        sizes.sort_unstable();
-        while total > limit
-            && let Some((size, id)) = sizes.pop()
-        {
-            let addr = self.sessions.get(id).map(|session| session.state.info.addr.clone()).unwrap_or_default();
-            log::info!("Evicting client: id={} addr={addr} tot-mem={size}", id.id);
-            self.kill(id);
-            self.stats.evicted_clients += 1;
-            total -= size;
-        }
-    }
-}
-
-/// What a prefix takes beside its bytes, in the session's own set and in that of all sessions.
-const PREFIX: usize = 64;
-
-impl State {
-    /// The room behind what arrived: what there is, or what the header of a large argument promised. Redis makes so much at
-    /// once; here it counts before it is there, so that who promises too much is closed as early.
-    pub(crate) fn room_in(&self) -> usize {
-        self.spare_in.max(self.begun_in.promised)
-    }
-
-    /// Bytes that the session takes; `out` is the length of its own output.
-    pub(crate) fn memory(&self, out: usize) -> usize {
-        let names = self.channels.iter().chain(&self.patterns).chain(&self.shard_channels);
-        let watched = self.watched.iter().map(|watched| watched.key.len() + size_of::<Watched>());
-        let prefixes = self.tracking.iter().flat_map(|mode| &mode.prefixes);
-        let multi = self.multi.as_ref().map_or(0, |multi| multi.bytes);
-        size_of::<State>()
-            + self.pending_in
-            + self.room_in()
-            + self.pending_out
-            + out
-            + multi
-            + names.map(|name| name.len()).sum::<usize>()
-            + watched.sum::<usize>()
-            + prefixes.map(|prefix| prefix.len() + PREFIX).sum::<usize>()
+        self.recount(id);
     }
 }
 

@@ -32,7 +32,7 @@ fn feed(core: &mut Core, db: usize, from: &str, command: &Command, args: Args<'_
     }
     let hidden = redact(command, args);
     let args = hidden.as_ref().map_or(args, OwnedArgs::view);
-    let line = line(core.now.unix_ms, db, from, args);
+    let line = line(core.wall_us(), db, from, args);
     for id in core.sessions.monitors.clone() {
         core.deliver(id, |reply| reply.raw(&line));
     }
@@ -59,8 +59,8 @@ pub(crate) fn redact(command: &Command, args: Args<'_>) -> Option<OwnedArgs> {
 /// Parameters whose values are secrets.
 const SECRETS: [&str; 6] = ["requirepass", "masterauth", "masteruser", "primaryauth", "primaryuser", "sentinel-pass"];
 
-fn line(now_ms: u64, db: usize, addr: &str, args: Args<'_>) -> Vec<u8> {
-    let mut line = format!("+{}.{:06} [{db} {addr}]", now_ms / 1000, now_ms % 1000 * 1000).into_bytes();
+fn line(now_us: u64, db: usize, addr: &str, args: Args<'_>) -> Vec<u8> {
+    let mut line = format!("+{}.{:06} [{db} {addr}]", now_us / 1_000_000, now_us % 1_000_000).into_bytes();
     for arg in args.iter() {
         line.push(b' ');
         quote(arg, &mut line);
@@ -94,10 +94,10 @@ mod tests {
     #[test]
     fn the_line_is_redis() {
         let args: keystead_resp::OwnedArgs = [&b"set"[..], b"k\n", b"\x01\"\\"].iter().collect();
-        let line = line(1_700_000_000_123, 3, "127.0.0.1:5", args.view());
+        let line = line(1_700_000_000_123_456, 3, "127.0.0.1:5", args.view());
         assert_eq!(
             String::from_utf8(line).expect("ascii"),
-            "+1700000000.123000 [3 127.0.0.1:5] \"set\" \"k\\n\" \"\\x01\\\"\\\\\"\r\n"
+            "+1700000000.123456 [3 127.0.0.1:5] \"set\" \"k\\n\" \"\\x01\\\"\\\\\"\r\n"
         );
     }
 }

@@ -88,6 +88,8 @@ pub(crate) fn event_of(parent: Option<&str>, name: &'static str, group: Group) -
         Group::SortedSet | Group::Geo => Class::ZSet,
         Group::Stream => Class::Stream,
         Group::Generic => Class::Generic,
+        // Redis' one that isn't generic by its group.
+        _ if name == "restore-asking" => Class::Generic,
         _ => return None,
     };
     let name = match name {
@@ -108,6 +110,7 @@ pub(crate) fn event_of(parent: Option<&str>, name: &'static str, group: Group) -
         "hpexpire" | "hexpireat" | "hpexpireat" => "hexpire",
         "zincrby" => "zincr",
         "geoadd" => "zadd",
+        "restore-asking" => "restore",
         "bzpopmin" => "zpopmin",
         "bzpopmax" => "zpopmax",
         "georadius" | "georadiusbymember" => "georadiusstore",

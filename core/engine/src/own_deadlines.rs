@@ -1,13 +1,11 @@
 //! Keys with a deadline that clients wrote on a writable replica. Their primary knows nothing of them and will never send
 //! their DEL, so this node expires them itself (Redis: `slaveKeysWithExpire`). Owns that set; deletes nothing.
-//!
-//! A key that COPY or MOVE puts into another database is not followed: reads hide it, but it stays until it is overwritten.
 
 use std::collections::BTreeSet;
 
-use keystead_keyspace::{DbIndex, Keyspace};
+use keystead_keyspace::{DbIndex, ExpiryMode, Keyspace};
 
-use crate::args::Args;
+use crate::args::{Args, ArgsExt};
 use crate::keys;
 use crate::registry::Command;
 
@@ -22,13 +20,16 @@ pub(crate) struct OwnDeadlines {
 }
 
 impl OwnDeadlines {
-    /// A client's command wrote to these keys.
-    pub(crate) fn note(&mut self, ks: &Keyspace, db: DbIndex, command: &Command, args: Args<'_>) {
-        for at in keys::positions(&command.keys, args) {
-            if matches!(ks.deadline(db, &args[at]), Some(Some(_))) {
-                self.keys.insert((db, args[at].to_vec()));
+    /// A client's command wrote to these keys. A deadline that has passed already hides its key from everybody else.
+    pub(crate) fn note(&mut self, ks: &mut Keyspace, db: DbIndex, command: &Command, args: Args<'_>) {
+        ks.set_expiry_mode(ExpiryMode::Ignore);
+        let written = keys::positions(&command.keys, args).into_iter().map(|at| (db, &args[at]));
+        for (db, key) in written.chain(elsewhere(command, args)) {
+            if matches!(ks.deadline(db, key), Some(Some(_))) {
+                self.keys.insert((db, key.to_vec()));
             }
         }
+        ks.set_expiry_mode(ExpiryMode::Hide);
     }
 
     /// The next keys that may be due, expired ones among them if the keyspace shows those. What has no deadline any more is
@@ -51,8 +52,23 @@ impl OwnDeadlines {
         *self = OwnDeadlines::default();
     }
 
+    /// How many keys are known.
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     /// True if no key is known.
     pub(crate) fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
+}
+
+/// The key that a command wrote in a database that isn't its session's.
+fn elsewhere<'a>(command: &Command, args: Args<'a>) -> Option<(DbIndex, &'a [u8])> {
+    let (key, db) = match &*command.full_name {
+        "move" => (1, 2),
+        "copy" => (2, (3..args.len()).find(|at| args.is(*at, "db"))? + 1),
+        _ => return None,
+    };
+    Some((usize::try_from(args.int(db).ok()?).ok()?, args.get(key)?))
 }

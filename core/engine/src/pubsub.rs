@@ -6,6 +6,7 @@ use keystead_resp::Writer;
 
 use crate::core::Core;
 use crate::glob;
+use crate::names::Names;
 use crate::session::{Session, SessionId, State};
 
 type Index = BTreeMap<Box<[u8]>, BTreeSet<SessionId>>;
@@ -41,7 +42,7 @@ impl Space {
     }
 
     /// The session's own set.
-    pub fn of(self, state: &mut State) -> &mut BTreeSet<Box<[u8]>> {
+    pub fn of(self, state: &mut State) -> &mut Names {
         match self {
             Space::Channel => &mut state.channels,
             Space::Pattern => &mut state.patterns,
@@ -88,7 +89,7 @@ impl PubSub {
 
     /// Adds a subscription; false if it was there.
     pub fn subscribe(&mut self, space: Space, state: &mut State, name: &[u8]) -> bool {
-        if !space.of(state).insert(name.into()) {
+        if !space.of(state).insert(name) {
             return false;
         }
         self.index(space).entry(name.into()).or_default().insert(state.id);
@@ -100,22 +101,25 @@ impl PubSub {
         if !space.of(state).remove(name) {
             return false;
         }
+        self.unlist(space, state.id, name);
+        true
+    }
+
+    fn unlist(&mut self, space: Space, id: SessionId, name: &[u8]) {
         let index = self.index(space);
         if let Some(listeners) = index.get_mut(name) {
-            listeners.remove(&state.id);
+            listeners.remove(&id);
             if listeners.is_empty() {
                 index.remove(name);
             }
         }
-        true
     }
 
     /// Forgets a session that goes away or resets.
     pub fn drop_session(&mut self, state: &mut State) {
         for space in [Space::Channel, Space::Pattern, Space::Shard] {
-            for name in std::mem::take(space.of(state)) {
-                space.of(state).insert(name.clone());
-                self.unsubscribe(space, state, &name);
+            for name in std::mem::take(space.of(state)).iter() {
+                self.unlist(space, state.id, name);
             }
         }
     }

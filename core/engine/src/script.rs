@@ -120,7 +120,7 @@ fn allowed(ctx: &mut Ctx<'_>, how: &ScriptCall, command: &'static Command, args:
     let is = |flags| command.flags.has(flags);
     let now = Conditions::of(ctx.core, ctx.origin);
     if is(NOSCRIPT) && !ctx.core.allow_noscript {
-        return Err(CommandError::fixed("ERR This Redis command is not allowed from script"));
+        return Err(CommandError::NOT_FROM_SCRIPT);
     }
     if now.stale && !now.obey && !is(STALE) {
         return Err(CommandError::fixed("ERR Can not execute the command on a stale replica"));

@@ -2,13 +2,13 @@
 //! in `sessions.rs`, what commands do with it in `commands/`.
 
 use std::any::Any;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use keystead_resp::{Begun, Proto};
 
 use crate::acl::{self, User};
 use crate::args::OwnedArgs;
+use crate::names::Names;
 use crate::registry::Command;
 use crate::tracking;
 
@@ -158,14 +158,16 @@ pub struct State {
     pub multi: Option<Multi>,
     /// WATCH.
     pub watched: Vec<Watched>,
+    /// Memory of the keys in `watched`.
+    pub(crate) watched_bytes: usize,
     /// A watched key changed.
     pub dirty_cas: bool,
     /// SUBSCRIBE.
-    pub channels: BTreeSet<Box<[u8]>>,
+    pub channels: Names,
     /// PSUBSCRIBE.
-    pub patterns: BTreeSet<Box<[u8]>>,
+    pub patterns: Names,
     /// SSUBSCRIBE.
-    pub shard_channels: BTreeSet<Box<[u8]>>,
+    pub shard_channels: Names,
     /// CLIENT TRACKING, if it is on.
     pub tracking: Option<Box<tracking::Mode>>,
     /// MONITOR is on.
@@ -197,6 +199,8 @@ pub struct State {
     pub(crate) sealed: Vec<Vec<u8>>,
     /// Its share of [`crate::core::Core::leaving`].
     pub(crate) leaving: usize,
+    /// Its part in what all clients hold, as it was counted last; 0 if it isn't counted.
+    pub(crate) share: u64,
     /// Bytes the server received from it, not yet decoded.
     pub pending_in: usize,
     /// Room behind those in the same buffer.
@@ -248,10 +252,11 @@ impl State {
             last_ms: now_ms,
             multi: None,
             watched: Vec::new(),
+            watched_bytes: 0,
             dirty_cas: false,
-            channels: BTreeSet::new(),
-            patterns: BTreeSet::new(),
-            shard_channels: BTreeSet::new(),
+            channels: Names::default(),
+            patterns: Names::default(),
+            shard_channels: Names::default(),
             tracking: None,
             monitor: false,
             reply_mode: ReplyMode::On,
@@ -267,6 +272,7 @@ impl State {
             pending_out: 0,
             sealed: Vec::new(),
             leaving: 0,
+            share: 0,
             pending_in: 0,
             spare_in: 0,
             begun_in: Begun::default(),

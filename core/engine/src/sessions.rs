@@ -15,6 +15,8 @@ pub struct Sessions {
     next_id: u64,
     /// Sessions with sealed output.
     sealed: usize,
+    /// The sum of all sessions' shares in it, see [`State::share`].
+    pub(crate) held: u64,
     /// Sessions with something new for the server.
     pub(crate) listed: Vec<SessionId>,
     /// Unblocked sessions whose queued commands may go on, by id: kept apart so that order is that of waking.
@@ -40,6 +42,7 @@ impl Sessions {
     pub(crate) fn remove(&mut self, id: SessionId) -> Option<Box<Session>> {
         let session = self.take(id)?;
         self.sealed -= usize::from(!session.state.sealed.is_empty());
+        self.held -= session.state.share;
         self.by_id.remove(&id.id);
         self.free.push(id.slot);
         Some(session)
@@ -74,16 +77,15 @@ impl Sessions {
         self.slots.get_mut(id.slot as usize)?.as_deref_mut().filter(|session| session.state.id == id)
     }
 
-    /// Puts a session's output aside as a piece of its own if it is large enough; how many bytes it takes.
-    pub(crate) fn seal(&mut self, id: SessionId) -> usize {
-        let Some(session) = self.get_mut(id).filter(|session| session.out.len() > SEAL) else { return 0 };
+    /// Puts a session's output aside as a piece of its own if it is large enough.
+    pub(crate) fn seal(&mut self, id: SessionId) {
+        let Some(session) = self.get_mut(id).filter(|session| session.out.len() > SEAL) else { return };
         let mut piece = std::mem::take(&mut session.out);
         piece.shrink_to_fit();
         let (bytes, first) = (piece.capacity(), session.state.sealed.is_empty());
         session.state.pending_out += bytes;
         session.state.sealed.push(piece);
         self.sealed += usize::from(first);
-        bytes
     }
 
     /// True if some session has sealed output.
@@ -131,6 +133,13 @@ impl Sessions {
     /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
+    }
+
+    /// Counts anew what a session holds.
+    pub(crate) fn recount(&mut self, id: SessionId) {
+        let Some(Session { out, state }) = self.get_mut(id) else { return };
+        let (before, now) = (state.share, state.recount(out.len()));
+        self.held = self.held - before + now;
     }
 
     /// Puts a session on the list that the server gets after the turn.

@@ -27,10 +27,14 @@ pub struct Snapshot {
 impl Engine {
     /// Opens a snapshot, and with `follow` a cursor right behind it: no gap, no overlap. In a turn of its own (no unit is
     /// open then). With a cursor the journal's next record begins with SELECT, for the reader starts without a database; but
-    /// the stream of a replica is its primary's, byte for byte, so there the reader must be told the database.
+    /// the stream of a replica is its primary's, byte for byte, so there the reader must be told the database. Replicas may
+    /// read slowly, and leave files (whatever comes without a cursor is one too) a place.
     pub fn begin_snapshot(&mut self, follow: Option<CursorClass>) -> Result<Snapshot, TooManyCuts> {
         debug_assert!(self.core.unit.is_empty(), "a cut inside a unit would tear it");
-        let cut = self.ks.begin_cut()?;
+        let cut = match follow {
+            None | Some(CursorClass::Persistence) => self.ks.begin_file_cut()?,
+            Some(_) => self.ks.begin_cut()?,
+        };
         let cursor = follow.and_then(|class| self.core.journal.open_cursor(class, None).ok());
         if follow.is_some() && !self.core.gates.is(Gate::Replica) {
             self.core.journal.force_select();

@@ -245,6 +245,8 @@ pub enum Group {
     Connection,
     /// The server.
     Server,
+    /// Cluster mode.
+    Cluster,
     /// Scripts and functions.
     Scripting,
     /// Bitmaps.
@@ -275,6 +277,7 @@ impl Group {
             Group::Transactions => "transactions",
             Group::Connection => "connection",
             Group::Server => "server",
+            Group::Cluster => "cluster",
             Group::Scripting => "scripting",
             Group::Bitmap => "bitmap",
             Group::HyperLogLog => "hyperloglog",
@@ -302,7 +305,7 @@ impl Group {
             Group::HyperLogLog => Some("hyperloglog"),
             Group::Stream => Some("stream"),
             Group::Geo => Some("geo"),
-            Group::Server | Group::Sentinel | Group::Module => None,
+            Group::Server | Group::Cluster | Group::Sentinel | Group::Module => None,
         }
     }
 }

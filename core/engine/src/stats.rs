@@ -182,6 +182,18 @@ pub struct Stats {
     pub unexpected_errors: u64,
 }
 
+/// Codes that errorstats shows: scripts and plugins can invent them without end.
+const MOST_CODES: usize = 128;
+/// Under which the others are counted, as Redis 8 names it.
+const OTHER_CODES: &str = "ERRORSTATS_OVERFLOW";
+/// What the server itself and its plugins answer, which monitoring asks for: counted by name whatever scripts invented.
+#[rustfmt::skip]
+const OWN_CODES: &[&str] = &[
+    "ERR", "BUSY", "BUSYGROUP", "BUSYKEY", "DENIED", "EXECABORT", "INPROG", "INVALIDOBJ", "IOERR", "LOADING", "MASTERDOWN",
+    "MISCONF", "NOAUTH", "NOGOODSLAVE", "NOGROUP", "NOMASTERLINK", "NOPERM", "NOPROTO", "NOQUORUM", "NOREPLICAS", "NOSCRIPT",
+    "NOTBUSY", "OOM", "READONLY", "UNBLOCKED", "UNKILLABLE", "WRONGPASS", "WRONGTYPE",
+];
+
 impl Stats {
     /// The histogram of a command that just ran.
     #[inline]
@@ -194,10 +206,10 @@ impl Stats {
         self.total_errors += 1;
         if let Some(count) = self.errors.get_mut(code) {
             *count += 1;
-        } else if self.errors.len() < 128 {
-            // A plugin could invent codes without end.
-            self.errors.insert(code.to_owned(), 1);
+            return;
         }
+        let code = if self.errors.len() < MOST_CODES || OWN_CODES.contains(&code) { code } else { OTHER_CODES };
+        *self.errors.entry(code.to_owned()).or_default() += 1;
     }
 
     /// CONFIG RESETSTAT.
@@ -236,7 +248,7 @@ impl Stats {
 
 #[cfg(test)]
 mod tests {
-    use super::Stopwatch;
+    use super::{MOST_CODES, OTHER_CODES, Stats, Stopwatch};
 
     #[test]
     fn a_stopwatch_adds_up() {
@@ -247,5 +259,21 @@ mod tests {
             assert_eq!((watch.current_us(now), watch.total_us(now)), (current, total), "at {now}");
         }
         assert_eq!((watch.current_us(100), watch.total_us(100)), (10, 40));
+    }
+
+    /// Nobody hides OOM from monitoring by making up errors.
+    #[test]
+    fn invented_codes_push_out_no_known_one() {
+        let mut stats = Stats::default();
+        for at in 0..1000 {
+            stats.error(&format!("MADEUP{at}"));
+        }
+        stats.error("WRONGTYPE");
+        stats.error("MADEUP7");
+        assert_eq!(stats.errors.len(), MOST_CODES + 2);
+        assert_eq!(stats.errors.get("WRONGTYPE"), Some(&1));
+        assert_eq!(stats.errors.get("MADEUP7"), Some(&2));
+        assert_eq!(stats.errors.get(OTHER_CODES), Some(&(1000 - MOST_CODES as u64)));
+        assert_eq!(stats.total_errors, 1002);
     }
 }

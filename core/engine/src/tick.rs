@@ -11,14 +11,26 @@ use crate::gates::Gate;
 use crate::session::{Kind, Parked, Session, SessionId};
 use crate::timing;
 
-/// Entries looked at per cycle at effort 1, about a millisecond; more work waits for the next tick.
-const EXPIRE_BUDGET: usize = 60_000;
+/// What a cycle of expiry may cost, in entries looked at: two to three milliseconds where nobody is told of the keys.
+const EXPIRE_BUDGET: usize = 150_000;
+
+/// A cycle ends before this is over, whatever it did: telling replicas, files and listeners takes longer than deleting.
+const EXPIRE_US: u64 = 2500;
+
+/// The first step of a cycle: a few keys, for each may have thousands of listeners.
+const EXPIRE_STEP: usize = 600;
+
+/// A step that ends while this little of the cycle's time is used up is followed by one of twice its size.
+const EXPIRE_EARLY_US: u64 = EXPIRE_US / 4;
+
+/// A cycle of expiry that ends before its work goes on this much later at effort 1; higher efforts wait less.
+const EXPIRE_AGAIN_MS: u64 = 5;
 
 /// Pending entries of deleted consumers taken out per cycle, about a millisecond.
 const TIDY_BUDGET: usize = 4000;
 
-/// When a cycle of expiry or eviction ends before the work does, it goes on this much later.
-const EXPIRE_AGAIN_MS: u64 = 20;
+/// When taking out or eviction ends before its work does, it goes on this much later.
+const TIDY_AGAIN_MS: u64 = 20;
 
 pub(crate) fn tick(engine: &mut Engine) -> Option<u64> {
     let started = engine.core.clock.map(|clock| clock());
@@ -31,7 +43,7 @@ pub(crate) fn tick(engine: &mut Engine) -> Option<u64> {
 }
 
 fn do_what_is_due(engine: &mut Engine) -> Option<u64> {
-    let more = !engine.core.cron_paused && tidy_keys(engine);
+    let again_ms = if engine.core.cron_paused { None } else { tidy_keys(engine) };
     if engine.core.blocking.has_ready() {
         engine.serve_ready();
     }
@@ -41,17 +53,17 @@ fn do_what_is_due(engine: &mut Engine) -> Option<u64> {
         close_idle(engine);
     }
     engine.core.check_soft_limits();
-    engine.core.clients_grew = true;
     let now_ms = engine.core.now_ms();
-    engine.core.slow_writers = engine.core.journal.enforce_limits(now_ms);
+    engine.core.judge_readers();
     let pause_end = Some(engine.core.pause_until_ms).filter(|_| engine.core.pause != Pause::Off);
-    let again = more.then_some(now_ms + EXPIRE_AGAIN_MS);
+    let again = again_ms.map(|ms| now_ms + ms);
     [engine.core.blocking.next_deadline(), pause_end, again].into_iter().flatten().min()
 }
 
-/// Expires, evicts, and finishes what commands left; true if more is due.
-fn tidy_keys(engine: &mut Engine) -> bool {
-    let mut more = expire(engine) | engine.ks.tidy_groups(TIDY_BUDGET);
+/// Expires, evicts, and finishes what commands left; gives the milliseconds after which it goes on if more is due.
+fn tidy_keys(engine: &mut Engine) -> Option<u64> {
+    let expire_more = expire(engine);
+    let mut more = engine.ks.tidy_groups(TIDY_BUDGET);
     if engine.core.config.live.memory.max > 0 {
         let started = engine.core.clock.map(|clock| clock());
         let mut nobody = crate::session::State::nobody(engine.core.now_ms());
@@ -61,7 +73,12 @@ fn tidy_keys(engine: &mut Engine) -> bool {
     } else {
         engine.core.stats.over_memory.note(false, engine.core.now.mono_us);
     }
-    more
+    let effort = u64::from(engine.core.config.live.expire_effort.max(1));
+    match (expire_more, more) {
+        (true, _) => Some((EXPIRE_AGAIN_MS / effort).max(1)),
+        (false, true) => Some(TIDY_AGAIN_MS),
+        (false, false) => None,
+    }
 }
 
 /// The active cycle: each key it deletes is a unit of its own. Replicas wait for their primary's DEL but for
@@ -74,25 +91,56 @@ fn expire(engine: &mut Engine) -> bool {
     }
     let started = core.clock.map(|clock| clock());
     let progress = if core.gates.is(Gate::Replica) {
-        expire_own(ks, core)
+        let progress = expire_own(ks, core);
+        tell_expired(ks, core);
+        progress
     } else {
         core.own_deadlines.clear();
         ks.set_expiry_mode(ExpiryMode::Delete);
-        ks.expire_cycle(EXPIRE_BUDGET * core.config.live.expire_effort.max(1) as usize)
+        expire_in_steps(ks, core, started)
     };
-    exec::propagate_expired(ks, core);
     core.note_latency("expire-cycle", started);
     note_cycle(ks, core, &progress, started);
+    progress.more
+}
+
+/// Deletes some keys and tells of them, then more, until the budget or the time is used up.
+fn expire_in_steps(ks: &mut Keyspace, core: &mut Core, started: Option<u64>) -> ExpiryProgress {
+    let (mut step, mut left) = (EXPIRE_STEP, EXPIRE_BUDGET);
+    let (mut all, mut elapsed) = (ExpiryProgress::default(), 0);
+    loop {
+        let done = ks.expire_cycle(step);
+        tell_expired(ks, core);
+        all = ExpiryProgress { expired: all.expired + done.expired, more: done.more };
+        left = left.saturating_sub(step);
+        let before = std::mem::replace(&mut elapsed, elapsed_us(core, started));
+        // Another step takes as long as this one.
+        if !all.more || left == 0 || elapsed + elapsed.saturating_sub(before) > EXPIRE_US {
+            return all;
+        }
+        if elapsed < EXPIRE_EARLY_US {
+            step *= 2;
+        }
+        step = step.min(left);
+    }
+}
+
+/// Tells the journal of keys that expired, and whoever watches, waits or listens.
+fn tell_expired(ks: &mut Keyspace, core: &mut Core) {
+    exec::propagate_expired(ks, core);
     if core.observing {
         let mut nobody = crate::session::State::nobody(core.now_ms());
         exec::observe(ks, core, &mut nobody);
     }
-    progress.more
+}
+
+fn elapsed_us(core: &Core, started: Option<u64>) -> u64 {
+    core.clock.zip(started).map_or(0, |(clock, started)| clock().saturating_sub(started))
 }
 
 /// What INFO tells of cycles. One that ended before its work found a share of expired keys that stands for the rest.
 fn note_cycle(ks: &Keyspace, core: &mut Core, progress: &ExpiryProgress, started: Option<u64>) {
-    let elapsed = core.clock.zip(started).map_or(0, |(clock, started)| clock().saturating_sub(started));
+    let elapsed = elapsed_us(core, started);
     let stats = &mut core.stats;
     stats.expire_us += elapsed;
     stats.expire_unfinished += u64::from(progress.more);

@@ -11,6 +11,7 @@ use keystead_resp::{Args, Proto, Writer};
 
 use crate::core::Core;
 use crate::keys;
+use crate::names::Names;
 use crate::registry::Command;
 use crate::session::{Session, SessionId, State};
 use crate::spec::{Group, PUBSUB};
@@ -36,7 +37,7 @@ pub struct Mode {
     /// CLIENT CACHING holds for the next command.
     pub caching: bool,
     /// PREFIX.
-    pub prefixes: BTreeSet<Box<[u8]>>,
+    pub prefixes: Names,
 }
 
 /// A key somebody may have cached.
@@ -105,7 +106,7 @@ impl Tracking {
     /// A session begins to cache, or changes how. `mode.prefixes` holds all its prefixes.
     pub(crate) fn start(&mut self, state: &mut State, mode: Mode) {
         self.clients += usize::from(state.tracking.is_none());
-        for prefix in &mode.prefixes {
+        for prefix in mode.prefixes.iter() {
             self.prefixes.entry(prefix.clone()).or_default().insert(state.id);
         }
         state.tracking = Some(Box::new(mode));
@@ -115,7 +116,7 @@ impl Tracking {
     pub(crate) fn stop(&mut self, state: &mut State) {
         let Some(mode) = state.tracking.take() else { return };
         self.clients -= 1;
-        for prefix in &mode.prefixes {
+        for prefix in mode.prefixes.iter() {
             if let Some(sessions) = self.prefixes.get_mut(prefix) {
                 sessions.remove(&state.id);
                 if sessions.is_empty() {

@@ -37,12 +37,14 @@ impl Core {
             return;
         }
         state.watched.push(Watched { db, key: key.into(), existed });
+        state.watched_bytes += size_of::<Watched>() + key.len();
         self.watch.0.entry((db, key.into())).or_default().push(state.id);
     }
 
     /// It watches nothing any more.
     pub(crate) fn watch_clear(&mut self, state: &mut State) {
         state.dirty_cas = false;
+        state.watched_bytes = 0;
         for watched in std::mem::take(&mut state.watched) {
             let place = (watched.db, watched.key);
             if let Some(list) = self.watch.0.get_mut(&place) {

@@ -195,7 +195,7 @@ fn sort_looks_at_other_keys_only_for_those_who_may_read_all() {
 
 #[test]
 fn a_sentinels_port_has_users_too() {
-    let mut kit = Kit::new(EngineMode::Endpoint { name: "sentinel".to_owned() });
+    let mut kit = Kit::new(EngineMode::Endpoint { name: "sentinel".to_owned(), beside_data: false });
     let (admin, c) = (kit.connect(), kit.connect());
     assert_eq!(kit.cmd(admin, "ACL SETUSER u on nopass +ping +publish &a"), "+OK\r\n");
     kit.cmd(c, "AUTH u x");

@@ -2,7 +2,7 @@
 
 mod kit;
 
-use keystead_engine::EngineMode;
+use keystead_engine::{Action, EngineMode};
 use kit::Kit;
 
 #[test]
@@ -130,7 +130,7 @@ fn the_server_itself_never_waits() {
 
 #[test]
 fn an_endpoint_has_no_keys() {
-    let mut kit = Kit::new(EngineMode::Endpoint { name: "sentinel".to_owned() });
+    let mut kit = Kit::new(EngineMode::Endpoint { name: "sentinel".to_owned(), beside_data: false });
     let c = kit.connect();
     assert_eq!(kit.cmd(c, "PING"), "+PONG\r\n");
     assert!(kit.cmd(c, "GET k").starts_with("-ERR unknown command 'GET'"));
@@ -146,6 +146,50 @@ fn an_endpoint_has_no_keys() {
         "{info}"
     );
     assert!(kit.cmd(c, "HELLO 3").contains("$8\r\nsentinel\r\n"));
+}
+
+/// A sentinel's port may want no password: it is no way around the data port's.
+#[test]
+fn beside_a_data_port_an_endpoint_neither_ends_nor_changes_the_process() {
+    let endpoint = |beside_data| Kit::new(EngineMode::Endpoint { name: "sentinel".to_owned(), beside_data });
+    let (mut beside, mut alone) = (endpoint(true), endpoint(false));
+    let (b, a) = (beside.connect(), alone.connect());
+    for line in ["SHUTDOWN", "SHUTDOWN NOSAVE", "SHUTDOWN ABORT", "SHUTDOWN NOW FORCE"] {
+        let answer = beside.cmd(b, line);
+        assert!(answer.contains("send it to the data port"), "{line}: {answer}");
+    }
+    assert!(!beside.actions.iter().any(|action| matches!(action, Action::Shutdown { .. })));
+    for line in [
+        "loglevel nothing",
+        "tls-auth-clients no",
+        "tls-ca-cert-file /x",
+        "tls-port 7",
+        "shutdown-on-sigterm nosave",
+        "shutdown-timeout 0",
+    ] {
+        let line = format!("CONFIG SET {line}");
+        assert!(beside.cmd(b, &line).contains("can't set immutable config"), "{line}");
+        assert_eq!(alone.cmd(a, &line), "+OK\r\n", "{line}");
+    }
+    assert_eq!(beside.cmd(b, "CONFIG SET maxclients 100 requirepass x"), "+OK\r\n", "its own");
+    // The end of a sentinel alone is nobody's data.
+    alone.cmd(a, "SHUTDOWN NOSAVE");
+    assert!(alone.actions.iter().any(|action| matches!(action, Action::Shutdown { .. })));
+}
+
+#[test]
+fn no_endpoint_tells_what_opens_a_private_key() {
+    for beside_data in [true, false] {
+        let mut kit = Kit::new(EngineMode::Endpoint { name: "sentinel".to_owned(), beside_data });
+        kit.engine.core.config.init("tls-key-file-pass", "opensesame").expect("known");
+        let c = kit.connect();
+        for line in ["CONFIG GET tls-key-file-pass", "CONFIG GET TLS-Key-File-Pass", "CONFIG GET *-pass"] {
+            assert_eq!(kit.cmd(c, line), "*0\r\n", "{line}");
+        }
+        assert!(!kit.cmd(c, "CONFIG GET *").contains("opensesame"));
+        let inside = kit.engine.core.config.get("tls-key-file-pass");
+        assert_eq!(inside.as_deref(), Some("opensesame"), "TLS itself reads it");
+    }
 }
 
 #[test]

@@ -210,7 +210,7 @@ fn info_and_friends() {
         "redis_version:7.2.4",
         "keystead_version:",
         "redis_mode:standalone",
-        "db0:keys=1,expires=0,avg_ttl=0,subexpiry=0",
+        "db0:keys=1,expires=0,avg_ttl=0\r\n",
         "role:master",
     ] {
         assert!(info.contains(want), "{want} in {info}");

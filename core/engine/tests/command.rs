@@ -82,3 +82,17 @@ fn the_slow_log_is_empty_without_a_clock() {
         assert_eq!(kit.cmd(c, line), want, "{line}");
     }
 }
+
+/// The shapes of `addReplyCommandInfo` (server.c): sets, but for subcommands where there are some.
+#[test]
+fn resp3_has_sets_where_redis_has_them() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    kit.cmd(c, "HELLO 3");
+    let get = kit.cmd(c, "COMMAND INFO get");
+    assert!(get.contains("~0\r\n~1\r\n%3\r\n$5\r\nflags\r\n") && get.ends_with("~0\r\n"), "{get}");
+    let ping = kit.cmd(c, "COMMAND INFO ping");
+    assert!(ping.contains("~2\r\n+request_policy:all_shards\r\n") && ping.ends_with("~0\r\n~0\r\n"), "{ping}");
+    let client = kit.cmd(c, "COMMAND INFO object");
+    assert!(client.contains("~0\r\n~0\r\n*5\r\n*10\r\n"), "{client}");
+}

@@ -333,3 +333,19 @@ fn a_command_that_waited_is_refused_and_counted_by_what_holds_then() {
     assert!(kit.read(waiting).starts_with("-NOPERM No permissions to access a key"));
     assert!(calls(&mut kit, c, "blpop").ends_with("rejected_calls=1,failed_calls=0"));
 }
+
+/// What INFO calls clients' memory is what `maxmemory-clients` goes by.
+#[test]
+fn idle_clients_take_memory() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let alone = field(&kit.cmd(c, "INFO memory"), "mem_clients_normal");
+    for _ in 0..99 {
+        kit.connect();
+    }
+    let all = field(&kit.cmd(c, "INFO memory"), "mem_clients_normal");
+    assert!(alone > 0 && all > 90 * alone, "{alone} and {all}");
+    let list = kit.cmd(c, "CLIENT LIST");
+    let told: u64 = list.split("tot-mem=").skip(1).filter_map(|rest| rest.split(' ').next()?.parse::<u64>().ok()).sum();
+    assert!(all.abs_diff(told) < alone, "{all} and {told}");
+}

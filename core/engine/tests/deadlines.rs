@@ -104,3 +104,18 @@ fn a_key_restored_over_another_is_new() {
     assert_eq!(told, ["new", "restore", "lpop"]);
     assert_eq!(kit.read(waiting), "*2\r\n$1\r\nk\r\n$1\r\na\r\n");
 }
+
+#[test]
+fn info_tells_how_long_keys_have_left() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    kit.cmd(c, "SET forever 1");
+    assert!(kit.cmd(c, "INFO keyspace").ends_with("db0:keys=1,expires=0,avg_ttl=0\r\n\r\n"));
+    for key in 0..1000 {
+        kit.cmd(c, &format!("SET {key} 1 PX {}", 10_000 + key * 10));
+    }
+    kit.now.unix_ms += 1000;
+    let info = kit.cmd(c, "INFO keyspace");
+    let left = info.split("avg_ttl=").nth(1).and_then(|rest| rest.trim_end().parse::<u64>().ok());
+    assert!(left.is_some_and(|left| (9_000..19_000).contains(&left)), "{info}");
+}

@@ -262,6 +262,38 @@ fn a_writable_replica_expires_what_its_own_clients_wrote() {
     assert_eq!(deleted, ["DEL hash", "DEL ours"]);
 }
 
+/// B5: what MOVE and COPY bring into another database, and a deadline that has passed when it is set.
+#[test]
+fn a_writable_replica_expires_its_keys_in_whatever_database_they_are() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    kit.cmd(c, "SELECT 3");
+    kit.cmd(c, "SET theirs 1 PX 10");
+    kit.cmd(c, "SELECT 0");
+    kit.engine.gates().set(Gate::Replica, true);
+    for line in [
+        "SET moved 1 PX 10",
+        "MOVE moved 3",
+        "SET theirs 1 PX 10",
+        "COPY theirs copied DB 3",
+        "COPY theirs again replace db 3",
+        "SET gone 1 PXAT 1",
+    ] {
+        let answer = kit.cmd(c, line);
+        assert!(answer == "+OK\r\n" || answer == ":1\r\n", "{line}: {answer}");
+    }
+    assert!(
+        kit.cmd(c, "INFO stats").contains("slave_expires_tracked_keys:6\r\n"),
+        "its old places are known until they are looked at"
+    );
+    kit.advance(200);
+    assert_eq!(kit.cmd(c, "DBSIZE"), ":0\r\n");
+    kit.cmd(c, "SELECT 3");
+    assert_eq!(kit.cmd(c, "DBSIZE"), ":1\r\n", "the primary's own key waits for its DEL");
+    kit.advance(200);
+    assert!(kit.cmd(c, "INFO stats").contains("slave_expires_tracked_keys:0\r\n"));
+}
+
 #[test]
 fn a_cut_on_a_replica_tells_the_database_instead_of_selecting_it() {
     let mut kit = Kit::default();

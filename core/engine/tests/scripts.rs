@@ -4,13 +4,13 @@ mod kit;
 
 use std::sync::Arc;
 
-use keystead_engine::foreign::{ForeignBody, ForeignCommand};
+use keystead_engine::foreign::{AsyncCall, ForeignAsync, ForeignBody, ForeignCommand, ForeignTakeover};
 use keystead_engine::journal::{CursorClass, CursorId, Read};
 use keystead_engine::registry::OwnedSpec;
 use keystead_engine::resp::Proto;
 use keystead_engine::script::{self, ScriptCall};
 use keystead_engine::spec::{Flags, Group, KeySpec};
-use keystead_engine::{Args, CommandResult, Ctx, Effect, Gate, Targets};
+use keystead_engine::{Args, CommandError, CommandResult, Ctx, Effect, Gate, Targets};
 use kit::Kit;
 
 /// The stream as words, `|` behind each command.
@@ -50,11 +50,36 @@ impl ForeignCommand for Run {
     }
 }
 
+/// A command that leaves its turn and has no answer of the moment, and one that takes the connection.
+struct Elsewhere;
+
+impl ForeignAsync for Elsewhere {
+    fn try_now(&self, _: &mut Ctx<'_>, _: Args<'_>) -> Option<CommandResult> {
+        None
+    }
+    fn start(&self, _: AsyncCall) {}
+    fn cancel(&self, _: u64) {}
+}
+
+impl ForeignTakeover for Elsewhere {
+    fn check(&self, _: &mut Ctx<'_>, _: Args<'_>) -> Result<(), CommandError> {
+        Ok(())
+    }
+}
+
 fn kit() -> Kit {
     let mut kit = Kit::default();
-    let spec = OwnedSpec {
-        name: "run".to_owned(),
-        arity: -3,
+    let (call, take) = (ForeignBody::Async(Arc::new(Elsewhere)), ForeignBody::Takeover(Arc::new(Elsewhere)));
+    for (name, body) in [("run", ForeignBody::Sync(Arc::new(Run))), ("slow", call), ("take", take)] {
+        kit.engine.register_command("test", spec(name), body, false).expect("a new name");
+    }
+    kit
+}
+
+fn spec(name: &str) -> OwnedSpec {
+    OwnedSpec {
+        name: name.to_owned(),
+        arity: -1,
         flags: Flags(0),
         keys: KeySpec::None,
         group: Group::Scripting,
@@ -62,9 +87,7 @@ fn kit() -> Kit {
         summary: "A test.".to_owned(),
         page: String::new(),
         categories: Vec::new(),
-    };
-    kit.engine.register_command("test", spec, ForeignBody::Sync(Arc::new(Run)), false).expect("a new name");
-    kit
+    }
 }
 
 #[test]
@@ -84,6 +107,12 @@ fn what_a_script_may_not() {
     assert_eq!(kit.cmd(id, "run rw nonsense"), "-ERR Unknown Redis command called from script\r\n");
     assert_eq!(kit.cmd(id, "run rw get"), "-ERR Wrong number of args calling Redis command from script\r\n");
     assert_eq!(kit.cmd(id, "run rw multi"), "-ERR This Redis command is not allowed from script\r\n");
+    for line in ["run rw slow", "run rw take"] {
+        assert_eq!(kit.cmd(id, line), "-ERR This Redis command is not allowed from script\r\n", "{line}");
+    }
+    assert!(
+        kit.send(id, "MULTI\r\nslow\r\nEXEC\r\n").ends_with("-ERR this command can't answer inside a transaction\r\n")
+    );
     assert_eq!(kit.cmd(id, "run ro incr a"), "-ERR Write commands are not allowed from read-only scripts.\r\n");
     assert_eq!(kit.cmd(id, "run rw lpush a x , incr a").split(' ').next(), Some("-WRONGTYPE"));
     let gates = kit.engine.gates();

@@ -190,3 +190,23 @@ fn evicted_keys_are_told_of_before_the_reply() {
     kit.cmd(c, "CONFIG SET maxmemory 1mb");
     assert_eq!((big.as_str(), kit.cmd(c, "GETBIT big 0")), (":0\r\n", format!("{}:0\r\n", push("k"))));
 }
+
+/// Redis signals the key whatever LTRIM cut; what was cut it counts.
+#[test]
+fn a_trim_that_cuts_nothing_is_told() {
+    let (mut kit, c, w) = pair("");
+    kit.cmd(w, "RPUSH l a b");
+    kit.cmd(c, "LRANGE l 0 -1");
+    kit.cmd(c, "WATCH l");
+    let changes = |kit: &mut Kit| {
+        let info = kit.cmd(w, "INFO persistence");
+        info.lines().find(|line| line.starts_with("rdb_changes_since_last_save")).map(str::to_owned)
+    };
+    let before = changes(&mut kit);
+    assert_eq!(kit.cmd(w, "LTRIM l 0 -1"), "+OK\r\n");
+    assert_eq!(kit.read(c), push("l"));
+    kit.cmd(c, "MULTI");
+    kit.cmd(c, "PING");
+    assert_eq!(kit.cmd(c, "EXEC"), "_\r\n");
+    assert_eq!(changes(&mut kit), before);
+}

@@ -26,12 +26,14 @@ pub(crate) struct Access {
     /// Minutes, 16 bits.
     minutes: u32,
     lfu: Option<Lfu>,
+    /// Whether uses are noted at all.
+    notes: bool,
     dice: Cell<u64>,
 }
 
 impl Access {
     pub(crate) fn new(dice: u64) -> Self {
-        Access { seconds: 0, minutes: 0, lfu: None, dice: Cell::new(dice) }
+        Access { seconds: 0, minutes: 0, lfu: None, notes: true, dice: Cell::new(dice) }
     }
 
     /// As this one, with a generator of its own.
@@ -46,6 +48,10 @@ impl Access {
 
     pub(crate) fn set_lfu(&mut self, lfu: Option<Lfu>) {
         self.lfu = lfu;
+    }
+
+    pub(crate) fn set_notes(&mut self, on: bool) {
+        self.notes = on;
     }
 
     pub(crate) fn lfu(&self) -> Option<Lfu> {
@@ -67,9 +73,12 @@ impl Access {
         self.seconds.wrapping_sub(seconds as u32) & MASK
     }
 
-    /// Notes that a key was used.
+    /// Notes that a key was used, unless uses don't count now.
     #[inline]
     pub(crate) fn renew(&self, entry: &Entry) {
+        if !self.notes {
+            return;
+        }
         match self.lfu {
             None => entry.set_access(self.seconds),
             Some(lfu) => entry.set_access(self.with_frequency(self.bump(self.frequency(entry), lfu))),

@@ -2,6 +2,7 @@
 
 use ahash::RandomState;
 
+use crate::snapshot::CUTS;
 use crate::table::Table;
 
 /// That a database belongs to a cut, and under which number it is written there (SWAPDB may move it later).
@@ -14,7 +15,7 @@ pub(crate) struct CutStamp {
 /// A database.
 pub(crate) struct Db {
     pub(crate) table: Table,
-    pub(crate) stamps: [Option<CutStamp>; 2],
+    pub(crate) stamps: [Option<CutStamp>; CUTS],
     /// Bytes of all entries and their values.
     pub(crate) value_bytes: usize,
     /// The segment at which the expiry cycle goes on.
@@ -23,6 +24,6 @@ pub(crate) struct Db {
 
 impl Db {
     pub(crate) fn new(hasher: RandomState) -> Self {
-        Db { table: Table::new(hasher), stamps: [None; 2], value_bytes: 0, expiry_hand: 0 }
+        Db { table: Table::new(hasher), stamps: [None; CUTS], value_bytes: 0, expiry_hand: 0 }
     }
 }

@@ -56,6 +56,13 @@ pub(crate) enum Value<'a> {
     Object(Box<Object>),
 }
 
+impl<'a> Value<'a> {
+    /// A string's bytes; those of a long one are taken over, not copied.
+    pub(crate) fn taken_from(bytes: &'a mut Vec<u8>) -> Self {
+        if bytes.len() > INLINE_MAX { Value::Shared(Arc::new(std::mem::take(bytes))) } else { Value::Bytes(bytes) }
+    }
+}
+
 /// A key and its value. Owns its block and whatever the value points to.
 pub(crate) struct Entry(NonNull<u8>);
 

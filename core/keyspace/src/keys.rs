@@ -15,9 +15,13 @@ impl Keyspace {
         self.ask(db, key).is_some()
     }
 
-    /// True when the key exists, for writers: no trace is left.
+    /// True when the key exists, for writers: it isn't counted, but it is a use of the key.
     pub fn holds(&self, db: DbIndex, key: &[u8]) -> bool {
-        self.peek(db, key).is_some()
+        let found = self.peek(db, key);
+        if let Some(entry) = found {
+            self.access.renew(entry);
+        }
+        found.is_some()
     }
 
     /// The key's type.
@@ -30,7 +34,12 @@ impl Keyspace {
         self.unexpired(db, key).map(type_of)
     }
 
-    /// The collection under a key, of whatever type; none for strings.
+    /// What a key holds, to read it, of whatever type; `Some(None)` for a string.
+    pub fn value(&self, db: DbIndex, key: &[u8]) -> Option<Option<&Object>> {
+        self.read(db, key).map(Entry::object)
+    }
+
+    /// The collection under a key, of whatever type, without a trace; none for strings.
     pub fn object(&self, db: DbIndex, key: &[u8]) -> Option<&Object> {
         self.peek(db, key)?.object()
     }
@@ -53,13 +62,14 @@ impl Keyspace {
         true
     }
 
-    /// Gives a key another name; a key of that name is replaced. False when `from` doesn't exist.
+    /// Gives a key another name, under which it is fresh; a key of that name is replaced. False when `from` doesn't exist.
     pub fn rename(&mut self, db: DbIndex, from: &[u8], to: &[u8]) -> bool {
-        let (_, Some(at)) = self.locate(db, from) else { return false };
+        let (_, Some(at)) = self.locate_used(db, from) else { return false };
         if from == to {
             return true;
         }
         let entry = self.take_at(db, at).with_key(to);
+        entry.set_access(self.access.fresh());
         self.place_entry(db, entry);
         self.books.dirty += 1;
         self.books.touch(db, to, Why::Created);
@@ -73,12 +83,13 @@ impl Keyspace {
         self.read(db, key).is_some()
     }
 
-    /// Moves a key to another database. False when it doesn't exist or the other database has one of that name.
+    /// Moves a key to another database, where it is fresh. False when it doesn't exist or the other database has one of that name.
     pub fn move_key(&mut self, db: DbIndex, key: &[u8], to: DbIndex) -> bool {
-        let (_, Some(_)) = self.locate(db, key) else { return false };
-        let (hash, None) = self.locate(to, key) else { return false };
+        let (_, Some(_)) = self.locate_used(db, key) else { return false };
+        let (hash, None) = self.locate_used(to, key) else { return false };
         let (_, Some(at)) = self.locate(db, key) else { return false };
         let entry = self.take_at(db, at);
+        entry.set_access(self.access.fresh());
         self.insert(to, hash, entry);
         self.books.dirty += 1;
         self.books.touch(to, key, Why::Created);
@@ -87,7 +98,7 @@ impl Keyspace {
         true
     }
 
-    /// Copies a key, deadline included; big values share their nodes. False when there is no such key, or when the other
+    /// Copies a key, deadline included; the copy is fresh, and big values share their nodes. False when there is no such key, or when the other
     /// exists and `replace` is not set.
     pub fn copy(&mut self, db: DbIndex, key: &[u8], to_db: DbIndex, to: &[u8], replace: bool) -> bool {
         let (_, Some(at)) = self.locate(db, key) else {
@@ -96,8 +107,11 @@ impl Keyspace {
             return false;
         };
         self.count(true);
-        let copy = self.dbs[db].table.entry(at).snapshot().with_key(to);
-        if !replace && self.locate(to_db, to).1.is_some() {
+        let source = self.dbs[db].table.entry(at);
+        self.access.renew(source);
+        let copy = source.snapshot().with_key(to);
+        copy.set_access(self.access.fresh());
+        if !replace && self.locate_used(to_db, to).1.is_some() {
             return false;
         }
         self.place_entry(to_db, copy);

@@ -49,7 +49,6 @@ pub struct Keyspace {
     reader: bool,
     hits: Cell<u64>,
     misses: Cell<u64>,
-    touch_on_read: bool,
 }
 
 /// What mutations keep book about.
@@ -137,7 +136,6 @@ impl Keyspace {
             reader: true,
             hits: Cell::new(0),
             misses: Cell::new(0),
-            touch_on_read: true,
         }
     }
 
@@ -172,9 +170,9 @@ impl Keyspace {
         self.limits = limits;
     }
 
-    /// Whether reads renew a key's time of access (CLIENT NO-TOUCH turns it off).
-    pub fn set_touch_on_read(&mut self, on: bool) {
-        self.touch_on_read = on;
+    /// Whether reads and writes renew a key's time of access (CLIENT NO-TOUCH turns it off). A key that is made is fresh.
+    pub fn note_uses(&mut self, on: bool) {
+        self.access.set_notes(on);
     }
 
     /// Number of databases.
@@ -286,6 +284,11 @@ impl Keyspace {
         self.books.touch_as(db, key, Why::Told, Some(event));
     }
 
+    /// Who watches or caches a key is told that it changed, though nothing did: some commands of Redis signal it so.
+    pub fn signal(&mut self, db: DbIndex, key: &[u8]) {
+        self.books.touch_as(db, key, Why::Changed, self.books.event);
+    }
+
     /// Turns the log of keys that reads didn't find on or off.
     pub fn observe_misses(&mut self, on: bool) {
         self.log_misses = on;
@@ -386,9 +389,7 @@ impl Keyspace {
         match found {
             Some(entry) => {
                 self.count(true);
-                if self.touch_on_read {
-                    self.access.renew(entry);
-                }
+                self.access.renew(entry);
             }
             None => {
                 self.count(false);
@@ -452,6 +453,15 @@ impl Keyspace {
             return (hash, None);
         }
         (hash, Some(at))
+    }
+
+    /// As [`Keyspace::locate`]; finding the key is a use of it.
+    pub(crate) fn locate_used(&mut self, db: DbIndex, key: &[u8]) -> (u64, Option<Place>) {
+        let (hash, found) = self.locate(db, key);
+        if let Some(at) = found {
+            self.access.renew(self.dbs[db].table.entry(at));
+        }
+        (hash, found)
     }
 
     pub(crate) fn delete_expired(&mut self, db: DbIndex, at: Place) {

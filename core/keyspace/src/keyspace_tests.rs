@@ -416,14 +416,43 @@ fn idle_time_counts_from_the_last_read_or_write() {
     ks.set_str(0, b"k", 1, Ttl::Clear);
     ks.set_now(UnixMillis(90_000));
     assert_eq!(ks.idle_secs(0, b"k"), Some(90));
-    ks.set_touch_on_read(false);
+    ks.note_uses(false);
     ks.get_str(0, b"k").unwrap();
+    ks.set_str(0, b"k", 2, Ttl::Clear);
+    ks.incr_by(0, b"k", 1).unwrap();
+    ks.append(0, b"k", b"0").unwrap();
     assert_eq!(ks.idle_secs(0, b"k"), Some(90));
-    ks.set_touch_on_read(true);
+    ks.note_uses(true);
     ks.get_str(0, b"k").unwrap();
     assert_eq!(ks.idle_secs(0, b"k"), Some(0));
     ks.set_idle_secs(0, b"k", 7);
     assert_eq!(ks.idle_secs(0, b"k"), Some(7));
+}
+
+#[test]
+fn a_long_string_is_made_once() {
+    const LEN: usize = 1 << 20;
+    let slack = |ks: &Keyspace, key: &[u8]| ks.mem_usage(0, key).unwrap() - LEN;
+    let at = |ks: &Keyspace| ks.get_str(0, b"k").unwrap().unwrap().to_cow().as_ptr();
+    let mut ks = Keyspace::new(Options::default());
+    ks.set_range(0, b"new", LEN - 1, b"x").unwrap();
+    ks.set_str(0, b"short", &b"text"[..], Ttl::Clear);
+    ks.set_range(0, b"short", LEN - 1, b"x").unwrap();
+    assert!(slack(&ks, b"new") < 200 && slack(&ks, b"short") < 200);
+    // What was made elsewhere is taken over as it is.
+    let bytes = vec![7; LEN];
+    let made = bytes.as_ptr();
+    ks.set_raw(0, b"k", bytes);
+    assert_eq!(at(&ks), made);
+    let mut made = std::ptr::null();
+    let edit = |bytes: &mut Vec<u8>| {
+        bytes.resize(LEN, 1);
+        made = bytes.as_ptr();
+    };
+    ks.set_str(0, b"k", &b"text"[..], Ttl::Clear);
+    ks.edit_str(0, b"k", edit).unwrap();
+    assert_eq!(at(&ks), made);
+    assert_eq!(ks.object_encoding(0, b"k"), Some("raw"));
 }
 
 #[test]
@@ -458,9 +487,51 @@ fn active_expiry_keeps_to_its_budget_and_never_walks_a_segment_for_nothing() {
     assert_eq!(ks.next_deadline(), Some(UnixMillis(1000)));
     assert_eq!(ks.expire_cycle(usize::MAX), crate::expire::ExpiryProgress::default());
     ks.set_now(UnixMillis(11_000));
-    let first = ks.expire_cycle(2000);
+    let first = ks.expire_cycle(8000);
     assert!(first.more && (100..3000).contains(&first.expired), "{first:?}");
     let second = ks.expire_cycle(usize::MAX);
     assert_eq!((first.expired + second.expired, second.more, ks.len(3)), (5000, false, 15_000));
     assert_eq!(ks.next_deadline(), Some(UnixMillis(11_000)), "no segment is due any more");
+}
+
+#[test]
+fn active_expiry_counts_what_it_deletes() {
+    let mut ks = Keyspace::new(Options::default());
+    for n in 0..5000_u64 {
+        ks.set_str(0, n.to_string().as_bytes(), n as i64, Ttl::At(UnixMillis(1000)));
+    }
+    ks.set_now(UnixMillis(2000));
+    let small = ks.expire_cycle(1);
+    assert_eq!((small.expired, small.more), (1, true));
+    let mut left = 4999;
+    while left > 0 {
+        let done = ks.expire_cycle(1000);
+        assert!((1..60).contains(&done.expired), "{done:?}");
+        left -= done.expired;
+        assert_eq!(ks.len(0), left);
+    }
+    assert_eq!(ks.expire_cycle(1000), crate::expire::ExpiryProgress::default());
+}
+
+#[test]
+fn active_expiry_says_that_fields_are_left_whatever_the_budget() {
+    for budget in [1, 600, 5000, 9000] {
+        let mut ks = Keyspace::new(Options::default());
+        let limits = *ks.limits();
+        let mut hash = ks.hash_mut(0, b"hash", Create::Yes).unwrap().unwrap();
+        for n in 0..1000 {
+            let field = n.to_string().into_bytes();
+            hash.set(&field, b"v", &limits);
+            hash.set_deadline(&field, Some(1000));
+        }
+        drop(hash);
+        ks.set_now(UnixMillis(2000));
+        let mut gone = 0;
+        while gone < 1000 {
+            let done = ks.expire_cycle(budget);
+            gone += done.expired;
+            assert!(done.expired > 0 && (done.more || gone == 1000), "{budget}: {done:?}");
+        }
+        assert_eq!(ks.len(0), 0);
+    }
 }

@@ -28,6 +28,7 @@ pub mod keyspace;
 pub mod limits;
 pub mod list;
 pub mod load;
+mod mean_ttl;
 pub mod object;
 mod prefetch;
 pub mod rdb;

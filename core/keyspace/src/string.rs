@@ -65,8 +65,6 @@ pub enum StrInput<'a> {
     Bytes(&'a [u8]),
     /// Bytes that stay bytes, whatever they spell.
     Text(&'a [u8]),
-    /// The same, made as a long string is (OBJECT ENCODING says "raw").
-    Raw(&'a [u8]),
     /// An integer.
     Int(i64),
 }
@@ -75,7 +73,7 @@ impl<'a> StrInput<'a> {
     fn value(self) -> Value<'a> {
         match self {
             StrInput::Int(n) => Value::Int(n),
-            StrInput::Text(bytes) | StrInput::Raw(bytes) => Value::Bytes(bytes),
+            StrInput::Text(bytes) => Value::Bytes(bytes),
             StrInput::Bytes(bytes) => match as_int(bytes) {
                 Some(n) => Value::Int(n),
                 None => Value::Bytes(bytes),
@@ -136,8 +134,15 @@ impl Keyspace {
 
     /// Sets a key to a string, whatever it was before.
     pub fn set_str<'a>(&mut self, db: DbIndex, key: &[u8], input: impl Into<StrInput<'a>>, ttl: Ttl) {
-        let input = input.into();
-        let (value, raw) = (input.value(), matches!(input, StrInput::Raw(_)));
+        self.set_value(db, key, input.into().value(), false, ttl);
+    }
+
+    /// Sets a key to bytes that stay bytes, made as a long string is (OBJECT ENCODING says "raw"), and without a deadline.
+    pub fn set_raw(&mut self, db: DbIndex, key: &[u8], mut bytes: Vec<u8>) {
+        self.set_value(db, key, Value::taken_from(&mut bytes), true, Ttl::Clear);
+    }
+
+    fn set_value(&mut self, db: DbIndex, key: &[u8], value: Value<'_>, raw: bool, ttl: Ttl) {
         let (hash, found) = self.locate(db, key);
         let deadline = match (ttl, found) {
             (Ttl::At(at), _) => Some(at.0),
@@ -213,13 +218,10 @@ impl Keyspace {
             if bytes.is_empty() {
                 return Ok(0);
             }
-            let mut value = vec![0; offset];
-            value.extend_from_slice(bytes);
-            let mut entry = Entry::new(key, Value::Bytes(&value), None, self.access.fresh());
-            entry.set_raw(true);
-            self.insert(db, hash, entry);
-            self.books.change(db, key, Why::Created);
-            return Ok(value.len());
+            // Zeros as the allocator has them, before the bytes: a long string is made once, at its full length.
+            let mut value = vec![0; offset + bytes.len()];
+            value[offset..].copy_from_slice(bytes);
+            return Ok(self.create_raw(db, key, hash, value));
         };
         let old = str_of(self.dbs[db].table.entry(at))?.len();
         if bytes.is_empty() {
@@ -242,11 +244,18 @@ impl Keyspace {
         }
         let mut value = Vec::new();
         edit(&mut value);
-        let mut entry = Entry::new(key, Value::Bytes(&value), None, self.access.fresh());
+        self.create_raw(db, key, hash, value);
+        Ok(())
+    }
+
+    /// Puts a string under a key that isn't there; answers its length.
+    fn create_raw(&mut self, db: DbIndex, key: &[u8], hash: u64, mut value: Vec<u8>) -> usize {
+        let len = value.len();
+        let mut entry = Entry::new(key, Value::taken_from(&mut value), None, self.access.fresh());
         entry.set_raw(true);
         self.insert(db, hash, entry);
         self.books.change(db, key, Why::Created);
-        Ok(())
+        len
     }
 
     /// Changes a string that exists by editing its bytes; answers its new length. Long strings are edited in place.
@@ -270,9 +279,9 @@ impl Keyspace {
                 }
                 None => {
                     edit(&mut scratch);
-                    let deadline = entry.deadline();
-                    entry.replace(Value::Bytes(&scratch), deadline);
-                    scratch.len()
+                    let (len, deadline) = (scratch.len(), entry.deadline());
+                    entry.replace(Value::taken_from(&mut scratch), deadline);
+                    len
                 }
             };
             entry.set_raw(true);

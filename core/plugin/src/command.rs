@@ -79,6 +79,14 @@ impl Acl {
     pub const SET: Acl = Acl(abi::ACL_SET);
     /// @sortedset
     pub const SORTEDSET: Acl = Acl(abi::ACL_SORTEDSET);
+    /// @bitmap
+    pub const BITMAP: Acl = Acl(abi::ACL_BITMAP);
+    /// @hyperloglog
+    pub const HYPERLOGLOG: Acl = Acl(abi::ACL_HYPERLOGLOG);
+    /// @geo
+    pub const GEO: Acl = Acl(abi::ACL_GEO);
+    /// @stream
+    pub const STREAM: Acl = Acl(abi::ACL_STREAM);
     /// @pubsub
     pub const PUBSUB: Acl = Acl(abi::ACL_PUBSUB);
     /// @dangerous
@@ -203,11 +211,13 @@ impl CommandSpec {
 
 /// What a command did, for the journal. Forgetting must not compile: handlers return it. Effects are in the session's
 /// database, but for [`Effect::InDb`]; a command that changed another one and names commands of its own for it, but none in
-/// that one, is answered an error.
+/// that one, is answered an error. So is one with an effect that isn't declared [`Flags::WRITE`] or [`Flags::MAY_REPLICATE`], or
+/// whose effect isn't a command that this server has and that writes: replicas and files execute what stands there.
 #[must_use]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing that is propagated.
+    /// None of its own: what was changed through the context ([`crate::Ctx::set`] and the like) is propagated as these
+    /// changes, and if there are none, nothing is.
     None,
     /// Propagate the command as it was sent.
     AsSent,

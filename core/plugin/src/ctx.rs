@@ -16,6 +16,7 @@ use std::mem::MaybeUninit;
 
 /// The kind of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ValueKind {
     /// A string.
     String,
@@ -27,6 +28,8 @@ pub enum ValueKind {
     ZSet,
     /// A hash.
     Hash,
+    /// A stream.
+    Stream,
     /// One this SDK has no name for.
     Other,
 }
@@ -99,9 +102,9 @@ impl<'a> Ctx<'a> {
         self.raw_client().write_offset
     }
 
-    /// This plugin's state of the session, made on first use. A state of another type is replaced.
+    /// This plugin's state of the session, made on first use; RESET drops it. A state of another type is replaced.
     pub fn state<T: Any + Send + Default>(&mut self) -> &mut T {
-        // SAFETY: only this library sets the slot, always with `state_into_raw`; it stays until the session ends.
+        // SAFETY: only this library sets the slot, always with `state_into_raw`; it stays until the session ends or is reset.
         unsafe {
             let current = (self.api().get_state)(self.data()).cast::<State>();
             if current.is_null() || !(**current).is::<T>() {
@@ -114,6 +117,13 @@ impl<'a> Ctx<'a> {
     }
 
     /// Runs a command of the core or of a plugin; its effect is propagated as its own. Fails in a database that isn't there.
+    ///
+    /// It runs as the server's own: neither the rights of the client (ACL) nor the guards for clients hold (memory, a
+    /// read-only replica, `min-replicas-to-write`, what scripts may not). What holds in a command is what it was let through
+    /// for itself: one that isn't declared [`Flags::WRITE`](crate::Flags::WRITE) calls none that writes, and one without
+    /// [`Flags::MAY_REPLICATE`](crate::Flags::MAY_REPLICATE) either none that may replicate (PUBLISH, EVAL). Commands about
+    /// the connection that sends them (MULTI, SUBSCRIBE, AUTH, CLIENT …) are refused there, as are those that would wait.
+    /// Commands of plugins call each other up to 64 deep. What is refused is an error reply.
     pub fn call<T: AsRef<[u8]>>(&mut self, db: u32, argv: &[T]) -> Result<Reply> {
         let words = raw_words(argv);
         let mut out = abi::Buf::EMPTY;
@@ -147,22 +157,23 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// Sets a string and removes its expiry. In a command this isn't propagated by itself: that is the handler's effect.
-    /// In a turn of the plugin's own it is propagated as SET; the same goes for `del` and `expire_at`. Each publishes the
-    /// keyspace event of the command that would do the same. In a database that isn't there nothing is changed, and the
-    /// command is answered an error, whatever its handler returns.
+    /// Sets a string and removes its expiry. In a command what is propagated is the handler's effect; with
+    /// [`Effect::None`] it is this change, as SET. In a turn of the plugin's own it always is. The same goes for `del` and
+    /// `expire_at`. Each publishes the keyspace event of the command that would do the same. In a database that isn't there,
+    /// or in a command that isn't declared [`Flags::WRITE`](crate::Flags::WRITE), nothing is changed, and the command is
+    /// answered an error, whatever its handler returns.
     pub fn set(&mut self, db: u32, key: &[u8], value: &[u8]) {
         // SAFETY: both live for the call.
         unsafe { (self.api().set_string)(self.data(), db, Str::new(key), Str::new(value)) };
     }
 
-    /// Deletes a key; whether it existed. Not propagated by itself.
+    /// Deletes a key; whether it existed. Propagated as for `set`.
     pub fn del(&mut self, db: u32, key: &[u8]) -> bool {
         // SAFETY: the key lives for the call.
         unsafe { (self.api().del)(self.data(), db, Str::new(key)) == 1 }
     }
 
-    /// Sets or removes the expiry (unix milliseconds); whether the key existed. Not propagated by itself.
+    /// Sets or removes the expiry (unix milliseconds); whether the key existed. Propagated as for `set`.
     pub fn expire_at(&mut self, db: u32, key: &[u8], unix_ms: Option<u64>) -> bool {
         // SAFETY: the key lives for the call.
         unsafe { (self.api().expire_at)(self.data(), db, Str::new(key), unix_ms.unwrap_or(0)) == 1 }
@@ -333,6 +344,7 @@ fn value_kind(raw: u32) -> Option<ValueKind> {
         abi::VALUE_SET => ValueKind::Set,
         abi::VALUE_ZSET => ValueKind::ZSet,
         abi::VALUE_HASH => ValueKind::Hash,
+        abi::VALUE_STREAM => ValueKind::Stream,
         _ => ValueKind::Other,
     })
 }

@@ -85,6 +85,7 @@ impl Host {
     }
 
     /// A fact of the server (`port`, `run_id`, `dir`, `version`, …) or any CONFIG parameter under Redis' name.
+    /// `serves_data` is `no` where there is no data port (a sentinel alone).
     /// `command_line` has the paths that the command line gave, one a line: what a plugin kept gives way to those.
     pub fn setting(&self, name: &str) -> Option<String> {
         let mut out = abi::Buf::EMPTY;

@@ -3,8 +3,9 @@
 use crate::error::{Error, Result};
 use crate::host::Host;
 use bytes::Bytes;
-use keystead_abi::{self as abi, Object, glue::Completion, glue::with_waker};
-use std::future::poll_fn;
+use keystead_abi::glue::{Completion, import_future, with_waker};
+use keystead_abi::{self as abi, Object, Str};
+use std::future::{Future, pending, poll_fn};
 use std::mem::MaybeUninit;
 use std::task::Poll;
 use std::{fmt, str};
@@ -144,7 +145,7 @@ pub struct Place {
 pub enum CursorClass {
     /// A replica that is fed the stream; too slow means disconnected.
     Replica,
-    /// A replica in its full sync; what the sync needs is pinned.
+    /// A replica in its full sync; writers are paced for it before it is too slow.
     Syncing,
     /// Persistence; never dropped.
     Persistence,
@@ -172,6 +173,17 @@ pub enum CursorEnd {
     Rebased(String),
     /// The server stops, or something else ended it.
     Closed(String),
+}
+
+impl CursorEnd {
+    fn of(done: &Completion) -> CursorEnd {
+        let why = done.buf.text();
+        match done.status {
+            abi::BEHIND => CursorEnd::Behind(why),
+            abi::REBASED => CursorEnd::Rebased(why),
+            _ => CursorEnd::Closed(why),
+        }
+    }
 }
 
 impl fmt::Display for CursorEnd {
@@ -253,11 +265,27 @@ impl Cursor {
             // SAFETY: the object is alive; the waker and the result are borrowed for the call.
             poll_out(move |waker, out| unsafe { (this.api().poll_read)(this.0.0.data, waker, max, out) }).await
         };
-        match done.status {
-            abi::OK => Ok(Bytes::from_owner(done.buf)),
-            abi::BEHIND => Err(CursorEnd::Behind(done.buf.text())),
-            abi::REBASED => Err(CursorEnd::Rebased(done.buf.text())),
-            _ => Err(CursorEnd::Closed(done.buf.text())),
+        if done.status == abi::OK { Ok(Bytes::from_owner(done.buf)) } else { Err(CursorEnd::of(&done)) }
+    }
+
+    /// Waits for its end, also while nobody reads it; lives on its own.
+    pub fn ended(&self) -> impl Future<Output = CursorEnd> + Send + use<> {
+        let covered = abi::covers!(self.api().size, abi::CursorApi, ended);
+        // SAFETY: plain call of a function that the table has.
+        let raw = covered.then(|| unsafe { import_future((self.api().ended)(self.0.0.data)) });
+        async move {
+            match raw {
+                Some(raw) => CursorEnd::of(&raw.await),
+                None => pending().await,
+            }
+        }
+    }
+
+    /// What the log calls its reader.
+    pub fn set_name(&mut self, name: &str) {
+        if abi::covers!(self.api().size, abi::CursorApi, set_name) {
+            // SAFETY: plain call of a function that the table has; the name lives for it.
+            unsafe { (self.api().set_name)(self.0.0.data, Str::new(name.as_bytes())) }
         }
     }
 

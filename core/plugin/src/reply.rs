@@ -1,5 +1,6 @@
 //! Replies outside a turn: what `exec` and `call` give, and what an asynchronous command answers with.
 //! A small RESP reader and writer of the SDK's own; replies come from the core, so the reader trusts sizes but not depth.
+//! What a plugin makes may be nested as deeply as it likes: the writer doesn't recurse.
 
 use crate::error::{Error, Result};
 use crate::session::Proto;
@@ -65,6 +66,31 @@ impl Reply {
 
     /// Writes it as a session of this protocol expects it.
     pub fn encode(&self, proto: Proto, out: &mut Vec<u8>) {
+        let mut open = vec![self];
+        while let Some(reply) = open.pop() {
+            reply.encode_head(proto, out);
+            match reply {
+                Reply::Array(items) | Reply::Set(items) => open.extend(items.iter().rev()),
+                Reply::Map(pairs) => open.extend(pairs.iter().rev().flat_map(|(key, value)| [value, key])),
+                _ => {}
+            }
+        }
+    }
+
+    /// Drops it without a recursion, of which a thread's stack has no room for many thousands.
+    pub(crate) fn take_apart(self) {
+        let mut open = vec![self];
+        while let Some(reply) = open.pop() {
+            match reply {
+                Reply::Array(items) | Reply::Set(items) => open.extend(items),
+                Reply::Map(pairs) => open.extend(pairs.into_iter().flat_map(|(key, value)| [key, value])),
+                _ => {}
+            }
+        }
+    }
+
+    /// All of it but its elements.
+    fn encode_head(&self, proto: Proto, out: &mut Vec<u8>) {
         let resp3 = proto == Proto::Resp3;
         match self {
             Reply::Simple(text) => line(out, '+', text),
@@ -73,16 +99,10 @@ impl Reply {
             Reply::Bulk(bytes) => bulk(out, bytes),
             Reply::Null => out.extend_from_slice(if resp3 { b"_\r\n" } else { b"$-1\r\n" }),
             Reply::NullArray => out.extend_from_slice(if resp3 { b"_\r\n" } else { b"*-1\r\n" }),
-            Reply::Array(items) => all(out, '*', items, proto),
-            Reply::Set(items) => all(out, if resp3 { '~' } else { '*' }, items, proto),
-            Reply::Map(pairs) => {
-                let len = if resp3 { pairs.len() } else { pairs.len() * 2 };
-                line(out, if resp3 { '%' } else { '*' }, &len.to_string());
-                for (key, value) in pairs {
-                    key.encode(proto, out);
-                    value.encode(proto, out);
-                }
-            }
+            Reply::Array(items) => line(out, '*', &items.len().to_string()),
+            Reply::Set(items) => line(out, if resp3 { '~' } else { '*' }, &items.len().to_string()),
+            Reply::Map(pairs) if resp3 => line(out, '%', &pairs.len().to_string()),
+            Reply::Map(pairs) => line(out, '*', &(pairs.len() * 2).to_string()),
             Reply::Double(value) if resp3 => line(out, ',', &double(*value)),
             Reply::Double(value) => bulk(out, double(*value).as_bytes()),
             Reply::Bool(value) if resp3 => line(out, '#', if *value { "t" } else { "f" }),
@@ -107,13 +127,6 @@ fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     line(out, '$', &bytes.len().to_string());
     out.extend_from_slice(bytes);
     out.extend_from_slice(b"\r\n");
-}
-
-fn all(out: &mut Vec<u8>, kind: char, items: &[Reply], proto: Proto) {
-    line(out, kind, &items.len().to_string());
-    for item in items {
-        item.encode(proto, out);
-    }
 }
 
 fn double(value: f64) -> String {
@@ -206,6 +219,20 @@ mod tests {
         wire.clear();
         Reply::Map(vec![(Reply::bulk("k"), Reply::Bool(true))]).encode(Proto::Resp2, &mut wire);
         assert_eq!(wire, b"*2\r\n$1\r\nk\r\n:1\r\n");
+    }
+
+    #[test]
+    fn a_deep_reply_needs_no_stack() {
+        const LEVELS: usize = 1_000_000;
+        let deep = (0..LEVELS).fold(Reply::Int(1), |inner, level| match level % 3 {
+            0 => Reply::Array(vec![inner]),
+            1 => Reply::Set(vec![inner]),
+            _ => Reply::Map(vec![(Reply::Null, inner)]),
+        });
+        let mut wire = Vec::new();
+        deep.encode(Proto::Resp3, &mut wire);
+        assert!(wire.starts_with(b"*1\r\n%1\r\n_\r\n~1\r\n*1\r\n") && wire.ends_with(b"*1\r\n:1\r\n"));
+        deep.take_apart();
     }
 
     #[test]

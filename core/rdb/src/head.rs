@@ -11,7 +11,7 @@ const REDIS_VERSION: &str = "7.2.4";
 pub struct StreamPoint {
     /// The replication id.
     pub replid: String,
-    /// How many bytes of the stream the data has.
+    /// How many bytes of the stream the data has, as the file says it; streams have 63 bits.
     pub offset: u64,
     /// The database that the stream has selected there.
     pub stream_db: u32,
@@ -62,7 +62,8 @@ impl FileHead {
             b"used-mem" => self.used_memory = text.parse().ok(),
             b"aof-base" => self.aof_base = text == "1",
             b"repl-id" => self.stream.get_or_insert_default().replid = text.into_owned(),
-            b"repl-offset" => self.stream.get_or_insert_default().offset = text.parse().unwrap_or(0),
+            // One that is no number is none that a stream can have: readers refuse it, see `StreamPoint`.
+            b"repl-offset" => self.stream.get_or_insert_default().offset = text.parse().unwrap_or(u64::MAX),
             // Redis writes -1 when none is selected: a SELECT follows.
             b"repl-stream-db" => self.stream.get_or_insert_default().stream_db = text.parse().unwrap_or(0),
             b"redis-bits" => {}
@@ -106,6 +107,16 @@ mod tests {
         }
         assert_eq!(read, head);
         assert_eq!(read.complete().map(|at| at.offset), Some(77));
+    }
+
+    /// Data at 0 would be asked for all that a history has, and get it on top of what it is.
+    #[test]
+    fn an_offset_that_is_no_number_is_not_the_beginning() {
+        for text in ["", "x", "-1", "18446744073709551616"] {
+            let mut head = FileHead::default();
+            assert!(head.note(b"repl-id", "a".repeat(40).as_bytes()) && head.note(b"repl-offset", text.as_bytes()));
+            assert_eq!(head.complete().map(|at| at.offset), Some(u64::MAX), "{text}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::config::load;
 use crate::host::{self, CheckError};
 use crate::instance;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -33,11 +34,12 @@ pub(crate) fn file(path: &Path) -> ExitCode {
     if wrong > 0 {
         return ExitCode::FAILURE;
     }
-    if let Err(reason) = instance::rehearse(settings) {
-        return refuse(&format!("{}: {reason}", path.display()));
+    match instance::rehearse(settings) {
+        Ok(warnings) => warnings.iter().for_each(|line| eprintln!("{}: warning: {line}", path.display())),
+        Err(reason) => return refuse(&format!("{}: {reason}", path.display())),
     }
     let list = if names.is_empty() { "none".into() } else { names.join(", ") };
-    println!("{}: ok (plugins: {list})", path.display());
+    say(&format!("{}: ok (plugins: {list})", path.display()));
     ExitCode::SUCCESS
 }
 
@@ -45,11 +47,16 @@ pub(crate) fn file(path: &Path) -> ExitCode {
 pub(crate) fn inspect(path: &Path) -> ExitCode {
     match host::inspect(path) {
         Ok(text) => {
-            println!("{}", text.trim_end());
+            say(text.trim_end());
             ExitCode::SUCCESS
         }
         Err(text) => refuse(&text),
     }
+}
+
+/// Whoever reads may have had enough (`| head`).
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 fn refuse(text: &str) -> ExitCode {

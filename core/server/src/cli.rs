@@ -2,9 +2,11 @@
 
 use crate::config::load::Edit;
 use crate::config::report::nearest;
-use crate::config::{ConfigError, document};
-use clap::{Args, CommandFactory, Parser, Subcommand};
-use std::path::PathBuf;
+use crate::config::{ConfigError, directives, document};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, Error, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 /// A Redis-compatible, modular server.
 #[derive(Debug, Parser)]
@@ -64,6 +66,62 @@ pub(crate) struct Run {
     set: Vec<String>,
 }
 
+impl Cli {
+    /// The command line of this process; one that can't be understood ends it with a word of what may have been meant.
+    pub(crate) fn read() -> Cli {
+        let arguments: Vec<OsString> = std::env::args_os().collect();
+        Cli::understand(&arguments).unwrap_or_else(|error| error.exit())
+    }
+
+    fn understand(arguments: &[OsString]) -> Result<Cli, Error> {
+        Cli::try_parse_from(arguments).map_err(|mut error| {
+            if let Some(tip) = tip(&error, arguments) {
+                error.remove(ContextKind::SuggestedArg);
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+            }
+            error
+        })
+    }
+}
+
+/// What was meant by an argument that isn't one: a flag of redis-server, or a subcommand's name was written wrongly and
+/// taken for the file.
+fn tip(error: &Error, arguments: &[OsString]) -> Option<String> {
+    let texts: Vec<String> = arguments.iter().skip(1).map(|text| text.to_string_lossy().into_owned()).collect();
+    let wrong_command = || {
+        let word = texts.first()?;
+        nearest_command(word).filter(|name| name != word).and_then(|_| meant_command(Path::new(word)))
+    };
+    match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(unknown))) => {
+            let name = unknown.strip_prefix("--").and_then(|text| text.split('=').next());
+            let behind = texts.iter().skip_while(|text| *text != unknown).skip(1);
+            let values: Vec<String> = behind.take_while(|text| !text.starts_with("--")).cloned().collect();
+            name.and_then(|name| directives::flag(name, &values)).or_else(wrong_command)
+        }
+        (ErrorKind::UnknownArgument | ErrorKind::ArgumentConflict, _) => wrong_command(),
+        _ => None,
+    }
+}
+
+/// The subcommand that a word is nearest to.
+fn nearest_command(word: &str) -> Option<String> {
+    let cli = Cli::command();
+    nearest(word, cli.get_subcommands().map(|command| command.get_name())).map(str::to_owned)
+}
+
+/// A hint for somebody who may have meant a subcommand: the file isn't there, and it is called like one.
+fn meant_command(file: &Path) -> Option<String> {
+    let word = Some(file).filter(|file| !file.exists())?.to_str()?;
+    if word.contains(['/', '.']) {
+        return None;
+    }
+    let cli = Cli::command();
+    let all = cli.get_subcommands().map(|command| command.get_name()).collect::<Vec<_>>().join(", ");
+    let meant = nearest_command(word).map(|name| format!("did you mean '{name}'? ")).unwrap_or_default();
+    Some(format!("{meant}subcommands are {all}; keystead --help tells more"))
+}
+
 impl Run {
     /// All changes the command line asks for, in the order in which they are applied.
     pub(crate) fn edits(&self) -> Result<Vec<Edit>, ConfigError> {
@@ -88,17 +146,9 @@ impl Run {
         Ok(edits)
     }
 
-    /// A hint for somebody who may have meant a subcommand: the file isn't there, and it is called like one.
+    /// See [`meant_command`].
     pub(crate) fn meant_command(&self) -> Option<String> {
-        let word = self.file.as_deref().filter(|file| !file.exists())?.to_str()?;
-        if word.contains(['/', '.']) {
-            return None;
-        }
-        let cli = Cli::command();
-        let names: Vec<&str> = cli.get_subcommands().map(|command| command.get_name()).collect();
-        let meant = nearest(word, names.iter().copied()).map(|name| format!("did you mean '{name}'? "));
-        let all = names.join(", ");
-        Some(format!("help: {}subcommands are {all}; keystead --help tells more", meant.unwrap_or_default()))
+        self.file.as_deref().and_then(meant_command).map(|hint| format!("help: {hint}"))
     }
 }
 
@@ -122,6 +172,26 @@ mod tests {
         let apart = Cli::try_parse_from(["keystead", "cluster", "--embedded", "--sentinels", "5"]);
         assert!(apart.is_err_and(|error| error.to_string().contains("cannot be used with")));
         assert!(Cli::try_parse_from(["keystead", "cluster", "--embedded"]).is_ok());
+    }
+
+    #[test]
+    fn what_was_meant_by_an_unknown_argument_is_said() {
+        let cases = [
+            ("--requirepass x", "tip: '--set server.requirepass=x' sets it"),
+            ("a.ron --port 7 --save 60 1 --appendonly yes", "tip: '--set persistence-rdb.save='[(60, 1)]'' sets it"),
+            ("--maxmemory 1gb --bind ::1", "tip: '--set memory.maxmemory=1gb' sets it"),
+            ("sentinel.conf --sentinel", "the plugin 'sentinel'"),
+            ("sentinal watch", "did you mean 'sentinel'?"),
+            ("chek a.ron", "did you mean 'check'?"),
+            ("plugins inspect x.so", "did you mean 'plugin'?"),
+            ("clutser --replicas 3", "did you mean 'cluster'?"),
+            ("--prot 7", "'--port'"),
+        ];
+        for (line, words) in cases {
+            let arguments: Vec<OsString> = std::iter::once("keystead").chain(line.split(' ')).map(Into::into).collect();
+            let told = Cli::understand(&arguments).expect_err(line).to_string();
+            assert!(told.contains(words) && !told.contains("-- --"), "{line}: {told}");
+        }
     }
 
     #[test]

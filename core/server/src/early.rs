@@ -1,9 +1,10 @@
-//! What must happen while the process has one thread: the runtime's thread count, the daemon's fork, the pid file, the
-//! limit of open files. Owns nothing afterwards.
+//! What must happen while the process has one thread: changes of the environment (the runtime's thread count), the daemon's
+//! fork, the pid file, the limit of open files. Owns nothing afterwards.
 
 use crate::config::Settings;
 use keystead_engine::config::ParamGroup;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -41,6 +42,15 @@ pub(crate) fn set_runtime_threads(settings: &Settings) {
 fn set_variable(name: &str, value: &str) {
     // SAFETY: called from main before any thread is started, so nobody reads the environment at the same time.
     unsafe { std::env::set_var(name, value) };
+}
+
+/// A variable's value, which no process started from here on inherits.
+#[allow(unsafe_code)]
+pub(crate) fn take_variable(name: &str) -> Option<OsString> {
+    let value = std::env::var_os(name);
+    // SAFETY: as in `set_variable`.
+    unsafe { std::env::remove_var(name) };
+    value
 }
 
 /// Detaches from the terminal. Paths were made absolute before, because the folder changes to `/`.

@@ -71,6 +71,7 @@ impl Ends {
             }
             // This waits for the turn of a long script, which only SHUTDOWN NOSAVE ends: then that order is here too.
             self.shell.set_ending(true);
+            self.shell.manager().status("Ending: saving the data, waiting for replicas");
             let mut verdict = self.heed_orders_meanwhile(&mut asked);
             while matches!(verdict, Verdict::Again) {
                 verdict = self.ask(host, &mut asked).await;
@@ -93,6 +94,7 @@ impl Ends {
                 return End { clean: false };
             }
             self.shell.set_ending(false);
+            self.shell.manager().status("Ready to accept connections");
             for waiting in asked.waiting {
                 waiting.answer(REFUSED);
             }

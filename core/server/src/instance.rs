@@ -8,12 +8,14 @@ use crate::config::Settings;
 use crate::config::report::{ConfigError, nearest};
 use crate::ending::{End, Ends};
 use crate::host::{self, Host, LoadError, PluginEntry};
+use crate::manager::{self, Manager};
 use crate::ready;
 use crate::shell::Shell;
 use crate::{dir, early, logging, settle, users};
-use futures::future::{Either, select};
+use futures::future::{Either, pending, select};
 use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGTERM};
 use signal_hook_async_std::Signals;
+use std::convert::Infallible;
 use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -22,11 +24,14 @@ use std::time::Duration;
 
 /// Runs until a signal or SHUTDOWN.
 pub(crate) fn run(mut settings: Settings) -> ExitCode {
-    if let Err(message) = prepare(&mut settings) {
-        eprintln!("keystead: {message}");
-        return ExitCode::FAILURE;
-    }
-    match async_std::task::block_on(serve(Arc::new(settings))) {
+    let manager = match prepare(&mut settings) {
+        Ok(manager) => manager,
+        Err(message) => {
+            eprintln!("keystead: {message}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match async_std::task::block_on(serve(Arc::new(settings), Arc::new(manager))) {
         Ok(true) => {
             log::warn!("Keystead is now ready to exit, bye bye...");
             ExitCode::SUCCESS
@@ -41,13 +46,15 @@ pub(crate) fn run(mut settings: Settings) -> ExitCode {
     }
 }
 
-/// Everything that needs a process with one thread.
-fn prepare(settings: &mut Settings) -> Result<(), String> {
+/// Everything that needs a process with one thread; who is to be told of the start.
+fn prepare(settings: &mut Settings) -> Result<Manager, String> {
     let made = !settings.dir.exists();
     std::fs::create_dir_all(&settings.dir)
         .map_err(|e| format!("server.dir: the folder {} can't be made: {e}", settings.dir.display()))?;
     let log_file = settings.log.file.as_deref().filter(|f| !f.is_empty()).map(|f| settings.dir.join(f));
-    if settings.server.daemonize {
+    let manager = Manager::take();
+    // As with Redis: a manager that waits to be told has to keep the process it started.
+    if settings.server.daemonize && !manager.as_ref().is_ok_and(Manager::is_there) {
         early::daemonize().map_err(|e| format!("can't detach from the terminal: {e}"))?;
     }
     early::set_runtime_threads(settings);
@@ -60,7 +67,16 @@ fn prepare(settings: &mut Settings) -> Result<(), String> {
     if made {
         log::warn!("The folder {} wasn't there: it was made", settings.dir.display());
     }
-    early::lower_maxclients(settings)
+    let manager = manager.unwrap_or_else(|why| {
+        log::warn!("{why}");
+        Manager::default()
+    });
+    if manager.is_there() {
+        let stays = if settings.server.daemonize { "; server.daemonize is passed over" } else { "" };
+        log::info!("Supervised by systemd, which is told when this is ready{stays}");
+    }
+    early::lower_maxclients(settings)?;
+    Ok(manager)
 }
 
 /// Not before the ports are bound: a start that finds them taken must not touch the file of the instance that has them.
@@ -76,15 +92,16 @@ fn write_pid(settings: &Settings) -> Result<Option<early::PidFile>, String> {
 const SHORT_START: Duration = Duration::from_millis(250);
 
 /// The instance proper; true if it ended as it was asked to.
-async fn serve(settings: Arc<Settings>) -> Result<bool, String> {
+async fn serve(settings: Arc<Settings>, manager: Arc<Manager>) -> Result<bool, String> {
     let signals =
         Signals::new([SIGTERM, SIGINT, SIGHUP, SIGALRM]).map_err(|e| format!("can't watch for signals: {e}"))?;
     greet(&settings);
     let (orders, inbox) = async_channel::unbounded();
-    let shell = Shell::new(settings.clone(), orders);
+    let shell = Shell::new(settings.clone(), orders, manager);
     let (host, closed) = assemble(&shell, &settings)?;
     let _pid_file = write_pid(&settings)?;
     settle::apply_overlay(&shell.services(), &settings, &host.given(&settings.command_line))?;
+    shell.open_doors().iter().for_each(|line| log::warn!("{line}"));
     logging::set_role_letter(if closed { b'X' } else { b'M' });
     // Who waits for the pid, as Redis' test suite does, takes it for a server that has its port.
     let (mode, ports, pid) = (mode(&shell, closed), shell.listening().join(", "), std::process::id());
@@ -97,6 +114,7 @@ async fn serve(settings: Arc<Settings>) -> Result<bool, String> {
     }
     ready::start();
     log::info!("Ready to accept connections");
+    shell.manager().ready();
     let end = ending.wait(&host).await;
     Ok(stop(&host, &mut ending, end).await)
 }
@@ -113,8 +131,9 @@ fn assemble(shell: &Arc<Shell>, settings: &Settings) -> Result<(Host, bool), Str
     Ok((host, closed))
 }
 
-/// A start as far as it can be gone without a port, a write, or a running plugin: what that would be refused for.
-pub(crate) fn rehearse(settings: Settings) -> Result<(), String> {
+/// A start as far as it can be gone without a port, a write, or a running plugin: what that would be refused for, or what
+/// it would warn of.
+pub(crate) fn rehearse(settings: Settings) -> Result<Vec<String>, String> {
     // Files of the configuration are named from there. A start would make it.
     if settings.dir.is_dir() {
         dir::enter(&settings.dir)?;
@@ -123,7 +142,8 @@ pub(crate) fn rehearse(settings: Settings) -> Result<(), String> {
     let (orders, _inbox) = async_channel::unbounded();
     let shell = Shell::rehearsal(settings.clone(), orders);
     let _assembled = assemble(&shell, &settings)?;
-    users::from_overlay(&shell.services(), &settings)
+    users::from_overlay(&shell.services(), &settings)?;
+    Ok(shell.open_doors())
 }
 
 /// Starts the plugins and opens the ports. An end that is asked for meanwhile is given back: it waits for nothing.
@@ -137,12 +157,18 @@ async fn start(host: &Host, shell: &Shell, ending: &mut Ends, closed: bool) -> R
         if closed { Ok(()) } else { shell.open_data_port() }
     };
     let (starting, asked, late) = (pin!(host.start_all()), pin!(ending.asked()), pin!(late));
-    let started = match select(select(starting, asked), late).await {
-        Either::Left((started, _)) => started,
-        Either::Right((opened, starting)) => {
-            opened?;
-            starting.await
+    let begin = async move {
+        match select(select(starting, asked), late).await {
+            Either::Left((started, _)) => Ok(started),
+            Either::Right((opened, starting)) => {
+                opened?;
+                Ok::<_, String>(starting.await)
+            }
         }
+    };
+    let started = match select(pin!(begin), pin!(tell_progress(shell))).await {
+        Either::Left((started, _)) => started?,
+        Either::Right((never, _)) => match never {},
     };
     let started = match started {
         Either::Left((started, _)) => started,
@@ -157,8 +183,20 @@ async fn start(host: &Host, shell: &Shell, ending: &mut Ends, closed: bool) -> R
     Ok(None)
 }
 
+/// Tells the service manager how far the start is, as long as it is polled.
+async fn tell_progress(shell: &Shell) -> Infallible {
+    if !shell.manager().is_there() {
+        return pending().await;
+    }
+    loop {
+        shell.manager().starting(shell.loaded_percent().as_deref());
+        async_std::task::sleep(manager::EVERY).await;
+    }
+}
+
 /// The end that nothing refused; true if it was wanted.
 async fn stop(host: &Host, ending: &mut Ends, end: End) -> bool {
+    ending.shell.manager().stopping();
     ending.shell.close_ports().await;
     let stopping = pin!(host.stop_all());
     if let Either::Right(_) = select(stopping, pin!(ending.insisted())).await {

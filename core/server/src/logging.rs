@@ -43,7 +43,7 @@ pub(crate) fn level(word: &str) -> Option<LevelFilter> {
     })
 }
 
-/// `loglevel` as CONFIG SET knows it: in force before the reply, so that what the client asks for next is logged by it.
+/// `loglevel` as CONFIG SET knows it (not on a sentinel's port beside a data port: there is one log): in force before the reply, so that what the client asks for next is logged by it.
 pub(crate) struct LevelParam;
 
 impl ParamGroup for LevelParam {

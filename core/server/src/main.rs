@@ -14,6 +14,7 @@ mod ending;
 mod host;
 mod instance;
 mod logging;
+mod manager;
 mod net;
 mod probe;
 mod ready;
@@ -23,7 +24,6 @@ mod shell;
 mod tls;
 mod users;
 
-use clap::Parser;
 use cli::{Cli, Command, PluginCommand};
 use std::process::ExitCode;
 
@@ -31,7 +31,7 @@ use std::process::ExitCode;
 static ALLOCATOR: alloc::Counting = alloc::Counting;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     logging::log_panics();
     match cli.command {
         None => run(&cli.run),

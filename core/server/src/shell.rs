@@ -5,14 +5,17 @@ use crate::dir::Dir;
 use crate::early::ClientLimit;
 use crate::host::{EndpointSpec, ServerShell};
 use crate::logging::LevelParam;
+use crate::manager::Manager;
 use crate::net::listen::ListenSpec;
-use crate::net::service::{mono_us, now};
+use crate::net::service::{mono_us, now, unix_us};
 use crate::net::{Order, Places, Port, Service};
 use crate::tls::{Switch, Values};
 use crate::{alloc, instance, probe, settle};
 use async_channel::Sender;
 use keystead_engine::core::Pause;
+use keystead_engine::effect::Origin;
 use keystead_engine::foreign::ForeignConfig;
+use keystead_engine::resp::Proto;
 use keystead_engine::{Engine, EngineMode, EngineOptions, Gate};
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -23,6 +26,7 @@ pub(crate) struct Shell {
     settings: Arc<Settings>,
     orders: Sender<Order>,
     dir: Arc<Dir>,
+    manager: Arc<Manager>,
     /// `keystead check`: nothing is bound.
     rehearsal: bool,
     ports: Mutex<Ports>,
@@ -60,18 +64,18 @@ impl Ports {
 
 impl Shell {
     /// A server without ports.
-    pub(crate) fn new(settings: Arc<Settings>, orders: Sender<Order>) -> Arc<Shell> {
-        Arc::new(Shell::with(settings, orders, false))
+    pub(crate) fn new(settings: Arc<Settings>, orders: Sender<Order>, manager: Arc<Manager>) -> Arc<Shell> {
+        Arc::new(Shell::with(settings, orders, manager, false))
     }
 
     /// The same for `keystead check`: it binds nothing.
     pub(crate) fn rehearsal(settings: Arc<Settings>, orders: Sender<Order>) -> Arc<Shell> {
-        Arc::new(Shell::with(settings, orders, true))
+        Arc::new(Shell::with(settings, orders, Arc::default(), true))
     }
 
-    fn with(settings: Arc<Settings>, orders: Sender<Order>, rehearsal: bool) -> Shell {
+    fn with(settings: Arc<Settings>, orders: Sender<Order>, manager: Arc<Manager>, rehearsal: bool) -> Shell {
         let dir = Arc::new(Dir::new(settings.dir.clone()));
-        Shell { settings, orders, dir, rehearsal, ports: Mutex::default() }
+        Shell { settings, orders, dir, manager, rehearsal, ports: Mutex::default() }
     }
 
     /// Makes the engine with the keys and binds its port; `closed` leaves it without listeners.
@@ -83,6 +87,7 @@ impl Shell {
             run_id: String::new(),
             now: now(),
             clock: Some(mono_us),
+            wall_clock: Some(unix_us),
             used_memory: Some(alloc::used_memory),
             purge: Some(alloc::purge),
         };
@@ -116,6 +121,7 @@ impl Shell {
         engine.set_probe(probe::probe);
         engine.set_fact("os", probe::system());
         engine.set_fact("mem_allocator", "mimalloc");
+        engine.set_fact("process_supervised", self.manager.word());
         for fact in ["executable", "config_file"] {
             engine.set_fact(fact, self.setting(fact).unwrap_or_default());
         }
@@ -156,6 +162,24 @@ impl Shell {
         if reachable { Ok(()) } else { Err("Configured to not listen anywhere, exiting.".into()) }
     }
 
+    /// Ports that take commands from anybody, though the data port wants a password.
+    pub(crate) fn open_doors(&self) -> Vec<String> {
+        let services = self.services();
+        let Some((data, endpoints)) = services.split_first() else { return Vec::new() };
+        let open = |service: &Arc<Service>| service.turn(|engine| engine.core.acl.open());
+        if self.ports.lock().closed || open(data) {
+            return Vec::new();
+        }
+        let told = |service: &Arc<Service>| {
+            let of = |name| service.turn(|engine| engine.core.config.get(name)).filter(|port| port != "0");
+            let (name, port) = (service.name(), of("port").or_else(|| of("tls-port")).unwrap_or_default());
+            format!(
+                "The {name}'s port {port} has no password while the data port has one: whoever reaches it can command it"
+            )
+        };
+        endpoints.iter().filter(|service| open(service)).map(told).collect()
+    }
+
     /// Starts to accept clients on all ports.
     pub(crate) fn open_ports(&self) -> Result<(), String> {
         let mut ports = self.ports.lock();
@@ -194,6 +218,19 @@ impl Shell {
         }
     }
 
+    /// Whom to tell of the start and the end.
+    pub(crate) fn manager(&self) -> &Manager {
+        &self.manager
+    }
+
+    /// How much of the data is loaded, in percent as INFO has it; none while nothing is loaded.
+    pub(crate) fn loaded_percent(&self) -> Option<String> {
+        let data = self.services().into_iter().next()?;
+        let info = data.turn(|engine| engine.exec(0, &[b"INFO", b"persistence"], Origin::Internal, Proto::Resp2));
+        let info = String::from_utf8_lossy(&info);
+        info.lines().find_map(|line| line.strip_prefix("loading_loaded_perc:")).map(str::to_owned)
+    }
+
     /// All engines, the one with the keys first.
     pub(crate) fn services(&self) -> Vec<Arc<Service>> {
         self.ports.lock().all.iter().map(|port| port.service().clone()).collect()
@@ -215,6 +252,7 @@ impl ServerShell for Shell {
             "version" => Some(env!("CARGO_PKG_VERSION").to_owned()),
             "port" => self.data_port().map(|port| port.plain().1.to_string()),
             "bind" => self.data_port().map(|port| port.plain().0.join(" ")),
+            "serves_data" => Some(if self.ports.lock().closed { "no" } else { "yes" }.to_owned()),
             "command_line" => Some(settings.command_line.join("\n")),
             _ => settings.settings().into_iter().find(|s| s.redis == Some(name)).map(|s| s.value),
         }
@@ -227,12 +265,13 @@ impl ServerShell for Shell {
         }
         let bind = if spec.bind.is_empty() { server.bind.clone() } else { spec.bind.clone() };
         let options = EngineOptions {
-            mode: EngineMode::Endpoint { name: spec.name.clone() },
+            mode: EngineMode::Endpoint { name: spec.name.clone(), beside_data: !self.ports.lock().closed },
             databases: 1,
             seeds: instance::seeds()?,
             run_id: spec.run_id.clone(),
             now: now(),
             clock: Some(mono_us),
+            wall_clock: Some(unix_us),
             used_memory: Some(alloc::used_memory),
             purge: Some(alloc::purge),
         };

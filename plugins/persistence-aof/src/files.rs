@@ -3,10 +3,10 @@
 
 use crate::failpoint;
 use crate::manifest::{Manifest, Part};
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use rustix::fs::{Advice, fadvise};
 use std::fs::File;
-use std::io::{self, ErrorKind, IoSlice, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ impl Folder {
     /// The manifest, if there is one.
     pub(crate) fn read_manifest(&self) -> Result<Option<Manifest>, String> {
         let name = self.at(&self.manifest_name());
-        match std::fs::read(&name) {
+        match read(&name) {
             Ok(text) => Manifest::parse(&text).map(Some).map_err(|error| format!("{}: {error}", name.display())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(format!("{}: {error}", name.display())),
@@ -96,22 +96,28 @@ impl Folder {
 
     /// The folder exists.
     pub(crate) fn make(&self) -> io::Result<()> {
-        match std::fs::create_dir(&self.path) {
+        let made = match std::fs::create_dir(&self.path) {
             Ok(()) => sync_folder(&self.dir),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            // Perhaps as a file, or as a link to nowhere.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => std::fs::read_dir(&self.path).map(drop),
             Err(error) => Err(error),
-        }
+        };
+        made.map_err(|error| about("Can't open or create append-only dir ", &self.path, &error))
     }
 
     /// Replaces the manifest, whole or not at all.
     pub(crate) fn write_manifest(&self, manifest: &Manifest) -> io::Result<()> {
         let name = self.manifest_name();
+        self.write_aside(&name, manifest).map_err(|error| about("the AOF manifest ", &self.at(&name), &error))
+    }
+
+    fn write_aside(&self, name: &str, manifest: &Manifest) -> io::Result<()> {
         let aside = self.at(&format!("temp-{name}"));
         let mut file = File::create(&aside)?;
         file.write_all(manifest.text().as_bytes())?;
         file.sync_all()?;
         failpoint::pass("manifest-synced")?;
-        std::fs::rename(&aside, self.at(&name))?;
+        std::fs::rename(&aside, self.at(name))?;
         failpoint::pass("manifest-renamed")?;
         sync_folder(&self.path)
     }
@@ -183,8 +189,8 @@ impl Folder {
 
     /// A file gets its name, for good.
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        std::fs::rename(self.at(from), self.at(to))?;
-        sync_folder(&self.path)
+        let renamed = std::fs::rename(self.at(from), self.at(to)).and_then(|()| sync_folder(&self.path));
+        renamed.map_err(|error| about("", &self.at(to), &error))
     }
 
     /// Deletes what the manifest calls history; gives the manifest without it.
@@ -214,32 +220,53 @@ impl Folder {
     }
 }
 
-/// Appends pieces as one batch. After an error the file may hold a part of them.
-pub(crate) fn append(mut file: &File, pieces: &[Bytes]) -> io::Result<()> {
+/// Appends pieces as one batch. After an error `pieces` is what of them the file doesn't have.
+pub(crate) fn append(file: &File, pieces: &mut Vec<Bytes>) -> io::Result<()> {
     failpoint::pass("batch-read")?;
     if let Some(what) = failpoint::reached("batch-half-written") {
-        let whole = pieces.concat();
-        file.write_all(&whole[..whole.len() / 2])?;
+        let mut half = Bytes::from(pieces.concat());
+        let rest = half.split_off(half.len() / 2);
+        *pieces = vec![rest];
+        write_pieces(file, &mut vec![half])?;
         what.happens()?;
     }
     write_pieces(file, pieces)?;
     failpoint::pass("batch-written")
 }
 
-/// One system call for all of them, but where the file takes less.
-fn write_pieces(mut file: &File, pieces: &[Bytes]) -> io::Result<()> {
+/// One system call for all of them, but where the file takes less. What is written is taken out.
+fn write_pieces(mut file: impl Write, pieces: &mut Vec<Bytes>) -> io::Result<()> {
     let mut slices: Vec<IoSlice<'_>> =
         pieces.iter().filter(|piece| !piece.is_empty()).map(|piece| IoSlice::new(piece)).collect();
     let mut rest = &mut slices[..];
-    while !rest.is_empty() {
-        match file.write_vectored(rest) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(written) => IoSlice::advance_slices(&mut rest, written),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+    let mut done = 0;
+    let error = loop {
+        if rest.is_empty() {
+            pieces.clear();
+            return Ok(());
         }
-    }
-    Ok(())
+        match file.write_vectored(rest) {
+            Ok(0) => break ErrorKind::WriteZero.into(),
+            Ok(written) => {
+                done += written;
+                IoSlice::advance_slices(&mut rest, written);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => break error,
+        }
+    };
+    take_out(pieces, done);
+    Err(error)
+}
+
+/// Takes so many bytes from the front.
+fn take_out(pieces: &mut Vec<Bytes>, mut bytes: usize) {
+    pieces.retain_mut(|piece| {
+        let gone = bytes.min(piece.len());
+        bytes -= gone;
+        piece.advance(gone);
+        !piece.is_empty()
+    });
 }
 
 /// Puts a file's bytes on the disk.
@@ -252,6 +279,25 @@ pub(crate) fn sync(file: &File) -> io::Result<()> {
 /// has by then. Blocks at most while the disk's queue is full; what goes wrong is the next [`sync`]'s error.
 pub(crate) fn write_ahead(file: &File, part: Range<u64>) {
     let _ = fadvise(file, part.start, NonZeroU64::new(part.end - part.start), Advice::DontNeed);
+}
+
+/// Opens a file to read it. What isn't one, a FIFO say, would be waited for.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    let kind = std::fs::metadata(path)?.file_type();
+    // A folder is refused in the system's words.
+    if kind.is_file() || kind.is_dir() { File::open(path) } else { Err(io::Error::other("not a regular file")) }
+}
+
+/// All of a file.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// An error of the system, with what it is about.
+fn about(what: &str, path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what}{}: {error}", path.display()))
 }
 
 /// Puts a folder's names on the disk.
@@ -299,6 +345,56 @@ mod tests {
         let back = one.take_over(&two, &there, Last::Copied).expect("taken");
         let back = one.remove_history(back).expect("removed");
         assert_eq!(content(&one, &back), all, "what was here is another name of the same file");
+    }
+
+    /// Takes so many bytes, then is full.
+    struct Room(Vec<u8>, usize);
+
+    impl Write for Room {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.1 - self.0.len());
+            self.0.extend_from_slice(&bytes[..taken]);
+            if taken == 0 { Err(ErrorKind::StorageFull.into()) } else { Ok(taken) }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_full_disk_did_not_take_is_left() {
+        let batch = || ["one", "", "three", "x"].map(Bytes::from).to_vec();
+        for room in 0..=9 {
+            let (mut disk, mut pieces) = (Room(Vec::new(), room), batch());
+            assert_eq!(write_pieces(&mut disk, &mut pieces).is_ok(), room == 9);
+            disk.1 = 9;
+            assert_eq!(pieces.concat().len(), 9 - room);
+            write_pieces(&mut disk, &mut pieces).expect("room");
+            assert_eq!((disk.0.as_slice(), pieces.len()), (&b"onethreex"[..], 0));
+        }
+    }
+
+    #[test]
+    fn a_fifo_is_not_waited_for() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = folder(dir.path());
+        let name = folder.at("a.aof.manifest");
+        let made = std::process::Command::new("mkfifo").arg(&name).status();
+        assert!(made.is_ok_and(|made| made.success()));
+        assert_eq!(folder.read_manifest(), Err(format!("{}: not a regular file", name.display())));
+    }
+
+    #[test]
+    fn a_folder_that_is_none_is_named() {
+        let dir = tempfile::tempdir().expect("a folder");
+        std::os::unix::fs::symlink("nowhere", dir.path().join("link")).expect("linked");
+        std::fs::write(dir.path().join("file"), "").expect("written");
+        for (name, why) in [("link", "No such file or directory"), ("file", "Not a directory")] {
+            let error = Folder::new(dir.path(), name, "a.aof").make().expect_err(name);
+            let words = format!("Can't open or create append-only dir {}/{name}: {why}", dir.path().display());
+            assert!(error.to_string().starts_with(&words), "{error}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The append-only file as a plugin: every write in Redis 7's multi-part files, with the durability that was asked for.
 //!
-//! Pure rooms first (`manifest`, `note`, `scan`, `machine`, `commands_of`), thin shells on the SDK and on files after them.
+//! Pure rooms first (`manifest`, `note`, `scan`, `machine`, `holding`, `commands_of`), thin shells on the SDK and on files after them.
 //! It owns the files in `appenddirname`; which records there are, and at which place, is the journal's.
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@ pub mod config;
 mod culprit;
 pub mod failpoint;
 mod files;
+mod holding;
 mod load;
 mod loading;
 pub mod machine;

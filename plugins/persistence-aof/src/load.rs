@@ -2,7 +2,7 @@
 //! stream that the data has; the keys are the core's.
 
 use crate::culprit;
-use crate::files::{Folder, Last};
+use crate::files::{self, Folder, Last};
 use crate::loading::Loading;
 use crate::manifest::{Manifest, Part};
 use crate::note::Note;
@@ -197,7 +197,7 @@ impl Loader<'_> {
         log::info!("Reading {}", path.display());
         let unreadable =
             |error| Error::new(format!("can't open the append log file {} for reading: {error}", path.display()));
-        let file = File::open(&path).map_err(unreadable)?;
+        let file = files::open_regular(&path).map_err(unreadable)?;
         let mut source = Source { host: self.host, path: &path, file, shown: self.shown };
         let Some(first) = source.next().await? else { return Ok(()) };
         let mut scanner = Scanner::default();
@@ -348,7 +348,8 @@ impl Loader<'_> {
             file.set_len(whole)?;
             file.sync_all()
         };
-        Ok(self.host.blocking(cut).await??)
+        let cut = self.host.blocking(cut).await?;
+        cut.map_err(|error| Error::new(format!("Error truncating the AOF file {name}: {error}")))
     }
 }
 

@@ -118,18 +118,11 @@ impl Machine {
     pub fn appended(&mut self, now: Duration, bytes: u64, place: Place) -> Vec<Action> {
         self.size += bytes;
         self.written = Some(place);
-        let mut actions = match self.failed.take() {
-            Some(_) if !self.tainted => vec![Action::Accept],
-            failed => {
-                self.failed = failed;
-                Vec::new()
-            }
-        };
-        if self.policy == Fsync::Always {
-            actions.extend(self.due(now));
-        } else {
-            actions.extend(self.held());
-        }
+        let works_again = !self.tainted && self.failed.take().is_some();
+        let mut actions: Vec<Action> =
+            if self.policy == Fsync::Always { self.due(now) } else { self.held().into_iter().collect() };
+        // Replies wait for the file again before anybody may write.
+        actions.extend(works_again.then_some(Action::Accept));
         actions
     }
 

@@ -2,6 +2,7 @@
 
 use crate::config::{self, Config};
 use crate::files::Folder;
+use crate::holding::Holding;
 use crate::load;
 use crate::machine::Fsync;
 use crate::manifest::Manifest;
@@ -27,9 +28,8 @@ const LOOK: Duration = Duration::from_millis(100);
 pub struct Aof {
     pub(crate) host: Host,
     config: ArcSwap<Config>,
-    /// Locked while what replies wait for changes with the policy. True while they wait for nothing until a sync ends that
-    /// takes its time.
-    holding: Mutex<bool>,
+    /// Locked while what replies wait for changes with the policy.
+    holding: Mutex<Holding>,
     pub(crate) recovery: Recovery,
     orders: mpsc::UnboundedSender<Order>,
     inbox: Mutex<Option<mpsc::UnboundedReceiver<Order>>>,
@@ -166,14 +166,14 @@ impl Aof {
         let ends = !after.enabled && self.config().enabled;
         let holds_anew = after.fsync == Fsync::Always && self.config().fsync != Fsync::Always;
         self.shown.enabled.store(after.enabled, Ordering::Relaxed);
-        let mut let_go = self.holding.lock();
+        let mut holding = self.holding.lock();
         self.config.store(Arc::new(after));
         if holds_anew && self.shown.listed.load(Ordering::Acquire) && self.shown.write_ok.load(Ordering::Relaxed) {
             // In this very turn: the writer learns of it later, and a reply behind this one must wait for the disk already.
-            *let_go = false;
+            holding.begins_anew();
             self.host.confirm(Some(0));
         }
-        drop(let_go);
+        drop(holding);
         if begins {
             self.shown.asked();
         }
@@ -185,8 +185,8 @@ impl Aof {
 
     /// Lets all replies go, unless `always` holds them by now.
     pub(crate) fn free_unless_always(&self) {
-        let mut let_go = self.holding.lock();
-        *let_go = false;
+        let mut holding = self.holding.lock();
+        holding.begins_anew();
         if self.config().fsync != Fsync::Always {
             self.host.confirm(None);
         }
@@ -194,32 +194,54 @@ impl Aof {
 
     /// A sync takes its time, and so may a write beside it: until it ends replies wait for neither. Redis lets them go for
     /// 2 s from its beginning (`flushAppendOnlyFile` in aof.c).
-    pub(crate) fn let_go_while_syncing(&self) {
-        let mut let_go = self.holding.lock();
-        if self.shown.syncing.load(Ordering::Acquire) && self.config().fsync != Fsync::Always {
-            *let_go = true;
+    /// `sync` is what [`Aof::sync_begins`] gave for it.
+    pub(crate) fn let_go_while_syncing(&self, sync: u64) {
+        let mut holding = self.holding.lock();
+        let felt = self.shown.syncing.load(Ordering::Acquire) && self.config().fsync != Fsync::Always;
+        if felt && holding.patience_ends(sync) {
             self.host.confirm(None);
         }
     }
 
-    /// The sync has ended: what is confirmed next counts again.
+    /// A sync begins, beside which the file is written.
+    pub(crate) fn sync_begins(&self) -> u64 {
+        self.holding.lock().sync_begins()
+    }
+
+    /// It has ended: what is confirmed next counts again.
     pub(crate) fn sync_ended(&self) {
-        *self.holding.lock() = false;
+        self.holding.lock().sync_ended();
     }
 
     /// The file has everything before a position.
     pub(crate) fn confirm(&self, position: u64) {
-        let let_go = self.holding.lock();
-        if !*let_go {
+        let holding = self.holding.lock();
+        if holding.holds() {
             self.host.confirm(Some(position));
         }
     }
 
     /// Holds all replies from now on, until more is confirmed.
     pub(crate) fn hold(&self) {
-        let mut let_go = self.holding.lock();
-        *let_go = false;
+        let mut holding = self.holding.lock();
+        holding.begins_anew();
         self.host.confirm(Some(0));
+    }
+
+    /// The file can't be written.
+    pub(crate) fn refuse_writes(&self, why: &str) {
+        if self.shown.write_ok.swap(false, Ordering::Relaxed) {
+            log::warn!("Error writing to the AOF file: {why}");
+        }
+        self.host.refuse_writes(&format!("Errors writing to the AOF file: {why}"));
+    }
+
+    /// It can be, again.
+    pub(crate) fn accept_writes(&self) {
+        if !self.shown.write_ok.swap(true, Ordering::Relaxed) {
+            log::warn!("AOF write error looks solved. The server can write again.");
+        }
+        self.host.refuse_writes("");
     }
 
     /// Tells the writer something.

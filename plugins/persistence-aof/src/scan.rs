@@ -142,6 +142,8 @@ impl Scanner {
         };
         let at = self.whole + self.decoded as u64;
         match Note::parse(&rest[..end], self.note.as_ref().map(|(note, _)| note)) {
+            // Between units alone: what ended that one is damaged. To cut it off would cost all that follows.
+            Annotation::Place(_) if self.in_multi => return Err(Wrong::Bytes("a MULTI without EXEC".to_owned())),
             Annotation::Place(note) => self.note = Some((note, at + end as u64 + 1)),
             Annotation::Damaged => self.damaged_note = Some(at),
             Annotation::Other => {}
@@ -163,6 +165,9 @@ impl Scanner {
         };
         if REFUSED.contains(&word.as_slice()) {
             return Err(Wrong::Command(word.escape_ascii().to_string()));
+        }
+        if self.in_multi && word == b"multi" {
+            return Err(Wrong::Bytes("a MULTI inside of another".to_owned()));
         }
         self.unit.extend_from_slice(&rest[..consumed]);
         match word.as_slice() {

@@ -15,6 +15,7 @@ use keystead_plugin::{Batch, Load, LoadMode, Progress};
 use keystead_rdb::{Event, FileError, FileHead, FileParser, ParserLimits, RepeatedKeys, StreamPoint};
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 use std::time::Duration;
 
 /// Bytes read at once.
@@ -43,8 +44,7 @@ pub(crate) async fn run(plugin: &Arc<PersistenceRdb>) -> Result<Recovered> {
     let path = plugin.path();
     let shown = path.display().to_string();
     let refused = |why: String| Error::new(format!("{shown}: {why}"));
-    let file =
-        plugin.host.blocking(move || File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)))).await?;
+    let file = plugin.host.blocking(move || open(&path)).await?;
     let (len, file) = file.map_err(|error| refused(error.to_string()))?;
     let started = plugin.host.now();
     let loading = Loading {
@@ -67,6 +67,16 @@ pub(crate) async fn run(plugin: &Arc<PersistenceRdb>) -> Result<Recovered> {
     let took = plugin.host.now().saturating_sub(started);
     log::info!("DB loaded from disk: {:.3} seconds", took.as_secs_f64());
     Ok(recovered)
+}
+
+/// The file, and its size. What isn't one, a FIFO say, would be waited for.
+fn open(path: &Path) -> std::io::Result<(u64, File)> {
+    let about = std::fs::metadata(path)?;
+    // A folder is refused in the system's words.
+    if !about.is_file() && !about.is_dir() {
+        return Err(std::io::Error::other("not a regular file"));
+    }
+    Ok((about.len(), File::open(path)?))
 }
 
 /// The file's thread.
@@ -233,5 +243,16 @@ impl PersistenceRdb {
         let path = self.path();
         let found = self.host.blocking(move || File::open(path).and_then(RepeatedKeys::find)).await??;
         found.map_or(Ok(()), |repeated| Err(Error::new(repeated.to_string())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_fifo_is_not_waited_for() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("dump.rdb");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().is_ok_and(|made| made.success()));
+        assert_eq!(super::open(&path).map_err(|error| error.to_string()).err().as_deref(), Some("not a regular file"));
     }
 }

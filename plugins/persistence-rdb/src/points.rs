@@ -6,12 +6,20 @@ pub type Point = (u64, u64);
 /// Time between two tries when a save failed.
 pub const RETRY_S: u64 = 5;
 
-/// Points from `save`'s text: `3600 1 300 100`. Empty: none.
+/// Points from `save`'s text: `3600 1 300 100`. Empty: none. One space stands between two words, as Redis splits them
+/// (`performInterfaceSet` in config.c): between two spaces there is an empty one.
 pub fn parse(text: &str) -> Result<Vec<Point>, &'static str> {
-    let numbers: Option<Vec<u64>> = text.split_whitespace().map(|word| word.parse().ok()).collect();
+    let words = text.split(' ').filter(|_| !text.is_empty());
+    let numbers: Option<Vec<u64>> = words.map(number).collect();
     let numbers = numbers.filter(|numbers| numbers.len().is_multiple_of(2)).ok_or("Invalid save parameters")?;
     let points: Vec<Point> = numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
     if points.iter().any(|(seconds, _)| *seconds == 0) { Err("Invalid save parameters") } else { Ok(points) }
+}
+
+/// A number as `strtoll` reads it: an empty word is 0.
+fn number(word: &str) -> Option<u64> {
+    let digits = word.trim_ascii_start();
+    if word.is_empty() { Some(0) } else { digits.parse().ok() }
 }
 
 /// The text of points, as CONFIG GET shows it.
@@ -44,6 +52,16 @@ mod tests {
             if let Ok(points) = points {
                 assert_eq!(text(&points), words);
             }
+        }
+    }
+
+    #[test]
+    fn one_space_stands_between_two_words() {
+        for words in ["10 5  20 6", "10 5 ", " 10 5", " ", "10  5", "10 5\t20 6"] {
+            assert_eq!(parse(words), Err("Invalid save parameters"), "{words:?}");
+        }
+        for (words, point) in [("10 ", (10, 0)), ("\t10 5", (10, 5)), ("+10 \t5", (10, 5))] {
+            assert_eq!(parse(words), Ok(vec![point]), "{words:?}");
         }
     }
 

@@ -48,7 +48,7 @@ pub(crate) async fn write(plugin: &PersistenceRdb, begun: Option<oneshot::Sender
     Ok(saved)
 }
 
-/// The cut. There may be two at a time; a third reader waits for its turn.
+/// The cut. There are two for files, whatever replicas read; a third file waits for its turn.
 async fn cut(
     plugin: &PersistenceRdb,
     config: &Config,

@@ -10,6 +10,7 @@ use crate::plugin::{Replication, history_of, to_sdk};
 use crate::primary::replconf::{self, Answer, Facts};
 use crate::units::Offset;
 use crate::wait::{self, DiskWish};
+use futures::executor::block_on;
 use futures::future::{Either, pending, select};
 use keystead_plugin::prelude::*;
 use keystead_plugin::{InfoOut, Targets};
@@ -27,6 +28,9 @@ pub(crate) fn register(reg: &mut Registrar<Replication>) {
     let role = admin | Flags::NO_ASYNC_LOADING;
     let sync = Flags::ADMIN | Flags::NO_SCRIPT | Flags::NO_MULTI | Flags::NO_ASYNC_LOADING;
     let docs = |name: &str, arity, flags, text: &str, since: &str| spec(name, arity, flags).docs(text, "server", since);
+    let waits = |name: &str, arity, flags, text: &str, since: &str| {
+        spec(name, arity, flags).docs(text, "generic", since).acl(Acl::CONNECTION)
+    };
     reg.pages(include_str!("pages.txt"));
     reg.async_command_or(
         docs("REPLICAOF", 3, role, "Configures a server as replica of another, or promotes it to a primary.", "5.0.0"),
@@ -60,30 +64,29 @@ pub(crate) fn register(reg: &mut Registrar<Replication>) {
         Replication::replconf,
     )
     .async_command_or(
-        docs(
+        waits(
             "WAIT",
             3,
             Flags::NONE,
             "Blocks until the asynchronous replication of all preceding write commands sent by the connection is completed.",
             "3.0.0",
-        )
-        .acl(Acl::CONNECTION),
+        ),
         Replication::try_wait,
         Replication::wait,
     )
-    .command(
+    .async_command_or(
         docs("FAILOVER", -1, admin, "Starts a coordinated failover from a server to one of its replicas.", "6.2.0"),
-        Replication::failover,
+        Replication::failover_now,
+        Replication::failover_abort,
     )
     .async_command_or(
-        docs(
+        waits(
             "WAITAOF",
             4,
             Flags::NO_SCRIPT,
             "Blocks until all of the preceding write commands sent by the connection are written to the append-only file of the primary and/or replicas.",
             "7.2.0",
-        )
-        .acl(Acl::CONNECTION),
+        ),
         Replication::try_wait_for_disks,
         Replication::wait_for_disks,
     )
@@ -120,14 +123,15 @@ impl Replication {
         Ok(Reply::Simple(text.to_owned()))
     }
 
-    /// Inside MULTI, as a stock sentinel sends it, nothing can be waited for: the role is saved right behind the turn.
+    /// Inside MULTI, as sentinels send it, nothing can be waited for. But EXEC's answer is the promise that this role is
+    /// kept, so the turn stands still for the one small file, as Redis' does for its CONFIG REWRITE.
     fn replicaof_now(&self, ctx: &mut Ctx<'_>, args: Args<'_>, must: bool) -> Option<Result<Effect>> {
         if !must {
             return None;
         }
         let client = ctx.client();
         Some(self.change_role(ctx, &client, args.at(1), args.at(2)).map(|text| {
-            self.host.spawn(self.save_role());
+            block_on(self.save_role());
             ctx.reply().simple(text);
             Effect::None
         }))
@@ -205,7 +209,8 @@ impl Replication {
             }
             Answer::Path => {
                 let own = self.host.setting("run_id").unwrap_or_default();
-                ctx.reply().simple(&handshake::path_answer(&own, &self.upstream.load()));
+                let history = history_of(&ctx.journal());
+                ctx.reply().simple(&handshake::path_answer(&own, &self.upstream.load(), &history));
             }
             Answer::Silent | Answer::Ack { .. } | Answer::AckAsked => {}
             Answer::Error(text) => return Err(Error::reply(text)),

@@ -205,7 +205,10 @@ pub const DOCS: &[(&str, &str)] = &[
         "propagation_errors",
         "propagation-error-behavior: ignore (log and count), panic_on_replicas or panic (end the process; at a file's load too).",
     ),
-    ("keep_data_on_empty_primary", "Keep our data when the primary we followed comes back empty under a new history."),
+    (
+        "keep_data_on_empty_primary",
+        "Keep our data when the primary we followed comes back without it: empty, or with a stream that began anew.",
+    ),
     (
         "filters",
         "Parts of the keyspace that replicas may ask for: [(name: \"eu\", databases: [0], prefixes: [\"user:\"])]; empty lists let all through.",

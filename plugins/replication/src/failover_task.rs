@@ -13,6 +13,12 @@ use keystead_plugin::{PauseKind, Targets};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+/// How long a replica that was asked to take over may take to answer, before the failover is aborted as it was asked for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What ABORT is answered inside MULTI, where nothing can be awaited.
+const ASKED: &str = "ERR The replica was asked to take over already, its answer comes first";
+
 /// Until the plugin stops.
 pub(crate) async fn run(plugin: Arc<Replication>) {
     loop {
@@ -28,10 +34,37 @@ pub(crate) async fn run(plugin: Arc<Replication>) {
 }
 
 impl Replication {
-    /// `FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT ms]`
-    pub(crate) fn failover(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
+    /// `FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT ms]`; parks where it would be taken back and the replica was asked
+    /// already: it may be the primary by now.
+    pub(crate) fn failover_now(&self, ctx: &mut Ctx<'_>, args: Args<'_>, must: bool) -> Option<Result<Effect>> {
         let words: Vec<&[u8]> = args.iter().skip(1).collect();
-        let wish = failover::parse(&words).map_err(Error::reply)?;
+        let wish = match failover::parse(&words) {
+            Ok(wish) => wish,
+            Err(text) => return Some(Err(Error::reply(text))),
+        };
+        if wish == Wish::Abort && self.asked_to_take_over.load(Ordering::Acquire) {
+            return must.then(|| Err(Error::reply(ASKED)));
+        }
+        Some(self.failover(ctx, wish))
+    }
+
+    /// FAILOVER ABORT, where the replica's answer must be awaited. One that gives none for so long is given up.
+    pub(crate) async fn failover_abort(self: Arc<Self>, _: ClientInfo, _: OwnedArgs) -> Result<Reply> {
+        let answered = || (!self.asked_to_take_over.load(Ordering::Acquire)).then_some(());
+        self.host.timeout(PATIENCE, self.bell.until(answered)).await;
+        let this = self.clone();
+        self.host.with_keyspace(move |ctx| this.take_back(ctx)).await??;
+        Ok(Reply::Simple("OK".to_owned()))
+    }
+
+    fn take_back(&self, ctx: &mut Ctx<'_>) -> Result<()> {
+        match failover::refusal(&Wish::Abort, &self.failover.load(), self.target().is_some(), 0, None) {
+            Some(text) => Err(Error::reply(text)),
+            None => self.abort_failover(ctx, "Failover manually aborted"),
+        }
+    }
+
+    fn failover(&self, ctx: &mut Ctx<'_>, wish: Wish) -> Result<Effect> {
         let replicas = self.reachable();
         let target = match &wish {
             Wish::HandOver { to: Some(to), .. } => replicas.iter().find(|(t, _)| t == to).map(|(_, reach)| *reach),
@@ -42,7 +75,7 @@ impl Replication {
             return Err(Error::reply(text));
         }
         match wish {
-            Wish::Abort => self.abort_failover(ctx, "Failover manually aborted")?,
+            Wish::Abort => self.take_back(ctx)?,
             Wish::HandOver { to, force, timeout } => {
                 log::info!(
                     "FAILOVER requested{}.",
@@ -77,6 +110,24 @@ impl Replication {
         Ok(())
     }
 
+    /// The question is about to be sent; false if it must not be, because the failover was taken back.
+    pub(crate) async fn asks_to_take_over(self: &Arc<Self>) -> bool {
+        let this = self.clone();
+        let asking = self.host.with_keyspace(move |_| {
+            let wanted = matches!(**this.failover.load(), State::InProgress { .. });
+            this.asked_to_take_over.store(wanted, Ordering::Release);
+            wanted
+        });
+        asking.await.unwrap_or(false)
+    }
+
+    /// The connection is gone over which the answer would come.
+    pub(crate) fn expect_no_answer(&self) {
+        if self.asked_to_take_over.swap(false, Ordering::AcqRel) {
+            self.bell.ring();
+        }
+    }
+
     /// The replica answered.
     pub(crate) async fn handed_over(self: &Arc<Self>, answer: std::result::Result<(), String>) {
         let (this, accepted) = (self.clone(), answer.is_ok());
@@ -92,7 +143,8 @@ impl Replication {
         }
         if accepted {
             self.changed_role.store(true, Ordering::Release);
-            self.save_role().await;
+            // Beside it: the new primary's stream is here already.
+            self.host.spawn(self.save_role());
         }
     }
 
@@ -121,6 +173,7 @@ impl Replication {
                 log::info!("{why}");
                 self.enter_failover(State::InProgress { to: to.clone() });
                 self.follow(ctx, &to);
+                self.forget_primary(&to);
                 let _ = self.orders.unbounded_send(Order::HandOver(to));
                 Ok(())
             }
@@ -140,6 +193,7 @@ impl Replication {
     }
 
     fn end_failover(&self, ctx: &mut Ctx<'_>) {
+        self.asked_to_take_over.store(false, Ordering::Release);
         self.enter_failover(State::None);
         ctx.pause(PauseKind::Write, None);
     }

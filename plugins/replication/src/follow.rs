@@ -3,9 +3,9 @@
 //! One task for the life of the plugin; roles come to it as orders. It owns the socket to the primary, the unread
 //! bytes, a load under way and the application of the stream. It decides nothing.
 
-use crate::link::{Action, Context, Event, Link, Target};
+use crate::link::{Action, Context, Event, Link, Memory, Target};
 use crate::plugin::{Replication, history_of, to_sdk};
-use crate::receive::{Failure, Receiver};
+use crate::receive::{Failure, Receiver, own_keys};
 use crate::units::{Offset, Position, ReplId};
 use bytes::{Bytes, BytesMut};
 use futures::channel::mpsc;
@@ -31,8 +31,8 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) enum Order {
     /// REPLICAOF host port.
     Follow(Target),
-    /// What is followed was followed before the restart, and the recovered data is its.
-    FollowedBefore,
+    /// What is followed was followed before the restart, and the recovered data is its; the history that was refused then.
+    FollowedBefore(Option<ReplId>),
     /// FAILOVER: follow a replica of ours that is to take our role.
     HandOver(Target),
     /// REPLICAOF NO ONE.
@@ -43,7 +43,7 @@ pub(crate) enum Order {
 #[derive(Debug)]
 enum Next {
     Follow(Target),
-    FollowedBefore,
+    FollowedBefore(Option<ReplId>),
     HandOver(Target),
     Unfollow,
     Connected,
@@ -82,6 +82,7 @@ pub(crate) async fn run(plugin: Arc<Replication>, orders: mpsc::UnboundedReceive
         same_history: false,
         apply: None,
         role_epoch: 0,
+        memory: Memory::default(),
         todo: VecDeque::new(),
     };
     loop {
@@ -108,6 +109,8 @@ struct Follower {
     apply: Option<Apply>,
     /// The change of role that this link belongs to.
     role_epoch: u64,
+    /// What the link knew of its primary when it was last looked at.
+    memory: Memory,
     todo: VecDeque<Next>,
 }
 
@@ -171,7 +174,7 @@ impl Follower {
     fn note(&mut self, input: Input) {
         let next = match input {
             Input::Order(Some(Order::Follow(target))) => Next::Follow(target),
-            Input::Order(Some(Order::FollowedBefore)) => Next::FollowedBefore,
+            Input::Order(Some(Order::FollowedBefore(refused))) => Next::FollowedBefore(refused),
             Input::Order(Some(Order::HandOver(target))) => Next::HandOver(target),
             Input::Order(Some(Order::Unfollow) | None) => Next::Unfollow,
             Input::Made(made) => {
@@ -222,7 +225,7 @@ impl Follower {
         }
         let event = match next {
             Next::Follow(target) => Event::Follow(target),
-            Next::FollowedBefore => Event::FollowedBefore,
+            Next::FollowedBefore(refused) => Event::FollowedBefore(refused),
             Next::HandOver(target) => Event::HandOver(target),
             Next::Unfollow => Event::Unfollow,
             Next::Connected => Event::Connected,
@@ -243,7 +246,8 @@ impl Follower {
 
     fn ask(&mut self, event: Event<'_>) -> Vec<Action> {
         let settings = self.settings();
-        let ctx = Context { settings: &settings, here: self.plugin.here(), durable: self.plugin.durable() };
+        let (here, durable) = (self.plugin.here(), self.plugin.durable());
+        let ctx = Context { settings: &settings, here, durable, has_data: true };
         self.link.step(self.plugin.host.now(), ctx, event).actions
     }
 
@@ -254,7 +258,10 @@ impl Follower {
     /// Offers the unread bytes until the machine takes no more of them.
     async fn offer(&mut self) {
         let settings = self.settings();
-        let ctx = Context { settings: &settings, here: self.plugin.here(), durable: self.plugin.durable() };
+        // Where it can't be asked, nothing is risked.
+        let has_data = !self.link.awaits_verdict() || own_keys(&self.plugin).await.map_or(true, |keys| keys > 0);
+        let (here, durable) = (self.plugin.here(), self.plugin.durable());
+        let ctx = Context { settings: &settings, here, durable, has_data };
         let outcome = self.link.step(self.plugin.host.now(), ctx, Event::Bytes(&self.inbox));
         let bytes = self.inbox.split_to(outcome.consumed).freeze();
         for action in outcome.actions {
@@ -284,9 +291,27 @@ impl Follower {
             }
             Action::Resume(replid) => self.resume(replid).await,
             Action::Apply(range) => self.apply(bytes.slice(range)).await,
-            Action::Upstream(path) => self.plugin.learn_upstream(path),
+            Action::Upstream(path) => self.learn_upstream(path).await,
+            Action::AskToTakeOver => {
+                if !self.plugin.asks_to_take_over().await {
+                    self.hang_up();
+                }
+            }
             Action::HandedOver(answer) => self.plugin.handed_over(answer).await,
             Action::Log(level, text) => log::log!(level, "{text}"),
+        }
+    }
+
+    /// In a turn: a node that became a primary meanwhile follows nobody, and must not tell its replicas otherwise.
+    async fn learn_upstream(&mut self, path: Vec<String>) {
+        let (plugin, epoch) = (self.plugin.clone(), self.role_epoch);
+        let learned = self.plugin.host.with_keyspace(move |_| {
+            if plugin.role_epoch() == epoch {
+                plugin.learn_upstream(path);
+            }
+        });
+        if let Err(error) = learned.await {
+            log::debug!("whom the primary follows wasn't noted: {}", error.text());
         }
     }
 
@@ -295,6 +320,7 @@ impl Follower {
         self.io = None;
         self.shown = None;
         self.inbox.clear();
+        self.plugin.expect_no_answer();
         if let Some(apply) = &mut self.apply {
             apply.reset();
         }
@@ -458,9 +484,14 @@ impl Follower {
     }
 
     /// What INFO and the gates see.
-    fn publish(&self) {
+    fn publish(&mut self) {
         if self.plugin.role_epoch() != self.role_epoch {
             return;
+        }
+        let memory = self.link.memory();
+        if memory != self.memory {
+            self.memory = memory;
+            self.link.target().into_iter().for_each(|target| self.plugin.keep_memory(target, memory));
         }
         let (old, new) = (**self.plugin.link.load(), self.link.status());
         if old != new {

@@ -15,6 +15,7 @@ mod filter;
 mod follow;
 pub mod history;
 pub mod info;
+mod kept;
 pub mod link;
 mod pace;
 mod params;

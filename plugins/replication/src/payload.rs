@@ -39,7 +39,7 @@ pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Re
     let (mut snapshot, cursor, version) = cut(replica, out).await?;
     let making = Making::new(&replica.plugin, snapshot.keys());
     // A replica's stream is its primary's bytes: no SELECT can be put behind the cut, so the head tells the database.
-    let (point, source) = match (watch, &replica.feed) {
+    let (point, mut source) = match (watch, &replica.feed) {
         (Some(mut reader), Some(feed)) => {
             drop(cursor);
             let place = alive(replica, out, reader.settle(snapshot.offset())).await?.map_err(Error::new)?;
@@ -51,6 +51,7 @@ pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Re
             (StreamPoint { replid, offset: snapshot.offset(), stream_db }, Source::Whole(cursor))
         }
     };
+    replica.look_after(&mut source);
     if announce {
         out.write_all(format!("+FULLRESYNC {} {}\r\n", point.replid, point.offset).as_bytes()).await?;
         out.flush().await?;

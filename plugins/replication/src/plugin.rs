@@ -9,6 +9,7 @@ use crate::filter::Feeds;
 use crate::follow::Order;
 use crate::history::{History, Second};
 use crate::info::{Following, View};
+use crate::kept::Kept;
 use crate::link::{Status, Target};
 use crate::pace::Rounds;
 use crate::params;
@@ -22,8 +23,6 @@ use keystead_plugin::prelude::*;
 use keystead_plugin::services::persistence;
 use keystead_plugin::{self as sdk, Gate, Journal, Role};
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -60,7 +59,9 @@ pub struct Replication {
     pub(crate) registry: Registry,
     /// What filtered replicas follow.
     pub(crate) feeds: Feeds,
-    target: ArcSwapOption<Target>,
+    pub(crate) target: ArcSwapOption<Target>,
+    /// What is on the disk beside the user's file, or on its way there.
+    pub(crate) kept: Mutex<Kept>,
     pub(crate) link: ArcSwap<Status>,
     pub(crate) orders: mpsc::UnboundedSender<Order>,
     inbox: Mutex<Option<mpsc::UnboundedReceiver<Order>>>,
@@ -98,13 +99,8 @@ pub struct Replication {
     pub(crate) ends_at_ms: AtomicU64,
     /// Where a FAILOVER stands. Changed inside turns only.
     pub(crate) failover: ArcSwap<failover::State>,
-}
-
-/// The role as it is kept beside the user's file.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Saved {
-    replicaof: Option<(String, u16)>,
+    /// The replica was asked to take our role and hasn't answered: it may have it already. Set inside turns only.
+    pub(crate) asked_to_take_over: AtomicBool,
 }
 
 impl Plugin for Replication {
@@ -123,13 +119,14 @@ impl Plugin for Replication {
         let recovery = persistence::recovery(reg);
         let feeds = Feeds::new(reg.optional());
         let (orders, inbox) = mpsc::unbounded();
-        Ok(Replication {
+        let this = Replication {
             host,
             recovery,
             config: ArcSwap::from_pointee(config),
             registry: Registry::default(),
             feeds,
             target: ArcSwapOption::empty(),
+            kept: Mutex::default(),
             link: ArcSwap::default(),
             orders,
             inbox: Mutex::new(Some(inbox)),
@@ -150,26 +147,28 @@ impl Plugin for Replication {
             gathering: Rounds::default(),
             ends_at_ms: AtomicU64::new(0),
             failover: ArcSwap::default(),
-        })
+            asked_to_take_over: AtomicBool::new(false),
+        };
+        this.begin_with_role();
+        Ok(this)
     }
 
     async fn start(self: Arc<Self>) -> Result<()> {
+        let first_role = self.target().map(|target| Target::clone(&target));
         let recovered = self.recovery.run().await?.and_then(|data| data.position).and_then(|at| place(&at));
-        let first_role = self.first_role();
         self.begin_history(recovered, first_role.is_some()).await?;
         if let Some(inbox) = self.inbox.lock().take() {
             self.host.spawn(crate::follow::run(self.clone(), inbox));
         }
         self.host.spawn(crate::cron::run(self.clone()));
         self.host.spawn(crate::failover_task::run(self.clone()));
-        if let Some((host, port)) = first_role {
+        if let Some(target) = first_role {
             // Without a recovered position, whatever is in memory belongs to no primary's history.
             self.positioned.store(recovered.is_some(), Ordering::Release);
-            let target = Target { host, port };
-            let this = self.clone();
-            self.host.with_keyspace(move |ctx| this.become_replica(ctx, target)).await?;
-            if recovered.is_some() {
-                let _ = self.orders.unbounded_send(Order::FollowedBefore);
+            let memory = self.kept.lock().memory(&target).filter(|memory| recovered.is_some() && memory.followed);
+            let _ = self.orders.unbounded_send(Order::Follow(target));
+            if let Some(memory) = memory {
+                let _ = self.orders.unbounded_send(Order::FollowedBefore(memory.refused));
             }
             if let Some((_, stream_db)) = recovered {
                 // Tells the journal which database the primary's stream has selected there.
@@ -247,43 +246,18 @@ impl Replication {
         Ok(())
     }
 
-    /// The role to start with: the command line's, the one kept from the last change at run time, the file's.
-    fn first_role(&self) -> Option<(String, u16)> {
-        let configured = self.config().replicaof.clone();
-        let command_line = self.host.setting("command_line").unwrap_or_default();
-        if command_line.lines().any(|path| path == "replication.replicaof") {
-            return configured;
-        }
-        let Some(bytes) = self.host.read_state() else { return configured };
-        match std::str::from_utf8(&bytes).ok().and_then(|text| ron::from_str::<Saved>(text).ok()) {
-            Some(saved) if saved.replicaof == configured => configured,
-            Some(saved) => {
-                let words = saved.replicaof.as_ref().map_or("primary".into(), |(h, p)| format!("replica of {h}:{p}"));
-                log::info!("Role kept from a change at run time: {words} (the configuration file says otherwise)");
-                saved.replicaof
-            }
-            None => {
-                log::warn!("the kept role can't be read; using the configuration file's");
-                configured
-            }
-        }
-    }
-
-    /// Keeps the role beside the user's file. Calls overtake each other in no order but their own.
-    pub(crate) fn save_role(&self) -> impl Future<Output = ()> + Send + use<> {
-        let saved = Saved { replicaof: self.target().map(|t| (t.host.clone(), t.port)) };
-        let text = ron::to_string(&saved).unwrap_or_default();
-        let written = self.host.persist_state(text.as_bytes());
-        async move {
-            if let Err(error) = written.await {
-                log::warn!("the role couldn't be saved, a restart would not know it: {}", error.text());
-            }
-        }
+    /// Before anybody is answered, and before the data is loaded, which may take long: nobody must take a replica for a
+    /// primary meanwhile.
+    fn begin_with_role(&self) {
+        let Some((host, port)) = self.first_role() else { return };
+        self.host.set_role(&Role::Replica { host: host.clone(), port });
+        self.show_target(&Target { host, port });
     }
 
     /// REPLICAOF host port, inside a turn.
     pub(crate) fn become_replica(&self, ctx: &mut Ctx<'_>, target: Target) {
         self.follow(ctx, &target);
+        self.forget_primary(&target);
         let _ = self.orders.unbounded_send(Order::Follow(target));
     }
 
@@ -298,13 +272,17 @@ impl Replication {
     pub(crate) fn follow(&self, ctx: &mut Ctx<'_>, target: &Target) {
         self.role_epoch.fetch_add(1, Ordering::AcqRel);
         ctx.set_role(&Role::Replica { host: target.host.clone(), port: target.port });
+        self.show_target(target);
+        // Who waits for acknowledgements of a primary waits no longer.
+        self.bell.ring();
+    }
+
+    fn show_target(&self, target: &Target) {
         self.target.store(Some(Arc::new(target.clone())));
         self.upstream.store(Arc::default());
         self.warned_of_loop.store(false, Ordering::Release);
         self.link.store(Arc::new(Status { phase: crate::link::Phase::Connect, ..Status::default() }));
         self.refresh_gates();
-        // Who waits for acknowledgements of a primary waits no longer.
-        self.bell.ring();
     }
 
     /// A filtered replica has a part of the data: it must not pass for the whole.
@@ -530,5 +508,23 @@ pub(crate) fn to_sdk(history: &History, offset: Option<Offset>) -> sdk::History 
 /// A recovered position in our words; `None` if its id is none.
 fn place(at: &persistence::Position) -> Option<(Position, u32)> {
     let replid = ReplId::parse(at.replid.as_bytes())?;
-    Some((Position { replid, offset: Offset(at.offset) }, at.stream_db))
+    let Some(offset) = Offset::checked(at.offset) else {
+        log::warn!("The data's place in its history is ignored: {} is no replication offset", at.offset);
+        return None;
+    };
+    Some((Position { replid, offset }, at.stream_db))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recovered_offset_that_no_stream_can_have_is_no_place() {
+        let at = |offset| persistence::Position { replid: "a".repeat(40), offset, stream_db: 3 };
+        assert_eq!(place(&at(i64::MAX as u64)).map(|(at, db)| (at.offset, db)), Some((Offset::MAX, 3)));
+        for offset in [1 << 63, u64::MAX - 5, u64::MAX] {
+            assert_eq!(place(&at(offset)), None);
+        }
+    }
 }

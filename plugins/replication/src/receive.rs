@@ -129,7 +129,7 @@ fn broken(error: impl std::fmt::Display) -> Failure {
     Failure::Broken(error.to_string())
 }
 
-async fn own_keys(plugin: &Replication) -> Result<u64> {
+pub(crate) async fn own_keys(plugin: &Replication) -> Result<u64> {
     plugin.host.with_keyspace(|ctx| (0..ctx.databases()).map(|db| ctx.keys(db)).sum()).await
 }
 

@@ -1,10 +1,10 @@
 //! A replica's connection after PSYNC or SYNC: the answer, the payload, the stream; its acknowledgements coming back.
 //!
 //! One task per replica. Reading and writing run side by side and end together; the machine in `primary` decides,
-//! this moves bytes. Nobody is slowed by a slow replica: its cursor has a limit, and then it is dropped.
+//! this moves bytes. A slow replica's cursor has a limit, and then it is dropped, whatever its socket takes.
 
 use crate::failover;
-use crate::filter::{Feed, Reader};
+use crate::filter::{Feed, Reader, TOO_FAR};
 use crate::history::History;
 use crate::pace::{GATHER, Pace};
 use crate::payload;
@@ -14,13 +14,14 @@ use crate::primary::{Action, Event, Limits, Peer, PeerState, Shared};
 use crate::psync::{self, Decision, Request, WhyFull};
 use crate::units::Offset;
 use bytes::Bytes;
-use futures::future::{Either, select};
+use futures::future::{BoxFuture, Either, FutureExt, select};
 use futures::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use keystead_plugin::prelude::*;
-use keystead_plugin::{Cursor, CursorClass};
+use keystead_plugin::{Cursor, CursorClass, CursorEnd};
 use keystead_resp::{Decoded, Decoder};
 use parking_lot::Mutex;
 use std::pin::pin;
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ pub(crate) struct Replica {
     pub(crate) feed: Option<Arc<Feed>>,
     peer: Mutex<Peer>,
     generation: u64,
+    /// Why its source gives nothing more, once it doesn't.
+    ended: Arc<OnceLock<String>>,
 }
 
 /// Where the stream comes from.
@@ -56,9 +59,24 @@ pub(crate) enum Source {
 impl Source {
     async fn read(&mut self) -> Result<Bytes> {
         match self {
-            Source::Whole(cursor) => cursor.read(STREAM_CHUNK).await.map_err(|end| Error::new(end.to_string())),
+            Source::Whole(cursor) => cursor.read(STREAM_CHUNK).await.map_err(|end| Error::new(reason(&end))),
             Source::Part(reader) => reader.read(STREAM_CHUNK).await.map_err(Error::new),
         }
+    }
+
+    /// Why it gives nothing more, when it doesn't; lives on its own.
+    fn ended(&self) -> BoxFuture<'static, String> {
+        match self {
+            Source::Whole(cursor) => cursor.ended().map(|end| reason(&end)).boxed(),
+            Source::Part(reader) => reader.dropped().boxed(),
+        }
+    }
+}
+
+fn reason(end: &CursorEnd) -> String {
+    match end {
+        CursorEnd::Behind(_) => TOO_FAR.to_owned(),
+        end => end.to_string(),
     }
 }
 
@@ -106,7 +124,8 @@ impl Replication {
             if let Err(error) = taken {
                 return refuse(conn, &format!("-ERR {}\r\n", error.text())).await;
             }
-            self.save_role().await;
+            // Beside it: the old primary takes no writes until it is answered.
+            self.host.spawn(self.save_role());
         }
         self.serve(conn, Some((request, partial))).await
     }
@@ -151,7 +170,8 @@ impl Replication {
         let now = self.host.now();
         let peer =
             if source.is_some() { Peer::continuing(now, shared.clone()) } else { Peer::waiting(now, shared.clone()) };
-        let replica = Replica { plugin: self.clone(), shared, facts, feed, peer: Mutex::new(peer), generation };
+        let (peer, ended) = (Mutex::new(peer), Arc::default());
+        let replica = Replica { plugin: self.clone(), shared, facts, feed, peer, generation, ended };
         let (input, output) = conn.split();
         let writing = pin!(replica.write(output, source, decision));
         let reading = pin!(replica.read(input));
@@ -317,10 +337,24 @@ impl Replica {
         action
     }
 
+    /// Looks after the end of its source: the writer doesn't see it while the replica takes nothing.
+    pub(crate) fn look_after(&self, source: &mut Source) {
+        if let Source::Whole(cursor) = source {
+            cursor.set_name(&format!("Replica {}:{}", self.shared.ip, self.shared.port));
+        }
+        let (plugin, ended, end) = (self.plugin.clone(), self.ended.clone(), source.ended());
+        self.plugin.host.spawn(async move {
+            // The first and only one.
+            let _ = ended.set(end.await);
+            plugin.bell.ring();
+        });
+    }
+
     /// Everything that goes out.
     async fn write(&self, mut out: WriteHalf<Conn>, source: Option<Source>, decided: Decided) -> Result<()> {
         let mut source = match source {
-            Some(source) => {
+            Some(mut source) => {
+                self.look_after(&mut source);
                 let line = if self.facts.psync2 {
                     format!("+CONTINUE {}\r\n", decided.replid)
                 } else {
@@ -376,8 +410,8 @@ impl Replica {
         plugin.bell.until(go).await;
     }
 
-    /// Until a replica has caught up once behind its full sync, no limit drops it: its cursor pins the journal, and
-    /// writers are paced when that grows too large. Else a sync under many writes would be followed by the next one.
+    /// Until a replica has caught up once behind its full sync, writers are paced for it at its limit, and it is dropped only
+    /// at twice of that. Else a sync under many writes would be followed by the next one.
     fn caught_up(&self, source: &Source) -> bool {
         let behind = match source {
             Source::Whole(cursor) => self.plugin.host.journal_offset().saturating_sub(cursor.offset()),
@@ -441,12 +475,20 @@ impl Replica {
         }
     }
 
-    /// Timeouts, and changes of the history; the reason to end.
+    /// Why it must go, whatever its socket does.
+    fn must_go(&self) -> Option<String> {
+        if self.plugin.generation() != self.generation {
+            return Some("the history changed, it must ask again".into());
+        }
+        self.ended.get().cloned()
+    }
+
+    /// Timeouts, the end of its source, and changes of the history; the reason to end.
     async fn watch(&self) -> String {
         loop {
-            let gone = self.plugin.bell.until(|| (self.plugin.generation() != self.generation).then_some(()));
-            if self.plugin.host.timeout(Duration::from_secs(1), gone).await.is_some() {
-                return "the history changed, it must ask again".into();
+            let gone = self.plugin.bell.until(|| self.must_go());
+            if let Some(why) = self.plugin.host.timeout(Duration::from_secs(1), gone).await {
+                return why;
             }
             // Newlines are the writer's: it knows when the connection is idle.
             if self.shared.state() != PeerState::WaitBgsave

@@ -9,6 +9,19 @@ use std::fmt;
 pub struct Offset(pub u64);
 
 impl Offset {
+    /// The largest: Redis counts in 63 bits.
+    pub const MAX: Offset = Offset(i64::MAX as u64);
+
+    /// Reads one off the wire or out of a file.
+    pub fn parse(text: &str) -> Option<Offset> {
+        text.parse().ok().and_then(Offset::checked)
+    }
+
+    /// An offset that somebody told, unless no stream can be there.
+    pub fn checked(told: u64) -> Option<Offset> {
+        Some(Offset(told)).filter(|offset| *offset <= Offset::MAX)
+    }
+
     /// The offset `bytes` further on.
     pub fn plus(self, bytes: u64) -> Offset {
         Offset(self.0.saturating_add(bytes))
@@ -85,6 +98,14 @@ mod tests {
         assert!(ReplId::parse(&[b'a'; 40]).is_some());
         for bad in [&[b'a'; 39][..], &[b'a'; 41], &[b' '; 40], &[0u8; 40], b""] {
             assert!(ReplId::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_offset_has_63_bits() {
+        assert_eq!(Offset::parse("9223372036854775807"), Some(Offset::MAX));
+        for bad in ["9223372036854775808", "18446744073709551610", "18446744073709551615", "-1", "", "x"] {
+            assert_eq!(Offset::parse(bad), None, "{bad}");
         }
     }
 

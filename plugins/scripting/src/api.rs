@@ -270,13 +270,13 @@ fn log_line(_: &Lua, args: MultiValue) -> Answer<()> {
     if args.len() < 2 {
         return Err(refused("redis.log() requires two arguments or more."));
     }
-    let Some(Value::Integer(_) | Value::Number(_)) = args.front() else {
+    let Some(level) = number(args.front()) else {
         return Err(refused("First argument must be a number (log level)."));
     };
-    let level = match number(args.front()).map(|level| level as i64) {
-        Some(0) => log::Level::Debug,
-        Some(1 | 2) => log::Level::Info,
-        Some(3) => log::Level::Warn,
+    let level = match level as i64 {
+        0 => log::Level::Debug,
+        1 | 2 => log::Level::Info,
+        3 => log::Level::Warn,
         _ => return Err(refused("Invalid debug level.")),
     };
     let words: Vec<Vec<u8>> = args.iter().skip(1).map(|word| text_of(Some(word)).unwrap_or_default()).collect();
@@ -301,33 +301,43 @@ fn constants(redis: &Table) -> mlua::Result<()> {
     redis.raw_set("REDIS_VERSION_NUM", VERSION.1)
 }
 
-/// `math.random` and `math.randomseed`: a generator of the interpreter's own, the same on every machine for a seed.
+/// Where `math.random` stands: one generator for all scripts, as Redis has it, which begins at the same place.
+static RANDOM: AtomicU64 = AtomicU64::new(0x1234_abcd_330e);
+
+/// The next number of the generator that C knows as `lrand48`.
+fn next_random() -> u64 {
+    let next = RANDOM.load(Ordering::Relaxed).wrapping_mul(0x0005_deec_e66d).wrapping_add(0xb) & ((1 << 48) - 1);
+    RANDOM.store(next, Ordering::Relaxed);
+    next >> 17
+}
+
+/// As C makes an int of a number: what doesn't fit wraps, what is far beyond is zero.
+fn wrapped(number: f64) -> i32 {
+    if number.abs() < 2f64.powi(63) { number as i64 as i32 } else { 0 }
+}
+
+/// `math.random` and `math.randomseed`: the same on every machine for a seed.
 fn random(lua: &Lua, native: &Table) -> mlua::Result<()> {
-    static SEEDS: AtomicU64 = AtomicU64::new(0x330e);
-    let state = std::sync::Arc::new(AtomicU64::new(SEEDS.fetch_add(1 << 16, Ordering::Relaxed)));
-    let seeded = state.clone();
-    put(lua, native, "random", move |_, args| {
-        let next = state.load(Ordering::Relaxed).wrapping_mul(0x0005_deec_e66d).wrapping_add(0xb) & ((1 << 48) - 1);
-        state.store(next, Ordering::Relaxed);
-        let chance = ((next >> 17) % 0x7fff_ffff) as f64 / f64::from(0x7fff_ffff);
+    put(lua, native, "random", |_, args| {
+        let chance = (next_random() % 0x7fff_ffff) as f64 / f64::from(0x7fff_ffff);
         let limit = |at: usize| match number(args.get(at - 1)) {
-            Some(limit) => Ok(limit.trunc()),
+            Some(limit) => Ok(i64::from(wrapped(limit))),
             None => Err(bad_argument(at, "random", "number expected")),
         };
         let (low, high) = match args.len() {
             0 => return Ok(chance),
-            1 => (1.0, limit(1)?),
+            1 => (1, limit(1)?),
             2 => (limit(1)?, limit(2)?),
             _ => return Err(Fault::text("wrong number of arguments")),
         };
         if low > high {
             return Err(bad_argument(args.len(), "random", "interval is empty"));
         }
-        Ok((chance * (high - low + 1.0)).floor() + low)
+        Ok((chance * (high - low + 1) as f64).floor() + low as f64)
     })?;
-    put(lua, native, "randomseed", move |_, args| {
+    put(lua, native, "randomseed", |_, args| {
         let seed = number(args.front()).ok_or_else(|| bad_argument(1, "randomseed", "number expected"))?;
-        seeded.store(((seed as i64 as u64 & 0xffff_ffff) << 16) | 0x330e, Ordering::Relaxed);
+        RANDOM.store(u64::from(wrapped(seed) as u32) << 16 | 0x330e, Ordering::Relaxed);
         Ok(())
     })
 }

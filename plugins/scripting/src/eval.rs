@@ -1,4 +1,7 @@
 //! EVAL, EVALSHA, their read-only forms, and SCRIPT.
+//!
+//! There is no debugger. `redis-cli --ldb` passes over the error that SCRIPT DEBUG answers and sends its script all the
+//! same, for which its user expects that the changes are taken back: so that script is refused.
 
 use crate::entry::Code;
 use crate::live::Kind;
@@ -6,6 +9,13 @@ use crate::plugin::Scripting;
 use crate::run::{Order, failed, run, split};
 use crate::scripts::Scripts;
 use keystead_plugin::{Args, Ctx, Effect, Error, Result};
+use std::sync::atomic::Ordering;
+
+/// In a session: its next script was to be debugged.
+#[derive(Default)]
+struct ToDebug(bool);
+
+const NO_DEBUGGER: &str = "The Lua debugger is not supported";
 
 /// What one of the four commands does differently.
 #[derive(Clone, Copy)]
@@ -20,6 +30,7 @@ impl Scripting {
     /// `EVAL text numkeys key … arg …`
     pub(crate) fn eval(&self, ctx: &mut Ctx<'_>, args: Args<'_>, form: Form) -> Result<Effect> {
         let keys = split(args)?;
+        self.refuse_debugging(ctx)?;
         let mut scripts = self.scripts()?;
         let script = if form.by_sha {
             scripts.get(args.at(1)).ok_or_else(|| Error::reply("NOSCRIPT No matching script. Please use EVAL."))?
@@ -100,12 +111,27 @@ impl Scripting {
     pub(crate) fn script_debug(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
         match args.at(2).to_ascii_lowercase().as_slice() {
             b"no" => {
+                if self.wanted_debugger.load(Ordering::Relaxed) {
+                    ctx.state::<ToDebug>().0 = false;
+                }
                 ctx.reply().ok();
                 Ok(Effect::None)
             }
-            b"yes" | b"sync" => Err(Error::new("The Lua debugger is not supported")),
+            b"yes" | b"sync" => {
+                ctx.state::<ToDebug>().0 = true;
+                self.wanted_debugger.store(true, Ordering::Relaxed);
+                Err(Error::new(NO_DEBUGGER))
+            }
             _ => Err(Error::new("Use SCRIPT DEBUG YES/SYNC/NO")),
         }
+    }
+
+    /// Refuses a script that the session wanted to debug, once.
+    pub(crate) fn refuse_debugging(&self, ctx: &mut Ctx<'_>) -> Result<()> {
+        if self.wanted_debugger.load(Ordering::Relaxed) && std::mem::take(&mut ctx.state::<ToDebug>().0) {
+            return Err(Error::new(format!("{NO_DEBUGGER}; the script was not executed")));
+        }
+        Ok(())
     }
 
     /// `SCRIPT HELP`

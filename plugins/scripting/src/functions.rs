@@ -19,6 +19,7 @@ impl Scripting {
             return Err(Error::new("Bad number of keys provided"));
         }
         let keys = split(args)?;
+        self.refuse_debugging(ctx)?;
         let (code, flags) = (Code::Function, function.flags);
         let order = Order { kind: Kind::Function, name: &name, code, flags, read_only };
         let result = run(&self.watch, ctx, args, keys, &order, &libraries.interpreter, &function.function);

@@ -17,6 +17,10 @@ const THIRD: c_int = ffi::lua_upvalueindex(3);
 /// As many values as fit on the interpreter's stack.
 const MOST_VALUES: f64 = 7999.0;
 
+/// A pattern's items that may be there several times, or not, each nest a call or two of the interpreter's matcher, with up to
+/// 161 bytes of the stack (unoptimised). So these need 2.6 MB of a thread's 8, of which calls in each other may have 2.
+const MOST_REPEATS: usize = 16 * 1024;
+
 /// Puts what makes such functions into the table that the prelude has.
 pub fn register(lua: &Lua, native: &Table) -> mlua::Result<()> {
     let kinds: [(&str, Native); 5] = [
@@ -32,8 +36,11 @@ pub fn register(lua: &Lua, native: &Table) -> mlua::Result<()> {
     }
     let pairs = |lua: &Lua, all: (Function, Table, Function)| closure(lua, pairs, all, 3);
     native.raw_set("pairs", lua.create_function(pairs)?)?;
-    let unpack = |lua: &Lua, inner: Function| closure(lua, unpack, inner, 1);
-    native.raw_set("unpack", lua.create_function(unpack)?)
+    for (name, f) in [("unpack", unpack as Native), ("pattern", pattern), ("plain_or_pattern", plain_or_pattern)] {
+        let of = move |lua: &Lua, inner: Function| closure(lua, f, inner, 1);
+        native.raw_set(name, lua.create_function(of)?)?;
+    }
+    Ok(())
 }
 
 fn closure(lua: &Lua, f: Native, values: impl IntoLuaMulti, count: c_int) -> mlua::Result<Function> {
@@ -141,6 +148,30 @@ unsafe extern "C-unwind" fn pairs(state: *mut lua_State) -> c_int {
         ffi::lua_pushnil(state);
         3
     }
+}
+
+/// Whether matching these would nest more calls than the stack has room for.
+fn is_too_complex(pattern: &[u8]) -> bool {
+    let repeats = |byte: &&u8| matches!(byte, b'*' | b'+' | b'-' | b'?');
+    // What repeats stands behind another byte.
+    pattern.len() > 2 * MOST_REPEATS && pattern.iter().filter(repeats).count() > MOST_REPEATS
+}
+
+/// A function whose second argument is a pattern.
+unsafe extern "C-unwind" fn pattern(state: *mut lua_State) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        if ffi::lua_type(state, 2) == stack::LUA_TSTRING && is_too_complex(stack::bytes(state, 2)) {
+            return stack::raise(state, c"pattern too complex");
+        }
+        go_on(state)
+    }
+}
+
+/// `find`, whose fourth argument may say that it is none.
+unsafe extern "C-unwind" fn plain_or_pattern(state: *mut lua_State) -> c_int {
+    // SAFETY: as above.
+    unsafe { if ffi::lua_toboolean(state, 4) != 0 { go_on(state) } else { pattern(state) } }
 }
 
 /// `unpack`, which overflows an int where the range is wide.

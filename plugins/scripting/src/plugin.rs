@@ -10,7 +10,7 @@ use crate::{memory, run};
 use keystead_plugin::CommandSpec;
 use keystead_plugin::prelude::*;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The plugin.
@@ -22,6 +22,8 @@ pub struct Scripting {
     scripts: Arc<Owner<Scripts>>,
     libraries: Arc<Owner<Libraries>>,
     seen: Seen,
+    /// Somebody asked for the debugger: sessions are looked at for who did.
+    pub(crate) wanted_debugger: AtomicBool,
 }
 
 /// What INFO shows, published behind each command: INFO waits for nobody.
@@ -54,7 +56,8 @@ impl Plugin for Scripting {
         watch.threshold_ms.store(config.busy_reply_threshold_ms, Ordering::Relaxed);
         memory::keep_freed();
         let (scripts, libraries) = (Owner::shared(Scripts::new(limit)?), Owner::shared(Libraries::new(limit)?));
-        Ok(Scripting { host, watch, memory: limit, scripts, libraries, seen: Seen::default() })
+        let (seen, wanted_debugger) = (Seen::default(), AtomicBool::new(false));
+        Ok(Scripting { host, watch, memory: limit, scripts, libraries, seen, wanted_debugger })
     }
 }
 

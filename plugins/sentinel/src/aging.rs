@@ -26,7 +26,11 @@ impl Sentinel {
     /// `SENTINEL IS-GONE name id`: 1 if this sentinel has missed that one for so long too, or has forgotten it.
     pub(crate) fn is_gone(&self, name: &str, id: &str) -> Result<Reply, String> {
         let monitor = self.monitors.get(name).ok_or("ERR No such master with that name")?;
-        let known = monitor.instances.values().find(|i| word(i).is_some_and(|word| word == id));
+        let called = |i: &&Instance| match i.kind {
+            Kind::Replica => i.addr.is_written(id), // by an older peer, too
+            _ => word(i).is_some_and(|word| word == id),
+        };
+        let known = monitor.instances.values().find(called);
         let gone = match known {
             Some(instance) => monitor.missed(instance, self.shared.now),
             None => monitor.forgotten.iter().any(|other| other == id),
@@ -39,7 +43,7 @@ impl Sentinel {
         let monitor = self.monitors.get_mut(name).ok_or("ERR No such master with that name")?;
         let found = monitor.instances.values().find(|i| match i.kind {
             Kind::Sentinel => i.run_id == id,
-            Kind::Replica => i.addr.to_string() == id || i.label(name, true) == id,
+            Kind::Replica => i.addr.is_written(id) || i.label(name, true) == id,
             Kind::Primary => false,
         });
         let found = found.ok_or_else(|| format!("ERR No such sentinel or replica: '{id}'"))?;

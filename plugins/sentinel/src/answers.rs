@@ -119,6 +119,8 @@ impl Monitor {
         if instance.kind == Kind::Sentinel {
             return;
         }
+        // Without a role it is no data node's answer: what that said before stands.
+        let Some(role) = report.role else { return };
         let rebooted = !instance.run_id.is_empty() && !report.run_id.is_empty() && instance.run_id != report.run_id;
         let new_run_id = instance.run_id != report.run_id && !report.run_id.is_empty();
         if new_run_id {
@@ -128,22 +130,24 @@ impl Monitor {
         text.clone_into(&mut instance.report_text);
         if report.sync_in_progress || report.loading || (rebooted && !report.has_keys) {
             instance.synced = false; // what it had in an earlier life may be gone
-        } else if report.role == Role::Replica && report.link_up {
+        } else if role == Role::Replica && report.link_up {
             instance.synced = true;
         }
         let upstream_before = instance.report.as_ref().and_then(|r| r.upstream.clone());
         if report.upstream != upstream_before {
             instance.upstream_since = s.now;
         }
-        let role_changed = report.role != instance.role;
+        let role_changed = role != instance.role;
         if role_changed {
-            (instance.role, instance.role_since) = (report.role, s.now);
-            instance.promoted_by_someone = report.role == Role::Primary && instance.report.is_some() && !rebooted;
+            (instance.role, instance.role_since) = (role, s.now);
         }
+        let began = instance.report.as_ref().is_some_and(|before| report.began_history(before));
+        let stays = instance.promoted_by_someone && !role_changed;
+        instance.promoted_by_someone = role == Role::Primary && !rebooted && (began || stays);
         if rebooted && instance.kind == Kind::Primary {
             instance.rebooted_at = Some(s.now);
         }
-        if instance.kind == Kind::Primary && report.role == Role::Primary {
+        if instance.kind == Kind::Primary && role == Role::Primary {
             instance.history.clone_from(&report.history);
         }
         let found = instance.report.replace(report.clone()).is_none();
@@ -162,7 +166,7 @@ impl Monitor {
         if role_changed || found || unconfirmed {
             self.note_role(id, role_changed, s);
         }
-        match (kind, report.role) {
+        match (kind, role) {
             (Kind::Primary, Role::Primary) => self.learn_replicas(&report, s),
             (Kind::Primary, Role::Replica) if role_changed => self.look_for_heir(s.now),
             _ => {}

@@ -64,8 +64,8 @@ pub const SUBCOMMANDS: &[(&str, usize, usize, &str, &str)] = &[
         "SET",
         3,
         usize::MAX,
-        "<primary-name> <option> <value> [...] [GROUP]",
-        "Change settings of a primary, here or everywhere.",
+        "<primary-name> <option> <value> [...] [UNSET <option> ...] [GROUP]",
+        "Change settings of a primary, here or everywhere, or go back to what the configuration file says.",
     ),
     ("SIMULATE-FAILURE", 1, usize::MAX, "crash-after-election | crash-after-promotion | HELP", "End at that point."),
     (
@@ -369,6 +369,9 @@ impl Sentinel {
                 _ => return Err("ERR Unknown failure simulation specified".into()),
             };
         }
+        if flags != 0 && self.shared.globals.beside_data() {
+            return Err("ERR This process serves data, and that would end with the sentinel".into());
+        }
         self.shared.simulate = flags;
         Ok(Reply::ok())
     }
@@ -385,7 +388,7 @@ impl Sentinel {
             let saved = SavedMonitor { replicas: Vec::new(), sentinels: Vec::new(), answered: false, ..old.save() };
             let watch = Watch { name: name.clone(), addr: saved.primary.clone(), settings: old.settings.clone() };
             let mut fresh = crate::monitor::Monitor::new(watch, Some(&saved), false, &mut self.shared);
-            fresh.configured = old.configured;
+            (fresh.configured, fresh.file) = (old.configured, old.file);
             let open = std::mem::take(&mut old.ballot.votes);
             (fresh.timeline, fresh.wishes) = (old.timeline, old.wishes);
             // Who asks for a vote that is being thought about isn't left without an answer.

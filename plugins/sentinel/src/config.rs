@@ -33,7 +33,7 @@ pub struct Config {
     pub announce_ip: Option<String>,
     /// The port told to other sentinels; nothing: the own port.
     pub announce_port: Option<u16>,
-    /// Password of the sentinel's port, shared by all sentinels of a group.
+    /// Password of the sentinel's port, shared by all sentinels of a group; nothing: whoever reaches it commands it.
     pub password: Option<String>,
     /// Host names are taken where IP addresses are.
     pub resolve_hostnames: bool,
@@ -134,7 +134,11 @@ pub const DOCS: &[(&str, &str)] = &[
     ("bind", "Addresses it binds to; empty: those of the data port."),
     ("announce_ip", "The address told to other sentinels (NAT, containers); None: the one the links show."),
     ("announce_port", "The port told to other sentinels; None: the own port (for TLS, if tls.replication is on)."),
-    ("password", "Password of the sentinel's port, shared by all sentinels of a group."),
+    (
+        "password",
+        "Password of the sentinel's port, shared by all sentinels of a group. None: whoever reaches that port commands the \
+         sentinel, also beside a data port with a password (a data server is neither ended nor silenced from there).",
+    ),
     (
         "election",
         "Who decides elections, unless a primary names another: \"sentinel\" (Redis' votes, built in) or a plugin.",

@@ -40,11 +40,15 @@ impl Monitor {
             Counsel::Failed(reason) => Reply::Error(format!("ERR the selection strategy failed: {reason}")),
             Counsel::Election(_) => Reply::Error("ERR the selection strategy gave no choice".into()),
             Counsel::Selection(ranked) => {
-                let ranked = &ranked.clone().only_fit(&self.selection_request(s.now));
+                let fit = ranked.clone().only_fit(&self.selection_request(s.now));
+                let awake = |way| match self.would_hand_over(way) {
+                    true => self.only_awake(fit.clone(), s.now),
+                    false => fit.clone(),
+                };
                 match wish {
-                    Wish::Explain => lines(explain(self, &s.id, s.now, ranked)),
-                    Wish::DryRun => lines(rehearse(self, ranked)),
-                    Wish::Failover(way) => self.fail_over_by_hand(ranked, way, s),
+                    Wish::Explain => lines(explain(self, &s.id, s.now, &fit)),
+                    Wish::DryRun => lines(rehearse(self, &awake(Way::Best))),
+                    Wish::Failover(way) => self.fail_over_by_hand(&awake(way), way, s),
                 }
             }
         };
@@ -62,12 +66,10 @@ fn choice(monitor: &Monitor, ranked: &Ranked) -> Vec<String> {
         let place = if n == 0 { "would be promoted".to_owned() } else { format!("is number {}", n + 1) };
         let why = ranked.why.iter().find(|(other, _)| other == addr).map(|(_, why)| why.clone());
         let why = why.unwrap_or_else(|| format!("priority {priority}, offset {offset}"));
-        format!("replica {}:{} {place}: {why}", addr.host, addr.port)
+        format!("replica {addr} {place}: {why}")
     });
-    let refused = ranked
-        .refused
-        .iter()
-        .map(|(addr, reason)| format!("replica {}:{} would not be promoted: it {reason}", addr.host, addr.port));
+    let refused =
+        ranked.refused.iter().map(|(addr, reason)| format!("replica {addr} would not be promoted: it {reason}"));
     order.chain(refused).collect()
 }
 
@@ -84,14 +86,14 @@ pub fn rehearse(monitor: &Monitor, ranked: &Ranked) -> Vec<String> {
     let names = |list: &[&Instance]| list.iter().map(|r| r.addr.to_string()).collect::<Vec<_>>().join(", ");
     if !up.is_empty() {
         let at_a_time = monitor.settings.parallel_syncs;
-        lines.push(format!("{} would follow {}:{}, {at_a_time} at a time", names(&up), best.host, best.port));
+        lines.push(format!("{} would follow {best}, {at_a_time} at a time", names(&up)));
     }
     if !down.is_empty() {
         lines.push(format!("{} would be told to follow it when back", names(&down)));
     }
     let old = monitor.primary();
-    if monitor.primary_answers() && old.keystead {
-        lines.push(format!("{} would hand over: writes wait until {}:{} has them all", old.addr, best.host, best.port));
+    if monitor.would_hand_over(Way::Best) {
+        lines.push(format!("{} would hand over: writes wait until {best} has them all", old.addr));
         return lines;
     }
     let lag = old.report.as_ref().map(|_| offset(old));
@@ -124,6 +126,7 @@ pub fn explain(monitor: &Monitor, me: &str, now: Mono, ranked: &Ranked) -> Vec<S
     lines.extend(monitor.aging_lines(now));
     lines.extend(monitor.spread_lines());
     lines.extend(choice(monitor, ranked));
+    lines.extend(asked_for(monitor, now, ranked));
     lines.extend(failover(monitor, now));
     lines.extend(blockers(monitor, now, ranked));
     lines
@@ -192,6 +195,17 @@ fn failover(monitor: &Monitor, now: Mono) -> Vec<String> {
         lines.push(format!("{} works on a failover and is left alone for {} ms", hold.leader, hold.until.since(now)));
     }
     lines
+}
+
+/// Whom a hand-over would leave out, though a failover without one takes them.
+fn asked_for(monitor: &Monitor, now: Mono, ranked: &Ranked) -> Vec<String> {
+    if !monitor.would_hand_over(Way::Best) {
+        return Vec::new();
+    }
+    let fit = Ranked { refused: Vec::new(), ..ranked.clone() };
+    let refused = monitor.only_awake(fit, now).refused;
+    let line = |(addr, reason): &(Addr, String)| format!("the primary would not hand over to {addr}: it {reason}");
+    refused.iter().map(line).collect()
 }
 
 /// What stands between this moment and a failover.

@@ -239,7 +239,7 @@ impl Monitor {
         self.failover = Failover::Select { epoch, since, ticket, forced };
     }
 
-    fn info_wait_ms(&self) -> u64 {
+    pub(crate) fn info_wait_ms(&self) -> u64 {
         FRESH_INFO_MS.max(self.settings.down_after_ms.min(1_000) / 2)
     }
 
@@ -247,6 +247,11 @@ impl Monitor {
     /// have been promoted it is the one that the old primary follows.
     fn already_promoted(&self, since: Mono) -> Option<InstanceId> {
         self.somebody_promoted().filter(|r| r.report_at >= since).map(|r| r.id)
+    }
+
+    /// Somebody made it a primary: a leader, or the primary that handed over to it.
+    fn is_promoted(&self, replica: &Instance) -> bool {
+        promoted(replica) || self.heir().is_some_and(|heir| heir.id == replica.id)
     }
 
     pub(crate) fn somebody_promoted(&self) -> Option<&Instance> {
@@ -260,7 +265,7 @@ impl Monitor {
             down_ms: self.primary().down_since.map(|at| now.since(at)),
             down_after_ms: self.settings.down_after_ms.min(LONGEST_MS),
             primary_addr: Some(self.primary().addr.clone().into()),
-            primary_offset: self.primary().report.as_ref().filter(|r| r.role == Role::Primary).map(|r| r.offset),
+            primary_offset: self.primary().report.as_ref().filter(|r| r.role == Some(Role::Primary)).map(|r| r.offset),
             candidates: self
                 .of(Kind::Replica)
                 .map(|r| {
@@ -277,7 +282,7 @@ impl Monitor {
                         link_down_ms: if report.link_up { 0 } else { report.link_down_ms.unwrap_or(0).min(LONGEST_MS) },
                         loading: r.loading || report.loading || report.sync_in_progress,
                         synced: r.synced || report.offset > 1,
-                        is_replica: report.role == Role::Replica,
+                        is_replica: report.role == Some(Role::Replica),
                     }
                 })
                 .collect(),
@@ -294,12 +299,15 @@ impl Monitor {
     }
 
     pub(crate) fn on_selection(&mut self, asked: u64, advice: &Counsel, s: &mut Shared) {
-        let Failover::Select { epoch, ticket: Some(ticket), forced, .. } = self.failover else { return };
+        let Failover::Select { epoch, since, ticket: Some(ticket), forced } = self.failover else { return };
         if ticket != asked {
             return;
         }
         let ranked = match advice {
-            Counsel::Selection(ranked) => ranked.clone().only_fit(&self.selection_request(s.now)),
+            Counsel::Selection(ranked) => {
+                let fit = ranked.clone().only_fit(&self.selection_request(s.now));
+                if self.coordinated { self.only_heard(fit, since) } else { fit }
+            }
             Counsel::Failed(reason) => {
                 s.log(Level::Warning, format!("{}: selection strategy failed: {reason}", self.name));
                 return self.abort("-failover-abort-no-good-slave", s);
@@ -307,7 +315,7 @@ impl Monitor {
             Counsel::Election(_) => return,
         };
         for (addr, reason) in &ranked.refused {
-            s.log(Level::Notice, format!("{}: {}:{} is not promoted: it {reason}", self.name, addr.host, addr.port));
+            s.log(Level::Notice, format!("{}: {addr} is not promoted: it {reason}", self.name));
         }
         if !ranked.refused.is_empty() {
             let each = |(addr, reason): &(_, String)| format!("{addr} {reason}");
@@ -343,7 +351,10 @@ impl Monitor {
     fn drive_promotion(&mut self, s: &mut Shared) {
         let Failover::Promote { epoch, replica, since, sent, adopted, forced } = self.failover else { return };
         let chosen = &self.instances[&replica];
-        if chosen.role == Role::Primary && chosen.report_at >= since.max(sent.unwrap_or(since)) {
+        let found = self.is_promoted(chosen);
+        // That it says so isn't enough as long as nobody told it: it may be about to end.
+        let reports = chosen.role == Role::Primary && (sent.is_some() || found);
+        if reports && chosen.report_at >= since.max(sent.unwrap_or(since)) {
             // Nobody is told of the new primary before the old one takes no writes.
             if !self.coordinated || s.now.since(chosen.role_since) >= SWAP_MS || self.roles_are_swapped(replica, s) {
                 return self.on_promoted(s);
@@ -360,7 +371,7 @@ impl Monitor {
         if !chosen.command.is_up() || !(sent.is_none() || again) {
             return;
         }
-        let adopted = (sent.is_none() || adopted) && chosen.role == Role::Primary;
+        let adopted = (sent.is_none() || adopted) && found;
         if self.coordinated {
             self.ask_to_hand_over(replica, s);
         } else {
@@ -387,10 +398,14 @@ impl Monitor {
         self.config_epoch = epoch;
         s.durable();
         self.timeline.mark(s.now, "promoted", "it reports that it is a primary".into());
-        if sent.is_some() && !adopted {
+        let own = sent.is_some() && !adopted;
+        if own {
             self.event(s, Level::Warning, "+promoted-slave", replica, "");
-            let (from, to) = (self.primary().addr.clone(), self.instances[&replica].addr.clone());
-            self.call_reconfig_script("leader", &from, &to, s);
+        }
+        // Whoever finishes a failover is its leader to the scripts, also if another one promoted the replica and died.
+        let (from, to) = (self.primary().addr.clone(), self.instances[&replica].addr.clone());
+        self.call_reconfig_script("leader", &from, &to, s);
+        if own {
             s.maybe_crash(CRASH_AFTER_PROMOTION);
         }
         self.event(s, Level::Warning, "+failover-state-reconf-slaves", self.primary, "");

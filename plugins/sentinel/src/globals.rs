@@ -2,6 +2,7 @@
 //! Owns names, checks and replies; a change takes effect at once and survives in the state file, never in the user's.
 
 use crate::actions::{Action, Shared};
+use crate::events::Level;
 use crate::glob::glob;
 use crate::machine::Sentinel;
 use crate::names::plausible;
@@ -40,6 +41,8 @@ pub struct Options {
     pub deny_scripts_reconfig: bool,
     /// The log's level.
     pub loglevel: String,
+    /// The process serves data on another port: its log and its end are not this port's clients' to decide on.
+    pub beside_data: bool,
     /// The own port.
     pub port: u16,
     /// `announce-port`; 0: the own port.
@@ -60,6 +63,7 @@ impl Default for Options {
             hello_key_old: None,
             deny_scripts_reconfig: true,
             loglevel: "notice".into(),
+            beside_data: false,
             port: 0,
             announce_port: 0,
             names: BTreeMap::new(),
@@ -82,6 +86,18 @@ impl Globals {
     #[must_use]
     pub fn new(options: Options) -> Globals {
         Globals { deny_scripts_reconfig: options.deny_scripts_reconfig, changed: Vec::new(), options }
+    }
+
+    /// Why a parameter can't be set here.
+    fn refusal(&self, name: &str) -> Option<&'static str> {
+        (name == "loglevel" && self.options.beside_data).then_some(
+            "the log is that of the data server in this process: CONFIG SET loglevel on the data port sets it",
+        )
+    }
+
+    /// The process serves data on another port.
+    pub(crate) const fn beside_data(&self) -> bool {
+        self.options.beside_data
     }
 
     /// User and password for other sentinels.
@@ -123,6 +139,18 @@ fn value(s: &Shared, name: &str) -> String {
         "hello-key-old" => s.signing.other.as_ref().map_or(String::new(), |_| "******".into()),
         _ => String::new(),
     }
+}
+
+/// What isn't shown in the log.
+fn secret(s: &Shared, name: &str) -> Option<String> {
+    let (options, signing) = (&s.globals.options, &s.signing);
+    let place = match name {
+        "sentinel-pass" => &options.sentinel_pass,
+        "hello-key" => &signing.key,
+        "hello-key-old" => &signing.other,
+        _ => return None,
+    };
+    Some(place.clone().unwrap_or_default())
 }
 
 /// A value in its place, checked. False if it is none.
@@ -178,11 +206,38 @@ fn set(s: &mut Shared, name: &str, value: &str) -> bool {
 impl Sentinel {
     /// Takes over what an earlier run saved. What no longer fits is said and left out.
     pub(crate) fn restore_globals(&mut self, saved: &[(String, String)]) {
-        for (name, value) in saved {
-            if set(&mut self.shared, name, value) {
-                self.shared.globals.changed.push((name.clone(), value.clone()));
+        for (name, kept) in saved {
+            if let Some(why) = self.shared.globals.refusal(name) {
+                let text = format!("{name} '{kept}' from the state file (SENTINEL CONFIG SET) is passed over: {why}");
+                self.shared.log(Level::Warning, text);
+                continue;
+            }
+            let given = secret(&self.shared, name).unwrap_or_else(|| value(&self.shared, name));
+            if set(&mut self.shared, name, kept) {
+                self.shared.globals.changed.push((name.clone(), kept.clone()));
+                self.tell_global(name, &given);
             }
         }
+    }
+
+    /// At a start: what the configuration file says otherwise.
+    fn tell_global(&mut self, name: &str, given: &str) {
+        let hidden = secret(&self.shared, name);
+        let now = hidden.clone().unwrap_or_else(|| value(&self.shared, name));
+        if now == given {
+            return;
+        }
+        let shown = |text: &str| match text {
+            "" => "(none)".to_owned(),
+            _ if hidden.is_some() => "******".to_owned(),
+            text => text.to_owned(),
+        };
+        let (now, given) = (shown(&now), shown(given));
+        let text = format!(
+            "{name} {now} from the state file (SENTINEL CONFIG SET) overrides {given} from the configuration file; to \
+             take it back, stop this sentinel and take it out of 'globals' there"
+        );
+        self.shared.log(Level::Warning, text);
     }
 
     /// `SENTINEL CONFIG GET|SET …`
@@ -209,6 +264,9 @@ impl Sentinel {
             let name = pair[0].to_ascii_lowercase();
             if !PARAMS.contains(&name.as_str()) {
                 return Err(format!("ERR Invalid argument '{}' to SENTINEL CONFIG SET", pair[0]));
+            }
+            if let Some(why) = self.shared.globals.refusal(&name) {
+                return Err(format!("ERR SENTINEL CONFIG SET '{}' is refused: {why}", pair[0]));
             }
             if seen.contains(&name) {
                 return Err(format!("ERR Duplicate argument '{}' to SENTINEL CONFIG SET", pair[0]));

@@ -141,8 +141,12 @@ impl Monitor {
         let who = self.peer_name(&hello.id);
         self.timeline.mark(s.now, "heard", format!("of configuration epoch {} from {who}", hello.config_epoch));
         let from = self.primary().addr.clone();
+        // Two that finish the same promotion: this one has called its script, as a leader.
+        let called = *self.current_addr() == hello.primary;
         self.switch(&hello.primary, hello.config_epoch, s);
-        self.call_reconfig_script("observer", &from, &hello.primary, s);
+        if !called {
+            self.call_reconfig_script("observer", &from, &hello.primary, s);
+        }
     }
 
     /// The sender among the known sentinels; a new one is taken in, one that moved is found by its id.

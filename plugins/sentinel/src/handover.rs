@@ -7,13 +7,16 @@ use crate::campaign::NO_EPOCH;
 use crate::events::Level;
 use crate::failover::Failover;
 use crate::info::Role;
+use crate::instance::Instance;
 use crate::monitor::Monitor;
 use crate::select::Ranked;
-use crate::types::{InstanceId, Mono};
+use crate::types::{InstanceId, Kind, Mono};
 use crate::wire::{Reply, Request};
 
-/// The primary may hold writes back for so long until the replica has everything; then it goes on as before.
-pub(crate) const HAND_OVER_MS: u64 = 10_000;
+/// The primary may hold writes back for so long until the replica has everything; then it goes on as before. Shorter than
+/// the patience of most clients with a command (3 to 5 s): a hand-over that doesn't succeed must not cost errors. One whose
+/// replica answers takes milliseconds.
+pub(crate) const HAND_OVER_MS: u64 = 3_000;
 /// Once the replica is the primary, the old one is waited for this long.
 pub(crate) const SWAP_MS: u64 = 1_000;
 /// Both sides are asked how far they are this often.
@@ -46,14 +49,46 @@ impl Monitor {
         if way == Way::Coordinated && !there {
             return Reply::Error("ERR The primary can't be reached, so it can't hand over".into());
         }
-        self.coordinated = match way {
-            Way::Best => there && self.primary().keystead,
-            Way::Coordinated => true,
-            Way::Plain => false,
-        };
+        self.coordinated = self.would_hand_over(way);
         s.log(Level::Warning, format!("Executing user requested FAILOVER of '{}'", self.name));
         self.stand(true, s);
         Reply::ok()
+    }
+
+    /// A failover that is asked for goes this way.
+    pub(crate) fn would_hand_over(&self, way: Way) -> bool {
+        match way {
+            Way::Best => self.primary_answers() && self.primary().keystead,
+            Way::Coordinated => true,
+            Way::Plain => false,
+        }
+    }
+
+    /// The primary holds all writes back until the replica has them: one that says nothing is no candidate, though it
+    /// would be for a failover in which nobody waits for it.
+    pub(crate) fn only_awake(&self, ranked: Ranked, now: Mono) -> Ranked {
+        self.without(ranked, |replica| {
+            let ms = replica.ping_since.map_or(0, |at| now.since(at));
+            (ms > self.info_wait_ms()).then(|| format!("has not answered for {ms} ms, and writes would wait for it"))
+        })
+    }
+
+    /// The same, behind the request: its INFO was asked for then.
+    pub(crate) fn only_heard(&self, ranked: Ranked, since: Mono) -> Ranked {
+        self.without(ranked, |replica| {
+            let unheard = replica.report_at < since;
+            unheard.then(|| "has said nothing since the failover was asked for, and writes would wait for it".into())
+        })
+    }
+
+    fn without(&self, mut ranked: Ranked, refuse: impl Fn(&Instance) -> Option<String>) -> Ranked {
+        for addr in std::mem::take(&mut ranked.order) {
+            match self.of(Kind::Replica).find(|r| r.addr == addr).and_then(&refuse) {
+                Some(reason) => ranked.refused.push((addr, reason)),
+                None => ranked.order.push(addr),
+            }
+        }
+        ranked
     }
 
     /// The primary could be asked to hand over.

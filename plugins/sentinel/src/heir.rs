@@ -19,7 +19,7 @@ impl Monitor {
     /// that goes on with another history than the primary's is none: an operator's work, or an old primary's.
     pub(crate) fn heir(&self) -> Option<&Instance> {
         let primary = self.primary();
-        let report = primary.report.as_ref().filter(|report| report.role == Role::Replica)?;
+        let report = primary.report.as_ref().filter(|report| report.role == Some(Role::Replica))?;
         let since = primary.role_since.max(self.knowledge_since);
         let heir = self.of(Kind::Replica).find(|r| report.upstream.as_ref() == Some(&r.addr))?;
         let said = primary.report_at >= since && heir.report_at >= since && heir.role == Role::Primary;

@@ -36,12 +36,13 @@ impl Hello {
         if id.is_empty() || name.is_empty() || ip.is_empty() || primary_ip.is_empty() {
             return None;
         }
+        let port_of = |text: &str| text.parse().ok().filter(|port: &u16| *port != 0);
         Some(Hello {
-            addr: Addr::new(ip, port.parse().ok()?),
+            addr: Addr::new(ip, port_of(port)?),
             id: id.to_owned(),
             epoch: Epoch(epoch.parse().ok()?),
             name: name.to_owned(),
-            primary: Addr::new(primary_ip, primary_port.parse().ok()?),
+            primary: Addr::new(primary_ip, port_of(primary_port)?),
             config_epoch: Epoch(config_epoch.parse().ok()?),
         })
     }
@@ -68,7 +69,15 @@ mod tests {
 
     #[test]
     fn nonsense_is_nothing() {
-        for text in ["", "a,b,c", "1.1.1.1,x,id,1,n,2.2.2.2,1,1", "1.1.1.1,1,,1,n,2.2.2.2,1,1", "1,2,3,4,5,6,7,8,9"] {
+        for text in [
+            "",
+            "a,b,c",
+            "1.1.1.1,x,id,1,n,2.2.2.2,1,1",
+            "1.1.1.1,1,,1,n,2.2.2.2,1,1",
+            "1,2,3,4,5,6,7,8,9",
+            "1.1.1.1,0,id,1,n,2.2.2.2,1,1",
+            "1.1.1.1,1,id,1,n,2.2.2.2,0,1",
+        ] {
             assert_eq!(Hello::parse(text), None, "{text}");
         }
         assert_eq!(Hello::parse(&"x".repeat(5000)), None);

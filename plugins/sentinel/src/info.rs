@@ -4,13 +4,22 @@
 use crate::types::Addr;
 
 /// The role a data node reports.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// `role:master`
-    #[default]
     Primary,
     /// `role:slave`
     Replica,
+}
+
+impl Role {
+    fn parse(word: &str) -> Option<Role> {
+        match word {
+            "master" => Some(Role::Primary),
+            "slave" => Some(Role::Replica),
+            _ => None,
+        }
+    }
 }
 
 /// One INFO answer, as far as a sentinel cares.
@@ -18,8 +27,8 @@ pub enum Role {
 pub struct Report {
     /// `run_id`, empty when absent.
     pub run_id: String,
-    /// `role`
-    pub role: Role,
+    /// `role`, if it says one.
+    pub role: Option<Role>,
     /// Replicas a primary lists.
     pub replicas: Vec<Addr>,
     /// A replica's primary, as an address.
@@ -46,7 +55,7 @@ pub struct Report {
     pub has_keys: bool,
     /// It is in the middle of a full sync.
     pub sync_in_progress: bool,
-    /// It keeps its data because the primary it follows came back empty with an unknown history.
+    /// It keeps its data because the primary it follows came back empty, or with less than it has.
     pub primary_lost_data: bool,
     /// It is a Keystead (extensions of the wire may be used).
     pub keystead: bool,
@@ -62,7 +71,7 @@ impl Report {
             let Some((key, value)) = line.split_once(':') else { continue };
             match key {
                 "run_id" => report.run_id = value.to_owned(),
-                "role" => report.role = if value == "slave" { Role::Replica } else { Role::Primary },
+                "role" => report.role = Role::parse(value),
                 "master_host" => host = Some(value.to_owned()),
                 "master_port" => port = value.parse().ok(),
                 "master_link_status" => report.link_up = value == "up",
@@ -72,7 +81,9 @@ impl Report {
                 "master_replid" => value.clone_into(&mut report.history),
                 "master_replid2" => value.clone_into(&mut report.history_before),
                 "slave_priority" => report.priority = value.parse().unwrap_or(100),
-                "master_repl_offset" if report.role == Role::Primary => report.offset = value.parse().unwrap_or(0),
+                "master_repl_offset" if report.role == Some(Role::Primary) => {
+                    report.offset = value.parse().unwrap_or(0)
+                }
                 "slave_repl_offset" => report.offset = value.parse().unwrap_or(0),
                 "replica_announced" => report.announced = value != "0",
                 "loading" => report.loading = value == "1",
@@ -86,11 +97,23 @@ impl Report {
                 _ => {}
             }
         }
-        if let (Role::Replica, Some(host), Some(port)) = (report.role, host, port) {
+        if let (Some(Role::Replica), Some(host), Some(port)) = (report.role, host, port) {
             report.upstream = Some(Addr::new(host, port));
             report.upstream_said.clone_from(&report.upstream);
         }
         report
+    }
+
+    /// Between the report before and this one it began a history of its own, as whoever is told SLAVEOF NO ONE does: a new
+    /// id, and the old one is the second. One that only says that it is a primary wasn't promoted by anybody. A server older
+    /// than these ids (Redis 3) is taken by its word.
+    #[must_use]
+    pub fn began_history(&self, before: &Report) -> bool {
+        if self.history.is_empty() && before.history.is_empty() {
+            return true;
+        }
+        let second = !self.history_before.is_empty() && self.history_before.bytes().any(|digit| digit != b'0');
+        second && !self.history.is_empty() && self.history != before.history
     }
 }
 
@@ -98,7 +121,8 @@ impl Report {
 fn replica_line(key: &str, value: &str) -> Option<Addr> {
     key.strip_prefix("slave")?.parse::<u32>().ok()?;
     let field = |name: &str| value.split(',').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
-    Some(Addr::new(field("ip")?, field("port")?.parse().ok()?))
+    let port = field("port")?.parse().ok().filter(|port| *port != 0)?;
+    Some(Addr::new(field("ip")?, port))
 }
 
 #[cfg(test)]
@@ -110,12 +134,12 @@ mod tests {
         let report = Report::parse(
             "# Server\r\nrun_id:abc\r\nkeystead_version:0.1.0\r\n# Replication\r\nrole:master\r\nconnected_slaves:2\r\n\
              slave0:ip=127.0.0.1,port=6380,state=online,offset=42,lag=0\r\nslave1:ip=10.0.0.2,port=1,state=wait_bgsave\r\n\
-             slave_expires_tracked_keys:0\r\nslavex:ip=1,port=2\r\n",
+             slave_expires_tracked_keys:0\r\nslavex:ip=1,port=2\r\nslave2:ip=10.0.0.3,port=0\r\n",
         );
         assert_eq!(report.run_id, "abc");
         assert!(report.keystead);
         assert_eq!(report.replicas, vec![Addr::new("127.0.0.1", 6380), Addr::new("10.0.0.2", 1)]);
-        assert_eq!((report.role, report.upstream), (Role::Primary, None));
+        assert_eq!((report.role, report.upstream), (Some(Role::Primary), None));
         assert!(!report.has_keys && Report::parse("db3:keys=1,expires=0,avg_ttl=0\r\n").has_keys);
     }
 
@@ -128,5 +152,25 @@ mod tests {
         assert!(report.loading && !report.link_up);
         assert_eq!(report.upstream, Some(Addr::new("h", 1)));
         assert_eq!(Report::parse(&text.replace(":7", ":-1")).link_down_ms, None);
+    }
+
+    #[test]
+    fn who_says_no_role_has_none() {
+        for text in ["run_id:abc\r\n", "", "role:sentinel\r\n", "roles:master\r\n"] {
+            assert_eq!(Report::parse(text).role, None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_promotion_moves_the_history() {
+        let of = |id: &str, second: &str| Report::parse(&format!("master_replid:{id}\r\nmaster_replid2:{second}\r\n"));
+        let none = "0000000000000000000000000000000000000000";
+        let before = of("a", none);
+        assert!(of("b", "a").began_history(&before));
+        assert!(of("b", "x").began_history(&before), "it followed another history in between");
+        assert!(!of("a", none).began_history(&before), "it says another role, and goes on with what it had");
+        assert!(!of("b", none).began_history(&before), "an empty one's");
+        assert!(!Report::parse("role:master\r\n").began_history(&before), "it says nothing any more");
+        assert!(Report::default().began_history(&Report::default()), "Redis 3 has no ids");
     }
 }

@@ -142,7 +142,7 @@ pub struct Instance {
     pub role_since: Mono,
     /// The history it had when it last reported as the primary of this configuration; empty when unknown.
     pub history: String,
-    /// It turned from replica to primary in one life: somebody promoted it.
+    /// It turned from replica to primary in one life and began a history of its own: somebody promoted it.
     pub promoted_by_someone: bool,
     /// Since when a replica follows the primary it follows.
     pub upstream_since: Mono,
@@ -394,6 +394,15 @@ impl Instance {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_replica_is_called_by_its_address_as_redis_calls_it() {
+        let called = |addr: Addr, names| Instance::new(InstanceId(1), Kind::Replica, addr, Mono(0)).label("m", names);
+        assert_eq!(called(Addr::new("10.0.0.1", 6379), false), "10.0.0.1:6379");
+        assert_eq!(called(Addr::new("::1", 20873), false), "[::1]:20873");
+        let named = Addr { name: Some("db".into()), ..Addr::new("::1", 20873) };
+        assert_eq!((called(named.clone(), true), called(named, false)), ("db:20873".into(), "[::1]:20873".into()));
+    }
 
     #[test]
     fn a_former_primary_is_tried_again_as_soon_as_the_way_there_allows() {

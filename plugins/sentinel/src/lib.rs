@@ -33,6 +33,7 @@ pub mod machine;
 pub mod monitor;
 pub mod names;
 pub mod outbox;
+pub mod overrides;
 pub mod query;
 pub mod reconfigure;
 pub mod scripts;

@@ -180,7 +180,10 @@ impl Sentinel {
         let given = |addr: &Addr| addr.is(&watch.addr.host, watch.addr.port);
         let same = saved.filter(|m| m.configured.as_ref().is_none_or(given));
         if let Some(saved) = same.filter(|m| !given(&m.primary)) {
-            let text = format!("{}: {} from the state file overrides {}", watch.name, saved.primary, watch.addr);
+            // Under its name: the address behind one may be another by now.
+            let names = self.shared.names.resolve;
+            let (kept, given) = (saved.primary.faced(names), watch.addr.faced(names));
+            let text = format!("{}: {kept} from the state file overrides {given}", watch.name);
             self.shared.log(Level::Notice, text);
         }
         self.add(watch, same, true);

@@ -31,6 +31,8 @@ pub struct Monitor {
     pub settings: Settings,
     /// The address the configuration file gave.
     pub configured: Option<Addr>,
+    /// The settings of the configuration file; nothing for a primary that SENTINEL MONITOR added.
+    pub file: Option<Settings>,
     /// Options changed at run time.
     pub overrides: Vec<(String, String)>,
     /// Those of them that are spread to the group.
@@ -88,6 +90,7 @@ impl Monitor {
         let now = s.now;
         let mut monitor = Monitor {
             configured: configured.then(|| watch.addr.clone()),
+            file: configured.then(|| watch.settings.clone()),
             name: watch.name,
             settings: watch.settings,
             overrides: Vec::new(),
@@ -134,6 +137,7 @@ impl Monitor {
         }
         self.spread.entries.clone_from(&saved.spread);
         self.spread.version = u64::from(!saved.spread.is_empty());
+        self.tell_overrides(s);
         self.config_epoch = saved.config_epoch;
         self.ballot.leader.clone_from(&saved.leader);
         self.ballot.leader_epoch = saved.leader_epoch;
@@ -154,10 +158,7 @@ impl Monitor {
     /// disk with the address of the one before could never be corrected by a hello.
     #[must_use]
     pub fn save(&self) -> SavedMonitor {
-        let primary = match self.failover {
-            Failover::Reconfigure { replica, .. } => self.instances.get(&replica).unwrap_or_else(|| self.primary()),
-            _ => self.primary(),
-        };
+        let primary = self.primary_to_be();
         let replica = |i: &Instance| SavedReplica {
             addr: i.addr.clone(),
             former_primary: i.former_primary || (i.kind == Kind::Primary && i.role == Role::Primary),
@@ -219,11 +220,14 @@ impl Monitor {
     /// The address clients are to use: during a failover, once the promotion is certain, the promoted replica's.
     #[must_use]
     pub fn current_addr(&self) -> &Addr {
+        &self.primary_to_be().addr
+    }
+
+    /// The promoted replica once its promotion is certain, else the primary.
+    fn primary_to_be(&self) -> &Instance {
         match self.failover {
-            Failover::Reconfigure { replica, .. } => {
-                self.instances.get(&replica).map_or(&self.primary().addr, |i| &i.addr)
-            }
-            _ => &self.primary().addr,
+            Failover::Reconfigure { replica, .. } => self.instances.get(&replica).unwrap_or_else(|| self.primary()),
+            _ => self.primary(),
         }
     }
 
@@ -397,11 +401,12 @@ impl Monitor {
         match (silent, wrong_role) {
             (true, _) => format!("no valid answer for {} ms (limit {limit})", now.since(self.primary().last_valid)),
             (_, true) => "it reports that it is a replica".into(),
-            _ => "it came back empty, and a replica kept its data".into(),
+            _ => "it came back with less than a replica has, which keeps its data".into(),
         }
     }
 
-    /// A replica kept its data because the primary it follows came back empty: that primary must not stay one.
+    /// A replica keeps its data because the primary it follows came back with less, whatever keys that has by now: it must
+    /// not stay the primary.
     fn data_lost(&self) -> bool {
         let addr = &self.primary().addr;
         self.of(Kind::Replica).filter(|i| i.down_since.is_none()).any(|i| {

@@ -132,10 +132,13 @@ pub fn info(sentinel: &Sentinel) -> Vec<(String, String)> {
             (None, Some(_)) => "sdown",
             _ => "ok",
         };
+        let addr = monitor.current_addr();
+        // Here Redis writes an IPv6 address without brackets.
         let text = format!(
-            "name={},status={status},address={},slaves={},sentinels={}",
+            "name={},status={status},address={}:{},slaves={},sentinels={}",
             monitor.name,
-            monitor.current_addr().faced(monitor.names_shown),
+            addr.face(monitor.names_shown),
+            addr.port,
             monitor.of(Kind::Replica).count(),
             monitor.voters()
         );

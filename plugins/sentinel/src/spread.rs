@@ -8,8 +8,9 @@ use crate::events::Level;
 use crate::instance::Instance;
 use crate::machine::Sentinel;
 use crate::monitor::Monitor;
+use crate::overrides::{Change, UNSET, shown};
 use crate::settings::{Settings, unknown};
-use crate::table::{self, Setting};
+use crate::table;
 use crate::types::{Epoch, InstanceId, Kind};
 use crate::wire::{Reply, Request};
 use serde::{Deserialize, Serialize};
@@ -79,7 +80,7 @@ pub struct Record {
 }
 
 impl Sentinel {
-    /// `SENTINEL SET name option value … [GROUP]`. All of it or nothing.
+    /// `SENTINEL SET name option value … [UNSET option …] [GROUP]`. All of it or nothing.
     pub(crate) fn set(&mut self, args: &[String]) -> Answer {
         let denied = self.shared.globals.deny_scripts_reconfig;
         let monitor = self.monitors.get_mut(&args[0]).ok_or(NO_SUCH)?;
@@ -92,6 +93,11 @@ impl Sentinel {
                 group = true;
                 break;
             }
+            if option.eq_ignore_ascii_case(UNSET) {
+                changes.push(monitor.unset(more.first(), &mut settings)?);
+                rest = &more[1..];
+                continue;
+            }
             let setting = table::option(option).filter(|setting| more.len() >= setting.words());
             let setting = setting.ok_or_else(|| unknown(option))?;
             let value = more[..setting.words()].join(" ");
@@ -102,16 +108,19 @@ impl Sentinel {
                 return Err(SCRIPTS_DENIED.into());
             }
             settings.set(option, &value)?;
-            changes.push((setting, value));
+            changes.push(Change::to(setting, value));
         }
-        if let Some((setting, _)) = changes.iter().find(|(setting, _)| group && !setting.spreads) {
-            return Err(format!(
-                "ERR '{}' is a matter of each sentinel and can't be spread to the group",
-                setting.option
-            ));
-        }
-        if let Some((setting, _)) = changes.iter().find(|(_, value)| group && value.len() > MAX_TEXT) {
-            return Err(format!("ERR '{}' is too long to be spread to the group", setting.option));
+        for Change { setting, value } in changes.iter().filter(|_| group) {
+            let option = setting.option;
+            if !setting.spreads {
+                return Err(format!("ERR '{option}' is a matter of each sentinel and can't be spread to the group"));
+            }
+            let Some(value) = value else {
+                return Err("ERR UNSET goes back to the file of this sentinel and can't be spread to the group".into());
+            };
+            if value.len() > MAX_TEXT {
+                return Err(format!("ERR '{option}' is too long to be spread to the group"));
+            }
         }
         self.shared.strategies.check(&settings).map_err(|error| format!("ERR {error}"))?;
         if group {
@@ -134,28 +143,21 @@ impl Sentinel {
 
 impl Monitor {
     /// New settings take effect, survive a restart, and are told as events.
-    fn take_settings(
-        &mut self,
-        settings: Settings,
-        changes: &[(&'static Setting, String)],
-        event: &'static str,
-        s: &mut Shared,
-    ) {
+    fn take_settings(&mut self, settings: Settings, changes: &[Change], event: &'static str, s: &mut Shared) {
         let old = std::mem::replace(&mut self.settings, settings);
         let now = &self.settings;
         if (&old.election, &old.selection) != (&now.election, &now.selection) {
             self.strategy_changed(s);
         }
-        for (setting, value) in changes {
-            let option = setting.option;
-            let shown = if matches!(setting.kind, table::Kind::Secret(_)) { "******" } else { value };
-            self.event(s, Level::Warning, event, self.primary, &format!("{option} {shown}"));
-            // Each renamed command is an option of its own.
-            let same = |known: &str, of: &str| {
-                known == option && (setting.words() == 1 || first_word(of) == first_word(value))
+        for change in changes {
+            let Change { setting, value } = change;
+            let told = match value {
+                Some(_) if matches!(setting.kind, table::Kind::Secret(_)) => "******".into(),
+                Some(value) => value.clone(),
+                None => shown(setting, &self.settings),
             };
-            self.overrides.retain(|(known, of)| !same(known, of));
-            self.overrides.push((option.to_owned(), value.clone()));
+            self.event(s, Level::Warning, event, self.primary, &format!("{} {told}", setting.option));
+            self.note_override(change);
         }
         let new = &self.settings;
         let other_words = (&old.auth_user, &old.auth_pass, &old.renamed_commands)
@@ -167,12 +169,12 @@ impl Monitor {
     }
 
     /// What an operator sets for the group here gets a higher epoch than anything this sentinel has heard of.
-    fn record_own(&mut self, changes: &[(&'static Setting, String)], me: &str) {
+    fn record_own(&mut self, changes: &[Change], me: &str) {
         let highest = self.highest_spread();
         let epoch = highest.next().unwrap_or(highest);
-        for (setting, value) in changes {
+        for Change { setting, value } in changes {
             let (option, author) = (setting.option.to_owned(), me.to_owned());
-            self.record(Spread { option, epoch, author, value: value.clone() });
+            self.record(Spread { option, epoch, author, value: value.clone().unwrap_or_default() });
         }
     }
 
@@ -211,7 +213,7 @@ impl Monitor {
             }
             let value = format!("{} epoch {} by {}", entry.value, entry.epoch, entry.author);
             s.log(Level::Notice, format!("{}: the group's setting {} {value}", self.name, setting.option));
-            let change = [(setting, entry.value.clone())];
+            let change = [Change::to(setting, entry.value.clone())];
             self.record(entry);
             self.take_settings(settings, &change, "+set-from-group", s);
         }
@@ -257,11 +259,21 @@ impl Monitor {
     }
 }
 
+/// The scripts that the words behind `SENTINEL SET name` set: what Redis calls each, and its path.
+pub(crate) fn scripts_in(mut words: &[String]) -> Vec<(&'static str, &str)> {
+    let mut scripts = Vec::new();
+    while let [option, more @ ..] = words {
+        let setting = table::option(option);
+        let taken = if option.eq_ignore_ascii_case(UNSET) { 1 } else { setting.map_or(1, table::Setting::words) };
+        if let (Some(table::Kind::Script(_, what)), [path, ..]) = (setting.map(|setting| &setting.kind), more) {
+            scripts.push((*what, path.as_str()));
+        }
+        words = more.get(taken..).unwrap_or_default();
+    }
+    scripts
+}
+
 fn said(entry: &Spread) -> String {
     let Spread { option, epoch, author, value } = entry;
     format!("setting of the group: {option} {value} (epoch {epoch}, by {author})")
-}
-
-fn first_word(text: &str) -> String {
-    text.split(' ').next().unwrap_or_default().to_ascii_uppercase()
 }

@@ -2,6 +2,7 @@
 //! Owns the form of the state file (RON, one per instance). Writing it (atomic, fsynced) is the shell's; the machine
 //! orders the write before anything that rests on it leaves.
 
+use crate::names::plausible;
 use crate::settings::Settings;
 use crate::sign::Seen;
 use crate::spread::Spread;
@@ -9,6 +10,7 @@ use crate::types::{Addr, Epoch};
 use ron::ser::PrettyConfig;
 use ron::value::RawValue;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
@@ -130,6 +132,25 @@ pub struct SavedMonitor {
 }
 
 impl SavedMonitor {
+    /// Nobody listens at an address that can't be: who edited the file is to hear so.
+    fn check(&self) -> Result<(), String> {
+        let configured = self.configured.iter().map(|addr| ("configured", addr, false));
+        let replicas = self.replicas.iter().map(|replica| ("replicas", &replica.addr, false));
+        // Where a sentinel moved that another one took the place of isn't known.
+        let sentinels = self.sentinels.iter().map(|sentinel| ("sentinels", &sentinel.addr, true));
+        for (place, addr, lost) in
+            configured.chain([("primary", &self.primary, false)]).chain(replicas).chain(sentinels)
+        {
+            if addr.port == 0 && !lost {
+                return Err(format!("{place}: {addr}: a port is a number from 1 to 65535"));
+            }
+            if addr.host.parse::<IpAddr>().is_err() && !plausible(&addr.host) {
+                return Err(format!("{place}: {:?} is neither an IP address nor a host's name", addr.host));
+            }
+        }
+        Ok(())
+    }
+
     /// Without epochs that can't be. Whom the vote was for is gone with its epoch; none is given up to `highest`.
     fn mended(&self, highest: Epoch) -> SavedMonitor {
         let mut mended = self.clone();
@@ -204,6 +225,9 @@ impl State {
         if state.version > VERSION {
             return Err(format!("state file: written by a newer version (form {}, known {VERSION})", state.version));
         }
+        for kept in &state.monitors {
+            kept.check().map_err(|error| format!("state file: monitors: {:?}: {error}", kept.name))?;
+        }
         Ok(state)
     }
 }
@@ -252,5 +276,14 @@ mod tests {
         );
         assert!(State::decode(&text[..text.len() / 2]).is_err());
         assert!(State::decode(&text.replace("version: 1", "version: 2")).unwrap_err().contains("newer"));
+        for (from, to, place) in [
+            ("port: 2", "port: 0", "monitors: \"m\": primary: h:0"),
+            ("host: \"h\"", "host: \"h h\"", "monitors: \"m\": configured: \"h h\""),
+            ("host: \"h\"", "host: \"\"", "monitors: \"m\": configured: \"\""),
+        ] {
+            let error = State::decode(&text.replacen(from, to, 1)).unwrap_err();
+            assert!(error.contains(place), "{error}");
+        }
+        assert!(State::decode(&text.replace("port: 3", "port: 0")).is_ok(), "a sentinel whose place is not known");
     }
 }

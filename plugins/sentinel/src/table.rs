@@ -162,6 +162,18 @@ impl Setting {
         Ok(())
     }
 
+    /// Gives it the value that it has in other settings.
+    pub fn copy(&self, from: &Settings, to: &mut Settings) {
+        match &self.kind {
+            Kind::Count(at) => *(at.of_mut)(to) = *(at.of)(from),
+            Kind::Ms(at) | Kind::Period(at) => *(at.of_mut)(to) = *(at.of)(from),
+            Kind::YesNo(at) => *(at.of_mut)(to) = *(at.of)(from),
+            Kind::Text(at) | Kind::Secret(at) | Kind::Script(at, _) => (at.of_mut)(to).clone_from((at.of)(from)),
+            Kind::Strategy(at) => (at.of_mut)(to).clone_from((at.of)(from)),
+            Kind::Renames(at) => (at.of_mut)(to).clone_from((at.of)(from)),
+        }
+    }
+
     /// Its value as the texts that `set` takes: one, or none for what isn't there, or one for each renamed command.
     #[must_use]
     pub fn texts(&self, settings: &Settings) -> Vec<String> {
@@ -210,6 +222,11 @@ mod tests {
             setting.set(&mut settings, value).unwrap();
             assert_eq!(setting.texts(&settings), [value], "{}", setting.option);
             assert_ne!(settings, Settings::new(1), "{}", setting.option);
+            let mut copy = Settings::new(1);
+            setting.copy(&settings, &mut copy);
+            assert_eq!(copy, settings, "{}", setting.option);
+            setting.copy(&Settings::new(1), &mut copy);
+            assert_eq!(copy, Settings::new(1), "{}", setting.option);
             assert!(std::ptr::eq(option(setting.option).unwrap(), setting));
             assert!(std::ptr::eq(field(setting.field).unwrap(), setting));
         }

@@ -101,6 +101,14 @@ impl Addr {
         self.port == port && (self.host == host || self.name.as_deref() == Some(host))
     }
 
+    /// Is it this one, written as `host:port`, an IPv6 address with brackets or without?
+    #[must_use]
+    pub fn is_written(&self, text: &str) -> bool {
+        let parts = text.rsplit_once(':');
+        let host = parts.map(|(host, _)| host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host));
+        host == Some(&*self.host) && parts.is_some_and(|(_, port)| port == self.port.to_string())
+    }
+
     fn key(&self) -> (&str, u16) {
         (&self.host, self.port)
     }
@@ -134,7 +142,7 @@ impl Hash for Addr {
 
 impl fmt::Display for Addr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        keystead_plugin::services::selection::Addr::from(self.clone()).fmt(f)
     }
 }
 
@@ -215,6 +223,14 @@ impl Rng {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ipv6_address_stands_in_brackets_and_is_read_without_them_too() {
+        let (four, six) = (Addr::new("10.0.0.1", 1), Addr::new("::1", 20873));
+        assert_eq!((four.to_string(), six.to_string()), ("10.0.0.1:1".into(), "[::1]:20873".into()));
+        assert!(four.is_written("10.0.0.1:1") && !four.is_written("10.0.0.1:2") && !four.is_written("10.0.0.1"));
+        assert!(six.is_written("[::1]:20873") && six.is_written("::1:20873") && !six.is_written("[::1]:2087"));
+    }
 
     #[test]
     fn what_is_believed_leaves_room_to_go_on() {

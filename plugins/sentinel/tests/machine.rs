@@ -2,6 +2,7 @@
 
 use keystead_sentinel::actions::{Action, Consult, Counsel, Event, Strategies, Watch};
 use keystead_sentinel::election::{ElectionStrategy, RedisElection};
+use keystead_sentinel::events::Level;
 use keystead_sentinel::globals::Options;
 use keystead_sentinel::machine::{Boot, Sentinel};
 use keystead_sentinel::select::{RedisSelection, ReplicaSelection};
@@ -567,4 +568,90 @@ fn a_kept_strategy_that_is_gone_is_told_with_its_place_and_the_way_out() {
     let option = "(\"election-strategy\", \"manual\"),";
     assert!(text.contains(option), "{text}");
     assert_eq!(boot(State::decode(&text.replace(option, "")).expect("read")).check(), Ok(()));
+}
+
+/// A start with this state and this quorum in the file: the sentinel, and the warnings it begins with.
+fn started(saved: &State, quorum: u32, options: Options) -> (Sentinel, Vec<String>) {
+    let settings = Settings { auth_pass: Some("file's".into()), ..Settings::new(quorum) };
+    let (sentinel, actions) = Sentinel::new(Boot {
+        now: Mono(0),
+        id: ME.into(),
+        announce: Addr::new("127.0.0.1", 26379),
+        announce_fixed: true,
+        watches: vec![Watch { name: "m".into(), addr: Addr::new("127.0.0.1", 6379), settings }],
+        saved: Some(saved.clone()),
+        seed: 1,
+        options,
+        strategies: Strategies::default(),
+    });
+    let told = |action| if let Action::Log(Level::Warning, text) = action { Some(text) } else { None };
+    (sentinel, actions.into_iter().filter_map(told).collect())
+}
+
+/// Who edited the file hears what it is overridden by, and how to change that; UNSET does.
+#[test]
+fn what_sentinel_set_left_is_told_where_the_file_says_otherwise_and_is_taken_back() {
+    let mut first = boot(None);
+    let state = |actions: Vec<Action>| {
+        actions.into_iter().rev().find_map(|a| if let Action::Persist(state) = a { Some(*state) } else { None })
+    };
+    let line =
+        "SENTINEL SET m quorum 3 parallel-syncs 1 auth-pass kept rename-command GET FETCH rename-command SET STORE";
+    let saved = state(command(&mut first, 10, line)).expect("saved");
+    let (mut sentinel, told) = started(&saved, 2, Options::default());
+    assert_eq!(told.len(), 3, "what is as the file says needs no word: {told:?}");
+    let back = "SENTINEL SET m UNSET quorum takes it back";
+    assert!(
+        told[0].starts_with("m: quorum 3 ") && told[0].contains("overrides 2 ") && told[0].ends_with(back),
+        "{told:?}"
+    );
+    assert!(told.iter().any(|line| line.contains("auth-pass ******") && !line.contains("kept")), "{told:?}");
+    assert!(told.iter().any(|line| line.contains("GET FETCH, SET STORE") && line.contains("(none)")), "{told:?}");
+
+    assert_eq!(
+        reply(&command(&mut sentinel, 10, "SENTINEL SET m UNSET")).error(),
+        Some("ERR wrong number of arguments for 'sentinel|set' command")
+    );
+    for (line, error) in [
+        ("SENTINEL SET m UNSET colour", "Unknown option"),
+        ("SENTINEL SET m quorum 7 UNSET", "Unknown option"),
+        ("SENTINEL SET m UNSET quorum GROUP", "can't be spread"),
+    ] {
+        assert!(reply(&command(&mut sentinel, 10, line)).error().is_some_and(|text| text.contains(error)), "{line}");
+    }
+    let saved = state(command(&mut sentinel, 10, "SENTINEL SET m UNSET quorum parallel-syncs 4 unset rename-command"))
+        .expect("saved");
+    let settings = &sentinel.monitors()["m"].settings;
+    assert_eq!((settings.quorum, settings.parallel_syncs, settings.renamed_commands.len()), (2, 4, 0));
+    let (sentinel, told) = started(&saved, 5, Options::default());
+    assert_eq!(sentinel.monitors()["m"].settings.quorum, 5, "the file's again");
+    assert!(told.len() == 2 && !told[0].contains("quorum"), "{told:?}");
+    // One that no file names has nothing to go back to. A value may be that word.
+    let mut sentinel = boot(None);
+    command(&mut sentinel, 10, "SENTINEL MONITOR other 127.0.0.1 7000 2");
+    let answer = reply(&command(&mut sentinel, 10, "SENTINEL SET other UNSET quorum"));
+    assert_eq!(answer.error(), Some("ERR 'other' isn't in the configuration file, so there is nothing to go back to"));
+    assert_eq!(reply(&command(&mut sentinel, 10, "SENTINEL SET m auth-pass unset")), Reply::ok());
+    assert_eq!(sentinel.monitors()["m"].settings.auth_pass.as_deref(), Some("unset"));
+}
+
+/// The log and the life of a data server aren't its sentinel's clients' to decide on.
+#[test]
+fn beside_a_data_port_the_log_and_the_process_are_left_alone() {
+    let mut alone = boot(None);
+    assert_eq!(reply(&command(&mut alone, 10, "SENTINEL SIMULATE-FAILURE crash-after-election")), Reply::ok());
+    let actions = command(&mut alone, 10, "SENTINEL CONFIG SET loglevel nothing announce-port 7");
+    assert_eq!(reply(&actions), Reply::ok());
+    let saved =
+        actions.into_iter().rev().find_map(|a| if let Action::Persist(state) = a { Some(*state) } else { None });
+    let options = Options { beside_data: true, ..Options::default() };
+    let (mut sentinel, told) = started(&saved.expect("saved"), 1, options);
+    assert!(told.iter().any(|line| line.starts_with("loglevel 'nothing' from the state file")), "{told:?}");
+    assert!(told.iter().any(|line| line.starts_with("announce-port 7 from the state file")), "{told:?}");
+    for line in ["SENTINEL CONFIG SET loglevel nothing", "SENTINEL SIMULATE-FAILURE crash-after-promotion"] {
+        let actions = command(&mut sentinel, 10, line);
+        assert!(reply(&actions).error().is_some_and(|text| text.contains("data")), "{line}");
+        assert!(!actions.iter().any(|action| matches!(action, Action::LogLevel(_))));
+    }
+    assert_eq!(reply(&command(&mut sentinel, 10, "SENTINEL CONFIG SET announce-port 8")), Reply::ok());
 }

@@ -29,7 +29,7 @@ pub struct Zone {
     /// The heavier zone is preferred; 0: nobody there is promoted.
     #[serde(default = "one")]
     pub weight: u32,
-    /// Who is in it: `host` or `host:port`, as the sentinels know them.
+    /// Who is in it: `host` or `host:port` (`[::1]:6379`), as the sentinels know them.
     pub nodes: Vec<String>,
 }
 
@@ -56,8 +56,9 @@ pub struct Zoned(pub Config);
 impl Zoned {
     /// The zone of an address: the one that names its port before one that names the host.
     fn zone(&self, addr: &Addr) -> Option<&Zone> {
+        let plain = format!("{}:{}", addr.host, addr.port); // an IPv6 address without brackets
         let named = |name: &str| self.0.zones.iter().find(|zone| zone.nodes.iter().any(|node| node == name));
-        named(&addr.to_string()).or_else(|| named(&addr.host))
+        named(&addr.to_string()).or_else(|| named(&plain)).or_else(|| named(&addr.host))
     }
 
     fn same_zone(&self, request: &Request, c: &Candidate) -> bool {
@@ -109,7 +110,7 @@ impl Plugin for Zoned {
     const CONFIG_DOCS: &'static [(&'static str, &'static str)] = &[
         (
             "zones",
-            "(name, weight: 1, nodes: [\"host\" or \"host:port\"]). The heavier zone is preferred, weight 0 is never promoted.",
+            "(name, weight: 1, nodes: [\"host\" or \"host:port\", \"[::1]:6379\"]). The heavier zone is preferred, weight 0 is never promoted.",
         ),
         ("anti_affinity", "About the zone of the primary that fell: Ignore, Prefer another, Require another."),
         ("max_lag_bytes", "Who is known to miss more bytes isn't promoted; None: no limit."),

@@ -29,7 +29,7 @@ impl FaultyDisk {
             return None;
         }
         let mut room = std::fs::File::create(dir.path().join("room")).ok()?;
-        room.write_all(&(-1i64).to_ne_bytes()).ok()?;
+        room.write_all(&[(-1i64).to_ne_bytes(), [0; 8]].concat()).ok()?;
         Some(FaultyDisk { dir, room })
     }
 
@@ -50,8 +50,17 @@ impl FaultyDisk {
         self.set(-1);
     }
 
+    /// Files can't be cut, as with `chattr +a`.
+    pub fn cuts_nothing(&self) {
+        self.put(1, 8);
+    }
+
     fn set(&self, room: i64) {
-        self.room.write_all_at(&room.to_ne_bytes(), 0).unwrap_or_else(|error| panic!("the room's file: {error}"));
+        self.put(room, 0);
+    }
+
+    fn put(&self, number: i64, at: u64) {
+        self.room.write_all_at(&number.to_ne_bytes(), at).unwrap_or_else(|error| panic!("the room's file: {error}"));
     }
 }
 

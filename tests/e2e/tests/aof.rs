@@ -237,7 +237,7 @@ fn an_end_that_a_file_asks_for_is_refused() {
 }
 
 #[test]
-fn a_part_that_is_a_folder_is_named() {
+fn a_part_that_is_no_file_is_named() {
     let mut node = node("(fsync: always)");
     node.client().ok("SET a 1");
     node.process.kill();
@@ -248,6 +248,14 @@ fn a_part_that_is_a_folder_is_named() {
     assert!(!node.process.wait_exit(DEADLINE).success());
     let last = node.process.log().trim_end().lines().last().unwrap().to_owned();
     assert!(last.contains(&format!("{}: Is a directory", file.display())), "{last}");
+    // Nobody waits for somebody who writes to it.
+    std::fs::remove_dir(&file).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    node.process.restart().unwrap();
+    assert!(!node.process.wait_exit(DEADLINE).success());
+    let last = node.process.log().trim_end().lines().last().unwrap().to_owned();
+    let words = format!("can't open the append log file {} for reading: not a regular file", file.display());
+    assert!(last.contains(&words), "{last}");
 }
 
 /// Growth is counted from the base: of the whole set, one that is started often would never be rewritten.
@@ -352,7 +360,8 @@ fn a_load_says_how_far_it_is() {
 fn a_folder_that_cannot_be_used_refuses_the_start() {
     let mut node = Keystead::builder().plugin("persistence-aof", "()").file("appendonlydir", b"a file").launch();
     assert!(!node.process.wait_exit(DEADLINE).success());
-    assert!(node.process.log().contains("AOF"), "{}", node.process.log());
+    let log = node.process.log();
+    assert!(log.contains("AOF") && log.contains("Not a directory"), "{log}");
 }
 
 #[test]

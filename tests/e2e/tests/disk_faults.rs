@@ -166,6 +166,58 @@ fn a_disk_that_is_full_inside_of_a_unit_under_everysec_is_recovered_from() {
     full_inside_of_a_unit("everysec");
 }
 
+/// What a full disk took of a unit can't be cut off: it is gone on with when there is room, at whatever byte it broke off.
+fn what_cannot_be_cut_off_is_gone_on_with(fsync: &str) {
+    let Some(disk) = FaultyDisk::new() else { return };
+    let mut node = aof(&disk, 0, &format!("(fsync: {fsync}, timestamps: true, rewrite_percentage: 0)"));
+    disk.cuts_nothing();
+    let mut acked = 0;
+    for room in [1, 20, 40, 60] {
+        let context = format!("{fsync}, room for {room} bytes");
+        let mut client = node.client();
+        disk.has_room_for(room);
+        client.send_raw(UNIT).unwrap();
+        wait_until("the refusal", DEADLINE, || persistence(&node, "aof_last_write_status") == "err");
+        disk.has_room();
+        acked = unit_told(&mut client).unwrap_or_else(|| panic!("{context}: {}", node.process.log()));
+        let well = eventually(DEADLINE, || (node.client().cmd("SET probe 0") == "OK").then_some(()));
+        assert!(well.is_some(), "{context}: it doesn't recover\n{}", node.process.log());
+    }
+    let log = node.process.log();
+    assert!(log.contains("Could not remove short write from the append-only file: Operation not permitted"), "{log}");
+    node.process.kill();
+    checked("redis-check-aof", &manifest(&node));
+    node.restart();
+    assert_eq!(counted(&mut node.client()), acked, "{fsync}: {}", node.process.log());
+}
+
+#[test]
+fn what_cannot_be_cut_off_under_always_is_gone_on_with() {
+    what_cannot_be_cut_off_is_gone_on_with("always");
+}
+
+#[test]
+fn what_cannot_be_cut_off_under_everysec_is_gone_on_with() {
+    what_cannot_be_cut_off_is_gone_on_with("everysec");
+}
+
+/// As in Redis: the write that finds the disk full is answered, for its turn has ended by then; the next is refused.
+#[test]
+fn under_everysec_one_write_is_acknowledged_that_the_disk_has_no_room_for() {
+    let Some(disk) = FaultyDisk::new() else { return };
+    let node = aof(&disk, 0, "(rewrite_percentage: 0)");
+    let mut client = node.client();
+    for round in 0..4 {
+        client.ok("SET before 1");
+        disk.has_room_for(0);
+        client.ok("SET first 1");
+        let second = format!("{:?}", client.cmd("SET second 1"));
+        assert!(second.contains("MISCONF"), "round {round}: {second}");
+        disk.has_room();
+        wait_until("room", DEADLINE, || node.client().cmd("SET probe 1") == "OK");
+    }
+}
+
 /// The refusal tells of no write, so it waits for none.
 #[test]
 fn an_end_that_a_full_disk_refuses_is_answered() {

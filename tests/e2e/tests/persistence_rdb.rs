@@ -346,6 +346,7 @@ fn a_primary_that_lost_writes_is_not_told_to_agree_with_its_replicas() {
     caught_up(&primary, &replica);
     assert_eq!(replica.client().cmd("EXISTS b"), 0);
     assert_eq!(syncs(&primary).0, "1");
+    assert!(replica.process.log().contains("came back with an older state"), "{}", replica.process.log());
 }
 
 #[test]

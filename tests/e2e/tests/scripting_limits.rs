@@ -160,3 +160,58 @@ fn a_function_that_wrote_is_not_killed_by_script_kill_either() {
     other.send(&["SHUTDOWN", "NOSAVE"]).unwrap();
     assert!(server.process.wait_exit(DEADLINE).success());
 }
+
+/// The interpreter's matcher calls itself for each item that repeats.
+#[test]
+fn a_pattern_doesn_t_overflow_the_stack() {
+    let server = server();
+    let mut client = server.client();
+    let most = 16 * 1024;
+    let subjects = [("('x'):rep(n)", "x?"), ("('')", "x*"), ("('')", "x-"), ("('')", "[a]*")];
+    for (subject, item) in subjects {
+        let script = |count: usize, call: &str| {
+            format!("local n = {count} return #tostring({subject}:{call}('{item}'):rep(n)))")
+        };
+        for call in ["find(", "match("] {
+            assert!(!eval(&mut client, &script(most, call)).contains("ERR"), "{call} {item}");
+            let told = eval(&mut client, &script(most + 1, call));
+            assert!(told.contains("pattern too complex"), "{call} {item}: {told}");
+        }
+    }
+    for call in ["gsub(p, '')", "gmatch(p)", "match(p)"] {
+        let told = eval(&mut client, &format!("local p = ('x?'):rep(140000) return ('x'):rep(140000):{call}"));
+        assert!(told.contains("pattern too complex"), "{call}: {told}");
+    }
+    // What is no pattern, or repeats nothing, may be as long as it likes.
+    assert_eq!(eval(&mut client, "local t = ('x?'):rep(140000) return t:find(t, 1, true)"), "1");
+    assert_eq!(eval(&mut client, "local t = ('x'):rep(280000) return (t:gsub(t, 'y'))"), "\"y\"");
+    assert_eq!(client.cmd("PING"), "PONG");
+}
+
+/// `redis-cli --ldb` passes over the error, and its user expects that nothing stays.
+#[test]
+fn a_script_that_was_to_be_debugged_isn_t_run() {
+    const INCR: [&str; 3] = ["EVAL", "return redis.call('incr', 'n')", "0"];
+    let server = server();
+    let (mut client, mut other) = (server.client(), server.client());
+    for word in ["YES", "SYNC"] {
+        assert_eq!(error(client.cmd(&format!("SCRIPT DEBUG {word}"))), "ERR The Lua debugger is not supported");
+        let told = error(client.command(&INCR));
+        assert_eq!(told, "ERR The Lua debugger is not supported; the script was not executed");
+        assert_eq!(client.cmd("EXISTS n"), 0);
+    }
+    // Once, and nobody else.
+    assert!(client.cmd("SCRIPT DEBUG YES").is_error());
+    assert_eq!(other.command(&INCR), 1);
+    assert!(client.command(&INCR).is_error());
+    assert_eq!(client.command(&INCR), 2);
+    for (word, reply) in [("SCRIPT DEBUG NO", "OK"), ("RESET", "RESET")] {
+        assert!(client.cmd("SCRIPT DEBUG YES").is_error());
+        assert_eq!(client.cmd(word), reply);
+        assert!(!client.command(&INCR).is_error(), "{word}");
+    }
+    client.command(&["FUNCTION", "LOAD", "#!lua name=l\nredis.register_function('f', function() return 1 end)"]);
+    assert!(client.cmd("SCRIPT DEBUG YES").is_error());
+    assert!(error(client.cmd("FCALL f 0")).ends_with("the script was not executed"));
+    assert_eq!(client.cmd("FCALL f 0"), 1);
+}

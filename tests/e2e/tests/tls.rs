@@ -245,3 +245,21 @@ fn a_start_without_what_it_needs_says_what_is_missing() {
         assert!(log.contains(told) && log.contains("Failed to configure TLS. Check logs for more info."), "{log}");
     }
 }
+
+/// It is used all the same, as in Redis; the operator hears of it.
+#[test]
+fn a_certificate_that_has_expired_is_told_in_the_log() {
+    let certs = Certs::new();
+    let file = |name: &str| ron_str(&certs.path(name));
+    let files = format!("cert_file: {}, key_file: {}", file("expired.crt"), file("expired.key"));
+    let section = format!("tls: (port: {}, {files}, auth_clients: \"no\")", free_port());
+    let words = "expired.crt has expired: it is valid from 01 Jan 2020 00:00:00 to 01 Jan 2021 00:00:00 UTC";
+    let node = Keystead::builder().section(&section).start();
+    assert!(node.process.log().contains(words), "at the start: {}", node.process.log());
+
+    let (mut node, _) = server(&certs, "");
+    assert!(!node.process.log().contains("has expired"), "{}", node.process.log());
+    let (cert, key) = (certs.path("expired.crt"), certs.path("expired.key"));
+    node.client().ok(&format!("CONFIG SET tls-cert-file {cert} tls-key-file {key}"));
+    node.process.wait_for_log(words, DEADLINE);
+}

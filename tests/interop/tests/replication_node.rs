@@ -487,15 +487,15 @@ fn the_log_says_why_a_full_sync_happened() {
     assert!(line.contains(&theirs) && line.contains(&ours), "{log}");
 }
 
-/// What was written during a full sync is more than the output limit allows: the replica is kept until it caught up, or
-/// it would be synced in a loop.
+/// What was written during a full sync is more than the output limit allows: writers are paced and the replica is kept
+/// until it caught up, or it would be synced in a loop.
 #[test]
 fn a_sync_under_writes_beyond_the_output_limit_is_done_once() {
     let (primary, mut replica) = (node(""), node(""));
     let (mut p, mut r) = (primary.client(), replica.client());
     p.ok("DEBUG POPULATE 20000 key 2000");
     p.ok("CONFIG SET repl-backlog-size 16kb");
-    p.command(&["CONFIG", "SET", "client-output-buffer-limit", "replica 200kb 0 0"]);
+    p.command(&["CONFIG", "SET", "client-output-buffer-limit", "replica 2mb 0 0"]);
     r.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
     wait_until("the payload flows", DEADLINE, || field(&mut p, "replication", "slave0").contains("send_bulk"));
     replica.process.pause();

@@ -30,6 +30,15 @@ fn scripts_answer_alike() {
 
 #[rustfmt::skip]
 const SCRIPTS: &[&str] = &[
+    // The first numbers behind a start are Redis' too.
+    r"return {math.random(1, 1000000), math.random(1000), tostring(math.random())}",
+    r"return math.random(2^40)",
+    r"return math.random(1, 2^32)",
+    r"math.randomseed(2^40 + 7) return math.random(1000000)",
+    r"math.randomseed(-3) return math.random(1000000)",
+    r#"redis.log("2", "x") return 1"#,
+    r#"redis.log("x", "x")"#,
+    r#"redis.log("9", "x")"#,
     r"local a = ",
     r"return ...",
     r"end return 1",

@@ -92,6 +92,24 @@ fn a_primary_that_comes_back_empty_wipes_nobody() {
     });
 }
 
+/// The same when its clients are back before its replicas are.
+#[test]
+fn a_primary_that_comes_back_with_a_few_keys_wipes_nobody() {
+    seeds(40, |w| {
+        for _ in 0..2000 {
+            w.step(Faults::NONE, true);
+        }
+        let had: Vec<usize> = w.nodes.iter().map(|n| n.data.0.len()).collect();
+        w.restart(0);
+        for _ in 0..2000 {
+            w.step(Faults::NONE, true);
+        }
+        for (node, had) in w.nodes.iter().zip(&had).skip(1) {
+            assert!(node.data.0.len() >= *had, "node {} (seed {:?})", node.id, number("KEYSTEAD_SIM_SEED"));
+        }
+    });
+}
+
 /// F12: a primary that is told to follow a replica of its own, over several hops, doesn't; and when all of the loop start
 /// anew every one of them says so. It ends with its cause.
 #[test]

@@ -84,7 +84,9 @@ fn by_group(command: &Command) -> Vec<&'static str> {
         // Generic by their group, but about the types they read.
         "sort" | "sort_ro" => return vec!["list", "set", "sortedset"],
         // The server's by their group, but about keys.
-        "dbsize" | "flushall" | "flushdb" | "swapdb" => return vec!["keyspace"],
+        "dbsize" | "flushall" | "flushdb" | "swapdb" | "restore-asking" => return vec!["keyspace"],
+        // What a client asks of its connection, though by their groups they are the cluster's or about keys.
+        "asking" | "readonly" | "readwrite" | "wait" | "waitaof" => return vec!["connection"],
         // What a client asks of the connection rather than of the server.
         name if name == "command" || name.starts_with("command|") => return vec!["connection"],
         "debug" | "lastsave" => return vec!["admin", "dangerous"],

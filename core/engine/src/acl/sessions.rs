@@ -116,7 +116,7 @@ impl Core {
 
     fn close_listeners(&mut self, me: &mut State, user: &User) {
         let lost = |state: &State| {
-            let channels = state.channels.iter().chain(&state.shard_channels).map(|name| (name, false));
+            let channels = state.channels.iter().chain(state.shard_channels.iter()).map(|name| (name, false));
             let mut all = channels.chain(state.patterns.iter().map(|name| (name, true)));
             state.user == user.name && all.any(|(name, pattern)| !check::may_listen(user, name, pattern))
         };

@@ -7,7 +7,7 @@ use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
 use crate::spec::*;
-use keystead_keyspace::{Keyspace, StrInput, Ttl};
+use keystead_keyspace::Keyspace;
 use keystead_resp::Args;
 
 #[rustfmt::skip]
@@ -172,15 +172,29 @@ fn bitcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 /// The first bit equal to `wanted` in a range.
 fn find_bit(bytes: &[u8], first: usize, last: usize, wanted: bool) -> Option<usize> {
-    let other = if wanted { 0 } else { 0xff };
-    for i in first / 8..=last / 8 {
+    let (from, to) = (first / 8, last / 8);
+    let in_byte = |i: usize| {
         let byte = masked(bytes, i, first, last, !wanted);
-        if byte != other {
-            let zeros = if wanted { byte.leading_zeros() } else { byte.leading_ones() };
-            return Some(i * 8 + zeros as usize);
-        }
+        let before = if wanted { byte.leading_zeros() } else { byte.leading_ones() };
+        (before < 8).then_some(i * 8 + before as usize)
+    };
+    if let Some(found) = in_byte(from) {
+        return Some(found);
     }
-    None
+    if from == to {
+        return None;
+    }
+    let other = if wanted { 0 } else { 0xff };
+    let inner = from + 1 + leading_same(&bytes[from + 1..to], other);
+    in_byte(inner)
+}
+
+/// How many bytes at the start of a string are all the same byte.
+fn leading_same(bytes: &[u8], same: u8) -> usize {
+    const BLOCK: usize = 32;
+    let (blocks, _) = bytes.as_chunks::<BLOCK>();
+    let whole = blocks.iter().position(|block| *block != [same; BLOCK]).unwrap_or(blocks.len()) * BLOCK;
+    bytes[whole..].iter().position(|byte| *byte != same).map_or(bytes.len(), |at| whole + at)
 }
 
 fn bitpos(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
@@ -237,35 +251,52 @@ fn bitop(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let texts: Vec<&[u8]> =
         sources.iter().zip(&mut buffers).map(|(s, buf)| s.as_ref().map_or(&b""[..], |s| s.text(buf))).collect();
     let result = combine(op, &texts);
+    let len = result.len();
     let changed = if result.is_empty() {
         ks.remove(db, &args[2])
     } else {
-        ks.set_str(db, &args[2], StrInput::Raw(&result), Ttl::Clear);
+        ks.set_raw(db, &args[2], result);
         true
     };
-    out.int(result.len() as i64);
+    out.int(len as i64);
     Ok(as_sent_if(changed))
 }
 
 fn combine(op: Op, texts: &[&[u8]]) -> Vec<u8> {
-    let len = texts.iter().map(|t| t.len()).max().unwrap_or(0);
-    let mut result = texts.first().map_or_else(Vec::new, |t| t.to_vec());
+    let Some((first, others)) = texts.split_first() else { return Vec::new() };
+    let len = texts.iter().map(|text| text.len()).max().unwrap_or(0);
+    let mut result = Vec::with_capacity(len);
+    result.extend_from_slice(first);
     result.resize(len, 0);
-    if op == Op::Not {
-        result.iter_mut().for_each(|byte| *byte = !*byte);
-    }
-    for text in texts.iter().skip(1) {
-        for (i, byte) in result.iter_mut().enumerate() {
-            let other = text.get(i).copied().unwrap_or(0);
-            match op {
-                Op::And => *byte &= other,
-                Op::Or => *byte |= other,
-                Op::Xor => *byte ^= other,
-                Op::Not => {}
-            }
+    // A stretch at a time: it stays in the processor's cache while one source after the other joins it.
+    for (n, stretch) in result.chunks_mut(STRETCH).enumerate() {
+        for text in others {
+            let start = text.len().min(n * STRETCH);
+            join(op, stretch, &text[start..]);
+        }
+        if op == Op::Not {
+            stretch.iter_mut().for_each(|byte| *byte = !*byte);
         }
     }
     result
+}
+
+/// Bytes of a result that are made before the next ones are begun.
+const STRETCH: usize = 16 << 10;
+
+/// Joins another source's bytes to a part of the result; behind its end it counts as zeros.
+fn join(op: Op, result: &mut [u8], other: &[u8]) {
+    if op == Op::And {
+        let end = result.len().min(other.len());
+        result[end..].fill(0);
+    }
+    let both = result.iter_mut().zip(other);
+    match op {
+        Op::And => both.for_each(|(byte, other)| *byte &= other),
+        Op::Or => both.for_each(|(byte, other)| *byte |= other),
+        Op::Xor => both.for_each(|(byte, other)| *byte ^= other),
+        Op::Not => {}
+    }
 }
 
 #[cfg(test)]
@@ -285,6 +316,47 @@ mod tests {
                     assert_eq!(find_bit(&bytes, first, last, wanted), expected, "{first}..={last} {wanted}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_bit_far_behind_many_of_the_other_kind_is_found() {
+        for (wanted, fill) in [(true, 0), (false, 0xff)] {
+            for at in [0, 8, 15, 16, 255, 256, 263, 264, 511, 512, 519, 520, 783, 784, 791] {
+                let mut bytes = vec![fill; 99];
+                bytes[at / 8] ^= 0x80 >> (at % 8);
+                for first in [0, 1, 8, 9] {
+                    let expected = Some(at).filter(|at| *at >= first);
+                    assert_eq!(find_bit(&bytes, first, 791, wanted), expected, "{at} from {first}");
+                    if at > first {
+                        assert_eq!(find_bit(&bytes, first, at - 1, wanted), None, "{at} from {first}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn strings_of_any_length_are_joined_byte_by_byte() {
+        let text = |len: usize, seed: u32| -> Vec<u8> {
+            (0..len as u32).map(|i| ((i + seed).wrapping_mul(2_654_435_761) >> 11) as u8).collect()
+        };
+        let lengths = [0, 1, 7, STRETCH - 1, STRETCH, STRETCH + 1, 2 * STRETCH + 5];
+        for (n, len) in lengths.into_iter().enumerate() {
+            let sources = [text(len, 1), text(lengths[(n + 3) % 7], 2), text(lengths[(n + 5) % 7], 3)];
+            let longest = sources.iter().map(Vec::len).max().unwrap();
+            let at = |source: &Vec<u8>, i: usize| source.get(i).copied().unwrap_or(0);
+            let texts: Vec<&[u8]> = sources.iter().map(Vec::as_slice).collect();
+            let fold = |f: fn(u8, u8) -> u8| -> Vec<u8> {
+                (0..longest)
+                    .map(|i| sources[1..].iter().fold(at(&sources[0], i), |byte, s| f(byte, at(s, i))))
+                    .collect()
+            };
+            assert_eq!(combine(Op::And, &texts), fold(|a, b| a & b));
+            assert_eq!(combine(Op::Or, &texts), fold(|a, b| a | b));
+            assert_eq!(combine(Op::Xor, &texts), fold(|a, b| a ^ b));
+            let inverse: Vec<u8> = sources[0].iter().map(|byte| !byte).collect();
+            assert_eq!(combine(Op::Not, &texts[..1]), inverse);
         }
     }
 

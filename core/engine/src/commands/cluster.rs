@@ -8,27 +8,27 @@ use crate::spec::*;
 use keystead_resp::Args;
 
 const NONE: KeySpec = KeySpec::None;
-const SRV: Group = Group::Server;
+const CL: Group = Group::Cluster;
 /// For administrators of a cluster.
 const ADM: u32 = ADMIN | STALE;
 /// What would change the cluster.
 const MOVES: u32 = ADM | NO_ASYNC_LOADING;
 
 const fn sub(name: &'static str, arity: i32, flags: u32, since: &'static str) -> CommandSpec {
-    CommandSpec::new(name, arity, flags, NONE, SRV, since, "Needs cluster mode, which isn't supported.", disabled)
+    CommandSpec::new(name, arity, flags, NONE, CL, since, "Needs cluster mode, which isn't supported.", disabled)
 }
 
 /// The table.
 #[rustfmt::skip]
 pub const TABLE: &[CommandSpec] = &[
-    CommandSpec::container("cluster", SRV, "3.0.0", "A container for Redis Cluster commands.", CLUSTER),
-    CommandSpec::new("asking", 1, FAST, NONE, Group::Connection, "3.0.0",
+    CommandSpec::container("cluster", CL, "3.0.0", "A container for Redis Cluster commands.", CLUSTER),
+    CommandSpec::new("asking", 1, FAST, NONE, CL, "3.0.0",
         "Signals that a cluster client is following an -ASK redirect.", disabled),
-    CommandSpec::new("readonly", 1, FAST | LOADING | STALE, NONE, Group::Connection, "3.0.0",
+    CommandSpec::new("readonly", 1, FAST | LOADING | STALE, NONE, CL, "3.0.0",
         "Enables read-only queries for a connection to a Redis Cluster replica node.", disabled),
-    CommandSpec::new("readwrite", 1, FAST | LOADING | STALE, NONE, Group::Connection, "3.0.0",
+    CommandSpec::new("readwrite", 1, FAST | LOADING | STALE, NONE, CL, "3.0.0",
         "Enables read-write queries for a connection to a Redis Cluster replica node.", disabled),
-    CommandSpec::new("restore-asking", -4, WRITE | DENYOOM | ASKING, KeySpec::FIRST, Group::Generic, "3.0.0",
+    CommandSpec::new("restore-asking", -4, WRITE | DENYOOM | ASKING, KeySpec::FIRST, Group::Server, "3.0.0",
         "An internal command for migrating keys in a cluster.", dump::restore).uses(&[SETS]),
 ];
 

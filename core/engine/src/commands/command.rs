@@ -169,23 +169,21 @@ fn write_info(reply: &mut Writer<'_>, command: &Command) {
     [first, last, step].into_iter().for_each(|n| reply.int(i64::from(n)));
     let categories: Vec<String> = category::of(command).iter().map(|c| format!("@{c}")).collect();
     write_status_set(reply, &categories.iter().map(String::as_str).collect::<Vec<_>>());
-    write_status_array(reply, &command_hints::tips(&command.full_name));
+    write_status_set(reply, &command_hints::tips(&command.full_name));
     match shown {
         Some((_, specs)) => write_shown(reply, specs),
         None => write_key_specs(reply, command),
     }
-    reply.array(command.subs.len());
+    match command.subs.len() {
+        0 => reply.set(0),
+        subs => reply.array(subs),
+    }
     command.subs.iter().for_each(|sub| write_info(reply, sub));
-}
-
-fn write_status_array(reply: &mut Writer<'_>, words: &[&str]) {
-    reply.array(words.len());
-    words.iter().for_each(|word| reply.simple(word));
 }
 
 /// Key specifications that aren't told by the row.
 fn write_shown(reply: &mut Writer<'_>, specs: &[Shown]) {
-    reply.array(specs.len());
+    reply.set(specs.len());
     for (flags, begin, find) in specs {
         reply.map(3);
         reply.bulk("flags");
@@ -224,10 +222,10 @@ fn write_status_set(reply: &mut Writer<'_>, words: &[&str]) {
 
 fn write_key_specs(reply: &mut Writer<'_>, command: &Command) {
     match command.keys {
-        KeySpec::None => reply.array(0),
+        KeySpec::None => reply.set(0),
         // A key of its own kind in front (RENAME, BITOP): one specification for it, one for the rest.
         KeySpec::Range { first, last, step } if first != last && matches!(command.uses, Uses::Listed([_, _])) => {
-            reply.array(2);
+            reply.set(2);
             for (nth, from, last) in [(0, first, first), (1, first + step, last)] {
                 write_key_spec(reply, command, nth, from, |reply| {
                     let lastkey = if last < 0 { last } else { last - from };
@@ -236,14 +234,14 @@ fn write_key_specs(reply: &mut Writer<'_>, command: &Command) {
             }
         }
         KeySpec::Range { first, last, step } => {
-            reply.array(1);
+            reply.set(1);
             write_key_spec(reply, command, 0, first, |reply| {
                 let lastkey = if last < 0 { last } else { last - first };
                 write_find(reply, "range", &[("lastkey", lastkey), ("keystep", step), ("limit", 0)]);
             });
         }
         KeySpec::Counted { count, dest } => {
-            reply.array(if dest > 0 { 2 } else { 1 });
+            reply.set(if dest > 0 { 2 } else { 1 });
             if dest > 0 {
                 write_key_spec(reply, command, 0, dest, |reply| {
                     write_find(reply, "range", &[("lastkey", 0), ("keystep", 1), ("limit", 0)]);
@@ -254,7 +252,7 @@ fn write_key_specs(reply: &mut Writer<'_>, command: &Command) {
             });
         }
         KeySpec::Custom(_) | KeySpec::Foreign(_) => {
-            reply.array(1);
+            reply.set(1);
             reply.map(3);
             reply.bulk("flags");
             write_key_use(reply, command, 0);

@@ -200,7 +200,7 @@ pub(crate) fn apply(ks: &mut Keyspace, core: &mut Core, me: &mut State) {
     core.config.live.memory.apply(ks);
     core.room = Default::default();
     // `maxmemory-clients` may be lower now: who is too much goes within this turn, as in Redis.
-    core.clients_grew = true;
+    core.recount_all();
     core.notifying = core.config.live.notify.any();
     ks.observe_misses(core.config.live.notify.misses());
     crate::exec::settle_observation(ks, core);

@@ -211,6 +211,7 @@ fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     session.reply_mode = ReplyMode::On;
     session.no_evict = false;
     session.no_touch = false;
+    session.slots.clear();
     ctx.core.become_default(session);
     ctx.reply.proto = Proto::Resp2;
     ctx.reply.simple("RESET");

@@ -30,7 +30,7 @@ pub(super) fn htstats(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 pub(super) fn htstats_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let key = args.at(2);
-    if !ctx.ks.holds(ctx.session.db, key) {
+    if ctx.ks.glance(ctx.session.db, key).is_none() {
         return Err(CommandError::NO_KEY);
     }
     let hashed = |object: &&Object| matches!(object.encoding(), "hashtable" | "skiplist");

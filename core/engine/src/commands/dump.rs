@@ -78,7 +78,7 @@ pub(super) fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let options = parse(args)?;
     let (ks, db, _) = ctx.split();
     let key = &args[1];
-    if !options.replace && ks.type_of(db, key).is_some() {
+    if !options.replace && ks.holds(db, key) {
         return Err(err("BUSYKEY Target key name already exists."));
     }
     let ttl = int(&args[2])?;

@@ -172,6 +172,8 @@ fn expire_generic(ctx: &mut Ctx<'_>, args: Args<'_>, unit: Unit, name: &str) -> 
     let allowed = current.is_some_and(|c| conditions.allow(c.map(|at| at.0 as i64), at));
     out.int(i64::from(allowed));
     if !allowed {
+        // Asking was a use, as of any writer.
+        ks.holds(db, key);
         return Ok(Effect::None);
     }
     if passed {

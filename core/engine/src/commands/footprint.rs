@@ -5,7 +5,7 @@ use keystead_keyspace::Keyspace;
 
 use super::info::{replication_buffers, used_memory};
 use crate::core::Core;
-use crate::session::State;
+use crate::session::{Kind, State};
 
 /// All in bytes.
 pub(super) struct Footprint {
@@ -27,7 +27,7 @@ pub(super) struct Footprint {
     pub backlog: u64,
     /// The journal beyond it, kept for replicas.
     pub replicas: u64,
-    /// Buffers of clients.
+    /// What clients hold, as `tot-mem` of CLIENT LIST has it.
     pub clients: u64,
 }
 
@@ -44,12 +44,13 @@ impl Excess {
 }
 
 impl Footprint {
-    pub(super) fn of(ks: &Keyspace, core: &Core) -> Self {
+    /// `me` asks, and is in its command: it stands beside the sessions.
+    pub(super) fn of(ks: &Keyspace, core: &Core, me: &State) -> Self {
         let used = used_memory(ks, core);
         let probe = core.probe.map(|probe| probe()).unwrap_or_default();
         let rss = if probe.rss > 0 { probe.rss } else { used };
         let (backlog, replicas) = replication_buffers(core);
-        let buffers = |state: &State| state.pending_in + state.spare_in + state.pending_out;
+        let clients = core.sessions.iter().map(|session| &session.state).filter(|other| other.id != me.id).chain([me]);
         Self {
             used,
             peak: core.stats.peak_memory.max(used),
@@ -60,7 +61,7 @@ impl Footprint {
             system: probe.total_memory,
             backlog,
             replicas,
-            clients: core.sessions.iter().map(|session| buffers(&session.state) as u64).sum(),
+            clients: clients.filter(|state| counts(state)).map(|state| state.memory(0) as u64).sum(),
         }
     }
 
@@ -98,6 +99,11 @@ impl Footprint {
     pub(super) fn total_fragmentation(&self) -> Excess {
         Excess::of(self.rss, self.used)
     }
+}
+
+/// Replicas and the primary stand apart.
+fn counts(state: &State) -> bool {
+    matches!(state.class(), Kind::Normal | Kind::PubSub)
 }
 
 fn percent(part: u64, whole: u64) -> f64 {

@@ -159,11 +159,11 @@ fn server(_: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "monotonic_clock", "POSIX clock_gettime");
     field(text, "multiplexing_api", "epoll");
     field(text, "process_id", std::process::id());
-    field(text, "process_supervised", "no");
+    field(text, "process_supervised", fact("process_supervised", "no"));
     field(text, "run_id", &core.run_id);
     let port = Some(core.config.int("port")).filter(|port| *port != 0);
     field(text, "tcp_port", port.unwrap_or_else(|| core.config.int("tls-port")));
-    field(text, "server_time_usec", core.now.unix_ms * 1000);
+    field(text, "server_time_usec", core.wall_us());
     field(text, "uptime_in_seconds", uptime);
     field(text, "uptime_in_days", uptime / 86_400);
     field(text, "hz", core.config.int("hz"));
@@ -238,8 +238,8 @@ pub(crate) fn human(bytes: u64) -> String {
     format!("{bytes}B")
 }
 
-fn memory(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
-    let all = Footprint::of(ks, core);
+fn memory(ks: &Keyspace, core: &Core, me: &State, text: &mut String) {
+    let all = Footprint::of(ks, core, me);
     let mut sized = |name: &str, bytes: u64| {
         field(text, name, bytes);
         field(text, &format!("{name}_human"), human(bytes));
@@ -282,8 +282,8 @@ fn memory(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
 /// The journal's memory as Redis divides it: the backlog, and what is kept beyond its size for replicas.
 pub(crate) fn replication_buffers(core: &Core) -> (u64, u64) {
     let all = core.journal.memory();
-    match core.journal.cursor_count(CursorClass::Replica) {
-        0 => (all, 0),
+    match [CursorClass::Replica, CursorClass::SyncingReplica].map(|class| core.journal.cursor_count(class)) {
+        [0, 0] => (all, 0),
         _ => {
             let backlog = all.min(core.journal.backlog_size().unwrap_or(0));
             (backlog, all - backlog)
@@ -373,7 +373,7 @@ fn stats(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "latest_fork_usec", 0);
     field(text, "total_forks", 0);
     field(text, "migrate_cached_sockets", stats.kept_links.load(Ordering::Relaxed));
-    field(text, "slave_expires_tracked_keys", 0);
+    field(text, "slave_expires_tracked_keys", core.own_deadlines.len());
     for name in ["hits", "misses", "key_hits", "key_misses"] {
         field(text, &format!("active_defrag_{name}"), 0);
     }
@@ -395,6 +395,7 @@ fn stats(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "reply_buffer_expands", 0);
     field(text, "client_query_buffer_limit_disconnections", stats.query_limit_disconnections);
     field(text, "client_output_buffer_limit_disconnections", stats.output_limit_disconnections);
+    field(text, "keystead_writers_paced", u8::from(core.pace().is_some()));
     let cycles = &stats.cycles;
     field(text, "eventloop_cycles", cycles.all.count);
     field(text, "eventloop_duration_sum", cycles.all.us);
@@ -407,9 +408,13 @@ fn stats(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "acl_access_denied_channel", stats.acl_denied_channel);
 }
 
-/// Without the replication plugin: a primary that nobody can follow.
+/// Without the replication plugin: a primary that nobody can follow. Where it failed, a replica stays one, without a link.
 fn replication(_: &Keyspace, core: &Core, _: &State, text: &mut String) {
-    field(text, "role", "master");
+    let follows = core.gates.is(Gate::Replica);
+    field(text, "role", if follows { "slave" } else { "master" });
+    if follows {
+        field(text, "master_link_status", "down");
+    }
     field(text, "connected_slaves", core.journal.cursor_count(CursorClass::Replica));
     field(text, "master_failover_state", "no-failover");
     field(text, "master_repl_offset", core.journal.offset());
@@ -476,7 +481,11 @@ fn cluster(_: &Keyspace, _: &Core, _: &State, text: &mut String) {
 fn keyspace(ks: &Keyspace, _: &Core, _: &State, text: &mut String) {
     for db in (0..ks.databases()).filter(|db| ks.len(*db) > 0) {
         let (keys, expires, fields) = (ks.len(db), ks.len_with_deadline(db), ks.len_with_times(db));
-        let line = format!("keys={keys},expires={expires},avg_ttl=0,subexpiry={fields}");
+        let mut line = format!("keys={keys},expires={expires},avg_ttl={}", ks.mean_ttl(db));
+        // 7.4's: readers of 7.2's line take a fourth field for something else.
+        if fields > 0 {
+            let _ = write!(line, ",subexpiry={fields}");
+        }
         field(text, &format!("db{db}"), line);
     }
 }

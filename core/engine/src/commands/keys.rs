@@ -193,10 +193,10 @@ fn rename(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 fn renamenx(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (ks, db, mut out) = ctx.split();
-    if ks.type_of(db, &args[1]).is_none() {
+    if !ks.holds(db, &args[1]) {
         return Err(CommandError::NO_KEY);
     }
-    let free = ks.type_of(db, &args[2]).is_none() && ks.rename(db, &args[1], &args[2]);
+    let free = !ks.holds(db, &args[2]) && ks.rename(db, &args[1], &args[2]);
     out.int(i64::from(free));
     Ok(as_sent_if(free))
 }

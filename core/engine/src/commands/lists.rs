@@ -263,8 +263,8 @@ fn ltrim(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         kept_all = cut == 0;
     }
     if kept_all {
-        // Redis says so even where nothing was cut.
-        ks.tell(db, &args[1], Event::new(Class::List, "ltrim"));
+        // Redis says so even where nothing was cut (`ltrimCommand`, t_list.c).
+        ks.signal(db, &args[1]);
     }
     out.ok();
     Ok(as_sent_if(cut > 0))

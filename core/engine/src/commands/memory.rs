@@ -47,7 +47,7 @@ fn usage(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 /// The shape is `memoryCommand`'s of Redis 7.2 (object.c). Deadlines stand in the keys' entries, so their table takes nothing.
 fn stats(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
-    let all = Footprint::of(ctx.ks, ctx.core);
+    let all = Footprint::of(ctx.ks, ctx.core, ctx.session);
     let plugins = |name| foreign_number(ctx.ks, ctx.core, "memory", name);
     let (scripts, functions) = (plugins("used_memory_scripts_eval"), plugins("used_memory_functions"));
     let keys: u64 = (0..ctx.ks.databases()).map(|db| ctx.ks.len(db) as u64).sum();

@@ -71,6 +71,11 @@ fn swapdb(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn shutdown(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    if ctx.core.beside_data() {
+        return Err(CommandError::fixed(
+            "ERR This process serves data, and SHUTDOWN would end that too: send it to the data port",
+        ));
+    }
     let (mut save, mut now, mut force, mut abort) = (None, false, false, false);
     for at in 1..args.len() {
         if args.is(at, "save") && save != Some(false) {
@@ -137,12 +142,11 @@ fn lastsave(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     Ok(Effect::None)
 }
 
-/// The turn's clock has milliseconds; the microseconds end in zeros.
 fn time(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
-    let now_ms = ctx.now_ms();
+    let now_us = ctx.core.time_us();
     ctx.reply.array(2);
-    ctx.reply.bulk_int((now_ms / 1000) as i64);
-    ctx.reply.bulk_int((now_ms % 1000 * 1000) as i64);
+    ctx.reply.bulk_int((now_us / 1_000_000) as i64);
+    ctx.reply.bulk_int((now_us % 1_000_000) as i64);
     Ok(Effect::None)
 }
 

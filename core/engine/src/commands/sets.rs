@@ -273,6 +273,7 @@ fn intersect(mut sets: Vec<Option<&Set>>, mut visit: impl FnMut(Member<'_>) -> b
     sets.sort_by_key(|set| set.map_or(0, Set::len));
     let Some(sets) = sets.into_iter().collect::<Option<Vec<_>>>() else { return };
     let Some((first, others)) = sets.split_first() else { return };
+    let others: Vec<&Set> = others.iter().copied().filter(|other| !std::ptr::eq(*other, *first)).collect();
     first.iter().all(|m| !others.iter().all(|other| other.contains_member(m)) || visit(m));
 }
 
@@ -290,13 +291,44 @@ fn union(sets: &[Option<&Set>], limits: &Limits) -> Set {
 }
 
 /// Visits the members of the first set that none of the others has.
-fn difference(sets: &[Option<&Set>], mut visit: impl FnMut(Member<'_>)) {
+fn difference(sets: &[Option<&Set>], visit: impl FnMut(Member<'_>)) {
     let Some((Some(first), others)) = sets.split_first() else { return };
-    for member in first.iter() {
-        if !others.iter().flatten().any(|other| other.contains_member(member)) {
-            visit(member);
+    let others: Vec<&Set> = others.iter().flatten().copied().collect();
+    if others.iter().any(|other| std::ptr::eq(*other, *first)) {
+        return;
+    }
+    if asks_each(first.len(), others.iter().map(|other| other.len())) {
+        first.iter().filter(|m| !others.iter().any(|other| other.contains_member(*m))).for_each(visit);
+    } else {
+        let gone = common(first, &others);
+        if gone.len() < first.len() {
+            first.iter().filter(|m| !gone.contains_member(*m)).for_each(visit);
         }
     }
+}
+
+/// How a difference is found with less work: true where each member of the first is looked for in the others, false where
+/// each member of the others is looked for in the first. Redis' choice too: the former is given some advantage, for it
+/// ends at the first set that has the member.
+pub(super) fn asks_each(first: usize, others: impl ExactSizeIterator<Item = usize>) -> bool {
+    first.saturating_mul(others.len() + 1) / 2 <= others.sum::<usize>() + first
+}
+
+/// The members of the first set that any of the others has.
+fn common(first: &Set, others: &[&Set]) -> Set {
+    let (mut common, limits) = (Set::new(), any_order());
+    for member in others.iter().flat_map(|other| other.iter()).filter(|m| first.contains_member(*m)) {
+        common.add(member.text(&mut itoa::Buffer::new()), &limits);
+        if common.len() == first.len() {
+            break;
+        }
+    }
+    common
+}
+
+/// The thresholds of a set that members come to in any order: a tree from the start.
+pub(super) fn any_order() -> Limits {
+    Limits { set_ints: 0, set_entries: 0, ..Limits::default() }
 }
 
 fn sinter(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
@@ -401,4 +433,63 @@ fn sdiffstore(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         result.add(m.text(&mut itoa::Buffer::new()), &limits);
     });
     store(ctx, &args[1], result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(numbers: impl Iterator<Item = usize>) -> Set {
+        let mut set = Set::new();
+        numbers.for_each(|n| _ = set.add(n.to_string().as_bytes(), &Limits::default()));
+        set
+    }
+
+    fn numbers(sets: &[Option<&Set>]) -> Vec<usize> {
+        let mut found = Vec::new();
+        difference(sets, |m| {
+            found.push(String::from_utf8_lossy(m.text(&mut itoa::Buffer::new())).parse().expect("a number"))
+        });
+        found
+    }
+
+    #[test]
+    fn a_difference_is_found_the_way_that_is_less_work() {
+        for (first, others, each) in [
+            (10, &[][..], true),
+            (10, &[10], true),
+            (10, &[1], true),
+            (10, &[1, 1], false),
+            (200_000, &[1; 3000], false),
+            (200_000, &[1_000_000, 1], true),
+            (0, &[1, 2, 3], true),
+        ] {
+            assert_eq!(asks_each(first, others.iter().copied()), each, "{first} {others:?}");
+        }
+    }
+
+    #[test]
+    fn both_ways_find_the_same_difference_in_the_same_order() {
+        for size in [5, 400, 3000] {
+            let first = of((0..size).map(|n| n * 7 % size));
+            for (count, len) in [(1, 1), (2, size), (40, 1), (300, 3), (20, size / 5)] {
+                let others: Vec<Set> = (0..count).map(|n| of((0..len).map(|i| n * 13 + i * 3))).collect();
+                let sets: Vec<Option<&Set>> =
+                    std::iter::once(Some(&first)).chain([None]).chain(others.iter().map(Some)).collect();
+                let left: Vec<Member<'_>> =
+                    first.iter().filter(|m| others.iter().all(|o| !o.contains_member(*m))).collect();
+                let left: Vec<String> =
+                    left.iter().map(|m| String::from_utf8_lossy(&m.to_elem()).into_owned()).collect();
+                let found: Vec<String> = numbers(&sets).iter().map(usize::to_string).collect();
+                assert_eq!(found, left, "{size} less {count} of {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_set_less_itself() {
+        let (set, other) = (of(0..1000), of(0..3));
+        assert_eq!(numbers(&[Some(&set), Some(&other), Some(&set)]), [0; 0]);
+        assert_eq!(numbers(&[None, Some(&set)]), [0; 0]);
+    }
 }

@@ -171,7 +171,7 @@ fn psetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 fn setnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (ks, db, mut out) = ctx.split();
-    let absent = ks.type_of(db, &args[1]).is_none();
+    let absent = !ks.holds(db, &args[1]);
     if absent {
         ks.set_str(db, &args[1], &args[2], Ttl::Clear);
     }
@@ -261,7 +261,7 @@ fn msetnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         return Err(CommandError::arity("msetnx"));
     }
     let (ks, db, mut out) = ctx.split();
-    if (1..args.len()).step_by(2).any(|at| ks.type_of(db, &args[at]).is_some()) {
+    if (1..args.len()).step_by(2).any(|at| ks.holds(db, &args[at])) {
         out.int(0);
         return Ok(Effect::None);
     }

@@ -1,7 +1,5 @@
 //! CLIENT TRACKING, CACHING, GETREDIR, TRACKINGINFO. Owns options and replies; who is told what is in `crate::tracking`.
 
-use std::collections::BTreeSet;
-
 use keystead_resp::Args;
 
 use crate::args::ArgsExt;
@@ -15,7 +13,6 @@ pub(super) fn tracking(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if args.is(2, "on") {
         let mode = merged(ctx, mode, &prefixes)?;
         ctx.core.tracking.start(ctx.session, mode);
-        ctx.core.clients_grew = true;
     } else if args.is(2, "off") {
         ctx.core.tracking.stop(ctx.session);
     } else {
@@ -102,7 +99,7 @@ fn merged(ctx: &Ctx<'_>, mut mode: Mode, prefixes: &[&[u8]]) -> Result<Mode, Com
     if !mode.bcast {
         return Ok(mode);
     }
-    let had: BTreeSet<Box<[u8]>> = old.map(|old| old.prefixes.clone()).unwrap_or_default();
+    let had = old.map(|old| old.prefixes.clone()).unwrap_or_default();
     for (at, prefix) in prefixes.iter().enumerate() {
         if let Some(other) = had.iter().find(|other| overlap(other, prefix)) {
             return Err(overlapping(prefix, "an existing", other));
@@ -111,12 +108,12 @@ fn merged(ctx: &Ctx<'_>, mut mode: Mode, prefixes: &[&[u8]]) -> Result<Mode, Com
             return Err(overlapping(prefix, "another provided", other));
         }
     }
-    mode.prefixes.extend(prefixes.iter().map(|prefix| Box::from(*prefix)));
+    prefixes.iter().for_each(|prefix| _ = mode.prefixes.insert(prefix));
     if mode.prefixes.is_empty() {
         // Everything; Redis lets it overlap with what was asked for before.
-        mode.prefixes.insert(Box::default());
+        mode.prefixes.insert(b"");
     }
-    mode.prefixes.extend(had);
+    had.iter().for_each(|prefix| _ = mode.prefixes.insert(prefix));
     Ok(mode)
 }
 

@@ -14,7 +14,7 @@ pub struct Inert {
 }
 
 const fn inert(name: &'static str, kind: Kind, default: &'static str, why: &'static str) -> Inert {
-    Inert { param: Param { name, alias: None, kind, default, mutable: true, endpoint: false }, why }
+    Inert { param: Param { name, alias: None, kind, default, mutable: true, endpoint: false, process: false }, why }
 }
 
 /// CONFIG SET is refused, as for any parameter that is set at the start.
@@ -114,7 +114,12 @@ pub const INERT: &[Inert] = &[
     fixed("bgsave_cpulist", Kind::Text, "", FORK),
     fixed("set-proc-title", Kind::Word(&["no"]), "no", INIT),
     fixed("socket-mark-id", Kind::Int(0, 0), "0", "sockets carry no mark"),
-    fixed("supervised", NO, "no", INIT),
+    fixed(
+        "supervised",
+        NO,
+        "no",
+        "systemd is told of the start and the end whenever NOTIFY_SOCKET is set, as by `auto`",
+    ),
     fixed("syslog-enabled", NO, "no", LOG),
     fixed("syslog-facility", Kind::Text, "local0", LOG),
     fixed("syslog-ident", Kind::Text, "keystead", LOG),

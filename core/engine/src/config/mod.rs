@@ -12,6 +12,7 @@ pub use inert::{INERT, Inert};
 pub use table::{PARAMS, Param};
 pub use value::{Kind, parse_memory};
 
+use crate::engine::EngineMode;
 use crate::evict::Limit;
 use crate::foreign::ForeignConfig;
 use crate::glob;
@@ -92,8 +93,10 @@ pub struct Config {
     foreign: BTreeMap<String, Foreign>,
     changed: BTreeSet<String>,
     groups: Vec<Arc<dyn ParamGroup>>,
-    /// An endpoint's: its plugin says where it listens.
+    /// An endpoint's: its plugin says where it listens, and nobody is told secrets.
     endpoint: bool,
+    /// An endpoint's beside a data port: what concerns the process is set there.
+    beside_data: bool,
     /// The typed copy.
     pub live: Live,
 }
@@ -124,13 +127,15 @@ const HIDDEN: &[&str] = &[
 ];
 
 impl Config {
-    /// All parameters at their defaults; only those of endpoints if asked.
-    pub fn new(endpoint: bool) -> Self {
+    /// All parameters at their defaults, or those that an endpoint has.
+    pub fn new(mode: &EngineMode) -> Self {
+        let endpoint = *mode != EngineMode::Data;
+        let beside_data = matches!(mode, EngineMode::Endpoint { beside_data: true, .. });
         let all = PARAMS.iter().chain(INERT.iter().map(|row| &row.param));
         let params: Vec<&'static Param> = all.filter(|param| !endpoint || param.endpoint).collect();
         let values = params.iter().map(|param| (param.name, param.default.to_owned())).collect();
         let (foreign, changed, live) = (BTreeMap::new(), BTreeSet::new(), Live::default());
-        let mut config = Config { params, values, foreign, changed, groups: Vec::new(), endpoint, live };
+        let mut config = Config { params, values, foreign, changed, groups: Vec::new(), endpoint, beside_data, live };
         config.refresh();
         config
     }
@@ -165,13 +170,13 @@ impl Config {
     pub fn matching(&self, patterns: &[&[u8]]) -> Vec<(String, String)> {
         let mut found = BTreeMap::new();
         // What is only for tests shows under its exact name.
-        let shown = |name: &str| !HIDDEN.contains(&name);
+        let shown = |name: &str| !HIDDEN.contains(&name) && !self.is_secret(name);
         let (globs, exact): (Vec<&[u8]>, Vec<&[u8]>) =
             patterns.iter().partition(|pattern| pattern.iter().any(|byte| b"[*?".contains(byte)));
         for name in exact {
             // Redis gives an exact name back as it was written.
             let name = String::from_utf8_lossy(name).into_owned();
-            if let Some(value) = self.get(&name) {
+            if let Some(value) = self.get(&name).filter(|_| !self.is_secret(&name)) {
                 found.insert(name, value);
             }
         }
@@ -267,7 +272,7 @@ impl Config {
             let lower = name.to_ascii_lowercase();
             let mutable = match (self.find_foreign(&lower), self.find(&lower)) {
                 (Some((_, foreign)), _) => foreign.body.mutable(),
-                (None, Some(param)) => param.mutable && !self.is_plugins(param.name),
+                (None, Some(param)) => param.mutable && !self.is_another_ports(param),
                 (None, None) => return Err(SetError::Unknown(name.clone())),
             };
             if !mutable {
@@ -280,8 +285,13 @@ impl Config {
         Ok(())
     }
 
-    fn is_plugins(&self, name: &str) -> bool {
-        self.endpoint && matches!(name, "bind" | "port")
+    fn is_another_ports(&self, param: &Param) -> bool {
+        (self.endpoint && matches!(param.name, "bind" | "port")) || (self.beside_data && param.process)
+    }
+
+    /// What opens a private key is for the process, not for clients of a sentinel.
+    fn is_secret(&self, name: &str) -> bool {
+        self.endpoint && name.to_ascii_lowercase().ends_with("-pass")
     }
 
     fn set_one(&mut self, name: &str, text: &str, undo: &mut Undo) -> Result<String, String> {

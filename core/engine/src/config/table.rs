@@ -20,14 +20,16 @@ pub struct Param {
     pub mutable: bool,
     /// An endpoint (a sentinel's port) has it too.
     pub endpoint: bool,
+    /// It concerns the whole process, or what its operator gave it: an endpoint beside a data port can't change it.
+    pub process: bool,
 }
 
 const fn live(name: &'static str, kind: Kind, default: &'static str) -> Param {
-    Param { name, alias: None, kind, default, mutable: true, endpoint: false }
+    Param { name, alias: None, kind, default, mutable: true, endpoint: false, process: false }
 }
 
 const fn fixed(name: &'static str, kind: Kind, default: &'static str) -> Param {
-    Param { name, alias: None, kind, default, mutable: false, endpoint: false }
+    Param { name, alias: None, kind, default, mutable: false, endpoint: false, process: false }
 }
 
 const fn alias(mut param: Param, other: &'static str) -> Param {
@@ -39,6 +41,12 @@ const fn alias(mut param: Param, other: &'static str) -> Param {
 const fn both(mut param: Param) -> Param {
     param.endpoint = true;
     param
+}
+
+/// The same, and not to be changed there if the process serves data.
+const fn shared(mut param: Param) -> Param {
+    param.process = true;
+    both(param)
 }
 
 const INT: i64 = i32::MAX as i64;
@@ -59,35 +67,35 @@ pub const PARAMS: &[Param] = &[
     both(live("tcp-keepalive", Kind::Int(0, INT), "300")),
     both(live("maxclients", Kind::Int(1, 0xffff_ffff), "10000")),
     // TLS
-    both(live("tls-port", Kind::Int(0, 65535), "0")),
-    both(live("tls-cert-file", Kind::Text, "")),
-    both(live("tls-key-file", Kind::Text, "")),
-    both(live("tls-key-file-pass", Kind::Text, "")),
-    both(live("tls-client-cert-file", Kind::Text, "")),
-    both(live("tls-client-key-file", Kind::Text, "")),
-    both(live("tls-client-key-file-pass", Kind::Text, "")),
-    both(live("tls-ca-cert-file", Kind::Text, "")),
-    both(live("tls-ca-cert-dir", Kind::Text, "")),
-    both(live("tls-auth-clients", Kind::Word(&["no", "yes", "optional"]), "yes")),
-    both(live("tls-replication", Kind::Bool, "no")),
-    both(live("tls-protocols", Kind::Text, "")),
-    both(live("tls-ciphers", Kind::Text, "")),
-    both(live("tls-ciphersuites", Kind::Text, "")),
-    both(live("tls-prefer-server-ciphers", Kind::Bool, "no")),
-    both(live("tls-session-caching", Kind::Bool, "yes")),
-    both(live("tls-session-cache-size", Kind::Int(0, INT), "20480")),
-    both(live("tls-session-cache-timeout", Kind::Int(0, INT), "300")),
+    shared(live("tls-port", Kind::Int(0, 65535), "0")),
+    shared(live("tls-cert-file", Kind::Text, "")),
+    shared(live("tls-key-file", Kind::Text, "")),
+    shared(live("tls-key-file-pass", Kind::Text, "")),
+    shared(live("tls-client-cert-file", Kind::Text, "")),
+    shared(live("tls-client-key-file", Kind::Text, "")),
+    shared(live("tls-client-key-file-pass", Kind::Text, "")),
+    shared(live("tls-ca-cert-file", Kind::Text, "")),
+    shared(live("tls-ca-cert-dir", Kind::Text, "")),
+    shared(live("tls-auth-clients", Kind::Word(&["no", "yes", "optional"]), "yes")),
+    shared(live("tls-replication", Kind::Bool, "no")),
+    shared(live("tls-protocols", Kind::Text, "")),
+    shared(live("tls-ciphers", Kind::Text, "")),
+    shared(live("tls-ciphersuites", Kind::Text, "")),
+    shared(live("tls-prefer-server-ciphers", Kind::Bool, "no")),
+    shared(live("tls-session-caching", Kind::Bool, "yes")),
+    shared(live("tls-session-cache-size", Kind::Int(0, INT), "20480")),
+    shared(live("tls-session-cache-timeout", Kind::Int(0, INT), "300")),
     // general
     both(fixed("daemonize", Kind::Bool, "no")),
     both(fixed("pidfile", Kind::Text, "")),
     both(fixed("dir", Kind::Text, ".")),
-    both(live("loglevel", Kind::Word(LEVELS), "notice")),
+    shared(live("loglevel", Kind::Word(LEVELS), "notice")),
     both(fixed("logfile", Kind::Text, "")),
     fixed("databases", Kind::Int(1, INT), "16"),
     both(live("hz", Kind::Nearest(1, 500), "10")),
-    both(live("shutdown-timeout", Kind::Int(0, INT), "10")),
-    both(live("shutdown-on-sigint", Kind::EndOptions, "default")),
-    both(live("shutdown-on-sigterm", Kind::EndOptions, "default")),
+    shared(live("shutdown-timeout", Kind::Int(0, INT), "10")),
+    shared(live("shutdown-on-sigint", Kind::EndOptions, "default")),
+    shared(live("shutdown-on-sigterm", Kind::EndOptions, "default")),
     // security
     both(live("requirepass", Kind::Text, "")),
     both(fixed("aclfile", Kind::Text, "")),

@@ -24,6 +24,8 @@ impl<'b> BusyTurn<'b> {
     pub fn begin(ks: &'b mut Keyspace, core: &'b mut Core, reply: &str) -> BusyTurn<'b> {
         core.busy = Some(CommandError::new(reply));
         core.watchful = true;
+        // Redis too: a script that waits for a moment must see it come.
+        core.wall.go_on();
         let (unit, in_unit) = (std::mem::take(&mut core.unit), std::mem::take(&mut core.in_unit));
         BusyTurn { ks, core, unit, in_unit }
     }

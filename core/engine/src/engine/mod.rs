@@ -32,6 +32,7 @@ use crate::session::{ConnInfo, Kind, Parked, SessionId, State};
 use crate::sessions::Sessions;
 use crate::slowlog::SlowLog;
 use crate::stats::{CommandStats, Stats};
+use crate::wall::WallClock;
 
 /// The keys and everything around them.
 pub struct Engine {
@@ -53,7 +54,7 @@ impl Engine {
         let mut ks = Keyspace::new(Options { databases, seeds: options.seeds, ..Options::default() });
         ks.set_now(UnixMillis(options.now.unix_ms));
         let run_id = if options.run_id.is_empty() { make_run_id(options.seeds) } else { options.run_id };
-        let mut config = Config::new(endpoint);
+        let mut config = Config::new(&options.mode);
         if !endpoint {
             config.init("databases", &databases.to_string()).expect("a count of databases is an integer");
         }
@@ -95,8 +96,6 @@ impl Engine {
                 observing: false,
                 room: Default::default(),
                 notifying: false,
-                clients_grew: false,
-                clients_slack: 0,
                 leaving: 0,
                 jobs_bytes: Arc::default(),
                 over_soft: Vec::new(),
@@ -108,6 +107,7 @@ impl Engine {
                 expired: Default::default(),
                 missed: Default::default(),
                 clock: options.clock,
+                wall: WallClock::new(options.wall_clock),
                 used_memory: options.used_memory,
                 purge: options.purge,
                 startup_memory: options.used_memory.map_or(0, |count| count()),
@@ -121,7 +121,7 @@ impl Engine {
                 in_script: false,
                 allow_noscript: false,
                 sample: 0,
-                slow_writers: 0,
+                pacing: Default::default(),
                 broken: None,
                 told_of_disk_us: None,
                 shutting_down: false,
@@ -194,6 +194,7 @@ impl Engine {
         if let Some(state) = self.session_mut(id) {
             (state.pending_in, state.spare_in, state.begun_in) = (unread, spare, begun);
         }
+        self.core.recount(id);
     }
 
     /// Closes clients until the rest fits into `maxmemory-clients`.
@@ -226,6 +227,7 @@ impl Engine {
     /// Freezes the clock for what follows.
     pub fn begin_turn(&mut self, now: Now) {
         self.core.now = now;
+        self.core.wall.go_on();
         self.ks.set_now(UnixMillis(now.unix_ms));
     }
 
@@ -262,9 +264,7 @@ impl Engine {
         if self.core.tracking.active() {
             self.core.broadcast_changes();
         }
-        if std::mem::take(&mut self.core.clients_grew) {
-            self.core.evict_clients();
-        }
+        self.core.evict_clients();
         let mut garbage = self.ks.take_garbage();
         if !garbage.is_empty() {
             garbage = garbage.counted_by(&self.core.stats.lazyfree);
@@ -314,6 +314,7 @@ impl Engine {
             state.kind = kind;
             state.refresh_quick();
         }
+        self.core.recount(id);
     }
 
     /// The barriers, to be shared with whoever confirms and whoever holds.

@@ -57,6 +57,12 @@ impl Engine {
     /// Forgets everything that a plugin registered. Its waiting sessions get an error.
     pub fn unregister_plugin(&mut self, plugin: &str) {
         self.core.registry.remove_plugin(plugin);
+        self.detach_plugin(plugin);
+    }
+
+    /// The same at the end, where everything is paused: its commands keep their names, so that who sends one waits like
+    /// everybody, and isn't told that there is no such command.
+    pub fn detach_plugin(&mut self, plugin: &str) {
         self.core.info_sections.retain(|section| section.plugin != plugin);
         self.core.config.remove_plugin(plugin);
         self.core.hooks.retain(|hook| hook.plugin != plugin);

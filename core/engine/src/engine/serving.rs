@@ -30,6 +30,7 @@ impl Core {
             self.become_default(&mut session.state);
             self.sessions.put(session);
         }
+        self.recount(id);
         self.notify_conn(ConnEvent::Open, id);
         Ok(id)
     }
@@ -57,6 +58,7 @@ impl Core {
             all.append(buffer);
             *buffer = all;
         }
+        self.recount(id);
         seen
     }
 
@@ -97,6 +99,7 @@ impl Core {
         if let Some(session) = self.sessions.get_mut(id) {
             session.state.pending_out = 0;
         }
+        self.recount(id);
     }
 
     /// Counts traffic, for INFO.
@@ -125,6 +128,9 @@ impl Core {
 
     /// Ends a turn, or one inside a long command: what the server has to do now. Garbage is the keyspace's.
     pub fn end_turn(&mut self) -> TurnEnd {
+        if self.journal.is_strained() {
+            self.judge_readers();
+        }
         let listed = std::mem::take(&mut self.sessions.listed);
         let mut ready = Vec::with_capacity(listed.len());
         for session in listed {
@@ -146,7 +152,6 @@ impl Core {
             ready,
             actions: std::mem::take(&mut self.actions),
             wakers,
-            slow_writers: self.slow_writers,
             broken: self.broken.take(),
             garbage: Garbage::default(),
         }

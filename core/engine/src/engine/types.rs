@@ -44,6 +44,9 @@ pub enum EngineMode {
     Endpoint {
         /// What INFO calls it (`sentinel`).
         name: String,
+        /// The process serves data on another port: neither its end nor what concerns both ports is for clients of this
+        /// one, who may have shown no password.
+        beside_data: bool,
     },
 }
 
@@ -61,6 +64,8 @@ pub struct EngineOptions {
     pub now: Now,
     /// A clock in µs for the slow log and command statistics; without one they stay empty.
     pub clock: Option<fn() -> u64>,
+    /// The time of day in µs since the epoch, for TIME and MONITOR; without one they show the turn's milliseconds.
+    pub wall_clock: Option<fn() -> u64>,
     /// Bytes the process has allocated; without it INFO shows what the keyspace counts.
     pub used_memory: Option<fn() -> u64>,
     /// Has the allocator let go of what was freed.
@@ -76,6 +81,7 @@ impl Default for EngineOptions {
             run_id: String::new(),
             now: Now::default(),
             clock: None,
+            wall_clock: None,
             used_memory: None,
             purge: None,
         }
@@ -197,8 +203,6 @@ pub struct TurnEnd {
     pub actions: Vec<Action>,
     /// To be woken: readers of the journal.
     pub wakers: Vec<Waker>,
-    /// A syncing replica or a file is far behind: read from clients more slowly.
-    pub slow_writers: u32,
     /// The keys are ahead of the journal (a command panicked half way): the process must end.
     pub broken: Option<String>,
     /// Big values that were deleted: dropping this outside the lock frees them.

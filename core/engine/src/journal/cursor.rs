@@ -1,5 +1,6 @@
 //! Readers of the journal. Owns each reader's place, class and end; the log's bytes are in `log.rs`.
 
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ pub struct CursorId(pub u64);
 pub enum CursorClass {
     /// An online replica: the replication stream, bounded by client-output-buffer-limit.
     Replica,
-    /// A replica that still receives its snapshot: pins what its sync needs.
+    /// A replica that still receives its snapshot: writers are paced for it before it is dropped.
     SyncingReplica,
     /// An append-only file: never dropped.
     Persistence,
@@ -31,6 +32,15 @@ impl CursorClass {
             CursorClass::Replica | CursorClass::SyncingReplica => Targets::REPLICATION,
             CursorClass::Persistence => Targets::PERSISTENCE,
             CursorClass::Feed => Targets::FEEDS,
+        }
+    }
+
+    /// What a reader is called that has no name.
+    fn word(self) -> &'static str {
+        match self {
+            CursorClass::Replica | CursorClass::SyncingReplica => "a replica",
+            CursorClass::Persistence => "the append-only file",
+            CursorClass::Feed => "a feed",
         }
     }
 }
@@ -84,8 +94,10 @@ pub struct CursorStatus {
 }
 
 pub(super) struct Cursor {
-    class: CursorClass,
-    pos: u64,
+    pub(super) class: CursorClass,
+    /// What the log calls its reader.
+    pub(super) name: Arc<str>,
+    pub(super) pos: u64,
     /// Where that begins which it was given last, and may have yet: it stays, so that it is counted, once for all readers.
     lent: u64,
     /// What its reader copies of that.
@@ -97,8 +109,12 @@ pub(super) struct Cursor {
     /// Nothing behind this position is for it.
     stop: Option<u64>,
     ended: Option<Ended>,
-    soft_since_ms: Option<u64>,
+    pub(super) soft_since_ms: Option<u64>,
+    /// Writers are paced for it.
+    pub(super) paced: bool,
     waker: Option<Waker>,
+    /// Woken only when it ends.
+    end_waker: Option<Waker>,
 }
 
 impl Cursor {
@@ -146,6 +162,7 @@ impl Journal {
         self.next_cursor += 1;
         let cursor = Cursor {
             class,
+            name: Arc::from(class.word()),
             pos,
             lent: pos,
             copied: 0,
@@ -154,9 +171,12 @@ impl Journal {
             stop: None,
             ended: None,
             soft_since_ms: None,
+            paced: false,
             waker: None,
+            end_waker: None,
         };
         self.cursors.insert(id, cursor);
+        self.look_at = 0;
         Ok(CursorId(id))
     }
 
@@ -164,12 +184,22 @@ impl Journal {
     pub fn set_cursor_class(&mut self, id: CursorId, class: CursorClass) {
         if let Some(cursor) = self.cursors.get_mut(&id.0) {
             cursor.class = class;
+            self.look_at = 0;
+        }
+    }
+
+    /// What the log calls a reader from now on.
+    pub fn name_cursor(&mut self, id: CursorId, name: &str) {
+        if let Some(cursor) = self.cursors.get_mut(&id.0) {
+            cursor.name = Arc::from(name);
         }
     }
 
     /// Closes a reader; what it pinned may go.
     pub fn close_cursor(&mut self, id: CursorId) {
-        if self.cursors.remove(&id.0).is_some() {
+        if let Some(cursor) = self.cursors.remove(&id.0) {
+            self.parting.extend(cursor.end_waker);
+            self.fresh = true;
             self.trim();
         }
     }
@@ -246,12 +276,27 @@ impl Journal {
         }
     }
 
+    /// The end of a cursor, if it has one; else asks to be woken once when it comes.
+    pub fn end_of(&mut self, id: CursorId, waker: &Waker) -> Option<Ended> {
+        let Some(cursor) = self.cursors.get_mut(&id.0) else { return Some(Ended::Closed) };
+        if cursor.ended.is_none() {
+            cursor.end_waker = Some(waker.clone());
+        }
+        cursor.ended
+    }
+
     /// The wakers of readers that have something to read; to be woken after the turn.
     pub fn take_wakers(&mut self, out: &mut Vec<Waker>) {
         if !std::mem::take(&mut self.fresh) {
             return;
         }
-        out.extend(self.cursors.values_mut().filter_map(|cursor| cursor.waker.take()));
+        out.append(&mut self.parting);
+        for cursor in self.cursors.values_mut() {
+            out.extend(cursor.waker.take());
+            if cursor.ended.is_some() {
+                out.extend(cursor.end_waker.take());
+            }
+        }
     }
 
     /// Where a reader stands.
@@ -265,43 +310,6 @@ impl Journal {
             lag: end - cursor.pos.min(end),
             ended: cursor.ended,
         })
-    }
-
-    /// Ends readers beyond their limits. How many times its share a syncing replica or a file pins: from 1 on writers must
-    /// be slowed, and the more the larger it is.
-    pub fn enforce_limits(&mut self, now_ms: u64) -> u32 {
-        let end = self.log.end_pos();
-        let limits = self.limits;
-        let backlog = self.backlog.unwrap_or(0);
-        let (mut slow, mut ended) = (0, false);
-        for cursor in self.cursors.values_mut().filter(|cursor| cursor.ended.is_none()) {
-            let lag = end - cursor.pos.min(end);
-            let over = match cursor.class {
-                CursorClass::Replica => {
-                    // As in Redis: a limit below the backlog's size would be useless.
-                    let above = |limit: u64| limit > 0 && lag > limit.max(backlog);
-                    if !above(limits.replica_soft) {
-                        cursor.soft_since_ms = None;
-                    }
-                    let since = above(limits.replica_soft).then(|| *cursor.soft_since_ms.get_or_insert(now_ms));
-                    above(limits.replica_hard) || since.is_some_and(|at| now_ms - at > limits.replica_soft_ms)
-                }
-                CursorClass::Feed => limits.feed > 0 && lag > limits.feed,
-                CursorClass::SyncingReplica | CursorClass::Persistence => {
-                    slow = slow.max(lag.checked_div(limits.sync_pin).unwrap_or(0));
-                    false
-                }
-            };
-            if over {
-                cursor.end(Ended::Overrun);
-                ended = true;
-            }
-        }
-        if ended {
-            self.fresh = true;
-            self.trim();
-        }
-        u32::try_from(slow).unwrap_or(u32::MAX)
     }
 
     /// How many readers of a class are open.

@@ -6,12 +6,15 @@
 //! replica's cursor is an offset; other cursors are positions.
 
 mod cursor;
+mod limits;
 mod log;
 mod unit;
 
 use std::collections::BTreeMap;
+use std::task::Waker;
 
 pub use cursor::{CursorClass, CursorId, CursorStatus, Ended, OpenError, Read};
+pub use limits::{JournalLimits, Pin, Verdict};
 pub use log::Log;
 pub use unit::Unit;
 
@@ -19,34 +22,6 @@ use keystead_resp::{Args, write_command};
 
 use crate::effect::{Origin, Targets};
 use cursor::Cursor;
-
-/// How much is kept, and when a reader is told it fell behind.
-#[derive(Clone, Copy, Debug)]
-pub struct JournalLimits {
-    /// Hard limit of an online replica's cursor, bytes (0: none).
-    pub replica_hard: u64,
-    /// Soft limit of an online replica's cursor, bytes (0: none).
-    pub replica_soft: u64,
-    /// How long the soft limit may be exceeded, ms.
-    pub replica_soft_ms: u64,
-    /// What the cursor of a syncing replica may pin before writers are slowed.
-    pub sync_pin: u64,
-    /// What a feed may pin before it is told it fell behind.
-    pub feed: u64,
-}
-
-impl Default for JournalLimits {
-    fn default() -> Self {
-        const MB: u64 = 1 << 20;
-        JournalLimits {
-            replica_hard: 256 * MB,
-            replica_soft: 64 * MB,
-            replica_soft_ms: 60_000,
-            sync_pin: 256 * MB,
-            feed: 64 * MB,
-        }
-    }
-}
 
 /// The journal of one engine.
 pub struct Journal {
@@ -57,7 +32,11 @@ pub struct Journal {
     backlog: Option<u64>,
     cursors: BTreeMap<u64, Cursor>,
     next_cursor: u64,
+    /// Of those who wait for the end of a cursor that was closed.
+    parting: Vec<Waker>,
     limits: JournalLimits,
+    /// The position from which on some reader may be beyond its limit.
+    look_at: u64,
     /// The data is that of the history at the offset.
     placed: bool,
     /// Something was appended since the wakers were last collected.
@@ -82,7 +61,9 @@ impl Journal {
             backlog: None,
             cursors: BTreeMap::new(),
             next_cursor: 1,
+            parting: Vec::new(),
             limits: JournalLimits::default(),
+            look_at: 0,
             placed: true,
             fresh: false,
             scratch: Vec::new(),
@@ -109,11 +90,6 @@ impl Journal {
     #[inline]
     pub fn is_active(&self) -> bool {
         self.backlog.is_some() || !self.cursors.is_empty()
-    }
-
-    /// Sets the limits of cursors.
-    pub fn set_limits(&mut self, limits: JournalLimits) {
-        self.limits = limits;
     }
 
     /// Keeps at least `bytes` of the stream when nobody reads; None keeps nothing.

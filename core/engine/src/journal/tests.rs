@@ -102,19 +102,92 @@ fn the_backlog_keeps_its_size_and_serves_old_offsets() {
 }
 
 #[test]
-fn a_slow_reader_is_told_and_a_sync_slows_writers() {
+fn writers_are_paced_for_a_sync_until_it_is_dropped() {
     let mut journal = Journal::new();
-    let limits = JournalLimits { replica_hard: 1000, sync_pin: 1000, ..JournalLimits::default() };
-    journal.set_limits(limits);
+    journal.set_limits(JournalLimits { replica_hard: 1000, ..JournalLimits::default() });
     let replica = journal.open_cursor(CursorClass::Replica, None).expect("now");
-    let sync = journal.open_cursor(CursorClass::SyncingReplica, None).expect("now");
-    for _ in 0..100 {
+    let [sync, slow] = [(); 2].map(|()| journal.open_cursor(CursorClass::SyncingReplica, None).expect("now"));
+    journal.name_cursor(slow, "the slow one");
+    let grow = |journal: &mut Journal, bytes: u64| {
+        let to = journal.offset() + bytes;
+        while journal.offset() < to {
+            set(journal, 0, "a");
+        }
+    };
+    grow(&mut journal, 900);
+    assert!(journal.enforce_limits(1).slowest.is_none() && !journal.is_strained());
+    grow(&mut journal, 300);
+    assert!(journal.is_strained(), "known without a tick");
+    let verdict = journal.enforce_limits(1);
+    assert_eq!(verdict.dropped.len(), 1);
+    assert_eq!(journal.read(replica, 10), Read::Ended(Ended::Overrun));
+    let first = verdict.slowest.map(|pin| pin.pace()).expect("both pin more than their share");
+    assert!(first < 1000 && first > 100, "{first}");
+    assert_eq!(read(&mut journal, sync).len() as u64, journal.offset());
+    grow(&mut journal, 700);
+    let verdict = journal.enforce_limits(2);
+    let slowest = verdict.slowest.expect("one of them still does");
+    assert_eq!((&*slowest.name, slowest.share), ("the slow one", 1000));
+    assert!(slowest.pace() < first / 10 && verdict.dropped.is_empty());
+    grow(&mut journal, 100);
+    let verdict = journal.enforce_limits(3);
+    assert_eq!(verdict.dropped.iter().map(|pin| &*pin.name).collect::<Vec<_>>(), ["the slow one"]);
+    assert_eq!(journal.read(slow, 10), Read::Ended(Ended::Overrun));
+    assert!(read(&mut journal, sync).len() >= 800, "the other one has what came meanwhile");
+}
+
+/// The log would tell of each step to and fro.
+#[test]
+fn the_pace_ends_at_half_of_where_it_began() {
+    let mut journal = Journal::new();
+    journal.set_limits(JournalLimits { file: 1000, ..JournalLimits::default() });
+    let file = journal.open_cursor(CursorClass::Persistence, None).expect("now");
+    while journal.position() < 5000 {
         set(&mut journal, 0, "a");
     }
-    assert_eq!(u64::from(journal.enforce_limits(1)), journal.offset() / 1000);
-    assert_eq!(journal.read(replica, 10), Read::Ended(Ended::Overrun));
-    assert_eq!(read(&mut journal, sync).len() as u64, journal.offset());
-    assert_eq!(journal.enforce_limits(2), 0);
+    let paced = |journal: &mut Journal| journal.enforce_limits(1).slowest.map(|pin| pin.pace());
+    assert!(paced(&mut journal).is_some_and(|pace| pace < 100), "halved four times, and never dropped");
+    journal.read(file, 4100);
+    assert!(paced(&mut journal).is_some_and(|pace| pace == 1000));
+    journal.read(file, 500);
+    assert_eq!(paced(&mut journal), None);
+}
+
+/// Without limits a replica may take as long as it wants, as in Redis, and nobody waits for it.
+#[test]
+fn without_a_limit_nobody_is_paced() {
+    let mut journal = Journal::new();
+    journal.set_limits(JournalLimits { replica_hard: 0, replica_soft: 0, ..JournalLimits::default() });
+    journal.open_cursor(CursorClass::SyncingReplica, None).expect("now");
+    while journal.position() < 1 << 20 {
+        set(&mut journal, 0, "a");
+    }
+    let verdict = journal.enforce_limits(1);
+    assert!(verdict.slowest.is_none() && verdict.dropped.is_empty() && !journal.is_strained());
+}
+
+#[test]
+fn whoever_waits_for_the_end_is_woken_by_nothing_else() {
+    let mut journal = Journal::new();
+    journal.set_limits(JournalLimits { replica_hard: 1000, ..JournalLimits::default() });
+    let [slow, closed] = [(); 2].map(|()| journal.open_cursor(CursorClass::Replica, None).expect("now"));
+    let waker = std::task::Waker::noop();
+    assert!(journal.end_of(slow, waker).is_none() && journal.end_of(closed, waker).is_none());
+    let woken = |journal: &mut Journal| {
+        let mut wakers = Vec::new();
+        journal.take_wakers(&mut wakers);
+        wakers.len()
+    };
+    set(&mut journal, 0, "a");
+    assert_eq!(woken(&mut journal), 0);
+    journal.close_cursor(closed);
+    assert_eq!(woken(&mut journal), 1);
+    while journal.position() <= 1000 {
+        set(&mut journal, 0, "a");
+    }
+    journal.enforce_limits(1);
+    assert_eq!((woken(&mut journal), journal.end_of(slow, waker)), (1, Some(Ended::Overrun)));
+    assert_eq!(journal.end_of(closed, waker), Some(Ended::Closed));
 }
 
 /// A replica that doesn't read has bytes that were taken from the journal and aren't sent: keys must not go for them either.

@@ -9,6 +9,7 @@
 mod record;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub use record::RawRecord;
@@ -19,11 +20,16 @@ use crate::garbage::Garbage;
 use crate::keyspace::Keyspace;
 use crate::table::Table;
 
+/// Cuts that may be open for whoever asks.
+const COMMON: usize = 2;
+/// Cuts that may be open in all: the others are kept for files, so that no slow reader keeps data from the disk.
+pub(crate) const CUTS: usize = COMMON + 2;
+
 /// Names a cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CutId(u32);
 
-/// Two cuts are open already.
+/// As many cuts are open as may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TooManyCuts;
 
@@ -82,7 +88,9 @@ struct Cut {
 /// The open cuts.
 #[derive(Default)]
 pub(crate) struct Cuts {
-    open: [Option<Cut>; 2],
+    open: [Option<Cut>; CUTS],
+    /// How many they are.
+    count: usize,
     last_epoch: u32,
 }
 
@@ -90,7 +98,7 @@ impl Cuts {
     /// True when a cut is open; all that a write pays when none is.
     #[inline]
     pub(crate) fn any(&self) -> bool {
-        self.open[0].is_some() || self.open[1].is_some()
+        self.count > 0
     }
 
     /// The open cut in a slot that this database belongs to.
@@ -117,7 +125,7 @@ impl Cuts {
     }
 
     fn take_buckets(&mut self, db: &mut Db, segment: usize, buckets: u64) {
-        let mut fresh = [0; 2];
+        let mut fresh = [0; CUTS];
         for (slot, fresh) in fresh.iter_mut().enumerate() {
             let Some((cut, _)) = Self::member(&mut self.open[slot], db.stamps[slot]) else { continue };
             let taken = db.table.taken(segment, slot, cut.epoch);
@@ -126,23 +134,27 @@ impl Cuts {
                 db.table.set_taken(segment, slot, cut.epoch, taken | *fresh);
             }
         }
-        // What both want is copied once.
-        let both = fresh[0] & fresh[1];
-        for bucket in bits(both) {
+        let (_, shared) = fresh.iter().fold((0, 0), |(once, twice), one| (once | one, twice | once & one));
+        self.share_buckets(db, segment, shared, fresh);
+        for (slot, fresh) in fresh.into_iter().enumerate() {
+            let Some((cut, stamp)) = Self::member(&mut self.open[slot], db.stamps[slot]) else { continue };
+            for bucket in bits(fresh & !shared) {
+                let entries = db.table.bucket_entries(segment, bucket);
+                cut.handed.extend(entries.map(|entry| RawRecord::new(stamp.index, entry.snapshot())));
+            }
+        }
+    }
+
+    /// What several cuts want is copied once.
+    fn share_buckets(&mut self, db: &Db, segment: usize, shared: u64, fresh: [u64; CUTS]) {
+        for bucket in bits(shared) {
             for entry in db.table.bucket_entries(segment, bucket) {
                 let entry = Arc::new(entry.snapshot());
-                for slot in 0..2 {
+                for slot in (0..CUTS).filter(|slot| fresh[*slot] >> bucket & 1 == 1) {
                     if let Some((cut, stamp)) = Self::member(&mut self.open[slot], db.stamps[slot]) {
                         cut.handed.push_back(RawRecord::shared(stamp.index, entry.clone()));
                     }
                 }
-            }
-        }
-        for (slot, fresh) in fresh.into_iter().enumerate() {
-            let Some((cut, stamp)) = Self::member(&mut self.open[slot], db.stamps[slot]) else { continue };
-            for bucket in bits(fresh & !both) {
-                let entries = db.table.bucket_entries(segment, bucket);
-                cut.handed.extend(entries.map(|entry| RawRecord::new(stamp.index, entry.snapshot())));
             }
         }
     }
@@ -154,7 +166,7 @@ impl Cuts {
         }
         let bytes = db.value_bytes + db.table.mem_bytes();
         let table = Arc::new(db.table);
-        for slot in 0..2 {
+        for slot in 0..CUTS {
             if let Some((cut, stamp)) = Self::member(&mut self.open[slot], db.stamps[slot]) {
                 cut.old.push(Old { table: Arc::clone(&table), stamp });
             }
@@ -183,8 +195,18 @@ enum Source {
 impl Keyspace {
     /// Opens a cut: its snapshot is the keyspace as it is now.
     pub fn begin_cut(&mut self) -> Result<CutId, TooManyCuts> {
-        let slot = self.cuts.open.iter().position(Option::is_none).ok_or(TooManyCuts)?;
+        self.begin_cut_in(0..COMMON)
+    }
+
+    /// Opens a cut for a file: there is one even while others read as many as they may.
+    pub fn begin_file_cut(&mut self) -> Result<CutId, TooManyCuts> {
+        self.begin_cut_in(COMMON..CUTS).or_else(|_| self.begin_cut())
+    }
+
+    fn begin_cut_in(&mut self, slots: Range<usize>) -> Result<CutId, TooManyCuts> {
+        let slot = slots.into_iter().find(|slot| self.cuts.open[*slot].is_none()).ok_or(TooManyCuts)?;
         self.cuts.last_epoch += 1;
+        self.cuts.count += 1;
         let epoch = self.cuts.last_epoch;
         for (index, db) in self.dbs.iter_mut().enumerate() {
             db.stamps[slot] = Some(CutStamp { epoch, index });
@@ -236,6 +258,7 @@ impl Keyspace {
     pub fn end_cut(&mut self, id: CutId) {
         let Some(slot) = self.slot_of(id) else { return };
         if let Some(cut) = self.cuts.open[slot].take() {
+            self.cuts.count -= 1;
             for old in cut.old {
                 // Counted when it was flushed.
                 self.books.garbage.add_table(old.table, 0);

@@ -177,7 +177,7 @@ struct Reading {
 impl Reading {
     fn begin(ks: &mut Keyspace) -> Self {
         let expected = state(ks);
-        let id = ks.begin_cut().unwrap();
+        let id = ks.begin_file_cut().unwrap();
         assert_eq!(ks.cut_keys(id).iter().sum::<usize>(), expected.len());
         Reading { id, expected, got: State::new() }
     }
@@ -207,16 +207,16 @@ fn run(seed: u64, keys: u64) {
     (0..dice.roll(3000)).for_each(|_| command(&mut ks, &mut dice, keys));
     let mut open: Vec<Reading> = Vec::new();
     let mut finished = 0;
-    while finished < 4 {
-        if open.len() < 2 && dice.roll(30) == 0 {
+    while finished < 6 {
+        if open.len() < CUTS && dice.roll(30) == 0 {
             open.push(Reading::begin(&mut ks));
-            assert!(open.len() < 2 || ks.begin_cut() == Err(TooManyCuts));
+            assert!(open.len() < CUTS || ks.begin_file_cut() == Err(TooManyCuts));
         }
         (0..dice.roll(40)).for_each(|_| command(&mut ks, &mut dice, keys));
-        if open.len() == 2 && dice.roll(300) == 0 {
+        if open.len() == CUTS && dice.roll(300) == 0 {
             ks.end_cut(open.remove(0).id);
         }
-        let pick = dice.roll(2) as usize;
+        let pick = dice.roll(CUTS as u64) as usize;
         if pick < open.len() && open[pick].step(&mut ks, &mut dice, seed) {
             open.remove(pick);
             finished += 1;
@@ -265,6 +265,17 @@ fn a_cut_of_nothing_is_done_at_once() {
     let step = ks.cut_step(id, CutBudget::default());
     assert!(step.done && step.records.is_empty());
     assert!(ks.cut_step(id, CutBudget::default()).done, "a closed cut stays done");
+}
+
+#[test]
+fn files_have_cuts_of_their_own() {
+    let mut ks = Keyspace::new(Options::default());
+    let common: Vec<CutId> = (0..COMMON).map(|_| ks.begin_cut().unwrap()).collect();
+    assert_eq!(ks.begin_cut(), Err(TooManyCuts));
+    (COMMON..CUTS).for_each(|_| assert!(ks.begin_file_cut().is_ok()));
+    assert_eq!(ks.begin_file_cut(), Err(TooManyCuts));
+    ks.end_cut(common[0]);
+    assert!(ks.begin_file_cut().is_ok(), "a place that nobody else needs is as good");
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub(crate) use bucket::{BUCKETS, Bucket, SLOTS};
 use bucket::{home, overflow_probe, tag_of};
 
 use crate::entry::Entry;
+use crate::snapshot::CUTS;
 
 /// Segments stop splitting here: 64-bit hashes of a keyed hasher never get that far.
 const MAX_DEPTH: u32 = 40;
@@ -67,7 +68,6 @@ struct Meta {
     prefix: u64,
     depth: u32,
     len: u16,
-    marks: [Marks; 2],
 }
 
 /// A table of entries by key.
@@ -79,6 +79,8 @@ pub(crate) struct Table {
     directory: Vec<u32>,
     segments: Vec<Segment>,
     meta: Vec<Meta>,
+    /// Per segment, a mark for each cut. Apart from `meta`, for only cuts look at it.
+    marks: Vec<[Marks; CUTS]>,
     /// Per segment: no entry in it has an earlier deadline. Apart from `meta`, for the expiry cycle reads all of it.
     deadlines: Vec<u64>,
     len: usize,
@@ -95,6 +97,7 @@ impl Table {
             directory: Vec::new(),
             segments: Vec::new(),
             meta: Vec::new(),
+            marks: Vec::new(),
             deadlines: Vec::new(),
             len: 0,
             with_deadline: 0,
@@ -126,6 +129,7 @@ impl Table {
             + self.segments.len() * size_of::<[Bucket; BUCKETS]>()
             + self.segments.capacity() * size_of::<Segment>()
             + self.meta.capacity() * size_of::<Meta>()
+            + self.marks.capacity() * size_of::<[Marks; CUTS]>()
             + self.deadlines.capacity() * 8
     }
 
@@ -282,7 +286,8 @@ impl Table {
 
     fn push_segment(&mut self, prefix: u64, depth: u32) {
         self.segments.push(Bucket::segment());
-        self.meta.push(Meta { prefix, depth, len: 0, marks: [Marks::default(); 2] });
+        self.meta.push(Meta { prefix, depth, len: 0 });
+        self.marks.push([Marks::default(); CUTS]);
         self.deadlines.push(NEVER);
     }
 
@@ -295,8 +300,9 @@ impl Table {
         let new = self.segments.len();
         let prefix = self.meta[old].prefix;
         self.push_segment(prefix | 1 << (63 - depth), depth + 1);
-        self.meta[new].marks = self.meta[old].marks.map(Marks::all);
-        self.meta[old] = Meta { prefix, depth: depth + 1, len: 0, marks: self.meta[new].marks };
+        let marks = self.marks[old].map(Marks::all);
+        (self.marks[new], self.marks[old]) = (marks, marks);
+        self.meta[old] = Meta { prefix, depth: depth + 1, len: 0 };
         self.point_directory(old);
         self.point_directory(new);
         self.deadlines[old] = NEVER;
@@ -321,12 +327,14 @@ impl Table {
         let (keep, gone) = (a.min(b), a.max(b));
         let depth = self.meta[keep].depth - 1;
         let prefix = self.meta[a].prefix.min(self.meta[b].prefix);
-        self.meta[keep] = Meta { prefix, depth, len: 0, marks: self.meta[keep].marks.map(Marks::all) };
+        self.meta[keep] = Meta { prefix, depth, len: 0 };
+        self.marks[keep] = self.marks[keep].map(Marks::all);
         self.point_directory(keep);
         self.deadlines[keep] = NEVER;
         let kept = std::mem::replace(&mut self.segments[keep], Bucket::segment());
         let freed = self.segments.swap_remove(gone);
         self.meta.swap_remove(gone);
+        self.marks.swap_remove(gone);
         self.deadlines.swap_remove(gone);
         if gone < self.segments.len() {
             self.point_directory(gone);

@@ -151,10 +151,26 @@ fn expired_entries_are_found_by_segment() {
     let mut found = 0;
     for segment in 0..t.segments() {
         if t.may_have_expired(segment, 1000) {
-            t.expired_in(segment, 1000, |_, _| found += 1);
+            t.expired_in(segment, 1000, usize::MAX, |_, _| found += 1);
         }
     }
     assert_eq!(found, 500);
+}
+
+#[test]
+fn a_segment_stays_due_while_expired_entries_are_left_in_it() {
+    let mut t = table();
+    (0..100).for_each(|i| insert(&mut t, format!("{i}").as_bytes(), i, Some(i as u64)));
+    for left in (0..10).rev() {
+        let mut found = Vec::new();
+        t.expired_in(0, 1000, 10, |key, _| found.push(key.to_vec()));
+        assert_eq!((found.len(), t.may_have_expired(0, 1000)), (10, left > 0));
+        for key in found {
+            let at = t.find(t.hash(&key), &key).expect("inserted");
+            t.remove(at);
+        }
+    }
+    assert_eq!(t.len(), 0);
 }
 
 #[test]

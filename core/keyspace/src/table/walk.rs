@@ -139,20 +139,21 @@ impl Table {
         self.deadlines[segment] < now
     }
 
-    /// Finds the entries of a segment that are expired (true) or of which fields are, and sets its earliest deadline from
-    /// the others: the caller deletes the former and [notes](Table::note_times) the latter.
-    pub(crate) fn expired_in(&mut self, segment: usize, now: u64, mut found: impl FnMut(&[u8], bool)) {
-        let mut lowest = NEVER;
+    /// Finds the entries of a segment that are expired (true) or of which fields are, `most` of them, and sets its earliest
+    /// deadline from the others: the caller deletes the former and [notes](Table::note_times) the latter.
+    pub(crate) fn expired_in(&mut self, segment: usize, now: u64, most: usize, mut found: impl FnMut(&[u8], bool)) {
+        let (mut lowest, mut left) = (NEVER, most);
         let buckets = &self.segments[segment];
         for (_, entry) in buckets.iter().enumerate().flat_map(|(n, bucket)| {
             ahead_of(buckets, n);
             bucket.entries()
         }) {
             let Some(first) = entry.first_deadline() else { continue };
-            if first >= now {
+            if first >= now || left == 0 {
                 lowest = lowest.min(first);
                 continue;
             }
+            left -= 1;
             found(entry.key(), entry.is_expired(now));
             // Where only fields are expired, the key's own time may come next.
             lowest = entry.deadline().filter(|at| *at >= now).map_or(lowest, |at| lowest.min(at));
@@ -171,13 +172,13 @@ impl Table {
     /// The marks of cut `slot` in a segment: a bit for each bucket it has taken.
     #[inline]
     pub(crate) fn taken(&self, segment: usize, slot: usize, epoch: u32) -> u64 {
-        let marks = self.meta[segment].marks[slot];
+        let marks = self.marks[segment][slot];
         if marks.epoch == epoch { marks.taken } else { 0 }
     }
 
     /// Sets the marks of cut `slot` in a segment.
     pub(crate) fn set_taken(&mut self, segment: usize, slot: usize, epoch: u32, taken: u64) {
-        let marks = &mut self.meta[segment].marks[slot];
+        let marks = &mut self.marks[segment][slot];
         marks.epoch = epoch;
         marks.taken = taken;
     }

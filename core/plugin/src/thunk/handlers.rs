@@ -73,7 +73,7 @@ pub(crate) unsafe extern "C" fn sync_keys<P, F>(
     let Ok(keys) = guarded(|| get_keys(args)) else { return usize::MAX };
     for (index, position) in keys.iter().take(max).enumerate() {
         // SAFETY: the caller gives room for `max` numbers.
-        unsafe { out.add(index).write(*position as u32) };
+        unsafe { out.add(index).write(u32::try_from(*position).unwrap_or(u32::MAX)) };
     }
     keys.len()
 }
@@ -127,7 +127,10 @@ where
         Ok(future) => export_future(async move {
             let mut wire = Vec::new();
             match future.await {
-                Ok(reply) => reply.encode(proto, &mut wire),
+                Ok(reply) => {
+                    reply.encode(proto, &mut wire);
+                    reply.take_apart();
+                }
                 Err(error) => Reply::Error(error.reply_text()).encode(proto, &mut wire),
             }
             Out { buf: Buf::new(wire), ..Out::DONE }

@@ -39,6 +39,8 @@ impl Process {
         let log = File::options().create(true).append(true).open(node.dir.join("log"))?;
         let child = Command::new(std::env::current_exe()?)
             .arg(&node.file)
+            // Whoever supervises this command doesn't supervise its nodes.
+            .env_remove(crate::manager::VARIABLE)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -1,6 +1,7 @@
 //! From a file and a command line to settings: read, edit, parse, check. Precedence: built-in values, the RON file, the
 //! state overlay, the command line.
 
+use super::directives;
 use super::document::{Document, Origin, quote, ron_of_argument};
 use super::overlay::{self, Overlay};
 use super::report::{ConfigError, line_column, nearest, offset_of};
@@ -260,6 +261,14 @@ pub(crate) fn parse(name: &str, text: String, edits: &[Edit]) -> Result<Settings
 
 fn parse_as_given(name: &str, text: String, edits: &[Edit]) -> Result<Settings, ConfigError> {
     let mut document = Document::new(text);
+    if let Some((at, told)) = directives::redis_conf(document.source()) {
+        let message = "this looks like a configuration of Redis; Keystead reads RON".to_owned();
+        let told = told.map(|told| format!("{told}; ")).unwrap_or_default();
+        let help = format!(
+            "{told}configs/all-keys.ron shows every setting, configs/DIRECTIVES.md where each directive is set"
+        );
+        return Err(ConfigError::at(&document, name, at, message, Some(help)));
+    }
     if super::scan::root(document.text()).is_empty() {
         // A file in which nothing is set, as an empty redis.conf.
         document = Document::new(format!("{}\n()", document.source()));
@@ -275,10 +284,8 @@ fn parse_as_given(name: &str, text: String, edits: &[Edit]) -> Result<Settings, 
     check(&tree, &document, name)?;
     let plugins = tree.plugins.iter().map(|p| plugin_entry(p, &document, name)).collect();
     let dir = absolute(Path::new(&tree.server.dir));
-    let plugin_dirs = match tree.plugin_dirs.as_slice() {
-        [] => beside_binary().into_iter().collect(),
-        dirs => dirs.iter().map(|d| absolute(Path::new(d))).collect(),
-    };
+    // The server's own plugins lie beside it, whatever else is searched before.
+    let plugin_dirs = tree.plugin_dirs.iter().map(|d| absolute(Path::new(d))).chain(beside_binary()).collect();
     Ok(Settings {
         file: None,
         server: tree.server,
@@ -298,6 +305,11 @@ fn parse_as_given(name: &str, text: String, edits: &[Edit]) -> Result<Settings, 
         command_line: edits.iter().map(|edit| edit.path.clone()).collect(),
         dir,
     })
+}
+
+/// The core's settings as they are without a file.
+pub(super) fn default_settings() -> Vec<Setting> {
+    parse(DEFAULT_NAME, "()".into(), &[]).map(|settings| settings.settings()).unwrap_or_default()
 }
 
 /// The word in quotes that a text begins with.

@@ -134,6 +134,7 @@ fn explain(code: &ron::Error) -> (String, Option<String>) {
         E::MissingStructField { field, .. } => (format!("the field '{field}' is missing"), None),
         E::DuplicateStructField { field, .. } => (format!("the field '{field}' appears twice"), None),
         E::InvalidValueForType { expected, found } => (format!("expected {expected}, found {found}"), None),
+        E::ExceededRecursionLimit => ("nested too deep: no setting is".into(), None),
         E::TrailingCharacters => ("text behind the end of the configuration".into(), None),
         other => {
             let text = other.to_string();

@@ -1,6 +1,7 @@
 //! The core's settings: one row a setting with its field, type, default and Redis' name. Types only; reading files is
 //! `load.rs`, and what a setting does is the business of whoever asks for it.
 
+use super::bytes::{Bytes, BytesOrShare};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -220,11 +221,11 @@ section! {
         /// Seconds between TCP keep-alive probes; 0 none.
         tcp_keepalive: u32 = 300 => "tcp-keepalive";
         /// Bytes of the largest argument.
-        proto_max_bulk_len: u64 = 512 << 20 => "proto-max-bulk-len";
+        proto_max_bulk_len: Bytes = Bytes(512 << 20) => "proto-max-bulk-len";
         /// Bytes a client may have sent that aren't executed yet.
-        client_query_buffer_limit: u64 = 1 << 30 => "client-query-buffer-limit";
+        client_query_buffer_limit: Bytes = Bytes(1 << 30) => "client-query-buffer-limit";
         /// Bytes of all clients' buffers, or a share of maxmemory ("5%"): beyond, the largest clients are closed. 0: no limit.
-        maxmemory_clients: String = "0".into() => "maxmemory-clients";
+        maxmemory_clients: BytesOrShare = BytesOrShare("0".into()) => "maxmemory-clients";
         /// Keys whose readers are remembered for client-side caching; 0: no limit.
         tracking_table_max_keys: u64 = 1_000_000 => "tracking-table-max-keys";
         /// Bytes a client may leave unread: class, hard limit, soft limit, seconds above the soft limit.
@@ -237,7 +238,7 @@ section! {
     /// How much memory may be used, and what goes when that is not enough.
     Memory "memory" {
         /// Bytes; 0: no limit.
-        maxmemory: u64 = 0 => "maxmemory";
+        maxmemory: Bytes = Bytes(0) => "maxmemory";
         /// `noeviction`, or `allkeys-` or `volatile-` with `lru`, `lfu` or `random`, or `volatile-ttl`.
         policy: String = "noeviction".into() => "maxmemory-policy";
         /// Keys looked at before one is chosen.
@@ -265,11 +266,11 @@ section! {
         /// Fields of a hash.
         hash_max_listpack_entries: u32 = 512 => "hash-max-listpack-entries";
         /// Bytes of a hash's longest field or value.
-        hash_max_listpack_value: u32 = 64 => "hash-max-listpack-value";
+        hash_max_listpack_value: Bytes = Bytes(64) => "hash-max-listpack-value";
         /// Elements of a list, or its bytes: -1 to -5 for 4 to 64 KiB.
         list_max_listpack_size: i64 = -2 => "list-max-listpack-size";
         /// Bytes of a sparse HyperLogLog.
-        hll_sparse_max_bytes: u32 = 3000 => "hll-sparse-max-bytes";
+        hll_sparse_max_bytes: Bytes = Bytes(3000) => "hll-sparse-max-bytes";
         /// Members of a set of integers.
         set_max_intset_entries: u32 = 512 => "set-max-intset-entries";
         /// Members of a set of other strings.
@@ -277,13 +278,13 @@ section! {
         /// Bytes of such a set's longest member.
         set_max_listpack_value: u32 = 64 => "set-max-listpack-value";
         /// Bytes of a stream's block of entries; 0 is no limit of its own.
-        stream_node_max_bytes: u32 = 4096 => "stream-node-max-bytes";
+        stream_node_max_bytes: Bytes = Bytes(4096) => "stream-node-max-bytes";
         /// Entries of such a block; 0 is no limit.
         stream_node_max_entries: u32 = 100 => "stream-node-max-entries";
         /// Members of a sorted set.
         zset_max_listpack_entries: u32 = 128 => "zset-max-listpack-entries";
         /// Bytes of a sorted set's longest member.
-        zset_max_listpack_value: u32 = 64 => "zset-max-listpack-value";
+        zset_max_listpack_value: Bytes = Bytes(64) => "zset-max-listpack-value";
     }
 }
 

@@ -30,6 +30,9 @@ fn the_issue_s_example_is_understood() {
     assert_eq!(settings.server.port, 7000);
     assert!(settings.dir.is_absolute() && settings.dir.ends_with("data"));
     assert_eq!(settings.plugins.len(), 3);
+    let beside = std::env::current_exe().expect("this test is a file");
+    assert!(settings.plugin_dirs[0].ends_with("plugins"));
+    assert_eq!(settings.plugin_dirs[1..], [beside.parent().expect("it is in a folder")], "the server's own are found");
     let replication = &settings.plugins[0].config;
     assert_eq!(replication.text, "(replicaof: Some((\"127.0.0.1\", 6380)), priority: 5)");
     assert_eq!((replication.line, replication.column), (6, 43));
@@ -68,6 +71,16 @@ fn mistakes_name_file_line_column_and_what_was_meant() {
         assert!(told.contains(expected), "{text} {sets:?}\n  told: {told}\n  not:  {expected}");
     }
     assert!(Edit::parse("server.port").is_err());
+}
+
+#[test]
+fn what_is_nested_too_deep_is_told_in_own_words() {
+    for deep in ["(".repeat(5_000), "[".repeat(5_000), "Some(".repeat(5_000)] {
+        let told = fails(&format!("(plugins: [(name: \"p\", config: {deep}"), &[]);
+        assert!(told.contains("nested too deep") && !told.contains("serde"), "{told}");
+        let told = fails(&format!("(server: {deep}"), &[]);
+        assert!(!told.contains("serde") && !told.contains("ron::"), "{told}");
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Commands of plugins as the engine sees them: in the turn, asynchronous, and taking a connection over.
 
 use super::ctx::{SlotState, client_info, take_state};
-use super::frame::{Frame, World, inside, with_words};
+use super::effects;
+use super::frame::{Frame, World, inside, nested_too_deeply, with_words};
 use super::objects;
 use super::plugin::{Plugin, Taker};
 use crate::net::service::{Taken, TakeoverHost};
@@ -9,7 +10,7 @@ use keystead_abi::glue::Completion;
 use keystead_abi::{self as abi, Str};
 use keystead_engine::foreign::{AsyncCall, ForeignAsync, ForeignCommand, ForeignTakeover};
 use keystead_engine::session::State;
-use keystead_engine::{Args, CommandError, CommandResult, Ctx, Effect, Kind, OwnedArgs};
+use keystead_engine::{Args, CommandError, CommandResult, Ctx, Effect, Kind};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ffi::c_void;
@@ -21,6 +22,7 @@ type TryNow = unsafe extern "C" fn(*mut c_void, *const abi::Ctx, *const Str, usi
 type Start = unsafe extern "C" fn(*mut c_void, *const abi::ClientInfo, *const Str, usize) -> abi::Future;
 
 const STOPPED: CommandError = CommandError::fixed("ERR the plugin of this command was stopped");
+const TOO_DEEP: CommandError = CommandError::fixed("ERR commands of plugins are nested too deeply");
 
 /// A command that runs in the turn.
 pub(super) struct SyncCommand {
@@ -65,12 +67,19 @@ fn run(
     if !plugin.live() {
         return Err(STOPPED);
     }
+    if nested_too_deeply() {
+        return Err(TOO_DEEP);
+    }
     let mut frame = Frame::new(plugin, endpoint, World::Command(ctx));
     let said = frame.enter(|raw| with_words(args.iter(), |argv, argc| call(raw, argv, argc)));
     let Frame { error, counted, refused, listed, changes, .. } = frame;
     let failed = match said {
-        abi::CALL_NONE | abi::CALL_AS_SENT => refused,
-        abi::CALL_LISTED => refused.or_else(|| untold(&changes, &listed)),
+        abi::CALL_NONE => refused,
+        abi::CALL_AS_SENT => refused.or_else(|| effects::unexpected(&plugin.name, ctx.command)),
+        abi::CALL_LISTED if listed.is_empty() => refused,
+        abi::CALL_LISTED => refused
+            .or_else(|| effects::unexpected(&plugin.name, ctx.command))
+            .or_else(|| effects::untold(&changes, &listed)),
         code => {
             if code == abi::CALL_PANICKED {
                 log::error!("plugin {}: the command {} panicked", plugin.name, ctx.command.full_name);
@@ -81,38 +90,16 @@ fn run(
     };
     match (failed, said) {
         (None, abi::CALL_AS_SENT) => Ok(Effect::AsSent),
-        (None, abi::CALL_LISTED) => Ok(told(ctx, listed)),
-        (None, _) => Ok(Effect::None),
+        (None, abi::CALL_LISTED) if !listed.is_empty() => Ok(effects::told(ctx, listed)),
+        (None, _) => Ok(effects::as_changed(ctx, &changes)),
         (Some(error), _) if changes.is_empty() => Err(error),
         (Some(error), _) => {
             // It failed half way: what it has changed goes to replicas all the same.
             log::error!("plugin {}: the command {} failed behind a change", plugin.name, ctx.command.full_name);
-            changes.iter().for_each(|(db, words)| record(ctx, *db, words));
+            let _recorded = effects::as_changed(ctx, &changes);
             Err(error)
         }
     }
-}
-
-/// A change in a database of which replicas would hear nothing, though the command tells them of others.
-fn untold(changes: &[(usize, OwnedArgs)], listed: &[(usize, OwnedArgs)]) -> Option<CommandError> {
-    let told = |db: usize| listed.is_empty() || listed.iter().any(|(other, _)| *other == db);
-    let (db, _) = changes.iter().find(|(db, _)| !told(*db))?;
-    Some(CommandError::new(format!("ERR the plugin changed database {db} and has an effect in others only")))
-}
-
-/// What replicas get instead of the command.
-fn told(ctx: &mut Ctx<'_>, listed: Vec<(usize, OwnedArgs)>) -> Effect {
-    if listed.iter().all(|(db, _)| *db == ctx.db()) {
-        return Effect::Many(listed.into_iter().map(|(_, words)| words).collect());
-    }
-    listed.iter().for_each(|(db, words)| record(ctx, *db, words));
-    Effect::Many(Vec::new())
-}
-
-/// One more effect of the running command.
-fn record(ctx: &mut Ctx<'_>, db: usize, words: &OwnedArgs) {
-    let words: Vec<&[u8]> = words.view().iter().collect();
-    let _recorded = ctx.also(db, &words);
 }
 
 /// A command that is a future.

@@ -1,6 +1,7 @@
 //! The functions behind `ks_ctx_api`. A panic in here is one of the core's, in a turn that may have changed something
 //! already: it ends the process, because memory would be ahead of the journal.
 
+use super::calls;
 use super::event_names;
 use super::frame::{Frame, World, frame, owned_words};
 use super::script;
@@ -138,14 +139,14 @@ unsafe extern "C" fn propagate(ctx: *mut c_void, argv: *const Str, argc: usize) 
     // SAFETY: as above.
     let (frame, words) = unsafe { (frame(ctx), owned_words(argv, argc)) };
     let db = frame.session_ref().map_or(0, |state| state.db);
-    frame.listed.push((db, words));
+    frame.list(db, words);
 }
 
 unsafe extern "C" fn propagate_in(ctx: *mut c_void, db: u32, argv: *const Str, argc: usize) {
     // SAFETY: as above.
     let (frame, words) = unsafe { (frame(ctx), owned_words(argv, argc)) };
     if frame.has_db(db) {
-        frame.listed.push((db as usize, words));
+        frame.list(db as usize, words);
     }
 }
 
@@ -274,14 +275,10 @@ fn run(frame: &mut Frame<'_, '_>, db: u32, args: &OwnedArgs) -> Result<Vec<u8>, 
             Ok(engine.exec(db as usize, &words, Origin::Internal, Proto::Resp3))
         }
         World::Command(ctx) => {
-            let name = String::from_utf8_lossy(args.view().at(0)).to_lowercase();
-            let Some(command) = ctx.core.registry.find(name.as_bytes()) else {
-                return Ok(format!("-ERR unknown command '{name}'\r\n").into_bytes());
+            let command = match calls::callable(ctx.core, &frame.plugin.name, ctx.command, args.view()) {
+                Ok(command) => command,
+                Err(error) => return Ok(format!("-{}\r\n", error.text()).into_bytes()),
             };
-            let command = args.view().get(1).and_then(|word| command.sub(word)).unwrap_or(command);
-            if !command.arity_ok(args.len()) {
-                return Ok(format!("-ERR wrong number of arguments for '{name}' command\r\n").into_bytes());
-            }
             let begin = ctx.reply.out.len();
             let selected = std::mem::replace(&mut ctx.session.db, db as usize);
             let proto = std::mem::replace(&mut ctx.session.proto, Proto::Resp3);
@@ -301,6 +298,7 @@ fn value_kind(kind: Option<KeyType>) -> u32 {
         Some(KeyType::List) => abi::VALUE_LIST,
         Some(KeyType::Set) => abi::VALUE_SET,
         Some(KeyType::Hash) => abi::VALUE_HASH,
+        Some(KeyType::Stream) => abi::VALUE_STREAM,
         Some(KeyType::ZSet) => abi::VALUE_ZSET,
         #[allow(unreachable_patterns)]
         Some(_) => abi::VALUE_OTHER,
@@ -371,7 +369,7 @@ unsafe extern "C" fn set_string(ctx: *mut c_void, db: u32, key: Str, value: Str)
     // SAFETY: as above.
     let (frame, key, value) = unsafe { (frame(ctx), key.bytes(), value.bytes()) };
     let words: [&[u8]; 3] = [b"SET", key, value];
-    if !frame.has_db(db) {
+    if !frame.has_db(db) || !frame.may_change() {
         return abi::ERR;
     }
     if own_turn(frame, db, &words).is_some() {
@@ -387,7 +385,7 @@ unsafe extern "C" fn del(ctx: *mut c_void, db: u32, key: Str) -> u32 {
     // SAFETY: as above.
     let (frame, key) = unsafe { (frame(ctx), key.bytes()) };
     let words: [&[u8]; 2] = [b"DEL", key];
-    if !frame.has_db(db) {
+    if !frame.has_db(db) || !frame.may_change() {
         return 0;
     }
     if let Some(reply) = own_turn(frame, db, &words) {
@@ -406,7 +404,7 @@ unsafe extern "C" fn expire_at(ctx: *mut c_void, db: u32, key: Str, unix_ms: u64
     let (frame, key) = unsafe { (frame(ctx), key.bytes()) };
     let at = unix_ms.to_string();
     let words: &[&[u8]] = if unix_ms == 0 { &[b"PERSIST", key] } else { &[b"PEXPIREAT", key, at.as_bytes()] };
-    if !frame.has_db(db) {
+    if !frame.has_db(db) || !frame.may_change() {
         return 0;
     }
     let exists = frame.keys().is_some_and(|keys| keys.exists(db as usize, key));
@@ -466,8 +464,10 @@ unsafe extern "C" fn rebase(ctx: *mut c_void, history: *const History) -> u32 {
         let frame = frame(ctx);
         let host = frame.plugin.host();
         let Some(core) = frame.core_mut() else { return abi::ERR };
-        host.rebase(core, &*history);
-        abi::OK
+        match host.rebase(core, &*history) {
+            Ok(()) => abi::OK,
+            Err(_) => abi::ERR,
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! A turn as a plugin sees it: what a `ks_ctx` points to. A frame lives on the stack of the call it is made for.
 
+use super::effects;
 use super::plugin::Plugin;
 use keystead_abi::{self as abi, Str};
 use keystead_engine::core::Core;
 use keystead_engine::keyspace::Keyspace;
 use keystead_engine::resp::{Proto, Writer};
 use keystead_engine::session::State;
+use keystead_engine::spec::WRITE;
 use keystead_engine::{CommandError, Ctx, Engine, OwnedArgs};
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -145,6 +147,28 @@ impl<'f, 'e> Frame<'f, 'e> {
         there
     }
 
+    /// Whether this call may change keys: a command that isn't declared to write passed guards that were for those that are.
+    /// If not, the running command fails.
+    pub(super) fn may_change(&mut self) -> bool {
+        let command = match &self.world {
+            World::Command(ctx) => ctx.command,
+            World::Turn(_) | World::Look(..) => return true,
+        };
+        let may = command.flags.has(WRITE);
+        if !may {
+            self.refused = Some(effects::undeclared(&self.plugin.name, command));
+        }
+        may
+    }
+
+    /// Lists an effect, if it can be one. If not, the running command fails.
+    pub(super) fn list(&mut self, db: usize, words: OwnedArgs) {
+        match effects::refusal(self.core(), &self.plugin.name, words.view()) {
+            Some(refused) => self.refused = Some(refused),
+            None => self.listed.push((db, words)),
+        }
+    }
+
     /// The session whose command runs.
     pub(super) fn session_ref(&self) -> Option<&State> {
         match &self.world {
@@ -168,6 +192,15 @@ pub(super) fn inside<R>(call: impl FnOnce() -> R) -> R {
     let result = call();
     DEPTH.set(DEPTH.get() - 1);
     result
+}
+
+/// Calls of plugins inside each other, each of which has its part of the stack: some 8 KB in a debug build. A command that
+/// runs what its client names could go on for ever.
+const MOST_NESTED: u32 = 64;
+
+/// Whether this thread is in as many calls of plugins as it may.
+pub(super) fn nested_too_deeply() -> bool {
+    DEPTH.get() >= MOST_NESTED
 }
 
 /// Whether this thread is in a turn that called a plugin.

@@ -7,10 +7,12 @@
 #![allow(unsafe_code)]
 
 mod api;
+mod calls;
 mod commands;
 mod contracts;
 mod ctx;
 mod durable;
+mod effects;
 mod event_names;
 mod frame;
 mod hooks;
@@ -36,19 +38,26 @@ pub(crate) use seam::{ConfigText, EndpointSpec, PluginEntry, ServerShell};
 use crate::net::service::Service;
 use contracts::Contracts;
 use keystead_abi::{self as abi, History, JournalState, Object};
-use keystead_engine::core::Core as EngineCore;
-use keystead_engine::{Gate, Gates};
+use keystead_engine::core::{Core as EngineCore, Pause};
+use keystead_engine::{Engine, Gate, Gates};
 use library::Library;
 use parking_lot::{Mutex, RwLock};
 use plugin::Plugin;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// How long a plugin may think about an end that is wanted now and saves nothing.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+
+/// Whose pause it is while the plugins are stopped.
+const STOPPING: &str = "stopping";
+
+/// How long an end waits for a plugin before the log says for whom.
+const WAIT_UNSAID: Duration = Duration::from_secs(2);
 
 /// The number of the data engine.
 pub(crate) const DATA: u32 = abi::ENDPOINT_DATA;
@@ -179,9 +188,12 @@ impl Core {
         if core.journal.is_placed() { history } else { History { offset: history.offset, ..no_history() } }
     }
 
-    /// Gives the journal another history, inside a turn.
-    fn rebase(&self, core: &mut EngineCore, history: &History) {
+    /// Gives the journal another history, inside a turn. One at an offset that no stream can have is refused.
+    fn rebase(&self, core: &mut EngineCore, history: &History) -> Result<(), String> {
         let restart = (history.offset != abi::KEEP_OFFSET).then_some(history.offset);
+        if let Some(offset) = restart.filter(|offset| i64::try_from(*offset).is_err()) {
+            return Err(format!("{offset} is no replication offset"));
+        }
         let db = core.journal.stream_db();
         core.journal.rebase(restart);
         if restart.is_none() && core.gates.is(Gate::Replica) {
@@ -189,6 +201,7 @@ impl Core {
             core.journal.set_stream_db(db);
         }
         *self.history.lock() = *history;
+        Ok(())
     }
 }
 
@@ -234,7 +247,7 @@ impl Host {
         for entry in entries {
             if let Err(error) = create(&core, entry) {
                 for plugin in core.plugins.read().iter() {
-                    plugin.unhook();
+                    plugin.unhook(Engine::unregister_plugin);
                 }
                 return Err(error);
             }
@@ -283,7 +296,7 @@ impl Host {
         const AT_ONCE: u32 = abi::ENDING_NOW | abi::ENDING_NOSAVE;
         for plugin in self.order.iter().rev() {
             let flags = flags_now(plugin, flags);
-            let asking = plugin.before_end(flags);
+            let asking = said_to_wait(plugin, plugin.before_end(flags));
             let asked = match flags & AT_ONCE {
                 AT_ONCE => async_std::future::timeout(ANSWER_LIMIT, asking).await.unwrap_or_else(|_| {
                     Err(format!("does not answer whether the server may end, for {ANSWER_LIMIT:?}"))
@@ -299,13 +312,30 @@ impl Host {
         Ok(())
     }
 
-    /// Stops them, users before their providers. Each gets a few seconds.
+    /// Stops them, users before their providers. Each gets a few seconds, in which clients get no answers: one of a server
+    /// that has lost half of its plugins would be wrong, a replica's role before all. Replies that are held go out.
     pub(crate) async fn stop_all(&self) {
         if let Some(plugin) = self.order.first() {
-            plugin.host().stopping.store(true, Ordering::Release);
+            let core = plugin.host();
+            core.stopping.store(true, Ordering::Release);
+            for service in core.engines() {
+                service.turn(|engine| engine.pause(STOPPING, Pause::All, u64::MAX));
+            }
         }
         for plugin in self.order.iter().rev() {
             plugin.stop(abi::STOP_SHUTDOWN).await;
+        }
+    }
+}
+
+/// Says in the log, once, which plugin an end waits for.
+async fn said_to_wait<T>(plugin: &Plugin, asking: impl Future<Output = T>) -> T {
+    let mut asking = pin!(asking);
+    match async_std::future::timeout(WAIT_UNSAID, asking.as_mut()).await {
+        Ok(said) => said,
+        Err(_) => {
+            log::warn!("The end waits for the plugin {}, which was asked whether the server may end.", plugin.name);
+            asking.await
         }
     }
 }
@@ -344,7 +374,7 @@ fn create(core: &Arc<Core>, entry: &PluginEntry) -> Result<(), LoadError> {
         Err(problem) => {
             // Its code may be referred to already: the library stays, the plugin doesn't.
             std::mem::forget(library);
-            plugin.unhook();
+            plugin.unhook(Engine::unregister_plugin);
             Err(LoadError::Config { plugin: entry.name.clone(), file: entry.config.file.clone(), problem })
         }
     }

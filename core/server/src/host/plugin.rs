@@ -187,7 +187,8 @@ impl Plugin {
         result
     }
 
-    /// Stops it, once: unhooked first, then asked, then its tasks are cancelled, then the instance is dropped.
+    /// Stops it, once: unhooked first, then asked, then its tasks are cancelled, then the instance is dropped. At the end
+    /// of the server nobody is served any more (see `Host::stop_all`), so its commands keep their names.
     pub(super) async fn stop(&'static self, why: u32) {
         if self.stopping.swap(true, Ordering::AcqRel) {
             return;
@@ -199,7 +200,10 @@ impl Plugin {
             }
         }
         self.live.store(false, Ordering::Release);
-        self.unhook();
+        match why {
+            abi::STOP_SHUTDOWN => self.unhook(Engine::detach_plugin),
+            _ => self.unhook(Engine::unregister_plugin),
+        }
         self.ask_to_stop(why).await;
         self.tasks.close();
         if !self.tasks.wait_empty(TASKS_LIMIT).await {
@@ -209,16 +213,16 @@ impl Plugin {
         self.drop_instance();
     }
 
-    /// Takes everything it registered out of the engines.
-    pub(super) fn unhook(&self) {
+    /// Takes what it registered out of the engines.
+    pub(super) fn unhook(&self, take_out: fn(&mut Engine, &str)) {
         for service in self.host.engines() {
-            service.turn(|engine| engine.unregister_plugin(&self.name));
+            service.turn(|engine| take_out(engine, &self.name));
         }
         self.host.contracts.lock().remove(self.slot);
     }
 
-    /// Asks it before the server ends; an error refuses that. Nothing was taken from it yet.
-    pub(super) async fn before_end(&self, flags: u32) -> Result<(), String> {
+    /// Asks it before the server ends; an error refuses that, a panic is a fault of it. Nothing was taken from it yet.
+    pub(super) async fn before_end(&'static self, flags: u32) -> Result<(), String> {
         if *self.stage.lock() != Stage::Running {
             return Ok(());
         }
@@ -229,7 +233,13 @@ impl Plugin {
         }
         // SAFETY: data and function belong together.
         let Some(asked) = api.before_end.map(|ask| unsafe { import_future(ask(data, flags)) }) else { return Ok(()) };
-        asked.await.ok().map(drop)
+        let done = asked.await;
+        if done.status == abi::PANICKED {
+            // It would again, each time: who wants the end could only kill the process.
+            self.fault(&format!("it panicked when it was asked whether the server may end: {}", done.buf.text()));
+            return Ok(());
+        }
+        done.ok().map(drop)
     }
 
     async fn ask_to_stop(&self, why: u32) {

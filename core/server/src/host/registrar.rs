@@ -101,6 +101,7 @@ unsafe extern "C" fn command(data: *mut c_void, spec: *const abi::CommandSpec) -
             if name.is_empty() || name.contains(char::is_whitespace) {
                 return Err(format!("'{name}' is no name for a command"));
             }
+            counts(raw, &name).map_err(|why| format!("command '{name}': {why}"))?;
             let body = body(plugin, raw, &name)?;
             let owned = owned_spec(raw, &name);
             Page::read(&owned.page).map_err(|error| format!("the page of command '{name}': {error}"))?;
@@ -113,6 +114,24 @@ unsafe extern "C" fn command(data: *mut c_void, spec: *const abi::CommandSpec) -
             plugin.facts.lock().commands.push(name.to_lowercase());
             Ok(())
         })
+    }
+}
+
+/// Some call must fit: its arity, and its keys among its words.
+fn counts(raw: &abi::CommandSpec, name: &str) -> Result<(), String> {
+    const MOST_WORDS: i64 = 1 << 20;
+    let (arity, names) = (i64::from(raw.arity), if name.contains('|') { 2 } else { 1 });
+    if (0..names).contains(&arity) {
+        return Err(format!("no call has the arity {arity}"));
+    }
+    let (first, last, step) = (i64::from(raw.first_key), i64::from(raw.last_key), raw.key_step);
+    let longest = if arity < 0 { MOST_WORDS } else { arity };
+    let end = if last < 0 { longest + last } else { last };
+    let there = first >= names && (first..longest).contains(&end) && step >= 1;
+    if first == 0 || there {
+        Ok(())
+    } else {
+        Err(format!("no call has keys from {first} to {last} in steps of {step}"))
     }
 }
 
@@ -216,7 +235,7 @@ const CATEGORIES: [(u64, &str); 21] = [
 ];
 
 fn group_of(name: &str) -> Group {
-    const GROUPS: [Group; 16] = [
+    const GROUPS: [Group; 17] = [
         Group::Generic,
         Group::String,
         Group::List,
@@ -227,6 +246,7 @@ fn group_of(name: &str) -> Group {
         Group::Transactions,
         Group::Connection,
         Group::Server,
+        Group::Cluster,
         Group::Scripting,
         Group::Bitmap,
         Group::HyperLogLog,
@@ -271,7 +291,7 @@ fn keys(raw: &abi::CommandSpec) -> KeySpec {
     }
     match raw.first_key {
         0 => KeySpec::None,
-        first => KeySpec::Range { first, last: raw.last_key, step: raw.key_step.max(1) },
+        first => KeySpec::Range { first, last: raw.last_key, step: raw.key_step },
     }
 }
 

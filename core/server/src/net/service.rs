@@ -18,14 +18,8 @@ use keystead_engine::resp::Limits;
 use keystead_engine::{Barriers, ConnInfo, Engine, Now, OwnedArgs, SessionId};
 use parking_lot::Mutex;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-/// The rest between turns when a reader of the journal pins its share, doubled with each share more.
-const SLOWED: Duration = Duration::from_millis(2);
-/// The longest: what waits for it must not look dead to a sentinel's ping.
-const SLOWED_MOST: Duration = Duration::from_millis(64);
 
 /// Who reads and writes a session's socket. Called after a turn, outside the lock; must not block.
 pub(crate) trait Owner: Send + Sync {
@@ -164,7 +158,6 @@ pub(crate) struct Service {
     gone: Mutex<Vec<SessionId>>,
     /// Wakes the ticker before its time.
     pub(crate) tick_soon: super::signal::Signal,
-    slow_writers: AtomicU32,
     barriers: Arc<Barriers>,
     /// What is done before replies leave.
     pub(crate) before_replies: BeforeReplies,
@@ -187,7 +180,6 @@ impl Service {
             takeover: OnceLock::new(),
             gone: Mutex::new(Vec::new()),
             tick_soon: super::signal::Signal::default(),
-            slow_writers: AtomicU32::new(0),
             barriers,
             before_replies: BeforeReplies::default(),
             holders: Mutex::default(),
@@ -337,14 +329,6 @@ impl Service {
         }
     }
 
-    /// How long to rest between turns: a syncing replica or a file is far behind, and clients must be read more slowly.
-    pub(crate) fn rest(&self) -> Option<Duration> {
-        match self.slow_writers.load(Ordering::Relaxed) {
-            0 => None,
-            times => Some((SLOWED * 2u32.saturating_pow(times - 1)).min(SLOWED_MOST)),
-        }
-    }
-
     /// Up to which position of the journal replies may be shown.
     #[inline]
     pub(crate) fn confirmed(&self) -> u64 {
@@ -380,7 +364,6 @@ impl Service {
     /// What a turn left, each with whom it is for.
     fn sort(&self, end: TurnEnd, after: &mut After) {
         let owners = self.owners.lock();
-        self.slow_writers.store(end.slow_writers, Ordering::Relaxed);
         if let Some(why) = end.broken {
             log::error!("{why}: ending the process");
             std::process::abort();
@@ -515,8 +498,12 @@ struct After {
 
 /// Both clocks, read once a turn.
 pub(crate) fn now() -> Now {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Now { unix_ms: unix.as_millis() as u64, mono_us: mono_us() }
+    Now { unix_ms: unix_us() / 1000, mono_us: mono_us() }
+}
+
+/// Microseconds since the epoch.
+pub(crate) fn unix_us() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64
 }
 
 /// Microseconds of a clock that never jumps, since the first call.

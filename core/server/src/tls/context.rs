@@ -4,6 +4,7 @@
 
 use super::files;
 use super::sessions::Sessions;
+use super::validity;
 use super::values::{Clients, Values};
 use super::verify::Vouched;
 use arc_swap::ArcSwapOption;
@@ -64,6 +65,10 @@ impl Both {
             (true, false) => return Err("No tls-client-cert-file configured!".into()),
             (false, true) => return Err("No tls-client-key-file configured!".into()),
         };
+        validity::warn(&values.cert, &own.cert);
+        if !values.client_cert.is_empty() {
+            validity::warn(&values.client_cert, &outgoing.cert);
+        }
         let client = authorities.then(|| client(values, &provider, roots.clone(), outgoing)).transpose()?;
         Ok(Arc::new(Both { server: server(values, &provider, roots, own)?, client }))
     }

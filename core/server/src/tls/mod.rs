@@ -1,7 +1,7 @@
 //! TLS by rustls: which certificates, keys and rules are in force, the handshake with a bound on time and number, and
 //! the session of a connection, used by the driver and by plugins' streams alike.
 //!
-//! In reading order: `values` (the parameters), `files` (certificates and keys), `words` (protocols, ciphers),
+//! In reading order: `values` (the parameters), `files` (certificates and keys), `validity` (from when to when), `words` (protocols, ciphers),
 //! `context` (all of it made into rustls' configurations, swapped as a whole), `sessions` (resumption), `verify`,
 //! `session`, `handshake`, `stream`, `params` (CONFIG SET). Never looks into a command; never waits but in `handshake`
 //! and `stream`.
@@ -13,6 +13,7 @@ mod params;
 mod session;
 mod sessions;
 mod stream;
+mod validity;
 mod values;
 mod verify;
 mod words;

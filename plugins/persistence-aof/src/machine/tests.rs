@@ -77,7 +77,7 @@ fn a_failed_write_is_cut_off_and_writes_stop_until_one_works() {
     assert_eq!(m.append_failed("No space left on device"), failed);
     assert_eq!(m.append_failed("No space left on device").len(), 3);
     assert!(!m.is_written_through());
-    assert_eq!(m.appended(ms(3), 10, place(20)), [Accept, Confirm(20)]);
+    assert_eq!(m.appended(ms(3), 10, place(20)), [Confirm(20), Accept], "replies wait again first");
     assert_eq!((m.size(), m.failed()), (120, None));
 }
 

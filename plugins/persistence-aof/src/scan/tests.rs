@@ -54,6 +54,21 @@ fn a_damaged_note_tells_no_place() {
     }
 }
 
+/// Taken for a missing end, it would cost all that follows it.
+#[test]
+fn an_exec_that_is_damaged_is_no_missing_end() {
+    let note = format!("#KS:77:0:{}\r\n", "a".repeat(40));
+    let bad = "*1\r\n$4\r\nEYEC\r\n";
+    for (behind, what) in [(note, "a MULTI without EXEC"), (format!("{MULTI}{SET}{EXEC}"), "a MULTI inside of another")]
+    {
+        let text = format!("{SET}{MULTI}{SET}{bad}{SET}{behind}");
+        for piece in [1, 9, 1000] {
+            let damage = scan(text.as_bytes(), piece).expect_err("damage");
+            assert_eq!((damage.at, damage.what.as_str()), (SET.len() as u64, what));
+        }
+    }
+}
+
 #[test]
 fn damage_has_a_place() {
     let cases = [

@@ -86,6 +86,7 @@ impl Direct {
             Through::Nothing => {}
             Through::Written(_) => self.used.store(true, Ordering::Relaxed),
             Through::Trouble(actions) => {
+                log.refuse_writes(&actions);
                 log.put_off(actions);
                 self.trouble.store(true, Ordering::Release);
                 self.writer.wake();

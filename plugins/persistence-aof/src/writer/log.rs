@@ -2,7 +2,6 @@
 //! the cursor, the file and the batch that isn't in it yet; what must be synced and what an error means is `machine`'s.
 
 use super::direct::Through;
-use crate::config::Config;
 use crate::failpoint;
 use crate::files;
 use crate::machine::{Action, Machine, RETRY};
@@ -31,18 +30,28 @@ pub(super) enum News {
     End(CursorEnd),
 }
 
+/// An append that failed, until it is cut off again or gone on with.
+struct Begun {
+    /// So many of its bytes are in the file.
+    bytes: u64,
+    rest: Vec<Bytes>,
+}
+
 /// A file that is written.
 pub(super) struct Log {
     plugin: Arc<Aof>,
     pub(super) cursor: Cursor,
-    file: File,
+    /// Shared with whoever puts it on the disk.
+    file: Arc<File>,
     pub(super) machine: Machine,
     /// What was there before its first byte.
     pub(super) began: Option<Place>,
     /// Read from the journal, not in the file.
     batch: Vec<Bytes>,
-    /// The batch is whole and ends here.
+    /// What is to be written is whole and ends here: the batch, or a note alone.
     batch_end: Option<Place>,
+    /// It was begun.
+    begun: Option<Begun>,
     seen: Option<Place>,
     noted: Option<Note>,
     noted_at: Duration,
@@ -62,11 +71,12 @@ impl Log {
         Log {
             plugin: plugin.clone(),
             cursor,
-            file,
+            file: Arc::new(file),
             machine,
             began: seen,
             batch: Vec::new(),
             batch_end: None,
+            begun: None,
             seen,
             noted: None,
             noted_at: now,
@@ -123,21 +133,24 @@ impl Log {
     /// Writes the batch; false if it must be tried again.
     pub(super) fn append(&mut self, place: Place) -> (bool, Vec<Action>) {
         let host = self.plugin.host;
-        let config = self.plugin.config();
-        let pieces = self.pieces(&config, place);
-        let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
-        self.plugin.shown.buffered.store(bytes, Ordering::Relaxed);
+        let Begun { bytes: begun, mut rest } = match self.begun.take() {
+            Some(begun) => begun,
+            None => Begun { bytes: 0, rest: self.pieces(place) },
+        };
+        let left = length(&rest);
+        let bytes = begun + left;
+        self.plugin.shown.buffered.store(left, Ordering::Relaxed);
         let beside_sync = self.plugin.shown.syncing.load(Ordering::Relaxed);
         let result = if beside_sync { failpoint::pass(failpoint::BESIDE_SYNC) } else { Ok(()) };
-        let result = result.and_then(|()| files::append(&self.file, &pieces));
+        let result = result.and_then(|()| files::append(&self.file, &mut rest));
         let now = host.now();
         self.plugin.shown.buffered.store(0, Ordering::Relaxed);
+        self.noted_at = now;
         match result {
             Ok(()) => {
                 self.batch.clear();
                 self.batch_end = None;
                 self.seen = Some(place);
-                self.noted_at = now;
                 self.noted = note_of(place).or(self.noted.take());
                 // At once: while the file is lent the writer has nothing to publish.
                 self.plugin.shown.size.fetch_add(bytes, Ordering::Relaxed);
@@ -145,6 +158,8 @@ impl Log {
             }
             Err(error) => {
                 self.ready_at = now + RETRY;
+                self.batch_end = Some(place);
+                self.begun = Some(Begun { bytes: bytes - length(&rest), rest });
                 (false, self.machine.append_failed(&error.to_string()))
             }
         }
@@ -166,6 +181,15 @@ impl Log {
         }
     }
 
+    /// Closes the gate, if that is to be done: at once, before a turn that would be acknowledged like the one that failed.
+    pub(super) fn refuse_writes(&self, actions: &[Action]) {
+        for action in actions {
+            if let Action::Refuse(why) = action {
+                self.plugin.refuse_writes(why);
+            }
+        }
+    }
+
     /// Keeps what is to be done when the writer has the file again.
     pub(super) fn put_off(&mut self, actions: Vec<Action>) {
         self.put_off.extend(actions);
@@ -182,10 +206,10 @@ impl Log {
     }
 
     /// The batch with what is noted around it.
-    fn pieces(&mut self, config: &Config, place: Place) -> Vec<Bytes> {
+    fn pieces(&mut self, place: Place) -> Vec<Bytes> {
         let mut pieces = Vec::with_capacity(self.batch.len() + 2);
         let seconds = self.plugin.host.unix_ms() / 1000;
-        if config.timestamps && seconds > self.last_time && !self.batch.is_empty() {
+        if self.plugin.config().timestamps && seconds > self.last_time && !self.batch.is_empty() {
             self.last_time = seconds;
             let mut time = Vec::new();
             note::write_time(seconds, &mut time);
@@ -210,13 +234,13 @@ impl Log {
         let place = self.seen?;
         let new = note_of(place).is_some_and(|note| Some(&note) != self.noted.as_ref());
         let due = now_or_never || self.plugin.host.now() >= self.noted_at + NOTE_EVERY;
-        (new && due && self.batch.is_empty()).then_some(place)
+        (new && due && self.batch.is_empty() && self.batch_end.is_none()).then_some(place)
     }
 
     /// When [`Log::due_note`] may have something.
     pub(super) fn note_at(&self) -> Option<Duration> {
         let new = note_of(self.seen?).is_some_and(|note| Some(&note) != self.noted.as_ref());
-        new.then(|| self.noted_at + NOTE_EVERY)
+        (new && self.batch_end.is_none()).then(|| self.noted_at + NOTE_EVERY)
     }
 
     /// Puts the file on the disk.
@@ -237,14 +261,24 @@ impl Log {
     }
 
     /// The file, to be put on the disk by somebody else.
-    pub(super) fn same_file(&self) -> std::io::Result<File> {
-        self.file.try_clone()
+    pub(super) fn same_file(&self) -> Arc<File> {
+        self.file.clone()
     }
 
-    /// Cuts the file to a size. If that fails too, the next batch does it again before it is written.
+    /// Cuts the file to a size. If that fails too, what was begun stays, and is gone on with.
     pub(super) fn truncate(&mut self, size: u64) {
-        if let Err(error) = self.file.set_len(size) {
-            log::warn!("Could not remove short write from the append-only file: {error}");
+        let stands = self.begun.as_ref().is_some_and(|begun| begun.bytes > 0);
+        if let Err(error) = self.file.set_len(size)
+            && stands
+        {
+            return log::warn!("Could not remove short write from the append-only file: {error}");
+        }
+        self.begun = None;
+        // It may have been part of what is cut off.
+        self.last_time = 0;
+        if self.batch.is_empty() {
+            // A note alone: there will be a newer one.
+            self.batch_end = None;
         }
     }
 
@@ -253,6 +287,10 @@ impl Log {
         self.seen = cursor.place();
         self.cursor = cursor;
     }
+}
+
+fn length(pieces: &[Bytes]) -> u64 {
+    pieces.iter().map(|piece| piece.len() as u64).sum()
 }
 
 /// What is noted of a place; nothing while the data belongs to no known history.

@@ -316,14 +316,14 @@ impl Writer {
         let Some(log) = &self.log else { return };
         let (host, file, plugin) = (self.plugin.host, log.same_file(), self.plugin.clone());
         plugin.shown.syncing.store(true, Ordering::Release);
-        let waiting = self.plugin.clone();
+        let (waiting, sync) = (self.plugin.clone(), self.plugin.sync_begins());
         // The writer's own thread may be where the disk holds it.
         host.spawn(async move {
             host.sleep(PATIENCE).await;
-            waiting.let_go_while_syncing();
+            waiting.let_go_while_syncing(sync);
         });
         let sync = move || {
-            let done = file.and_then(|file| files::sync(&file));
+            let done = files::sync(&file);
             plugin.shown.syncing.store(false, Ordering::Release);
             done
         };
@@ -336,8 +336,8 @@ impl Writer {
     /// Lets the disk begin with what the next sync would find: one part at a time, a slow disk gets no second order.
     fn write_ahead(&mut self) {
         let Some(log) = self.log.as_mut().filter(|_| !self.beginning.load(Ordering::Acquire)) else { return };
-        let (Some(part), Ok(file)) = (log.machine.ahead(), log.same_file()) else { return };
-        let (host, beginning) = (self.plugin.host, self.beginning.clone());
+        let Some(part) = log.machine.ahead() else { return };
+        let (host, file, beginning) = (self.plugin.host, log.same_file(), self.beginning.clone());
         beginning.store(true, Ordering::Release);
         host.spawn(async move {
             let _ = host.blocking(move || files::write_ahead(&file, part)).await;
@@ -473,8 +473,8 @@ impl Writer {
                 Action::Confirm(position) => self.plugin.confirm(position),
                 Action::Free => host.confirm(None),
                 Action::Durable(offset) => host.set_durable(Some(offset)),
-                Action::Refuse(why) => self.refuse(&why),
-                Action::Accept => self.accept(),
+                Action::Refuse(why) => self.plugin.refuse_writes(&why),
+                Action::Accept => self.plugin.accept_writes(),
                 Action::Rewrite => self.wanted = Some(Duration::ZERO),
             }
         }
@@ -484,20 +484,6 @@ impl Writer {
     fn set_listed(&mut self, listed: bool) {
         self.listed = listed;
         self.plugin.shown.listed.store(listed, Ordering::Release);
-    }
-
-    fn refuse(&self, why: &str) {
-        if self.plugin.shown.write_ok.swap(false, Ordering::Relaxed) {
-            warn!("Error writing to the AOF file: {why}");
-        }
-        self.plugin.host.refuse_writes(&format!("Errors writing to the AOF file: {why}"));
-    }
-
-    fn accept(&self) {
-        if !self.plugin.shown.write_ok.swap(true, Ordering::Relaxed) {
-            warn!("AOF write error looks solved. The server can write again.");
-        }
-        self.plugin.host.refuse_writes("");
     }
 
     /// The settings changed.
@@ -536,7 +522,7 @@ impl Writer {
         self.wanted = None;
         self.plugin.host.confirm(None);
         self.plugin.host.set_durable(None);
-        self.accept();
+        self.plugin.accept_writes();
         info!("The append-only file is switched off");
     }
 

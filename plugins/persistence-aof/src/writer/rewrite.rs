@@ -1,7 +1,7 @@
 //! A rewrite, without fork: a cut of the keys becomes the base while what is written goes on in another file, from the same
 //! write on. Owns the order in which files and manifest change, so that a crash anywhere leaves a set that is whole.
 
-use super::{FIRST_RETRY, LONGEST_RETRY, Log, Order, Writer};
+use super::{FIRST_RETRY, LONGEST_RETRY, Log, Order, Writer, unusable};
 use crate::base;
 use crate::failpoint;
 use crate::files::Last;
@@ -79,7 +79,7 @@ impl Writer {
                 next = Some(cursor);
             }
             _ if enabled => {
-                let file = self.folder.create(TEMPORARY_INCR)?;
+                let file = self.folder.create(TEMPORARY_INCR).map_err(unusable(TEMPORARY_INCR))?;
                 self.log = Some(Log::new(&self.plugin, cursor, file, 0));
                 self.set_listed(false);
             }
@@ -304,7 +304,7 @@ impl Writer {
             let actions = log.machine.trust(log.began);
             self.act(actions).await;
             if works {
-                self.accept();
+                self.plugin.accept_writes();
             }
         }
         self.forget_history().await;

@@ -102,9 +102,10 @@ impl Feeds {
 async fn begin(plugin: &Arc<Replication>, name: &str, filter: Filter) -> Result<Arc<Feed>> {
     let host = plugin.host;
     let (offset, db) = host.with_keyspace(|ctx| (ctx.journal().offset, ctx.journal().db)).await?;
-    // It is pinned like a sync: it never falls behind, the journal waits for it.
+    // It is pinned like a sync: writers are paced for it, and far beyond the replicas' limit it ends.
     let cursor = host.open_cursor(offset, CursorClass::Syncing).await;
-    let cursor = cursor.map_err(|end| Error::new(end.to_string()))?;
+    let mut cursor = cursor.map_err(|end| Error::new(end.to_string()))?;
+    cursor.set_name(&format!("Filter '{name}'"));
     let log = Arc::new(Log::new(offset));
     let feed = Arc::new(Feed { name: name.to_owned(), filter: filter.clone(), replid: plugin.fresh_id(), log });
     log::info!("Filter '{name}': derived history {} begins at offset {offset} of this node's", feed.replid);

@@ -14,6 +14,9 @@ use std::time::Duration;
 /// What syncing replicas may pin before the feed waits, and with it the journal, and with that the writers.
 const MOST_PINNED: u64 = 64 << 20;
 
+/// Why a reader is dropped that leaves too much unread.
+pub(crate) const TOO_FAR: &str = "it is too far behind (client-output-buffer-limit replica)";
+
 /// A place where units end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mark {
@@ -189,7 +192,7 @@ impl Inner {
     fn take(&mut self, number: u64, max: usize) -> Option<Result<Bytes, String>> {
         let seat = self.seats.get_mut(&number)?;
         if seat.dropped {
-            return Some(Err("it is too far behind (client-output-buffer-limit replica)".into()));
+            return Some(Err(TOO_FAR.into()));
         }
         if seat.at == self.end {
             return self.ended.clone().map(Err);
@@ -233,6 +236,16 @@ impl Reader {
             Some(Ok(mark))
         };
         self.log.bell.until(come).await
+    }
+
+    /// Waits until it is dropped for being too far behind, also while nobody reads it; says why. Lives on its own.
+    pub(crate) fn dropped(&self) -> impl Future<Output = String> + Send + 'static {
+        let (log, number) = (self.log.clone(), self.number);
+        async move {
+            let gone = || log.inner.lock().seats.get(&number).is_none_or(|seat| seat.dropped).then_some(());
+            log.bell.until(gone).await;
+            TOO_FAR.to_owned()
+        }
     }
 
     /// Bytes that are there and not read yet.
@@ -316,8 +329,11 @@ mod tests {
         assert!(matches!(read(&mut slow), Some(Err(why)) if why.contains("too far behind")));
         assert_eq!(read(&mut sync), Some(Ok(b"1234".to_vec())));
         assert_eq!(sync.behind(), 11);
+        let mut dropped = Box::pin(sync.dropped());
+        assert!(dropped.as_mut().now_or_never().is_none());
         sync.online();
         push(&log, b"", 1, limits, 7);
+        assert_eq!(dropped.now_or_never().as_deref(), Some(TOO_FAR), "known without reading");
         assert!(matches!(read(&mut sync), Some(Err(_))));
     }
 }

@@ -10,5 +10,5 @@ mod part;
 mod rewrite;
 
 pub(crate) use feed::{Feed, Feeds};
-pub(crate) use log::Reader;
+pub(crate) use log::{Reader, TOO_FAR};
 pub(crate) use part::part;

@@ -4,10 +4,14 @@
 //! one write, their answers are read in order. Owns no socket and no state of the link.
 
 use super::Settings;
+use crate::history::History;
 use crate::text;
+use crate::units::ReplId;
 
 /// A replica's capability that tells its run id. Redis ignores what it doesn't know.
 pub const NODE: &[u8] = b"keystead-node:";
+/// In the answer to that: what the history goes on from.
+const FROM: &str = "keystead-from:";
 /// Nodes above a replica that are told to it: no real chain is as long, and the answer stays a short line.
 pub const MAX_PATH: usize = 64;
 
@@ -72,10 +76,19 @@ pub fn path(line: &[u8]) -> Option<Vec<String>> {
     Some(ids.split(' ').filter(|id| is_node(id)).take(MAX_PATH).map(str::to_owned).collect())
 }
 
+/// The history that the primary's own goes on from, in the same answer: after a restart it is what its files are of.
+pub fn goes_on_from(line: &[u8]) -> Option<ReplId> {
+    std::str::from_utf8(line).ok()?.split(' ').find_map(|word| ReplId::parse(word.strip_prefix(FROM)?.as_bytes()))
+}
+
 /// A primary's answer to a replica that named itself.
-pub fn path_answer(own: &str, upstream: &[String]) -> String {
+pub fn path_answer(own: &str, upstream: &[String], history: &History) -> String {
     let ids = std::iter::once(own).chain(upstream.iter().map(String::as_str)).take(MAX_PATH);
-    ids.fold("OK keystead-path".to_string(), |text, id| text + " " + id)
+    let path = ids.fold("OK keystead-path".to_string(), |text, id| text + " " + id);
+    match &history.second {
+        Some(second) => format!("{path} {FROM}{}", second.replid),
+        None => path,
+    }
 }
 
 /// A run id: forty hexadecimal digits.
@@ -152,12 +165,17 @@ mod tests {
     #[test]
     fn paths() {
         let (a, b) = ("a".repeat(40), "b".repeat(40));
-        let answer = path_answer(&a, std::slice::from_ref(&b));
+        let from = ReplId::parse(&[b'c'; 40]);
+        let mut history = History::fresh(from.expect("an id"));
+        assert_eq!(goes_on_from(format!("+{}", path_answer(&a, &[], &history)).as_bytes()), None);
+        history.promote(crate::units::Offset(5), ReplId::parse(&[b'd'; 40]).expect("an id"));
+        let answer = path_answer(&a, std::slice::from_ref(&b), &history);
+        assert_eq!(goes_on_from(format!("+{answer}").as_bytes()), from);
         assert_eq!(path(format!("+{answer}").as_bytes()), Some(vec![a.clone(), b]));
         assert_eq!(path(b"+OK"), None);
         assert_eq!(path(b"-ERR keystead-path"), None);
         assert_eq!(path(format!("+OK keystead-path {a} nonsense").as_bytes()), Some(vec![a.clone()]));
-        let long = path_answer(&a, &vec![a.clone(); 1000]);
+        let long = path_answer(&a, &vec![a.clone(); 1000], &history);
         assert_eq!(path(format!("+{long}").as_bytes()).map(|ids| ids.len()), Some(MAX_PATH));
     }
 

@@ -2,8 +2,9 @@
 //!
 //! Owns the order of the handshake, what each answer means, when to give up and when to try again. It holds no
 //! socket, no clock and no data: the shell offers the unread bytes, the machine says which of them are payload and
-//! which are stream. One function, `enter`, changes the state and logs `old → new, why`.
+//! which are stream. When our data is kept from a primary is `guard`'s to say. One function, `enter`, changes the state and logs `old → new, why`.
 
+mod guard;
 pub mod handshake;
 mod status;
 #[cfg(test)]
@@ -12,7 +13,7 @@ pub mod transfer;
 mod types;
 
 pub use status::{Phase, Status, SyncProgress};
-pub use types::{Action, Context, Event, Outcome, Settings, Target};
+pub use types::{Action, Context, Event, Memory, Outcome, Settings, Target};
 
 use crate::text;
 use crate::units::{Offset, Position, ReplId};
@@ -97,8 +98,14 @@ pub struct Link {
     target: Option<Target>,
     /// This primary's stream was ours before, since the last explicit REPLICAOF.
     followed: bool,
-    /// The history of a primary that came back empty: nothing of it is taken until an explicit REPLICAOF.
+    /// The history of a primary that came back without what we have: nothing of it, nor of another one that we don't
+    /// know, is taken until an explicit REPLICAOF.
     refused: Option<ReplId>,
+    /// The run id of the process whose stream was ours last, and of the one we are connected to, as far as they told.
+    followed_node: Option<String>,
+    node: Option<String>,
+    /// The history that the one we are connected to goes on from, if it told.
+    goes_on_from: Option<ReplId>,
     down_since: Option<Duration>,
     /// The next PSYNC asks the replica to take our role.
     handing_over: bool,
@@ -115,6 +122,9 @@ impl Default for Link {
             target: None,
             followed: false,
             refused: None,
+            followed_node: None,
+            node: None,
+            goes_on_from: None,
             down_since: None,
             handing_over: false,
             looped: false,
@@ -129,7 +139,10 @@ impl Link {
         let mut out = Outcome::default();
         match event {
             Event::Follow(target) => self.follow(now, target, &mut out),
-            Event::FollowedBefore => self.followed = self.target.is_some(),
+            Event::FollowedBefore(refused) => {
+                self.followed = self.target.is_some();
+                self.refused = refused.filter(|_| self.followed);
+            }
             Event::HandOver(target) => {
                 self.follow(now, target, &mut out);
                 self.handing_over = true;
@@ -171,6 +184,11 @@ impl Link {
         .map(|at| at.max(now) + Duration::from_millis(1))
     }
 
+    /// PSYNC was asked: what is answered may be about our data, see [`Context::has_data`].
+    pub fn awaits_verdict(&self) -> bool {
+        matches!(self.state, State::Psync { .. })
+    }
+
     /// The primary to follow, if any.
     pub fn target(&self) -> Option<&Target> {
         self.target.as_ref()
@@ -207,6 +225,7 @@ impl Link {
 
     fn connect(&mut self, now: Duration, why: &str, out: &mut Outcome) {
         if let Some(target) = self.target.clone() {
+            (self.node, self.goes_on_from) = (None, None);
             self.enter(State::Connecting { since: now }, why, out);
             out.actions.push(Action::Connect(target));
         }
@@ -290,6 +309,7 @@ impl Link {
     fn stream(&mut self, now: Duration, ctx: Context<'_>, acks: bool, why: &str, out: &mut Outcome) {
         self.enter(State::Streaming { last_io: now, acked: now, acks }, why, out);
         self.followed = true;
+        self.followed_node.clone_from(&self.node);
         self.looped = false;
         self.refused = None;
         self.last_why.clear();
@@ -297,21 +317,6 @@ impl Link {
         if acks {
             self.ack(now, ctx, ctx.here.map_or(Offset(0), |p| p.offset), out);
         }
-    }
-
-    fn came_back_empty(&mut self, now: Duration, ctx: Context<'_>, out: &mut Outcome) {
-        let State::Loading { at: Some(at), .. } = self.state else { return };
-        self.refused = Some(at.replid);
-        let kept = ctx.here.map_or_else(|| "?".to_string(), |p| p.offset.to_string());
-        out.actions.push(Action::Log(
-            log::Level::Warn,
-            format!(
-                "The primary came back with an unknown history and no keys. Keeping our data (offset {kept}); \
-                 REPLICAOF it again to take its empty data set."
-            ),
-        ));
-        self.drop_connection(out);
-        self.enter(State::Waiting { until: now + RETRY }, "the primary came back empty", out);
     }
 
     fn bytes(&mut self, now: Duration, ctx: Context<'_>, buf: &[u8], out: &mut Outcome) {
@@ -380,6 +385,9 @@ impl Link {
             Verdict::Ignored(what) => out.actions.push(Action::Log(log::Level::Info, what)),
             Verdict::Fine => {}
         }
+        if step == Step::Capabilities {
+            self.goes_on_from = handshake::goes_on_from(line);
+        }
         if step == Step::Capabilities
             && let Some(path) = handshake::path(line)
             && !self.upstream(now, ctx, path, out)
@@ -402,6 +410,7 @@ impl Link {
         if let Some(at) = own {
             path.truncate(at + 1);
         }
+        self.node = path.first().cloned();
         // Also in a loop: the others learn of it by what we tell them.
         out.actions.push(Action::Upstream(path));
         // A replica that shall take our role follows us still: its promotion is what we ask for.
@@ -430,6 +439,9 @@ impl Link {
             }
             None => "Partial resynchronization not possible (no cached master)".to_string(),
         };
+        if self.handing_over {
+            out.actions.push(Action::AskToTakeOver);
+        }
         out.actions.push(Action::Send(psync));
         self.enter(State::Psync { last_io: now, offered: ctx.here }, &why, out);
     }
@@ -483,11 +495,17 @@ impl Link {
         at: Position,
         out: &mut Outcome,
     ) {
-        if self.refused == Some(at.replid) {
-            return self.fail(now, "the primary still has the history it came back empty with; our data is kept", out);
+        if let Some(why) = offered.and_then(|ours| self.keeps_ours(ctx, ours, at)) {
+            return self.keep(now, ctx, at.replid, why, out);
         }
-        let unknown = offered.is_some_and(|offered| offered.replid != at.replid);
-        let guarded = ctx.settings.keep_data && self.followed && unknown;
+        let guarded = offered.is_some_and(|ours| self.guards(ctx) && ours.replid != at.replid);
+        let lost = offered.filter(|ours| ctx.has_data && self.followed && at.offset < ours.offset);
+        if let Some(bytes) = lost.map(|ours| ours.offset.0 - at.offset.0) {
+            let text = format!(
+                "The primary came back with an older state: {bytes} bytes of the stream that we have are dropped"
+            );
+            out.actions.push(Action::Log(log::Level::Warn, text));
+        }
         let ours = offered.map_or("none".to_string(), |p| format!("{}:{}", p.replid, p.offset));
         let why = format!("Full resync from master: {}:{} (our history: {ours})", at.replid, at.offset);
         self.announce(now, Some(at), guarded, why, out);
@@ -545,6 +563,6 @@ fn knows_no_psync(line: &[u8]) -> bool {
 fn parse_full(rest: &[u8]) -> Option<Position> {
     let space = rest.iter().position(|b| *b == b' ')?;
     let replid = ReplId::parse(&rest[..space])?;
-    let offset = std::str::from_utf8(&rest[space + 1..]).ok()?.trim().parse().ok()?;
-    Some(Position { replid, offset: Offset(offset) })
+    let offset = Offset::parse(std::str::from_utf8(&rest[space + 1..]).ok()?.trim())?;
+    Some(Position { replid, offset })
 }

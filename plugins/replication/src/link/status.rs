@@ -59,7 +59,7 @@ pub struct Status {
     pub sync: Option<SyncProgress>,
     /// When a link that was up went down.
     pub down_since: Option<Duration>,
-    /// The primary came back empty and our data was kept.
+    /// The primary came back without what we have, and our data was kept.
     pub kept_data: bool,
     /// The primary follows us, over any number of hops.
     pub looped: bool,

@@ -16,6 +16,7 @@ struct Bench {
     settings: Settings,
     here: Option<Position>,
     durable: Option<Offset>,
+    has_data: bool,
     now: Duration,
     inbox: Vec<u8>,
     did: Vec<String>,
@@ -33,6 +34,7 @@ impl Bench {
             settings,
             here: None,
             durable: None,
+            has_data: true,
             now: Duration::from_secs(100),
             inbox: Vec::new(),
             did: Vec::new(),
@@ -51,7 +53,7 @@ impl Bench {
         let event = if is_bytes { Event::Bytes(&inbox) } else { event };
         let out = self.link.step(
             self.now,
-            Context { settings: &self.settings, here: self.here, durable: self.durable },
+            Context { settings: &self.settings, here: self.here, durable: self.durable, has_data: self.has_data },
             event,
         );
         for action in out.actions {
@@ -71,6 +73,7 @@ impl Bench {
                 Action::Upstream(path) => {
                     self.did.push(format!("upstream {}", path.iter().map(|id| &id[..1]).collect::<String>()))
                 }
+                Action::AskToTakeOver => self.did.push("ask to take over".into()),
                 Action::HandedOver(answer) => self.did.push(format!("handed over: {answer:?}")),
                 Action::Log(log::Level::Warn, text) => self.warned.push(text),
                 Action::Log(..) => {}
@@ -104,6 +107,14 @@ impl Bench {
         self.event(Event::Connected);
         self.hear(b"+PONG\r\n+OK\r\n+OK\r\n");
         self
+    }
+
+    /// Connected anew, asked, and answered with everything.
+    fn answered_full(&mut self, c: char, offset: u64) {
+        self.wait(1);
+        self.shake();
+        self.done();
+        self.hear(format!("+FULLRESYNC {} {offset}\r\n", hex(c)).as_bytes());
     }
 
     /// A full sync at offset 7 of history `c`, whose payload is "rdb".
@@ -282,16 +293,15 @@ fn a_primary_that_comes_back_empty_is_not_taken() {
     b.event(Event::Failed("gone".into()));
     b.done();
     b.shake();
-    b.hear(format!("+FULLRESYNC {} 0\r\n$3\r\nrdb", hex('b')).as_bytes());
-    assert_eq!(b.done(), ["begin 0", "finish 0 guarded=true"]);
+    b.hear(format!("+FULLRESYNC {} 8\r\n$3\r\nrdb", hex('b')).as_bytes());
+    assert_eq!(b.done(), ["begin 8", "finish 8 guarded=true"]);
     b.event(Event::CameBackEmpty);
     assert_eq!(b.done(), ["abort", "disconnect"]);
     assert!(b.link.status().kept_data);
-    b.wait(1);
-    b.shake();
-    b.done();
-    b.hear(format!("+FULLRESYNC {} 0\r\n", hex('b')).as_bytes());
+    b.answered_full('b', 9);
     assert_eq!(b.done(), ["disconnect"], "nor when it has got its first keys since");
+    b.answered_full('c', 900);
+    assert_eq!(b.done(), ["disconnect"], "nor under another name, however much it has by then");
     b.event(Event::Follow(Target { host: "h".into(), port: 1 }));
     b.shake();
     b.done();
@@ -299,16 +309,99 @@ fn a_primary_that_comes_back_empty_is_not_taken() {
     assert_eq!(b.done(), ["begin 0", "finish 0 guarded=false"], "an explicit REPLICAOF takes it");
 }
 
+/// Its clients are back before its replicas are: it has keys again, but not what it had.
+#[test]
+fn a_primary_that_comes_back_with_less_is_not_taken() {
+    for (id, offset) in [('b', 0), ('b', 6), ('b', 7)] {
+        let mut b = Bench::new();
+        b.synced('a');
+        b.event(Event::Failed("gone".into()));
+        b.answered_full(id, offset);
+        assert_eq!(b.done(), ["disconnect"], "{id}:{offset}: nothing is begun");
+        assert!(b.link.status().kept_data && b.warned.iter().any(|line| line.contains("with less than we have")));
+        b.wait(1);
+        b.shake();
+        b.done();
+        b.hear(b"+CONTINUE\r\n");
+        assert!(b.link.up() && !b.link.status().kept_data, "{id}:{offset}: it has our history back");
+    }
+}
+
+#[test]
+fn who_has_nothing_to_lose_or_is_told_to_takes_less() {
+    let lists: [fn(&mut Bench); 3] = [
+        |b| b.has_data = false,
+        |b| b.settings.keep_data = false,
+        |b| b.event(Event::Follow(Target { host: "h".into(), port: 1 })),
+    ];
+    for prepare in lists {
+        let mut b = Bench::new();
+        b.synced('a');
+        b.event(Event::Failed("gone".into()));
+        prepare(&mut b);
+        b.answered_full('b', 0);
+        assert_eq!(b.done(), ["begin 0"]);
+    }
+}
+
+/// Somebody made the one in the middle follow another: it runs still, and what it has now is meant.
+#[test]
+fn a_middle_that_was_not_restarted_may_have_less() {
+    let path = |told: &str| format!("+PONG\r\n+OK\r\n+OK keystead-path {told}\r\n");
+    let from = |c| format!("{} keystead-from:{}", hex('2'), hex(c));
+    for (back, begun) in [
+        (hex('1'), vec!["upstream 1", "begin 3"]),
+        (hex('2'), vec!["upstream 2", "disconnect"]),
+        (from('c'), vec!["upstream 2", "disconnect"]),
+        // It has an older state of what we have, as Redis' primaries have behind a crash.
+        (from('a'), vec!["upstream 2", "begin 3"]),
+    ] {
+        let mut b = Bench::new();
+        b.event(Event::Connected);
+        b.hear(path(&hex('1')).as_bytes());
+        b.hear(format!("+FULLRESYNC {} 7\r\n$3\r\nrdb", hex('a')).as_bytes());
+        b.here = Some(Position { replid: id(b'a'), offset: Offset(7) });
+        b.event(Event::Loaded);
+        b.event(Event::Failed("gone".into()));
+        b.done();
+        b.event(Event::Connected);
+        b.hear(path(&back).as_bytes());
+        b.hear(format!("+FULLRESYNC {} 3\r\n", hex('b')).as_bytes());
+        assert_eq!(b.done(), begun);
+    }
+}
+
 /// Both fell, the primary lost its disk: what the replica recovered from its own is not thrown away.
 #[test]
 fn a_replica_that_was_restarted_too_keeps_its_data() {
     let mut b = Bench::new();
     b.here = Some(Position { replid: id(b'a'), offset: Offset(900) });
-    b.event(Event::FollowedBefore);
-    b.shake();
-    b.done();
-    b.hear(format!("+FULLRESYNC {} 0\r\n$3\r\nrdb", hex('b')).as_bytes());
-    assert_eq!(b.done(), ["begin 0", "finish 0 guarded=true"]);
+    b.event(Event::FollowedBefore(None));
+    b.answered_full('b', 0);
+    assert_eq!(b.done(), ["disconnect"]);
+}
+
+/// What was refused before a restart is refused behind it, however much it has by then.
+#[test]
+fn a_refusal_outlives_a_restart() {
+    let mut b = Bench::new();
+    b.here = Some(Position { replid: id(b'a'), offset: Offset(900) });
+    b.event(Event::FollowedBefore(Some(id(b'b'))));
+    assert!(b.link.status().kept_data);
+    assert_eq!(b.link.memory(), Memory { followed: true, refused: Some(id(b'b')) });
+    b.answered_full('b', 5000);
+    assert_eq!(b.done(), ["disconnect"]);
+}
+
+#[test]
+fn an_offset_beyond_what_streams_can_have_is_refused() {
+    for offset in ["9223372036854775808", "18446744073709551610", "18446744073709551615", "-1"] {
+        let mut b = Bench::new();
+        b.shake();
+        b.done();
+        b.hear(format!("+FULLRESYNC {} {offset}\r\n", hex('a')).as_bytes());
+        assert_eq!(b.done(), ["disconnect"], "{offset}");
+    }
 }
 
 #[test]
@@ -338,8 +431,11 @@ fn following_another_drops_what_was_half_received() {
 #[test]
 fn a_handover_is_asked_with_psync_once() {
     for (answer, want) in [
-        (format!("+CONTINUE {}\r\n", hex('d')), vec!["handed over: Ok(())", "resume new"]),
-        ("-NOMASTERLINK busy\r\n".into(), vec!["handed over: Err(\"-NOMASTERLINK busy\")", "disconnect"]),
+        (format!("+CONTINUE {}\r\n", hex('d')), vec!["ask to take over", "handed over: Ok(())", "resume new"]),
+        (
+            "-NOMASTERLINK busy\r\n".into(),
+            vec!["ask to take over", "handed over: Err(\"-NOMASTERLINK busy\")", "disconnect"],
+        ),
     ] {
         let mut b = Bench::new();
         b.here = Some(Position { replid: id(b'c'), offset: Offset(41) });

@@ -15,6 +15,15 @@ pub struct Target {
     pub port: u16,
 }
 
+/// What a link knows of its primary that must not be forgotten in a restart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Its stream was ours, since the last explicit REPLICAOF.
+    pub followed: bool,
+    /// It came back without what we have, with this history.
+    pub refused: Option<ReplId>,
+}
+
 /// What the operator chose.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -30,7 +39,7 @@ pub struct Settings {
     pub auth_password: Option<Vec<u8>>,
     /// `repl-timeout`.
     pub timeout: Duration,
-    /// Keep our data when the primary we followed comes back with an unknown history and no keys.
+    /// Keep our data when the primary we followed comes back with less than we have, or with no keys.
     pub keep_data: bool,
     /// Our run id, by which a loop of replicas is noticed; `None` says nothing about us.
     pub node: Option<String>,
@@ -63,6 +72,8 @@ pub struct Context<'a> {
     pub here: Option<Position>,
     /// How much of the stream is on our disk; `None` when nobody keeps it there.
     pub durable: Option<Offset>,
+    /// There are keys that could be lost. Looked at only where [`super::Link::awaits_verdict`].
+    pub has_data: bool,
 }
 
 /// What happened.
@@ -70,8 +81,9 @@ pub struct Context<'a> {
 pub enum Event<'a> {
     /// REPLICAOF, from a file, a client or a sentinel.
     Follow(Target),
-    /// The one followed now was followed before a restart too, and our data is a recovered part of its history.
-    FollowedBefore,
+    /// The one followed now was followed before a restart too, and our data is a recovered part of its history; the
+    /// history of its that was refused then.
+    FollowedBefore(Option<ReplId>),
     /// FAILOVER: follow this replica of ours, which is to take our role with its PSYNC.
     HandOver(Target),
     /// REPLICAOF NO ONE.
@@ -126,6 +138,8 @@ pub enum Action {
     Apply(Range<usize>),
     /// The run ids of the primary and of those it follows, nearest first.
     Upstream(Vec<String>),
+    /// What is sent next asks the replica to take our role: not to be sent if that isn't wanted any more.
+    AskToTakeOver,
     /// How the replica answered FAILOVER: it is the primary now, or its refusal.
     HandedOver(Result<(), String>),
     /// Tell the operator.

@@ -10,7 +10,7 @@ use crate::globals::Options;
 use crate::machine::{Boot, Sentinel};
 use crate::names::plausible;
 use crate::query;
-use crate::table::{Kind, TABLE};
+use crate::spread::scripts_in;
 use crate::types::{Addr, Mono};
 use crate::wire::{HELLO_CHANNEL, Reply as Answer};
 use futures::SinkExt;
@@ -117,6 +117,7 @@ impl Plugin for SentinelPlugin {
                 hello_key_old,
                 deny_scripts_reconfig: config.deny_scripts_reconfig,
                 loglevel: host.setting("loglevel").unwrap_or_else(|| "notice".into()),
+                beside_data: host.setting("serves_data").is_some_and(|word| word == "yes"),
                 port: config.port,
                 announce_port: config.announce_port.unwrap_or(0),
                 names: BTreeMap::new(),
@@ -224,11 +225,8 @@ impl SentinelPlugin {
     async fn prepare(&self, argv: &[String]) -> Result<()> {
         let is = |n: usize, word: &str| argv.get(n).is_some_and(|a| a.eq_ignore_ascii_case(word));
         if is(1, "SET") && !self.deny_scripts_reconfig {
-            let pairs = argv.windows(2).skip(3);
-            for setting in TABLE {
-                let Kind::Script(_, what) = setting.kind else { continue };
-                let mut named = pairs.clone().filter(|pair| pair[0].eq_ignore_ascii_case(setting.option));
-                if named.any(|pair| !pair[1].is_empty() && !executable(&pair[1])) {
+            for (what, path) in scripts_in(argv.get(3..).unwrap_or_default()) {
+                if !path.is_empty() && !executable(path) {
                     return Err(format!("{what} script seems non existing or non executable").into());
                 }
             }

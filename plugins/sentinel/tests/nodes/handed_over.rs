@@ -1,15 +1,11 @@
 //! A primary that says it follows one of its replicas: who may be taken for its heir, and who may not.
 
-use super::table::{PRIMARY, Table, primary, replica};
+use super::table::{PRIMARY, Table, primary, replica, with_history};
 use keystead_sentinel::types::Addr;
 use keystead_sentinel::wire::Request;
 
 const HEIR: u16 = 6380;
 const THIRD: u16 = 6381;
-
-fn with_history(info: String, now: &str, before: &str) -> String {
-    format!("{info}master_replid:{now}\r\nmaster_replid2:{before}\r\n")
-}
 
 /// A primary and two replicas of one history.
 fn group() -> Table {

@@ -1,6 +1,8 @@
 //! One sentinel and the nodes it sees, answered for by hand: what each report of a data node, or each answer of a peer, leads to.
 
+mod asked_for;
 mod handed_over;
+mod promoted;
 mod table;
 
 use keystead_sentinel::actions::{Action, Event};

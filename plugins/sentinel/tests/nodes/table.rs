@@ -4,6 +4,7 @@ use keystead_sentinel::actions::{Action, Consult, Counsel, Event, Strategies, Wa
 use keystead_sentinel::election::{ElectionStrategy, RedisElection};
 use keystead_sentinel::globals::Options;
 use keystead_sentinel::machine::{Boot, Sentinel};
+use keystead_sentinel::scripts::Order;
 use keystead_sentinel::select::{RedisSelection, ReplicaSelection};
 use keystead_sentinel::settings::Settings;
 use keystead_sentinel::types::{Addr, InstanceId, Kind, Mono};
@@ -32,12 +33,16 @@ pub struct Table {
     pub nodes: BTreeMap<u16, String>,
     /// Who answers a PING with something else than PONG.
     pub pings: BTreeMap<u16, Reply>,
-    /// What was told to a port: `Follow` and `ScriptKill`.
+    /// What was told to a port: `Follow`, `HandOver` and `ScriptKill`.
     pub told: Vec<(u64, u16, Request)>,
     /// Questions about the primary that wait for `peer_says`.
     pub open: VecDeque<Open>,
     /// Events by name.
     pub events: Vec<String>,
+    /// Scripts that were started, with their arguments.
+    pub scripts: Vec<String>,
+    /// What the last command was answered.
+    pub reply: Option<Reply>,
     ports: BTreeMap<InstanceId, u16>,
 }
 
@@ -70,6 +75,8 @@ impl Table {
             told: Vec::new(),
             open: VecDeque::new(),
             events: Vec::new(),
+            scripts: Vec::new(),
+            reply: None,
             ports: BTreeMap::new(),
         };
         table.carry_out(actions.into());
@@ -127,6 +134,14 @@ impl Table {
                     self.events.push(notice.name.to_owned());
                     continue;
                 }
+                Action::Script(Order::Run(_, argv)) => {
+                    self.scripts.push(argv.join(" "));
+                    continue;
+                }
+                Action::Reply { ticket: 1, reply, .. } => {
+                    self.reply = Some(reply);
+                    continue;
+                }
                 Action::Persist(_) => Event::Written { ms: 0 },
                 _ => continue,
             };
@@ -141,7 +156,7 @@ impl Table {
                 self.open.push_back(Open { instance, generation, request, round });
                 return None;
             }
-            Request::Follow(_) | Request::ScriptKill => {
+            Request::Follow(_) | Request::HandOver { .. } | Request::ScriptKill => {
                 self.told.push((self.now, port, request.clone()));
                 Reply::ok()
             }
@@ -196,7 +211,12 @@ impl Table {
 
     /// Who would be promoted, and why each other one wouldn't.
     pub fn explained(&mut self) -> String {
-        let argv = ["SENTINEL", "EXPLAIN", "m"].map(str::to_owned).to_vec();
+        self.lines("SENTINEL EXPLAIN m")
+    }
+
+    /// A command's answer in lines.
+    pub fn lines(&mut self, line: &str) -> String {
+        let argv = line.split(' ').map(str::to_owned).collect();
         let mut actions: VecDeque<Action> =
             self.sentinel.step(Mono(self.now), Event::Command { ticket: 9, argv }).into();
         while let Some(action) = actions.pop_front() {
@@ -213,6 +233,11 @@ impl Table {
         }
         panic!("no answer");
     }
+}
+
+/// INFO with the history it goes on with, and the one before.
+pub fn with_history(info: String, now: &str, before: &str) -> String {
+    format!("{info}master_replid:{now}\r\nmaster_replid2:{before}\r\n")
 }
 
 pub fn primary(run_id: &str, replicas: impl Iterator<Item = u16>) -> String {

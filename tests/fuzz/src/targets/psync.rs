@@ -47,7 +47,7 @@ fn run(input: &[u8]) -> Result<(), String> {
 
 fn follow(input: &[u8], here: Option<Position>) -> Result<(), String> {
     let settings = Settings::default();
-    let ctx = Context { settings: &settings, here, durable: None };
+    let ctx = Context { settings: &settings, here, durable: None, has_data: true };
     let mut now = Duration::from_secs(100);
     let mut link = Link::default();
     link.step(now, ctx, Event::Follow(Primary { host: "h".into(), port: 1 }));

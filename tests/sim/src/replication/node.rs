@@ -231,7 +231,8 @@ impl Node {
 
     fn step(&mut self, env: &mut Env<'_>, event: Event<'_>) {
         let here = self.has_position.then_some(Position { replid: self.history.replid, offset: self.offset });
-        let outcome = self.link.step(at(env.now), Context { settings: &self.settings, here, durable: None }, event);
+        let ctx = Context { settings: &self.settings, here, durable: None, has_data: true };
+        let outcome = self.link.step(at(env.now), ctx, event);
         assert_eq!(outcome.consumed, 0, "only bytes are consumed");
         self.act(env, outcome.actions, &[]);
     }
@@ -239,7 +240,7 @@ impl Node {
     fn offer(&mut self, env: &mut Env<'_>) {
         let inbox = std::mem::take(&mut self.inbox);
         let here = self.has_position.then_some(Position { replid: self.history.replid, offset: self.offset });
-        let ctx = Context { settings: &self.settings, here, durable: None };
+        let ctx = Context { settings: &self.settings, here, durable: None, has_data: !self.data.0.is_empty() };
         let outcome = self.link.step(at(env.now), ctx, Event::Bytes(&inbox));
         self.inbox = inbox[outcome.consumed..].to_vec();
         self.act(env, outcome.actions, &inbox);
@@ -280,7 +281,7 @@ impl Node {
                     }
                 }
                 // The simulator's nodes never ask for a handover.
-                Action::HandedOver(_) | Action::Log(..) => {}
+                Action::AskToTakeOver | Action::HandedOver(_) | Action::Log(..) => {}
             }
         }
     }
@@ -408,7 +409,7 @@ impl Node {
                 Answer::Ok => b"+OK\r\n",
                 Answer::Path => {
                     let own = self.settings.node.as_deref().expect("it has an id");
-                    path = format!("+{}\r\n", handshake::path_answer(own, &self.upstream));
+                    path = format!("+{}\r\n", handshake::path_answer(own, &self.upstream, &self.history));
                     path.as_bytes()
                 }
                 Answer::Ack { offset, .. } => return self.peer_step(env, conn, primary::Event::Ack(offset)),

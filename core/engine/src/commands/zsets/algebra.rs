@@ -1,6 +1,7 @@
 //! Unions, intersections and differences of sorted sets (and plain sets, whose members count 1).
 
 use crate::commands::common::{Res, as_sent_if, err, int, int_or, is, list};
+use crate::commands::sets::{any_order, asks_each};
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
@@ -53,11 +54,11 @@ enum Source<'k> {
 
 impl<'k> Source<'k> {
     fn load(ks: &'k Keyspace, db: usize, key: &[u8]) -> Res<Self> {
-        match (ks.object(db, key), ks.type_of(db, key)) {
-            (Some(Object::Set(set)), _) => Ok(Source::Set(set)),
-            (Some(Object::ZSet(zset)), _) => Ok(Source::ZSet(zset)),
-            (None, None) => Ok(Source::Missing),
-            _ => Err(CommandError::WRONG_TYPE),
+        match ks.value(db, key) {
+            None => Ok(Source::Missing),
+            Some(Some(Object::Set(set))) => Ok(Source::Set(set)),
+            Some(Some(Object::ZSet(zset))) => Ok(Source::ZSet(zset)),
+            Some(_) => Err(CommandError::WRONG_TYPE),
         }
     }
 
@@ -69,12 +70,25 @@ impl<'k> Source<'k> {
         }
     }
 
+    /// Whether both are under the same key.
+    fn is(&self, other: &Source<'_>) -> bool {
+        match (self, other) {
+            (Source::Set(a), Source::Set(b)) => std::ptr::eq(*a, *b),
+            (Source::ZSet(a), Source::ZSet(b)) => std::ptr::eq(*a, *b),
+            _ => false,
+        }
+    }
+
     fn score(&self, member: &[u8]) -> Option<f64> {
         match self {
             Source::Missing => None,
             Source::Set(set) => set.contains(member).then_some(1.0),
             Source::ZSet(zset) => zset.score(member),
         }
+    }
+
+    fn has(&self, member: &[u8]) -> bool {
+        self.score(member).is_some()
     }
 
     /// Visits members until `visit` says stop.
@@ -156,17 +170,10 @@ fn weighted(score: f64, weight: f64) -> f64 {
 
 impl Request<'_> {
     fn run(mut self, op: Op, limits: &Limits) -> ZSet {
-        let mut result = ZSet::new();
         if op == Op::Diff {
-            let (first, others) = self.inputs.split_at(1);
-            first[0].0.each(|member, score| {
-                if others.iter().all(|(other, _)| other.score(member).is_none()) {
-                    result.add(member, score, limits);
-                }
-                true
-            });
-            return result;
+            return self.difference(limits);
         }
+        let mut result = ZSet::new();
         // Redis works from the smallest input up; sums of floats depend on the order.
         self.inputs.sort_by_key(|(source, _)| source.len());
         if op == Op::Union {
@@ -183,6 +190,32 @@ impl Request<'_> {
                 result.add(member, score, limits);
             });
         }
+        result
+    }
+
+    /// The members of the first input that none of the others has.
+    fn difference(&self, limits: &Limits) -> ZSet {
+        let mut result = ZSet::new();
+        let mut inputs = self.inputs.iter().map(|(source, _)| *source);
+        let Some(first) = inputs.next() else { return result };
+        let others: Vec<Source<'_>> = inputs.filter(|other| other.len() > 0).collect();
+        if others.iter().any(|other| other.is(&first)) {
+            return result;
+        }
+        let gone = match asks_each(first.len(), others.iter().map(Source::len)) {
+            true => None,
+            false => Some(common(&first, &others)),
+        };
+        first.each(|member, score| {
+            let stays = match &gone {
+                None => others.iter().all(|other| !other.has(member)),
+                Some(gone) => !gone.contains(member),
+            };
+            if stays {
+                result.add(member, score, limits);
+            }
+            true
+        });
         result
     }
 
@@ -205,6 +238,20 @@ impl Request<'_> {
             seen != limit
         });
     }
+}
+
+/// The members of the first source that any of the others has.
+fn common(first: &Source<'_>, others: &[Source<'_>]) -> Set {
+    let (mut common, limits) = (Set::new(), any_order());
+    for other in others {
+        other.each(|member, _| {
+            if first.has(member) {
+                common.add(member, &limits);
+            }
+            common.len() < first.len()
+        });
+    }
+    common
 }
 
 fn answer(ctx: &mut Ctx<'_>, args: Args<'_>, op: Op, name: &str) -> CommandResult {

@@ -56,9 +56,9 @@ pub(super) unsafe extern "C" fn control_record(
 pub(super) unsafe extern "C" fn rebase(host: *mut c_void, history: *const History) -> Future {
     // SAFETY: as above; the history lives for the call.
     let (plugin, history) = unsafe { (caller(host), *history) };
-    in_engine(plugin, DATA, move |engine| {
-        plugin.host().rebase(&mut engine.core, &history);
-        Out::DONE
+    in_engine(plugin, DATA, move |engine| match plugin.host().rebase(&mut engine.core, &history) {
+        Ok(()) => Out::DONE,
+        Err(why) => failed(why),
     })
 }
 

@@ -3,6 +3,7 @@
 use super::{asynchronous, caller, failed};
 use crate::host::{Waiting, guarded, state};
 use async_std::task::spawn_blocking;
+use futures::channel::oneshot;
 use keystead_abi::{self as abi, Buf, Future, Object, Out, Str};
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
@@ -13,11 +14,11 @@ pub(super) unsafe extern "C" fn persist_state(host: *mut c_void, bytes: Str) -> 
     let number = plugin.state_given.fetch_add(1, Ordering::Relaxed) + 1;
     asynchronous(move || async move {
         let path = state::path(&plugin.host().server.state_dir(), &plugin.name);
-        let written = spawn_blocking(move || {
+        let written = on_its_own_thread(move || {
             let mut last = plugin.state_lock.lock();
             // A later state is on the disk already: an earlier one must not overtake it.
             if *last > number {
-                return Ok::<(), String>(());
+                return Ok(());
             }
             state::write(&path, &bytes).map_err(|error| format!("{}: {error}", path.display()))?;
             *last = number;
@@ -28,6 +29,14 @@ pub(super) unsafe extern "C" fn persist_state(host: *mut c_void, bytes: Str) -> 
             Err(reason) => failed(reason),
         }
     })
+}
+
+/// Not by the runtime, all of whose threads may wait for a turn: a turn may wait for this.
+async fn on_its_own_thread(work: impl FnOnce() -> Result<(), String> + Send + 'static) -> Result<(), String> {
+    let (done, told) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("state".to_owned());
+    thread.spawn(move || drop(done.send(work()))).map_err(|error| error.to_string())?;
+    told.await.unwrap_or_else(|_| Err("the write was cut off".to_owned()))
 }
 
 pub(super) unsafe extern "C" fn read_state(host: *mut c_void, out: *mut Buf) -> u32 {

@@ -4,13 +4,15 @@ use super::{drop_object, object, value};
 use crate::host::Core;
 use crate::host::api::class_of;
 use crate::net::service::Service;
-use keystead_abi::glue::WakerRef;
-use keystead_abi::{self as abi, Buf, CursorApi, CursorPlace, Object, Out, Waker};
+use keystead_abi::glue::{WakerRef, export_future};
+use keystead_abi::{self as abi, Buf, CursorApi, CursorPlace, Future, Object, Out, Str, Waker};
 use keystead_engine::Engine;
 use keystead_engine::journal::{CursorId, Ended, Read};
 use std::collections::VecDeque;
 use std::ffi::c_void;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 /// Pieces are put together up to this size: one write instead of many.
 const JOIN: usize = 64 << 10;
@@ -44,6 +46,8 @@ static API: CursorApi = CursorApi {
     set_class,
     place,
     stop_at,
+    ended,
+    set_name,
 };
 
 /// A cursor that was opened at a place.
@@ -82,7 +86,7 @@ fn read(cursor: &mut Cursor, waker: &std::task::Waker, max: usize) -> Option<Out
         match found {
             Read::Data(pieces) => cursor.ahead.extend(pieces),
             Read::CaughtUp => return None,
-            Read::Ended(why) => return Some(ended(why)),
+            Read::Ended(why) => return Some(end(why)),
         }
     }
     let bytes = join(&mut cursor.ahead, max);
@@ -132,7 +136,7 @@ fn largest_join(pieces: &[bytes::Bytes], max: usize) -> usize {
     most
 }
 
-fn ended(why: Ended) -> Out {
+fn end(why: Ended) -> Out {
     match why {
         Ended::Overrun => Out::failed(abi::BEHIND, "the reader fell too far behind the journal"),
         Ended::Rebased => Out::failed(abi::REBASED, "the journal has another history now"),
@@ -177,6 +181,23 @@ unsafe extern "C" fn stop_at(data: *mut c_void, position: u64) {
     let _ = crate::host::guarded(|| {
         cursor.service.turn(|engine| engine.core.journal.stop_cursor_at(id, position));
     });
+}
+
+unsafe extern "C" fn ended(data: *mut c_void) -> Future {
+    // SAFETY: as above.
+    let cursor = unsafe { value::<Cursor>(data) };
+    let (service, id) = (cursor.service.clone(), cursor.id);
+    export_future(poll_fn(move |cx| match service.turn(|engine| engine.core.journal.end_of(id, cx.waker())) {
+        Some(why) => Poll::Ready(end(why)),
+        None => Poll::Pending,
+    }))
+}
+
+unsafe extern "C" fn set_name(data: *mut c_void, name: Str) {
+    // SAFETY: as above; the name lives for the call.
+    let (cursor, name) = unsafe { (value::<Cursor>(data), name.text()) };
+    let id = cursor.id;
+    let _ = crate::host::guarded(|| cursor.service.turn(|engine| engine.core.journal.name_cursor(id, &name)));
 }
 
 unsafe extern "C" fn set_class(data: *mut c_void, class: u32) {

@@ -43,6 +43,8 @@ pub(super) struct Conn {
     pub(super) outbox: Outbox,
     /// Waits for something: nothing is decoded.
     pub(super) parked: bool,
+    /// Wrote more than its part while writers are paced: nothing is read for a while.
+    pub(super) resting: bool,
     /// Close when the output is sent.
     pub(super) closing: bool,
     /// The peer has ended: nothing more comes.
@@ -79,6 +81,7 @@ impl Conn {
             output: Output::default(),
             outbox: Outbox::default(),
             parked: false,
+            resting: false,
             closing: false,
             ended: false,
             listed: false,
@@ -162,9 +165,9 @@ impl Conn {
         }
     }
 
-    /// Whether the socket should be read: not while a parked or finished client floods us.
+    /// Whether the socket should be read: not while a parked or finished client floods us, nor while it rests.
     pub(super) fn wants_input(&self) -> bool {
-        !self.ended && !self.closing && (!self.parked || self.rest().len() < PARKED_INPUT)
+        !self.ended && !self.closing && !self.resting && (!self.parked || self.rest().len() < PARKED_INPUT)
     }
 
     /// Sends what the socket takes; gives the number of bytes.

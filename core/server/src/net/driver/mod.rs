@@ -13,6 +13,7 @@ mod nap;
 mod outbox;
 mod output;
 mod poller;
+mod resting;
 mod socket;
 mod turn;
 
@@ -32,6 +33,7 @@ use poller::{Poller, Wait};
 use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The inbox' place among the poller's tokens.
 const INBOX: u64 = u64::MAX;
@@ -62,6 +64,7 @@ impl Driver {
             pool: Vec::new(),
             batch: turn::Batch::default(),
             nap: nap::Nap::default(),
+            resting: resting::Resting::default(),
             traffic: Traffic::default(),
             inside: false,
             interrupted: false,
@@ -102,6 +105,8 @@ struct Clients {
     pool: Vec<Vec<u8>>,
     batch: turn::Batch,
     nap: nap::Nap,
+    /// Clients that wrote, while writers are paced.
+    resting: resting::Resting,
     /// Traffic since the last turn.
     traffic: Traffic,
     /// A command of this turn is long, and other clients are served from inside of it.
@@ -118,21 +123,19 @@ impl Clients {
         }
         let mut ready = Vec::new();
         loop {
-            let wait = if self.has_work() { Wait::No } else { Wait::ForAnything };
             ready.clear();
-            if let Err(error) = self.poller.poll(&mut ready, wait) {
+            if let Err(error) = self.poller.poll(&mut ready, self.patience()) {
                 return log::error!("The driver can't look at its clients: {error}");
             }
             let begun = mono_us();
+            self.wake_rested(begun);
             for event in &ready {
                 self.event(*event);
             }
             self.read_mail();
             let served = if self.has_work() { self.turn() } else { 0 };
             self.traffic.rounds.add(mono_us() - begun);
-            if let Some(rest) = self.service.rest() {
-                std::thread::sleep(rest);
-            } else if let Some(nap) = self.nap.behind(served).filter(|_| !self.has_work()) {
+            if let Some(nap) = self.nap.behind(served).filter(|_| !self.has_work()) {
                 std::thread::sleep(nap);
             }
         }
@@ -142,9 +145,54 @@ impl Clients {
         !self.active.is_empty() || !self.relieved.is_empty() || self.inbox.has_mail()
     }
 
+    /// How long to look for something to do.
+    fn patience(&self) -> Wait {
+        if self.has_work() {
+            return Wait::No;
+        }
+        match self.resting.next_us() {
+            None => Wait::ForAnything,
+            Some(until) => Wait::AtMost(Duration::from_micros(until.saturating_sub(mono_us()))),
+        }
+    }
+
+    /// What those sent meanwhile whose rest is over is read from now on.
+    fn wake_rested(&mut self, now_us: u64) {
+        while let Some((at, session)) = self.resting.take_rested(now_us) {
+            if self.place(session) == Some(at) {
+                self.end_rest(at);
+            }
+        }
+    }
+
+    fn end_rest(&mut self, at: usize) {
+        if let Some(conn) = self.conns[at].as_deref_mut()
+            && std::mem::take(&mut conn.resting)
+        {
+            self.activate(at);
+            self.flush(at);
+        }
+    }
+
+    /// Whoever wrote in this turn rests, if writers are paced.
+    fn rest_writers(&mut self) {
+        let mut now_us = None;
+        for (at, rest_us) in self.resting.take_writers() {
+            if let Some(conn) = self.conns[at].as_deref_mut().filter(|conn| !conn.closing) {
+                conn.resting = true;
+                let now_us = *now_us.get_or_insert_with(mono_us);
+                self.resting.add(now_us + rest_us, at, conn.session);
+            }
+        }
+    }
+
     fn event(&mut self, event: poller::Ready) {
         let Some(at) = usize::try_from(event.token).ok().filter(|_| event.token != INBOX) else { return };
         let Some(conn) = self.conns.get_mut(at).and_then(Option::as_deref_mut) else { return };
+        if event.hung && conn.resting {
+            // It waits for no answer any more, and an epoll can't be told to look away from that.
+            return self.end_rest(at);
+        }
         if event.hung && !conn.wants_input() {
             return self.close(at);
         }
@@ -164,6 +212,7 @@ impl Clients {
     fn activate(&mut self, at: usize) {
         if let Some(conn) = self.conns[at].as_deref_mut()
             && !conn.listed
+            && !conn.resting
         {
             conn.listed = true;
             self.active.push(at);

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 /// Most events taken at once; the rest is still there at the next look.
 const MAX_EVENTS: usize = 256;
@@ -30,6 +31,8 @@ pub(super) enum Wait {
     No,
     /// Until something is.
     ForAnything,
+    /// Until something is, but no longer than this.
+    AtMost(Duration),
 }
 
 /// The set of sockets a driver waits for.
@@ -79,9 +82,13 @@ impl Poller {
     /// As epoll_wait.
     pub(super) fn poll(&self, ready: &mut Vec<Ready>, wait: Wait) -> io::Result<()> {
         let mut room = [const { MaybeUninit::<epoll::Event>::uninit() }; MAX_EVENTS];
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let timeout = (wait == Wait::No).then_some(&at_once);
-        let (events, _) = match epoll::wait(&self.epoll, &mut room, timeout) {
+        let most = match wait {
+            Wait::No => Some(Duration::ZERO),
+            Wait::ForAnything => None,
+            Wait::AtMost(most) => Some(most),
+        };
+        let timeout = most.and_then(|most| Timespec::try_from(most).ok());
+        let (events, _) = match epoll::wait(&self.epoll, &mut room, timeout.as_ref()) {
             Err(Errno::INTR) => return Ok(()),
             waited => waited?,
         };

@@ -96,6 +96,7 @@ impl Clients {
         // The lease ended inside this turn (the process was stopped, a script ran long): another may write by now, so
         // nothing of it is acknowledged.
         let too_late = lease_end.is_some_and(|end| mono_us() >= end);
+        self.rest_writers();
         self.pay(too_late);
         for index in 0..batch.served.len() {
             match too_late {
@@ -137,6 +138,8 @@ impl Clients {
         }
         engine.report_traffic(std::mem::take(&mut self.traffic));
         self.report_large(engine, &mut batch.large);
+        let pace = engine.core.pace();
+        self.resting.set_pace(pace.unwrap_or(0));
         let commands = std::mem::take(&mut batch.commands);
         let (mut rest, mut asked) = (commands.as_slice(), 0);
         while let Some(first) = rest.first().filter(|_| !self.interrupted) {
@@ -150,12 +153,17 @@ impl Clients {
             asked = asked.saturating_sub(count);
             // Out of its place while its commands run: those who are served from inside a long one can't meet it.
             let Some(mut conn) = self.conns[at].take() else { continue };
+            let before = engine.core.journal.position();
             let Batch { ranges, ahead, .. } = &mut *batch;
             busy::while_serving(self, || match deep {
                 true => run_deep(engine, &mut conn, own, ranges, ahead),
                 false => _ = run(engine, &mut conn, own, ranges),
             });
             self.conns[at] = Some(conn);
+            let wrote = engine.core.journal.position() - before;
+            if pace.is_some() && wrote > 0 {
+                self.resting.wrote(at, wrote);
+            }
         }
         batch.commands = commands;
         batch.commands.clear();

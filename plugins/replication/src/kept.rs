@@ -1,0 +1,159 @@
+//! What outlives a restart beside the user's file: the role, if it was changed at run time, and what the link knows of the
+//! primary it follows.
+//!
+//! Owns the format of `replication.state`, and in which order its versions go to the disk. Where it can't be read, the
+//! configuration file's role holds.
+
+use crate::link::{Memory, Target};
+use crate::plugin::Replication;
+use crate::units::ReplId;
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+
+/// The file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Kept {
+    /// The role as it was changed to.
+    replicaof: Option<(String, u16)>,
+    /// It never was: the configuration file's holds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    as_configured: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    link: Option<Known>,
+}
+
+/// What is known of a primary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    primary: (String, u16),
+    followed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+}
+
+impl Kept {
+    /// Without a file: nothing was changed.
+    fn nothing() -> Kept {
+        Kept { as_configured: true, ..Kept::default() }
+    }
+
+    fn read(bytes: &[u8]) -> Option<Kept> {
+        std::str::from_utf8(bytes).ok().and_then(|text| ron::from_str(text).ok())
+    }
+
+    /// What is known of this primary, when our data is known to be some primary's. Older versions said nothing of that:
+    /// then it is this one's.
+    pub(crate) fn memory(&self, target: &Target) -> Option<Memory> {
+        let Some(known) = &self.link else { return Some(Memory { followed: true, refused: None }) };
+        let refused = known.refused.as_ref().and_then(|id| ReplId::parse(id.as_bytes()));
+        let same = known.primary.0 == target.host && known.primary.1 == target.port;
+        same.then_some(Memory { followed: known.followed, refused })
+    }
+
+    fn is_news(&self, target: &Target, memory: Memory) -> bool {
+        self.link.is_none() || self.memory(target) != Some(memory)
+    }
+
+    fn remember(&mut self, target: &Target, memory: Memory) {
+        let (primary, refused) = ((target.host.clone(), target.port), memory.refused.map(|id| id.to_string()));
+        self.link = Some(Known { primary, followed: memory.followed, refused });
+    }
+
+    fn change_role(&mut self, target: Option<&Target>) {
+        self.replicaof = target.map(|t| (t.host.clone(), t.port));
+        self.as_configured = false;
+    }
+}
+
+impl Replication {
+    /// The role to start with: the command line's, the one kept from the last change at run time, the file's.
+    pub(crate) fn first_role(&self) -> Option<(String, u16)> {
+        let configured = self.config().replicaof.clone();
+        let kept = match self.host.read_state() {
+            None => Kept::nothing(),
+            Some(bytes) => Kept::read(&bytes).unwrap_or_else(|| {
+                log::warn!("the kept role can't be read; using the configuration file's");
+                Kept::nothing()
+            }),
+        };
+        *self.kept.lock() = kept.clone();
+        let command_line = self.host.setting("command_line").unwrap_or_default();
+        if kept.as_configured || command_line.lines().any(|path| path == "replication.replicaof") {
+            return configured;
+        }
+        if kept.replicaof != configured {
+            let words = kept.replicaof.as_ref().map_or("primary".into(), |(h, p)| format!("replica of {h}:{p}"));
+            log::info!("Role kept from a change at run time: {words} (the configuration file says otherwise)");
+        }
+        kept.replicaof
+    }
+
+    /// Keeps the role beside the user's file. Calls overtake each other in no order but their own.
+    pub(crate) fn save_role(&self) -> impl Future<Output = ()> + Send + use<> {
+        let target = self.target();
+        self.save(&|kept| kept.change_role(target.as_deref()))
+    }
+
+    /// Inside a turn that made us follow `target`, or again: what was known of it is no longer so.
+    pub(crate) fn forget_primary(&self, target: &Target) {
+        self.kept.lock().remember(target, Memory::default());
+    }
+
+    /// Keeps what the link knows of its primary, where that is news.
+    pub(crate) fn keep_memory(&self, target: &Target, memory: Memory) {
+        if memory.followed && self.kept.lock().is_news(target, memory) {
+            self.host.spawn(self.save(&|kept| kept.remember(target, memory)));
+        }
+    }
+
+    fn save(&self, edit: &dyn Fn(&mut Kept)) -> impl Future<Output = ()> + Send + use<> {
+        let mut kept = self.kept.lock();
+        edit(&mut kept);
+        let text = ron::to_string(&*kept).unwrap_or_default();
+        let written = self.host.persist_state(text.as_bytes());
+        drop(kept);
+        async move {
+            if let Err(error) = written.await {
+                log::warn!("the role couldn't be saved, a restart would not know it: {}", error.text());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(port: u16) -> Target {
+        Target { host: "h".into(), port }
+    }
+
+    #[test]
+    fn files_of_older_versions_are_read() {
+        let old = Kept::read(b"(replicaof:Some((\"h\",1)))").expect("an old file");
+        assert_eq!((old.replicaof.clone(), old.as_configured), (Some(("h".into(), 1)), false));
+        assert_eq!(old.memory(&target(1)), Some(Memory { followed: true, refused: None }));
+        assert_eq!(Kept::read(b"(replicaof:None)").map(|kept| kept.as_configured), Some(false));
+        assert_eq!(Kept::read(b"(replicaof:7)"), None);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut kept = Kept::nothing();
+        let refused = ReplId::parse(&[b'a'; 40]);
+        kept.remember(&target(1), Memory { followed: true, refused });
+        let read = Kept::read(ron::to_string(&kept).expect("plain data").as_bytes()).expect("what we wrote");
+        assert_eq!(read, kept);
+        assert!(read.as_configured, "no role was changed");
+        assert!(Kept::nothing().is_news(&target(1), Memory { followed: true, refused: None }));
+        assert!(!read.is_news(&target(1), Memory { followed: true, refused }));
+        assert_eq!(read.memory(&target(1)), Some(Memory { followed: true, refused }));
+        assert_eq!(read.memory(&target(2)), None, "another primary, by the configuration file");
+        kept.change_role(Some(&target(2)));
+        kept.remember(&target(2), Memory::default());
+        let read = Kept::read(ron::to_string(&kept).expect("plain data").as_bytes()).expect("what we wrote");
+        assert_eq!((read.replicaof.clone(), read.as_configured), (Some(("h".into(), 2)), false));
+        assert_eq!(read.memory(&target(2)), Some(Memory::default()), "asked for, and not synced yet");
+    }
+}

@@ -1,0 +1,131 @@
+//! What a node says of its role while it starts and while it ends, and which role it has behind a crash. Whoever asks (a
+//! sentinel, a proxy, a client) acts on one wrong word.
+#![allow(clippy::unwrap_used)]
+
+use keystead_harness::{Client, DEADLINE, Keystead, Reply, text, wait_until};
+use std::time::Duration;
+
+fn info(node: &Keystead, section: &str, name: &str) -> String {
+    node.client().info(section).get(name).cloned().unwrap_or_default()
+}
+
+fn linked(replica: &Keystead) {
+    wait_until("the link", DEADLINE, || info(replica, "replication", "master_link_status") == "up");
+}
+
+fn role(client: &mut Client) -> String {
+    text(&client.cmd("ROLE").items()[0])
+}
+
+/// A replica with a file of its own is one from its first answer on, and not when that is loaded.
+#[test]
+fn a_replica_that_loads_its_file_says_that_it_is_one() {
+    // The file's primary isn't there.
+    let mut replica = Keystead::builder()
+        .plugin("replication", "(replicaof: (\"127.0.0.1\", 1))")
+        .plugin("persistence-rdb", "(save: [], rdbcompression: false, key_load_delay: 10000)")
+        .start();
+    let mut client = replica.client();
+    client.ok("CONFIG SET replica-read-only no");
+    client.ok("DEBUG POPULATE 2000 key 2000");
+    client.ok("SAVE");
+    replica.process.kill();
+    replica.process.restart().unwrap();
+    replica.process.wait_for_port(replica.port(), DEADLINE);
+    let mut client = replica.client();
+    assert_eq!(client.info("persistence").get("loading").map(String::as_str), Some("1"), "it loads still");
+    let shown = client.info("replication");
+    let shown = |name: &str| shown.get(name).cloned().unwrap_or_default();
+    assert_eq!(
+        (shown("role"), shown("master_port"), shown("master_link_status")),
+        ("slave".into(), "1".into(), "down".into())
+    );
+    assert_eq!(role(&mut client), "slave");
+    assert!(format!("{:?}", client.cmd("GET a")).contains("LOADING"));
+}
+
+/// Until the connection ends: asks without a pause, and keeps what was said.
+fn questions(port: u16) -> Vec<String> {
+    let mut said = Vec::new();
+    let Ok(mut client) = Client::try_connect(port) else { return said };
+    client.set_reply_limit(Duration::from_secs(20));
+    loop {
+        let Ok(info) = client.try_command(&["INFO", "replication"]) else { return said };
+        said.extend(text(&info).lines().filter(|line| line.starts_with("role:")).map(str::to_owned));
+        let Ok(role) = client.try_command(&["ROLE"]) else { return said };
+        said.push(match &role {
+            Reply::Error(error) => error.clone(),
+            role => text(&role.items()[0]),
+        });
+        let Ok(script) = client.try_command(&["EVAL", "return 'done'", "0"]) else { return said };
+        said.push(text(&script));
+    }
+}
+
+/// Its plugins go one after the other; meanwhile nobody is answered, least of all that this is a primary.
+#[test]
+fn a_replica_that_ends_never_says_that_it_is_a_primary() {
+    let primary = Keystead::builder().plugin("replication", "()").start();
+    for _ in 0..3 {
+        let mut replica = Keystead::builder()
+            .plugin("persistence-aof", "(enabled: true)")
+            .plugin("scripting", "()")
+            .plugin("replication", &format!("(replicaof: (\"127.0.0.1\", {}))", primary.port()))
+            .start();
+        linked(&replica);
+        let port = replica.port();
+        let asking: Vec<_> = (0..4).map(|_| std::thread::spawn(move || questions(port))).collect();
+        std::thread::sleep(Duration::from_millis(50));
+        replica.process.terminate();
+        replica.process.wait_exit(DEADLINE);
+        let said = asking.into_iter().flat_map(|asking| asking.join().unwrap());
+        let mut wrong = said.filter(|word| !["role:slave", "slave", "done"].contains(&word.as_str()));
+        assert_eq!(wrong.next(), None);
+    }
+}
+
+/// A sentinel's transaction promises a role that a crash doesn't take back.
+#[test]
+fn a_promotion_in_a_transaction_is_kept_by_a_crash_behind_its_answer() {
+    for _ in 0..4 {
+        let mut node = Keystead::builder().plugin("replication", "(replicaof: (\"127.0.0.1\", 1))").start();
+        let mut client = node.client();
+        client.ok("MULTI");
+        client.cmd("SLAVEOF NO ONE");
+        client.cmd("CONFIG REWRITE");
+        let done = client.cmd("EXEC");
+        node.process.kill();
+        assert_eq!(text(&done.items()[0]), "OK");
+        node.restart();
+        assert_eq!(role(&mut node.client()), "master", "{}", node.process.log());
+    }
+}
+
+/// An ABORT that comes when the replica was asked already waits for what it says: there are never two primaries.
+#[test]
+fn an_abort_right_behind_a_failover_leaves_one_primary() {
+    let (one, other) = (Keystead::primary(), Keystead::primary());
+    other.client().ok(&format!("REPLICAOF 127.0.0.1 {}", one.port()));
+    linked(&other);
+    let nodes = [&one, &other];
+    for round in 0..24 {
+        let roles = || nodes.map(|node| role(&mut node.client()));
+        let settled = || {
+            roles().iter().filter(|role| *role == "master").count() == 1
+                && nodes.iter().any(|node| info(node, "replication", "slave0").contains("state=online"))
+        };
+        wait_until("one follows the other", DEADLINE, settled);
+        let old = nodes.iter().find(|node| role(&mut node.client()) == "master").unwrap();
+        let mut client = old.client();
+        client.ok("FAILOVER");
+        std::thread::sleep(Duration::from_millis([0, 1, 3, 6][round % 4]));
+        let aborted = client.cmd("FAILOVER ABORT");
+        let over = || nodes.iter().all(|node| info(node, "replication", "master_failover_state") == "no-failover");
+        wait_until("it is over", DEADLINE, over);
+        let masters = roles().iter().filter(|role| *role == "master").count();
+        assert_eq!(masters, 1, "round {round}: {aborted:?}\n{}\n{}", one.process.log(), other.process.log());
+        if !aborted.is_error() {
+            assert_eq!(role(&mut old.client()), "master", "it said that it was aborted");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What replicas cost that take little or nothing: those who write wait for one in its full sync, nobody else does, and there
+//! is an end to it; one that is online goes at its limit; files find a cut whatever replicas read.
+#![allow(clippy::unwrap_used)]
+
+use keystead_harness::{Client, DEADLINE, Keystead, wait_until};
+use std::time::{Duration, Instant};
+
+const MB: usize = 1 << 20;
+
+fn node(config: &str) -> Keystead {
+    Keystead::builder()
+        .plugin("replication", &format!("(ping_period_s: 3600, {config})"))
+        .plugin("persistence-rdb", "(save: [])")
+        .plugin("persistence-aof", "(enabled: false)")
+        .start()
+}
+
+/// A replica that asks for everything and takes nothing.
+fn standing_still(node: &Keystead) -> Client {
+    let mut replica = node.client();
+    replica.ok("REPLCONF capa eof capa psync2");
+    replica.send(&["PSYNC", "?", "-1"]).unwrap();
+    replica
+}
+
+fn number(client: &mut Client, section: &str, name: &str) -> usize {
+    client.info(section)[name].parse().unwrap()
+}
+
+fn limit(client: &mut Client, limit: &str) {
+    client.command(&["CONFIG", "SET", "client-output-buffer-limit", &format!("replica {limit} 0 0")]);
+}
+
+/// Writes 1 MB, and says how long this session's next command waits.
+fn write_and_wait(client: &mut Client, key: usize) -> Duration {
+    client.command(&["SET", &format!("during:{key}"), &"v".repeat(MB)]);
+    let begun = Instant::now();
+    client.ok("PING");
+    begun.elapsed()
+}
+
+#[test]
+fn only_writers_wait_for_a_sync_and_not_for_ever() {
+    let node = node("");
+    let (mut writer, mut other) = (node.client(), node.client());
+    limit(&mut other, "16mb");
+    let _replica = standing_still(&node);
+    wait_until("the sync begins", DEADLINE, || number(&mut other, "replication", "connected_slaves") == 1);
+    let begun = (0..100).find(|n| {
+        write_and_wait(&mut writer, *n);
+        number(&mut other, "stats", "keystead_writers_paced") == 1
+    });
+    assert!(begun.is_some_and(|n| (14..20).contains(&n)), "{begun:?}: {}", node.process.log());
+    assert!(number(&mut other, "memory", "mem_clients_slaves") > 12 * MB);
+    // At most 16 MB a second, and the first of them are free.
+    let rests: Duration = (100..104).map(|n| write_and_wait(&mut writer, n)).sum();
+    assert!(rests > Duration::from_millis(100), "{rests:?}");
+    let reads = Instant::now();
+    for _ in 0..300 {
+        other.cmd("GET during:0");
+        other.ok("PING");
+    }
+    assert!(reads.elapsed() < Duration::from_secs(5), "{:?}", reads.elapsed());
+    // What goes beyond twice the limit at once ends it at once.
+    writer.command(&["SET", "large", &"v".repeat(16 * MB)]);
+    wait_until("it is dropped", DEADLINE, || number(&mut other, "replication", "connected_slaves") == 0);
+    wait_until("nobody is paced", DEADLINE, || number(&mut other, "stats", "keystead_writers_paced") == 0);
+    assert_eq!(number(&mut other, "stats", "client_output_buffer_limit_disconnections"), 1);
+    assert!(number(&mut other, "memory", "mem_clients_slaves") < 2 * MB);
+    let log = node.process.log();
+    for line in [
+        "Clients that write are paced: Replica 127.0.0.1:",
+        "is dropped for overcoming of output buffer limits (client-output-buffer-limit replica)",
+        "Clients that write are paced no longer for Replica 127.0.0.1:",
+    ] {
+        assert_eq!(log.matches(line).count(), 1, "{line}: {log}");
+    }
+    // A rest has its bound, and the next one is none.
+    assert!((200..203).map(|n| write_and_wait(&mut writer, n)).min().unwrap() < Duration::from_millis(500));
+}
+
+/// Its socket takes nothing, so it would never be told by a write.
+#[test]
+fn an_online_replica_that_takes_nothing_goes_at_its_limit() {
+    let primary = node("timeout_s: 1200");
+    let mut replica = node(&format!("replicaof: (\"127.0.0.1\", {})", primary.port()));
+    let mut client = primary.client();
+    wait_until("it is online", DEADLINE, || {
+        client.info("replication").get("slave0").is_some_and(|line| line.contains("state=online"))
+    });
+    limit(&mut client, "2mb");
+    replica.process.pause();
+    let value = "v".repeat(MB / 4);
+    let stats = "client_output_buffer_limit_disconnections";
+    let dropped = (0..200).any(|n| {
+        client.command(&["SET", &format!("key:{}", n % 8), &value]);
+        number(&mut client, "stats", stats) == 1
+    });
+    assert!(dropped, "50 MB: {}", primary.process.log());
+    wait_until("nobody shows it", DEADLINE, || number(&mut client, "replication", "connected_slaves") == 0);
+    let log = primary.process.log();
+    assert!(log.contains("lost: it is too far behind (client-output-buffer-limit replica)"), "{log}");
+    replica.process.resume();
+    wait_until("it comes again", DEADLINE, || number(&mut client, "replication", "connected_slaves") == 1);
+}
+
+#[test]
+fn files_are_saved_beside_syncs_that_stand_still() {
+    let node = node("");
+    let mut client = node.client();
+    client.ok("CONFIG SET rdbcompression no");
+    client.ok("DEBUG POPULATE 30000 key 2000");
+    let _replicas = [(); 2].map(|()| standing_still(&node));
+    wait_until("both are being sent", DEADLINE, || {
+        number(&mut client, "persistence", "current_save_keys_total") == 2 * 30_000
+    });
+    assert_eq!(client.cmd("BGSAVE"), "Background saving started");
+    wait_until("the file is there", DEADLINE, || number(&mut client, "persistence", "rdb_saves") == 1);
+    client.ok("CONFIG SET appendonly yes");
+    wait_until("the first base is there", DEADLINE, || number(&mut client, "persistence", "aof_rewrites") == 1);
+    assert_eq!(client.cmd("BGREWRITEAOF"), "Background append only file rewriting started");
+    wait_until("so is another", DEADLINE, || number(&mut client, "persistence", "aof_rewrites") == 2);
+    assert!(!node.process.log().contains("rewrite failed"), "{}", node.process.log());
+}

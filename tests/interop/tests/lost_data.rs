@@ -1,0 +1,121 @@
+//! A primary that comes back without what its replicas have: they keep it, until somebody says REPLICAOF.
+
+use keystead_harness::{Client, DEADLINE, Keystead, RedisServer, Reply, eventually, have, text, wait_until};
+use keystead_interop::pair::{field, in_step};
+
+fn node(config: &str) -> Keystead {
+    let plugins = Keystead::builder().plugin("replication", &format!("(ping_period_s: 3600, {config})"));
+    plugins.plugin("persistence-rdb", "(save: [])").start()
+}
+
+fn kept(replica: &mut Client) -> bool {
+    field(replica, "replication", "keystead_primary_came_back_empty") == "1"
+}
+
+/// Waits until the replica keeps its data; its log says why it doesn't.
+#[track_caller]
+fn is_kept(node: &Keystead, replica: &mut Client) {
+    let found = eventually(DEADLINE, || kept(replica).then_some(()));
+    assert!(found.is_some(), "our data is kept: {}", node.process.log());
+}
+
+fn keys(client: &mut Client) -> Option<i64> {
+    client.cmd("DBSIZE").as_int()
+}
+
+/// A hundred keys on both; then the primary falls, and has `less` before its replica can ask it.
+fn fallen(less: impl FnOnce(&mut Client)) -> (Keystead, Keystead, Client, Client) {
+    let (mut primary, mut replica) = (node(""), node(""));
+    let (mut p, mut r) = (primary.client(), replica.client());
+    r.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    p.ok("SET old 1");
+    in_step(&mut p, &mut r);
+    (1..100).for_each(|n| drop(p.ok(&format!("SET key:{n} v"))));
+    in_step(&mut p, &mut r);
+    replica.process.pause();
+    primary.process.kill();
+    primary.restart();
+    less(&mut primary.client());
+    replica.process.resume();
+    let p = primary.client();
+    (primary, replica, p, r)
+}
+
+/// Its clients are faster than its replicas; and what was refused once is refused behind a restart, however much it is.
+#[test]
+fn a_primary_that_is_empty_but_for_new_keys_wipes_nobody() {
+    let (primary, mut replica, mut p, mut r) = fallen(|p| drop(p.ok("SET x 1")));
+    is_kept(&replica, &mut r);
+    assert_eq!(keys(&mut r), Some(100), "{}", replica.process.log());
+    assert!(replica.process.log().contains("came back with less than we have"), "{}", replica.process.log());
+    r.ok("SAVE");
+    // By now it has more of a stream than we do.
+    (0..2000).for_each(|n| drop(p.ok(&format!("SET new:{n} {}", "v".repeat(100)))));
+    replica.process.kill();
+    replica.restart();
+    let mut r = replica.client();
+    wait_until("that is remembered", DEADLINE, || kept(&mut r));
+    let asked = |p: &mut Client| field(p, "stats", "sync_full").parse::<u64>().unwrap_or(0);
+    let before = asked(&mut p);
+    let again = eventually(DEADLINE, || (asked(&mut p) >= before + 2).then_some(()));
+    assert!(again.is_some(), "it is asked again: {}", replica.process.log());
+    assert_eq!(keys(&mut r), Some(100), "{}", replica.process.log());
+    assert_eq!(field(&mut r, "replication", "master_link_status"), "down");
+    let said = r.cmd(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    assert_eq!(text(&said), "OK");
+    in_step(&mut p, &mut r);
+    assert_eq!((keys(&mut r), kept(&mut r)), (keys(&mut p), false));
+}
+
+/// Who wants Redis' way gets it, also when it is asked for late.
+#[test]
+fn the_setting_takes_what_there_is() {
+    let (_primary, replica, mut p, mut r) = fallen(|p| drop(p.ok("FLUSHALL")));
+    is_kept(&replica, &mut r);
+    r.ok("CONFIG SET keystead-keep-data-on-empty-primary no");
+    p.ok("SET other 1");
+    in_step(&mut p, &mut r);
+    assert_eq!((keys(&mut r), kept(&mut r)), (Some(1), false));
+}
+
+/// A new place in the configuration file is as explicit as REPLICAOF: its data is smaller, and meant.
+#[test]
+fn another_primary_in_the_configuration_is_taken() {
+    let (first, second) = (node(""), node(""));
+    let (mut a, mut b) = (first.client(), second.client());
+    let mut replica = node(&format!("replicaof: (\"127.0.0.1\", {})", first.port()));
+    (0..100).for_each(|n| drop(a.ok(&format!("SET key:{n} v"))));
+    b.ok("SET other 1");
+    let mut r = replica.client();
+    in_step(&mut a, &mut r);
+    r.ok("SAVE");
+    replica.process.kill();
+    let file = replica.dir().join("keystead.ron");
+    let config = std::fs::read_to_string(&file).expect("its file");
+    std::fs::write(&file, config.replace(&first.port().to_string(), &second.port().to_string())).expect("written");
+    replica.restart();
+    let mut r = replica.client();
+    in_step(&mut b, &mut r);
+    assert_eq!(keys(&mut r), Some(1), "{}", replica.process.log());
+}
+
+#[test]
+fn a_stock_primary_that_comes_back_empty_wipes_nobody() {
+    if !have("redis-server") {
+        return;
+    }
+    let mut redis = RedisServer::start(&["--save", ""]);
+    let mut replica = node("");
+    let (mut p, mut r) = (redis.client(), replica.client());
+    r.ok(&format!("REPLICAOF 127.0.0.1 {}", redis.port()));
+    (0..100).for_each(|n| drop(p.ok(&format!("SET key:{n} v"))));
+    in_step(&mut p, &mut r);
+    replica.process.pause();
+    redis.process.kill();
+    redis.process.restart().expect("started again");
+    redis.process.wait_for_port(redis.port(), DEADLINE);
+    assert_eq!(redis.client().cmd("SET x 1"), Reply::Simple("OK".into()));
+    replica.process.resume();
+    is_kept(&replica, &mut r);
+    assert_eq!(keys(&mut r), Some(100), "{}", replica.process.log());
+}
