@@ -167,7 +167,7 @@ fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if !flush && !merge && (!ctx.ks.is_empty() || keeps()) {
         return Err(CommandError::fixed("ERR Error trying to load the RDB dump, check server logs."));
     }
-    let cut = ctx.ks.begin_cut().map_err(|_| CommandError::fixed("ERR two snapshots are open already"))?;
+    let cut = ctx.ks.begin_cut().map_err(|_| CommandError::fixed("ERR too many snapshots are open already"))?;
     let mut saved: Vec<(usize, Vec<u8>)> = Vec::new();
     loop {
         let step = ctx.ks.cut_step(cut, CutBudget::default());

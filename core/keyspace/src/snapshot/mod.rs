@@ -35,7 +35,7 @@ pub struct TooManyCuts;
 
 impl std::fmt::Display for TooManyCuts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("two snapshots are being read already")
+        f.write_str("too many snapshots are being read already")
     }
 }
 
