@@ -966,9 +966,11 @@ struct ks_command_spec {
   /* Writes the positions of the keys to `out` (at most `max`); how many there are. More than `argc`: that can't be told,
      and every word counts as a key. */
   size_t (*get_keys)(void* data, const ks_str* argv, size_t argc, uint32_t* out, size_t max);
-  /* With KS_CMD_MAY_REPLICATE: 1 if these words change nothing (a script that says so): a pause of writes lets them
-     through. Called in the turn, even from inside of a long command of the same plugin: it must not wait. */
-  uint32_t (*reads_only)(void* data, const ks_str* argv, size_t argc);
+  /* With `call`: the KS_CMD_* that hold with these words, where they decide (a script that says of itself what it does);
+     `flags` are those above. Of the answer only KS_CMD_WRITE, KS_CMD_DENYOOM, KS_CMD_STALE and KS_CMD_MAY_REPLICATE
+     count. Asked before the command runs and before MULTI queues it, in the turn, even from inside of a long command of
+     the same plugin: it must not wait. */
+  uint64_t (*flags_now)(void* data, const ks_str* argv, size_t argc, uint64_t flags);
   /* Its page for COMMAND DOCS: how its time grows, its arguments and their history, in the notation of the core's own
      pages (core/engine/src/page.rs). May be empty. */
   ks_str page;

@@ -16,7 +16,7 @@ use crate::guards::{self, Verdict};
 use crate::monitor;
 use crate::registry::{Body, Command};
 use crate::session::{Multi, Parked, Queued, ReplyMode, Session, State};
-use crate::spec::{READONLY, WRITE};
+use crate::spec::{Flags, READONLY, WRITE};
 use crate::timing;
 
 /// Runs one command of a client.
@@ -71,8 +71,8 @@ pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session,
                 refuse(core, session, Some(command), args, error);
                 return after_reply(session, start);
             }
-            Verdict::Queue => {
-                queue(core, session, command, args);
+            Verdict::Queue(flags) => {
+                queue(core, session, command, args, flags);
                 return after_reply(session, start);
             }
             Verdict::Wait => {
@@ -204,7 +204,7 @@ pub(crate) fn refused_now(
     match guards::check(core, state, command, args) {
         Verdict::Refuse(error) => Some(error),
         Verdict::Deny(denied) => Some(core.denied(state, command, args, denied, "toplevel")),
-        Verdict::Run | Verdict::Queue | Verdict::Wait => None,
+        Verdict::Run | Verdict::Queue(_) | Verdict::Wait => None,
     }
 }
 
@@ -243,7 +243,7 @@ pub(crate) fn refuse(
 }
 
 /// Keeps a command for EXEC. What is queued counts for `maxmemory-clients`.
-fn queue(core: &mut Core, session: &mut Session, command: &'static Command, args: Args<'_>) {
+fn queue(core: &mut Core, session: &mut Session, command: &'static Command, args: Args<'_>, flags: Flags) {
     let lost = session.state.dirty_cas;
     let multi = session.state.multi.get_or_insert_with(Multi::default);
     if lost || multi.failed {
@@ -252,7 +252,7 @@ fn queue(core: &mut Core, session: &mut Session, command: &'static Command, args
     }
     let args = args.to_owned();
     multi.bytes += args.memory() + size_of::<Queued>();
-    multi.queue.push(Queued { command, args });
+    multi.queue.push(Queued { command, args, flags });
     core.recount_running(&mut session.state, session.out.len());
     Writer::new(&mut session.out, session.state.proto).simple("QUEUED");
 }

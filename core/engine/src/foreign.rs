@@ -13,14 +13,16 @@ use crate::engine::{Action, Flow};
 use crate::error::CommandError;
 use crate::registry::Command;
 use crate::session::{Parked, SessionId, State};
+use crate::spec::Flags;
 
 /// A command that runs inside the turn and writes its reply into `ctx.reply`.
 pub trait ForeignCommand: Send + Sync {
     /// Runs it. An error is answered as an error reply.
     fn call(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult;
-    /// Of one that may or may not write: these words change nothing.
-    fn reads_only(&self, _args: Args<'_>) -> bool {
-        false
+    /// The flags that hold with these words, where they decide (a script that says of itself what it does). `own` are
+    /// those of the row.
+    fn flags_now(&self, _args: Args<'_>, own: Flags) -> Flags {
+        own
     }
 }
 

@@ -21,8 +21,8 @@ use crate::spec::{
 pub(crate) enum Verdict {
     /// Run it now.
     Run,
-    /// MULTI is open: queue it.
-    Queue,
+    /// MULTI is open: queue it, with the flags it has now.
+    Queue(Flags),
     /// CLIENT PAUSE: keep it until the pause ends.
     Wait,
     /// Answer an error.
@@ -49,22 +49,28 @@ pub(crate) const OUT_OF_MEMORY: CommandError =
     CommandError::fixed("OOM command not allowed when used memory > 'maxmemory'.");
 const NO_KEYSPACE: CommandError = CommandError::fixed("ERR Replica can't interact with the keyspace");
 
-/// What EXEC would do, seen from outside: the union of its queue's flags, and those missing from some of it.
+/// What a command would do, seen from outside; of EXEC, what its queue would.
 struct Effective {
+    /// Flags of the command alone, with these words.
+    own: Flags,
     /// Flags of the command or of anything in the queue.
-    any: u32,
+    any: Flags,
     /// Flags that the command and everything in the queue have.
-    all: u32,
+    all: Flags,
 }
 
-fn effective(state: &State, command: &Command) -> Effective {
-    let own = command.flags.0;
+fn effective(state: &State, command: &Command, args: Args<'_>) -> Effective {
+    let own = match &command.body {
+        Body::Foreign(ForeignBody::Sync(body)) => body.flags_now(args, command.flags),
+        _ => command.flags,
+    };
     match &state.multi {
         Some(multi) if command.name == "exec" => Effective {
-            any: multi.queue.iter().fold(own, |all, queued| all | queued.command.flags.0),
-            all: multi.queue.iter().fold(own, |all, queued| all & queued.command.flags.0),
+            own,
+            any: Flags(multi.queue.iter().fold(own.0, |all, queued| all | queued.flags.0)),
+            all: Flags(multi.queue.iter().fold(own.0, |all, queued| all & queued.flags.0)),
         },
-        _ => Effective { any: own, all: own },
+        _ => Effective { own, any: own, all: own },
     }
 }
 
@@ -77,7 +83,7 @@ pub(crate) fn all_open(core: &Core, state: &State, command: &Command) -> bool {
 
 /// Decides about a command whose name and number of arguments are right.
 pub(crate) fn check(core: &Core, state: &State, command: &Command, args: Args<'_>) -> Verdict {
-    let flags = effective(state, command);
+    let flags = effective(state, command, args);
     if let Some(error) = not_at_all(core, state, command) {
         return Verdict::Refuse(error);
     }
@@ -88,8 +94,8 @@ pub(crate) fn check(core: &Core, state: &State, command: &Command, args: Args<'_
     }
     match refusal(core, state, command, &flags) {
         Some(error) => Verdict::Refuse(error),
-        None if pauses(core, state, command, args) => Verdict::Wait,
-        None if state.multi.is_some() && !command.flags.has(NOW_IN_MULTI) => Verdict::Queue,
+        None if pauses(core, state, command, &flags) => Verdict::Wait,
+        None if state.multi.is_some() && !command.flags.has(NOW_IN_MULTI) => Verdict::Queue(flags.own),
         None => Verdict::Run,
     }
 }
@@ -109,10 +115,10 @@ fn not_at_all(core: &Core, state: &State, command: &Command) -> Option<CommandEr
 fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> Option<CommandError> {
     let gates = core.gates.bits();
     let closed = |gate: Gate| gates & gate as u32 != 0;
-    let writes = Flags(flags.any).has(WRITE);
+    let writes = flags.any.has(WRITE);
     // What is queued takes memory too; the commands that end a transaction must get through.
     let queued = state.multi.is_some() && !matches!(&*command.name, "exec" | "discard" | "quit" | "reset");
-    if core.room.out && (queued || Flags(flags.any).has(DENYOOM)) {
+    if core.room.out && (queued || flags.any.has(DENYOOM)) {
         return Some(OUT_OF_MEMORY);
     }
     let primary = !closed(Gate::Replica);
@@ -138,14 +144,14 @@ fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> 
              this context"
         )));
     }
-    if closed(Gate::Stale) && !Flags(flags.all).has(STALE) {
+    if closed(Gate::Stale) && !flags.all.has(STALE) {
         return Some(STALE_LINK);
     }
-    if (closed(Gate::Loading) || closed(Gate::Starting)) && !Flags(flags.all).has(LOADING) {
+    if (closed(Gate::Loading) || closed(Gate::Starting)) && !flags.all.has(LOADING) {
         return Some(IS_LOADING);
     }
     // What is written to the data that is about to be replaced would be lost.
-    if closed(Gate::AsyncLoading) && (writes || Flags(flags.any).has(NO_ASYNC_LOADING)) {
+    if closed(Gate::AsyncLoading) && (writes || flags.any.has(NO_ASYNC_LOADING)) {
         return Some(IS_LOADING);
     }
     if let Some(busy) = &core.busy
@@ -154,7 +160,7 @@ fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> 
         return Some(busy.clone());
     }
     // Redis takes who watches for a replica.
-    if (state.kind == Kind::Replica || state.monitor) && Flags(flags.any).any(WRITE | READONLY | MAY_REPLICATE) {
+    if (state.kind == Kind::Replica || state.monitor) && flags.any.any(WRITE | READONLY | MAY_REPLICATE) {
         return Some(NO_KEYSPACE);
     }
     None
@@ -192,27 +198,14 @@ fn debug_forbidden(core: &Core, state: &State, command: &Command) -> Option<Comm
     }
 }
 
-/// It may write, and doesn't say of itself that it doesn't. Of a transaction, any of its commands.
-fn may_write(state: &State, command: &Command, args: Args<'_>) -> bool {
-    let may = |command: &Command, args: Args<'_>| match &command.body {
-        _ if !command.flags.any(WRITE | MAY_REPLICATE) => false,
-        Body::Foreign(ForeignBody::Sync(body)) => !body.reads_only(args),
-        _ => true,
-    };
-    match &state.multi {
-        Some(multi) if command.name == "exec" => multi.queue.iter().any(|own| may(own.command, own.args.view())),
-        _ => may(command, args),
-    }
-}
-
-fn pauses(core: &Core, state: &State, command: &Command, args: Args<'_>) -> bool {
+fn pauses(core: &Core, state: &State, command: &Command, flags: &Effective) -> bool {
     // Redis takes who watches for a replica here too.
     if !core.is_paused() || state.kind == Kind::Replica || state.monitor {
         return false;
     }
     match core.pause_kind() {
         Pause::Off => false,
-        Pause::Write => may_write(state, command, args),
+        Pause::Write => flags.any.any(WRITE | MAY_REPLICATE),
         Pause::All => command.full_name != "client|unpause",
     }
 }

@@ -10,6 +10,7 @@ use crate::acl::{self, User};
 use crate::args::OwnedArgs;
 use crate::names::Names;
 use crate::registry::Command;
+use crate::spec::Flags;
 use crate::tracking;
 
 /// Names a session: a slot for speed, the client id (never reused) for truth.
@@ -82,6 +83,8 @@ pub struct Queued {
     pub command: &'static Command,
     /// With which arguments.
     pub args: OwnedArgs,
+    /// The flags it had when it was queued: EXEC is refused by them.
+    pub flags: Flags,
 }
 
 /// State of MULTI.

@@ -10,7 +10,7 @@ use keystead_engine::journal::CursorClass;
 use keystead_engine::keyspace::Keyspace;
 use keystead_engine::registry::OwnedSpec;
 use keystead_engine::session::State;
-use keystead_engine::spec::{ADMIN, Flags, Group, KeySpec, NO_ASYNC_LOADING, WRITE};
+use keystead_engine::spec::{ADMIN, Flags, Group, KeySpec, MAY_REPLICATE, NO_ASYNC_LOADING, WRITE};
 use keystead_engine::{Action, Args, CommandError, CommandResult, ConnInfo, Ctx, Effect, Gate, Kind, Targets};
 use kit::Kit;
 
@@ -254,8 +254,12 @@ impl ForeignCommand for Reader {
         ctx.reply.ok();
         Ok(Effect::None)
     }
-    fn reads_only(&self, args: Args<'_>) -> bool {
-        args.at(1) == b"read"
+    fn flags_now(&self, args: Args<'_>, own: Flags) -> Flags {
+        match args.at(1) {
+            b"read" => Flags(own.0 & !MAY_REPLICATE),
+            b"change" => Flags(own.0 | WRITE),
+            _ => own,
+        }
     }
 }
 
@@ -264,8 +268,7 @@ fn a_pause_of_writes_lets_through_what_says_that_it_only_reads() {
     let mut kit = Kit::default();
     let (c, other) = (kit.connect(), kit.connect());
     let body = ForeignBody::Sync(Arc::new(Reader));
-    let flags = keystead_engine::spec::MAY_REPLICATE;
-    kit.turn(|engine| engine.register_command("p", spec("may", -2, flags), body, false)).expect("free");
+    kit.turn(|engine| engine.register_command("p", spec("may", -2, MAY_REPLICATE), body, false)).expect("free");
     kit.cmd(c, "CLIENT PAUSE 100000 WRITE");
     assert_eq!(kit.cmd(other, "MAY read"), "+OK\r\n");
     assert_eq!(kit.send(other, "MULTI\r\nMAY read\r\nEXEC\r\n"), "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n");
@@ -275,6 +278,25 @@ fn a_pause_of_writes_lets_through_what_says_that_it_only_reads() {
     kit.send(other, "MULTI\r\nMAY read\r\nMAY write\r\n");
     kit.cmd(c, "CLIENT PAUSE 100000 WRITE");
     assert_eq!(kit.cmd(other, "EXEC"), "", "one of its commands may write");
+}
+
+#[test]
+fn what_the_words_say_refuses_at_once_in_the_queue_and_at_its_end() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let body = ForeignBody::Sync(Arc::new(Reader));
+    kit.turn(|engine| engine.register_command("p", spec("may", -2, MAY_REPLICATE), body, false)).expect("free");
+    let refused = "-READONLY You can't write against a read only replica.\r\n";
+    kit.engine.gates().set(Gate::ReadOnly, true);
+    assert_eq!(kit.cmd(c, "MAY change"), refused);
+    assert_eq!(kit.cmd(c, "MAY read"), "+OK\r\n");
+    assert_eq!(kit.send(c, "MULTI\r\nMAY read\r\nMAY change\r\n"), format!("+OK\r\n+QUEUED\r\n{refused}"));
+    assert_eq!(kit.cmd(c, "EXEC"), "-EXECABORT Transaction discarded because of previous errors.\r\n");
+    kit.engine.gates().set(Gate::ReadOnly, false);
+    assert_eq!(kit.send(c, "MULTI\r\nMAY change\r\n"), "+OK\r\n+QUEUED\r\n");
+    kit.engine.gates().set(Gate::ReadOnly, true);
+    let refused = refused.trim_start_matches('-');
+    assert_eq!(kit.cmd(c, "EXEC"), format!("-EXECABORT Transaction discarded because of: {refused}"));
 }
 
 #[test]

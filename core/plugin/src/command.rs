@@ -53,6 +53,14 @@ impl Flags {
     pub const NO_MANDATORY_KEYS: Flags = Flags(abi::CMD_NO_MANDATORY_KEYS);
 }
 
+impl Flags {
+    /// These without those of `other`.
+    #[must_use]
+    pub const fn without(self, other: Flags) -> Flags {
+        Flags(self.0 & !other.0)
+    }
+}
+
 impl BitOr for Flags {
     type Output = Flags;
     fn bitor(self, other: Flags) -> Flags {
@@ -113,8 +121,8 @@ impl BitOr for Acl {
 /// Where a movable command's keys are: their positions, given the words. If it panics, every word counts as a key.
 pub type GetKeys = fn(crate::Args<'_>) -> Vec<usize>;
 
-/// Whether a command's words change nothing: the plugin and the words.
-pub type ReadsOnly<P> = fn(&P, crate::Args<'_>) -> bool;
+/// The flags that hold with a command's words: the plugin, the words and the row's flags.
+pub type FlagsNow<P> = fn(&P, crate::Args<'_>, Flags) -> Flags;
 
 /// Whether a command may take its connection over, asked in the turn: the plugin, the context and the words.
 pub type MayTake<P> = fn(&P, &mut crate::Ctx<'_>, crate::Args<'_>) -> crate::Result<()>;

@@ -70,7 +70,7 @@ mod words;
 
 pub use args::{Args, OwnedArgs};
 pub use bytes::Bytes;
-pub use command::{Acl, CommandSpec, Effect, Flags, GetKeys, MayTake, ReadsOnly, spec};
+pub use command::{Acl, CommandSpec, Effect, Flags, FlagsNow, GetKeys, MayTake, spec};
 pub use ctx::{Ctx, Out, ValueKind};
 pub use declare::{ConnEvent, Endpoint, EndpointSpec, FaultPolicy, InfoOut, Param, WriteEvent};
 pub use error::{Error, Result};

@@ -4,7 +4,7 @@
 //! (a name that is taken, say) is remembered and fails the creation with its reason.
 
 use crate::args::{Args, OwnedArgs};
-use crate::command::{CommandSpec, Effect, MayTake, ReadsOnly};
+use crate::command::{CommandSpec, Effect, FlagsNow, MayTake};
 use crate::ctx::Ctx;
 use crate::declare::{ConnEvent, Endpoint, EndpointSpec, FaultPolicy, InfoOut, Param, WriteEvent};
 use crate::error::{Error, Result};
@@ -90,14 +90,14 @@ impl<P: Plugin> Registrar<P> {
         self
     }
 
-    /// As `command`, for one that may or may not write ([`Flags::MAY_REPLICATE`](crate::Flags::MAY_REPLICATE)): `reads_only`
-    /// says of its words that they change nothing, so that a pause of writes lets them through. It is asked in the turn,
-    /// even from inside of a long command of the same plugin: it must not wait for a lock.
-    pub fn command_or_read<F>(&mut self, spec: CommandSpec, reads_only: ReadsOnly<P>, f: F) -> &mut Self
+    /// As `command`, for one whose words decide what it does (a script that says so): `flags_now` tells which of WRITE,
+    /// DENYOOM, `STALE_OK` and `MAY_REPLICATE` hold with them. By these it is refused, paused, or kept out of a MULTI. It is
+    /// asked in the turn, even from inside of a long command of the same plugin: it must not wait for a lock.
+    pub fn command_by_words<F>(&mut self, spec: CommandSpec, flags_now: FlagsNow<P>, f: F) -> &mut Self
     where
         F: Fn(&P, &mut Ctx<'_>, Args<'_>) -> Result<Effect> + Send + Sync + 'static,
     {
-        self.at(Endpoint::DATA).command_or_read(spec, reads_only, f);
+        self.at(Endpoint::DATA).command_by_words(spec, flags_now, f);
         self
     }
 
@@ -311,24 +311,24 @@ impl<P: Plugin> Scope<'_, P> {
         self.in_turn(&spec, f, None)
     }
 
-    /// See [`Registrar::command_or_read`].
-    pub fn command_or_read<F>(&mut self, spec: CommandSpec, reads_only: ReadsOnly<P>, f: F) -> &mut Self
+    /// See [`Registrar::command_by_words`].
+    pub fn command_by_words<F>(&mut self, spec: CommandSpec, flags_now: FlagsNow<P>, f: F) -> &mut Self
     where
         F: Fn(&P, &mut Ctx<'_>, Args<'_>) -> Result<Effect> + Send + Sync + 'static,
     {
-        self.in_turn(&spec, f, Some(reads_only))
+        self.in_turn(&spec, f, Some(flags_now))
     }
 
-    fn in_turn<F>(&mut self, spec: &CommandSpec, f: F, reads_only: Option<ReadsOnly<P>>) -> &mut Self
+    fn in_turn<F>(&mut self, spec: &CommandSpec, f: F, flags_now: Option<FlagsNow<P>>) -> &mut Self
     where
         F: Fn(&P, &mut Ctx<'_>, Args<'_>) -> Result<Effect> + Send + Sync + 'static,
     {
         let slot = self.reg.slot.clone();
-        let data = self.reg.keep(handlers::Sync { slot, f, get_keys: spec.get_keys, reads_only });
+        let data = self.reg.keep(handlers::Sync { slot, f, get_keys: spec.get_keys, flags_now });
         self.declare(spec, data, |raw| {
             raw.call = Some(handlers::call::<P, F>);
             raw.get_keys = spec.get_keys.map(|_| handlers::sync_keys::<P, F> as _);
-            raw.reads_only = reads_only.map(|_| handlers::reads_only::<P, F> as _);
+            raw.flags_now = flags_now.map(|_| handlers::flags_now::<P, F> as _);
         })
     }
 
@@ -401,7 +401,7 @@ impl<P: Plugin> Scope<'_, P> {
             try_now: None,
             takeover: None,
             get_keys: None,
-            reads_only: None,
+            flags_now: None,
             page: Str::new(if spec.page.is_empty() { self.reg.page(&spec.name) } else { &spec.page }.as_bytes()),
         };
         set(&mut raw);

@@ -8,6 +8,8 @@ use crate::{Elem, RdbError};
 
 const HEADER: usize = 6;
 const END: u8 = 0xff;
+/// The most that stands around the bytes of an element.
+const LARGEST_FRAME: usize = 10;
 
 /// Where the first element of a listpack is.
 pub const FIRST: usize = HEADER;
@@ -35,13 +37,15 @@ impl Pack {
 
     /// Adds an element; text that is an integer is stored as one.
     pub fn push(&mut self, elem: Elem<'_>, out: &mut Vec<u8>) {
-        let entry = out.len();
         match (elem.as_int(), elem) {
-            (Some(value), _) => put_int(value, out),
-            (None, Elem::Bytes(bytes)) => put_bytes(bytes, out),
-            (None, Elem::Int(value)) => put_int(value, out),
+            (Some(value), _) | (None, Elem::Int(value)) => out.extend_from_slice(IntEntry::new(value).as_bytes()),
+            (None, Elem::Bytes(bytes)) => {
+                let entry = out.len();
+                out.reserve(bytes.len() + LARGEST_FRAME);
+                put_bytes(bytes, out);
+                put_backlen(out.len() - entry, out);
+            }
         }
-        put_backlen(out.len() - entry, out);
         self.count += 1;
     }
 
@@ -128,41 +132,44 @@ pub fn end(pack: &[u8]) -> usize {
 /// Puts an integer in place of the element at an offset. Answers how many bytes the rest moved by.
 pub fn replace_int(pack: &mut Vec<u8>, at: usize, value: i64) -> isize {
     let Some((_, next)) = get(pack, at) else { return 0 };
-    let mut new = Vec::with_capacity(10);
-    put_int(value, &mut new);
-    put_backlen(new.len(), &mut new);
+    let new = IntEntry::new(value);
+    let new = new.as_bytes();
     let moved = new.len() as isize - (next - at) as isize;
     if moved == 0 {
-        pack[at..next].copy_from_slice(&new);
+        pack[at..next].copy_from_slice(new);
     } else {
-        pack.splice(at..next, new);
+        pack.splice(at..next, new.iter().copied());
         let size = u32::try_from(pack.len()).expect("callers keep a listpack below 4 GiB");
         pack[..4].copy_from_slice(&size.to_le_bytes());
     }
     moved
 }
 
-fn put_int(value: i64, out: &mut Vec<u8>) {
-    let bytes = value.to_le_bytes();
-    match value {
-        0..=127 => out.push(value as u8),
-        -4096..=4095 => out.extend_from_slice(&[0xc0 | ((value >> 8) & 0x1f) as u8, value as u8]),
-        -0x8000..=0x7fff => {
-            out.push(0xf1);
-            out.extend_from_slice(&bytes[..2]);
-        }
-        -0x80_0000..=0x7f_ffff => {
-            out.push(0xf2);
-            out.extend_from_slice(&bytes[..3]);
-        }
-        -0x8000_0000..=0x7fff_ffff => {
-            out.push(0xf3);
-            out.extend_from_slice(&bytes[..4]);
-        }
-        _ => {
-            out.push(0xf4);
-            out.extend_from_slice(&bytes);
-        }
+/// An integer's element and the length behind it. On the stack: every entry of a stream has several.
+struct IntEntry {
+    bytes: [u8; 10],
+    len: usize,
+}
+
+impl IntEntry {
+    fn new(value: i64) -> Self {
+        let mut bytes = [0; 10];
+        let (code, size) = match value {
+            0..=127 => (value as u8, 0),
+            -4096..=4095 => (0xc0 | ((value >> 8) & 0x1f) as u8, 1),
+            -0x8000..=0x7fff => (0xf1, 2),
+            -0x80_0000..=0x7f_ffff => (0xf2, 3),
+            -0x8000_0000..=0x7fff_ffff => (0xf3, 4),
+            _ => (0xf4, 8),
+        };
+        bytes[0] = code;
+        bytes[1..=size].copy_from_slice(&value.to_le_bytes()[..size]);
+        bytes[size + 1] = size as u8 + 1;
+        Self { bytes, len: size + 2 }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
 }
 

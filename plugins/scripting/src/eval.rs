@@ -8,7 +8,7 @@ use crate::live::Kind;
 use crate::plugin::Scripting;
 use crate::run::{Order, failed, run, split};
 use crate::scripts::Scripts;
-use keystead_plugin::{Args, Ctx, Effect, Error, Result};
+use keystead_plugin::{Args, Ctx, Effect, Error, Flags, Result};
 use std::sync::atomic::Ordering;
 
 /// In a session: its next script was to be debugged.
@@ -52,16 +52,16 @@ impl Scripting {
         result
     }
 
-    /// The script of a hash says of itself that it only reads.
-    pub(crate) fn sha_reads_only(&self, args: Args<'_>) -> bool {
+    /// What the script of a hash says of itself.
+    pub(crate) fn sha_flags(&self, args: Args<'_>, row: Flags) -> Flags {
         // While a script runs nothing else does: what is asked then is refused anyway.
         let script = self.scripts().ok().and_then(|scripts| scripts.get(args.at(1)));
-        script.is_some_and(|script| script.flags.no_writes)
+        script.map_or(row, |script| script.flags.of_command(row))
     }
 
-    /// The script says of itself that it only reads. It needn't be known.
-    pub(crate) fn text_reads_only(&self, args: Args<'_>) -> bool {
-        crate::flags::script(args.at(1)).is_ok_and(|(flags, _)| flags.no_writes)
+    /// What the script says of itself. It needn't be known.
+    pub(crate) fn text_flags(&self, args: Args<'_>, row: Flags) -> Flags {
+        crate::flags::script(args.at(1)).map_or(row, |(flags, _)| flags.of_command(row))
     }
 
     /// `SCRIPT LOAD text`

@@ -1,5 +1,6 @@
 //! The first line of a script or library: `#!lua name=lib flags=no-writes,allow-oom`. Pure.
 
+use keystead_plugin::Flags as CommandFlags;
 use keystead_resp::OwnedArgs;
 
 /// What a script says of itself.
@@ -31,6 +32,26 @@ impl Flags {
             _ => return false,
         }
         true
+    }
+
+    /// The flags of the command that runs it, in place of what the row says for any script (Redis'
+    /// `scriptFlagsToCmdFlags`).
+    pub fn of_command(self, row: CommandFlags) -> CommandFlags {
+        use CommandFlags as C;
+        if self.compat {
+            return row;
+        }
+        let mut flags = row.without(C::WRITE | C::DENYOOM | C::STALE_OK | C::MAY_REPLICATE);
+        if !self.no_writes {
+            flags = flags | C::WRITE;
+        }
+        if !self.no_writes && !self.allow_oom {
+            flags = flags | C::DENYOOM;
+        }
+        if self.allow_stale {
+            flags = flags | C::STALE_OK;
+        }
+        flags
     }
 
     /// The names that are set, as FUNCTION LIST shows them.

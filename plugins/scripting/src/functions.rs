@@ -6,7 +6,7 @@ use crate::libraries::{Libraries, Library, Policy};
 use crate::live::Kind;
 use crate::plugin::Scripting;
 use crate::run::{Order, failed_plainly, run, split};
-use keystead_plugin::{Args, Ctx, Effect, Error, Result};
+use keystead_plugin::{Args, Ctx, Effect, Error, Flags, Result};
 use std::time::Duration;
 
 impl Scripting {
@@ -27,11 +27,11 @@ impl Scripting {
         result
     }
 
-    /// The function was registered as one that only reads.
-    pub(crate) fn function_reads_only(&self, args: Args<'_>) -> bool {
+    /// What the function was registered with.
+    pub(crate) fn function_flags(&self, args: Args<'_>, row: Flags) -> Flags {
         // While a function runs nothing else does: what is asked then is refused anyway.
-        let Ok(libraries) = self.libraries() else { return false };
-        libraries.function(args.at(1)).is_some_and(|function| function.flags.no_writes)
+        let Ok(libraries) = self.libraries() else { return row };
+        libraries.function(args.at(1)).map_or(row, |function| function.flags.of_command(row))
     }
 
     /// `FUNCTION LOAD [REPLACE] code`

@@ -76,9 +76,9 @@ fn declare(reg: &mut Registrar<Scripting>) {
             "Executes a Lua script.",
             since,
         );
-        let reads_only = if by_sha { Scripting::sha_reads_only } else { Scripting::text_reads_only };
+        let flags_now = if by_sha { Scripting::sha_flags } else { Scripting::text_flags };
         let eval = move |plugin: &Scripting, ctx: &mut Ctx<'_>, args: Args<'_>| plugin.eval(ctx, args, form);
-        reg.command_or_read(row.keys_by(run::keys), reads_only, eval);
+        reg.command_by_words(row.keys_by(run::keys), flags_now, eval);
     }
     let load = "Loads a script into the script cache.";
     reg.command(row("SCRIPT|LOAD", 3, Flags::NO_SCRIPT | Flags::STALE_OK, load, "2.6.0"), Scripting::script_load)
@@ -151,7 +151,7 @@ fn declare_functions(reg: &mut Registrar<Scripting>) {
             "7.0.0",
         );
         let fcall = move |plugin: &Scripting, ctx: &mut Ctx<'_>, args: Args<'_>| plugin.fcall(ctx, args, read_only);
-        reg.command_or_read(row.keys_by(run::keys), Scripting::function_reads_only, fcall);
+        reg.command_by_words(row.keys_by(run::keys), Scripting::function_flags, fcall);
     }
     let (quiet, write) = (Flags::NO_SCRIPT, Flags::NO_SCRIPT | Flags::WRITE);
     let row = |name: &str, arity, flags, summary: &str| row(name, arity, flags, summary, "7.0.0");

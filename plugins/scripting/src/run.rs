@@ -44,44 +44,52 @@ pub fn keys(args: Args<'_>) -> Vec<usize> {
     (FIRST..FIRST + count).collect()
 }
 
-/// What refuses a script before it runs. One that has flags is refused as any command with these flags is, in the same order;
-/// others are checked call by call.
+/// What refuses a script that has flags before it runs; others are checked call by call. The core has refused by these flags
+/// already, in its own words, whatever it could know them of: this is for what a transaction loads and runs, and for
+/// calls of plugins. In the order and words of Redis' `scriptPrepareForRun`.
 pub fn refusal(order: &Order<'_>, now: Conditions, write_error: impl Fn() -> String) -> Option<Cow<'static, str>> {
     let Flags { compat, no_writes, allow_oom, allow_stale, .. } = order.flags;
-    let stale = now.stale().then_some(STALE.into());
     if compat {
-        return stale;
+        return now.stale().then_some(STALE.into());
     }
-    if now.out_of_memory() && !allow_oom && !no_writes && !now.obey() {
-        return Some(OUT_OF_MEMORY.into());
+    if now.stale() && !allow_stale {
+        return Some(STALE_SCRIPT.into());
     }
-    if !no_writes && let Some(text) = write_refusal(now, write_error) {
+    if no_writes {
+        return None;
+    }
+    if let Some(text) = write_refusal(order, now, write_error) {
         return Some(text);
     }
-    if !allow_stale && stale.is_some() {
-        return stale;
-    }
-    (order.read_only && !no_writes).then_some("ERR Can not execute a script with write flag using *_ro command.".into())
+    (now.out_of_memory() && !allow_oom && !now.obey()).then_some(OUT_OF_MEMORY.into())
 }
 
-const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 const STALE: &str = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
+const STALE_SCRIPT: &str = "MASTERDOWN Link with MASTER is down, replica-serve-stale-data is set to 'no' and 'allow-stale' \
+                            flag is not set on the script.";
+const READ_ONLY: &str = "READONLY Can not run script with write flag on readonly replica";
 const DISK_ERROR: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
-                          Commands that may modify the data set are disabled, because this instance is configured to \
-                          report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). \
-                          Please check the Redis logs for details about the RDB error.";
+                          Writable scripts are blocked. Use 'no-writes' flag for read only scripts.";
+const ONLY_READS: &str = "ERR Can not execute a script with write flag using *_ro command.";
+const FEW_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
+const OUT_OF_MEMORY: &str =
+    "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'";
 
-fn write_refusal(now: Conditions, write_error: impl Fn() -> String) -> Option<Cow<'static, str>> {
-    if now.disk_error() && !now.obey() {
+fn write_refusal(order: &Order<'_>, now: Conditions, write_error: impl Fn() -> String) -> Option<Cow<'static, str>> {
+    let obey = now.obey();
+    if now.read_only() && !obey {
+        return Some(READ_ONLY.into());
+    }
+    if now.disk_error() && !obey {
         return Some(DISK_ERROR.into());
     }
-    if now.write_error() && !now.obey() {
+    if now.write_error() && !obey {
         return Some(format!("MISCONF {}", write_error()).into());
     }
-    if now.few_replicas() {
-        return Some("NOREPLICAS Not enough good replicas to write.".into());
+    if order.read_only {
+        return Some(ONLY_READS.into());
     }
-    (now.read_only() && !now.obey()).then_some("READONLY You can't write against a read only replica.".into())
+    now.few_replicas().then_some(FEW_REPLICAS.into())
 }
 
 /// Runs a script; its reply goes to the client. `holder` is the function, or the table that has the script.

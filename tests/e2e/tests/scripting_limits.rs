@@ -116,6 +116,10 @@ fn scripts_with_flags_are_refused_like_commands() {
     let read_only = "READONLY You can't write against a read only replica.";
     assert_eq!(error(client.command(&["EVAL", "#!lua\nreturn 1", "0"])), read_only);
     assert_eq!(client.command(&["EVAL", reads, "0"]), "read");
+    client.ok("MULTI");
+    assert_eq!(client.command(&["EVAL", reads, "0"]), "QUEUED");
+    assert_eq!(error(client.command(&["EVAL", "#!lua\nreturn 1", "0"])), read_only);
+    assert_eq!(error(client.cmd("EXEC")), "EXECABORT Transaction discarded because of previous errors.");
     client.ok("CONFIG SET replica-serve-stale-data no");
     let stale = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
     for words in [&["FCALL", "f", "0"][..], &["EVAL", reads, "0"], &["EVAL", "return 1", "0"]] {

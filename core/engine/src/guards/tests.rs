@@ -14,6 +14,7 @@ fn verdict(prepare: &dyn Fn(&mut Engine, &mut State), line: &str) -> String {
     match check(&engine.core, &state, command, args.view()) {
         Verdict::Deny(_) => "NOPERM".to_owned(),
         Verdict::Refuse(error) => error.code().to_owned(),
+        Verdict::Queue(_) => "Queue".to_owned(),
         other => format!("{other:?}"),
     }
 }
@@ -22,7 +23,7 @@ fn in_multi(queued: &'static str) -> impl Fn(&mut Engine, &mut State) {
     move |engine, state| {
         let args: keystead_resp::OwnedArgs = queued.split(' ').collect();
         let command = exec::find(&engine.core, args.view()).expect("known");
-        state.multi = Some(Multi { queue: vec![Queued { command, args }], ..Multi::default() });
+        state.multi = Some(Multi { queue: vec![Queued { command, args, flags: command.flags }], ..Multi::default() });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::guarded;
 use crate::args::{Args, OwnedArgs};
-use crate::command::{Effect, GetKeys, MayTake, ReadsOnly};
+use crate::command::{Effect, Flags, FlagsNow, GetKeys, MayTake};
 use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::io::{Conn, Io};
@@ -20,7 +20,7 @@ pub(crate) struct Sync<P, F> {
     pub(crate) slot: Slot<P>,
     pub(crate) f: F,
     pub(crate) get_keys: Option<GetKeys>,
-    pub(crate) reads_only: Option<ReadsOnly<P>>,
+    pub(crate) flags_now: Option<FlagsNow<P>>,
 }
 
 pub(crate) struct Async<P, T, F> {
@@ -78,11 +78,16 @@ pub(crate) unsafe extern "C" fn sync_keys<P, F>(
     keys.len()
 }
 
-pub(crate) unsafe extern "C" fn reads_only<P: Plugin, F>(data: *mut c_void, argv: *const Str, argc: usize) -> u32 {
+pub(crate) unsafe extern "C" fn flags_now<P: Plugin, F>(
+    data: *mut c_void,
+    argv: *const Str,
+    argc: usize,
+    flags: u64,
+) -> u64 {
     // SAFETY: as in `call`.
     let (this, args) = unsafe { (&*data.cast::<Sync<P, F>>(), Args::from_raw(argv, argc)) };
-    let Some(reads_only) = this.reads_only else { return 0 };
-    u32::from(guarded(|| reads_only(this.slot.get(), args)).unwrap_or(false))
+    let Some(flags_now) = this.flags_now else { return flags };
+    guarded(|| flags_now(this.slot.get(), args, Flags(flags)).0).unwrap_or(flags)
 }
 
 pub(crate) unsafe extern "C" fn try_now<P, T, F>(

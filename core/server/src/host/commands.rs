@@ -5,11 +5,13 @@ use super::effects;
 use super::frame::{Frame, World, inside, nested_too_deeply, with_words};
 use super::objects;
 use super::plugin::{Plugin, Taker};
+use super::registrar;
 use crate::net::service::{Taken, TakeoverHost};
 use keystead_abi::glue::Completion;
 use keystead_abi::{self as abi, Str};
 use keystead_engine::foreign::{AsyncCall, ForeignAsync, ForeignCommand, ForeignTakeover};
 use keystead_engine::session::State;
+use keystead_engine::spec::{self, Flags};
 use keystead_engine::{Args, CommandError, CommandResult, Ctx, Effect, Kind};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -17,9 +19,12 @@ use std::ffi::c_void;
 use std::sync::{Arc, Weak};
 
 type Call = unsafe extern "C" fn(*mut c_void, *const abi::Ctx, *const Str, usize) -> u32;
-type ReadsOnly = unsafe extern "C" fn(*mut c_void, *const Str, usize) -> u32;
+type FlagsNow = unsafe extern "C" fn(*mut c_void, *const Str, usize, u64) -> u64;
 type TryNow = unsafe extern "C" fn(*mut c_void, *const abi::Ctx, *const Str, usize, u32) -> u32;
 type Start = unsafe extern "C" fn(*mut c_void, *const abi::ClientInfo, *const Str, usize) -> abi::Future;
+
+/// The flags that a command's words may change.
+const WORDS_DECIDE: u32 = spec::WRITE | spec::DENYOOM | spec::STALE | spec::MAY_REPLICATE;
 
 const STOPPED: CommandError = CommandError::fixed("ERR the plugin of this command was stopped");
 const TOO_DEEP: CommandError = CommandError::fixed("ERR commands of plugins are nested too deeply");
@@ -30,7 +35,9 @@ pub(super) struct SyncCommand {
     pub(super) endpoint: u32,
     pub(super) data: *mut c_void,
     pub(super) call: Call,
-    pub(super) reads_only: Option<ReadsOnly>,
+    /// The row's flags, KS_CMD_*.
+    pub(super) flags: u64,
+    pub(super) flags_now: Option<FlagsNow>,
 }
 
 // SAFETY: a plugin's functions may be called from any thread, with the data they were registered with.
@@ -47,12 +54,13 @@ impl ForeignCommand for SyncCommand {
         run(self.plugin, self.endpoint, ctx, args, enter)
     }
 
-    fn reads_only(&self, args: Args<'_>) -> bool {
-        let Some(reads_only) = self.reads_only.filter(|_| self.plugin.live()) else { return false };
-        with_words(args.iter(), |argv, argc| {
+    fn flags_now(&self, args: Args<'_>, own: Flags) -> Flags {
+        let Some(flags_now) = self.flags_now.filter(|_| self.plugin.live()) else { return own };
+        let said = with_words(args.iter(), |argv, argc| {
             // SAFETY: data and function belong together; the words live for the call.
-            inside(|| unsafe { reads_only(self.data, argv, argc) }) == 1
-        })
+            inside(|| unsafe { flags_now(self.data, argv, argc, self.flags) })
+        });
+        Flags(own.0 & !WORDS_DECIDE | registrar::flags(said).0 & WORDS_DECIDE)
     }
 }
 

@@ -96,7 +96,7 @@ unsafe extern "C" fn command(data: *mut c_void, spec: *const abi::CommandSpec) -
     // SAFETY: the spec and its strings live for the call.
     unsafe {
         declare(data, |plugin| {
-            let raw = &grown(spec, std::mem::offset_of!(abi::CommandSpec, reads_only), "command spec")?;
+            let raw = &grown(spec, std::mem::offset_of!(abi::CommandSpec, flags_now), "command spec")?;
             let name = raw.name.text();
             if name.is_empty() || name.contains(char::is_whitespace) {
                 return Err(format!("'{name}' is no name for a command"));
@@ -148,10 +148,11 @@ fn replaceable(engine: &Engine, name: &str) -> Result<(), String> {
 
 /// What runs when the command is called.
 fn body(plugin: &'static Plugin, raw: &abi::CommandSpec, name: &str) -> Result<ForeignBody, String> {
-    let (endpoint, data) = (raw.endpoint, raw.data);
+    let (endpoint, data, flags) = (raw.endpoint, raw.data, raw.flags);
     match (raw.call, raw.start, raw.takeover) {
         (Some(call), None, None) => {
-            Ok(ForeignBody::Sync(Arc::new(SyncCommand { plugin, endpoint, data, call, reads_only: raw.reads_only })))
+            let flags_now = raw.flags_now;
+            Ok(ForeignBody::Sync(Arc::new(SyncCommand { plugin, endpoint, data, call, flags, flags_now })))
         }
         (None, Some(start), None) => {
             let (try_now, running) = (raw.try_now, Arc::default());
@@ -185,7 +186,8 @@ unsafe fn owned_spec(raw: &abi::CommandSpec, name: &str) -> OwnedSpec {
     }
 }
 
-fn flags(raw: u64) -> Flags {
+/// KS_CMD_* as the engine's flags.
+pub(super) fn flags(raw: u64) -> Flags {
     const TABLE: [(u64, u32); 19] = [
         (abi::CMD_WRITE, spec::WRITE),
         (abi::CMD_READONLY, spec::READONLY),
