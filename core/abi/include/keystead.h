@@ -77,7 +77,7 @@ extern "C" {
 #define KS_CURSOR_REPLICA 0u
 /* Cursor class: a replica that is still in its full sync; writers are paced for it before it is dropped. */
 #define KS_CURSOR_SYNCING 1u
-/* Cursor class: persistence; never dropped, writers wait. */
+/* Cursor class: persistence; never dropped, writers wait. Outlives another history if it loses no bytes by that. */
 #define KS_CURSOR_PERSISTENCE 2u
 /* Cursor class: a change feed; told when it fell behind. */
 #define KS_CURSOR_FEED 3u
@@ -117,6 +117,8 @@ extern "C" {
 #define KS_KILL_REPLICA 4u
 /* Kill filter: the link to the primary. */
 #define KS_KILL_PRIMARY 8u
+/* Kill filter: those whose replies wait for what nobody has confirmed (`confirm`). */
+#define KS_KILL_HELD 16u
 /* Shutdown: as SIGTERM does it. */
 #define KS_SHUTDOWN_CLEAN 0u
 /* Shutdown: at once, with a failure as exit code. */
@@ -233,6 +235,8 @@ extern "C" {
 #define KS_CMD_NO_ASYNC_LOADING UINT64_C(0x40000)
 /* Command flag: complete without any key although it takes keys. */
 #define KS_CMD_NO_MANDATORY_KEYS UINT64_C(0x80000)
+/* Command flag: may write no reply at all, as REPLCONF ACK does. One without it that writes none is answered an error. */
+#define KS_CMD_MAY_BE_SILENT UINT64_C(0x100000)
 /* ACL category @keyspace. */
 #define KS_ACL_KEYSPACE UINT64_C(1)
 /* ACL category @read. */
@@ -301,9 +305,9 @@ extern "C" {
 #define KS_DECL_ENDPOINT_ONLY UINT64_C(2)
 /* Stopped because the server shuts down. */
 #define KS_STOP_SHUTDOWN 0u
-/* Stopped because the plugin is unloaded. */
+/* Stopped because the plugin is unloaded. Reserved. */
 #define KS_STOP_UNLOAD 1u
-/* Stopped because a newer copy takes over. */
+/* Stopped because a newer copy takes over. Reserved. */
 #define KS_STOP_REPLACED 2u
 /* Stopped because it panicked. */
 #define KS_STOP_FAULTED 3u
@@ -491,7 +495,7 @@ struct ks_cursor_api {
   /* Drops the cursor and what it pins. */
   void (*drop)(void* data);
   /* The next bytes, at most `max`: `buf` = bytes, `a` = offset of the first. Pending while there are none.
-     Status KS_BEHIND or KS_REBASED ends the cursor. */
+     Status KS_BEHIND or KS_REBASED ends the cursor; KS_IN_TURN doesn't. */
   uint32_t (*poll_read)(void* data, const ks_waker* waker, size_t max, ks_out* out);
   /* The offset of the next byte to be read. */
   uint64_t (*offset)(void* data);
@@ -662,7 +666,7 @@ struct ks_host_api {
   /* A fact or a parameter of the server by name (`port`, `bind`, `dir`, `run_id`, `version`, `stat_resets`, …; every CONFIG
      parameter under Redis' name). KS_OK, or KS_ERR if there is none. */
   uint32_t (*setting)(void* host, uint32_t endpoint, ks_str name, ks_buf* out);
-  /* Runs a future as a task of the plugin's group. The task's id. */
+  /* Runs a future as a task of the plugin's group. The task's id. It must not block: the threads are few and everybody's. */
   uint64_t (*spawn)(void* host, ks_future future);
   /* Cancels a task; no effect if it is done. */
   void (*cancel)(void* host, uint64_t task);
@@ -680,7 +684,8 @@ struct ks_host_api {
   ks_future (*resolve)(void* host, ks_str name);
   /* Calls `run(data, ctx)` in a turn of the endpoint's engine, then is ready. `drop(data)` is called once, run or not. */
   ks_future (*turn)(void* host, uint32_t endpoint, void (*run)(void* data, const ks_ctx* ctx), void (*drop)(void* data), void* data);
-  /* Executes a command: `buf` = its reply as RESP3. */
+  /* Executes a command: `buf` = its reply as RESP3; empty if it gives none (SHUTDOWN). Commands about the connection that
+     sends them (MULTI, SUBSCRIBE, AUTH, CLIENT SETNAME) answer an error. */
   ks_future (*exec)(void* host, uint32_t endpoint, uint32_t db, const ks_str* argv, size_t argc, uint32_t origin);
   /* Publishes: `a` = receivers. */
   ks_future (*publish)(void* host, uint32_t endpoint, ks_str channel, ks_str message);
@@ -698,7 +703,9 @@ struct ks_host_api {
   uint64_t (*journal_offset)(void* host);
   /* Appends a record that is no client's write: `a` = the offset behind it. */
   ks_future (*control_record)(void* host, const ks_str* argv, size_t argc, uint32_t targets);
-  /* Another history from this offset on; ends every cursor. */
+  /* Another history from this offset on. Ends every cursor, but those of KS_CURSOR_PERSISTENCE that lose no bytes by it:
+     all if the offset stays, those that have read everything if it doesn't. Their `place` is another from their next
+     poll on. */
   ks_future (*rebase)(void* host, const ks_history* history);
   /* Sets the backlog's size; 0 drops the backlog. */
   ks_future (*set_backlog)(void* host, uint64_t bytes);
@@ -708,11 +715,11 @@ struct ks_host_api {
   ks_future (*snapshot_and_follow)(void* host, uint32_t rdb_version, uint32_t class);
   /* A keyspace to fill (`object`): KS_LOAD_*. */
   ks_future (*begin_load)(void* host, uint32_t mode);
-  /* A primary's stream to execute, from the journal's offset on. KS_OK and the object, or KS_ERR. */
+  /* A primary's stream to execute, from the journal's offset on. KS_OK and the object, or KS_ERR (as inside a turn). */
   uint32_t (*open_apply)(void* host, uint32_t db, ks_object* out);
   /* Stores the plugin's state: atomic and fsynced when ready. */
   ks_future (*persist_state)(void* host, ks_str bytes);
-  /* The state stored last. KS_ERR if there is none. */
+  /* The state stored last. KS_ERR if there is none, or with the reason in `out` if it can't be read. */
   uint32_t (*read_state)(void* host, ks_buf* out);
   /* Writes the state overlay, as CONFIG REWRITE does. */
   ks_future (*rewrite_config)(void* host);
@@ -1098,7 +1105,7 @@ struct ks_endpoint_spec {
 struct ks_section_spec {
   /* `sizeof(ks_section_spec)` where the plugin was built. */
   uint32_t size;
-  /* The opcode that its records begin with in an RDB file. */
+  /* The opcode that its records begin with in an RDB file: 245, of functions. Readers of such files know no other. */
   uint32_t opcode;
   /* The first argument of the functions. */
   void* data;
@@ -1109,7 +1116,8 @@ struct ks_section_spec {
   uint32_t (*load)(void* data, ks_str records, ks_buf* error);
 };
 
-/* What can be declared. Each returns KS_OK, or KS_ERR with the reason as the last error. */
+/* What can be declared, while `create` runs and not behind it. Each returns KS_OK, or KS_ERR with the reason as the
+   last error. */
 struct ks_registrar_api {
   /* `sizeof` of this table on the host. */
   uint32_t size;
@@ -1215,11 +1223,11 @@ struct ks_instance_api {
   ks_future (*start)(void* data);
   /* Already unhooked; tasks that are left are cancelled when this is ready or times out. `why`: KS_STOP_*. */
   ks_future (*stop)(void* data, uint32_t why);
-  /* A changed subtree of the configuration. */
+  /* A changed subtree of the configuration. Reserved: no host calls it yet. */
   ks_future (*reconfigure)(void* data, const ks_config_text* config);
-  /* What a newer copy of the plugin needs to go on. */
+  /* What a newer copy of the plugin needs to go on. Reserved: no host calls it yet. */
   uint32_t (*export_state)(void* data, ks_buf* out);
-  /* What an older copy exported. */
+  /* What an older copy exported. Reserved: no host calls it yet. */
   uint32_t (*import_state)(void* data, ks_str state);
   /* Drops the instance. */
   void (*drop)(void* data);

@@ -22,9 +22,9 @@ consts! { CONSTS;
 
     /// Stopped because the server shuts down.
     pub const STOP_SHUTDOWN: u32 = 0;
-    /// Stopped because the plugin is unloaded.
+    /// Stopped because the plugin is unloaded. Reserved.
     pub const STOP_UNLOAD: u32 = 1;
-    /// Stopped because a newer copy takes over.
+    /// Stopped because a newer copy takes over. Reserved.
     pub const STOP_REPLACED: u32 = 2;
     /// Stopped because it panicked.
     pub const STOP_FAULTED: u32 = 3;
@@ -119,11 +119,11 @@ tables! { STRUCTS;
         pub start: Option<unsafe extern "C" fn(data: *mut c_void) -> Future>,
         /// Already unhooked; tasks that are left are cancelled when this is ready or times out. `why`: KS_STOP_*.
         pub stop: Option<unsafe extern "C" fn(data: *mut c_void, why: u32) -> Future>,
-        /// A changed subtree of the configuration.
+        /// A changed subtree of the configuration. Reserved: no host calls it yet.
         pub reconfigure: Option<unsafe extern "C" fn(data: *mut c_void, config: *const ConfigText) -> Future>,
-        /// What a newer copy of the plugin needs to go on.
+        /// What a newer copy of the plugin needs to go on. Reserved: no host calls it yet.
         pub export_state: Option<unsafe extern "C" fn(data: *mut c_void, out: *mut Buf) -> u32>,
-        /// What an older copy exported.
+        /// What an older copy exported. Reserved: no host calls it yet.
         pub import_state: Option<unsafe extern "C" fn(data: *mut c_void, state: Str) -> u32>,
         /// Drops the instance.
         pub drop: Option<unsafe extern "C" fn(data: *mut c_void)>,

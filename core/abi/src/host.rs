@@ -48,6 +48,8 @@ consts! { CONSTS;
     pub const KILL_REPLICA: u32 = 4;
     /// Kill filter: the link to the primary.
     pub const KILL_PRIMARY: u32 = 8;
+    /// Kill filter: those whose replies wait for what nobody has confirmed (`confirm`).
+    pub const KILL_HELD: u32 = 16;
 
     /// Shutdown: as SIGTERM does it.
     pub const SHUTDOWN_CLEAN: u32 = 0;
@@ -146,7 +148,7 @@ tables! { STRUCTS;
         /// parameter under Redis' name). KS_OK, or KS_ERR if there is none.
         pub setting: unsafe extern "C" fn(host: *mut c_void, endpoint: u32, name: Str, out: *mut Buf) -> u32,
 
-        /// Runs a future as a task of the plugin's group. The task's id.
+        /// Runs a future as a task of the plugin's group. The task's id. It must not block: the threads are few and everybody's.
         pub spawn: unsafe extern "C" fn(host: *mut c_void, future: Future) -> u64,
         /// Cancels a task; no effect if it is done.
         pub cancel: unsafe extern "C" fn(host: *mut c_void, task: u64),
@@ -166,7 +168,8 @@ tables! { STRUCTS;
 
         /// Calls `run(data, ctx)` in a turn of the endpoint's engine, then is ready. `drop(data)` is called once, run or not.
         pub turn: unsafe extern "C" fn(host: *mut c_void, endpoint: u32, run: unsafe extern "C" fn(data: *mut c_void, ctx: *const Ctx), drop: unsafe extern "C" fn(data: *mut c_void), data: *mut c_void) -> Future,
-        /// Executes a command: `buf` = its reply as RESP3.
+        /// Executes a command: `buf` = its reply as RESP3; empty if it gives none (SHUTDOWN). Commands about the connection that
+        /// sends them (MULTI, SUBSCRIBE, AUTH, CLIENT SETNAME) answer an error.
         pub exec: unsafe extern "C" fn(host: *mut c_void, endpoint: u32, db: u32, argv: *const Str, argc: usize, origin: u32) -> Future,
         /// Publishes: `a` = receivers.
         pub publish: unsafe extern "C" fn(host: *mut c_void, endpoint: u32, channel: Str, message: Str) -> Future,
@@ -185,7 +188,9 @@ tables! { STRUCTS;
         pub journal_offset: unsafe extern "C" fn(host: *mut c_void) -> u64,
         /// Appends a record that is no client's write: `a` = the offset behind it.
         pub control_record: unsafe extern "C" fn(host: *mut c_void, argv: *const Str, argc: usize, targets: u32) -> Future,
-        /// Another history from this offset on; ends every cursor.
+        /// Another history from this offset on. Ends every cursor, but those of KS_CURSOR_PERSISTENCE that lose no bytes by it:
+        /// all if the offset stays, those that have read everything if it doesn't. Their `place` is another from their next
+        /// poll on.
         pub rebase: unsafe extern "C" fn(host: *mut c_void, history: *const History) -> Future,
         /// Sets the backlog's size; 0 drops the backlog.
         pub set_backlog: unsafe extern "C" fn(host: *mut c_void, bytes: u64) -> Future,
@@ -195,12 +200,12 @@ tables! { STRUCTS;
         pub snapshot_and_follow: unsafe extern "C" fn(host: *mut c_void, rdb_version: u32, class: u32) -> Future,
         /// A keyspace to fill (`object`): KS_LOAD_*.
         pub begin_load: unsafe extern "C" fn(host: *mut c_void, mode: u32) -> Future,
-        /// A primary's stream to execute, from the journal's offset on. KS_OK and the object, or KS_ERR.
+        /// A primary's stream to execute, from the journal's offset on. KS_OK and the object, or KS_ERR (as inside a turn).
         pub open_apply: unsafe extern "C" fn(host: *mut c_void, db: u32, out: *mut Object) -> u32,
 
         /// Stores the plugin's state: atomic and fsynced when ready.
         pub persist_state: unsafe extern "C" fn(host: *mut c_void, bytes: Str) -> Future,
-        /// The state stored last. KS_ERR if there is none.
+        /// The state stored last. KS_ERR if there is none, or with the reason in `out` if it can't be read.
         pub read_state: unsafe extern "C" fn(host: *mut c_void, out: *mut Buf) -> u32,
         /// Writes the state overlay, as CONFIG REWRITE does.
         pub rewrite_config: unsafe extern "C" fn(host: *mut c_void) -> Future,

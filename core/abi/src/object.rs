@@ -42,7 +42,7 @@ consts! { CONSTS;
     pub const CURSOR_REPLICA: u32 = 0;
     /// Cursor class: a replica that is still in its full sync; writers are paced for it before it is dropped.
     pub const CURSOR_SYNCING: u32 = 1;
-    /// Cursor class: persistence; never dropped, writers wait.
+    /// Cursor class: persistence; never dropped, writers wait. Outlives another history if it loses no bytes by that.
     pub const CURSOR_PERSISTENCE: u32 = 2;
     /// Cursor class: a change feed; told when it fell behind.
     pub const CURSOR_FEED: u32 = 3;
@@ -94,7 +94,7 @@ tables! { STRUCTS;
         /// Drops the cursor and what it pins.
         pub drop: unsafe extern "C" fn(data: *mut c_void),
         /// The next bytes, at most `max`: `buf` = bytes, `a` = offset of the first. Pending while there are none.
-        /// Status KS_BEHIND or KS_REBASED ends the cursor.
+        /// Status KS_BEHIND or KS_REBASED ends the cursor; KS_IN_TURN doesn't.
         pub poll_read: unsafe extern "C" fn(data: *mut c_void, waker: *const Waker, max: usize, out: *mut Out) -> u32,
         /// The offset of the next byte to be read.
         pub offset: unsafe extern "C" fn(data: *mut c_void) -> u64,

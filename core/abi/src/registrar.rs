@@ -47,6 +47,8 @@ consts! { CONSTS;
     pub const CMD_NO_ASYNC_LOADING: u64 = 1 << 18;
     /// Command flag: complete without any key although it takes keys.
     pub const CMD_NO_MANDATORY_KEYS: u64 = 1 << 19;
+    /// Command flag: may write no reply at all, as REPLCONF ACK does. One without it that writes none is answered an error.
+    pub const CMD_MAY_BE_SILENT: u64 = 1 << 20;
 
     /// ACL category @keyspace.
     pub const ACL_KEYSPACE: u64 = 1;
@@ -293,7 +295,7 @@ tables! { STRUCTS;
     pub struct SectionSpec = "ks_section_spec" {
         /// `sizeof(ks_section_spec)` where the plugin was built.
         pub size: u32,
-        /// The opcode that its records begin with in an RDB file.
+        /// The opcode that its records begin with in an RDB file: 245, of functions. Readers of such files know no other.
         pub opcode: u32,
         /// The first argument of the functions.
         pub data: *mut c_void,
@@ -304,7 +306,8 @@ tables! { STRUCTS;
         pub load: Option<unsafe extern "C" fn(data: *mut c_void, records: Str, error: *mut Buf) -> u32>,
     }
 
-    /// What can be declared. Each returns KS_OK, or KS_ERR with the reason as the last error.
+    /// What can be declared, while `create` runs and not behind it. Each returns KS_OK, or KS_ERR with the reason as the
+    /// last error.
     pub struct RegistrarApi = "ks_registrar_api" {
         /// `sizeof` of this table on the host.
         pub size: u32,

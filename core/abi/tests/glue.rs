@@ -72,6 +72,21 @@ fn panics_and_errors_are_results() {
         }
     };
     assert_eq!(poll(export_future(panics)), (PANICKED, "on purpose".to_owned()));
+    /// Thrown, it panics again when it is dropped, and so does what that throws.
+    struct Again(u8);
+    impl Drop for Again {
+        fn drop(&mut self) {
+            if self.0 > 0 {
+                std::panic::panic_any(Again(self.0 - 1));
+            }
+        }
+    }
+    let panics = async {
+        if true {
+            std::panic::panic_any(Again(2))
+        }
+    };
+    assert_eq!(poll(export_future(panics)), (PANICKED, "a panic without a message".to_owned()));
     let fails = async { Err::<(), _>("no") };
     assert_eq!(poll(export_future(fails)), (ERR, "no".to_owned()));
 }

@@ -22,6 +22,9 @@ const AHEAD: usize = 64;
 const INLINE: &str = "WARNING: Receiving inline protocol from master, master stream corruption? Closing the master \
                       connection and discarding the cached master.";
 
+/// Behind the error of a command that this server doesn't have.
+const MISSING_PLUGIN: &str = "(the primary has it; is a plugin missing here?)";
+
 /// Time between two lines about a disk that takes nothing of a primary's stream.
 const DISK_WARNING_US: u64 = 10_000_000;
 
@@ -179,6 +182,11 @@ impl ApplyState {
     pub fn pending(&self) -> usize {
         self.bytes.len()
     }
+
+    /// What is missing of a large argument, as its header says.
+    pub fn promised(&self) -> usize {
+        self.decoder.begun().promised
+    }
 }
 
 /// What a primary executed, or what an append-only file has, and this server can't: their data is no longer the same. In
@@ -215,7 +223,10 @@ impl Engine {
     /// them. An error means that the peer doesn't speak the protocol: drop the link.
     pub fn apply_stream(&mut self, state: &mut ApplyState, bytes: &[u8]) -> Result<Applied, String> {
         let mut acks = Vec::new();
-        let result = self.execute_stream(state, bytes, &mut acks);
+        state.bytes.extend_from_slice(bytes);
+        let buffer = std::mem::take(&mut state.bytes);
+        let result = self.execute_stream(state, &buffer, &mut acks);
+        state.bytes = buffer;
         let mut from = 0;
         for piece in std::mem::take(&mut state.pieces) {
             self.core.journal.append_stream(&state.bytes[from..piece.end], piece.targets, Some(piece.db));
@@ -235,35 +246,44 @@ impl Engine {
     /// Executes the next bytes of an append-only file, in a turn, each unit whole or not at all. An error means that the
     /// file can't be read on from here.
     pub fn replay(&mut self, state: &mut ApplyState, bytes: &[u8]) -> Result<(), String> {
+        state.bytes.extend_from_slice(bytes);
+        let mut buffer = std::mem::take(&mut state.bytes);
+        let whole = self.replay_whole(state, &buffer)?;
+        buffer.drain(..whole);
+        state.bytes = buffer;
+        Ok(())
+    }
+
+    /// As [`replay`](Self::replay), for whoever has the bytes that follow as well: copies nothing, and says how many of them
+    /// are whole units. The next call begins with the first byte behind those. Not while bytes are [pending](ApplyState::pending).
+    pub fn replay_whole(&mut self, state: &mut ApplyState, bytes: &[u8]) -> Result<usize, String> {
         let result = self.execute_stream(state, bytes, &mut Vec::new());
         let end = state.pieces.pop().map_or(0, |piece| piece.end);
         state.pieces.clear();
-        state.forget(end);
+        state.decoded -= end;
         match (result, state.failed.take()) {
             (_, Some(why)) => Err(why),
             (Err(error), None) => Err(error.to_string()),
-            (Ok(()), None) => Ok(()),
+            (Ok(()), None) => Ok(end),
         }
     }
 
-    /// Executes all that is complete; notes the whole units.
+    /// Executes all that is complete in the bytes behind the last whole unit; notes the whole units.
     fn execute_stream(
         &mut self,
         state: &mut ApplyState,
-        bytes: &[u8],
+        buffer: &[u8],
         acks: &mut Vec<u64>,
     ) -> Result<(), ProtocolError> {
-        state.bytes.extend_from_slice(bytes);
         state.session.last_ms = self.core.now_ms();
         let limits = Limits { max_bulk: u64::MAX, ..Limits::default() };
         let base = self.core.journal.offset();
-        let buffer = std::mem::take(&mut state.bytes);
         let mut ahead = std::mem::take(&mut state.ahead);
         let result = loop {
-            let more = ahead.fill(&mut state.decoder, &buffer, state.decoded, &limits);
-            self.prefetch_ahead(state.session.db, &mut ahead, &buffer);
+            let more = ahead.fill(&mut state.decoder, buffer, state.decoded, &limits);
+            self.prefetch_ahead(state.session.db, &mut ahead, buffer);
             for command in &ahead.commands {
-                let step = match command.args(&buffer, &ahead.ranges) {
+                let step = match command.args(buffer, &ahead.ranges) {
                     Some(_) if command.words.is_some() && state.origin == Origin::Replication => {
                         state.failed = Some(INLINE.to_owned());
                         break;
@@ -283,7 +303,7 @@ impl Engine {
                 _ => break Ok(()),
             }
         };
-        (state.bytes, state.ahead) = (buffer, ahead);
+        state.ahead = ahead;
         result
     }
 
@@ -316,16 +336,18 @@ impl Engine {
             }
             return Step::UnitEnd(Targets::ALL);
         }
+        // What this server doesn't know goes to its replicas alone: its own file must be one that it can read.
         let command = match exec::find(&self.core, args) {
             Ok(command) if command.arity_ok(args.len()) => command,
             Ok(command) => {
                 let what = format!("ERR wrong number of arguments for '{}' command", command.full_name);
                 self.stream_error(state, &command.full_name, &what);
-                return state.between(Targets::ALL);
+                return state.between(Targets::REPLICATION);
             }
             Err(error) => {
-                self.stream_error(state, &args.text(0), error.text());
-                return state.between(Targets::ALL);
+                let hint = if state.origin == Origin::Replication { MISSING_PLUGIN } else { "" };
+                self.stream_error(state, &args.text(0), &format!("{}{hint}", error.text()));
+                return state.between(Targets::REPLICATION);
             }
         };
         match &mut state.multi {

@@ -39,6 +39,32 @@ pub struct Wait {
     pub keys: Vec<Box<[u8]>>,
     /// When to give up, in ms since the epoch; None never.
     pub deadline_ms: Option<u64>,
+    /// What the keys take, here and in the queues.
+    key_bytes: usize,
+}
+
+/// What a key takes beside its bytes, which are there twice: its place in the wait, its queue, and room for those in it.
+const KEY: usize = size_of::<Box<[u8]>>() + size_of::<(Key, VecDeque<SessionId>)>() + 4 * size_of::<SessionId>();
+
+impl Wait {
+    /// A wait of a command for any of its keys.
+    pub(crate) fn new(
+        command: &'static Command,
+        args: OwnedArgs,
+        db: usize,
+        request: ParkRequest,
+        now_ms: u64,
+    ) -> Self {
+        let ParkRequest { keys, timeout_ms, .. } = request;
+        let deadline_ms = (timeout_ms > 0).then(|| now_ms.saturating_add(timeout_ms));
+        let key_bytes = keys.iter().map(|key| 2 * key.len() + KEY).sum();
+        Wait { command, args, db, keys, deadline_ms, key_bytes }
+    }
+
+    /// Bytes that the wait takes.
+    pub(crate) fn memory(&self) -> usize {
+        self.args.memory() + self.key_bytes
+    }
 }
 
 type Key = (usize, Box<[u8]>);

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 
 use crate::core::Core;
-use crate::session::{Kind, SessionId, State};
+use crate::session::{Kind, Parked, SessionId, State};
 
 impl Core {
     /// Counts anew what a session holds, one that runs no command. Nothing is counted while there is no limit.
@@ -57,6 +57,16 @@ impl Core {
 /// What a prefix takes beside its bytes, in the session's own set and in that of all sessions.
 const PREFIX: usize = 64;
 
+impl Parked {
+    /// Bytes of the command that waits.
+    fn memory(&self) -> usize {
+        match self {
+            Parked::Keys(wait) => wait.memory(),
+            Parked::Async { args, .. } | Parked::Pause(args) => args.memory(),
+        }
+    }
+}
+
 impl State {
     /// The room behind what arrived: what there is, or what the header of a large argument promised. Redis makes so much at
     /// once; here it counts before it is there, so that who promises too much is closed as early.
@@ -68,13 +78,16 @@ impl State {
     pub(crate) fn memory(&self, out: usize) -> usize {
         let names = self.channels.bytes() + self.patterns.bytes() + self.shard_channels.bytes();
         let prefixes = self.tracking.as_ref().map_or(0, |mode| mode.prefixes.bytes() + mode.prefixes.len() * PREFIX);
-        let multi = self.multi.as_ref().map_or(0, |multi| multi.bytes);
+        let executing = if self.in_exec { self.exec_queue.1 } else { 0 };
+        let multi = self.multi.as_ref().map_or(executing, |multi| multi.bytes);
+        let parked = self.parked.as_ref().map_or(0, Parked::memory);
         size_of::<State>()
             + self.pending_in
             + self.room_in()
             + self.pending_out
             + out
             + multi
+            + parked
             + names
             + self.watched_bytes
             + prefixes

@@ -23,6 +23,7 @@ use crate::journal::{Journal, Unit};
 use crate::latency::LatencyMonitor;
 use crate::pubsub::{PubSub, Space};
 use crate::registry::Registry;
+use crate::secrets::Secrets;
 use crate::session::{Session, SessionId, State};
 use crate::sessions::Sessions;
 use crate::slowlog::SlowLog;
@@ -149,7 +150,9 @@ pub struct Core {
     /// Somebody monitors or something is paused: no fast way.
     pub(crate) watchful: bool,
     pub(crate) next_ticket: u64,
+    /// See [`Core::random`].
     pub(crate) dice: u64,
+    pub(crate) secrets: Secrets,
     pub(crate) touched: KeyLog,
     pub(crate) expired: KeyLog,
     pub(crate) missed: KeyLog,
@@ -207,7 +210,7 @@ impl Core {
         matches!(self.mode, EngineMode::Endpoint { beside_data: true, .. })
     }
 
-    /// The next number of a generator that is seeded from outside.
+    /// The next number of a generator whose numbers clients see, and can go on from: for choices, never for secrets.
     pub fn random(&mut self) -> u64 {
         self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.dice;

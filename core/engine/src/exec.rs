@@ -78,6 +78,7 @@ pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session,
             Verdict::Wait => {
                 session.state.parked = Some(Parked::Pause(args.to_owned()));
                 core.paused.push(session.state.id);
+                core.recount_running(&mut session.state, session.out.len());
                 return Flow::Parked;
             }
         }
@@ -123,14 +124,16 @@ fn run(
     }
     if flow == Flow::Next && core.park.is_some() {
         park(core, state, command, args);
+        core.recount_running(state, out.len());
         settle_observation(ks, core);
         core.tell_myself(session);
         return Flow::Parked;
     }
     if flow == Flow::Next && state.parked.is_some() {
+        core.recount_running(state, out.len());
         return Flow::Parked;
     }
-    if !command.flags.any(READONLY | WRITE) {
+    if !command.flags.any(READONLY | WRITE) || flow == Flow::Parked {
         state.refresh_quick();
         core.recount_running(state, out.len());
     }
@@ -322,6 +325,7 @@ pub(crate) fn call(
             NOTHING
         }
     };
+    core.pacing.wrote |= command.flags.has(WRITE) && !matches!(effect, Effect::None);
     if core.gates.is(Gate::Replica) && origin == Origin::Client && !matches!(effect, Effect::None) {
         core.own_deadlines.note(ks, db, command, args);
     }
@@ -493,7 +497,7 @@ fn collect(
 }
 
 /// Pushes a DEL per key that was found expired, an HDEL per hash of which fields were.
-fn push_expired(ks: &mut Keyspace, core: &mut Core) {
+pub(crate) fn push_expired(ks: &mut Keyspace, core: &mut Core) {
     let mut log = std::mem::take(&mut core.expired);
     ks.swap_expired(&mut log);
     let targets = targets(core, Origin::Internal);
@@ -612,10 +616,9 @@ pub(crate) fn settle_observation(ks: &mut Keyspace, core: &mut Core) {
 
 /// Makes the session wait, as its handler asked.
 fn park(core: &mut Core, state: &mut State, command: &'static Command, args: Args<'_>) {
-    let Some(request) = core.park.take() else { return };
-    let deadline_ms = (request.timeout_ms > 0).then(|| core.now_ms().saturating_add(request.timeout_ms));
-    let args = request.args.unwrap_or_else(|| args.to_owned());
-    let wait = Wait { command, args, db: state.db, keys: request.keys, deadline_ms };
+    let Some(mut request) = core.park.take() else { return };
+    let args = request.args.take().unwrap_or_else(|| args.to_owned());
+    let wait = Wait::new(command, args, state.db, request, core.now_ms());
     core.blocking.add(state.id, &wait);
     state.parked = Some(Parked::Keys(wait));
 }

@@ -8,9 +8,10 @@ use keystead_keyspace::Keyspace;
 use crate::args::{Args, OwnedArgs};
 use crate::core::Core;
 use crate::ctx::Ctx;
-use crate::effect::{CommandResult, Effect, Origin};
+use crate::effect::{CommandResult, Effect, Origin, Recorded};
 use crate::engine::{Action, Flow};
 use crate::error::CommandError;
+use crate::journal::Unit;
 use crate::registry::Command;
 use crate::session::{Parked, SessionId, State};
 use crate::spec::Flags;
@@ -155,6 +156,44 @@ impl ForeignBody {
     }
 }
 
+/// An effect of an earlier moment of the running command.
+pub struct Earlier {
+    /// Its place in the unit, as [`Ctx::unit_place`] gave it.
+    pub at: usize,
+    /// The database.
+    pub db: usize,
+    /// The words.
+    pub words: OwnedArgs,
+}
+
+impl Ctx<'_> {
+    /// The place in the unit of what was just done: behind everything that was recorded, and behind the deletion of what
+    /// it found expired.
+    pub fn unit_place(&mut self) -> usize {
+        if self.ks.has_expired() {
+            crate::exec::push_expired(self.ks, self.core);
+        }
+        self.core.unit.len()
+    }
+
+    /// Records effects where they belong, in their order, between those of commands that this one called.
+    pub fn also_earlier(&mut self, effects: &[Earlier]) -> Effect {
+        if effects.is_empty() {
+            return Effect::None;
+        }
+        self.unit_place();
+        let unit = &mut self.core.unit;
+        let taken = |at| if at < unit.len() { unit.split_off(at) } else { Unit::default() };
+        let behind: Vec<Unit> = effects.iter().rev().map(|effect| effect.at).map(taken).collect();
+        for (Earlier { db, words, .. }, behind) in effects.iter().zip(behind.into_iter().rev()) {
+            let words: Vec<&[u8]> = words.view().iter().collect();
+            let _recorded = self.also(*db, &words);
+            self.core.unit.extend(behind);
+        }
+        Effect::Recorded(Recorded(()))
+    }
+}
+
 fn start_async(ctx: &mut Ctx<'_>, command: &'static Command, body: &Arc<dyn ForeignAsync>, args: Args<'_>) {
     let ticket = crate::exec::next_ticket(ctx.core);
     ctx.session.parked = Some(Parked::Async { ticket, command, args: args.to_owned() });
@@ -186,6 +225,10 @@ pub trait ForeignConfig: Send + Sync {
     /// False: CONFIG SET is refused as for an immutable parameter.
     fn mutable(&self) -> bool {
         true
+    }
+    /// SLOWLOG and MONITOR don't show what it is set to.
+    fn secret(&self) -> bool {
+        false
     }
 }
 

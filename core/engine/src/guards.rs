@@ -125,7 +125,9 @@ fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> 
     if closed(Gate::DiskError) && core.config.live.stop_writes && primary && (writes || command.name == "ping") {
         return Some(DISK_ERROR);
     }
-    if closed(Gate::WriteError) && primary && (writes || command.name == "ping") {
+    // What a read would show may be in memory alone: its reply would wait for the disk.
+    let held = flags.any.has(READONLY) && core.barriers.hold();
+    if closed(Gate::WriteError) && primary && (writes || held || command.name == "ping") {
         return Some(misconfigured(core));
     }
     if closed(Gate::FewReplicas) && primary && writes {

@@ -42,6 +42,7 @@ mod prefetch;
 pub mod pubsub;
 pub mod registry;
 pub mod script;
+mod secrets;
 pub mod session;
 pub mod sessions;
 pub mod slowlog;

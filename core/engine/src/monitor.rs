@@ -3,6 +3,7 @@
 use keystead_resp::{Args, OwnedArgs};
 
 use crate::args::ArgsExt;
+use crate::config::Config;
 use crate::core::Core;
 use crate::registry::Command;
 use crate::spec::{ADMIN, Group, SKIP_MONITOR};
@@ -30,7 +31,7 @@ fn feed(core: &mut Core, db: usize, from: &str, command: &Command, args: Args<'_
     if core.sessions.monitors.is_empty() {
         return;
     }
-    let hidden = redact(command, args);
+    let hidden = redact(&core.config, command, args);
     let args = hidden.as_ref().map_or(args, OwnedArgs::view);
     let line = line(core.wall_us(), db, from, args);
     for id in core.sessions.monitors.clone() {
@@ -39,7 +40,8 @@ fn feed(core: &mut Core, db: usize, from: &str, command: &Command, args: Args<'_
 }
 
 /// The arguments with their secrets blotted out, where there are any: nobody may see a password in MONITOR or SLOWLOG.
-pub(crate) fn redact(command: &Command, args: Args<'_>) -> Option<OwnedArgs> {
+pub(crate) fn redact(config: &Config, command: &Command, args: Args<'_>) -> Option<OwnedArgs> {
+    let value_of_secret = |at: usize| args.get(at - 1).is_some_and(|name| is_secret(config, name));
     let secret = |at: usize| match command.full_name.as_str() {
         "auth" => at >= 1,
         "acl|setuser" => at >= 2,
@@ -48,7 +50,9 @@ pub(crate) fn redact(command: &Command, args: Args<'_>) -> Option<OwnedArgs> {
             let behind = |words: usize, name: &str| at >= 6 + words && args.is(at - words, name);
             behind(1, "auth") || behind(1, "auth2") || behind(2, "auth2")
         }
-        "config|set" => at >= 3 && at % 2 == 1 && SECRETS.iter().any(|name| args.is(at - 1, name)),
+        "config|set" => at >= 3 && at % 2 == 1 && value_of_secret(at),
+        // SENTINEL CONFIG SET and SENTINEL SET, which has options of one word and of two.
+        "sentinel|config" | "sentinel|set" => at >= 4 && value_of_secret(at),
         _ => false,
     };
     (0..args.len())
@@ -56,8 +60,15 @@ pub(crate) fn redact(command: &Command, args: Args<'_>) -> Option<OwnedArgs> {
         .then(|| args.iter().enumerate().map(|(at, arg)| if secret(at) { &b"(redacted)"[..] } else { arg }).collect())
 }
 
-/// Parameters whose values are secrets.
-const SECRETS: [&str; 6] = ["requirepass", "masterauth", "masteruser", "primaryauth", "primaryuser", "sentinel-pass"];
+/// Whether the value of a parameter, or of a sentinel's option, is a secret.
+fn is_secret(config: &Config, name: &[u8]) -> bool {
+    let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+    SECRETS.contains(&name.as_str()) || name.ends_with("-pass") || config.is_plugins_secret(&name)
+}
+
+/// Beside what ends in `-pass` (`tls-key-file-pass`, `sentinel-pass`, `auth-pass`) and what plugins call so.
+const SECRETS: [&str; 7] =
+    ["requirepass", "masterauth", "masteruser", "primaryauth", "primaryuser", "hello-key", "hello-key-old"];
 
 fn line(now_us: u64, db: usize, addr: &str, args: Args<'_>) -> Vec<u8> {
     let mut line = format!("+{}.{:06} [{db} {addr}]", now_us / 1_000_000, now_us % 1_000_000).into_bytes();

@@ -4,10 +4,12 @@
 use crate::core::Core;
 use crate::journal::{CursorClass, Pin, Verdict};
 
-/// For whom writers are paced, if they are.
+/// For whom writers are paced, if they are, and who counts as one.
 #[derive(Default)]
 pub(crate) struct Pacing {
     slowest: Option<Pin>,
+    /// A command that writes did so since `before_client`; inside of a script or a transaction too.
+    pub(crate) wrote: bool,
 }
 
 impl Core {
@@ -15,6 +17,20 @@ impl Core {
     #[inline]
     pub fn pace(&self) -> Option<u64> {
         self.pacing.slowest.as_ref().map(Pin::pace)
+    }
+
+    /// Where the journal stands before a client's commands.
+    #[inline]
+    pub fn before_client(&mut self) -> u64 {
+        self.pacing.wrote = false;
+        self.journal.position()
+    }
+
+    /// Bytes of the journal since then that count for the client: none if nothing of it wrote. What it published, or deleted
+    /// because it found it expired, makes nobody a writer: a sentinel says hello and must have its pings answered.
+    #[inline]
+    pub fn written_since(&self, before: u64) -> u64 {
+        if self.pacing.wrote { self.journal.position() - before } else { 0 }
     }
 
     /// Looks at the readers of the journal: those beyond their limits are dropped, for others writers are paced.

@@ -147,6 +147,8 @@ pub struct State {
     pub rights: Option<Arc<User>>,
     /// True once it may run commands.
     pub authenticated: bool,
+    /// It may only for as long as the default user needs no password: it was there when one was needed, and showed none.
+    pub(crate) let_in: bool,
     /// RESP2 or RESP3.
     pub proto: Proto,
     /// What it is for.
@@ -248,6 +250,7 @@ impl State {
             user: acl::DEFAULT.to_owned(),
             rights: None,
             authenticated,
+            let_in: false,
             proto: Proto::Resp2,
             kind: Kind::Normal,
             db: 0,

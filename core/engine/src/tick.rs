@@ -225,6 +225,7 @@ pub(crate) fn unblock(ks: &mut Keyspace, core: &mut Core, id: SessionId, how: Un
     core.sessions.put(session);
     if done {
         core.sessions.list(id);
+        core.recount(id);
     }
     done
 }
@@ -255,6 +256,7 @@ pub(crate) fn end_pause(engine: &mut Engine) {
         if let Some(session) = engine.core.sessions.get_mut(id) {
             session.state.resumed = flow != Flow::Parked;
         }
+        engine.core.recount(id);
         engine.core.sessions.list(id);
     }
 }

@@ -104,7 +104,7 @@ fn note(core: &mut Core, state: &State, command: &'static Command, args: Args<'_
     }
     let threshold = core.config.live.slower_than_us;
     if threshold >= 0 && usec >= threshold as u64 && !command.flags.has(SKIP_SLOWLOG) {
-        let hidden = crate::monitor::redact(command, args);
+        let hidden = crate::monitor::redact(&core.config, command, args);
         let args = hidden.as_ref().map_or(args, OwnedArgs::view);
         let (max, now_s) = (core.config.live.slowlog_len, core.now_ms() / 1000);
         core.slowlog.add(max, now_s, usec, args, &state.info.addr, &state.name);

@@ -2,8 +2,14 @@
 
 mod kit;
 
+use std::sync::Arc;
+
+use keystead_engine::foreign::{ForeignBody, ForeignCommand, ForeignConfig};
+use keystead_engine::registry::OwnedSpec;
 use keystead_engine::resp::OwnedArgs;
+use keystead_engine::spec::{Flags, Group, KeySpec};
 use keystead_engine::{Action, EngineMode};
+use keystead_engine::{Args, CommandResult, Ctx, Effect};
 use kit::Kit;
 
 const NO_KEY: &str = "-NOPERM No permissions to access a key\r\n";
@@ -212,8 +218,104 @@ fn passwords_are_seen_by_nobody() {
     kit.cmd(c, "CONFIG SET slowlog-log-slower-than 0");
     kit.cmd(c, "ACL SETUSER u on >secret");
     kit.cmd(c, "AUTH u secret");
+    kit.cmd(c, "CONFIG SET tls-key-file-pass secret");
     let shown = kit.read(monitor) + &kit.cmd(c, "SLOWLOG GET") + &kit.cmd(c, "ACL LOG");
     assert!(!shown.contains("secret"), "{shown}");
+}
+
+/// An option of a plugin's command, a parameter that a plugin calls a secret.
+#[test]
+fn what_plugins_keep_secret_is_seen_by_nobody() {
+    struct Word;
+    impl ForeignConfig for Word {
+        fn get(&self) -> String {
+            String::new()
+        }
+        fn set(&self, _: &str) -> Result<(), String> {
+            Ok(())
+        }
+        fn secret(&self) -> bool {
+            true
+        }
+    }
+    impl ForeignCommand for Word {
+        fn call(&self, ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+            ctx.reply.ok();
+            Ok(Effect::None)
+        }
+    }
+    let mut kit = Kit::default();
+    kit.engine.register_config("p", "magic-word", Some("magic"), Arc::new(Word)).expect("free");
+    for name in ["sentinel|set", "sentinel|config"] {
+        let spec = OwnedSpec {
+            name: name.to_owned(),
+            arity: -2,
+            flags: Flags::NONE,
+            keys: KeySpec::None,
+            categories: Vec::new(),
+            group: Group::Module,
+            since: String::new(),
+            summary: String::new(),
+            page: String::new(),
+        };
+        kit.engine.register_command("p", spec, ForeignBody::Sync(Arc::new(Word)), false).expect("free");
+    }
+    let (monitor, c) = (kit.connect(), kit.connect());
+    kit.cmd(monitor, "MONITOR");
+    kit.cmd(c, "CONFIG SET slowlog-log-slower-than 0");
+    for line in [
+        "CONFIG SET magic-word secret",
+        "CONFIG SET timeout 0 MAGIC secret",
+        "SENTINEL SET m quorum 2 AUTH-PASS secret",
+        "SENTINEL CONFIG SET sentinel-pass secret hello-key secret hello-key-old secret",
+    ] {
+        assert_eq!(kit.cmd(c, line), "+OK\r\n", "{line}");
+    }
+    let shown = kit.read(monitor) + &kit.cmd(c, "SLOWLOG GET");
+    assert!(!shown.contains("secret") && shown.contains("quorum"), "{shown}");
+}
+
+/// Redis asks each time: only who came when nobody was asked for a password stays in without one.
+#[test]
+fn who_was_let_in_without_a_password_is_asked_again() {
+    let mut kit = Kit::default();
+    let admin = kit.connect();
+    kit.cmd(admin, "CONFIG SET requirepass word");
+    let (c, shown) = (kit.connect(), kit.connect());
+    kit.cmd(shown, "AUTH word");
+    kit.cmd(admin, "ACL SETUSER default nopass");
+    assert_eq!(kit.cmd(c, "PING"), "+PONG\r\n");
+    let between = kit.connect();
+    kit.cmd(admin, "ACL SETUSER default resetpass >other");
+    assert!(kit.cmd(c, "PING").starts_with("-NOAUTH"));
+    for id in [admin, shown, between] {
+        assert_eq!(kit.cmd(id, "PING"), "+PONG\r\n");
+    }
+    kit.cmd(c, "AUTH other");
+    kit.cmd(admin, "ACL SETUSER default nopass");
+    kit.cmd(admin, "ACL SETUSER default resetpass >third");
+    assert_eq!(kit.cmd(c, "PING"), "+PONG\r\n", "it showed a password");
+}
+
+#[test]
+fn passwords_are_made_of_nothing_that_is_shown() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let first = kit.cmd(c, "ACL GENPASS");
+    assert_eq!(first.len(), "$64\r\n\r\n".len() + 64);
+    let mut all = std::collections::HashSet::from([first]);
+    (0..100).for_each(|_| assert!(all.insert(kit.cmd(c, "ACL GENPASS"))));
+    assert_eq!(kit.cmd(c, "ACL GENPASS 4096").len(), "$1024\r\n\r\n".len() + 1024);
+    assert_eq!(kit.cmd(c, "ACL GENPASS 5").len(), "$2\r\n\r\n".len() + 2);
+    // They take nothing of the dice that everybody may see fall.
+    let draws = |passwords: usize| {
+        let mut kit = Kit::default();
+        let c = kit.connect();
+        (0..passwords).for_each(|_| _ = kit.cmd(c, "ACL GENPASS"));
+        kit.cmd(c, "SADD s 1 2 3 4 5 6 7 8 9 10 11 12");
+        (0..20).map(|_| kit.cmd(c, "SRANDMEMBER s")).collect::<String>()
+    };
+    assert_eq!(draws(0), draws(3));
 }
 
 #[test]

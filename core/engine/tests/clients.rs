@@ -368,6 +368,32 @@ fn a_soft_limit_ends_without_any_traffic_too() {
     assert_eq!(kit.closed, [sub]);
 }
 
+fn words(words: &[&str]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len());
+    words.iter().for_each(|word| bytes += &format!("${}\r\n{word}\r\n", word.len()));
+    bytes.into_bytes()
+}
+
+/// A command that waits is kept whole, and its keys in the queues too.
+#[test]
+fn what_waits_for_keys_or_for_the_end_of_a_pause_counts() {
+    let mut kit = Kit::default();
+    let (admin, blocked, paused) = (kit.connect(), kit.connect(), kit.connect());
+    kit.cmd(admin, "CLIENT NO-EVICT ON");
+    let keys: Vec<String> = (0..8000).map(|n| format!("{n:0100}")).collect();
+    let line: Vec<&str> = ["BLPOP"].into_iter().chain(keys.iter().map(String::as_str)).chain(["0"]).collect();
+    kit.feed(blocked, &words(&line));
+    let list = kit.cmd(admin, "CLIENT LIST ID 2");
+    let total = list.split("tot-mem=").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok());
+    assert!(total.is_some_and(|total| (3_000_000..5_000_000).contains(&total)), "{list}");
+    kit.cmd(admin, "CONFIG SET maxmemory-clients 2mb");
+    assert!(kit.closed.contains(&blocked));
+    kit.gone(blocked);
+    kit.cmd(admin, "CLIENT PAUSE 1000 ALL");
+    kit.feed(paused, &words(&["SET", "k", &"x".repeat(3 << 20)]));
+    assert!(kit.closed.contains(&paused), "it is kept until the pause is over");
+}
+
 /// Replies count as they are made, not when a turn of many commands ends.
 #[test]
 fn a_pipeline_of_large_replies_is_cut_off_within_its_turn() {

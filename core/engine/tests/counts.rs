@@ -108,7 +108,10 @@ fn keys_freed_outside_of_their_turn_are_counted_until_they_are_gone() {
     kit.cmd(c, "XGROUP DESTROY s g");
     kit.cmd(c, "UNLINK s");
     assert_eq!(freed(&mut kit), (0, 0), "small things go at once");
-    kit.cmd(c, "SETBIT big 1000000 0");
+    kit.cmd(c, "SETBIT piece 4000000 0");
+    kit.cmd(c, "UNLINK piece");
+    assert_eq!(freed(&mut kit), (0, 0), "so do bytes in one piece");
+    kit.cmd(c, "SETBIT big 10000000 0");
     let end = kit.turn(|engine| {
         engine.ks.remove(0, b"big");
         engine.end_turn()

@@ -191,10 +191,10 @@ fn what_is_being_freed_takes_no_room() {
         let used_memory = Some((|| OUT.load(Ordering::Relaxed)) as fn() -> u64);
         let mut kit = Kit::with(EngineOptions { used_memory, ..EngineOptions::default() });
         let id = kit.connect();
-        kit.cmd(id, "SETRANGE big 500000 x");
+        kit.cmd(id, "SETRANGE big 5000000 x");
         kit.cmd(id, "SET small v");
-        kit.cmd(id, &format!("CONFIG SET maxmemory 400000 maxmemory-policy {policy}"));
-        OUT.store(600_000, Ordering::Relaxed);
+        kit.cmd(id, &format!("CONFIG SET maxmemory 4000000 maxmemory-policy {policy}"));
+        OUT.store(6_000_000, Ordering::Relaxed);
         kit.engine.begin_turn(kit.now);
         let _ = kit.engine.execute(id, ["DEL", "big"].iter().collect::<OwnedArgs>().view());
         let end = kit.engine.end_turn();

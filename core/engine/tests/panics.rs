@@ -54,6 +54,18 @@ fn before_a_change_it_costs_one_connection() {
     assert!(kit.engine.end_turn().broken.is_none());
 }
 
+#[test]
+fn others_keep_renewing_the_keys_they_use() {
+    let mut kit = kit();
+    let (one, other) = (kit.connect(), kit.connect());
+    kit.cmd(other, "SET k v");
+    kit.cmd(one, "CLIENT NO-TOUCH ON");
+    kit.cmd(one, "TRIP");
+    kit.advance(10_000);
+    kit.cmd(other, "GET k");
+    assert_eq!(kit.cmd(other, "OBJECT IDLETIME k"), ":0\r\n");
+}
+
 /// Whoever is told that the connection ends must not take it for one in a transaction.
 #[test]
 fn inside_exec_the_transaction_is_over_as_well() {

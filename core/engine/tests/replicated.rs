@@ -151,6 +151,24 @@ fn a_primary_stream_is_executed_and_kept_byte_for_byte() {
     }
 }
 
+/// A start would refuse the file for it.
+#[test]
+fn a_command_that_a_replica_does_not_know_goes_on_to_its_replicas_and_not_into_its_file() {
+    let mut kit = Kit::default();
+    let cursor = follow(&mut kit);
+    let file = kit.engine.core.journal.open_cursor(CursorClass::Persistence, None).expect("now");
+    kit.engine.gates().set(Gate::Replica, true);
+    let lines = ["SELECT 0", "FUNKTION LOAD", "SET a 1", "GET", "SET b 1"];
+    let words = |line: &str| line.split(' ').map(|word| format!("${}\r\n{word}\r\n", word.len())).collect::<String>();
+    let sent: String = lines.iter().map(|line| format!("*{}\r\n{}", line.split(' ').count(), words(line))).collect();
+    kit.turn(|engine| engine.apply_stream(&mut ApplyState::new(0), sent.as_bytes())).expect("a stream");
+    assert_eq!(kit.engine.core.journal.offset(), sent.len() as u64);
+    assert_eq!(stream(&mut kit, cursor), lines);
+    let mut kept = stream(&mut kit, file);
+    kept.retain(|line| line != "SELECT 0");
+    assert_eq!(kept, ["SET a 1", "SET b 1"]);
+}
+
 #[test]
 fn half_a_unit_is_dropped_with_its_link() {
     let mut kit = Kit::default();
@@ -354,6 +372,29 @@ fn a_file_is_executed_in_whole_units_and_goes_nowhere() {
     assert_eq!(stream(&mut kit, cursor), [""; 0]);
     let error = kit.turn(|engine| engine.replay(&mut state, b"*1\r\n$4\r\nNOPE\r\n")).expect_err("unknown");
     assert!(error.contains("NOPE"), "{error}");
+}
+
+/// Whoever has the bytes that follow hands over more of them, from the first unit that isn't whole on.
+#[test]
+fn a_file_is_executed_out_of_the_bytes_of_whoever_has_them() {
+    let large = "v".repeat(100_000);
+    let set = |key: &str, value: &str| format!("*3\r\n$3\r\nSET\r\n$1\r\n{key}\r\n${}\r\n{value}\r\n", value.len());
+    let multi = ["*1\r\n$5\r\nMULTI\r\n", &set("b", &large), &set("c", "1"), "*1\r\n$4\r\nEXEC\r\n"].concat();
+    let text = [set("a", "1"), multi, set("d", &large), set("e", "1")].concat();
+    for step in [7, 1000, 200_000] {
+        let mut kit = Kit::default();
+        let mut state = ApplyState::of_file();
+        let (mut rest, mut len) = (text.as_bytes(), step);
+        while !rest.is_empty() {
+            let whole = kit.turn(|engine| engine.replay_whole(&mut state, &rest[..len])).expect("commands");
+            assert_eq!(state.pending(), 0, "nothing is kept");
+            rest = &rest[whole..];
+            len = if whole == 0 { len + step.max(state.promised()) } else { step }.min(rest.len());
+        }
+        let c = kit.connect();
+        let lengths = ["a", "b", "c", "d", "e"].map(|key| kit.cmd(c, &format!("STRLEN {key}")));
+        assert_eq!(lengths, [":1\r\n", ":100000\r\n", ":1\r\n", ":100000\r\n", ":1\r\n"], "steps of {step}");
+    }
 }
 
 #[test]

@@ -63,7 +63,7 @@ fn main() {
 }
 
 fn keyspace() -> Keyspace {
-    let mut ks = Keyspace::new(Options { seeds: [11, 22, 33, 44], ..Options::default() });
+    let mut ks = Keyspace::new(Options::default());
     ks.set_now(UnixMillis(1_700_000_000_000));
     ks
 }

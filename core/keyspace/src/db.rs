@@ -1,9 +1,7 @@
 //! One numbered database: its table, and which cuts it belongs to.
 
-use ahash::RandomState;
-
 use crate::snapshot::CUTS;
-use crate::table::Table;
+use crate::table::{Hashing, Table};
 
 /// That a database belongs to a cut, and under which number it is written there (SWAPDB may move it later).
 #[derive(Clone, Copy)]
@@ -23,7 +21,7 @@ pub(crate) struct Db {
 }
 
 impl Db {
-    pub(crate) fn new(hasher: RandomState) -> Self {
-        Db { table: Table::new(hasher), stamps: [None; CUTS], value_bytes: 0, expiry_hand: 0 }
+    pub(crate) fn new(hashing: Hashing) -> Self {
+        Db { table: Table::new(hashing), stamps: [None; CUTS], value_bytes: 0, expiry_hand: 0 }
     }
 }

@@ -4,14 +4,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::entry::{Entry, Payload};
+use crate::entry::{Entry, Payload, ValueRef};
 use crate::snapshot::RawRecord;
 use crate::stream::Group;
 use crate::table::Table;
 use crate::tree::Item;
 
-/// Freeing more than this many bytes is left to the caller.
+/// Freeing a value of many parts that takes more bytes than this is left to the caller.
 const BIG_BYTES: usize = 16 * 1024;
+/// The same for bytes in one piece: freeing those is one call to the allocator, which costs less than to wake a thread for it.
+const BIG_PIECE: usize = 1024 * 1024;
 
 /// Keys whose values are being freed, and were. Shared between whoever shows them and the bags on their way.
 #[derive(Debug, Default)]
@@ -86,18 +88,19 @@ impl Garbage {
 
     pub(crate) fn add_entry(&mut self, entry: Entry) {
         let bytes = entry.mem_bytes();
-        if bytes > BIG_BYTES {
+        let parts = matches!(entry.value(), ValueRef::Object(_));
+        if bytes > if parts { BIG_BYTES } else { BIG_PIECE } {
             self.bytes += bytes;
             self.entries.push(entry);
         }
     }
 
     pub(crate) fn add_payload(&mut self, payload: Payload) {
-        let bytes = match &payload {
-            Payload::Shared(bytes) => bytes.capacity(),
-            Payload::Object(object) => object.mem_bytes(),
+        let (bytes, limit) = match &payload {
+            Payload::Shared(bytes) => (bytes.capacity(), BIG_PIECE),
+            Payload::Object(object) => (object.mem_bytes(), BIG_BYTES),
         };
-        if bytes > BIG_BYTES {
+        if bytes > limit {
             self.bytes += bytes;
             self.payloads.push(payload);
         }

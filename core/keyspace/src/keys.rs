@@ -158,7 +158,7 @@ impl Keyspace {
     /// Deletes every key of a database; answers how many.
     pub fn flush(&mut self, db: DbIndex) -> usize {
         let keys = self.len(db);
-        let old = std::mem::replace(&mut self.dbs[db], Db::new(self.hasher.clone()));
+        let old = std::mem::replace(&mut self.dbs[db], Db::new(self.hashing.clone()));
         self.books.dirty += keys as u64;
         self.cuts.take_db(old, &mut self.books.garbage);
         self.books.touch(db, b"", Why::Flushed);

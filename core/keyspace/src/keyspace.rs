@@ -6,8 +6,6 @@
 
 use std::cell::{Cell, RefCell};
 
-use ahash::RandomState;
-
 use crate::access::Access;
 use crate::db::Db;
 use crate::entry::{Entry, Kind, Payload};
@@ -20,14 +18,13 @@ use crate::limits::Limits;
 use crate::object::{KeyType, Object};
 use crate::snapshot::Cuts;
 use crate::stream::Group;
-use crate::table::Place;
-use crate::{DbIndex, ExpiryMode, Options, UnixMillis};
+use crate::table::{Hashing, Place};
+use crate::{DbIndex, ExpiryMode, Options, Seeds, UnixMillis};
 
 /// The keys of all databases.
 pub struct Keyspace {
     pub(crate) dbs: Vec<Db>,
-    pub(crate) hasher: RandomState,
-    pub(crate) seeds: [u64; 4],
+    pub(crate) hashing: Hashing,
     pub(crate) now: u64,
     pub(crate) access: Access,
     pub(crate) pool: Pool,
@@ -113,14 +110,13 @@ impl Books {
 impl Keyspace {
     /// An empty keyspace.
     pub fn new(options: Options) -> Self {
-        let [a, b, c, d] = options.seeds;
-        let hasher = RandomState::with_seeds(a, b, c, d);
+        let Seeds { keys, second, dice } = options.seeds;
+        let hashing = Hashing::new(keys, second);
         Keyspace {
-            dbs: (0..options.databases).map(|_| Db::new(hasher.clone())).collect(),
-            hasher,
-            seeds: options.seeds,
+            dbs: (0..options.databases).map(|_| Db::new(hashing.clone())).collect(),
+            hashing,
             now: 0,
-            access: Access::new(a ^ d.rotate_left(17) | 1),
+            access: Access::new(dice),
             pool: Pool::default(),
             pool_of: Policy::default(),
             policy: Policy::default(),
@@ -484,7 +480,7 @@ impl Keyspace {
     /// Puts an entry whose key is absent. `hash` is its key's.
     pub(crate) fn insert(&mut self, db: DbIndex, hash: u64, entry: Entry) -> Place {
         let at = loop {
-            if let Some(at) = self.dbs[db].table.room(hash) {
+            if let Some(at) = self.dbs[db].table.room(hash, entry.key()) {
                 break at;
             }
             if self.cuts.any() {
@@ -510,6 +506,8 @@ impl Keyspace {
             self.cuts.take_whole(db, segment);
             self.cuts.take_whole(db, partner);
             db.table.merge(segment, partner);
+        } else {
+            db.table.drop_empty_annex(segment);
         }
         entry
     }

@@ -86,12 +86,29 @@ pub struct Options {
     pub databases: usize,
     /// Thresholds of the compact forms.
     pub limits: Limits,
-    /// Keys of the hash function, from the system's randomness: clients must not be able to guess them.
-    pub seeds: [u64; 4],
+    /// What clients must not be able to guess.
+    pub seeds: Seeds,
+}
+
+/// Random numbers, each unrelated to the others and to anything that is shown.
+#[derive(Clone, Debug)]
+pub struct Seeds {
+    /// Keys of the hash function.
+    pub keys: [u64; 4],
+    /// Keys of the hash of what that one doesn't tell apart.
+    pub second: [u64; 2],
+    /// Where the dice begin that choose keys: what they show lets their state be computed.
+    pub dice: u64,
+}
+
+impl Default for Seeds {
+    fn default() -> Self {
+        Seeds { keys: [1, 2, 3, 4], second: [5, 6], dice: 7 }
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { databases: 16, limits: Limits::default(), seeds: [1, 2, 3, 4] }
+        Options { databases: 16, limits: Limits::default(), seeds: Seeds::default() }
     }
 }

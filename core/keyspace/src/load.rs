@@ -100,8 +100,10 @@ impl Keyspace {
 
     /// An empty keyspace with the same settings, to be filled beside this one and then [swapped in](Keyspace::swap_in).
     pub fn shadow(&self) -> Keyspace {
-        let mut shadow =
-            Keyspace::new(crate::Options { databases: self.databases(), limits: self.limits, seeds: self.seeds });
+        let seeds = crate::Seeds::default();
+        let mut shadow = Keyspace::new(crate::Options { databases: 0, limits: self.limits, seeds });
+        shadow.dbs = (0..self.databases()).map(|_| Db::new(self.hashing.clone())).collect();
+        shadow.hashing = self.hashing.clone();
         shadow.now = self.now;
         shadow.access = self.access.again();
         shadow.mode = self.mode;

@@ -4,7 +4,7 @@
 
 use crate::DbIndex;
 use crate::keyspace::Keyspace;
-use crate::table::{Place, hash_key};
+use crate::table::Place;
 
 /// A batch of keys that will be looked up soon; kept between batches for its memory.
 #[derive(Default)]
@@ -22,7 +22,7 @@ impl Ahead {
     /// Adds a key: its bucket is asked for.
     #[inline]
     pub fn add(&mut self, ks: &Keyspace, db: DbIndex, key: &[u8]) {
-        let hash = hash_key(&ks.hasher, key);
+        let hash = ks.hashing.hash(key);
         ks.dbs[db].table.prefetch_bucket(hash);
         self.keys.push((db, hash));
     }

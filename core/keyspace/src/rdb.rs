@@ -1,7 +1,7 @@
 //! Values to RDB and back: which of RDB's forms a collection is written in, and a sink that builds values.
 //! Runs outside every lock: it reads clones and builds values that nobody sees yet. Knows no keys, no framing.
 
-use crate::hash::Hash;
+use crate::hash::{Field, Hash, Hashed};
 use crate::limits::Limits;
 use crate::list::List;
 use crate::set::{Member, Set};
@@ -84,10 +84,18 @@ pub enum Built {
     Stream(Box<Stream>),
 }
 
+/// Elements that aren't in order yet.
+enum Many {
+    Members(Vec<Hashed>),
+    Fields(Vec<Field>),
+}
+
 /// Builds one value from what the RDB decoder visits; repeated members of a set, hash or sorted set are refused.
 pub struct Builder {
     limits: Limits,
     built: Option<Built>,
+    /// Elements of a collection that only a tree holds: they are put in order once, at the end.
+    many: Option<Many>,
     /// A stream is put together from many parts.
     stream: Option<Loader>,
     /// A score is -0: whether it stays so depends on the form that the sorted set has in the end.
@@ -97,11 +105,12 @@ pub struct Builder {
 impl Builder {
     /// A builder of collections within these thresholds.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, built: None, stream: None, negative_zero: false }
+        Self { limits, built: None, many: None, stream: None, negative_zero: false }
     }
 
     /// The value that was begun.
-    pub fn finish(self) -> Result<Built, RdbError> {
+    pub fn finish(mut self) -> Result<Built, RdbError> {
+        self.settle()?;
         let Builder { stream, mut built, negative_zero, .. } = self;
         if let Some(Built::ZSet(zset)) = built.as_mut().filter(|_| negative_zero) {
             zset.settle();
@@ -110,6 +119,17 @@ impl Builder {
             Some(loader) => Ok(Built::Stream(Box::new(loader.finish()?))),
             None => built.ok_or(RdbError::Empty),
         }
+    }
+
+    /// Makes a tree of what was taken so far.
+    fn settle(&mut self) -> Result<(), RdbError> {
+        let built = match self.many.take() {
+            None => return Ok(()),
+            Some(Many::Members(members)) => Set::of_many(members).map(Built::Set),
+            Some(Many::Fields(fields)) => Hash::of_many(fields).map(Built::Hash),
+        };
+        self.built = Some(built.ok_or(REPEATED)?);
+        Ok(())
     }
 
     /// Reads one value.
@@ -127,8 +147,15 @@ fn unique(new: bool) -> Result<(), RdbError> {
 }
 
 impl ValueSink for Builder {
-    fn begin(&mut self, kind: Kind, _elements: usize) -> Result<(), RdbError> {
+    fn begin(&mut self, kind: Kind, elements: usize) -> Result<(), RdbError> {
         self.stream = (kind == Kind::Stream).then(Loader::new);
+        self.many = match kind {
+            Kind::Set if elements > self.limits.set_ints.max(self.limits.set_entries) => {
+                Some(Many::Members(Vec::new()))
+            }
+            Kind::Hash if elements > self.limits.hash_entries => Some(Many::Fields(Vec::new())),
+            _ => None,
+        };
         self.built = Some(match kind {
             Kind::Stream => return Ok(()),
             Kind::String => Built::Str(Vec::new()),
@@ -152,16 +179,26 @@ impl ValueSink for Builder {
     }
 
     fn set_add(&mut self, member: Elem<'_>) -> Result<(), RdbError> {
+        if let Some(Many::Members(members)) = &mut self.many {
+            members.push(member.with_bytes(Hashed::new));
+            return Ok(());
+        }
         let Some(Built::Set(set)) = &mut self.built else { return Err(RdbError::Empty) };
         unique(member.with_bytes(|bytes| set.add(bytes, &self.limits)))
     }
 
     fn hash_field(&mut self, field: Elem<'_>, value: Elem<'_>) -> Result<(), RdbError> {
+        if let Some(Many::Fields(fields)) = &mut self.many {
+            fields.push(field.with_bytes(|field| value.with_bytes(|value| Field::new(field, value))));
+            return Ok(());
+        }
         let Some(Built::Hash(hash)) = &mut self.built else { return Err(RdbError::Empty) };
         unique(field.with_bytes(|field| value.with_bytes(|value| hash.set(field, value, &self.limits))))
     }
 
     fn hash_field_until(&mut self, field: Elem<'_>, value: Elem<'_>, expires_ms: u64) -> Result<(), RdbError> {
+        // Deadlines are told of fields that are there.
+        self.settle()?;
         self.hash_field(field, value)?;
         let Some(Built::Hash(hash)) = &mut self.built else { return Err(RdbError::Empty) };
         field.with_bytes(|field| hash.set_deadline(field, Some(expires_ms)));
@@ -232,6 +269,40 @@ mod tests {
                 panic!("type")
             };
             assert!(z.iter().eq(zset.iter()));
+        }
+    }
+
+    /// Large ones are put in order at once: what is in them twice is found all the same.
+    #[test]
+    fn an_element_that_is_there_twice_is_refused() {
+        let text = |out: &mut Vec<u8>, text: &str| {
+            out.push(text.len() as u8);
+            out.extend(text.as_bytes());
+        };
+        for rdb_type in [keystead_rdb::types::SET, keystead_rdb::types::HASH] {
+            for (n, again) in [(3u32, 1), (600, 0), (600, 300), (600, 599), (5000, 4999), (600, 9999)] {
+                let mut out = vec![0x80];
+                out.extend((n + 1).to_be_bytes());
+                for i in (0..n).chain([again]) {
+                    text(&mut out, &format!("element {i}"));
+                    if rdb_type == keystead_rdb::types::HASH {
+                        text(&mut out, &i.to_string());
+                    }
+                }
+                let built = Builder::build(Limits::default(), rdb_type, &out);
+                match built {
+                    Ok(Built::Set(set)) => {
+                        assert!(again == 9999 && (0..n).all(|i| set.contains(format!("element {i}").as_bytes())))
+                    }
+                    Ok(Built::Hash(hash)) => assert!(
+                        again == 9999
+                            && (0..n)
+                                .all(|i| hash.get(format!("element {i}").as_bytes()) == Some(i.to_string().as_bytes()))
+                    ),
+                    Ok(_) => panic!("type"),
+                    Err(error) => assert!(again < n && error == REPEATED, "{n} {again} {error}"),
+                }
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::compact::{Entries, Forward};
 use crate::elem::Elem;
-use crate::hash::{Hashed, place, scan_tree, seek};
+use crate::hash::{Hashed, in_order, place, scan_tree, seek};
 use crate::limits::Limits;
 use crate::tree::{Item, Iter as TreeIter, Tree};
 
@@ -160,6 +160,11 @@ impl Set {
     /// An empty set.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A set of so many members that no other form holds them; none if one occurs twice.
+    pub(crate) fn of_many(members: Vec<Hashed>) -> Option<Self> {
+        in_order(members).map(|tree| Self(Form::Tree(tree)))
     }
 
     /// Number of members.
@@ -383,6 +388,14 @@ impl Set {
             Form::Compact(c) => Iter::Compact(c.iter()),
             Form::Tree(t) => Iter::Tree(t.iter()),
         })
+    }
+
+    /// The members in the order of their places, if the set is held so.
+    pub fn placed(&self) -> Option<TreeIter<'_, Hashed>> {
+        match &self.0 {
+            Form::Tree(t) => Some(t.iter()),
+            Form::Ints(_) | Form::Compact(_) => None,
+        }
     }
 
     /// Visits at least `count` members from a cursor on (all of a small set); gives the next cursor, 0 at the end.

@@ -333,6 +333,14 @@ impl ZSet {
         self.iter_from(0)
     }
 
+    /// The members in the order of their places in hash space, if they are held so too.
+    pub fn placed(&self) -> Option<Placed<'_>> {
+        match &self.0 {
+            Form::Compact(_) => None,
+            Form::Trees(t) => Some(Placed(t.by_member.iter())),
+        }
+    }
+
     /// Visits at least `count` members from a cursor on (all of a compact one); gives the next cursor, 0 at the end.
     pub fn scan(&self, cursor: u64, count: usize, mut visit: impl FnMut(&[u8], f64)) -> u64 {
         match &self.0 {
@@ -438,6 +446,17 @@ impl<'a> Iterator for ZSetIter<'a> {
             Iter::Rev(it) => it.next().map(split),
             Iter::Tree(it) => it.next().map(pair),
         }
+    }
+}
+
+/// Members of a sorted set with their scores in the order of hashes.
+pub struct Placed<'a>(TreeIter<'a, Rated>);
+
+impl<'a> Iterator for Placed<'a> {
+    type Item = (&'a Hashed, f64);
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|rated| (&rated.member, rated.score))
     }
 }
 

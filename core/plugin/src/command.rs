@@ -51,6 +51,9 @@ impl Flags {
     pub const NO_ASYNC_LOADING: Flags = Flags(abi::CMD_NO_ASYNC_LOADING);
     /// Complete without any key although it takes keys.
     pub const NO_MANDATORY_KEYS: Flags = Flags(abi::CMD_NO_MANDATORY_KEYS);
+    /// May write no reply at all, as REPLCONF ACK does; its client must not wait for one. A command without this flag that
+    /// writes none is answered an error.
+    pub const MAY_BE_SILENT: Flags = Flags(abi::CMD_MAY_BE_SILENT);
 }
 
 impl Flags {
@@ -225,9 +228,13 @@ impl CommandSpec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// None of its own: what was changed through the context ([`crate::Ctx::set`] and the like) is propagated as these
-    /// changes, and if there are none, nothing is.
+    /// changes, and if there are none, nothing is. What commands did that it called ([`crate::Ctx::call`]) always is, in its
+    /// place among the changes.
     None,
-    /// Propagate the command as it was sent.
+    /// Propagate the command as it was sent. Every replica and every file then needs this plugin: one without it takes the
+    /// command for unknown, says so in its log as CRITICAL, and its data is another from then on. It runs there once more, so
+    /// it must do the same with the same keys (no clock, no chance), and what it calls is propagated on its own besides.
+    /// Commands of Redis that say what has changed ([`Effect::None`], [`Effect::Instead`]) are understood everywhere.
     AsSent,
     /// Propagate this command instead.
     Instead(OwnedArgs),
@@ -238,7 +245,8 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Propagate these words instead, in the session's database.
+    /// Propagate these words instead, in the session's database. Literals of different lengths are of one type as text:
+    /// `Effect::instead(&["XGROUP", "CREATE", "s", "g", "0"])`; beside a key as slices: `&[&b"XGROUP"[..], b"CREATE", key]`.
     pub fn instead<T: AsRef<[u8]>>(words: &[T]) -> Effect {
         Effect::Instead(words.iter().map(|word| Bytes::copy_from_slice(word.as_ref())).collect())
     }

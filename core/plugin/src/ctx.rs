@@ -116,14 +116,16 @@ impl<'a> Ctx<'a> {
         }
     }
 
-    /// Runs a command of the core or of a plugin; its effect is propagated as its own. Fails in a database that isn't there.
+    /// Runs a command of the core or of a plugin; its effect is propagated as its own, in its order among this command's
+    /// changes. Fails in a database that isn't there.
     ///
     /// It runs as the server's own: neither the rights of the client (ACL) nor the guards for clients hold (memory, a
     /// read-only replica, `min-replicas-to-write`, what scripts may not). What holds in a command is what it was let through
     /// for itself: one that isn't declared [`Flags::WRITE`](crate::Flags::WRITE) calls none that writes, and one without
     /// [`Flags::MAY_REPLICATE`](crate::Flags::MAY_REPLICATE) either none that may replicate (PUBLISH, EVAL). Commands about
     /// the connection that sends them (MULTI, SUBSCRIBE, AUTH, CLIENT …) are refused there, as are those that would wait.
-    /// Commands of plugins call each other up to 64 deep. What is refused is an error reply.
+    /// Commands of plugins call each other up to 64 deep. What is refused is an error reply; a command that gives no reply
+    /// (SHUTDOWN) is an error.
     pub fn call<T: AsRef<[u8]>>(&mut self, db: u32, argv: &[T]) -> Result<Reply> {
         let words = raw_words(argv);
         let mut out = abi::Buf::EMPTY;
@@ -214,7 +216,8 @@ impl<'a> Ctx<'a> {
         unsafe { (self.api().control_record)(self.data(), words.as_ptr(), words.len(), targets.0) }
     }
 
-    /// Gives the journal another history; every cursor ends.
+    /// Gives the journal another history. Every cursor ends, but those of
+    /// [`CursorClass::Persistence`](crate::CursorClass::Persistence) that lose no bytes by it.
     pub fn rebase(&mut self, history: &History) -> Result<()> {
         // SAFETY: the history lives for the call.
         match unsafe { (self.api().rebase)(self.data(), &history.to_raw()) } {

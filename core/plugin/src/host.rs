@@ -2,6 +2,13 @@
 //!
 //! A `Host` is two words and `Copy`. Asynchronous calls copy their arguments when they are made, so the futures borrow
 //! nothing; dropping one cancels what can still be cancelled.
+//!
+//! **Inside a turn** (a command, a hook, INFO, a parameter, a section, [`Host::with_keyspace`]) the engine's lock is taken.
+//! What waits for it is refused there, as an error of the future that is polled ("not possible from inside a turn"):
+//! commands, messages, sessions, the role's turn, records, histories, cursors, snapshots, loads, and [`Host::apply`]. Spawn a
+//! task for these, or use the [`Ctx`], which has most of them. All else may be called: time, settings, tasks, gates,
+//! confirmations, [`Host::journal`], a cursor's `set_class`, `set_name` and `stop_at` (they hold right behind the turn), and
+//! dropping whatever was got here. Nothing may be *waited* for, whichever thread does it: that thread may want the turn.
 
 use crate::args::raw_words;
 use crate::ctx::Ctx;
@@ -99,7 +106,9 @@ impl Host {
 
     // ---- tasks
 
-    /// Runs a future as a task of the plugin's group; the core cancels the group when the plugin stops.
+    /// Runs a future as a task of the plugin's group; the core cancels the group when the plugin stops. Its threads are few
+    /// and everybody's (replication's, persistence's, the timers'): a task must not block, compute for long or sleep but by
+    /// [`Host::sleep`]. What does goes to [`Host::blocking`].
     pub fn spawn<F: Future<Output = ()> + Send + 'static>(&self, future: F) -> Task {
         // SAFETY: the future is handed over.
         let id = unsafe { (self.api().spawn)(self.data(), export_future(future)) };
@@ -272,7 +281,9 @@ impl Host {
         finish_once(raw, result)
     }
 
-    /// Executes one command.
+    /// Executes one command as the server's own: guards for clients and rights don't hold. There is no session behind it:
+    /// commands about the connection that sends them (MULTI, SUBSCRIBE, AUTH, CLIENT SETNAME) are refused with an error reply,
+    /// and those that would wait answer as after their timeout. An error: it gives no reply (SHUTDOWN).
     pub fn exec<T: AsRef<[u8]>>(
         &self,
         db: u32,
@@ -358,7 +369,8 @@ impl Host {
         })
     }
 
-    /// Gives the journal another history; every cursor ends as [`CursorEnd::Rebased`].
+    /// Gives the journal another history. Every cursor ends as [`CursorEnd::Rebased`], but those of
+    /// [`CursorClass::Persistence`] that lose no bytes by it, see there.
     pub fn rebase(&self, history: &History) -> impl Future<Output = Result<()>> + Send + use<> {
         // SAFETY: the history lives for the call, which copies it.
         let raw = unsafe { import_future((self.api().rebase)(self.data(), &history.to_raw())) };
@@ -372,7 +384,7 @@ impl Host {
         async move { raw.await.ok().map(drop).map_err(Error::from) }
     }
 
-    /// A cursor that reads from an offset.
+    /// A cursor that reads from an offset. [`CursorEnd::Behind`] if that isn't kept any more.
     pub fn open_cursor(
         &self,
         from: u64,
@@ -395,7 +407,7 @@ impl Host {
         self.open_cursor(abi::KEEP_OFFSET, class)
     }
 
-    /// A snapshot in records of this RDB version, and a cursor, cut at the same write: no gap, no overlap. A SELECT
+    /// A snapshot in records of this RDB version (10 to 12), and a cursor, cut at the same write: no gap, no overlap. A SELECT
     /// precedes the first record behind the cut.
     pub fn snapshot_and_follow(
         &self,
@@ -415,7 +427,7 @@ impl Host {
         }
     }
 
-    /// A snapshot in records of this RDB version, without a cursor.
+    /// A snapshot in records of this RDB version (10 to 12), without a cursor.
     pub fn snapshot(&self, rdb_version: u32) -> impl Future<Output = Result<Snapshot>> + Send + use<> {
         // SAFETY: plain call.
         let raw = unsafe { import_future((self.api().snapshot)(self.data(), rdb_version)) };
@@ -429,13 +441,13 @@ impl Host {
         async move { Load::new(raw.await.ok()?.object) }
     }
 
-    /// A primary's stream to execute, from the journal's offset on, with this database selected.
+    /// A primary's stream to execute, from the journal's offset on, with this database selected. An error inside a turn.
     pub fn apply(&self, db: u32) -> Result<Apply> {
         let mut out = Object::NONE;
         // SAFETY: the function fills `out` if it says OK.
         match unsafe { (self.api().open_apply)(self.data(), db, &mut out) } {
             abi::OK => Apply::new(out),
-            _ => Err(Error::new("this engine has no journal to apply a stream to")),
+            _ => Err(Error::new("no stream can be applied here: this is a turn, or an engine without a journal")),
         }
     }
 
@@ -515,12 +527,17 @@ impl Host {
         async move { raw.await.ok().map(drop).map_err(Error::from) }
     }
 
-    /// The state stored last, `None` if none ever was. May be called in `init`.
-    pub fn read_state(&self) -> Option<Bytes> {
+    /// The state stored last, `None` if none ever was. May be called in `init`. Errors: it is there and can't be read; who
+    /// goes on as if there was none writes over it.
+    pub fn read_state(&self) -> Result<Option<Bytes>> {
         let mut out = abi::Buf::EMPTY;
         // SAFETY: `out` is ours to own.
         let (status, buf) = unsafe { ((self.api().read_state)(self.data(), &mut out), OwnedBuf::new(out)) };
-        (status == abi::OK).then(|| Bytes::from_owner(buf))
+        match status {
+            abi::OK => Ok(Some(Bytes::from_owner(buf))),
+            _ if buf.as_ref().is_empty() => Ok(None),
+            _ => Err(Error::new(buf.text())),
+        }
     }
 
     /// Writes the state overlay, as CONFIG REWRITE does.

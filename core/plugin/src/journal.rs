@@ -1,4 +1,14 @@
 //! The journal as a plugin sees it: its history, its offset, and cursors that read it.
+//!
+//! **Going on without a gap.** A cursor ends as [`CursorEnd::Rebased`] with the history it reads. That is also when the
+//! replication plugin begins one: at its start, when the first replica comes (what went before was kept by nobody), when the
+//! backlog is freed, at a change of role. A new name alone loses nothing: on a primary that stays one,
+//! [`Host::open_cursor`] from [`Cursor::offset`] of the ended cursor goes on behind the last byte it gave. Behind the full
+//! sync of a replica the same number means other bytes; who can't exclude that, or is told [`CursorEnd::Behind`], begins anew
+//! with [`Host::snapshot_and_follow`]. Who needs only what comes from now on uses [`Host::follow`] again.
+//!
+//! **Inside a turn** [`Cursor::read`] and [`Cursor::ended`] are refused ([`CursorEnd::Closed`], "not possible from inside a
+//! turn"; the cursor itself stays as it is); everything else may be called there.
 
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -7,6 +17,7 @@ use keystead_abi::glue::{Completion, import_future, with_waker};
 use keystead_abi::{self as abi, Object, Str};
 use std::future::{Future, pending, poll_fn};
 use std::mem::MaybeUninit;
+use std::pin::pin;
 use std::task::Poll;
 use std::{fmt, str};
 
@@ -64,7 +75,7 @@ pub struct History {
     /// Up to which offset the second id is valid; -1 if there is none.
     pub second_offset: i64,
     /// The offset to continue from, dropping what is kept; `None` keeps offset and bytes (a promotion). Every cursor
-    /// ends either way, as Redis disconnects replicas when its id changes.
+    /// ends either way, as Redis disconnects replicas when its id changes, but see [`CursorClass::Persistence`].
     pub offset: Option<u64>,
 }
 
@@ -147,7 +158,11 @@ pub enum CursorClass {
     Replica,
     /// A replica in its full sync; writers are paced for it before it is too slow.
     Syncing,
-    /// Persistence; never dropped.
+    /// Persistence; never dropped. It outlives another history if it loses no bytes by that: always when only the name
+    /// changes, and when the stream begins elsewhere if it has read everything. What it has written is the data's then,
+    /// whatever it is called: only its *place* is another, and no bytes come to say so. Who keeps places reads with
+    /// [`Cursor::read_or_move`]; else a restart of an idle server finds the old place, and its replicas need everything.
+    /// It ends as [`CursorEnd::Rebased`] when other data takes the place of the keys (a load).
     Persistence,
     /// A change feed; told when it fell behind.
     Feed,
@@ -268,6 +283,22 @@ impl Cursor {
         if done.status == abi::OK { Ok(Bytes::from_owner(done.buf)) } else { Err(CursorEnd::of(&done)) }
     }
 
+    /// As `read`, for a reader that keeps the place behind what it has: also ready, with `None`, when there are no bytes and
+    /// [`Cursor::place`] is another one than `seen`. So it is with a new history (see [`CursorClass::Persistence`]), and when
+    /// there was something for others only.
+    pub async fn read_or_move(&mut self, max: usize, seen: Option<Place>) -> Result<Option<Bytes>, CursorEnd> {
+        poll_fn(|cx| {
+            let polled = pin!(self.read(max)).poll(cx);
+            match polled {
+                Poll::Ready(read) => Poll::Ready(read.map(Some)),
+                // The place is that of the poll.
+                Poll::Pending if self.place().is_some_and(|place| Some(place) != seen) => Poll::Ready(Ok(None)),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
     /// Waits for its end, also while nobody reads it; lives on its own.
     pub fn ended(&self) -> impl Future<Output = CursorEnd> + Send + use<> {
         let covered = abi::covers!(self.api().size, abi::CursorApi, ended);
@@ -321,5 +352,83 @@ impl Cursor {
     pub fn set_class(&mut self, class: CursorClass) {
         // SAFETY: plain call.
         unsafe { (self.api().set_class)(self.0.0.data, class.to_raw()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keystead_abi::{Buf, CursorApi, CursorPlace, Future as RawFuture, Out, Waker};
+    use std::ffi::c_void;
+    use std::task::Context;
+
+    /// A cursor with these bytes to give, at the place of this number.
+    #[derive(Default)]
+    struct Fake {
+        bytes: Vec<u8>,
+        place: u64,
+    }
+
+    unsafe extern "C" fn poll_read(data: *mut c_void, _: *const Waker, _: usize, out: *mut Out) -> u32 {
+        // SAFETY: of a `Fake`; the caller gives room for one result.
+        unsafe {
+            let fake = &mut *data.cast::<Fake>();
+            if fake.bytes.is_empty() {
+                return abi::PENDING;
+            }
+            out.write(Out { buf: Buf::new(std::mem::take(&mut fake.bytes)), ..Out::DONE });
+        }
+        abi::READY
+    }
+
+    unsafe extern "C" fn place(data: *mut c_void, out: *mut CursorPlace) {
+        // SAFETY: as above.
+        unsafe {
+            let position = (*data.cast::<Fake>()).place;
+            out.write(CursorPlace { position, offset: 0, replid: [b'a'; 40], db: -1, unit_end: 1 });
+        }
+    }
+
+    unsafe extern "C" fn nothing(_: *mut c_void) {}
+    unsafe extern "C" fn zero(_: *mut c_void) -> u64 {
+        0
+    }
+    unsafe extern "C" fn no_class(_: *mut c_void, _: u32) {}
+    unsafe extern "C" fn no_stop(_: *mut c_void, _: u64) {}
+    unsafe extern "C" fn no_end(_: *mut c_void) -> RawFuture {
+        RawFuture { data: std::ptr::null_mut(), poll: None, drop: None }
+    }
+    unsafe extern "C" fn no_name(_: *mut c_void, _: Str) {}
+
+    static API: CursorApi = CursorApi {
+        size: size_of::<CursorApi>() as u32,
+        kind: abi::KIND_CURSOR,
+        drop: nothing,
+        poll_read,
+        offset: zero,
+        set_class: no_class,
+        place,
+        stop_at: no_stop,
+        ended: no_end,
+        set_name: no_name,
+    };
+
+    #[test]
+    fn a_reader_hears_of_another_place_without_bytes() {
+        let mut fake = Fake { bytes: b"abc".to_vec(), place: 1 };
+        let data: *mut Fake = &mut fake;
+        let mut cursor = Cursor::new(Object { data: data.cast(), api: (&raw const API).cast() }).expect("a cursor");
+        let mut poll = |seen| {
+            let read = pin!(cursor.read_or_move(10, seen)).poll(&mut Context::from_waker(std::task::Waker::noop()));
+            (read, cursor.place())
+        };
+        let (read, seen) = poll(None);
+        assert_eq!(read, Poll::Ready(Ok(Some(Bytes::from_static(b"abc")))), "bytes first");
+        assert_eq!(poll(seen).0, Poll::Pending);
+        // SAFETY: nobody uses it meanwhile.
+        unsafe { (*data).place = 2 };
+        let (read, now) = poll(seen);
+        assert_eq!((read, now.map(|place| place.position)), (Poll::Ready(Ok(None)), Some(2)));
+        assert_eq!(poll(now).0, Poll::Pending);
     }
 }

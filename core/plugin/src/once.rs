@@ -1,12 +1,11 @@
 //! Closures that run once on the other side, and the way their results come back.
 
 use crate::error::{Error, Result};
-use keystead_abi::glue::{import_future, panic_text};
+use keystead_abi::glue::{guarded, import_future};
 use keystead_abi::{self as abi};
 use parking_lot::Mutex;
 use std::ffi::c_void;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 pub(crate) type Shared<T> = Arc<Mutex<Option<std::result::Result<T, String>>>>;
@@ -27,8 +26,8 @@ impl<A, T: Send + 'static> Once<A, T> {
 
     fn call(&mut self, argument: A) {
         let Some(run) = self.run.take() else { return };
-        let done = catch_unwind(AssertUnwindSafe(|| run(argument)));
-        *self.result.lock() = Some(done.map_err(|payload| panic_text(&*payload)));
+        let done = guarded(|| run(argument));
+        *self.result.lock() = Some(done);
     }
 }
 
@@ -43,10 +42,10 @@ pub(crate) unsafe extern "C" fn run_turn<T: Send + 'static>(data: *mut c_void, c
 }
 
 pub(crate) unsafe extern "C" fn drop_once<A, T>(data: *mut c_void) {
-    let _ = catch_unwind(AssertUnwindSafe(|| {
+    let _ = guarded(|| {
         // SAFETY: `data` is the box of `Once::boxed`, dropped once.
         drop(unsafe { Box::from_raw(data.cast::<Once<A, T>>()) });
-    }));
+    });
 }
 
 /// Waits until the host ran the closure, and takes its result.

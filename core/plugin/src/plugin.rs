@@ -12,9 +12,9 @@ use std::sync::Arc;
 pub enum StopReason {
     /// The server shuts down.
     Shutdown,
-    /// The plugin is unloaded.
+    /// The plugin is unloaded. Reserved: no server does that today.
     Unload,
-    /// A newer copy takes over.
+    /// A newer copy takes over. Reserved: no server does that today.
     Replaced,
     /// It panicked.
     Faulted,
@@ -73,7 +73,9 @@ pub trait Plugin: Send + Sync + Sized + 'static {
     const VERSION: &'static str = "0.1.0";
     /// True if the plugin serves a port of its own and needs no data port.
     const ENDPOINT_ONLY: bool = false;
-    /// What each field of the configuration means, for `describe_config`: field, one line.
+    /// What each field of the configuration means, for `describe_config`: field, one line. The line may begin with the CONFIG
+    /// parameters that the field gives a value, and a colon: `("timeout_s", "repl-timeout: silence that ends a link")`. A value
+    /// from the command line (`--set`) then wins over what CONFIG REWRITE kept for them.
     const CONFIG_DOCS: &'static [(&'static str, &'static str)] = &[];
     /// The plugin's subtree of the RON file. Use `#[serde(deny_unknown_fields, default)]`.
     type Config: Serialize + DeserializeOwned + Default + Send + 'static;
@@ -114,18 +116,19 @@ pub trait Plugin: Send + Sync + Sized + 'static {
         async { Ok(()) }
     }
 
-    /// A changed configuration.
+    /// A changed configuration. Reserved: no server calls this today; parameters of CONFIG SET are
+    /// [`Registrar::config_param`].
     fn reconfigure(self: Arc<Self>, config: Self::Config) -> impl Future<Output = Result<()>> + Send {
         let _ = config;
         async { Err("a changed configuration needs a restart".into()) }
     }
 
-    /// What a newer copy of the plugin needs to go on.
+    /// What a newer copy of the plugin needs to go on. Reserved: no server calls this today.
     fn export_state(&self) -> Vec<u8> {
         Vec::new()
     }
 
-    /// What an older copy exported.
+    /// What an older copy exported. Reserved: no server calls this today.
     fn import_state(&self, state: &[u8]) -> Result<()> {
         let _ = state;
         Ok(())

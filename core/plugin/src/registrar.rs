@@ -81,7 +81,7 @@ impl<P: Plugin> Registrar<P> {
         Scope { reg: self, endpoint }
     }
 
-    /// A command that runs in the turn and replies straight into the session's output.
+    /// A command that runs in the turn and replies straight into the session's output: exactly one reply.
     pub fn command<F>(&mut self, spec: CommandSpec, f: F) -> &mut Self
     where
         F: Fn(&P, &mut Ctx<'_>, Args<'_>) -> Result<Effect> + Send + Sync + 'static,
@@ -102,7 +102,8 @@ impl<P: Plugin> Registrar<P> {
     }
 
     /// A command that is a future: the session parks until it is ready. Inside MULTI and scripts it is refused; see
-    /// [`Registrar::async_command_or`].
+    /// [`Registrar::async_command_or`]. It is polled as a task is ([`Host::spawn`]): it must not block. It is dropped where it
+    /// stands when its client goes or is unblocked: what must be finished all the same belongs into a task of its own.
     pub fn async_command<F, Fut>(&mut self, spec: CommandSpec, f: F) -> &mut Self
     where
         F: Fn(Arc<P>, ClientInfo, OwnedArgs) -> Fut + Send + Sync + 'static,
@@ -262,7 +263,7 @@ impl<P: Plugin> Registrar<P> {
     }
 
     /// A part of the data set that isn't keys. `save` gives its records as they stand in an RDB file, each beginning with
-    /// `opcode`; `load` puts records in the place of what is there (none: nothing is left). Both run inside a turn.
+    /// `opcode`, which must be 245, that of functions: readers of such files know no other. One plugin has it. `load` puts records in the place of what is there (none: nothing is left). Both run inside a turn.
     pub fn section<S, L>(&mut self, opcode: u8, save: S, load: L) -> &mut Self
     where
         S: Fn(&P) -> Vec<u8> + Send + Sync + 'static,

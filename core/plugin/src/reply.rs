@@ -112,6 +112,9 @@ impl Reply {
 
     /// Reads one reply of either protocol.
     pub fn decode(bytes: &[u8]) -> Result<Reply> {
+        if bytes.is_empty() {
+            return Err(Error::new("the command gives no reply"));
+        }
         let mut rest = bytes;
         read(&mut rest, 0)
     }

@@ -87,7 +87,7 @@ pub(crate) unsafe fn state_from_raw(raw: *mut c_void) -> State {
 /// # Safety
 /// As [`state_from_raw`].
 pub(crate) unsafe extern "C" fn drop_state(raw: *mut c_void) {
-    let _ = std::panic::catch_unwind(|| {
+    let _ = keystead_abi::glue::guarded(|| {
         // SAFETY: the caller's.
         drop(unsafe { state_from_raw(raw) });
     });

@@ -83,8 +83,9 @@ impl Snapshot {
         unsafe { (self.api().changes)(self.0.0.data) }
     }
 
-    /// What plugins keep beside the keys (functions, say), as of the cut: records as they stand in an RDB file. Who
-    /// writes a file copies them, before the first database.
+    /// What plugins keep beside the keys (functions), as of the cut: records as they stand in an RDB file, each beginning
+    /// with its opcode, which is 245 for all of them; empty if there are none. Who writes a file copies them, before the
+    /// first database, and gives them to [`Load::put_section`] when it reads the file: they are a part of the data.
     pub fn sections(&self) -> Bytes {
         let mut out = Buf::EMPTY;
         // SAFETY: the function fills `out`, which is ours to own then.
@@ -146,9 +147,17 @@ pub struct RdbVersions {
 impl Host {
     /// The versions that matter now.
     pub fn rdb_versions(&self) -> RdbVersions {
+        RdbVersions { configured: self.version("rdb-version"), needed: self.version("rdb_version_needed") }
+    }
+
+    /// What files that stay here are to be written in: `rdb-version` if somebody chose one, or else what carries the data.
+    pub fn rdb_version_of_own_files(&self) -> u16 {
+        self.version("rdb_version_of_own_files")
+    }
+
+    fn version(&self, name: &str) -> u16 {
         const OLDEST: u16 = 10;
-        let read = |name: &str| self.setting(name).and_then(|text| text.parse().ok()).unwrap_or(OLDEST);
-        RdbVersions { configured: read("rdb-version"), needed: read("rdb_version_needed") }
+        self.setting(name).and_then(|text| text.parse().ok()).unwrap_or(OLDEST)
     }
 }
 

@@ -130,6 +130,8 @@ pub enum ClientFilter {
     PubSub,
     /// Replicas.
     Replicas,
+    /// Those whose replies wait for what isn't confirmed.
+    Held,
     /// The session with this id.
     Id(u64),
 }
@@ -141,6 +143,7 @@ impl ClientFilter {
             ClientFilter::Normal => (abi::KILL_NORMAL, 0),
             ClientFilter::PubSub => (abi::KILL_PUBSUB, 0),
             ClientFilter::Replicas => (abi::KILL_REPLICA, 0),
+            ClientFilter::Held => (abi::KILL_HELD, 0),
             ClientFilter::Id(id) => (0, id),
         };
         abi::KillFilter { kinds, reserved: 0, id, except: 0 }

@@ -25,6 +25,8 @@ pub enum RdbError {
     Corrupt(&'static str),
     /// A string longer than the limit.
     TooBig(u64),
+    /// A compressed string for which there is no memory, or which says so of itself.
+    NoMemory(u64),
     /// The checksum at the end doesn't fit the bytes before it.
     Checksum {
         /// What the bytes say.
@@ -49,6 +51,7 @@ impl fmt::Display for RdbError {
             Self::Duplicate => f.write_str("duplicate element"),
             Self::Corrupt(what) => f.write_str(what),
             Self::TooBig(len) => write!(f, "a string of {len} bytes is longer than allowed"),
+            Self::NoMemory(len) => write!(f, "no memory for a string of {len} bytes"),
             Self::Checksum { stored, computed } => {
                 write!(f, "wrong checksum: stored {stored:016x}, computed {computed:016x}")
             }
@@ -73,10 +76,30 @@ impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RDB, byte {}", self.offset)?;
         if let Some(key) = &self.key {
-            write!(f, ", key '{}'", key.escape_ascii())?;
+            write!(f, ", key '{}'", shown_key(key))?;
         }
         write!(f, ": {}", self.error)
     }
 }
 
 impl std::error::Error for FileError {}
+
+/// A key as a line of text shows it: enough of it to find it, for keys may be as long as values.
+pub fn shown_key(key: &[u8]) -> String {
+    const SHOWN: usize = 128;
+    let dots = if key.len() > SHOWN { "…" } else { "" };
+    format!("{}{dots}", key[..key.len().min(SHOWN)].escape_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_keys_are_cut_in_messages() {
+        for (len, shown) in [(0, 0), (127, 127), (128, 128), (129, 128), (3 << 20, 128)] {
+            let dots = if len > shown { "…" } else { "" };
+            assert_eq!(shown_key(&vec![b'k'; len]), format!("{}{dots}", "k".repeat(shown)));
+        }
+    }
+}

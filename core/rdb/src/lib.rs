@@ -34,7 +34,7 @@ pub use dump::{
     dump_payload, function_record, functions_payload, parse_dump, parse_functions, parse_functions_payload, version_of,
 };
 pub use encode::EncodeOptions;
-pub use error::{FileError, RdbError};
+pub use error::{FileError, RdbError, shown_key};
 pub use head::{FileHead, StreamPoint};
 pub use output::Output;
 pub use parser::{Event, FileParser, ParserLimits};

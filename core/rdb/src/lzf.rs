@@ -124,27 +124,34 @@ fn put_reference(back: usize, len: usize, out: &mut Vec<u8>) {
 /// Unpacks `input`, which must give exactly `len` bytes.
 pub fn decompress(input: &[u8], len: usize) -> Result<Vec<u8>, RdbError> {
     const SHORT: RdbError = RdbError::Corrupt("compressed string ends too early");
+    const LONG: RdbError = RdbError::Corrupt("compressed string is longer than it claims");
     // The best possible ratio is 264 bytes out of 3: a larger claim is a lie, and nothing is reserved for it.
     if len / 88 > input.len() {
         return Err(RdbError::Corrupt("compressed string claims an impossible length"));
     }
-    let mut out = Vec::with_capacity(len);
+    let mut out = Vec::new();
+    // It may still be one: where memory isn't given on credit that must not end the process.
+    out.try_reserve_exact(len).map_err(|_| RdbError::NoMemory(len as u64))?;
     let mut rest = input;
     while let [control, tail @ ..] = rest {
         let control = usize::from(*control);
         if control < MAX_LITERALS {
             let (run, tail) = tail.split_at_checked(control + 1).ok_or(SHORT)?;
+            if run.len() > len - out.len() {
+                return Err(LONG);
+            }
             out.extend_from_slice(run);
             rest = tail;
         } else {
             let (extra, tail) = if control >> 5 == 7 { tail.split_first().ok_or(SHORT)? } else { (&0, tail) };
             let (low, tail) = tail.split_first().ok_or(SHORT)?;
             let back = ((control & 31) << 8 | usize::from(*low)) + 1;
-            copy_back(&mut out, back, (control >> 5) + usize::from(*extra) + 2)?;
+            let run = (control >> 5) + usize::from(*extra) + 2;
+            if run > len - out.len() {
+                return Err(LONG);
+            }
+            copy_back(&mut out, back, run)?;
             rest = tail;
-        }
-        if out.len() > len {
-            return Err(RdbError::Corrupt("compressed string is longer than it claims"));
         }
     }
     if out.len() != len {

@@ -158,6 +158,17 @@ impl FileParser {
         }
     }
 
+    /// The bytes of the batch of so many that was given out just now, to keep: copied only where others are held beside them.
+    pub fn take_batch(&mut self, len: usize) -> Vec<u8> {
+        // A value that is longer than a piece: it is most of what is held, and a copy would be as long.
+        if len == self.head && len >= self.buffered() {
+            let rest = self.buf.split_off(self.head);
+            self.head = 0;
+            return std::mem::replace(&mut self.buf, rest);
+        }
+        self.buf[self.head - len.min(self.head)..self.head].to_vec()
+    }
+
     fn magic(&mut self) -> Result<Option<Event<'_>>, FileError> {
         let bytes = &self.buf[self.head..];
         if !b"REDIS".starts_with(&bytes[..bytes.len().min(5)]) {
@@ -302,6 +313,28 @@ mod tests {
         let found = events(&file).expect("a whole file");
         assert_eq!(found[2], "SlotInfo { slot: 300, keys: 2, expires: 1 }");
         assert!(found[3].starts_with("Batch { db: 0, count: 1") && found[4].starts_with("Eof"), "{found:?}");
+    }
+
+    #[test]
+    fn a_batch_is_taken_with_the_bytes_it_was_shown_with() {
+        // Short values, one that is longer than a piece, and short ones behind it.
+        let record = |len: u32| [&[0, 1, b'k', 0x80][..], &len.to_be_bytes(), &vec![b'v'; len as usize]].concat();
+        let file = [&b"REDIS0012"[..], &[9, 9, 5000, 9, 9, 300, 9].map(record).concat()].concat();
+        for piece in [1, 64, 700, 6000] {
+            let mut parser = FileParser::default();
+            let mut taken = Vec::new();
+            for piece in file.chunks(piece) {
+                parser.feed(piece);
+                while let Some(event) = parser.next_event().expect("whole records") {
+                    let Event::Batch { bytes, .. } = event else { continue };
+                    let shown = bytes.to_vec();
+                    let batch = parser.take_batch(shown.len());
+                    assert_eq!(batch, shown);
+                    taken.extend(batch);
+                }
+            }
+            assert_eq!((taken.as_slice(), parser.buffered()), (&file[9..], 0), "pieces of {piece}");
+        }
     }
 
     #[test]

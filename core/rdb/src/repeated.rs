@@ -23,7 +23,7 @@ pub struct Repeated {
 impl fmt::Display for Repeated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Repeated { key, db, offset } = self;
-        let key = key.escape_ascii();
+        let key = crate::shown_key(key);
         write!(f, "Internal error in RDB reading: RDB has duplicated key '{key}' in DB {db} (at byte {offset})")
     }
 }

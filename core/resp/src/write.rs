@@ -2,6 +2,11 @@
 
 use crate::number;
 
+/// Bytes copied at a time. The C library copies more than some 2 to 8 KiB with one instruction, `rep movsb`, which some
+/// processors (AMD's Zen 3 and 4) do at a quarter of the speed where the target lies a little behind the source within their
+/// pages: just where a reply's header puts a long string. A GET of 100 kB took twice the time.
+const COPY: usize = 2048;
+
 /// Which protocol a session speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Proto {
@@ -10,6 +15,15 @@ pub enum Proto {
     Resp2,
     /// After HELLO 3.
     Resp3,
+}
+
+/// Appends bytes, for which there is room.
+#[inline]
+fn append(out: &mut Vec<u8>, bytes: &[u8]) {
+    if bytes.len() <= COPY {
+        return out.extend_from_slice(bytes);
+    }
+    bytes.chunks(COPY).for_each(|part| out.extend_from_slice(part));
 }
 
 /// Appends replies to a buffer.
@@ -76,7 +90,7 @@ impl<'a> Writer<'a> {
         let bytes = bytes.as_ref();
         self.out.reserve(bytes.len() + 16);
         self.header(b'$', bytes.len() as i64);
-        self.out.extend_from_slice(bytes);
+        append(self.out, bytes);
         self.crlf();
     }
 
@@ -244,7 +258,7 @@ pub fn write_command<'b>(out: &mut Vec<u8>, args: impl ExactSizeIterator<Item = 
     for arg in args {
         out.reserve(arg.len() + 16);
         header(out, b'$', arg.len() as i64);
-        out.extend_from_slice(arg);
+        append(out, arg);
         out.extend_from_slice(b"\r\n");
     }
 }
@@ -260,6 +274,20 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         (one(Proto::Resp2), one(Proto::Resp3))
+    }
+
+    #[test]
+    fn long_strings_are_whole() {
+        for len in [COPY - 1, COPY, COPY + 1, 3 * COPY, 100_001] {
+            let text: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
+            let want = [format!("${len}\r\n").as_bytes(), &text, b"\r\n"].concat();
+            let mut out = Vec::new();
+            Writer::new(&mut out, Proto::Resp2).bulk(&text);
+            assert_eq!(out, want);
+            out.clear();
+            write_command(&mut out, [&text[..]].into_iter());
+            assert_eq!(out, [b"*1\r\n", &want[..]].concat());
+        }
     }
 
     type Case = (fn(&mut Writer<'_>), &'static str, &'static str);

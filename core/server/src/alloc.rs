@@ -4,6 +4,7 @@
 //! later threads share the last one with an atomic addition. Nothing here allocates or can fail.
 #![allow(unsafe_code)]
 
+use crate::logging;
 use mimalloc::MiMalloc;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
@@ -138,6 +139,26 @@ impl Drop for Touched {
     }
 }
 
+/// A line of the log.
+const LINE: usize = 256;
+
+/// Says in the log that there is no memory: the process is about to end, and says why only on standard error, which a daemon
+/// hasn't. Gives back what it was given.
+#[cold]
+fn refused(nothing: *mut u8, bytes: usize) -> *mut u8 {
+    let mut line = [0; LINE];
+    if let Some((descriptor, length)) = logging::out_of_memory(bytes, &mut line) {
+        // SAFETY: reads that many bytes of the line.
+        unsafe { libc::write(descriptor, line.as_ptr().cast(), length) };
+    }
+    nothing
+}
+
+#[inline]
+fn given(block: *mut u8, bytes: usize) -> *mut u8 {
+    if block.is_null() { refused(block, bytes) } else { block }
+}
+
 /// mimalloc with a count.
 pub(crate) struct Counting;
 
@@ -148,7 +169,7 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as i64);
         // SAFETY: the caller's contract.
-        unsafe { MiMalloc.alloc(layout) }
+        given(unsafe { MiMalloc.alloc(layout) }, layout.size())
     }
 
     #[inline]
@@ -162,14 +183,14 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as i64);
         // SAFETY: the caller's contract.
-        unsafe { MiMalloc.alloc_zeroed(layout) }
+        given(unsafe { MiMalloc.alloc_zeroed(layout) }, layout.size())
     }
 
     #[inline]
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         count(new_size as i64 - layout.size() as i64);
         // SAFETY: the caller's contract.
-        unsafe { MiMalloc.realloc(ptr, layout, new_size) }
+        given(unsafe { MiMalloc.realloc(ptr, layout, new_size) }, new_size)
     }
 }
 

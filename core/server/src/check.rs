@@ -24,7 +24,7 @@ pub(crate) fn file(path: &Path) -> ExitCode {
         let Err(error) = host::check_config(plugin, &names) else { continue };
         wrong += 1;
         refuse(&match error {
-            CheckError::Library(refusal) => refusal.to_string(),
+            CheckError::Library(refusal) => listed.refused(refusal.to_string(), None).render(),
             CheckError::Config(problem) => {
                 let message = format!("plugin '{}': {}", plugin.name, problem.message);
                 listed.config.mistake((problem.line, problem.column), message).render()

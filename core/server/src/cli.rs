@@ -137,8 +137,11 @@ impl Run {
             push("server.bind", format!("[{}]", quoted.join(", ")), format!("--bind {}", self.bind.join(" --bind ")));
         }
         if let Some(dir) = &self.dir {
-            let text = dir.display().to_string();
-            push("server.dir", document::quote(&text), format!("--dir {text}"));
+            let shown = dir.display().to_string();
+            let Some(text) = dir.to_str() else {
+                return Err(ConfigError::plain(&format!("--dir {shown}"), "the folder's name isn't UTF-8"));
+            };
+            push("server.dir", document::quote(text), format!("--dir {text}"));
         }
         for text in &self.set {
             edits.push(Edit::parse(text)?);

@@ -3,10 +3,12 @@
 
 use crate::config::Settings;
 use keystead_engine::config::ParamGroup;
+use parking_lot::RwLock;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The variable from which async-std takes its number of threads, once.
 const THREADS: &str = "ASYNC_STD_THREAD_COUNT";
@@ -25,17 +27,47 @@ const STACK_VARIABLE: &str = "RUST_MIN_STACK";
 /// As much as a main thread has: a script may nest 200 calls of Lua's own library, with some 9 KiB each.
 const STACK_BYTES: usize = 8 << 20;
 
-/// Says how many threads the runtime starts and how large their stacks are. A larger number in the environment is kept.
-pub(crate) fn set_runtime_threads(settings: &Settings) {
+/// Threads beside the runtime's: one for sockets, one for memory, those of the clients of two ports, two that read and
+/// write files.
+const BESIDE_RUNTIME: usize = 6;
+
+/// The runtime's threads. A larger number in the environment is kept.
+fn runtime_threads(settings: &Settings) -> usize {
     let least = if settings.plugins.len() > 1 { ALONE + BESIDE_EACH_OTHER } else { ALONE };
     let given = std::env::var(THREADS).ok().and_then(|v| v.parse::<usize>().ok()).unwrap_or(0);
-    if given < least {
-        set_variable(THREADS, &least.to_string());
-    }
+    given.max(least)
+}
+
+/// Says how many threads the runtime starts and how large their stacks are.
+pub(crate) fn set_runtime_threads(settings: &Settings) {
+    set_variable(THREADS, &runtime_threads(settings).to_string());
     let given = std::env::var(STACK_VARIABLE).ok().and_then(|v| v.parse::<usize>().ok()).unwrap_or(0);
     if given < STACK_BYTES {
         set_variable(STACK_VARIABLE, &STACK_BYTES.to_string());
     }
+}
+
+/// Makes as many threads as will be needed, and lets them go: who waits for one that can't be made later waits for ever.
+pub(crate) fn enough_threads(settings: &Settings) -> Result<(), String> {
+    let needed = runtime_threads(settings) + BESIDE_RUNTIME;
+    let (hold, mut made, mut refused) = (Arc::new(RwLock::new(())), Vec::new(), None);
+    let holding = hold.write();
+    while made.len() < needed && refused.is_none() {
+        let hold = hold.clone();
+        match std::thread::Builder::new().spawn(move || drop(hold.read())) {
+            Ok(thread) => made.push(thread),
+            Err(error) => refused = Some(error),
+        }
+    }
+    drop(holding);
+    let count = made.len();
+    made.into_iter().for_each(|thread| drop(thread.join()));
+    refused.map_or(Ok(()), |error| {
+        Err(format!(
+            "The system gives {count} threads and no more ({error}), about {needed} are needed: see 'ulimit -u', \
+             'ulimit -v', TasksMax of systemd and pids.max of a container. Exiting."
+        ))
+    })
 }
 
 #[allow(unsafe_code)]

@@ -36,7 +36,7 @@ pub(crate) struct End {
 pub(crate) struct Asked {
     how: Ending,
     waiting: Vec<Waiting>,
-    /// A plugin can't go on: nobody is asked.
+    /// A plugin can't go on: nobody is asked, but who is being asked already is waited for.
     failed: bool,
 }
 
@@ -69,6 +69,7 @@ impl Ends {
             if asked.failed {
                 return End { clean: false };
             }
+            let failed_before = host.failed();
             // This waits for the turn of a long script, which only SHUTDOWN NOSAVE ends: then that order is here too.
             self.shell.set_ending(true);
             self.shell.manager().status("Ending: saving the data, waiting for replicas");
@@ -86,7 +87,17 @@ impl Ends {
                     log::warn!("Errors trying to shut down the server. Check the logs for more information.");
                 }
                 Verdict::TakenBack => log::warn!("Shutdown manually aborted."),
-                Verdict::Ends | Verdict::Again => return End { clean: true },
+                Verdict::Ends | Verdict::Again => {
+                    let clean = !asked.failed && host.failed() == failed_before;
+                    if !clean {
+                        log::warn!("A plugin failed over this end: the exit status says so.");
+                    }
+                    return End { clean };
+                }
+            }
+            if asked.failed {
+                log::warn!("A plugin can't go on: the server ends all the same.");
+                return End { clean: false };
             }
             if self.is_torn() {
                 // Half of a script is in the keyspace and in no file or replica: to go on would make three histories of one.
@@ -115,7 +126,9 @@ impl Ends {
                 Either::Right((next, _)) => next,
             };
             match next {
-                Next::Signal(SIGINT) | Next::Order(Order::Exit { clean: false }) => return Verdict::Insisted,
+                Next::Signal(SIGINT) => return Verdict::Insisted,
+                // It isn't asked any more; the others save what they have.
+                Next::Order(Order::Exit { clean: false }) => asked.failed = true,
                 // Service managers repeat themselves: the save they asked for goes on.
                 Next::Signal(_) => {}
                 Next::Order(Order::AbortShutdown) => return Verdict::TakenBack,
@@ -141,7 +154,7 @@ impl Ends {
                         asked.how = how;
                     }
                 }
-                Order::Exit { clean: false } => return Verdict::Insisted,
+                Order::Exit { clean: false } => asked.failed = true,
                 Order::AbortShutdown => return Verdict::TakenBack,
                 order => self.settle(order),
             }

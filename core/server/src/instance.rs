@@ -7,7 +7,7 @@
 use crate::config::Settings;
 use crate::config::report::{ConfigError, nearest};
 use crate::ending::{End, Ends};
-use crate::host::{self, Host, LoadError, PluginEntry};
+use crate::host::{self, Host, LoadError, PluginEntry, Refusal};
 use crate::manager::{self, Manager};
 use crate::ready;
 use crate::shell::Shell;
@@ -31,7 +31,9 @@ pub(crate) fn run(mut settings: Settings) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match async_std::task::block_on(serve(Arc::new(settings), Arc::new(manager))) {
+    let served = early::enough_threads(&settings)
+        .and_then(|()| async_std::task::block_on(serve(Arc::new(settings), Arc::new(manager))));
+    match served {
         Ok(true) => {
             log::warn!("Keystead is now ready to exit, bye bye...");
             ExitCode::SUCCESS
@@ -80,12 +82,11 @@ fn prepare(settings: &mut Settings) -> Result<Manager, String> {
 }
 
 /// Not before the ports are bound: a start that finds them taken must not touch the file of the instance that has them.
-fn write_pid(settings: &Settings) -> Result<Option<early::PidFile>, String> {
-    let path = settings.server.pidfile.as_deref().filter(|f| !f.is_empty()).map(|f| settings.dir.join(f));
-    let write = |path: std::path::PathBuf| {
-        early::PidFile::write(&path).map_err(|e| format!("can't write the pid file {}: {e}", path.display()))
-    };
-    path.map(write).transpose()
+/// Without one it starts all the same, as Redis does.
+fn write_pid(settings: &Settings) -> Option<early::PidFile> {
+    let path = settings.server.pidfile.as_deref().filter(|f| !f.is_empty()).map(|f| settings.dir.join(f))?;
+    let written = early::PidFile::write(&path);
+    written.inspect_err(|e| log::warn!("Failed to write PID file {}: {e}", path.display())).ok()
 }
 
 /// A start that takes longer than this tells clients that it is loading.
@@ -99,7 +100,7 @@ async fn serve(settings: Arc<Settings>, manager: Arc<Manager>) -> Result<bool, S
     let (orders, inbox) = async_channel::unbounded();
     let shell = Shell::new(settings.clone(), orders, manager);
     let (host, closed) = assemble(&shell, &settings)?;
-    let _pid_file = write_pid(&settings)?;
+    let _pid_file = write_pid(&settings);
     settle::apply_overlay(&shell.services(), &settings, &host.given(&settings.command_line))?;
     shell.open_doors().iter().for_each(|line| log::warn!("{line}"));
     logging::set_role_letter(if closed { b'X' } else { b'M' });
@@ -122,10 +123,10 @@ async fn serve(settings: Arc<Settings>, manager: Arc<Manager>) -> Result<bool, S
 /// Engines, plugins and users, nothing of which runs yet; whether there is no data port.
 fn assemble(shell: &Arc<Shell>, settings: &Settings) -> Result<(Host, bool), String> {
     let plugins = plugins(settings).map_err(|error| error.render())?;
-    let closed = needs_no_data_port(&plugins)?;
+    let closed = needs_no_data_port(&plugins).map_err(|refusal| refused(&refusal, settings, &plugins))?;
     let data = shell.open_data(closed)?;
     let host = Host::load(&plugins, &settings.services, data, shell.clone());
-    let host = host.map_err(|error| told(error, settings))?;
+    let host = host.map_err(|error| told(&error, settings, &plugins))?;
     shell.check_reachable()?;
     users::load(&shell.services(), settings)?;
     Ok((host, closed))
@@ -143,7 +144,7 @@ pub(crate) fn rehearse(settings: Settings) -> Result<Vec<String>, String> {
     let shell = Shell::rehearsal(settings.clone(), orders);
     let _assembled = assemble(&shell, &settings)?;
     users::from_overlay(&shell.services(), &settings)?;
-    Ok(shell.open_doors())
+    Ok(shell.warnings().into_iter().chain(shell.open_doors()).collect())
 }
 
 /// Starts the plugins and opens the ports. An end that is asked for meanwhile is given back: it waits for nothing.
@@ -220,6 +221,9 @@ fn greet(settings: &Settings) {
 pub(crate) fn plugins(settings: &Settings) -> Result<Vec<PluginEntry>, ConfigError> {
     let entry = |plugin: &crate::config::load::PluginEntry| {
         let path = match &plugin.path {
+            Some(path) if !path.exists() => {
+                return Err(plugin.refused(format!("there is no library {}", path.display()), None));
+            }
             Some(path) => path.clone(),
             None => host::find(&plugin.name, &settings.plugin_dirs).map_err(|message| {
                 let there = host::names(&settings.plugin_dirs);
@@ -239,9 +243,9 @@ pub(crate) fn plugins(settings: &Settings) -> Result<Vec<PluginEntry>, ConfigErr
 }
 
 /// Plugins that all bring a port of their own need no data port.
-fn needs_no_data_port(plugins: &[PluginEntry]) -> Result<bool, String> {
+fn needs_no_data_port(plugins: &[PluginEntry]) -> Result<bool, Refusal> {
     for plugin in plugins {
-        if !host::endpoint_only(&plugin.path).map_err(|refusal| refusal.to_string())? {
+        if !host::endpoint_only(&plugin.path)? {
             return Ok(false);
         }
     }
@@ -249,8 +253,8 @@ fn needs_no_data_port(plugins: &[PluginEntry]) -> Result<bool, String> {
 }
 
 /// A plugin's refusal with the line it is about, or the argument.
-pub(crate) fn told(error: LoadError, settings: &Settings) -> String {
-    match &error {
+fn told(error: &LoadError, settings: &Settings, plugins: &[PluginEntry]) -> String {
+    match error {
         LoadError::Config { plugin, problem, .. } if problem.line > 0 => {
             let message = format!("plugin '{plugin}': {}", problem.message);
             match settings.plugins.iter().find(|entry| entry.name == *plugin) {
@@ -258,8 +262,15 @@ pub(crate) fn told(error: LoadError, settings: &Settings) -> String {
                 None => message,
             }
         }
+        LoadError::Library(refusal) => refused(refusal, settings, plugins),
         _ => error.to_string(),
     }
+}
+
+/// Why a library isn't loaded, with the line that lists its plugin.
+fn refused(refusal: &Refusal, settings: &Settings, plugins: &[PluginEntry]) -> String {
+    let listed = plugins.iter().zip(&settings.plugins).rfind(|(plugin, _)| plugin.path == refusal.path);
+    listed.map_or_else(|| refusal.to_string(), |(_, entry)| entry.refused(refusal.to_string(), None).render())
 }
 
 /// What the log calls this kind of instance: as Redis, `sentinel` for a sentinel.

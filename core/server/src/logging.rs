@@ -4,11 +4,13 @@
 
 use keystead_engine::config::ParamGroup;
 use log::{Level, LevelFilter};
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The words for a level that a file and CONFIG SET take.
@@ -17,6 +19,9 @@ pub(crate) const LEVELS: &[&str] = &["debug", "verbose", "notice", "info", "warn
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 static ROLE: AtomicU8 = AtomicU8::new(b'C');
+
+/// The descriptor of the log's file; -1: there is none.
+static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
 
 /// Sets the role letter of all further lines.
 pub(crate) fn set_role_letter(letter: u8) {
@@ -72,10 +77,7 @@ pub(crate) fn init(filter: LevelFilter, file: Option<&Path>) -> io::Result<()> {
         .filter_module("plugin", LevelFilter::Trace)
         .target(target)
         .format(|out, record| {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let role = char::from(ROLE.load(Ordering::Relaxed));
-            let time = timestamp(since.as_millis());
-            write!(out, "{}:{role} {time} {} ", std::process::id(), mark(record.level()))?;
+            write!(out, "{}", Head(record.level()))?;
             if let Some(plugin) = record.target().strip_prefix("plugin::") {
                 write!(out, "{plugin}: ")?;
             }
@@ -85,6 +87,26 @@ pub(crate) fn init(filter: LevelFilter, file: Option<&Path>) -> io::Result<()> {
     built.map_err(io::Error::other)?;
     log::set_max_level(filter);
     Ok(())
+}
+
+/// What each line begins with.
+struct Head(Level);
+
+impl fmt::Display for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let role = char::from(ROLE.load(Ordering::Relaxed));
+        write!(f, "{}:{role} {} {} ", std::process::id(), Timestamp(since.as_millis()), mark(self.0))
+    }
+}
+
+/// The log's file and the line for it when there is no memory: made in `line`, as nothing can be allocated. None if the log
+/// goes to standard error, where the runtime says so itself.
+pub(crate) fn out_of_memory(bytes: usize, mut line: &mut [u8]) -> Option<(i32, usize)> {
+    let descriptor = Some(DESCRIPTOR.load(Ordering::Relaxed)).filter(|descriptor| *descriptor >= 0)?;
+    let room = line.len();
+    writeln!(line, "{}Out of memory: the system doesn't give {bytes} bytes more", Head(Level::Error)).ok()?;
+    Some((descriptor, room - line.len()))
 }
 
 /// The log's file. Who rotates it renames or deletes it: the next line goes into a new one of that name.
@@ -99,6 +121,7 @@ impl LogFile {
     fn open(path: &Path) -> io::Result<LogFile> {
         let file = File::options().create(true).append(true).open(path)?;
         let about = file.metadata()?;
+        DESCRIPTOR.store(file.as_raw_fd(), Ordering::Relaxed);
         Ok(LogFile { path: path.to_path_buf(), file, identity: (about.dev(), about.ino()) })
     }
 
@@ -150,11 +173,19 @@ fn mark(level: Level) -> char {
 
 /// `23 Nov 2026 01:02:03.004` of milliseconds since 1970.
 pub(crate) fn timestamp(unix_ms: u128) -> String {
-    let ms = unix_ms % 1000;
-    let seconds = unix_ms / 1000;
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    let (year, month, day) = civil(seconds / 86_400);
-    format!("{day:02} {} {year} {hour:02}:{minute:02}:{second:02}.{ms:03}", MONTHS[month])
+    Timestamp(unix_ms).to_string()
+}
+
+/// The same, written without memory of its own.
+struct Timestamp(u128);
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (ms, seconds) = (self.0 % 1000, self.0 / 1000);
+        let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+        let (year, month, day) = civil(seconds / 86_400);
+        write!(f, "{day:02} {} {year} {hour:02}:{minute:02}:{second:02}.{ms:03}", MONTHS[month])
+    }
 }
 
 /// Year, month (from 0) and day of a number of days since 1970: years begin in March, so that leap days come last.

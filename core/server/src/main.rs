@@ -18,6 +18,7 @@ mod manager;
 mod net;
 mod probe;
 mod ready;
+mod replace;
 mod sched;
 mod settle;
 mod shell;

@@ -3,6 +3,8 @@
 use keystead_engine::core::Probe;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
+use std::fs::File;
+use std::io::Read;
 
 /// Asks the system now. What it doesn't tell is 0.
 pub(crate) fn probe() -> Probe {
@@ -31,15 +33,17 @@ pub(crate) fn system() -> String {
 
 /// Resident pages, and those of them that have a file behind them.
 fn pages() -> Option<(u64, u64)> {
-    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let mut words = text.split_whitespace().skip(1).map(str::parse);
+    // Seven numbers, read at once: INFO asks twice.
+    let mut text = [0; 256];
+    let length = File::open("/proc/self/statm").ok()?.read(&mut text).ok()?;
+    let mut words = std::str::from_utf8(&text[..length]).ok()?.split_whitespace().skip(1).map(str::parse);
     Some((words.next()?.ok()?, words.next()?.ok()?))
 }
 
 fn total_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+    // What /proc/meminfo says, for which the kernel counts everything else in it too.
+    let info = rustix::system::sysinfo();
+    info.totalram.checked_mul(info.mem_unit.into())
 }
 
 #[cfg(test)]

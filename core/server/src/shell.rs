@@ -44,7 +44,14 @@ struct Ports {
     claimed: Vec<(Vec<String>, u16)>,
     /// Somebody can connect somewhere.
     reachable: bool,
+    /// TLS of the engine with the keys.
+    tls: Option<Arc<Switch>>,
+    /// What was warned of, each once.
+    warnings: Vec<String>,
 }
+
+/// Whose pause it is while an end is asked for: no plugin can be called so.
+const ENDING: &str = "(shutdown)";
 
 impl Ports {
     /// Notes what an engine would bind, or says that another one would have it already.
@@ -91,6 +98,7 @@ impl Shell {
             used_memory: Some(alloc::used_memory),
             purge: Some(alloc::purge),
         };
+        keystead_engine::keyspace::hash::seed_places(instance::seeds()?[0]);
         let mut engine = Engine::new(options);
         settle::apply_settings(&mut engine, &self.settings)?;
         let listen = if closed { ListenSpec::none() } else { self.data_listeners() };
@@ -126,9 +134,7 @@ impl Shell {
             engine.set_fact(fact, self.setting(fact).unwrap_or_default());
         }
         engine.register_config("keystead", "dir", None, self.dir.clone())?;
-        let switch = Arc::new(Switch::default());
-        let values = Values::read(&|name| engine.core.config.get(name).unwrap_or_default());
-        switch.start(&values).map_err(|why| format!("{why}\nFailed to configure TLS. Check logs for more info."))?;
+        let switch = self.switch(name, &mut engine)?;
         engine.core.config.add_group(switch.clone());
         engine.core.config.add_group(Arc::new(LevelParam));
         engine.core.config.add_group(Arc::new(ClientLimit));
@@ -156,6 +162,34 @@ impl Shell {
         Ok(service)
     }
 
+    /// TLS of an engine as its parameters say, or as those of the engine with the keys do.
+    fn switch(&self, name: &str, engine: &mut Engine) -> Result<Arc<Switch>, String> {
+        let mut ports = self.ports.lock();
+        let leader = ports.tls.clone().filter(|_| !name.is_empty() && !ports.closed);
+        let switch = Arc::new(match leader {
+            Some(data) => data.beside(engine)?,
+            None => Switch::alone(engine),
+        });
+        if name.is_empty() {
+            ports.tls = Some(switch.clone());
+        }
+        let values = Values::read(&|name| engine.core.config.get(name).unwrap_or_default());
+        let started = switch.start(&values);
+        let warnings = started.map_err(|why| format!("{why}\nFailed to configure TLS. Check logs for more info."))?;
+        for line in warnings {
+            if !ports.warnings.contains(&line) {
+                log::warn!("{line}");
+                ports.warnings.push(line);
+            }
+        }
+        Ok(switch)
+    }
+
+    /// What files of the configuration were warned of when the ports were made.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.ports.lock().warnings.clone()
+    }
+
     /// An instance that nobody can reach is a mistake: an error in Redis' words.
     pub(crate) fn check_reachable(&self) -> Result<(), String> {
         let reachable = self.ports.lock().reachable;
@@ -167,7 +201,9 @@ impl Shell {
         let services = self.services();
         let Some((data, endpoints)) = services.split_first() else { return Vec::new() };
         let open = |service: &Arc<Service>| service.turn(|engine| engine.core.acl.open());
-        if self.ports.lock().closed || open(data) {
+        // Not in one expression with the turn, through which it would be held.
+        let closed = self.ports.lock().closed;
+        if closed || open(data) {
             return Vec::new();
         }
         let told = |service: &Arc<Service>| {
@@ -213,7 +249,7 @@ impl Shell {
         for service in self.services() {
             service.turn(|engine| {
                 engine.core.shutting_down = ending;
-                engine.pause("shutdown", if ending { Pause::Write } else { Pause::Off }, u64::MAX);
+                engine.pause(ENDING, if ending { Pause::Write } else { Pause::Off }, u64::MAX);
             });
         }
     }

@@ -3,9 +3,9 @@
 
 use crate::config::Settings;
 use crate::net::Service;
+use crate::replace::replace;
 use keystead_engine::{Engine, SessionId};
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -109,15 +109,8 @@ fn answer(engine: &mut Engine, done: Result<(), String>, reply: Option<(SessionI
     }
 }
 
-/// A crash leaves the old file or the new one.
 fn write(path: &Path, text: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension(format!("tmp-{}", std::process::id()));
-    let mut file = File::create(&temporary)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(dir)?.sync_all()
+    replace(path, &path.with_extension(format!("tmp-{}", std::process::id())), text)
 }
 
 /// Users that CONFIG REWRITE kept. One that can't be read refuses the start: without it, who was locked out would be in.

@@ -377,7 +377,8 @@ async fn fill(parser: &mut FileParser, load: &mut Load, found: &mut Found) -> Re
         let batch = match parser.next_event().map_err(|error| Error::new(error.to_string()))? {
             None | Some(Event::Eof { .. }) => return Ok(()),
             Some(Event::Batch { db, count, bytes }) => {
-                Batch { db, count: u32::try_from(count)?, bytes: Bytes::copy_from_slice(bytes) }
+                let len = bytes.len();
+                Batch { db, count: u32::try_from(count)?, bytes: Bytes::from(parser.take_batch(len)) }
             }
             Some(Event::Aux(name, value)) => {
                 found.head.note(&name, &value);

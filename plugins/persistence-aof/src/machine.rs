@@ -239,6 +239,11 @@ impl Machine {
         self.size
     }
 
+    /// What the kernel has.
+    pub fn written_place(&self) -> Option<Place> {
+        self.written.or(self.synced)
+    }
+
     /// What is on the disk.
     pub fn synced_place(&self) -> Option<Place> {
         self.synced

@@ -25,14 +25,21 @@ pub(crate) struct Noted {
 }
 
 impl Noted {
-    /// Before what CONFIG REWRITE kept is set.
-    pub(crate) fn read(host: &Host) -> Noted {
-        let text = host.read_state().and_then(|bytes| String::from_utf8(bytes.to_vec()).ok()).unwrap_or_default();
-        let last = ron::from_str(&text).ok();
-        if last.is_none() && !text.is_empty() {
-            log::warn!("{}.state can't be read: the append-only files are looked for in 'dir' alone", Aof::NAME);
-        }
-        Noted { home: PathBuf::from(host.setting("dir").unwrap_or_else(|| ".".to_owned())), last: Mutex::new(last) }
+    /// Before what CONFIG REWRITE kept is set. A note that is there and can't be read refuses the start: the files in `dir`
+    /// may be older than those it leads to.
+    pub(crate) fn read(host: &Host) -> Result<Noted> {
+        let home = PathBuf::from(host.setting("dir").unwrap_or_else(|| ".".to_owned()));
+        let bytes = host.read_state()?.unwrap_or_default();
+        let last = parse(&bytes).map_err(|why| {
+            let path = home.join(format!("{}.state", Aof::NAME));
+            Error::new(format!(
+                "{}, which says where the newest append-only files are, can't be read: {}. Mend it, or remove it to start \
+                 with those in 'dir'",
+                path.display(),
+                why.text()
+            ))
+        })?;
+        Ok(Noted { home, last: Mutex::new(last) })
     }
 
     /// The folder of the newest set if it isn't this one; an error if that was moved away from here and is gone.
@@ -88,6 +95,12 @@ impl Noted {
         let home = folder.in_dir(&self.home);
         (!home.is_same(folder)).then(|| absolute(folder.dir()))
     }
+}
+
+/// An empty one says nothing.
+fn parse(bytes: &[u8]) -> Result<Option<Note>> {
+    let text = std::str::from_utf8(bytes)?;
+    if text.is_empty() { Ok(None) } else { Ok(Some(ron::from_str(text)?)) }
 }
 
 /// Without links: what they point to may change.

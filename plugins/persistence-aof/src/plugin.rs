@@ -1,6 +1,7 @@
 //! The plugin itself: what its commands, parameters and tasks share, and what it declares to the core.
 
 use crate::config::{self, Config};
+use crate::disk::{Disk, SILENT};
 use crate::files::Folder;
 use crate::holding::Holding;
 use crate::load;
@@ -13,11 +14,13 @@ use crate::{commands, params};
 use arc_swap::ArcSwap;
 use futures::channel::{mpsc, oneshot};
 use futures::executor::block_on;
+use futures::future::{Either, select};
 use keystead_plugin::FaultPolicy;
 use keystead_plugin::prelude::*;
 use keystead_plugin::services::persistence::{self, Recovered, Recovery, Strategy};
 use parking_lot::Mutex;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -40,6 +43,11 @@ pub struct Aof {
     /// Where the newest set is, for the next start.
     noted: Noted,
     pub(crate) shown: Shown,
+    pub(crate) disk: Disk,
+    /// The end doesn't wait for it.
+    disk_given_up: AtomicBool,
+    /// When the log last said that the file can't be written, while that is so.
+    pub(crate) outage_said: Mutex<Option<Duration>>,
 }
 
 impl Plugin for Aof {
@@ -70,8 +78,11 @@ impl Plugin for Aof {
             inbox: Mutex::new(Some(inbox)),
             loaded: Mutex::default(),
             began_anew: AtomicBool::new(false),
-            noted: Noted::read(&host),
+            noted: Noted::read(&host)?,
             shown,
+            disk: Disk::default(),
+            disk_given_up: AtomicBool::new(false),
+            outage_said: Mutex::default(),
         })
     }
 
@@ -85,6 +96,7 @@ impl Plugin for Aof {
             writer.begin(loaded).await?;
         }
         let host = self.host;
+        host.spawn(self.clone().watch_disk());
         host.spawn(self.clone().watch_dir(self.folder().dir().display().to_string()));
         // A thread of its own: it writes and syncs where it stands, instead of waking others for each batch.
         let writing = host.blocking(move || block_on(writer.run(inbox)));
@@ -108,17 +120,28 @@ impl Plugin for Aof {
             }
             log::warn!("Writing initial AOF. Exit anyway.");
         }
-        match self.flush().await {
-            Err(error) if how.save == Some(false) => {
-                log::warn!("{}. Exit anyway.", error.text());
-                Ok(())
-            }
-            done => done,
+        if how.save != Some(false) && !how.force {
+            return self.flush().await;
         }
+        // Whoever insists doesn't wait for a disk that never answers.
+        self.disk_given_up.store(false, Ordering::Release);
+        let (flushing, patience) = (pin!(self.flush()), pin!(self.host.sleep(SILENT)));
+        let flushed = match select(flushing, patience).await {
+            Either::Left((flushed, _)) => flushed,
+            Either::Right(_) => {
+                self.disk_given_up.store(true, Ordering::Release);
+                Err(Error::new(format!("The append-only file could not be put on the disk within {SILENT:?}")))
+            }
+        };
+        if let Err(error) = flushed {
+            log::warn!("{}. Exit anyway.", error.text());
+        }
+        Ok(())
     }
 
     async fn stop(self: Arc<Self>, _: StopReason) -> Result<()> {
-        let done = self.flush().await;
+        let given_up = self.disk_given_up.load(Ordering::Acquire);
+        let done = if given_up { Err("it is not all on the disk".into()) } else { self.flush().await };
         if done.is_ok() {
             // What replies wait for is on the disk. Otherwise they keep waiting, and leave with nobody.
             self.host.confirm(None);
@@ -167,11 +190,16 @@ impl Aof {
         let holds_anew = after.fsync == Fsync::Always && self.config().fsync != Fsync::Always;
         self.shown.enabled.store(after.enabled, Ordering::Relaxed);
         let mut holding = self.holding.lock();
+        let fsync = after.fsync;
         self.config.store(Arc::new(after));
         if holds_anew && self.shown.listed.load(Ordering::Acquire) && self.shown.write_ok.load(Ordering::Relaxed) {
             // In this very turn: the writer learns of it later, and a reply behind this one must wait for the disk already.
             holding.begins_anew();
             self.host.confirm(Some(0));
+        }
+        if (fsync != Fsync::Always || ends) && !self.shown.write_ok.load(Ordering::Acquire) {
+            // Whoever does this during an outage wants the replies; the writer may be where the disk holds it.
+            self.host.confirm(None);
         }
         drop(holding);
         if begins {
@@ -228,20 +256,12 @@ impl Aof {
         self.host.confirm(Some(0));
     }
 
-    /// The file can't be written.
-    pub(crate) fn refuse_writes(&self, why: &str) {
-        if self.shown.write_ok.swap(false, Ordering::Relaxed) {
-            log::warn!("Error writing to the AOF file: {why}");
+    /// Lets all replies go while the file can't be written.
+    pub(crate) fn free_in_outage(&self) {
+        let _holding = self.holding.lock();
+        if !self.shown.write_ok.load(Ordering::Acquire) {
+            self.host.confirm(None);
         }
-        self.host.refuse_writes(&format!("Errors writing to the AOF file: {why}"));
-    }
-
-    /// It can be, again.
-    pub(crate) fn accept_writes(&self) {
-        if !self.shown.write_ok.swap(true, Ordering::Relaxed) {
-            log::warn!("AOF write error looks solved. The server can write again.");
-        }
-        self.host.refuse_writes("");
     }
 
     /// Tells the writer something.

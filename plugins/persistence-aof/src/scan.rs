@@ -3,6 +3,7 @@
 
 use crate::note::{Annotation, Note};
 use keystead_resp::{Args, Decoded, Decoder, Limits};
+use std::ops::Range;
 
 /// Redis gives an annotation no more.
 const MAX_ANNOTATION: usize = 1024;
@@ -55,8 +56,10 @@ pub struct Scanner {
     /// Where `buf` begins in the file.
     whole: u64,
     in_multi: bool,
-    /// Commands of the unit that isn't whole yet.
-    unit: Vec<u8>,
+    /// The unit that isn't whole yet has commands.
+    begun: bool,
+    /// Where annotations stand in `buf`: they aren't executed.
+    annotations: Vec<Range<usize>>,
     /// The last note, and where it ends.
     note: Option<(Note, u64)>,
     /// Where the last note begins that isn't as it was written.
@@ -98,29 +101,46 @@ impl Scanner {
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Damage> {
         self.buf.extend_from_slice(bytes);
         let buf = std::mem::take(&mut self.buf);
-        let mut out = Vec::new();
         let mut end = 0;
         let result = loop {
-            match self.step(&buf[self.decoded..]) {
+            let from = self.decoded;
+            match self.step(&buf[from..]) {
                 Err(Wrong::Bytes(what)) => break Err(Damage { at: self.whole + end as u64, what, command: None }),
-                Err(Wrong::Command(name)) => break Err(Damage::refused(self.whole + self.decoded as u64, name)),
+                Err(Wrong::Command(name)) => break Err(Damage::refused(self.whole + from as u64, name)),
                 Ok(None) => break Ok(()),
                 Ok(Some(consumed)) => self.decoded += consumed,
             }
+            match buf[from] {
+                b'#' => self.annotations.push(from..self.decoded),
+                _ => self.begun = true,
+            }
             if !self.in_multi {
                 end = self.decoded;
-                if !self.unit.is_empty() {
-                    out.append(&mut self.unit);
+                if std::mem::take(&mut self.begun) {
                     self.last_unit = self.whole + end as u64;
                     self.units += 1;
                 }
             }
         };
-        self.buf = buf;
-        self.buf.drain(..end);
+        let units = self.part(buf, end);
+        result.map(|()| units)
+    }
+
+    /// Keeps what isn't whole; gives the rest without annotations. A large value is as good as all of it: it isn't copied.
+    fn part(&mut self, mut buf: Vec<u8>, end: usize) -> Vec<u8> {
+        if end == 0 {
+            self.buf = buf;
+            return Vec::new();
+        }
+        self.buf = buf.split_off(end);
         self.decoded -= end;
         self.whole += end as u64;
-        result.map(|()| out)
+        let inside = self.annotations.partition_point(|annotation| annotation.end <= end);
+        let passed: Vec<Range<usize>> = self.annotations.drain(..inside).collect();
+        for annotation in &mut self.annotations {
+            *annotation = annotation.start - end..annotation.end - end;
+        }
+        if passed.is_empty() { buf } else { without(&buf, &passed) }
     }
 
     /// One command or annotation; how long it is, or None if it isn't all there.
@@ -169,7 +189,6 @@ impl Scanner {
         if self.in_multi && word == b"multi" {
             return Err(Wrong::Bytes("a MULTI inside of another".to_owned()));
         }
-        self.unit.extend_from_slice(&rest[..consumed]);
         match word.as_slice() {
             b"multi" => self.in_multi = true,
             b"exec" => self.in_multi = false,
@@ -212,6 +231,17 @@ fn next_command(unfinished: &[u8]) -> Option<usize> {
         from = at;
     }
     None
+}
+
+/// Bytes without some ranges, which ascend.
+fn without(bytes: &[u8], ranges: &[Range<usize>]) -> Vec<u8> {
+    let (mut kept, mut from) = (Vec::with_capacity(bytes.len()), 0);
+    for range in ranges {
+        kept.extend_from_slice(&bytes[from..range.start]);
+        from = range.end;
+    }
+    kept.extend_from_slice(&bytes[from..]);
+    kept
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {

@@ -39,8 +39,10 @@ pub(crate) struct Shown {
     pub(crate) write_ok: AtomicBool,
     pub(crate) size: AtomicU64,
     pub(crate) base_size: AtomicU64,
-    /// Bytes that were read from the journal and aren't written.
+    /// Bytes that wait to be written: of one batch, or all that a file lacks which can't be.
     pub(crate) buffered: AtomicU64,
+    /// Nothing is written until there is a new base.
+    pub(crate) given_up: AtomicBool,
     pub(crate) syncing: AtomicBool,
     pub(crate) delayed: AtomicU64,
     /// How many CONFIG RESETSTAT were seen.
@@ -70,6 +72,7 @@ impl Default for Shown {
             size: AtomicU64::new(0),
             base_size: AtomicU64::new(0),
             buffered: AtomicU64::new(0),
+            given_up: AtomicBool::new(false),
             syncing: AtomicBool::new(false),
             delayed: AtomicU64::new(0),
             resets: AtomicU64::new(0),
@@ -147,7 +150,8 @@ impl Shown {
                 .field("aof_pending_rewrite", flag(&self.scheduled))
                 .field("aof_buffer_length", number(&self.buffered))
                 .field("aof_pending_bio_fsync", flag(&self.syncing))
-                .field("aof_delayed_fsync", number(&self.delayed));
+                .field("aof_delayed_fsync", number(&self.delayed))
+                .field("keystead_aof_given_up", flag(&self.given_up));
         }
         let loading = self.loading.lock().clone();
         if let Some(loading) = loading {

@@ -15,7 +15,7 @@ use keystead_plugin::{Batch, Load, LoadMode, Progress};
 use keystead_rdb::{Event, FileError, FileHead, FileParser, ParserLimits, RepeatedKeys, StreamPoint};
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Bytes read at once.
@@ -125,10 +125,11 @@ fn take_events(
                 continue;
             }
             Some(Event::Batch { db, count, bytes }) => {
-                let to = from + bytes.len() as u64;
+                let len = bytes.len();
                 // A batch has at most as many records as bytes.
                 let count = u32::try_from(count).unwrap_or(u32::MAX);
-                Piece::Records(Batch { db, count, bytes: Bytes::copy_from_slice(bytes) }, from..to)
+                let bytes = Bytes::from(parser.take_batch(len));
+                Piece::Records(Batch { db, count, bytes }, from..from + len as u64)
             }
             Some(Event::Function(code)) => Piece::Function(code),
             Some(Event::Eof { checksummed }) => Piece::End(checksummed),
@@ -238,6 +239,24 @@ impl<'a> Filler<'a> {
 }
 
 impl PersistenceRdb {
+    /// The data of a Redis with `appendonly yes` isn't in its RDB file: a folder with an append-only set that no plugin reads
+    /// is named before anybody misses it.
+    pub(crate) async fn tell_of_unread_log(&self) -> Result<()> {
+        // A parameter of whoever reads such files.
+        if self.host.setting("appendfilename").is_some() {
+            return Ok(());
+        }
+        let dir = self.dir();
+        if let Some(found) = self.host.blocking(move || append_only_set(&dir)).await? {
+            log::warn!(
+                "{} is there, and no plugin reads it: what append-only files have isn't loaded. To load it list the plugin \
+                 persistence-aof, as configs/aof.ron does",
+                found.display()
+            );
+        }
+        Ok(())
+    }
+
     /// There are fewer keys than records: a key that is there twice is damage.
     async fn refuse_repeated(&self) -> Result<()> {
         let path = self.path();
@@ -246,8 +265,31 @@ impl PersistenceRdb {
     }
 }
 
+/// An append-only set, or the single file of a Redis before 7, under the names that both have by default.
+fn append_only_set(dir: &Path) -> Option<PathBuf> {
+    let listed = std::fs::read_dir(dir.join("appendonlydir")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let manifest = listed.into_iter().find(|path| path.extension().is_some_and(|end| end == "manifest"));
+    manifest.or_else(|| Some(dir.join("appendonly.aof")).filter(|path| path.is_file()))
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn an_append_only_set_is_found_by_its_usual_names() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let dir = dir.path();
+        assert_eq!(super::append_only_set(dir), None);
+        std::fs::create_dir(dir.join("appendonlydir")).expect("made");
+        std::fs::write(dir.join("appendonlydir/appendonly.aof.1.base.rdb"), "").expect("written");
+        assert_eq!(super::append_only_set(dir), None, "a set has a manifest");
+        let old = dir.join("appendonly.aof");
+        std::fs::write(&old, "").expect("written");
+        assert_eq!(super::append_only_set(dir), Some(old));
+        let manifest = dir.join("appendonlydir/appendonly.aof.manifest");
+        std::fs::write(&manifest, "").expect("written");
+        assert_eq!(super::append_only_set(dir), Some(manifest));
+    }
+
     #[test]
     fn a_fifo_is_not_waited_for() {
         let dir = tempfile::tempdir().expect("a folder");

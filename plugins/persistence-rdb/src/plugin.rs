@@ -70,6 +70,9 @@ impl Plugin for PersistenceRdb {
         };
         // Whoever loaded it: it is on the disk.
         self.all_is_saved().await?;
+        let dir = self.dir();
+        self.host.blocking(move || save::discard_stale(&dir)).await?;
+        self.tell_of_unread_log().await?;
         self.ready.store(true, Ordering::Release);
         self.host.spawn(self.clone().look_after_points());
         Ok(())

@@ -28,6 +28,26 @@ pub(crate) struct Saved {
     pub(crate) changes: u64,
 }
 
+/// The name of a save's file while it is written.
+fn temporary_name(pid: u32) -> String {
+    format!("temp-{pid}.rdb")
+}
+
+/// Deletes what saves of processes that are gone left behind: each crash inside of one leaves a file as large as the data. One
+/// under a process id that is in use stays, unless the id is ours, as in a container, where it is the same at each start.
+pub(crate) fn discard_stale(dir: &Path) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix("temp-")?.strip_suffix(".rdb")?.parse().ok());
+        let Some(pid) = pid.filter(|pid| name.to_str() == Some(&temporary_name(*pid))) else { continue };
+        let stale = pid == std::process::id() || !Path::new(&format!("/proc/{pid}")).exists();
+        if stale && std::fs::remove_file(entry.path()).is_ok() {
+            log::info!("Removed {}, which a save left behind that was cut off", entry.path().display());
+        }
+    }
+}
+
 /// Writes the file; `begun` is told when what the file will have is fixed, or when that has to wait.
 pub(crate) async fn write(plugin: &PersistenceRdb, begun: Option<oneshot::Sender<()>>) -> Result<Saved> {
     let config = plugin.config();
@@ -57,15 +77,16 @@ async fn cut(
     let plain = if config.rdbcompression { 0 } else { RDB_PLAIN };
     let mut told = false;
     loop {
-        let RdbVersions { configured, needed } = plugin.host.rdb_versions();
-        let cut = plugin.host.snapshot(u32::from(configured) | RDB_PIECES | plain).await;
+        let RdbVersions { needed, .. } = plugin.host.rdb_versions();
+        let version = plugin.host.rdb_version_of_own_files();
+        let cut = plugin.host.snapshot(u32::from(version) | RDB_PIECES | plain).await;
         if let Some(begun) = begun.take() {
             let _ = begun.send(());
         }
         match cut {
-            Ok(snapshot) => return Ok((snapshot, configured)),
+            Ok(snapshot) => return Ok((snapshot, version)),
             // Waiting won't help.
-            Err(error) if needed > configured => return Err(error),
+            Err(error) if needed > version => return Err(error),
             Err(_) if plugin.cancelled.load(Ordering::Acquire) => return Err(GIVEN_UP.into()),
             Err(error) => {
                 if !std::mem::replace(&mut told, true) {
@@ -116,7 +137,7 @@ impl Drop for Temporary {
 impl Job {
     fn run(&self, snapshot: Snapshot) -> Result<()> {
         let shown = self.dir.display();
-        let name = format!("temp-{}.rdb", std::process::id());
+        let name = temporary_name(std::process::id());
         let mut temporary = Temporary { path: self.dir.join(&name), kept: false };
         let file = File::create(&temporary.path).and_then(|file| failpoint::pass("save-created").map(|()| file));
         let file = file.map_err(|error| {
@@ -193,4 +214,26 @@ impl Job {
 /// A rename is on the disk when its folder is.
 fn sync_folder(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_dead_process_left_is_discarded() {
+        let dir = tempfile::tempdir().expect("a folder");
+        // No process has an id beyond the system's largest.
+        let dead = temporary_name(u32::MAX);
+        let stay = ["dump.rdb", "temp-.rdb", "temp-01.rdb", "temp-1.rdb", "temp-1700000000.5.rdb", "temp-5.aof"];
+        let ours = temporary_name(std::process::id());
+        for name in stay.iter().copied().chain([dead.as_str(), &ours]) {
+            std::fs::write(dir.path().join(name), "half").expect("written");
+        }
+        discard_stale(dir.path());
+        let mut left: Vec<_> =
+            std::fs::read_dir(dir.path()).expect("listed").map(|e| e.expect("one").file_name()).collect();
+        left.sort();
+        assert_eq!(left, stay);
+    }
 }

@@ -1,6 +1,6 @@
 //! What is wrong with a file, in Redis' words and with its place. Pure.
 
-use keystead_rdb::{FileError, RdbError};
+use keystead_rdb::{FileError, RdbError, shown_key};
 
 /// A file's error for the log: what Redis says, then where.
 pub fn refusal(error: &FileError) -> String {
@@ -13,7 +13,7 @@ pub fn refusal(error: &FileError) -> String {
         RdbError::Version(version) => format!("Can't handle RDB format version {version}"),
         other => format!("Internal error in RDB reading: {other}"),
     };
-    let key = error.key.as_ref().map(|key| format!(", key '{}'", key.escape_ascii())).unwrap_or_default();
+    let key = error.key.as_ref().map(|key| format!(", key '{}'", shown_key(key))).unwrap_or_default();
     format!("{words} (at byte {}{key})", error.offset)
 }
 

@@ -57,7 +57,7 @@ pub(crate) fn register(reg: &mut Registrar<Replication>) {
         docs(
             "REPLCONF",
             -1,
-            admin | Flags::LOADING_OK | Flags::ALLOW_BUSY,
+            admin | Flags::LOADING_OK | Flags::ALLOW_BUSY | Flags::MAY_BE_SILENT,
             "An internal command for configuring the replication stream.",
             "3.0.0",
         ),
@@ -175,7 +175,7 @@ impl Replication {
     fn change_repl_id(&self, ctx: &mut Ctx<'_>, _args: Args<'_>) -> Result<Effect> {
         log::info!("Changing replication IDs after receiving DEBUG change-repl-id");
         let mut history = history_of(&ctx.journal());
-        history.forget(self.fresh_id());
+        history.forget(self.new_name());
         ctx.rebase(&to_sdk(&history, None))?;
         self.drop_replicas();
         ctx.reply().ok();
@@ -210,7 +210,7 @@ impl Replication {
             Answer::Path => {
                 let own = self.host.setting("run_id").unwrap_or_default();
                 let history = history_of(&ctx.journal());
-                ctx.reply().simple(&handshake::path_answer(&own, &self.upstream.load(), &history));
+                ctx.reply().simple(&handshake::path_answer(&own, &self.upstream.load(), &history, self.origin.names()));
             }
             Answer::Silent | Answer::Ack { .. } | Answer::AckAsked => {}
             Answer::Error(text) => return Err(Error::reply(text)),

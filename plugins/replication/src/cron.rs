@@ -44,7 +44,7 @@ async fn free_backlog(plugin: &Replication) {
         return;
     }
     let mut history = history_of(&journal);
-    history.forget(plugin.fresh_id());
+    history.forget(plugin.new_name());
     let freed = match plugin.host.rebase(&to_sdk(&history, None)).await {
         Ok(()) => plugin.host.set_backlog(0).await,
         Err(error) => Err(error),

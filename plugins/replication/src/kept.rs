@@ -1,14 +1,18 @@
 //! What outlives a restart beside the user's file: the role, if it was changed at run time, and what the link knows of the
 //! primary it follows.
 //!
-//! Owns the format of `replication.state`, and in which order its versions go to the disk. Where it can't be read, the
-//! configuration file's role holds.
+//! Owns the format of `replication.state`, and in which order its versions go to the disk. One that is there and can't be
+//! read refuses the start: without it a node that was made a replica would take writes.
 
 use crate::link::{Memory, Target};
 use crate::plugin::Replication;
 use crate::units::ReplId;
+use keystead_plugin::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
+
+const UNREADABLE: &str = "replication.state, which has this node's role, can't be read: mend it, or remove it to start in the \
+                          role that the configuration file gives";
 
 /// The file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,10 +46,12 @@ impl Kept {
         std::str::from_utf8(bytes).ok().and_then(|text| ron::from_str(text).ok())
     }
 
-    /// What is known of this primary, when our data is known to be some primary's. Older versions said nothing of that:
-    /// then it is this one's.
+    /// What is known of this primary, when our data is known to be some primary's. Older versions kept a changed role
+    /// only: then it is this one's. A node that never followed anybody has data of its own.
     pub(crate) fn memory(&self, target: &Target) -> Option<Memory> {
-        let Some(known) = &self.link else { return Some(Memory { followed: true, refused: None }) };
+        let Some(known) = &self.link else {
+            return (!self.as_configured).then_some(Memory { followed: true, refused: None });
+        };
         let refused = known.refused.as_ref().and_then(|id| ReplId::parse(id.as_bytes()));
         let same = known.primary.0 == target.host && known.primary.1 == target.port;
         same.then_some(Memory { followed: known.followed, refused })
@@ -68,25 +74,22 @@ impl Kept {
 
 impl Replication {
     /// The role to start with: the command line's, the one kept from the last change at run time, the file's.
-    pub(crate) fn first_role(&self) -> Option<(String, u16)> {
+    pub(crate) fn first_role(&self) -> Result<Option<(String, u16)>> {
         let configured = self.config().replicaof.clone();
-        let kept = match self.host.read_state() {
+        let kept = match self.host.read_state()? {
             None => Kept::nothing(),
-            Some(bytes) => Kept::read(&bytes).unwrap_or_else(|| {
-                log::warn!("the kept role can't be read; using the configuration file's");
-                Kept::nothing()
-            }),
+            Some(bytes) => Kept::read(&bytes).ok_or_else(|| Error::new(UNREADABLE))?,
         };
         *self.kept.lock() = kept.clone();
         let command_line = self.host.setting("command_line").unwrap_or_default();
         if kept.as_configured || command_line.lines().any(|path| path == "replication.replicaof") {
-            return configured;
+            return Ok(configured);
         }
         if kept.replicaof != configured {
             let words = kept.replicaof.as_ref().map_or("primary".into(), |(h, p)| format!("replica of {h}:{p}"));
             log::info!("Role kept from a change at run time: {words} (the configuration file says otherwise)");
         }
-        kept.replicaof
+        Ok(kept.replicaof)
     }
 
     /// Keeps the role beside the user's file. Calls overtake each other in no order but their own.
@@ -146,6 +149,7 @@ mod tests {
         let read = Kept::read(ron::to_string(&kept).expect("plain data").as_bytes()).expect("what we wrote");
         assert_eq!(read, kept);
         assert!(read.as_configured, "no role was changed");
+        assert_eq!(Kept::nothing().memory(&target(1)), None, "its data is its own");
         assert!(Kept::nothing().is_news(&target(1), Memory { followed: true, refused: None }));
         assert!(!read.is_news(&target(1), Memory { followed: true, refused }));
         assert_eq!(read.memory(&target(1)), Some(Memory { followed: true, refused }));

@@ -17,6 +17,7 @@ pub mod history;
 pub mod info;
 mod kept;
 pub mod link;
+mod origin;
 mod pace;
 mod params;
 mod payload;

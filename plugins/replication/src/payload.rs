@@ -140,12 +140,18 @@ async fn cut(replica: &Replica, out: &mut Out) -> Result<(Snapshot, Cursor, u16)
     loop {
         let RdbVersions { configured, needed } = host.rdb_versions();
         let version = if replica.facts.rdb12 { configured.max(needed) } else { configured };
+        // The cut has all keys, also where none of them is sent.
+        let of_cut = if replica.facts.no_keys { configured.max(needed) } else { version };
         // Records that are looked at must be whole.
         let pieces = if replica.feed.is_some() { 0 } else { RDB_PIECES };
         let plain = if host.setting("rdbcompression").as_deref() == Some("no") { RDB_PLAIN } else { 0 };
-        let cut = host.snapshot_and_follow(u32::from(version) | pieces | plain, CursorClass::Syncing);
+        let cut = host.snapshot_and_follow(u32::from(of_cut) | pieces | plain, CursorClass::Syncing);
         match alive(replica, out, cut).await? {
-            Err(error) if needed > version => return Err(error),
+            Err(error) if needed > of_cut => {
+                out.write_all(format!("-ERR {}\r\n", error.text()).as_bytes()).await?;
+                out.flush().await?;
+                return Err(error);
+            }
             Err(error) if host.now() < give_up => {
                 log::debug!("no snapshot yet for {}:{}: {}", replica.shared.ip, replica.shared.port, error.text());
                 alive(replica, out, host.sleep(Duration::from_millis(100))).await?;

@@ -11,6 +11,7 @@ use crate::history::{History, Second};
 use crate::info::{Following, View};
 use crate::kept::Kept;
 use crate::link::{Status, Target};
+use crate::origin::Origin;
 use crate::pace::Rounds;
 use crate::params;
 use crate::primary::{PeerState, Registry, Shared};
@@ -57,6 +58,8 @@ pub struct Replication {
     recovery: persistence::Recovery,
     config: ArcSwap<Config>,
     pub(crate) registry: Registry,
+    /// Whether our data began in this process.
+    pub(crate) origin: Origin,
     /// What filtered replicas follow.
     pub(crate) feeds: Feeds,
     pub(crate) target: ArcSwapOption<Target>,
@@ -124,6 +127,7 @@ impl Plugin for Replication {
             recovery,
             config: ArcSwap::from_pointee(config),
             registry: Registry::default(),
+            origin: Origin::default(),
             feeds,
             target: ArcSwapOption::empty(),
             kept: Mutex::default(),
@@ -149,14 +153,19 @@ impl Plugin for Replication {
             failover: ArcSwap::default(),
             asked_to_take_over: AtomicBool::new(false),
         };
-        this.begin_with_role();
+        this.begin_with_role()?;
         Ok(this)
     }
 
     async fn start(self: Arc<Self>) -> Result<()> {
         let first_role = self.target().map(|target| Target::clone(&target));
-        let recovered = self.recovery.run().await?.and_then(|data| data.position).and_then(|at| place(&at));
+        let data = self.recovery.run().await?;
+        let nothing = data.is_none() && first_role.is_none() && crate::receive::own_keys(&self).await? == 0;
+        let recovered = data.and_then(|data| data.position).and_then(|at| place(&at));
         self.begin_history(recovered, first_role.is_some()).await?;
+        if nothing {
+            self.origin.nothing(history_of(&self.host.journal()).replid);
+        }
         if let Some(inbox) = self.inbox.lock().take() {
             self.host.spawn(crate::follow::run(self.clone(), inbox));
         }
@@ -248,10 +257,12 @@ impl Replication {
 
     /// Before anybody is answered, and before the data is loaded, which may take long: nobody must take a replica for a
     /// primary meanwhile.
-    fn begin_with_role(&self) {
-        let Some((host, port)) = self.first_role() else { return };
-        self.host.set_role(&Role::Replica { host: host.clone(), port });
-        self.show_target(&Target { host, port });
+    fn begin_with_role(&self) -> Result<()> {
+        if let Some((host, port)) = self.first_role()? {
+            self.host.set_role(&Role::Replica { host: host.clone(), port });
+            self.show_target(&Target { host, port });
+        }
+        Ok(())
     }
 
     /// REPLICAOF host port, inside a turn.
@@ -279,6 +290,7 @@ impl Replication {
 
     fn show_target(&self, target: &Target) {
         self.target.store(Some(Arc::new(target.clone())));
+        self.origin.elsewhere();
         self.upstream.store(Arc::default());
         self.warned_of_loop.store(false, Ordering::Release);
         self.link.store(Arc::new(Status { phase: crate::link::Phase::Connect, ..Status::default() }));
@@ -302,9 +314,9 @@ impl Replication {
         let mut history = history_of(&journal);
         let known = self.positioned.load(Ordering::Acquire);
         match known {
-            true => history.promote(Offset(journal.offset), self.fresh_id()),
+            true => history.promote(Offset(journal.offset), self.new_name()),
             // Whatever is in memory isn't what the journal's history has: nobody may go on from that.
-            false => history.forget(self.fresh_id()),
+            false => history.forget(self.new_name()),
         }
         // The role first: a primary's new history begins with SELECT, a replica's goes on with the stream's database.
         ctx.set_role(&Role::Primary);
@@ -349,6 +361,13 @@ impl Replication {
         let mut bytes = [0u8; 20];
         self.host.random(&mut bytes);
         ReplId::from_random(bytes)
+    }
+
+    /// A new name for our history.
+    pub(crate) fn new_name(&self) -> ReplId {
+        let name = self.fresh_id();
+        self.origin.renamed(name);
+        name
     }
 
     /// How much of the stream is on our disk, if anybody keeps it there.

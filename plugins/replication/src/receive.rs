@@ -80,13 +80,7 @@ impl Receiver {
     /// The next bytes. Behind an error the rest is of no use.
     pub(crate) async fn piece(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         match &mut self.spool {
-            Some(spool) => {
-                let written = spool.push(&self.plugin, bytes).await;
-                written.map_err(|error| Failure::Broken(format!(
-                    "Write error or short write writing to the DB dump file needed for MASTER <-> REPLICA synchronization: {}",
-                    error.text()
-                )))
-            }
+            Some(spool) => spool.push(&self.plugin, bytes).await.map_err(Failure::from),
             None if self.broken => Ok(()),
             None => {
                 let fed = self.filler.feed(bytes).await;
@@ -157,14 +151,21 @@ impl Spool {
     async fn flush(&mut self, plugin: &Replication) -> Result<()> {
         let Some(mut file) = self.file.take() else { return Err("the temporary file is gone".into()) };
         let mut buf = std::mem::take(&mut self.buf);
-        let (file, buf) = plugin
+        let written = plugin
             .host
             .blocking(move || -> std::io::Result<(File, Vec<u8>)> {
                 file.write_all(&buf)?;
                 buf.clear();
                 Ok((file, buf))
             })
-            .await??;
+            .await?;
+        let (file, buf) = written.map_err(|error| {
+            Error::new(format!(
+                "Write error or short write writing to the DB dump file needed for MASTER <-> REPLICA synchronization: \
+                 {error} ({})",
+                self.temporary.path().display()
+            ))
+        })?;
         (self.file, self.buf) = (Some(file), buf);
         Ok(())
     }

@@ -279,7 +279,7 @@ impl Replication {
         self.host.set_backlog(self.config().backlog_size).await?;
         if self.target().is_none() {
             let mut history = history_of(&journal);
-            history.forget(self.fresh_id());
+            history.forget(self.new_name());
             self.host.rebase(&to_sdk(&history, None)).await?;
             log::info!("Replication backlog created, my new replication ID is '{}'", history.replid);
         }

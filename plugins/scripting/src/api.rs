@@ -316,13 +316,18 @@ fn wrapped(number: f64) -> i32 {
     if number.abs() < 2f64.powi(63) { number as i64 as i32 } else { 0 }
 }
 
+fn no_number(args: &MultiValue, at: usize, name: &str) -> Fault {
+    let got = args.get(at - 1).map_or("no value", bit::kind);
+    bad_argument(at, name, format!("number expected, got {got}"))
+}
+
 /// `math.random` and `math.randomseed`: the same on every machine for a seed.
 fn random(lua: &Lua, native: &Table) -> mlua::Result<()> {
     put(lua, native, "random", |_, args| {
         let chance = (next_random() % 0x7fff_ffff) as f64 / f64::from(0x7fff_ffff);
         let limit = |at: usize| match number(args.get(at - 1)) {
             Some(limit) => Ok(i64::from(wrapped(limit))),
-            None => Err(bad_argument(at, "random", "number expected")),
+            None => Err(no_number(&args, at, "random")),
         };
         let (low, high) = match args.len() {
             0 => return Ok(chance),
@@ -336,7 +341,7 @@ fn random(lua: &Lua, native: &Table) -> mlua::Result<()> {
         Ok((chance * (high - low + 1) as f64).floor() + low as f64)
     })?;
     put(lua, native, "randomseed", |_, args| {
-        let seed = number(args.front()).ok_or_else(|| bad_argument(1, "randomseed", "number expected"))?;
+        let seed = number(args.front()).ok_or_else(|| no_number(&args, 1, "randomseed"))?;
         RANDOM.store(u64::from(wrapped(seed) as u32) << 16 | 0x330e, Ordering::Relaxed);
         Ok(())
     })

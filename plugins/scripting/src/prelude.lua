@@ -98,7 +98,8 @@ for _, name in ipairs(KEEP) do kept[name] = raw_rawget(_G, name) end
 local strings, coroutines = {}, {}
 for name, value in raw_pairs(string) do strings[name] = value end
 strings.find = native.plain_or_pattern(string.find)
-for _, name in ipairs({"gmatch", "gsub", "match"}) do strings[name] = native.pattern(string[name]) end
+-- `gfind` is gmatch's old name.
+for _, name in ipairs({"gfind", "gmatch", "gsub", "match"}) do strings[name] = native.pattern(string[name]) end
 for name, value in raw_pairs(coroutine) do coroutines[name] = value end
 local own_resume = coroutine.resume
 local function resumed(ok, ...)

@@ -2,6 +2,7 @@
 //! Owns the contract with whoever drives it (shell or simulator): actions go through an `Outbox`, which keeps their order and
 //! lets nothing that rests on a `Persist` leave before it is on disk.
 
+use crate::disk::Disk;
 use crate::election::{self, Advice, Question};
 use crate::events::{Level, Notice};
 use crate::globals::Globals;
@@ -75,6 +76,15 @@ pub enum Event {
         /// A message on the hello channel.
         text: Option<String>,
     },
+    /// The subscription to hellos was refused.
+    FeedRefused {
+        /// Whose.
+        instance: InstanceId,
+        /// The link's incarnation.
+        generation: u64,
+        /// In which words.
+        error: String,
+    },
     /// A command of a client or peer that needs the machine: SENTINEL …, or PUBLISH of a hello.
     Command {
         /// Under which its reply goes out.
@@ -103,10 +113,17 @@ pub enum Event {
         /// How.
         how: Ended,
     },
-    /// A write of the state reached the disk.
+    /// A write of the state is on its way.
+    Writing {
+        /// The state's epoch.
+        epoch: Epoch,
+    },
+    /// A write of the state has ended.
     Written {
         /// How long it took.
         ms: u64,
+        /// Why it isn't on the disk, if it isn't.
+        error: Option<String>,
     },
     /// A strategy's answer.
     Advice {
@@ -283,6 +300,8 @@ pub struct Shared {
     pub durable_at: Option<usize>,
     /// Where to end on purpose.
     pub simulate: u32,
+    /// What is known of the disk.
+    pub disk: Disk,
     /// How long a write of the state took lately.
     pub write_ms: u64,
     /// Keys of hellos.

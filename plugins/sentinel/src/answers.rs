@@ -31,6 +31,9 @@ impl Monitor {
         if reply.error().is_none() {
             instance.talked = Some(s.now);
         }
+        if let Some(command) = request.routine() {
+            self.note_complaint(id, command, reply.error(), s);
+        }
         match request {
             Request::Ping => self.on_pong(id, reply, s),
             Request::Info | Request::InfoServer => {
@@ -54,6 +57,66 @@ impl Monitor {
             Request::Spread { .. } => self.on_spread_answer(id, reply, s),
             Request::HandOver { to: Some(_), .. } => self.on_hand_over_answer(reply, s),
             Request::HandOver { to: None, .. } | Request::Hello(_) | Request::ScriptKill => {}
+        }
+    }
+
+    /// A node that refuses what a sentinel asks for day by day looks like one that is down: a password or a right is missing.
+    /// Told once for each reason.
+    pub(crate) fn note_complaint(
+        &mut self,
+        id: InstanceId,
+        command: &'static str,
+        error: Option<&str>,
+        s: &mut Shared,
+    ) {
+        let lasting = |error: &&str| !["LOADING", "BUSY", "MASTERDOWN"].iter().any(|code| error.starts_with(code));
+        let complaints = &mut self.instance_mut(id).complaints;
+        let Some(error) = error.filter(lasting) else {
+            complaints.remove(command);
+            return;
+        };
+        let known = complaints.values().any(|known| known == error);
+        complaints.insert(command, error.to_owned());
+        if !known {
+            let text = format!("{} answers {command} with \"{error}\"{}", self.describe(id), self.remedy(id, error));
+            s.log(Level::Warning, text);
+        }
+    }
+
+    fn remedy(&self, id: InstanceId, error: &str) -> &'static str {
+        let denied = error.starts_with("NOAUTH") || error.starts_with("WRONGPASS");
+        match self.instances[&id].kind {
+            Kind::Sentinel if denied => ": are sentinel-user and sentinel-pass right?",
+            _ if denied => ": are auth-user and auth-pass right?",
+            _ if error.starts_with("NOPERM") => ": has this sentinel's user all rights it needs?",
+            _ => "",
+        }
+    }
+
+    /// For EXPLAIN.
+    pub(crate) fn complaint_lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for instance in self.instances.values() {
+            let mut told: Vec<(&str, Vec<&str>)> = Vec::new();
+            for (command, error) in &instance.complaints {
+                match told.iter_mut().find(|(known, _)| known == error) {
+                    Some((_, commands)) => commands.push(command),
+                    None => told.push((error, vec![command])),
+                }
+            }
+            let line = |(error, commands): (&str, Vec<&str>)| {
+                let (who, commands) = (self.describe(instance.id), commands.join(", "));
+                format!("{who} answers {commands} with \"{error}\"{}", self.remedy(instance.id, error))
+            };
+            lines.extend(told.into_iter().map(line));
+        }
+        lines
+    }
+
+    /// It doesn't let this sentinel listen for hellos.
+    pub(crate) fn on_feed_refused(&mut self, id: InstanceId, generation: u64, error: &str, s: &mut Shared) {
+        if self.instance_mut(id).feed.generation == generation {
+            self.note_complaint(id, "SUBSCRIBE", Some(error), s);
         }
     }
 

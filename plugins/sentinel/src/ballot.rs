@@ -78,6 +78,8 @@ pub struct Ballot {
     pub candidacy: Candidacy,
     /// The question about the own campaign that is out.
     pub campaign_ticket: u64,
+    /// The strategy said that a campaign was won, without the votes, and that was told: the last such epoch.
+    pub baseless: Epoch,
     /// An operator confirmed the failover from this fall (SENTINEL CONFIRM).
     pub confirmed: bool,
     /// Why the strategy doesn't stand, as of its last answer.
@@ -99,6 +101,7 @@ impl Ballot {
             refused: None,
             candidacy: Candidacy::None,
             campaign_ticket: 0,
+            baseless: Epoch(0),
             confirmed: false,
             abstains: None,
             votes: BTreeMap::new(),

@@ -3,7 +3,7 @@
 
 use crate::actions::{CRASH_AFTER_ELECTION, Consult, Counsel, Shared};
 use crate::ballot::{Candidacy, Hold};
-use crate::election::{Advice, Question};
+use crate::election::{Advice, Question, majority};
 use crate::events::Level;
 use crate::failover::Failover;
 use crate::instance::Instance;
@@ -137,7 +137,10 @@ impl Monitor {
     pub(crate) fn on_campaign_advice(&mut self, advice: &Counsel, s: &mut Shared) {
         let Failover::Campaign { epoch, .. } = self.failover else { return };
         match advice {
-            Counsel::Election(Advice::Won) => self.on_elected(false, s),
+            Counsel::Election(Advice::Won) if self.own_votes(epoch, s) >= majority(self.voters()) => {
+                self.on_elected(false, s);
+            }
+            Counsel::Election(Advice::Won) => self.on_baseless_win(epoch, s),
             Counsel::Election(Advice::Lost { leader, reason }) => {
                 s.log(Level::Notice, format!("{}: not elected: {reason}", self.name));
                 if let Some(leader) = leader {
@@ -153,9 +156,29 @@ impl Monitor {
         }
     }
 
+    /// Votes for this sentinel in its campaign, its own included.
+    fn own_votes(&self, epoch: Epoch, s: &Shared) -> u32 {
+        1 + self.of(Kind::Sentinel).filter(|i| i.vote.as_ref() == Some(&(s.id.clone(), epoch))).count() as u32
+    }
+
+    /// Without a majority there could be a second leader in this epoch, whatever the strategy thinks: it goes on as open.
+    fn on_baseless_win(&mut self, epoch: Epoch, s: &mut Shared) {
+        if self.ballot.baseless == epoch {
+            return;
+        }
+        self.ballot.baseless = epoch;
+        let (votes, voters, strategy) = (self.own_votes(epoch, s), self.voters(), &self.settings.election);
+        let text = format!(
+            "{}: the election strategy '{strategy}' says that epoch {epoch} is won, with {votes} of {voters} votes: not \
+             believed before there is a majority",
+            self.name
+        );
+        s.log(Level::Warning, text);
+    }
+
     fn on_elected(&mut self, forced: bool, s: &mut Shared) {
         let Failover::Campaign { epoch, .. } = self.failover else { return };
-        let votes = 1 + self.of(Kind::Sentinel).filter(|i| i.vote.as_ref() == Some(&(s.id.clone(), epoch))).count();
+        let votes = self.own_votes(epoch, s);
         self.timeline.mark(s.now, "elected", format!("{votes} of {} votes", self.voters()));
         self.event(s, Level::Warning, "+elected-leader", self.primary, "");
         s.maybe_crash(CRASH_AFTER_ELECTION);

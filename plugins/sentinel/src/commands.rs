@@ -188,7 +188,7 @@ impl Sentinel {
             "SENTINELS" => self.with(&args[0], |me, name| query::instances(me, name, Kind::Sentinel)),
             "GET-MASTER-ADDR-BY-NAME" | "GET-PRIMARY-ADDR-BY-NAME" => Ok(query::address(self, &args[0])),
             "CKQUORUM" => match self.monitors.get(&args[0]) {
-                Some(monitor) => query::check_quorum(monitor),
+                Some(monitor) => query::check_quorum(monitor, self.shared.disk.fault(self.shared.now).as_deref()),
                 None => Err(NO_SUCH.into()),
             },
             "CONFIRM" => match self.monitors.get_mut(&args[0]) {

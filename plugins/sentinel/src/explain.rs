@@ -46,7 +46,13 @@ impl Monitor {
                     false => fit.clone(),
                 };
                 match wish {
-                    Wish::Explain => lines(explain(self, &s.id, s.now, &fit)),
+                    Wish::Explain => {
+                        let mut told = explain(self, &s.id, s.now, &fit);
+                        told.extend(
+                            s.disk.fault(s.now).map(|fault| format!("blocked: this sentinel can't vote: {fault}")),
+                        );
+                        lines(told)
+                    }
                     Wish::DryRun => lines(rehearse(self, &awake(Way::Best))),
                     Wish::Failover(way) => self.fail_over_by_hand(&awake(way), way, s),
                 }
@@ -122,6 +128,7 @@ pub fn explain(monitor: &Monitor, me: &str, now: Mono, ranked: &Ranked) -> Vec<S
     };
     lines.push(format!("sentinel {me} (this one) {voted}"));
     lines.extend(monitor.of(Kind::Sentinel).map(|i| peer(monitor, i, now)));
+    lines.extend(monitor.complaint_lines());
     lines.extend(monitor.refused_lines(now));
     lines.extend(monitor.aging_lines(now));
     lines.extend(monitor.spread_lines());

@@ -10,7 +10,6 @@ use crate::info::Role;
 use crate::instance::{Instance, Repoint};
 use crate::monitor::Monitor;
 use crate::reconfigure::TELL_AGAIN_MS;
-use crate::select::{Candidate, Request as SelectRequest};
 use crate::types::{Epoch, InstanceId, Kind, Mono};
 use crate::wire::Request;
 
@@ -18,9 +17,6 @@ use crate::wire::Request;
 const FRESH_INFO_MS: u64 = 300;
 /// A promotion that had no effect is asked for again after this long.
 const PROMOTE_AGAIN_MS: u64 = 1_000;
-
-/// Strategies multiply and add what they are told: no silence or limit is longer than 35,000 years.
-const LONGEST_MS: u64 = 1 << 50;
 
 /// Where the failover stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +51,7 @@ pub enum Failover {
         since: Mono,
         /// When it was told.
         sent: Option<Mono>,
-        /// It was promoted by another leader: nothing is to be told, and no promotion to be announced.
+        /// It was a primary already, by somebody else's word: nothing is to be told, and no promotion to be announced.
         adopted: bool,
         /// An operator asked for it.
         forced: bool,
@@ -82,6 +78,17 @@ impl Failover {
     #[must_use]
     pub const fn elected(&self) -> bool {
         matches!(self, Failover::Select { .. } | Failover::Promote { .. } | Failover::Reconfigure { .. })
+    }
+
+    /// The epoch of one that an operator asked for and that isn't certain yet.
+    #[must_use]
+    pub const fn asked_for(&self) -> Option<Epoch> {
+        match self {
+            Failover::Select { epoch, forced: true, .. } | Failover::Promote { epoch, forced: true, .. } => {
+                Some(*epoch)
+            }
+            _ => None,
+        }
     }
 
     /// The epoch in which peers are (still) asked for a vote: it also shows them that the leader is at work.
@@ -259,36 +266,6 @@ impl Monitor {
         self.heir().or_else(|| self.of(Kind::Replica).find(found))
     }
 
-    pub(crate) fn selection_request(&self, now: Mono) -> SelectRequest {
-        SelectRequest {
-            primary: self.name.clone(),
-            down_ms: self.primary().down_since.map(|at| now.since(at)),
-            down_after_ms: self.settings.down_after_ms.min(LONGEST_MS),
-            primary_addr: Some(self.primary().addr.clone().into()),
-            primary_offset: self.primary().report.as_ref().filter(|r| r.role == Some(Role::Primary)).map(|r| r.offset),
-            candidates: self
-                .of(Kind::Replica)
-                .map(|r| {
-                    let report = r.report.clone().unwrap_or_default();
-                    Candidate {
-                        addr: r.addr.clone().into(),
-                        run_id: r.run_id.clone(),
-                        down: r.down_since.is_some(),
-                        connected: r.command.is_up(),
-                        silent_ms: now.since(r.last_valid),
-                        info_age_ms: r.report.as_ref().map(|_| now.since(r.report_at)),
-                        priority: report.priority,
-                        offset: report.offset,
-                        link_down_ms: if report.link_up { 0 } else { report.link_down_ms.unwrap_or(0).min(LONGEST_MS) },
-                        loading: r.loading || report.loading || report.sync_in_progress,
-                        synced: r.synced || report.offset > 1,
-                        is_replica: report.role == Some(Role::Replica),
-                    }
-                })
-                .collect(),
-        }
-    }
-
     /// Another selection strategy took over while the one before was thinking.
     pub(crate) fn ask_selection_anew(&mut self, s: &mut Shared) {
         let request = self.selection_request(s.now);
@@ -371,7 +348,7 @@ impl Monitor {
         if !chosen.command.is_up() || !(sent.is_none() || again) {
             return;
         }
-        let adopted = (sent.is_none() || adopted) && found;
+        let adopted = (sent.is_none() || adopted) && (found || chosen.role == Role::Primary);
         if self.coordinated {
             self.ask_to_hand_over(replica, s);
         } else {
@@ -383,7 +360,7 @@ impl Monitor {
         if sent.is_none() {
             let what = match () {
                 () if self.coordinated => "the primary, to hand over",
-                () if adopted => "nothing: another leader promoted it",
+                () if adopted => "nothing: it is a primary already",
                 () => "it: SLAVEOF NO ONE",
             };
             self.timeline.mark(s.now, "told", what.into());

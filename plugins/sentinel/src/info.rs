@@ -57,6 +57,8 @@ pub struct Report {
     pub sync_in_progress: bool,
     /// It keeps its data because the primary it follows came back empty, or with less than it has.
     pub primary_lost_data: bool,
+    /// It can't write its append-only file or its snapshot.
+    pub disk_fails: bool,
     /// It is a Keystead (extensions of the wire may be used).
     pub keystead: bool,
 }
@@ -92,6 +94,7 @@ impl Report {
                 }
                 "master_sync_in_progress" => report.sync_in_progress = value == "1",
                 "keystead_primary_came_back_empty" => report.primary_lost_data = value == "1",
+                "aof_last_write_status" | "rdb_last_bgsave_status" => report.disk_fails |= value == "err",
                 "keystead_version" => report.keystead = true,
                 _ if key.starts_with("slave") => report.replicas.extend(replica_line(key, value)),
                 _ => {}

@@ -128,6 +128,8 @@ pub struct Instance {
     pub script_kill_sent: bool,
     /// Answers to pings say it is loading.
     pub loading: bool,
+    /// What it refuses this sentinel, and in which words.
+    pub complaints: BTreeMap<&'static str, String>,
     /// It showed `keystead_version`.
     pub keystead: bool,
     /// Last INFO.
@@ -207,6 +209,7 @@ impl Instance {
             down_since: None,
             script_kill_sent: false,
             loading: false,
+            complaints: BTreeMap::new(),
             keystead: false,
             report: None,
             report_at: now,

@@ -5,6 +5,7 @@
 
 use crate::actions::{Action, Event, Shared, Strategies, Watch};
 use crate::commands::{Reach, reach};
+use crate::disk::Disk;
 use crate::due::Due;
 use crate::events::{Level, Notice};
 use crate::globals::{Globals, Options};
@@ -124,6 +125,7 @@ impl Sentinel {
             rng: Rng::new(seed),
             out: Vec::new(),
             durable_at: None,
+            disk: Disk::default(),
             write_ms: 0,
             strategies,
             simulate: 0,
@@ -237,6 +239,9 @@ impl Sentinel {
         self.check_lateness();
         self.leave_tilt_if_due();
         self.handle(event);
+        if let Some(line) = self.shared.disk.overdue(now) {
+            self.shared.log(Level::Warning, format!("This sentinel: {line}"));
+        }
         self.finish()
     }
 
@@ -247,6 +252,7 @@ impl Sentinel {
         self.run_scripts();
         let now = self.shared.now;
         let due = self.due.next().min(self.scripts.next_wake(&self.shared.tempo)).min(self.tilt_end());
+        let due = due.min(self.shared.disk.deadline());
         self.planned = due.min(now.plus(IDLE_MS)).max(now.plus(1));
         let wanted = self.shared.names.take_wanted();
         self.shared.out.extend(wanted.into_iter().map(Action::Resolve));
@@ -366,7 +372,8 @@ impl Sentinel {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Tick => {}
-            Event::Written { ms } => self.shared.write_ms = ms.max(self.shared.write_ms / 2),
+            Event::Writing { epoch } => self.shared.disk.began(epoch, self.shared.now),
+            Event::Written { ms, error } => self.on_written(ms, error),
             Event::Resolved { name, ip } => {
                 let news = self.shared.names.found(&name, ip.as_deref());
                 if let Some(ip) = ip.filter(|_| news) {
@@ -406,6 +413,11 @@ impl Sentinel {
                 }
             }
             Event::Feed { instance, generation, text } => self.on_feed(instance, generation, text.as_deref()),
+            Event::FeedRefused { instance, generation, error } => {
+                if let Some((monitor, s)) = self.owner(instance) {
+                    monitor.on_feed_refused(instance, generation, &error, s);
+                }
+            }
             Event::Command { ticket, argv } => {
                 self.touched = match reach(&argv) {
                     Reach::Nobody => Touched::None,
@@ -423,6 +435,22 @@ impl Sentinel {
         }
     }
 
+    fn on_written(&mut self, ms: u64, error: Option<String>) {
+        let (s, failed) = (&mut self.shared, error.is_some());
+        s.write_ms = ms.max(s.write_ms / 2);
+        let written = s.disk.epoch();
+        if let Some(line) = s.disk.ended(error, s.now) {
+            s.log(Level::Notice, line);
+        }
+        let unkept = |monitor: &&mut Monitor| failed && monitor.failover.asked_for().is_some();
+        for monitor in self.monitors.values_mut().filter(unkept) {
+            if monitor.failover.asked_for().is_some_and(|epoch| s.disk.lost(epoch, written)) {
+                monitor.give_up_uncertain(s, "this sentinel's state can't be written to disk");
+                self.touched = Touched::All;
+            }
+        }
+    }
+
     fn on_feed(&mut self, id: InstanceId, generation: u64, text: Option<&str>) {
         let now = self.shared.now;
         let Some((monitor, _)) = self.owner(id) else { return };
@@ -431,6 +459,7 @@ impl Sentinel {
             return;
         }
         instance.feed_heard = now;
+        instance.complaints.remove("SUBSCRIBE");
         if let Some(text) = text {
             self.on_hello_text(text);
         }

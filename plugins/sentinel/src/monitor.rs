@@ -405,16 +405,6 @@ impl Monitor {
         }
     }
 
-    /// A replica keeps its data because the primary it follows came back with less, whatever keys that has by now: it must
-    /// not stay the primary.
-    fn data_lost(&self) -> bool {
-        let addr = &self.primary().addr;
-        self.of(Kind::Replica).filter(|i| i.down_since.is_none()).any(|i| {
-            i.report.as_ref().is_some_and(|r| r.primary_lost_data && r.upstream.as_ref() == Some(addr))
-                && i.report_at >= self.knowledge_since
-        })
-    }
-
     fn on_primary_down(&mut self, s: &mut Shared) {
         for replica in self.of_mut(Kind::Replica) {
             replica.next_info = s.now;

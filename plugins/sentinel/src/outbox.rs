@@ -8,7 +8,8 @@ use crate::wire::{Reply, Request};
 use std::collections::VecDeque;
 
 /// What a client hears when the state can't be written.
-const NOT_WRITTEN: &str = "ERR the sentinel's state can't be written to disk";
+const NOT_WRITTEN: &str = "ERR the sentinel's state can't be written to disk: a change is in force but not kept, a failover is \
+                           given up";
 
 /// Something that waits.
 #[derive(Debug)]
@@ -109,13 +110,25 @@ fn released(held: Held, ok: bool) -> Option<Action> {
         Action::Reply { ticket, .. } if !ok => {
             Some(Action::Reply { ticket, reply: Reply::Error(NOT_WRITTEN.into()), promises: false })
         }
+        Action::Emit(notice) if !ok && of_own_failover(notice.name) => {
+            let text = format!("{} {} (not published: the state isn't on the disk)", notice.name, notice.payload);
+            Some(Action::Log(notice.level, text))
+        }
         action => Some(action),
     }
+}
+
+/// Tells of a failover that this sentinel leads, or a vote: without its epoch on the disk it leads none, and nobody heard
+/// its vote.
+fn of_own_failover(event: &str) -> bool {
+    ["+vote-for-leader", "+try-failover", "+elected-leader", "+selected-slave"].contains(&event)
+        || event.starts_with("+failover-state-")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::{Level, Notice};
     use crate::state::VERSION;
     use crate::types::{Epoch, InstanceId};
 
@@ -153,6 +166,8 @@ mod tests {
             Action::Reply { ticket, .. } => format!("E{ticket}"),
             Action::Send { request: Request::Ping, .. } => "p".into(),
             Action::Send { .. } => "F".into(),
+            Action::Emit(_) => "e".into(),
+            Action::Log(..) => "l".into(),
             _ => "?".into(),
         };
         actions.iter().map(word).collect::<Vec<_>>().join(" ")
@@ -187,6 +202,18 @@ mod tests {
         assert_eq!(words(&outbox.push(vec![persist(7), reply(3)])), "");
         assert_eq!(words(&outbox.written(true)), "R1 P7");
         assert_eq!(words(&outbox.written(true)), "R2 R3");
+    }
+
+    #[test]
+    fn a_failover_that_is_not_on_the_disk_is_not_told() {
+        let event = |name| Action::Emit(Notice { level: Level::Warning, name, payload: "master m".into() });
+        for (ok, told) in [(true, "e e e"), (false, "l l e")] {
+            let mut outbox = Outbox::default();
+            let actions =
+                vec![persist(5), event("+elected-leader"), event("+failover-state-select-slave"), event("+sdown")];
+            assert_eq!(words(&outbox.push(actions)), "P5");
+            assert_eq!(words(&outbox.written(ok)), told);
+        }
     }
 
     #[test]

@@ -58,13 +58,16 @@ pub(crate) fn address(sentinel: &Sentinel, name: &str) -> Reply {
 }
 
 /// `SENTINEL CKQUORUM name`
-pub(crate) fn check_quorum(monitor: &Monitor) -> Result<Reply, String> {
-    let usable = 1 + monitor.of(Kind::Sentinel).filter(|i| i.down_since.is_none()).count() as u32;
+pub(crate) fn check_quorum(monitor: &Monitor, disk: Option<&str>) -> Result<Reply, String> {
+    // One whose disk doesn't take its votes gives none.
+    let own = u32::from(disk.is_none());
+    let note = disk.map_or_else(String::new, |fault| format!(" (this one can't vote: {fault})"));
+    let usable = own + monitor.of(Kind::Sentinel).filter(|i| i.down_since.is_none()).count() as u32;
     let quorum = usable >= monitor.settings.quorum;
     let authorized = usable >= majority(monitor.voters());
     if quorum && authorized {
         return Ok(Reply::Status(format!(
-            "OK {usable} usable Sentinels. Quorum and failover authorization can be reached"
+            "OK {usable} usable Sentinels. Quorum and failover authorization can be reached{note}"
         )));
     }
     let mut text = format!("NOQUORUM {usable} usable Sentinels. ");
@@ -75,7 +78,7 @@ pub(crate) fn check_quorum(monitor: &Monitor) -> Result<Reply, String> {
         text.push_str(if quorum { "" } else { ". " });
         text.push_str("Not enough available Sentinels to reach the majority and authorize a failover");
     }
-    Err(text)
+    Err(text + &note)
 }
 
 /// `SENTINEL INFO-CACHE name …`

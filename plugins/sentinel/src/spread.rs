@@ -247,7 +247,7 @@ impl Monitor {
 
     /// For EXPLAIN: the settings of the group, and who isn't known to have them.
     pub(crate) fn spread_lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.spread.entries.iter().map(said).collect();
+        let mut lines: Vec<String> = self.spread.entries.iter().map(|entry| self.said(entry)).collect();
         if !lines.is_empty() {
             let lacks = |i: &&Instance| i.told.has < self.spread.version;
             for peer in self.of(Kind::Sentinel).filter(lacks) {
@@ -256,6 +256,15 @@ impl Monitor {
             }
         }
         lines
+    }
+
+    /// UNSET and a SET without GROUP change this sentinel alone: what the group has is in force elsewhere.
+    fn said(&self, entry: &Spread) -> String {
+        let Spread { option, epoch, author, value } = entry;
+        let here = table::option(option).and_then(|setting| setting.texts(&self.settings).into_iter().next());
+        let here = here.filter(|here| !here.eq_ignore_ascii_case(value));
+        let here = here.map_or_else(String::new, |here| format!(": not in force here, where it is {here}"));
+        format!("setting of the group: {option} {value} (epoch {epoch}, by {author}){here}")
     }
 }
 
@@ -271,9 +280,4 @@ pub(crate) fn scripts_in(mut words: &[String]) -> Vec<(&'static str, &str)> {
         words = more.get(taken..).unwrap_or_default();
     }
     scripts
-}
-
-fn said(entry: &Spread) -> String {
-    let Spread { option, epoch, author, value } = entry;
-    format!("setting of the group: {option} {value} (epoch {epoch}, by {author})")
 }

@@ -135,7 +135,8 @@ impl SavedMonitor {
     /// Nobody listens at an address that can't be: who edited the file is to hear so.
     fn check(&self) -> Result<(), String> {
         let configured = self.configured.iter().map(|addr| ("configured", addr, false));
-        let replicas = self.replicas.iter().map(|replica| ("replicas", &replica.addr, false));
+        // A replica without a port, as an older version took from an INFO, is passed over (`mend`).
+        let replicas = self.replicas.iter().map(|replica| ("replicas", &replica.addr, true));
         // Where a sentinel moved that another one took the place of isn't known.
         let sentinels = self.sentinels.iter().map(|sentinel| ("sentinels", &sentinel.addr, true));
         for (place, addr, lost) in
@@ -151,9 +152,10 @@ impl SavedMonitor {
         Ok(())
     }
 
-    /// Without epochs that can't be. Whom the vote was for is gone with its epoch; none is given up to `highest`.
+    /// Without replicas that nobody can reach, and without epochs that can't be. Whom the vote was for is gone with its epoch; none is given up to `highest`.
     fn mended(&self, highest: Epoch) -> SavedMonitor {
         let mut mended = self.clone();
+        mended.replicas.retain(|replica| replica.addr.port != 0);
         if mended.config_epoch > Epoch::LAST {
             mended.config_epoch = Epoch(0);
         }
@@ -195,7 +197,8 @@ impl State {
     }
 
     /// Takes epochs out that no group has counted up to: a sentinel that believed them once would never lead nor vote
-    /// again. It goes on from the highest one that can be, in which it gives no second vote. Gives what was wrong.
+    /// again. It goes on from the highest one that can be, in which it gives no second vote. And replicas without a port.
+    /// Gives what was wrong.
     pub fn mend(&mut self) -> Vec<String> {
         let known = self.monitors.iter().flat_map(|kept| [kept.config_epoch, kept.leader_epoch]);
         let highest = known.chain([self.epoch]).filter(|epoch| *epoch <= Epoch::LAST).max().unwrap_or_default();
@@ -208,9 +211,18 @@ impl State {
             let spread = kept.spread.iter().map(|entry| entry.epoch);
             let absurd =
                 spread.chain([kept.config_epoch, kept.leader_epoch]).filter(|epoch| *epoch > Epoch::LAST).max();
-            let Some(absurd) = absurd else { continue };
-            wrong.push(format!("state file: {}: epoch {absurd} can't be and is forgotten", kept.name));
-            *kept = Kept::new(kept.mended(highest));
+            let nowhere = kept.replicas.iter().map(|replica| &replica.addr).filter(|addr| addr.port == 0);
+            let said =
+                nowhere.map(|addr| format!("state file: {}: replica {addr} has no port, passed over", kept.name));
+            let said: Vec<String> = said
+                .chain(
+                    absurd.map(|absurd| format!("state file: {}: epoch {absurd} can't be and is forgotten", kept.name)),
+                )
+                .collect();
+            if !said.is_empty() {
+                *kept = Kept::new(kept.mended(highest));
+                wrong.extend(said);
+            }
         }
         wrong
     }
@@ -285,5 +297,10 @@ mod tests {
             assert!(error.contains(place), "{error}");
         }
         assert!(State::decode(&text.replace("port: 3", "port: 0")).is_ok(), "a sentinel whose place is not known");
+        let (before, replicas) = text.split_once("replicas:").unwrap();
+        let mut nowhere =
+            State::decode(&format!("{before}replicas:{}", replicas.replacen("port: 1", "port: 0", 1))).unwrap();
+        assert_eq!(nowhere.mend(), ["state file: m: replica h:0 has no port, passed over"]);
+        assert!(nowhere.monitors[0].replicas.is_empty() && nowhere.mend().is_empty());
     }
 }

@@ -133,6 +133,19 @@ pub enum Request {
 }
 
 impl Request {
+    /// The command that every node of its kind takes from a sentinel with the rights for it; nothing where a refusal may
+    /// have another reason, or is told elsewhere.
+    #[must_use]
+    pub const fn routine(&self) -> Option<&'static str> {
+        match self {
+            Request::Ping => Some("PING"),
+            Request::Info | Request::InfoServer => Some("INFO"),
+            Request::Hello(_) => Some("PUBLISH"),
+            Request::AskDown { .. } => Some("SENTINEL"),
+            _ => None,
+        }
+    }
+
     /// The commands of this request, in order; the last one's reply is the request's answer.
     #[must_use]
     pub fn commands(&self) -> Vec<Vec<String>> {

@@ -156,6 +156,8 @@ mod tests {
             loading: false,
             synced: true,
             is_replica: true,
+            other_history: false,
+            disk_fails: false,
         }
     }
 

@@ -1,4 +1,5 @@
-//! Disks that fail as a test wishes: one that takes less than it is given or is full from some byte on, and small real ones.
+//! Disks that fail as a test wishes: one that takes less than it is given, is full from some byte on or stands still, and small
+//! real ones.
 //! Owns the preloaded library and the mounts; knows nothing of what is written.
 
 use keystead_harness::KeysteadBuilder;
@@ -29,7 +30,7 @@ impl FaultyDisk {
             return None;
         }
         let mut room = std::fs::File::create(dir.path().join("room")).ok()?;
-        room.write_all(&[(-1i64).to_ne_bytes(), [0; 8]].concat()).ok()?;
+        room.write_all(&[(-1i64).to_ne_bytes(), [0; 8], [0; 8]].concat()).ok()?;
         Some(FaultyDisk { dir, room })
     }
 
@@ -53,6 +54,16 @@ impl FaultyDisk {
     /// Files can't be cut, as with `chattr +a`.
     pub fn cuts_nothing(&self) {
         self.put(1, 8);
+    }
+
+    /// It answers nothing until [`FaultyDisk::goes_on`]: whoever writes waits.
+    pub fn stands_still(&self) {
+        self.put(1, 16);
+    }
+
+    /// It answers again.
+    pub fn goes_on(&self) {
+        self.put(0, 16);
     }
 
     fn set(&self, room: i64) {

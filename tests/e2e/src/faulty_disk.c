@@ -1,5 +1,6 @@
-/* A disk that takes less than it is given, or fills up at any byte: put before the C library's write(2), writev(2) and
- * ftruncate(2) with LD_PRELOAD. Touches only what goes into data files; decides nothing: the test says how much is taken. */
+/* A disk that takes less than it is given, fills up at any byte, or stands still: put before the C library's write(2),
+ * writev(2), fdatasync(2) and ftruncate(2) with LD_PRELOAD. Touches only what goes into data files; decides nothing: the test
+ * says how much is taken. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -16,14 +17,17 @@
 
 static ssize_t (*next_write)(int, const void *, size_t);
 static ssize_t (*next_writev)(int, const struct iovec *, int);
+static int (*next_fdatasync)(int);
 static int (*next_ftruncate)(int, off64_t);
 /* Bytes that one call takes at most; 0: all. */
 static long most;
-/* Bytes that the disk has room for; negative: as many as there are. Behind that: not 0 if no file can be cut. */
+/* Bytes that the disk has room for; negative: as many as there are. Behind that: not 0 if no file can be cut; not 0 while it
+ * stands still. */
 static volatile int64_t *room;
 
 __attribute__((constructor)) static void begin(void) {
     next_ftruncate = (int (*)(int, off64_t))dlsym(RTLD_NEXT, "ftruncate64");
+    next_fdatasync = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
     next_write = (ssize_t (*)(int, const void *, size_t))dlsym(RTLD_NEXT, "write");
     next_writev = (ssize_t (*)(int, const struct iovec *, int))dlsym(RTLD_NEXT, "writev");
     const char *text = getenv("FAULTY_DISK_MOST");
@@ -31,7 +35,7 @@ __attribute__((constructor)) static void begin(void) {
     const char *path = getenv("FAULTY_DISK_ROOM");
     int file = path ? open(path, O_RDWR) : -1;
     if (file >= 0) {
-        void *map = mmap(NULL, 2 * sizeof *room, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        void *map = mmap(NULL, 3 * sizeof *room, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
         room = map == MAP_FAILED ? NULL : map;
         close(file);
     }
@@ -48,8 +52,13 @@ static int is_data(int fd) {
     return strstr(path, "/appendonlydir/") || strstr(path, ".rdb");
 }
 
+static void wait_while_still(void) {
+    while (room && room[2] != 0) usleep(1000);
+}
+
 /* How much of it the disk takes now. */
 static size_t taken(size_t wanted) {
+    wait_while_still();
     if (most > 0 && wanted > (size_t)most) wanted = (size_t)most;
     if (!room) return wanted;
     int64_t left = __atomic_load_n(room, __ATOMIC_SEQ_CST);
@@ -65,6 +74,11 @@ int ftruncate64(int fd, off64_t size) {
     if (!room || room[1] == 0 || !is_data(fd)) return next_ftruncate(fd, size);
     errno = EPERM;
     return -1;
+}
+
+int fdatasync(int fd) {
+    if (is_data(fd)) wait_while_still();
+    return next_fdatasync(fd);
 }
 
 ssize_t write(int fd, const void *bytes, size_t count) {

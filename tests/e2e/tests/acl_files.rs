@@ -1,6 +1,7 @@
 //! Users in files: the configuration's, an ACL file's, those that CONFIG REWRITE keeps.
 
 use keystead_harness::{Keystead, Reply};
+use std::os::unix::fs::PermissionsExt;
 
 fn users(client: &mut keystead_harness::Client) -> Vec<String> {
     client.cmd("ACL USERS").texts()
@@ -40,10 +41,13 @@ fn an_acl_file_is_read_saved_and_read_again() {
     let mut admin = node.client();
     assert_eq!(users(&mut admin), ["d", "default"]);
     admin.ok("ACL SETUSER e on >secret +get ~x");
-    admin.ok("ACL SAVE");
     let path = node.dir().join("users.acl");
+    let mode = 0o640;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("ours");
+    admin.ok("ACL SAVE");
     let saved = std::fs::read_to_string(&path).expect("written");
     assert!(saved.contains("user e on sanitize-payload #") && !saved.contains("secret"), "{saved}");
+    assert!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o777 == mode, "as it was");
     let mut e = node.client();
     e.ok("AUTH e secret");
     // A file with a mistake changes nothing.

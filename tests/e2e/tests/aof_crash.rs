@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use keystead_e2e::disk::SmallDisk;
-use keystead_harness::{Client, DEADLINE, Keystead, Reply, eventually};
+use keystead_harness::{Client, DEADLINE, Keystead, Reply, eventually, wait_until};
 use keystead_persistence_aof::failpoint;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -323,12 +323,11 @@ fn a_full_disk_stops_writes_and_loses_nothing() {
     assert_eq!(node.client().info("persistence")["aof_last_write_status"], "err");
     client.set_reply_limit(Duration::from_millis(300));
     assert!(client.read().is_err(), "nobody is told of a write that isn't on the disk");
-    let mut reader = node.client();
-    reader.send(&["STRLEN", "big"]).unwrap();
+    assert!(node.client().cmd("STRLEN big").is_error(), "nor is it shown");
     limit("unlimited");
     client.set_reply_limit(DEADLINE);
     assert_eq!(client.read().unwrap(), Reply::Simple("OK".into()));
-    assert_eq!(reader.read().unwrap(), Reply::Int(4000));
+    wait_until("it is shown", DEADLINE, || node.client().cmd("STRLEN big") == Reply::Int(4000));
     let works = eventually(DEADLINE, || node.client().cmd("SET after 1").as_text().filter(|text| text == "OK"));
     assert!(works.is_some(), "{}", node.process.log());
     node.process.kill();

@@ -234,6 +234,36 @@ fn from_a_full_disk_to_another_one() {
     }
 }
 
+/// Without it the start would find the older set in its own folder, and write over the note.
+#[test]
+fn a_note_that_cannot_be_read_refuses_the_start() {
+    let mut node = node("(fsync: always)", None);
+    let second = folder(&node, "second");
+    let mut client = node.client();
+    set_dir(&mut client, &second);
+    wait_until("the files are there", DEADLINE, || has_arrived(&second));
+    client.ok("SET behind 1");
+    node.process.kill();
+    let state = node.dir().join("persistence-aof.state");
+    let note = std::fs::read(&state).unwrap();
+    let refused = |node: &mut Keystead, why: &str| {
+        node.process.restart().unwrap();
+        assert!(!node.process.wait_exit(DEADLINE).success(), "{why}");
+        let log = node.process.log();
+        let last = log.trim_end().lines().last().unwrap();
+        assert!(last.contains("persistence-aof.state") && last.contains(why), "{log}");
+    };
+    std::fs::write(&state, "(dir: ").unwrap();
+    refused(&mut node, "which says where the newest append-only files are, can't be read");
+    std::fs::remove_file(&state).unwrap();
+    std::fs::create_dir(&state).unwrap();
+    refused(&mut node, "can't be read: Is a directory");
+    std::fs::remove_dir(&state).unwrap();
+    std::fs::write(&state, note).unwrap();
+    node.restart();
+    assert_eq!(node.client().cmd("EXISTS behind"), Reply::Int(1), "{}", node.process.log());
+}
+
 /// What was left behind when the file was off is nobody's newest set.
 #[test]
 fn a_folder_that_is_left_without_the_file_leads_nowhere() {

@@ -1,7 +1,7 @@
 //! Bad input of every kind: each gets a clear error, nothing else suffers, no memory is taken on credit.
 #![allow(clippy::unwrap_used)]
 
-use keystead_harness::{Client, DEADLINE, Keystead, wait_until};
+use keystead_harness::{Client, DEADLINE, Keystead, Reply, wait_until};
 use std::time::Duration;
 
 /// A start that must fail: its exit is a failure and its log says all of `words`.
@@ -255,4 +255,24 @@ fn a_plugin_s_busy_port_is_named() {
         format!("(port: {0}, monitors: [(name: \"m\", host: \"127.0.0.1\", port: {0}, quorum: 1)])", other.port());
     let node = Keystead::builder().plugin("sentinel", &sentinel).launch();
     refused(node, &["Address already in use", &other.port().to_string()]);
+}
+
+/// The first half of such a member makes a product 0 for who knows where places begin, as in a server that takes no random
+/// number for it.
+#[test]
+fn members_made_for_one_place_are_scanned_in_parts() {
+    const FOLD: [u64; 3] = [0x082e_fa98_ec4e_6c89, 0x4528_21e6_38d0_1377, 0x6b65_7973_7465_6164];
+    let [base, odd, seed] = FOLD;
+    let product = u128::from(seed) * u128::from(odd);
+    let begins = (((product as u64) ^ (product >> 64) as u64) ^ base).rotate_right(16);
+    let node = Keystead::plain();
+    let mut client = node.client();
+    for start in (0..3000).step_by(500) {
+        let members = (start..start + 500).map(|n| [&begins.to_le_bytes()[..], format!("{n:08}").as_bytes()].concat());
+        let command: Vec<Vec<u8>> = [b"SADD".to_vec(), b"s".to_vec()].into_iter().chain(members).collect();
+        client.command(&command);
+    }
+    let Reply::Array(parts) = client.cmd("SSCAN s 0 COUNT 10") else { panic!("a cursor and members") };
+    let Some(Reply::Array(members)) = parts.get(1) else { panic!("{parts:?}") };
+    assert!(members.len() < 500, "{} of 3000 at once", members.len());
 }

@@ -211,8 +211,9 @@ fn what_a_plugin_declares_must_be_free_and_make_sense() {
         ("param(reg, \"slave-ignore-maxmemory\")", "exists already"),
         ("param(reg, \"a b\")", "'a b' is no name for a parameter"),
         ("param(reg, \"\")", "'' is no name for a parameter"),
-        ("section(reg, 0)", "records of opcode 0 belong to RDB files themselves"),
-        ("section(reg, 255)", "128 to 245 are for sections"),
+        ("section(reg, 0)", "records of opcode 0 could not be read: sections have 245"),
+        ("section(reg, 200)", "records of opcode 200 could not be read"),
+        ("command(reg, \"A\\xff\")", "is no name for a command"),
         ("replace(reg, \"GET\")", "'get' exists already (from the core), and can't be replaced"),
     ];
     for (declares, words) in cases {
@@ -220,7 +221,7 @@ fn what_a_plugin_declares_must_be_free_and_make_sense() {
         plugins.with_functions("wrong", "", DECLARING, &body);
         refused(plugins.launch(&["wrong"]), &["'wrong' could not be created", words]);
     }
-    let fine = ["param(reg, \"appendonly\")", "section(reg, 200)", "replace(reg, \"LASTSAVE\")"];
+    let fine = ["param(reg, \"appendonly\")", "section(reg, 245)", "replace(reg, \"LASTSAVE\")"];
     let fine: String = fine.iter().map(|one| format!("if ({one} != KS_OK) goto refused;\n")).collect();
     plugins.with_functions("fine", "", DECLARING, &format!("{unused}\n{fine}"));
     let mut node = plugins.launch(&["fine"]);
@@ -255,6 +256,8 @@ fn what_is_no_plugin_of_this_server_is_refused_in_words() {
     refused(plugins.launch(&["short"]), &["libkeystead_short.so", "declaration has 100 bytes"]);
     plugins.small("aborts", ".flags = KS_DECL_PANIC_ABORT,", "");
     refused(plugins.launch(&["aborts"]), &["libkeystead_aborts.so", "panic=abort"]);
+    plugins.small("mute", "", "if (out) return KS_ERR;");
+    refused(plugins.launch(&["mute"]), &["'mute' could not be created: refused without a reason (status 1: KS_ERR)"]);
     plugins.small("magic", ".magic = 1,", "");
     refused(plugins.launch(&["magic"]), &["libkeystead_magic.so", "no Keystead plugin, or a damaged one"]);
     std::fs::copy(plugins.lib("major"), plugins.lib("renamed")).unwrap();

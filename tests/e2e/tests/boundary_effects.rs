@@ -8,6 +8,7 @@ mod fixtures;
 
 use fixtures::Plugins;
 use keystead_harness::{Client, DEADLINE, Keystead, Reply, wait_until};
+use std::time::{Duration, Instant};
 
 /// Commands in C that do what their words say.
 const DOING: &str = r#"
@@ -23,6 +24,27 @@ static uint32_t list(void *data, const ks_ctx *ctx, const ks_str *argv, size_t a
 static uint32_t set_list(void *data, const ks_ctx *ctx, const ks_str *argv, size_t argc) {
   ctx->api->set_string(ctx->data, 0, argv[1], argv[2]);
   return list(data, ctx, argv + 2, argc - 2);
+}
+
+/* SET key value, then calls the words behind; the last word FAIL has it fail behind that. */
+static uint32_t set_call(void *data, const ks_ctx *ctx, const ks_str *argv, size_t argc) {
+  (void)data;
+  int fails = argv[argc - 1].len == 4 && !memcmp(argv[argc - 1].ptr, "FAIL", 4);
+  ks_buf out = {0};
+  ctx->api->set_string(ctx->data, 0, argv[1], argv[2]);
+  ctx->api->call(ctx->data, 0, argv + 3, argc - 3 - fails, &out);
+  if (out.drop) out.drop(out.owner);
+  ctx->api->set_string(ctx->data, 0, str("behind"), argv[1]);
+  ctx->api->reply_simple(ctx->data, str("OK"));
+  if (fails) ctx->api->fail(ctx->data, str("ERR on purpose"));
+  return fails ? KS_CALL_FAILED : KS_CALL_NONE;
+}
+
+/* SET key value, and not a word of it. */
+static uint32_t silent(void *data, const ks_ctx *ctx, const ks_str *argv, size_t argc) {
+  (void)data; (void)argc;
+  ctx->api->set_string(ctx->data, 0, argv[1], argv[2]);
+  return KS_CALL_NONE;
 }
 
 /* SET key value, without an effect. */
@@ -62,10 +84,12 @@ static uint32_t add(ks_registrar reg, const char *name, uint64_t flags, uint32_t
 }
 "#;
 
-const DECLARED: [(&str, &str, &str); 7] = [
+const DECLARED: [(&str, &str, &str); 9] = [
     ("DO.LIST", "KS_CMD_WRITE", "list"),
     ("DO.SETLIST", "KS_CMD_WRITE", "set_list"),
     ("DO.SET", "KS_CMD_WRITE", "set"),
+    ("DO.SETCALL", "KS_CMD_WRITE", "set_call"),
+    ("DO.SILENT", "KS_CMD_WRITE", "silent"),
     ("DO.CALL", "KS_CMD_WRITE", "call"),
     ("DO.READ.SET", "KS_CMD_READONLY", "set"),
     ("DO.READ.SENT", "KS_CMD_READONLY", "as_sent"),
@@ -139,6 +163,44 @@ fn what_a_command_changes_without_an_effect_is_on_the_replica() {
     assert!(p.cmd("DO.LIST MULTI").is_error());
     catch_up(&mut p, &mut r);
     assert_eq!(r.cmd("GET quiet"), "1");
+}
+
+#[test]
+fn changes_and_calls_of_a_command_reach_the_replica_in_their_order() {
+    let plugins = doing();
+    let (primary, replica) = pair(&plugins);
+    let (mut p, mut r) = (primary.client(), replica.client());
+    p.ok("DO.SETCALL counted 1 INCR counted");
+    p.ok("DO.SETCALL gone 1 DEL gone");
+    // One inside the other.
+    p.ok("DO.SETCALL outer 1 DO.SETCALL inner 5 INCRBY outer 6");
+    assert_eq!(error(p.cmd("DO.SETCALL failed 1 DEL failed FAIL")), "ERR on purpose");
+    // One that is found expired is deleted before it is set.
+    p.ok("DEBUG SET-ACTIVE-EXPIRE 0");
+    p.ok("SET expired 7 PX 1");
+    let begun = Instant::now();
+    wait_until("it has expired", DEADLINE, || begun.elapsed() > Duration::from_millis(2));
+    p.ok("DO.SETCALL expired 1 INCR expired");
+    catch_up(&mut p, &mut r);
+    for client in [&mut p, &mut r] {
+        let values = client.cmd("MGET counted gone outer inner failed expired behind").texts();
+        assert_eq!(values, ["2", "(nil)", "7", "5", "(nil)", "2", "expired"]);
+    }
+}
+
+#[test]
+fn a_command_without_a_reply_is_answered_an_error_and_what_it_did_stays() {
+    let plugins = doing();
+    let (primary, replica) = pair(&plugins);
+    let (mut p, mut r) = (primary.client(), replica.client());
+    let told = "ERR plugin doing: the command 'do.silent' wrote no reply";
+    assert_eq!(error(p.cmd("DO.SILENT k v")), told);
+    assert_eq!(error(p.cmd("DO.CALL DO.SILENT k v")), told);
+    // Redis says nothing to this either.
+    p.send(&["REPLCONF", "ACK", "0"]).unwrap();
+    assert_eq!(p.cmd("PING"), "PONG");
+    catch_up(&mut p, &mut r);
+    assert_eq!(r.cmd("GET k"), "v");
 }
 
 #[test]
@@ -254,7 +316,7 @@ fn a_panic_over_the_end_faults_the_plugin_and_the_end_goes_on() {
     let mut node = Keystead::builder().plugin_dir(plugins.dir()).plugin("panicky", "()").start();
     node.process.terminate();
     node.process.wait_for_log("plugin panicky failed and is stopped: it panicked when it was asked", DEADLINE);
-    assert!(node.process.wait_exit(DEADLINE).success(), "{}", node.process.log());
+    assert!(!node.process.wait_exit(DEADLINE).success(), "it isn't as if nothing had failed: {}", node.process.log());
 }
 
 #[test]

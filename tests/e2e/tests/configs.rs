@@ -108,6 +108,12 @@ fn check_refuses_what_a_start_refuses() {
             "wrong.ron:3:",
         ),
         ("plugins: [\n  (name: \"replicaton\"),\n]".into(), "did you mean 'replication'?"),
+        ("plugins: [\n  (name: \"a\", path: \"/nowhere.so\"),\n]".into(), "wrong.ron:2:10"),
+        ("plugins: [\n  (name: \"a\", path: \"/nowhere.so\"),\n]".into(), "there is no library /nowhere.so"),
+        ("plugins: [\n  (name: \"a\", path: \"/etc/passwd\"),\n]".into(), "wrong.ron:2:10"),
+        ("plugins: [\n  (name: \"scripting\"),\n  (name: \"b/c\"),\n]".into(), "wrong.ron:3:10"),
+        ("plugins: [\n  (name: \"scripting\"),\n  (name: \"scripting\"),\n]".into(), "wrong.ron:3:10"),
+        ("plugins: [\n  (name: \"strategy-lease\"),\n]".into(), "wrong.ron:2:10"),
     ];
     for (text, words) in cases {
         std::fs::write(&wrong, format!("({text})")).unwrap();

@@ -218,6 +218,160 @@ fn under_everysec_one_write_is_acknowledged_that_the_disk_has_no_room_for() {
     }
 }
 
+fn refused(reply: &Reply, why: &str) -> bool {
+    matches!(reply, Reply::Error(text) if text.starts_with("MISCONF Errors writing to the AOF file: ") && text.contains(why))
+}
+
+/// What isn't on the disk isn't shown, and nobody waits for ever: reads are told why, those who wait already are closed.
+#[test]
+fn a_full_disk_under_always_answers_reads_and_closes_those_who_wait() {
+    let Some(disk) = FaultyDisk::new() else { return };
+    let mut node = aof(&disk, 0, "(fsync: always, rewrite_percentage: 0)");
+    node.client().ok("SET before 1");
+    disk.has_room_for(0);
+    let mut held = node.client();
+    held.send(&["SET", "held", "1"]).unwrap();
+    wait_until("the refusal", DEADLINE, || persistence(&node, "aof_last_write_status") == "err");
+    for line in ["GET before", "EXISTS before", "DBSIZE", "SET more 1", "PING"] {
+        let reply = node.client().cmd(line);
+        assert!(refused(&reply, "No space left on device"), "{line}: {reply:?}");
+    }
+    assert_eq!(node.client().cmd("ECHO there"), "there");
+    assert!(held.read().is_err(), "it isn't on the disk");
+    let log = node.process.log();
+    assert!(log.contains("1 clients whose replies waited for the disk are closed"), "{log}");
+    assert!(log.contains(". Until it can be, reads and writes are refused"), "{log}");
+    // Whoever takes the promise back gets its answers, though not what lets it write again.
+    node.client().ok("CONFIG SET appendfsync everysec");
+    wait_until("reads", DEADLINE, || node.client().cmd("GET held") == "1");
+    assert!(refused(&node.client().cmd("SET more 1"), "No space left on device"));
+    node.client().ok("CONFIG SET appendfsync always");
+    disk.has_room();
+    wait_until("room", DEADLINE, || node.client().cmd("SET behind 1") == "OK");
+    node.process.kill();
+    node.restart();
+    assert_eq!(node.client().cmd("EXISTS before held behind"), 3);
+}
+
+#[test]
+fn switched_off_on_a_full_disk_it_does_not_look_solved() {
+    let Some(disk) = FaultyDisk::new() else { return };
+    let node = aof(&disk, 0, "(fsync: always, rewrite_percentage: 0)");
+    disk.has_room_for(0);
+    node.client().send(&["SET", "k", "1"]).unwrap();
+    wait_until("the refusal", DEADLINE, || persistence(&node, "aof_last_write_status") == "err");
+    node.client().ok("CONFIG SET appendonly no");
+    wait_until("writes", DEADLINE, || node.client().cmd("SET k 2") == "OK");
+    assert!(!node.process.log().contains("looks solved"), "{}", node.process.log());
+}
+
+/// A disk that never answers is one that fails: who asks is told, sentinels see no PONG, and an end that insists ends.
+#[test]
+fn a_disk_that_does_not_answer_under_always_counts_as_one_that_fails() {
+    let Some(disk) = FaultyDisk::new() else { return };
+    let mut node = aof(&disk, 0, "(fsync: always, rewrite_percentage: 0)");
+    node.client().ok("SET before 1");
+    disk.stands_still();
+    let mut held = node.client();
+    held.send(&["SET", "held", "1"]).unwrap();
+    wait_until("the refusal", DEADLINE, || refused(&node.client().cmd("PING"), "the disk has not answered for"));
+    for line in ["GET before", "SET more 1"] {
+        assert!(refused(&node.client().cmd(line), "the disk has not answered for"), "{line}");
+    }
+    assert_eq!(persistence(&node, "aof_last_write_status"), "err");
+    disk.goes_on();
+    assert_eq!(held.read().unwrap(), "OK");
+    wait_until("it answers", DEADLINE, || node.client().cmd("PING") == "PONG");
+    node.client().ok("SET behind 1");
+    let log = node.process.log();
+    assert!(log.contains("Error writing to the AOF file: the disk has not answered for 2 s"), "{log}");
+    assert!(log.contains("AOF write error looks solved"), "{log}");
+    disk.stands_still();
+    held.send(&["SET", "lost", "1"]).unwrap();
+    node.client().send(&["SHUTDOWN", "NOSAVE", "FORCE"]).unwrap();
+    node.process.wait_exit(DEADLINE);
+    disk.goes_on();
+    node.restart();
+    assert_eq!(node.client().cmd("EXISTS before held behind"), 3);
+}
+
+fn replica_of(primary: &Keystead, disk: &FaultyDisk, config: &str) -> Keystead {
+    let replication = format!("(replicaof: (\"127.0.0.1\", {}))", primary.port());
+    let builder = Keystead::builder().plugin("persistence-aof", config).plugin("replication", &replication);
+    let replica = disk.under(builder, 0).start();
+    wait_until("it follows", DEADLINE, || replica.client().info("replication")["master_link_status"] == "up");
+    // Its first files are of what it had before.
+    let its_own = || {
+        let info = replica.client().info("persistence");
+        info["aof_rewrites"] == "1" && info["aof_rewrite_in_progress"] == "0"
+    };
+    wait_until("its files are there", DEADLINE, its_own);
+    replica
+}
+
+/// No acknowledgement rests on it: it is read, and says that it keeps nothing. Made a primary, it refuses.
+#[test]
+fn a_replica_whose_disk_is_full_under_always_is_read() {
+    let Some(disk) = FaultyDisk::new() else { return };
+    let primary = Keystead::builder().plugin("replication", "()").start();
+    let replica = replica_of(&primary, &disk, "(fsync: always, rewrite_percentage: 0)");
+    primary.client().ok("SET k 1");
+    wait_until("it is there", DEADLINE, || replica.client().cmd("GET k") == "1");
+    let mut client = primary.client();
+    client.ok("SET k 2");
+    assert_eq!(format!("{:?}", client.cmd("WAITAOF 0 1 20000")), "[0, 1]");
+    disk.has_room_for(0);
+    client.ok("SET k 3");
+    wait_until("the refusal", DEADLINE, || persistence(&replica, "aof_last_write_status") == "err");
+    assert_eq!(replica.client().cmd("GET k"), "3");
+    assert_eq!(replica.client().cmd("PING"), "PONG");
+    assert_eq!(format!("{:?}", client.cmd("WAITAOF 0 1 1500")), "[0, 0]", "it isn't on the disk");
+    replica.client().ok("REPLICAOF NO ONE");
+    wait_until("it refuses", DEADLINE, || refused(&replica.client().cmd("GET k"), "No space left on device"));
+    disk.has_room();
+    wait_until("room", DEADLINE, || replica.client().cmd("SET k 4") == "OK");
+    assert_eq!(replica.client().cmd("GET k"), "4");
+}
+
+/// What a file lacks that can't be written is kept in memory up to a limit; then the file begins anew when there is room.
+#[test]
+fn a_replica_whose_disk_is_full_keeps_no_endless_stream_in_memory() {
+    let Some(disk) = FaultyDisk::new() else { return };
+    let primary = Keystead::builder().plugin("replication", "()").start();
+    let mut replica = replica_of(&primary, &disk, "(rewrite_percentage: 0)");
+    let mut client = primary.client();
+    client.ok("SET before 1");
+    disk.has_room_for(0);
+    let value = "v".repeat(1 << 20);
+    let lags = || persistence(&replica, "aof_buffer_length").parse::<u64>().unwrap() > 0;
+    client.ok(&format!("SET big {value}"));
+    wait_until("it lags", DEADLINE, lags);
+    let given_up = eventually(DEADLINE, || {
+        client.ok(&format!("SET big {value}"));
+        (persistence(&replica, "keystead_aof_given_up") == "1").then_some(())
+    });
+    assert!(given_up.is_some(), "{}", replica.process.log());
+    assert_eq!(persistence(&replica, "aof_buffer_length"), "0");
+    assert_eq!(persistence(&replica, "aof_last_write_status"), "err");
+    let log = replica.process.log();
+    assert!(log.contains("it is left as it is, and begins anew when there is room"), "{log}");
+    let reply = format!("{:?}", replica.client().cmd("SHUTDOWN"));
+    assert!(reply.contains("ERR Errors trying to SHUTDOWN"), "{reply}");
+    client.ok("SET last 1");
+    wait_until("it follows on", DEADLINE, || replica.client().cmd("GET last") == "1");
+    disk.has_room();
+    wait_until("it begins anew", DEADLINE, || persistence(&replica, "keystead_aof_given_up") == "0");
+    assert_eq!(persistence(&replica, "aof_last_write_status"), "ok");
+    client.ok("SET behind 1");
+    wait_until("it follows on", DEADLINE, || replica.client().cmd("GET behind") == "1");
+    let want = digest(&primary);
+    drop(primary);
+    replica.process.kill();
+    checked("redis-check-aof", &manifest(&replica));
+    replica.restart();
+    assert_eq!(digest(&replica), want, "{}", replica.process.log());
+}
+
 /// The refusal tells of no write, so it waits for none.
 #[test]
 fn an_end_that_a_full_disk_refuses_is_answered() {

@@ -71,6 +71,7 @@ fn at_every_place_the_file_is_the_old_one_or_the_new_one() {
         node.process.set_env(&[]);
         node.restart();
         assert_one_moment(&node, saved, place);
+        wait_until("what it left is gone", DEADLINE, || temporary_files(&node) == 0);
     }
 }
 

@@ -219,6 +219,44 @@ fn damage_refuses_the_start_and_names_its_place() {
     assert!(log.contains("Internal error in RDB reading") && log.contains("(at byte "), "{log}");
 }
 
+/// The key is named, by as much of it as a line can hold.
+#[test]
+fn a_damaged_value_is_told_with_its_key() {
+    let set = |key: &[u8]| [&[2, key.len() as u8][..], key, b"\x02\x01a\x01a"].concat();
+    let file = |key: &[u8]| [b"REDIS0010\xfe\x00".as_slice(), &set(key), b"\xff\0\0\0\0\0\0\0\0"].concat();
+    let log = refused_start(saving("()").file("dump.rdb", &file(b"twice")).launch());
+    let words = "Internal error in RDB reading: key 'twice' in DB 0: an element occurs twice (between byte 11 and 23)";
+    assert!(log.contains(words), "{log}");
+    // A length of 3 MB, in four bytes.
+    let long = [&[2, 0x80][..], &(3u32 << 20).to_be_bytes(), &vec![b'k'; 3 << 20], b"\x02\x01a\x01a"].concat();
+    let file = [b"REDIS0010\xfe\x00".as_slice(), &long, b"\xff\0\0\0\0\0\0\0\0"].concat();
+    let log = refused_start(saving("()").file("dump.rdb", &file).launch());
+    assert!(log.contains("kkk…' in DB 0: an element occurs twice") && log.len() < 100_000, "{} bytes", log.len());
+}
+
+/// A compressed string may claim 88 times its bytes. Where memory isn't given on credit the claim alone must not end anything.
+#[test]
+fn a_string_that_claims_more_memory_than_there_is_is_refused_in_words() {
+    const PACKED: u32 = 36 << 20;
+    let literals = b"\x00a".repeat(PACKED as usize / 2);
+    let lengths = [&[0xc3, 0x80][..], &PACKED.to_be_bytes(), &[0x80], &(PACKED * 88).to_be_bytes()].concat();
+    let file = [b"REDIS0010\xfe\x00\x00\x01k".as_slice(), &lengths, &literals, b"\xff\0\0\0\0\0\0\0\0"].concat();
+    let log = refused_start(saving("()").file("dump.rdb", &file).shell("ulimit -v 3000000").launch());
+    assert!(log.contains("key 'k' in DB 0: no memory for a string of 3321888768 bytes"), "{log}");
+}
+
+/// The data of a Redis with `appendonly yes` isn't in its dump.rdb.
+#[test]
+fn an_append_only_set_that_no_plugin_reads_is_named() {
+    let file = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n";
+    let mut node = saving("()").file("appendonly.aof", file).start();
+    node.process.wait_for_log("appendonly.aof is there, and no plugin reads it", DEADLINE);
+    assert_eq!(node.client().cmd("DBSIZE"), 0);
+    let both = saving("()").plugin("persistence-aof", "()").file("appendonly.aof", file).start();
+    assert_eq!(both.client().cmd("DBSIZE"), 1);
+    assert!(!both.process.log().contains("no plugin reads it"));
+}
+
 /// No server writes a key twice: which of the two is the data, nobody knows.
 #[test]
 fn a_key_that_is_there_twice_refuses_the_start() {
@@ -377,8 +415,10 @@ fn the_folder_and_the_name_change_at_run_time_for_those_who_may() {
 
 #[test]
 fn a_third_strategy_shares_the_start() {
-    let mut node = saving("(save: [])").plugin("snapshots", "()").start();
+    let mut node = saving("(save: [])").plugin("snapshots", "()").plugin("scripting", "()").start();
     let mut client = node.client();
+    let library = "#!lua name=l\nredis.register_function('one', function() return 1 end)";
+    assert_eq!(client.command(&["FUNCTION", "LOAD", library]), "l");
     client.ok("SET a old");
     assert_eq!(client.ok("SNAPSHOTS.SAVE"), 1);
     client.ok("SET a new");
@@ -387,6 +427,7 @@ fn a_third_strategy_shares_the_start() {
     node.restart();
     let mut client = node.client();
     assert_eq!(client.cmd("GET a"), "new", "the newest, and the only strategy with something to load");
+    assert_eq!(client.cmd("FCALL one 0"), 1, "what isn't keys came back too");
     client.ok("SET a saved");
     client.ok("SAVE");
     node.process.kill();

@@ -79,3 +79,28 @@ fn an_epoch_that_nobody_counted_up_to_stops_no_failover() {
     wait_until("the way back", LIMIT, || field("port") == primary.port().to_string());
     assert_eq!(field("config-epoch"), "2");
 }
+
+/// It died behind SLAVEOF NO ONE, or an operator helped himself meanwhile: nobody became the primary for ever.
+#[test]
+fn a_replica_that_was_promoted_while_no_sentinel_looked_becomes_the_primary() {
+    let mut primary = Keystead::primary();
+    let replica = Keystead::replica_of(primary.port());
+    let port = free_port();
+    let mut sentinel = sentinel(port, primary.port()).start();
+    let field = |name: &str| {
+        let reply = Client::connect(port).ok("SENTINEL MASTER m");
+        reply.get(name).and_then(|value| value.as_text()).unwrap_or_default()
+    };
+    wait_until("the replica is known", LIMIT, || field("num-slaves") == "1");
+    primary.client().ok("SET key value");
+    wait_until("it is there", LIMIT, || replica.client().ok("GET key").as_text().as_deref() == Some("value"));
+    let state = sentinel.dir().join("sentinel.state");
+    let kept = || std::fs::read_to_string(&state).is_ok_and(|text| text.contains(&replica.port().to_string()));
+    wait_until("the replica is in the sentinel's state", LIMIT, kept);
+    sentinel.process.kill();
+    primary.process.kill();
+    replica.client().ok("REPLICAOF NO ONE");
+    sentinel.restart();
+    wait_until("the switch", LIMIT, || field("port") == replica.port().to_string());
+    assert!(!sentinel.process.log().contains("+promoted-slave"), "it was promoted by another");
+}

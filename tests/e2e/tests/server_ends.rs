@@ -1,6 +1,11 @@
-//! Ends that meet something in their way: a script in the middle of its writes, a plugin that never answers.
+//! Ends that meet something in their way: a script in the middle of its writes, a plugin that fails when it is asked.
 #![allow(clippy::unwrap_used)]
 
+#[path = "boundary/fixtures.rs"]
+#[allow(dead_code)]
+mod fixtures;
+
+use fixtures::Plugins;
 use keystead_harness::{DEADLINE, Keystead, KeysteadBuilder, eventually, wait_until};
 use std::process::Command;
 
@@ -72,4 +77,83 @@ fn a_renamed_log_file_is_made_anew() {
         std::fs::read_to_string(&log).is_ok_and(|text| text.contains("rotated"))
     });
     assert!(!std::fs::read_to_string(&old).unwrap().contains("rotated"));
+}
+
+/// A plugin in C that panics when it is asked whether the server may end; `more` is done when it is made.
+fn panicky(more: &str) -> Plugins {
+    let functions = r#"
+static uint32_t poll_end(void *data, const ks_waker *waker, ks_out *out) {
+  (void)data; (void)waker;
+  *out = (ks_out){.status = KS_PANICKED};
+  return KS_READY;
+}
+static ks_future before_end(void *data, uint32_t flags) {
+  (void)data; (void)flags;
+  return (ks_future){.data = (void *)&instance_api, .poll = poll_end};
+}
+static const ks_instance_api ending_api = {.size = sizeof(ks_instance_api), .before_end = before_end};
+"#;
+    let body = format!("if (out) {{ {more} out->data = out; out->api = &ending_api; return KS_OK; }}");
+    let plugins = Plugins::new();
+    plugins.with_functions("panicky", "", functions, &body);
+    plugins
+}
+
+/// One that takes the server with it when it fails doesn't take the data too, which another is about to save.
+#[test]
+fn a_plugin_that_fails_over_the_end_cuts_no_save_off() {
+    for policy in ["", "reg.api->on_fault(reg.data, KS_FAULT_EXIT);"] {
+        let plugins = panicky(policy);
+        let rdb = Keystead::builder().plugin("persistence-rdb", "(save: [(3600, 1)], rdb_key_save_delay: 1000)");
+        let mut node = rdb.plugin_dir(plugins.dir()).plugin("panicky", "()").start();
+        node.client().ok("DEBUG POPULATE 1000");
+        node.process.terminate();
+        node.process.wait_for_log("plugin panicky failed and is stopped: it panicked when it was asked", DEADLINE);
+        let ended = node.process.wait_exit(DEADLINE);
+        assert!(!ended.success(), "something failed: {}", node.process.log());
+        assert!(node.dir().join("dump.rdb").exists(), "{}", node.process.log());
+        assert!(!node.process.log().contains("You insist"), "{}", node.process.log());
+    }
+}
+
+/// What it was to save is nowhere but in memory: the end is refused as if the save had failed, each time.
+#[test]
+fn who_keeps_the_data_and_fails_over_the_end_ends_nothing() {
+    let plugins = panicky("if (provide(reg, \"keystead.persistence\") != KS_OK) return KS_ERR;");
+    let mut node = Keystead::builder().plugin_dir(plugins.dir()).plugin("panicky", "()").start();
+    let words = "plugin panicky: it failed and can't save the data";
+    node.process.terminate();
+    node.process.wait_for_log(words, DEADLINE);
+    let mut client = node.client();
+    client.ok("SET still here");
+    for refused in ["SHUTDOWN", "SHUTDOWN SAVE", "SHUTDOWN NOW"] {
+        let told = format!("{:?}", client.cmd(refused));
+        assert!(told.contains("Errors trying to SHUTDOWN. Check logs."), "{refused}: {told}");
+    }
+    client.send(&["SHUTDOWN", "NOSAVE"]).unwrap();
+    assert!(node.process.wait_exit(DEADLINE).success(), "whoever says so knows: {}", node.process.log());
+}
+
+/// A start may load for long; one that waits for a plugin that never begins says for which.
+#[test]
+fn the_log_says_for_whom_a_start_waits() {
+    let functions = r#"
+static uint32_t poll_start(void *data, const ks_waker *waker, ks_out *out) {
+  (void)data; (void)waker; (void)out;
+  return KS_PENDING;
+}
+static ks_future start(void *data) {
+  return (ks_future){.data = data, .poll = poll_start};
+}
+static const ks_instance_api silent_api = {.size = sizeof(ks_instance_api), .start = start};
+"#;
+    let plugins = Plugins::new();
+    plugins.with_functions(
+        "silent",
+        "",
+        functions,
+        "if (out) { out->data = out; out->api = &silent_api; return KS_OK; }",
+    );
+    let mut node = plugins.launch(&["silent"]);
+    node.process.wait_for_log("The start waits for the plugin silent", DEADLINE);
 }

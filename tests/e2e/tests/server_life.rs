@@ -106,6 +106,8 @@ fn config_rewrite_is_an_overlay_that_survives_and_yields_to_the_command_line() {
     client.ok("CONFIG SET maxclients 77 slowlog-max-len 9");
     client.ok("CONFIG REWRITE");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), before, "the user's file is untouched");
+    let kept = std::fs::metadata(node.dir().join("keystead.overlay.ron")).unwrap();
+    assert_eq!(kept.permissions().mode() & 0o777, 0o600, "there may be passwords in it");
     node.process.kill();
     node.restart();
     assert_eq!(node.client().cmd("CONFIG GET maxclients").get("maxclients").unwrap(), "77");
@@ -477,4 +479,20 @@ fn addresses_and_port_are_moved_at_run_time_and_kept() {
     let _other = std::net::TcpListener::bind(("127.0.0.1", old));
     node.process.restart().unwrap();
     wait_until("the restart", DEADLINE, || Client::try_connect(new).is_ok());
+}
+
+/// A daemon's standard error is nowhere: the log says why it ended.
+#[test]
+fn an_end_without_memory_is_in_the_log() {
+    let node = Keystead::builder().section("log: (file: \"k.log\")").shell("ulimit -v 6000000").start();
+    let mut node = node;
+    let mut client = node.client();
+    // Zeros that nobody touches: they take addresses, not memory.
+    for n in 0..20 {
+        let _ = client.send(&["SETRANGE", &format!("k{n}"), "500000000", "x"]).and_then(|()| client.read());
+    }
+    node.process.wait_exit(DEADLINE);
+    let log = std::fs::read_to_string(node.dir().join("k.log")).unwrap();
+    let last = log.lines().last().unwrap_or_default();
+    assert!(last.contains(" # Out of memory: the system doesn't give 50"), "{log}");
 }

@@ -4,6 +4,8 @@
 use keystead_harness::{
     Client, DEADLINE, Keystead, Process, ProcessSpec, free_port, keystead_bin, plugin_lib, wait_until,
 };
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -132,4 +134,39 @@ fn a_plugin_s_path_is_named_from_the_working_folder() {
     let mut c = Client::connect(port);
     c.ok("AUTH 123");
     assert_eq!(c.cmd("HELLO.GREET x"), "Hello, x!");
+}
+
+/// As with Redis: what the file is for works without it.
+#[test]
+fn a_pid_file_that_can_t_be_written_is_warned_of() {
+    let node = Keystead::builder().server("pidfile: \"/nowhere/k.pid\"").start();
+    let log = node.process.log();
+    assert!(log.contains("Failed to write PID file /nowhere/k.pid: No such file or directory"), "{log}");
+}
+
+/// It would be another folder in CONFIG, to plugins and for the overlay.
+#[test]
+fn a_folder_whose_name_is_no_text_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let odd = dir.path().join(OsStr::from_bytes(b"od\xffd"));
+    std::fs::create_dir(&odd).unwrap();
+    let port = free_port().to_string();
+    let named = Command::new(keystead_bin()).args(["--port", &port, "--dir"]).arg(&odd).output().unwrap();
+    let there = Command::new(keystead_bin()).args(["--port", &port]).current_dir(&odd).output().unwrap();
+    for refused in [named, there] {
+        let told = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && told.contains("isn't UTF-8"), "{told}");
+    }
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, [odd.file_name().unwrap()]);
+}
+
+/// Who waited for a thread that the system doesn't give would wait for ever, and say nothing.
+#[test]
+fn a_start_without_room_for_its_threads_says_so() {
+    // The stacks alone want more than this.
+    let mut node = Keystead::builder().shell("ulimit -v 1150000").env("ASYNC_STD_THREAD_COUNT", "200").launch();
+    assert!(!node.process.wait_exit(DEADLINE).success());
+    let log = node.process.log();
+    assert!(log.contains("threads and no more (") && log.contains("about 206 are needed: see 'ulimit -u'"), "{log}");
 }

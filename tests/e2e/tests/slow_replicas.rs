@@ -12,6 +12,7 @@ fn node(config: &str) -> Keystead {
         .plugin("replication", &format!("(ping_period_s: 3600, {config})"))
         .plugin("persistence-rdb", "(save: [])")
         .plugin("persistence-aof", "(enabled: false)")
+        .plugin("scripting", "(busy_reply_threshold_ms: 50)")
         .start()
 }
 
@@ -77,6 +78,70 @@ fn only_writers_wait_for_a_sync_and_not_for_ever() {
     }
     // A rest has its bound, and the next one is none.
     assert!((200..203).map(|n| write_and_wait(&mut writer, n)).min().unwrap() < Duration::from_millis(500));
+}
+
+/// Clients that write are paced as much as at 1.7 of the 2 MB at which the replica is dropped: to 32 KB a second.
+fn paced_much(node: &Keystead) -> (Client, Client) {
+    let mut other = node.client();
+    limit(&mut other, "1mb");
+    let replica = standing_still(node);
+    wait_until("the sync begins", DEADLINE, || number(&mut other, "replication", "connected_slaves") == 1);
+    // Each of them from a client that doesn't wait for its rest.
+    for size in [MB + MB / 16, MB * 5 / 8] {
+        node.client().command(&["SET", "large", &"v".repeat(size)]);
+        wait_until("writers are paced", DEADLINE, || number(&mut other, "stats", "keystead_writers_paced") == 1);
+    }
+    (replica, other)
+}
+
+/// A sentinel says hello on the connection that its pings leave on: its primary looked down to it.
+#[test]
+fn who_publishes_or_finds_what_expired_is_no_writer() {
+    let node = node("");
+    let mut reader = node.client();
+    reader.ok("DEBUG SET-ACTIVE-EXPIRE 0");
+    let keys: Vec<String> = (0..100).map(|n| format!("{n}:{}", "k".repeat(200))).collect();
+    for key in &keys {
+        reader.command(&["SET", key, "v", "PX", "1"]);
+    }
+    wait_until("they are over", DEADLINE, || reader.command(&["PTTL", &keys[99]]).as_int() == Some(-2));
+    let (_replica, mut other) = paced_much(&node);
+    let offset = number(&mut other, "replication", "master_repl_offset");
+    let begun = Instant::now();
+    for _ in 0..5 {
+        other.command(&["PUBLISH", "hello", &"h".repeat(20_000)]);
+        other.command(&["EVAL", "return redis.call('PUBLISH', 'hello', 'h')", "0"]);
+        other.ok("PING");
+    }
+    let get: Vec<&str> = ["MGET"].into_iter().chain(keys.iter().map(String::as_str)).collect();
+    reader.command(&get);
+    reader.ok("PING");
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}, and a rest is a second at most");
+    assert!(number(&mut other, "replication", "master_repl_offset") > offset + 115_000, "the replica gets all of it");
+    assert_eq!(number(&mut other, "stats", "keystead_writers_paced"), 1);
+    for write in ["redis.call('SET', 'script', KEYS[1])", "return redis.call('APPEND', 'script', KEYS[1])"] {
+        other.command(&["EVAL", write, "1", &"v".repeat(20_000)]);
+        let begun = Instant::now();
+        other.ok("PING");
+        assert!(begun.elapsed() > Duration::from_millis(300), "a script's writes count: {:?}", begun.elapsed());
+    }
+}
+
+/// It was not read before the script was done, which it alone could end.
+#[test]
+fn who_wrote_and_rests_can_end_a_script() {
+    let node = node("");
+    let (_replica, _other) = paced_much(&node);
+    let (mut writer, mut endless) = (node.client(), node.client());
+    writer.command(&["SET", "rests", &"v".repeat(30_000)]);
+    endless.send(&["EVAL", "while true do end", "0"]).unwrap();
+    let mut killed = false;
+    wait_until("the script is killed", DEADLINE, || {
+        killed |= writer.cmd("SCRIPT KILL") == "OK";
+        killed
+    });
+    assert!(endless.read().unwrap().is_error());
 }
 
 /// Its socket takes nothing, so it would never be told by a write.

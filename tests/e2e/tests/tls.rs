@@ -1,8 +1,9 @@
 //! TLS for clients: who gets in, what bad peers can do, and new certificates while it runs.
 
-use keystead_harness::{Certs, Client, DEADLINE, Keystead, Reply, free_port, ron_str, wait_until};
+use keystead_harness::{Certs, Client, DEADLINE, Keystead, Reply, free_port, keystead_bin, ron_str, wait_until};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A server with a plain port and one for TLS.
@@ -94,6 +95,8 @@ fn those_who_begin_and_say_nothing_keep_nobody_out_and_are_dropped() {
     node.process.wait_for_log("too many handshakes at once", DEADLINE);
     node.process.wait_for_log("handshake timed out", DEADLINE);
     assert!(begun.elapsed() > Duration::from_secs(5), "an honest handshake may be slow");
+    let lines = node.process.log().matches("too many handshakes at once").count();
+    assert!(lines < 10, "{lines} lines for hundreds of them, told each second");
     for mut socket in silent {
         socket.set_read_timeout(Some(DEADLINE)).expect("a limit");
         let end = socket.read(&mut [0; 64]);
@@ -208,7 +211,7 @@ fn without_a_plain_port_and_with_an_encrypted_key() {
     assert_eq!(info["tcp_port"], port.to_string());
     drop(only);
     let sealed = certs.path("sealed.key");
-    let openssl = std::process::Command::new("openssl")
+    let openssl = Command::new("openssl")
         .args(["pkcs8", "-topk8", "-passout", "pass:sesame", "-in", &certs.path("server.key"), "-out", &sealed])
         .status();
     if !openssl.is_ok_and(|status| status.success()) {
@@ -218,6 +221,7 @@ fn without_a_plain_port_and_with_an_encrypted_key() {
     let mut admin = node.client();
     assert!(admin.cmd(&format!("CONFIG SET tls-key-file {sealed}")).is_error(), "there is no password");
     assert!(admin.cmd(&format!("CONFIG SET tls-key-file {sealed} tls-key-file-pass wrong")).is_error());
+    assert!(node.process.log().contains("tls-key-file-pass doesn't open it"), "{}", node.process.log());
     admin.ok(&format!("CONFIG SET tls-key-file {sealed} tls-key-file-pass sesame"));
     assert!(!kept_out(port, &certs, "client"));
 }
@@ -262,4 +266,52 @@ fn a_certificate_that_has_expired_is_told_in_the_log() {
     let (cert, key) = (certs.path("expired.crt"), certs.path("expired.key"));
     node.client().ok(&format!("CONFIG SET tls-cert-file {cert} tls-key-file {key}"));
     node.process.wait_for_log(words, DEADLINE);
+
+    let file = certs.path("check.ron");
+    std::fs::write(&file, format!("({section})")).expect("written");
+    let checked = Command::new(keystead_bin()).args(["check", &file]).output().expect("the binary is there");
+    let told = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success() && told.contains("check.ron: warning: ") && told.contains(words), "{told}");
+}
+
+/// What `openssl req -x509` makes is authority, server and client in one. Redis takes it.
+#[test]
+fn one_certificate_that_signed_itself_does_for_all() {
+    let certs = Certs::of_one();
+    let port = free_port();
+    let section = certs.section(port, "replication: true");
+    let primary = Keystead::builder().section(&section).plugin("replication", "()").start();
+    assert!(kept_out(port, &certs, "stranger") && kept_out(port, &certs, "expired") && kept_out(port, &certs, ""));
+    let replica =
+        Keystead::builder().section(&certs.section(0, "replication: true")).plugin("replication", "()").start();
+    primary.client().ok("SET a 1");
+    replica.client().ok(&format!("REPLICAOF 127.0.0.1 {port}"));
+    wait_until("both show it to each other", DEADLINE, || replica.client().cmd("GET a") == "1");
+    // Another one that signed itself is no authority, even of the same name.
+    let stranger = Keystead::builder()
+        .section(&Certs::of_one().section(0, "replication: true"))
+        .plugin("replication", &format!("(replicaof: (\"127.0.0.1\", {port}))"))
+        .start();
+    let words = "certificate verify failed: ";
+    wait_until("it is refused", DEADLINE, || stranger.process.log().contains(words));
+    assert_ne!(stranger.client().cmd("GET a"), "1");
+}
+
+#[test]
+fn keys_that_are_not_read_are_told_with_what_is() {
+    let certs = Certs::new();
+    let (mut node, _) = server(&certs, "");
+    let (old, strong, sealed) = (certs.path("server.key"), certs.path("p521.key"), certs.path("des.key"));
+    let openssl = |args: &[&str]| Command::new("openssl").args(args).output().is_ok_and(|done| done.status.success());
+    if !openssl(&["ecparam", "-name", "secp521r1", "-genkey", "-noout", "-out", &strong])
+        || !openssl(&["pkcs8", "-topk8", "-v2", "des3", "-passout", "pass:x", "-in", &old, "-out", &sealed])
+    {
+        return println!("SKIPPED: openssl is not installed");
+    }
+    let mut admin = node.client();
+    assert!(admin.cmd(&format!("CONFIG SET tls-key-file {strong}")).is_error());
+    node.process
+        .wait_for_log("p521.key: it is damaged, or of a kind that isn't read: RSA with 2048 to 4096 bits", DEADLINE);
+    assert!(admin.cmd(&format!("CONFIG SET tls-key-file {sealed} tls-key-file-pass x")).is_error());
+    node.process.wait_for_log("des.key: it is encrypted in a form that isn't read: PBES2 with AES is", DEADLINE);
 }

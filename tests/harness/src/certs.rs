@@ -27,6 +27,18 @@ impl Certs {
         certs
     }
 
+    /// One certificate that signed itself is the authority, the server's and the client's, as `openssl req -x509` makes it;
+    /// the others are as ever.
+    pub fn of_one() -> Certs {
+        let certs = Certs::new();
+        let one = authority("one for all");
+        for name in ["ca", "server", "client"] {
+            write(certs.dir.path(), &format!("{name}.crt"), &one.pem());
+            write(certs.dir.path(), &format!("{name}.key"), &one.key().serialize_pem());
+        }
+        certs
+    }
+
     fn add(&self, authority: &Authority, name: &str, expired: bool) {
         let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("good names");
         if expired {

@@ -1,6 +1,6 @@
 //! A primary that comes back without what its replicas have: they keep it, until somebody says REPLICAOF.
 
-use keystead_harness::{Client, DEADLINE, Keystead, RedisServer, Reply, eventually, have, text, wait_until};
+use keystead_harness::{Client, DEADLINE, Keystead, RedisServer, eventually, have, text, wait_until};
 use keystead_interop::pair::{field, in_step};
 
 fn node(config: &str) -> Keystead {
@@ -47,7 +47,7 @@ fn a_primary_that_is_empty_but_for_new_keys_wipes_nobody() {
     let (primary, mut replica, mut p, mut r) = fallen(|p| drop(p.ok("SET x 1")));
     is_kept(&replica, &mut r);
     assert_eq!(keys(&mut r), Some(100), "{}", replica.process.log());
-    assert!(replica.process.log().contains("came back with less than we have"), "{}", replica.process.log());
+    assert!(replica.process.log().contains("came back without its data"), "{}", replica.process.log());
     r.ok("SAVE");
     // By now it has more of a stream than we do.
     (0..2000).for_each(|n| drop(p.ok(&format!("SET new:{n} {}", "v".repeat(100)))));
@@ -114,8 +114,90 @@ fn a_stock_primary_that_comes_back_empty_wipes_nobody() {
     redis.process.kill();
     redis.process.restart().expect("started again");
     redis.process.wait_for_port(redis.port(), DEADLINE);
-    assert_eq!(redis.client().cmd("SET x 1"), Reply::Simple("OK".into()));
     replica.process.resume();
     is_kept(&replica, &mut r);
     assert_eq!(keys(&mut r), Some(100), "{}", replica.process.log());
+}
+
+/// A stock primary counts from 0 behind each restart from its append-only file: that says nothing of its data.
+#[test]
+fn a_stock_primary_that_restarts_from_its_append_only_file_is_followed() {
+    if !have("redis-server") {
+        return;
+    }
+    let mut redis = RedisServer::start(&["--save", "", "--appendonly", "yes"]);
+    let replica = node("");
+    let (mut p, mut r) = (redis.client(), replica.client());
+    r.ok(&format!("REPLICAOF 127.0.0.1 {}", redis.port()));
+    (0..100).for_each(|n| drop(p.ok(&format!("SET key:{n} v"))));
+    in_step(&mut p, &mut r);
+    redis.process.kill();
+    redis.process.restart().expect("started again");
+    redis.process.wait_for_port(redis.port(), DEADLINE);
+    let mut p = redis.client();
+    p.ok("SET later 1");
+    in_step(&mut p, &mut r);
+    assert_eq!((keys(&mut r), kept(&mut r)), (Some(101), false), "{}", replica.process.log());
+}
+
+/// A replica that was away while its primary came back twice with its files: none of the names are known to it, and the
+/// data is what there is, as in Redis.
+#[test]
+fn a_primary_that_came_back_twice_with_its_files_is_followed() {
+    let (mut primary, mut replica) = (node(""), node(""));
+    let (mut p, mut r) = (primary.client(), replica.client());
+    r.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    (0..100).for_each(|n| drop(p.ok(&format!("SET key:{n} v"))));
+    in_step(&mut p, &mut r);
+    replica.process.pause();
+    for _ in 0..2 {
+        let mut p = primary.client();
+        p.ok("SAVE");
+        primary.process.kill();
+        primary.restart();
+    }
+    let mut p = primary.client();
+    p.ok("SET later 1");
+    replica.process.resume();
+    in_step(&mut p, &mut r);
+    assert_eq!((keys(&mut r), kept(&mut r)), (Some(101), false), "{}", replica.process.log());
+}
+
+/// One that freed its backlog meanwhile was never away: its history has another name, and its data is what it was.
+#[test]
+fn a_primary_that_freed_its_backlog_is_followed() {
+    let (primary, mut replica) = (node("backlog_ttl_s: 1"), node(""));
+    let (mut p, mut r) = (primary.client(), replica.client());
+    r.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    (0..100).for_each(|n| drop(p.ok(&format!("SET key:{n} v"))));
+    in_step(&mut p, &mut r);
+    let before = field(&mut p, "replication", "master_replid");
+    r.ok("SAVE");
+    replica.process.kill();
+    wait_until("the backlog is freed", DEADLINE, || field(&mut p, "replication", "master_replid") != before);
+    replica.restart();
+    let mut r = replica.client();
+    in_step(&mut p, &mut r);
+    p.ok("SET later 1");
+    in_step(&mut p, &mut r);
+    assert_eq!((keys(&mut r), kept(&mut r)), (Some(101), false), "{}", replica.process.log());
+}
+
+/// What a node has of its own it never had of anybody: the primary that its configuration names is followed.
+#[test]
+fn who_never_followed_anybody_takes_what_its_first_primary_has() {
+    let (primary, mut node) = (node(""), node(""));
+    let (mut p, mut r) = (primary.client(), node.client());
+    p.ok("SET x 1");
+    (0..50).for_each(|n| drop(r.ok(&format!("SET key:{n} v"))));
+    r.ok("SAVE");
+    node.process.kill();
+    let file = node.dir().join("keystead.ron");
+    let config = std::fs::read_to_string(&file).expect("its file");
+    let follows = format!("ping_period_s: 3600, replicaof: (\"127.0.0.1\", {}),", primary.port());
+    std::fs::write(&file, config.replace("ping_period_s: 3600,", &follows)).expect("written");
+    node.restart();
+    let mut r = node.client();
+    in_step(&mut p, &mut r);
+    assert_eq!((keys(&mut r), kept(&mut r)), (Some(1), false), "{}", node.process.log());
 }

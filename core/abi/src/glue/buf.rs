@@ -1,6 +1,7 @@
 //! Owned bytes across the boundary: whoever allocated frees.
 
 use crate::basic::{Buf, Object, Str};
+use crate::glue::panics::guarded;
 use std::ffi::c_void;
 use std::ptr;
 
@@ -65,8 +66,10 @@ impl Buf {
 /// # Safety
 /// `owner` came from `Box::into_raw` of a `T` and is dropped once.
 unsafe extern "C" fn drop_box<T>(owner: *mut c_void) {
-    // SAFETY: see above.
-    drop(unsafe { Box::from_raw(owner.cast::<T>()) });
+    let _ = guarded(|| {
+        // SAFETY: see above.
+        drop(unsafe { Box::from_raw(owner.cast::<T>()) });
+    });
 }
 
 /// Received bytes; gives them back when dropped.

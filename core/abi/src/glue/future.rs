@@ -2,11 +2,11 @@
 
 use crate::basic::{Buf, ERR, Future as RawFuture, OK, Object, Out, PANICKED, PENDING, READY, Waker as RawKs};
 use crate::glue::buf::OwnedBuf;
+use crate::glue::panics::guarded;
 use crate::glue::waker::{WakerRef, with_waker};
 use std::ffi::c_void;
 use std::future::Future;
 use std::mem::MaybeUninit;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -90,14 +90,6 @@ impl Completion {
     }
 }
 
-/// The text of a panic's payload.
-pub fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
-    if let Some(text) = payload.downcast_ref::<&str>() {
-        return (*text).to_owned();
-    }
-    payload.downcast_ref::<String>().cloned().unwrap_or_else(|| "a panic without a message".to_owned())
-}
-
 /// Hands a future over.
 pub fn export_future<F>(future: F) -> RawFuture
 where
@@ -113,7 +105,7 @@ where
     F: Future + Send + 'static,
     F::Output: IntoOut,
 {
-    let polled = catch_unwind(AssertUnwindSafe(|| {
+    let polled = guarded(|| {
         // SAFETY: `data` is the box made by `export_future`, polled by one thread at a time and never moved.
         let future = unsafe { Pin::new_unchecked(&mut *data.cast::<F>()) };
         // SAFETY: the waker is borrowed for this call.
@@ -122,11 +114,11 @@ where
             Poll::Ready(value) => Some(value.into_out()),
             Poll::Pending => None,
         }
-    }));
+    });
     let result = match polled {
         Ok(None) => return PENDING,
         Ok(Some(result)) => result,
-        Err(payload) => Out::failed(PANICKED, panic_text(&*payload)),
+        Err(panic) => Out::failed(PANICKED, panic),
     };
     // SAFETY: the caller gives room for one result.
     unsafe { out.write(result) };
@@ -135,10 +127,10 @@ where
 
 unsafe extern "C" fn drop_boxed<F>(data: *mut c_void) {
     // A panicking destructor must not cross the boundary either.
-    let _ = catch_unwind(AssertUnwindSafe(|| {
+    let _ = guarded(|| {
         // SAFETY: dropped once, by the box's owner.
         drop(unsafe { Box::from_raw(data.cast::<F>()) });
-    }));
+    });
 }
 
 /// A received future.

@@ -18,6 +18,7 @@ impl State {
     /// This session is the user from now on.
     pub(crate) fn become_user(&mut self, user: &Arc<User>) {
         self.authenticated = true;
+        self.let_in = false;
         self.user.clone_from(&user.name);
         self.set_rights(user);
     }
@@ -129,12 +130,15 @@ impl Core {
         me.close_after_reply |= me.id.id != 0 && choose(me);
     }
 
-    /// Every session gets the rights that its user has now; those who were asked for a password that is no longer needed
-    /// are let in.
+    /// Every session gets the rights that its user has now; those who were asked for a password are let in while none is
+    /// needed. Who came when none was needed stays in, as in Redis.
     pub(crate) fn renew_rights(&mut self, me: &mut State) {
         let acl = &self.acl;
         let renew = |state: &mut State| {
-            state.authenticated |= acl.open();
+            if state.let_in || !state.authenticated {
+                (state.authenticated, state.let_in) = (acl.open(), acl.open());
+                state.refresh_quick();
+            }
             // A client of a deleted user is being closed and runs nothing more.
             if let Some(user) = acl.user(&state.user) {
                 state.set_rights(user);

@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::limits::Buffers;
-use crate::session::ConnInfo;
+use crate::session::{ConnInfo, Session};
 use crate::{Engine, EngineOptions, Now, OwnedArgs};
 
-const LINES: [&str; 22] = [
+const LINES: [&str; 26] = [
     "SUBSCRIBE news sport",
     "SUBSCRIBE news {a}{b}{c}",
     "UNSUBSCRIBE news",
@@ -28,10 +28,17 @@ const LINES: [&str; 22] = [
     "RESET",
     "GET k",
     "CLIENT LIST",
+    "BLPOP wanted by-some-of-them 0.05",
+    "RPUSH wanted one two",
+    "CLIENT PAUSE 20 WRITE",
+    "CLIENT UNPAUSE",
 ];
 
+fn counts(state: &State) -> bool {
+    state.kind == Kind::Normal && !state.no_evict && !state.close_now
+}
+
 fn fresh(engine: &Engine) -> u64 {
-    let counts = |state: &State| state.kind == Kind::Normal && !state.no_evict && !state.close_now;
     let all = engine.core.sessions.iter().filter(|session| counts(&session.state));
     all.map(|session| session.state.memory(session.out.len()) as u64).sum()
 }
@@ -45,6 +52,19 @@ fn names_are_counted(engine: &Engine) {
         }
         let watched: usize = state.watched.iter().map(|watched| size_of_val(watched) + watched.key.len()).sum();
         assert_eq!(state.watched_bytes, watched);
+    }
+}
+
+fn waiting(engine: &Engine) -> Vec<SessionId> {
+    let all = engine.core.sessions.iter().map(|session| &session.state);
+    all.filter(|state| state.parked.is_some()).map(|state| state.id).collect()
+}
+
+/// Who begins to wait, or ceases to, is counted at once, and not only when its output is taken.
+fn waits_are_counted(engine: &Engine, waited: Vec<SessionId>) {
+    for id in waited.into_iter().chain(waiting(engine)) {
+        let Some(Session { state, out }) = engine.core.sessions.get(id) else { continue };
+        assert_eq!(state.share, if counts(state) { state.memory(out.len()) as u64 } else { 0 });
     }
 }
 
@@ -62,10 +82,10 @@ fn the_running_sum_is_what_a_walk_finds() {
     execute(&mut engine, clients[0], "SUBSCRIBE before-anything-is-counted");
     execute(&mut engine, clients[1], "CONFIG SET maxmemory-clients 1gb");
     assert_eq!(engine.core.sessions.held, fresh(&engine), "a new limit counts who is there");
-    let mut out = Vec::new();
+    let (mut out, mut waited) = (Vec::new(), 0);
     for step in 0..4000_u64 {
         engine.begin_turn(Now { unix_ms: step, mono_us: step * 1000 });
-        let dice = engine.core.random();
+        let (dice, parked) = (engine.core.random(), waiting(&engine));
         let at = (dice % 6) as usize;
         let id = clients[at];
         match (dice >> 8) % 16 {
@@ -79,8 +99,12 @@ fn the_running_sum_is_what_a_walk_finds() {
             }
             2 => engine.report_arrived(id, 20_000, 100, Default::default()),
             3 => engine.report_sent(id),
+            4 => _ = engine.tick(),
+            _ if engine.session(id).is_some_and(|state| state.parked.is_some()) => waited += 1,
             _ => execute(&mut engine, id, LINES[(dice >> 16) as usize % LINES.len()]),
         }
+        names_are_counted(&engine);
+        waits_are_counted(&engine, parked);
         if dice >> 63 == 0 {
             clients.iter().for_each(|id| _ = engine.swap_out(*id, &mut out));
         }
@@ -88,8 +112,8 @@ fn the_running_sum_is_what_a_walk_finds() {
         // A reply is in the sum when the server has taken it, a turn's own before its end.
         clients.iter().for_each(|id| _ = engine.swap_out(*id, &mut out));
         assert_eq!(engine.core.sessions.held, fresh(&engine), "behind step {step}");
-        names_are_counted(&engine);
     }
+    assert!(waited > 100, "{waited}");
     clients.into_iter().for_each(|id| engine.disconnect(id));
     assert_eq!(engine.core.sessions.held, 0);
 }

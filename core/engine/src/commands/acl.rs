@@ -1,7 +1,6 @@
 //! ACL: users, what they may do, what was refused. Owns the replies; the rules themselves are the room `crate::acl`.
 
 use keystead_resp::{Args, Writer};
-use sha2::{Digest, Sha256};
 
 use crate::acl::user::Selector;
 use crate::acl::{self, category};
@@ -257,17 +256,12 @@ fn genpass(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if !(1..=4096).contains(&bits) {
         return Err(RANGE);
     }
-    // The generator was seeded by the system; hashing hides its state.
+    let digits = (bits as usize).div_ceil(4);
     let mut hex = String::new();
-    while hex.len() < 1024 {
-        let mut hash = Sha256::new();
-        for _ in 0..4 {
-            hash.update(ctx.core.random().to_le_bytes());
-        }
-        hash.update(ctx.core.run_id.as_bytes());
-        hex.push_str(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>().as_str());
+    while hex.len() < digits {
+        hex.extend(ctx.core.secrets.fresh().iter().map(|byte| format!("{byte:02x}")));
     }
-    hex.truncate((bits as usize).div_ceil(4));
+    hex.truncate(digits);
     ctx.reply.bulk(hex);
     Ok(Effect::None)
 }

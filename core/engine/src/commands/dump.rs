@@ -105,6 +105,9 @@ pub(super) fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         ks.set_frequency(db, key, frequency);
     }
     ctx.core.stats.payloads_checked += u64::from(collection);
+    if ctx.ks.has_times() {
+        ctx.core.forewarn_of_field_deadlines();
+    }
     match at {
         Some(at) if !options.absolute => {
             let at = at.to_string();

@@ -2,6 +2,7 @@
 //! HPEXPIREAT with the fields that got it, a field that it deletes at once as HDEL.
 
 use super::common::{List, Res, err, int, int_or, is, list};
+use crate::core::Core;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect, Origin};
 use crate::error::CommandError;
@@ -183,7 +184,7 @@ fn propagate(ctx: &mut Ctx<'_>, key: &[u8], at: i64, set: &[&[u8]], deleted: &[&
         effect = ctx.instead(&[b"HDEL", key, field]);
     }
     if !set.is_empty() {
-        forewarn(ctx);
+        ctx.core.forewarn_of_field_deadlines();
         let (mut time, mut count) = (itoa::Buffer::new(), itoa::Buffer::new());
         let head: [&[u8]; 5] =
             [b"HPEXPIREAT", key, time.format(at).as_bytes(), b"FIELDS", count.format(set.len()).as_bytes()];
@@ -192,16 +193,25 @@ fn propagate(ctx: &mut Ctx<'_>, key: &[u8], at: i64, set: &[&[u8]], deleted: &[&
     Ok(effect)
 }
 
-/// Where the version that others read is older than these deadlines, says once what follows before a save does.
-fn forewarn(ctx: &mut Ctx<'_>) {
-    const CARRIES: u16 = 12;
-    let version = ctx.core.config.live.rdb_version;
-    if version < CARRIES && !std::mem::replace(&mut ctx.core.hash_deadlines_told, true) {
+impl Core {
+    /// The data has hash fields with deadlines: where the version that others read is older than those, says once what follows
+    /// before it happens.
+    pub fn forewarn_of_field_deadlines(&mut self) {
+        const CARRIES: u16 = 12;
+        let version = self.config.live.rdb_version;
+        if version >= CARRIES || std::mem::replace(&mut self.hash_deadlines_told, true) {
+            return;
+        }
+        let saves = if self.config.rdb_version_is_chosen() {
+            "Saves will fail by name"
+        } else {
+            "Files will be saved in 12, which Redis before 7.4 can't read"
+        };
         log::warn!(
-            "The first hash field with a deadline: RDB version {version} can't carry it. Saves, and full syncs of replicas \
-             other than Keystead, will fail by name until CONFIG SET rdb-version {CARRIES} (Redis 7.4 and newer read \
-             that) or until no field has a deadline; stock replicas older than 7.4 that are attached don't know HPEXPIREAT and keep \
-             such fields for ever"
+            "The first hash field with a deadline: RDB version {version} can't carry it. {saves}, and full syncs of replicas \
+             other than Keystead will fail by name, until CONFIG SET rdb-version {CARRIES} (Redis 7.4 and newer read that) \
+             or until no field has a deadline. Stock replicas older than 7.4 that are attached don't know HPEXPIREAT: they \
+             keep such fields until they are told HDEL"
         );
     }
 }

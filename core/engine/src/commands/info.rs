@@ -101,6 +101,10 @@ fn section(
         text.push_str(&theirs);
         return;
     }
+    if theirs.is_empty() {
+        body(ks, core, me, text);
+        return;
+    }
     let mut ours = String::new();
     body(ks, core, me, &mut ours);
     merge(&ours, &theirs, text);
@@ -125,18 +129,20 @@ fn foreign(ks: &Keyspace, core: &Core, name: &str) -> String {
 /// The core's fields with those of plugins: one of the same name takes the core's place, the others follow. Where several
 /// plugins have one of that name, the largest number counts: a save may be under way for any of them.
 fn merge(ours: &str, theirs: &str, text: &mut String) {
-    let split =
-        |line: &'_ str| line.trim_end().split_once(':').map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let number = |line: &str| split(line).and_then(|(_, value)| value.parse::<i64>().ok());
-    let mut theirs: Vec<&str> = theirs.split_inclusive("\r\n").collect();
+    let name = |line| str::split_once(line, ':').map(|(name, _)| name);
+    let number = |line: &str| line.trim_end().split_once(':').and_then(|(_, value)| value.parse::<i64>().ok());
+    let mut theirs: Vec<(Option<&str>, &str)> = theirs.split_inclusive("\r\n").map(|line| (name(line), line)).collect();
     for line in ours.split_inclusive("\r\n") {
-        let own = split(line).map(|(name, _)| name);
-        let (twins, rest): (Vec<&str>, Vec<&str>) =
-            theirs.iter().partition(|theirs| own.is_some() && split(theirs).map(|(name, _)| name) == own);
-        theirs = rest;
-        text.push_str(twins.into_iter().reduce(|a, b| if number(b) > number(a) { b } else { a }).unwrap_or(line));
+        let own = name(line);
+        let twin = |theirs: &(Option<&str>, &str)| own.is_some() && theirs.0 == own;
+        let twins = theirs.iter().filter(|line| twin(line)).map(|(_, line)| *line);
+        let best = twins.reduce(|a, b| if number(b) > number(a) { b } else { a });
+        if best.is_some() {
+            theirs.retain(|line| !twin(line));
+        }
+        text.push_str(best.unwrap_or(line));
     }
-    text.extend(theirs);
+    text.extend(theirs.into_iter().map(|(_, line)| line));
 }
 
 fn field(text: &mut String, name: &str, value: impl std::fmt::Display) {
@@ -192,35 +198,57 @@ fn listeners(core: &Core, text: &mut String) {
 }
 
 fn clients(_: &Keyspace, core: &Core, me: &State, text: &mut String) {
-    let states = || core.sessions.iter().map(|session| &session.state);
     let ordinary = |state: &State| state.kind == Kind::Normal;
-    let connected = states().filter(|state| ordinary(state)).count() + usize::from(me.id.id != 0 && ordinary(me));
-    let calls = states().filter(|state| matches!(state.parked, Some(Parked::Async { .. }))).count();
-    field(text, "connected_clients", connected);
+    let now = Crowd::of(core);
+    field(text, "connected_clients", now.ordinary + usize::from(me.id.id != 0 && ordinary(me)));
     field(text, "cluster_connections", 0);
     field(text, "maxclients", core.config.live.maxclients);
-    let now = states().map(|state| (state.pending_in + state.spare_in, state.pending_out));
-    let peaks = core.stats.buffers.recent(core.now_ms() / 1000);
-    let (input, output) = now.fold(peaks, |most, held| (most.0.max(held.0), most.1.max(held.1)));
-    field(text, "client_recent_max_input_buffer", input);
-    field(text, "client_recent_max_output_buffer", output);
-    field(text, "blocked_clients", core.blocking.waiting() + calls + core.paused.len());
+    let (input, output) = core.stats.buffers.recent(core.now_ms() / 1000);
+    field(text, "client_recent_max_input_buffer", input.max(now.input));
+    field(text, "client_recent_max_output_buffer", output.max(now.output));
+    field(text, "blocked_clients", core.blocking.waiting() + now.calls + core.paused.len());
     field(text, "tracking_clients", core.tracking.clients());
     field(text, "clients_in_timeout_table", core.blocking.with_deadline());
     field(text, "total_blocking_keys", core.blocking.keys());
-    field(text, "total_blocking_keys_on_nokey", keys_that_may_go(core));
-    field(text, "watching_clients", states().filter(|state| !state.watched.is_empty()).count());
+    field(text, "total_blocking_keys_on_nokey", now.keys_that_may_go.len());
+    field(text, "watching_clients", now.watching);
     field(text, "total_watched_keys", core.watch.len());
-    field(text, "pubsub_clients", states().filter(|state| state.subscribed()).count());
+    field(text, "pubsub_clients", now.subscribed);
 }
 
-/// Keys for whose deletion somebody waits too: it ends a wait in XREADGROUP.
-fn keys_that_may_go(core: &Core) -> usize {
-    let waits = core.sessions.iter().filter_map(|session| match &session.state.parked {
-        Some(Parked::Keys(wait)) if wait.command.name == "xreadgroup" => Some(wait),
-        _ => None,
-    });
-    waits.flat_map(|wait| wait.keys.iter().map(|key| (wait.db, key))).collect::<BTreeSet<_>>().len()
+/// What all sessions but the running one come to, counted in one pass.
+#[derive(Default)]
+struct Crowd<'a> {
+    ordinary: usize,
+    calls: usize,
+    /// The largest buffers.
+    input: usize,
+    output: usize,
+    watching: usize,
+    subscribed: usize,
+    /// Keys for whose deletion somebody waits too: it ends a wait in XREADGROUP.
+    keys_that_may_go: BTreeSet<(usize, &'a [u8])>,
+}
+
+impl<'a> Crowd<'a> {
+    fn of(core: &'a Core) -> Self {
+        let mut all = Crowd::default();
+        for state in core.sessions.iter().map(|session| &session.state) {
+            all.ordinary += usize::from(state.kind == Kind::Normal);
+            all.input = all.input.max(state.pending_in + state.spare_in);
+            all.output = all.output.max(state.pending_out);
+            all.watching += usize::from(!state.watched.is_empty());
+            all.subscribed += usize::from(state.subscribed());
+            match &state.parked {
+                Some(Parked::Async { .. }) => all.calls += 1,
+                Some(Parked::Keys(wait)) if wait.command.name == "xreadgroup" => {
+                    all.keys_that_may_go.extend(wait.keys.iter().map(|key| (wait.db, &key[..])));
+                }
+                _ => {}
+            }
+        }
+        all
+    }
 }
 
 /// `1.50M`, as Redis writes it.

@@ -40,6 +40,7 @@ pub mod server;
 pub mod sets;
 pub mod slowlog;
 mod sort;
+mod source;
 pub mod streams;
 pub mod strings;
 mod tracking;

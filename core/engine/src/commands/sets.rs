@@ -1,6 +1,7 @@
 //! Sets: adding, removing, picking at random, intersections, unions and differences.
 
 use super::common::{List, Picks, Res, as_sent_if, err, int_or, is, pick, positive, random_count, rest};
+use super::source::{self, Lookup, Source};
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
@@ -273,8 +274,10 @@ fn intersect(mut sets: Vec<Option<&Set>>, mut visit: impl FnMut(Member<'_>) -> b
     sets.sort_by_key(|set| set.map_or(0, Set::len));
     let Some(sets) = sets.into_iter().collect::<Option<Vec<_>>>() else { return };
     let Some((first, others)) = sets.split_first() else { return };
-    let others: Vec<&Set> = others.iter().copied().filter(|other| !std::ptr::eq(*other, *first)).collect();
-    first.iter().all(|m| !others.iter().all(|other| other.contains_member(m)) || visit(m));
+    let others = others.iter().filter(|other| !std::ptr::eq(**other, *first));
+    let mut others: Vec<Lookup<'_>> =
+        others.map(|other| Lookup::new(Source::Set(other), &Source::Set(first))).collect();
+    first.iter().all(|m| !others.iter_mut().all(|other| other.has(m)) || visit(m));
 }
 
 fn union(sets: &[Option<&Set>], limits: &Limits) -> Set {
@@ -291,44 +294,10 @@ fn union(sets: &[Option<&Set>], limits: &Limits) -> Set {
 }
 
 /// Visits the members of the first set that none of the others has.
-fn difference(sets: &[Option<&Set>], visit: impl FnMut(Member<'_>)) {
+fn difference<'k>(sets: &[Option<&'k Set>], mut visit: impl FnMut(Member<'k>)) {
     let Some((Some(first), others)) = sets.split_first() else { return };
-    let others: Vec<&Set> = others.iter().flatten().copied().collect();
-    if others.iter().any(|other| std::ptr::eq(*other, *first)) {
-        return;
-    }
-    if asks_each(first.len(), others.iter().map(|other| other.len())) {
-        first.iter().filter(|m| !others.iter().any(|other| other.contains_member(*m))).for_each(visit);
-    } else {
-        let gone = common(first, &others);
-        if gone.len() < first.len() {
-            first.iter().filter(|m| !gone.contains_member(*m)).for_each(visit);
-        }
-    }
-}
-
-/// How a difference is found with less work: true where each member of the first is looked for in the others, false where
-/// each member of the others is looked for in the first. Redis' choice too: the former is given some advantage, for it
-/// ends at the first set that has the member.
-pub(super) fn asks_each(first: usize, others: impl ExactSizeIterator<Item = usize>) -> bool {
-    first.saturating_mul(others.len() + 1) / 2 <= others.sum::<usize>() + first
-}
-
-/// The members of the first set that any of the others has.
-fn common(first: &Set, others: &[&Set]) -> Set {
-    let (mut common, limits) = (Set::new(), any_order());
-    for member in others.iter().flat_map(|other| other.iter()).filter(|m| first.contains_member(*m)) {
-        common.add(member.text(&mut itoa::Buffer::new()), &limits);
-        if common.len() == first.len() {
-            break;
-        }
-    }
-    common
-}
-
-/// The thresholds of a set that members come to in any order: a tree from the start.
-pub(super) fn any_order() -> Limits {
-    Limits { set_ints: 0, set_entries: 0, ..Limits::default() }
+    let others: Vec<Source<'_>> = others.iter().flatten().map(|set| Source::Set(set)).collect();
+    source::difference(Source::Set(first), &others, |member, _| visit(member));
 }
 
 fn sinter(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
@@ -451,21 +420,6 @@ mod tests {
             found.push(String::from_utf8_lossy(m.text(&mut itoa::Buffer::new())).parse().expect("a number"))
         });
         found
-    }
-
-    #[test]
-    fn a_difference_is_found_the_way_that_is_less_work() {
-        for (first, others, each) in [
-            (10, &[][..], true),
-            (10, &[10], true),
-            (10, &[1], true),
-            (10, &[1, 1], false),
-            (200_000, &[1; 3000], false),
-            (200_000, &[1_000_000, 1], true),
-            (0, &[1, 2, 3], true),
-        ] {
-            assert_eq!(asks_each(first, others.iter().copied()), each, "{first} {others:?}");
-        }
     }
 
     #[test]

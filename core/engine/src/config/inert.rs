@@ -33,7 +33,7 @@ const INT: i64 = i32::MAX as i64;
 const BIG: i64 = i64::MAX;
 const NO: Kind = Kind::Word(&["no"]);
 
-const ALLOCATOR: &str = "mimalloc needs no defragmentation";
+const ALLOCATOR: &str = "mimalloc moves nothing that lives; whole free pages go back by themselves";
 const CLUSTER: &str = "there is no cluster mode";
 const DRIVER: &str = "one driver serves all sockets";
 const HUGE_PAGES: &str = "huge pages are used, but for memory that is new while a snapshot is open";

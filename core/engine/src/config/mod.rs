@@ -162,6 +162,13 @@ impl Config {
         self.get(name).and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 
+    /// Whether somebody wants just this `rdb-version`. As long as nobody does, files for the own disk may be in a later one.
+    pub fn rdb_version_is_chosen(&self) -> bool {
+        const NAME: &str = "rdb-version";
+        let default = self.find(NAME).is_some_and(|param| self.values[NAME] == param.default);
+        !default || self.changed.contains(NAME)
+    }
+
     fn yes(&self, name: &str) -> bool {
         self.get(name).as_deref() == Some("yes")
     }
@@ -287,6 +294,11 @@ impl Config {
 
     fn is_another_ports(&self, param: &Param) -> bool {
         (self.endpoint && matches!(param.name, "bind" | "port")) || (self.beside_data && param.process)
+    }
+
+    /// A plugin calls the value of its parameter a secret.
+    pub(crate) fn is_plugins_secret(&self, name: &str) -> bool {
+        self.find_foreign(name).is_some_and(|(_, foreign)| foreign.body.secret())
     }
 
     /// What opens a private key is for the process, not for clients of a sentinel.

@@ -28,6 +28,7 @@ use crate::journal::{Journal, Unit};
 use crate::limits::Buffers;
 use crate::pubsub::PubSub;
 use crate::registry::{Command, Registry};
+use crate::secrets::Secrets;
 use crate::session::{ConnInfo, Kind, Parked, SessionId, State};
 use crate::sessions::Sessions;
 use crate::slowlog::SlowLog;
@@ -51,9 +52,10 @@ impl Engine {
         for family in commands::FAMILIES {
             registry.add_family(family, endpoint);
         }
-        let mut ks = Keyspace::new(Options { databases, seeds: options.seeds, ..Options::default() });
+        let secrets = Secrets::new(options.seeds);
+        let mut ks = Keyspace::new(Options { databases, seeds: secrets.keyspace(), ..Options::default() });
         ks.set_now(UnixMillis(options.now.unix_ms));
-        let run_id = if options.run_id.is_empty() { make_run_id(options.seeds) } else { options.run_id };
+        let run_id = if options.run_id.is_empty() { secrets.run_id() } else { options.run_id };
         let mut config = Config::new(&options.mode);
         if !endpoint {
             config.init("databases", &databases.to_string()).expect("a count of databases is an integer");
@@ -102,7 +104,8 @@ impl Engine {
                 hash_deadlines_told: false,
                 watchful: false,
                 next_ticket: 0,
-                dice: options.seeds[1] ^ options.seeds[2].rotate_left(23),
+                dice: secrets.dice(),
+                secrets,
                 touched: Default::default(),
                 expired: Default::default(),
                 missed: Default::default(),
@@ -380,10 +383,4 @@ impl Core {
             || self.pause != Pause::Off
             || !self.foreign_pauses.is_empty();
     }
-}
-
-/// A run id for engines that weren't given one.
-fn make_run_id(seeds: [u64; 4]) -> String {
-    let text: String = seeds.iter().map(|seed| format!("{:016x}", seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
-    text[..40].to_owned()
 }

@@ -34,7 +34,9 @@ impl Engine {
         session.state.close_after_reply = true;
         // EXEC had no chance to; hooks for connections are still told about this one.
         session.state.in_exec = false;
+        self.ks.note_uses(true);
         let core = &mut self.core;
+        core.in_script = false;
         core.park = None;
         core.in_unit = false;
         core.unit.clear();

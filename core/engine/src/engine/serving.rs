@@ -85,7 +85,11 @@ impl Core {
         session.state.spare_in = spare;
         session.state.begun_in = begun;
         self.stats.buffers.note(now_s, peak.max(unread + spare), unsent);
-        if unread.saturating_sub(begun.taken) > limit && !session.state.close_now && !session.state.taken_over {
+        // With what is promised: of a large argument all may come at once, and it would be parsed before it is too much.
+        if unread.saturating_sub(begun.taken).saturating_add(begun.promised) > limit
+            && !session.state.close_now
+            && !session.state.taken_over
+        {
             log::warn!("Closing client {} that reached max query buffer length", session.state.info.addr);
             session.state.close_now = true;
             self.stats.query_limit_disconnections += 1;

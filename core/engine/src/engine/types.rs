@@ -56,9 +56,9 @@ pub struct EngineOptions {
     pub mode: EngineMode,
     /// How many databases.
     pub databases: usize,
-    /// Random numbers from the system: they key the hash of client keys.
+    /// Random numbers from the system, of which all that nobody may guess is made, see `secrets.rs`.
     pub seeds: [u64; 4],
-    /// Forty hexadecimal digits; empty: made from the seeds.
+    /// Forty hexadecimal digits; empty: made from the seeds, which it tells nothing of.
     pub run_id: String,
     /// The time.
     pub now: Now,

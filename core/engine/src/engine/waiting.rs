@@ -86,6 +86,7 @@ impl Engine {
         }
         exec::drop_reply_if_off(&mut session.state, &mut session.out, begin);
         self.core.sessions.list(id);
+        self.core.recount(id);
         true
     }
 

@@ -127,6 +127,27 @@ fn a_failed_save_stops_writes_only_if_that_is_wanted() {
 }
 
 #[test]
+fn reads_are_refused_only_while_their_replies_would_wait() {
+    let with = |held: bool, replica: bool| {
+        move |engine: &mut Engine, _: &mut State| {
+            engine.core.gates.refuse_writes("Errors writing to the AOF file: full");
+            engine.core.gates.set(Gate::Replica, replica);
+            engine.core.barriers.confirm("file", held.then_some(0));
+        }
+    };
+    for (held, replica, line, expected) in [
+        (true, false, "GET k", "MISCONF"),
+        (true, false, "DBSIZE", "MISCONF"),
+        (true, false, "INFO", "Run"),
+        (true, false, "CONFIG SET appendfsync everysec", "Run"),
+        (false, false, "GET k", "Run"),
+        (true, true, "GET k", "Run"),
+    ] {
+        assert_eq!(verdict(&with(held, replica), line), expected, "{held} {replica} {line}");
+    }
+}
+
+#[test]
 fn debug_is_for_local_connections() {
     let with = |value: &'static str, loopback: bool| {
         verdict(

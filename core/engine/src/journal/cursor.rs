@@ -240,7 +240,11 @@ impl Journal {
             return Read::Data(out);
         }
         let reached = cursor.stop.is_some_and(|stop| cursor.pos >= stop);
-        if returned {
+        if reached {
+            cursor.end(Ended::Reached);
+            self.fresh = true;
+        }
+        if returned || reached {
             self.trim();
         }
         if reached { Read::Ended(Ended::Reached) } else { Read::CaughtUp }

@@ -293,7 +293,13 @@ fn a_reader_stops_where_the_next_one_goes_on() {
     journal.stop_cursor_at(old, place.position);
     assert_eq!(read(&mut journal, old), format!("{SELECT0}{SET_A}"));
     assert_eq!(journal.cursor_status(old).map(|at| (at.position, at.unit_end)), Some((place.position, true)));
+    let waker = Waker::noop();
+    assert_eq!(journal.end_of(old, waker), None, "its reader has the bytes before yet");
     assert_eq!(journal.read(old, 10), Read::Ended(Ended::Reached));
+    assert_eq!(journal.end_of(old, waker), Some(Ended::Reached));
+    let mut woken = Vec::new();
+    journal.take_wakers(&mut woken);
+    assert_eq!(woken.len(), 1, "who waits for its end");
     assert_eq!(read(&mut journal, new), format!("{SELECT0}{SET_A}"));
 }
 

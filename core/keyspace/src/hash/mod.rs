@@ -10,7 +10,9 @@ use crate::compact::{Entries, Forward};
 use crate::elem::Elem;
 use crate::limits::Limits;
 use crate::tree::{Item, Iter as TreeIter, Tree};
+use foldhash::quality::FixedState;
 use std::cmp::Ordering;
+use std::sync::OnceLock;
 use times::{Timed, Times};
 
 /// A field or member with its place in hash space; SCAN cursors are such places.
@@ -22,11 +24,20 @@ pub struct Hashed {
     pub bytes: Elem,
 }
 
-/// Place of `bytes` in hash space. Equal hashes are told apart by the bytes, so collisions cost nothing: no key needed.
+/// One for the whole process: collections move between threads and databases.
+static PLACES: OnceLock<FixedState> = OnceLock::new();
+
+/// Has [`place`] begin with this random number, if nothing was placed yet. Without it places are the same in every process.
+pub fn seed_places(seed: u64) {
+    let _seeded_before = PLACES.set(FixedState::with_seed(seed));
+}
+
+/// Place of `bytes` in hash space. Equal hashes are told apart by the bytes, so collisions cost no time; but SCAN's COUNT
+/// can't part them, so that who only chooses members should not be able to make them. Who sees cursors can.
 #[inline]
 pub fn place(bytes: &[u8]) -> u64 {
     use std::hash::{BuildHasher, Hasher};
-    let mut hasher = foldhash::quality::FixedState::with_seed(0x6b65_7973_7465_6164).build_hasher();
+    let mut hasher = PLACES.get_or_init(|| FixedState::with_seed(0x6b65_7973_7465_6164)).build_hasher();
     hasher.write(bytes);
     hasher.finish() >> 16
 }
@@ -36,6 +47,14 @@ impl Hashed {
     pub fn new(bytes: &[u8]) -> Self {
         Self { hash: place(bytes), bytes: Elem::new(bytes) }
     }
+}
+
+/// Those that many members or fields are of, in the tree's order; none if one occurs twice.
+pub(crate) fn in_order<T: Item<Key = Hashed>>(mut items: Vec<T>) -> Option<Tree<T>> {
+    let order = |a: &Hashed, b: &Hashed| a.hash.cmp(&b.hash).then_with(|| a.bytes.as_bytes().cmp(b.bytes.as_bytes()));
+    items.sort_unstable_by(|a, b| order(a.key(), b.key()));
+    let distinct = items.windows(2).all(|pair| order(pair[0].key(), pair[1].key()).is_lt());
+    distinct.then(|| items.into_iter().collect())
 }
 
 /// Compares keys of a tree to one wanted.
@@ -50,6 +69,12 @@ pub(crate) fn seek(bytes: &[u8]) -> impl FnMut(&Hashed) -> Ordering + Copy + '_ 
 pub struct Field {
     name: Hashed,
     value: Elem,
+}
+
+impl Field {
+    pub(crate) fn new(name: &[u8], value: &[u8]) -> Self {
+        Self { name: Hashed::new(name), value: Elem::new(value) }
+    }
 }
 
 impl Item for Field {
@@ -105,6 +130,11 @@ impl Hash {
     /// An empty hash.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A hash of so many fields that no other form holds them; none if one occurs twice.
+    pub(crate) fn of_many(fields: Vec<Field>) -> Option<Self> {
+        in_order(fields).map(|tree| Self(Form::Tree(tree)))
     }
 
     /// Number of fields.
@@ -212,13 +242,13 @@ impl Hash {
             Form::Timed(timed) => return timed.plain.set_keeping(field, value, limits),
             Form::Compact(_) => unreachable!("it was made a tree"),
         };
-        t.upsert_by(seek(field), Field { name: Hashed::new(field), value: Elem::new(value) }).is_none()
+        t.upsert_by(seek(field), Field::new(field, value)).is_none()
     }
 
     fn make_tree(&mut self) {
         let mut tree = Tree::new();
         for (field, value) in self.iter() {
-            tree.insert_by(seek(field), Field { name: Hashed::new(field), value: Elem::new(value) });
+            tree.insert_by(seek(field), Field::new(field, value));
         }
         self.0 = Form::Tree(tree);
     }

@@ -81,17 +81,15 @@ pub fn encoding(bytes: &[u8]) -> Result<Encoding, Bad> {
 /// Takes the greater of each register and `into`.
 pub fn merge(into: &mut Registers, bytes: &[u8]) -> Result<(), Bad> {
     match encoding(bytes)? {
-        Encoding::Dense => {
-            for (at, register) in into.iter_mut().enumerate() {
-                *register = (*register).max(dense::get(&bytes[HEADER..], at));
-            }
-        }
+        Encoding::Dense => dense::merge(into, &bytes[HEADER..]),
         Encoding::Sparse => {
             let mut at = 0;
             for run in sparse::runs(&bytes[HEADER..]) {
                 let run = run?;
                 let registers = into.get_mut(at..at + run.len).ok_or(Bad::Corrupt)?;
-                registers.iter_mut().for_each(|register| *register = (*register).max(run.value));
+                if run.value > 0 {
+                    registers.iter_mut().for_each(|register| *register = (*register).max(run.value));
+                }
                 at += run.len;
             }
             if at != REGISTERS {
@@ -159,6 +157,12 @@ pub fn take_over(bytes: &mut Vec<u8>, from: &Registers, make_dense: bool, max_sp
         to_dense(bytes)?;
     }
     for (register, &count) in from.iter().enumerate().filter(|(_, count)| **count > 0) {
+        if encoding(bytes)? == Encoding::Dense {
+            let mut all = *from;
+            merge(&mut all, bytes)?;
+            dense::write(&mut bytes[HEADER..], &all);
+            break;
+        }
         raise(bytes, register, count, max_sparse)?;
     }
     forget_count(bytes);
@@ -175,9 +179,7 @@ pub fn to_dense(bytes: &mut Vec<u8>) -> Result<(), Bad> {
     bytes.truncate(HEADER);
     bytes[4] = DENSE;
     bytes.resize(DENSE_LEN, 0);
-    for (at, &count) in registers.iter().enumerate().filter(|(_, count)| **count > 0) {
-        dense::raise(&mut bytes[HEADER..], at, count);
-    }
+    dense::write(&mut bytes[HEADER..], &registers);
     Ok(())
 }
 
@@ -211,16 +213,30 @@ fn forget_count(bytes: &mut [u8]) {
 
 /// How many different elements registers have seen.
 pub fn count(registers: &Registers) -> u64 {
-    let mut seen = [0; 64];
-    registers.iter().for_each(|&register| seen[usize::from(register & 63)] += 1);
-    estimate::count(&seen)
+    // Most are zero where few elements were seen; and neighbours have tables of their own, since equal ones would each wait for
+    // the one before.
+    let (mut zeros, mut seen) = (0, [[0; 64]; 8]);
+    for eight in registers.as_chunks::<8>().0 {
+        if *eight == [0; 8] {
+            zeros += 8;
+            continue;
+        }
+        seen.iter_mut().zip(eight).for_each(|(seen, &register)| seen[usize::from(register & 63)] += 1);
+    }
+    let mut all: estimate::Seen = std::array::from_fn(|value| seen.iter().map(|seen| seen[value]).sum());
+    all[0] += zeros;
+    estimate::count(&all)
 }
 
 /// How many elements a value has seen. Runs of a sparse one are counted as such: its registers are never laid out.
 pub fn count_value(bytes: &[u8]) -> Result<u64, Bad> {
     let mut seen = [0; 64];
     match encoding(bytes)? {
-        Encoding::Dense => (0..REGISTERS).for_each(|at| seen[usize::from(dense::get(&bytes[HEADER..], at) & 63)] += 1),
+        Encoding::Dense => {
+            let mut registers = [0; REGISTERS];
+            dense::merge(&mut registers, &bytes[HEADER..]);
+            return Ok(count(&registers));
+        }
         Encoding::Sparse => {
             let mut registers = 0;
             for run in sparse::runs(&bytes[HEADER..]) {

@@ -123,3 +123,43 @@ fn half_a_run_behind_the_last_is_left_alone() {
     assert_eq!((new.len(), new.last()), (bytes.len() + 3, Some(&0x7f)));
     assert_eq!(count_value(&new), Err(Bad::Corrupt));
 }
+
+/// All at once, and one by one: the same bytes.
+#[test]
+fn dense_registers_are_written_and_merged_as_a_whole() {
+    let mut wanted: Registers = std::array::from_fn(|at| (at * 7919 % 64) as u8);
+    let (mut whole, mut single) = (vec![0; DENSE_LEN], vec![0; DENSE_LEN]);
+    whole[..HEADER].copy_from_slice(&empty()[..HEADER]);
+    whole[4] = DENSE;
+    dense::write(&mut whole[HEADER..], &wanted);
+    wanted.iter().enumerate().for_each(|(at, count)| _ = dense::raise(&mut single[HEADER..], at, *count));
+    assert_eq!(whole[HEADER..], single[HEADER..]);
+    assert_eq!(registers(&whole), wanted);
+    let mut into: Registers = std::array::from_fn(|at| (at * 104_729 % 64) as u8);
+    let other = into;
+    merge(&mut into, &whole).unwrap();
+    assert!((0..REGISTERS).all(|at| into[at] == dense::get(&whole[HEADER..], at).max(other[at])));
+    wanted.sort_unstable();
+    let (sorted, mixed) = (count(&wanted), count(&registers(&whole)));
+    assert_eq!((sorted, count_value(&whole)), (mixed, Ok(mixed)));
+}
+
+/// PFMERGE into a sparse value that becomes dense on the way, against the same registers in a dense one.
+#[test]
+fn taking_over_ends_in_the_same_registers_whatever_the_encoding() {
+    for max_sparse in [0, 100, 1000, 3000] {
+        let (mut own, mut other) = (empty(), empty());
+        add(&mut own, &many(0, 50), 3000).unwrap();
+        add(&mut other, &many(30, 300), 3000).unwrap();
+        let mut all = registers(&own);
+        merge(&mut all, &other).unwrap();
+        let mut dense = own.clone();
+        take_over(&mut own, &registers(&other), false, max_sparse).unwrap();
+        take_over(&mut dense, &registers(&other), true, max_sparse).unwrap();
+        assert_eq!((registers(&own), cached(&own)), (all, None), "{max_sparse}");
+        assert_eq!(registers(&dense), all);
+        if encoding(&own) == Ok(Encoding::Dense) {
+            assert_eq!(own, dense);
+        }
+    }
+}

@@ -81,8 +81,10 @@ struct Cut {
     /// Which database (by the number it had at the cut) the walk is in, and where.
     walk_db: DbIndex,
     position: u64,
-    /// Buckets the walk has taken in its segment of an old database, which itself nobody changes any more.
+    /// Buckets the walk has taken in its segment of an old database, which itself nobody changes any more; and how many of
+    /// that segment and its annexes it is through with.
     taken_of_old: u64,
+    through_of_old: usize,
 }
 
 /// The open cuts.
@@ -112,10 +114,12 @@ impl Cuts {
         self.take_buckets(db, segment, 1 << bucket);
     }
 
-    /// Hands over the segment that will be split to make room for `hash`.
+    /// Hands over the segment that will be split to make room for `hash`, and its annexes.
     pub(crate) fn take_segment(&mut self, db: &mut Db, hash: u64) {
-        if let Some(segment) = db.table.segment_number(hash) {
+        let mut next = db.table.segment_number(hash);
+        while let Some(segment) = next {
             self.take_whole(db, segment);
+            next = db.table.annex_of(segment);
         }
     }
 
@@ -212,9 +216,16 @@ impl Keyspace {
             db.stamps[slot] = Some(CutStamp { epoch, index });
         }
         let keys = self.dbs.iter().map(|db| db.table.len()).collect();
-        let cut =
-            Cut { epoch, keys, handed: VecDeque::new(), old: Vec::new(), walk_db: 0, position: 0, taken_of_old: 0 };
-        self.cuts.open[slot] = Some(cut);
+        self.cuts.open[slot] = Some(Cut {
+            epoch,
+            keys,
+            handed: VecDeque::new(),
+            old: Vec::new(),
+            walk_db: 0,
+            position: 0,
+            taken_of_old: 0,
+            through_of_old: 0,
+        });
         Ok(CutId(epoch))
     }
 
@@ -291,8 +302,18 @@ impl Keyspace {
             Source::Live(db) => &self.dbs[*db].table,
             Source::Old(at) => &*cut.old[*at].table,
         };
-        let Some((segment, next)) = table.segment_at(cut.position) else {
+        let Some((main, next)) = table.segment_at(cut.position) else {
             (cut.walk_db, cut.position) = (cut.walk_db + 1, 0);
+            return;
+        };
+        // Annexes come and go; those that are there were taken or have their turn.
+        let segment = match source {
+            Source::Live(_) => table.with_annexes(main).find(|at| table.taken(*at, slot, cut.epoch) != u64::MAX),
+            Source::Old(_) => table.with_annexes(main).nth(cut.through_of_old),
+        };
+        let Some(segment) = segment else {
+            (cut.position, cut.through_of_old) = (next, 0);
+            cut.walk_db += usize::from(next == 0);
             return;
         };
         let mut taken = table.taken(segment, slot, cut.epoch) | cut.taken_of_old;
@@ -309,13 +330,10 @@ impl Keyspace {
         }
         match source {
             Source::Live(db) => self.dbs[db].table.set_taken(segment, slot, cut.epoch, taken),
-            Source::Old(_) => cut.taken_of_old = taken,
-        }
-        if taken == u64::MAX {
-            (cut.position, cut.taken_of_old) = (next, 0);
-            if next == 0 {
-                cut.walk_db += 1;
+            Source::Old(_) if taken == u64::MAX => {
+                (cut.taken_of_old, cut.through_of_old) = (0, cut.through_of_old + 1);
             }
+            Source::Old(_) => cut.taken_of_old = taken,
         }
     }
 }

@@ -66,8 +66,11 @@ impl Dice {
         (self.0 >> 33) % sides
     }
 
+    /// Of many keys, some have the same hash.
     fn key(&mut self, keys: u64) -> Vec<u8> {
-        format!("key:{}", self.roll(keys)).into_bytes()
+        let n = self.roll(keys);
+        let same = keys > 1000 && n.is_multiple_of(40);
+        if same { crate::table::tests::alike(n) } else { format!("key:{n}").into_bytes() }
     }
 }
 

@@ -1,15 +1,19 @@
 //! The table: a directory, indexed by the hash's first bits, of 4 KiB segments of 64-byte buckets.
 //!
 //! A full segment splits in two, which is all the rehashing there is; the directory doubles when a segment needs more
-//! bits than it has. The bits behind a segment's prefix choose the bucket, so walking segments and buckets in order is
-//! walking the hash space in order: a position there (SCAN's cursor, a cut's progress) means the same after any split.
-//! Owns the entries, the counters per segment and the cut marks. Knows nothing of time, of databases or of what a cut
+//! bits than it has. Entries that no split would part lie in annexes (`segments.rs`), so that the table stays in proportion
+//! to its keys whatever their hashes are. The bits behind a segment's prefix choose the bucket, so walking segments and
+//! buckets in order is walking the hash space in order: a position there (SCAN's cursor, a cut's progress) means the same
+//! after any split. Owns the entries, the counters per segment and the cut marks. Knows nothing of time, of databases or of what a cut
 //! does with the entries. Safe code but for prefetching.
 
 mod bucket;
 #[allow(unsafe_code)]
 mod prefetch;
+mod segments;
 mod walk;
+
+use std::hash::{BuildHasher, DefaultHasher, Hasher};
 
 use ahash::RandomState;
 
@@ -19,10 +23,6 @@ use bucket::{home, overflow_probe, tag_of};
 use crate::entry::Entry;
 use crate::snapshot::CUTS;
 
-/// Segments stop splitting here: 64-bit hashes of a keyed hasher never get that far.
-const MAX_DEPTH: u32 = 40;
-/// Two halves with no more entries than this between them are merged; a segment has room for 448.
-const MERGE_MAX: usize = 64;
 const NEVER: u64 = u64::MAX;
 
 /// Whether two keys are the same. They are short: a call of memcmp costs more, and its wide loads reach into the next
@@ -64,15 +64,25 @@ struct Marks {
 /// What is kept beside a segment.
 #[derive(Clone, Copy)]
 struct Meta {
-    /// The first position that belongs to the segment.
+    /// The first position that belongs to the segment, or to the one whose annex it is.
     prefix: u64,
-    depth: u32,
+    /// The number of the next annex, or `NO_ANNEX`.
+    annex: u32,
     len: u16,
+    /// 0 for annexes.
+    depth: u8,
+}
+
+/// Both hashes of a key: one for nearly everything, and one that tells apart what has the former in common.
+#[derive(Clone)]
+pub(crate) struct Hashing {
+    usual: RandomState,
+    second: [u64; 2],
 }
 
 /// A table of entries by key.
 pub(crate) struct Table {
-    hasher: RandomState,
+    hashing: Hashing,
     /// Bits the directory is indexed by.
     depth: u32,
     /// `segment << 6 | the segment's depth`, 2^depth of them.
@@ -83,6 +93,10 @@ pub(crate) struct Table {
     marks: Vec<[Marks; CUTS]>,
     /// Per segment: no entry in it has an earlier deadline. Apart from `meta`, for the expiry cycle reads all of it.
     deadlines: Vec<u64>,
+    /// Per segment: entries that have a deadline. Who looks for one of them reads all of it.
+    volatile: Vec<u16>,
+    /// Segments that are annexes.
+    annexes: usize,
     len: usize,
     with_deadline: usize,
     /// Entries of which fields expire.
@@ -90,15 +104,17 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    pub(crate) fn new(hasher: RandomState) -> Self {
+    pub(crate) fn new(hashing: Hashing) -> Self {
         Table {
-            hasher,
+            hashing,
             depth: 0,
             directory: Vec::new(),
             segments: Vec::new(),
             meta: Vec::new(),
             marks: Vec::new(),
             deadlines: Vec::new(),
+            volatile: Vec::new(),
+            annexes: 0,
             len: 0,
             with_deadline: 0,
             with_times: 0,
@@ -120,7 +136,7 @@ impl Table {
     }
 
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
-        hash_key(&self.hasher, key)
+        self.hashing.hash(key)
     }
 
     /// Bytes of the table itself, without the entries.
@@ -131,6 +147,7 @@ impl Table {
             + self.meta.capacity() * size_of::<Meta>()
             + self.marks.capacity() * size_of::<[Marks; CUTS]>()
             + self.deadlines.capacity() * 8
+            + self.volatile.capacity() * 2
     }
 
     /// The segment that `hash` belongs to and its depth; none in a table that never had an entry.
@@ -157,7 +174,7 @@ impl Table {
                 return None;
             }
         }
-        None
+        self.find_in_annex(segment, key)
     }
 
     /// The entry of a key.
@@ -176,7 +193,7 @@ impl Table {
                 return None;
             }
         }
-        None
+        self.find_in_annex(segment, key).map(|at| self.entry(at))
     }
 
     #[inline]
@@ -192,26 +209,18 @@ impl Table {
             .expect("a place holds an entry")
     }
 
-    /// A free slot for `hash`, or none: then its segment must be split first.
-    pub(crate) fn room(&self, hash: u64) -> Option<Place> {
+    /// A free slot for a key, or none: then the table must [grow](Table::grow) first.
+    pub(crate) fn room(&self, hash: u64, key: &[u8]) -> Option<Place> {
         let (segment, depth) = self.segment_of(hash)?;
+        self.free_slot(segment, home(hash, depth)).or_else(|| self.room_in_annex(segment, depth, key))
+    }
+
+    fn free_slot(&self, segment: usize, home: usize) -> Option<Place> {
         let buckets = &self.segments[segment];
-        overflow_probe(home(hash, depth)).find_map(|probe| {
+        overflow_probe(home).find_map(|probe| {
             let slot = buckets[probe].free_slot()?;
             Some(Place { segment: segment as u32, bucket: probe as u8, slot: slot as u8 })
         })
-    }
-
-    /// Makes room for `hash`: creates the first segment or splits the one `hash` belongs to. With a cut
-    /// open, that segment must have been handed to it.
-    pub(crate) fn grow(&mut self, hash: u64) {
-        match self.segment_of(hash) {
-            None => {
-                self.directory.push(0);
-                self.push_segment(0, 0);
-            }
-            Some((segment, depth)) => self.split(segment, depth),
-        }
     }
 
     /// Segment number of `hash`, for callers that must look at it before [`Table::grow`].
@@ -222,7 +231,8 @@ impl Table {
     /// Puts an entry into the slot that [`Table::room`] gave for its hash.
     pub(crate) fn put(&mut self, at: Place, hash: u64, entry: Entry) {
         let number = at.segment as usize;
-        let depth = self.meta[number].depth;
+        let hash = if self.annexes > 0 { self.hash_within(number, hash, entry.key()) } else { hash };
+        let depth = u32::from(self.meta[number].depth);
         let buckets = &mut self.segments[number];
         for probe in overflow_probe(home(hash, depth)) {
             if probe == at.bucket as usize {
@@ -230,8 +240,11 @@ impl Table {
             }
             buckets[probe].set_overflowed();
         }
-        self.with_deadline += usize::from(entry.deadline().is_some());
         self.with_times += usize::from(entry.has_times());
+        if entry.deadline().is_some() {
+            self.with_deadline += 1;
+            self.volatile[number] += 1;
+        }
         if let Some(first) = entry.first_deadline() {
             self.deadlines[number] = self.deadlines[number].min(first);
         }
@@ -245,9 +258,20 @@ impl Table {
         let entry = self.segments[number][at.bucket as usize].take(at.slot as usize).expect("a place holds an entry");
         self.meta[number].len -= 1;
         self.len -= 1;
-        self.with_deadline -= usize::from(entry.deadline().is_some());
         self.with_times -= usize::from(entry.has_times());
+        if entry.deadline().is_some() {
+            self.lost_deadline(number);
+        }
         entry
+    }
+
+    /// An entry of the segment went that had a deadline, or its deadline did.
+    fn lost_deadline(&mut self, segment: usize) {
+        self.with_deadline -= 1;
+        self.volatile[segment] -= 1;
+        if self.volatile[segment] == 0 && self.with_times == 0 {
+            self.deadlines[segment] = NEVER;
+        }
     }
 
     /// Fields of an entry's hash got or lost deadlines.
@@ -272,10 +296,17 @@ impl Table {
         // A value that is replaced takes its fields' deadlines with it.
         self.with_times = self.with_times + usize::from(times_after) - usize::from(times);
         if before != after {
-            self.with_deadline = self.with_deadline + usize::from(after.is_some()) - usize::from(before.is_some());
+            let segment = at.segment as usize;
             if let Some(deadline) = after {
-                let lowest = &mut self.deadlines[at.segment as usize];
-                *lowest = (*lowest).min(deadline);
+                self.deadlines[segment] = self.deadlines[segment].min(deadline);
+            }
+            match (before, after) {
+                (None, Some(_)) => {
+                    self.with_deadline += 1;
+                    self.volatile[segment] += 1;
+                }
+                (Some(_), None) => self.lost_deadline(segment),
+                _ => {}
             }
         }
         if times_after {
@@ -283,111 +314,30 @@ impl Table {
         }
         result
     }
+}
 
-    fn push_segment(&mut self, prefix: u64, depth: u32) {
-        self.segments.push(Bucket::segment());
-        self.meta.push(Meta { prefix, depth, len: 0 });
-        self.marks.push([Marks::default(); CUTS]);
-        self.deadlines.push(NEVER);
+impl Hashing {
+    pub(crate) fn new(keys: [u64; 4], second: [u64; 2]) -> Self {
+        let [a, b, c, d] = keys;
+        Hashing { usual: RandomState::with_seeds(a, b, c, d), second }
     }
 
-    fn split(&mut self, old: usize, depth: u32) {
-        assert!(depth < MAX_DEPTH, "more equal hash prefixes than a keyed hash can give");
-        if depth == self.depth {
-            self.directory = self.directory.iter().flat_map(|&word| [word, word]).collect();
-            self.depth += 1;
-        }
-        let new = self.segments.len();
-        let prefix = self.meta[old].prefix;
-        self.push_segment(prefix | 1 << (63 - depth), depth + 1);
-        let marks = self.marks[old].map(Marks::all);
-        (self.marks[new], self.marks[old]) = (marks, marks);
-        self.meta[old] = Meta { prefix, depth: depth + 1, len: 0 };
-        self.point_directory(old);
-        self.point_directory(new);
-        self.deadlines[old] = NEVER;
-        let entries = std::mem::replace(&mut self.segments[old], Bucket::segment());
-        self.refill(entries);
-    }
-
-    /// The segment that this one, nearly empty, could be merged with. Both must be handed to open cuts before.
+    /// The keyed hash of a key.
     #[inline]
-    pub(crate) fn partner(&self, segment: usize) -> Option<usize> {
-        let meta = &self.meta[segment];
-        if meta.len as usize > MERGE_MAX / 2 || meta.depth == 0 {
-            return None;
-        }
-        let (other, depth) = self.segment_of(meta.prefix ^ (1 << (64 - meta.depth)))?;
-        let both = meta.len as usize + self.meta[other].len as usize;
-        (depth == meta.depth && both <= MERGE_MAX).then_some(other)
+    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
+        let mut state = self.usual.build_hasher();
+        state.write(key);
+        state.finish()
     }
 
-    /// Merges two halves of what was one segment, so that a table that lost its keys loses its segments too.
-    pub(crate) fn merge(&mut self, a: usize, b: usize) {
-        let (keep, gone) = (a.min(b), a.max(b));
-        let depth = self.meta[keep].depth - 1;
-        let prefix = self.meta[a].prefix.min(self.meta[b].prefix);
-        self.meta[keep] = Meta { prefix, depth, len: 0 };
-        self.marks[keep] = self.marks[keep].map(Marks::all);
-        self.point_directory(keep);
-        self.deadlines[keep] = NEVER;
-        let kept = std::mem::replace(&mut self.segments[keep], Bucket::segment());
-        let freed = self.segments.swap_remove(gone);
-        self.meta.swap_remove(gone);
-        self.marks.swap_remove(gone);
-        self.deadlines.swap_remove(gone);
-        if gone < self.segments.len() {
-            self.point_directory(gone);
-        }
-        self.refill(kept);
-        self.refill(freed);
+    /// SipHash, keyed by what stands before the key: slow, and nothing that the other hash may give away helps with it.
+    #[cold]
+    fn second_hash(&self, key: &[u8]) -> u64 {
+        let mut state = DefaultHasher::new();
+        self.second.iter().for_each(|word| state.write_u64(*word));
+        state.write(key);
+        state.finish()
     }
-
-    /// Points a segment's range of the directory at it.
-    fn point_directory(&mut self, segment: usize) {
-        let Meta { prefix, depth, .. } = self.meta[segment];
-        let start = index(prefix, self.depth);
-        let span = 1_usize << (self.depth - depth);
-        self.directory[start..start + span].fill((segment as u32) << 6 | depth);
-    }
-
-    /// Puts the entries of a segment that was split or merged to where they belong now.
-    fn refill(&mut self, mut entries: Segment) {
-        for bucket in 0..BUCKETS {
-            prefetch::ahead_of(&entries, bucket);
-            for entry in entries[bucket].drain() {
-                let hash = self.hash(entry.key());
-                // `put` counts it as new.
-                self.len -= 1;
-                self.with_deadline -= usize::from(entry.deadline().is_some());
-                self.with_times -= usize::from(entry.has_times());
-                // All of them may belong to one half, and probe otherwise than before: then that half splits as well.
-                let at = loop {
-                    match self.room(hash) {
-                        Some(at) => break at,
-                        None => self.grow(hash),
-                    }
-                };
-                self.put(at, hash, entry);
-            }
-        }
-    }
-}
-
-impl Marks {
-    /// After a split or merge every bucket counts as taken: callers hand segments to the cuts before.
-    fn all(self) -> Marks {
-        Marks { taken: u64::MAX, ..self }
-    }
-}
-
-/// The keyed hash of a key.
-#[inline]
-pub(crate) fn hash_key(hasher: &RandomState, key: &[u8]) -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    let mut state = hasher.build_hasher();
-    state.write(key);
-    state.finish()
 }
 
 #[inline]
@@ -397,4 +347,4 @@ fn index(hash: u64, depth: u32) -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,14 +6,20 @@ use super::*;
 use crate::entry::{Value, ValueRef};
 
 fn table() -> Table {
-    Table::new(RandomState::with_seeds(1, 2, 3, 4))
+    Table::new(Hashing::new([1, 2, 3, 4], [5, 6]))
+}
+
+/// Keys of one hash for who knows the hash's keys: ahash multiplies the halves of such a short key, and the first is 0 here.
+pub(crate) fn alike(n: u64) -> Vec<u8> {
+    const THIRD_KEY: u64 = 3 ^ 0xc0ac_29b7_c97c_50dd;
+    [&THIRD_KEY.to_le_bytes()[..], format!("{n:08}").as_bytes()].concat()
 }
 
 fn insert(table: &mut Table, key: &[u8], n: i64, deadline: Option<u64>) {
     let hash = table.hash(key);
     assert_eq!(table.find(hash, key), None);
     let at = loop {
-        match table.room(hash) {
+        match table.room(hash, key) {
             Some(at) => break at,
             None => table.grow(hash),
         }
@@ -35,13 +41,15 @@ fn behaves_as_a_map_through_splits_and_removals() {
     let mut dice = 1_u64;
     for step in 0..60_000_i64 {
         dice = dice.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        let key = format!("key:{}", (dice >> 40) % 20_000).into_bytes();
+        let n = (dice >> 40) % 20_000;
+        let key = if n.is_multiple_of(10) { alike(n) } else { format!("key:{n}").into_bytes() };
         let deadline = (dice & 4 == 0).then_some(dice >> 20);
         if dice >> 33 & 3 == 0 {
             let found = t.find(t.hash(&key), &key).map(|at| {
                 t.remove(at);
-                if let Some(partner) = t.partner(at.segment as usize) {
-                    t.merge(at.segment as usize, partner);
+                match t.partner(at.segment as usize) {
+                    Some(partner) => t.merge(at.segment as usize, partner),
+                    None => t.drop_empty_annex(at.segment as usize),
                 }
             });
             assert_eq!(found.is_some(), twin.remove(&key).is_some());
@@ -258,4 +266,84 @@ fn asking_ahead_finds_entries_at_home_and_behind() {
         }
     }
     assert!(home > 1600 && behind > 0, "{home} at home, {behind} behind");
+}
+
+/// What a table may take beside its entries: the directory, and segments that are a quarter full.
+fn stays_in_proportion(t: &Table, what: &str) {
+    let (segments, words) = (t.segments(), t.directory.len());
+    assert!(segments <= t.len() / (BUCKETS * SLOTS / 8) + 2 && words <= 64 * segments, "{what}: {segments} {words}");
+}
+
+#[test]
+fn keys_of_one_hash_take_no_more_than_others_and_go_without_a_trace() {
+    let mut t = table();
+    assert_eq!(t.hash(&alike(1)), t.hash(&alike(2)));
+    for n in 0..3000 {
+        insert(&mut t, &alike(n as u64), n, (n % 2 == 0).then_some(n as u64));
+        insert(&mut t, format!("other:{n}").as_bytes(), n, None);
+        insert(&mut t, format!("more:{n}").as_bytes(), n, None);
+    }
+    stays_in_proportion(&t, "full");
+    assert!(t.annexes > 1 && t.entries().count() == t.len() && t.with_deadline() == 1500);
+    let (mut seen, mut position) = (HashSet::new(), 0);
+    loop {
+        position = t.visit_position(position, &mut |entry| assert!(seen.insert(entry.key().to_vec()), "twice"));
+        if position == 0 {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 9000);
+    for n in 0..3000 {
+        assert_eq!(get(&t, &alike(n)), Some(n as i64));
+        assert_eq!(t.find(t.hash(&alike(n + 3000)), &alike(n + 3000)), None);
+    }
+    for key in &seen {
+        let at = t.find(t.hash(key), key).expect("inserted");
+        t.remove(at);
+        match t.partner(at.segment as usize) {
+            Some(partner) => t.merge(at.segment as usize, partner),
+            None => t.drop_empty_annex(at.segment as usize),
+        }
+    }
+    assert_eq!((t.len(), t.annexes, t.with_deadline()), (0, 0, 0));
+    assert!(t.segments() < 40 && t.volatile.iter().all(|count| *count == 0));
+}
+
+#[test]
+fn groups_of_keys_that_no_split_parts_do_not_double_the_directory() {
+    // As many of one hash as four buckets hold and one more, many times over: the worst that equal hashes can do.
+    let mut t = table();
+    for group in 0..200_u64 {
+        let hash = group.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        for n in 0..29 {
+            let key = format!("{group}:{n}");
+            let at = loop {
+                match t.room(hash, key.as_bytes()) {
+                    Some(at) => break at,
+                    None => t.grow(hash),
+                }
+            };
+            t.put(at, hash, Entry::new(key.as_bytes(), Value::Int(n), None, 0));
+        }
+    }
+    assert!(t.directory.len() <= 64 * t.segments() && t.segments() < 1000, "{} {}", t.directory.len(), t.segments());
+}
+
+#[test]
+fn segments_know_how_many_of_theirs_have_deadlines() {
+    let mut t = table();
+    (0..5000).for_each(|i| insert(&mut t, format!("{i}").as_bytes(), i, None));
+    for i in 0..5000 {
+        let key = format!("{i}").into_bytes();
+        let at = t.find(t.hash(&key), &key).expect("inserted");
+        t.change(at, |entry| entry.set_deadline(Some(10)));
+        if i != 77 {
+            t.change(at, |entry| entry.set_deadline(None));
+        }
+    }
+    let due = (0..t.segments()).filter(|segment| t.may_have_expired(*segment, 11)).count();
+    assert_eq!((due, t.volatile.iter().map(|count| usize::from(*count)).sum::<usize>()), (1, 1));
+    let mut found = Vec::new();
+    t.sample(99, true, 64, &mut |entry| found.push(entry.key().to_vec()));
+    assert!(!found.is_empty() && found.iter().all(|key| key == b"77"));
 }

@@ -15,15 +15,17 @@ impl Table {
         let Some((segment, depth)) = self.segment_of(position) else { return 0 };
         let buckets = &self.segments[segment];
         let first = home(position, depth);
-        for probe in overflow_probe(first) {
-            for (_, entry) in buckets[probe].entries() {
-                if home(self.hash(entry.key()), depth) == first {
-                    visit(entry);
-                }
+        let mut wanted = |entry: &Entry| {
+            if home(self.hash(entry.key()), depth) == first {
+                visit(entry);
             }
-            if !buckets[probe].overflowed() {
-                break;
-            }
+        };
+        let ends = overflow_probe(first).any(|probe| {
+            buckets[probe].entries().for_each(|(_, entry)| wanted(entry));
+            !buckets[probe].overflowed()
+        });
+        if !ends {
+            self.annexed(segment).for_each(wanted);
         }
         let step = 1_u64 << (58 - depth);
         (position & !(step - 1)).wrapping_add(step)
@@ -98,7 +100,7 @@ impl Table {
         // The first segment comes again at the end, for its buckets in front of the start.
         for step in 0..=segments {
             let segment = (first + step) % segments;
-            if self.meta[segment].len == 0 || volatile && self.deadlines[segment] == NEVER {
+            if self.meta[segment].len == 0 || volatile && self.volatile[segment] == 0 {
                 continue;
             }
             let from = if step == 0 { dice as usize % BUCKETS } else { 0 };
@@ -119,6 +121,10 @@ impl Table {
         visit: &mut dyn FnMut(Place, &Entry) -> bool,
     ) -> bool {
         let mut here = [None; SLOTS];
+        if volatile {
+            // Few of those looked at may be wanted: then this is a walk.
+            ahead_of(&self.segments[segment], bucket);
+        }
         let wanted = self.segments[segment][bucket].entries();
         let wanted = wanted.filter(|(_, entry)| !volatile || entry.deadline().is_some());
         let found = here.iter_mut().zip(wanted).map(|(place, found)| *place = Some(found)).count();

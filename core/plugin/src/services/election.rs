@@ -1,10 +1,14 @@
 //! `keystead.election`: when to stand, whether to grant a vote, who has won.
 //!
 //! What keeps an election safe (one vote an epoch, persisted before it leaves) is *not* the strategy's: the sentinel
-//! holds it whatever is advised. So a strategy has nothing to hand over when another takes its place.
+//! holds it whatever is advised, and an [`Advice::Won`] without the votes of a majority counts as [`Advice::Undecided`]. So a
+//! strategy has nothing to hand over when another takes its place.
 //!
 //! A strategy that only decides *when* to stand implements [`ElectionStrategy`] over [`redis`], which is what sentinels do
 //! without one, and calls [`provide`] in its `init`.
+//!
+//! An answer is waited for for two seconds. It must not block: a strategy that has to ask somebody provides the service by
+//! itself, with an `async` handler (`reg.provide::<ElectionService, _, _>(|plugin, question| async move { … })`).
 
 use crate::plugin::Plugin;
 use crate::registrar::Registrar;
@@ -83,7 +87,7 @@ pub enum Advice {
         /// Why.
         reason: String,
     },
-    /// This sentinel leads the failover.
+    /// This sentinel leads the failover; only with the votes of more than half of all voters in this epoch.
     Won,
     /// It can't win this epoch any more.
     Lost {

@@ -76,7 +76,8 @@ pub struct Position {
     pub replid: String,
     /// How many bytes of its stream the data has.
     pub offset: u64,
-    /// The database that the stream has selected there.
+    /// The database that the stream has selected there. 0 where a snapshot or a place says `None`: its next record selects
+    /// one itself.
     pub stream_db: u32,
 }
 

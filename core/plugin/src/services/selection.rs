@@ -1,7 +1,11 @@
 //! `keystead.selection`: which replica becomes the primary, and why each of the others doesn't.
 //!
 //! A strategy implements [`ReplicaSelection`] and calls [`provide`] in its `init`; [`Request::rank`] does all but its order.
-//! Who can't be promoted at all ([`Request::unfit`]) is *not* the strategy's: the sentinel holds it whatever is advised.
+//! Who can't be promoted at all ([`Request::unfit`]), and who only if there is nobody else ([`Candidate::last_resort`]), is
+//! *not* the strategy's: the sentinel holds it whatever is advised.
+//!
+//! An answer is waited for for two seconds. It must not block: a strategy that has to ask somebody provides the service by
+//! itself, with an `async` handler (`reg.provide::<SelectionService, _, _>(|plugin, request| async move { … })`).
 
 use crate::plugin::Plugin;
 use crate::registrar::Registrar;
@@ -57,8 +61,33 @@ pub struct Candidate {
     pub loading: bool,
     /// It was seen in sync with its primary, or has an offset that only a synced replica has.
     pub synced: bool,
-    /// It reports the role of a replica.
+    /// It can be made a primary by its role: it reports that of a replica; or, while the primary is objectively down, that of
+    /// a primary with a history of its own, as one that somebody promoted does.
     pub is_replica: bool,
+    /// Another replica has the primary's present history, and this one keeps another: it refuses the primary, hasn't had a
+    /// link to it since its own start, or was an earlier primary. Offsets of two histories can't be compared (since 1.2).
+    #[serde(default)]
+    pub other_history: bool,
+    /// It can't write its own append-only file or snapshot, so it would refuse writes (since 1.2).
+    #[serde(default)]
+    pub disk_fails: bool,
+}
+
+impl Candidate {
+    /// Why this one is promoted only if there is nobody else, whatever its order, if so.
+    #[must_use]
+    pub const fn last_resort(&self) -> Option<&'static str> {
+        match (self.other_history, self.disk_fails) {
+            (true, _) => Some("last, because it keeps another history than the primary's"),
+            (false, true) => Some("last, because it can't write its own data to disk and would refuse writes"),
+            (false, false) => None,
+        }
+    }
+
+    /// The better, the smaller: data that is lost weighs more than a disk that fails.
+    const fn setback(&self) -> (bool, bool) {
+        (self.other_history, self.disk_fails)
+    }
 }
 
 /// The question.
@@ -125,7 +154,7 @@ impl Request {
         self.freshest().saturating_sub(c.offset)
     }
 
-    /// Ranks those that can be promoted by `key`, the smallest first (ties: run id, address). `refuse` may refuse further
+    /// Ranks those that can be promoted by `key`, the smallest first (ties: run id, address); last resorts go last. `refuse` may refuse further
     /// ones, with a reason that goes on behind "it ..."; `why` says what counted for one, with its numbers.
     pub fn rank<K: Ord>(
         &self,
@@ -141,10 +170,11 @@ impl Request {
                 None => good.push(candidate),
             }
         }
-        good.sort_by_cached_key(|c| (key(c), c.run_id.is_empty(), c.run_id.clone(), c.addr.clone()));
+        good.sort_by_cached_key(|c| (c.setback(), key(c), c.run_id.is_empty(), c.run_id.clone(), c.addr.clone()));
         for candidate in good {
             ranked.order.push(candidate.addr.clone());
-            ranked.why.push((candidate.addr.clone(), why(candidate)));
+            let last = candidate.last_resort().map_or_else(String::new, |reason| format!("; {reason}"));
+            ranked.why.push((candidate.addr.clone(), why(candidate) + &last));
         }
         ranked
     }
@@ -163,7 +193,7 @@ pub struct Ranked {
 }
 
 impl Ranked {
-    /// Takes out whoever can't be promoted under any strategy.
+    /// Takes out whoever can't be promoted under any strategy, and puts last whoever is a last resort.
     #[must_use]
     pub fn only_fit(mut self, request: &Request) -> Ranked {
         let unfit = |addr: &Addr| match request.candidates.iter().find(|c| c.addr == *addr) {
@@ -176,6 +206,8 @@ impl Ranked {
                 None => self.order.push(addr),
             }
         }
+        let setback = |addr: &Addr| request.candidates.iter().find(|c| c.addr == *addr).map(Candidate::setback);
+        self.order.sort_by_key(setback); // stable: otherwise the strategy's order
         self
     }
 }
@@ -192,7 +224,7 @@ pub struct SelectionService;
 impl Service for SelectionService {
     const NAME: &'static str = "keystead.selection";
     const MAJOR: u32 = 1;
-    const MINOR: u32 = 1;
+    const MINOR: u32 = 2;
     type Request = Request;
     type Answer = Ranked;
 }

@@ -7,10 +7,4 @@ mod instance;
 
 pub use instance::declaration;
 
-use keystead_abi::glue::panic_text;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-/// Runs a thunk's body; a panic becomes its text.
-pub(crate) fn guarded<R>(body: impl FnOnce() -> R) -> Result<R, String> {
-    catch_unwind(AssertUnwindSafe(body)).map_err(|payload| panic_text(&*payload))
-}
+pub(crate) use keystead_abi::glue::guarded;

@@ -190,7 +190,8 @@ mod tests {
         let document = Document::new(text.into());
         for (name, path) in OF_PLUGINS {
             let (plugin, key) = path.split_once('.').expect("plugin.field");
-            let at = document.place_of_plugin(plugin);
+            let index = document.plugin_names().iter().position(|name| name == plugin).expect("it is listed");
+            let at = document.place_of_entry(index);
             assert!(at > root(text).start, "{plugin}");
             let section = &text[at..at + text[at..].find("\n        ),").expect("it ends")];
             assert!(section.contains(&format!("\n                {key}: ")), "{name}: {path}");
@@ -268,19 +269,81 @@ mod tests {
         }
     }
 
+    /// Names that directives of plugins had before Redis 5.
+    const BEFORE: &[&str] = &[
+        "slaveof",
+        "slave-priority",
+        "slave-read-only",
+        "slave-serve-stale-data",
+        "slave-announce-ip",
+        "slave-announce-port",
+        "repl-ping-slave-period",
+        "min-slaves-to-write",
+        "min-slaves-max-lag",
+    ];
+
+    /// What a sentinel.conf has, and the field of the plugin's configuration or of an entry of its monitors.
+    const OF_SENTINELS: &[(&str, &str)] = &[
+        ("port", "port"),
+        ("tls-port", "tls_port"),
+        ("requirepass", "password"),
+        ("sentinel announce-ip", "announce_ip"),
+        ("sentinel announce-port", "announce_port"),
+        ("sentinel resolve-hostnames", "resolve_hostnames"),
+        ("sentinel announce-hostnames", "announce_hostnames"),
+        ("sentinel deny-scripts-reconfig", "deny_scripts_reconfig"),
+        ("sentinel sentinel-user", "sentinel_user"),
+        ("sentinel sentinel-pass", "sentinel_pass"),
+        ("sentinel monitor NAME HOST PORT QUORUM", "monitors"),
+        ("sentinel down-after-milliseconds", "monitors: down_after_ms"),
+        ("sentinel parallel-syncs", "monitors: parallel_syncs"),
+        ("sentinel failover-timeout", "monitors: failover_timeout_ms"),
+        ("sentinel master-reboot-down-after-period", "monitors: reboot_down_after_ms"),
+        ("sentinel auth-user", "monitors: auth_user"),
+        ("sentinel auth-pass", "monitors: auth_pass"),
+        ("sentinel notification-script", "monitors: notification_script"),
+        ("sentinel client-reconfig-script", "monitors: client_reconfig_script"),
+        ("sentinel rename-command", "monitors: renamed_commands"),
+    ];
+
+    fn of_sentinels() -> String {
+        let keys = include_str!("../../../../configs/all-keys.ron");
+        let keys = &keys[keys.find("name: \"sentinel\"").expect("it is listed")..];
+        let rows = OF_SENTINELS.iter().map(|(name, path)| {
+            let (monitor, field) =
+                path.split_once(": ").map_or(("", *path), |(_, field)| ("an entry of `monitors`: ", field));
+            assert!(keys.contains(&format!(" {field}: ")), "{field}");
+            let path = if monitor.is_empty() { format!("sentinel.{field}") } else { field.to_owned() };
+            format!("| `{name}` | {monitor}`{path}` |\n")
+        });
+        let head = "\n## sentinel.conf\n\nA sentinel is an instance whose file lists only the plugin `sentinel`, as \
+                    [sentinel.ron](sentinel.ron) does. What a sentinel of Redis notes in its file by itself\n(`myid`, epochs, \
+                    known replicas and sentinels) is found again and needs no place.\n\n| directive | here |\n|---|---|\n";
+        head.to_owned() + &rows.collect::<String>()
+    }
+
     #[test]
     fn users_can_read_where_directives_are_set() {
         let row = |name: &str, place: &str| format!("| `{name}` | {place} |\n");
         let own = default_settings().into_iter().filter_map(|s| Some(row(s.redis?, &format!("`{}`", s.path))));
         let plugins = OF_PLUGINS.iter().map(|(name, path)| row(name, &format!("`{path}`")));
         let others = OTHERS.iter().map(|(name, words)| row(name, words));
-        let rows: String = own.chain(plugins).chain(others).collect();
+        let tabled: Vec<String> = own.chain(plugins).chain(others).collect();
+        let said = |name: &str| match place(name).expect("known") {
+            Place::Path(path) => format!("`{path}`"),
+            Place::Words(words) => words,
+        };
+        let placed = |name: &str| tabled.iter().any(|line| line.starts_with(&format!("| `{name}` |")));
+        let unplaced = PARAMS.iter().map(|param| param.name).filter(|name| !placed(name) && place(name).is_some());
+        let before = PARAMS.iter().filter_map(|param| param.alias).chain(BEFORE.iter().copied());
+        let rows: String =
+            tabled.iter().cloned().chain(unplaced.chain(before).map(|name| row(name, &said(name)))).collect();
         let head = "# Where the directives of redis.conf are set\n\nKeystead reads RON: [all-keys.ron](all-keys.ron) shows every \
                     setting in its place, with its default. A path begins with a section of the file or with\na plugin's \
-                    name; `--set PATH=VALUE` takes the same. What isn't here changes nothing ([PARAMETERS.md](PARAMETERS.md)), \
-                    or is set by CONFIG SET and kept\nby CONFIG REWRITE. This list is made by a test of core/server.\n\n\
+                    name; `--set PATH=VALUE` takes the same. What isn't here changes nothing ([PARAMETERS.md](PARAMETERS.md)). \
+                    This list is made by a test of\ncore/server.\n\n\
                     | directive | here |\n|---|---|\n";
-        let text = format!("{head}{rows}");
+        let text = format!("{head}{rows}{}", of_sentinels());
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs/DIRECTIVES.md");
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(path, &text).expect("writable");

@@ -100,10 +100,13 @@ impl Document {
         self.set_below(entry, &path, value, argument)
     }
 
-    /// Where the name of a listed plugin stands, or where the text begins.
-    pub(crate) fn place_of_plugin(&self, name: &str) -> usize {
-        let root = scan::root(&self.text);
-        let Some(entry) = self.plugin_entry(name) else { return root.start };
+    /// Where the name of a listed plugin stands, counted from 0, or where the text begins.
+    pub(crate) fn place_of_entry(&self, index: usize) -> usize {
+        let mut entries = self.plugin_entries().into_iter();
+        entries.nth(index).map_or(scan::root(&self.text).start, |(_, entry)| self.place_of_name(entry))
+    }
+
+    fn place_of_name(&self, entry: Range<usize>) -> usize {
         match scan::field(&self.text, entry.clone(), "name") {
             Found::Value(name) => name.start,
             _ => entry.start,

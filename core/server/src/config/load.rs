@@ -45,14 +45,12 @@ pub(crate) struct PluginEntry {
     pub(crate) path: Option<PathBuf>,
     /// Its subtree as text, with where it begins in the file.
     pub(crate) config: RawConfig,
-    /// Where its name stands in the edited text.
-    place: usize,
 }
 
 impl PluginEntry {
     /// Something is wrong with the entry itself.
     pub(crate) fn refused(&self, message: String, help: Option<String>) -> ConfigError {
-        ConfigError::at(&self.config.document, &self.config.file, self.place, message, help)
+        ConfigError::at(&self.config.document, &self.config.file, self.config.entry, message, help)
     }
 }
 
@@ -69,6 +67,8 @@ pub(crate) struct RawConfig {
     pub(crate) column: u32,
     /// Where it begins in the edited text; None if it isn't there.
     start: Option<usize>,
+    /// Where the plugin's name stands there.
+    entry: usize,
     /// The whole, for where an error's place came from.
     document: Arc<Document>,
 }
@@ -77,9 +77,12 @@ impl RawConfig {
     /// What the plugin says is wrong at a place, as it counts: lines and columns of the file, on from the first of the
     /// subtree. An argument that brought the text there is named instead.
     pub(crate) fn mistake(&self, (line, column): (u32, u32), message: String) -> ConfigError {
-        let Some(start) = self.start.filter(|_| line >= self.line) else {
-            return ConfigError::in_file(&self.file, (line as usize, column as usize), message);
+        let Some(start) = self.start else {
+            return ConfigError::at(&self.document, &self.file, self.entry, message, None);
         };
+        if line < self.line {
+            return ConfigError::in_file(&self.file, (line as usize, column as usize), message);
+        }
         let at = start + self.offset(&self.text, (line, column));
         ConfigError::at(&self.document, &self.file, at, message, None)
     }
@@ -198,6 +201,11 @@ pub(crate) fn load(file: Option<&Path>, edits: &[Edit]) -> Result<Settings, Conf
     let mut settings = parse(&name, text, edits)?;
     settings.file = file.map(absolute);
     settings.overlay_path = overlay::path(&settings.dir, file);
+    if settings.dir.to_str().is_none() {
+        // It would be another folder in CONFIG, in the overlay and to plugins.
+        let message = format!("server.dir: the folder {} has a name that isn't UTF-8", settings.dir.display());
+        return Err(ConfigError::plain(&name, message));
+    }
     crate::dir::usable(&settings.dir).map_err(|message| ConfigError::plain(&name, message))?;
     match overlay::read(&settings.overlay_path)? {
         Some(overlay) => settings.overlay = overlay,
@@ -282,7 +290,8 @@ fn parse_as_given(name: &str, text: String, edits: &[Edit]) -> Result<Settings, 
     let tree: Tree<'_> =
         ron_options().from_str(document.text()).map_err(|e| ConfigError::from_ron(&document, name, &e))?;
     check(&tree, &document, name)?;
-    let plugins = tree.plugins.iter().map(|p| plugin_entry(p, &document, name)).collect();
+    let plugins = tree.plugins.iter().enumerate();
+    let plugins = plugins.map(|(index, plugin)| plugin_entry(plugin, index, &document, name)).collect();
     let dir = absolute(Path::new(&tree.server.dir));
     // The server's own plugins lie beside it, whatever else is searched before.
     let plugin_dirs = tree.plugin_dirs.iter().map(|d| absolute(Path::new(d))).chain(beside_binary()).collect();
@@ -323,7 +332,7 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
-fn plugin_entry(plugin: &PluginTree<'_>, document: &Arc<Document>, file: &str) -> PluginEntry {
+fn plugin_entry(plugin: &PluginTree<'_>, index: usize, document: &Arc<Document>, file: &str) -> PluginEntry {
     let raw = plugin.config.map_or("()", |raw| raw.get_ron());
     let trimmed = raw.trim_start();
     // A borrowed raw value lies inside the document; `()` for a missing one does not.
@@ -339,11 +348,11 @@ fn plugin_entry(plugin: &PluginTree<'_>, document: &Arc<Document>, file: &str) -
         line: line.try_into().unwrap_or(u32::MAX),
         column: column.try_into().unwrap_or(u32::MAX),
         start,
+        entry: document.place_of_entry(index),
         document: document.clone(),
     };
-    let place = document.place_of_plugin(&plugin.name);
     let path = plugin.path.as_deref().map(|path| absolute(Path::new(path)));
-    PluginEntry { name: plugin.name.clone(), path, config, place }
+    PluginEntry { name: plugin.name.clone(), path, config }
 }
 
 /// What types alone can't say.
@@ -372,15 +381,15 @@ fn check(tree: &Tree<'_>, document: &Document, file: &str) -> Result<(), ConfigE
         return fail("server.unixsocketperm", message, None);
     }
     let mut seen = std::collections::BTreeSet::new();
-    for plugin in &tree.plugins {
+    for (index, plugin) in tree.plugins.iter().enumerate() {
+        let refuse = |message| Err(ConfigError::at(document, file, document.place_of_entry(index), message, None));
         let ok =
             !plugin.name.is_empty() && plugin.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         if !ok {
-            let message = format!("'{}' is no plugin name: letters, digits, - and _ are", plugin.name);
-            return fail("plugins", message, None);
+            return refuse(format!("'{}' is no plugin name: letters, digits, - and _ are", plugin.name));
         }
         if !seen.insert(&plugin.name) {
-            return fail("plugins", format!("the plugin '{}' is listed twice", plugin.name), None);
+            return refuse(format!("the plugin '{}' is listed twice", plugin.name));
         }
     }
     Ok(())

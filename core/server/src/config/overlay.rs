@@ -3,10 +3,10 @@
 
 use super::document::quote;
 use super::report::ConfigError;
+use crate::replace::replace;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The head of the file, for people who find it.
@@ -82,7 +82,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<Overlay>, ConfigError> {
     overlay.map(Some).map_err(|e| ConfigError::from_ron(&document, &name, &e))
 }
 
-/// Writes it so that a crash leaves the old or the new one: a temporary file, synced, renamed, the folder synced.
+/// Writes it so that a crash leaves the old or the new one.
 pub(crate) fn write(path: &Path, overlay: &Overlay) -> io::Result<()> {
     let mut text = format!("{HEAD}(\n    params: {},\n    endpoints: {{\n", map(&overlay.params, 1));
     for (name, params) in &overlay.endpoints {
@@ -94,13 +94,7 @@ pub(crate) fn write(path: &Path, overlay: &Overlay) -> io::Result<()> {
         text.push_str(&format!("        {}: [\n{lines}        ],\n", quote(name)));
     }
     text.push_str("    },\n)\n");
-    let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temporary = path.with_extension(format!("tmp-{}", std::process::id()));
-    let mut file = File::create(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    File::open(dir)?.sync_all()
+    replace(path, &path.with_extension(format!("tmp-{}", std::process::id())), text.as_bytes())
 }
 
 /// A map of texts in RON, its closing bracket at a depth of indentation.

@@ -262,6 +262,7 @@ section! {
     /// Up to which size collections stay in their compact form, and in which version values are written.
     Encoding "encoding" {
         /// The version of RDB files, of full syncs and of DUMP: 10 is what Redis 7.0 reads, 12 carries hash fields that expire.
+        /// Files that need it are written in 12 in place of 10, unless CONFIG SET chose 10.
         rdb_version: u32 = 10 => "rdb-version";
         /// Fields of a hash.
         hash_max_listpack_entries: u32 = 512 => "hash-max-listpack-entries";

@@ -22,11 +22,25 @@ pub(super) fn callable(
         return Err(CommandError::arity(&command.full_name));
     }
     if is_about_the_session(command) {
-        let what = format!("'{}' is about a connection of its own", command.full_name);
-        return Err(CommandError::new(format!("ERR plugin {plugin}: {what} and can't be called for another")));
+        return Err(of_a_session(plugin, command));
     }
     let declared = |needs| !command.flags.has(needs) || caller.flags.any(needs | WRITE);
     if declared(WRITE) && declared(MAY_REPLICATE) { Ok(command) } else { Err(effects::undeclared(plugin, caller)) }
+}
+
+/// Of the connection's group, and about those of others.
+const ABOUT_OTHERS: [&str; 5] = ["client|list", "client|kill", "client|pause", "client|unpause", "client|unblock"];
+
+/// Why a plugin can't have the server itself run a command: it would be about a session that is gone at once.
+pub(super) fn of_nobody(core: &Core, plugin: &str, words: Args<'_>) -> Option<CommandError> {
+    let command = effects::find(core, words)?;
+    let refused = is_about_the_session(command) && !ABOUT_OTHERS.contains(&command.full_name.as_str());
+    refused.then(|| of_a_session(plugin, command))
+}
+
+fn of_a_session(plugin: &str, command: &Command) -> CommandError {
+    let what = format!("'{}' is about a connection of its own", command.full_name);
+    CommandError::new(format!("ERR plugin {plugin}: {what} and can't be called for another"))
 }
 
 /// It begins, ends or changes something of the session that sends it: a transaction, subscriptions, its user, its replies.
@@ -53,6 +67,21 @@ mod tests {
             "get set select ping echo publish spublish pubsub|numsub config|set acl|whoami command info flushall";
         for name in others.split_whitespace() {
             assert!(!about(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn nobody_has_no_session() {
+        let engine = Engine::new(EngineOptions::default());
+        let refused = |words: &str| {
+            let words: OwnedArgs = words.split_whitespace().map(str::as_bytes).collect();
+            of_nobody(&engine.core, "x", words.view()).map(|error| error.text().to_owned())
+        };
+        let why = "ERR plugin x: 'subscribe' is about a connection of its own and can't be called for another";
+        assert_eq!(refused("SUBSCRIBE a").as_deref(), Some(why));
+        assert!(refused("CLIENT SETNAME a").is_some() && refused("multi").is_some());
+        for fine in ["CLIENT LIST", "PUBLISH a b", "SET a b", "NOSUCH", "CONFIG SET a b", "ROLE", "PING", ""] {
+            assert_eq!(refused(fine), None, "{fine}");
         }
     }
 

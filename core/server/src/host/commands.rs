@@ -51,7 +51,12 @@ impl ForeignCommand for SyncCommand {
             // SAFETY: data and function belong together; context and words live for the call.
             unsafe { (self.call)(self.data, raw, argv, argc) }
         };
-        run(self.plugin, self.endpoint, ctx, args, enter)
+        let begin = ctx.reply.out.len();
+        let result = run(self.plugin, self.endpoint, ctx, args, enter);
+        if self.flags & abi::CMD_MAY_BE_SILENT == 0 {
+            answer_silence(self.plugin, ctx, begin, &result);
+        }
+        result
     }
 
     fn flags_now(&self, args: Args<'_>, own: Flags) -> Flags {
@@ -61,6 +66,15 @@ impl ForeignCommand for SyncCommand {
             inside(|| unsafe { flags_now(self.data, argv, argc, self.flags) })
         });
         Flags(own.0 & !WORDS_DECIDE | registrar::flags(said).0 & WORDS_DECIDE)
+    }
+}
+
+/// Whoever sent a command that says nothing would wait for ever. What it did is done: its effect stays.
+fn answer_silence(plugin: &Plugin, ctx: &mut Ctx<'_>, begin: usize, result: &CommandResult) {
+    if result.is_ok() && ctx.reply.out.len() == begin {
+        let (plugin, command) = (&plugin.name, &ctx.command.full_name);
+        log::error!("plugin {plugin}: the command {command} wrote no reply");
+        ctx.reply.error(format!("ERR plugin {plugin}: the command '{command}' wrote no reply"));
     }
 }
 
@@ -99,12 +113,12 @@ fn run(
     match (failed, said) {
         (None, abi::CALL_AS_SENT) => Ok(Effect::AsSent),
         (None, abi::CALL_LISTED) if !listed.is_empty() => Ok(effects::told(ctx, listed)),
-        (None, _) => Ok(effects::as_changed(ctx, &changes)),
+        (None, _) => Ok(ctx.also_earlier(&changes)),
         (Some(error), _) if changes.is_empty() => Err(error),
         (Some(error), _) => {
             // It failed half way: what it has changed goes to replicas all the same.
             log::error!("plugin {}: the command {} failed behind a change", plugin.name, ctx.command.full_name);
-            let _recorded = effects::as_changed(ctx, &changes);
+            let _recorded = ctx.also_earlier(&changes);
             Err(error)
         }
     }
@@ -152,7 +166,10 @@ impl ForeignAsync for AsyncCommand {
         let must = u32::from(!ctx.may_block());
         // SAFETY: as in `SyncCommand::call`.
         let enter = |raw: *const abi::Ctx, argv: *const Str, argc| unsafe { try_now(self.data, raw, argv, argc, must) };
-        run_if(self.plugin, self.endpoint, ctx, args, enter)
+        let begin = ctx.reply.out.len();
+        let result = run_if(self.plugin, self.endpoint, ctx, args, enter)?;
+        answer_silence(self.plugin, ctx, begin, &result);
+        Some(result)
     }
 
     fn start(&self, call: AsyncCall) {

@@ -271,6 +271,9 @@ fn run(frame: &mut Frame<'_, '_>, db: u32, args: &OwnedArgs) -> Result<Vec<u8>, 
     match &mut frame.world {
         World::Look(..) => Err("a command can't run while INFO is written".to_owned()),
         World::Turn(engine) => {
+            if let Some(error) = calls::of_nobody(&engine.core, &frame.plugin.name, args.view()) {
+                return Ok(format!("-{}\r\n", error.text()).into_bytes());
+            }
             let words: Vec<&[u8]> = args.view().iter().collect();
             Ok(engine.exec(db as usize, &words, Origin::Internal, Proto::Resp3))
         }
@@ -377,7 +380,7 @@ unsafe extern "C" fn set_string(ctx: *mut c_void, db: u32, key: Str, value: Str)
     }
     let Some(keys) = frame.keys() else { return abi::ERR };
     change(keys, SET, |keys| keys.set_str(db as usize, key, value, Ttl::Clear));
-    frame.changes.push((db as usize, words.iter().collect()));
+    frame.changed(db, &words);
     abi::OK
 }
 
@@ -394,7 +397,7 @@ unsafe extern "C" fn del(ctx: *mut c_void, db: u32, key: Str) -> u32 {
     let Some(keys) = frame.keys() else { return 0 };
     let existed = keys.remove(db as usize, key);
     if existed {
-        frame.changes.push((db as usize, words.iter().collect()));
+        frame.changed(db, &words);
     }
     u32::from(existed)
 }
@@ -415,7 +418,7 @@ unsafe extern "C" fn expire_at(ctx: *mut c_void, db: u32, key: Str, unix_ms: u64
     let deadline = (unix_ms != 0).then_some(UnixMillis(unix_ms));
     let event = if unix_ms == 0 { Event::PERSIST } else { Event::EXPIRE };
     if change(keys, event, |keys| keys.set_deadline(db as usize, key, deadline)) {
-        frame.changes.push((db as usize, words.iter().collect()));
+        frame.changed(db, words);
     }
     1
 }
@@ -527,8 +530,8 @@ unsafe extern "C" fn notify(ctx: *mut c_void, db: u32, key: Str, event: Str) -> 
     abi::OK
 }
 
-/// Whether a filter means a session.
-pub(super) fn chosen(filter: &KillFilter, state: &State) -> bool {
+/// Whether a filter means a session; `confirmed` is what replies may show by now.
+pub(super) fn chosen(filter: &KillFilter, confirmed: u64, state: &State) -> bool {
     use keystead_engine::Kind;
     if state.id.id == filter.except && filter.except != 0 {
         return false;
@@ -542,13 +545,16 @@ pub(super) fn chosen(filter: &KillFilter, state: &State) -> bool {
         Kind::Replica => abi::KILL_REPLICA,
         Kind::Primary => abi::KILL_PRIMARY,
     };
-    filter.kinds & bit != 0
+    filter.kinds & bit != 0 || filter.kinds & abi::KILL_HELD != 0 && state.seen > confirmed
 }
 
 unsafe extern "C" fn kill_clients(ctx: *mut c_void, filter: *const KillFilter) -> u64 {
     // SAFETY: as above.
     let (frame, filter) = unsafe { (frame(ctx), *filter) };
-    frame.core_mut().map_or(0, |core| core.kill_clients(|state| chosen(&filter, state)) as u64)
+    frame.core_mut().map_or(0, |core| {
+        let confirmed = core.barriers.confirmed();
+        core.kill_clients(|state| chosen(&filter, confirmed, state)) as u64
+    })
 }
 
 unsafe extern "C" fn now_unix_ms(ctx: *mut c_void) -> u64 {

@@ -2,6 +2,7 @@
 //! said nothing. Decides; the journal is the engine's.
 
 use keystead_engine::core::Core;
+use keystead_engine::foreign::Earlier;
 use keystead_engine::registry::Command;
 use keystead_engine::spec::{Flags, MAY_REPLICATE, WRITE};
 use keystead_engine::{Args, CommandError, Ctx, Effect, OwnedArgs};
@@ -49,9 +50,9 @@ pub(super) fn unexpected(plugin: &str, command: &Command) -> Option<CommandError
 }
 
 /// A change in a database of which replicas would hear nothing, though the command tells them of others.
-pub(super) fn untold(changes: &[(usize, OwnedArgs)], listed: &[(usize, OwnedArgs)]) -> Option<CommandError> {
+pub(super) fn untold(changes: &[Earlier], listed: &[(usize, OwnedArgs)]) -> Option<CommandError> {
     let told = |db: usize| listed.is_empty() || listed.iter().any(|(other, _)| *other == db);
-    let (db, _) = changes.iter().find(|(db, _)| !told(*db))?;
+    let db = changes.iter().map(|change| change.db).find(|db| !told(*db))?;
     Some(CommandError::new(format!("ERR the plugin changed database {db} and has an effect in others only")))
 }
 
@@ -60,12 +61,7 @@ pub(super) fn told(ctx: &mut Ctx<'_>, listed: Vec<(usize, OwnedArgs)>) -> Effect
     if listed.iter().all(|(db, _)| *db == ctx.db()) {
         return Effect::Many(listed.into_iter().map(|(_, words)| words).collect());
     }
-    as_changed(ctx, &listed)
-}
-
-/// Replicas get what was changed, as it was changed.
-pub(super) fn as_changed(ctx: &mut Ctx<'_>, changes: &[(usize, OwnedArgs)]) -> Effect {
-    changes.iter().fold(Effect::None, |_, (db, words)| {
+    listed.iter().fold(Effect::None, |_, (db, words)| {
         let words: Vec<&[u8]> = words.view().iter().collect();
         ctx.also(*db, &words)
     })

@@ -2,8 +2,9 @@
 
 use super::effects;
 use super::plugin::Plugin;
-use keystead_abi::{self as abi, Str};
+use keystead_abi::{self as abi, Out, Str};
 use keystead_engine::core::Core;
+use keystead_engine::foreign::Earlier;
 use keystead_engine::keyspace::Keyspace;
 use keystead_engine::resp::{Proto, Writer};
 use keystead_engine::session::State;
@@ -45,7 +46,7 @@ pub(super) struct Frame<'f, 'e> {
     /// What `propagate` listed, each with its database.
     pub(super) listed: Vec<(usize, OwnedArgs)>,
     /// Direct changes of this command. If it fails half way these are propagated, so that no replica misses them.
-    pub(super) changes: Vec<(usize, OwnedArgs)>,
+    pub(super) changes: Vec<Earlier>,
     /// The plugin's state in a turn without a session.
     pub(super) loose: Option<super::ctx::SlotState>,
     /// Where a reply goes that nobody waits for.
@@ -161,6 +162,14 @@ impl<'f, 'e> Frame<'f, 'e> {
         may
     }
 
+    /// Remembers what this command has just changed.
+    pub(super) fn changed(&mut self, db: u32, words: &[&[u8]]) {
+        if let World::Command(ctx) = &mut self.world {
+            let at = ctx.unit_place();
+            self.changes.push(Earlier { at, db: db as usize, words: words.iter().collect() });
+        }
+    }
+
     /// Lists an effect, if it can be one. If not, the running command fails.
     pub(super) fn list(&mut self, db: usize, words: OwnedArgs) {
         match effects::refusal(self.core(), &self.plugin.name, words.view()) {
@@ -206,6 +215,11 @@ pub(super) fn nested_too_deeply() -> bool {
 /// Whether this thread is in a turn that called a plugin.
 pub(super) fn in_turn() -> bool {
     DEPTH.get() > 0
+}
+
+/// What is answered from inside a turn to whoever asks for one: waiting for the lock would be for ever.
+pub(super) fn refused_in_turn() -> Option<Out> {
+    in_turn().then(|| Out::failed(abi::IN_TURN, "not possible from inside a turn"))
 }
 
 /// The frame this thread is inside of, for host functions that are called from a turn.

@@ -60,6 +60,7 @@ pub(super) struct Parameter {
     pub(super) get: unsafe extern "C" fn(*mut c_void, *mut Buf) -> u32,
     pub(super) set: Option<unsafe extern "C" fn(*mut c_void, Str, *mut Buf) -> u32>,
     pub(super) immutable: bool,
+    pub(super) secret: bool,
 }
 
 // SAFETY: as for `Section`.
@@ -93,6 +94,10 @@ impl ForeignConfig for Parameter {
 
     fn mutable(&self) -> bool {
         !self.immutable && self.set.is_some()
+    }
+
+    fn secret(&self) -> bool {
+        self.secret
     }
 }
 

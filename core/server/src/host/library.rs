@@ -92,7 +92,7 @@ impl Library {
         match status {
             abi::OK if !out.api.is_null() => Ok(out),
             abi::OK => Err(ConfigProblem { message: "create gave no instance".into(), ..Default::default() }),
-            _ => Err(problem),
+            _ => Err(explained(problem, status)),
         }
     }
 
@@ -105,7 +105,7 @@ impl Library {
         let status = unsafe { check(&raw_config(config), &mut error) };
         // SAFETY: filled by the library or empty.
         let problem = unsafe { problem(error) };
-        if status == abi::OK { Ok(()) } else { Err(problem) }
+        if status == abi::OK { Ok(()) } else { Err(explained(problem, status)) }
     }
 
     /// Plugins that a configuration names as providers: service, plugin, where it is named. Empty if it can't be read.
@@ -165,10 +165,22 @@ fn no_error() -> abi::ConfigError {
 /// The message is a buffer of the library's or empty.
 unsafe fn problem(error: abi::ConfigError) -> ConfigProblem {
     // SAFETY: the caller's.
-    let text = unsafe { OwnedBuf::new(error.message) }.text();
-    let message = if text.is_empty() { "refused without a reason".to_owned() } else { text };
+    let message = unsafe { OwnedBuf::new(error.message) }.text();
     let abi::ConfigError { line, column, end_line, end_column, .. } = error;
     ConfigProblem { line, column, end_line, end_column, message }
+}
+
+/// A problem that has words, at least those of the status.
+fn explained(problem: ConfigProblem, status: u32) -> ConfigProblem {
+    let word = match status {
+        abi::ERR => "KS_ERR",
+        abi::PANICKED => "KS_PANICKED",
+        _ => "no status of a creation",
+    };
+    match problem.message.is_empty() {
+        true => ConfigProblem { message: format!("refused without a reason (status {status}: {word})"), ..problem },
+        false => problem,
+    }
 }
 
 /// An error with everything behind it: libloading itself says only "dlopen failed".

@@ -42,7 +42,7 @@ use keystead_engine::core::{Core as EngineCore, Pause};
 use keystead_engine::{Engine, Gate, Gates};
 use library::Library;
 use parking_lot::{Mutex, RwLock};
-use plugin::Plugin;
+use plugin::{Plugin, Stage};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::pin::pin;
@@ -53,11 +53,13 @@ use std::time::Duration;
 /// How long a plugin may think about an end that is wanted now and saves nothing.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 
-/// Whose pause it is while the plugins are stopped.
-const STOPPING: &str = "stopping";
+/// Whose pause it is while the plugins are stopped: no plugin can be called so.
+const STOPPING: &str = "(stopping)";
 
 /// How long an end waits for a plugin before the log says for whom.
 const WAIT_UNSAID: Duration = Duration::from_secs(2);
+/// The same of a start, which may load for long.
+const START_UNSAID: Duration = Duration::from_secs(5);
 
 /// The number of the data engine.
 pub(crate) const DATA: u32 = abi::ENDPOINT_DATA;
@@ -207,8 +209,7 @@ impl Core {
 
 /// Runs the body of a thunk; a panic in it becomes its text instead of ending the process.
 fn guarded<R>(body: impl FnOnce() -> R) -> Result<R, String> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(body))
-        .map_err(|payload| format!("the host panicked: {}", abi::glue::panic_text(&*payload)))
+    abi::glue::guarded(body).map_err(|panic| format!("the host panicked: {panic}"))
 }
 
 /// All plugins of an instance.
@@ -282,7 +283,8 @@ impl Host {
     /// Starts them, providers before their users.
     pub(crate) async fn start_all(&self) -> Result<(), LoadError> {
         for plugin in &self.order {
-            let started = plugin.start().await;
+            let words = || log::info!("The start waits for the plugin {}, which has not started yet.", plugin.name);
+            let started = said_to_wait(START_UNSAID, words, plugin.start()).await;
             started
                 .map_err(|reason| LoadError::Start(format!("the plugin '{}' did not start: {reason}", plugin.name)))?;
             log::info!("plugin {} {} started", plugin.name, plugin.declaration.version);
@@ -296,7 +298,10 @@ impl Host {
         const AT_ONCE: u32 = abi::ENDING_NOW | abi::ENDING_NOSAVE;
         for plugin in self.order.iter().rev() {
             let flags = flags_now(plugin, flags);
-            let asking = said_to_wait(plugin, plugin.before_end(flags));
+            let words = || {
+                log::warn!("The end waits for the plugin {}, which was asked whether the server may end.", plugin.name);
+            };
+            let asking = said_to_wait(WAIT_UNSAID, words, plugin.before_end(flags));
             let asked = match flags & AT_ONCE {
                 AT_ONCE => async_std::future::timeout(ANSWER_LIMIT, asking).await.unwrap_or_else(|_| {
                     Err(format!("does not answer whether the server may end, for {ANSWER_LIMIT:?}"))
@@ -323,19 +328,25 @@ impl Host {
             }
         }
         for plugin in self.order.iter().rev() {
-            plugin.stop(abi::STOP_SHUTDOWN).await;
+            let words = || log::warn!("The end waits for the plugin {}, which was told to stop.", plugin.name);
+            said_to_wait(WAIT_UNSAID, words, plugin.stop(abi::STOP_SHUTDOWN)).await;
         }
+    }
+
+    /// How many of them have panicked or given up.
+    pub(crate) fn failed(&self) -> usize {
+        self.order.iter().filter(|plugin| matches!(plugin.stage(), Stage::Faulted(_))).count()
     }
 }
 
-/// Says in the log, once, which plugin an end waits for.
-async fn said_to_wait<T>(plugin: &Plugin, asking: impl Future<Output = T>) -> T {
-    let mut asking = pin!(asking);
-    match async_std::future::timeout(WAIT_UNSAID, asking.as_mut()).await {
-        Ok(said) => said,
+/// Says in the log, once, for whom is waited, if that takes so long.
+async fn said_to_wait<T>(unsaid: Duration, say: impl FnOnce(), waiting: impl Future<Output = T>) -> T {
+    let mut waiting = pin!(waiting);
+    match async_std::future::timeout(unsaid, waiting.as_mut()).await {
+        Ok(done) => done,
         Err(_) => {
-            log::warn!("The end waits for the plugin {}, which was asked whether the server may end.", plugin.name);
-            asking.await
+            say();
+            waiting.await
         }
     }
 }

@@ -22,6 +22,9 @@ use std::time::Duration;
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// How long its cancelled tasks may take to go.
 const TASKS_LIMIT: Duration = Duration::from_secs(1);
+/// The service of those that keep the data (`keystead_plugin::services::persistence`): what isn't saved when such a plugin
+/// fails is nowhere but in memory.
+const PERSISTENCE: &str = "keystead.persistence";
 
 /// Where a plugin stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +104,8 @@ pub(crate) struct Plugin {
     live: AtomicBool,
     stopping: AtomicBool,
     dropped: AtomicBool,
+    /// It failed, and was to save the data.
+    unsaved: AtomicBool,
     library: OnceLock<Library>,
 }
 
@@ -125,6 +130,7 @@ impl Plugin {
             live: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
             dropped: AtomicBool::new(false),
+            unsaved: AtomicBool::new(false),
             library: OnceLock::new(),
         }))
     }
@@ -221,11 +227,20 @@ impl Plugin {
         self.host.contracts.lock().remove(self.slot);
     }
 
-    /// Asks it before the server ends; an error refuses that, a panic is a fault of it. Nothing was taken from it yet.
+    /// Asks it before the server ends; an error refuses that, a panic is a fault of it. Nothing was taken from it yet. One
+    /// that failed isn't asked, but an end that would lose what it was to save is refused as if its save had failed.
     pub(super) async fn before_end(&'static self, flags: u32) -> Result<(), String> {
-        if *self.stage.lock() != Stage::Running {
-            return Ok(());
+        if *self.stage.lock() == Stage::Running {
+            self.ask_before_end(flags).await?;
         }
+        let failed = matches!(*self.stage.lock(), Stage::Faulted(_)) && self.unsaved.load(Ordering::Acquire);
+        match failed && flags & abi::ENDING_NOSAVE == 0 {
+            true => Err("it failed and can't save the data: SHUTDOWN NOSAVE, or FORCE, ends the server without".into()),
+            false => Ok(()),
+        }
+    }
+
+    async fn ask_before_end(&'static self, flags: u32) -> Result<(), String> {
         let Some((api, data)) = self.api() else { return Ok(()) };
         // A plugin built before there was this question has a shorter table.
         if (api.size as usize) < offset_of!(abi::InstanceApi, before_end) + size_of::<usize>() {
@@ -235,7 +250,7 @@ impl Plugin {
         let Some(asked) = api.before_end.map(|ask| unsafe { import_future(ask(data, flags)) }) else { return Ok(()) };
         let done = asked.await;
         if done.status == abi::PANICKED {
-            // It would again, each time: who wants the end could only kill the process.
+            // It would again, each time: it isn't asked any more.
             self.fault(&format!("it panicked when it was asked whether the server may end: {}", done.buf.text()));
             return Ok(());
         }
@@ -279,6 +294,8 @@ impl Plugin {
             *stage = Stage::Faulted(reason.to_owned());
         }
         self.live.store(false, Ordering::Release);
+        let keeps_data = self.host.contracts.lock().providers(PERSISTENCE).any(|offer| offer.plugin == self.slot);
+        self.unsaved.store(keeps_data, Ordering::Release);
         log::error!("plugin {} failed and is stopped: {reason}", self.name);
         match self.policy.load(Ordering::Relaxed) {
             abi::FAULT_STOP_WRITES => {

@@ -3,8 +3,9 @@
 
 use super::commands::{AsyncCommand, SyncCommand, TakeoverCommand};
 use super::contracts::{Need, Offer};
+use super::frame::in_turn;
 use super::hooks::{ConnHook, Parameter, Section, WriteHook};
-use super::plugin::{Plugin, Taker};
+use super::plugin::{Plugin, Stage, Taker};
 use super::seam::EndpointSpec;
 use super::sections::Section as DataSection;
 use crate::net::service::Service;
@@ -15,7 +16,6 @@ use keystead_engine::registry::OwnedSpec;
 use keystead_engine::spec::{self, Flags, ForeignKeys, Group, KeySpec};
 use keystead_engine::{Args, Engine};
 use std::ffi::c_void;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -47,6 +47,11 @@ unsafe fn plugin(data: *mut c_void) -> &'static Plugin {
 unsafe fn declare(data: *mut c_void, body: impl FnOnce(&'static Plugin) -> Result<(), String>) -> u32 {
     // SAFETY: the contract of `ks_registrar_api`.
     let plugin = unsafe { plugin(data) };
+    if plugin.stage() != Stage::Created || in_turn() {
+        // What others have agreed on holds by now; and a turn would be waited for inside of itself.
+        *plugin.last_error.lock() = "only `create` can declare something".to_owned();
+        return abi::ERR;
+    }
     match super::guarded(|| body(plugin)) {
         Ok(Ok(())) => abi::OK,
         Ok(Err(reason)) | Err(reason) => {
@@ -98,8 +103,9 @@ unsafe extern "C" fn command(data: *mut c_void, spec: *const abi::CommandSpec) -
         declare(data, |plugin| {
             let raw = &grown(spec, std::mem::offset_of!(abi::CommandSpec, flags_now), "command spec")?;
             let name = raw.name.text();
-            if name.is_empty() || name.contains(char::is_whitespace) {
-                return Err(format!("'{name}' is no name for a command"));
+            let text = std::str::from_utf8(raw.name.bytes()).is_ok();
+            if !text || name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+                return Err(format!("'{}' is no name for a command", name.escape_debug()));
             }
             counts(raw, &name).map_err(|why| format!("command '{name}': {why}"))?;
             let body = body(plugin, raw, &name)?;
@@ -336,7 +342,8 @@ unsafe extern "C" fn param(data: *mut c_void, spec: *const abi::ParamSpec) -> u3
             }
             let get = raw.get.ok_or("a parameter without a get function")?;
             let immutable = raw.flags & abi::PARAM_IMMUTABLE != 0;
-            let parameter = Arc::new(Parameter { plugin, data: raw.data, get, set: raw.set, immutable });
+            let secret = raw.flags & abi::PARAM_SECRET != 0;
+            let parameter = Arc::new(Parameter { plugin, data: raw.data, get, set: raw.set, immutable, secret });
             let alias = (!alias.is_empty()).then_some(alias.as_str());
             let service = engine(plugin, raw.endpoint)?;
             for word in [Some(name.as_str()), alias].into_iter().flatten() {
@@ -459,9 +466,9 @@ unsafe extern "C" fn on_fault(data: *mut c_void, policy: u32) -> u32 {
     }
 }
 
-/// What neither a type of value nor a part of the file's frame begins with: values count up from 0, the frame down from
-/// 255; 245 is where Redis has its functions.
-const FREE_OPCODES: RangeInclusive<u32> = 128..=245;
+/// Where Redis has its functions: the one kind of record beside the keys that readers of RDB files know, ours too. A file
+/// with another could never be loaded.
+const SECTION_OPCODE: u32 = 245;
 
 unsafe extern "C" fn section(data: *mut c_void, spec: *const abi::SectionSpec) -> u32 {
     // SAFETY: as in `command`.
@@ -470,10 +477,9 @@ unsafe extern "C" fn section(data: *mut c_void, spec: *const abi::SectionSpec) -
             let raw = checked(spec, "section spec")?;
             let save = raw.save.ok_or("a section without a save function")?;
             let load = raw.load.ok_or("a section without a load function")?;
-            if !FREE_OPCODES.contains(&raw.opcode) {
-                let (first, last) = (FREE_OPCODES.start(), FREE_OPCODES.end());
-                let what = format!("records of opcode {} belong to RDB files themselves", raw.opcode);
-                return Err(format!("{what}: {first} to {last} are for sections"));
+            if raw.opcode != SECTION_OPCODE {
+                let what = format!("a file with records of opcode {} could not be read", raw.opcode);
+                return Err(format!("{what}: sections have {SECTION_OPCODE}"));
             }
             plugin.host().add_section(DataSection { plugin, opcode: raw.opcode, data: raw.data, save, load })
         })

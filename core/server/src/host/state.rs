@@ -1,7 +1,7 @@
 //! One state file per plugin in the server's folder: the old one or the new one survives a crash, never a mixture.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use crate::replace::replace;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// Where a plugin's state lies.
@@ -9,15 +9,9 @@ pub(super) fn path(dir: &Path, plugin: &str) -> PathBuf {
     dir.join(format!("{plugin}.state"))
 }
 
-/// Writes it: a temporary file, synced, renamed over the old one, the folder synced.
+/// Writes it.
 pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("state.tmp");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(dir)?.sync_all()
+    replace(path, &path.with_extension("state.tmp"), bytes)
 }
 
 /// Reads it; `None` if there is none.

@@ -2,8 +2,10 @@
 //! options, hands over; what a connection does is `driver`.
 
 use super::socket::{Encrypted, Raw};
-use crate::tls;
+use crate::tls::{self, NotShaken};
 use async_io::Async;
+use rustix::fs::{Mode, fchmod};
+use rustix::io::Errno;
 use socket2::{Domain, SockAddr, SockRef, TcpKeepalive, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -14,6 +16,9 @@ use std::time::Duration;
 
 /// Pause after a failed accept (no descriptors left), so that the loop doesn't spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How a kernel without IPv6 says so.
+const FAMILY_MISSING: [Errno; 5] =
+    [Errno::NOPROTOOPT, Errno::PROTONOSUPPORT, Errno::SOCKTNOSUPPORT, Errno::PFNOSUPPORT, Errno::AFNOSUPPORT];
 
 /// What a listener of one engine needs to know.
 #[derive(Clone, Debug)]
@@ -180,7 +185,10 @@ pub(super) fn bind_all(
         };
         match bind_tcp(host, port, backlog) {
             Ok(bound) => all.extend(bound),
-            Err(e) if optional => log::info!("Not listening on {host}:{port}: {e}"),
+            Err(e) if is_forgiven(&e, optional) => {
+                let level = if optional { log::Level::Info } else { log::Level::Warn };
+                log::log!(level, "Not listening on {host}:{port}: {e}");
+            }
             Err(e) => {
                 let busy = e.kind() == io::ErrorKind::AddrInUse;
                 let text = if busy { "Address already in use".into() } else { e.to_string() };
@@ -193,6 +201,13 @@ pub(super) fn bind_all(
         return Err(format!("Failed listening on port {port} ({kind}): no address could be bound"));
     }
     Ok(all)
+}
+
+/// Whether the other addresses are enough, as in Redis: a machine that has no such family of addresses is no mistake of who
+/// wrote the list, and an optional address may be another machine's. One that is in use is a mistake, optional or not.
+fn is_forgiven(error: &io::Error, optional: bool) -> bool {
+    let Some(errno) = Errno::from_io_error(error) else { return false };
+    FAMILY_MISSING.contains(&errno) || optional && errno == Errno::ADDRNOTAVAIL
 }
 
 fn bind_tcp(host: &str, port: u16, backlog: u32) -> io::Result<Vec<std::net::TcpListener>> {
@@ -216,20 +231,26 @@ fn listen_on(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListe
     Ok(socket.into())
 }
 
-/// The file appears under its name only with its final mode, so nobody can connect in between. A file that nobody
-/// listens on any more is replaced.
+/// The file appears with its final mode, so nobody can connect in between. A file that nobody listens on any more is
+/// replaced.
 fn bind_unix(path: &Path, mode: u32, backlog: u32) -> io::Result<std::os::unix::net::UnixListener> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "Address already in use"));
     }
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
-    let _ = std::fs::remove_file(&temporary);
+    let address = SockAddr::unix(path)?;
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.bind(&SockAddr::unix(&temporary)?)?;
-    std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(mode))?;
-    socket.listen(backlog.try_into().unwrap_or(i32::MAX))?;
-    socket.set_nonblocking(true)?;
-    std::fs::rename(&temporary, path)?;
+    // The file gets the socket's mode. No name beside the final one is needed for that: it would take from the 107 bytes of
+    // a path.
+    fchmod(&socket, Mode::from_raw_mode(mode))?;
+    let _ = std::fs::remove_file(path);
+    socket.bind(&address)?;
+    // What the process' umask took away.
+    let opened = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
+    let listening = opened.and_then(|()| socket.listen(backlog.try_into().unwrap_or(i32::MAX)));
+    if let Err(error) = listening.and_then(|()| socket.set_nonblocking(true)) {
+        let _ = std::fs::remove_file(path);
+        return Err(error);
+    }
     Ok(std::os::fd::OwnedFd::from(socket).into())
 }
 
@@ -270,7 +291,8 @@ async fn accept_tls(
                             let loopback = is_loopback(peer.ip());
                             take(Accepted { socket, peer: peer.to_string(), local, unix: false, loopback });
                         }
-                        Err(why) => {
+                        Err(NotShaken::Crowded) => {}
+                        Err(NotShaken::Failed(why)) => {
                             log::warn!("Error accepting a client connection: {why} (addr={peer} laddr={local})");
                         }
                     }
@@ -353,7 +375,31 @@ mod tests {
         assert_eq!(told, words);
         let mut optional = spec(port);
         optional.bind = vec!["-127.0.0.1".into()];
-        assert!(Listeners::bind(&optional).expect_err("nothing left").contains("no address could be bound"));
+        assert_eq!(Listeners::bind(&optional).expect_err("busy all the same"), words);
+    }
+
+    #[test]
+    fn another_machines_address_is_skipped_if_it_is_optional() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("free").port();
+        let mut both = spec(port);
+        // An address of a network for documentation.
+        both.bind = ["-192.0.2.1", "127.0.0.1"].map(String::from).to_vec();
+        assert_eq!(Listeners::bind(&both).map(|bound| bound.tcp.len()), Ok(1));
+        both.bind.truncate(1);
+        assert!(Listeners::bind(&both).expect_err("nothing left").contains("no address could be bound"));
+        both.bind = ["127.0.0.1", "192.0.2.1"].map(String::from).to_vec();
+        assert!(Listeners::bind(&both).is_err());
+    }
+
+    #[test]
+    fn a_machine_without_ipv6_is_no_error() {
+        let forgiven = |errno: Errno| [true, false].map(|optional| is_forgiven(&errno.into(), optional));
+        for missing in FAMILY_MISSING {
+            assert_eq!(forgiven(missing), [true, true], "{missing}");
+        }
+        assert_eq!(forgiven(Errno::ADDRNOTAVAIL), [true, false]);
+        assert_eq!(forgiven(Errno::ADDRINUSE), [false, false]);
+        assert_eq!(forgiven(Errno::ACCESS), [false, false]);
     }
 
     #[test]
@@ -368,5 +414,26 @@ mod tests {
         assert!(Listeners::bind(&with_unix).expect_err("alive").contains("already in use"));
         drop(first);
         assert!(Listeners::bind(&with_unix).is_ok());
+    }
+
+    #[test]
+    fn a_unix_sockets_path_has_107_bytes_and_nothing_stays_beside_it() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let bind = |bytes: usize| {
+            let name = "s".repeat(bytes - dir.path().as_os_str().len() - 1);
+            bind_unix(&dir.path().join(name), 0o777, 16)
+        };
+        let bound = [103, 107].map(|bytes| bind(bytes).expect("it fits"));
+        let files: Vec<_> =
+            std::fs::read_dir(dir.path()).expect("a folder").map(|file| file.expect("a file")).collect();
+        assert_eq!(files.len(), bound.len(), "{files:?}");
+        for file in files {
+            assert_eq!(file.metadata().expect("there").permissions().mode() & 0o777, 0o777);
+        }
+        assert!(bind(108).is_err());
+        let taken = dir.path().join("folder");
+        std::fs::create_dir_all(&taken).expect("a folder");
+        assert!(bind_unix(&taken, 0o700, 16).is_err());
+        assert_eq!(std::fs::read_dir(dir.path()).expect("a folder").count(), 3);
     }
 }

@@ -6,13 +6,13 @@ use super::files;
 use super::sessions::Sessions;
 use super::validity;
 use super::values::{Clients, Values};
-use super::verify::Vouched;
+use super::verify::{Authorities, Known, Vouched};
 use arc_swap::ArcSwapOption;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::default_provider;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, ServerConfig};
 use std::sync::Arc;
 
 /// Both configurations.
@@ -21,6 +21,8 @@ pub(crate) struct Both {
     pub(crate) server: Arc<ServerConfig>,
     /// For those made; None without authorities, who could tell a friend from anybody?
     pub(crate) client: Option<Arc<ClientConfig>>,
+    /// What an operator should know of the files: lines for the log.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What is in force.
@@ -57,7 +59,7 @@ impl Both {
             );
         }
         let provider = Arc::new(CryptoProvider { cipher_suites: values.suites()?, ..default_provider() });
-        let roots = files::authorities(&values.ca_file, &values.ca_dir)?;
+        let known = Arc::new(files::authorities(&values.ca_file, &values.ca_dir)?);
         let own = files::pair(&values.cert, &values.key, &values.key_pass)?;
         let outgoing = match (values.client_cert.is_empty(), values.client_key.is_empty()) {
             (true, true) => own.clone(),
@@ -65,12 +67,12 @@ impl Both {
             (true, false) => return Err("No tls-client-cert-file configured!".into()),
             (false, true) => return Err("No tls-client-key-file configured!".into()),
         };
-        validity::warn(&values.cert, &own.cert);
+        let mut warnings = validity::warnings(&values.cert, &own.cert);
         if !values.client_cert.is_empty() {
-            validity::warn(&values.client_cert, &outgoing.cert);
+            warnings.extend(validity::warnings(&values.client_cert, &outgoing.cert));
         }
-        let client = authorities.then(|| client(values, &provider, roots.clone(), outgoing)).transpose()?;
-        Ok(Arc::new(Both { server: server(values, &provider, roots, own)?, client }))
+        let client = authorities.then(|| client(values, &provider, known.clone(), outgoing)).transpose()?;
+        Ok(Arc::new(Both { server: server(values, &provider, known, own)?, client, warnings }))
     }
 }
 
@@ -81,7 +83,7 @@ fn told(error: impl std::fmt::Display) -> String {
 fn server(
     values: &Values,
     provider: &Arc<CryptoProvider>,
-    roots: RootCertStore,
+    known: Arc<Authorities>,
     own: Arc<CertifiedKey>,
 ) -> Result<Arc<ServerConfig>, String> {
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_protocol_versions(&values.versions()?);
@@ -89,9 +91,10 @@ fn server(
     let builder = match values.clients {
         Clients::No => builder.with_no_client_auth(),
         asked => {
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+            let verifier = WebPkiClientVerifier::builder_with_provider(known.roots.clone(), provider.clone());
             let verifier = if asked == Clients::Optional { verifier.allow_unauthenticated() } else { verifier };
-            builder.with_client_cert_verifier(verifier.build().map_err(told)?)
+            let issued = verifier.build().map_err(told)?;
+            builder.with_client_cert_verifier(Arc::new(Known { issued, known }))
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
@@ -109,11 +112,11 @@ fn server(
 fn client(
     values: &Values,
     provider: &Arc<CryptoProvider>,
-    roots: RootCertStore,
+    known: Arc<Authorities>,
     own: Arc<CertifiedKey>,
 ) -> Result<Arc<ClientConfig>, String> {
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&values.versions()?);
-    let verifier = Vouched { roots, algorithms: provider.signature_verification_algorithms };
+    let verifier = Vouched { known, algorithms: provider.signature_verification_algorithms };
     let builder = builder.map_err(told)?.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
     // As Redis: a node is no name.

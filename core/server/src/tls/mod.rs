@@ -19,7 +19,7 @@ mod verify;
 mod words;
 
 pub(crate) use context::{Both, Context};
-pub(crate) use handshake::{Pending, connect};
+pub(crate) use handshake::{NotShaken, Pending, connect};
 pub(crate) use params::Switch;
 pub(crate) use session::Session;
 pub(crate) use stream::Stream;

@@ -1,20 +1,30 @@
 //! From when to when a certificate is good. One that isn't is used all the same, as in Redis: the clock may be wrong, and
-//! clients that don't look may depend on it. The log says so.
+//! clients that don't look may depend on it. The log says so, and so does `keystead check`.
 
 use crate::logging::timestamp;
 use pkcs8::der::asn1::{AnyRef, GeneralizedTime, UtcTime};
-use pkcs8::der::{Decode, Result, SliceReader, Tag, Tagged};
-use rustls::pki_types::CertificateDer;
+use pkcs8::der::{self, Decode, SliceReader, Tag, Tagged};
+use rustls::CertificateError;
+use rustls::pki_types::{CertificateDer, UnixTime};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The first and the last moment, since 1970.
 type Validity = (Duration, Duration);
 
-/// Says of each of a file's certificates that isn't good now when it would be.
-pub(super) fn warn(file: &str, chain: &[CertificateDer<'_>]) {
+/// A line for each of a file's certificates that isn't good now: when it would be.
+pub(super) fn warnings(file: &str, chain: &[CertificateDer<'_>]) -> Vec<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let told = chain.iter().filter_map(|certificate| told(file, validity(certificate).ok()?, now));
-    told.for_each(|line| log::warn!("{line}"));
+    chain.iter().filter_map(|certificate| told(file, validity(certificate).ok()?, now)).collect()
+}
+
+/// Refuses a peer's certificate that isn't good at this time.
+pub(super) fn check(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), CertificateError> {
+    let (from, until) = validity(certificate).map_err(|_| CertificateError::BadEncoding)?;
+    match Duration::from_secs(now.as_secs()) {
+        now if now < from => Err(CertificateError::NotValidYet),
+        now if now > until => Err(CertificateError::Expired),
+        _ => Ok(()),
+    }
 }
 
 fn told(file: &str, (from, until): Validity, now: Duration) -> Option<String> {
@@ -28,7 +38,7 @@ fn told(file: &str, (from, until): Validity, now: Duration) -> Option<String> {
 }
 
 /// The times in a certificate (RFC 5280, 4.1).
-fn validity(certificate: &[u8]) -> Result<Validity> {
+fn validity(certificate: &[u8]) -> der::Result<Validity> {
     let mut signed = within(&mut within(&mut SliceReader::new(certificate)?)?)?;
     // Version (which the first one lacks) and serial number, algorithm, issuer; then the two times.
     if matches!(AnyRef::decode(&mut signed)?.tag(), Tag::ContextSpecific { .. }) {
@@ -41,11 +51,11 @@ fn validity(certificate: &[u8]) -> Result<Validity> {
 }
 
 /// What the next element holds.
-fn within<'c>(outer: &mut SliceReader<'c>) -> Result<SliceReader<'c>> {
+fn within<'c>(outer: &mut SliceReader<'c>) -> der::Result<SliceReader<'c>> {
     SliceReader::new(AnyRef::decode(outer)?.value())
 }
 
-fn time(times: &mut SliceReader<'_>) -> Result<Duration> {
+fn time(times: &mut SliceReader<'_>) -> der::Result<Duration> {
     let time = AnyRef::decode(times)?;
     match time.tag() {
         Tag::UtcTime => Ok(time.decode_as::<UtcTime>()?.to_unix_duration()),
@@ -88,6 +98,10 @@ mod tests {
         assert_eq!(seconds(DAY), Ok((1_795_798_555, 1_795_884_955)));
         assert_eq!(seconds(LONG), Ok((1_795_798_555, 5_251_798_555)));
         let certificate = CertificateDer::from_pem_slice(DAY.as_bytes()).expect("a certificate");
+        let now = |seconds| check(&certificate, UnixTime::since_unix_epoch(Duration::from_secs(seconds)));
+        assert_eq!(now(1_795_798_554), Err(CertificateError::NotValidYet));
+        assert_eq!((now(1_795_798_555), now(1_795_884_955)), (Ok(()), Ok(())));
+        assert_eq!(now(1_795_884_956), Err(CertificateError::Expired));
         for end in 0..certificate.len() {
             assert!(validity(&certificate[..end]).is_err(), "cut at {end}");
         }

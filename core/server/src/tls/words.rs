@@ -21,11 +21,23 @@ const TLS13: [(&str, SupportedCipherSuite); 3] = [
 ];
 
 /// OpenSSL's words for sets that hold all of ours.
-const EVERYTHING: [&str; 5] = ["DEFAULT", "ALL", "HIGH", "ECDHE", "EECDH"];
+const EVERYTHING: [&str; 7] = ["DEFAULT", "ALL", "HIGH", "ECDHE", "EECDH", "kECDHE", "kEECDH"];
+/// Sets that hold those of ours whose names have this in them.
+const BY_NAME: [(&str, &str); 8] = [
+    ("AESGCM", "-GCM-"),
+    ("AES", "-AES"),
+    ("AES128", "-AES128-"),
+    ("AES256", "-AES256-"),
+    ("CHACHA20", "-CHACHA20-"),
+    ("aRSA", "-RSA-"),
+    ("ECDSA", "-ECDSA-"),
+    ("aECDSA", "-ECDSA-"),
+];
 /// Sets that hold none of ours, so that excluding them is fulfilled.
-const NONE_OF_OURS: [&str; 24] = [
+const NONE_OF_OURS: [&str; 33] = [
     "aNULL", "eNULL", "NULL", "ADH", "AECDH", "LOW", "MEDIUM", "EXP", "EXPORT", "MD5", "SHA1", "SHA", "RC2", "RC4",
-    "DES", "3DES", "IDEA", "SEED", "CAMELLIA", "ARIA", "PSK", "SRP", "DSS", "kRSA",
+    "DES", "3DES", "IDEA", "SEED", "CAMELLIA", "ARIA", "PSK", "SRP", "DSS", "kRSA", "RSA", "DH", "DHE", "EDH", "kDHE",
+    "kEDH", "ECDH", "AESCCM", "CBC",
 ];
 
 /// `tls-protocols`: TLSv1.2 and TLSv1.3, or both for the empty text.
@@ -63,19 +75,14 @@ fn chosen(text: &str, table: &[(&str, SupportedCipherSuite)]) -> Result<Vec<Supp
     }
     let (mut kept, mut unknown) = (Vec::new(), Vec::new());
     for word in words {
-        let named = |name: &str| table.iter().find(|row| row.0.eq_ignore_ascii_case(name)).map(|row| row.1);
         if let Some(name) = word.strip_prefix(['!', '-']) {
-            match named(name) {
-                Some(suite) => kept.retain(|other| *other != suite),
-                None if NONE_OF_OURS.contains(&name) => {}
-                None => {
-                    return Err(format!("'{word}' can't be left out by that name, name the ciphers to use: {text}"));
-                }
-            }
-        } else if EVERYTHING.contains(&word) {
-            kept.extend(table.iter().map(|(_, suite)| *suite));
-        } else if let Some(suite) = named(word) {
-            kept.push(suite);
+            let Some(out) = meant(name, table) else {
+                return Err(format!("'{word}' can't be left out by that name, name the ciphers to use: {text}"));
+            };
+            kept.retain(|suite| !out.contains(suite));
+        } else if let Some(more) = meant(word, table) {
+            let more: Vec<_> = more.into_iter().filter(|suite| !kept.contains(suite)).collect();
+            kept.extend(more);
         } else {
             unknown.push(word);
         }
@@ -89,6 +96,23 @@ fn chosen(text: &str, table: &[(&str, SupportedCipherSuite)]) -> Result<Vec<Supp
         log::warn!("These TLS ciphers aren't known here, the others are used: {}", unknown.join(":"));
     }
     Ok(kept)
+}
+
+/// Which of ours a word means: a cipher, a set, or what is in all of several sets (`ECDHE+AESGCM`).
+fn meant(word: &str, table: &[(&str, SupportedCipherSuite)]) -> Option<Vec<SupportedCipherSuite>> {
+    let mut left: Vec<_> = table.iter().collect();
+    for part in word.split('+') {
+        if let Some(row) = table.iter().find(|row| row.0.eq_ignore_ascii_case(part)) {
+            left.retain(|other| other.0 == row.0);
+        } else if let Some((_, within)) = BY_NAME.iter().find(|(set, _)| *set == part) {
+            left.retain(|(name, _)| name.contains(within));
+        } else if NONE_OF_OURS.contains(&part) {
+            left.clear();
+        } else if !EVERYTHING.contains(&part) {
+            return None;
+        }
+    }
+    Some(left.into_iter().map(|(_, suite)| *suite).collect())
 }
 
 #[cfg(test)]
@@ -116,7 +140,13 @@ mod tests {
         assert_eq!(names("DEFAULT:!MEDIUM:!aNULL", "").expect("all").len(), 9);
         assert_eq!(names("DEFAULT:!ECDHE-RSA-AES128-GCM-SHA256", "").expect("less one").len(), 8);
         assert_eq!(names("AES128-SHA:ECDHE-RSA-AES128-GCM-SHA256", "").expect("the known one").len(), 4);
-        assert!(names("DEFAULT:!AESGCM", "").expect_err("not by that name").contains("!AESGCM"));
+        assert_eq!(names("DEFAULT:!AESGCM", "").expect("less four").len(), 5);
+        for all_gcm in ["AESGCM", "ECDHE+AESGCM", "EECDH+AESGCM:EDH+AESGCM", "ECDHE+aRSA+AESGCM:ECDSA+AESGCM"] {
+            assert_eq!(names(all_gcm, "").expect(all_gcm).len(), 7, "{all_gcm}");
+        }
+        assert_eq!(names("ECDHE+CHACHA20:ECDHE+AES256", "").expect("two each").len(), 7);
+        assert!(names("EDH+AESGCM", "").is_err() && names("ECDHE+foo", "").is_err());
+        assert!(names("DEFAULT:!AES+foo", "").expect_err("not by that name").contains("!AES+foo"));
         assert!(names("foo", "").expect_err("none").starts_with("Failed to configure ciphers: foo"));
         assert!(names("", "foo").expect_err("none").starts_with("Failed to configure ciphersuites: foo"));
     }

@@ -1,12 +1,13 @@
 //! A third persistence strategy, to show how little one needs: `SNAPSHOTS.SAVE` writes the keys to the next numbered file,
-//! and a start loads the newest. It shares the start with other strategies by the service `keystead.persistence`.
+//! and a start loads the newest. It shares the start with other strategies by the service `keystead.persistence`. It keeps no
+//! place in the history: replicas of a server that was started from its files need everything once more.
 #![forbid(unsafe_code)]
 
 use bytes::Bytes;
 use keystead_plugin::prelude::*;
 use keystead_plugin::services::persistence::{self, Recovered, Recovery, SNAPSHOT, Strategy};
 use keystead_plugin::{Batch, LoadMode};
-use keystead_rdb::{Event, FileHead, FileParser, FileWriter, RDB_VERSION};
+use keystead_rdb::{Event, FileHead, FileParser, FileWriter, OP_FUNCTION2, RDB_VERSION, function_record};
 use std::path::PathBuf;
 
 /// The plugin.
@@ -42,13 +43,21 @@ impl Strategy for Snapshots {
         let mut parser = FileParser::default();
         parser.feed(&self.host.blocking(move || std::fs::read(path)).await??);
         let mut load = self.host.begin_load(LoadMode::Fresh).await?;
+        let mut functions = Vec::new();
         while let Some(event) = parser.next_event()? {
-            if let Event::Batch { db, count, bytes } = event {
-                let batch = Batch { db, count: u32::try_from(count)?, bytes: Bytes::copy_from_slice(bytes) };
-                load.put(batch).await?;
+            match event {
+                Event::Batch { db, count, bytes } => {
+                    let batch = Batch { db, count: u32::try_from(count)?, bytes: Bytes::copy_from_slice(bytes) };
+                    load.put(batch).await?;
+                }
+                Event::Function(source) => function_record(&source, &mut functions),
+                _ => {}
             }
         }
         parser.finish()?;
+        if !functions.is_empty() && !load.put_section(OP_FUNCTION2, Bytes::from(functions)).await? {
+            log::warn!("snapshot {number} has functions, which no plugin takes");
+        }
         let keys = load.commit().await?;
         log::info!("snapshot {number} loaded: {keys} keys");
         Ok(Recovered { strategy: Self::NAME.to_owned(), keys, position: None })
@@ -74,6 +83,8 @@ impl Snapshots {
         let mut snapshot = self.host.snapshot(u32::from(RDB_VERSION)).await?;
         let (mut writer, mut file) = (FileWriter::new(true), Vec::new());
         FileHead::default().write(&mut writer, &mut file, RDB_VERSION);
+        // What isn't keys but data all the same: functions.
+        writer.records(&mut file, &snapshot.sections());
         while let Some(batch) = snapshot.next().await? {
             writer.batch(&mut file, batch.db, &batch.bytes);
         }

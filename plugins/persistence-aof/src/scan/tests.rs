@@ -29,6 +29,20 @@ fn units_come_whole_and_annotations_do_not() {
     }
 }
 
+/// What a large value takes is what it is: the bytes that were fed are given out, not a copy of them.
+#[test]
+fn a_large_value_is_given_out_as_it_was_gathered() {
+    let value = "v".repeat(3 << 20);
+    let text = format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n${}\r\n{value}\r\n{SET}", value.len());
+    let mut scanner = Scanner::default();
+    let (begin, rest) = text.as_bytes().split_at(value.len());
+    assert_eq!(scanner.feed(begin), Ok(Vec::new()));
+    scanner.buf.reserve_exact(rest.len());
+    let held = scanner.buf.as_ptr();
+    let units = scanner.feed(rest).expect("whole commands");
+    assert_eq!((units.as_ptr(), units.as_slice()), (held, text.as_bytes()));
+}
+
 #[test]
 fn a_note_holds_only_at_the_end() {
     let text = format!("{SET}#KS:77:0:{}\r\n{SET}", "a".repeat(40));

@@ -144,10 +144,10 @@ impl Log {
         let result = if beside_sync { failpoint::pass(failpoint::BESIDE_SYNC) } else { Ok(()) };
         let result = result.and_then(|()| files::append(&self.file, &mut rest));
         let now = host.now();
-        self.plugin.shown.buffered.store(0, Ordering::Relaxed);
         self.noted_at = now;
         match result {
             Ok(()) => {
+                self.plugin.shown.buffered.store(0, Ordering::Relaxed);
                 self.batch.clear();
                 self.batch_end = None;
                 self.seen = Some(place);
@@ -160,9 +160,16 @@ impl Log {
                 self.ready_at = now + RETRY;
                 self.batch_end = Some(place);
                 self.begun = Some(Begun { bytes: bytes - length(&rest), rest });
+                self.plugin.shown.buffered.store(self.lag(), Ordering::Relaxed);
                 (false, self.machine.append_failed(&error.to_string()))
             }
         }
+    }
+
+    /// Bytes of the stream that the file lacks.
+    pub(super) fn lag(&self) -> u64 {
+        let has = self.machine.written_place().or(self.began);
+        self.plugin.host.journal_offset().saturating_sub(has.map_or(0, |place| place.offset))
     }
 
     /// Writes what the journal has now, all of it: one look gives everything before it.

@@ -34,6 +34,11 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// The wait after a rewrite failed; it doubles up to an hour.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(3600);
+/// The longest while there is no file that is written: not less, for each attempt may fill what is left of the disk.
+const LONGEST_RETRY_ANEW: Duration = Duration::from_secs(30);
+/// A file that can't be written may lag so far: all of it is in memory, and a replica's stream has no pace. Behind that a new
+/// base is less to write than what is missing. As much as `auto-aof-rewrite-min-size`: smaller files aren't rewritten either.
+const BEHIND_MOST: u64 = 64 << 20;
 
 /// A start that can't write on says which file stands in its way.
 fn unusable(name: &str) -> impl FnOnce(std::io::Error) -> Error {
@@ -91,6 +96,8 @@ pub(crate) struct Writer {
     beginning: Arc<AtomicBool>,
     /// It is named in the manifest: a restart would load it.
     listed: bool,
+    /// Why nothing is written until there is a new base: the file could not be, and lagged too far.
+    given_up: Option<String>,
     rewrite: Option<Rewrite>,
     /// How many were begun.
     rewrites: u64,
@@ -118,6 +125,7 @@ impl Writer {
             syncing: None,
             beginning: Arc::default(),
             listed: false,
+            given_up: None,
             rewrite: None,
             rewrites: 0,
             wanted: None,
@@ -203,6 +211,7 @@ impl Writer {
         loop {
             let wake = self.next(&mut inbox).await;
             let counted = matches!(wake, Wake::Order(Order::Rewrite | Order::Configured { counted: true }));
+            self.turn_to_disk();
             if matches!(wake, Wake::Order(_) | Wake::News(News::End(_))) {
                 self.end_sync().await;
             }
@@ -225,10 +234,26 @@ impl Writer {
                 Wake::Time => {}
             }
             self.clock().await;
+            self.turn_from_disk();
             self.publish();
             if counted {
                 self.plugin.shown.carried_out();
             }
+        }
+    }
+
+    /// Under `always` replies wait for whatever the disk is told.
+    fn turn_to_disk(&self) {
+        if self.plugin.config().fsync == Fsync::Always {
+            self.plugin.disk.begins(self.plugin.host.now());
+        }
+    }
+
+    /// A disk that was said to be silent has answered.
+    fn turn_from_disk(&self) {
+        let failed = self.given_up.is_some() || self.log.as_ref().is_some_and(|log| log.machine.failed().is_some());
+        if self.plugin.disk.ends() && !failed {
+            self.plugin.accept_writes();
         }
     }
 
@@ -271,7 +296,10 @@ impl Writer {
 
     /// The file back; replies are held from here on until what they show is written.
     async fn take_back(&mut self) {
-        self.plugin.hold();
+        if self.plugin.shown.write_ok.load(Ordering::Acquire) {
+            // Else an error was met meanwhile, and nothing is to be held for it.
+            self.plugin.hold();
+        }
         let Some((mut log, through)) = self.direct.take_back() else { return };
         log.machine.set_policy(self.plugin.config().fsync);
         let mut actions = log.take_put_off();
@@ -387,9 +415,37 @@ impl Writer {
     /// Writes the batch that waits; false if it couldn't be.
     async fn append(&mut self, place: Place) -> bool {
         let Some(log) = &mut self.log else { return false };
+        // Whatever the policy: a write that takes so long is no delay but a disk that is gone.
+        let first = self.plugin.disk.begins(self.plugin.host.now());
         let (written, actions) = log.append(place);
         self.act(actions).await;
+        if first {
+            self.turn_from_disk();
+        }
+        if !written {
+            self.give_up_if_behind();
+        }
         written
+    }
+
+    /// What is kept in memory for a file that can't be written has its limit.
+    fn give_up_if_behind(&mut self) {
+        let Some(log) = &self.log else { return };
+        let lag = log.lag();
+        let Some(why) = log.machine.failed().filter(|_| lag > BEHIND_MOST).map(str::to_owned) else { return };
+        warn!(
+            "The append-only file can't be written ({why}) and lacks {} MB by now: it is left as it is, and begins anew when \
+             there is room. A start before that finds what it has",
+            lag >> 20
+        );
+        self.settled += log.machine.size();
+        self.forsake();
+        // What it has may soon be of another history than the stream.
+        self.plugin.host.set_durable(None);
+        self.plugin.shown.buffered.store(0, Ordering::Relaxed);
+        self.given_up = Some(why);
+        self.retry = FIRST_RETRY;
+        self.try_later();
     }
 
     /// What is due.
@@ -433,6 +489,9 @@ impl Writer {
             // What was left behind is out of date: nobody shall take it over.
             if !self.plugin.config().enabled {
                 self.plugin.note_place(None).await;
+            } else if self.given_up.is_some() {
+                // Perhaps because there is room.
+                self.wanted = Some(Duration::ZERO);
             }
             return;
         }
@@ -492,6 +551,7 @@ impl Writer {
         match (&mut self.log, config.enabled) {
             (None, true) => self.wanted = Some(Duration::ZERO),
             (Some(_), false) => self.switch_off().await,
+            (None, false) if self.given_up.is_some() => self.switch_off().await,
             (Some(log), true) => {
                 log.machine.set_policy(config.fsync);
                 log.machine.set_spared(config.no_fsync_on_rewrite && self.rewrite.is_some());
@@ -520,14 +580,18 @@ impl Writer {
         self.log = None;
         self.set_listed(false);
         self.wanted = None;
+        self.given_up = None;
         self.plugin.host.confirm(None);
         self.plugin.host.set_durable(None);
-        self.plugin.accept_writes();
+        self.plugin.end_outage();
         info!("The append-only file is switched off");
     }
 
     /// Everything that the journal has is on the disk.
     async fn flush(&mut self) -> Result<(), String> {
+        if let Some(why) = &self.given_up {
+            return Err(format!("the append-only file can't be written, and begins anew when it can: {why}"));
+        }
         if self.log.is_some() && !self.listed {
             return Err("Writing initial AOF, can't exit".to_owned());
         }
@@ -546,7 +610,7 @@ impl Writer {
         if let Some(place) = log.due_note(true) {
             self.append(place).await;
         }
-        let Some(log) = &mut self.log else { return Ok(()) };
+        let Some(log) = &mut self.log else { return self.given_up.clone().map_or(Ok(()), Err) };
         let sync = log.machine.sync(self.plugin.host.now());
         self.act(sync).await;
         match self.log.as_ref().and_then(|log| log.machine.failed()) {
@@ -561,6 +625,8 @@ impl Writer {
         // Closed first, so that the files have all that was ever answered.
         host.set_gate(Gate::Loading, true);
         let flushed = self.flush().await;
+        // What follows reads for as long as it takes, and clients are told that.
+        self.turn_from_disk();
         let done = match flushed {
             Ok(()) => load::again(&self.plugin, &self.folder).await.map_err(|error| error.text().to_owned()),
             failed => failed,
@@ -576,6 +642,7 @@ impl Writer {
         let shown = &self.plugin.shown;
         shown.size.store(self.size(), Ordering::Relaxed);
         shown.base_size.store(self.base_size, Ordering::Relaxed);
+        shown.given_up.store(self.given_up.is_some(), Ordering::Relaxed);
         let failed = self.rewrite.as_ref().is_some_and(Rewrite::has_failed);
         let runs = self.rewrite.is_some() && !failed;
         let begins = self.rewrite.is_none() && self.wanted == Some(Duration::ZERO);

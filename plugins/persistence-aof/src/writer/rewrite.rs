@@ -1,7 +1,7 @@
 //! A rewrite, without fork: a cut of the keys becomes the base while what is written goes on in another file, from the same
 //! write on. Owns the order in which files and manifest change, so that a crash anywhere leaves a set that is whole.
 
-use super::{FIRST_RETRY, LONGEST_RETRY, Log, Order, Writer, unusable};
+use super::{FIRST_RETRY, LONGEST_RETRY, LONGEST_RETRY_ANEW, Log, Order, Writer, unusable};
 use crate::base;
 use crate::failpoint;
 use crate::files::Last;
@@ -286,6 +286,7 @@ impl Writer {
         let host = self.plugin.host;
         let took = self.rewrite.take().map_or(Duration::ZERO, |rewrite| host.now().saturating_sub(rewrite.began));
         self.retry = FIRST_RETRY;
+        self.given_up = None;
         self.base_size = self.size();
         self.spare();
         self.plugin.settle().await;
@@ -336,9 +337,10 @@ impl Writer {
         self.try_later();
     }
 
-    fn try_later(&mut self) {
+    pub(super) fn try_later(&mut self) {
         self.wanted = Some(self.plugin.host.now() + self.retry);
-        self.retry = (self.retry * 2).min(LONGEST_RETRY);
+        let longest = if self.listed { LONGEST_RETRY } else { LONGEST_RETRY_ANEW };
+        self.retry = (self.retry * 2).min(longest);
         self.spare();
     }
 

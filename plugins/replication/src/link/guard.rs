@@ -1,26 +1,23 @@
 //! A primary that lost what we have: when our data is kept from it.
 //!
 //! A primary that was killed and is back in a second without its files would have all its replicas throw away what only
-//! they have now. So, unless the operator said REPLICAOF, a full sync isn't taken from one whose stream began anew and is
-//! shorter than ours. By its history, and not by its keys: its clients are back before its replicas are.
+//! they have now. So, unless the operator said REPLICAOF, a full sync isn't taken from one that began with nothing
+//! since we followed it, whatever its clients have written by then: they are back before its replicas are. A stock one
+//! doesn't say how it began: there a payload without keys is the sign.
 //!
-//! One that goes on from our history with an older state, as its files have it, is followed as Redis does: without a
+//! One that has an older state, as its files have it, is followed as Redis does, whatever name its history has: without a
 //! sentinel nobody could take its place, and replication would stand still behind each crash.
 
 use super::{Context, Link, Memory, Outcome, RETRY, State};
 use crate::link::Action;
-use crate::units::{Offset, Position, ReplId};
+use crate::units::{Position, ReplId};
 use std::time::Duration;
-
-/// A stock primary doesn't say what its history goes on from. One that has its file goes on at the offset in it; one that
-/// hasn't counts from 0, and only what its clients write until we ask: a second's worth, at most this.
-const YOUNG: Offset = Offset(16 << 20);
 
 /// Why our data is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Lost {
-    /// Its stream began anew, and is shorter than ours.
-    Shorter { ours: Position, theirs: Position },
+    /// It began with nothing since we followed it.
+    Anew { ours: Position, theirs: Position },
     /// It has no keys.
     Empty,
     /// It was refused, and it hasn't got our history back.
@@ -38,23 +35,21 @@ impl Link {
         ctx.settings.keep_data && self.followed && ctx.has_data
     }
 
+    /// A primary at `theirs` has what we have of history `ours`, or an older state of it.
+    pub(super) fn is_of(&self, ours: ReplId, theirs: Position) -> bool {
+        theirs.replid == ours || self.goes_on_from == Some(ours)
+    }
+
     /// Why nothing is taken of a primary that answers with everything, at `theirs`, to somebody who is at `ours`.
-    ///
-    /// A process that we followed before and that wasn't started since has what it has on purpose: somebody made it
-    /// follow another.
     pub(super) fn keeps_ours(&self, ctx: Context<'_>, ours: Position, theirs: Position) -> Option<Lost> {
-        let is_ours = [Some(theirs.replid), self.goes_on_from].contains(&Some(ours.replid));
-        if !self.guards(ctx) || is_ours {
+        if !self.guards(ctx) || self.is_of(ours.replid, theirs) {
             return None;
         }
         if self.refused.is_some() {
             return Some(Lost::Still);
         }
-        let began_anew = match &self.node {
-            Some(node) => self.followed_node.as_ref() != Some(node),
-            None => theirs.offset < YOUNG,
-        };
-        (began_anew && theirs.offset <= ours.offset).then_some(Lost::Shorter { ours, theirs })
+        let anew = self.anew.as_ref().is_some_and(|names| !names.contains(&ours.replid));
+        anew.then_some(Lost::Anew { ours, theirs })
     }
 
     /// The payload has no keys; none of it was taken.
@@ -73,8 +68,8 @@ impl Link {
                 return self.fail(now, why, out);
             }
             Lost::Empty => "with an unknown history and no keys".to_string(),
-            Lost::Shorter { ours, theirs } => format!(
-                "with less than we have (it is at {}:{}, we are at {}:{})",
+            Lost::Anew { ours, theirs } => format!(
+                "without its data (it began with nothing and is at {}:{}, we are at {}:{})",
                 theirs.replid, theirs.offset, ours.replid, ours.offset
             ),
         };

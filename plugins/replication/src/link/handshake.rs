@@ -12,6 +12,8 @@ use crate::units::ReplId;
 pub const NODE: &[u8] = b"keystead-node:";
 /// In the answer to that: what the history goes on from.
 const FROM: &str = "keystead-from:";
+/// And, where all the data began in that process: the names of its history since.
+const ANEW: &str = "keystead-anew:";
 /// Nodes above a replica that are told to it: no real chain is as long, and the answer stays a short line.
 pub const MAX_PATH: usize = 64;
 
@@ -81,14 +83,24 @@ pub fn goes_on_from(line: &[u8]) -> Option<ReplId> {
     std::str::from_utf8(line).ok()?.split(' ').find_map(|word| ReplId::parse(word.strip_prefix(FROM)?.as_bytes()))
 }
 
-/// A primary's answer to a replica that named itself.
-pub fn path_answer(own: &str, upstream: &[String], history: &History) -> String {
+/// In the same answer: the primary began with nothing, and its data was known by these names since.
+pub fn began_anew(line: &[u8]) -> Option<Vec<ReplId>> {
+    let names = std::str::from_utf8(line).ok()?.split(' ').find_map(|word| word.strip_prefix(ANEW))?;
+    Some(names.split(',').filter_map(|name| ReplId::parse(name.as_bytes())).collect())
+}
+
+/// A primary's answer to a replica that named itself. `anew`: see [`began_anew`].
+pub fn path_answer(own: &str, upstream: &[String], history: &History, anew: Option<Vec<ReplId>>) -> String {
     let ids = std::iter::once(own).chain(upstream.iter().map(String::as_str)).take(MAX_PATH);
-    let path = ids.fold("OK keystead-path".to_string(), |text, id| text + " " + id);
-    match &history.second {
-        Some(second) => format!("{path} {FROM}{}", second.replid),
-        None => path,
+    let mut answer = ids.fold("OK keystead-path".to_string(), |text, id| text + " " + id);
+    if let Some(second) = &history.second {
+        answer += &format!(" {FROM}{}", second.replid);
     }
+    if let Some(names) = anew {
+        let names: Vec<String> = names.iter().map(ReplId::to_string).collect();
+        answer += &format!(" {ANEW}{}", names.join(","));
+    }
+    answer
 }
 
 /// A run id: forty hexadecimal digits.
@@ -103,8 +115,11 @@ pub fn judge(step: Step, line: &[u8]) -> Verdict {
     if !error && line.first() != Some(&b'+') {
         return Verdict::Fatal(format!("unexpected answer during the handshake: {said}"));
     }
+    // PSYNC will be refused for the same reason, and says so.
+    let no_rights = line.starts_with(b"-NOAUTH") || line.starts_with(b"-NOPERM");
     match step {
         _ if !error => Verdict::Fine,
+        Step::Port | Step::Address | Step::Capabilities if no_rights => Verdict::Fine,
         Step::Ping => {
             let alive: [&[u8]; 3] = [b"-NOAUTH", b"-NOPERM", b"-ERR operation not permitted"];
             if alive.iter().any(|a| line.starts_with(a)) {
@@ -148,6 +163,9 @@ mod tests {
             (Address, b"-ERR unknown", "ignored"),
             (Capabilities, b"-ERR unknown", "ignored"),
             (Capabilities, b"+OK", "fine"),
+            (Capabilities, b"-NOPERM this user", "fine"),
+            (Port, b"-NOAUTH Authentication required.", "fine"),
+            (Filter, b"-NOPERM this user", "fatal"),
             (Capabilities, b"", "fatal"),
             (Filter, b"+OK", "fine"),
             (Filter, b"-ERR Unrecognized REPLCONF option: keystead-filter", "fatal"),
@@ -167,15 +185,18 @@ mod tests {
         let (a, b) = ("a".repeat(40), "b".repeat(40));
         let from = ReplId::parse(&[b'c'; 40]);
         let mut history = History::fresh(from.expect("an id"));
-        assert_eq!(goes_on_from(format!("+{}", path_answer(&a, &[], &history)).as_bytes()), None);
+        assert_eq!(goes_on_from(format!("+{}", path_answer(&a, &[], &history, None)).as_bytes()), None);
         history.promote(crate::units::Offset(5), ReplId::parse(&[b'd'; 40]).expect("an id"));
-        let answer = path_answer(&a, std::slice::from_ref(&b), &history);
+        let (c, d) = (history.replid, from.expect("an id"));
+        let answer = path_answer(&a, std::slice::from_ref(&b), &history, Some(vec![c, d]));
+        assert_eq!(began_anew(format!("+{answer}").as_bytes()), Some(vec![c, d]));
+        assert_eq!(began_anew(b"+OK keystead-path"), None);
         assert_eq!(goes_on_from(format!("+{answer}").as_bytes()), from);
         assert_eq!(path(format!("+{answer}").as_bytes()), Some(vec![a.clone(), b]));
         assert_eq!(path(b"+OK"), None);
         assert_eq!(path(b"-ERR keystead-path"), None);
         assert_eq!(path(format!("+OK keystead-path {a} nonsense").as_bytes()), Some(vec![a.clone()]));
-        let long = path_answer(&a, &vec![a.clone(); 1000], &history);
+        let long = path_answer(&a, &vec![a.clone(); 1000], &history, None);
         assert_eq!(path(format!("+{long}").as_bytes()).map(|ids| ids.len()), Some(MAX_PATH));
     }
 

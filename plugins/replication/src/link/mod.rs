@@ -26,6 +26,8 @@ use transfer::{Preamble, Transfer};
 pub const RETRY: Duration = Duration::from_secs(1);
 /// Time between two acknowledgements.
 pub const ACK_PERIOD: Duration = Duration::from_secs(1);
+/// What keeps a link from being set up is said again this often, while it stays the same.
+const SAY_AGAIN: Duration = Duration::from_secs(30);
 /// A line of the handshake that is longer than this isn't one.
 const MAX_LINE: usize = 64 * 1024;
 
@@ -101,18 +103,18 @@ pub struct Link {
     /// The history of a primary that came back without what we have: nothing of it, nor of another one that we don't
     /// know, is taken until an explicit REPLICAOF.
     refused: Option<ReplId>,
-    /// The run id of the process whose stream was ours last, and of the one we are connected to, as far as they told.
-    followed_node: Option<String>,
-    node: Option<String>,
     /// The history that the one we are connected to goes on from, if it told.
     goes_on_from: Option<ReplId>,
+    /// Its data began in its process, and its history went by these names since; if it told.
+    anew: Option<Vec<ReplId>>,
     down_since: Option<Duration>,
     /// The next PSYNC asks the replica to take our role.
     handing_over: bool,
     /// The primary follows us: it isn't followed until that is over.
     looped: bool,
-    /// Why the last attempt failed: the same reason every second is said once.
+    /// Why the last attempt failed, and when that was said: the same reason isn't said every second.
     last_why: String,
+    said_at: Duration,
 }
 
 impl Default for Link {
@@ -122,13 +124,13 @@ impl Default for Link {
             target: None,
             followed: false,
             refused: None,
-            followed_node: None,
-            node: None,
             goes_on_from: None,
+            anew: None,
             down_since: None,
             handing_over: false,
             looped: false,
             last_why: String::new(),
+            said_at: Duration::ZERO,
         }
     }
 }
@@ -225,7 +227,7 @@ impl Link {
 
     fn connect(&mut self, now: Duration, why: &str, out: &mut Outcome) {
         if let Some(target) = self.target.clone() {
-            (self.node, self.goes_on_from) = (None, None);
+            (self.goes_on_from, self.anew) = (None, None);
             self.enter(State::Connecting { since: now }, why, out);
             out.actions.push(Action::Connect(target));
         }
@@ -242,9 +244,10 @@ impl Link {
         }
         let was_streaming = matches!(self.state, State::Streaming { .. });
         let level = if was_streaming || self.looped || grave { log::Level::Warn } else { log::Level::Info };
-        if self.last_why != why || grave {
-            self.last_why = why.to_string();
-            out.actions.push(Action::Log(level, format!("connection with the primary lost: {why}")));
+        if self.last_why != why || now >= self.said_at + SAY_AGAIN || grave {
+            (self.last_why, self.said_at) = (why.to_string(), now);
+            let what = if was_streaming { "connection with the primary lost" } else { "no link with the primary" };
+            out.actions.push(Action::Log(level, format!("{what}: {why}")));
         }
         self.drop_connection(out);
         if was_streaming {
@@ -309,7 +312,6 @@ impl Link {
     fn stream(&mut self, now: Duration, ctx: Context<'_>, acks: bool, why: &str, out: &mut Outcome) {
         self.enter(State::Streaming { last_io: now, acked: now, acks }, why, out);
         self.followed = true;
-        self.followed_node.clone_from(&self.node);
         self.looped = false;
         self.refused = None;
         self.last_why.clear();
@@ -381,12 +383,12 @@ impl Link {
     fn answered(&mut self, now: Duration, ctx: Context<'_>, step: Option<Step>, line: &[u8], out: &mut Outcome) {
         let Some(step) = step else { return };
         match handshake::judge(step, line) {
-            Verdict::Fatal(why) => return self.fail(now, &why, out),
+            Verdict::Fatal(why) => return self.lose(now, &why, true, out),
             Verdict::Ignored(what) => out.actions.push(Action::Log(log::Level::Info, what)),
             Verdict::Fine => {}
         }
         if step == Step::Capabilities {
-            self.goes_on_from = handshake::goes_on_from(line);
+            (self.goes_on_from, self.anew) = (handshake::goes_on_from(line), handshake::began_anew(line));
         }
         if step == Step::Capabilities
             && let Some(path) = handshake::path(line)
@@ -410,7 +412,6 @@ impl Link {
         if let Some(at) = own {
             path.truncate(at + 1);
         }
-        self.node = path.first().cloned();
         // Also in a loop: the others learn of it by what we tell them.
         out.actions.push(Action::Upstream(path));
         // A replica that shall take our role follows us still: its promotion is what we ask for.
@@ -479,12 +480,11 @@ impl Link {
             return self.fall_back(now, &said, out);
         }
         let transient = line.starts_with(b"-NOMASTERLINK") || line.starts_with(b"-LOADING");
-        let why = if transient {
-            format!("Master is currently unable to PSYNC but should be in the future: {said}")
-        } else {
-            format!("Unexpected reply to PSYNC from master: {said}")
-        };
-        self.fail(now, &why, out);
+        if transient {
+            let why = format!("Master is currently unable to PSYNC but should be in the future: {said}");
+            return self.fail(now, &why, out);
+        }
+        self.lose(now, &format!("Unexpected reply to PSYNC from master: {said}"), true, out);
     }
 
     fn full_resync(
@@ -498,8 +498,10 @@ impl Link {
         if let Some(why) = offered.and_then(|ours| self.keeps_ours(ctx, ours, at)) {
             return self.keep(now, ctx, at.replid, why, out);
         }
-        let guarded = offered.is_some_and(|ours| self.guards(ctx) && ours.replid != at.replid);
-        let lost = offered.filter(|ours| ctx.has_data && self.followed && at.offset < ours.offset);
+        let guarded = offered.is_some_and(|ours| self.guards(ctx) && !self.is_of(ours.replid, at));
+        // Offsets of different histories say nothing of each other.
+        let lost = offered
+            .filter(|ours| ctx.has_data && self.followed && self.is_of(ours.replid, at) && at.offset < ours.offset);
         if let Some(bytes) = lost.map(|ours| ours.offset.0 - at.offset.0) {
             let text = format!(
                 "The primary came back with an older state: {bytes} bytes of the stream that we have are dropped"

@@ -17,7 +17,9 @@ use crate::state::State;
 use crate::types::Mono;
 use crate::wire::Reply;
 use futures::channel::{mpsc, oneshot};
+use futures::executor::block_on;
 use futures::future::{BoxFuture, Either, select};
+use futures::lock::Mutex as AsyncMutex;
 use futures::{FutureExt, SinkExt, StreamExt};
 use keystead_plugin::Host;
 use parking_lot::Mutex;
@@ -31,6 +33,9 @@ pub(crate) const INBOX: usize = 1024;
 pub(crate) const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
 /// A strategy of another plugin must answer within this time.
 const STRATEGY_LIMIT: Duration = Duration::from_secs(2);
+/// So many of them are asked at a time: each on a thread for things that block, since nobody knows whether it does. The
+/// process has some hundred of these, and a strategy may need one more itself.
+const STRATEGIES_AT_A_TIME: usize = 64;
 
 /// What comes to the driver.
 pub(crate) enum Input {
@@ -72,6 +77,8 @@ pub(crate) struct Driver {
     commands: HashMap<u64, oneshot::Sender<Reply>>,
     next_ticket: u64,
     strategies: Strategies,
+    /// Places for questions to them. One that is never answered keeps its place, and no more.
+    places: Vec<Arc<AsyncMutex<()>>>,
 }
 
 impl Driver {
@@ -100,6 +107,7 @@ impl Driver {
             commands,
             next_ticket: 1,
             strategies,
+            places: (0..STRATEGIES_AT_A_TIME).map(|_| Arc::default()).collect(),
         }
     }
 
@@ -138,7 +146,7 @@ impl Driver {
                     let released = self.outbox.written(result.is_ok());
                     let events = self.carry_out(released).await;
                     self.follow(events).await;
-                    Event::Written { ms }
+                    Event::Written { ms, error: result.err() }
                 }
             };
             let actions = self.machine.lock().step(self.now(), event);
@@ -185,7 +193,10 @@ impl Driver {
         let mut events = Vec::new();
         for action in actions {
             match action {
-                Action::Persist(state) => self.persist(&state),
+                Action::Persist(state) => {
+                    self.persist(&state);
+                    events.push(Event::Writing { epoch: state.epoch });
+                }
                 Action::Reply { ticket, reply, .. } => self.answer(ticket, reply),
                 Action::Send { instance, generation, request, round } => {
                     self.lines.send(instance, generation, request, round);
@@ -278,7 +289,7 @@ impl Driver {
         }
     }
 
-    /// The built-in strategies answer at once; another plugin's is asked in a task of its own.
+    /// The built-in strategies answer at once; another plugin's is asked beside this task and those of the others.
     fn consult(&self, monitor: &str, ticket: u64, strategy: String, question: Consult) -> Option<Counsel> {
         let Strategies { election, selection } = self.strategies;
         let future = match question {
@@ -296,8 +307,17 @@ impl Driver {
             }
         };
         let (host, mut inbox, monitor) = (self.host, self.inbox.clone(), monitor.to_owned());
+        let place = self.places[ticket as usize % self.places.len()].clone();
+        let asked = async move {
+            let place = place.lock_owned().await;
+            let ask = move || {
+                let _until_answered = place;
+                block_on(future)
+            };
+            host.blocking(ask).await?
+        };
         self.host.spawn(async move {
-            let advice = match host.timeout(STRATEGY_LIMIT, future).await {
+            let advice = match host.timeout(STRATEGY_LIMIT, asked).await {
                 Some(Ok(advice)) => advice,
                 Some(Err(error)) => Counsel::Failed(error.text().to_owned()),
                 None => Counsel::Failed(format!("no answer within {STRATEGY_LIMIT:?}")),

@@ -60,7 +60,7 @@ impl Folder {
     pub(super) fn open(host: &Host) -> Result<(Folder, Option<State>)> {
         let dir = PathBuf::from(host.setting("dir").unwrap_or_default());
         let dir = std::path::absolute(&dir).unwrap_or(dir);
-        let folder = Folder { dir, found: host.read_state().map(|bytes| bytes.to_vec()) };
+        let folder = Folder { dir, found: host.read_state()?.map(|bytes| bytes.to_vec()) };
         let saved = folder.found.as_deref().map(|bytes| folder.decode(bytes)).transpose()?;
         Ok((folder, saved))
     }
@@ -78,7 +78,7 @@ impl Folder {
     /// The state must be the one that was found: another sentinel may just have written its last votes.
     pub(super) fn take(&self, host: &Host) -> Result<Option<File>> {
         let lock = self.lock()?;
-        if host.read_state().as_deref() != self.found.as_deref() {
+        if host.read_state()?.as_deref() != self.found.as_deref() {
             return Err(Error::new(format!("{}: another sentinel has just written it", self.state().display())));
         }
         if self.found.is_none() && self.state().exists() {
@@ -106,12 +106,21 @@ impl Folder {
                     self.dir.display()
                 )))
             }
+            Err(TryLockError::Error(error)) if unwritable(&error) => Err(Error::new(format!(
+                "{} can't be written ({error}): a sentinel that can't keep its votes could never vote",
+                self.dir.display()
+            ))),
             Err(TryLockError::Error(error)) => {
                 log::warn!("{} can't be locked ({error}): nothing keeps a second sentinel out", path.display());
                 Ok(None)
             }
         }
     }
+}
+
+/// Of another file in the folder the same is to be expected.
+fn unwritable(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem)
 }
 
 #[cfg(test)]

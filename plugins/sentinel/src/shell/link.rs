@@ -124,7 +124,7 @@ async fn serve(
             let shared = (kind == Kind::Sentinel).then_some(number);
             commands(reader, write, requests, shared, (greetings, &renamed), inbox).await
         }
-        Lane::Feed => feed(reader, (instance, generation), inbox).await,
+        Lane::Feed => feed(reader, (instance, generation), greetings, inbox).await,
     }
 }
 
@@ -200,14 +200,24 @@ fn ask(asked: Asked, open: &mut VecDeque<Open>, out: &mut Vec<u8>, renamed: &BTr
     open.push_back(Open { left: commands.len(), asked: vec![asked] });
 }
 
-/// Messages of the hello channel.
+/// Messages of the hello channel, behind the answers to the greeting (AUTH, CLIENT SETNAME) and to SUBSCRIBE.
 async fn feed(
     mut reader: Reader,
     (instance, generation): (InstanceId, u64),
+    greetings: usize,
     inbox: &mut mpsc::Sender<Input>,
 ) -> Result<(), String> {
+    for _ in 0..greetings {
+        // What was wrong with it the command link is told.
+        reader.next().await?;
+    }
     loop {
         let reply = reader.next().await?;
+        if let Some(error) = reply.error() {
+            let event = Event::FeedRefused { instance, generation, error: error.to_owned() };
+            inbox.send(Input::Event(event)).await.map_err(|error| error.to_string())?;
+            continue;
+        }
         let text = match reply.items() {
             Some([kind, _, text]) if kind.bytes() == Some(b"message") => {
                 text.bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned())

@@ -2,12 +2,14 @@
 
 mod asked_for;
 mod handed_over;
+mod histories;
 mod promoted;
 mod table;
 
 use keystead_sentinel::actions::{Action, Event};
+use keystead_sentinel::election::Advice;
 use keystead_sentinel::globals::Options;
-use keystead_sentinel::types::{Addr, Kind, Lane, Mono};
+use keystead_sentinel::types::{Addr, Epoch, Kind, Lane, Mono};
 use keystead_sentinel::wire::{Reply, Request};
 use std::collections::BTreeMap;
 use table::{PEER, PRIMARY, Table, primary, replica};
@@ -226,6 +228,90 @@ fn a_replica_that_was_started_again_is_told_before_it_is_back() {
     table.run_until(3_000, |t| t.happened("-sdown") > 0);
     let told: Vec<_> = table.events.iter().filter(|name| ["+reboot", "-sdown"].contains(&name.as_str())).collect();
     assert_eq!(told, ["+reboot", "-sdown"]);
+}
+
+/// Whoever has the wrong password, or too few rights, is to be told so, not only that the node is down.
+#[test]
+fn what_a_node_refuses_is_logged_once_and_explained() {
+    let mut table = Table::with_replicas(1, |_| {});
+    table.pings.insert(PRIMARY, Reply::Error("NOAUTH Authentication required.".into()));
+    table.pings.insert(6380, Reply::Error("LOADING Redis is loading the dataset in memory".into()));
+    let said =
+        format!("master m 127.0.0.1 {PRIMARY} answers PING with \"NOAUTH Authentication required.\": are auth-user");
+    table.run(5_000);
+    let count = |t: &Table| t.logs.iter().filter(|line| line.starts_with(&said)).count();
+    assert_eq!(count(&table), 1, "{:?}", table.logs);
+    assert!(table.explained().contains(&said), "{}", table.explained());
+    assert!(!table.explained().contains("LOADING"), "that passes");
+    table.pings.clear();
+    table.run(3_000);
+    assert!(!table.explained().contains("answers PING"), "{}", table.explained());
+    let feed = table.sentinel.monitors()["m"].primary();
+    let (instance, generation, error) = (feed.id, feed.feed.generation, "NOPERM no".to_owned());
+    table.step(Event::FeedRefused { instance, generation, error });
+    assert!(table.explained().contains("answers SUBSCRIBE with \"NOPERM no\": has this"), "{}", table.explained());
+}
+
+/// A strategy that claims victories made two leaders of one epoch.
+#[test]
+fn a_campaign_is_won_by_a_majority_of_the_votes_whatever_the_strategy_says() {
+    let mut table = Table::with_replicas(1, |settings| settings.quorum = 2);
+    table.meet_peer();
+    table.campaign = Some(Advice::Won);
+    table.nodes.remove(&PRIMARY);
+    table.run_until(3_000, |t| t.happened("+sdown") > 0);
+    table.command(&format!("SENTINEL IS-MASTER-DOWN-BY-ADDR 127.0.0.1 {PRIMARY} 0 * {PEER} 0 p"));
+    table.run_until(3_000, |t| t.happened("+try-failover") > 0);
+    table.run(300);
+    assert_eq!(table.happened("+elected-leader"), 0, "{:?}", table.events);
+    let told = |t: &Table| t.logs.iter().filter(|line| line.contains("is won, with 1 of 2 votes")).count();
+    assert_eq!(told(&table), 1, "{:?}", table.logs);
+    table.peer_votes();
+    assert_eq!(table.happened("+elected-leader"), 1);
+}
+
+#[test]
+fn a_failover_asked_for_that_is_not_on_the_disk_is_given_up() {
+    let mut table = Table::with_replicas(1, |_| {});
+    table.disk_error = Some("no space left".into());
+    table.command("SENTINEL FAILOVER m FORCE");
+    table.run(100);
+    assert_eq!(table.happened("-failover-abort-not-elected"), 1, "{:?}", table.events);
+    assert!(table.explained().contains("can't vote: its state can't be written to disk: no space left"));
+    table.disk_error = None;
+    table.run(3_000);
+    assert_eq!(table.happened("+failover-state-reconf-slaves") + table.happened("+try-failover"), 1);
+    table.command("SENTINEL FAILOVER m FORCE");
+    table.run(100);
+    assert_eq!(table.happened("+failover-state-wait-promotion"), 1, "{:?}", table.events);
+}
+
+#[test]
+fn a_disk_that_hangs_is_said_before_it_fails() {
+    let mut table = Table::with_replicas(1, |_| {});
+    table.step(Event::Writing { epoch: Epoch(0) });
+    table.run(1_100);
+    let told = |t: &Table| t.logs.iter().filter(|line| line.contains("on the way to the disk for 1000 ms")).count();
+    assert_eq!(told(&table), 1, "{:?}", table.logs);
+    assert!(table.explained().contains("blocked: this sentinel can't vote: its state has been on the way"));
+    table.command("SENTINEL CKQUORUM m");
+    let Some(Reply::Error(text)) = &table.reply else { panic!("{:?}", table.reply) };
+    assert!(text.starts_with("NOQUORUM 0 usable") && text.contains("on the way to the disk for 11"), "{text}");
+    table.step(Event::Written { ms: 1_100, error: None });
+    table.command("SENTINEL CKQUORUM m");
+    let ok = "OK 1 usable Sentinels. Quorum and failover authorization can be reached";
+    assert_eq!(table.reply, Some(Reply::Status(ok.into())));
+}
+
+#[test]
+fn a_setting_of_the_group_that_was_taken_back_here_is_not_explained_as_in_force() {
+    let mut table = Table::with_replicas(1, |_| {});
+    table.command("SENTINEL SET m quorum 5 GROUP");
+    assert!(
+        table.explained().contains("setting of the group: quorum 5") && !table.explained().contains("not in force")
+    );
+    table.command("SENTINEL SET m UNSET quorum");
+    assert!(table.explained().contains(": not in force here, where it is 1"), "{}", table.explained());
 }
 
 /// Redis shows the word by which a replica knows its primary.

@@ -56,6 +56,34 @@ fn a_replica_that_says_it_is_a_primary_was_promoted_only_if_it_began_a_history()
     assert!(!table.told.iter().any(promotes), "another leader promoted it: {:?}", table.told);
 }
 
+/// Nobody was there when it was promoted, or it was started again since: there was no primary for ever.
+#[test]
+fn one_that_was_promoted_unseen_is_found_while_there_is_no_primary() {
+    let promoted = with_history(primary("r6380", 0..0), "second", "first");
+    let restarted = with_history(primary("again", 0..0), "third", "second");
+    for (info, sentinel_too) in [(&promoted, true), (&restarted, false), (&restarted, true)] {
+        let mut table = Table::with_replicas(1, |_| {});
+        table.nodes.insert(PRIMARY, with_history(primary("p", FIRST..SECOND), "first", NOBODY));
+        table.nodes.insert(FIRST, with_history(replica("r6380", PRIMARY, "up", 1000), "first", NOBODY));
+        table.run(11_000);
+        table.nodes.remove(&PRIMARY);
+        table.nodes.insert(FIRST, info.clone());
+        if sentinel_too {
+            table.restart();
+        }
+        table.run_until(15_000, |t| t.sentinel.monitors()["m"].current_addr().port == FIRST);
+    }
+}
+
+/// As long as there is a primary, its own failovers and hellos say who becomes the next one.
+#[test]
+fn one_that_says_it_is_a_primary_is_no_candidate_beside_one() {
+    let mut table = group();
+    table.nodes.insert(FIRST, with_history(primary("again", 0..0), "third", "second"));
+    table.run_until(12_000, |t| t.happened("-role-change") > 0);
+    assert!(table.explained().contains("6380 would not be promoted: it does not report the role"));
+}
+
 #[test]
 fn an_answer_without_a_role_changes_nothing_that_is_known() {
     let mut table = group();

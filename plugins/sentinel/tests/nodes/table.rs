@@ -1,12 +1,13 @@
 //! One sentinel, its clock, and the nodes that it sees: each says what a test lets it say.
 
 use keystead_sentinel::actions::{Action, Consult, Counsel, Event, Strategies, Watch};
-use keystead_sentinel::election::{ElectionStrategy, RedisElection};
+use keystead_sentinel::election::{Advice, ElectionStrategy, Question, RedisElection};
 use keystead_sentinel::globals::Options;
 use keystead_sentinel::machine::{Boot, Sentinel};
 use keystead_sentinel::scripts::Order;
 use keystead_sentinel::select::{RedisSelection, ReplicaSelection};
 use keystead_sentinel::settings::Settings;
+use keystead_sentinel::state::State;
 use keystead_sentinel::types::{Addr, InstanceId, Kind, Mono};
 use keystead_sentinel::wire::{Reply, Request};
 use std::collections::{BTreeMap, VecDeque};
@@ -43,6 +44,12 @@ pub struct Table {
     pub scripts: Vec<String>,
     /// What the last command was answered.
     pub reply: Option<Reply>,
+    /// Lines of the log.
+    pub logs: Vec<String>,
+    /// What the election strategy says of a campaign, instead of counting votes.
+    pub campaign: Option<Advice>,
+    /// Why no state gets onto the disk.
+    pub disk_error: Option<String>,
     ports: BTreeMap<InstanceId, u16>,
 }
 
@@ -56,17 +63,7 @@ impl Table {
         settings.down_after_ms = 1000;
         change(&mut settings);
         let watch = Watch { name: "m".into(), addr: Addr::new("127.0.0.1", PRIMARY), settings };
-        let (sentinel, actions) = Sentinel::new(Boot {
-            now: Mono(0),
-            id: ME.into(),
-            announce: Addr::new("127.0.0.1", 26379),
-            announce_fixed: true,
-            watches: vec![watch],
-            saved: None,
-            seed: 1,
-            options,
-            strategies: Strategies { election: vec!["sentinel".into()], selection: vec!["redis".into()] },
-        });
+        let (sentinel, actions) = Sentinel::new(boot(0, watch, None, options));
         let mut table = Table {
             sentinel,
             now: 0,
@@ -77,10 +74,25 @@ impl Table {
             events: Vec::new(),
             scripts: Vec::new(),
             reply: None,
+            logs: Vec::new(),
+            campaign: None,
+            disk_error: None,
             ports: BTreeMap::new(),
         };
         table.carry_out(actions.into());
         table
+    }
+
+    /// The sentinel dies and is started again, with what it had saved.
+    pub fn restart(&mut self) {
+        let monitor = &self.sentinel.monitors()["m"];
+        let addr = monitor.configured.clone().expect("of a configuration file");
+        let watch = Watch { name: "m".into(), addr, settings: monitor.settings.clone() };
+        let boot = boot(self.now, watch, Some(self.sentinel.save()), Options::default());
+        let (sentinel, actions) = Sentinel::new(boot);
+        self.sentinel = sentinel;
+        self.ports.clear();
+        self.carry_out(actions.into());
     }
 
     /// A primary and so many replicas in sync, known to the sentinel.
@@ -125,6 +137,9 @@ impl Table {
                 }
                 Action::Consult { monitor, ticket, question, .. } => {
                     let advice = match &question {
+                        Consult::Election(Question::Campaign { .. }) if self.campaign.is_some() => {
+                            Counsel::Election(self.campaign.clone().expect("just looked"))
+                        }
                         Consult::Election(question) => Counsel::Election(RedisElection.advise(question)),
                         Consult::Selection(request) => Counsel::Selection(RedisSelection.rank(request)),
                     };
@@ -142,7 +157,15 @@ impl Table {
                     self.reply = Some(reply);
                     continue;
                 }
-                Action::Persist(_) => Event::Written { ms: 0 },
+                Action::Persist(state) => {
+                    let began = Event::Writing { epoch: state.epoch };
+                    actions.extend(self.sentinel.step(Mono(self.now), began));
+                    Event::Written { ms: 0, error: self.disk_error.clone() }
+                }
+                Action::Log(_, text) => {
+                    self.logs.push(text);
+                    continue;
+                }
                 _ => continue,
             };
             actions.extend(self.sentinel.step(Mono(self.now), event));
@@ -205,6 +228,16 @@ impl Table {
         self.step(Event::Answer { instance, generation, request, reply, round });
     }
 
+    /// The oldest open question that asks for a vote is answered with one for the sentinel.
+    pub fn peer_votes(&mut self) {
+        let asks = |open: &Open| matches!(open.request, Request::AskDown { candidate: Some(_), .. });
+        let at = self.open.iter().position(asks).expect("a question for a vote");
+        let Open { instance, generation, request, round } = self.open.remove(at).expect("just found");
+        let Request::AskDown { epoch, .. } = request else { unreachable!("just looked") };
+        let reply = Reply::Array(vec![Reply::Int(1), Reply::Bulk(ME.into()), Reply::Int(epoch.0 as i64)]);
+        self.step(Event::Answer { instance, generation, request, reply, round });
+    }
+
     pub fn happened(&self, event: &str) -> usize {
         self.events.iter().filter(|name| *name == event).count()
     }
@@ -232,6 +265,20 @@ impl Table {
             }
         }
         panic!("no answer");
+    }
+}
+
+fn boot(now: u64, watch: Watch, saved: Option<State>, options: Options) -> Boot {
+    Boot {
+        now: Mono(now),
+        id: ME.into(),
+        announce: Addr::new("127.0.0.1", 26379),
+        announce_fixed: true,
+        watches: vec![watch],
+        saved,
+        seed: 1,
+        options,
+        strategies: Strategies { election: vec!["sentinel".into()], selection: vec!["redis".into()] },
     }
 }
 

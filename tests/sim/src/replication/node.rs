@@ -59,6 +59,8 @@ pub struct Node {
     pub id: NodeId,
     /// Its history.
     pub history: History,
+    /// The names of its history, if that began with nothing in this process.
+    anew: Option<Vec<ReplId>>,
     /// The journal's offset.
     pub offset: Offset,
     /// Its data.
@@ -108,6 +110,7 @@ impl Node {
         env.truth.begin(history.replid, &Data::default());
         Node {
             id,
+            anew: Some(vec![history.replid]),
             history,
             offset: Offset(0),
             data: Data::default(),
@@ -142,6 +145,7 @@ impl Node {
             self.has_position = !self.data.0.is_empty() || self.backlog.is_some();
         }
         self.following = true;
+        self.anew = None;
         self.upstream.clear();
         self.step(env, Event::Follow(Target { host: "node".into(), port: whom as u16 }));
     }
@@ -155,8 +159,13 @@ impl Node {
         self.upstream.clear();
         self.step(env, Event::Unfollow);
         self.history.promote(self.offset, fresh(env.rng));
+        self.renamed();
         env.truth.begin(self.history.replid, &self.data);
         self.drop_replicas(env);
+    }
+
+    fn renamed(&mut self) {
+        self.anew.iter_mut().for_each(|names| names.push(self.history.replid));
     }
 
     /// A client writes; half of the time in a unit of two.
@@ -409,7 +418,10 @@ impl Node {
                 Answer::Ok => b"+OK\r\n",
                 Answer::Path => {
                     let own = self.settings.node.as_deref().expect("it has an id");
-                    path = format!("+{}\r\n", handshake::path_answer(own, &self.upstream, &self.history));
+                    path = format!(
+                        "+{}\r\n",
+                        handshake::path_answer(own, &self.upstream, &self.history, self.anew.clone())
+                    );
                     path.as_bytes()
                 }
                 Answer::Ack { offset, .. } => return self.peer_step(env, conn, primary::Event::Ack(offset)),
@@ -427,6 +439,7 @@ impl Node {
         }
         if self.backlog.is_none() {
             self.history.forget(fresh(env.rng));
+            self.renamed();
             env.truth.begin(self.history.replid, &self.data);
             self.backlog = Some((self.offset.0 + 1, Vec::new()));
         }

@@ -171,7 +171,7 @@ impl World {
         let Program::Sentinel(process) = &mut self.processes[id].program else { return };
         let released = process.outbox.written(true);
         self.carry_out(id, released);
-        self.step(id, Event::Written { ms });
+        self.step(id, Event::Written { ms, error: None });
     }
 
     /// The group a question is about, by the address in it.

@@ -80,12 +80,34 @@ fn write_distance(out: &mut Writer<'_>, distance: f64) {
 
 /// A coordinate: up to 17 digits behind the point, a double for RESP3.
 fn write_coordinate(out: &mut Writer<'_>, value: f64) {
-    let text = format!("{value:.17}");
+    let text = places_17(value);
     let text = text.trim_end_matches('0').trim_end_matches('.');
     match out.proto {
         keystead_resp::Proto::Resp3 => out.raw(format!(",{text}\r\n").as_bytes()),
         keystead_resp::Proto::Resp2 => out.bulk(text),
     }
+}
+
+/// `format!("{value:.17}")` for what fits whole arithmetic, as every coordinate does: the general way takes ten times as long.
+fn places_17(value: f64) -> String {
+    const ONE: u64 = 10_u64.pow(17);
+    let bits = value.abs().to_bits();
+    let (exponent, fraction) = (bits >> 52, bits & ((1 << 52) - 1));
+    // A number of 53 bits, divided by two to the power of `shift`.
+    let shift = 1075 - exponent.max(1) as i64;
+    if !(1..=63).contains(&shift) {
+        return format!("{value:.17}");
+    }
+    let mantissa = if exponent == 0 { fraction } else { fraction | 1 << 52 };
+    let (whole, rest) = (mantissa >> shift, mantissa & ((1 << shift) - 1));
+    let scaled = u128::from(rest) * u128::from(ONE);
+    let (mut digits, left, half) = ((scaled >> shift) as u64, scaled & ((1 << shift) - 1), 1 << (shift - 1));
+    if left > half || left == half && digits % 2 == 1 {
+        digits += 1;
+    }
+    let sign = if value.is_sign_negative() { "-" } else { "" };
+    // Rounded up to the next whole number, perhaps.
+    format!("{sign}{}.{:017}", whole + digits / ONE, digits % ONE)
 }
 
 fn write_place(out: &mut Writer<'_>, place: Place) {
@@ -165,4 +187,43 @@ fn geodist(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         _ => out.null(),
     }
     Ok(Effect::None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::places_17;
+    use proptest::prelude::*;
+
+    #[test]
+    fn seventeen_places_are_exact() {
+        let ties = (1..4000).map(|n| f64::from(n) / f64::from(1 << 18));
+        let edges = [
+            0.0,
+            -0.0,
+            1.0,
+            180.0,
+            -85.051_128_78,
+            0.1,
+            255.999_999_999_999_97,
+            1.0 - f64::EPSILON / 2.0,
+            1e-17,
+            5e-18,
+        ];
+        let more =
+            [4e-19, 1e-300, 5e-324, 1e15, 4_503_599_627_370_495.5, 1e16, 1e300, f64::MAX, f64::INFINITY, f64::NAN];
+        for value in ties.chain(edges).chain(more) {
+            assert_eq!(places_17(value), format!("{value:.17}"), "{value:e}");
+            assert_eq!(places_17(-value), format!("{:.17}", -value), "{value:e}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+        #[test]
+        fn they_are_those_of_the_general_way(place in -180.0..180.0_f64, bits: u64) {
+            for value in [place, place / 1e6, f64::from_bits(bits)] {
+                prop_assert_eq!(places_17(value), format!("{value:.17}"));
+            }
+        }
+    }
 }

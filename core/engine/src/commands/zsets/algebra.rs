@@ -1,15 +1,18 @@
 //! Unions, intersections and differences of sorted sets (and plain sets, whose members count 1).
 
 use crate::commands::common::{Res, as_sent_if, err, int, int_or, is, list};
-use crate::commands::sets::{any_order, asks_each};
+use crate::commands::source::{self, Lookup, Source};
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
+use foldhash::fast::RandomState;
 use keystead_keyspace::object::Object;
-use keystead_keyspace::set::Set;
+use keystead_keyspace::set::Member;
 use keystead_keyspace::zset::ZSet;
 use keystead_keyspace::{Keyspace, Limits};
 use keystead_resp::Args;
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 #[derive(Clone, Copy, PartialEq)]
 enum Op {
@@ -38,68 +41,20 @@ impl Aggregate {
         match self {
             // +inf and -inf make zero, as Redis has it.
             Aggregate::Sum => Some(a + b).filter(|s| !s.is_nan()).unwrap_or(0.0),
-            Aggregate::Min => a.min(b),
-            Aggregate::Max => a.max(b),
-        }
-    }
-}
-
-/// An input, borrowed: reads share the keyspace.
-#[derive(Clone, Copy)]
-enum Source<'k> {
-    Missing,
-    Set(&'k Set),
-    ZSet(&'k ZSet),
-}
-
-impl<'k> Source<'k> {
-    fn load(ks: &'k Keyspace, db: usize, key: &[u8]) -> Res<Self> {
-        match ks.value(db, key) {
-            None => Ok(Source::Missing),
-            Some(Some(Object::Set(set))) => Ok(Source::Set(set)),
-            Some(Some(Object::ZSet(zset))) => Ok(Source::ZSet(zset)),
-            Some(_) => Err(CommandError::WRONG_TYPE),
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Source::Missing => 0,
-            Source::Set(set) => set.len(),
-            Source::ZSet(zset) => zset.len(),
-        }
-    }
-
-    /// Whether both are under the same key.
-    fn is(&self, other: &Source<'_>) -> bool {
-        match (self, other) {
-            (Source::Set(a), Source::Set(b)) => std::ptr::eq(*a, *b),
-            (Source::ZSet(a), Source::ZSet(b)) => std::ptr::eq(*a, *b),
-            _ => false,
-        }
-    }
-
-    fn score(&self, member: &[u8]) -> Option<f64> {
-        match self {
-            Source::Missing => None,
-            Source::Set(set) => set.contains(member).then_some(1.0),
-            Source::ZSet(zset) => zset.score(member),
-        }
-    }
-
-    fn has(&self, member: &[u8]) -> bool {
-        self.score(member).is_some()
-    }
-
-    /// Visits members until `visit` says stop.
-    fn each(&self, mut visit: impl FnMut(&[u8], f64) -> bool) {
-        match self {
-            Source::Missing => {}
-            Source::Set(set) => {
-                set.iter().all(|m| visit(m.text(&mut itoa::Buffer::new()), 1.0));
+            // Of 0 and -0 the first stays.
+            Aggregate::Min => {
+                if b < a {
+                    b
+                } else {
+                    a
+                }
             }
-            Source::ZSet(zset) => {
-                zset.iter().all(|(m, s)| visit(m, s));
+            Aggregate::Max => {
+                if b > a {
+                    b
+                } else {
+                    a
+                }
             }
         }
     }
@@ -173,24 +128,35 @@ impl Request<'_> {
         if op == Op::Diff {
             return self.difference(limits);
         }
-        let mut result = ZSet::new();
         // Redis works from the smallest input up; sums of floats depend on the order.
         self.inputs.sort_by_key(|(source, _)| source.len());
-        if op == Op::Union {
-            for (source, weight) in &self.inputs {
-                source.each(|member, score| {
-                    let score = weighted(score, *weight);
-                    let joined = result.score(member).map_or(score, |old| self.aggregate.join(old, score));
-                    result.add(member, joined, limits);
-                    true
-                });
-            }
-        } else {
-            self.intersect(0, |member, score| {
-                result.add(member, score, limits);
-            });
+        let mut result = ZSet::new();
+        match op {
+            Op::Union => self.union().iter().for_each(|(member, score)| _ = result.add(member, *score, limits)),
+            _ => self.intersect(0, |member, score| {
+                result.add(member.text(&mut itoa::Buffer::new()), score, limits);
+            }),
         }
         result
+    }
+
+    /// All members with their scores. Joined before they are ordered: to move a member in the order costs several descents.
+    fn union(&self) -> HashMap<Cow<'_, [u8]>, f64, RandomState> {
+        let most = self.inputs.iter().map(|(source, _)| source.len()).max().unwrap_or(0);
+        let mut all = HashMap::with_capacity_and_hasher(most, RandomState::default());
+        for (source, weight) in &self.inputs {
+            source.each(|member, score| {
+                let score = weighted(score, *weight);
+                let member = match member {
+                    Member::Bytes(bytes) => Cow::Borrowed(bytes),
+                    Member::Int(_) => Cow::Owned(member.to_elem().to_vec()),
+                };
+                let joined = all.entry(member);
+                joined.and_modify(|old| *old = self.aggregate.join(*old, score)).or_insert(score);
+                true
+            });
+        }
+        all
     }
 
     /// The members of the first input that none of the others has.
@@ -199,59 +165,33 @@ impl Request<'_> {
         let mut inputs = self.inputs.iter().map(|(source, _)| *source);
         let Some(first) = inputs.next() else { return result };
         let others: Vec<Source<'_>> = inputs.filter(|other| other.len() > 0).collect();
-        if others.iter().any(|other| other.is(&first)) {
-            return result;
-        }
-        let gone = match asks_each(first.len(), others.iter().map(Source::len)) {
-            true => None,
-            false => Some(common(&first, &others)),
-        };
-        first.each(|member, score| {
-            let stays = match &gone {
-                None => others.iter().all(|other| !other.has(member)),
-                Some(gone) => !gone.contains(member),
-            };
-            if stays {
-                result.add(member, score, limits);
-            }
-            true
+        source::difference(first, &others, |member, score| {
+            result.add(member.text(&mut itoa::Buffer::new()), score, limits);
         });
         result
     }
 
     /// Visits the intersection of inputs sorted by size, at most `limit` members (0: all).
-    fn intersect(&self, limit: usize, mut visit: impl FnMut(&[u8], f64)) {
+    fn intersect(&self, limit: usize, mut visit: impl FnMut(Member<'_>, f64)) {
         let ((first, weight), others) = match self.inputs.split_first() {
             Some((first, others)) => ((&first.0, first.1), others),
             None => return,
         };
+        let mut others: Vec<(Lookup<'_>, f64)> =
+            others.iter().map(|(other, weight)| (Lookup::new(*other, first), *weight)).collect();
         let mut seen = 0;
         first.each(|member, score| {
             let mut total = weighted(score, weight);
-            for (other, weight) in others {
+            for (other, weight) in &mut others {
                 let Some(score) = other.score(member) else { return true };
                 // Not a number here makes the sum zero, as in Redis; only the first input is mended before.
-                total = self.aggregate.join(total, score * weight);
+                total = self.aggregate.join(total, score * *weight);
             }
             seen += 1;
             visit(member, total);
             seen != limit
         });
     }
-}
-
-/// The members of the first source that any of the others has.
-fn common(first: &Source<'_>, others: &[Source<'_>]) -> Set {
-    let (mut common, limits) = (Set::new(), any_order());
-    for other in others {
-        other.each(|member, _| {
-            if first.has(member) {
-                common.add(member, &limits);
-            }
-            common.len() < first.len()
-        });
-    }
-    common
 }
 
 fn answer(ctx: &mut Ctx<'_>, args: Args<'_>, op: Op, name: &str) -> CommandResult {

@@ -66,6 +66,9 @@ pub(super) unsafe extern "C" fn setting(host: *mut c_void, endpoint: u32, name: 
             None => plugin.engine(endpoint).and_then(|service| {
                 service.turn(|engine| match name.as_ref() {
                     "rdb_version_needed" => Some(super::super::objects::snapshot::needed(&engine.ks).to_string()),
+                    "rdb_version_of_own_files" => {
+                        Some(super::super::objects::snapshot::of_own_files(engine).to_string())
+                    }
                     name => fact(&engine.core, name),
                 })
             }),

@@ -2,12 +2,11 @@
 //! before replies leave.
 
 use super::{asynchronous, caller};
+use crate::host::durable::Until;
 use crate::host::{DATA, guarded};
 use keystead_abi::glue::WakerRef;
 use keystead_abi::{self as abi, Future, Out, Str, Waker};
 use std::ffi::c_void;
-use std::future::poll_fn;
-use std::task::Poll;
 
 pub(super) unsafe extern "C" fn confirm(host: *mut c_void, position: u64) {
     // SAFETY: the contract of `ks_host_api`.
@@ -30,15 +29,9 @@ pub(super) unsafe extern "C" fn durable(host: *mut c_void) -> u64 {
 pub(super) unsafe extern "C" fn until_durable(host: *mut c_void, offset: u64) -> Future {
     // SAFETY: as above.
     let plugin = unsafe { caller(host) };
-    asynchronous(move || {
-        let reached = poll_fn(move |cx| match plugin.host().durable.poll(offset, cx.waker()) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        });
-        async move {
-            reached.await;
-            Out::DONE
-        }
+    asynchronous(move || async move {
+        Until::new(plugin.host().clone(), offset).await;
+        Out::DONE
     })
 }
 

@@ -2,10 +2,10 @@
 //! fails when it is polled from inside a plugin's turn, where waiting would be for ever.
 
 use super::super::ctx::{NO_SUCH_DB, chosen, pause_kind};
-use super::super::frame::{Frame, World, in_turn, owned_words};
+use super::super::frame::{Frame, World, owned_words, refused_in_turn};
 use super::{asynchronous, caller, failed};
 use crate::host::plugin::Plugin;
-use crate::host::{DATA, guarded};
+use crate::host::{DATA, calls, guarded};
 use crate::net::service::{Handover, Owner};
 use futures::task::AtomicWaker;
 use keystead_abi::{self as abi, Buf, Ctx, Future, KillFilter, Out, Role, Str};
@@ -27,8 +27,8 @@ where
 
 /// Runs something in a turn of an endpoint's engine, now.
 pub(super) fn now(plugin: &'static Plugin, endpoint: u32, body: impl FnOnce(&mut Engine) -> Out) -> Out {
-    if in_turn() {
-        return Out::failed(abi::IN_TURN, "not possible from inside a turn");
+    if let Some(refused) = refused_in_turn() {
+        return refused;
     }
     match plugin.engine(endpoint) {
         Some(service) => service.turn(body),
@@ -59,8 +59,8 @@ pub(super) unsafe extern "C" fn show_link(host: *mut c_void, peer: Str, local: S
     let (plugin, addr, laddr) = unsafe { (caller(host), peer.text(), local.text()) };
     asynchronous(move || async move {
         let Some(service) = plugin.engine(DATA) else { return failed("there is no data engine") };
-        if in_turn() {
-            return Out::failed(abi::IN_TURN, "not possible from inside a turn");
+        if let Some(refused) = refused_in_turn() {
+            return refused;
         }
         let owner = Arc::new(LinkOwner::default());
         let info = ConnInfo { addr, laddr, fd: -1, unix: false, loopback: false };
@@ -141,7 +141,10 @@ pub(super) unsafe extern "C" fn exec(
             return failed(NO_SUCH_DB);
         }
         let words: Vec<&[u8]> = args.view().iter().collect();
-        let reply = engine.exec(db as usize, &words, origin(from), Proto::Resp3);
+        let reply = match calls::of_nobody(&engine.core, &plugin.name, args.view()) {
+            Some(error) => format!("-{}\r\n", error.text()).into_bytes(),
+            None => engine.exec(db as usize, &words, origin(from), Proto::Resp3),
+        };
         Out { buf: Buf::new(reply), ..Out::DONE }
     })
 }
@@ -156,7 +159,8 @@ pub(super) unsafe extern "C" fn kill_clients(host: *mut c_void, endpoint: u32, f
     // SAFETY: as above; the filter lives for the call.
     let (plugin, filter) = unsafe { (caller(host), *filter) };
     in_engine(plugin, endpoint, move |engine| {
-        let killed = engine.kill_clients(|state| chosen(&filter, state));
+        let confirmed = engine.core.barriers.confirmed();
+        let killed = engine.kill_clients(|state| chosen(&filter, confirmed, state));
         Out { a: killed as u64, ..Out::DONE }
     })
 }

@@ -1,13 +1,13 @@
 //! The journal, cursors, snapshots, loads, and a primary's stream.
 
-use super::super::frame::{current, in_turn, owned_words};
+use super::super::frame::{current, in_turn, owned_words, refused_in_turn};
 use super::engine::in_engine;
 use super::{asynchronous, caller, failed};
 use crate::host::plugin::Plugin;
 use crate::host::{DATA, guarded, objects};
 use keystead_abi::{self as abi, Future, History, JournalState, Object, Out, Str};
 use keystead_engine::journal::{CursorClass, OpenError};
-use keystead_engine::rdb::EncodeOptions;
+use keystead_engine::rdb::{EncodeOptions, MAX_RDB_VERSION};
 use keystead_engine::{Gate, Targets};
 use std::ffi::c_void;
 
@@ -86,8 +86,8 @@ pub(super) unsafe extern "C" fn open_cursor(host: *mut c_void, from: u64, class:
     let plugin = unsafe { caller(host) };
     asynchronous(move || async move {
         let Some(service) = plugin.engine(DATA) else { return failed("there is no data engine") };
-        if in_turn() {
-            return Out::failed(abi::IN_TURN, "not possible from inside a turn");
+        if let Some(refused) = refused_in_turn() {
+            return refused;
         }
         let opened = service.turn(|engine| {
             let from = (from != abi::KEEP_OFFSET).then_some(from);
@@ -117,11 +117,11 @@ pub(super) unsafe extern "C" fn snapshot(host: *mut c_void, rdb_version: u32) ->
 fn cut(plugin: &'static Plugin, rdb_version: u32, class: Option<CursorClass>) -> Future {
     asynchronous(move || async move {
         let Some(service) = plugin.engine(DATA) else { return failed("there is no data engine") };
-        if in_turn() {
-            return Out::failed(abi::IN_TURN, "not possible from inside a turn");
+        if let Some(refused) = refused_in_turn() {
+            return refused;
         }
         let version = rdb_version & !(abi::RDB_PLAIN | abi::RDB_PIECES);
-        if version < objects::snapshot::RDB_VERSION {
+        if !(objects::snapshot::RDB_VERSION..=u32::from(MAX_RDB_VERSION)).contains(&version) {
             return failed(format!("records of RDB version {version} can't be written"));
         }
         let compress = rdb_version & abi::RDB_PLAIN == 0;
@@ -136,8 +136,8 @@ pub(super) unsafe extern "C" fn begin_load(host: *mut c_void, mode: u32) -> Futu
     let plugin = unsafe { caller(host) };
     asynchronous(move || async move {
         let Some(service) = plugin.engine(DATA) else { return failed("there is no data engine") };
-        if in_turn() {
-            return Out::failed(abi::IN_TURN, "not possible from inside a turn");
+        if let Some(refused) = refused_in_turn() {
+            return refused;
         }
         match objects::load::begin(service, plugin.host().clone(), mode) {
             Ok(object) => Out { object, ..Out::DONE },
@@ -154,18 +154,20 @@ pub(super) unsafe extern "C" fn open_apply(host: *mut c_void, db: u32, out: *mut
         let journal = &frame.core().journal;
         (frame.endpoint == DATA).then(|| (journal.history(), journal.offset()))
     });
-    let state = inside.unwrap_or_else(|| {
-        let begin = || {
-            service.turn(|engine| {
-                let core = &mut engine.core;
-                if core.gates.is(Gate::Replica) {
-                    core.journal.set_stream_db(Some(db));
-                }
-                (core.journal.history(), core.journal.offset())
-            })
-        };
-        guarded(begin).ok()
-    });
+    let begin = || {
+        service.turn(|engine| {
+            let core = &mut engine.core;
+            if core.gates.is(Gate::Replica) {
+                core.journal.set_stream_db(Some(db));
+            }
+            (core.journal.history(), core.journal.offset())
+        })
+    };
+    let state = match inside.flatten() {
+        Some(state) => Some(state),
+        None if in_turn() => None,
+        None => guarded(begin).ok(),
+    };
     let Some((history, offset)) = state else { return abi::ERR };
     // SAFETY: the caller gives room for one object.
     unsafe { out.write(objects::apply::new(service, db as usize, history, offset)) };

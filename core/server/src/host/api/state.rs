@@ -51,7 +51,9 @@ pub(super) unsafe extern "C" fn read_state(host: *mut c_void, out: *mut Buf) -> 
         }
         Ok(None) => abi::ERR,
         Err(error) => {
-            log::error!("plugin {}: its state {} can't be read: {error}", plugin.name, path.display());
+            let why = format!("its state {} can't be read: {error}", path.display());
+            // SAFETY: see above.
+            unsafe { out.write(Buf::new(why.into_bytes())) };
             abi::ERR
         }
     }

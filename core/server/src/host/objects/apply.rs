@@ -2,6 +2,7 @@
 //! (a promotion, a full sync) ends it in the same turn, so that no byte of an old primary is executed behind that.
 
 use super::{drop_object, object, value};
+use crate::host::frame::refused_in_turn;
 use crate::net::service::Service;
 use keystead_abi::glue::{OwnedBuf, export_future};
 use keystead_abi::{self as abi, ApplyApi, Buf, Future, Object, Out};
@@ -49,14 +50,34 @@ pub(crate) fn replay(service: Arc<Service>) -> Object {
     object(Apply(Arc::new(Inner { service, history: 0, state })), &API)
 }
 
+/// Executes bytes of a file in steps. A command that is longer than one is looked at again with all that its header promises,
+/// so that it isn't copied.
+fn execute_file(service: &Arc<Service>, apply: &mut ApplyState, bytes: &[u8]) -> Result<(), String> {
+    let (mut rest, mut step) = (bytes, STEP);
+    while !rest.is_empty() {
+        let piece = &rest[..rest.len().min(step)];
+        if apply.pending() > 0 {
+            service.turn_of_job(|engine| engine.replay(apply, piece))?;
+            rest = &rest[piece.len()..];
+            continue;
+        }
+        let whole = service.turn_of_job(|engine| engine.replay_whole(apply, piece))?;
+        if whole == 0 && piece.len() == rest.len() {
+            // The next call has what is missing.
+            return service.turn_of_job(|engine| engine.replay(apply, rest));
+        }
+        step = if whole == 0 { piece.len().saturating_add(apply.promised().max(STEP)) } else { STEP };
+        rest = &rest[whole..];
+    }
+    Ok(())
+}
+
 /// Executes bytes in steps; what is told of that.
 fn run(inner: &Inner, bytes: &[u8]) -> Result<Out, String> {
     let mut acks: Vec<u64> = Vec::new();
     let mut state = inner.state.lock();
     if state.file {
-        for piece in bytes.chunks(STEP) {
-            inner.service.turn_of_job(|engine| engine.replay(&mut state.apply, piece))?;
-        }
+        execute_file(&inner.service, &mut state.apply, bytes)?;
         let refused = state.apply.take_refused();
         return Ok(Out { b: refused.count, buf: Buf::new(refused.first.unwrap_or_default()), ..Out::DONE });
     }
@@ -78,6 +99,9 @@ unsafe extern "C" fn feed(data: *mut c_void, bytes: Buf) -> Future {
     // SAFETY: the contract of `ks_apply_api`; the buffer is handed over.
     let (inner, bytes) = unsafe { (value::<Apply>(data).0.clone(), OwnedBuf::new(bytes)) };
     export_future(async move {
+        if let Some(refused) = refused_in_turn() {
+            return refused;
+        }
         match run(&inner, bytes.as_ref()) {
             Ok(done) => done,
             Err(reason) => Out::failed(abi::ERR, reason),

@@ -3,11 +3,12 @@
 use super::{drop_object, object, value};
 use crate::host::Core;
 use crate::host::api::class_of;
+use crate::host::frame::{in_turn, refused_in_turn};
 use crate::net::service::Service;
 use keystead_abi::glue::{WakerRef, export_future};
 use keystead_abi::{self as abi, Buf, CursorApi, CursorPlace, Future, Object, Out, Str, Waker};
 use keystead_engine::Engine;
-use keystead_engine::journal::{CursorId, Ended, Read};
+use keystead_engine::journal::{CursorId, Ended, Journal, Read};
 use std::collections::VecDeque;
 use std::ffi::c_void;
 use std::future::poll_fn;
@@ -71,6 +72,9 @@ pub(crate) fn place_of(host: &Core, engine: &Engine, id: CursorId) -> CursorPlac
 /// The next bytes or the end; `None` when there is nothing yet and the waker is registered.
 fn read(cursor: &mut Cursor, waker: &std::task::Waker, max: usize) -> Option<Out> {
     if cursor.ahead.is_empty() {
+        if let Some(refused) = refused_in_turn() {
+            return Some(refused);
+        }
         let (id, host) = (cursor.id, &cursor.host);
         let (found, place) = cursor.service.turn(|engine| {
             let journal = &mut engine.core.journal;
@@ -176,40 +180,43 @@ unsafe extern "C" fn place(data: *mut c_void, out: *mut CursorPlace) {
 
 unsafe extern "C" fn stop_at(data: *mut c_void, position: u64) {
     // SAFETY: as above.
-    let cursor = unsafe { value::<Cursor>(data) };
-    let id = cursor.id;
-    let _ = crate::host::guarded(|| {
-        cursor.service.turn(|engine| engine.core.journal.stop_cursor_at(id, position));
-    });
+    change(unsafe { value::<Cursor>(data) }, move |journal, id| journal.stop_cursor_at(id, position));
 }
 
 unsafe extern "C" fn ended(data: *mut c_void) -> Future {
     // SAFETY: as above.
     let cursor = unsafe { value::<Cursor>(data) };
     let (service, id) = (cursor.service.clone(), cursor.id);
-    export_future(poll_fn(move |cx| match service.turn(|engine| engine.core.journal.end_of(id, cx.waker())) {
-        Some(why) => Poll::Ready(end(why)),
-        None => Poll::Pending,
+    export_future(poll_fn(move |cx| {
+        if let Some(refused) = refused_in_turn() {
+            return Poll::Ready(refused);
+        }
+        match service.turn(|engine| engine.core.journal.end_of(id, cx.waker())) {
+            Some(why) => Poll::Ready(end(why)),
+            None => Poll::Pending,
+        }
     }))
 }
 
 unsafe extern "C" fn set_name(data: *mut c_void, name: Str) {
     // SAFETY: as above; the name lives for the call.
     let (cursor, name) = unsafe { (value::<Cursor>(data), name.text()) };
-    let id = cursor.id;
-    let _ = crate::host::guarded(|| cursor.service.turn(|engine| engine.core.journal.name_cursor(id, &name)));
+    change(cursor, move |journal, id| journal.name_cursor(id, &name));
 }
 
 unsafe extern "C" fn set_class(data: *mut c_void, class: u32) {
     // SAFETY: as above.
-    let cursor = unsafe { value::<Cursor>(data) };
-    let (id, class) = (cursor.id, class_of(class));
-    let service = cursor.service.clone();
-    let set = move || service.turn(|engine| engine.core.journal.set_cursor_class(id, class));
-    if crate::host::frame::in_turn() {
-        async_std::task::spawn(async move { set() });
+    change(unsafe { value::<Cursor>(data) }, move |journal, id| journal.set_cursor_class(id, class_of(class)));
+}
+
+/// Changes a cursor in the journal: now, or right behind the turn that this is called in.
+fn change(cursor: &Cursor, body: impl FnOnce(&mut Journal, CursorId) + Send + 'static) {
+    let (service, id) = (cursor.service.clone(), cursor.id);
+    let change = move || service.turn(|engine| body(&mut engine.core.journal, id));
+    if in_turn() {
+        async_std::task::spawn(async move { change() });
     } else {
-        let _ = crate::host::guarded(set);
+        let _ = crate::host::guarded(change);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::{drop_object, object, value};
 use crate::host::Core;
-use crate::host::frame::in_turn;
+use crate::host::frame::{in_turn, refused_in_turn};
 use crate::net::service::Service;
 use keystead_abi::glue::{OwnedBuf, export_future};
 use keystead_abi::{self as abi, Buf, Future, LoadApi, Object, Out};
@@ -39,17 +39,11 @@ enum Target {
 }
 
 struct Inner {
-    service: Arc<Service>,
-    host: Arc<Core>,
+    open: Open,
     /// Records of plugins, by opcode, until the commit.
     sections: Mutex<Vec<(u32, Vec<u8>)>>,
-    gates: Arc<Gates>,
-    /// Closed while this load is open; none: whoever loads keeps it.
-    gate: Option<Gate>,
     /// The journal's readers have the data already.
     known: bool,
-    /// What was there is gone since the load began.
-    flushed: bool,
     /// Committed.
     done: AtomicBool,
     expiry: ExpiryMode,
@@ -60,14 +54,28 @@ struct Inner {
     target: Mutex<Option<Target>>,
 }
 
+/// What holds as long as a load is open.
+#[derive(Clone)]
+struct Open {
+    service: Arc<Service>,
+    host: Arc<Core>,
+    gates: Arc<Gates>,
+    /// Closed meanwhile; none: whoever loads keeps it.
+    gate: Option<Gate>,
+    /// What was there is gone since the load began.
+    flushed: bool,
+}
+
 impl Inner {
     /// A collection without elements, as faults of old servers left in their files: no key here, as in Redis.
     fn pass_over(&self, key: &[u8]) {
         if self.empty.fetch_add(1, Ordering::Relaxed) < TOLD {
-            log::info!("Skipping empty key: {}", key.escape_ascii());
+            log::info!("Skipping empty key: {}", rdb::shown_key(key));
         }
     }
+}
 
+impl Open {
     /// In the turn that makes the keyspace whole again, so that nobody sees it before.
     fn reopen(&self) {
         if self.gate != Some(Gate::AsyncLoading) {
@@ -93,10 +101,16 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // At the end the gate stays closed: what is on the disk is from before the load. Inside a turn nobody may drop this;
-        // who does leaves the gate closed too, which is better than a deadlock.
-        if !self.done.load(Ordering::Acquire) && !self.host.stopping.load(Ordering::Acquire) && !in_turn() {
-            self.give_up();
+        // At the end the gate stays closed: what is on the disk is from before the load.
+        if self.done.load(Ordering::Acquire) || self.open.host.stopping.load(Ordering::Acquire) {
+            return;
+        }
+        if in_turn() {
+            // Right behind it.
+            let open = self.open.clone();
+            async_std::task::spawn(async move { open.give_up() });
+        } else {
+            self.open.give_up();
         }
     }
 }
@@ -147,13 +161,9 @@ fn start(engine: &mut Engine, service: Arc<Service>, host: Arc<Core>, mode: u32)
     let (target, sections) = (Mutex::new(Some(target)), Mutex::default());
     let known = mode == abi::LOAD_AGAIN;
     Ok(Inner {
-        service,
-        host,
+        open: Open { service, host, gates, gate, flushed: mode == abi::LOAD_FLUSH },
         sections,
-        gates,
-        gate,
         known,
-        flushed: mode == abi::LOAD_FLUSH,
         done: AtomicBool::new(false),
         expiry,
         limits,
@@ -176,7 +186,7 @@ fn fill(inner: &Inner, db: u32, count: u32, records: &[u8]) -> Result<Added, Str
         match Loaded::decode(inner.limits, &record) {
             Ok(entry) => decoded.push(entry),
             Err(RdbError::Empty) => inner.pass_over(&record.key),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(format!("key '{}' in DB {db}: {error}", rdb::shown_key(&record.key))),
         }
         read += 1;
     }
@@ -194,9 +204,9 @@ fn fill(inner: &Inner, db: u32, count: u32, records: &[u8]) -> Result<Added, Str
             let mut decoded = decoded.into_iter();
             while decoded.len() > 0 {
                 let some = decoded.by_ref().take(STEP);
-                inner.service.turn_of_job(|engine| put_all(&mut engine.ks, db, inner.expiry, some, &mut added));
+                inner.open.service.turn_of_job(|engine| put_all(&mut engine.ks, db, inner.expiry, some, &mut added));
             }
-            inner.flushed
+            inner.open.flushed
         }
     };
     match added.before_repeated {
@@ -209,7 +219,7 @@ fn fill(inner: &Inner, db: u32, count: u32, records: &[u8]) -> Result<Added, Str
 /// No server sends a key twice: the payload isn't what its primary has.
 fn repeated(inner: &Inner, db: usize, records: &[u8], before: u64) -> String {
     let mut taken = rdb::records(records).flatten().filter(|record| Loaded::decode(inner.limits, record).is_ok());
-    let key = taken.nth(before as usize).map(|record| record.key.escape_ascii().to_string());
+    let key = taken.nth(before as usize).map(|record| rdb::shown_key(&record.key));
     format!("RDB has duplicated key '{}' in DB {db}", key.unwrap_or_default())
 }
 
@@ -239,8 +249,8 @@ fn put_all(
 fn finish(inner: &Inner) -> Result<u64, String> {
     let target = inner.target.lock().take().ok_or("the load is over")?;
     let sections = std::mem::take(&mut *inner.sections.lock());
-    let keys: Result<u64, String> = inner.service.turn(|engine| {
-        inner.host.load_sections(&sections)?;
+    let keys: Result<u64, String> = inner.open.service.turn(|engine| {
+        inner.open.host.load_sections(&sections)?;
         if let Target::Shadow(shadow) = target {
             engine.ks.swap_in(*shadow);
         }
@@ -248,7 +258,10 @@ fn finish(inner: &Inner) -> Result<u64, String> {
             engine.core.journal.data_replaced();
         }
         inner.done.store(true, Ordering::Release);
-        inner.reopen();
+        inner.open.reopen();
+        if engine.ks.has_times() {
+            engine.core.forewarn_of_field_deadlines();
+        }
         Ok((0..engine.ks.databases()).map(|db| engine.ks.len(db) as u64).sum())
     });
     match inner.empty.load(Ordering::Relaxed) {
@@ -262,6 +275,9 @@ unsafe extern "C" fn put(data: *mut c_void, db: u32, count: u32, records: Buf) -
     // SAFETY: the contract of `ks_load_api`; the buffer is handed over.
     let (inner, records) = unsafe { (value::<Load>(data).0.clone(), OwnedBuf::new(records)) };
     export_future(async move {
+        if let Some(refused) = refused_in_turn() {
+            return refused;
+        }
         match fill(&inner, db, count, records.as_ref()) {
             Ok(added) => Out { a: added.stored, b: added.expired, ..Out::DONE },
             Err(reason) => Out::failed(abi::ERR, reason),
@@ -273,6 +289,9 @@ unsafe extern "C" fn commit(data: *mut c_void) -> Future {
     // SAFETY: as above.
     let inner = unsafe { value::<Load>(data) }.0.clone();
     export_future(async move {
+        if let Some(refused) = refused_in_turn() {
+            return refused;
+        }
         match finish(&inner) {
             Ok(keys) => Out { a: keys, ..Out::DONE },
             Err(reason) => Out::failed(abi::ERR, reason),
@@ -284,7 +303,7 @@ unsafe extern "C" fn put_section(data: *mut c_void, opcode: u32, records: Buf) -
     // SAFETY: as above; the buffer is handed over.
     let (inner, records) = unsafe { (value::<Load>(data).0.clone(), OwnedBuf::new(records)) };
     export_future(async move {
-        let taken = inner.host.has_section(opcode);
+        let taken = inner.open.host.has_section(opcode);
         if taken {
             inner.sections.lock().push((opcode, records.as_ref().to_vec()));
         }

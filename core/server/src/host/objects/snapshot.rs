@@ -8,6 +8,7 @@ use async_channel::{Receiver, Sender, bounded};
 use futures::Stream;
 use keystead_abi::glue::WakerRef;
 use keystead_abi::{self as abi, Buf, History, Object, Out, SnapshotApi, Waker};
+use keystead_engine::Engine;
 use keystead_engine::journal::CursorClass;
 use keystead_engine::keyspace::{CutBudget, CutId, Keyspace, RawRecord, TooManyCuts};
 use keystead_engine::rdb::{EncodeOptions, Output};
@@ -115,6 +116,13 @@ static API: SnapshotApi = SnapshotApi {
 /// The oldest version that can carry the data there is.
 pub(crate) fn needed(ks: &Keyspace) -> u32 {
     if ks.has_times() { RDB_VERSION_TIMES } else { RDB_VERSION }
+}
+
+/// The version of files that this server writes for itself: the one that somebody chose, or else what carries the data. Whoever
+/// can't read that couldn't do with the data either, and a server that can't save is worse.
+pub(crate) fn of_own_files(engine: &Engine) -> u32 {
+    let configured = u32::from(engine.core.config.live.rdb_version);
+    if engine.core.config.rdb_version_is_chosen() { configured } else { configured.max(needed(&engine.ks)) }
 }
 
 /// While it lives and some time after, memory that is new to the process comes in small pages. Writers copy what an open cut

@@ -2,6 +2,7 @@
 //! allowed while busy run, everybody else is told to wait. The client whose command runs is out of its place.
 
 use super::super::busy::Serve;
+use super::super::service::mono_us;
 use super::inbox::Message;
 use super::turn::Batch;
 use super::{Clients, poller};
@@ -17,6 +18,8 @@ impl Serve for Clients {
         if let Err(error) = self.poller.poll(&mut ready, poller::Wait::No) {
             log::warn!("The driver can't look at its clients: {error}");
         }
+        // Who wrote and rests may be the one who knows how to end this.
+        self.wake_rested(mono_us());
         ready.iter().for_each(|event| self.event(*event));
         self.read_mail_inside(turn);
         let served = self.execute_inside(turn);

@@ -5,6 +5,7 @@ use super::super::socket::{Arrived, Raw};
 use super::inbox::Link;
 use super::outbox::Outbox;
 use super::output::Output;
+use super::resting::Debt;
 use super::socket;
 use keystead_engine::resp::{Decoder, Limits};
 use keystead_engine::{Flow, SessionId};
@@ -37,6 +38,9 @@ pub(super) struct Conn {
     pub(super) start: usize,
     /// What the decoder misses at least of the command that has begun.
     pub(super) missing: usize,
+    /// Where the argument stood that had begun when the socket was read last: of a later one the engine doesn't know yet, and
+    /// may want none of it.
+    known: usize,
     /// Replies.
     pub(super) output: Output,
     /// Replies that wait for a position of the journal to be confirmed.
@@ -45,6 +49,8 @@ pub(super) struct Conn {
     pub(super) parked: bool,
     /// Wrote more than its part while writers are paced: nothing is read for a while.
     pub(super) resting: bool,
+    /// What it has yet to rest.
+    pub(super) debt: Debt,
     /// Close when the output is sent.
     pub(super) closing: bool,
     /// The peer has ended: nothing more comes.
@@ -78,10 +84,12 @@ impl Conn {
             input: Vec::new(),
             start: 0,
             missing: 0,
+            known: 0,
             output: Output::default(),
             outbox: Outbox::default(),
             parked: false,
             resting: false,
+            debt: Debt::default(),
             closing: false,
             ended: false,
             listed: false,
@@ -103,16 +111,18 @@ impl Conn {
             self.input = buffer;
         }
         let before = self.input.len();
-        let budget = if self.misses_much() { READ_LARGE } else { READ_BUDGET };
-        // The rest of a large argument gets the room that it misses, and a sixteenth at least, so that many arguments are not copied
-        // for each: doubled, a client's input would count twice.
-        let large = before >= READ_BUDGET && self.missing > 0 && !self.parked && !self.closing;
+        self.known = self.decoder.begun().taken;
+        let large = self.misses_much();
+        let budget = if large { READ_LARGE } else { READ_BUDGET };
+        let exact = (large || before >= READ_BUDGET && self.missing > 0) && !self.parked && !self.closing;
+        // The decoder asks for a part at a time of what a large argument promised.
+        let missing = self.missing.max(if exact { self.decoder.begun().promised } else { 0 });
         while self.input.len() - before < budget {
             let (len, room) = (self.input.len(), self.input.capacity() - self.input.len());
-            match self.missing.saturating_sub(len - before) {
-                0 if large => break,
-                missing if large && missing <= room => {}
-                missing if large && missing <= len => self.input.reserve_exact(missing.max(len / 16)),
+            match missing.saturating_sub(len - before) {
+                0 if exact => break,
+                missing if exact && missing <= room => {}
+                missing if exact && len >= READ_BUDGET => self.input.reserve_exact(growth(missing, len)),
                 // Room for what arrives, never for what a header promises.
                 _ => self.input.reserve(READ_ROOM),
             }
@@ -130,7 +140,8 @@ impl Conn {
 
     /// In the midst of an argument of which more is missing than is read otherwise.
     pub(super) fn misses_much(&self) -> bool {
-        self.missing >= READ_BUDGET && !self.ended && !self.parked && !self.closing
+        let known = self.known == self.decoder.begun().taken;
+        self.missing >= READ_BUDGET && known && !self.ended && !self.parked && !self.closing
     }
 
     /// What a command's end means for the rest of the input: true if nothing more of it may run.
@@ -198,5 +209,48 @@ impl Conn {
     /// The memory that unsent bytes take.
     pub(super) fn unsent_memory(&self) -> usize {
         self.output.memory() + self.outbox.bytes()
+    }
+}
+
+/// How much room an input of `len` bytes gets that misses so many of a command: those, but no more than there are, and a
+/// sixteenth at least, so that many arguments are not copied for each. Doubled without need, a client's input would count twice.
+fn growth(missing: usize, len: usize) -> usize {
+    missing.clamp(len / 16, len)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::growth;
+
+    /// Bytes copied while an argument of `whole` bytes grows in a buffer, and the most room there ever is.
+    fn grown(whole: usize) -> (usize, usize) {
+        let (mut len, mut copied, mut most) = (64 * 1024, 0, 0);
+        while len < whole {
+            let room = growth(whole - len, len);
+            copied += len;
+            most = most.max(room);
+            len += room;
+        }
+        assert_eq!(len, whole, "no room is left over");
+        (copied, most)
+    }
+
+    #[test]
+    fn an_argument_is_copied_once_on_its_way_and_never_given_more_room_than_it_has_bytes() {
+        for whole in [100_000, 1_000_000, 64 << 20, 512 << 20] {
+            let (copied, most) = grown(whole);
+            assert!(copied <= whole && most <= whole / 2, "{whole}: {copied} copied, room for {most}");
+        }
+    }
+
+    /// A command of ten million short arguments.
+    #[test]
+    fn many_arguments_are_not_copied_for_each() {
+        let (mut len, mut times) = (64 * 1024, 0);
+        while len < 100_000_000 {
+            len += growth(10, len);
+            times += 1;
+        }
+        assert!(times < 130, "{times}");
     }
 }

@@ -30,6 +30,7 @@ use keystead_engine::resp::Limits;
 use keystead_engine::{ConnInfo, SessionId};
 use parking_lot::Mutex;
 use poller::{Poller, Wait};
+use resting::Debt;
 use std::io;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -158,17 +159,18 @@ impl Clients {
 
     /// What those sent meanwhile whose rest is over is read from now on.
     fn wake_rested(&mut self, now_us: u64) {
-        while let Some((at, session)) = self.resting.take_rested(now_us) {
+        while let Some((until_us, at, session)) = self.resting.take_rested(now_us) {
             if self.place(session) == Some(at) {
-                self.end_rest(at);
+                self.end_rest(at, now_us - until_us);
             }
         }
     }
 
-    fn end_rest(&mut self, at: usize) {
+    fn end_rest(&mut self, at: usize, late_us: u64) {
         if let Some(conn) = self.conns[at].as_deref_mut()
             && std::mem::take(&mut conn.resting)
         {
+            conn.debt = Debt::rested(late_us);
             self.activate(at);
             self.flush(at);
         }
@@ -177,8 +179,10 @@ impl Clients {
     /// Whoever wrote in this turn rests, if writers are paced.
     fn rest_writers(&mut self) {
         let mut now_us = None;
-        for (at, rest_us) in self.resting.take_writers() {
-            if let Some(conn) = self.conns[at].as_deref_mut().filter(|conn| !conn.closing) {
+        for (at, rest_ns) in self.resting.take_writers() {
+            if let Some(conn) = self.conns[at].as_deref_mut().filter(|conn| !conn.closing)
+                && let Some(rest_us) = conn.debt.grow(rest_ns)
+            {
                 conn.resting = true;
                 let now_us = *now_us.get_or_insert_with(mono_us);
                 self.resting.add(now_us + rest_us, at, conn.session);
@@ -191,7 +195,7 @@ impl Clients {
         let Some(conn) = self.conns.get_mut(at).and_then(Option::as_deref_mut) else { return };
         if event.hung && conn.resting {
             // It waits for no answer any more, and an epoll can't be told to look away from that.
-            return self.end_rest(at);
+            return self.end_rest(at, 0);
         }
         if event.hung && !conn.wants_input() {
             return self.close(at);

@@ -153,14 +153,14 @@ impl Clients {
             asked = asked.saturating_sub(count);
             // Out of its place while its commands run: those who are served from inside a long one can't meet it.
             let Some(mut conn) = self.conns[at].take() else { continue };
-            let before = engine.core.journal.position();
+            let before = engine.core.before_client();
             let Batch { ranges, ahead, .. } = &mut *batch;
             busy::while_serving(self, || match deep {
                 true => run_deep(engine, &mut conn, own, ranges, ahead),
                 false => _ = run(engine, &mut conn, own, ranges),
             });
             self.conns[at] = Some(conn);
-            let wrote = engine.core.journal.position() - before;
+            let wrote = engine.core.written_since(before);
             if pace.is_some() && wrote > 0 {
                 self.resting.wrote(at, wrote);
             }
@@ -305,6 +305,10 @@ impl Batch {
 
     /// Decodes up to the budget. A client that has not authenticated gets one command at a time.
     pub(super) fn decode(&mut self, at: usize, conn: &mut Conn) {
+        if conn.resting {
+            // It was listed before its rest began, and is again when that is over.
+            return;
+        }
         conn.more = false;
         if conn.parked || conn.closing {
             return;

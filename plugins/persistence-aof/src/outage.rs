@@ -1,0 +1,104 @@
+//! While the file can't be written: what clients and the log are told, whose replies go on waiting, and since when a disk that
+//! says nothing counts as one that fails. Runs beside the writer, whose thread the disk may hold.
+
+use crate::machine::Fsync;
+use crate::plugin::Aof;
+use keystead_plugin::prelude::*;
+use keystead_plugin::{ClientFilter, Host};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How often the disk and the role are looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// How often the log repeats that the file can't be written, as in Redis.
+const SAY_AGAIN: Duration = Duration::from_secs(30);
+/// Under `always`, replies wait so long for a disk that fails before their connections are closed: enough for a short outage
+/// to be felt as a pause, and less than what clients wait for an answer (redis-py waits for ever). Redis exits at once.
+const HELD_MOST: Duration = Duration::from_secs(10);
+
+const ALWAYS: &str = "Until it can be, reads and writes are refused; those whose replies wait already are closed after 10 s. \
+                      CONFIG SET appendfsync everysec, or appendonly no, gives up what the disk lacks and ends that.";
+
+impl Aof {
+    /// The file can't be written.
+    pub(crate) fn refuse_writes(&self, why: &str) {
+        self.shown.write_ok.store(false, Ordering::Release);
+        let now = self.host.now();
+        let mut said = self.outage_said.lock();
+        if said.is_none_or(|at| now.saturating_sub(at) >= SAY_AGAIN) {
+            let always = self.config().fsync == Fsync::Always && said.is_none();
+            log::warn!(
+                "Error writing to the AOF file: {why}{}{}",
+                if always { ". " } else { "" },
+                if always { ALWAYS } else { "" }
+            );
+            *said = Some(now);
+        }
+        drop(said);
+        self.host.refuse_writes(&format!("Errors writing to the AOF file: {why}"));
+    }
+
+    /// It can be, again.
+    pub(crate) fn accept_writes(&self) {
+        if self.end_outage() {
+            log::warn!("AOF write error looks solved. The server can write again.");
+        }
+    }
+
+    /// Writes are refused for nothing here any more; true if they were.
+    pub(crate) fn end_outage(&self) -> bool {
+        let refused = !self.shown.write_ok.swap(true, Ordering::AcqRel);
+        *self.outage_said.lock() = None;
+        self.host.refuse_writes("");
+        refused
+    }
+
+    /// Looks after the disk and those who wait for it.
+    pub(crate) async fn watch_disk(self: Arc<Self>) {
+        let mut tick = self.host.interval(LOOK);
+        let mut outage = Outage::default();
+        loop {
+            tick.tick().await;
+            self.disk.tell_silence(self.host.now(), |silent| {
+                self.refuse_writes(&format!("the disk has not answered for {} s", silent.as_secs()));
+            });
+            if self.shown.write_ok.load(Ordering::Acquire) {
+                outage = Outage::default();
+            } else if let Ok(replica) = follows(self.host).await {
+                self.look_after(&mut outage, replica).await;
+            }
+        }
+    }
+
+    /// No acknowledgement rests on a replica's own disk: its replies wait for nothing. A primary's wait, for a while.
+    async fn look_after(&self, outage: &mut Outage, replica: bool) {
+        if replica {
+            outage.freed = true;
+            return self.free_in_outage();
+        }
+        if std::mem::take(&mut outage.freed) && self.config().fsync == Fsync::Always {
+            self.hold();
+        }
+        let now = self.host.now();
+        if now.saturating_sub(*outage.since.get_or_insert(now)) >= HELD_MOST {
+            outage.since = Some(now);
+            if let Ok(closed @ 1..) = self.host.kill_clients(ClientFilter::Held).await {
+                log::warn!("{closed} clients whose replies waited for the disk are closed");
+            }
+        }
+    }
+}
+
+/// What was done about one that lasts.
+#[derive(Default)]
+struct Outage {
+    /// Since when replies have waited, or who waited was closed.
+    since: Option<Duration>,
+    /// This was a replica.
+    freed: bool,
+}
+
+/// Whether this node follows a primary.
+async fn follows(host: Host) -> Result<bool> {
+    host.with_keyspace(move |_| host.setting("replicaof").is_some_and(|target| !target.is_empty())).await
+}

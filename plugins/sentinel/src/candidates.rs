@@ -1,0 +1,100 @@
+//! What a selection strategy is told of each replica, and what the primary's own data is worth by its replicas' word: both
+//! rest on whose history a replica has. Reads only; who is chosen is select.rs' and the strategy's.
+
+use crate::info::{Report, Role};
+use crate::instance::Instance;
+use crate::monitor::Monitor;
+use crate::select::{Candidate, Request};
+use crate::types::{Kind, Mono};
+
+/// Strategies multiply and add what they are told: no silence or limit is longer than 35,000 years.
+const LONGEST_MS: u64 = 1 << 50;
+
+impl Monitor {
+    pub(crate) fn selection_request(&self, now: Mono) -> Request {
+        Request {
+            primary: self.name.clone(),
+            down_ms: self.primary().down_since.map(|at| now.since(at)),
+            down_after_ms: self.settings.down_after_ms.min(LONGEST_MS),
+            primary_addr: Some(self.primary().addr.clone().into()),
+            primary_offset: self.primary().report.as_ref().filter(|r| r.role == Some(Role::Primary)).map(|r| r.offset),
+            candidates: self.of(Kind::Replica).map(|r| self.candidate(r, now)).collect(),
+        }
+    }
+
+    fn candidate(&self, r: &Instance, now: Mono) -> Candidate {
+        let report = r.report.clone().unwrap_or_default();
+        Candidate {
+            addr: r.addr.clone().into(),
+            run_id: r.run_id.clone(),
+            down: r.down_since.is_some(),
+            connected: r.command.is_up(),
+            silent_ms: now.since(r.last_valid),
+            info_age_ms: r.report.as_ref().map(|_| now.since(r.report_at)),
+            priority: report.priority,
+            offset: report.offset,
+            link_down_ms: self.link_down_ms(&report),
+            loading: r.loading || report.loading || report.sync_in_progress,
+            synced: r.synced || report.offset > 1,
+            is_replica: report.role == Some(Role::Replica) || self.stands_alone(r),
+            other_history: self.other_history(r) && self.of(Kind::Replica).any(|other| self.in_step(other)),
+            disk_fails: report.disk_fails,
+        }
+    }
+
+    /// One that has had no link since its own start says nothing about how old its data is, and must not make the others
+    /// look old either: it counts like the one that lost its link last.
+    fn link_down_ms(&self, report: &Report) -> u64 {
+        let known = |r: &Report| if r.link_up { Some(0) } else { r.link_down_ms.map(|ms| ms.min(LONGEST_MS)) };
+        let others = || self.of(Kind::Replica).filter_map(|r| known(r.report.as_ref()?)).min();
+        known(report).or_else(others).unwrap_or(0)
+    }
+
+    /// It says that it is a primary while there is none: a leader or an operator promoted it, and this sentinel didn't see
+    /// that, or the node was started again since. Whoever is promoted begins a history; one that says so and goes on with the
+    /// primary's is about to end.
+    fn stands_alone(&self, r: &Instance) -> bool {
+        let Some(report) = r.report.as_ref().filter(|report| report.role == Some(Role::Primary)) else { return false };
+        let present = &self.primary().history;
+        let own = present.is_empty() || (!report.history.is_empty() && report.history != *present);
+        self.odown_since.is_some() && own
+    }
+
+    /// It follows the primary, but keeps what it has: the primary began with less.
+    fn refuses(&self, r: &Instance) -> bool {
+        let addr = &self.primary().addr;
+        r.report.as_ref().is_some_and(|report| report.primary_lost_data && report.upstream.as_ref() == Some(addr))
+    }
+
+    /// What it has is not of the primary's present history, as far as anybody can tell.
+    fn other_history(&self, r: &Instance) -> bool {
+        let Some(report) = &r.report else { return false };
+        let present = &self.primary().history;
+        let both = [&report.history, &report.history_before];
+        let another = !present.is_empty() && !report.history.is_empty() && !both.contains(&present);
+        let replica = report.role == Some(Role::Replica);
+        let linked = report.link_up || report.link_down_ms.is_some();
+        self.refuses(r) || (replica && !linked && another) || (!replica && r.former_primary)
+    }
+
+    /// It was in sync with what the primary has had since it last began.
+    fn in_step(&self, r: &Instance) -> bool {
+        let Some(report) = r.report.as_ref().filter(|_| r.down_since.is_none()) else { return false };
+        let linked = report.link_up || report.link_down_ms.is_some();
+        let present = &self.primary().history;
+        let same = present.is_empty() || report.history == *present;
+        report.role == Some(Role::Replica) && linked && same && r.synced && !self.other_history(r)
+    }
+
+    /// The primary began with less than its replicas have, and they keep that, whatever keys it has by now: it must not stay
+    /// the primary. Not while a replica of its present history is in sync: then the other one is just old.
+    pub(crate) fn data_lost(&self) -> bool {
+        let heard = || {
+            let fresh = |r: &&Instance| r.down_since.is_none() && r.report_at >= self.knowledge_since;
+            self.of(Kind::Replica).filter(fresh)
+        };
+        let addr = &self.primary().addr;
+        let follows = |r: &Report| r.link_up && r.upstream.as_ref() == Some(addr);
+        heard().any(|r| self.refuses(r)) && !heard().any(|r| self.in_step(r) && r.report.as_ref().is_some_and(follows))
+    }
+}
