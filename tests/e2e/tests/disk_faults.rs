@@ -238,9 +238,12 @@ fn a_full_disk_under_always_answers_reads_and_closes_those_who_wait() {
     }
     assert_eq!(node.client().cmd("ECHO there"), "there");
     assert!(held.read().is_err(), "it isn't on the disk");
-    let log = node.process.log();
-    assert!(log.contains("1 clients whose replies waited for the disk are closed"), "{log}");
-    assert!(log.contains(". Until it can be, reads and writes are refused"), "{log}");
+    // Said behind the closing.
+    for line in
+        ["1 clients whose replies waited for the disk are closed", ". Until it can be, reads and writes are refused"]
+    {
+        wait_until(line, DEADLINE, || node.process.log().contains(line));
+    }
     // Whoever takes the promise back gets its answers, though not what lets it write again.
     node.client().ok("CONFIG SET appendfsync everysec");
     wait_until("reads", DEADLINE, || node.client().cmd("GET held") == "1");
@@ -283,9 +286,9 @@ fn a_disk_that_does_not_answer_under_always_counts_as_one_that_fails() {
     assert_eq!(held.read().unwrap(), "OK");
     wait_until("it answers", DEADLINE, || node.client().cmd("PING") == "PONG");
     node.client().ok("SET behind 1");
-    let log = node.process.log();
-    assert!(log.contains("Error writing to the AOF file: the disk has not answered for 2 s"), "{log}");
-    assert!(log.contains("AOF write error looks solved"), "{log}");
+    for line in ["Error writing to the AOF file: the disk has not answered for 2 s", "AOF write error looks solved"] {
+        wait_until(line, DEADLINE, || node.process.log().contains(line));
+    }
     disk.stands_still();
     held.send(&["SET", "lost", "1"]).unwrap();
     node.client().send(&["SHUTDOWN", "NOSAVE", "FORCE"]).unwrap();
