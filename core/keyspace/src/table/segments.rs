@@ -171,7 +171,8 @@ impl Table {
 
     #[inline]
     pub(super) fn find_in_annex(&self, segment: usize, key: &[u8]) -> Option<Place> {
-        if self.annexes == 0 { None } else { self.look_in_annexes(segment, key) }
+        // The second hash is slow: only where there is something to look at.
+        if self.annexes == 0 || self.annex_of(segment).is_none() { None } else { self.look_in_annexes(segment, key) }
     }
 
     #[cold]
@@ -190,7 +191,7 @@ impl Table {
     /// A free slot in an annex, where a split would not do.
     #[cold]
     pub(super) fn room_in_annex(&self, segment: usize, depth: u32, key: &[u8]) -> Option<Place> {
-        if self.annexes == 0 || self.may_split(segment, depth) {
+        if self.annexes == 0 || self.annex_of(segment).is_none() || self.may_split(segment, depth) {
             return None;
         }
         let home = home(self.hashing.second_hash(key), 0);
