@@ -347,3 +347,17 @@ fn segments_know_how_many_of_theirs_have_deadlines() {
     t.sample(99, true, 64, &mut |entry| found.push(entry.key().to_vec()));
     assert!(!found.is_empty() && found.iter().all(|key| key == b"77"));
 }
+
+/// Annexes cost every miss beside them a second hash: they are for keys that were made to collide.
+#[test]
+fn ordinary_keys_need_no_annex() {
+    let mut t = table();
+    for n in 0..300_000 {
+        let key = format!("key:{n:012}").into_bytes();
+        insert(&mut t, &key, n, None);
+        if t.annexes > 0 {
+            let (segment, depth) = t.segment_of(t.hash(&key)).expect("one");
+            panic!("key {n}: len {} depth {depth} of {}, {} segments", t.meta[segment].len, t.depth, t.segments.len());
+        }
+    }
+}
