@@ -1,7 +1,7 @@
 //! What scripts find in `redis` and `math.random`, as functions of the server.
 
 use crate::live::{self, server, words};
-use crate::{bit, calls, cjson, cmsgpack, convert, digits, guard, interpreter, structs};
+use crate::{bit, calls, cjson, cmsgpack, convert, digits, guard, interpreter, replies, structs};
 use keystead_plugin::Proto;
 use mlua::{IntoLuaMulti, Lua, MultiValue, Table, Value};
 use sha1::{Digest, Sha1};
@@ -176,13 +176,6 @@ fn outside(what: &str) -> Fault {
     refused(&format!("{what} can only be called inside a script invocation"))
 }
 
-fn one_text(args: &MultiValue) -> Option<mlua::String> {
-    match args.front() {
-        Some(Value::String(text)) if args.len() == 1 => Some(text.clone()),
-        _ => None,
-    }
-}
-
 /// Numbers, and texts that are numbers, as Lua's own functions take them.
 pub fn number(value: Option<&Value>) -> Option<f64> {
     match value? {
@@ -199,21 +192,7 @@ fn int(value: Option<&Value>) -> i32 {
 }
 
 fn settings(lua: &Lua, redis: &Table) -> mlua::Result<()> {
-    for (name, field) in [("error_reply", "err"), ("status_reply", "ok")] {
-        put(lua, redis, name, move |lua, args| {
-            let Some(text) = one_text(&args) else {
-                return Ok(error_value(lua, "wrong number or type of arguments")?);
-            };
-            let bytes = if field == "err" { convert::coded(&text.as_bytes()) } else { text.as_bytes().to_vec() };
-            let table = lua.create_table()?;
-            table.raw_set(field, lua.create_string(bytes)?)?;
-            Ok(table)
-        })?;
-    }
-    put(lua, redis, "sha1hex", |lua, args| match (args.len(), args.front()) {
-        (1, value) => Ok(lua.create_string(sha1hex(&text_of(value).unwrap_or_default()))?),
-        _ => Err(refused("wrong number of arguments")),
-    })?;
+    replies::register(lua, redis)?;
     put(lua, redis, "log", log_line)?;
     put(lua, redis, "setresp", |_, args| {
         if args.len() != 1 {
@@ -238,12 +217,6 @@ fn settings(lua: &Lua, redis: &Table) -> mlua::Result<()> {
     put(lua, redis, "replicate_commands", |_, _| Ok(true))?;
     put(lua, redis, "breakpoint", |_, _| Ok(false))?;
     put(lua, redis, "debug", |_, _| Ok(()))
-}
-
-fn error_value(lua: &Lua, text: &str) -> mlua::Result<Table> {
-    let table = lua.create_table()?;
-    table.raw_set("err", format!("ERR {text}"))?;
-    Ok(table)
 }
 
 /// A text, or a number as Lua writes it.

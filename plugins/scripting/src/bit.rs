@@ -1,62 +1,92 @@
-//! `bit`: operations on 32-bit numbers, as LuaJIT's library has them.
+//! `bit`: operations on 32-bit numbers, as LuaJIT's library has them: functions of the interpreter's own kind (see `stack`
+//! for the rule).
 
-use crate::api::{Answer, bad_argument, number, put};
-use mlua::{Lua, MultiValue, Table, Value};
+use crate::{guard, stack};
+use mlua::ffi::{self, lua_State};
+use mlua::{Lua, Table, Value};
+use std::ffi::c_int;
 
-type Unary = fn(u32) -> u32;
-type Binary = fn(u32, u32) -> u32;
+/// What a function does with one number, with all of its numbers, and with a number and how far to move it.
+const UNARY: [fn(u32) -> u32; 3] = [|value| value, |value| !value, u32::swap_bytes];
+const FOLDS: [fn(u32, u32) -> u32; 3] = [|a, b| a & b, |a, b| a | b, |a, b| a ^ b];
+const SHIFTS: [fn(u32, u32) -> u32; 5] = [
+    |value, by| value << by,
+    |value, by| value >> by,
+    |value, by| ((value as i32) >> by) as u32,
+    u32::rotate_left,
+    u32::rotate_right,
+];
 
 /// The library's functions.
 pub fn library(lua: &Lua) -> mlua::Result<Table> {
     let table = lua.create_table()?;
-    let unary: [(&'static str, Unary); 3] =
-        [("tobit", |value| value), ("bnot", |value| !value), ("bswap", u32::swap_bytes)];
-    for (name, f) in unary {
-        put(lua, &table, name, move |_, args| Ok(signed(f(word(&args, 1, name)?))))?;
-    }
-    let folds: [(&'static str, Binary); 3] = [("band", |a, b| a & b), ("bor", |a, b| a | b), ("bxor", |a, b| a ^ b)];
-    for (name, f) in folds {
-        put(lua, &table, name, move |_, args| {
-            let mut value = word(&args, 1, name)?;
-            // From the last one: that is the one an error names.
-            for at in (2..=args.len()).rev() {
-                value = f(value, word(&args, at, name)?);
-            }
-            Ok(signed(value))
-        })?;
-    }
-    let shifts: [(&'static str, Binary); 5] = [
-        ("lshift", |value, by| value << by),
-        ("rshift", |value, by| value >> by),
-        ("arshift", |value, by| ((value as i32) >> by) as u32),
-        ("rol", u32::rotate_left),
-        ("ror", u32::rotate_right),
+    let functions: [(&str, guard::Native); 12] = [
+        ("tobit", unary::<0>),
+        ("bnot", unary::<1>),
+        ("bswap", unary::<2>),
+        ("band", fold::<0>),
+        ("bor", fold::<1>),
+        ("bxor", fold::<2>),
+        ("lshift", shift::<0>),
+        ("rshift", shift::<1>),
+        ("arshift", shift::<2>),
+        ("rol", shift::<3>),
+        ("ror", shift::<4>),
+        ("tohex", to_hex),
     ];
-    for (name, f) in shifts {
-        put(lua, &table, name, move |_, args| Ok(signed(f(word(&args, 1, name)?, word(&args, 2, name)? & 31))))?;
+    for (name, f) in functions {
+        table.raw_set(name, guard::closure(lua, f, (), 0)?)?;
     }
-    put(lua, &table, "tohex", |_, args| {
-        let value = word(&args, 1, "tohex")?;
-        let wanted = if args.len() < 2 { 8 } else { word(&args, 2, "tohex")? as i32 };
-        let digits = wanted.unsigned_abs().min(8) as usize;
-        let all = if wanted < 0 { format!("{value:08X}") } else { format!("{value:08x}") };
-        Ok(all[8 - digits..].to_owned())
-    })?;
     Ok(table)
 }
 
-fn signed(value: u32) -> f64 {
-    f64::from(value as i32)
+/// An argument modulo 2^32, rounded to the nearest whole number, halves to even.
+unsafe fn word(state: *mut lua_State, at: c_int) -> u32 {
+    // SAFETY: the caller's. The trick with 2^52 + 2^51 leaves the low 32 bits in place.
+    unsafe { (ffi::luaL_checknumber(state, at) + 6_755_399_441_055_744.0).to_bits() as u32 }
 }
 
-/// An argument modulo 2^32, rounded to the nearest whole number, halves to even.
-fn word(args: &MultiValue, at: usize, name: &str) -> Answer<u32> {
-    let Some(value) = number(args.get(at - 1)) else {
-        let got = args.get(at - 1).map_or("no value", |value| kind(value));
-        return Err(bad_argument(at, name, format!("number expected, got {got}")));
-    };
-    // The trick with 2^52 + 2^51 leaves the low 32 bits in place.
-    Ok((value + 6_755_399_441_055_744.0).to_bits() as u32)
+unsafe fn push(state: *mut lua_State, value: u32) -> c_int {
+    // SAFETY: the caller's; there is room for the results of a function.
+    unsafe { ffi::lua_pushnumber(state, f64::from(value as i32)) }
+    1
+}
+
+unsafe extern "C-unwind" fn unary<const F: usize>(state: *mut lua_State) -> c_int {
+    // SAFETY: the interpreter calls; this frame drops nothing.
+    unsafe { push(state, UNARY[F](word(state, 1))) }
+}
+
+unsafe extern "C-unwind" fn fold<const F: usize>(state: *mut lua_State) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        let mut value = word(state, 1);
+        // From the last one: that is the one an error names.
+        for at in (2..=ffi::lua_gettop(state)).rev() {
+            value = FOLDS[F](value, word(state, at));
+        }
+        push(state, value)
+    }
+}
+
+unsafe extern "C-unwind" fn shift<const F: usize>(state: *mut lua_State) -> c_int {
+    // SAFETY: as above.
+    unsafe { push(state, SHIFTS[F](word(state, 1), word(state, 2) & 31)) }
+}
+
+unsafe extern "C-unwind" fn to_hex(state: *mut lua_State) -> c_int {
+    const LOWER: &[u8; 16] = b"0123456789abcdef";
+    const UPPER: &[u8; 16] = b"0123456789ABCDEF";
+    // SAFETY: as above.
+    unsafe {
+        let value = word(state, 1);
+        let wanted = if ffi::lua_gettop(state) < 2 { 8 } else { word(state, 2) as i32 };
+        let letters = if wanted < 0 { UPPER } else { LOWER };
+        let digits: [u8; 8] = std::array::from_fn(|at| letters[(value >> (28 - 4 * at) & 15) as usize]);
+        let count = wanted.unsigned_abs().min(8) as usize;
+        stack::push_bytes(state, &digits[8 - count..]);
+    }
+    1
 }
 
 /// A value's type as Lua names it.

@@ -1,7 +1,12 @@
 //! `cjson`: JSON to Lua values and back, as the library inside Redis does it, settings and texts included.
 
+#[allow(unsafe_code)]
 mod decode;
+#[allow(unsafe_code)]
 mod encode;
+#[allow(unsafe_code)]
+mod functions;
+mod tokens;
 
 use crate::api::{Answer, bad_argument, put, text_of};
 use crate::bit::kind;
@@ -25,6 +30,9 @@ struct Settings {
     precision: usize,
     keep_buffer: bool,
 }
+
+/// Settings of one library; its functions share them.
+type Shared = Arc<Mutex<Settings>>;
 
 /// What becomes of numbers that JSON doesn't have.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,36 +67,16 @@ pub fn library(lua: &Lua) -> mlua::Result<Table> {
 
 fn fresh(lua: &Lua) -> mlua::Result<Table> {
     let table = lua.create_table()?;
-    let settings = Arc::new(Mutex::new(Settings::default()));
-    let with = settings.clone();
-    let next: mlua::Function = lua.globals().raw_get("next")?;
-    put(lua, &table, "encode", move |lua, args| {
-        let (1, Some(value)) = (args.len(), args.front()) else {
-            return Err(bad_argument(1, "encode", "expected 1 argument"));
-        };
-        let settings = *with.lock();
-        Ok(lua.create_string(encode::encode(&settings, &next, value)?)?)
-    })?;
-    let with = settings.clone();
-    put(lua, &table, "decode", move |lua, args| {
-        if args.len() != 1 {
-            return Err(bad_argument(1, "decode", "expected 1 argument"));
-        }
-        let Some(text) = text_of(args.front()) else {
-            let got = args.front().map_or("no value", kind);
-            return Err(bad_argument(1, "decode", format!("string expected, got {got}")));
-        };
-        let settings = *with.lock();
-        Ok(decode::decode(lua, &settings, &text)?)
-    })?;
+    let settings = Shared::default();
     table.raw_set("null", Value::NULL)?;
     table.raw_set("_NAME", "cjson")?;
     table.raw_set("_VERSION", "2.1.0")?;
     knobs(lua, &table, &settings)?;
+    functions::register(lua, &table, &settings)?;
     Ok(table)
 }
 
-fn knobs(lua: &Lua, table: &Table, settings: &Arc<Mutex<Settings>>) -> mlua::Result<()> {
+fn knobs(lua: &Lua, table: &Table, settings: &Shared) -> mlua::Result<()> {
     let with = settings.clone();
     put(lua, table, "encode_sparse_array", move |_, args| {
         let mut now = with.lock();

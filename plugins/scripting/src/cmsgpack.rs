@@ -1,42 +1,32 @@
-//! `cmsgpack`: MessagePack to Lua values and back, as the library inside Redis does it.
+//! `cmsgpack`: MessagePack to Lua values and back, as the library inside Redis does it: functions of the interpreter's own
+//! kind, which ask for room on its stack where that library does, so that both end at the same depth (see `stack` for the
+//! rule). The bytes themselves are `words`.
 
-use crate::api::{Answer, Fault, bad_argument, number, put, text_of};
-use mlua::{Lua, MultiValue, Table, Value};
+mod words;
+
+use crate::stack::{self, LUA_TBOOLEAN, LUA_TNUMBER, LUA_TSTRING, LUA_TTABLE};
+use crate::{guard, scratch};
+use mlua::ffi::{self, lua_State};
+use mlua::{Lua, Table};
+use std::cell::UnsafeCell;
+use std::ffi::{CStr, c_int};
+use words::{Reader, Word, Wrong};
 
 /// Tables nested deeper are packed as nil.
 const PACK_DEPTH: usize = 16;
-/// The interpreter's stack has so many slots: the library takes two of them for a table it is inside of.
-const SLOTS: usize = 8000;
-/// The bindings have a few less for values they hold.
-const MANY: usize = 7000;
+/// The highest place that counts as an array's.
+const LAST_PLACE: f64 = 2_147_483_647.0;
+/// Whole numbers from here on are no integers.
+const TOO_BIG: f64 = 9_223_372_036_854_775_808.0;
 
 /// The library's functions.
 pub fn library(lua: &Lua) -> mlua::Result<Table> {
     let table = lua.create_table()?;
-    put(lua, &table, "pack", |lua, args| {
-        if args.is_empty() {
-            return Err(bad_argument(0, "pack", "MessagePack pack needs input."));
-        }
-        let mut out = Vec::new();
-        args.iter().try_for_each(|value| pack(value, 0, &mut out))?;
-        Ok(lua.create_string(out)?)
-    })?;
-    put(lua, &table, "unpack", |lua, args| {
-        let text = text(&args, "unpack")?;
-        Ok(unpack(lua, &text, 0, None)?.0)
-    })?;
-    put(lua, &table, "unpack_one", |lua, args| {
-        let from = offset(&args, 2)?;
-        limited(lua, &text(&args, "unpack_one")?, from, 1)
-    })?;
-    put(lua, &table, "unpack_limit", |lua, args| {
-        let Some(limit) = number(args.get(1)).map(|limit| limit as i64) else {
-            let got = args.get(1).map_or("no value", crate::bit::kind);
-            return Err(bad_argument(2, "unpack_limit", format!("number expected, got {got}")));
-        };
-        let from = offset(&args, 3)?;
-        limited(lua, &text(&args, "unpack_limit")?, from, limit)
-    })?;
+    let functions: [(&str, guard::Native); 4] =
+        [("pack", pack), ("unpack", unpack), ("unpack_one", unpack_one), ("unpack_limit", unpack_limit)];
+    for (name, f) in functions {
+        table.raw_set(name, guard::closure(lua, f, (), 0)?)?;
+    }
     table.raw_set("_NAME", "cmsgpack")?;
     table.raw_set("_VERSION", "lua-cmsgpack 0.4.0")?;
     table.raw_set("_COPYRIGHT", "Copyright (C) 2012, Salvatore Sanfilippo")?;
@@ -44,312 +34,270 @@ pub fn library(lua: &Lua) -> mlua::Result<Table> {
     Ok(table)
 }
 
-fn text(args: &MultiValue, name: &str) -> Answer<Vec<u8>> {
-    text_of(args.front()).ok_or_else(|| {
-        let got = args.front().map_or("no value", crate::bit::kind);
-        bad_argument(1, name, format!("string expected, got {got}"))
-    })
+/// Makes room for so many values more, or raises an error that says where it ended.
+unsafe fn need(state: *mut lua_State, values: c_int, place: &CStr) {
+    // SAFETY: the caller's.
+    unsafe { ffi::luaL_checkstack_(state, values, place.as_ptr()) }
 }
 
-fn offset(args: &MultiValue, at: usize) -> Answer<i64> {
-    match args.get(at - 1) {
-        None | Some(Value::Nil) => Ok(0),
-        value => Ok(number(value).unwrap_or(0.0) as i64),
+unsafe extern "C-unwind" fn pack(state: *mut lua_State) -> c_int {
+    // SAFETY: the interpreter calls; this frame drops nothing, the buffer is the thread's.
+    unsafe {
+        let count = ffi::lua_gettop(state);
+        if count == 0 {
+            return ffi::luaL_argerror(state, 0, c"MessagePack pack needs input.".as_ptr());
+        }
+        if ffi::lua_checkstack(state, count) == 0 {
+            return ffi::luaL_argerror(state, 0, c"Too many arguments for MessagePack pack.".as_ptr());
+        }
+        let out = scratch::text();
+        for at in 1..=count {
+            need(state, 1, c"in function mp_check");
+            ffi::lua_pushvalue(state, at);
+            pack_top(state, 0, out);
+        }
+        stack::push_bytes(state, out);
+        scratch::done();
+        1
+    }
+}
+
+/// Packs the value on top, which is inside of so many tables, and takes it away. It recurses, as deep as `PACK_DEPTH`.
+unsafe fn pack_top(state: *mut lua_State, depth: usize, out: &mut Vec<u8>) {
+    // SAFETY: the caller's.
+    unsafe {
+        match ffi::lua_type(state, -1) {
+            LUA_TSTRING => words::text(out, stack::bytes(state, -1)),
+            LUA_TBOOLEAN => words::boolean(out, ffi::lua_toboolean(state, -1) != 0),
+            LUA_TNUMBER => match ffi::lua_tonumber(state, -1) {
+                whole if whole.trunc() == whole && (-TOO_BIG..TOO_BIG).contains(&whole) => {
+                    words::integer(out, whole as i64);
+                }
+                other => words::double(out, other),
+            },
+            LUA_TTABLE if depth < PACK_DEPTH => pack_table(state, depth, out),
+            _ => words::nil(out),
+        }
+        ffi::lua_pop(state, 1);
+    }
+}
+
+/// Packs the table on top.
+unsafe fn pack_table(state: *mut lua_State, depth: usize, out: &mut Vec<u8>) {
+    // SAFETY: the caller's; the table isn't changed meanwhile, and a key isn't converted.
+    unsafe {
+        need(state, 2, c"in function table_is_an_array");
+        let (count, array) = measure(state);
+        if array {
+            words::array(out, count);
+            need(state, 1, c"in function mp_encode_lua_table_as_array");
+            for at in 1..=count {
+                ffi::lua_rawgeti_(state, -1, at as c_int);
+                pack_top(state, depth + 1, out);
+            }
+            return;
+        }
+        words::map(out, count);
+        need(state, 3, c"in function mp_encode_lua_table_as_map");
+        ffi::lua_pushnil(state);
+        while ffi::lua_next(state, -2) != 0 {
+            ffi::lua_pushvalue(state, -2);
+            pack_top(state, depth + 1, out);
+            pack_top(state, depth + 1, out);
+        }
+    }
+}
+
+/// How many values the table on top has, and whether their keys are the numbers up to that.
+unsafe fn measure(state: *mut lua_State) -> (usize, bool) {
+    let (mut count, mut max, mut array) = (0usize, 0.0, true);
+    // SAFETY: the caller's, as above.
+    unsafe {
+        ffi::lua_pushnil(state);
+        while ffi::lua_next(state, -2) != 0 {
+            ffi::lua_pop(state, 1);
+            count += 1;
+            if array {
+                let key = if ffi::lua_type(state, -1) == LUA_TNUMBER { ffi::lua_tonumber(state, -1) } else { 0.0 };
+                array = (1.0..=LAST_PLACE).contains(&key) && key.trunc() == key;
+                max = f64::max(max, key);
+            }
+        }
+    }
+    (count, array && max == count as f64)
+}
+
+unsafe extern "C-unwind" fn unpack(state: *mut lua_State) -> c_int {
+    // SAFETY: the interpreter calls; this frame drops nothing.
+    unsafe { unpack_some(state, 0, 0) }
+}
+
+unsafe extern "C-unwind" fn unpack_one(state: *mut lua_State) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        let from = ffi::luaL_optinteger(state, 2, 0);
+        ffi::lua_settop(state, ffi::lua_gettop(state).min(1));
+        unpack_some(state, 1, from as i64)
+    }
+}
+
+unsafe extern "C-unwind" fn unpack_limit(state: *mut lua_State) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        let limit = ffi::luaL_checkinteger(state, 2);
+        let from = ffi::luaL_optinteger(state, 3, 0);
+        ffi::lua_settop(state, ffi::lua_gettop(state).min(1));
+        unpack_some(state, limit as i64, from as i64)
     }
 }
 
 /// Some values from a place on, and the place behind them (-1 at the end) in front. No value from the first place on
 /// means all, without a place.
-fn limited(lua: &Lua, text: &[u8], from: i64, limit: i64) -> Answer {
-    if from < 0 || limit < 0 {
-        return Err(Fault::text(format!(
-            "Invalid request to unpack with offset of {from} and limit of {}.",
-            text.len()
-        )));
-    }
-    if (from, limit) == (0, 0) {
-        return Ok(unpack(lua, text, 0, None)?.0);
-    }
-    let from = usize::try_from(from).unwrap_or(usize::MAX);
-    if from > text.len() {
-        return Err(Fault::text(format!("Start offset {from} greater than input length {}.", text.len())));
-    }
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let (mut values, end) = unpack(lua, text, from, Some(limit))?;
-    values.push_front(Value::Number(if end == text.len() { -1.0 } else { end as f64 }));
-    Ok(values)
-}
-
-fn unpack(lua: &Lua, text: &[u8], from: usize, limit: Option<usize>) -> Answer<(MultiValue, usize)> {
-    let mut reader = Reader { lua, text, at: from };
-    let mut values = Vec::new();
-    while reader.at < text.len() && limit.is_none_or(|limit| values.len() < limit) {
-        if values.len() >= MANY {
-            return Err(too_many());
+unsafe fn unpack_some(state: *mut lua_State, limit: i64, from: i64) -> c_int {
+    const NEGATIVE: &CStr = c"Invalid request to unpack with offset of %d and limit of %d.";
+    const BEHIND: &CStr = c"Start offset %d greater than input length %d.";
+    // SAFETY: the caller's; the text stays on the stack, numbers are what the formats want.
+    unsafe {
+        ffi::luaL_checklstring(state, 1, std::ptr::null_mut());
+        let text = stack::bytes(state, 1);
+        let (at, len) = (from as c_int, text.len() as c_int);
+        let (Ok(begin), Ok(most)) = (usize::try_from(from), usize::try_from(limit)) else {
+            return ffi::luaL_error(state, NEGATIVE.as_ptr(), at, len);
+        };
+        if begin > text.len() {
+            return ffi::luaL_error(state, BEHIND.as_ptr(), at, len);
         }
-        values.push(reader.value(values.len())?);
+        let all = (limit, from) == (0, 0);
+        let mut reader = Reader { text, at: begin };
+        let mut count = 0;
+        while reader.at < text.len() && (all || count < most) {
+            push_value(state, &mut reader);
+            count += 1;
+        }
+        if !all {
+            need(state, 1, c"in function mp_unpack_full");
+            let end = if reader.at == text.len() { -1.0 } else { reader.at as f64 };
+            ffi::lua_pushnumber(state, end);
+            ffi::lua_insert(state, 2);
+            count += 1;
+        }
+        count as c_int
     }
-    Ok((MultiValue::from_iter(values), reader.at))
 }
 
-fn too_many() -> Fault {
-    Fault::text("stack overflow (too many return values at once; use unpack_one or unpack_limit instead.)")
-}
-
-/// What was read.
-enum Read {
-    /// A value.
-    Whole(Value),
-    /// The beginning of so many.
-    Array(u64),
-    /// The beginning of so many pairs.
-    Map(u64),
-}
-
-/// A table that is being filled.
+/// A table that is being filled. It is on the stack, with the place or the key that the next value belongs to.
 struct Open {
-    table: Table,
     /// Keys and values that are still to come.
     left: u64,
     map: bool,
     /// An array's last place.
     at: u64,
-    /// A key that waits for its value.
-    key: Option<Value>,
-    /// Slots of the stack below it, and values held.
-    below: (usize, usize),
 }
 
 impl Open {
-    /// With those of its own.
-    fn slots(&self) -> (usize, usize) {
-        let keyed = usize::from(self.key.is_some());
-        (self.below.0 + 1 + if self.map { keyed } else { 1 }, self.below.1 + 1 + keyed)
-    }
-
-    fn put(&mut self, value: Value) -> mlua::Result<()> {
-        self.left -= 1;
+    /// Pushes the place where an array's next value goes.
+    unsafe fn prepare(&mut self, state: *mut lua_State) {
         if !self.map {
             self.at += 1;
-            return self.table.raw_set(self.at, value);
+            // SAFETY: the caller's, who made room.
+            unsafe { ffi::lua_pushnumber(state, self.at as f64) }
         }
-        match self.key.take() {
-            Some(key) => self.table.raw_set(key, value),
-            None => {
-                self.key = Some(value);
-                Ok(())
-            }
+    }
+
+    /// Takes the value on top: a map's key stays there.
+    unsafe fn put(&mut self, state: *mut lua_State) {
+        self.left -= 1;
+        if !self.map || self.left.is_multiple_of(2) {
+            // SAFETY: the caller's; the table is below the key, that below the value.
+            unsafe { ffi::lua_rawset(state, -3) }
         }
     }
 }
 
-struct Reader<'r> {
-    lua: &'r Lua,
-    text: &'r [u8],
-    at: usize,
+thread_local! {
+    /// Tables that are being filled: the thread's, for an error jumps over the function that fills them.
+    static OPEN: UnsafeCell<Vec<Open>> = const { UnsafeCell::new(Vec::new()) };
 }
 
-impl Reader<'_> {
-    fn take(&mut self, len: usize) -> Answer<&[u8]> {
-        let end = self.at.checked_add(len).filter(|end| *end <= self.text.len());
-        let Some(end) = end else { return Err(Fault::text("Missing bytes in input.")) };
-        let bytes = &self.text[self.at..end];
-        self.at = end;
-        Ok(bytes)
-    }
-
-    /// A big-endian number of so many bytes.
-    fn word(&mut self, len: usize) -> Answer<u64> {
-        Ok(self.take(len)?.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
-    }
-
-    fn string(&mut self, len: u64) -> Answer<Read> {
-        let lua = self.lua;
-        let bytes = self.take(usize::try_from(len).unwrap_or(usize::MAX))?;
-        Ok(Read::Whole(Value::String(lua.create_string(bytes)?)))
-    }
-
-    /// The next value, behind so many others. Nothing here recurses: whoever packed it chose how deep it is.
-    fn value(&mut self, before: usize) -> Answer<Value> {
-        let mut open: Vec<Open> = Vec::new();
+/// Pushes the next value. Nothing here recurses: whoever packed it chose how deep it is.
+unsafe fn push_value(state: *mut lua_State, reader: &mut Reader<'_>) {
+    // SAFETY: the caller's. Nobody else uses the list: nothing in here calls a script.
+    unsafe {
+        let open = &mut *OPEN.with(UnsafeCell::get);
+        open.clear();
         loop {
-            let (slots, held) = open.last().map_or((1 + before, before), Open::slots);
-            if slots >= SLOTS || held >= MANY {
-                return Err(too_many());
+            if let Some(table) = push_word(state, reader) {
+                open.push(table);
+            } else if let Some(top) = open.last_mut() {
+                top.put(state);
+            } else {
+                return;
             }
-            let (left, map) = match self.next()? {
-                Read::Whole(value) => match open.last_mut() {
-                    Some(top) => {
-                        top.put(value)?;
-                        (0, None)
-                    }
-                    None => return Ok(value),
-                },
-                Read::Array(_) if slots + 2 > SLOTS => {
-                    return Err(Fault::text("stack overflow (in function mp_decode_to_lua_array)"));
-                }
-                Read::Array(len) => (len, Some(false)),
-                Read::Map(len) => (len * 2, Some(true)),
-            };
-            if let Some(map) = map {
-                let table = self.lua.create_table()?;
-                open.push(Open { table, left, map, at: 0, key: None, below: (slots, held) });
-            }
-            while let Some(full) = open.pop_if(|top| top.left == 0) {
+            // A table that is full is a value itself.
+            while open.pop_if(|top| top.left == 0).is_some() {
                 match open.last_mut() {
-                    Some(top) => top.put(Value::Table(full.table))?,
-                    None => return Ok(Value::Table(full.table)),
+                    Some(top) => top.put(state),
+                    None => return,
                 }
             }
-        }
-    }
-
-    fn next(&mut self) -> Answer<Read> {
-        let kind = self.word(1)? as u8;
-        let whole = |value| Ok(Read::Whole(value));
-        let number = |value: f64| whole(Value::Number(value));
-        match kind {
-            0x00..=0x7f => number(f64::from(kind)),
-            0xe0..=0xff => number(f64::from(kind as i8)),
-            0x80..=0x8f => Ok(Read::Map(u64::from(kind & 15))),
-            0x90..=0x9f => Ok(Read::Array(u64::from(kind & 15))),
-            0xa0..=0xbf => self.string(u64::from(kind & 31)),
-            0xc0 => whole(Value::Nil),
-            0xc2 => whole(Value::Boolean(false)),
-            0xc3 => whole(Value::Boolean(true)),
-            0xca => number(f64::from(f32::from_bits(self.word(4)? as u32))),
-            0xcb => number(f64::from_bits(self.word(8)?)),
-            // The library hands them on as signed: the upper half of 64 bits is negative.
-            0xcc..=0xcf => number(self.word(1 << (kind - 0xcc))? as i64 as f64),
-            0xd0 => number(f64::from(self.word(1)? as u8 as i8)),
-            0xd1 => number(f64::from(self.word(2)? as u16 as i16)),
-            0xd2 => number(f64::from(self.word(4)? as u32 as i32)),
-            0xd3 => number(self.word(8)? as i64 as f64),
-            0xd9..=0xdb => {
-                let len = self.word(1 << (kind - 0xd9))?;
-                self.string(len)
+            if let Some(top) = open.last_mut() {
+                top.prepare(state);
             }
-            0xdc | 0xdd => Ok(Read::Array(self.word(2 << (kind - 0xdc))?)),
-            0xde | 0xdf => Ok(Read::Map(self.word(2 << (kind - 0xde))?)),
-            _ => Err(Fault::text("Bad data format in input.")),
         }
     }
 }
 
-fn pack(value: &Value, depth: usize, out: &mut Vec<u8>) -> mlua::Result<()> {
-    match value {
-        Value::String(text) => {
-            let bytes = text.as_bytes();
-            head(out, bytes.len(), [(31, 0xa0), (0xff, 0xd9), (0xffff, 0xda), (usize::MAX, 0xdb)]);
-            out.extend_from_slice(&bytes);
+/// Pushes a value that is none of others, or an empty table for those that follow.
+unsafe fn push_word(state: *mut lua_State, reader: &mut Reader<'_>) -> Option<Open> {
+    const MANY: &CStr = c"too many return values at once; use unpack_one or unpack_limit instead.";
+    // SAFETY: the caller's; a text is copied.
+    unsafe {
+        if reader.at < reader.text.len() {
+            need(state, 1, MANY);
         }
-        Value::Boolean(value) => out.push(if *value { 0xc3 } else { 0xc2 }),
-        Value::Integer(value) => integer(out, *value),
-        Value::Number(value) if value.fract() == 0.0 && value.abs() < 9.2e18 => integer(out, *value as i64),
-        Value::Number(value) if f64::from(*value as f32) == *value => {
-            out.push(0xca);
-            out.extend_from_slice(&(*value as f32).to_be_bytes());
-        }
-        Value::Number(value) => {
-            out.push(0xcb);
-            out.extend_from_slice(&value.to_be_bytes());
-        }
-        Value::Table(table) if depth < PACK_DEPTH => pack_table(table, depth, out)?,
-        _ => out.push(0xc0),
-    }
-    Ok(())
-}
-
-fn pack_table(table: &Table, depth: usize, out: &mut Vec<u8>) -> mlua::Result<()> {
-    let (mut count, mut max, mut array) = (0usize, 0usize, true);
-    for pair in table.pairs::<Value, Value>() {
-        let place = match pair?.0 {
-            Value::Integer(at) => usize::try_from(at).unwrap_or(0),
-            Value::Number(at) if at.fract() == 0.0 && (1.0..2e9).contains(&at) => at as usize,
-            _ => 0,
-        };
-        (count, max, array) = (count + 1, max.max(place), array && place > 0);
-    }
-    if array && max == count {
-        head(out, count, [(15, 0x90), (0, 0), (0xffff, 0xdc), (usize::MAX, 0xdd)]);
-        return (1..=count).try_for_each(|at| pack(&table.raw_get(at)?, depth + 1, out));
-    }
-    head(out, count, [(15, 0x80), (0, 0), (0xffff, 0xde), (usize::MAX, 0xdf)]);
-    for pair in table.pairs::<Value, Value>() {
-        let (key, value) = pair?;
-        pack(&key, depth + 1, out)?;
-        pack(&value, depth + 1, out)?;
-    }
-    Ok(())
-}
-
-/// A length in the shortest of four forms: in the type's own byte, or behind it in one, two or four bytes.
-fn head(out: &mut Vec<u8>, len: usize, forms: [(usize, u8); 4]) {
-    let [(tiny, first), (short, byte), (medium, two), (_, four)] = forms;
-    if len <= tiny {
-        out.push(first | len as u8);
-    } else if len <= short {
-        out.extend_from_slice(&[byte, len as u8]);
-    } else if len <= medium {
-        out.push(two);
-        out.extend_from_slice(&(len as u16).to_be_bytes());
-    } else {
-        out.push(four);
-        out.extend_from_slice(&(len as u32).to_be_bytes());
-    }
-}
-
-fn integer(out: &mut Vec<u8>, value: i64) {
-    match value {
-        0..=127 => out.push(value as u8),
-        128..=0xff => out.extend_from_slice(&[0xcc, value as u8]),
-        0x100..=0xffff => {
-            out.push(0xcd);
-            out.extend_from_slice(&(value as u16).to_be_bytes());
-        }
-        0x1_0000..=0xffff_ffff => {
-            out.push(0xce);
-            out.extend_from_slice(&(value as u32).to_be_bytes());
-        }
-        0x1_0000_0000.. => {
-            out.push(0xcf);
-            out.extend_from_slice(&value.to_be_bytes());
-        }
-        -32..0 => out.push(value as u8),
-        -128..-32 => out.extend_from_slice(&[0xd0, value as u8]),
-        -32768..-128 => {
-            out.push(0xd1);
-            out.extend_from_slice(&(value as i16).to_be_bytes());
-        }
-        -2_147_483_648..-32768 => {
-            out.push(0xd2);
-            out.extend_from_slice(&(value as i32).to_be_bytes());
-        }
-        _ => {
-            out.push(0xd3);
-            out.extend_from_slice(&value.to_be_bytes());
+        match reader.word() {
+            Ok(Word::Nil) => ffi::lua_pushnil(state),
+            Ok(Word::Boolean(value)) => ffi::lua_pushboolean(state, c_int::from(value)),
+            Ok(Word::Number(value)) => ffi::lua_pushnumber(state, value),
+            Ok(Word::Text(begin, end)) => stack::push_bytes(state, &reader.text[begin..end]),
+            Ok(Word::Array(len)) => {
+                ffi::lua_createtable(state, 0, 0);
+                need(state, 1, c"in function mp_decode_to_lua_array");
+                return Some(Open { left: len, map: false, at: 0 });
+            }
+            Ok(Word::Map(len)) => {
+                ffi::lua_createtable(state, 0, 0);
+                return Some(Open { left: len * 2, map: true, at: 0 });
+            }
+            Err(Wrong::Missing) => drop(stack::raise(state, c"Missing bytes in input.")),
+            Err(Wrong::Bad) => drop(stack::raise(state, c"Bad data format in input.")),
         }
     }
+    None
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mlua::{Function, MultiValue, Value};
 
-    fn unpacked(bytes: &[u8]) -> Result<MultiValue, String> {
-        unpack(&Lua::new(), bytes, 0, None).map(|(values, _)| values).map_err(|fault| fault.to_string())
+    /// What the library makes of bytes, or the first line of its error.
+    fn unpacked(lua: &Lua, bytes: &[u8]) -> Result<MultiValue, String> {
+        let unpack: Function = library(lua).unwrap().raw_get("unpack").unwrap();
+        unpack.call(lua.create_string(bytes).unwrap()).map_err(|error| crate::interpreter::first_line(&error))
     }
 
     #[test]
     fn a_packed_value_may_be_as_deep_as_the_librarys_stack() {
+        let lua = Lua::new();
         let nested = |head: &[u8], depth: usize| [head.repeat(depth), vec![1]].concat();
-        assert_eq!(unpacked(&nested(b"\x91", 3999)).unwrap().len(), 1);
+        assert_eq!(unpacked(&lua, &nested(b"\x91", 3999)).unwrap().len(), 1);
         let deep = "stack overflow (in function mp_decode_to_lua_array)";
-        assert_eq!(unpacked(&nested(b"\x91", 4000)).unwrap_err(), deep);
-        assert_eq!(unpacked(&nested(b"\x81\x01", 3400)).unwrap().len(), 1);
+        assert_eq!(unpacked(&lua, &nested(b"\x91", 4000)).unwrap_err(), deep);
+        assert_eq!(unpacked(&lua, &nested(b"\x81\x01", 3900)).unwrap().len(), 1);
         let many = "stack overflow (too many return values at once; use unpack_one or unpack_limit instead.)";
-        assert_eq!(unpacked(&nested(b"\x81\xa1k", 4000)).unwrap_err(), many);
-        assert_eq!(unpacked(&[1; MANY + 1]).unwrap_err(), many);
+        assert_eq!(unpacked(&lua, &nested(b"\x81\xa1k", 4000)).unwrap_err(), many);
+        assert_eq!(unpacked(&lua, &[1; 8001]).unwrap_err(), many);
     }
 
     #[test]
@@ -357,13 +305,14 @@ mod tests {
         let lua = Lua::new();
         // [{1: [], "k": [2, 3]}, {}], 4
         let bytes = b"\x92\x82\x01\x90\xa1k\x92\x02\x03\x80\x04";
-        let (values, end) = unpack(&lua, bytes, 0, None).unwrap();
-        assert_eq!((values.len(), end), (2, bytes.len()));
+        let values = unpacked(&lua, bytes).unwrap();
+        assert_eq!(values.len(), 2);
         let Some(Value::Table(all)) = values.front() else { panic!("{values:?}") };
         let first: Table = all.raw_get(1).unwrap();
         assert_eq!(first.raw_get::<Vec<i64>>(1).unwrap(), []);
         assert_eq!(first.raw_get::<Vec<i64>>("k").unwrap(), [2, 3]);
         assert!(all.raw_get::<Table>(2).unwrap().is_empty());
-        assert_eq!(unpacked(b"\x92\x01").unwrap_err(), "Missing bytes in input.");
+        assert_eq!(unpacked(&lua, b"\x92\x01").unwrap_err(), "Missing bytes in input.");
+        assert_eq!(unpacked(&lua, b"\xc1").unwrap_err(), "Bad data format in input.");
     }
 }

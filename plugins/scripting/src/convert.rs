@@ -114,7 +114,11 @@ unsafe fn push_array(state: *mut lua_State, rest: &mut &[u8], len: usize, depth:
     Ok(())
 }
 
-unsafe fn push_status(state: *mut lua_State, text: &[u8]) {
+/// Pushes `{ok = text}`. May raise.
+///
+/// # Safety
+/// As everything in `stack`, with room for three.
+pub unsafe fn push_status(state: *mut lua_State, text: &[u8]) {
     // SAFETY: the caller's.
     unsafe {
         ffi::lua_createtable(state, 0, 1);
@@ -426,11 +430,14 @@ pub fn until_zero(text: &[u8]) -> &[u8] {
 }
 
 /// `redis.error_reply`: `-CODE text` and `CODE text` keep their code, a single word gets `ERR` in front.
-pub fn coded(text: &[u8]) -> Vec<u8> {
+pub fn put_coded(text: &[u8], out: &mut Vec<u8>) {
     let text = text.strip_prefix(b"-").unwrap_or(text);
     let end = text.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
     let text = &text[..end];
-    if text.contains(&b' ') { text.to_vec() } else { [b"ERR ", text].concat() }
+    if !text.contains(&b' ') {
+        out.extend_from_slice(b"ERR ");
+    }
+    out.extend_from_slice(text);
 }
 
 #[cfg(test)]
@@ -506,6 +513,11 @@ mod tests {
 
     #[test]
     fn codes() {
+        let coded = |text: &[u8]| {
+            let mut out = Vec::new();
+            put_coded(text, &mut out);
+            out
+        };
         assert_eq!(coded(b"oops"), b"ERR oops");
         assert_eq!(coded(b"My Err"), b"My Err");
         assert_eq!(coded(b"-NO way\r\n"), b"NO way");

@@ -35,16 +35,15 @@ impl Flags {
     }
 
     /// The flags of the command that runs it, in place of what the row says for any script (Redis'
-    /// `scriptFlagsToCmdFlags`).
+    /// `scriptFlagsToCmdFlags`). `READONLY` besides, which is to say that it may read: then its reply may have to wait for a
+    /// disk.
     pub fn of_command(self, row: CommandFlags) -> CommandFlags {
         use CommandFlags as C;
         if self.compat {
-            return row;
+            return row | C::READONLY;
         }
         let mut flags = row.without(C::WRITE | C::DENYOOM | C::STALE_OK | C::MAY_REPLICATE);
-        if !self.no_writes {
-            flags = flags | C::WRITE;
-        }
+        flags = flags | if self.no_writes { C::READONLY } else { C::WRITE };
         if !self.no_writes && !self.allow_oom {
             flags = flags | C::DENYOOM;
         }
@@ -107,6 +106,17 @@ pub fn words(line: &[u8]) -> Option<OwnedArgs> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_script_does_is_said_of_its_command() {
+        use CommandFlags as C;
+        let row = C::STALE_OK | C::MAY_REPLICATE | C::NO_SCRIPT;
+        let of = |text: &[u8]| script(text).unwrap().0.of_command(row).0;
+        assert_eq!(of(b"return 1"), (row | C::READONLY).0);
+        assert_eq!(of(b"#!lua\n"), (C::NO_SCRIPT | C::WRITE | C::DENYOOM).0);
+        assert_eq!(of(b"#!lua flags=no-writes\n"), (C::NO_SCRIPT | C::READONLY).0);
+        assert_eq!(of(b"#!lua flags=no-writes,allow-stale\n"), (C::NO_SCRIPT | C::READONLY | C::STALE_OK).0);
+    }
 
     #[test]
     fn first_lines() {

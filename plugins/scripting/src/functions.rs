@@ -2,6 +2,7 @@
 
 use crate::entry::Code;
 use crate::eval::{flush_later, help};
+use crate::interpreter::first_line;
 use crate::libraries::{Libraries, Library, Policy};
 use crate::live::Kind;
 use crate::plugin::Scripting;
@@ -22,7 +23,9 @@ impl Scripting {
         self.refuse_debugging(ctx)?;
         let (code, flags) = (Code::Function, function.flags);
         let order = Order { kind: Kind::Function, name: &name, code, flags, read_only };
-        let result = run(&self.watch, ctx, args, keys, &order, &libraries.interpreter, &function.function);
+        let function =
+            libraries.interpreter.kept(&function.function).map_err(|error| Error::new(first_line(&error)))?;
+        let result = run(&self.watch, ctx, args, keys, &order, &libraries.interpreter, &function);
         self.note_memory(&libraries);
         result
     }

@@ -7,7 +7,7 @@ use mlua::ffi::{self, lua_State};
 use mlua::{Function, IntoLuaMulti, Lua, Table, Value};
 use std::ffi::c_int;
 
-type Native = unsafe extern "C-unwind" fn(*mut lua_State) -> c_int;
+pub(crate) type Native = unsafe extern "C-unwind" fn(*mut lua_State) -> c_int;
 
 /// Values of a function that is made here, in the order that it wants them.
 const FIRST: c_int = ffi::lua_upvalueindex(1);
@@ -43,7 +43,8 @@ pub fn register(lua: &Lua, native: &Table) -> mlua::Result<()> {
     Ok(())
 }
 
-fn closure(lua: &Lua, f: Native, values: impl IntoLuaMulti, count: c_int) -> mlua::Result<Function> {
+/// A function of the interpreter's own kind with values of its own.
+pub(crate) fn closure(lua: &Lua, f: Native, values: impl IntoLuaMulti, count: c_int) -> mlua::Result<Function> {
     // SAFETY: a protected call, with exactly these values on the stack.
     unsafe { lua.exec_raw(values, |state| ffi::lua_pushcclosure(state, f, count)) }
 }

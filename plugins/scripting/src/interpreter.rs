@@ -5,7 +5,7 @@ use crate::api::{self, Fault};
 use crate::convert::{Refused, until_zero};
 use crate::entry::{self, Ended, Run};
 use crate::{live, pace, stack};
-use mlua::{Function, IntoLua, LightUserData, Lua, LuaOptions, StdLib, Table, Value};
+use mlua::{Function, IntoLua, LightUserData, Lua, LuaOptions, RegistryKey, StdLib, Table, Value};
 use std::cell::Cell;
 use std::ffi::CString;
 use std::sync::Arc;
@@ -135,6 +135,16 @@ impl Interpreter {
     /// Compiles a script. The error is the compiler's text.
     pub fn compile(&self, text: &[u8], name: &str) -> Result<Function, Vec<u8>> {
         compile(&self.lua, &self.global, text, name.as_bytes())
+    }
+
+    /// A function that is kept in Lua's registry.
+    pub fn kept(&self, key: &RegistryKey) -> mlua::Result<Function> {
+        self.lua.registry_value(key)
+    }
+
+    /// Lua's registry forgets what Rust holds no key of any more.
+    pub fn let_go(&self) {
+        self.lua.expire_registry_values();
     }
 
     /// Runs a library's text. The error begins with its code.

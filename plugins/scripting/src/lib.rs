@@ -3,10 +3,12 @@
 #![deny(unsafe_code)]
 
 mod api;
+#[allow(unsafe_code)]
 mod bit;
 #[allow(unsafe_code)]
 mod calls;
 mod cjson;
+#[allow(unsafe_code)]
 mod cmsgpack;
 pub mod config;
 #[allow(unsafe_code)]
@@ -27,10 +29,15 @@ mod memory;
 mod owner;
 mod pace;
 mod plugin;
+#[allow(unsafe_code)]
+mod replies;
 mod run;
+#[allow(unsafe_code)]
+mod scratch;
 mod scripts;
 #[allow(unsafe_code)]
 mod stack;
+#[allow(unsafe_code)]
 mod structs;
 
 pub use plugin::Scripting;

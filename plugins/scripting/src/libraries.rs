@@ -7,10 +7,10 @@ use crate::interpreter::{Interpreter, first_line};
 use crate::live::{Called, Next, Server, enter};
 use crate::pace::Pace;
 use keystead_plugin::ScriptCall;
-use mlua::{Function, Lua, MultiValue, Table, Value};
+use mlua::{Lua, MultiValue, RegistryKey, Table, Value};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,8 +24,8 @@ pub struct Registered {
     pub description: Option<Vec<u8>>,
     /// What it may do.
     pub flags: Flags,
-    /// Called with keys and arguments.
-    pub function: Function,
+    /// Called with keys and arguments. In Lua's registry: of values that Rust holds there may be some 8,000.
+    pub function: Arc<RegistryKey>,
 }
 
 /// A function and the library it is of.
@@ -133,14 +133,14 @@ impl Libraries {
 
     /// Libraries join those that are there, all or none.
     fn join(&mut self, fresh: Vec<(String, Library)>, replace: bool) -> Result<(), Vec<u8>> {
-        let coming: Vec<&String> = fresh.iter().map(|(name, _)| name).collect();
+        let coming: HashSet<&String> = fresh.iter().map(|(name, _)| name).collect();
         for (name, library) in &fresh {
             if self.all.contains_key(name) && !replace {
                 return Err(format!("Library {name} already exists").into_bytes());
             }
             let taken = |function: &&String| {
                 let owned = self.owners.get(function.to_ascii_lowercase().as_bytes());
-                owned.is_some_and(|owned| !coming.contains(&&owned.library))
+                owned.is_some_and(|owned| !coming.contains(&owned.library))
             };
             if let Some(function) = library.functions.keys().find(taken) {
                 return Err(format!("Function {function} already exists").into_bytes());
@@ -163,6 +163,7 @@ impl Libraries {
             return false;
         }
         self.owners.retain(|_, owned| owned.library != name);
+        self.interpreter.let_go();
         true
     }
 
@@ -176,14 +177,14 @@ impl Libraries {
     /// Loads the texts of libraries, all or none.
     pub fn restore(&mut self, codes: &[Vec<u8>], policy: Policy) -> Result<(), Vec<u8>> {
         let mut fresh: Vec<(String, Library)> = Vec::new();
+        let (mut names, mut functions) = (HashSet::new(), HashSet::new());
         for code in codes {
             let (name, text) = taken_apart(code)?;
             let library = self.run(code, text, true)?;
-            if fresh.iter().any(|(other, _)| *other == name) {
+            if !names.insert(name.clone()) {
                 return Err(format!("Library '{name}' already exists").into_bytes());
             }
-            let all = fresh.iter().flat_map(|(_, other)| other.functions.keys());
-            if let Some(twice) = all.into_iter().find(|function| library.functions.contains_key(*function)) {
+            if let Some(twice) = library.functions.keys().find(|function| !functions.insert((*function).clone())) {
                 return Err(format!("Function {twice} already exists").into_bytes());
             }
             fresh.push((name, library));
@@ -191,6 +192,7 @@ impl Libraries {
         if policy == Policy::Flush {
             self.all.clear();
             self.owners.clear();
+            self.interpreter.let_go();
         }
         self.join(fresh, policy == Policy::Replace)
     }
@@ -263,14 +265,14 @@ impl Server for Limit {
 
 /// `redis.register_function`: by position, or one table of named arguments.
 fn register_function(lua: &Lua, redis: &Table, loading: Loading) -> mlua::Result<()> {
-    put(lua, redis, "register_function", move |_, args| {
+    put(lua, redis, "register_function", move |lua, args| {
         let mut loading = loading.lock();
         let Some(functions) = loading.as_mut() else {
             return Err(refused("redis.register_function can only be called on FUNCTION LOAD command"));
         };
         let (name, registered) = match args.len() {
-            1 => named(args.front())?,
-            2 => by_position(&args)?,
+            1 => named(lua, args.front())?,
+            2 => by_position(lua, &args)?,
             _ => return Err(refused("wrong number of arguments to redis.register_function")),
         };
         let name = well_named(&name).ok_or_else(|| {
@@ -295,17 +297,18 @@ fn text_of(value: &Value, what: &str) -> Result<Vec<u8>, Fault> {
     api::text_of(Some(value)).ok_or_else(|| refused(what))
 }
 
-fn by_position(args: &MultiValue) -> Result<(Vec<u8>, Registered), Fault> {
+fn by_position(lua: &Lua, args: &MultiValue) -> Result<(Vec<u8>, Registered), Fault> {
     let first = args.front().unwrap_or(&Value::Nil);
     let name = text_of(first, "first argument to redis.register_function must be a string")?;
     let Some(Value::Function(function)) = args.get(1) else {
         return Err(refused("second argument to redis.register_function must be a function"));
     };
-    let registered = Registered { description: None, flags: Flags::default(), function: function.clone() };
+    let function = Arc::new(lua.create_registry_value(function)?);
+    let registered = Registered { description: None, flags: Flags::default(), function };
     Ok((name, registered))
 }
 
-fn named(args: Option<&Value>) -> Result<(Vec<u8>, Registered), Fault> {
+fn named(lua: &Lua, args: Option<&Value>) -> Result<(Vec<u8>, Registered), Fault> {
     let Some(Value::Table(table)) = args else {
         return Err(refused(
             "calling redis.register_function with a single argument is only applicable to Lua table (representing named \
@@ -326,7 +329,7 @@ fn named(args: Option<&Value>) -> Result<(Vec<u8>, Registered), Fault> {
                 description = Some(text_of(&value, text)?);
             }
             b"callback" => match value {
-                Value::Function(callback) => function = Some(callback),
+                Value::Function(callback) => function = Some(lua.create_registry_value(callback)?),
                 _ => return Err(refused("callback argument given to redis.register_function must be a function")),
             },
             b"flags" => flags = flags_of(&value)?,
@@ -335,7 +338,7 @@ fn named(args: Option<&Value>) -> Result<(Vec<u8>, Registered), Fault> {
     }
     let name = name.ok_or_else(|| refused("redis.register_function must get a function name argument"))?;
     let function = function.ok_or_else(|| refused("redis.register_function must get a callback argument"))?;
-    Ok((name, Registered { description, flags, function }))
+    Ok((name, Registered { description, flags, function: Arc::new(function) }))
 }
 
 fn flags_of(value: &Value) -> Result<Flags, Fault> {
@@ -365,6 +368,28 @@ mod tests {
 
     fn refused<T: std::fmt::Debug>(result: Result<T, Vec<u8>>) -> String {
         String::from_utf8(result.unwrap_err()).unwrap()
+    }
+
+    /// As many as a server of functions may have, in one library and in many, and again over those that are there.
+    #[test]
+    fn thousands_of_functions_are_loaded_and_replaced() {
+        const MANY: usize = 9_000;
+        let mut libraries = libraries();
+        let code = |first: usize, last: usize| {
+            let each = |n| format!("redis.register_function('f{n}', function(keys, args) return {n} end)\n");
+            format!("#!lua name=l{first}\n{}", (first..last).map(each).collect::<String>()).into_bytes()
+        };
+        for _ in 0..2 {
+            libraries.load(&code(0, MANY), true, true).unwrap();
+        }
+        let codes: Vec<Vec<u8>> = (0..MANY).map(|n| code(n, n + 1)).collect();
+        for _ in 0..2 {
+            libraries.restore(&codes, Policy::Flush).unwrap();
+        }
+        assert_eq!(libraries.count(), (MANY, MANY));
+        let key = libraries.function(b"f8999").unwrap().function.clone();
+        let answer = libraries.interpreter.kept(&key).unwrap().call::<i64>(());
+        assert_eq!(answer.unwrap(), 8999);
     }
 
     #[test]

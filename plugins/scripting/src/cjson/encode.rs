@@ -1,164 +1,235 @@
-//! Lua values as JSON. Nothing here recurses: a script chooses how deep its tables are.
+//! Lua values as JSON, read where they are on the interpreter's stack (see `stack` for the rule).
 
 use super::{DEEPEST, Invalid, Settings};
 use crate::digits;
-use mlua::{Function, Table, Value};
+use crate::stack::{self, LUA_TBOOLEAN, LUA_TNUMBER, LUA_TSTRING, LUA_TTABLE};
+use mlua::ffi::{self, lua_State};
+use std::ffi::{CStr, c_int};
 
-/// A table that is being written.
-enum Open {
-    /// The table, the next place and the last one.
-    Array(Table, i64, i64),
-    /// The table and the key that was written last; nil: none yet.
-    Object(Table, Value),
+/// What a table, its key and its value need on the stack, and a text that says what is wrong.
+const ROOM: c_int = 4;
+
+/// Why there is no JSON of a value. Owns nothing.
+pub enum Refused {
+    /// A value of this type, and what is wrong with it.
+    Value(c_int, &'static CStr),
+    /// Tables in each other, so deep.
+    Deep(usize),
 }
 
-/// JSON of a value, or why there is none. `next` walks through a table with a key in the hand: no list of pairs, whose handles would run out.
-pub fn encode(settings: &Settings, next: &Function, value: &Value) -> Result<Vec<u8>, String> {
-    let (mut out, mut open) = (Vec::new(), Vec::new());
-    put(settings, value, &mut open, &mut out)?;
-    while let Some(top) = open.last_mut() {
-        let value = match top {
-            Open::Array(_, next, last) if *next > *last => {
-                out.push(b']');
-                None
+const SPARSE: Refused = Refused::Value(LUA_TTABLE, c"excessively sparse array");
+
+/// Raises it.
+///
+/// # Safety
+/// As everything in `stack`.
+pub unsafe fn raise(state: *mut lua_State, why: &Refused) -> c_int {
+    // SAFETY: the caller's; texts and numbers are what the formats want.
+    unsafe {
+        match *why {
+            Refused::Value(kind, why) => {
+                let kind = ffi::lua_typename(state, kind);
+                ffi::luaL_error(state, c"Cannot serialise %s: %s".as_ptr(), kind, why.as_ptr())
             }
-            Open::Array(table, next, _) => {
-                if *next > 1 {
-                    out.push(b',');
+            Refused::Deep(depth) => {
+                ffi::luaL_error(state, c"Cannot serialise, excessive nesting (%d)".as_ptr(), depth as c_int)
+            }
+        }
+    }
+}
+
+/// A text that is being made.
+pub struct Encoder<'e> {
+    /// The interpreter whose values are written.
+    pub state: *mut lua_State,
+    /// As the script set them.
+    pub settings: Settings,
+    /// Where the text goes.
+    pub out: &'e mut Vec<u8>,
+}
+
+impl Encoder<'_> {
+    /// Writes the value on top of the stack, which is inside of so many tables. May raise.
+    ///
+    /// # Safety
+    /// As everything in `stack`; the buffer is no frame's. It recurses, as deep as `DEEPEST` lets it.
+    pub unsafe fn value(&mut self, depth: usize) -> Result<(), Refused> {
+        let state = self.state;
+        // SAFETY: the caller's; values are looked at by their type.
+        unsafe {
+            match ffi::lua_type(state, -1) {
+                LUA_TSTRING => string(stack::bytes(state, -1), self.out),
+                LUA_TNUMBER => self.number(ffi::lua_tonumber(state, -1))?,
+                LUA_TBOOLEAN if ffi::lua_toboolean(state, -1) != 0 => self.out.extend_from_slice(b"true"),
+                LUA_TBOOLEAN => self.out.extend_from_slice(b"false"),
+                LUA_TTABLE => self.table(depth + 1)?,
+                ffi::LUA_TNIL => self.out.extend_from_slice(b"null"),
+                ffi::LUA_TLIGHTUSERDATA if ffi::lua_touserdata(state, -1).is_null() => {
+                    self.out.extend_from_slice(b"null");
                 }
-                *next += 1;
-                Some(table.raw_get::<Value>(*next - 1).map_err(|error| error.to_string())?)
+                other => return Err(Refused::Value(other, c"type not supported")),
             }
-            Open::Object(table, key) => {
-                let pair = next.call::<(Value, Value)>((&*table, &*key)).map_err(|error| error.to_string())?;
-                match pair {
-                    (Value::Nil, _) => {
-                        out.push(b'}');
-                        None
-                    }
-                    (name, value) => {
-                        if !key.is_nil() {
-                            out.push(b',');
-                        }
-                        put_key(settings, &name, &mut out)?;
-                        *key = name;
-                        Some(value)
-                    }
+        }
+        Ok(())
+    }
+
+    unsafe fn table(&mut self, depth: usize) -> Result<(), Refused> {
+        // SAFETY: the caller's.
+        unsafe {
+            if depth > self.settings.encode_depth.min(DEEPEST) || ffi::lua_checkstack(self.state, ROOM) == 0 {
+                return Err(Refused::Deep(depth));
+            }
+            match self.array_length()? {
+                len if len > 0 => self.array(len, depth),
+                _ => self.object(depth),
+            }
+        }
+    }
+
+    unsafe fn array(&mut self, len: c_int, depth: usize) -> Result<(), Refused> {
+        self.out.push(b'[');
+        for at in 1..=len {
+            if at > 1 {
+                self.out.push(b',');
+            }
+            // SAFETY: the caller's, who made room.
+            unsafe {
+                ffi::lua_rawgeti_(self.state, -1, at);
+                self.value(depth)?;
+                ffi::lua_pop(self.state, 1);
+            }
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+
+    unsafe fn object(&mut self, depth: usize) -> Result<(), Refused> {
+        self.out.push(b'{');
+        // SAFETY: the caller's, who made room; the table isn't changed meanwhile, and a key isn't converted.
+        unsafe {
+            ffi::lua_pushnil(self.state);
+            let mut first = true;
+            while ffi::lua_next(self.state, -2) != 0 {
+                if !first {
+                    self.out.push(b',');
                 }
+                first = false;
+                self.key()?;
+                self.value(depth)?;
+                ffi::lua_pop(self.state, 1);
             }
-        };
-        match value {
-            Some(value) => put(settings, &value, &mut open, &mut out)?,
-            None => drop(open.pop()),
         }
+        self.out.push(b'}');
+        Ok(())
     }
-    Ok(out)
-}
 
-fn cannot(value: &Value, why: &str) -> String {
-    format!("Cannot serialise {}: {why}", crate::bit::kind(value))
-}
-
-/// Writes a value; of a table only the beginning.
-fn put(settings: &Settings, value: &Value, open: &mut Vec<Open>, out: &mut Vec<u8>) -> Result<(), String> {
-    match value {
-        Value::Nil => out.extend_from_slice(b"null"),
-        Value::Boolean(true) => out.extend_from_slice(b"true"),
-        Value::Boolean(false) => out.extend_from_slice(b"false"),
-        Value::LightUserData(pointer) if pointer.0.is_null() => out.extend_from_slice(b"null"),
-        Value::String(text) => string(&text.as_bytes(), out),
-        Value::Integer(_) | Value::Number(_) => number(settings, value, out)?,
-        Value::Table(table) => {
-            let depth = open.len() + 1;
-            if depth > settings.encode_depth.min(DEEPEST) {
-                return Err(format!("Cannot serialise, excessive nesting ({depth})"));
-            }
-            match array_length(settings, table)? {
-                Some(len) if len > 0 => {
-                    out.push(b'[');
-                    open.push(Open::Array(table.clone(), 1, len));
+    /// The key below the top.
+    unsafe fn key(&mut self) -> Result<(), Refused> {
+        // SAFETY: the caller's.
+        unsafe {
+            match ffi::lua_type(self.state, -2) {
+                LUA_TSTRING => string(stack::bytes(self.state, -2), self.out),
+                LUA_TNUMBER => {
+                    self.out.push(b'"');
+                    self.number(ffi::lua_tonumber(self.state, -2))?;
+                    self.out.push(b'"');
                 }
-                _ => {
-                    out.push(b'{');
-                    open.push(Open::Object(table.clone(), Value::Nil));
+                other => return Err(Refused::Value(other, c"table key must be a number or string")),
+            }
+        }
+        self.out.push(b':');
+        Ok(())
+    }
+
+    /// How long an array the table on top is; not above 0 if it is none.
+    unsafe fn array_length(&mut self) -> Result<c_int, Refused> {
+        let (mut max, mut items) = (0, 0i64);
+        // SAFETY: the caller's, as for `object`.
+        unsafe {
+            ffi::lua_pushnil(self.state);
+            while ffi::lua_next(self.state, -2) != 0 {
+                let key = match ffi::lua_type(self.state, -2) {
+                    LUA_TNUMBER => ffi::lua_tonumber(self.state, -2),
+                    _ => 0.0,
+                };
+                if !(key >= 1.0 && key.trunc() == key) {
+                    ffi::lua_pop(self.state, 2);
+                    return Ok(0);
                 }
+                if key > f64::from(max) {
+                    // What is no int becomes the least one where Redis runs: the next place is above it again.
+                    max = if key <= f64::from(c_int::MAX) { key as c_int } else { c_int::MIN };
+                }
+                items += 1;
+                ffi::lua_pop(self.state, 1);
             }
         }
-        other => return Err(cannot(other, "type not supported")),
-    }
-    Ok(())
-}
-
-fn put_key(settings: &Settings, key: &Value, out: &mut Vec<u8>) -> Result<(), String> {
-    match key {
-        Value::String(text) => string(&text.as_bytes(), out),
-        Value::Integer(_) | Value::Number(_) => {
-            out.push(b'"');
-            number(settings, key, out)?;
-            out.push(b'"');
+        let (last, now) = (i64::from(max), &self.settings);
+        let wide = now.sparse_ratio > 0 && last > items.saturating_mul(now.sparse_ratio);
+        match (wide && last > now.sparse_safe, now.sparse_convert) {
+            (true, false) => Err(SPARSE),
+            (true, true) => Ok(0),
+            (false, _) => Ok(max),
         }
-        other => return Err(cannot(other, "table key must be a number or string")),
     }
-    out.push(b':');
-    Ok(())
-}
 
-/// How long an array a table is; `None` if it is none.
-fn array_length(settings: &Settings, table: &Table) -> Result<Option<i64>, String> {
-    let (mut max, mut items) = (0i64, 0i64);
-    for pair in table.pairs::<Value, Value>() {
-        let key = match pair.map_err(|error| error.to_string())?.0 {
-            Value::Integer(key) => key,
-            Value::Number(key) if key.fract() == 0.0 && (1.0..=2_147_483_647.0).contains(&key) => key as i64,
-            _ => return Ok(None),
-        };
-        if key < 1 {
-            return Ok(None);
-        }
-        max = max.max(key);
-        items += 1;
-    }
-    let wide = settings.sparse_ratio > 0 && max > items.saturating_mul(settings.sparse_ratio);
-    match (wide && max > settings.sparse_safe, settings.sparse_convert) {
-        (true, false) => Err("Cannot serialise table: excessively sparse array".to_owned()),
-        (true, true) => Ok(None),
-        (false, _) => Ok(Some(max)),
-    }
-}
-
-fn number(settings: &Settings, value: &Value, out: &mut Vec<u8>) -> Result<(), String> {
-    let number = crate::api::number(Some(value)).unwrap_or(f64::NAN);
-    if !number.is_finite() {
-        match settings.encode_invalid {
-            Invalid::Refuse => return Err(cannot(value, "must not be NaN or Inf")),
-            Invalid::Null => {
-                out.extend_from_slice(b"null");
-                return Ok(());
+    fn number(&mut self, number: f64) -> Result<(), Refused> {
+        if !number.is_finite() {
+            match self.settings.encode_invalid {
+                Invalid::Refuse => return Err(Refused::Value(LUA_TNUMBER, c"must not be NaN or Inf")),
+                Invalid::Null => {
+                    self.out.extend_from_slice(b"null");
+                    return Ok(());
+                }
+                Invalid::Write if number.is_nan() => {
+                    self.out.extend_from_slice(b"nan");
+                    return Ok(());
+                }
+                Invalid::Write => {}
             }
-            Invalid::Write if number.is_nan() => {
-                out.extend_from_slice(b"nan");
-                return Ok(());
-            }
-            Invalid::Write => {}
         }
+        digits::put_general(number, self.settings.precision, self.out);
+        Ok(())
     }
-    out.extend_from_slice(digits::general(number, settings.precision).as_bytes());
-    Ok(())
 }
 
-fn string(bytes: &[u8], out: &mut Vec<u8>) {
+/// Letters that aren't written as they are.
+const ESCAPED: [bool; 256] = {
+    let mut escaped = [false; 256];
+    let mut byte = 0;
+    while byte < 32 {
+        escaped[byte] = true;
+        byte += 1;
+    }
+    escaped[b'"' as usize] = true;
+    escaped[b'\\' as usize] = true;
+    escaped[b'/' as usize] = true;
+    escaped[127] = true;
+    escaped
+};
+
+fn string(mut bytes: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    out.reserve(bytes.len() + 2);
     out.push(b'"');
-    for &byte in bytes {
-        match byte {
-            b'"' | b'\\' | b'/' => out.extend_from_slice(&[b'\\', byte]),
-            8 => out.extend_from_slice(b"\\b"),
-            9 => out.extend_from_slice(b"\\t"),
-            10 => out.extend_from_slice(b"\\n"),
-            12 => out.extend_from_slice(b"\\f"),
-            13 => out.extend_from_slice(b"\\r"),
-            0..32 | 127 => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
-            _ => out.push(byte),
+    while let Some(plain) = bytes.iter().position(|byte| ESCAPED[usize::from(*byte)]) {
+        out.extend_from_slice(&bytes[..plain]);
+        let byte = bytes[plain];
+        let letter = match byte {
+            8 => b'b',
+            9 => b't',
+            10 => b'n',
+            12 => b'f',
+            13 => b'r',
+            0..32 | 127 => b'u',
+            other => other,
+        };
+        out.extend_from_slice(&[b'\\', letter]);
+        if letter == b'u' {
+            out.extend_from_slice(&[b'0', b'0', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
+        bytes = &bytes[plain + 1..];
     }
+    out.extend_from_slice(bytes);
     out.push(b'"');
 }
