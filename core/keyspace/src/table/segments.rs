@@ -10,8 +10,12 @@ use super::bucket::{BUCKETS, Bucket, home, overflow_probe, tag_of};
 use super::prefetch::ahead_of;
 use super::{CUTS, Marks, Meta, NEVER, Place, Segment, Table, index, same};
 
-/// A segment with fewer entries is never split: by chance, four buckets of 64 are full only when it has some 250.
+/// A segment that has fewer entries, with its annexes, is never split: by chance, four buckets of 64 are full only when it
+/// has some 250. Annexes count, for keys may arrive in the order of this table's own hashes, as from a file it wrote.
 const SPLIT_MIN: usize = 112;
+/// What lies in further annexes isn't counted: each split moves all of them. Keys that arrive in order need some 60 at most
+/// (the root of their number through 29,000, by `WORDS`: 60 for a hundred million), keys of one hash have no use for any split.
+const SPLIT_MAX_ANNEXES: usize = 64;
 /// Words of the directory per segment, at most; chance needs about four. 256 bytes beside the segment's 4 KiB.
 const WORDS: usize = 64;
 /// Segments stop splitting here, for their buckets must have different cursors of SCAN, which have 48 bits.
@@ -36,7 +40,18 @@ impl Table {
 
     fn may_split(&self, segment: usize, depth: u32) -> bool {
         let room = depth < self.depth || self.directory.len() * 2 <= self.segments.len() * WORDS;
-        room && depth < MAX_DEPTH && self.meta[segment].len as usize >= SPLIT_MIN
+        room && depth < MAX_DEPTH && self.entries_of(segment) >= SPLIT_MIN
+    }
+
+    /// Entries of a segment and its annexes; of more than are worth a split, as if it had none.
+    fn entries_of(&self, segment: usize) -> usize {
+        let main = self.meta[segment].len as usize;
+        let (mut all, mut annexes) = (main, 0);
+        for annex in self.with_annexes(segment).skip(1) {
+            all += self.meta[annex].len as usize;
+            annexes += 1;
+        }
+        if annexes > SPLIT_MAX_ANNEXES { main } else { all }
     }
 
     fn push_segment(&mut self, prefix: u64, depth: u32, marks: [Marks; CUTS]) {

@@ -361,3 +361,19 @@ fn ordinary_keys_need_no_annex() {
         }
     }
 }
+
+/// A file that this table wrote, loaded again by the process that wrote it, or a snapshot that its own replica takes.
+#[test]
+fn keys_in_the_order_of_their_hashes_do_not_pile_up_in_annexes() {
+    let mut t = table();
+    let mut keys: Vec<Vec<u8>> = (0..300_000).map(|n| format!("key:{n}").into_bytes()).collect();
+    keys.sort_by_key(|key| t.hash(key));
+    let mut most = 0;
+    for (n, key) in keys.iter().enumerate() {
+        insert(&mut t, key, n as i64, None);
+        most = most.max(t.annexes);
+    }
+    let annexed: usize = (0..t.segments()).map(|segment| t.annexed(segment).count()).sum();
+    assert!(most <= 16 && annexed < keys.len() / 500, "{most} annexes, {annexed} keys in some at the end");
+    stays_in_proportion(&t, "in order");
+}
