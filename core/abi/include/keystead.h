@@ -235,7 +235,8 @@ extern "C" {
 #define KS_CMD_NO_ASYNC_LOADING UINT64_C(0x40000)
 /* Command flag: complete without any key although it takes keys. */
 #define KS_CMD_NO_MANDATORY_KEYS UINT64_C(0x80000)
-/* Command flag: may write no reply at all, as REPLCONF ACK does. One without it that writes none is answered an error. */
+/* Command flag: may write no reply at all, as REPLCONF ACK does. One without it that writes none is answered an error,
+   unless its plugin was built for boundary 1.0, which had no such flag. */
 #define KS_CMD_MAY_BE_SILENT UINT64_C(0x100000)
 /* ACL category @keyspace. */
 #define KS_ACL_KEYSPACE UINT64_C(1)
@@ -297,8 +298,8 @@ extern "C" {
 #define KS_MAGIC UINT64_C(0x444145545359454B)
 /* The major version of this boundary: hosts refuse any other. */
 #define KS_ABI_MAJOR 1u
-/* The minor version: what was appended since the major. */
-#define KS_ABI_MINOR 0u
+/* The minor version: what was appended since the major. 1: `flags_now` and KS_CMD_MAY_BE_SILENT. */
+#define KS_ABI_MINOR 1u
 /* Declaration flag: the library was built with panic=abort (a panic would end the server: refused). */
 #define KS_DECL_PANIC_ABORT UINT64_C(1)
 /* Declaration flag: the plugin serves a port of its own and needs no data port. */
@@ -973,14 +974,18 @@ struct ks_command_spec {
   /* Writes the positions of the keys to `out` (at most `max`); how many there are. More than `argc`: that can't be told,
      and every word counts as a key. */
   size_t (*get_keys)(void* data, const ks_str* argv, size_t argc, uint32_t* out, size_t max);
-  /* With `call`: the KS_CMD_* that hold with these words, where they decide (a script that says of itself what it does);
-     `flags` are those above. Of the answer only KS_CMD_WRITE, KS_CMD_DENYOOM, KS_CMD_STALE and KS_CMD_MAY_REPLICATE
-     count. Asked before the command runs and before MULTI queues it, in the turn, even from inside of a long command of
-     the same plugin: it must not wait. */
-  uint64_t (*flags_now)(void* data, const ks_str* argv, size_t argc, uint64_t flags);
+  /* With KS_CMD_MAY_REPLICATE: 1 if these words change nothing (a script that says so): a pause of writes lets them
+     through. Called in the turn, even from inside of a long command of the same plugin: it must not wait. Not asked
+     where there is `flags_now`, which tells more. */
+  uint32_t (*reads_only)(void* data, const ks_str* argv, size_t argc);
   /* Its page for COMMAND DOCS: how its time grows, its arguments and their history, in the notation of the core's own
      pages (core/engine/src/page.rs). May be empty. */
   ks_str page;
+  /* Since boundary 1.1, with `call`: the KS_CMD_* that hold with these words, where they decide (a script that says of
+     itself what it does); `flags` are those above. Of the answer only KS_CMD_WRITE, KS_CMD_READONLY, KS_CMD_DENYOOM,
+     KS_CMD_STALE and KS_CMD_MAY_REPLICATE count. Asked before the command runs and before MULTI queues it, in the turn,
+     even from inside of a long command of the same plugin: it must not wait. */
+  uint64_t (*flags_now)(void* data, const ks_str* argv, size_t argc, uint64_t flags);
 };
 
 /* A connection handed over: undecoded bytes come first from the stream. */

@@ -12,8 +12,8 @@ consts! { CONSTS;
     pub const MAGIC: u64 = 0x4441_4554_5359_454B;
     /// The major version of this boundary: hosts refuse any other.
     pub const ABI_MAJOR: u32 = 1;
-    /// The minor version: what was appended since the major.
-    pub const ABI_MINOR: u32 = 0;
+    /// The minor version: what was appended since the major. 1: `flags_now` and KS_CMD_MAY_BE_SILENT.
+    pub const ABI_MINOR: u32 = 1;
 
     /// Declaration flag: the library was built with panic=abort (a panic would end the server: refused).
     pub const DECL_PANIC_ABORT: u64 = 1;

@@ -47,7 +47,8 @@ consts! { CONSTS;
     pub const CMD_NO_ASYNC_LOADING: u64 = 1 << 18;
     /// Command flag: complete without any key although it takes keys.
     pub const CMD_NO_MANDATORY_KEYS: u64 = 1 << 19;
-    /// Command flag: may write no reply at all, as REPLCONF ACK does. One without it that writes none is answered an error.
+    /// Command flag: may write no reply at all, as REPLCONF ACK does. One without it that writes none is answered an error,
+    /// unless its plugin was built for boundary 1.0, which had no such flag.
     pub const CMD_MAY_BE_SILENT: u64 = 1 << 20;
 
     /// ACL category @keyspace.
@@ -162,14 +163,18 @@ tables! { STRUCTS;
         /// Writes the positions of the keys to `out` (at most `max`); how many there are. More than `argc`: that can't be told,
         /// and every word counts as a key.
         pub get_keys: Option<unsafe extern "C" fn(data: *mut c_void, argv: *const Str, argc: usize, out: *mut u32, max: usize) -> usize>,
-        /// With `call`: the KS_CMD_* that hold with these words, where they decide (a script that says of itself what it does);
-        /// `flags` are those above. Of the answer only KS_CMD_WRITE, KS_CMD_DENYOOM, KS_CMD_STALE and KS_CMD_MAY_REPLICATE
-        /// count. Asked before the command runs and before MULTI queues it, in the turn, even from inside of a long command of
-        /// the same plugin: it must not wait.
-        pub flags_now: Option<unsafe extern "C" fn(data: *mut c_void, argv: *const Str, argc: usize, flags: u64) -> u64>,
+        /// With KS_CMD_MAY_REPLICATE: 1 if these words change nothing (a script that says so): a pause of writes lets them
+        /// through. Called in the turn, even from inside of a long command of the same plugin: it must not wait. Not asked
+        /// where there is `flags_now`, which tells more.
+        pub reads_only: Option<unsafe extern "C" fn(data: *mut c_void, argv: *const Str, argc: usize) -> u32>,
         /// Its page for COMMAND DOCS: how its time grows, its arguments and their history, in the notation of the core's own
         /// pages (core/engine/src/page.rs). May be empty.
         pub page: Str,
+        /// Since boundary 1.1, with `call`: the KS_CMD_* that hold with these words, where they decide (a script that says of
+        /// itself what it does); `flags` are those above. Of the answer only KS_CMD_WRITE, KS_CMD_READONLY, KS_CMD_DENYOOM,
+        /// KS_CMD_STALE and KS_CMD_MAY_REPLICATE count. Asked before the command runs and before MULTI queues it, in the turn,
+        /// even from inside of a long command of the same plugin: it must not wait.
+        pub flags_now: Option<unsafe extern "C" fn(data: *mut c_void, argv: *const Str, argc: usize, flags: u64) -> u64>,
     }
 
     /// A connection handed over: undecoded bytes come first from the stream.

@@ -357,8 +357,8 @@ impl Engine {
             }
             None => {
                 self.apply_command(state, command, args, false);
-                // PING and PUBLISH change nothing: no file needs them.
-                let silent = command.name == "ping" || command.name == "publish";
+                // They change nothing: no file needs them.
+                let silent = matches!(&*command.name, "ping" | "publish" | "spublish");
                 Step::UnitEnd(if silent { Targets::REPLICATION } else { Targets::ALL })
             }
         }

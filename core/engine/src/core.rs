@@ -44,23 +44,28 @@ pub enum Pause {
     All,
 }
 
-/// What only the operating system knows.
+/// Memory, as only the operating system knows it, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Probe {
-    /// Resident memory, bytes.
+    /// Resident.
     pub rss: u64,
-    /// Of that, what no file lies behind: the heap above all, bytes.
+    /// Of that, what no file lies behind: the heap above all.
     pub anonymous: u64,
-    /// The machine's memory, bytes.
+    /// The machine's.
     pub total_memory: u64,
-    /// Time in the kernel, µs.
-    pub cpu_sys_us: u64,
-    /// Time outside of it, µs.
-    pub cpu_user_us: u64,
-    /// The calling thread's part of both, µs.
-    pub cpu_sys_thread_us: u64,
-    /// See `cpu_sys_thread_us`.
-    pub cpu_user_thread_us: u64,
+}
+
+/// Processor time, as only the operating system knows it, in µs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spent {
+    /// In the kernel.
+    pub sys_us: u64,
+    /// Outside of it.
+    pub user_us: u64,
+    /// The calling thread's part of `sys_us`.
+    pub sys_thread_us: u64,
+    /// The calling thread's part of `user_us`.
+    pub user_thread_us: u64,
 }
 
 /// A hook and the plugin it belongs to.
@@ -125,6 +130,10 @@ pub struct Core {
     pub(crate) info_sections: Vec<InfoSection>,
     pub(crate) actions: Vec<Action>,
     pub(crate) wakers: Vec<Waker>,
+    /// When this turn began, on the monotonic clock; `now` may move inside of it.
+    pub(crate) turn_began_us: u64,
+    /// The end of the lease under which it began, if it did.
+    pub(crate) turn_lease_us: Option<u64>,
     pub(crate) park: Option<ParkRequest>,
     pub(crate) pause: Pause,
     pub(crate) pause_until_ms: u64,
@@ -162,6 +171,7 @@ pub struct Core {
     pub(crate) purge: Option<fn()>,
     pub(crate) startup_memory: u64,
     pub(crate) probe: Option<fn() -> Probe>,
+    pub(crate) spent: Option<fn() -> Spent>,
     /// What the server knows and INFO shows: `executable`, `config_file`, `os`, `mem_allocator`.
     pub(crate) facts: BTreeMap<&'static str, String>,
     pub(crate) active_expire: bool,
@@ -195,6 +205,21 @@ impl Core {
     /// Milliseconds since the epoch, frozen for this turn.
     pub fn now_ms(&self) -> u64 {
         self.now.unix_ms
+    }
+
+    /// A turn begins, under a lease or not.
+    pub(crate) fn note_lease(&mut self) {
+        self.turn_began_us = self.now.mono_us;
+        self.turn_lease_us = self.gates.lease_end().filter(|end| self.now.mono_us < *end);
+    }
+
+    /// Before which moment what this turn did may be acknowledged, if it rests on a lease; long ago, if that was taken back
+    /// inside the turn. The clock of the turn moves where a long command lets others in, so it says nothing here.
+    pub fn lease_end(&self) -> Option<u64> {
+        match (self.turn_lease_us, self.gates.lease_end()) {
+            (Some(began), Some(end)) if end < began => Some(0),
+            (_, end) => end.filter(|end| self.turn_began_us < *end),
+        }
     }
 
     /// What an endpoint calls itself; None for a data server.
@@ -282,7 +307,7 @@ impl Core {
     /// Appends a record that belongs to no database (PING, REPLCONF GETACK). Refused while paused: then nothing may move
     /// the offset, for a failover waits until replicas have reached it.
     pub fn control_record(&mut self, targets: Targets, argv: &[&[u8]]) -> bool {
-        if self.is_paused() {
+        if self.is_paused() || self.torn {
             return false;
         }
         self.journal.append_control(targets, argv);

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
-use keystead_keyspace::{ExpiryMode, Keyspace, Lfu, Policy};
+use keystead_keyspace::{ExpiryMode, Gone, Keyspace, Lfu, Policy};
 
 use crate::config::Config;
 use crate::core::Core;
@@ -111,6 +111,12 @@ fn excess(ks: &Keyspace, core: &Core) -> u64 {
     (used - beside_data(ks, core, used, others).min(used)).saturating_sub(max)
 }
 
+/// Data is on its way in, or two sets of it are held at once. What a file tells is all needed until its last line is
+/// executed: a key that went earlier would come back with what is told of it later, and nobody writes down that it went.
+fn loads(core: &Core) -> bool {
+    [Gate::Loading, Gate::AsyncLoading, Gate::Starting].iter().any(|gate| core.gates.is(*gate))
+}
+
 /// Makes room before a command; afterwards `core.room.out` says whether commands that need memory are refused. `me` and
 /// `out` are the session's whose command it is: it may watch or cache a key that goes.
 pub(crate) fn make_room(ks: &mut Keyspace, core: &mut Core, me: &mut State) {
@@ -124,7 +130,7 @@ pub(crate) fn make_room(ks: &mut Keyspace, core: &mut Core, me: &mut State) {
     };
     (core.room.out, core.room.more) = (false, false);
     let limit = core.config.live.memory;
-    let ignored = core.gates.is(Gate::Replica) && limit.replica_ignores || core.gates.is(Gate::Loading);
+    let ignored = core.gates.is(Gate::Replica) && limit.replica_ignores || loads(core);
     let mut to_free = excess(ks, core);
     if ignored || core.is_paused() || to_free == 0 {
         core.stats.over_memory.note(false, core.now.mono_us);
@@ -141,13 +147,16 @@ pub(crate) fn make_room(ks: &mut Keyspace, core: &mut Core, me: &mut State) {
         }
         left -= 1;
         let before = ks.mem_bytes();
-        let Some((db, key)) = ks.evict_one(limit.policy, limit.samples) else {
+        let Some(gone) = ks.evict_one(limit.policy, limit.samples) else {
             core.room.out = excess(ks, core) > 0;
             break;
         };
         to_free = to_free.saturating_sub(before.saturating_sub(ks.mem_bytes()).max(1) as u64);
-        let word: &[u8] = if limit.lazy_eviction { b"UNLINK" } else { b"DEL" };
-        exec::propagate_alone(core, db, &[word, &key]);
+        // What expired is in a log of its own.
+        if let Gone::Evicted(db, key) = gone {
+            let word: &[u8] = if limit.lazy_eviction { b"UNLINK" } else { b"DEL" };
+            exec::propagate_alone(core, db, &[word, &key]);
+        }
     }
     core.stats.over_memory.note(core.room.out || core.room.more, core.now.mono_us);
     exec::propagate_expired(ks, core);

@@ -76,8 +76,7 @@ pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session,
                 return after_reply(session, start);
             }
             Verdict::Wait => {
-                session.state.parked = Some(Parked::Pause(args.to_owned()));
-                core.paused.push(session.state.id);
+                postpone(core, &mut session.state, args.to_owned());
                 core.recount_running(&mut session.state, session.out.len());
                 return Flow::Parked;
             }
@@ -122,15 +121,11 @@ fn run(
     if untouched {
         ks.note_uses(true);
     }
-    if flow == Flow::Next && core.park.is_some() {
+    if flow == Flow::Next && (core.park.is_some() || state.parked.is_some()) {
         park(core, state, command, args);
         core.recount_running(state, out.len());
         settle_observation(ks, core);
         core.tell_myself(session);
-        return Flow::Parked;
-    }
-    if flow == Flow::Next && state.parked.is_some() {
-        core.recount_running(state, out.len());
         return Flow::Parked;
     }
     if !command.flags.any(READONLY | WRITE) || flow == Flow::Parked {
@@ -156,8 +151,9 @@ fn after_tracked(core: &mut Core, session: &mut Session, command: &Command) {
     caching_is_over(&mut session.state, Some(command));
 }
 
-/// CLIENT CACHING holds for the one command (or transaction) that follows, whether it ran or was refused.
-fn caching_is_over(state: &mut State, command: Option<&Command>) {
+/// CLIENT CACHING holds for the one command (or transaction) that follows, whether it ran or was refused. One that waits is
+/// over when its wait is.
+pub(crate) fn caching_is_over(state: &mut State, command: Option<&Command>) {
     if let Some(mode) = &mut state.tracking
         && state.multi.is_none()
         && command.is_none_or(|command| command.name != "client" && !command.full_name.starts_with("client|"))
@@ -197,18 +193,18 @@ fn unknown(args: Args<'_>) -> CommandError {
     CommandError::new(format!("ERR unknown command '{}', with args beginning with: {list}", shorten(args.at(0), 128)))
 }
 
-/// Why a command that waited may not run any more.
-pub(crate) fn refused_now(
-    core: &mut Core,
-    state: &State,
-    command: &'static Command,
-    args: Args<'_>,
-) -> Option<CommandError> {
+/// What is to be done with a command that waited, now that it could run.
+pub(crate) fn judge_again(core: &mut Core, state: &State, command: &'static Command, args: Args<'_>) -> Verdict {
     match guards::check(core, state, command, args) {
-        Verdict::Refuse(error) => Some(error),
-        Verdict::Deny(denied) => Some(core.denied(state, command, args, denied, "toplevel")),
-        Verdict::Run | Verdict::Queue(_) | Verdict::Wait => None,
+        Verdict::Deny(denied) => Verdict::Refuse(core.denied(state, command, args, denied, "toplevel")),
+        verdict => verdict,
     }
+}
+
+/// A pause holds: the command runs when that is over, as if it came then.
+pub(crate) fn postpone(core: &mut Core, state: &mut State, args: OwnedArgs) {
+    state.parked = Some(Parked::Pause(args));
+    core.paused.push(state.id);
 }
 
 /// A command that doesn't run. A transaction it was meant for will not run either.
@@ -439,7 +435,8 @@ fn propagate(
             run_hooks(core, db, args, origin);
         }
     } else {
-        let alone = !nested && !core.in_unit && !expired && core.unit.is_empty() && core.write_hooks == 0;
+        let plain = core.unit.is_empty() && core.write_hooks == 0 && !core.torn;
+        let alone = !nested && !core.in_unit && !expired && plain;
         if alone && matches!(effect, Effect::None) {
             // The usual read.
         } else if alone && matches!(effect, Effect::AsSent) {
@@ -516,16 +513,23 @@ fn deletion<'a>(word: &'static [u8], item: &Expired<'a>) -> Vec<&'a [u8]> {
 
 /// Appends what has been collected as one unit.
 pub(crate) fn finish_unit(core: &mut Core, state: &mut State) {
+    if append_unit(core) {
+        state.write_offset = core.journal.offset();
+    }
+}
+
+/// False if there is nothing to append. Behind a script that was torn there never is: the keys are ahead of the journal.
+fn append_unit(core: &mut Core) -> bool {
     if core.torn {
         core.unit.clear();
     }
     if core.unit.is_empty() {
-        return;
+        return false;
     }
     let mut unit = std::mem::take(&mut core.unit);
     core.journal.append_unit(&mut unit);
     core.unit = unit;
-    state.write_offset = core.journal.offset();
+    true
 }
 
 /// Keys that the cycle found expired: each is a unit of its own.
@@ -551,9 +555,7 @@ pub(crate) fn expired_word(core: &Core) -> &'static [u8] {
 pub(crate) fn propagate_alone(core: &mut Core, db: usize, argv: &[&[u8]]) {
     let targets = targets(core, Origin::Internal);
     core.push_effect(db, targets, Origin::Internal, argv.iter().copied());
-    let mut unit = std::mem::take(&mut core.unit);
-    core.journal.append_unit(&mut unit);
-    core.unit = unit;
+    append_unit(core);
 }
 
 /// Looks at which keys changed: WATCH, those who wait for keys, subscribers of keyspace events.

@@ -4,6 +4,9 @@
 use crate::core::Core;
 use crate::journal::{CursorClass, Pin, Verdict};
 
+/// Bytes a turn that make nobody a writer: a hello, or what was found expired.
+const UNCOUNTED: u64 = 16 << 10;
+
 /// For whom writers are paced, if they are, and who counts as one.
 #[derive(Default)]
 pub(crate) struct Pacing {
@@ -26,11 +29,12 @@ impl Core {
         self.journal.position()
     }
 
-    /// Bytes of the journal since then that count for the client: none if nothing of it wrote. What it published, or deleted
+    /// Bytes of the journal since then that count for the client: all if it wrote. A little that it published, or deleted
     /// because it found it expired, makes nobody a writer: a sentinel says hello and must have its pings answered.
     #[inline]
     pub fn written_since(&self, before: u64) -> u64 {
-        if self.pacing.wrote { self.journal.position() - before } else { 0 }
+        let free = if self.pacing.wrote { 0 } else { UNCOUNTED };
+        (self.journal.position() - before).saturating_sub(free)
     }
 
     /// Looks at the readers of the journal: those beyond their limits are dropped, for others writers are paced.
@@ -66,4 +70,32 @@ fn reason(pin: &Pin) -> String {
 
 fn mb(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / f64::from(1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Engine, EngineOptions};
+    use crate::session::ConnInfo;
+    use keystead_resp::OwnedArgs;
+
+    #[test]
+    fn messages_count_as_soon_as_they_are_many_or_large() {
+        let mut engine = Engine::new(EngineOptions::default());
+        let _file = engine.core.journal.open_cursor(CursorClass::Persistence, None).expect("now");
+        let _replica = engine.core.journal.open_cursor(CursorClass::Replica, None).expect("now");
+        let id = engine.connect(ConnInfo { loopback: true, ..ConnInfo::default() }, Default::default()).expect("room");
+        let mut count = |words: &[&str]| {
+            let args: OwnedArgs = words.iter().collect();
+            let before = engine.core.before_client();
+            engine.execute(id, args.view());
+            engine.core.written_since(before)
+        };
+        assert_eq!(count(&["PING"]), 0);
+        assert_eq!(count(&["PUBLISH", "__sentinel__:hello", &"x".repeat(200)]), 0);
+        let large = "x".repeat(1 << 20);
+        assert!(count(&["PUBLISH", "ch", &large]) > 1_000_000);
+        assert_eq!(count(&["GET", "k"]), 0);
+        assert!(count(&["SET", "k", "v"]) > 0, "whoever writes pays for every byte");
+    }
 }

@@ -65,12 +65,14 @@ pub struct PubSub {
     channels: Index,
     patterns: Index,
     shard: Index,
-    /// Messages of the running command to its own session, which gets its reply first (Redis 7.2, #12326).
+    /// Messages of running commands to their own sessions, which get their replies first (Redis 7.2, #12326).
     own: Vec<Message>,
 }
 
 /// A message on its way to one listener.
-struct Message {
+pub(crate) struct Message {
+    /// Others may be served before it has its reply: from inside a long command.
+    to: SessionId,
     space: Space,
     /// Through which pattern, if any.
     pattern: Option<Box<[u8]>>,
@@ -146,12 +148,23 @@ impl PubSub {
         if space == Space::Shard { self.shard.len() } else { self.channels.len() }
     }
 
-    /// The running command will not end.
-    pub(crate) fn forget_own(&mut self) {
-        self.own.clear();
+    /// The command that a session was running will not end.
+    pub(crate) fn forget_own(&mut self, id: SessionId) {
+        self.own.retain(|message| message.to != id);
     }
 
-    /// True if the running command published to its own session.
+    /// Gives away what waits for running commands to end.
+    pub(crate) fn take_own(&mut self) -> Vec<Message> {
+        std::mem::take(&mut self.own)
+    }
+
+    /// Takes that back, in front of what came since.
+    pub(crate) fn put_own_in_front(&mut self, mut own: Vec<Message>) {
+        own.append(&mut self.own);
+        self.own = own;
+    }
+
+    /// True if a running command published to its own session.
     pub(crate) fn has_own(&self) -> bool {
         !self.own.is_empty()
     }
@@ -186,7 +199,7 @@ pub(crate) fn publish(core: &mut Core, me: Option<SessionId>, space: Space, chan
     let count = audience.len();
     for (id, pattern) in audience {
         if me == Some(id) {
-            core.pubsub.own.push(Message { space, pattern, channel: channel.into(), text: message.into() });
+            core.pubsub.own.push(Message { to: id, space, pattern, channel: channel.into(), text: message.into() });
         } else {
             core.deliver(id, |writer| write_message(writer, space, pattern.as_deref(), channel, message));
         }
@@ -196,7 +209,8 @@ pub(crate) fn publish(core: &mut Core, me: Option<SessionId>, space: Space, chan
 
 /// Writes the messages that the session's command, or what ran inside of it, published to itself: behind the whole reply.
 pub(crate) fn tell_own(core: &mut Core, session: &mut Session) {
-    for Message { space, pattern, channel, text } in std::mem::take(&mut core.pubsub.own) {
+    let me = session.state.id;
+    for Message { space, pattern, channel, text, .. } in core.pubsub.own.extract_if(.., |message| message.to == me) {
         let mut writer = Writer::new(&mut session.out, session.state.proto);
         write_message(&mut writer, space, pattern.as_deref(), &channel, &text);
     }

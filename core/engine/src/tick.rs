@@ -176,7 +176,7 @@ pub(crate) enum Unblock {
     Timeout,
     /// With an error.
     Error,
-    /// The instance became a replica: blocked clients are thrown out.
+    /// The instance became a replica: blocked clients are told so and thrown out.
     Demoted,
 }
 
@@ -184,7 +184,7 @@ pub(crate) enum Unblock {
 pub(crate) fn unblock(ks: &mut Keyspace, core: &mut Core, id: SessionId, how: Unblock) -> bool {
     let Some(mut session) = core.sessions.take(id) else { return false };
     let Session { out, state } = &mut *session;
-    let begin = out.len();
+    let (begin, waited_with) = (out.len(), state.last_command);
     let done = match state.parked.take() {
         Some(Parked::Keys(wait)) => {
             let mut reply = Writer::new(out, state.proto);
@@ -222,6 +222,11 @@ pub(crate) fn unblock(ks: &mut Keyspace, core: &mut Core, id: SessionId, how: Un
     };
     exec::drop_reply_if_off(state, out, begin);
     state.resumed |= done;
+    if done {
+        state.close_after_reply |= how == Unblock::Demoted;
+        core.tell_myself(&mut session);
+        exec::caching_is_over(&mut session.state, waited_with);
+    }
     core.sessions.put(session);
     if done {
         core.sessions.list(id);
@@ -250,7 +255,10 @@ fn end_pause_if_over(engine: &mut Engine) {
 pub(crate) fn end_pause(engine: &mut Engine) {
     engine.core.refresh_watchful();
     for id in std::mem::take(&mut engine.core.paused) {
-        let Some(session) = engine.core.sessions.get_mut(id) else { continue };
+        // Who was closed meanwhile must not see what its command would be answered now.
+        let Some(session) = engine.core.sessions.get_mut(id).filter(|session| !session.state.close_now) else {
+            continue;
+        };
         let Some(Parked::Pause(args)) = session.state.parked.take() else { continue };
         let flow = engine.execute(id, args.view());
         if let Some(session) = engine.core.sessions.get_mut(id) {

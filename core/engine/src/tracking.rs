@@ -12,12 +12,16 @@ use keystead_resp::{Args, Proto, Writer};
 use crate::core::Core;
 use crate::keys;
 use crate::names::Names;
+use crate::pubsub::Message;
 use crate::registry::Command;
 use crate::session::{Session, SessionId, State};
 use crate::spec::{Group, PUBSUB};
 
 /// The channel of RESP2 clients that listen for others.
 const CHANNEL: &str = "__redis__:invalidate";
+
+/// Who changed a key that expired or was evicted, or that several clients changed: no client.
+const NOBODY: u64 = 0;
 
 /// How one session caches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,11 +51,13 @@ struct Cached {
     clients: BTreeSet<u64>,
 }
 
-/// A key that changed below a prefix, and by whom (0: by nobody).
+/// A key that changed below a prefix, and by whom: if that was one client alone, it may be one that knows (NOLOOP).
 type Changed = BTreeMap<Box<[u8]>, u64>;
 
-/// News for the running session.
+/// News for a session whose command is running.
 struct Note {
+    /// Others may be served before it has its reply: from inside a long command.
+    to: SessionId,
     /// The keys; None: all.
     keys: Option<Vec<Box<[u8]>>>,
     /// Another session's news, which it redirects here.
@@ -69,7 +75,7 @@ pub struct Tracking {
     prefixes: BTreeMap<Box<[u8]>, BTreeSet<SessionId>>,
     /// Changes below prefixes since the last turn.
     changed: BTreeMap<Box<[u8]>, Changed>,
-    /// What the running session must be told once its reply is written.
+    /// What sessions must be told once the replies of their running commands are written.
     own: Vec<Note>,
     clients: usize,
     /// `tracking-table-max-keys`; 0: no limit.
@@ -154,6 +160,11 @@ impl Tracking {
         }
     }
 
+    /// What a session must be told behind its reply.
+    fn take_own(&mut self, id: SessionId) -> Vec<Note> {
+        self.own.extract_if(.., |note| note.to == id).collect()
+    }
+
     /// Takes a key out; gives who may have cached it.
     fn take(&mut self, key: &[u8]) -> BTreeSet<u64> {
         let Some(cached) = self.keys.remove(key) else { return BTreeSet::new() };
@@ -169,15 +180,45 @@ impl Tracking {
 
     fn note_prefixes(&mut self, key: &[u8], by: u64) {
         for prefix in self.prefixes.keys().filter(|prefix| key.starts_with(prefix)) {
-            self.changed.entry(prefix.clone()).or_default().insert(key.into(), by);
+            let changed = self.changed.entry(prefix.clone()).or_default();
+            match changed.get_mut(key) {
+                // Redis keeps the last of several, who then isn't told of the others' changes.
+                Some(known) if *known != by => *known = NOBODY,
+                Some(_) => {}
+                None => _ = changed.insert(key.into(), by),
+            }
         }
     }
 }
 
+/// What waits for running commands to end, put aside while others are served from inside of one of them.
+pub(crate) struct Own {
+    notes: Vec<Note>,
+    messages: Vec<Message>,
+}
+
 impl Core {
+    /// Puts aside what sessions are to be told behind the replies of their running commands.
+    pub(crate) fn put_own_aside(&mut self) -> Own {
+        Own { notes: std::mem::take(&mut self.tracking.own), messages: self.pubsub.take_own() }
+    }
+
+    /// Takes it back, in front of what came since.
+    pub(crate) fn take_own_back(&mut self, mut own: Own) {
+        own.notes.append(&mut self.tracking.own);
+        self.tracking.own = own.notes;
+        self.pubsub.put_own_in_front(own.messages);
+    }
+
+    /// The session is gone, or its command won't end.
+    pub(crate) fn forget_own(&mut self, id: SessionId) {
+        self.tracking.own.retain(|note| note.to != id);
+        self.pubsub.forget_own(id);
+    }
+
     /// A key changed, by the running session (or by nobody, when it expired or was evicted).
     pub(crate) fn key_changed(&mut self, me: &State, key: &[u8], by_itself: bool) {
-        let by = if by_itself { 0 } else { me.id.id };
+        let by = if by_itself { NOBODY } else { me.id.id };
         self.tracking.note_prefixes(key, by);
         for client in self.tracking.take(key) {
             self.tell(Some(me), client, Some(key), by);
@@ -193,7 +234,7 @@ impl Core {
             self.tell(Some(me), id, None, 0);
         }
         if me.tracking.is_some() {
-            self.tracking.own.push(Note { keys: None, redirected: false });
+            self.tracking.own.push(Note { to: me.id, keys: None, redirected: false });
         }
     }
 
@@ -202,7 +243,8 @@ impl Core {
         if let Some(me) = me.filter(|me| me.id.id == client) {
             let quiet = me.tracking.as_ref().is_none_or(|mode| mode.bcast || mode.noloop && by == client);
             if !quiet {
-                self.tracking.own.push(Note { keys: key.map(|key| vec![key.into()]), redirected: false });
+                let keys = key.map(|key| vec![key.into()]);
+                self.tracking.own.push(Note { to: me.id, keys, redirected: false });
             }
             return;
         }
@@ -227,7 +269,7 @@ impl Core {
         let Some(target) = self.sessions.find(to) else { return self.redirect_broken(id, to) };
         match self.sessions.get(target).map(|session| (session.state.proto, session.state.subscribed())) {
             // It runs a command just now.
-            None => self.tracking.own.push(Note { keys, redirected: true }),
+            None => self.tracking.own.push(Note { to: target, keys, redirected: true }),
             Some((Proto::Resp2, false)) => {}
             Some((_, listens)) => self.deliver(target, |writer| write_redirected(writer, listens, keys.as_deref())),
         }
@@ -245,7 +287,7 @@ impl Core {
 
     /// Tells the session that just ran a command what it must know of it, behind its reply.
     pub(crate) fn tell_myself(&mut self, session: &mut Session) {
-        for Note { keys, redirected } in std::mem::take(&mut self.tracking.own) {
+        for Note { keys, redirected, .. } in self.tracking.take_own(session.state.id) {
             let Session { out, state } = session;
             let mut writer = Writer::new(out, state.proto);
             let resp3 = state.proto == Proto::Resp3;

@@ -5,7 +5,7 @@
 mod kit;
 
 use keystead_engine::resp::OwnedArgs;
-use keystead_engine::{ApplyState, SessionId};
+use keystead_engine::{ApplyState, Gate, SessionId};
 use kit::{Kit, Stream};
 
 /// A string's DUMP payload.
@@ -118,4 +118,71 @@ fn info_tells_how_long_keys_have_left() {
     let info = kit.cmd(c, "INFO keyspace");
     let left = info.split("avg_ttl=").nth(1).and_then(|rest| rest.trim_end().parse::<u64>().ok());
     assert!(left.is_some_and(|left| (9_000..19_000).contains(&left)), "{info}");
+}
+
+/// The new key is there like the old one was: until somebody meets it or the cycle does, and then it is told.
+#[test]
+fn a_key_in_the_place_of_an_expired_one_is_not_taken_for_it() {
+    for line in ["SET k new NX PXAT 1000", "SET k new GET PXAT 1000", "SET k new NX GET EXAT 1", "SET k new PXAT 1000"]
+    {
+        let mut stream = Stream::new();
+        let c = stream.kit.connect();
+        stream.kit.cmd(c, "DEBUG SET-ACTIVE-EXPIRE 0");
+        stream.kit.cmd(c, "SET k old PX 1");
+        stream.kit.now.unix_ms += 20;
+        stream.records();
+        stream.kit.cmd(c, line);
+        let records = stream.records();
+        assert_eq!(records.iter().filter(|record| *record == "DEL k").count(), 1, "{line}: {records:?}");
+        assert_eq!(stream.kit.cmd(c, "DBSIZE"), ":1\r\n", "{line}");
+        // A replica that executes the same has the same.
+        let mut replica = Kit::default();
+        replica.now.unix_ms += 20;
+        replica.engine.gates().set(Gate::Replica, true);
+        let mut state = ApplyState::new(0);
+        let mut apply = |replica: &mut Kit, records: &[String]| {
+            let lines: String = records.iter().map(|record| format!("{record}\r\n")).collect();
+            let words: Vec<u8> = lines
+                .lines()
+                .flat_map(|line| command(&line.split(' ').map(str::as_bytes).collect::<Vec<_>>()))
+                .collect();
+            replica.turn(|engine| engine.apply_stream(&mut state, &words)).map(drop).expect("a stream");
+        };
+        apply(&mut replica, &records);
+        assert_eq!(replica.engine.ks.digest(), stream.kit.engine.ks.digest(), "{line}");
+        assert_eq!(stream.kit.cmd(c, "GET k"), "$-1\r\n");
+        let records = stream.records();
+        assert_eq!(records, ["DEL k"], "{line}");
+        apply(&mut replica, &records);
+        assert_eq!((replica.engine.ks.len(0), stream.kit.engine.ks.len(0)), (0, 0), "{line}");
+    }
+}
+
+/// What the primary does to the key next must find it.
+#[test]
+fn a_writable_replica_keeps_a_key_whose_deadline_it_was_given_late() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let payload = payload(&mut kit, c);
+    kit.cmd(c, "DEL source");
+    let restore = command(&[b"RESTORE", b"k", b"1000", &payload, b"ABSTTL", b"REPLACE"]);
+    let lines = [command(&[b"PEXPIRE", b"k", b"-1"]), command(&[b"GETEX", b"k", b"PXAT", b"1000"]), restore];
+    for line in lines {
+        kit.engine.gates().set(Gate::Replica, true);
+        kit.turn(|engine| engine.apply_stream(&mut ApplyState::new(0), &command(&[b"SET", b"k", b"v"])))
+            .map(drop)
+            .expect("a stream");
+        let said = kit.send(c, &line);
+        assert!(!said.starts_with('-'), "{said}");
+        assert_eq!(kit.cmd(c, "GET k"), "$-1\r\n");
+        assert_eq!(kit.cmd(c, "DBSIZE"), ":1\r\n", "{}", String::from_utf8_lossy(&line));
+        kit.turn(|engine| engine.apply_stream(&mut ApplyState::new(0), &command(&[b"PERSIST", b"k"])))
+            .map(drop)
+            .expect("a stream");
+        assert_eq!(kit.cmd(c, "GET k"), "$1\r\nv\r\n");
+        // Nobody else will delete it.
+        kit.send(c, &line);
+        kit.advance(100);
+        assert_eq!(kit.cmd(c, "DBSIZE"), ":0\r\n");
+    }
 }

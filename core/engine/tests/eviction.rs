@@ -4,7 +4,7 @@
 mod kit;
 
 use keystead_engine::journal::{CursorClass, Read};
-use keystead_engine::{EngineOptions, Gate, OwnedArgs, SessionId};
+use keystead_engine::{ApplyState, EngineOptions, Gate, OwnedArgs, SessionId};
 use kit::Kit;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -207,5 +207,67 @@ fn what_is_being_freed_takes_no_room() {
         assert_eq!(kit.cmd(id, "SET more v"), OOM, "{policy}");
         let kept = i64::from(policy == "noeviction");
         assert_eq!(kit.cmd(id, "EXISTS small"), format!(":{kept}\r\n"), "{policy}");
+    }
+}
+
+/// A key that went would come back with what a later line of the file says of it.
+#[test]
+fn nothing_is_evicted_while_data_is_loaded() {
+    const KEYS: usize = 2000;
+    for gate in [Gate::Starting, Gate::Loading, Gate::AsyncLoading] {
+        let (mut kit, id) = limited("allkeys-random");
+        kit.engine.gates().set(gate, true);
+        let mut file = ApplyState::of_file();
+        for _ in 0..2 {
+            for n in 0..KEYS {
+                let line = format!("INCR c:{n}\r\nSET v:{n} {}\r\n", "x".repeat(200));
+                assert_eq!(kit.turn(|engine| engine.replay(&mut file, line.as_bytes())), Ok(()));
+                if n % 100 == 0 {
+                    kit.advance(100);
+                    kit.cmd(id, "PING");
+                }
+            }
+        }
+        assert!(used(&kit) > 300 * 1024, "{gate:?}");
+        assert_eq!(kit.engine.ks.len(0), 2 * KEYS, "{gate:?}");
+        kit.engine.gates().set(gate, false);
+        for n in (0..KEYS).step_by(500) {
+            kit.cmd(id, "CONFIG SET maxmemory 0");
+            assert_eq!(kit.cmd(id, &format!("GET c:{n}")), "$1\r\n2\r\n", "{gate:?}");
+        }
+        kit.cmd(id, "CONFIG SET maxmemory 300kb");
+        kit.advance(100);
+        assert!(stat(&mut kit, id, "evicted_keys") > 0, "{gate:?}");
+    }
+}
+
+/// Candidates whose time is up are room too: they go, and others after them.
+#[test]
+fn keys_that_have_just_expired_are_no_reason_to_refuse() {
+    for policy in ["volatile-ttl", "volatile-lru", "allkeys-lru", "allkeys-random"] {
+        let (mut kit, id) = limited(policy);
+        kit.cmd(id, "DEBUG SET-ACTIVE-EXPIRE 0");
+        for n in 0..1500 {
+            assert_eq!(kit.cmd(id, &format!("SET key:{n} {} PX 1000", "x".repeat(100))), "+OK\r\n", "{policy}");
+        }
+        let cursor = kit.engine.core.journal.open_cursor(CursorClass::Replica, None).expect("a cursor");
+        kit.now.unix_ms += 2000;
+        let (before, evicted) = (kit.engine.ks.len(0) as u64, stat(&mut kit, id, "evicted_keys"));
+        let limit = used(&kit) - 1000;
+        kit.cmd(id, &format!("CONFIG SET maxmemory {limit}"));
+        for n in 0..500 {
+            assert_eq!(kit.cmd(id, &format!("SET new:{n} {}", "x".repeat(100))), "+OK\r\n", "{policy} at {n}");
+        }
+        let expired = stat(&mut kit, id, "expired_keys");
+        let evicted = stat(&mut kit, id, "evicted_keys") - evicted;
+        assert!(expired > 100, "{policy}: {expired}");
+        assert_eq!(expired + evicted + kit.engine.ks.len(0) as u64, before + 500, "{policy}");
+        // Each of them is told.
+        let mut bytes = Vec::new();
+        while let Read::Data(pieces) = kit.engine.core.journal.read(cursor, 1 << 20) {
+            pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
+        }
+        let told = String::from_utf8_lossy(&bytes).matches("\r\nDEL\r\n").count() as u64;
+        assert_eq!(told, expired + evicted, "{policy}");
     }
 }

@@ -10,7 +10,7 @@ use keystead_engine::journal::CursorClass;
 use keystead_engine::keyspace::Keyspace;
 use keystead_engine::registry::OwnedSpec;
 use keystead_engine::session::State;
-use keystead_engine::spec::{ADMIN, Flags, Group, KeySpec, MAY_REPLICATE, NO_ASYNC_LOADING, WRITE};
+use keystead_engine::spec::{ADMIN, BLOCKING, Flags, Group, KeySpec, MAY_REPLICATE, NO_ASYNC_LOADING, WRITE};
 use keystead_engine::{Action, Args, CommandError, CommandResult, ConnInfo, Ctx, Effect, Gate, Kind, Targets};
 use kit::Kit;
 
@@ -175,6 +175,24 @@ fn a_taken_over_session_stays_in_the_table() {
     assert!(kit.cmd(admin, "CLIENT LIST TYPE replica").contains("flags=S"));
     assert_eq!(kit.cmd(admin, "CLIENT KILL TYPE slave"), ":1\r\n");
     assert!(matches!(kit.actions.last(), Some(Action::KillTakenOver { session }) if *session == replica));
+}
+
+/// As Redis does to those who wait for replicas; whose own work goes on elsewhere gets its answer.
+#[test]
+fn a_demotion_ends_the_calls_of_those_who_wait_for_others() {
+    let mut kit = Kit::default();
+    let slow = Arc::new(Slow::default());
+    for (name, flags) in [("waits", BLOCKING), ("works", 0)] {
+        kit.engine.register_command("p", spec(name, -1, flags), ForeignBody::Async(slow.clone()), false).expect("free");
+    }
+    let (waits, works) = (kit.connect(), kit.connect());
+    assert_eq!((kit.cmd(waits, "WAITS k"), kit.cmd(works, "WORKS k")), (String::new(), String::new()));
+    kit.turn(|engine| engine.unblock_all());
+    assert!(kit.read(waits).starts_with("-UNBLOCKED force unblock"));
+    assert_eq!(kit.read(works), "");
+    assert_eq!(kit.closed, [waits]);
+    carry_out(&mut kit);
+    assert_eq!(slow.0.lock().expect("whole").last().map(String::as_str), Some("cancel"));
 }
 
 #[test]

@@ -151,6 +151,30 @@ fn a_primary_stream_is_executed_and_kept_byte_for_byte() {
     }
 }
 
+/// Each process has its own order of what it joins.
+#[test]
+fn stored_results_are_the_same_everywhere() {
+    let mut digests = Vec::new();
+    for _ in 0..3 {
+        let mut kit = Kit::default();
+        let c = kit.connect();
+        (0..300).for_each(|n| drop(kit.cmd(c, &format!("ZADD s 0 m{n}"))));
+        for line in [
+            "ZUNIONSTORE union 1 s WEIGHTS -1",
+            "ZINTERSTORE inter 2 s s WEIGHTS -1 -1",
+            "ZDIFFSTORE diff 1 union",
+            "ZRANGESTORE range union 0 -1",
+        ] {
+            let key = line.split(' ').nth(1).unwrap_or_default();
+            assert_eq!(kit.cmd(c, line), ":300\r\n", "{line}");
+            let kept = kit.cmd(c, &format!("ZRANGE {key} 0 -1 WITHSCORES")).matches("\r\n-0\r\n").count();
+            assert_eq!(kept, 300, "{line}");
+        }
+        digests.push(kit.engine.ks.digest());
+    }
+    assert!(digests.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
 /// A start would refuse the file for it.
 #[test]
 fn a_command_that_a_replica_does_not_know_goes_on_to_its_replicas_and_not_into_its_file() {
@@ -167,6 +191,20 @@ fn a_command_that_a_replica_does_not_know_goes_on_to_its_replicas_and_not_into_i
     let mut kept = stream(&mut kit, file);
     kept.retain(|line| line != "SELECT 0");
     assert_eq!(kept, ["SET a 1", "SET b 1"]);
+}
+
+/// Messages are for replicas; a file that had them would tell them again at every start.
+#[test]
+fn messages_of_a_primary_go_into_no_file() {
+    let mut kit = Kit::default();
+    kit.engine.gates().set(Gate::Replica, true);
+    let journal = &mut kit.engine.core.journal;
+    let file = journal.open_cursor(CursorClass::Persistence, None).expect("now");
+    let replica = follow(&mut kit);
+    let sent = b"*3\r\n$8\r\nSPUBLISH\r\n$2\r\nch\r\n$1\r\nx\r\n";
+    kit.turn(|engine| engine.apply_stream(&mut ApplyState::new(0), sent)).map(drop).expect("a stream");
+    assert_eq!(stream(&mut kit, replica), ["SPUBLISH ch x"]);
+    assert_eq!(stream(&mut kit, file), [""; 0]);
 }
 
 #[test]

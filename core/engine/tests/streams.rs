@@ -5,6 +5,7 @@
 
 mod kit;
 
+use keystead_engine::ApplyState;
 use kit::{Kit, Stream};
 
 const NOW: u64 = 1_700_000_000_000;
@@ -106,6 +107,53 @@ fn each_command_is_sent_as_redis_sends_it() {
     }
 }
 
+/// Claims say nothing of it, so a replica counts along.
+#[test]
+fn a_replica_knows_how_far_a_group_has_read() {
+    let mut primary = Stream::new();
+    let c = primary.kit.connect();
+    let (mut replica, mut state) = (Kit::default(), ApplyState::new(0));
+    let r = replica.connect();
+    for line in [
+        "XADD s 1-1 f v",
+        "XADD s 1-2 f v",
+        "XADD s 1-3 f v",
+        "XADD s 1-4 f v",
+        "XGROUP CREATE s g 0",
+        "XGROUP CREATE s late $",
+        "XREADGROUP GROUP g c COUNT 2 STREAMS s >",
+        "XREADGROUP GROUP g c COUNT 1 STREAMS s >",
+        "XREADGROUP GROUP g d NOACK STREAMS s >",
+        "XADD s 1-5 f v",
+        "XADD s 1-6 f v",
+        "XADD s 1-7 f v",
+        "XDEL s 1-6",
+        "XREADGROUP GROUP g d COUNT 1 STREAMS s >",
+        "XREADGROUP GROUP late d COUNT 1 STREAMS s >",
+        "XREADGROUP GROUP g d STREAMS s >",
+        "XADD s 1-8 f v",
+        "XCLAIM s g e 0 1-8 FORCE JUSTID RETRYCOUNT 1 LASTID 1-8",
+        "XCLAIM s late e 0 1-7 1-8 FORCE LASTID 1-8",
+        "XGROUP SETID s g 1-2 ENTRIESREAD 2",
+        "XREADGROUP GROUP g d COUNT 3 STREAMS s >",
+        "XCLAIM s g d 0 1-1 JUSTID",
+        "XAUTOCLAIM s g d 0 0",
+    ] {
+        let reply = primary.kit.cmd(c, line);
+        assert!(!reply.starts_with('-'), "{line}: {reply}");
+        let sent: String = primary.records().iter().map(|line| resp(line)).collect();
+        replica.turn(|engine| engine.apply_stream(&mut state, sent.as_bytes())).expect("a stream");
+        let groups = primary.kit.cmd(c, "XINFO GROUPS s");
+        assert_eq!(replica.cmd(r, "XINFO GROUPS s"), groups, "{line}");
+    }
+}
+
+fn resp(line: &str) -> String {
+    let words: Vec<&str> = line.split(' ').collect();
+    let bulk = |word: &&str| format!("${}\r\n{word}\r\n", word.len());
+    format!("*{}\r\n{}", words.len(), words.iter().map(bulk).collect::<String>())
+}
+
 #[test]
 fn readers_wait_for_what_comes_behind_their_moment() {
     let mut kit = Kit::default();
@@ -160,6 +208,33 @@ fn a_waiting_consumer_is_served_in_its_turn() {
         kit.cmd(a, "XREADGROUP GROUP g alice STREAMS s 0"),
         "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*-1\r\n"
     );
+}
+
+#[test]
+fn an_entry_is_for_one_consumer_of_each_group() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    kit.cmd(c, "XGROUP CREATE s g $ MKSTREAM");
+    kit.cmd(c, "XGROUP CREATE s h $");
+    kit.cmd(c, "XGROUP CREATE s group $");
+    let lines = ["GROUP g a", "GROUP g b", "GROUP h a", "GROUP group group NOACK", "group h b COUNT 5", "GROUP g a"];
+    let waiting = lines.map(|line| {
+        let id = kit.connect();
+        assert_eq!(kit.cmd(id, &format!("XREADGROUP BLOCK 0 {line} STREAMS s other > >")), no_group(line));
+        assert_eq!(kit.cmd(id, &format!("XREADGROUP BLOCK 0 {line} STREAMS s >")), "");
+        id
+    });
+    let served = |kit: &mut Kit| waiting.map(|id| u8::from(!kit.read(id).is_empty()));
+    for expected in [[1, 0, 1, 1, 0, 0], [0, 1, 0, 0, 1, 0], [0, 0, 0, 0, 0, 1], [0; 6]] {
+        kit.cmd(c, "XADD s * f v");
+        assert_eq!(served(&mut kit), expected);
+    }
+}
+
+/// The second key is missing.
+fn no_group(line: &str) -> String {
+    let name = line.split(' ').nth(1).unwrap_or_default();
+    format!("-NOGROUP No such key 'other' or consumer group '{name}' in XREADGROUP with GROUP option\r\n")
 }
 
 #[test]

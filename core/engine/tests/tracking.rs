@@ -2,7 +2,7 @@
 
 mod kit;
 
-use keystead_engine::SessionId;
+use keystead_engine::{OwnedArgs, SessionId};
 use kit::Kit;
 
 fn push(key: &str) -> String {
@@ -209,4 +209,20 @@ fn a_trim_that_cuts_nothing_is_told() {
     kit.cmd(c, "PING");
     assert_eq!(kit.cmd(c, "EXEC"), "_\r\n");
     assert_eq!(changes(&mut kit), before);
+}
+
+/// A key that two clients changed in one turn is news to both, whoever was the last.
+#[test]
+fn a_prefix_is_told_of_changes_by_others_beside_its_own() {
+    for own_is_last in [false, true] {
+        let (mut kit, c, w) = pair("BCAST NOLOOP PREFIX a");
+        let set: OwnedArgs = ["SET", "ab", "1"].iter().collect();
+        let order = if own_is_last { [w, c] } else { [c, w] };
+        kit.turn(|engine| order.iter().for_each(|id| _ = engine.execute(*id, set.view())));
+        let told = kit.read(c);
+        assert_eq!(told, format!("+OK\r\n{}", push("ab")), "{own_is_last}");
+        // Twice by itself is still by itself alone.
+        kit.turn(|engine| [c, c].iter().for_each(|id| _ = engine.execute(*id, set.view())));
+        assert_eq!(kit.read(c), "+OK\r\n+OK\r\n");
+    }
 }

@@ -5,7 +5,7 @@ use crate::access::Access;
 use crate::entry::Entry;
 use crate::keylog::Why;
 use crate::keyspace::Keyspace;
-use crate::{DbIndex, Lfu};
+use crate::{DbIndex, ExpiryMode, Lfu};
 
 /// `maxmemory-policy`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -85,6 +85,15 @@ impl Policy {
     }
 }
 
+/// What became of the key that was chosen to go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Gone {
+    /// It was evicted: whoever asked for room says so.
+    Evicted(DbIndex, Box<[u8]>),
+    /// Its time was up: it is in the log of expired keys.
+    Expired,
+}
+
 struct Candidate {
     score: u64,
     db: DbIndex,
@@ -122,22 +131,19 @@ impl Keyspace {
         self.access.set_lfu(lfu);
     }
 
-    /// Deletes one key that the policy chooses and answers it; none when the policy finds nothing. `samples` is how many
-    /// keys of each database are looked at before choosing.
-    pub fn evict_one(&mut self, policy: Policy, samples: usize) -> Option<(DbIndex, Box<[u8]>)> {
-        const TRIES: usize = 16;
+    /// Deletes one key that the policy chooses; none when the policy finds nothing. `samples` is how many keys of each
+    /// database are looked at before choosing.
+    pub fn evict_one(&mut self, policy: Policy, samples: usize) -> Option<Gone> {
         if policy == Policy::NoEviction {
             return None;
         }
-        for _ in 0..TRIES {
+        // It ends: what is sampled is there, so only what the pool had from before can be gone.
+        loop {
             let (db, key) = if policy.random() { self.pick(policy)? } else { self.best(policy, samples)? };
-            // A candidate may have gone since it was seen, or lost its deadline.
-            let there = self.peek(db, &key).is_some_and(|entry| !policy.volatile() || entry.deadline().is_some());
-            if there && self.evict(db, &key) {
-                return Some((db, key));
+            if let Some(gone) = self.evict(policy, db, key) {
+                return Some(gone);
             }
         }
-        None
     }
 
     /// Keys evicted since the start.
@@ -145,10 +151,23 @@ impl Keyspace {
         self.books.evicted_total
     }
 
-    fn evict(&mut self, db: DbIndex, key: &[u8]) -> bool {
-        let gone = self.remove_why(db, key, Why::Evicted);
-        self.books.evicted_total += u64::from(gone);
-        gone
+    /// A candidate may have gone since it was seen, or lost its deadline.
+    fn evict(&mut self, policy: Policy, db: DbIndex, key: Box<[u8]>) -> Option<Gone> {
+        let table = &self.dbs[db].table;
+        let at = table.find(table.hash(&key), &key)?;
+        let entry = table.entry(at);
+        if policy.volatile() && entry.deadline().is_none() {
+            return None;
+        }
+        if self.mode == ExpiryMode::Delete && entry.is_expired(self.now) {
+            self.delete_expired(db, at);
+            return Some(Gone::Expired);
+        }
+        let entry = self.take_at(db, at);
+        self.books.gone(db, &key, Why::Evicted);
+        self.books.garbage.add_entry(entry);
+        self.books.evicted_total += 1;
+        Some(Gone::Evicted(db, key))
     }
 
     /// Any key, of the databases in turn.
@@ -198,13 +217,21 @@ mod tests {
         std::str::from_utf8(&key[1..]).unwrap().parse().unwrap()
     }
 
+    /// The key that was evicted next.
+    fn evicted(ks: &mut Keyspace, policy: Policy, samples: usize) -> Option<Box<[u8]>> {
+        match ks.evict_one(policy, samples)? {
+            Gone::Evicted(_, key) => Some(key),
+            Gone::Expired => panic!("no key's time is up"),
+        }
+    }
+
     #[test]
     fn every_policy_empties_what_it_may_and_no_more() {
         for word in Policy::WORDS {
             let policy = Policy::parse(word).unwrap();
             let mut ks = filled(3000);
             let mut gone = 0;
-            while let Some((_, key)) = ks.evict_one(policy, 5) {
+            while let Some(key) = evicted(&mut ks, policy, 5) {
                 assert!(!policy.volatile() || number(&key).is_multiple_of(2), "{word} {}", number(&key));
                 gone += 1;
             }
@@ -224,7 +251,7 @@ mod tests {
             }
             let mut gone = [0_u64; 4];
             for _ in 0..KEYS / 2 {
-                gone[(number(&ks.evict_one(policy, 5).unwrap().1) * 4 / KEYS) as usize] += 1;
+                gone[(number(&evicted(&mut ks, policy, 5).unwrap()) * 4 / KEYS) as usize] += 1;
             }
             // A quarter each, 1500; chance alone keeps to within 100.
             assert!(gone.iter().all(|count| (1300..1700).contains(count)), "{policy:?} {gone:?}");
@@ -236,7 +263,7 @@ mod tests {
         let mean = |policy: Policy, prepare: &dyn Fn(&mut Keyspace)| {
             let mut ks = filled(3000);
             prepare(&mut ks);
-            (0..500).map(|_| number(&ks.evict_one(policy, 10).unwrap().1)).sum::<u64>() / 500
+            (0..500).map(|_| number(&evicted(&mut ks, policy, 10).unwrap())).sum::<u64>() / 500
         };
         // A perfect choice would have a mean of 250 among all keys, of 500 among those with a deadline.
         assert!(mean(Policy::AllKeysLru, &|_| ()) < 500);
@@ -253,5 +280,41 @@ mod tests {
             }
         };
         assert!(mean(Policy::AllKeysLfu, &use_the_late) < 900);
+    }
+
+    /// However many of the best candidates have gone or expired since they were seen, some other key goes.
+    #[test]
+    fn candidates_that_are_gone_do_not_hide_the_others() {
+        const KEYS: u64 = 2000;
+        for (policy, deadline) in [
+            (Policy::VolatileTtl, 5_000),
+            (Policy::VolatileLru, 5_000),
+            (Policy::AllKeysLru, 5_000),
+            (Policy::AllKeysRandom, 5_000),
+        ] {
+            for deleted in [false, true] {
+                let mut ks = Keyspace::new(Options::default());
+                ks.set_now(UnixMillis(1_000));
+                for n in 0..KEYS {
+                    ks.set_str(0, format!("k{n}").as_bytes(), n as i64, Ttl::At(UnixMillis(deadline)));
+                }
+                // The pool fills.
+                assert!(matches!(ks.evict_one(policy, 64), Some(Gone::Evicted(..))), "{policy:?}");
+                ks.set_now(UnixMillis(10_000));
+                if deleted {
+                    ks.set_now(UnixMillis(4_000));
+                    (0..KEYS).for_each(|n| _ = ks.remove(0, format!("k{n}").as_bytes()));
+                    ks.set_str(0, b"k1", 1, Ttl::At(UnixMillis(9_000_000)));
+                }
+                let (mut gone, mut expired) = (0, 0);
+                while let Some(one) = ks.evict_one(policy, 5) {
+                    gone += 1;
+                    expired += u64::from(one == Gone::Expired);
+                }
+                let expected = if deleted { (1, 0) } else { (KEYS - 1, KEYS - 1) };
+                assert_eq!((gone, expired, ks.len(0)), (expected.0, expected.1, 0), "{policy:?} {deleted}");
+                assert_eq!(ks.expired_total(), expected.1);
+            }
+        }
     }
 }

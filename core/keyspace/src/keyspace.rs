@@ -445,10 +445,21 @@ impl Keyspace {
         let hash = table.hash(key);
         let Some(at) = table.find(hash, key) else { return (hash, None) };
         if self.mode != ExpiryMode::Ignore && table.entry(at).is_expired(self.now) {
-            self.delete_expired(db, at);
+            self.delete_met(db, hash, key);
             return (hash, None);
         }
         (hash, Some(at))
+    }
+
+    /// A writer met an expired key. What reads came across goes first: later they would find a new key there and take it for
+    /// the old one, should its time be up as well.
+    #[cold]
+    fn delete_met(&mut self, db: DbIndex, hash: u64, key: &[u8]) {
+        self.settle_pending();
+        let table = &self.dbs[db].table;
+        if let Some(at) = table.find(hash, key) {
+            self.delete_expired(db, at);
+        }
     }
 
     /// As [`Keyspace::locate`]; finding the key is a use of it.

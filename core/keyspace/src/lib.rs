@@ -43,7 +43,7 @@ pub mod zset;
 pub use access::Lfu;
 pub use elem::Elem;
 pub use events::{Class, Event};
-pub use evict::Policy;
+pub use evict::{Gone, Policy};
 pub use expire::ExpiryProgress;
 pub use garbage::Garbage;
 pub use guard::{Create, Guard};

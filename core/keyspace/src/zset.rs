@@ -1,5 +1,9 @@
 //! Sorted sets: a compact blob in order up to Redis' thresholds, then one tree by (score, member) and one by member.
 
+mod many;
+
+pub use many::order_members;
+
 use crate::compact::{Compact, Entries, RevEntries};
 use crate::elem::Elem;
 use crate::hash::{Hashed, scan_tree, seek};

@@ -91,8 +91,8 @@ impl<P: Plugin> Registrar<P> {
     }
 
     /// As `command`, for one whose words decide what it does (a script that says so): `flags_now` tells which of WRITE,
-    /// DENYOOM, `STALE_OK` and `MAY_REPLICATE` hold with them. By these it is refused, paused, or kept out of a MULTI. It is
-    /// asked in the turn, even from inside of a long command of the same plugin: it must not wait for a lock.
+    /// READONLY, DENYOOM, `STALE_OK` and `MAY_REPLICATE` hold with them. By these it is refused, paused, or kept out of a
+    /// MULTI. It is asked in the turn, even from inside of a long command of the same plugin: it must not wait for a lock.
     pub fn command_by_words<F>(&mut self, spec: CommandSpec, flags_now: FlagsNow<P>, f: F) -> &mut Self
     where
         F: Fn(&P, &mut Ctx<'_>, Args<'_>) -> Result<Effect> + Send + Sync + 'static,
@@ -402,8 +402,9 @@ impl<P: Plugin> Scope<'_, P> {
             try_now: None,
             takeover: None,
             get_keys: None,
-            flags_now: None,
+            reads_only: None,
             page: Str::new(if spec.page.is_empty() { self.reg.page(&spec.name) } else { &spec.page }.as_bytes()),
+            flags_now: None,
         };
         set(&mut raw);
         // SAFETY: the spec lives for the call; `data` fits the functions and lives as long as the instance.

@@ -1,26 +1,32 @@
 //! What only the operating system knows, for INFO: resident memory, the machine's memory, processor time.
 
-use keystead_engine::core::Probe;
+use keystead_engine::core::{Probe, Spent};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use std::fs::File;
 use std::io::Read;
 
-/// Asks the system now. What it doesn't tell is 0.
-pub(crate) fn probe() -> Probe {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).ok();
-    let thread = getrusage(UsageWho::RUSAGE_THREAD).ok();
-    let us = |time: Option<i64>| time.unwrap_or(0).max(0) as u64;
+/// Asks the system for memory now. What it doesn't tell is 0.
+pub(crate) fn memory() -> Probe {
     let (resident, of_files) = pages().unwrap_or((0, 0));
     let page = rustix::param::page_size() as u64;
     Probe {
         rss: resident * page,
         anonymous: resident.saturating_sub(of_files) * page,
         total_memory: total_memory().unwrap_or(0),
-        cpu_sys_us: us(usage.map(|u| u.system_time().num_microseconds())),
-        cpu_user_us: us(usage.map(|u| u.user_time().num_microseconds())),
-        cpu_sys_thread_us: us(thread.map(|u| u.system_time().num_microseconds())),
-        cpu_user_thread_us: us(thread.map(|u| u.user_time().num_microseconds())),
+    }
+}
+
+/// Asks it for processor time.
+pub(crate) fn processor() -> Spent {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok();
+    let thread = getrusage(UsageWho::RUSAGE_THREAD).ok();
+    let us = |time: Option<i64>| time.unwrap_or(0).max(0) as u64;
+    Spent {
+        sys_us: us(usage.map(|u| u.system_time().num_microseconds())),
+        user_us: us(usage.map(|u| u.user_time().num_microseconds())),
+        sys_thread_us: us(thread.map(|u| u.system_time().num_microseconds())),
+        user_thread_us: us(thread.map(|u| u.user_time().num_microseconds())),
     }
 }
 
@@ -33,7 +39,7 @@ pub(crate) fn system() -> String {
 
 /// Resident pages, and those of them that have a file behind them.
 fn pages() -> Option<(u64, u64)> {
-    // Seven numbers, read at once: INFO asks twice.
+    // Seven numbers, read at once.
     let mut text = [0; 256];
     let length = File::open("/proc/self/statm").ok()?.read(&mut text).ok()?;
     let mut words = std::str::from_utf8(&text[..length]).ok()?.split_whitespace().skip(1).map(str::parse);
@@ -52,11 +58,11 @@ mod tests {
 
     #[test]
     fn the_system_tells() {
-        let seen = probe();
+        let (seen, spent) = (memory(), processor());
         assert!(seen.rss > 1 << 20 && seen.total_memory > seen.rss, "{seen:?}");
         assert!((1..seen.rss).contains(&seen.anonymous), "{seen:?}");
-        assert!(seen.cpu_user_thread_us + seen.cpu_sys_thread_us <= seen.cpu_user_us + seen.cpu_sys_us, "{seen:?}");
-        assert!(seen.cpu_user_us + seen.cpu_sys_us > 0, "{seen:?}");
+        assert!(spent.user_thread_us + spent.sys_thread_us <= spent.user_us + spent.sys_us, "{spent:?}");
+        assert!(spent.user_us + spent.sys_us > 0, "{spent:?}");
         assert!(system().starts_with("Linux "));
     }
 }

@@ -126,7 +126,7 @@ impl Shell {
     }
 
     fn add(&self, name: &str, mut engine: Engine, listen: &ListenSpec) -> Result<Arc<Service>, String> {
-        engine.set_probe(probe::probe);
+        engine.set_probe(probe::memory, probe::processor);
         engine.set_fact("os", probe::system());
         engine.set_fact("mem_allocator", "mimalloc");
         engine.set_fact("process_supervised", self.manager.word());

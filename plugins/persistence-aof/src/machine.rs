@@ -71,6 +71,8 @@ pub struct Machine {
     syncing: (u64, Option<Place>),
     last_sync: Duration,
     failed: Option<String>,
+    /// A write worked again, and under `always` isn't on the disk yet.
+    accepts: bool,
     /// A sync failed: the system may have dropped what it couldn't write, whatever later syncs say.
     tainted: bool,
     delayed: u64,
@@ -92,6 +94,7 @@ impl Machine {
             syncing: (size, None),
             last_sync: now,
             failed: None,
+            accepts: false,
             tainted: false,
             delayed: 0,
         }
@@ -118,12 +121,16 @@ impl Machine {
     pub fn appended(&mut self, now: Duration, bytes: u64, place: Place) -> Vec<Action> {
         self.size += bytes;
         self.written = Some(place);
-        let works_again = !self.tainted && self.failed.take().is_some();
-        let mut actions: Vec<Action> =
-            if self.policy == Fsync::Always { self.due(now) } else { self.held().into_iter().collect() };
-        // Replies wait for the file again before anybody may write.
-        actions.extend(works_again.then_some(Action::Accept));
-        actions
+        self.accepts |= !self.tainted && self.failed.take().is_some();
+        if self.policy == Fsync::Always {
+            return self.due(now);
+        }
+        self.held().into_iter().chain(self.accept()).collect()
+    }
+
+    /// Behind what is confirmed: replies wait for the file again before anybody may write.
+    fn accept(&mut self) -> Option<Action> {
+        std::mem::take(&mut self.accepts).then_some(Action::Accept)
     }
 
     /// The stream went on without records: what is on the disk is true of that place too.
@@ -138,9 +145,14 @@ impl Machine {
 
     /// A batch doesn't stand in the file, or not as a whole: it must be written again, after [`RETRY`].
     pub fn append_failed(&mut self, why: &str) -> Vec<Action> {
-        self.failed = Some(why.to_owned());
+        self.fails(why);
         let free = (self.policy != Fsync::Always).then_some(Action::Free);
         [Action::Truncate(self.size), Action::Refuse(why.to_owned())].into_iter().chain(free).collect()
+    }
+
+    fn fails(&mut self, why: &str) {
+        self.failed = Some(why.to_owned());
+        self.accepts = false;
     }
 
     /// What the clock asks for.
@@ -195,7 +207,8 @@ impl Machine {
         }
         self.synced_size = size;
         self.synced = written.or(self.synced);
-        self.confirmations()
+        let accept = self.accept();
+        self.confirmations().into_iter().chain(accept).collect()
     }
 
     /// The disk doesn't take it.
@@ -203,7 +216,7 @@ impl Machine {
         self.sync_began = None;
         self.last_sync = now;
         let first = !std::mem::replace(&mut self.tainted, true);
-        self.failed = Some(why.to_owned());
+        self.fails(why);
         let free = (self.policy != Fsync::Always).then_some(Action::Free);
         let rewrite = first.then_some(Action::Rewrite);
         [Action::Refuse(why.to_owned())].into_iter().chain(free).chain(rewrite).collect()
@@ -222,6 +235,11 @@ impl Machine {
             Fsync::Everysec | Fsync::No => self.written.or(self.synced).filter(|_| self.failed.is_none()),
         };
         place.filter(|_| self.trusted).map(|place| Action::Confirm(place.position))
+    }
+
+    /// Up to where replies may leave now; nothing is said of that before a restart would load the file.
+    pub fn confirmed(&self) -> Option<u64> {
+        self.held().and_then(|action| if let Action::Confirm(position) = action { Some(position) } else { None })
     }
 
     /// What replies and WAITAOF may rely on now.

@@ -16,12 +16,20 @@ const SAY_AGAIN: Duration = Duration::from_secs(30);
 /// to be felt as a pause, and less than what clients wait for an answer (redis-py waits for ever). Redis exits at once.
 const HELD_MOST: Duration = Duration::from_secs(10);
 
+/// What clients are told of a disk that hasn't answered for [`crate::disk::SILENT`].
+const SAYS_NOTHING: &str = "the disk does not answer";
+
 const ALWAYS: &str = "Until it can be, reads and writes are refused; those whose replies wait already are closed after 10 s. \
                       CONFIG SET appendfsync everysec, or appendonly no, gives up what the disk lacks and ends that.";
 
 impl Aof {
     /// The file can't be written.
     pub(crate) fn refuse_writes(&self, why: &str) {
+        self.refuse_writes_telling(why, why);
+    }
+
+    /// As above; `told` is what clients are told. Sentinels log each text that is new to them.
+    fn refuse_writes_telling(&self, told: &str, why: &str) {
         self.shown.write_ok.store(false, Ordering::Release);
         let now = self.host.now();
         let mut said = self.outage_said.lock();
@@ -35,19 +43,33 @@ impl Aof {
             *said = Some(now);
         }
         drop(said);
-        self.host.refuse_writes(&format!("Errors writing to the AOF file: {why}"));
+        self.host.refuse_writes(&format!("Errors writing to the AOF file: {told}"));
     }
 
-    /// It can be, again.
-    pub(crate) fn accept_writes(&self) {
-        if self.end_outage() {
+    /// The disk says nothing, for so long.
+    fn tell_of_silence(&self, silent: Duration) {
+        self.refuse_writes_telling(SAYS_NOTHING, &format!("the disk has not answered for {} s", silent.as_secs()));
+        if self.config().fsync != Fsync::Always {
+            // As behind an error: what the file lacks is in memory.
+            self.free_in_outage();
+        }
+    }
+
+    /// It can be, again. Replies wait for what is behind `confirmed`, as far as a restart would load it: also those that
+    /// waited for nothing meanwhile.
+    pub(crate) fn accept_writes(&self, confirmed: Option<u64>) {
+        if self.end_outage(confirmed) {
             log::warn!("AOF write error looks solved. The server can write again.");
         }
     }
 
     /// Writes are refused for nothing here any more; true if they were.
-    pub(crate) fn end_outage(&self) -> bool {
+    pub(crate) fn end_outage(&self, confirmed: Option<u64>) -> bool {
+        // From here on nobody lets replies go because of the outage, and whoever did it before is overruled.
         let refused = !self.shown.write_ok.swap(true, Ordering::AcqRel);
+        if let Some(position) = confirmed.filter(|_| refused) {
+            self.confirm(position);
+        }
         *self.outage_said.lock() = None;
         self.host.refuse_writes("");
         refused
@@ -59,9 +81,7 @@ impl Aof {
         let mut outage = Outage::default();
         loop {
             tick.tick().await;
-            self.disk.tell_silence(self.host.now(), |silent| {
-                self.refuse_writes(&format!("the disk has not answered for {} s", silent.as_secs()));
-            });
+            self.disk.tell_silence(self.host.now(), |silent| self.tell_of_silence(silent));
             if self.shown.write_ok.load(Ordering::Acquire) {
                 outage = Outage::default();
             } else if let Ok(replica) = follows(self.host).await {
@@ -77,7 +97,7 @@ impl Aof {
             return self.free_in_outage();
         }
         if std::mem::take(&mut outage.freed) && self.config().fsync == Fsync::Always {
-            self.hold();
+            self.hold_in_outage();
         }
         let now = self.host.now();
         if now.saturating_sub(*outage.since.get_or_insert(now)) >= HELD_MOST {

@@ -109,6 +109,8 @@ impl Plugin for Aof {
     }
 
     async fn before_end(self: Arc<Self>, how: Ending) -> Result<()> {
+        // An earlier end may have been refused.
+        self.disk_given_up.store(false, Ordering::Release);
         let shown = &self.shown;
         // Nothing that was written since it was switched on would be found by a restart.
         if shown.enabled.load(Ordering::Relaxed)
@@ -124,7 +126,6 @@ impl Plugin for Aof {
             return self.flush().await;
         }
         // Whoever insists doesn't wait for a disk that never answers.
-        self.disk_given_up.store(false, Ordering::Release);
         let (flushing, patience) = (pin!(self.flush()), pin!(self.host.sleep(SILENT)));
         let flushed = match select(flushing, patience).await {
             Either::Left((flushed, _)) => flushed,
@@ -256,11 +257,26 @@ impl Aof {
         self.host.confirm(Some(0));
     }
 
+    /// Lets all replies go: nobody writes a file they could wait for.
+    pub(crate) fn free(&self) {
+        let _holding = self.holding.lock();
+        self.host.confirm(None);
+    }
+
     /// Lets all replies go while the file can't be written.
     pub(crate) fn free_in_outage(&self) {
+        self.confirm_in_outage(None);
+    }
+
+    /// Holds all replies while the file can't be written; the writer confirms more when it can.
+    pub(crate) fn hold_in_outage(&self) {
+        self.confirm_in_outage(Some(0));
+    }
+
+    fn confirm_in_outage(&self, position: Option<u64>) {
         let _holding = self.holding.lock();
         if !self.shown.write_ok.load(Ordering::Acquire) {
-            self.host.confirm(None);
+            self.host.confirm(position);
         }
     }
 

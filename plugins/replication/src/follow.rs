@@ -291,6 +291,7 @@ impl Follower {
             }
             Action::Resume(replid) => self.resume(replid).await,
             Action::Apply(range) => self.apply(bytes.slice(range)).await,
+            Action::Began(names) => self.learn_origin(names).await,
             Action::Upstream(path) => self.learn_upstream(path).await,
             Action::AskToTakeOver => {
                 if !self.plugin.asks_to_take_over().await {
@@ -312,6 +313,19 @@ impl Follower {
         });
         if let Err(error) = learned.await {
             log::debug!("whom the primary follows wasn't noted: {}", error.text());
+        }
+    }
+
+    /// In a turn too: what a primary says of itself it says by its own knowledge.
+    async fn learn_origin(&mut self, names: Option<Vec<ReplId>>) {
+        let (plugin, epoch) = (self.plugin.clone(), self.role_epoch);
+        let learned = self.plugin.host.with_keyspace(move |_| {
+            if plugin.role_epoch() == epoch {
+                plugin.learn_origin(names);
+            }
+        });
+        if let Err(error) = learned.await {
+            log::debug!("how the primary began wasn't noted: {}", error.text());
         }
     }
 

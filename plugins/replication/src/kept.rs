@@ -10,6 +10,7 @@ use crate::units::ReplId;
 use keystead_plugin::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
+use std::sync::atomic::Ordering;
 
 const UNREADABLE: &str = "replication.state, which has this node's role, can't be read: mend it, or remove it to start in the \
                           role that the configuration file gives";
@@ -25,6 +26,9 @@ pub(crate) struct Kept {
     as_configured: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     link: Option<Known>,
+    /// As a primary: its data began with nothing, under these names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    began: Vec<String>,
 }
 
 /// What is known of a primary.
@@ -34,7 +38,13 @@ struct Known {
     followed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
+    /// The histories of its that were ours, the last at the end. Files of older versions don't say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    histories: Vec<String>,
 }
+
+/// Of so many histories of a primary is known that they were its.
+const MOST_HISTORIES: usize = 16;
 
 impl Kept {
     /// Without a file: nothing was changed.
@@ -46,29 +56,55 @@ impl Kept {
         std::str::from_utf8(bytes).ok().and_then(|text| ron::from_str(text).ok())
     }
 
-    /// What is known of this primary, when our data is known to be some primary's. Older versions kept a changed role
-    /// only: then it is this one's. A node that never followed anybody has data of its own.
-    pub(crate) fn memory(&self, target: &Target) -> Option<Memory> {
+    /// What is known of this primary, when our data, of history `ours`, is known to be some primary's. Older versions kept
+    /// a changed role only: then it is this one's. A node that never followed anybody has data of its own, and one that fell
+    /// before it saved what it took of its primary has that of an earlier life.
+    pub(crate) fn memory(&self, target: &Target, ours: ReplId) -> Option<Memory> {
         let Some(known) = &self.link else {
-            return (!self.as_configured).then_some(Memory { followed: true, refused: None });
+            return (!self.as_configured).then_some(Memory { followed: true, ..Memory::default() });
         };
         let refused = known.refused.as_ref().and_then(|id| ReplId::parse(id.as_bytes()));
-        let same = known.primary.0 == target.host && known.primary.1 == target.port;
-        same.then_some(Memory { followed: known.followed, refused })
+        let its = known.histories.is_empty() || known.histories.iter().any(|history| history == ours.as_str());
+        (known.is(target) && its).then_some(Memory { followed: known.followed, refused, history: None })
     }
 
     fn is_news(&self, target: &Target, memory: Memory) -> bool {
-        self.link.is_none() || self.memory(target) != Some(memory)
+        let mut then = self.clone();
+        then.remember(target, memory);
+        then != *self
     }
 
     fn remember(&mut self, target: &Target, memory: Memory) {
+        let before = self.link.take().filter(|known| known.is(target) && memory.followed);
+        let mut histories = before.map_or_else(Vec::new, |known| known.histories);
+        if let Some(history) =
+            memory.history.map(|id| id.to_string()).filter(|history| histories.last() != Some(history))
+        {
+            histories.retain(|known| *known != history);
+            histories.push(history);
+            histories.drain(..histories.len().saturating_sub(MOST_HISTORIES));
+        }
         let (primary, refused) = ((target.host.clone(), target.port), memory.refused.map(|id| id.to_string()));
-        self.link = Some(Known { primary, followed: memory.followed, refused });
+        self.link = Some(Known { primary, followed: memory.followed, refused, histories });
+    }
+
+    /// The names under which data went that began with nothing.
+    pub(crate) fn began(&self) -> Vec<ReplId> {
+        self.began.iter().filter_map(|name| ReplId::parse(name.as_bytes())).collect()
     }
 
     fn change_role(&mut self, target: Option<&Target>) {
         self.replicaof = target.map(|t| (t.host.clone(), t.port));
         self.as_configured = false;
+        if target.is_some() {
+            self.began.clear();
+        }
+    }
+}
+
+impl Known {
+    fn is(&self, target: &Target) -> bool {
+        self.primary.0 == target.host && self.primary.1 == target.port
     }
 }
 
@@ -100,6 +136,7 @@ impl Replication {
 
     /// Inside a turn that made us follow `target`, or again: what was known of it is no longer so.
     pub(crate) fn forget_primary(&self, target: &Target) {
+        self.told_whom.store(true, Ordering::Release);
         self.kept.lock().remember(target, Memory::default());
     }
 
@@ -108,6 +145,12 @@ impl Replication {
         if memory.followed && self.kept.lock().is_news(target, memory) {
             self.host.spawn(self.save(&|kept| kept.remember(target, memory)));
         }
+    }
+
+    /// Keeps how the data began.
+    pub(crate) fn save_origin(&self) -> impl Future<Output = ()> + Send + use<> {
+        let names = self.origin.names().unwrap_or_default();
+        self.save(&|kept| kept.began = names.iter().map(ToString::to_string).collect())
     }
 
     fn save(&self, edit: &dyn Fn(&mut Kept)) -> impl Future<Output = ()> + Send + use<> {
@@ -128,6 +171,10 @@ impl Replication {
 mod tests {
     use super::*;
 
+    fn id(digit: u8) -> ReplId {
+        ReplId::parse(&[digit; 40]).expect("forty digits")
+    }
+
     fn target(port: u16) -> Target {
         Target { host: "h".into(), port }
     }
@@ -136,7 +183,10 @@ mod tests {
     fn files_of_older_versions_are_read() {
         let old = Kept::read(b"(replicaof:Some((\"h\",1)))").expect("an old file");
         assert_eq!((old.replicaof.clone(), old.as_configured), (Some(("h".into(), 1)), false));
-        assert_eq!(old.memory(&target(1)), Some(Memory { followed: true, refused: None }));
+        let followed = Memory { followed: true, ..Memory::default() };
+        assert_eq!(old.memory(&target(1), id(b'a')), Some(followed));
+        let known = Kept::read(b"(replicaof:None,link:Some((primary:(\"h\",1),followed:true)))").expect("an old file");
+        assert_eq!(known.memory(&target(1), id(b'a')), Some(followed), "its histories aren't known");
         assert_eq!(Kept::read(b"(replicaof:None)").map(|kept| kept.as_configured), Some(false));
         assert_eq!(Kept::read(b"(replicaof:7)"), None);
     }
@@ -144,20 +194,37 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let mut kept = Kept::nothing();
-        let refused = ReplId::parse(&[b'a'; 40]);
-        kept.remember(&target(1), Memory { followed: true, refused });
+        let (refused, ours) = (Some(id(b'a')), id(b'b'));
+        let memory = Memory { followed: true, refused, history: Some(ours) };
+        kept.remember(&target(1), memory);
+        kept.began = vec![ours.to_string()];
         let read = Kept::read(ron::to_string(&kept).expect("plain data").as_bytes()).expect("what we wrote");
         assert_eq!(read, kept);
         assert!(read.as_configured, "no role was changed");
-        assert_eq!(Kept::nothing().memory(&target(1)), None, "its data is its own");
-        assert!(Kept::nothing().is_news(&target(1), Memory { followed: true, refused: None }));
-        assert!(!read.is_news(&target(1), Memory { followed: true, refused }));
-        assert_eq!(read.memory(&target(1)), Some(Memory { followed: true, refused }));
-        assert_eq!(read.memory(&target(2)), None, "another primary, by the configuration file");
+        assert_eq!(Kept::nothing().memory(&target(1), ours), None, "its data is its own");
+        assert!(Kept::nothing().is_news(&target(1), memory) && !read.is_news(&target(1), memory));
+        let told = Memory { history: None, ..memory };
+        assert!(!read.is_news(&target(1), told), "a link that isn't there yet knows of no history");
+        assert_eq!(read.memory(&target(1), ours), Some(told));
+        assert_eq!(read.memory(&target(1), id(b'c')), None, "ours is of an earlier life");
+        assert_eq!(read.memory(&target(2), ours), None, "another primary, by the configuration file");
+        assert_eq!(read.began(), [ours]);
         kept.change_role(Some(&target(2)));
+        assert_eq!(kept.began(), [], "what it will have is another's");
         kept.remember(&target(2), Memory::default());
         let read = Kept::read(ron::to_string(&kept).expect("plain data").as_bytes()).expect("what we wrote");
         assert_eq!((read.replicaof.clone(), read.as_configured), (Some(("h".into(), 2)), false));
-        assert_eq!(read.memory(&target(2)), Some(Memory::default()), "asked for, and not synced yet");
+        assert_eq!(read.memory(&target(2), ours), Some(Memory::default()), "asked for, and not synced yet");
+    }
+
+    #[test]
+    fn a_primary_that_is_renamed_keeps_its_older_names_up_to_a_limit() {
+        let mut kept = Kept::nothing();
+        let of = |n: usize| ReplId::parse(format!("{n:040x}").as_bytes()).expect("forty digits");
+        for n in 0..=MOST_HISTORIES {
+            kept.remember(&target(1), Memory { followed: true, refused: None, history: Some(of(n)) });
+        }
+        let known = |n: usize| kept.memory(&target(1), of(n)).is_some();
+        assert!(!known(0) && (1..=MOST_HISTORIES).all(known));
     }
 }

@@ -60,6 +60,8 @@ pub struct Replication {
     pub(crate) registry: Registry,
     /// Whether our data began in this process.
     pub(crate) origin: Origin,
+    /// Whom we follow was said since the start, by a client, a sentinel or a failover.
+    pub(crate) told_whom: AtomicBool,
     /// What filtered replicas follow.
     pub(crate) feeds: Feeds,
     pub(crate) target: ArcSwapOption<Target>,
@@ -104,6 +106,8 @@ pub struct Replication {
     pub(crate) failover: ArcSwap<failover::State>,
     /// The replica was asked to take our role and hasn't answered: it may have it already. Set inside turns only.
     pub(crate) asked_to_take_over: AtomicBool,
+    /// The failover was asked for by a sentinel, which hasn't told the clients yet.
+    pub(crate) for_sentinel: AtomicBool,
 }
 
 impl Plugin for Replication {
@@ -128,6 +132,7 @@ impl Plugin for Replication {
             config: ArcSwap::from_pointee(config),
             registry: Registry::default(),
             origin: Origin::default(),
+            told_whom: AtomicBool::new(false),
             feeds,
             target: ArcSwapOption::empty(),
             kept: Mutex::default(),
@@ -152,6 +157,7 @@ impl Plugin for Replication {
             ends_at_ms: AtomicU64::new(0),
             failover: ArcSwap::default(),
             asked_to_take_over: AtomicBool::new(false),
+            for_sentinel: AtomicBool::new(false),
         };
         this.begin_with_role()?;
         Ok(this)
@@ -163,8 +169,8 @@ impl Plugin for Replication {
         let nothing = data.is_none() && first_role.is_none() && crate::receive::own_keys(&self).await? == 0;
         let recovered = data.and_then(|data| data.position).and_then(|at| place(&at));
         self.begin_history(recovered, first_role.is_some()).await?;
-        if nothing {
-            self.origin.nothing(history_of(&self.host.journal()).replid);
+        if first_role.is_none() {
+            self.begin_origin(nothing, recovered.map(|(at, _)| at.replid)).await;
         }
         if let Some(inbox) = self.inbox.lock().take() {
             self.host.spawn(crate::follow::run(self.clone(), inbox));
@@ -174,7 +180,8 @@ impl Plugin for Replication {
         if let Some(target) = first_role {
             // Without a recovered position, whatever is in memory belongs to no primary's history.
             self.positioned.store(recovered.is_some(), Ordering::Release);
-            let memory = self.kept.lock().memory(&target).filter(|memory| recovered.is_some() && memory.followed);
+            let memory = recovered.and_then(|(at, _)| self.kept.lock().memory(&target, at.replid));
+            let memory = memory.filter(|memory| memory.followed);
             let _ = self.orders.unbounded_send(Order::Follow(target));
             if let Some(memory) = memory {
                 let _ = self.orders.unbounded_send(Order::FollowedBefore(memory.refused));
@@ -366,8 +373,31 @@ impl Replication {
     /// A new name for our history.
     pub(crate) fn new_name(&self) -> ReplId {
         let name = self.fresh_id();
-        self.origin.renamed(name);
+        if self.origin.renamed(name) {
+            self.host.spawn(self.save_origin());
+        }
         name
+    }
+
+    /// A primary at its start: what it has began in this process, or in one before that began with nothing.
+    async fn begin_origin(&self, nothing: bool, recovered: Option<ReplId>) {
+        let began = self.kept.lock().began();
+        match recovered {
+            None if nothing => self.origin.began_as(Vec::new()),
+            Some(recovered) if began.contains(&recovered) => self.origin.began_as(began),
+            _ => return,
+        }
+        self.origin.renamed(history_of(&self.host.journal()).replid);
+        self.save_origin().await;
+    }
+
+    /// Inside a turn: the stream of the primary is ours, and so is what it says of how its data began. Not if somebody said
+    /// whom to follow: then that data was meant, for our replicas too.
+    pub(crate) fn learn_origin(&self, names: Option<Vec<ReplId>>) {
+        match names.filter(|_| !self.told_whom.load(Ordering::Acquire) && self.config().filter.is_none()) {
+            Some(names) => self.origin.began_as(names),
+            None => self.origin.elsewhere(),
+        }
     }
 
     /// How much of the stream is on our disk, if anybody keeps it there.

@@ -75,7 +75,9 @@ impl Monitor {
             complaints.remove(command);
             return;
         };
-        let known = complaints.values().any(|known| known == error);
+        // Told by its code: other words of the same, with a count of seconds say, are no news.
+        let code = |error: &str| error.split(' ').next().map(str::to_owned);
+        let known = complaints.values().any(|known| code(known) == code(error));
         complaints.insert(command, error.to_owned());
         if !known {
             let text = format!("{} answers {command} with \"{error}\"{}", self.describe(id), self.remedy(id, error));

@@ -62,7 +62,8 @@ impl Monitor {
                 usable.sort();
                 let (primary, me) = (self.name.clone(), s.id.clone());
                 let (write_ms, confirmed) = (s.write_ms, self.ballot.confirmed);
-                let question = Question::Stand { primary, me, usable, write_ms, confirmed };
+                let primary_addr = Some(self.primary().addr.clone().into());
+                let question = Question::Stand { primary, me, usable, write_ms, confirmed, primary_addr };
                 let ticket = self.consult(Consult::Election(question), s);
                 self.ballot.candidacy = Candidacy::Asked(ticket);
             }

@@ -37,7 +37,7 @@ impl Monitor {
             loading: r.loading || report.loading || report.sync_in_progress,
             synced: r.synced || report.offset > 1,
             is_replica: report.role == Some(Role::Replica) || self.stands_alone(r),
-            other_history: self.other_history(r) && self.of(Kind::Replica).any(|other| self.in_step(other)),
+            other_history: self.goes_last(r, &report),
             disk_fails: report.disk_fails,
         }
     }
@@ -60,6 +60,13 @@ impl Monitor {
         self.odown_since.is_some() && own
     }
 
+    /// Behind everybody else. A replica's history says that only beside one that was in sync. One that stands alone must not
+    /// wait for that: sentinels that were started again have seen nobody in sync, and it would have the others' data wiped.
+    fn goes_last(&self, r: &Instance, report: &Report) -> bool {
+        let replica = report.role == Some(Role::Replica);
+        self.other_history(r) && (!replica || self.of(Kind::Replica).any(|other| self.in_step(other)))
+    }
+
     /// It follows the primary, but keeps what it has: the primary began with less.
     fn refuses(&self, r: &Instance) -> bool {
         let addr = &self.primary().addr;
@@ -72,9 +79,12 @@ impl Monitor {
         let present = &self.primary().history;
         let both = [&report.history, &report.history_before];
         let another = !present.is_empty() && !report.history.is_empty() && !both.contains(&present);
-        let replica = report.role == Some(Role::Replica);
         let linked = report.link_up || report.link_down_ms.is_some();
-        self.refuses(r) || (replica && !linked && another) || (!replica && r.former_primary)
+        match report.role == Some(Role::Replica) {
+            true => self.refuses(r) || (!linked && another),
+            // Started again as its own file says, with old data or none.
+            false => r.former_primary || (another && !r.promoted_by_someone),
+        }
     }
 
     /// It was in sync with what the primary has had since it last began.

@@ -6,6 +6,7 @@ use crate::ballot::Candidacy;
 use crate::campaign::CAMPAIGN_MS;
 use crate::events::Level;
 use crate::handover::SWAP_MS;
+use crate::heir::holds_lease;
 use crate::info::Role;
 use crate::instance::{Instance, Repoint};
 use crate::monitor::Monitor;
@@ -452,7 +453,8 @@ impl Monitor {
     }
 }
 
-/// Somebody made this replica a primary, and not a configuration before this one.
+/// Somebody made this replica a primary, and not a configuration before this one. Whoever takes writes under a lease was
+/// promoted, also if nobody who is here saw that.
 fn promoted(r: &Instance) -> bool {
-    r.role == Role::Primary && r.promoted_by_someone && !r.former_primary
+    holds_lease(r) || (r.role == Role::Primary && r.promoted_by_someone && !r.former_primary)
 }

@@ -20,7 +20,7 @@ pub(crate) const HAND_OVER_MS: u64 = 3_000;
 /// Once the replica is the primary, the old one is waited for this long.
 pub(crate) const SWAP_MS: u64 = 1_000;
 /// Both sides are asked how far they are this often.
-const ASK_AGAIN_MS: u64 = 50;
+const ASK_AGAIN_MS: u64 = 20;
 
 /// The way an operator wants a failover to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 //! reset behind the swap. Owns the question who the heir is, and how long its leader may take to say so itself; whoever sees
 //! an heir then takes the primary for down, and the election that follows finds the heir promoted already (failover.rs).
 //! The heir is told nothing, so two sentinels that are at it can't contradict each other.
+//! The same is so of one that was promoted by a leader that died behind that, where a lease shows it: the old primary that is
+//! back doesn't have the lease any more.
 
 use crate::failover::Failover;
 use crate::handover::{HAND_OVER_MS, SWAP_MS};
@@ -35,12 +37,32 @@ impl Monitor {
         !history.is_empty() && told.is_some_and(|both| both.contains(&history))
     }
 
-    /// The role was handed over, and whoever led that has had the time to say so.
+    /// A replica that takes writes under the group's lease: it was promoted, and must not be told to follow anybody, for what
+    /// was written since would be lost. Where the primary needs no lease, there is none of the group.
+    pub(crate) fn lease_holder(&self) -> Option<&Instance> {
+        self.primary().report.as_ref().and_then(|report| report.leased)?;
+        self.of(Kind::Replica).find(|r| holds_lease(r) && r.down_since.is_none() && r.command.is_up())
+    }
+
+    /// The primary says that it is one, and doesn't have the lease, which another has: it was replaced, and is back.
+    fn replaced_by(&self) -> Option<&Instance> {
+        let primary = self.primary();
+        let waits = primary.report.as_ref().is_some_and(|r| r.role == Some(Role::Primary) && r.leased == Some(false));
+        let holder = self.lease_holder().filter(|_| waits)?;
+        let since = holder.role_since.max(self.knowledge_since);
+        (holder.report_at >= since && primary.report_at >= since).then_some(holder)
+    }
+
+    /// The role was handed over or taken away, and whoever led that has had the time to say so.
     pub(crate) fn handed_over(&self, now: Mono) -> bool {
-        if self.primary().role != Role::Replica || self.leads_it() {
+        if self.leads_it() {
             return false;
         }
-        let Some(heir) = self.heir().filter(|heir| self.inherits(heir)) else { return false };
+        let heir = match self.primary().role {
+            Role::Primary => self.replaced_by(),
+            Role::Replica => self.heir().filter(|heir| self.inherits(heir)),
+        };
+        let Some(heir) = heir else { return false };
         let since = heir.role_since.max(self.primary().role_since).max(self.primary().observed_since);
         now.since(since) >= self.grace_ms() || self.down_votes(now) > 0
     }
@@ -76,4 +98,10 @@ impl Monitor {
     pub(crate) fn watched(&self, id: InstanceId, now: Mono) -> bool {
         id == self.primary && (now < self.watch_until || self.primary().role == Role::Replica)
     }
+}
+
+/// It takes writes under a lease. Not a former primary's that is back: it is to follow, whatever it holds.
+pub(crate) fn holds_lease(r: &Instance) -> bool {
+    let leased = r.report.as_ref().is_some_and(|report| report.leased == Some(true));
+    r.role == Role::Primary && leased && !r.former_primary
 }

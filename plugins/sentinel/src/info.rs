@@ -59,6 +59,8 @@ pub struct Report {
     pub primary_lost_data: bool,
     /// It can't write its append-only file or its snapshot.
     pub disk_fails: bool,
+    /// Clients may write to it only under a lease, and it has that now or it hasn't; nothing: it needs none.
+    pub leased: Option<bool>,
     /// It is a Keystead (extensions of the wire may be used).
     pub keystead: bool,
 }
@@ -95,6 +97,7 @@ impl Report {
                 "master_sync_in_progress" => report.sync_in_progress = value == "1",
                 "keystead_primary_came_back_empty" => report.primary_lost_data = value == "1",
                 "aof_last_write_status" | "rdb_last_bgsave_status" => report.disk_fails |= value == "err",
+                "lease_writes_allowed_ms" => report.leased = Some(value != "0"),
                 "keystead_version" => report.keystead = true,
                 _ if key.starts_with("slave") => report.replicas.extend(replica_line(key, value)),
                 _ => {}

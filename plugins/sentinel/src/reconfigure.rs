@@ -120,6 +120,9 @@ impl Monitor {
         if instance.former_primary {
             instance.next_info = instance.next_info.min(s.now.plus(REPORT_AGAIN_MS));
         }
+        if self.lease_holder().is_some_and(|holder| holder.id == id) {
+            return self.watch_primary(s.now); // it was replaced, or has the lease again: its next report says which
+        }
         if self.failover.in_progress() || !self.primary_sane(s) || self.ballot.hold.is_some() {
             return;
         }

@@ -34,6 +34,8 @@ pub enum Answer {
     Acquired(String),
     /// Somebody holds it.
     HeldBy(String),
+    /// This node itself holds it, under a lease of an earlier life.
+    HeldBefore,
     /// The lease goes on.
     Renewed,
     /// etcd doesn't know the lease any more.
@@ -100,7 +102,40 @@ pub struct Agent {
     next: Ms,
     questions: u64,
     told: Ms,
-    said: String,
+    /// What etcd answered last that counts, and what was said of that.
+    state: State,
+    /// Whether every member vouched, as it was said last while etcd is away.
+    said_of_members: Option<bool>,
+}
+
+/// How it stands with the lease, as far as etcd goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing was asked since this node became a primary.
+    Unasked,
+    Held,
+    HeldBy(String),
+    HeldBefore,
+    Promised,
+    Gone,
+    Away,
+    /// It was a primary, and gave the lease back.
+    GivenBack,
+}
+
+impl State {
+    const fn word(&self) -> &'static str {
+        match self {
+            State::Unasked => "none",
+            State::Held => "held",
+            State::HeldBy(_) => "held-by-another",
+            State::HeldBefore => "held-before-restart",
+            State::Promised => "promised-to-another",
+            State::Gone => "gone",
+            State::Away => "etcd-away",
+            State::GivenBack => "given-back",
+        }
+    }
 }
 
 impl Agent {
@@ -119,7 +154,8 @@ impl Agent {
             next: now,
             questions: 0,
             told: 0,
-            said: String::new(),
+            state: State::Unasked,
+            said_of_members: None,
         };
         (agent, vec![Action::WriteUntil(0)])
     }
@@ -139,6 +175,23 @@ impl Agent {
     #[must_use]
     pub fn write_until(&self) -> Ms {
         if self.primary { self.end().saturating_sub(self.rules.margin_ms) } else { 0 }
+    }
+
+    /// INFO's word for how it stands with the lease; `vouched` while writes rest on the members' word alone.
+    #[must_use]
+    pub fn state(&self, now: Ms) -> &'static str {
+        match &self.held {
+            _ if !self.primary => "no-primary",
+            Some((_, until)) if *until > now => State::Held.word(),
+            _ if self.vouched > now => "vouched",
+            _ => self.state.word(),
+        }
+    }
+
+    /// Who else holds the lease, as etcd said last.
+    #[must_use]
+    pub fn held_by(&self) -> Option<&str> {
+        if let State::HeldBy(who) = &self.state { Some(who) } else { None }
     }
 
     /// One event.
@@ -188,7 +241,7 @@ impl Agent {
         }
         if !primary {
             if let Some((lease, _)) = self.held.take() {
-                self.say("no primary any more: the lease is given back", out);
+                self.say(State::GivenBack, "no primary any more: the lease is given back", out);
                 out.push(Action::Release(lease));
             }
             self.open = self.open.take().filter(|(_, _, what)| *what == Open::Acquire);
@@ -208,7 +261,7 @@ impl Agent {
             }
             None if now < self.promised => {
                 let rest = self.promised - now;
-                self.say("another node was vouched for, or may have been: no lease yet", out);
+                self.say(State::Promised, "another node was vouched for, or may have been: no lease yet", out);
                 self.next = now + rest.min(self.period_ms());
             }
             None => {
@@ -229,24 +282,29 @@ impl Agent {
         match answer {
             Answer::Acquired(lease) if self.primary => {
                 self.held = Some((lease, sent + self.rules.ttl_ms));
-                self.say("holds the lease", out);
+                self.say(State::Held, "holds the lease", out);
             }
             Answer::Acquired(lease) => out.push(Action::Release(lease)),
             Answer::Renewed => {
                 if let Some((_, until)) = &mut self.held {
                     *until = sent + self.rules.ttl_ms;
                 }
+                self.say(State::Held, "etcd is back: the lease goes on", out);
             }
             Answer::HeldBy(who) => {
-                self.say(&format!("{who} holds the lease: no writes here"), out);
+                let text = format!("{who} holds the lease: no writes here");
+                self.say(State::HeldBy(who), &text, out);
+            }
+            Answer::HeldBefore => {
+                self.say(State::HeldBefore, "my own lease from before the restart, until it ends: no writes yet", out);
             }
             Answer::Gone => {
                 self.held = None;
                 self.next = now; // at once: with members that vouch nobody else takes it meanwhile
-                self.say("the lease is gone from etcd", out);
+                self.say(State::Gone, "the lease is gone from etcd", out);
             }
             Answer::Away(why) => {
-                self.say(&format!("etcd is away ({why})"), out);
+                self.say(State::Away, &format!("etcd is away ({why})"), out);
                 // Only who holds it without a gap: once it had ended, another may have written and fallen since.
                 if self.primary && now < self.end() && self.rules.failsafe {
                     let number = self.ask(now, Open::Members);
@@ -259,18 +317,97 @@ impl Agent {
     fn on_vouched(&mut self, now: Ms, number: u64, all: bool, out: &mut Vec<Action>) {
         let Some((_, sent, Open::Members)) = self.open.take_if(|(open, ..)| *open == number) else { return };
         if !all || !self.primary || now >= self.end() {
-            self.say("etcd is away and not every member vouches: the gate closes with the lease", out);
-            return;
+            let text = "etcd is away and not every member vouches: the gate closes with the lease";
+            return self.say_of_members(false, text, out);
         }
         self.vouched = sent + self.rules.ttl_ms;
-        self.say("etcd is away, every member vouches for this primary", out);
+        self.say_of_members(true, "etcd is away, every member vouches for this primary", out);
     }
 
-    /// Once for each state.
-    fn say(&mut self, text: &str, out: &mut Vec<Action>) {
-        if self.said != text {
-            text.clone_into(&mut self.said);
+    /// Once for each state, whatever words an error has; what members said counts until etcd says something else.
+    fn say(&mut self, state: State, text: &str, out: &mut Vec<Action>) {
+        if self.state != state {
+            self.state = state;
+            self.said_of_members = None;
             out.push(Action::Log(text.to_owned()));
         }
+    }
+
+    fn say_of_members(&mut self, all: bool, text: &str, out: &mut Vec<Action>) {
+        if self.said_of_members != Some(all) {
+            self.said_of_members = Some(all);
+            out.push(Action::Log(text.to_owned()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Rules = Rules { ttl_ms: 3_000, margin_ms: 300, failsafe: true };
+    const PRIMARY: Event = Event::Tick { primary: true };
+
+    /// Steps it and gives what people read.
+    fn said(agent: &mut Agent, now: Ms, event: Event) -> Vec<String> {
+        let lines = agent.step(now, event).into_iter();
+        lines.filter_map(|action| if let Action::Log(text) = action { Some(text) } else { None }).collect()
+    }
+
+    /// The number of the question that a step asked.
+    fn asked(actions: &[Action]) -> Option<u64> {
+        actions.iter().find_map(|action| match action {
+            Action::Acquire(n) | Action::Renew(n, _) | Action::AskMembers(n) => Some(*n),
+            _ => None,
+        })
+    }
+
+    /// A primary that got the lease at 3000 ms: until then it may have vouched for another.
+    fn holder() -> Agent {
+        let mut agent = Agent::new(0, RULES).0;
+        agent.step(0, PRIMARY);
+        let number = asked(&agent.step(3_000, PRIMARY)).expect("the lease is asked for");
+        assert_eq!(said(&mut agent, 3_000, Event::Etcd(number, Answer::Acquired("l".into()))), ["holds the lease"]);
+        agent
+    }
+
+    /// One renewal at `now`: etcd is away with these words, and all members vouch or not.
+    fn away(agent: &mut Agent, now: Ms, why: &str, all: bool) -> Vec<String> {
+        let number = asked(&agent.step(now, PRIMARY)).expect("a renewal");
+        let actions = agent.step(now, Event::Etcd(number, Answer::Away(why.into())));
+        let logs = actions.iter().filter_map(|a| if let Action::Log(text) = a { Some(text.clone()) } else { None });
+        let mut lines: Vec<String> = logs.collect();
+        lines.extend(said(agent, now, Event::Vouched(asked(&actions).expect("members are asked"), all)));
+        lines
+    }
+
+    #[test]
+    fn etcd_away_is_said_once_and_so_is_its_return() {
+        let mut agent = holder();
+        let lines = away(&mut agent, 4_000, "10.0.0.1: timeout", true);
+        assert_eq!(lines, ["etcd is away (10.0.0.1: timeout)", "etcd is away, every member vouches for this primary"]);
+        for (n, why) in ["10.0.0.1: refused", "10.0.0.2: timeout", "10.0.0.1: timeout"].into_iter().enumerate() {
+            assert!(away(&mut agent, 5_000 + 1_000 * n as Ms, why, true).is_empty(), "{why}");
+        }
+        assert_eq!(agent.state(7_100), "vouched");
+        let closes = "etcd is away and not every member vouches: the gate closes with the lease";
+        assert_eq!(away(&mut agent, 8_000, "timeout", false), [closes]);
+        let number = asked(&agent.step(9_000, PRIMARY)).expect("a renewal");
+        let back = said(&mut agent, 9_000, Event::Etcd(number, Answer::Renewed));
+        assert_eq!(back, ["etcd is back: the lease goes on"]);
+        assert_eq!(agent.state(9_100), "held");
+        assert_eq!(away(&mut agent, 10_000, "timeout", true).len(), 2, "the next time is said again");
+    }
+
+    #[test]
+    fn a_node_that_is_back_is_no_obstacle_of_its_own_but_its_old_lease_is() {
+        let mut agent = Agent::new(0, Rules { failsafe: false, ..RULES }).0;
+        let number = asked(&agent.step(0, PRIMARY)).expect("the lease is asked for");
+        let lines = said(&mut agent, 10, Event::Etcd(number, Answer::HeldBefore));
+        assert_eq!(lines, ["my own lease from before the restart, until it ends: no writes yet"]);
+        assert_eq!((agent.state(20), agent.held_by()), ("held-before-restart", None));
+        let number = asked(&agent.step(1_000, PRIMARY)).expect("again");
+        assert_eq!(said(&mut agent, 1_010, Event::Etcd(number, Answer::HeldBy("h:1".into()))).len(), 1);
+        assert_eq!((agent.state(1_020), agent.held_by()), ("held-by-another", Some("h:1")));
     }
 }

@@ -121,6 +121,7 @@ impl Etcd {
         let answer = match tried {
             Ok(answer) if answer["succeeded"].as_bool() == Some(true) => return Answer::Acquired(lease.to_owned()),
             Ok(answer) => match value_of(&answer["responses"][0]["response_range"]) {
+                Some(owner) if owner == node => Answer::HeldBefore,
                 Some(owner) => Answer::HeldBy(owner),
                 None => Answer::Away("a transaction without an answer".into()),
             },

@@ -4,6 +4,7 @@
 use crate::agent::{Action, Agent, Event};
 use crate::config::{Config, DOCS, split};
 use crate::etcd::Etcd;
+use crate::stand;
 use futures::future::join_all;
 use futures::{AsyncReadExt, AsyncWriteExt};
 use keystead_plugin::prelude::*;
@@ -53,8 +54,12 @@ impl Plugin for Lease {
             );
             reg.command(row, Self::vouch).info("lease", |lease, out| {
                 if let Some(agent) = &lease.agent {
-                    let left = agent.lock().write_until().saturating_sub(ms(lease.host));
-                    out.field("lease_writes_allowed_ms", left);
+                    let (agent, now) = (agent.lock(), ms(lease.host));
+                    let own = matches!(agent.state(now), "held" | "held-before-restart");
+                    let holder = if own { Some(&*lease.config.node) } else { agent.held_by() };
+                    out.field("lease_writes_allowed_ms", agent.write_until().saturating_sub(now));
+                    out.field("lease_state", agent.state(now));
+                    out.field("lease_holder", holder.unwrap_or_default());
                 }
             });
         }
@@ -220,19 +225,12 @@ impl Lease {
 
     // ---------- sentinels
 
-    /// Votes are Redis'; but nobody stands while the lease holds, or while nobody knows whether it does.
+    /// Votes are Redis'; but nobody stands while the fallen primary's lease holds, or while nobody knows whether it does.
     async fn advise(self: Arc<Self>, question: Question) -> Advice {
         let Question::Stand { primary, .. } = &question else { return election::redis(&question) };
         let (etcd, name) = (self.etcd.clone(), primary.clone());
-        let asked = self.host.blocking(move || etcd.holder(&name)).await;
-        let holder = asked.unwrap_or_else(|error| Err(error.text().to_owned()));
-        match holder {
-            Ok(None) => election::redis(&question),
-            Ok(Some(node)) => Advice::Abstain { reason: format!("the lease in etcd is still held by {node}") },
-            Err(why) => Advice::Abstain {
-                reason: format!("etcd doesn't say who holds the lease, so no new primary could get it: {why}"),
-            },
-        }
+        let asked = self.host.blocking(move || stand::advise(&question, &etcd.holder(&name))).await;
+        asked.unwrap_or_else(|error| Advice::Abstain { reason: format!("etcd wasn't asked: {}", error.text()) })
     }
 }
 

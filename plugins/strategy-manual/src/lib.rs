@@ -1,6 +1,6 @@
 //! Election strategy `manual`: a sentinel stands only when an operator said so (SENTINEL CONFIRM). Everything before that
 //! runs as ever: the fall is seen and agreed upon, and SENTINEL EXPLAIN says who would be promoted and what is waited for.
-//! Who was told stands at once; votes and their count are Redis'.
+//! Who was told stands at once; votes and their count are Redis'. The word is kept by the one that heard it, and dies with it.
 #![forbid(unsafe_code)]
 
 use keystead_plugin::prelude::*;
@@ -40,8 +40,8 @@ mod tests {
     use super::*;
 
     fn stand(confirmed: bool) -> Advice {
-        let (primary, me) = ("m".to_owned(), "b".to_owned());
-        Manual.advise(&Question::Stand { primary, me, usable: vec!["a".into(), "b".into()], write_ms: 0, confirmed })
+        let (primary, me, usable) = ("m".to_owned(), "b".to_owned(), vec!["a".into(), "b".into()]);
+        Manual.advise(&Question::Stand { primary, me, usable, write_ms: 0, confirmed, primary_addr: None })
     }
 
     #[test]

@@ -203,6 +203,39 @@ fn a_command_without_a_reply_is_answered_an_error_and_what_it_did_stays() {
     assert_eq!(r.cmd("GET k"), "v");
 }
 
+/// Built when the boundary was 1.0: its spec ends where it ended then, and nobody had to say that a command may be silent.
+#[test]
+fn a_plugin_of_boundary_1_0_does_as_it_did() {
+    let functions = r#"
+#include <stddef.h>
+static uint32_t mute(void *data, const ks_ctx *ctx, const ks_str *argv, size_t argc) {
+  (void)data; (void)ctx; (void)argv; (void)argc;
+  return KS_CALL_NONE;
+}
+static uint32_t reads_only(void *data, const ks_str *argv, size_t argc) {
+  (void)data; (void)argv;
+  return argc == 1;
+}
+static uint32_t old(ks_registrar reg, const char *name, uint32_t (*call)(void *, const ks_ctx *, const ks_str *, size_t)) {
+  ks_command_spec spec = {.size = offsetof(ks_command_spec, flags_now), .arity = -1, .flags = KS_CMD_MAY_REPLICATE};
+  spec.name = str(name);
+  spec.call = call;
+  spec.reads_only = reads_only;
+  memset(&spec.flags_now, 0xff, sizeof spec.flags_now);
+  return reg.api->command(reg.data, &spec);
+}
+"#;
+    let body = "if (old(reg, \"OLD.MUTE\", mute) != KS_OK || old(reg, \"OLD.PING\", ping) != KS_OK) goto refused;";
+    let plugins = Plugins::new();
+    plugins.with_functions("old", ".abi_minor = 0,", functions, body);
+    let node = Keystead::builder().plugin_dir(plugins.dir()).plugin("old", "()").start();
+    let mut client = node.client();
+    client.send(&["OLD.MUTE"]).unwrap();
+    assert_eq!(client.cmd("PING"), "PONG", "not a word of the command before");
+    client.ok("CLIENT PAUSE 100000 WRITE");
+    assert_eq!(client.cmd("OLD.PING"), 7, "these words change nothing, as the plugin says");
+}
+
 #[test]
 fn a_command_that_isn_t_declared_to_write_doesn_t() {
     let plugins = doing();

@@ -277,9 +277,9 @@ fn a_disk_that_does_not_answer_under_always_counts_as_one_that_fails() {
     disk.stands_still();
     let mut held = node.client();
     held.send(&["SET", "held", "1"]).unwrap();
-    wait_until("the refusal", DEADLINE, || refused(&node.client().cmd("PING"), "the disk has not answered for"));
+    wait_until("the refusal", DEADLINE, || refused(&node.client().cmd("PING"), "the disk does not answer"));
     for line in ["GET before", "SET more 1"] {
-        assert!(refused(&node.client().cmd(line), "the disk has not answered for"), "{line}");
+        assert!(refused(&node.client().cmd(line), "the disk does not answer"), "{line}");
     }
     assert_eq!(persistence(&node, "aof_last_write_status"), "err");
     disk.goes_on();

@@ -92,6 +92,12 @@ static ks_future before_end(void *data, uint32_t flags) {
   return (ks_future){.data = (void *)&instance_api, .poll = poll_end};
 }
 static const ks_instance_api ending_api = {.size = sizeof(ks_instance_api), .before_end = before_end};
+
+static uint32_t nothing(void *data, ks_buf *out) { (void)data; (void)out; return KS_OK; }
+static inline uint32_t saves_nothing(ks_registrar reg) {
+  ks_param_spec spec = {.size = sizeof spec, .name = str("save"), .get = nothing};
+  return reg.api->param(reg.data, &spec);
+}
 "#;
     let body = format!("if (out) {{ {more} out->data = out; out->api = &ending_api; return KS_OK; }}");
     let plugins = Plugins::new();
@@ -132,6 +138,19 @@ fn who_keeps_the_data_and_fails_over_the_end_ends_nothing() {
     }
     client.send(&["SHUTDOWN", "NOSAVE"]).unwrap();
     assert!(node.process.wait_exit(DEADLINE).success(), "whoever says so knows: {}", node.process.log());
+}
+
+/// With `save ""` nothing would have been saved by one that is healthy: then nothing is lost either.
+#[test]
+fn who_saves_nothing_and_fails_over_the_end_refuses_none() {
+    let plugins =
+        panicky("if (provide(reg, \"keystead.persistence\") != KS_OK || saves_nothing(reg) != KS_OK) return KS_ERR;");
+    let mut node = Keystead::builder().plugin_dir(plugins.dir()).plugin("panicky", "()").start();
+    let told = format!("{:?}", node.client().cmd("SHUTDOWN SAVE"));
+    assert!(told.contains("Errors trying to SHUTDOWN. Check logs."), "a save was asked for: {told}");
+    node.process.terminate();
+    node.process.wait_exit(DEADLINE);
+    assert!(!node.process.log().contains("You insist"), "{}", node.process.log());
 }
 
 /// A start may load for long; one that waits for a plugin that never begins says for which.

@@ -179,7 +179,10 @@ impl Group {
 
     fn why(&self) -> String {
         let ask = |s: &Member| Client::try_connect(s.port()).ok()?.try_command(&["SENTINEL", "MASTER", PRIMARY]).ok();
-        self.sentinels.iter().map(|s| format!("{:?}\n", ask(s))).collect()
+        let words =
+            |s: &Member| Client::try_connect(s.port()).ok()?.try_command(&["INFO", "replication"]).ok()?.as_text();
+        let sentinels = self.sentinels.iter().map(|s| format!("{:?}\n", ask(s)));
+        sentinels.chain(self.data.iter().map(|node| format!("{}: {:?}\n", node.port(), words(node)))).collect()
     }
 
     /// Waits until the node at that port is a replica of the primary with its link up; panics with all sentinels' logs.

@@ -201,3 +201,83 @@ fn who_never_followed_anybody_takes_what_its_first_primary_has() {
     in_step(&mut p, &mut r);
     assert_eq!((keys(&mut r), kept(&mut r)), (Some(1), false), "{}", node.process.log());
 }
+
+/// A replica that fell before it saved what it took of its primary has data of an earlier life: none of that is its primary's.
+#[test]
+fn a_replica_that_fell_before_its_first_save_follows_again() {
+    let mut replica = node("");
+    let mut r = replica.client();
+    r.ok("SET of_an_earlier_life 1");
+    r.ok("SAVE");
+    let primary = node("");
+    let mut p = primary.client();
+    p.ok("SET new 1");
+    r.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    in_step(&mut p, &mut r);
+    // Its role and its primary are on the disk, the data isn't.
+    let state = replica.dir().join("replication.state");
+    let saved = || std::fs::read_to_string(&state).is_ok_and(|text| text.contains("followed:true"));
+    wait_until("that is saved", DEADLINE, saved);
+    replica.process.kill();
+    replica.restart();
+    let mut r = replica.client();
+    in_step(&mut p, &mut r);
+    assert_eq!((keys(&mut r), kept(&mut r)), (Some(1), false), "{}", replica.process.log());
+}
+
+/// The primary and the middle of a chain came back without their data: the last node has the only copy.
+#[test]
+fn a_chain_that_begins_anew_wipes_not_its_end() {
+    let mut primary = node("");
+    let mut middle = node(&format!("replicaof: (\"127.0.0.1\", {})", primary.port()));
+    let mut last = node(&format!("replicaof: (\"127.0.0.1\", {})", middle.port()));
+    let (mut p, mut r) = (primary.client(), last.client());
+    (0..100).for_each(|n| drop(p.ok(&format!("SET key:{n} v"))));
+    in_step(&mut p, &mut middle.client());
+    in_step(&mut p, &mut r);
+    last.process.pause();
+    middle.process.kill();
+    primary.process.kill();
+    std::fs::remove_file(middle.dir().join("replication.state")).expect("its disk is lost");
+    primary.restart();
+    primary.client().ok("SET x 1");
+    middle.restart();
+    in_step(&mut primary.client(), &mut middle.client());
+    last.process.resume();
+    is_kept(&last, &mut r);
+    assert_eq!(keys(&mut r), Some(100), "{}", last.process.log());
+    // Behind a change of its name too.
+    primary.client().ok("DEBUG CHANGE-REPL-ID");
+    in_step(&mut primary.client(), &mut middle.client());
+    last.process.kill();
+    last.restart();
+    in_step(&mut primary.client(), &mut last.client());
+}
+
+/// It began with nothing, saved a little, and was started again: its replica was away all that time.
+#[test]
+fn a_primary_that_began_anew_says_so_behind_another_restart() {
+    let (mut primary, mut replica) = (node(""), node(""));
+    let (mut p, mut r) = (primary.client(), replica.client());
+    r.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    (0..100).for_each(|n| drop(p.ok(&format!("SET key:{n} v"))));
+    in_step(&mut p, &mut r);
+    replica.process.pause();
+    primary.process.kill();
+    primary.restart();
+    let mut p = primary.client();
+    p.ok("SET x 1");
+    // Without any replica its file would not say of which history it is.
+    let other = node(&format!("replicaof: (\"127.0.0.1\", {})", primary.port()));
+    in_step(&mut p, &mut other.client());
+    drop(other);
+    p.ok("SAVE");
+    for _ in 0..2 {
+        primary.process.kill();
+        primary.restart();
+    }
+    assert_eq!(keys(&mut primary.client()), Some(1));
+    replica.process.resume();
+    is_kept(&replica, &mut r);
+    assert_eq!(keys(&mut r), Some(100), "{}", replica.process.log());
+}

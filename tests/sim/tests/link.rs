@@ -146,6 +146,7 @@ impl Bench {
                 }
                 (same, Action::Log(..)) => same,
                 (Shell::Open | Shell::Receiving | Shell::Loading | Shell::Streaming, Action::Send(_)) => self.shell,
+                (Shell::Streaming, Action::Began(_)) => Shell::Streaming,
                 (Shell::Open, Action::Upstream(path)) => {
                     if path.len() > 64 {
                         self.broken("a path without a limit is kept");

@@ -91,6 +91,10 @@ pub(super) fn apply(user: &mut User, word: &[u8], registry: &Registry, pubsub_al
         [b'(', inside @ .., b')'] => {
             let mut selector = Selector::new(pubsub_all);
             for word in inside.split(|byte| *byte == b' ').filter(|word| !word.is_empty()) {
+                // Written down, the selector would end here when it is read again, and the rest be the user's own rules.
+                if word.ends_with(b")") {
+                    return Err(RuleError::Syntax);
+                }
                 change_selector(&mut selector, word, registry)?;
             }
             user.selectors.push(selector);

@@ -85,6 +85,10 @@ fn words_that_are_refused() {
     }
     assert!(line("~* ~a").contains("'~a': Adding a pattern after the * pattern (or the 'allkeys' flag)"));
     assert!(line("&* &a").contains("'&a': Adding a pattern after the * pattern (or the 'allchannels' flag)"));
+    // In a file of users such a selector would end too early.
+    for selector in ["(~a))", "(+get &a))", "(+get ~a)))"] {
+        assert_eq!(line(selector), format!("Error in ACL SETUSER modifier '{selector}': Syntax error"));
+    }
     assert!(line("(~a nope)").starts_with("Error in ACL SETUSER modifier '(~a nope)': Syntax error"));
 }
 

@@ -204,10 +204,10 @@ fn pause(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let timeout = u64::try_from(timeout).map_err(|_| CommandError::fixed("ERR timeout is negative"))?;
     let core = &mut *ctx.core;
     let until_ms = core.now_ms().saturating_add(timeout);
-    let standing = if core.pause == Pause::Off { 0 } else { core.pause_until_ms };
-    // A pause may become longer, not shorter: CLIENT UNPAUSE ends one.
-    core.pause_until_ms = until_ms.max(standing);
-    core.pause = kind;
+    let stands = core.pause != Pause::Off && core.pause_until_ms > core.now_ms();
+    // A pause may become longer and stricter, not shorter or weaker: CLIENT UNPAUSE ends one.
+    core.pause_until_ms = if stands { until_ms.max(core.pause_until_ms) } else { until_ms };
+    core.pause = if stands && core.pause == Pause::All { Pause::All } else { kind };
     core.refresh_watchful();
     ctx.reply.ok();
     Ok(Effect::None)

@@ -5,6 +5,7 @@ use super::common::{Res, err, int, is};
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect, Origin};
 use crate::error::CommandError;
+use crate::gates::Gate;
 use keystead_keyspace::UnixMillis;
 use keystead_resp::Args;
 
@@ -56,9 +57,11 @@ pub(super) fn deadline(arg: &[u8], unit: Unit, now_ms: u64, name: &str) -> Res<u
 }
 
 /// True if a key with this deadline must go at once. A stream or a file tells what happened: there its deletion follows, or
-/// something that takes the deadline away.
+/// something that takes the deadline away. A replica keeps the key for its primary's stream, hidden, whoever set the
+/// deadline.
 pub(super) fn has_passed(ctx: &Ctx<'_>, at: i64) -> bool {
-    at <= ctx.now_ms() as i64 && !matches!(ctx.origin, Origin::Replication | Origin::Loading)
+    let follows = ctx.core.gates.is(Gate::Replica) || matches!(ctx.origin, Origin::Replication | Origin::Loading);
+    at <= ctx.now_ms() as i64 && !follows
 }
 
 /// A deadline as it is kept; one before 1970 has passed like any other.

@@ -50,10 +50,13 @@ const SECTIONS: &[Section] = &[
     ("debug", "Debug", false, true, debug),
 ];
 
+/// The default sections take less.
+const TYPICAL_BYTES: usize = 8192;
+
 fn info(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let words: BTreeSet<String> =
         args.skip(1).iter().map(|arg| String::from_utf8_lossy(arg).to_ascii_lowercase()).collect();
-    let mut text = String::new();
+    let mut text = String::with_capacity(TYPICAL_BYTES);
     render(ctx.ks, ctx.core, ctx.session, &words, &mut text);
     ctx.reply.verbatim(*b"txt", text);
     Ok(Effect::None)
@@ -123,7 +126,7 @@ fn foreign(ks: &Keyspace, core: &Core, name: &str) -> String {
     for own in core.info_sections.iter().filter(|own| own.name == name) {
         own.body.write(ks, core, &mut out);
     }
-    String::from_utf8_lossy(&out).into_owned()
+    String::from_utf8(out).unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned())
 }
 
 /// The core's fields with those of plugins: one of the same name takes the core's place, the others follow. Where several
@@ -131,8 +134,8 @@ fn foreign(ks: &Keyspace, core: &Core, name: &str) -> String {
 fn merge(ours: &str, theirs: &str, text: &mut String) {
     let name = |line| str::split_once(line, ':').map(|(name, _)| name);
     let number = |line: &str| line.trim_end().split_once(':').and_then(|(_, value)| value.parse::<i64>().ok());
-    let mut theirs: Vec<(Option<&str>, &str)> = theirs.split_inclusive("\r\n").map(|line| (name(line), line)).collect();
-    for line in ours.split_inclusive("\r\n") {
+    let mut theirs: Vec<(Option<&str>, &str)> = theirs.split_inclusive('\n').map(|line| (name(line), line)).collect();
+    for line in ours.split_inclusive('\n') {
         let own = name(line);
         let twin = |theirs: &(Option<&str>, &str)| own.is_some() && theirs.0 == own;
         let twins = theirs.iter().filter(|line| twin(line)).map(|(_, line)| *line);
@@ -146,8 +149,11 @@ fn merge(ours: &str, theirs: &str, text: &mut String) {
 }
 
 fn field(text: &mut String, name: &str, value: impl std::fmt::Display) {
+    text.push_str(name);
+    text.push(':');
     // Writing into a String can't fail.
-    let _ = write!(text, "{name}:{value}\r\n");
+    let _ = write!(text, "{value}");
+    text.push_str("\r\n");
 }
 
 fn server(_: &Keyspace, core: &Core, _: &State, text: &mut String) {
@@ -450,14 +456,14 @@ fn replication(_: &Keyspace, core: &Core, _: &State, text: &mut String) {
 }
 
 fn cpu(_: &Keyspace, core: &Core, _: &State, text: &mut String) {
-    let probe = core.probe.map(|probe| probe()).unwrap_or_default();
+    let spent = core.spent.map(|spent| spent()).unwrap_or_default();
     let seconds = |us: u64| format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
-    field(text, "used_cpu_sys", seconds(probe.cpu_sys_us));
-    field(text, "used_cpu_user", seconds(probe.cpu_user_us));
+    field(text, "used_cpu_sys", seconds(spent.sys_us));
+    field(text, "used_cpu_user", seconds(spent.user_us));
     field(text, "used_cpu_sys_children", seconds(0));
     field(text, "used_cpu_user_children", seconds(0));
-    field(text, "used_cpu_sys_main_thread", seconds(probe.cpu_sys_thread_us));
-    field(text, "used_cpu_user_main_thread", seconds(probe.cpu_user_thread_us));
+    field(text, "used_cpu_sys_main_thread", seconds(spent.sys_thread_us));
+    field(text, "used_cpu_user_main_thread", seconds(spent.user_thread_us));
 }
 
 fn modules(_: &Keyspace, core: &Core, _: &State, text: &mut String) {

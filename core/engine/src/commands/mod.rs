@@ -47,10 +47,11 @@ mod tracking;
 pub mod transactions;
 pub mod zsets;
 
-use keystead_keyspace::KeyType;
+use keystead_keyspace::{KeyType, Keyspace};
 
 pub(crate) use help::write_help;
 
+use crate::blocking::Wait;
 use crate::registry::Command;
 use crate::spec::{CommandSpec, Group};
 
@@ -85,9 +86,18 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
     memory::TABLE,
 ];
 
+/// Whether a waiting command may find something under a key that changed.
+pub(crate) fn may_find(ks: &Keyspace, key: &[u8], wait: &Wait, appeared: bool) -> bool {
+    // A key that expired meanwhile wakes nobody, and its deletion is for whoever asks for it next.
+    let kind = ks.glance(wait.db, key);
+    let news = || streams::has_news(ks, wait.db, key, wait.args.view());
+    blocks_on(wait.command, kind, appeared)
+        && (wait.command.name != "xreadgroup" || kind != Some(KeyType::Stream) || news())
+}
+
 /// True if a waiting command has something to say about a key of this type, or about none; else it goes on waiting. As in
 /// Redis, a list or sorted set put over a key of another type (SORT … STORE) wakes nobody: only one that came into being does.
-pub(crate) fn blocks_on(command: &Command, kind: Option<KeyType>, appeared: bool) -> bool {
+fn blocks_on(command: &Command, kind: Option<KeyType>, appeared: bool) -> bool {
     match command.group {
         Group::List => appeared && kind == Some(KeyType::List),
         Group::SortedSet => appeared && kind == Some(KeyType::ZSet),

@@ -151,25 +151,36 @@ fn elements(object: &Object, from_end: bool) -> Res<Vec<Elem>> {
     })
 }
 
+/// Puts the first so many into order; what is equal must be the same.
+fn order_first<T>(all: &mut [T], wanted: usize, compare: impl Fn(&T, &T) -> Ordering) {
+    let first = if wanted < all.len() { all.select_nth_unstable_by(wanted, &compare).0 } else { all };
+    first.sort_unstable_by(compare);
+}
+
 /// How a pattern of BY or GET is looked up.
 type LookUp<'a> = &'a dyn Fn(&[u8], &[u8]) -> Option<Vec<u8>>;
 
+/// All elements, in order as far as LIMIT lets them be seen.
 fn sorted(object: &Object, q: &Query, look_up: LookUp<'_>) -> Res<Vec<Elem>> {
     let unsorted = q.unsorted();
     // A set has no order of its own: what is stored, or seen by a script, must be the same on every replica.
-    let forced = unsorted && (q.store.is_some() || q.scripted) && matches!(object, Object::Set(_));
+    let orderless = (q.store.is_some() || q.scripted) && matches!(object, Object::Set(_));
+    let forced = unsorted && orderless;
     let by = q.by().filter(|_| !unsorted);
     let mut elems = elements(object, unsorted && q.descending)?;
     if unsorted && !forced {
         return Ok(elems);
     }
     let order = |o: Ordering| if q.descending { o.reverse() } else { o };
+    let wanted = q.window(elems.len()).1;
     if q.alpha || forced {
         match by {
-            None => elems.sort_by(|a, b| order(a.cmp(b))),
+            None => order_first(&mut elems, wanted, |a, b| order(a.cmp(b))),
             Some(by) => {
                 let mut keyed: Vec<_> = elems.into_iter().map(|e| (look_up(by, &e), e)).collect();
-                keyed.sort_by(|a, b| order(a.0.cmp(&b.0)));
+                // Those of one weight stay as they lay, where that means something.
+                let tie = |a: &Elem, b: &Elem| if orderless { a.cmp(b) } else { Ordering::Equal };
+                keyed.sort_by(|a, b| order(a.0.cmp(&b.0).then_with(|| tie(&a.1, &b.1))));
                 elems = keyed.into_iter().map(|(_, e)| e).collect();
             }
         }
@@ -183,7 +194,9 @@ fn sorted(object: &Object, q: &Query, look_up: LookUp<'_>) -> Res<Vec<Elem>> {
         };
         weighed.push((weight, elem));
     }
-    weighed.sort_by(|a, b| order(a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal).then_with(|| a.1.cmp(&b.1))));
+    order_first(&mut weighed, wanted, |a, b| {
+        order(a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal).then_with(|| a.1.cmp(&b.1)))
+    });
     Ok(weighed.into_iter().map(|(_, e)| e).collect())
 }
 
@@ -277,6 +290,50 @@ pub(super) fn sort_ro(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_set_leaves_behind_is_the_same_whatever_its_order() {
+        use keystead_keyspace::Limits;
+        use keystead_keyspace::set::Set;
+        let of = |members: [&str; 4]| {
+            let mut set = Set::new();
+            members.iter().for_each(|member| _ = set.add(member.as_bytes(), &Limits::default()));
+            Object::Set(set)
+        };
+        let weight = |_: &[u8], elem: &[u8]| (elem == b"c").then(|| b"w".to_vec());
+        let order = |members, descending, stores: bool| {
+            let (by, store) = (Some(b"w*".to_vec()), stores.then(|| b"d".to_vec()));
+            let q = Query { alpha: true, by, store, descending, ..Query::default() };
+            sorted(&of(members), &q, &weight).unwrap_or_default().iter().flat_map(|e| e.to_vec()).collect::<Vec<u8>>()
+        };
+        for members in [["a", "b", "c", "d"], ["d", "b", "c", "a"], ["c", "b", "d", "a"]] {
+            assert_eq!((order(members, false, true), order(members, true, true)), (b"abdc".to_vec(), b"cdba".to_vec()));
+        }
+        // A reply keeps those of one weight as they lie.
+        assert_eq!(order(["d", "b", "c", "a"], false, false), b"dbac");
+    }
+
+    #[test]
+    fn a_limit_shows_the_same_part_of_the_order() {
+        let mut list = List::new();
+        let limits = keystead_keyspace::Limits::default();
+        (0..1000).for_each(|n| list.push_back((n * 7919 % 500).to_string().as_bytes(), &limits));
+        let list = Object::List(list);
+        for (alpha, descending) in [(false, false), (false, true), (true, false), (true, true)] {
+            let shown = |limit| {
+                let q = Query { alpha, descending, limit, ..Query::default() };
+                let all = sorted(&list, &q, &|_, _| None).unwrap_or_default();
+                let (from, to) = q.window(all.len());
+                all[from..to].to_vec()
+            };
+            let whole = shown(None);
+            for (offset, count) in [(0, 0), (0, 1), (10, 5), (990, 100), (0, 1000), (5, -1), (2000, 1)] {
+                let from = (offset as usize).min(1000);
+                let to = if count < 0 { 1000 } else { (from + count as usize).min(1000) };
+                assert_eq!(shown(Some((offset, count))), whole[from..to], "{offset} {count}");
+            }
+        }
+    }
 
     /// Seen at redis-server 7.2.4.
     #[test]

@@ -1,5 +1,6 @@
 //! A turn inside a long command (a script that runs for seconds): commands that are allowed while busy run for other
-//! sessions, all else is told to wait. Owns what is put aside meanwhile: the unit of the long command is not theirs.
+//! sessions, all else is told to wait. Owns what is put aside meanwhile: neither the unit of the long command nor what its
+//! own session is to be told behind the reply is theirs.
 
 use keystead_keyspace::Keyspace;
 use keystead_resp::Args;
@@ -10,6 +11,7 @@ use crate::error::CommandError;
 use crate::exec;
 use crate::journal::Unit;
 use crate::session::SessionId;
+use crate::tracking::Own;
 
 /// Open while other sessions are served from inside a command.
 pub struct BusyTurn<'b> {
@@ -17,6 +19,7 @@ pub struct BusyTurn<'b> {
     core: &'b mut Core,
     unit: Unit,
     in_unit: bool,
+    own: Option<Own>,
 }
 
 impl<'b> BusyTurn<'b> {
@@ -27,7 +30,8 @@ impl<'b> BusyTurn<'b> {
         // Redis too: a script that waits for a moment must see it come.
         core.wall.go_on();
         let (unit, in_unit) = (std::mem::take(&mut core.unit), std::mem::take(&mut core.in_unit));
-        BusyTurn { ks, core, unit, in_unit }
+        let own = Some(core.put_own_aside());
+        BusyTurn { ks, core, unit, in_unit, own }
     }
 
     /// Sessions and everything else but the keys.
@@ -60,6 +64,9 @@ impl Drop for BusyTurn<'_> {
     fn drop(&mut self) {
         self.core.unit = std::mem::take(&mut self.unit);
         self.core.in_unit = self.in_unit;
+        if let Some(own) = self.own.take() {
+            self.core.take_own_back(own);
+        }
         self.core.busy = None;
         self.core.refresh_watchful();
     }

@@ -21,7 +21,7 @@ use crate::barrier::Barriers;
 use crate::blocking::Blocking;
 use crate::commands;
 use crate::config::Config;
-use crate::core::{Core, Pause, Probe};
+use crate::core::{Core, Pause, Probe, Spent};
 use crate::foreign::{ConnEvent, ForeignBody};
 use crate::gates::Gates;
 use crate::journal::{Journal, Unit};
@@ -88,6 +88,8 @@ impl Engine {
                 info_sections: Vec::new(),
                 actions: Vec::new(),
                 wakers: Vec::new(),
+                turn_began_us: 0,
+                turn_lease_us: None,
                 park: None,
                 pause: Pause::Off,
                 pause_until_ms: 0,
@@ -115,6 +117,7 @@ impl Engine {
                 purge: options.purge,
                 startup_memory: options.used_memory.map_or(0, |count| count()),
                 probe: None,
+                spent: None,
                 facts: Default::default(),
                 active_expire: true,
                 cron_paused: false,
@@ -155,6 +158,7 @@ impl Engine {
         self.unpark(&mut session.state);
         self.core.leaving -= session.state.leaving as u64;
         commands::connection::forget(&mut self.core, &mut session.state);
+        self.core.forget_own(id);
         self.core.sessions.put(session);
         self.core.notify_conn(ConnEvent::Close, id);
         self.core.sessions.remove(id);
@@ -230,6 +234,7 @@ impl Engine {
     /// Freezes the clock for what follows.
     pub fn begin_turn(&mut self, now: Now) {
         self.core.now = now;
+        self.core.note_lease();
         self.core.wall.go_on();
         self.ks.set_now(UnixMillis(now.unix_ms));
     }
@@ -331,8 +336,8 @@ impl Engine {
     }
 
     /// Lets INFO ask the operating system.
-    pub fn set_probe(&mut self, probe: fn() -> Probe) {
-        self.core.probe = Some(probe);
+    pub fn set_probe(&mut self, memory: fn() -> Probe, processor: fn() -> Spent) {
+        (self.core.probe, self.core.spent) = (Some(memory), Some(processor));
     }
 
     /// The configuration changed: what depends on it follows.

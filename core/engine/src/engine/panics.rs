@@ -40,7 +40,7 @@ impl Engine {
         core.park = None;
         core.in_unit = false;
         core.unit.clear();
-        core.pubsub.forget_own();
+        core.forget_own(session.state.id);
         if self.change_mark() != before {
             let text = format!("the command '{command}' panicked behind its first change: the journal lacks it");
             self.core.broken = Some(text);

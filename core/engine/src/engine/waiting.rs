@@ -1,62 +1,84 @@
 //! Sessions that wait: for keys, for a plugin's answer. Owns how they are served and go on.
 
-use keystead_keyspace::KeyType;
-
 use super::Engine;
+use crate::blocking::Wait;
 use crate::commands;
 use crate::effect::Origin;
 use crate::exec;
-use crate::session::{Parked, Session, SessionId};
+use crate::guards::Verdict;
+use crate::registry::Command;
+use crate::session::{Parked, Session, SessionId, State};
+use crate::spec::BLOCKING;
+
+/// True of a plugin's command that waits for others, as WAIT does, and not for its own work.
+fn is_blocking(command: &Command) -> bool {
+    command.plugin.is_some() && (command.flags.has(BLOCKING) || command.categories.contains(&"blocking"))
+}
 
 impl Engine {
     /// Serves those who wait for keys that changed, in the order in which they came, until nothing more changes.
     pub(crate) fn serve_ready(&mut self) {
         while let Some((db, key, appeared)) = self.core.blocking.pop_ready() {
             for id in self.core.blocking.queue(db, &key) {
-                // A key that expired meanwhile wakes nobody, and its deletion is for whoever asks for it next.
-                self.retry(id, self.ks.glance(db, &key), appeared);
+                self.retry(id, &key, appeared);
             }
         }
         exec::settle_observation(&mut self.ks, &mut self.core);
     }
 
     /// Runs a waiting session's command again. It goes on waiting if it still finds nothing.
-    fn retry(&mut self, id: SessionId, kind: Option<KeyType>, appeared: bool) {
+    fn retry(&mut self, id: SessionId, key: &[u8], appeared: bool) {
         let Some(mut session) = self.core.sessions.take(id) else { return };
-        let Some(Parked::Keys(wait)) = session.state.parked.take() else {
-            self.core.sessions.put(session);
-            return;
+        // Nothing may be popped for a session that is about to be closed: the element would be lost.
+        let lives = !session.state.close_now;
+        let ran = match session.state.parked.take() {
+            Some(Parked::Keys(wait)) if lives && commands::may_find(&self.ks, key, &wait, appeared) => {
+                self.run_again(&mut session, wait);
+                true
+            }
+            parked => {
+                session.state.parked = parked;
+                false
+            }
         };
-        if !commands::blocks_on(wait.command, kind, appeared) {
-            session.state.parked = Some(Parked::Keys(wait));
-            self.core.sessions.put(session);
-            return;
+        self.core.sessions.put(session);
+        if ran {
+            // It may have news of its own even if it goes on waiting.
+            self.core.sessions.list(id);
+            self.core.check_output(id);
         }
-        let (selected, begin) = (session.state.db, session.out.len());
-        session.state.db = wait.db;
+    }
+
+    /// The wait ends, goes on, or becomes that for the end of a pause.
+    fn run_again(&mut self, session: &mut Session, wait: Wait) {
         let core = &mut self.core;
+        let (id, command, begin) = (session.state.id, wait.command, session.out.len());
+        let selected = std::mem::replace(&mut session.state.db, wait.db);
         // The user's rights may have changed while it waited, or the server's state (Redis 7.2, #11012).
-        if let Some(error) = exec::refused_now(core, &session.state, wait.command, wait.args.view()) {
-            exec::refuse(core, &mut session, Some(wait.command), wait.args.view(), error);
-        } else {
-            let Session { out, state } = &mut *session;
-            exec::call(&mut self.ks, core, state, out, wait.command, wait.args.view(), Origin::Client, false);
+        match exec::judge_again(core, &session.state, command, wait.args.view()) {
+            Verdict::Wait => {
+                session.state.db = selected;
+                core.blocking.remove(id, &wait);
+                return exec::postpone(core, &mut session.state, wait.args);
+            }
+            Verdict::Refuse(error) => exec::refuse(core, session, Some(command), wait.args.view(), error),
+            _ => {
+                let Session { out, state } = &mut *session;
+                exec::call(&mut self.ks, core, state, out, command, wait.args.view(), Origin::Client, false);
+            }
         }
         let Session { out, state } = &mut *session;
         state.db = selected;
         if core.park.take().is_some() {
             out.truncate(begin);
             state.parked = Some(Parked::Keys(wait));
-            core.sessions.put(session);
-            return;
+            return core.tell_myself(session);
         }
         core.blocking.remove(id, &wait);
         exec::drop_reply_if_off(state, out, begin);
         state.resumed = true;
-        core.tell_myself(&mut session);
-        self.core.sessions.put(session);
-        self.core.sessions.list(id);
-        self.core.check_output(id);
+        core.tell_myself(session);
+        exec::caching_is_over(&mut session.state, Some(command));
     }
 
     /// An asynchronous command is done: `reply` is RESP. Nothing happens if the session no longer waits for it.
@@ -72,10 +94,10 @@ impl Engine {
     /// the session no longer waited.
     pub fn complete_unseen(&mut self, id: SessionId, ticket: u64, reply: impl Into<Vec<u8>>) -> bool {
         let Some(session) = self.core.sessions.get_mut(id) else { return false };
-        let waits = matches!(&session.state.parked, Some(Parked::Async { ticket: t, .. }) if *t == ticket);
-        if !waits {
-            return false;
-        }
+        let command = match &session.state.parked {
+            Some(Parked::Async { ticket: waits, command, .. }) if *waits == ticket => *command,
+            _ => return false,
+        };
         session.state.parked = None;
         session.state.resumed = true;
         let begin = session.out.len();
@@ -85,19 +107,24 @@ impl Engine {
             false => session.out.extend_from_slice(&reply.into()),
         }
         exec::drop_reply_if_off(&mut session.state, &mut session.out, begin);
+        exec::caching_is_over(&mut session.state, Some(command));
         self.core.sessions.list(id);
         self.core.recount(id);
         true
     }
 
-    /// This node became a replica: whoever waits for keys is told so, for the writes that would have woken it don't come
-    /// from clients any more.
+    /// This node became a replica: whoever waits for keys or for other nodes is told so and closed, as by Redis. The writes
+    /// that would have woken it don't come from clients any more.
     pub fn unblock_all(&mut self) {
-        let ids: Vec<SessionId> = self.core.sessions.ids().collect();
+        let waits = |state: &State| match &state.parked {
+            Some(Parked::Keys(_)) => true,
+            Some(Parked::Async { command, .. }) => is_blocking(command),
+            _ => false,
+        };
+        let blocked = self.core.sessions.iter().filter(|session| waits(&session.state));
+        let ids: Vec<SessionId> = blocked.map(|session| session.state.id).collect();
         for id in ids {
-            if self.session(id).is_some_and(|state| matches!(state.parked, Some(Parked::Keys(_)))) {
-                crate::tick::unblock(&mut self.ks, &mut self.core, id, crate::tick::Unblock::Demoted);
-            }
+            crate::tick::unblock(&mut self.ks, &mut self.core, id, crate::tick::Unblock::Demoted);
         }
     }
 }

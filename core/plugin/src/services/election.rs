@@ -13,6 +13,7 @@
 use crate::plugin::Plugin;
 use crate::registrar::Registrar;
 use crate::service::Service;
+use crate::services::selection::Addr;
 use serde::{Deserialize, Serialize};
 
 /// A question to the strategy.
@@ -33,6 +34,9 @@ pub enum Question {
         /// An operator confirmed this failover: SENTINEL CONFIRM (since 1.1).
         #[serde(default)]
         confirmed: bool,
+        /// Where the fallen primary listens (since 1.2).
+        #[serde(default)]
+        primary_addr: Option<Addr>,
     },
     /// Another sentinel asks for a vote in an epoch in which none was given.
     Vote {
@@ -112,7 +116,7 @@ pub struct ElectionService;
 impl Service for ElectionService {
     const NAME: &'static str = "keystead.election";
     const MAJOR: u32 = 1;
-    const MINOR: u32 = 1;
+    const MINOR: u32 = 2;
     type Request = Question;
     type Answer = Advice;
 }
@@ -229,6 +233,7 @@ mod tests {
                 usable: usable.clone(),
                 write_ms,
                 confirmed: false,
+                primary_addr: None,
             };
             assert_eq!(redis(&question), Advice::StandAfter { ms });
         }

@@ -19,15 +19,63 @@ use std::ffi::c_void;
 use std::sync::{Arc, Weak};
 
 type Call = unsafe extern "C" fn(*mut c_void, *const abi::Ctx, *const Str, usize) -> u32;
+type ReadsOnly = unsafe extern "C" fn(*mut c_void, *const Str, usize) -> u32;
 type FlagsNow = unsafe extern "C" fn(*mut c_void, *const Str, usize, u64) -> u64;
 type TryNow = unsafe extern "C" fn(*mut c_void, *const abi::Ctx, *const Str, usize, u32) -> u32;
 type Start = unsafe extern "C" fn(*mut c_void, *const abi::ClientInfo, *const Str, usize) -> abi::Future;
 
+/// The minor version that brought KS_CMD_MAY_BE_SILENT.
+const SILENCE_IS_DECLARED: u32 = 1;
+
 /// The flags that a command's words may change.
-const WORDS_DECIDE: u32 = spec::WRITE | spec::DENYOOM | spec::STALE | spec::MAY_REPLICATE;
+const WORDS_DECIDE: u32 = spec::WRITE | spec::READONLY | spec::DENYOOM | spec::STALE | spec::MAY_REPLICATE;
 
 const STOPPED: CommandError = CommandError::fixed("ERR the plugin of this command was stopped");
 const TOO_DEEP: CommandError = CommandError::fixed("ERR commands of plugins are nested too deeply");
+
+/// What a plugin says of a command's words.
+#[derive(Clone, Copy)]
+pub(super) enum ByWords {
+    /// Nothing: the row's flags hold.
+    Nothing,
+    /// Whether they change nothing, as plugins said it at boundary 1.0.
+    ReadsOnly(ReadsOnly),
+    /// The flags that hold with them.
+    Flags(FlagsNow),
+}
+
+impl ByWords {
+    /// From a spec; of two answers the one that tells more.
+    pub(super) fn of(raw: &abi::CommandSpec) -> ByWords {
+        match (raw.flags_now, raw.reads_only) {
+            (Some(flags_now), _) => ByWords::Flags(flags_now),
+            (None, Some(reads_only)) => ByWords::ReadsOnly(reads_only),
+            (None, None) => ByWords::Nothing,
+        }
+    }
+
+    /// The KS_CMD_* that hold with these words, given those of the row.
+    ///
+    /// # Safety
+    /// `data` is what the functions were registered with.
+    unsafe fn flags(self, data: *mut c_void, args: Args<'_>, row: u64) -> u64 {
+        with_words(args.iter(), |argv, argc| match self {
+            ByWords::Nothing => row,
+            // SAFETY: the caller's; the words live for the call.
+            ByWords::ReadsOnly(reads_only) => match inside(|| unsafe { reads_only(data, argv, argc) }) {
+                1 => row & !abi::CMD_MAY_REPLICATE,
+                _ => row,
+            },
+            // SAFETY: as above.
+            ByWords::Flags(flags_now) => inside(|| unsafe { flags_now(data, argv, argc, row) }),
+        })
+    }
+}
+
+/// The KS_CMD_* that a plugin of this minor version means: before 1 there was no way to say that a command may be silent.
+pub(super) fn meant(flags: u64, minor: u32) -> u64 {
+    if minor < SILENCE_IS_DECLARED { flags | abi::CMD_MAY_BE_SILENT } else { flags }
+}
 
 /// A command that runs in the turn.
 pub(super) struct SyncCommand {
@@ -37,7 +85,7 @@ pub(super) struct SyncCommand {
     pub(super) call: Call,
     /// The row's flags, KS_CMD_*.
     pub(super) flags: u64,
-    pub(super) flags_now: Option<FlagsNow>,
+    pub(super) by_words: ByWords,
 }
 
 // SAFETY: a plugin's functions may be called from any thread, with the data they were registered with.
@@ -60,11 +108,11 @@ impl ForeignCommand for SyncCommand {
     }
 
     fn flags_now(&self, args: Args<'_>, own: Flags) -> Flags {
-        let Some(flags_now) = self.flags_now.filter(|_| self.plugin.live()) else { return own };
-        let said = with_words(args.iter(), |argv, argc| {
-            // SAFETY: data and function belong together; the words live for the call.
-            inside(|| unsafe { flags_now(self.data, argv, argc, self.flags) })
-        });
+        if matches!(self.by_words, ByWords::Nothing) || !self.plugin.live() {
+            return own;
+        }
+        // SAFETY: data and functions belong together.
+        let said = unsafe { self.by_words.flags(self.data, args, self.flags) };
         Flags(own.0 & !WORDS_DECIDE | registrar::flags(said).0 & WORDS_DECIDE)
     }
 }
@@ -131,6 +179,8 @@ pub(super) struct AsyncCommand {
     pub(super) data: *mut c_void,
     pub(super) start: Start,
     pub(super) try_now: Option<TryNow>,
+    /// The row's flags, KS_CMD_*.
+    pub(super) flags: u64,
     /// Ticket to task.
     pub(super) running: Arc<Mutex<HashMap<u64, u64>>>,
 }
@@ -168,7 +218,9 @@ impl ForeignAsync for AsyncCommand {
         let enter = |raw: *const abi::Ctx, argv: *const Str, argc| unsafe { try_now(self.data, raw, argv, argc, must) };
         let begin = ctx.reply.out.len();
         let result = run_if(self.plugin, self.endpoint, ctx, args, enter)?;
-        answer_silence(self.plugin, ctx, begin, &result);
+        if self.flags & abi::CMD_MAY_BE_SILENT == 0 {
+            answer_silence(self.plugin, ctx, begin, &result);
+        }
         Some(result)
     }
 
@@ -344,5 +396,60 @@ impl Who {
             name: Str::new(self.name.as_bytes()),
             user: Str::new(self.user.as_bytes()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keystead_engine::OwnedArgs;
+    use std::ptr;
+
+    unsafe extern "C" fn reads_one_word(_: *mut c_void, _: *const Str, argc: usize) -> u32 {
+        u32::from(argc == 1)
+    }
+
+    unsafe extern "C" fn writes(_: *mut c_void, _: *const Str, _: usize, flags: u64) -> u64 {
+        flags | abi::CMD_WRITE
+    }
+
+    fn flags(by_words: ByWords, words: &str, row: u64) -> u64 {
+        let args: OwnedArgs = words.split(' ').map(str::as_bytes).collect();
+        // SAFETY: these functions look at no data.
+        unsafe { by_words.flags(ptr::null_mut(), args.view(), row) }
+    }
+
+    /// A spec as a plugin of boundary 1.0 has it, in the place where it has it.
+    #[test]
+    fn a_plugin_of_boundary_1_0_is_asked_what_it_answers() {
+        // SAFETY: plain data, all of which may be zero.
+        let mut old: abi::CommandSpec = unsafe { std::mem::zeroed() };
+        let behind_get_keys = std::mem::offset_of!(abi::CommandSpec, get_keys) + size_of::<usize>();
+        // SAFETY: inside the spec, where such a plugin has this function.
+        unsafe {
+            let place = ptr::from_mut(&mut old).cast::<u8>().add(behind_get_keys);
+            place.cast::<ReadsOnly>().write_unaligned(reads_one_word);
+        }
+        let by_words = ByWords::of(&old);
+        let row = abi::CMD_MAY_REPLICATE | abi::CMD_FAST;
+        assert_eq!(flags(by_words, "S", row), abi::CMD_FAST, "these words change nothing");
+        assert_eq!(flags(by_words, "S k", row), row);
+        assert_eq!(flags(by_words, "S k", abi::CMD_WRITE), abi::CMD_WRITE);
+    }
+
+    #[test]
+    fn of_two_answers_the_one_that_tells_more_is_asked_for() {
+        // SAFETY: as above.
+        let mut spec: abi::CommandSpec = unsafe { std::mem::zeroed() };
+        assert_eq!(flags(ByWords::of(&spec), "S", 7), 7);
+        spec.reads_only = Some(reads_one_word);
+        spec.flags_now = Some(writes);
+        assert_eq!(flags(ByWords::of(&spec), "S", abi::CMD_MAY_REPLICATE), abi::CMD_MAY_REPLICATE | abi::CMD_WRITE);
+    }
+
+    #[test]
+    fn silence_is_declared_since_boundary_1_1() {
+        assert_eq!(meant(abi::CMD_FAST, 0), abi::CMD_FAST | abi::CMD_MAY_BE_SILENT);
+        assert_eq!(meant(abi::CMD_FAST, 1), abi::CMD_FAST);
     }
 }

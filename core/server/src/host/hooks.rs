@@ -61,6 +61,8 @@ pub(super) struct Parameter {
     pub(super) set: Option<unsafe extern "C" fn(*mut c_void, Str, *mut Buf) -> u32>,
     pub(super) immutable: bool,
     pub(super) secret: bool,
+    /// `save`, `appendonly`.
+    pub(super) tells_what_is_saved: bool,
 }
 
 // SAFETY: as for `Section`.
@@ -89,6 +91,9 @@ impl ForeignConfig for Parameter {
             let status = set(self.data, Str::new(value.as_bytes()), &mut error);
             (status, OwnedBuf::new(error).text())
         });
+        if self.tells_what_is_saved {
+            self.plugin.keeping.look();
+        }
         if status == abi::OK { Ok(()) } else { Err(reason) }
     }
 

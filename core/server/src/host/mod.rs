@@ -17,6 +17,7 @@ mod event_names;
 mod frame;
 mod hooks;
 mod inspect;
+mod keeping;
 mod keys;
 mod library;
 mod objects;

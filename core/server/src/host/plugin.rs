@@ -1,6 +1,7 @@
 //! One loaded plugin: its library, its instance, its tasks, its state. Lives as long as the process, because its library
 //! does: threads and callbacks of it may come at any time.
 
+use super::keeping::Keeping;
 use super::library::Library;
 use super::scan::Declaration;
 use super::tasks::Group;
@@ -98,14 +99,14 @@ pub(crate) struct Plugin {
     pub(super) state_lock: Mutex<u64>,
     /// The number of the last state that was given.
     pub(super) state_given: AtomicU64,
+    /// What it saves, if it keeps the data.
+    pub(super) keeping: Keeping,
     host: Arc<Core>,
     stage: Mutex<Stage>,
     instance: OnceLock<Made>,
     live: AtomicBool,
     stopping: AtomicBool,
     dropped: AtomicBool,
-    /// It failed, and was to save the data.
-    unsaved: AtomicBool,
     library: OnceLock<Library>,
 }
 
@@ -124,13 +125,13 @@ impl Plugin {
             takers: Mutex::default(),
             state_lock: Mutex::new(0),
             state_given: AtomicU64::new(0),
+            keeping: Keeping::default(),
             host,
             stage: Mutex::new(Stage::Created),
             instance: OnceLock::new(),
             live: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
             dropped: AtomicBool::new(false),
-            unsaved: AtomicBool::new(false),
             library: OnceLock::new(),
         }))
     }
@@ -186,6 +187,9 @@ impl Plugin {
     }
 
     fn started(&self, result: Result<(), String>) -> Result<(), String> {
+        if result.is_ok() {
+            self.keeping.look();
+        }
         *self.stage.lock() = match &result {
             Ok(()) => Stage::Running,
             Err(reason) => Stage::Faulted(reason.clone()),
@@ -233,8 +237,7 @@ impl Plugin {
         if *self.stage.lock() == Stage::Running {
             self.ask_before_end(flags).await?;
         }
-        let failed = matches!(*self.stage.lock(), Stage::Faulted(_)) && self.unsaved.load(Ordering::Acquire);
-        match failed && flags & abi::ENDING_NOSAVE == 0 {
+        match self.keeping.would_lose(flags) {
             true => Err("it failed and can't save the data: SHUTDOWN NOSAVE, or FORCE, ends the server without".into()),
             false => Ok(()),
         }
@@ -291,11 +294,13 @@ impl Plugin {
             if !matches!(*stage, Stage::Created | Stage::Running) {
                 return;
             }
+            // Before anybody can see that it failed.
+            if self.host.contracts.lock().providers(PERSISTENCE).any(|offer| offer.plugin == self.slot) {
+                self.keeping.failed();
+            }
             *stage = Stage::Faulted(reason.to_owned());
         }
         self.live.store(false, Ordering::Release);
-        let keeps_data = self.host.contracts.lock().providers(PERSISTENCE).any(|offer| offer.plugin == self.slot);
-        self.unsaved.store(keeps_data, Ordering::Release);
         log::error!("plugin {} failed and is stopped: {reason}", self.name);
         match self.policy.load(Ordering::Relaxed) {
             abi::FAULT_STOP_WRITES => {

@@ -1,10 +1,11 @@
 //! What a plugin declares while it is created: checked, then registered with the engine at once, so that a name that is
 //! taken fails the creation with its reason. A creation that fails takes everything back.
 
-use super::commands::{AsyncCommand, SyncCommand, TakeoverCommand};
+use super::commands::{AsyncCommand, ByWords, SyncCommand, TakeoverCommand, meant};
 use super::contracts::{Need, Offer};
 use super::frame::in_turn;
 use super::hooks::{ConnHook, Parameter, Section, WriteHook};
+use super::keeping::Keeping;
 use super::plugin::{Plugin, Stage, Taker};
 use super::seam::EndpointSpec;
 use super::sections::Section as DataSection;
@@ -101,7 +102,7 @@ unsafe extern "C" fn command(data: *mut c_void, spec: *const abi::CommandSpec) -
     // SAFETY: the spec and its strings live for the call.
     unsafe {
         declare(data, |plugin| {
-            let raw = &grown(spec, std::mem::offset_of!(abi::CommandSpec, flags_now), "command spec")?;
+            let raw = &grown(spec, std::mem::offset_of!(abi::CommandSpec, reads_only), "command spec")?;
             let name = raw.name.text();
             let text = std::str::from_utf8(raw.name.bytes()).is_ok();
             if !text || name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
@@ -154,15 +155,15 @@ fn replaceable(engine: &Engine, name: &str) -> Result<(), String> {
 
 /// What runs when the command is called.
 fn body(plugin: &'static Plugin, raw: &abi::CommandSpec, name: &str) -> Result<ForeignBody, String> {
-    let (endpoint, data, flags) = (raw.endpoint, raw.data, raw.flags);
+    let (endpoint, data, flags) = (raw.endpoint, raw.data, meant(raw.flags, plugin.declaration.minor));
     match (raw.call, raw.start, raw.takeover) {
         (Some(call), None, None) => {
-            let flags_now = raw.flags_now;
-            Ok(ForeignBody::Sync(Arc::new(SyncCommand { plugin, endpoint, data, call, flags, flags_now })))
+            let by_words = ByWords::of(raw);
+            Ok(ForeignBody::Sync(Arc::new(SyncCommand { plugin, endpoint, data, call, flags, by_words })))
         }
         (None, Some(start), None) => {
             let (try_now, running) = (raw.try_now, Arc::default());
-            Ok(ForeignBody::Async(Arc::new(AsyncCommand { plugin, endpoint, data, start, try_now, running })))
+            Ok(ForeignBody::Async(Arc::new(AsyncCommand { plugin, endpoint, data, start, try_now, flags, running })))
         }
         (None, None, Some(call)) => {
             plugin.takers.lock().insert((endpoint, name.to_lowercase()), Taker { data, call });
@@ -343,7 +344,13 @@ unsafe extern "C" fn param(data: *mut c_void, spec: *const abi::ParamSpec) -> u3
             let get = raw.get.ok_or("a parameter without a get function")?;
             let immutable = raw.flags & abi::PARAM_IMMUTABLE != 0;
             let secret = raw.flags & abi::PARAM_SECRET != 0;
-            let parameter = Arc::new(Parameter { plugin, data: raw.data, get, set: raw.set, immutable, secret });
+            let about = (raw.endpoint == super::DATA && Keeping::is_about(&name)).then(|| name.clone());
+            let tells_what_is_saved = about.is_some();
+            let (data, set) = (raw.data, raw.set);
+            let parameter = Arc::new(Parameter { plugin, data, get, set, immutable, secret, tells_what_is_saved });
+            if let Some(name) = about {
+                plugin.keeping.add(&name, parameter.clone());
+            }
             let alias = (!alias.is_empty()).then_some(alias.as_str());
             let service = engine(plugin, raw.endpoint)?;
             for word in [Some(name.as_str()), alias].into_iter().flatten() {

@@ -212,7 +212,10 @@ mod tests {
     fn refusals_say_what_it_is_and_what_was_expected() {
         assert_eq!(sample().refusal(), None);
         let cases = [
-            (Declaration { major: 9, ..sample() }, "for boundary 9.0, this server loads plugins for boundary 1.x"),
+            (
+                Declaration { major: 9, minor: 0, ..sample() },
+                "for boundary 9.0, this server loads plugins for boundary 1.x",
+            ),
             (Declaration { min_host_minor: 7, ..sample() }, "needs a host of boundary 1.7 or later"),
             (Declaration { size: 16, ..sample() }, "its declaration has 16 bytes"),
             (Declaration { flags: abi::DECL_PANIC_ABORT, ..sample() }, "panic=abort"),

@@ -1,6 +1,7 @@
 //! Listening sockets: bound before anything else starts, so that a busy port is found at once. Accepts, sets socket
 //! options, hands over; what a connection does is `driver`.
 
+use super::driver::Driver;
 use super::socket::{Encrypted, Raw};
 use crate::tls::{self, NotShaken};
 use async_io::Async;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Pause after a failed accept (no descriptors left), so that the loop doesn't spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How a kernel without IPv6 says so.
 const FAMILY_MISSING: [Errno; 5] =
     [Errno::NOPROTOOPT, Errno::PROTONOSUPPORT, Errno::SOCKTNOSUPPORT, Errno::PFNOSUPPORT, Errno::AFNOSUPPORT];
@@ -113,23 +114,20 @@ impl UnixAccepting {
     }
 }
 
-/// The accept loop of one address. The socket is shared with it, so that its address can be given up at once.
-#[derive(Debug)]
-pub(super) struct Accepting {
-    socket: Arc<Async<std::net::TcpListener>>,
-    task: async_std::task::JoinHandle<()>,
+/// Accepting on one address. The socket is shared with who does it, so that its address can be given up at once.
+pub(super) enum Accepting {
+    /// A driver does, between its turns.
+    Driver(Arc<std::net::TcpListener>, Driver),
+    /// A loop does: handshakes are none of a driver's.
+    Loop(Arc<Async<std::net::TcpListener>>, async_std::task::JoinHandle<()>),
 }
 
 impl Accepting {
     /// Accepts plain connections.
-    pub(super) fn plain(
-        listener: std::net::TcpListener,
-        keepalive_s: u32,
-        take: impl Fn(Accepted) + Send + 'static,
-    ) -> io::Result<Accepting> {
-        let socket = Arc::new(Async::new(listener)?);
-        let task = async_std::task::spawn(accept_tcp(socket.clone(), keepalive_s, take));
-        Ok(Accepting { socket, task })
+    pub(super) fn plain(listener: std::net::TcpListener, keepalive_s: u32, driver: Driver) -> Accepting {
+        let socket = Arc::new(listener);
+        driver.listen(socket.clone(), keepalive_s);
+        Accepting::Driver(socket, driver)
     }
 
     /// Accepts connections that begin with a handshake.
@@ -141,19 +139,26 @@ impl Accepting {
     ) -> io::Result<Accepting> {
         let socket = Arc::new(Async::new(listener)?);
         let task = async_std::task::spawn(accept_tls(socket.clone(), keepalive_s, context, pending, take));
-        Ok(Accepting { socket, task })
+        Ok(Accepting::Loop(socket, task))
     }
 
     /// The listening socket.
     pub(super) fn socket(&self) -> &std::net::TcpListener {
-        (*self.socket).get_ref()
+        match self {
+            Accepting::Driver(socket, _) => socket,
+            Accepting::Loop(socket, _) => (**socket).get_ref(),
+        }
     }
 
-    /// Gives the address up at once; the socket is closed when its loop has ended.
+    /// Gives the address up at once, so that nobody more comes; the socket is closed when its loop has ended, or its driver
+    /// comes to it.
     pub(super) fn stop(self) -> impl Future<Output = ()> {
         silence(self.socket());
         async {
-            self.task.cancel().await;
+            match self {
+                Accepting::Driver(socket, driver) => driver.deafen(socket),
+                Accepting::Loop(_, task) => _ = task.cancel().await,
+            }
         }
     }
 }
@@ -254,18 +259,13 @@ fn bind_unix(path: &Path, mode: u32, backlog: u32) -> io::Result<std::os::unix::
     Ok(std::os::fd::OwnedFd::from(socket).into())
 }
 
-async fn accept_tcp(listener: Arc<Async<std::net::TcpListener>>, keepalive_s: u32, take: impl Fn(Accepted)) {
-    loop {
-        match accept_one(&listener, |l| l.accept()).await {
-            Ok((stream, peer)) => {
-                set_options(&stream, keepalive_s);
-                let local = stream.local_addr().map(|a| a.to_string()).unwrap_or_default();
-                let loopback = is_loopback(peer.ip());
-                take(Accepted { socket: Raw::Tcp(stream), peer: peer.to_string(), local, unix: false, loopback });
-            }
-            Err(e) => pause_after(&e).await,
-        }
-    }
+/// Accepts one plain connection, if somebody waits.
+pub(super) fn accept_plain(listener: &std::net::TcpListener, keepalive_s: u32) -> io::Result<Accepted> {
+    let (stream, peer) = listener.accept()?;
+    set_options(&stream, keepalive_s);
+    let local = stream.local_addr().map(|a| a.to_string()).unwrap_or_default();
+    let loopback = is_loopback(peer.ip());
+    Ok(Accepted { socket: Raw::Tcp(stream), peer: peer.to_string(), local, unix: false, loopback })
 }
 
 /// Accepts on the TLS port. Each handshake is a task of its own; who fails it is never seen by the engine.
@@ -327,16 +327,23 @@ async fn accept_one<L, T>(listener: &Async<L>, accept: impl Fn(&L) -> io::Result
     }
 }
 
-/// A peer that went away before it was accepted is no news; no descriptors left is.
 async fn pause_after(error: &io::Error) {
+    if rests_after(error) {
+        async_std::task::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+/// Whether the next accept would fail as this one did. A peer that went away before it was accepted is no news; no
+/// descriptors left is.
+pub(super) fn rests_after(error: &io::Error) -> bool {
     if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) {
-        return;
+        return false;
     }
     // A listener that gave its address up says this until it is closed, or listens again.
     if error.kind() != io::ErrorKind::InvalidInput {
         log::warn!("Error accepting a client connection: {error}");
     }
-    async_std::task::sleep(ACCEPT_PAUSE).await;
+    true
 }
 
 fn set_options(stream: &std::net::TcpStream, keepalive_s: u32) {

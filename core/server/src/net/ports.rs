@@ -4,9 +4,8 @@
 use super::driver::Driver;
 use super::listen::{self, Accepting, ListenSpec, Listeners, UnixAccepting};
 use super::service::Service;
-use super::ticker;
+use super::ticker::{self, Ticker};
 use crate::tls;
-use async_std::task::JoinHandle;
 use keystead_engine::config::ParamGroup;
 use parking_lot::Mutex;
 use std::net::TcpListener;
@@ -19,7 +18,7 @@ pub(crate) struct Port {
     backlog: u32,
     places: Vec<String>,
     unix: Mutex<Option<Listeners>>,
-    running: Mutex<Option<(Option<UnixAccepting>, JoinHandle<()>)>>,
+    running: Mutex<Option<(Option<UnixAccepting>, Ticker)>>,
     sides: Mutex<Sides>,
 }
 
@@ -109,7 +108,8 @@ impl Port {
         }
         let accepting = listeners.accept_unix(move |accepted| driver.open(accepted));
         let accepting = accepting.map_err(|e| format!("can't watch a listening socket: {e}"))?;
-        *self.running.lock() = Some((accepting, ticker::start(self.service.clone())));
+        let ticker = ticker::start(self.service.clone()).map_err(|e| format!("can't start the heartbeat: {e}"))?;
+        *self.running.lock() = Some((accepting, ticker));
         Ok(())
     }
 
@@ -121,12 +121,11 @@ impl Port {
         };
         for listener in bound {
             let driver = driver.clone();
-            let take = move |accepted| driver.open(accepted);
             let accepting = match kind {
-                Kind::Plain => Accepting::plain(listener, self.keepalive_s, take),
+                Kind::Plain => Ok(Accepting::plain(listener, self.keepalive_s, driver)),
                 Kind::Tls => {
                     let with = (self.service.tls(), sides.pending.clone());
-                    Accepting::encrypted(listener, self.keepalive_s, with, take)
+                    Accepting::encrypted(listener, self.keepalive_s, with, move |accepted| driver.open(accepted))
                 }
             };
             sides.side(kind).accepting.push(accepting.map_err(|e| format!("can't watch a listening socket: {e}"))?);
@@ -204,7 +203,7 @@ impl Port {
             if let Some(unix) = unix {
                 unix.stop().await;
             }
-            ticker.cancel().await;
+            ticker.stop().await;
         }
     }
 }

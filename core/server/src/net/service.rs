@@ -146,6 +146,9 @@ struct Locked {
 #[derive(Default)]
 struct Owners(Vec<Option<(SessionId, Arc<dyn Owner>)>>);
 
+/// Something for the end of a turn.
+type Late = Box<dyn FnOnce(&mut Engine) + Send>;
+
 /// An engine and its surroundings.
 pub(crate) struct Service {
     name: String,
@@ -156,6 +159,8 @@ pub(crate) struct Service {
     takeover: OnceLock<Arc<dyn TakeoverHost>>,
     /// Sessions whose guard was dropped.
     gone: Mutex<Vec<SessionId>>,
+    /// Done at the end of the next turn, in order.
+    late: Mutex<Vec<Late>>,
     /// Wakes the ticker before its time.
     pub(crate) tick_soon: super::signal::Signal,
     barriers: Arc<Barriers>,
@@ -179,6 +184,7 @@ impl Service {
             orders,
             takeover: OnceLock::new(),
             gone: Mutex::new(Vec::new()),
+            late: Mutex::default(),
             tick_soon: super::signal::Signal::default(),
             barriers,
             before_replies: BeforeReplies::default(),
@@ -211,6 +217,11 @@ impl Service {
     /// The same for one of the many turns of a job: who waits for the engine already has its turn first.
     pub(crate) fn turn_of_job<R>(self: &Arc<Self>, body: impl FnOnce(&mut Engine) -> R) -> R {
         self.turn_with(self.locked.lock_behind(), body)
+    }
+
+    /// Has something done at the end of the turn that runs, or of the next one. May be called from anywhere.
+    pub(crate) fn behind_turn(&self, body: impl FnOnce(&mut Engine) + Send + 'static) {
+        self.late.lock().push(Box::new(body));
     }
 
     fn turn_with<R>(self: &Arc<Self>, mut locked: Turn<'_, Locked>, body: impl FnOnce(&mut Engine) -> R) -> R {
@@ -356,6 +367,8 @@ impl Service {
     }
 
     fn end(&self, locked: &mut Locked, after: &mut After) {
+        let late = std::mem::take(&mut *self.late.lock());
+        late.into_iter().for_each(|body| body(&mut locked.engine));
         let end = locked.engine.end_turn();
         self.before_replies.turn_ends(locked.engine.core.journal.position());
         self.sort(end, after);

@@ -1,7 +1,6 @@
-//! A wake-up for one waiting task: set from anywhere, never lost, never counted.
+//! A wake-up for one waiting thread: set from anywhere, never lost, never counted.
 
 use futures::task::AtomicWaker;
-use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
@@ -23,10 +22,5 @@ impl Signal {
     pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.waker.register(cx.waker());
         if self.set.swap(false, Ordering::AcqRel) { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    /// Waits until it is set; clears it.
-    pub(crate) async fn wait(&self) {
-        poll_fn(|cx| self.poll(cx)).await;
     }
 }

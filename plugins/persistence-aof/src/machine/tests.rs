@@ -82,6 +82,18 @@ fn a_failed_write_is_cut_off_and_writes_stop_until_one_works() {
 }
 
 #[test]
+fn under_always_writes_run_again_when_the_one_that_works_is_on_the_disk_and_confirmed() {
+    let mut m = trusted(Fsync::Always);
+    m.append_failed("No space left on device");
+    assert_eq!(m.appended(ms(1), 10, place(10)), [Sync]);
+    assert_eq!(m.synced(ms(2)), [Confirm(10), Durable(1010), Accept]);
+    m.append_failed("No space left on device");
+    assert_eq!(m.appended(ms(3), 10, place(20)), [Sync]);
+    assert_eq!(m.sync_failed(ms(4), "Input/output error"), [Refuse("Input/output error".into()), Rewrite]);
+    assert_eq!((m.synced(ms(5)), m.confirmed()), (vec![], None));
+}
+
+#[test]
 fn behind_a_failed_sync_only_new_files_are_trusted() {
     let mut m = trusted(Fsync::Always);
     m.appended(ms(1), 10, place(10));

@@ -66,7 +66,12 @@ impl Direct {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Ready when the writer must have a look.
+    /// True if the writer must have a look.
+    pub(super) fn has_trouble(&self) -> bool {
+        self.trouble.load(Ordering::Acquire)
+    }
+
+    /// Ready when it must.
     pub(super) async fn trouble(&self) {
         poll_fn(|cx| {
             self.writer.register(cx.waker());

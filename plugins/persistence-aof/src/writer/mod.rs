@@ -3,7 +3,9 @@
 
 mod direct;
 mod log;
+mod retry;
 mod rewrite;
+mod trouble;
 
 use crate::base;
 use crate::files::{self, Folder};
@@ -18,6 +20,7 @@ use futures::future::{BoxFuture, Either, OptionFuture, select};
 use futures::{FutureExt, StreamExt};
 use keystead_plugin::{CursorClass, Error, Gate, Place, Result};
 use log::{Log, News};
+use retry::Retry;
 use rewrite::Rewrite;
 use std::future::pending;
 use std::pin::pin;
@@ -31,11 +34,6 @@ const LOOK: Duration = Duration::from_millis(100);
 const PACE: Duration = Duration::from_millis(2);
 /// So long do replies wait for writes while the file is put on the disk: a disk that takes longer would be felt each second.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// The wait after a rewrite failed; it doubles up to an hour.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(3600);
-/// The longest while there is no file that is written: not less, for each attempt may fill what is left of the disk.
-const LONGEST_RETRY_ANEW: Duration = Duration::from_secs(30);
 /// A file that can't be written may lag so far: all of it is in memory, and a replica's stream has no pace. Behind that a new
 /// base is less to write than what is missing. As much as `auto-aof-rewrite-min-size`: smaller files aren't rewritten either.
 const BEHIND_MOST: u64 = 64 << 20;
@@ -96,14 +94,19 @@ pub(crate) struct Writer {
     beginning: Arc<AtomicBool>,
     /// It is named in the manifest: a restart would load it.
     listed: bool,
-    /// Why nothing is written until there is a new base: the file could not be, and lagged too far.
+    /// It was, and hasn't been switched off since: clients rely on there being one.
+    owed: bool,
+    /// Why no restart loads what is written until there is a new base: the file could not be written and lagged too far, or
+    /// was of other data, and a base failed.
     given_up: Option<String>,
+    /// Why nothing is confirmed until there is a new base: an earlier file of the set couldn't be put on the disk.
+    distrusted: Option<String>,
     rewrite: Option<Rewrite>,
     /// How many were begun.
     rewrites: u64,
     /// A rewrite is wanted, not before this time.
     wanted: Option<Duration>,
-    retry: Duration,
+    retry: Retry,
     /// Bytes of the set but for the file that is written.
     settled: u64,
     /// The whole set's size behind the last rewrite; of one that was loaded, its base's.
@@ -125,11 +128,13 @@ impl Writer {
             syncing: None,
             beginning: Arc::default(),
             listed: false,
+            owed: false,
             given_up: None,
+            distrusted: None,
             rewrite: None,
             rewrites: 0,
             wanted: None,
-            retry: FIRST_RETRY,
+            retry: Retry::default(),
             settled: 0,
             base_size: 0,
             looked,
@@ -140,14 +145,17 @@ impl Writer {
     pub(crate) async fn begin(&mut self, loaded: Option<Manifest>) -> Result<()> {
         self.folder.make().map_err(|error| Error::new(format!("the AOF directory: {error}")))?;
         self.folder.discard_temporary(base::TEMPORARY);
-        match loaded {
+        let done = match loaded {
             Some(manifest) => self.go_on(manifest).await,
             None => {
                 self.manifest = self.folder.read_manifest().map_err(Error::new)?.unwrap_or_default();
                 info!("Creating AOF base file on server start");
                 self.first_base().await
             }
-        }
+        };
+        // Nobody was served yet.
+        self.plugin.disk.ends();
+        done
     }
 
     /// Appends to the last file of a set.
@@ -216,7 +224,10 @@ impl Writer {
                 self.end_sync().await;
             }
             match wake {
-                Wake::Gone | Wake::Order(Order::Stop) => return host.before_replies(None),
+                Wake::Gone | Wake::Order(Order::Stop) => {
+                    self.plugin.disk.ends();
+                    return host.before_replies(None);
+                }
                 Wake::Order(Order::Configured { .. }) => self.configured().await,
                 Wake::Order(Order::Moved) => self.moved().await,
                 Wake::Order(Order::Rewrite) => self.wanted = Some(Duration::ZERO),
@@ -239,21 +250,6 @@ impl Writer {
             if counted {
                 self.plugin.shown.carried_out();
             }
-        }
-    }
-
-    /// Under `always` replies wait for whatever the disk is told.
-    fn turn_to_disk(&self) {
-        if self.plugin.config().fsync == Fsync::Always {
-            self.plugin.disk.begins(self.plugin.host.now());
-        }
-    }
-
-    /// A disk that was said to be silent has answered.
-    fn turn_from_disk(&self) {
-        let failed = self.given_up.is_some() || self.log.as_ref().is_some_and(|log| log.machine.failed().is_some());
-        if self.plugin.disk.ends() && !failed {
-            self.plugin.accept_writes();
         }
     }
 
@@ -288,7 +284,9 @@ impl Writer {
         let stays =
             std::mem::take(&mut self.troubled) || !self.listed || self.rewrite.as_ref().is_some_and(Rewrite::rotates);
         let Some(log) = self.log.take_if(|log| !stays && log.may_be_lent()) else { return false };
+        self.turn_to_disk();
         self.direct.lend(log);
+        self.turn_from_disk();
         // Every reply's own thread writes before it sends, so none needs to be held. What is held now is written.
         self.plugin.free_unless_always();
         true
@@ -300,6 +298,7 @@ impl Writer {
             // Else an error was met meanwhile, and nothing is to be held for it.
             self.plugin.hold();
         }
+        self.turn_to_disk();
         let Some((mut log, through)) = self.direct.take_back() else { return };
         log.machine.set_policy(self.plugin.config().fsync);
         let mut actions = log.take_put_off();
@@ -415,37 +414,12 @@ impl Writer {
     /// Writes the batch that waits; false if it couldn't be.
     async fn append(&mut self, place: Place) -> bool {
         let Some(log) = &mut self.log else { return false };
-        // Whatever the policy: a write that takes so long is no delay but a disk that is gone.
-        let first = self.plugin.disk.begins(self.plugin.host.now());
         let (written, actions) = log.append(place);
         self.act(actions).await;
-        if first {
-            self.turn_from_disk();
-        }
         if !written {
             self.give_up_if_behind();
         }
         written
-    }
-
-    /// What is kept in memory for a file that can't be written has its limit.
-    fn give_up_if_behind(&mut self) {
-        let Some(log) = &self.log else { return };
-        let lag = log.lag();
-        let Some(why) = log.machine.failed().filter(|_| lag > BEHIND_MOST).map(str::to_owned) else { return };
-        warn!(
-            "The append-only file can't be written ({why}) and lacks {} MB by now: it is left as it is, and begins anew when \
-             there is room. A start before that finds what it has",
-            lag >> 20
-        );
-        self.settled += log.machine.size();
-        self.forsake();
-        // What it has may soon be of another history than the stream.
-        self.plugin.host.set_durable(None);
-        self.plugin.shown.buffered.store(0, Ordering::Relaxed);
-        self.given_up = Some(why);
-        self.retry = FIRST_RETRY;
-        self.try_later();
     }
 
     /// What is due.
@@ -496,22 +470,11 @@ impl Writer {
             return;
         }
         self.wanted = Some(Duration::ZERO);
-        if self.listed && self.log.as_ref().is_some_and(|log| log.machine.failed().is_some()) {
+        let failed = self.log.as_ref().and_then(|log| log.machine.failed()).map(str::to_owned);
+        if let Some(why) = failed.filter(|_| self.listed) {
             // A rewrite waits for the old file, which may be why the folder was changed.
             info!("The append-only file can't be written where it is, and begins anew");
-            self.forsake();
-        }
-    }
-
-    /// The files that are written are given up; they are what a restart loads until the next base is there.
-    fn forsake(&mut self) {
-        self.drop_rewrite();
-        self.log = None;
-        self.set_listed(false);
-        self.wanted = Some(Duration::ZERO);
-        // Under `always` what was held stays held: it is in memory alone.
-        if self.plugin.config().fsync != Fsync::Always {
-            self.plugin.host.confirm(None);
+            self.forsake(why);
         }
     }
 
@@ -532,8 +495,8 @@ impl Writer {
                 Action::Confirm(position) => self.plugin.confirm(position),
                 Action::Free => host.confirm(None),
                 Action::Durable(offset) => host.set_durable(Some(offset)),
-                Action::Refuse(why) => self.plugin.refuse_writes(&why),
-                Action::Accept => self.plugin.accept_writes(),
+                Action::Refuse(why) => self.refuse_writes(&why),
+                Action::Accept => self.works_again(),
                 Action::Rewrite => self.wanted = Some(Duration::ZERO),
             }
         }
@@ -542,6 +505,7 @@ impl Writer {
     /// Whether a restart loads the file. Shown, because a CONFIG SET looks at it in its turn.
     fn set_listed(&mut self, listed: bool) {
         self.listed = listed;
+        self.owed |= listed;
         self.plugin.shown.listed.store(listed, Ordering::Release);
     }
 
@@ -551,14 +515,15 @@ impl Writer {
         match (&mut self.log, config.enabled) {
             (None, true) => self.wanted = Some(Duration::ZERO),
             (Some(_), false) => self.switch_off().await,
-            (None, false) if self.given_up.is_some() => self.switch_off().await,
+            (None, false) if self.owed || self.given_up.is_some() => self.switch_off().await,
             (Some(log), true) => {
                 log.machine.set_policy(config.fsync);
                 log.machine.set_spared(config.no_fsync_on_rewrite && self.rewrite.is_some());
                 if config.fsync != Fsync::Always {
                     self.plugin.host.confirm(None);
                 }
-                let actions = if self.listed { log.machine.trust(None) } else { Vec::new() };
+                let trusted = self.listed && self.distrusted.is_none();
+                let actions = if trusted { log.machine.trust(None) } else { Vec::new() };
                 self.act(actions).await;
             }
             (None, false) => {}
@@ -580,10 +545,11 @@ impl Writer {
         self.log = None;
         self.set_listed(false);
         self.wanted = None;
-        self.given_up = None;
-        self.plugin.host.confirm(None);
+        (self.owed, self.given_up, self.distrusted) = (false, None, None);
+        // In this order: while there is an outage others may hold replies.
+        self.plugin.end_outage(None);
+        self.plugin.free();
         self.plugin.host.set_durable(None);
-        self.plugin.end_outage();
         info!("The append-only file is switched off");
     }
 
@@ -613,7 +579,7 @@ impl Writer {
         let Some(log) = &mut self.log else { return self.given_up.clone().map_or(Ok(()), Err) };
         let sync = log.machine.sync(self.plugin.host.now());
         self.act(sync).await;
-        match self.log.as_ref().and_then(|log| log.machine.failed()) {
+        match self.refused_for() {
             Some(why) => Err(format!("the append-only file can't be written: {why}")),
             None => Ok(()),
         }
@@ -625,15 +591,15 @@ impl Writer {
         // Closed first, so that the files have all that was ever answered.
         host.set_gate(Gate::Loading, true);
         let flushed = self.flush().await;
-        // What follows reads for as long as it takes, and clients are told that.
-        self.turn_from_disk();
-        let done = match flushed {
-            Ok(()) => load::again(&self.plugin, &self.folder).await.map_err(|error| error.text().to_owned()),
-            failed => failed,
+        let (plugin, folder) = (self.plugin.clone(), self.folder.clone());
+        let again = async {
+            flushed?;
+            load::again(&plugin, &folder).await.map_err(|error| error.text().to_owned())?;
+            plugin.recovery.tell_reloaded().await;
+            Ok(())
         };
-        if done.is_ok() {
-            self.plugin.recovery.tell_reloaded().await;
-        }
+        // It reads for as long as it takes, and clients are told that.
+        let done = self.off_disk(again).await;
         host.set_gate(Gate::Loading, false);
         done
     }

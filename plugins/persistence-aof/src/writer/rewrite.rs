@@ -1,7 +1,7 @@
 //! A rewrite, without fork: a cut of the keys becomes the base while what is written goes on in another file, from the same
 //! write on. Owns the order in which files and manifest change, so that a crash anywhere leaves a set that is whole.
 
-use super::{FIRST_RETRY, LONGEST_RETRY, LONGEST_RETRY_ANEW, Log, Order, Writer, unusable};
+use super::{Log, Order, Retry, Writer, unusable};
 use crate::base;
 use crate::failpoint;
 use crate::files::Last;
@@ -69,7 +69,7 @@ impl Writer {
         // An RDB file takes records as they come; commands are made of whole ones.
         let pieces = if rdb.is_some() { RDB_PIECES } else { 0 };
         let wanted = u32::from(version) | pieces;
-        let (snapshot, cursor) = host.snapshot_and_follow(wanted, CursorClass::Persistence).await?;
+        let (snapshot, cursor) = self.off_disk(host.snapshot_and_follow(wanted, CursorClass::Persistence)).await?;
         failpoint::pass("rewrite-cut")?;
         let enabled = self.plugin.config().enabled;
         let mut next = None;
@@ -108,7 +108,8 @@ impl Writer {
     /// written goes on in the old file, until the rewrite has files of its own there; a start with either `dir` finds all of
     /// it, for the place is noted before anything is written that the old folder doesn't have.
     async fn follow_dir(&mut self) -> Result<()> {
-        let folder = self.plugin.folder_now().await?;
+        let plugin = self.plugin.clone();
+        let folder = self.off_disk(plugin.folder_now()).await?;
         if folder.is_same(&self.folder) {
             return Ok(());
         }
@@ -137,6 +138,8 @@ impl Writer {
             return self.rotate(next).await;
         }
         info!("The append-only file begins anew: {end}");
+        self.given_up = self.refused_for().map(str::to_owned);
+        self.distrusted = None;
         self.drop_rewrite();
         self.log = None;
         self.set_listed(false);
@@ -170,11 +173,11 @@ impl Writer {
             Ok(file) => {
                 info!("Creating AOF incr file {} on background rewrite", part.name);
                 let synced = log.machine.synced_place();
-                let failed = log.machine.failed().is_some();
+                self.distrusted = self.distrusted.take().or_else(|| log.machine.failed().map(str::to_owned));
                 self.settled += log.machine.size();
                 let mut log = Log::new(&self.plugin, cursor, file, 0);
                 // The old file is part of the set: what it can't hold, this one can't make up for.
-                let actions = if failed { Vec::new() } else { log.machine.trust(synced) };
+                let actions = if self.distrusted.is_some() { Vec::new() } else { log.machine.trust(synced) };
                 self.log = Some(log);
                 self.act(actions).await;
             }
@@ -285,11 +288,11 @@ impl Writer {
     async fn succeeded(&mut self) {
         let host = self.plugin.host;
         let took = self.rewrite.take().map_or(Duration::ZERO, |rewrite| host.now().saturating_sub(rewrite.began));
-        self.retry = FIRST_RETRY;
-        self.given_up = None;
+        self.retry = Retry::default();
         self.base_size = self.size();
         self.spare();
-        self.plugin.settle().await;
+        let plugin = self.plugin.clone();
+        self.off_disk(plugin.settle()).await;
         let shown = &self.plugin.shown;
         shown.last_rewrite_s.store(took.as_secs() as i64, Ordering::Relaxed);
         shown.last_rewrite_ok.store(true, Ordering::Relaxed);
@@ -300,13 +303,10 @@ impl Writer {
             self.plugin.note_place(Some(&self.folder)).await;
         }
         if let Some(log) = &mut self.log {
-            let works = log.machine.failed().is_none();
             // Nothing may have been written since: then the base holds all there is, and the first write must wait.
             let actions = log.machine.trust(log.began);
             self.act(actions).await;
-            if works {
-                self.plugin.accept_writes();
-            }
+            self.begins_anew();
         }
         self.forget_history().await;
     }
@@ -331,17 +331,11 @@ impl Writer {
         shown.failures.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// It is tried again, later each time.
+    /// It is tried again.
     fn failed(&mut self, why: &str) {
         self.tell_failure(why);
+        self.lacks_base(why);
         self.try_later();
-    }
-
-    pub(super) fn try_later(&mut self) {
-        self.wanted = Some(self.plugin.host.now() + self.retry);
-        let longest = if self.listed { LONGEST_RETRY } else { LONGEST_RETRY_ANEW };
-        self.retry = (self.retry * 2).min(longest);
-        self.spare();
     }
 
     /// Gives up the rewrite that runs. What is written goes on where it is.
@@ -357,7 +351,7 @@ impl Writer {
     }
 
     /// `no-appendfsync-on-rewrite`.
-    fn spare(&mut self) {
+    pub(super) fn spare(&mut self) {
         let spared = self.rewrite.is_some() && self.plugin.config().no_fsync_on_rewrite;
         if let Some(log) = &mut self.log {
             log.machine.set_spared(spared);

@@ -27,7 +27,7 @@ pub(super) enum Lost {
 impl Link {
     /// What is to be known of this primary behind a restart.
     pub fn memory(&self) -> Memory {
-        Memory { followed: self.followed, refused: self.refused }
+        Memory { followed: self.followed, refused: self.refused, history: self.history }
     }
 
     /// Its stream was ours, so that what we have is what it had.

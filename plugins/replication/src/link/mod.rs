@@ -103,6 +103,8 @@ pub struct Link {
     /// The history of a primary that came back without what we have: nothing of it, nor of another one that we don't
     /// know, is taken until an explicit REPLICAOF.
     refused: Option<ReplId>,
+    /// The history that was ours last of this primary.
+    history: Option<ReplId>,
     /// The history that the one we are connected to goes on from, if it told.
     goes_on_from: Option<ReplId>,
     /// Its data began in its process, and its history went by these names since; if it told.
@@ -124,6 +126,7 @@ impl Default for Link {
             target: None,
             followed: false,
             refused: None,
+            history: None,
             goes_on_from: None,
             anew: None,
             down_since: None,
@@ -303,6 +306,7 @@ impl Link {
 
     fn loaded(&mut self, now: Duration, ctx: Context<'_>, out: &mut Outcome) {
         let State::Loading { at, marked, .. } = self.state else { return };
+        self.history = at.map(|at| at.replid);
         // A primary that was asked by SYNC may know no REPLCONF, unless it sent a mark: then it waits for an
         // acknowledgement before it goes on, and may be too busy to heed the first.
         self.stream(now, ctx, at.is_some() || marked, "MASTER <-> REPLICA sync: Finished with success", out);
@@ -316,6 +320,7 @@ impl Link {
         self.refused = None;
         self.last_why.clear();
         self.down_since = None;
+        out.actions.push(Action::Began(self.anew.clone()));
         if acks {
             self.ack(now, ctx, ctx.here.map_or(Offset(0), |p| p.offset), out);
         }
@@ -473,6 +478,7 @@ impl Link {
                 return self.fail(now, &format!("unexpected reply to PSYNC: {said}"), out);
             }
             out.actions.push(Action::Resume(replid));
+            self.history = replid.or(offered.map(|ours| ours.replid));
             // The id may be new now, the offset is the one we offered.
             return self.stream(now, ctx, true, "Successful partial resynchronization with master", out);
         }

@@ -24,6 +24,7 @@ struct Bench {
     payload: Vec<u8>,
     applied: Vec<u8>,
     warned: Vec<String>,
+    began: Option<Vec<ReplId>>,
 }
 
 impl Bench {
@@ -42,6 +43,7 @@ impl Bench {
             payload: Vec::new(),
             applied: Vec::new(),
             warned: Vec::new(),
+            began: None,
         };
         b.event(Event::Follow(Target { host: "h".into(), port: 1 }));
         b
@@ -73,6 +75,7 @@ impl Bench {
                 Action::Upstream(path) => {
                     self.did.push(format!("upstream {}", path.iter().map(|id| &id[..1]).collect::<String>()))
                 }
+                Action::Began(names) => self.began = names,
                 Action::AskToTakeOver => self.did.push("ask to take over".into()),
                 Action::HandedOver(answer) => self.did.push(format!("handed over: {answer:?}")),
                 Action::Log(log::Level::Warn, text) => self.warned.push(text),
@@ -380,6 +383,21 @@ fn a_replica_that_was_restarted_too_keeps_its_data() {
     assert_eq!(b.done(), ["disconnect"]);
 }
 
+/// A node that follows one that began with nothing has no older data either: its own replicas must hear that from it.
+#[test]
+fn how_the_primary_began_is_told_with_its_stream() {
+    let mut b = Bench::new();
+    b.told_and_offered(&format!("keystead-anew:{}", hex('b')), 5);
+    assert_eq!(b.began, None, "none of it is here yet");
+    b.here = Some(Position { replid: id(b'b'), offset: Offset(5) });
+    b.hear(b"$3\r\nrdb").event(Event::Loaded);
+    assert_eq!((b.began.take(), b.link.memory().history), (Some(vec![id(b'b')]), Some(id(b'b'))));
+    b.event(Event::Failed("gone".into()));
+    b.shake();
+    b.hear(format!("+CONTINUE {}\r\n", hex('c')).as_bytes());
+    assert_eq!((b.began.take(), b.link.memory().history), (None, Some(id(b'c'))), "it says no more so");
+}
+
 /// Only of the same history can be said how much of it goes.
 #[test]
 fn what_is_dropped_is_told_where_it_is_known() {
@@ -400,7 +418,7 @@ fn a_refusal_outlives_a_restart() {
     b.here = Some(Position { replid: id(b'a'), offset: Offset(900) });
     b.event(Event::FollowedBefore(Some(id(b'b'))));
     assert!(b.link.status().kept_data);
-    assert_eq!(b.link.memory(), Memory { followed: true, refused: Some(id(b'b')) });
+    assert_eq!(b.link.memory(), Memory { followed: true, refused: Some(id(b'b')), history: None });
     b.answered_full('b', 5000);
     assert_eq!(b.done(), ["disconnect"]);
 }

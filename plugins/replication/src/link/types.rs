@@ -22,6 +22,8 @@ pub struct Memory {
     pub followed: bool,
     /// It came back without what we have, with this history.
     pub refused: Option<ReplId>,
+    /// The history of its that was ours last, as far as this process knows.
+    pub history: Option<ReplId>,
 }
 
 /// What the operator chose.
@@ -134,6 +136,8 @@ pub enum Action {
     AbortLoad,
     /// `+CONTINUE`: our history goes on, under this id if it is given.
     Resume(Option<ReplId>),
+    /// The stream is ours: all of the primary's data began with nothing and went by these names since, if it told.
+    Began(Option<Vec<ReplId>>),
     /// A piece of the stream.
     Apply(Range<usize>),
     /// The run ids of the primary and of those it follows, nearest first.

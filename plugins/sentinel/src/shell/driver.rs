@@ -21,7 +21,7 @@ use futures::executor::block_on;
 use futures::future::{BoxFuture, Either, select};
 use futures::lock::Mutex as AsyncMutex;
 use futures::{FutureExt, SinkExt, StreamExt};
-use keystead_plugin::Host;
+use keystead_plugin::{Error, Host};
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -312,15 +312,19 @@ impl Driver {
             let place = place.lock_owned().await;
             let ask = move || {
                 let _until_answered = place;
-                block_on(future)
+                // Who only waits is left at the limit, and gives its place back; who blocks keeps it.
+                block_on(host.timeout(STRATEGY_LIMIT, future))
             };
-            host.blocking(ask).await?
+            let late = || Err(Error::new(format!("no answer within {STRATEGY_LIMIT:?}")));
+            host.blocking(ask).await?.unwrap_or_else(late)
         };
         self.host.spawn(async move {
             let advice = match host.timeout(STRATEGY_LIMIT, asked).await {
                 Some(Ok(advice)) => advice,
                 Some(Err(error)) => Counsel::Failed(error.text().to_owned()),
-                None => Counsel::Failed(format!("no answer within {STRATEGY_LIMIT:?}")),
+                None => Counsel::Failed(format!(
+                    "no answer within {STRATEGY_LIMIT:?}, it or others still hold their places"
+                )),
             };
             // Fails only when the driver has ended.
             let _ = inbox.send(Input::Event(Event::Advice { monitor, ticket, advice })).await;

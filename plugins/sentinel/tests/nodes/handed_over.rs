@@ -84,3 +84,47 @@ fn a_swap_that_is_taken_back_in_time_is_none() {
     table.run(20_000);
     assert_eq!((table.happened("+sdown"), primary_of(&table)), (0, PRIMARY));
 }
+
+fn leased(info: String, held: bool) -> String {
+    format!("{info}lease_writes_allowed_ms:{}\r\n", u32::from(held) * 2_000)
+}
+
+/// A group whose writes rest on a lease.
+fn leased_group() -> Table {
+    let mut table = group();
+    table.nodes.insert(PRIMARY, leased(with_history(primary("p", HEIR..THIRD + 1), "first", "0"), true));
+    for port in [HEIR, THIRD] {
+        let info = with_history(replica(&format!("r{port}"), PRIMARY, "up", 1000), "first", "0");
+        table.nodes.insert(port, leased(info, false));
+    }
+    table.run(11_000);
+    table
+}
+
+/// The primary died, a leader promoted a replica and died behind that, and the old primary is back before anybody else has
+/// finished it: what was written since was lost, for the replica was told to follow.
+#[test]
+fn whoever_holds_the_lease_is_told_nothing_and_taken_for_the_primary() {
+    let mut table = leased_group();
+    let promoted = with_history(primary("r6380", 0..0), "second", "first");
+    table.nodes.insert(HEIR, leased(promoted, true));
+    table.nodes.insert(PRIMARY, leased(with_history(primary("again", 0..0), "third", "first"), false));
+    table.run_until(20_000, |t| primary_of(t) == HEIR);
+    let info = with_history(replica("r6381", HEIR, "up", 1000), "second", "first");
+    table.nodes.insert(THIRD, leased(info, false));
+    table.run(3_000);
+    let follow = Request::Follow(Some(Addr::new("127.0.0.1", HEIR)));
+    assert!(told(&table).iter().all(|request| **request == follow), "{:?}", table.told);
+    assert!(table.told.iter().any(|(_, port, request)| *port == PRIMARY && *request == follow), "{:?}", table.told);
+}
+
+/// One that says it is a primary and doesn't have the lease has taken no writes.
+#[test]
+fn a_primary_without_the_lease_is_none_beside_the_one_that_has_it() {
+    let mut table = leased_group();
+    let promoted = with_history(primary("r6380", 0..0), "second", "first");
+    table.nodes.insert(HEIR, leased(promoted, false));
+    let follow = Request::Follow(Some(Addr::new("127.0.0.1", PRIMARY)));
+    table.run_until(25_000, |t| t.told.iter().any(|(_, port, request)| *port == HEIR && *request == follow));
+    assert_eq!((table.happened("+sdown"), primary_of(&table)), (0, PRIMARY));
+}

@@ -53,6 +53,46 @@ fn a_stale_replica_deposes_no_primary_that_others_are_in_sync_with() {
     }
 }
 
+/// A replica that lost its primary a moment ago.
+fn bereft(of: u16, history: &str) -> String {
+    let down = replica("r6380", of, "down", 500) + "master_link_down_since_seconds:1\r\n";
+    with_history(down, history, NOBODY)
+}
+
+/// A primary by its own file, and the one that priorities prefer.
+fn preferred(run_id: &str, history: &str) -> String {
+    with_history(primary(run_id, 0..0), history, NOBODY) + "slave_priority:1\r\n"
+}
+
+#[test]
+fn one_that_came_back_without_its_disk_goes_behind_a_replica() {
+    let mut table = group(&with_history(replica("r6381", PRIMARY, "up", 500), "present", NOBODY));
+    table.nodes.remove(&PRIMARY);
+    table.nodes.insert(FIRST, bereft(PRIMARY, "present"));
+    table.nodes.insert(SECOND, preferred("again", "new"));
+    assert_eq!(promoted(&mut table), FIRST, "{}", table.explained());
+}
+
+/// The power failed: the primary stays away, and the one before it is back with its old data. The sentinels were started
+/// again as well, and have seen nobody in sync.
+#[test]
+fn a_former_primary_goes_behind_a_replica_also_when_the_sentinel_was_started_again() {
+    let mut table = group(&(with_history(replica("r6381", PRIMARY, "up", 900), "present", NOBODY)));
+    table.nodes.remove(&PRIMARY);
+    assert_eq!(promoted(&mut table), SECOND);
+    table.nodes.insert(SECOND, with_history(primary("r6381", FIRST..SECOND), "later", "present"));
+    table.run_until(6_000, |t| t.sentinel.monitors()["m"].current_addr().port == SECOND);
+    table.nodes.insert(FIRST, with_history(replica("r6380", SECOND, "up", 500), "later", NOBODY));
+    table.run(11_000);
+    table.nodes.remove(&SECOND);
+    table.nodes.insert(FIRST, bereft(SECOND, "later"));
+    table.nodes.insert(PRIMARY, preferred("old", "present"));
+    table.told.clear();
+    table.restart();
+    table.run_until(6_000, |t| t.happened("+odown") > 1);
+    assert_eq!(promoted(&mut table), FIRST, "{}", table.explained());
+}
+
 #[test]
 fn alone_it_is_better_than_nobody() {
     let mut table = group(&stale());

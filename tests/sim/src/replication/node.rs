@@ -289,8 +289,8 @@ impl Node {
                         self.drop_replicas(env);
                     }
                 }
-                // The simulator's nodes never ask for a handover.
-                Action::AskToTakeOver | Action::HandedOver(_) | Action::Log(..) => {}
+                // The simulator's nodes never ask for a handover, and say nothing of how they began.
+                Action::Began(_) | Action::AskToTakeOver | Action::HandedOver(_) | Action::Log(..) => {}
             }
         }
     }

@@ -99,6 +99,8 @@ pub struct DataNode {
     pub unfit_since: Option<u64>,
     /// It was in sync with a primary in this life, or began as one.
     pub synced: bool,
+    /// It takes writes only under a lease, and has that now or hasn't.
+    pub leased: Option<bool>,
     /// It holds writes back for this replica until it has everything, at most until then.
     pub handing: Option<(Addr, u64)>,
     /// Writes that it acknowledged as a primary and that a full sync threw away.
@@ -148,6 +150,7 @@ impl DataNode {
             killable: true,
             unfit_since: None,
             synced: false,
+            leased: None,
             handing: None,
             lost: 0,
             acknowledged: None,
@@ -308,6 +311,9 @@ impl DataNode {
         for (n, replica) in self.replicas.iter().enumerate() {
             let text = format!("ip={},port={},state=online,offset=1,lag=0", replica.host, replica.port);
             line(&format!("slave{n}"), &text);
+        }
+        if let Some(leased) = self.leased {
+            line("lease_writes_allowed_ms", &(u32::from(leased) * 1_000));
         }
         line("master_replid", &format!("{:040x}", self.history.id));
         line("master_replid2", &format!("{:040x}", self.history.before.map_or(0, |(id, _)| id)));

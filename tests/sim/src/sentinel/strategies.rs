@@ -6,6 +6,7 @@ use keystead_manual::Manual;
 use keystead_sentinel::actions::{Consult, Counsel, Strategies};
 use keystead_sentinel::election::{Advice, ElectionStrategy, Question, RedisElection, redis};
 use keystead_sentinel::select::{RedisSelection, ReplicaSelection};
+use keystead_sentinel::types::Addr;
 use keystead_zoned::{AntiAffinity, Config, Zone, Zoned};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -29,44 +30,43 @@ pub struct Loaded {
     pub leases: Leases,
 }
 
-/// Leases by the name of their primary, as etcd tells everybody: until when each is held. The agents that hold and
+/// Leases by the name of their primary, as etcd tells everybody: who holds each, and until when. The agents that hold and
 /// renew them, and their write gates, are simulated in `plugins/strategy-lease/tests`.
 #[derive(Clone, Debug, Default)]
 pub struct Leases(Arc<Mutex<BTreeMap<String, Held>>>);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Held {
+    holder: Option<Addr>,
     until: u64,
-    now: u64,
 }
 
 impl Leases {
-    /// Time goes on; the holder of that lease is there to renew it, or it isn't.
-    pub fn step(&self, name: &str, now: u64, renewed: bool) {
+    /// Time goes on. `primaries` ask for the lease or renew it, `replicas` give it back; who is neither lets it end. Gives the
+    /// holder.
+    pub fn step(&self, name: &str, now: u64, primaries: &[Addr], replicas: &[Addr]) -> Option<Addr> {
         let mut leases = self.0.lock().expect("one thread");
-        let lease = leases.entry(name.to_owned()).or_insert(Held { until: 0, now });
-        lease.now = now;
-        if renewed {
+        let lease = leases.entry(name.to_owned()).or_default();
+        lease.holder = lease.holder.take().filter(|holder| now < lease.until && !replicas.contains(holder));
+        lease.holder = lease.holder.take().or_else(|| primaries.first().cloned());
+        if lease.holder.as_ref().is_some_and(|holder| primaries.contains(holder)) {
             lease.until = now + LEASE_MS;
         }
+        lease.holder.clone()
     }
 
-    fn held(&self, name: &str) -> bool {
-        self.0.lock().expect("one thread").get(name).is_some_and(|lease| lease.now < lease.until)
+    fn holder(&self, name: &str) -> Option<String> {
+        self.0.lock().expect("one thread").get(name)?.holder.as_ref().map(Addr::to_string)
     }
 }
 
-/// Redis' votes, but nobody stands while the lease is held.
+/// The plugin's own answer, as if etcd had been asked.
 struct Leased(Leases);
 
 impl ElectionStrategy for Leased {
     fn advise(&self, question: &Question) -> Advice {
-        match question {
-            Question::Stand { primary, .. } if self.0.held(primary) => {
-                Advice::Abstain { reason: "the lease is held".into() }
-            }
-            _ => redis(question),
-        }
+        let Question::Stand { primary, .. } = question else { return redis(question) };
+        keystead_lease::stand::advise(question, &Ok(self.0.holder(primary)))
     }
 }
 

@@ -48,6 +48,15 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// The election strategy of a primary.
+    #[must_use]
+    pub fn election_of(&self, group: usize) -> &str {
+        match group.checked_sub(1).and_then(|other| self.strategies.get(other)) {
+            Some((election, _)) => election,
+            None => &self.settings.election,
+        }
+    }
+
     /// So many nodes, a good network, fast disks.
     #[must_use]
     pub fn calm(data_nodes: usize, sentinels: usize, settings: Settings) -> Shape {
@@ -328,6 +337,7 @@ impl World {
             let writes = self.rng.between(0, 20);
             let (now, role) = (self.now, self.data(id).role.clone());
             match role {
+                Role::Primary if self.data(id).leased == Some(false) => self.hand_over(id),
                 Role::Primary if now >= self.data(id).loading_until && !self.data(id).blank => {
                     self.data_mut(id).write(now, writes);
                     self.hand_over(id);
@@ -379,14 +389,23 @@ impl World {
         }
     }
 
-    /// Leases as their holders' agents keep them: a primary that runs renews its own, and it ends with its time.
+    /// Leases as their holders' agents keep them: a primary that runs and reaches somebody renews its own or takes one that is
+    /// free, a replica gives it back, and else it ends with its time.
     fn keep_leases(&mut self) {
         for group in 0..self.shape.primaries {
-            let held = self.nodes_of(group).any(|id| {
-                let alone = self.nodes_of(group).all(|other| other == id || !self.net.whole(id, other));
-                self.runs(id) && self.data(id).role == Role::Primary && !alone
-            });
-            self.strategies.leases.step(name_of(group), self.now, held);
+            if self.shape.election_of(group) != "lease" {
+                continue;
+            }
+            let reached = |id: NodeId| self.nodes_of(group).any(|other| other != id && self.net.whole(id, other));
+            let awake: Vec<NodeId> = self.nodes_of(group).filter(|id| self.runs(*id) && reached(*id)).collect();
+            let role = |id: &NodeId| self.data(*id).role == Role::Primary;
+            let (primaries, replicas): (Vec<NodeId>, Vec<NodeId>) = awake.into_iter().partition(role);
+            let [primaries, replicas] =
+                [primaries, replicas].map(|ids| ids.into_iter().map(data_addr).collect::<Vec<_>>());
+            let holder = self.strategies.leases.step(name_of(group), self.now, &primaries, &replicas);
+            for id in self.nodes_of(group) {
+                self.data_mut(id).leased = Some(holder == Some(data_addr(id)));
+            }
         }
     }
 

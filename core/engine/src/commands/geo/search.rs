@@ -290,18 +290,20 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, spelling: Spelling) -> CommandResult {
 /// Stores the results as a sorted set, by place or by distance; no results delete the key.
 fn store(ctx: &mut Ctx<'_>, key: &[u8], query: &Query<'_>, found: Vec<Found>) -> CommandResult {
     let (ks, db, mut out) = ctx.split();
-    let (mut zset, limits) = (ZSet::new(), *ks.limits());
-    for item in &found {
-        let score = if query.store_dist { item.metres / query.metres } else { item.score };
-        zset.add(&item.member, score, &limits);
-    }
-    out.int(found.len() as i64);
+    let score = |item: &Found| if query.store_dist { item.metres / query.metres } else { item.score };
+    let count = found.len();
+    out.int(count as i64);
     let changed = if found.is_empty() {
         ks.remove(db, key)
     } else {
         let before = ks.dirty();
+        let members = found.into_iter().map(|item| {
+            let score = score(&item);
+            (item.member, score)
+        });
+        let zset = ZSet::of_many(members.collect(), ks.limits());
         ks.put_object(db, key, Object::ZSet(zset), None);
-        ks.recount(before, found.len() as u64);
+        ks.recount(before, count as u64);
         true
     };
     Ok(as_sent_if(changed))

@@ -2,7 +2,7 @@
 //! resulted in, so that theirs results in the same.
 
 use keystead_keyspace::StreamId;
-use keystead_keyspace::stream::{Pending, Stream};
+use keystead_keyspace::stream::{Pending, Stream, UNKNOWN_READS};
 use keystead_resp::{Args, Writer};
 
 use super::groups::group_changed;
@@ -11,7 +11,7 @@ use super::{no_group, read_mut, write_entry};
 use crate::args::ArgsExt;
 use crate::commands::common::{Res, err, int, int_or, is};
 use crate::ctx::Ctx;
-use crate::effect::{CommandResult, Effect};
+use crate::effect::{CommandResult, Effect, Origin};
 use crate::error::CommandError;
 
 /// Tells replicas that a consumer has an entry: (group, consumer), the entry, (time, count), the group's last id.
@@ -191,9 +191,16 @@ fn unrecognized(option: &[u8]) -> CommandError {
     CommandError::new(format!("ERR Unrecognized XCLAIM option '{}'", super::text(option)))
 }
 
+/// Whether claims tell what a primary's XREADGROUP gave: one entry each, which is the group's last from then on. Redis 7.2 says
+/// nothing of how many entries were read with it, so that is reckoned here.
+fn tells_deliveries(origin: Origin) -> bool {
+    matches!(origin, Origin::Replication | Origin::Loading)
+}
+
 /// `XCLAIM key group consumer min-idle-time id … [option …]`
 pub(super) fn xclaim(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let now_ms = ctx.now_ms() as i64;
+    let tells = tells_deliveries(ctx.origin);
     let (ks, db, mut out) = ctx.split();
     let (key, group) = (args.at(1), args.at(2));
     let Some(mut stream) = read_mut(ks, db, key)? else { return Err(no_group(key, group, "")) };
@@ -214,10 +221,11 @@ pub(super) fn xclaim(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     };
     let (mut changes, mut count) = (Vec::new(), 0);
     let new_consumer = claim.begin(&mut stream);
-    let last_id = last_id.max(o.last_id);
-    let (moved, reads) = stream
-        .change_group(group, |group| (std::mem::replace(&mut group.last_id, last_id) != last_id, group.entries_read))
-        .unwrap_or_default();
+    let (last_id, moved) = (last_id.max(o.last_id), o.last_id > last_id);
+    let given = tells && moved && ids == [last_id];
+    let reads = stream.group(group).map_or(UNKNOWN_READS, |group| group.entries_read);
+    let reads = if given { stream.reads_after(reads, &ids) } else { reads };
+    stream.change_group(group, |group| (group.last_id, group.entries_read) = (last_id, reads));
     let mark = out.defer();
     for id in ids {
         if let Claimed::Yes = claim.one(&mut stream, id, &mut out, &mut changes) {
@@ -232,7 +240,8 @@ pub(super) fn xclaim(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         group_changed(ks, db, key, "xgroup-createconsumer");
     }
     claim.propagate(ctx, new_consumer, &changes, last_id);
-    if moved && changes.is_empty() {
+    // A claim of the last id would be taken for a delivery.
+    if moved && (changes.is_empty() || changes.iter().any(|change| change.id == last_id)) {
         propagate_last_id(ctx, key, group, last_id, reads);
     }
     Ok(Effect::None)

@@ -21,6 +21,7 @@ use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
 use crate::spec::*;
 use ids::{exact, interval_end, interval_start, write_id};
+pub(crate) use read::has_news;
 
 const fn row(
     name: &'static str,

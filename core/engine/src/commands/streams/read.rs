@@ -2,7 +2,7 @@
 //! group is given is told to replicas as the claims that have the same effect.
 
 use keystead_keyspace::stream::{Group, Stream};
-use keystead_keyspace::{Keyspace, StreamId};
+use keystead_keyspace::{Keyspace, Object, StreamId};
 use keystead_resp::{Args, OwnedArgs, Writer};
 
 use super::claim::{propagate_claim, propagate_last_id};
@@ -54,6 +54,15 @@ pub(super) fn keys(args: Args<'_>) -> Vec<usize> {
     }
     let words = args.len().saturating_sub(at + 1);
     if words % 2 == 1 { Vec::new() } else { (at + 1..at + 1 + words / 2).collect() }
+}
+
+/// False where a waiting XREADGROUP would find that others were given everything. Many may wait for one entry, and to run again
+/// for each of them costs more than this look.
+pub(crate) fn has_news(ks: &Keyspace, db: usize, key: &[u8], args: Args<'_>) -> bool {
+    let Some(Object::Stream(stream)) = ks.object(db, key) else { return true };
+    let name = args.iter().skip_while(|arg| !is(arg, "group")).nth(1);
+    let group = name.and_then(|name| stream.group(name));
+    group.is_none_or(|group| stream.last_id > group.last_id)
 }
 
 fn block_ms(arg: &[u8], now_ms: u64) -> Res<u64> {
@@ -158,13 +167,16 @@ impl<'a> Options<'a> {
         }
     }
 
-    /// Waits for the keys; the command that runs again has `$` as it is now.
+    /// Waits for the keys; the command that runs again has `$` as it is now, and is no copy where there is none.
     fn wait(&self, ctx: &mut Ctx<'_>, args: Args<'a>, from: &[From]) -> CommandResult {
         let Some(timeout_ms) = self.block_ms else {
             ctx.reply().null_array();
             return Ok(Effect::None);
         };
         let keys: Vec<&[u8]> = (0..self.keys).map(|i| self.key(args, i)).collect();
+        if (0..self.keys).all(|i| self.id(args, i) != b"$") {
+            return ctx.park_on_keys(&keys, timeout_ms, OnTimeout::NullArray);
+        }
         let ids_at = self.keys_at + self.keys;
         let mut again = OwnedArgs::new();
         for (at, arg) in args.iter().enumerate() {

@@ -6,10 +6,11 @@ use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
 use foldhash::fast::RandomState;
+use keystead_keyspace::Keyspace;
+use keystead_keyspace::elem::Elem;
 use keystead_keyspace::object::Object;
 use keystead_keyspace::set::Member;
-use keystead_keyspace::zset::ZSet;
-use keystead_keyspace::{Keyspace, Limits};
+use keystead_keyspace::zset::{ZSet, order_members};
 use keystead_resp::Args;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -123,24 +124,26 @@ fn weighted(score: f64, weight: f64) -> f64 {
     Some(score * weight).filter(|s| !s.is_nan()).unwrap_or(0.0)
 }
 
+/// Members, each once, in any order, with their scores. A sorted set is made of them when all are known: its form, and with it
+/// the sign of a zero, must not depend on the order, which is another in each process.
+type Members = Vec<(Elem, f64)>;
+
 impl Request<'_> {
-    fn run(mut self, op: Op, limits: &Limits) -> ZSet {
+    fn run(mut self, op: Op) -> Members {
         if op == Op::Diff {
-            return self.difference(limits);
+            return self.difference();
         }
         // Redis works from the smallest input up; sums of floats depend on the order.
         self.inputs.sort_by_key(|(source, _)| source.len());
-        let mut result = ZSet::new();
-        match op {
-            Op::Union => self.union().iter().for_each(|(member, score)| _ = result.add(member, *score, limits)),
-            _ => self.intersect(0, |member, score| {
-                result.add(member.text(&mut itoa::Buffer::new()), score, limits);
-            }),
+        if op == Op::Union {
+            return self.union().iter().map(|(member, score)| (Elem::new(member), *score)).collect();
         }
-        result
+        let mut members = Members::new();
+        self.intersect(0, |member, score| members.push((member.to_elem(), score)));
+        members
     }
 
-    /// All members with their scores. Joined before they are ordered: to move a member in the order costs several descents.
+    /// All members with their scores.
     fn union(&self) -> HashMap<Cow<'_, [u8]>, f64, RandomState> {
         let most = self.inputs.iter().map(|(source, _)| source.len()).max().unwrap_or(0);
         let mut all = HashMap::with_capacity_and_hasher(most, RandomState::default());
@@ -160,15 +163,13 @@ impl Request<'_> {
     }
 
     /// The members of the first input that none of the others has.
-    fn difference(&self, limits: &Limits) -> ZSet {
-        let mut result = ZSet::new();
+    fn difference(&self) -> Members {
+        let mut members = Members::new();
         let mut inputs = self.inputs.iter().map(|(source, _)| *source);
-        let Some(first) = inputs.next() else { return result };
+        let Some(first) = inputs.next() else { return members };
         let others: Vec<Source<'_>> = inputs.filter(|other| other.len() > 0).collect();
-        source::difference(first, &others, |member, score| {
-            result.add(member.text(&mut itoa::Buffer::new()), score, limits);
-        });
-        result
+        source::difference(first, &others, |member, score| members.push((member.to_elem(), score)));
+        members
     }
 
     /// Visits the intersection of inputs sorted by size, at most `limit` members (0: all).
@@ -200,16 +201,17 @@ fn answer(ctx: &mut Ctx<'_>, args: Args<'_>, op: Op, name: &str) -> CommandResul
     let request = parse(ks, db, args, 1, op, name, Form::Answer)?;
     let with_scores = request.with_scores;
     let nested = resp3 && with_scores;
-    // Redis answers from the tree, where -0 stays -0; only a stored result may become compact.
-    let result = request.run(op, &Limits { zset_entries: 0, ..*ks.limits() });
+    // As in Redis -0 stays -0 here; only a stored result may become compact.
+    let mut result = request.run(op);
+    order_members(&mut result);
     out.array(if with_scores && !nested { result.len() * 2 } else { result.len() });
-    for (member, score) in result.iter() {
+    for (member, score) in &result {
         if nested {
             out.array(2);
         }
         out.bulk(member);
         if with_scores {
-            out.double(score);
+            out.double(*score);
         }
     }
     Ok(Effect::None)
@@ -231,7 +233,8 @@ pub(super) fn store(ctx: &mut Ctx<'_>, key: &[u8], result: ZSet) -> CommandResul
 
 fn compute_and_store(ctx: &mut Ctx<'_>, args: Args<'_>, op: Op, name: &str) -> CommandResult {
     let (ks, db, _) = ctx.split();
-    let result = parse(ks, db, args, 2, op, name, Form::Store)?.run(op, ks.limits());
+    let members = parse(ks, db, args, 2, op, name, Form::Store)?.run(op);
+    let result = ZSet::of_many(members, ks.limits());
     store(ctx, &args[1], result)
 }
 
@@ -267,4 +270,34 @@ pub(super) fn zintercard(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     request.intersect(request.limit, |_, _| count += 1);
     out.int(count);
     Ok(Effect::None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keystead_keyspace::Limits;
+
+    /// A tree of so many members, all of one score.
+    fn level(count: usize, score: f64) -> ZSet {
+        ZSet::of_many((0..count).map(|n| (Elem::new(format!("m{n}").as_bytes()), score)).collect(), &Limits::default())
+    }
+
+    /// How many scores print as -0 in what would be stored.
+    fn negative_zeros(inputs: &[(&ZSet, f64)], op: Op) -> usize {
+        let inputs = inputs.iter().map(|(zset, weight)| (Source::ZSet(zset), *weight)).collect();
+        let request = Request { inputs, aggregate: Aggregate::Min, with_scores: false, limit: 0 };
+        let stored = ZSet::of_many(request.run(op), &Limits::default());
+        stored.iter().filter(|(_, score)| score.is_sign_negative()).count()
+    }
+
+    #[test]
+    fn the_sign_of_a_zero_depends_on_the_whole_result_only() {
+        let (zero, negative, few) = (level(300, 0.0), level(300, -0.0), level(100, 0.0));
+        assert_eq!(negative_zeros(&[(&zero, -1.0)], Op::Union), 300);
+        assert_eq!(negative_zeros(&[(&zero, -1.0), (&zero, -1.0)], Op::Inter), 300);
+        assert_eq!(negative_zeros(&[(&negative, 1.0)], Op::Diff), 300);
+        assert_eq!(negative_zeros(&[(&negative, 1.0), (&few, 1.0)], Op::Diff), 200);
+        assert_eq!(negative_zeros(&[(&few, -1.0)], Op::Union), 0);
+        assert_eq!(negative_zeros(&[(&few, -1.0), (&zero, -1.0)], Op::Inter), 0);
+    }
 }

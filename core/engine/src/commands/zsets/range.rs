@@ -248,6 +248,10 @@ pub(super) fn zrangestore(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let limits = ks.limits();
     let mut result = ZSet::new();
     if let Some(zset) = ks.zset(db, &args[2])? {
+        // Redis knows beforehand how many come only where ranks are given.
+        if matches!(request.range, Range::Rank(..)) {
+            result.expect(request.span(zset).1, limits);
+        }
         request.members(zset).for_each(|(member, score)| {
             result.add(member, score, limits);
         });

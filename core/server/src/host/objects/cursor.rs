@@ -180,7 +180,8 @@ unsafe extern "C" fn place(data: *mut c_void, out: *mut CursorPlace) {
 
 unsafe extern "C" fn stop_at(data: *mut c_void, position: u64) {
     // SAFETY: as above.
-    change(unsafe { value::<Cursor>(data) }, move |journal, id| journal.stop_cursor_at(id, position));
+    let cursor = unsafe { value::<Cursor>(data) };
+    change(&cursor.service, cursor.id, move |journal, id| journal.stop_cursor_at(id, position));
 }
 
 unsafe extern "C" fn ended(data: *mut c_void) -> Future {
@@ -201,29 +202,38 @@ unsafe extern "C" fn ended(data: *mut c_void) -> Future {
 unsafe extern "C" fn set_name(data: *mut c_void, name: Str) {
     // SAFETY: as above; the name lives for the call.
     let (cursor, name) = unsafe { (value::<Cursor>(data), name.text()) };
-    change(cursor, move |journal, id| journal.name_cursor(id, &name));
+    change(&cursor.service, cursor.id, move |journal, id| journal.name_cursor(id, &name));
 }
 
 unsafe extern "C" fn set_class(data: *mut c_void, class: u32) {
     // SAFETY: as above.
-    change(unsafe { value::<Cursor>(data) }, move |journal, id| journal.set_cursor_class(id, class_of(class)));
+    let cursor = unsafe { value::<Cursor>(data) };
+    change(&cursor.service, cursor.id, move |journal, id| journal.set_cursor_class(id, class_of(class)));
 }
 
-/// Changes a cursor in the journal: now, or right behind the turn that this is called in.
-fn change(cursor: &Cursor, body: impl FnOnce(&mut Journal, CursorId) + Send + 'static) {
-    let (service, id) = (cursor.service.clone(), cursor.id);
-    let change = move || service.turn(|engine| body(&mut engine.core.journal, id));
+/// Changes a cursor in the journal: now, or right behind the turn that this is called in, in the order of the calls.
+fn change(service: &Arc<Service>, id: CursorId, body: impl FnOnce(&mut Journal, CursorId) + Send + 'static) {
+    service.behind_turn(move |engine| body(&mut engine.core.journal, id));
+    // The queue is worked off at the end of any turn of that engine; whose turn this is can't be told.
+    let turn = {
+        let service = service.clone();
+        move || service.turn(|_| ())
+    };
     if in_turn() {
-        async_std::task::spawn(async move { change() });
+        async_std::task::spawn(async move { turn() });
     } else {
-        let _ = crate::host::guarded(change);
+        let _ = crate::host::guarded(turn);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::frame::inside;
     use bytes::Bytes;
+    use keystead_engine::EngineOptions;
+    use keystead_engine::journal::CursorClass;
+    use parking_lot::Mutex;
 
     #[test]
     fn small_pieces_are_joined_and_large_ones_are_split() {
@@ -238,5 +248,29 @@ mod tests {
         assert!(ahead.is_empty());
         let most = |sizes: &[usize]| largest_join(pieces(sizes).make_contiguous(), 1 << 20);
         assert_eq!([most(&[10, JOIN, 30]), most(&[10, 20, JOIN, 5, 6]), most(&[])], [0, 30, 0]);
+    }
+
+    /// What a plugin changes inside of a turn holds when the next turn begins, whoever's that is, the last change last.
+    #[test]
+    fn changes_hold_right_behind_the_turn_in_their_order() {
+        let engine = Engine::new(EngineOptions::default());
+        let service = Service::new("", engine, async_channel::unbounded().0, Arc::default());
+        let changes = Arc::new(Mutex::new(Vec::new()));
+        let id = service.turn(|engine| engine.core.journal.open_cursor(CursorClass::Feed, None));
+        let id = id.expect("a cursor");
+        let change_to = |number: u32| {
+            let changes = changes.clone();
+            change(&service, id, move |journal, id| {
+                assert!(journal.cursor_status(id).is_some());
+                changes.lock().push(number);
+            });
+        };
+        for round in 0..50 {
+            service.turn(|_| inside(|| (0..4).for_each(&change_to)));
+            let seen = service.turn(|_| std::mem::take(&mut *changes.lock()));
+            assert_eq!(seen, [0, 1, 2, 3], "round {round}");
+        }
+        change_to(9);
+        assert_eq!(*changes.lock(), [9], "outside of a turn at once");
     }
 }

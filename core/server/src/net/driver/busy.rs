@@ -46,10 +46,11 @@ impl Clients {
         }
     }
 
-    /// Takes output of commands that a file may not have yet.
+    /// Takes output of commands that a file may not have yet, or whose lease has ended by now.
     fn collect_unwritten(&mut self, turn: &mut BusyTurn<'_>, at: usize) {
         self.collect(turn.core(), at);
-        let owed = self.service.before_replies.owed(&self.done, turn.core().journal.position());
+        let over = turn.core().lease_end().is_some_and(|end| mono_us() >= end);
+        let owed = over || self.service.before_replies.owed(&self.done, turn.core().journal.position());
         if let Some(conn) = self.conns[at].as_deref_mut().filter(|conn| owed && !conn.owed && conn.sendable() > 0) {
             conn.owed = true;
             self.owed.push(at);
@@ -70,6 +71,8 @@ impl Clients {
                 }
                 Message::Kill(at) => self.close(at),
                 Message::Released => self.release(),
+                Message::Listen(door) => self.doors.add(&self.poller, door),
+                Message::Deafen(socket) => self.doors.remove(&self.poller, &socket),
                 Message::TakeOver(at, handover) => later.push((at, handover)),
             }
         }

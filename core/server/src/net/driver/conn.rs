@@ -47,8 +47,8 @@ pub(super) struct Conn {
     pub(super) outbox: Outbox,
     /// Waits for something: nothing is decoded.
     pub(super) parked: bool,
-    /// Wrote more than its part while writers are paced: nothing is read for a while.
-    pub(super) resting: bool,
+    /// Wrote more than its part while writers are paced: nothing is read until then, µs.
+    pub(super) resting: Option<u64>,
     /// What it has yet to rest.
     pub(super) debt: Debt,
     /// Close when the output is sent.
@@ -88,7 +88,7 @@ impl Conn {
             output: Output::default(),
             outbox: Outbox::default(),
             parked: false,
-            resting: false,
+            resting: None,
             debt: Debt::default(),
             closing: false,
             ended: false,
@@ -141,7 +141,8 @@ impl Conn {
     /// In the midst of an argument of which more is missing than is read otherwise.
     pub(super) fn misses_much(&self) -> bool {
         let known = self.known == self.decoder.begun().taken;
-        self.missing >= READ_BUDGET && known && !self.ended && !self.parked && !self.closing
+        let read_on = !self.ended && !self.parked && !self.closing && self.resting.is_none();
+        self.missing >= READ_BUDGET && known && read_on
     }
 
     /// What a command's end means for the rest of the input: true if nothing more of it may run.
@@ -178,7 +179,7 @@ impl Conn {
 
     /// Whether the socket should be read: not while a parked or finished client floods us, nor while it rests.
     pub(super) fn wants_input(&self) -> bool {
-        !self.ended && !self.closing && !self.resting && (!self.parked || self.rest().len() < PARKED_INPUT)
+        !self.ended && !self.closing && self.resting.is_none() && (!self.parked || self.rest().len() < PARKED_INPUT)
     }
 
     /// Sends what the socket takes; gives the number of bytes.
@@ -220,7 +221,23 @@ fn growth(missing: usize, len: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::growth;
+    use super::super::inbox::Inbox;
+    use super::*;
+    use parking_lot::Mutex;
+
+    /// What it sends stays in its socket, a large argument's rest too.
+    #[test]
+    fn who_rests_is_not_read_in_the_midst_of_a_large_argument() {
+        let (socket, _peer) = std::os::unix::net::UnixStream::pair().expect("a pair");
+        let inbox = Arc::new(Inbox::new().expect("an inbox"));
+        let link = Arc::new(Link { inbox, at: 0, taken: Mutex::new(None) });
+        let session = SessionId { slot: 0, id: 1 };
+        let mut conn = Conn::new(Raw::Unix(socket), link, session, Limits::default());
+        conn.missing = READ_BUDGET;
+        assert!(conn.misses_much() && conn.wants_input());
+        conn.resting = Some(1);
+        assert!(!conn.misses_much() && !conn.wants_input());
+    }
 
     /// Bytes copied while an argument of `whole` bytes grows in a buffer, and the most room there ever is.
     fn grown(whole: usize) -> (usize, usize) {

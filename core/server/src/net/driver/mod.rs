@@ -8,6 +8,7 @@
 
 mod busy;
 mod conn;
+mod doors;
 mod inbox;
 mod nap;
 mod outbox;
@@ -23,6 +24,7 @@ use super::service::{Handover, Service, mono_us};
 use super::socket::Raw;
 use crate::sched;
 use conn::Conn;
+use doors::{Door, Doors};
 use inbox::{Inbox, Link, Message};
 use keystead_engine::core::Core;
 use keystead_engine::engine::{Close, Ready, Traffic};
@@ -32,6 +34,7 @@ use parking_lot::Mutex;
 use poller::{Poller, Wait};
 use resting::Debt;
 use std::io;
+use std::net::TcpListener;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +57,7 @@ impl Driver {
             service,
             poller,
             inbox: inbox.clone(),
+            doors: Doors::default(),
             conns: Vec::new(),
             free: Vec::new(),
             by_slot: Vec::new(),
@@ -81,6 +85,16 @@ impl Driver {
     pub(crate) fn open(&self, accepted: Accepted) {
         self.0.send(Message::Open(accepted));
     }
+
+    /// Has it accept clients itself.
+    pub(super) fn listen(&self, socket: Arc<TcpListener>, keepalive_s: u32) {
+        self.0.send(Message::Listen(Door::new(socket, keepalive_s)));
+    }
+
+    /// No longer on this socket: it is closed when the driver comes to it.
+    pub(super) fn deafen(&self, socket: Arc<TcpListener>) {
+        self.0.send(Message::Deafen(socket));
+    }
 }
 
 /// The clients of one driver.
@@ -88,6 +102,8 @@ struct Clients {
     service: Arc<Service>,
     poller: Poller,
     inbox: Arc<Inbox>,
+    /// Where new ones come from.
+    doors: Doors,
     conns: Vec<Option<Box<Conn>>>,
     free: Vec<usize>,
     /// A session's slot in the engine → its client's place here.
@@ -125,7 +141,10 @@ impl Clients {
         let mut ready = Vec::new();
         loop {
             ready.clear();
-            if let Err(error) = self.poller.poll(&mut ready, self.patience()) {
+            let patience = self.patience();
+            let polled = self.poller.poll(&mut ready, patience);
+            self.inbox.awake();
+            if let Err(error) = polled {
                 return log::error!("The driver can't look at its clients: {error}");
             }
             let begun = mono_us();
@@ -134,7 +153,10 @@ impl Clients {
                 self.event(*event);
             }
             self.read_mail();
-            let served = if self.has_work() { self.turn() } else { 0 };
+            let served = if self.has_turn() { self.turn() } else { 0 };
+            // What this turn left others is theirs at once: publishers who have their replies would else be served a few at
+            // a time, each time with a write to every subscriber.
+            self.read_mail();
             self.traffic.rounds.add(mono_us() - begun);
             if let Some(nap) = self.nap.behind(served).filter(|_| !self.has_work()) {
                 std::thread::sleep(nap);
@@ -142,16 +164,22 @@ impl Clients {
         }
     }
 
+    /// Somebody is to be served, or the engine to be told something.
+    fn has_turn(&self) -> bool {
+        !self.active.is_empty() || !self.relieved.is_empty()
+    }
+
     fn has_work(&self) -> bool {
-        !self.active.is_empty() || !self.relieved.is_empty() || self.inbox.has_mail()
+        self.has_turn() || self.inbox.has_mail()
     }
 
     /// How long to look for something to do.
     fn patience(&self) -> Wait {
-        if self.has_work() {
+        // Others need not wake a driver that is awake.
+        if self.has_turn() || !self.inbox.may_wait() {
             return Wait::No;
         }
-        match self.resting.next_us() {
+        match self.resting.next_us().into_iter().chain(self.doors.next_us()).min() {
             None => Wait::ForAnything,
             Some(until) => Wait::AtMost(Duration::from_micros(until.saturating_sub(mono_us()))),
         }
@@ -159,6 +187,7 @@ impl Clients {
 
     /// What those sent meanwhile whose rest is over is read from now on.
     fn wake_rested(&mut self, now_us: u64) {
+        self.doors.reopen(&self.poller, now_us);
         while let Some((until_us, at, session)) = self.resting.take_rested(now_us) {
             if self.place(session) == Some(at) {
                 self.end_rest(at, now_us - until_us);
@@ -166,10 +195,12 @@ impl Clients {
         }
     }
 
+    /// Its rest is over, in time or before.
     fn end_rest(&mut self, at: usize, late_us: u64) {
         if let Some(conn) = self.conns[at].as_deref_mut()
-            && std::mem::take(&mut conn.resting)
+            && let Some(until_us) = conn.resting.take()
         {
+            self.resting.cut_short(until_us, at, conn.session);
             conn.debt = Debt::rested(late_us);
             self.activate(at);
             self.flush(at);
@@ -183,17 +214,26 @@ impl Clients {
             if let Some(conn) = self.conns[at].as_deref_mut().filter(|conn| !conn.closing)
                 && let Some(rest_us) = conn.debt.grow(rest_ns)
             {
-                conn.resting = true;
-                let now_us = *now_us.get_or_insert_with(mono_us);
-                self.resting.add(now_us + rest_us, at, conn.session);
+                let until_us = *now_us.get_or_insert_with(mono_us) + rest_us;
+                if let Some(before) = conn.resting.replace(until_us) {
+                    self.resting.cut_short(before, at, conn.session);
+                }
+                self.resting.add(until_us, at, conn.session);
             }
         }
     }
 
     fn event(&mut self, event: poller::Ready) {
-        let Some(at) = usize::try_from(event.token).ok().filter(|_| event.token != INBOX) else { return };
+        if event.token == INBOX {
+            return self.inbox.heard();
+        }
+        if let Some(place) = doors::place(event.token) {
+            let inbox = &self.inbox;
+            return self.doors.accept(&self.poller, place, mono_us(), |new| inbox.send(Message::Open(new)));
+        }
+        let Ok(at) = usize::try_from(event.token) else { return };
         let Some(conn) = self.conns.get_mut(at).and_then(Option::as_deref_mut) else { return };
-        if event.hung && conn.resting {
+        if event.hung && conn.resting.is_some() {
             // It waits for no answer any more, and an epoll can't be told to look away from that.
             return self.end_rest(at, 0);
         }
@@ -216,7 +256,7 @@ impl Clients {
     fn activate(&mut self, at: usize) {
         if let Some(conn) = self.conns[at].as_deref_mut()
             && !conn.listed
-            && !conn.resting
+            && conn.resting.is_none()
         {
             conn.listed = true;
             self.active.push(at);
@@ -242,6 +282,8 @@ impl Clients {
                 }
                 Message::Kill(at) => self.close(at),
                 Message::Released => released = true,
+                Message::Listen(door) => self.doors.add(&self.poller, door),
+                Message::Deafen(socket) => self.doors.remove(&self.poller, &socket),
             }
         }
         if !news.is_empty() {
@@ -377,6 +419,9 @@ impl Clients {
         self.free.push(at);
         self.active.retain(|other| *other != at);
         self.held.retain(|other| *other != at);
+        if let Some(until_us) = conn.resting {
+            self.resting.cut_short(until_us, at, conn.session);
+        }
         Some(conn)
     }
 

@@ -3,7 +3,9 @@
 //!
 //! A driver that is quicker than its clients is woken for each of them, and the waking costs the *client* (an interrupt of
 //! another processor inside its send), so a quicker server made a slower whole: with redis-benchmark's 50 clients and one
-//! thread, a turn served 6 clients where redis-server's served 8. After a nap the next turn finds more of them.
+//! thread, a turn served 6 clients where redis-server's served 8. After a nap the next turn finds more of them. Where little
+//! is asked for there is nothing to gather, and a nap is one more wake-up: at 10,000 requests a second it cost half as much
+//! as they did.
 
 use std::time::Duration;
 
@@ -11,6 +13,9 @@ use std::time::Duration;
 const NAP: Duration = Duration::from_micros(50);
 /// Over this long a client counts as busy.
 const WINDOW_US: u64 = 2_000;
+
+/// So many servings in that long are worth a nap: 20,000 a second.
+const MANY: usize = 40;
 
 /// Counts who is busy.
 #[derive(Default)]
@@ -20,6 +25,9 @@ pub(super) struct Nap {
     /// Clients served in this window, and in the one before.
     seen: usize,
     busy: usize,
+    /// How often clients were served in this window, and in the one before.
+    servings: usize,
+    servings_before: usize,
 }
 
 impl Nap {
@@ -27,12 +35,17 @@ impl Nap {
     pub(super) fn window(&mut self, now_us: u64) -> u32 {
         if now_us >= self.ends_us {
             let follows = now_us < self.ends_us + WINDOW_US;
-            self.busy = if follows { self.seen } else { 0 };
-            self.seen = 0;
+            (self.busy, self.servings_before) = if follows { (self.seen, self.servings) } else { (0, 0) };
+            (self.seen, self.servings) = (0, 0);
             self.window = self.window.wrapping_add(1);
             self.ends_us = now_us + WINDOW_US;
         }
         self.window
+    }
+
+    /// A turn served so many clients in this window.
+    pub(super) fn served(&mut self, clients: usize) {
+        self.servings += clients;
     }
 
     /// One more client in this window.
@@ -43,19 +56,25 @@ impl Nap {
     /// How long to sleep behind a turn of `served` clients: not for one, who waits alone for its answers, and not when a
     /// turn finds half of the busy ones anyway, because then the clients wait for us.
     pub(super) fn behind(&self, served: usize) -> Option<Duration> {
-        (served > 1 && served * 2 < self.busy.max(self.seen)).then_some(NAP)
+        let many = self.servings.max(self.servings_before) >= MANY;
+        (many && served > 1 && served * 2 < self.busy.max(self.seen)).then_some(NAP)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{NAP, Nap, WINDOW_US};
+    use super::{MANY, NAP, Nap, WINDOW_US};
 
-    /// A nap's view of `clients` clients, all served in the window before `now_us`.
+    /// A nap's view of `clients` clients, each served twice in the window before.
     fn busy(clients: usize) -> Nap {
+        busy_with(clients, 2 * clients)
+    }
+
+    fn busy_with(clients: usize, servings: usize) -> Nap {
         let mut nap = Nap::default();
         nap.window(WINDOW_US);
         (0..clients).for_each(|_| nap.seen());
+        nap.served(servings);
         nap.window(2 * WINDOW_US);
         nap
     }
@@ -71,6 +90,13 @@ mod tests {
         assert_eq!(busy(50).behind(25), None);
         assert_eq!(busy(2).behind(2), None);
         assert_eq!(busy(0).behind(2), None);
+    }
+
+    /// Fifty clients with 200 requests a second each: twenty of them in a window.
+    #[test]
+    fn who_asks_for_little_is_not_gathered() {
+        assert_eq!(busy_with(20, 20).behind(2), None);
+        assert_eq!([busy_with(20, MANY - 1).behind(2), busy_with(20, MANY).behind(2)], [None, Some(NAP)]);
     }
 
     #[test]

@@ -2,8 +2,7 @@
 //! behind. Everybody else is served meanwhile. Owns when each goes on; it has no clock and knows no sockets.
 
 use keystead_engine::SessionId;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 
 /// The longest rest. Who only reads, pings or publishes never rests, so what waits this long is a writer; with 64 ms fifty
 /// of them with values of 10 KB would have gone past the slowest pace of 2 MB/s, and memory grows behind a file's reader.
@@ -17,7 +16,7 @@ const MOST_LATE_US: u64 = 10_000;
 #[derive(Default)]
 pub(super) struct Resting {
     /// Until when, who.
-    until: BinaryHeap<Reverse<(u64, usize, SessionId)>>,
+    until: BTreeSet<(u64, usize, SessionId)>,
     /// Clients of this turn, and how many bytes of the journal are theirs.
     wrote: Vec<(usize, u64)>,
     /// Bytes that all together may write a second.
@@ -61,18 +60,23 @@ impl Resting {
 
     /// A client rests until then.
     pub(super) fn add(&mut self, until_us: u64, at: usize, session: SessionId) {
-        self.until.push(Reverse((until_us, at, session)));
+        self.until.insert((until_us, at, session));
+    }
+
+    /// A rest that was to last until then is over before its time: it has no part of the pace any more.
+    pub(super) fn cut_short(&mut self, until_us: u64, at: usize, session: SessionId) {
+        self.until.remove(&(until_us, at, session));
     }
 
     /// When the next one goes on.
     pub(super) fn next_us(&self) -> Option<u64> {
-        self.until.peek().map(|Reverse((until, ..))| *until)
+        self.until.first().map(|(until, ..)| *until)
     }
 
     /// The next one whose rest is over, and since when.
     pub(super) fn take_rested(&mut self, now_us: u64) -> Option<(u64, usize, SessionId)> {
         self.next_us().filter(|until| *until <= now_us)?;
-        self.until.pop().map(|Reverse(next)| next)
+        self.until.pop_first()
     }
 }
 
@@ -109,6 +113,17 @@ mod tests {
         assert_eq!(resting.take_rested(25), Some((10, 1, session(1))));
         assert_eq!(resting.take_rested(25), Some((20, 2, session(2))));
         assert_eq!((resting.take_rested(25), resting.next_us()), (None, Some(30)));
+    }
+
+    #[test]
+    fn a_rest_that_was_cut_short_has_no_part_of_the_pace_and_ends_no_later_one() {
+        let mut resting = Resting::default();
+        resting.set_pace(1_000_000_000);
+        resting.add(10, 0, session(0));
+        resting.cut_short(10, 0, session(0));
+        assert_eq!(rests(&mut resting, &[(0, 1000)]), [(0, 1000)], "it writes alone");
+        resting.add(30, 0, session(0));
+        assert_eq!((resting.next_us(), resting.take_rested(20)), (Some(30), None), "of two rests the second counts");
     }
 
     #[test]

@@ -88,8 +88,7 @@ impl Clients {
         let service = self.service.clone();
         let (now_us, lease_end) = service.turn(|engine| {
             self.execute(engine, &mut batch);
-            let now_us = engine.core.now.mono_us;
-            (now_us, engine.core.gates.lease_end().filter(|end| now_us < *end))
+            (engine.core.now.mono_us, engine.core.lease_end())
         });
         self.traffic.rounds.file_us += self.service.before_replies.call(&mut self.done);
         self.count_busy(now_us, &batch.served);
@@ -122,6 +121,7 @@ impl Clients {
 
     fn count_busy(&mut self, now_us: u64, served: &[usize]) {
         let window = self.nap.window(now_us);
+        self.nap.served(served.len());
         for at in served {
             if let Some(conn) = self.conns[*at].as_deref_mut()
                 && std::mem::replace(&mut conn.window, window) != window
@@ -234,7 +234,7 @@ impl Clients {
                 if conn.outbox.is_empty() {
                     self.held.push(at);
                 }
-                let lease_end = core.gates.lease_end().filter(|end| core.now.mono_us < *end);
+                let lease_end = core.lease_end();
                 pieces.for_each(|piece| conn.outbox.hold(position, lease_end, piece));
             }
         }
@@ -305,7 +305,7 @@ impl Batch {
 
     /// Decodes up to the budget. A client that has not authenticated gets one command at a time.
     pub(super) fn decode(&mut self, at: usize, conn: &mut Conn) {
-        if conn.resting {
+        if conn.resting.is_some() {
             // It was listed before its rest began, and is again when that is over.
             return;
         }
