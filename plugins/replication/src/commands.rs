@@ -144,7 +144,6 @@ impl Replication {
         if client.is_replica {
             return Err("Command is not valid when client is a replica.".into());
         }
-        self.clients_are_told(ctx);
         if host.eq_ignore_ascii_case(b"no") && port.eq_ignore_ascii_case(b"one") {
             if self.target().is_some() {
                 self.refuse_promotion()?;

@@ -16,12 +16,6 @@ use std::time::Duration;
 /// How long a replica that was asked to take over may take to answer, before the failover is aborted as it was asked for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Redis' sentinels, and ours, name their connections so.
-const SENTINEL: &str = "sentinel-";
-/// A sentinel closes the old primary's clients within milliseconds behind a failover it asked for. Until then their writes
-/// wait, for they would be refused for nothing; at most for so long.
-const UNTIL_TOLD_MS: u64 = 2_000;
-
 /// What ABORT is answered inside MULTI, where nothing can be awaited.
 const ASKED: &str = "ERR The replica was asked to take over already, its answer comes first";
 
@@ -87,7 +81,6 @@ impl Replication {
                     "FAILOVER requested{}.",
                     to.as_ref().map_or(String::new(), |t| format!(" to {}:{}", t.host, t.port))
                 );
-                self.for_sentinel.store(ctx.client().name.starts_with(SENTINEL), Ordering::Release);
                 let writes_end = Offset(ctx.journal().offset);
                 // In front of the pause, behind which nothing moves the offset.
                 ctx.control_record(&["REPLCONF", "GETACK", "*"], Targets::REPLICAS);
@@ -140,8 +133,7 @@ impl Replication {
         let (this, accepted) = (self.clone(), answer.is_ok());
         let ended = self.host.with_keyspace(move |ctx| match answer {
             Ok(()) => {
-                let told_soon = this.for_sentinel.load(Ordering::Acquire);
-                this.end_failover(ctx, told_soon.then(|| ctx.now_unix_ms() + UNTIL_TOLD_MS));
+                this.end_failover(ctx);
                 Ok(())
             }
             Err(said) => this.abort_failover(ctx, &format!("Failover target rejected psync request: {said}")),
@@ -196,22 +188,14 @@ impl Replication {
         if matches!(*state, State::InProgress { .. }) {
             self.become_primary(ctx)?;
         }
-        self.end_failover(ctx, None);
+        self.end_failover(ctx);
         Ok(())
     }
 
-    fn end_failover(&self, ctx: &mut Ctx<'_>, paused_until: Option<u64>) {
+    fn end_failover(&self, ctx: &mut Ctx<'_>) {
         self.asked_to_take_over.store(false, Ordering::Release);
         self.enter_failover(State::None);
-        ctx.pause(PauseKind::Write, paused_until);
-    }
-
-    /// Somebody says whom to follow, as a sentinel does when all are to know of a failover: the same transaction closes
-    /// the connections of whoever waits.
-    pub(crate) fn clients_are_told(&self, ctx: &mut Ctx<'_>) {
-        if self.for_sentinel.swap(false, Ordering::AcqRel) {
-            ctx.pause(PauseKind::Write, None);
-        }
+        ctx.pause(PauseKind::Write, None);
     }
 
     fn enter_failover(&self, next: State) {

@@ -106,8 +106,6 @@ pub struct Replication {
     pub(crate) failover: ArcSwap<failover::State>,
     /// The replica was asked to take our role and hasn't answered: it may have it already. Set inside turns only.
     pub(crate) asked_to_take_over: AtomicBool,
-    /// The failover was asked for by a sentinel, which hasn't told the clients yet.
-    pub(crate) for_sentinel: AtomicBool,
 }
 
 impl Plugin for Replication {
@@ -157,7 +155,6 @@ impl Plugin for Replication {
             ends_at_ms: AtomicU64::new(0),
             failover: ArcSwap::default(),
             asked_to_take_over: AtomicBool::new(false),
-            for_sentinel: AtomicBool::new(false),
         };
         this.begin_with_role()?;
         Ok(this)

@@ -243,8 +243,12 @@ fn a_lease_in_etcd_keeps_two_from_writing() {
     // One who doesn't answer may be about to take over where etcd can be reached: writes end with the lease.
     let quiet = (0..3).find(|n| *n != third).unwrap();
     group.data[quiet].process.pause();
+    wait_until("the gate closes", LIMIT, || {
+        // Whom the end falls upon is answered nothing.
+        let said = Client::try_connect(group.data[third].port()).and_then(|mut c| c.try_command(&["SET", "x", "1"]));
+        said.is_ok_and(|reply| reply.is_error())
+    });
     let mut client = group.data[third].client();
-    wait_until("the gate closes", LIMIT, || client.cmd("SET x 1").is_error());
     assert_eq!(
         client.cmd("SET x 1"),
         "READONLY This primary's lease is over: it takes no writes until it holds it again."
