@@ -75,9 +75,7 @@ impl Monitor {
             complaints.remove(command);
             return;
         };
-        // Told by its code: other words of the same, with a count of seconds say, are no news.
-        let code = |error: &str| error.split(' ').next().map(str::to_owned);
-        let known = complaints.values().any(|known| code(known) == code(error));
+        let known = complaints.values().any(|known| known == error);
         complaints.insert(command, error.to_owned());
         if !known {
             let text = format!("{} answers {command} with \"{error}\"{}", self.describe(id), self.remedy(id, error));
