@@ -9,20 +9,24 @@ use crate::types::{Kind, Mono};
 
 /// Strategies multiply and add what they are told: no silence or limit is longer than 35,000 years.
 const LONGEST_MS: u64 = 1 << 50;
+/// INFO tells times in whole seconds.
+const SECOND_MS: u64 = 1_000;
 
 impl Monitor {
     pub(crate) fn selection_request(&self, now: Mono) -> Request {
+        let witness = self.witness();
+        let told = self.primary().report.as_ref().filter(|r| r.role == Some(Role::Primary) && witness.is_none());
         Request {
             primary: self.name.clone(),
             down_ms: self.primary().down_since.map(|at| now.since(at)),
             down_after_ms: self.settings.down_after_ms.min(LONGEST_MS),
             primary_addr: Some(self.primary().addr.clone().into()),
-            primary_offset: self.primary().report.as_ref().filter(|r| r.role == Some(Role::Primary)).map(|r| r.offset),
-            candidates: self.of(Kind::Replica).map(|r| self.candidate(r, now)).collect(),
+            primary_offset: told.map(|r| r.offset),
+            candidates: self.of(Kind::Replica).map(|r| self.candidate(r, witness, now)).collect(),
         }
     }
 
-    fn candidate(&self, r: &Instance, now: Mono) -> Candidate {
+    fn candidate(&self, r: &Instance, witness: Option<&Report>, now: Mono) -> Candidate {
         let report = r.report.clone().unwrap_or_default();
         Candidate {
             addr: r.addr.clone().into(),
@@ -33,21 +37,24 @@ impl Monitor {
             info_age_ms: r.report.as_ref().map(|_| now.since(r.report_at)),
             priority: report.priority,
             offset: report.offset,
-            link_down_ms: self.link_down_ms(&report),
+            link_down_ms: self.link_down_ms(&report, witness),
             loading: r.loading || report.loading || report.sync_in_progress,
             synced: r.synced || report.offset > 1,
             is_replica: report.role == Some(Role::Replica) || self.stands_alone(r),
-            other_history: self.goes_last(r, &report),
+            other_history: self.goes_last(r, &report, witness),
+            emptied: witness.is_some_and(|witness| self.emptied(&report, witness)),
             disk_fails: report.disk_fails,
         }
     }
 
     /// One that has had no link since its own start says nothing about how old its data is, and must not make the others
-    /// look old either: it counts like the one that lost its link last.
-    fn link_down_ms(&self, report: &Report) -> u64 {
+    /// look old either: it counts like the one that lost its link last. Where the primary lost its data, what there was to
+    /// be had ended then.
+    fn link_down_ms(&self, report: &Report, witness: Option<&Report>) -> u64 {
         let known = |r: &Report| if r.link_up { Some(0) } else { r.link_down_ms.map(|ms| ms.min(LONGEST_MS)) };
         let others = || self.of(Kind::Replica).filter_map(|r| known(r.report.as_ref()?)).min();
-        known(report).or_else(others).unwrap_or(0)
+        let ended = witness.and_then(known).unwrap_or(0);
+        known(report).or_else(others).unwrap_or(0).saturating_sub(ended)
     }
 
     /// It says that it is a primary while there is none: a leader or an operator promoted it, and this sentinel didn't see
@@ -60,17 +67,31 @@ impl Monitor {
         self.odown_since.is_some() && own
     }
 
-    /// Behind everybody else. A replica's history says that only beside one that was in sync. One that stands alone must not
-    /// wait for that: sentinels that were started again have seen nobody in sync, and it would have the others' data wiped.
-    fn goes_last(&self, r: &Instance, report: &Report) -> bool {
-        let replica = report.role == Some(Role::Replica);
-        self.other_history(r) && (!replica || self.of(Kind::Replica).any(|other| self.in_step(other)))
+    /// Behind everybody else. A replica's history says that only beside one that was in sync, or a witness. One that stands
+    /// alone must not wait for that: sentinels that were started again have seen nobody in sync, and it would have the
+    /// others' data wiped.
+    fn goes_last(&self, r: &Instance, report: &Report, witness: Option<&Report>) -> bool {
+        if report.role != Some(Role::Replica) {
+            return self.other_history(r);
+        }
+        match witness {
+            Some(witness) => !shares(report, witness),
+            None => self.other_history(r) && self.of(Kind::Replica).any(|other| self.in_step(other)),
+        }
     }
 
-    /// It follows the primary, but keeps what it has: the primary began with less.
+    /// It has what the primary came back with.
+    fn emptied(&self, report: &Report, witness: &Report) -> bool {
+        let present = &self.primary().history;
+        report.role == Some(Role::Replica) && report.history == *present && !shares(report, witness)
+    }
+
+    /// It follows the primary, but keeps what it has: the primary began with less. Nobody refuses a history of his own: as
+    /// long as the primary is known with that, it wasn't heard since.
     fn refuses(&self, r: &Instance) -> bool {
-        let addr = &self.primary().addr;
-        r.report.as_ref().is_some_and(|report| report.primary_lost_data && report.upstream.as_ref() == Some(addr))
+        let Instance { addr, history, .. } = self.primary();
+        let keeps = |r: &Report| r.primary_lost_data && r.upstream.as_ref() == Some(addr) && r.history != *history;
+        r.report.as_ref().is_some_and(keeps)
     }
 
     /// What it has is not of the primary's present history, as far as anybody can tell.
@@ -96,15 +117,45 @@ impl Monitor {
         report.role == Some(Role::Replica) && linked && same && r.synced && !self.other_history(r)
     }
 
+    /// Replicas whose word counts.
+    fn heard(&self) -> impl Iterator<Item = &Instance> {
+        self.of(Kind::Replica).filter(|r| r.down_since.is_none() && r.report_at >= self.knowledge_since)
+    }
+
     /// The primary began with less than its replicas have, and they keep that, whatever keys it has by now: it must not stay
-    /// the primary. Not while a replica of its present history is in sync: then the other one is just old.
+    /// the primary. Without a witness not while a replica of its present history is in sync: then the other one is just old.
     pub(crate) fn data_lost(&self) -> bool {
-        let heard = || {
-            let fresh = |r: &&Instance| r.down_since.is_none() && r.report_at >= self.knowledge_since;
-            self.of(Kind::Replica).filter(fresh)
-        };
         let addr = &self.primary().addr;
         let follows = |r: &Report| r.link_up && r.upstream.as_ref() == Some(addr);
-        heard().any(|r| self.refuses(r)) && !heard().any(|r| self.in_step(r) && r.report.as_ref().is_some_and(follows))
+        let masked = || self.heard().any(|r| self.in_step(r) && r.report.as_ref().is_some_and(follows));
+        self.heard().any(|r| self.refuses(r)) && (self.witness().is_some() || !masked())
     }
+
+    /// What a replica says that had everything until the primary's process ended, and refuses what the next one began with:
+    /// nobody who follows the primary by now can have it. Of several the one with most; one that is never promoted would
+    /// help nobody.
+    fn witness(&self) -> Option<&Report> {
+        let saw = self.heard().filter(|r| self.refuses(r) && self.saw_the_end(r)).filter_map(|r| r.report.as_ref());
+        saw.filter(|report| report.priority > 0).max_by_key(|report| report.offset)
+    }
+
+    /// It lost its link when the primary's present process began, and that with nothing. One that lost it at any other time
+    /// may have slept through more than one start: what it refuses may be newer than what it has. Between two processes of
+    /// a primary that wasn't seen down lies down-after at most, and as much may pass until the end of a host is noticed.
+    fn saw_the_end(&self, r: &Instance) -> bool {
+        let primary = self.primary();
+        let (Some(of), Some(report)) = (&primary.report, &r.report) else { return false };
+        let (Some(running), Some(down)) = (of.uptime_ms, report.link_down_ms) else { return false };
+        // In this sentinel's time, which is younger than they may be.
+        let before = |at: Mono, ms: u64| i128::from(at.0) - i128::from(ms);
+        let apart = before(primary.report_at, running).abs_diff(before(r.report_at, down));
+        let limit = self.settings.down_after_ms.saturating_add(SECOND_MS);
+        of.role == Some(Role::Primary) && !of.goes_on() && apart <= u128::from(limit)
+    }
+}
+
+/// What it has goes on with what the witness has, or is a part of that.
+fn shares(report: &Report, witness: &Report) -> bool {
+    let both = [&report.history, &report.history_before];
+    witness.history.is_empty() || both.contains(&&witness.history)
 }

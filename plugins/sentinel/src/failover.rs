@@ -413,7 +413,7 @@ impl Monitor {
         if left.count() == 0 || timed_out {
             return self.finish(promoted, &others, timed_out, s);
         }
-        let busy = |r: &Repoint| matches!(r, Repoint::Sent(_) | Repoint::InProgress);
+        let busy = |r: &Repoint| matches!(r, Repoint::Sent(_) | Repoint::InProgress(_));
         let mut busy = others.iter().filter(|id| busy(&self.instances[*id].repoint)).count();
         for id in others {
             let replica = &self.instances[&id];
@@ -426,7 +426,7 @@ impl Monitor {
                 let settings = self.settings.clone();
                 let replica = self.instance_mut(id);
                 replica.repoint = Repoint::Sent(s.now);
-                replica.next_info = s.now.plus(replica.info_period_ms(true, &settings));
+                replica.next_info = s.now.plus(replica.info_period_ms(true, &settings, s.now));
                 self.event(s, Level::Notice, "+slave-reconf-sent", id, "");
                 busy += 1;
             }

@@ -47,6 +47,8 @@ pub struct Report {
     pub history: String,
     /// See `history`.
     pub history_before: String,
+    /// How long its process has been running, in whole seconds.
+    pub uptime_ms: Option<u64>,
     /// `replica_announced`
     pub announced: bool,
     /// It is loading its data.
@@ -79,9 +81,8 @@ impl Report {
                 "master_host" => host = Some(value.to_owned()),
                 "master_port" => port = value.parse().ok(),
                 "master_link_status" => report.link_up = value == "up",
-                "master_link_down_since_seconds" => {
-                    report.link_down_ms = value.parse::<u64>().ok().map(|seconds| seconds.saturating_mul(1000));
-                }
+                "master_link_down_since_seconds" => report.link_down_ms = seconds(value),
+                "uptime_in_seconds" => report.uptime_ms = seconds(value),
                 "master_replid" => value.clone_into(&mut report.history),
                 "master_replid2" => value.clone_into(&mut report.history_before),
                 "slave_priority" => report.priority = value.parse().unwrap_or(100),
@@ -118,9 +119,19 @@ impl Report {
         if self.history.is_empty() && before.history.is_empty() {
             return true;
         }
-        let second = !self.history_before.is_empty() && self.history_before.bytes().any(|digit| digit != b'0');
-        second && !self.history.is_empty() && self.history != before.history
+        self.goes_on() && !self.history.is_empty() && self.history != before.history
     }
+
+    /// It had a history before its present one: of a primary that was promoted, or began with data.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        self.history_before.bytes().any(|digit| digit != b'0')
+    }
+}
+
+/// Whole seconds, in milliseconds; nothing of -1, which says that there is no such time.
+fn seconds(value: &str) -> Option<u64> {
+    Some(value.parse::<u64>().ok()?.saturating_mul(1000))
 }
 
 /// `slave0:ip=127.0.0.1,port=6380,state=online,offset=42,lag=0`

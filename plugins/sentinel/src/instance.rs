@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 
 /// INFO from replicas while something is going on.
 pub const FAST_INFO_PERIOD_MS: u64 = 1_000;
-/// INFO from a replica that is being re-pointed.
-const REPOINT_INFO_PERIOD_MS: u64 = 200;
+/// INFO from a replica that is being re-pointed: soon at first, for one that goes on where it was is there within
+/// milliseconds and clients wait for it; then twice as late each time, up to this.
+const REPOINT_INFO_MS: std::ops::RangeInclusive<u64> = 10..=200;
 /// The least time a connection to a former primary may take, beside what the way takes.
 const LEAST_OPENING_MS: u64 = 150;
 /// So long after the last answer the way is taken for as long as it was then; later it may have become any other.
@@ -58,8 +59,8 @@ pub enum Repoint {
     None,
     /// Told, at that moment.
     Sent(Mono),
-    /// It follows the promoted replica, its link isn't up yet.
-    InProgress,
+    /// It follows the promoted replica, as it was told at that moment; its link isn't up yet.
+    InProgress(Mono),
     /// In sync, or given up.
     Done,
 }
@@ -318,12 +319,14 @@ impl Instance {
 
     /// How often INFO is due.
     #[must_use]
-    pub fn info_period_ms(&self, trouble: bool, settings: &Settings) -> u64 {
-        let period = match self.kind {
-            Kind::Replica if matches!(self.repoint, Repoint::Sent(_) | Repoint::InProgress) => REPOINT_INFO_PERIOD_MS,
-            Kind::Replica if trouble || self.former_primary => FAST_INFO_PERIOD_MS,
-            Kind::Replica if self.report.as_ref().is_some_and(|r| !r.link_up) => FAST_INFO_PERIOD_MS,
-            Kind::Primary if !self.answered => FAST_INFO_PERIOD_MS,
+    pub fn info_period_ms(&self, trouble: bool, settings: &Settings, now: Mono) -> u64 {
+        let period = match (self.kind, self.repoint) {
+            (Kind::Replica, Repoint::Sent(at) | Repoint::InProgress(at)) => {
+                now.since(at).clamp(*REPOINT_INFO_MS.start(), *REPOINT_INFO_MS.end())
+            }
+            (Kind::Replica, _) if trouble || self.former_primary => FAST_INFO_PERIOD_MS,
+            (Kind::Replica, _) if self.report.as_ref().is_some_and(|r| !r.link_up) => FAST_INFO_PERIOD_MS,
+            (Kind::Primary, _) if !self.answered => FAST_INFO_PERIOD_MS,
             _ => settings.tempo.info_period,
         };
         period.min(settings.tempo.info_period)

@@ -246,7 +246,7 @@ impl Monitor {
         let Some(instance) = instances.get_mut(&id) else { return };
         if now >= instance.next_info {
             // A peer is asked once a link: only whether it is a Keystead.
-            let period = instance.info_period_ms(trouble, settings);
+            let period = instance.info_period_ms(trouble, settings, now);
             let period = if watched { period.min(WATCH_PERIOD_MS) } else { period };
             let (again, request) = match instance.kind {
                 Kind::Sentinel => (Mono::NEVER, Request::InfoServer),

@@ -39,7 +39,7 @@ impl Outbox {
     pub fn push(&mut self, actions: Vec<Action>) -> Vec<Action> {
         let mut now = Vec::new();
         for action in actions {
-            if free(&action) {
+            if free(&action) && !self.is_behind_an_order(&action) {
                 now.push(action);
                 continue;
             }
@@ -67,6 +67,16 @@ impl Outbox {
         }
         now.extend(self.next_write());
         now
+    }
+
+    /// Asks whether a node did what it hasn't been told yet: the answer would be no, and the next question is a second away.
+    fn is_behind_an_order(&self, action: &Action) -> bool {
+        let Action::Send { instance, request: Request::Info, .. } = action else { return false };
+        let orders = |held: &Held| match held {
+            Held::Action(Action::Send { instance: to, request: Request::Follow(_), .. }) => to == instance,
+            _ => false,
+        };
+        self.held.iter().any(orders)
     }
 
     fn hold(&mut self, action: Action) {
@@ -106,7 +116,7 @@ fn free(action: &Action) -> bool {
 fn released(held: Held, ok: bool) -> Option<Action> {
     let Held::Action(action) = held else { return None };
     match action {
-        Action::Send { .. } if !ok => None,
+        Action::Send { .. } if !ok && !free(&action) => None,
         Action::Reply { ticket, .. } if !ok => {
             Some(Action::Reply { ticket, reply: Reply::Error(NOT_WRITTEN.into()), promises: false })
         }
@@ -165,6 +175,7 @@ mod tests {
             Action::Reply { ticket, reply: Reply::Status(_), .. } => format!("R{ticket}"),
             Action::Reply { ticket, .. } => format!("E{ticket}"),
             Action::Send { request: Request::Ping, .. } => "p".into(),
+            Action::Send { request: Request::Info, .. } => "i".into(),
             Action::Send { .. } => "F".into(),
             Action::Emit(_) => "e".into(),
             Action::Log(..) => "l".into(),
@@ -181,6 +192,19 @@ mod tests {
         assert_eq!(words(&outbox.push(vec![reply(4), send(Request::Follow(None)), send(Request::Ping)])), "p");
         assert_eq!(words(&outbox.written(true)), "R3 R4 F");
         assert_eq!(words(&outbox.push(vec![reply(5)])), "R5");
+    }
+
+    #[test]
+    fn a_node_is_asked_whether_it_did_what_it_was_told_behind_being_told() {
+        let other = || Action::Send { instance: InstanceId(2), generation: 1, request: Request::Info, round: 0 };
+        let told = || vec![persist(5), send(Request::Follow(None)), send(Request::Info), send(Request::Ping), other()];
+        let mut outbox = Outbox::default();
+        assert_eq!(words(&outbox.push(told())), "p i P5", "others are asked at once");
+        assert_eq!(words(&outbox.push(vec![send(Request::Info)])), "");
+        assert_eq!(words(&outbox.written(true)), "F i i");
+        assert_eq!(words(&outbox.push(vec![send(Request::Info)])), "i");
+        assert_eq!(words(&outbox.push(told())), "p i P5");
+        assert_eq!(words(&outbox.written(false)), "i", "what it says is worth knowing all the same");
     }
 
     #[test]

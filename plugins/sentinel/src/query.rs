@@ -240,7 +240,7 @@ fn flags(monitor: &Monitor, i: &Instance, now: Mono) -> String {
     match i.repoint {
         Repoint::None => {}
         Repoint::Sent(_) => list.push("reconf_sent"),
-        Repoint::InProgress => list.push("reconf_inprog"),
+        Repoint::InProgress(_) => list.push("reconf_inprog"),
         Repoint::Done => list.push("reconf_done"),
     }
     if i.script_kill_sent {

@@ -176,12 +176,17 @@ impl Monitor {
             return;
         }
         let link_up = report.link_up;
-        if matches!(instance.repoint, Repoint::Sent(_) | Repoint::None) {
-            instance.repoint = Repoint::InProgress;
+        let told = match instance.repoint {
+            Repoint::Sent(at) => Some(at),
+            Repoint::None => Some(s.now),
+            Repoint::InProgress(_) | Repoint::Done => None,
+        };
+        if let Some(at) = told {
+            instance.repoint = Repoint::InProgress(at);
             self.event(s, Level::Notice, "+slave-reconf-inprog", id, "");
         }
         let instance = self.instance_mut(id);
-        if instance.repoint == Repoint::InProgress && link_up {
+        if matches!(instance.repoint, Repoint::InProgress(_)) && link_up {
             instance.repoint = Repoint::Done;
             self.event(s, Level::Notice, "+slave-reconf-done", id, "");
         }

@@ -38,6 +38,7 @@ mod tests {
             synced: true,
             is_replica: true,
             other_history: false,
+            emptied: false,
             disk_fails: false,
         }
     }
@@ -79,12 +80,51 @@ mod tests {
             (Candidate { loading: true, ..good(1) }, "loading"),
             (Candidate { synced: false, ..good(1) }, "never in sync"),
             (Candidate { link_down_ms: 11_001, ..good(1) }, "its link"),
+            (Candidate { emptied: true, ..good(1) }, "what the primary came back with"),
         ];
         for (candidate, reason) in cases {
             let ranked = rank(vec![candidate, good(2)]);
             assert_eq!(ranked.order, vec![Addr::new("h", 2).into()]);
             assert!(ranked.refused[0].1.contains(reason), "{reason}: {ranked:?}");
         }
+    }
+
+    #[test]
+    fn a_disk_that_fails_costs_no_data() {
+        let ports = |ranked: Ranked| ranked.order.iter().map(|addr| addr.port).collect::<Vec<_>>();
+        let failing = |offset| Candidate { disk_fails: true, offset, ..good(1) };
+        assert_eq!(ports(rank(vec![failing(2000), good(2)])), [1, 2], "it has more");
+        assert_eq!(ports(rank(vec![failing(1000), good(2)])), [2, 1]);
+        assert_eq!(ports(rank(vec![failing(900), Candidate { priority: 200, ..good(2) }])), [2, 1]);
+        for spared in [
+            Candidate { other_history: true, offset: 9000, ..good(2) },
+            Candidate { down: true, offset: 9000, ..good(2) },
+            Candidate { disk_fails: true, priority: 200, offset: 9000, ..good(2) },
+        ] {
+            assert_eq!(ports(rank(vec![failing(2000), spared]))[0], 1, "nobody else can have it");
+        }
+        assert_eq!(ports(rank(vec![failing(2000), Candidate { priority: 10, ..good(2) }])), [2, 1], "as in Redis");
+    }
+
+    /// Whatever a strategy of somebody else advises.
+    #[test]
+    fn last_resorts_go_last_in_any_advice() {
+        let request = |candidates| Request {
+            primary: "p".into(),
+            down_ms: Some(500),
+            down_after_ms: 1000,
+            candidates,
+            primary_addr: None,
+            primary_offset: None,
+        };
+        let advice = || Ranked { order: vec![good(1).addr, good(2).addr], ..Ranked::default() };
+        let ports = |candidates| {
+            let fit = advice().only_fit(&request(candidates));
+            fit.order.iter().map(|addr| addr.port).collect::<Vec<_>>()
+        };
+        assert_eq!(ports(vec![Candidate { disk_fails: true, ..good(1) }, good(2)]), [2, 1]);
+        assert_eq!(ports(vec![Candidate { disk_fails: true, offset: 1001, ..good(1) }, good(2)]), [1, 2]);
+        assert_eq!(ports(vec![Candidate { other_history: true, offset: 1001, ..good(1) }, good(2)]), [2, 1]);
     }
 
     #[test]

@@ -111,7 +111,7 @@ pub struct Agent {
 /// How it stands with the lease, as far as etcd goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
-    /// Nothing was asked since this node became a primary.
+    /// Nothing was answered since this node took its present role.
     Unasked,
     Held,
     HeldBy(String),
@@ -188,10 +188,10 @@ impl Agent {
         }
     }
 
-    /// Who else holds the lease, as etcd said last.
+    /// Who else holds the lease, as etcd said last to this primary; others ask nothing.
     #[must_use]
     pub fn held_by(&self) -> Option<&str> {
-        if let State::HeldBy(who) = &self.state { Some(who) } else { None }
+        if let State::HeldBy(who) = &self.state { Some(who).filter(|_| self.primary).map(String::as_str) } else { None }
     }
 
     /// One event.
@@ -238,6 +238,7 @@ impl Agent {
             self.primary = primary;
             self.next = now;
             self.vouched = 0;
+            self.state = State::Unasked;
         }
         if !primary {
             if let Some((lease, _)) = self.held.take() {
@@ -397,6 +398,23 @@ mod tests {
         assert_eq!(back, ["etcd is back: the lease goes on"]);
         assert_eq!(agent.state(9_100), "held");
         assert_eq!(away(&mut agent, 10_000, "timeout", true).len(), 2, "the next time is said again");
+    }
+
+    #[test]
+    fn who_is_no_primary_any_more_knows_no_holder() {
+        let mut agent = Agent::new(0, Rules { failsafe: false, ..RULES }).0;
+        let held = |who: &str| Answer::HeldBy(who.into());
+        let number = asked(&agent.step(0, PRIMARY)).expect("the lease is asked for");
+        agent.step(10, Event::Etcd(number, held("b:1")));
+        assert_eq!(agent.held_by(), Some("b:1"));
+        let number = asked(&agent.step(1_000, PRIMARY)).expect("again");
+        agent.step(1_010, Event::Tick { primary: false });
+        assert_eq!((agent.state(1_010), agent.held_by()), ("no-primary", None));
+        agent.step(1_020, Event::Etcd(number, held("b:1")));
+        assert_eq!(agent.held_by(), None, "an answer that comes late");
+        let number = asked(&agent.step(9_000, PRIMARY)).expect("a primary again");
+        assert_eq!((agent.state(9_000), agent.held_by()), ("none", None));
+        assert_eq!(said(&mut agent, 9_010, Event::Etcd(number, held("b:1"))), ["b:1 holds the lease: no writes here"]);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The plugin: the agent's task on a data node, `LEASE.VOUCH`, INFO, and the strategy's service for sentinels.
 //! Carries out what the agent decides; decides nothing but whether a sentinel may stand now.
 
-use crate::agent::{Action, Agent, Event};
+use crate::agent::{Action, Agent, Answer, Event};
 use crate::config::{Config, DOCS, split};
 use crate::etcd::Etcd;
+use crate::members::Causes;
 use crate::stand;
 use futures::future::join_all;
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -25,6 +26,7 @@ pub struct Lease {
     config: Config,
     etcd: Arc<Etcd>,
     agent: Option<Mutex<Agent>>,
+    causes: Mutex<Causes>,
 }
 
 impl Plugin for Lease {
@@ -64,7 +66,7 @@ impl Plugin for Lease {
             });
         }
         let etcd = Arc::new(Etcd::new(&config).map_err(Error::new)?);
-        Ok(Lease { host, config, etcd, agent })
+        Ok(Lease { host, config, etcd, agent, causes: Mutex::default() })
     }
 
     async fn start(self: Arc<Self>) -> Result<()> {
@@ -146,12 +148,15 @@ impl Lease {
 
     fn ask<F>(self: &Arc<Self>, number: u64, question: F)
     where
-        F: FnOnce(&Etcd, &Config) -> crate::agent::Answer + Send + 'static,
+        F: FnOnce(&Etcd, &Config) -> Answer + Send + 'static,
     {
         let (etcd, config, lease) = (self.etcd.clone(), self.config.clone(), self.clone());
         let asked = self.host.blocking(move || question(&etcd, &config));
         self.host.spawn(async move {
-            let answer = asked.await.unwrap_or_else(|error| crate::agent::Answer::Away(error.text().to_owned()));
+            let answer = asked.await.unwrap_or_else(|error| Answer::Away(error.text().to_owned()));
+            if !matches!(answer, Answer::Away(_)) {
+                lease.causes.lock().forget();
+            }
             lease.step(Event::Etcd(number, answer));
         });
     }
@@ -161,17 +166,15 @@ impl Lease {
     async fn everybody_vouches(&self) -> bool {
         let asked = self.config.others().map(|member| async move {
             let answer = self.host.timeout(self.config.patience(), self.vouched_by(member)).await;
-            match answer {
-                Some(Ok(())) => true,
-                Some(Err(error)) => {
-                    log::info!("{member} doesn't vouch for this primary: {}", error.text());
-                    false
-                }
-                None => {
-                    log::info!("{member} doesn't vouch for this primary: no answer");
-                    false
-                }
+            let cause = match &answer {
+                Some(Ok(())) => None,
+                Some(Err(error)) => Some(error.text()),
+                None => Some("no answer"),
+            };
+            if self.causes.lock().is_news(member, cause) {
+                log::info!("{member} doesn't vouch for this primary: {}", cause.unwrap_or_default());
             }
+            cause.is_none()
         });
         join_all(asked).await.into_iter().all(|vouches| vouches)
     }

@@ -157,6 +157,7 @@ mod tests {
             synced: true,
             is_replica: true,
             other_history: false,
+            emptied: false,
             disk_fails: false,
         }
     }
@@ -225,6 +226,15 @@ mod tests {
         none.priority = 0;
         let ranked = rank(zones(AntiAffinity::Ignore, None), vec![none, candidate("b1", 1)]);
         assert_eq!(hosts(&ranked), ["b1"]);
+    }
+
+    /// Offsets of two histories can't be compared.
+    #[test]
+    fn nobody_is_behind_what_another_history_has() {
+        let (mut old, good) = (candidate("c1", 9_000), candidate("b1", 990));
+        old.other_history = true;
+        let ranked = rank(zones(AntiAffinity::Ignore, Some(100)), vec![old, good]);
+        assert_eq!(hosts(&ranked), ["b1", "c1"], "{ranked:?}");
     }
 
     #[test]

@@ -35,6 +35,17 @@ fn the_data_server_is_neither_ended_nor_silenced_from_there() {
     assert!(node.process.is_alive());
 }
 
+/// Tools read these of any server.
+#[test]
+fn its_statistics_are_those_of_one_without_replicas() {
+    let sentinel = free_port();
+    let _node = node(sentinel, "").start();
+    let stats = Client::connect(sentinel).info("stats");
+    for name in ["sync_full", "sync_partial_ok", "sync_partial_err"] {
+        assert_eq!(stats.get(name).map(String::as_str), Some("0"), "{name}");
+    }
+}
+
 #[test]
 fn a_port_without_a_password_beside_one_with_it_is_warned_of() {
     for (password, warned) in [("", true), ("password: \"own\",", false)] {

@@ -1,6 +1,8 @@
 //! Bounds of what a fault costs in virtual time. A rule that makes failovers slower fails here, whatever the machine.
 
+use keystead_sentinel::settings::Settings;
 use keystead_sim::sentinel::figures::{Fault, Figure, measure, spread};
+use keystead_sim::sentinel::world::{PRIMARY, Shape, World};
 
 const SEEDS: u64 = 24;
 
@@ -56,4 +58,28 @@ fn sentinels_that_stood_still_just_before() {
 #[test]
 fn a_replica_cut_off_just_before() {
     within(Fault::ReplicaCut, 1000, false, 1_050, 1_300, 300);
+}
+
+/// Alone it promotes in the step that its vote is written in: whether the replica did it is asked behind that write, not a
+/// second later.
+#[test]
+fn a_promotion_is_seen_when_the_state_is_written() {
+    const DISK_MS: u64 = 200;
+    for (seed, asked_for) in (0..SEEDS).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let mut settings = Settings::new(1);
+        settings.down_after_ms = 1_000;
+        let mut world = World::new(seed, Shape { disk_ms: DISK_MS, ..Shape::calm(3, 1, settings) }, false);
+        world.run_until(15_000);
+        match asked_for {
+            true => world.operate(world.sentinel_ids().start, &format!("SENTINEL FAILOVER {PRIMARY} FORCE")),
+            false => world.kill(0),
+        }
+        world.run_until(20_000);
+        let at = |event: &str| {
+            let line = world.transcript.iter().find(|line| line.contains(event)).expect("the failover was made");
+            line.split(' ').next().and_then(|ms| ms.parse::<u64>().ok()).expect("a time")
+        };
+        let took = at("+promoted-slave") - at("+try-failover");
+        assert!(took <= 2 * DISK_MS + 50, "seed {seed}, asked for: {asked_for}: {took} ms");
+    }
 }

@@ -1,8 +1,8 @@
 //! `keystead.selection`: which replica becomes the primary, and why each of the others doesn't.
 //!
 //! A strategy implements [`ReplicaSelection`] and calls [`provide`] in its `init`; [`Request::rank`] does all but its order.
-//! Who can't be promoted at all ([`Request::unfit`]), and who only if there is nobody else ([`Candidate::last_resort`]), is
-//! *not* the strategy's: the sentinel holds it whatever is advised.
+//! Who can't be promoted at all ([`Request::unfit`]), and who only if there is nobody else ([`Candidate::other_history`],
+//! [`Candidate::disk_fails`]), is *not* the strategy's: the sentinel holds it whatever is advised.
 //!
 //! An answer is waited for for two seconds. It must not block: a strategy that has to ask somebody provides the service by
 //! itself, with an `async` handler (`reg.provide::<SelectionService, _, _>(|plugin, request| async move { … })`).
@@ -64,29 +64,53 @@ pub struct Candidate {
     /// It can be made a primary by its role: it reports that of a replica; or, while the primary is objectively down, that of
     /// a primary with a history of its own, as one that somebody promoted does.
     pub is_replica: bool,
-    /// Another replica has the primary's present history, and this one keeps another: it refuses the primary, hasn't had a
-    /// link to it since its own start, or was an earlier primary. Offsets of two histories can't be compared (since 1.2).
+    /// Another replica has the primary's history, and this one keeps another: it refuses the primary, hasn't had a link to it
+    /// since its own start, or was an earlier primary. Offsets of two histories can't be compared. It is promoted only if
+    /// there is nobody else (since 1.2).
     #[serde(default)]
     pub other_history: bool,
-    /// It can't write its own append-only file or snapshot, so it would refuse writes (since 1.2).
+    /// It has what the primary came back with, which is less than another replica keeps: it would be no better a primary,
+    /// and the other one would lose what it keeps by following it (since 1.2).
+    #[serde(default)]
+    pub emptied: bool,
+    /// It can't write its own append-only file or snapshot, so it may refuse writes. It is promoted only if nobody with a
+    /// disk that works has as much data (since 1.2).
     #[serde(default)]
     pub disk_fails: bool,
 }
 
 impl Candidate {
-    /// Why this one is promoted only if there is nobody else, whatever its order, if so.
-    #[must_use]
-    pub const fn last_resort(&self) -> Option<&'static str> {
-        match (self.other_history, self.disk_fails) {
-            (true, _) => Some("last, because it keeps another history than the primary's"),
-            (false, true) => Some("last, because it can't write its own data to disk and would refuse writes"),
-            (false, false) => None,
+    /// The better, the smaller. `healthy` is what others with a disk that works have.
+    fn setback(&self, healthy: Option<u64>) -> Setback {
+        let spared = healthy.is_some_and(|offset| offset >= self.offset);
+        match () {
+            () if self.other_history => Setback::OtherHistory,
+            () if self.disk_fails && spared => Setback::Disk,
+            () => Setback::None,
         }
     }
 
-    /// The better, the smaller: data that is lost weighs more than a disk that fails.
-    const fn setback(&self) -> (bool, bool) {
-        (self.other_history, self.disk_fails)
+    /// The most that one of these has whose disk works: with it nothing is lost that others have less or as much of.
+    fn healthy_offset<'a>(good: impl IntoIterator<Item = &'a Candidate>) -> Option<u64> {
+        good.into_iter().filter(|c| !c.disk_fails && !c.other_history).map(|c| c.offset).max()
+    }
+}
+
+/// Why somebody goes behind others, whatever the strategy's order: data that is lost weighs more than writes that are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Setback {
+    None,
+    Disk,
+    OtherHistory,
+}
+
+impl Setback {
+    const fn told(self) -> &'static str {
+        match self {
+            Setback::None => "",
+            Setback::Disk => "; last, because it can't write its own data to disk and another one has as much data",
+            Setback::OtherHistory => "; last, because it keeps another history than the primary's",
+        }
     }
 }
 
@@ -126,6 +150,9 @@ impl Request {
             _ if !c.is_replica => "does not report the role of a replica".into(),
             _ if c.loading => "is loading data".into(),
             _ if !c.synced => "was never in sync".into(),
+            _ if c.emptied => {
+                "has only what the primary came back with, and another replica keeps what that lost".into()
+            }
             _ if c.link_down_ms > limit => {
                 format!("its link to the primary was down for {} ms, at most {limit} is good", c.link_down_ms)
             }
@@ -141,10 +168,11 @@ impl Request {
         self.down_ms.unwrap_or(0).max(links.min().unwrap_or(0)).saturating_add(self.down_after_ms.saturating_mul(10))
     }
 
-    /// The highest offset anybody is known to have: the primary's last word, or that of a candidate that could be promoted.
+    /// The highest offset anybody is known to have of the primary's history: the primary's last word, or that of a candidate
+    /// that could be promoted.
     #[must_use]
     pub fn freshest(&self) -> u64 {
-        let good = self.candidates.iter().filter(|c| self.unfit(c).is_none()).map(|c| c.offset);
+        let good = self.candidates.iter().filter(|c| !c.other_history && self.unfit(c).is_none()).map(|c| c.offset);
         good.chain(self.primary_offset).max().unwrap_or(0)
     }
 
@@ -154,8 +182,8 @@ impl Request {
         self.freshest().saturating_sub(c.offset)
     }
 
-    /// Ranks those that can be promoted by `key`, the smallest first (ties: run id, address); last resorts go last. `refuse` may refuse further
-    /// ones, with a reason that goes on behind "it ..."; `why` says what counted for one, with its numbers.
+    /// Ranks those that can be promoted by `key`, the smallest first (ties: run id, address); last resorts go last. `refuse`
+    /// may refuse further ones, with a reason that goes on behind "it ..."; `why` says what counted for one, with its numbers.
     pub fn rank<K: Ord>(
         &self,
         refuse: impl Fn(&Candidate) -> Option<String>,
@@ -170,11 +198,12 @@ impl Request {
                 None => good.push(candidate),
             }
         }
-        good.sort_by_cached_key(|c| (c.setback(), key(c), c.run_id.is_empty(), c.run_id.clone(), c.addr.clone()));
+        let healthy = Candidate::healthy_offset(good.iter().copied());
+        let setback = |c: &Candidate| c.setback(healthy);
+        good.sort_by_cached_key(|c| (setback(c), key(c), c.run_id.is_empty(), c.run_id.clone(), c.addr.clone()));
         for candidate in good {
             ranked.order.push(candidate.addr.clone());
-            let last = candidate.last_resort().map_or_else(String::new, |reason| format!("; {reason}"));
-            ranked.why.push((candidate.addr.clone(), why(candidate) + &last));
+            ranked.why.push((candidate.addr.clone(), why(candidate) + setback(candidate).told()));
         }
         ranked
     }
@@ -196,7 +225,8 @@ impl Ranked {
     /// Takes out whoever can't be promoted under any strategy, and puts last whoever is a last resort.
     #[must_use]
     pub fn only_fit(mut self, request: &Request) -> Ranked {
-        let unfit = |addr: &Addr| match request.candidates.iter().find(|c| c.addr == *addr) {
+        let find = |addr: &Addr| request.candidates.iter().find(|c| c.addr == *addr);
+        let unfit = |addr: &Addr| match find(addr) {
             Some(candidate) => request.unfit(candidate),
             None => Some("is not known".into()),
         };
@@ -206,8 +236,8 @@ impl Ranked {
                 None => self.order.push(addr),
             }
         }
-        let setback = |addr: &Addr| request.candidates.iter().find(|c| c.addr == *addr).map(Candidate::setback);
-        self.order.sort_by_key(setback); // stable: otherwise the strategy's order
+        let healthy = Candidate::healthy_offset(self.order.iter().filter_map(find));
+        self.order.sort_by_key(|addr| find(addr).map(|c| c.setback(healthy))); // stable: otherwise the strategy's order
         self
     }
 }

@@ -203,6 +203,10 @@ impl SentinelPlugin {
             let row = spec(&format!("SENTINEL|{name}"), arity, Flags::ADMIN | Flags::NO_SCRIPT | open);
             reg.at(endpoint).async_command(row.docs(what, "sentinel", since(name)), Self::ask);
         }
+        // A sentinel has no replicas; tools read these of any server.
+        reg.at(endpoint).info_append("stats", |_, out| {
+            out.field("sync_full", 0).field("sync_partial_ok", 0).field("sync_partial_err", 0);
+        });
         reg.at(endpoint).async_command(publish, Self::publish).command(role, Self::role).info(
             "sentinel",
             |sentinel, out| {

@@ -110,16 +110,134 @@ fn a_primary_that_every_replica_refuses_has_lost_its_data() {
     assert_eq!(promoted(&mut table), SECOND, "the one that has most");
 }
 
-/// It would answer each write with MISCONF.
+/// It may answer each write with MISCONF. That loses nothing, and a replica that has less would.
 #[test]
-fn a_replica_that_can_not_write_its_own_data_goes_last() {
+fn a_replica_that_can_not_write_its_own_data_goes_last_if_another_has_as_much() {
     for line in ["aof_last_write_status:err", "rdb_last_bgsave_status:err"] {
-        let ahead = with_history(replica("r6381", PRIMARY, "up", 501), "present", NOBODY);
-        let mut table = group(&format!("{ahead}{line}\r\n"));
+        let failing = |offset| {
+            let info = replica("r6381", PRIMARY, "up", offset) + "slave_priority:10\r\n";
+            format!("{}{line}\r\n", with_history(info, "present", NOBODY))
+        };
+        let told = group(&failing(501)).explained();
+        assert!(told.contains("6381 would be promoted: priority 10, offset 501\n"), "{told}");
+        let mut table = group(&failing(500));
         let told = table.explained();
-        assert!(told.contains("6381 is number 2: priority 100, offset 501; last, because it can't write"), "{told}");
+        let last = "6381 is number 2: priority 10, offset 500; last, because it can't write its own data to disk and \
+                    another one has as much data";
+        assert!(told.contains(last), "{told}");
         table.nodes.remove(&FIRST);
         table.nodes.remove(&PRIMARY);
         assert_eq!(promoted(&mut table), SECOND, "better than nobody");
     }
+}
+
+// ---------- a primary that began with nothing, and a replica that joined it
+
+/// The moment at which primary and first replica fall and are back: all three were in sync by then.
+const FALL: u64 = 23_000;
+const HOUR: i64 = 3_600_000;
+
+/// The primary without its data, since `began`: its clients have written much since.
+fn emptied(began: i64) -> String {
+    with_history(primary("again", FIRST..SECOND + 1), "empty", NOBODY)
+        + &format!("uptime_in_seconds:@{began}\r\ndb0:keys=9,expires=0,avg_ttl=0\r\n")
+}
+
+/// The first replica is in sync with it by now, and preferred.
+fn joined() -> String {
+    with_history(replica("r6380-2", PRIMARY, "up", 9_000), "empty", NOBODY) + "slave_priority:1\r\n"
+}
+
+/// Keeps what it has, since its link went down then.
+fn keeps(run_id: &str, offset: u64, history: &str, lost: i64) -> String {
+    let info = replica(run_id, PRIMARY, "down", offset) + &format!("master_link_down_since_seconds:@{lost}\r\n");
+    refuses(with_history(info, history, NOBODY)) + "db0:keys=9,expires=0,avg_ttl=0\r\n"
+}
+
+/// All were in sync; by now the primary began then, the first replica joined it, and the second one says this.
+fn emptied_group(began: i64, second: &str) -> Table {
+    let mut table = group(&with_history(replica("r6381", PRIMARY, "up", 500), "present", NOBODY));
+    table.run_until(2_000, |t| t.now >= FALL);
+    table.nodes.insert(PRIMARY, emptied(began));
+    table.nodes.insert(FIRST, joined());
+    table.nodes.insert(SECOND, second.to_owned());
+    table
+}
+
+/// Both are known with what they have by now before the second replica says this, and that changes nothing.
+#[track_caller]
+fn stays(primary: &str, second: &str) {
+    let mut table = emptied_group(0, &with_history(replica("r6381", PRIMARY, "up", 500), "present", NOBODY));
+    table.nodes.insert(PRIMARY, primary.to_owned());
+    table.run(11_000);
+    table.nodes.insert(SECOND, second.to_owned());
+    table.run(25_000);
+    assert_eq!(table.happened("+sdown"), 0, "{second}: {:?}", table.events);
+}
+
+#[test]
+fn a_replica_that_joined_the_emptied_primary_hides_nothing() {
+    let fall = FALL as i64;
+    // Lost shortly before the next process began, or only noticed by then.
+    for began in [fall, fall - 1_500, fall + 1_500] {
+        let mut table = emptied_group(began, &keeps("r6381", 500, "present", fall));
+        table.run_until(12_000, |t| t.happened("+odown") == 1);
+        let told = table.explained();
+        assert!(told.contains("6381 would be promoted"), "{told}");
+        assert!(told.contains("6380 would not be promoted: it has only what the primary came back with"), "{told}");
+        assert_eq!(promoted(&mut table), SECOND);
+        assert_eq!(table.happened("-failover-abort-master-is-back"), 0, "{:?}", table.events);
+    }
+}
+
+/// Its link is down for much longer than the other one's by then, and that says nothing against it.
+#[test]
+fn that_is_seen_by_a_sentinel_that_was_started_an_hour_later_too() {
+    let fell = FALL as i64 - HOUR;
+    let mut table = emptied_group(fell + 500, &keeps("r6381", 500, "present", fell));
+    table.restart();
+    assert_eq!(promoted(&mut table), SECOND, "{}", table.explained());
+}
+
+/// It is old, or may be: the primary has had more than one life since, or had data when it began.
+#[test]
+fn who_lost_the_primary_at_another_time_is_no_witness() {
+    let began = FALL as i64 - 600_000;
+    let asleep = keeps("r6381", 9_000, "old", FALL as i64);
+    let cut_off = keeps("r6381", 9_000, "old", began - 5_000);
+    for second in [stale(), refuses(stale()), asleep, cut_off] {
+        stays(&emptied(began), &second);
+    }
+    stays(&emptied(began).replace(NOBODY, "before"), &keeps("r6381", 9_000, "old", began));
+}
+
+#[test]
+fn a_witness_that_is_never_promoted_deposes_nobody() {
+    let fall = FALL as i64;
+    stays(&emptied(fall), &(keeps("r6381", 500, "present", fall) + "slave_priority:0\r\n"));
+}
+
+/// The primary began twice with nothing: one of those that saw it has what was written in between.
+#[test]
+fn of_witnesses_of_two_histories_the_one_with_most_is_promoted() {
+    let fall = FALL as i64;
+    let mut table = emptied_group(fall + 1_000, &with_history(replica("r6381", PRIMARY, "up", 500), "present", NOBODY));
+    table.run(11_000); // the primary is heard
+    table.nodes.insert(FIRST, keeps("r6380", 40, "between", fall + 1_000) + "slave_priority:1\r\n");
+    table.nodes.insert(SECOND, keeps("r6381", 500, "present", fall));
+    table.run_until(12_000, |t| t.happened("+odown") == 1);
+    let told = table.explained();
+    assert!(told.contains("offset 40; last, because it keeps another history"), "{told}");
+    assert_eq!(promoted(&mut table), SECOND, "{told}");
+}
+
+/// What the primary began with isn't known yet: then nor is who has that.
+#[test]
+fn a_refusal_counts_when_the_primary_was_heard() {
+    let fall = FALL as i64;
+    let mut table = emptied_group(fall, &keeps("r6381", 500, "present", fall));
+    let present = with_history(primary("p", FIRST..SECOND + 1), "present", NOBODY);
+    table.nodes.insert(PRIMARY, present);
+    table.run(25_000);
+    assert_eq!(table.happened("+sdown"), 0, "{:?}", table.events);
 }

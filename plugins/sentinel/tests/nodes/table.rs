@@ -30,7 +30,7 @@ pub struct Open {
 pub struct Table {
     pub sentinel: Sentinel,
     pub now: u64,
-    /// Ports of the data nodes and what INFO says; who isn't here can't be reached.
+    /// Ports of the data nodes and what INFO says, `@ms` for the seconds since then; who isn't here can't be reached.
     pub nodes: BTreeMap<u16, String>,
     /// Who answers a PING with something else than PONG.
     pub pings: BTreeMap<u16, Reply>,
@@ -184,7 +184,7 @@ impl Table {
                 Reply::ok()
             }
             Request::Ping if port > 20_000 => Reply::Status("PONG".into()),
-            Request::Info if port < 20_000 => Reply::Bulk(self.nodes.get(&port)?.clone()),
+            Request::Info if port < 20_000 => Reply::Bulk(at(self.nodes.get(&port)?, self.now)),
             Request::Ping => match self.pings.get(&port) {
                 Some(reply) => reply.clone(),
                 None => self.nodes.get(&port).map(|_| Reply::Status("PONG".into()))?,
@@ -266,6 +266,16 @@ impl Table {
         }
         panic!("no answer");
     }
+}
+
+/// INFO at that moment.
+fn at(text: &str, now: u64) -> String {
+    let value = |value: &str| match value.strip_prefix('@').and_then(|since| since.parse::<i64>().ok()) {
+        Some(since) => ((now as i64 - since) / 1_000).to_string(),
+        None => value.to_owned(),
+    };
+    let line = |line: &str| line.split_once(':').map_or(line.to_owned(), |(key, v)| format!("{key}:{}", value(v)));
+    text.lines().map(|text| line(text) + "\r\n").collect()
 }
 
 fn boot(now: u64, watch: Watch, saved: Option<State>, options: Options) -> Boot {

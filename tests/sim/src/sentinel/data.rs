@@ -75,6 +75,8 @@ pub struct DataNode {
     pub replicas: Vec<Addr>,
     /// Changes with every start.
     pub life: u64,
+    /// Since when this life has lasted.
+    started: u64,
     /// Its wall clock's error, in ms (a clock jump).
     pub clock_error: i64,
     /// That error when its link went down: a jump before that doesn't show.
@@ -138,6 +140,7 @@ impl DataNode {
             loading_until: 0,
             replicas: Vec::new(),
             life: 1,
+            started: 0,
             clock_error: 0,
             down_clock: 0,
             blank: false,
@@ -161,6 +164,7 @@ impl DataNode {
     /// Starts again. Without its data it has a new, empty history.
     pub fn restart(&mut self, now: u64, with_data: bool, load_ms: u64, fresh_history: u64) {
         self.life += 1;
+        self.started = now;
         self.role = self.saved_role.clone();
         self.link = Link::Down(None, now);
         self.loading_until = now + load_ms;
@@ -306,6 +310,7 @@ impl DataNode {
             line("keystead_version", &"0.1.0");
         }
         line("run_id", &format!("{:0>39}{}", self.addr.host.replace('.', ""), self.life));
+        line("uptime_in_seconds", &((now - self.started) / 1_000));
         line("loading", &u8::from(now < self.loading_until));
         line("role", &if self.role == Role::Primary { "master" } else { "slave" });
         for (n, replica) in self.replicas.iter().enumerate() {

@@ -19,7 +19,8 @@ pub enum Family {
     Partition,
     /// It hears nobody, but can be heard (or the other way round).
     OneWay,
-    /// It returns empty before anybody could see it down; its replicas keep their data.
+    /// It returns empty before anybody could see it down, and perhaps a replica with it, which follows; the others keep
+    /// their data.
     EmptyRestart,
     /// A minority of the sentinels is killed or stopped, then the primary is killed.
     SentinelsAndPrimary,
@@ -144,9 +145,10 @@ pub fn inflict(world: &mut World, family: Family) -> Expected {
             world.heal();
         }
         Family::EmptyRestart => {
-            world.kill(primary);
+            let fallen = primary..=primary + world.rng.between(0, 1) as usize;
+            fallen.clone().for_each(|id| world.kill(id));
             wait(world, 20);
-            world.restart(primary, false);
+            fallen.for_each(|id| world.restart(id, false));
             if world.rng.between(0, 1) == 0 {
                 busy(world, long);
             }
