@@ -4,7 +4,7 @@
 use parking_lot::Mutex;
 use std::time::Duration;
 
-/// A disk that takes longer counts as one that fails: as long as what counts as a delay in `aof_delayed_fsync`.
+/// A disk that takes longer doesn't answer: as long as what counts as a delay in `aof_delayed_fsync`.
 pub(crate) const SILENT: Duration = Duration::from_secs(2);
 
 /// What the writer waits for.

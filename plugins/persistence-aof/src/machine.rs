@@ -155,15 +155,20 @@ impl Machine {
         self.accepts = false;
     }
 
+    /// A sync would put something on the disk that isn't there. Behind one that failed none confirms anything: only a new file
+    /// helps, and a disk in trouble isn't to be asked all the time.
+    fn gains_by_sync(&self) -> bool {
+        self.is_dirty() && self.sync_began.is_none() && !self.tainted
+    }
+
     /// What the clock asks for.
     pub fn due(&mut self, now: Duration) -> Vec<Action> {
-        let dirty = self.size > self.synced_size && self.sync_began.is_none();
         let wanted = match self.policy {
             Fsync::Always => true,
             Fsync::Everysec => !self.spared && now.saturating_sub(self.last_sync) >= EVERY,
             Fsync::No => false,
         };
-        if dirty && wanted {
+        if wanted && self.gains_by_sync() {
             return self.sync(now);
         }
         Vec::new()
@@ -189,8 +194,7 @@ impl Machine {
 
     /// When the clock asks next. While a sync runs, its end comes first: the time of the next is counted from there.
     pub fn wake_at(&self) -> Option<Duration> {
-        let dirty = self.size > self.synced_size && self.sync_began.is_none();
-        (self.policy == Fsync::Everysec && dirty && !self.spared).then(|| self.last_sync + EVERY)
+        (self.policy == Fsync::Everysec && self.gains_by_sync() && !self.spared).then(|| self.last_sync + EVERY)
     }
 
     /// Everything that was written when the sync began is on the disk.

@@ -16,7 +16,12 @@ const SAY_AGAIN: Duration = Duration::from_secs(30);
 /// to be felt as a pause, and less than what clients wait for an answer (redis-py waits for ever). Redis exits at once.
 const HELD_MOST: Duration = Duration::from_secs(10);
 
-/// What clients are told of a disk that hasn't answered for [`crate::disk::SILENT`].
+/// Under `everysec` and `no` a disk that doesn't answer counts so long as busy: no acknowledgement rests on it, the end of a
+/// rewrite makes it so, and Redis' writes are late then and not refused. Behind that it counts as one that fails, under `always`
+/// at once. As long as [`HELD_MOST`]: what is felt as a pause either way.
+const BUSY_MOST: Duration = HELD_MOST;
+
+/// What clients are told of a disk that doesn't answer and counts as one that fails.
 const SAYS_NOTHING: &str = "the disk does not answer";
 
 const ALWAYS: &str = "Until it can be, reads and writes are refused; those whose replies wait already are closed after 10 s. \
@@ -48,11 +53,11 @@ impl Aof {
 
     /// The disk says nothing, for so long.
     fn tell_of_silence(&self, silent: Duration) {
-        self.refuse_writes_telling(SAYS_NOTHING, &format!("the disk has not answered for {} s", silent.as_secs()));
-        if self.config().fsync != Fsync::Always {
-            // As behind an error: what the file lacks is in memory.
-            self.free_in_outage();
+        if fails(self.config().fsync, silent) {
+            self.refuse_writes_telling(SAYS_NOTHING, &format!("the disk has not answered for {} s", silent.as_secs()));
         }
+        // As behind an error: what the file lacks is in memory.
+        self.let_go_in_silence();
     }
 
     /// It can be, again. Replies wait for what is behind `confirmed`, as far as a restart would load it: also those that
@@ -67,7 +72,7 @@ impl Aof {
     pub(crate) fn end_outage(&self, confirmed: Option<u64>) -> bool {
         // From here on nobody lets replies go because of the outage, and whoever did it before is overruled.
         let refused = !self.shown.write_ok.swap(true, Ordering::AcqRel);
-        if let Some(position) = confirmed.filter(|_| refused) {
+        if let Some(position) = confirmed {
             self.confirm(position);
         }
         *self.outage_said.lock() = None;
@@ -109,6 +114,11 @@ impl Aof {
     }
 }
 
+/// Whether a disk that hasn't answered for so long counts as one that fails.
+fn fails(fsync: Fsync, silent: Duration) -> bool {
+    fsync == Fsync::Always || silent >= BUSY_MOST
+}
+
 /// What was done about one that lasts.
 #[derive(Default)]
 struct Outage {
@@ -121,4 +131,25 @@ struct Outage {
 /// Whether this node follows a primary.
 async fn follows(host: Host) -> Result<bool> {
     host.with_keyspace(move |_| host.setting("replicaof").is_some_and(|target| !target.is_empty())).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::SILENT;
+
+    #[test]
+    fn a_busy_disk_fails_at_once_only_where_replies_rest_on_it() {
+        let second = Duration::from_secs(1);
+        for (fsync, silent, want) in [
+            (Fsync::Always, SILENT, true),
+            (Fsync::Everysec, SILENT, false),
+            (Fsync::Everysec, BUSY_MOST - second, false),
+            (Fsync::Everysec, BUSY_MOST, true),
+            (Fsync::No, BUSY_MOST - second, false),
+            (Fsync::No, BUSY_MOST + second, true),
+        ] {
+            assert_eq!(fails(fsync, silent), want, "{fsync:?} {silent:?}");
+        }
+    }
 }

@@ -263,6 +263,14 @@ impl Aof {
         self.host.confirm(None);
     }
 
+    /// Lets all replies go while the disk doesn't answer, unless `always` holds them. The writer holds them again when it does.
+    pub(crate) fn let_go_in_silence(&self) {
+        let _holding = self.holding.lock();
+        if self.config().fsync != Fsync::Always {
+            self.host.confirm(None);
+        }
+    }
+
     /// Lets all replies go while the file can't be written.
     pub(crate) fn free_in_outage(&self) {
         self.confirm_in_outage(None);

@@ -11,7 +11,7 @@ use keystead_plugin::prelude::*;
 use keystead_plugin::services::persistence::{self, Recovered, Recovery, SNAPSHOT, Strategy};
 use std::path::PathBuf;
 use std::sync::Weak;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How often save points are looked at, as Redis does at `hz` 10.
@@ -29,6 +29,8 @@ pub struct PersistenceRdb {
     writing: Mutex<()>,
     /// The save in the background is to give up.
     pub(crate) cancelled: AtomicBool,
+    /// How many FLUSHALL were seen: saves of what was there before are to give up.
+    pub(crate) flushes: AtomicU64,
     /// A save begins behind the turn.
     scheduled: AtomicBool,
     /// What a save would write is what was loaded and added to: false until the start is over.
@@ -56,6 +58,7 @@ impl Plugin for PersistenceRdb {
             board: Board::new(host.unix_ms() / 1000),
             writing: Mutex::new(()),
             cancelled: AtomicBool::new(false),
+            flushes: AtomicU64::new(0),
             scheduled: AtomicBool::new(false),
             ready: AtomicBool::new(false),
         })
@@ -246,16 +249,19 @@ impl PersistenceRdb {
         self.refresh_gate();
     }
 
-    /// FLUSHALL was carried out: a save that runs would write what nobody wants any more, and with save points the file is
-    /// emptied at once, for what it has must not come back.
-    async fn flushed(&self, points: bool) {
+    /// FLUSHALL was carried out: a save of what was there before would write what nobody wants any more, and with save points
+    /// the file is emptied at once, for what it has must not come back.
+    async fn flushed(&self, flushes: u64, points: bool) {
+        self.flushes.store(flushes, Ordering::Release);
+        if !points {
+            return;
+        }
         if self.board.read().running_since.is_some() {
+            // One that began behind it, too: the next has all that it would have, and sooner.
             self.cancelled.store(true, Ordering::Release);
         }
-        if points {
-            // An error is in the log; the next point tries again.
-            let _ = self.save(None).await;
-        }
+        // An error is in the log; the next point tries again.
+        let _ = self.save(None).await;
     }
 
     /// Begins a save when a point is due.
@@ -269,7 +275,7 @@ impl PersistenceRdb {
                 continue;
             };
             if std::mem::replace(&mut flushes, flushed) != flushed {
-                self.flushed(!config.save.is_empty()).await;
+                self.flushed(flushed, !config.save.is_empty()).await;
             }
             if config.save.is_empty() || self.board.read().running_since.is_some() {
                 continue;

@@ -51,7 +51,7 @@ pub(crate) fn discard_stale(dir: &Path) {
 /// Writes the file; `begun` is told when what the file will have is fixed, or when that has to wait.
 pub(crate) async fn write(plugin: &PersistenceRdb, begun: Option<oneshot::Sender<()>>) -> Result<Saved> {
     let config = plugin.config();
-    let (snapshot, version) = cut(plugin, &config, begun).await?;
+    let Cut { snapshot, version, flushes } = cut(plugin, &config, begun).await?;
     let saved = Saved { changes: snapshot.changes() };
     failpoint::pass("save-cut")?;
     let keys = snapshot.keys();
@@ -59,6 +59,7 @@ pub(crate) async fn write(plugin: &PersistenceRdb, begun: Option<oneshot::Sender
     let job = Job {
         head: head(plugin, &snapshot),
         version,
+        flushes,
         dir: plugin.dir(),
         name: config.dbfilename.clone(),
         config,
@@ -68,23 +69,34 @@ pub(crate) async fn write(plugin: &PersistenceRdb, begun: Option<oneshot::Sender
     Ok(saved)
 }
 
+/// What is saved.
+struct Cut {
+    snapshot: Snapshot,
+    /// Of the file's records.
+    version: u16,
+    /// How many FLUSHALL it is behind, of a save in the background: the next makes it worthless. Others are waited for.
+    flushes: Option<u64>,
+}
+
 /// The cut. There are two for files, whatever replicas read; a third file waits for its turn.
-async fn cut(
-    plugin: &PersistenceRdb,
-    config: &Config,
-    mut begun: Option<oneshot::Sender<()>>,
-) -> Result<(Snapshot, u16)> {
+async fn cut(plugin: &PersistenceRdb, config: &Config, mut begun: Option<oneshot::Sender<()>>) -> Result<Cut> {
+    let in_background = begun.is_some();
     let plain = if config.rdbcompression { 0 } else { RDB_PLAIN };
     let mut told = false;
     loop {
         let RdbVersions { needed, .. } = plugin.host.rdb_versions();
         let version = plugin.host.rdb_version_of_own_files();
+        // Before the cut: a FLUSHALL between both came behind the order to save, which it overrules.
+        let flushes = match in_background {
+            true => Some(plugin.host.with_keyspace(|ctx| ctx.flushes()).await?),
+            false => None,
+        };
         let cut = plugin.host.snapshot(u32::from(version) | RDB_PIECES | plain).await;
         if let Some(begun) = begun.take() {
             let _ = begun.send(());
         }
         match cut {
-            Ok(snapshot) => return Ok((snapshot, version)),
+            Ok(snapshot) => return Ok(Cut { snapshot, version, flushes }),
             // Waiting won't help.
             Err(error) if needed > version => return Err(error),
             Err(_) if plugin.cancelled.load(Ordering::Acquire) => return Err(GIVEN_UP.into()),
@@ -114,6 +126,8 @@ fn head(plugin: &PersistenceRdb, snapshot: &Snapshot) -> FileHead {
 struct Job {
     head: FileHead,
     version: u16,
+    /// See [`Cut::flushes`].
+    flushes: Option<u64>,
     dir: PathBuf,
     name: String,
     config: Arc<Config>,
@@ -198,7 +212,8 @@ impl Job {
     fn delay(&self, keys: u32) -> Result<()> {
         let mut left = Duration::from_micros(self.config.rdb_key_save_delay.saturating_mul(keys.into()));
         loop {
-            if self.plugin.cancelled.load(Ordering::Acquire) {
+            let flushed = self.flushes.is_some_and(|flushes| self.plugin.flushes.load(Ordering::Acquire) > flushes);
+            if flushed || self.plugin.cancelled.load(Ordering::Acquire) {
                 return Err(GIVEN_UP.into());
             }
             if left.is_zero() {

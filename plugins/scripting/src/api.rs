@@ -130,7 +130,7 @@ pub fn native(lua: &Lua, global: &Table) -> mlua::Result<Table> {
     let compile = lua.create_function(move |lua, (text, name): (mlua::String, mlua::String)| {
         let compiled = interpreter::compile(lua, &global, &text.as_bytes(), &name.as_bytes());
         match compiled {
-            Ok(function) => (function, Value::Nil).into_lua_multi(lua),
+            Ok((function, _)) => (function, Value::Nil).into_lua_multi(lua),
             Err(text) => (Value::Nil, lua.create_string(text)?).into_lua_multi(lua),
         }
     })?;

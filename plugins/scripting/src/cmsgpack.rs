@@ -50,23 +50,42 @@ unsafe extern "C-unwind" fn pack(state: *mut lua_State) -> c_int {
         if ffi::lua_checkstack(state, count) == 0 {
             return ffi::luaL_argerror(state, 0, c"Too many arguments for MessagePack pack.".as_ptr());
         }
-        let out = scratch::text();
+        let mut packed = Packed { out: scratch::text(), most: scratch::most(state) };
         for at in 1..=count {
             need(state, 1, c"in function mp_check");
             ffi::lua_pushvalue(state, at);
-            pack_top(state, 0, out);
+            pack_top(state, 0, &mut packed);
         }
-        stack::push_bytes(state, out);
+        stack::push_bytes(state, packed.out);
         scratch::done();
         1
     }
 }
 
+/// A text that is being made, and how long it may get.
+struct Packed<'p> {
+    out: &'p mut Vec<u8>,
+    most: usize,
+}
+
+impl Packed<'_> {
+    /// Raises an error if so many bytes more are too many.
+    unsafe fn need(&self, state: *mut lua_State, bytes: usize) {
+        if self.out.len() + bytes > self.most {
+            // SAFETY: the caller's, who uses the buffer no more.
+            unsafe { scratch::refuse(state) };
+        }
+    }
+}
+
 /// Packs the value on top, which is inside of so many tables, and takes it away. It recurses, as deep as `PACK_DEPTH`.
-unsafe fn pack_top(state: *mut lua_State, depth: usize, out: &mut Vec<u8>) {
+unsafe fn pack_top(state: *mut lua_State, depth: usize, packed: &mut Packed<'_>) {
     // SAFETY: the caller's.
     unsafe {
-        match ffi::lua_type(state, -1) {
+        let kind = ffi::lua_type(state, -1);
+        packed.need(state, if kind == LUA_TSTRING { stack::bytes(state, -1).len() } else { 0 });
+        let out = &mut *packed.out;
+        match kind {
             LUA_TSTRING => words::text(out, stack::bytes(state, -1)),
             LUA_TBOOLEAN => words::boolean(out, ffi::lua_toboolean(state, -1) != 0),
             LUA_TNUMBER => match ffi::lua_tonumber(state, -1) {
@@ -75,7 +94,7 @@ unsafe fn pack_top(state: *mut lua_State, depth: usize, out: &mut Vec<u8>) {
                 }
                 other => words::double(out, other),
             },
-            LUA_TTABLE if depth < PACK_DEPTH => pack_table(state, depth, out),
+            LUA_TTABLE if depth < PACK_DEPTH => pack_table(state, depth, packed),
             _ => words::nil(out),
         }
         ffi::lua_pop(state, 1);
@@ -83,27 +102,27 @@ unsafe fn pack_top(state: *mut lua_State, depth: usize, out: &mut Vec<u8>) {
 }
 
 /// Packs the table on top.
-unsafe fn pack_table(state: *mut lua_State, depth: usize, out: &mut Vec<u8>) {
+unsafe fn pack_table(state: *mut lua_State, depth: usize, packed: &mut Packed<'_>) {
     // SAFETY: the caller's; the table isn't changed meanwhile, and a key isn't converted.
     unsafe {
         need(state, 2, c"in function table_is_an_array");
         let (count, array) = measure(state);
         if array {
-            words::array(out, count);
+            words::array(packed.out, count);
             need(state, 1, c"in function mp_encode_lua_table_as_array");
             for at in 1..=count {
                 ffi::lua_rawgeti_(state, -1, at as c_int);
-                pack_top(state, depth + 1, out);
+                pack_top(state, depth + 1, packed);
             }
             return;
         }
-        words::map(out, count);
+        words::map(packed.out, count);
         need(state, 3, c"in function mp_encode_lua_table_as_map");
         ffi::lua_pushnil(state);
         while ffi::lua_next(state, -2) != 0 {
             ffi::lua_pushvalue(state, -2);
-            pack_top(state, depth + 1, out);
-            pack_top(state, depth + 1, out);
+            pack_top(state, depth + 1, packed);
+            pack_top(state, depth + 1, packed);
         }
     }
 }

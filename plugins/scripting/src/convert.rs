@@ -196,8 +196,8 @@ fn take<'a>(rest: &mut &'a [u8], len: usize) -> Result<&'a [u8], Broken> {
 
 /// A table that is being written. It is on the stack, with the keys and values that its kind needs.
 pub enum Open {
-    /// Where its header goes, and how many values are written.
-    List(usize, usize),
+    /// How many values are written, and how many there are.
+    List(c_int, c_int),
     /// The key that was written last is above it.
     Map,
     /// The same, with the key's value above the key: that is to be written.
@@ -207,8 +207,8 @@ pub enum Open {
 }
 
 /// Writes a script's result, the value on top of the stack, and takes it away. `script` is the protocol the script chose
-/// (booleans depend on it); the writer has the client's. May raise; what is written then is half a reply. Nothing recurses:
-/// a table may be as deep as the interpreter's stack.
+/// (booleans depend on it); the writer has the client's. A reply of more than `most` bytes is refused. May raise; what is
+/// written then is half a reply. Nothing recurses: a table may be as deep as the interpreter's stack.
 ///
 /// # Safety
 /// As everything in `stack`; the writer's buffer and `open`, which is empty, belong to a frame below the protected call.
@@ -217,17 +217,27 @@ pub unsafe fn write(
     out: &mut Writer<'_>,
     script: Proto,
     open: &mut Vec<Open>,
+    most: usize,
 ) -> Result<(), Refused> {
     // SAFETY: the caller's.
     unsafe {
         write_top(state, out, script, open)?;
         while !open.is_empty() {
-            if push_next_of(state, out, open) {
+            if push_next_of(state, open) {
+                if out.out.len() + length(state) > most {
+                    return Err(Refused { text: b"ERR not enough memory".to_vec(), counted: false });
+                }
                 write_top(state, out, script, open)?;
             }
         }
     }
     Ok(())
+}
+
+/// Bytes of the value on top, if it is a string.
+unsafe fn length(state: *mut lua_State) -> usize {
+    // SAFETY: the caller's.
+    unsafe { if ffi::lua_type(state, -1) == LUA_TSTRING { stack::bytes(state, -1).len() } else { 0 } }
 }
 
 /// Writes the value on top and takes it away; of a table only the beginning: it stays, and is open.
@@ -252,7 +262,9 @@ unsafe fn write_top(
                 let table = ffi::lua_gettop(state);
                 if is_plain_list(state, table) || !write_named(state, table, out, open)? {
                     ffi::lua_settop(state, table);
-                    open.push(Open::List(out.defer(), 0));
+                    let len = list_length(state);
+                    out.array(len as usize);
+                    open.push(Open::List(0, len));
                 }
                 return Ok(());
             }
@@ -264,20 +276,17 @@ unsafe fn write_top(
 }
 
 /// Pushes what is to be written next of the innermost table; false if that is at its end and gone.
-unsafe fn push_next_of(state: *mut lua_State, out: &mut Writer<'_>, open: &mut Vec<Open>) -> bool {
+unsafe fn push_next_of(state: *mut lua_State, open: &mut Vec<Open>) -> bool {
     let Some(top) = open.last_mut() else { return false };
     // SAFETY: the caller's; there is room since the table was opened. It isn't changed meanwhile, and a key isn't converted.
     unsafe {
         match top {
-            Open::List(mark, len) => {
-                ffi::lua_rawgeti_(state, -1, *len as c_int + 1);
-                if ffi::lua_type(state, -1) != ffi::LUA_TNIL {
-                    *len += 1;
-                    return true;
-                }
-                ffi::lua_pop(state, 2);
-                out.end_array(*mark, *len);
+            Open::List(at, len) if *at < *len => {
+                *at += 1;
+                ffi::lua_rawgeti_(state, -1, *at);
+                return true;
             }
+            Open::List(..) => ffi::lua_pop(state, 1),
             Open::Value => {
                 *top = Open::Map;
                 return true;
@@ -399,6 +408,24 @@ unsafe fn open_pairs(state: *mut lua_State, table: c_int, kind: Open, open: &mut
     open.push(kind);
 }
 
+/// How many values the list on top has: it ends at the first nil. They are counted first, for a header that is put in front
+/// later moves all that stands behind it, once for each table around it.
+unsafe fn list_length(state: *mut lua_State) -> c_int {
+    let mut len = 0;
+    // SAFETY: the caller's, who made room.
+    unsafe {
+        loop {
+            ffi::lua_rawgeti_(state, -1, len + 1);
+            let ends = ffi::lua_type(state, -1) == ffi::LUA_TNIL;
+            ffi::lua_pop(state, 1);
+            if ends {
+                return len;
+            }
+            len += 1;
+        }
+    }
+}
+
 /// How many pairs a table has.
 unsafe fn count(state: *mut lua_State, table: c_int) -> usize {
     let mut pairs = 0;
@@ -441,85 +468,4 @@ pub fn put_coded(text: &[u8], out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The reply as a script's value, and that value as a reply.
-    fn there_and_back(wire: &str, script: Proto, client: Proto) -> String {
-        let lua = Lua::new();
-        let mut out = Vec::new();
-        let proto = if client == Proto::Resp3 { keystead_resp::Proto::Resp3 } else { keystead_resp::Proto::Resp2 };
-        let (mut done, mut open) = (Ok(()), Vec::new());
-        // SAFETY: a protected call; what is dropped belongs to this frame.
-        let ran: mlua::Result<()> = unsafe {
-            lua.exec_raw((), |state| {
-                if push(state, wire.as_bytes()).is_ok() {
-                    done = write(state, &mut Writer::new(&mut out, proto), script, &mut open);
-                    assert!(done.is_err() || (ffi::lua_gettop(state), open.len()) == (0, 0));
-                }
-                ffi::lua_settop(state, 0);
-            })
-        };
-        ran.unwrap();
-        match done {
-            Ok(()) => String::from_utf8(out).unwrap(),
-            Err(Refused { text, .. }) => format!("-{}\r\n", String::from_utf8(text).unwrap()),
-        }
-    }
-
-    #[test]
-    fn replies_survive_a_script() {
-        use Proto::{Resp2, Resp3};
-        for same in [":12\r\n", "$3\r\nabc\r\n", "+OK\r\n", "-WRONGTYPE no\r\n", "*2\r\n:1\r\n*0\r\n"] {
-            assert_eq!(there_and_back(same, Resp2, Resp2), same);
-        }
-        for same in ["_\r\n", "#t\r\n", ",1.5\r\n", "(123\r\n", "=8\r\ntxt:text\r\n", "%1\r\n+a\r\n:1\r\n".trim()] {
-            let wire = if same.starts_with('%') { "%1\r\n$1\r\na\r\n:1\r\n" } else { same };
-            assert_eq!(there_and_back(wire, Resp3, Resp3), wire);
-        }
-        assert_eq!(there_and_back("$-1\r\n", Resp2, Resp2), "$-1\r\n");
-        assert_eq!(there_and_back("*-1\r\n", Resp2, Resp2), "$-1\r\n");
-        assert_eq!(there_and_back("#f\r\n", Resp3, Resp2), ":0\r\n");
-        assert_eq!(there_and_back("*2\r\n:1\r\n_\r\n", Resp3, Resp3), "*1\r\n:1\r\n", "nil ends an array");
-    }
-
-    #[test]
-    fn a_reply_may_be_as_deep_as_the_interpreters_stack() {
-        fn deep(levels: usize) -> Vec<u8> {
-            let lua = Lua::new();
-            let (mut out, mut open) = (Vec::new(), Vec::new());
-            let value: Table = lua.load("local t = {'x'} for i = 2, ... do t = {t} end return t").call(levels).unwrap();
-            // SAFETY: a protected call; what is dropped belongs to this frame.
-            let ran: mlua::Result<()> = unsafe {
-                lua.exec_raw(value, |state| {
-                    let mut to = Writer::new(&mut out, keystead_resp::Proto::Resp2);
-                    let _ = write(state, &mut to, Proto::Resp2, &mut open);
-                })
-            };
-            ran.unwrap();
-            out
-        }
-        assert_eq!(deep(7900), [b"*1\r\n".repeat(7900), b"$1\r\nx\r\n".to_vec()].concat());
-        assert!(deep(10_000).ends_with(b"*1\r\n-ERR reached lua stack limit\r\n"));
-    }
-
-    #[test]
-    fn what_is_no_reply_is_an_error() {
-        let nested = "*1\r\n".repeat(10_000);
-        for wire in ["", "$5\r\nab\r\n", "*2\r\n:1\r\n", "?x\r\n", ":x\r\n", "=2\r\nab\r\n", ":1\rx", &nested] {
-            assert_eq!(there_and_back(wire, Proto::Resp2, Proto::Resp2), "", "{wire:?}");
-        }
-    }
-
-    #[test]
-    fn codes() {
-        let coded = |text: &[u8]| {
-            let mut out = Vec::new();
-            put_coded(text, &mut out);
-            out
-        };
-        assert_eq!(coded(b"oops"), b"ERR oops");
-        assert_eq!(coded(b"My Err"), b"My Err");
-        assert_eq!(coded(b"-NO way\r\n"), b"NO way");
-    }
-}
+mod tests;

@@ -36,6 +36,8 @@ pub struct Run<'r, 'a> {
     pub keys: usize,
     /// Where the reply goes, and how the client wants it.
     pub reply: Writer<'r>,
+    /// How long it may get.
+    pub most: usize,
     /// Tables of the script's value that are being written; empty.
     pub open: Vec<Open>,
     /// What came of it.
@@ -94,7 +96,7 @@ pub unsafe extern "C-unwind" fn enter(state: *mut lua_State) -> c_int {
             return 1;
         }
         let script = server(|server| server.how().proto).unwrap_or(Proto::Resp2);
-        run.ended = match convert::write(state, &mut run.reply, script, &mut run.open) {
+        run.ended = match convert::write(state, &mut run.reply, script, &mut run.open, run.most) {
             Ok(()) => Ended::Replied,
             Err(refused) => Ended::Refused(refused),
         };

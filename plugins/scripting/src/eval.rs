@@ -40,6 +40,7 @@ impl Scripting {
                 Err(text) => return failed(ctx, text, false),
             }
         };
+        scripts.used(&script);
         let order = Order {
             kind: Kind::Eval,
             name: script.name(),
@@ -48,7 +49,7 @@ impl Scripting {
             read_only: form.read_only,
         };
         let result = run(&self.watch, ctx, args, keys, &order, &scripts.interpreter, &scripts.compiled);
-        self.note_scripts(&scripts);
+        self.note_scripts(&mut scripts);
         result
     }
 
@@ -71,8 +72,9 @@ impl Scripting {
             Ok(script) => script,
             Err(text) => return failed(ctx, text, false),
         };
+        scripts.keep(&script);
         ctx.reply().text(script.name());
-        self.note_scripts(&scripts);
+        self.note_scripts(&mut scripts);
         Ok(Effect::None)
     }
 
@@ -93,7 +95,7 @@ impl Scripting {
         let fresh = Scripts::new(self.memory).map_err(|error| Error::new(error.to_string()))?;
         let mut scripts = self.scripts()?;
         let old = std::mem::replace(&mut *scripts, fresh);
-        self.note_scripts(&scripts);
+        self.note_scripts(&mut scripts);
         drop(scripts);
         self.forget(old, later);
         ctx.reply().ok();

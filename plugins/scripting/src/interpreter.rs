@@ -4,7 +4,7 @@
 use crate::api::{self, Fault};
 use crate::convert::{Refused, until_zero};
 use crate::entry::{self, Ended, Run};
-use crate::{live, pace, stack};
+use crate::{live, pace, scratch, stack};
 use mlua::{Function, IntoLua, LightUserData, Lua, LuaOptions, RegistryKey, StdLib, Table, Value};
 use std::cell::Cell;
 use std::ffi::CString;
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 pub const MAX_CHUNK: usize = 64 << 20;
 /// Where the prelude's own functions come from, so that errors point at the script.
 const PRELUDE: &str = "=redis";
+/// Who raises a table that scripts share would have its place written into it: it is told as any who writes there.
+const READ_ONLY: &[u8] = b"Attempt to modify a readonly table";
 
 /// An interpreter with everything a script may see.
 pub struct Interpreter {
@@ -92,13 +94,14 @@ impl Interpreter {
         let pcall = lua.globals().raw_get("pcall")?;
         register(&lua, &native.raw_get::<Table>("library")?)?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name(PRELUDE).into_function()?;
-        let in_library: Function = prelude.call((native, global.clone()))?;
-        let on_error = lua.create_function(on_error)?;
+        let (in_library, real): (Function, Table) = prelude.call((native, global.clone()))?;
+        let on_error = lua.create_function(move |lua, error| on_error(lua, &real, error))?;
         #[allow(unsafe_code)]
         // SAFETY: only `run` calls it, with what it wants.
         let enter = unsafe { lua.create_c_function(entry::enter) }?;
         live::install_hook(&lua, pace::MOST)?;
         lua.set_memory_limit(memory)?;
+        scratch::set_limit(&lua, memory)?;
         drop(prelude);
         lua.gc_collect()?;
         let kept = Cell::new(lua.used_memory());
@@ -127,6 +130,11 @@ impl Interpreter {
         self.lua.create_table()
     }
 
+    /// Bytes it may take.
+    pub fn limit(&self) -> usize {
+        self.memory
+    }
+
     /// Bytes it has taken.
     pub fn memory(&self) -> usize {
         self.lua.used_memory()
@@ -134,6 +142,11 @@ impl Interpreter {
 
     /// Compiles a script. The error is the compiler's text.
     pub fn compile(&self, text: &[u8], name: &str) -> Result<Function, Vec<u8>> {
+        self.weigh(text, name).map(|(function, _)| function)
+    }
+
+    /// The same, with the bytes that it took.
+    pub fn weigh(&self, text: &[u8], name: &str) -> Result<(Function, usize), Vec<u8>> {
         compile(&self.lua, &self.global, text, name.as_bytes())
     }
 
@@ -167,10 +180,7 @@ impl Interpreter {
     pub fn run(&self, run: &mut Run<'_, '_>, holder: impl IntoLua, name: &str) -> Result<(), Failure> {
         let plain = |text: String| Failure { text: text.into_bytes(), counted: false };
         run.ended = Ended::Raised;
-        if self.lua.used_memory() > self.memory / 2 {
-            // What the last script left must not starve this one.
-            self.lua.gc_collect().map_err(|error| plain(format!("ERR {}", first_line(&error))))?;
-        }
+        self.make_room().map_err(|error| plain(format!("ERR {}", first_line(&error))))?;
         let here = LightUserData(std::ptr::from_mut(run).cast());
         let raised = self.enter.call::<Value>((here, &self.on_error, holder));
         let raised =
@@ -180,6 +190,18 @@ impl Interpreter {
             Ended::Refused(Refused { text, counted }) => Err(Failure { text, counted }),
             Ended::Raised => Err(failure(&raised, name)),
         }
+    }
+
+    /// What the last script left must not starve the next; true if it was collected. What lives is passed over each time, for
+    /// as long as there is much of it: so only if there may be something to gain.
+    pub fn make_room(&self) -> mlua::Result<bool> {
+        let (used, kept) = (self.lua.used_memory(), self.kept.get());
+        if used <= self.memory / 2 || used <= kept + self.memory.saturating_sub(kept) / 4 {
+            return Ok(false);
+        }
+        self.lua.gc_collect()?;
+        self.kept.set(self.lua.used_memory());
+        Ok(true)
     }
 
     /// Behind a run that began at `now`: what scripts left is collected, if that is worth it.
@@ -244,8 +266,9 @@ impl Interpreter {
     }
 }
 
-/// Compiles text with the collector stopped: the compiler doesn't anchor the chunk's name (CVE-2025-49844).
-pub fn compile(lua: &Lua, global: &Table, text: &[u8], name: &[u8]) -> Result<Function, Vec<u8>> {
+/// Compiles text with the collector stopped: the compiler doesn't anchor the chunk's name (CVE-2025-49844). Gives the function
+/// and the bytes that were taken for it, what the compiler left among them.
+pub fn compile(lua: &Lua, global: &Table, text: &[u8], name: &[u8]) -> Result<(Function, usize), Vec<u8>> {
     if text.len() > MAX_CHUNK {
         return Err(b"chunk is too long".to_vec());
     }
@@ -253,13 +276,15 @@ pub fn compile(lua: &Lua, global: &Table, text: &[u8], name: &[u8]) -> Result<Fu
     // What compiled code begins with isn't read as such: it is a letter that no text has, as any other of its kind.
     let compiled_code = text.first() == Some(&27);
     lua.gc_stop();
+    let before = lua.used_memory();
     let compiled = stack::compile(lua, if compiled_code { b"\x01" } else { text }, &name);
+    let taken = lua.used_memory().saturating_sub(before);
     lua.gc_restart();
     let failed = |error: mlua::Error| first_line(&error).into_bytes();
     match compiled.map_err(failed)? {
         Value::Function(function) => {
             function.set_environment(global.clone()).map_err(failed)?;
-            Ok(function)
+            Ok((function, taken))
         }
         why => {
             let why = shown(&why);
@@ -269,10 +294,12 @@ pub fn compile(lua: &Lua, global: &Table, text: &[u8], name: &[u8]) -> Result<Fu
     }
 }
 
-/// What an error becomes where it happens: a table with its text and its place.
-fn on_error(lua: &Lua, error: Value) -> mlua::Result<Value> {
+/// What an error becomes where it happens: a table with its text and its place. That is the script's own if it raised one, but
+/// never one that scripts share, which is a key of `real`.
+fn on_error(lua: &Lua, real: &Table, error: Value) -> mlua::Result<Value> {
     let table = match error {
-        Value::Table(table) => table,
+        Value::Table(table) if real.raw_get::<Value>(&table)?.is_nil() => table,
+        Value::Table(_) => text_table(lua, READ_ONLY)?,
         Value::Error(error) => match Fault::of(&error) {
             Fault::Text(text) => text_table(lua, &text)?,
             Fault::Stop(reason) => text_table(lua, reason.as_bytes())?,
@@ -417,6 +444,26 @@ mod tests {
         for (script, wanted) in cases {
             assert_eq!(answer(script), format!("true {wanted}"), "{script}");
         }
+    }
+
+    #[test]
+    fn what_lives_is_not_collected_again_and_again() {
+        let interpreter = Interpreter::new(8 << 20).unwrap();
+        let kept = interpreter.table().unwrap();
+        let mut number = 0;
+        while interpreter.memory() < 5 << 20 {
+            number += 1;
+            kept.raw_set(number, interpreter.compile(b"return 1", "@user_script").unwrap()).unwrap();
+        }
+        assert!(interpreter.make_room().unwrap(), "much is there that may be garbage");
+        assert!(!interpreter.make_room().unwrap(), "it wasn't");
+        let leave = |script: &[u8]| interpreter.compile(script, "@user_script").unwrap().call::<()>(()).unwrap();
+        interpreter.lua.gc_stop();
+        leave(b"local s = ('x'):rep(1000000)");
+        assert!(interpreter.make_room().unwrap(), "more than a quarter of what was free");
+        assert!(interpreter.memory() < 6 << 20);
+        leave(b"local s = ('x'):rep(1000)");
+        assert!(!interpreter.make_room().unwrap());
     }
 
     #[test]

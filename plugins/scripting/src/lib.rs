@@ -2,6 +2,7 @@
 //! commands, guards, effects and the journal are the core's, reached through the boundary only.
 #![deny(unsafe_code)]
 
+mod ages;
 mod api;
 #[allow(unsafe_code)]
 mod bit;

@@ -10,7 +10,7 @@ use crate::{memory, run};
 use keystead_plugin::CommandSpec;
 use keystead_plugin::prelude::*;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The plugin.
@@ -34,6 +34,19 @@ struct Seen {
     functions: AtomicUsize,
     libraries: AtomicUsize,
     library_bytes: AtomicUsize,
+    /// Scripts that were forgotten since the last CONFIG RESETSTAT, and how many of these were seen.
+    evicted: AtomicU64,
+    resets: AtomicU64,
+}
+
+impl Seen {
+    /// Counts anew if there was another CONFIG RESETSTAT.
+    fn settle(&self, host: &Host) {
+        let resets = host.setting("stat_resets").and_then(|n| n.parse().ok()).unwrap_or(0);
+        if self.resets.swap(resets, Ordering::Relaxed) != resets {
+            self.evicted.store(0, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Plugin for Scripting {
@@ -123,6 +136,10 @@ fn declare(reg: &mut Registrar<Scripting>) {
             .field("used_memory_functions", libraries)
             .field("used_memory_scripts", scripts + libraries)
             .field("used_memory_scripts_human", human(scripts + libraries));
+    });
+    reg.info_append("stats", |plugin, out| {
+        plugin.seen.settle(&plugin.host);
+        out.field("evicted_scripts", plugin.seen.evicted.load(Ordering::Relaxed));
     });
 }
 
@@ -217,8 +234,13 @@ impl Scripting {
     }
 
     /// Publishes what INFO shows.
-    pub(crate) fn note_scripts(&self, scripts: &Scripts) {
+    pub(crate) fn note_scripts(&self, scripts: &mut Scripts) {
         let (count, bytes) = scripts.size();
+        let evicted = scripts.take_evicted();
+        if evicted > 0 {
+            self.seen.settle(&self.host);
+            self.seen.evicted.fetch_add(evicted, Ordering::Relaxed);
+        }
         self.scripts.note(scripts);
         self.tidy_behind(&self.scripts);
         self.seen.scripts.store(count, Ordering::Relaxed);

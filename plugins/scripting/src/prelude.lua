@@ -130,6 +130,8 @@ native.global_metatable = stand_in({__index = refuse})
 -- What a library sees while it is loaded: enough to register its functions.
 local library = strict({redis = stand_in(strict(native.library))})
 
-return function(loading)
+local function in_library(loading)
     meta.__index = loading and library or env
 end
+
+return in_library, real

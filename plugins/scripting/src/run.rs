@@ -117,6 +117,7 @@ pub fn run(
         args,
         keys,
         reply: Writer::new(&mut buffers.out, proto),
+        most: interpreter.limit(),
         open: Vec::new(),
         ended: Ended::Raised,
     };

@@ -145,7 +145,7 @@ unsafe extern "C-unwind" fn pack(state: *mut lua_State) -> c_int {
     // SAFETY: the interpreter calls; this frame drops nothing, the buffer is the thread's.
     unsafe {
         let mut format = Format::of(state);
-        let (out, mut arg) = (scratch::text(), 2);
+        let (out, most, mut arg) = (scratch::text(), scratch::most(state), 2);
         // What is missing behind the last value is a nil, as the library inside Redis has it.
         ffi::lua_pushnil(state);
         while let Some((option, size)) = format.next() {
@@ -172,6 +172,7 @@ unsafe extern "C-unwind" fn pack(state: *mut lua_State) -> c_int {
                     arg += 1;
                     let size = if size == 0 { text.len() } else { size };
                     match text.get(..size) {
+                        Some(part) if out.len() + part.len() > most => return scratch::refuse(state),
                         Some(part) => out.extend_from_slice(part),
                         None => return ffi::luaL_argerror(state, arg, c"string too short".as_ptr()),
                     }

@@ -10,7 +10,11 @@ use fixtures::Plugins;
 use keystead_e2e::disk::FaultyDisk;
 use keystead_harness::{Client, DEADLINE, Keystead, KeysteadBuilder, Reply, eventually, wait_until};
 use keystead_persistence_aof::failpoint;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Under `everysec` a silent disk is busy for longer than this, with room for slow machines, and has failed by then.
+const BUSY_FOR: Duration = Duration::from_secs(6);
+const FAILS_AFTER: Duration = Duration::from_secs(20);
 
 const SAYS_NOTHING: &str = "MISCONF Errors writing to the AOF file: the disk does not answer";
 
@@ -30,16 +34,26 @@ fn refused(node: &Keystead) -> bool {
     says(&node.client().cmd("PING"), SAYS_NOTHING)
 }
 
-/// Under `everysec` a sync that hangs is felt by nobody, until something waits for it: an order, though nothing is written.
+/// Under `everysec` a sync that hangs is felt by nobody, also if an order waits for it: a busy disk takes seconds. One that takes
+/// longer is broken, though nothing is written.
 #[test]
-fn an_order_that_waits_for_a_sync_that_hangs_is_a_disk_that_fails() {
+fn an_order_that_waits_for_a_sync_that_hangs_is_a_disk_that_fails_in_the_end() {
     let Some(disk) = FaultyDisk::new() else { return };
     let mut node = disk.under(file("(rewrite_percentage: 0)"), 0).start();
     node.client().ok("SET before 1");
     disk.stands_still();
     wait_until("a sync", DEADLINE, || persistence(&node, "aof_pending_bio_fsync") == "1");
-    node.client().ok("CONFIG SET auto-aof-rewrite-percentage 50");
-    wait_until("the silence is felt", DEADLINE, || persistence(&node, "aof_last_write_status") == "err");
+    node.client().ok("BGREWRITEAOF");
+    let begin = Instant::now();
+    let mut client = node.client();
+    wait_until("the silence is felt", DEADLINE, || {
+        let said = client.cmd("SET meanwhile 1");
+        let failed = says(&said, SAYS_NOTHING);
+        assert!(failed || (said == "OK" && begin.elapsed() < FAILS_AFTER), "{said:?} after {:?}", begin.elapsed());
+        failed
+    });
+    assert!(begin.elapsed() > BUSY_FOR, "{:?}", begin.elapsed());
+    assert_eq!(persistence(&node, "aof_last_write_status"), "err");
     assert!(refused(&node) && says(&node.client().cmd("SET more 1"), SAYS_NOTHING));
     assert_eq!(node.client().cmd("GET before"), "1", "reads go on under everysec");
     // The same words for as long as it lasts: sentinels log those that are new.
@@ -52,13 +66,47 @@ fn an_order_that_waits_for_a_sync_that_hangs_is_a_disk_that_fails() {
     node.client().ok("SET behind 1");
     node.process.kill();
     node.restart();
-    assert_eq!(node.client().cmd("EXISTS before behind more"), 2);
+    assert_eq!(node.client().cmd("EXISTS before meanwhile behind more"), 3);
 }
 
-/// The writer hangs in a manifest's sync for 3 s: writes are refused from the 2nd on, and who waits is answered.
+/// A setting is no reason to wait for it.
+#[test]
+fn a_setting_doesn_t_wait_for_a_sync_that_hangs() {
+    let Some(disk) = FaultyDisk::new() else { return };
+    let node = disk.under(file("(rewrite_percentage: 0, rewrite_min_size: 10)"), 0).start();
+    node.client().ok("SET before 1");
+    disk.stands_still();
+    wait_until("a sync", DEADLINE, || persistence(&node, "aof_pending_bio_fsync") == "1");
+    node.client().ok("CONFIG SET auto-aof-rewrite-percentage 1");
+    let obeys = || node.process.log().contains("Starting automatic rewriting of AOF");
+    wait_until("the writer goes by it", DEADLINE, obeys);
+    assert_eq!(persistence(&node, "aof_pending_bio_fsync"), "1");
+    // Switched off, it is put on the disk first: that waits.
+    node.client().ok("CONFIG SET appendonly no");
+    disk.goes_on();
+    wait_until("it is off", DEADLINE, || node.process.log().contains("The append-only file is switched off"));
+    node.client().ok("SET behind 1");
+}
+
+/// Nobody relies on a file before its first base, however long the disk takes for it.
+#[test]
+fn switched_on_over_a_disk_that_is_silent_it_refuses_no_write() {
+    let slow = "manifest-synced:1:slow:1";
+    let builder = file("(enabled: false, fsync: always)").plugin("persistence-rdb", "(save: [])");
+    let node = builder.env(failpoint::VARIABLE, slow).start();
+    let mut client = node.client();
+    client.ok("CONFIG SET appendonly yes");
+    wait_until("the first base", DEADLINE, || {
+        assert_eq!(client.cmd("SET k v"), "OK", "{}", node.process.log());
+        persistence(&node, "aof_rewrites") == "1"
+    });
+}
+
+/// The writer hangs in a manifest's sync for 3 s: under `always` writes are refused from the 2nd on, and who waits is answered.
 #[test]
 fn a_rewrite_that_hangs_is_a_disk_that_fails() {
-    let builder = file("(rewrite_percentage: 0)").env(failpoint::VARIABLE, "manifest-synced:2:slow:1000");
+    let builder =
+        file("(fsync: always, rewrite_percentage: 0)").env(failpoint::VARIABLE, "manifest-synced:2:slow:1000");
     let node = builder.start();
     node.client().ok("SET before 1");
     node.client().ok("BGREWRITEAOF");
@@ -66,6 +114,29 @@ fn a_rewrite_that_hangs_is_a_disk_that_fails() {
     let felt = eventually(DEADLINE, || felt().then_some(()));
     assert!(felt.is_some(), "{}", node.process.log());
     wait_until("it answers", DEADLINE, || node.client().cmd("PING") == "PONG");
+}
+
+/// Under `everysec` the same is a disk that is busy: replies go before they are in the file, and what they show is in it later.
+#[test]
+fn a_rewrite_that_hangs_refuses_nothing_under_everysec() {
+    let builder = file("(rewrite_percentage: 0)").env(failpoint::VARIABLE, "manifest-synced:2:slow:2");
+    let mut node = builder.start();
+    let mut client = node.client();
+    client.ok("SET before 1");
+    client.ok("BGREWRITEAOF");
+    let mut last = 0;
+    wait_until("the rewrite", DEADLINE, || {
+        last += 1;
+        assert_eq!(client.cmd("PING"), "PONG", "{}", node.process.log());
+        assert_eq!(client.cmd(&format!("SET n {last}")), "OK", "{}", node.process.log());
+        persistence(&node, "aof_rewrites") == "1"
+    });
+    assert!(!node.process.log().contains("has not answered"), "{}", node.process.log());
+    client.ok("SET behind 1");
+    node.process.kill();
+    node.restart();
+    assert_eq!(node.client().cmd("GET n"), last.to_string().as_str());
+    assert_eq!(node.client().cmd("EXISTS before behind"), 2);
 }
 
 /// The writer waits for a turn that a long command holds: that says nothing about the disk.

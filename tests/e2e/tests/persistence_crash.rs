@@ -193,3 +193,29 @@ fn flushall_empties_the_file_while_there_are_save_points() {
     });
     assert!(held.is_none(), "the file was written unasked");
 }
+
+/// FLUSHALL gives up saves of what was there before it, and no others, whenever it is noticed.
+#[test]
+fn a_save_asked_for_behind_flushall_is_written() {
+    let mut node = node("");
+    let mut client = node.client();
+    client.command(&["CONFIG", "SET", "save", ""]);
+    client.ok("DEBUG POPULATE 10 old");
+    client.ok("CONFIG SET rdb-key-save-delay 20000");
+    // In one connection, at once; each save lasts longer than it takes to notice.
+    client.ok("FLUSHALL");
+    client.ok("DEBUG POPULATE 40 new");
+    assert_eq!(client.cmd("BGSAVE"), "Background saving started");
+    let running = || node.client().info("persistence")["rdb_bgsave_in_progress"] == "1";
+    wait_until("it ends", DEADLINE, || !running());
+    assert!(!node.process.log().contains("Background saving was given up"), "{}", node.process.log());
+    // A later one makes it worthless.
+    client.ok("DEBUG POPULATE 1000 new");
+    client.ok("BGSAVE");
+    client.ok("FLUSHALL");
+    wait_until("it is given up", DEADLINE, || node.process.log().contains("Background saving was given up"));
+    wait_until("it ends", DEADLINE, || !running());
+    node.process.kill();
+    node.restart();
+    assert_eq!(node.client().cmd("DBSIZE"), 40);
+}

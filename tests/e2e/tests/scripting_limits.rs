@@ -98,6 +98,67 @@ fn replies_are_as_deep_as_scripts_make_them() {
     }
 }
 
+/// A reply is written outside of the interpreter's memory, and ends where that does.
+#[test]
+fn replies_are_no_longer_than_scripts_may_take() {
+    let server = Keystead::builder().plugin("scripting", "(memory_limit_mb: 16)").start();
+    let mut client = server.client();
+    for script in [
+        "local t = {'x'} for i = 1, 22 do t = {t, t} end return t",
+        "local s, t = ('x'):rep(1000000), {} for i = 1, 20 do t[i] = s end return t",
+        "local s, t = ('x'):rep(1000000), {} for i = 1, 20 do t[i] = s end return {map = t}",
+    ] {
+        let told = eval(&mut client, script);
+        assert!(told.contains("ERR not enough memory"), "{script}: {told:.100}");
+    }
+    let fits = eval(&mut client, "local s, t = ('x'):rep(1000000), {} for i = 1, 10 do t[i] = s end return t");
+    assert!(fits.len() > 10_000_000, "{fits:.100}");
+}
+
+/// As of a client that writes its values into the text.
+#[test]
+fn scripts_that_came_by_eval_alone_give_way_when_they_take_too_much() {
+    let server = Keystead::builder().plugin("scripting", "(memory_limit_mb: 2)").start();
+    let mut client = server.client();
+    let text = |n: usize| format!("redis.call('set', 'key', {n}) return {n}");
+    let sha = |client: &mut Client, n: usize| client.command(&["SCRIPT", "LOAD", &text(n)]).as_text().unwrap();
+    let loaded = sha(&mut client, 0);
+    let all = 6000;
+    for n in 1..=all {
+        assert_eq!(client.command(&["EVAL", &text(n), "0"]).as_int(), Some(n as i64));
+    }
+    let stats =
+        |client: &mut Client, section: &str, field: &str| -> usize { client.info(section)[field].parse().unwrap() };
+    let cached = stats(&mut client, "memory", "number_of_cached_scripts");
+    assert!((10..all / 2).contains(&cached), "{cached}");
+    assert_eq!(stats(&mut client, "stats", "evicted_scripts"), all + 1 - cached);
+    assert!(stats(&mut client, "memory", "used_memory_scripts_eval") < 200 * cached);
+    let found = client.command(&["EVALSHA", &loaded, "0"]);
+    assert_eq!(found.as_int(), Some(0), "what was loaded stays: {found:?}");
+    client.ok("CONFIG RESETSTAT");
+    assert_eq!(stats(&mut client, "stats", "evicted_scripts"), 0);
+}
+
+/// Their place would be written into what is raised.
+#[test]
+fn raising_a_table_that_scripts_share_changes_nothing_of_it() {
+    let server = server();
+    let mut client = server.client();
+    for table in ["_G", "redis", "string", "cjson", "getmetatable('')", "getmetatable(_G)"] {
+        let told = eval(&mut client, &format!("error({table})"));
+        assert!(told.contains("ERR Attempt to modify a readonly table script: "), "{table}: {told}");
+        let seen = eval(&mut client, &format!("return {{rawget({table}, 'line'), rawget({table}, 'source')}}"));
+        assert_eq!(seen, "[]", "{table}");
+    }
+    for words in ["return line", "line = 77 return line", "return source"] {
+        assert!(eval(&mut client, words).contains("ERR"), "{words}");
+    }
+    let own = eval(&mut client, "error({err = 'MINE it is'})");
+    assert!(own.contains("MINE it is script: ") && own.contains(", on @user_script:1."), "{own}");
+    let own = eval(&mut client, "local t = {err = 'MINE it is'} local ok, e = pcall(error, t) return e");
+    assert!(own.contains("MINE it is"), "{own}");
+}
+
 /// A script with flags is refused as any command with these flags is.
 #[test]
 fn scripts_with_flags_are_refused_like_commands() {

@@ -100,8 +100,20 @@ fn behind_a_failed_sync_only_new_files_are_trusted() {
     assert_eq!(m.sync_failed(ms(2), "Input/output error"), [Refuse("Input/output error".into()), Rewrite]);
     assert_eq!(m.sync(ms(3)), [Sync]);
     assert_eq!(m.synced(ms(4)), [], "the system may have dropped the pages");
-    assert_eq!(m.appended(ms(5), 10, place(20)), [Sync]);
-    assert_eq!(m.sync_failed(ms(6), "Input/output error"), [Refuse("Input/output error".into())], "asked for already");
+    assert_eq!(m.sync(ms(6)), [Sync]);
+    assert_eq!(m.sync_failed(ms(7), "Input/output error"), [Refuse("Input/output error".into())], "asked for already");
+}
+
+#[test]
+fn behind_a_failed_sync_the_disk_is_not_asked_again_and_again() {
+    for policy in [Fsync::Always, Fsync::Everysec] {
+        let mut m = trusted(policy);
+        m.appended(ms(1), 10, place(10));
+        assert_eq!(m.sync(ms(1000)), [Sync]);
+        m.sync_failed(ms(1001), "Input/output error");
+        assert_eq!(m.appended(ms(1002), 10, place(20)), [], "{policy:?}");
+        assert_eq!((m.due(ms(1003)), m.due(ms(60_000)), m.wake_at()), (vec![], vec![], None), "{policy:?}");
+    }
 }
 
 #[test]

@@ -75,6 +75,15 @@ enum Wake {
     Gone,
 }
 
+/// True if what follows changes the file or puts it on the disk itself. Settings do only where they switch the file off.
+fn waits_for_sync(wake: &Wake) -> bool {
+    match wake {
+        Wake::Order(order) => !matches!(order, Order::Configured { .. }),
+        Wake::News(news) => matches!(news, News::End(_)),
+        Wake::Synced(_) | Wake::Time | Wake::Gone => false,
+    }
+}
+
 /// The writer.
 pub(crate) struct Writer {
     plugin: Arc<Aof>,
@@ -220,7 +229,7 @@ impl Writer {
             let wake = self.next(&mut inbox).await;
             let counted = matches!(wake, Wake::Order(Order::Rewrite | Order::Configured { counted: true }));
             self.turn_to_disk();
-            if matches!(wake, Wake::Order(_) | Wake::News(News::End(_))) {
+            if waits_for_sync(&wake) {
                 self.end_sync().await;
             }
             match wake {
@@ -535,6 +544,7 @@ impl Writer {
 
     /// `appendonly no`: what was written is on the disk, and nothing follows.
     async fn switch_off(&mut self) {
+        self.end_sync().await;
         // Before the first base a restart would load nothing of it: nobody relies on what it has.
         if self.listed
             && let Err(why) = self.flush().await

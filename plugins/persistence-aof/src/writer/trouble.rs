@@ -8,15 +8,15 @@ use std::future::Future;
 use std::sync::atomic::Ordering;
 
 impl Writer {
-    /// What follows waits for the disk, whatever the policy: nothing is written meanwhile. Where no file is wanted, nobody
-    /// minds how long that takes.
+    /// What follows waits for the disk, whatever the policy: nothing is written meanwhile. Where nobody relies on a file yet,
+    /// nobody minds how long that takes.
     pub(super) fn turn_to_disk(&self) {
-        if self.owed || self.plugin.config().enabled {
+        if self.owed {
             self.plugin.disk.begins(self.plugin.host.now());
         }
     }
 
-    /// A disk that was said to be silent has answered.
+    /// A disk that was silent has answered: replies wait again, and nothing is refused for it.
     pub(super) fn turn_from_disk(&self) {
         if self.plugin.disk.ends() && self.refused_for().is_none() && !self.direct.has_trouble() {
             self.accept_writes();

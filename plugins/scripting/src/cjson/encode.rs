@@ -1,8 +1,8 @@
 //! Lua values as JSON, read where they are on the interpreter's stack (see `stack` for the rule).
 
 use super::{DEEPEST, Invalid, Settings};
-use crate::digits;
 use crate::stack::{self, LUA_TBOOLEAN, LUA_TNUMBER, LUA_TSTRING, LUA_TTABLE};
+use crate::{digits, scratch};
 use mlua::ffi::{self, lua_State};
 use std::ffi::{CStr, c_int};
 
@@ -15,6 +15,8 @@ pub enum Refused {
     Value(c_int, &'static CStr),
     /// Tables in each other, so deep.
     Deep(usize),
+    /// The text would be more than the interpreter has memory for.
+    Long,
 }
 
 const SPARSE: Refused = Refused::Value(LUA_TTABLE, c"excessively sparse array");
@@ -34,6 +36,7 @@ pub unsafe fn raise(state: *mut lua_State, why: &Refused) -> c_int {
             Refused::Deep(depth) => {
                 ffi::luaL_error(state, c"Cannot serialise, excessive nesting (%d)".as_ptr(), depth as c_int)
             }
+            Refused::Long => scratch::refuse(state),
         }
     }
 }
@@ -46,6 +49,8 @@ pub struct Encoder<'e> {
     pub settings: Settings,
     /// Where the text goes.
     pub out: &'e mut Vec<u8>,
+    /// How long it may get.
+    pub most: usize,
 }
 
 impl Encoder<'_> {
@@ -55,10 +60,13 @@ impl Encoder<'_> {
     /// As everything in `stack`; the buffer is no frame's. It recurses, as deep as `DEEPEST` lets it.
     pub unsafe fn value(&mut self, depth: usize) -> Result<(), Refused> {
         let state = self.state;
+        if self.out.len() > self.most {
+            return Err(Refused::Long);
+        }
         // SAFETY: the caller's; values are looked at by their type.
         unsafe {
             match ffi::lua_type(state, -1) {
-                LUA_TSTRING => string(stack::bytes(state, -1), self.out),
+                LUA_TSTRING => self.string(stack::bytes(state, -1))?,
                 LUA_TNUMBER => self.number(ffi::lua_tonumber(state, -1))?,
                 LUA_TBOOLEAN if ffi::lua_toboolean(state, -1) != 0 => self.out.extend_from_slice(b"true"),
                 LUA_TBOOLEAN => self.out.extend_from_slice(b"false"),
@@ -128,7 +136,7 @@ impl Encoder<'_> {
         // SAFETY: the caller's.
         unsafe {
             match ffi::lua_type(self.state, -2) {
-                LUA_TSTRING => string(stack::bytes(self.state, -2), self.out),
+                LUA_TSTRING => self.string(stack::bytes(self.state, -2))?,
                 LUA_TNUMBER => {
                     self.out.push(b'"');
                     self.number(ffi::lua_tonumber(self.state, -2))?;
@@ -173,6 +181,16 @@ impl Encoder<'_> {
         }
     }
 
+    fn string(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+        let left = self.most.saturating_sub(self.out.len());
+        // The longest way to write a letter has six.
+        if bytes.len() > left / 6 && written(bytes) > left {
+            return Err(Refused::Long);
+        }
+        string(bytes, self.out);
+        Ok(())
+    }
+
     fn number(&mut self, number: f64) -> Result<(), Refused> {
         if !number.is_finite() {
             match self.settings.encode_invalid {
@@ -207,6 +225,16 @@ const ESCAPED: [bool; 256] = {
     escaped[127] = true;
     escaped
 };
+
+/// How many bytes a string has as JSON, without its quotes.
+fn written(bytes: &[u8]) -> usize {
+    let letters = bytes.iter().map(|byte| match byte {
+        8..=10 | 12 | 13 => 2,
+        0..32 | 127 => 6,
+        byte => 1 + usize::from(ESCAPED[usize::from(*byte)]),
+    });
+    letters.sum()
+}
 
 fn string(mut bytes: &[u8], out: &mut Vec<u8>) {
     const HEX: &[u8; 16] = b"0123456789abcdef";

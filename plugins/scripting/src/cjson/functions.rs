@@ -46,7 +46,8 @@ unsafe extern "C-unwind" fn encode(state: *mut lua_State) -> c_int {
     // SAFETY: the interpreter calls; this frame drops nothing, the buffer is the thread's.
     unsafe {
         one_argument(state);
-        let mut encoder = Encoder { state, settings: settings(state), out: scratch::text() };
+        let mut encoder =
+            Encoder { state, settings: settings(state), out: scratch::text(), most: scratch::most(state) };
         if let Err(why) = encoder.value(0) {
             return encode::raise(state, &why);
         }

@@ -157,6 +157,39 @@ fn big_tables_have_handles_enough() {
     assert_eq!(run("local t = {} for i = 1, 7990 do t[i] = 'x' end return tostring(select('#', unpack(t)))"), "7990");
 }
 
+/// A text is made outside of the interpreter's memory, and ends where that does.
+#[test]
+fn texts_are_no_longer_than_the_interpreter_has_memory_for() {
+    const TREE: &str = "local t = {1} for i = 1, 22 do t = {t, t} end";
+    const WIDE: &str = "local t = {1} for i = 1, 11 do t = {t, t, t, t} end";
+    const TEXTS: &str = "local s, t = ('x'):rep(400000), {} for i = 1, 20 do t[i] = s end";
+    for (value, call) in [
+        (TREE, "cjson.encode(t)"),
+        (TEXTS, "cjson.encode(t)"),
+        ("local t = ('\\1'):rep(900000)", "cjson.encode(t)"),
+        ("local t = {[('\\1'):rep(900000)] = 1}", "cjson.encode(t)"),
+        (WIDE, "cmsgpack.pack(t)"),
+        (TEXTS, "cmsgpack.pack(unpack(t))"),
+        (TEXTS, "struct.pack(('s'):rep(20), unpack(t))"),
+    ] {
+        let interpreter = crate::interpreter::Interpreter::new(3 << 20).unwrap();
+        let code =
+            format!("{value} local ok, why = pcall(function() return {call} end) return tostring(ok) .. ' ' .. why");
+        let script = interpreter.compile(code.as_bytes(), "@user_script").unwrap();
+        assert_eq!(
+            script.call::<mlua::String>(()).unwrap().to_string_lossy(),
+            "false not enough memory",
+            "{value} {call}"
+        );
+        // Else it would have been made as a whole, and then refused.
+        assert!(crate::scratch::taken() < 1 << 20, "{value} {call}: {} bytes", crate::scratch::taken());
+    }
+    let fits = "return cjson.encode(('\\1'):rep(100)):len() + cjson.encode(('/'):rep(700000)):len()";
+    let interpreter = crate::interpreter::Interpreter::new(4 << 20).unwrap();
+    let script = interpreter.compile(fits.as_bytes(), "@user_script").unwrap();
+    assert_eq!(script.call::<usize>(()).unwrap(), 602 + 1_400_002);
+}
+
 #[test]
 fn memory_may_end_inside_of_any_of_them() {
     for call in [
