@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use keystead_engine::resp::{ArgRange, Decoded, Decoder, Limits};
+use keystead_engine::resp::{ArgRange, Decoder, Found, Limits};
 use keystead_engine::{Ahead, Args, ConnInfo, Engine, EngineOptions, Now, SessionId};
 
 const BATCH: u64 = 64;
@@ -77,7 +77,7 @@ impl Turns {
         let mut begin = 0;
         while begin < bytes.len() {
             let first = self.ranges.len();
-            let Ok(Decoded::Command { consumed, .. }) =
+            let Ok(Found::Command { consumed, .. }) =
                 self.decoder.decode_into(&bytes[begin..], &limits, &mut self.ranges)
             else {
                 return;

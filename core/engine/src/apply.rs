@@ -3,7 +3,7 @@
 //! node's replicas share offset and history with it; what a file holds goes nowhere.
 
 use keystead_keyspace::Ahead;
-use keystead_resp::{ArgRange, Args, Decoded, Decoder, Limits, OwnedArgs, ProtocolError};
+use keystead_resp::{ArgRange, Args, Decoder, Found, Limits, OwnedArgs, ProtocolError};
 
 use crate::args::ArgsExt;
 use crate::core::Core;
@@ -99,10 +99,9 @@ impl Upcoming {
         while self.commands.len() < AHEAD {
             let first = self.ranges.len();
             let (consumed, words) = match decoder.decode_into(&buffer[at..], limits, &mut self.ranges)? {
-                Decoded::Need(_) => return Ok(false),
-                Decoded::Skip(consumed) => (consumed, None),
-                Decoded::Command { consumed, .. } => (consumed, None),
-                Decoded::Inline { consumed, args } => (consumed, Some(Box::new(args))),
+                Found::Need(_) => return Ok(false),
+                Found::Skip(consumed) | Found::Command { consumed, .. } => (consumed, None),
+                Found::Inline { consumed, args } => (consumed, Some(args)),
             };
             let (begin, end, ranges) = (at, at + consumed, (first, self.ranges.len()));
             self.commands.push(Next { begin, end, ranges, words });

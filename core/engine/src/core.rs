@@ -21,6 +21,7 @@ use crate::foreign::{ForeignHook, ForeignInfo, ForeignRegistry};
 use crate::gates::Gates;
 use crate::journal::{Journal, Unit};
 use crate::latency::LatencyMonitor;
+use crate::pause::{ForeignPause, Pause};
 use crate::pubsub::{PubSub, Space};
 use crate::registry::Registry;
 use crate::secrets::Secrets;
@@ -31,18 +32,6 @@ use crate::stats::Stats;
 use crate::tracking::Tracking;
 use crate::wall::WallClock;
 use crate::watch::WatchIndex;
-
-/// CLIENT PAUSE.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pause {
-    /// Nothing is paused.
-    #[default]
-    Off,
-    /// Commands that may change something wait.
-    Write,
-    /// Everything waits.
-    All,
-}
 
 /// Memory, as only the operating system knows it, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -135,14 +124,15 @@ pub struct Core {
     /// The end of the lease under which it began, if it did.
     pub(crate) turn_lease_us: Option<u64>,
     pub(crate) park: Option<ParkRequest>,
+    /// CLIENT PAUSE.
     pub(crate) pause: Pause,
     pub(crate) pause_until_ms: u64,
-    /// Pauses asked for by plugins (failover): name, kind, until.
-    pub(crate) foreign_pauses: Vec<(String, Pause, u64)>,
+    /// Pauses beside it.
+    pub(crate) foreign_pauses: Vec<ForeignPause>,
     /// Sessions that wait for the pause to end, in order.
     pub(crate) paused: Vec<SessionId>,
-    /// CLIENT UNPAUSE came: those who wait must run.
-    pub(crate) pause_ended: bool,
+    /// A pause was ended or replaced: those who wait are to be looked at.
+    pub(crate) pause_changed: bool,
     /// Keys that somebody watches.
     pub watch: WatchIndex,
     /// The keyspace logs what it touches.
@@ -314,17 +304,6 @@ impl Core {
         true
     }
 
-    /// A plugin's own pause beside CLIENT PAUSE; `Pause::Off` ends it.
-    pub fn pause_for(&mut self, plugin: &str, kind: Pause, until_ms: u64) {
-        self.foreign_pauses.retain(|(name, ..)| name != plugin);
-        if kind == Pause::Off {
-            self.pause_ended = true;
-        } else {
-            self.foreign_pauses.push((plugin.to_owned(), kind, until_ms));
-        }
-        self.refresh_watchful();
-    }
-
     /// Records an effect that isn't the return value of the running command; it becomes part of the running unit.
     pub(crate) fn push_effect<'a>(
         &mut self,
@@ -359,26 +338,6 @@ impl Core {
             let now_s = self.now_ms() / 1000;
             self.latency.add(event, now_s, ms);
         }
-    }
-
-    /// True while a pause holds that isn't of this name.
-    pub(crate) fn paused_beside(&self, name: &str) -> bool {
-        let now_ms = self.now_ms();
-        let foreign = self.foreign_pauses.iter().any(|(other, _, until)| other != name && *until > now_ms);
-        foreign || self.pause != Pause::Off && self.pause_until_ms > now_ms
-    }
-
-    /// The strictest pause that holds now.
-    pub fn pause_kind(&self) -> Pause {
-        let now_ms = self.now_ms();
-        let own = if self.pause_until_ms > now_ms { self.pause } else { Pause::Off };
-        let foreign = self.foreign_pauses.iter().filter(|(_, _, until)| *until > now_ms).map(|(_, kind, _)| *kind);
-        foreign.fold(own, |all, kind| if all == Pause::All || kind == Pause::All { Pause::All } else { Pause::Write })
-    }
-
-    /// True while nothing may move the journal: no write, no expiry, no control record.
-    pub fn is_paused(&self) -> bool {
-        (self.pause != Pause::Off || !self.foreign_pauses.is_empty()) && self.pause_kind() != Pause::Off
     }
 
     /// Asks the server for something after the turn.

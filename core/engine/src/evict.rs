@@ -10,6 +10,17 @@ use crate::core::Core;
 use crate::exec;
 use crate::gates::Gate;
 use crate::session::State;
+use crate::tick::elapsed_us;
+
+/// Keys that go from one look at the clock to the next, as in Redis: they take about as long as twenty looks.
+const LOOK_AFTER: usize = 16;
+
+/// What the heartbeat spends at one time: with a cycle of expiry in front its turn stays below 5 ms.
+const TICK_US: u64 = 2000;
+
+/// When the commands of a turn have spent this, the rest of them leave alone what was too much before: a deep pipeline would
+/// make others wait for as often the time of one command.
+const TURN_US: u64 = 4000;
 
 /// What configuration says about memory.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,7 +30,9 @@ pub struct Limit {
     /// `maxmemory-policy`
     pub policy: Policy,
     samples: usize,
-    /// Keys that one command may wait for; the rest go later (`maxmemory-eviction-tenacity`).
+    /// How long one command may wait for keys to go; the rest go later (`maxmemory-eviction-tenacity`).
+    time_us: u64,
+    /// How many keys that is where there is no clock.
     at_once: usize,
     /// `replica-ignore-maxmemory`
     replica_ignores: bool,
@@ -38,15 +51,14 @@ impl Limit {
         let number = |name: &str| u64::try_from(config.int(name)).unwrap_or(0);
         let yes = |name: &str| config.get(name).as_deref() == Some("yes");
         let policy = Policy::parse(&config.get("maxmemory-policy").unwrap_or_default()).unwrap_or_default();
+        let tenacity = number("maxmemory-eviction-tenacity");
         let lfu = Lfu { log_factor: number("lfu-log-factor"), decay_minutes: number("lfu-decay-time") };
         Limit {
             max: number("maxmemory"),
             policy,
             samples: number("maxmemory-samples").max(1) as usize,
-            at_once: match number("maxmemory-eviction-tenacity") {
-                tenacity @ 0..100 => 16 + 8 * tenacity as usize,
-                _ => usize::MAX,
-            },
+            time_us: time_us(tenacity),
+            at_once: if tenacity < 100 { 16 + 8 * tenacity as usize } else { usize::MAX },
             replica_ignores: yes("replica-ignore-maxmemory"),
             lazy_eviction: yes("lazyfree-lazy-eviction"),
             lazy_expire: yes("lazyfree-lazy-expire"),
@@ -62,6 +74,15 @@ impl Limit {
     }
 }
 
+/// Redis' scale: straight to half a millisecond at 10, 15 % more for each step from there on, no end at 100.
+fn time_us(tenacity: u64) -> u64 {
+    match tenacity {
+        0..=10 => 50 * tenacity,
+        11..100 => (500.0 * 1.15_f64.powi(tenacity as i32 - 10)) as u64,
+        _ => u64::MAX,
+    }
+}
+
 /// What the engine remembers from check to check.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Room {
@@ -71,6 +92,11 @@ pub(crate) struct Room {
     pub(crate) out: bool,
     /// Evicting goes on at the next tick.
     pub(crate) more: bool,
+    /// Bytes that were still too much when evicting ended.
+    owed: u64,
+    /// What commands spent on evicting, and in the turn that began when.
+    spent_us: u64,
+    turn_us: u64,
 }
 
 /// Bytes that are in use and can't be made less by evicting: the journal beyond what is kept anyway (readers pin it, and
@@ -117,9 +143,33 @@ fn loads(core: &Core) -> bool {
     [Gate::Loading, Gate::AsyncLoading, Gate::Starting].iter().any(|gate| core.gates.is(*gate))
 }
 
-/// Makes room before a command; afterwards `core.room.out` says whether commands that need memory are refused. `me` and
-/// `out` are the session's whose command it is: it may watch or cache a key that goes.
+/// Makes room before a command; afterwards `core.room.out` says whether commands that need memory are refused. `me` is the
+/// session whose command it is: it may watch or cache a key that goes.
 pub(crate) fn make_room(ks: &mut Keyspace, core: &mut Core, me: &mut State) {
+    let too_much = too_much(ks, core);
+    if too_much == 0 {
+        return;
+    }
+    let turn_us = core.turn_began_us;
+    if std::mem::replace(&mut core.room.turn_us, turn_us) != turn_us {
+        core.room.spent_us = 0;
+    }
+    // Memory grows no further then, as what came since goes all the same.
+    let leave = if core.room.spent_us < TURN_US { 0 } else { core.room.owed.min(too_much) };
+    core.room.spent_us += evict(ks, core, me, (too_much, leave), core.config.live.memory.time_us);
+}
+
+/// Goes on with what commands left, for as long as the heartbeat may.
+pub(crate) fn go_on(ks: &mut Keyspace, core: &mut Core) {
+    let too_much = too_much(ks, core);
+    if too_much > 0 {
+        let mut nobody = State::nobody(core.now_ms());
+        evict(ks, core, &mut nobody, (too_much, 0), TICK_US);
+    }
+}
+
+/// How many bytes are to be freed, as far as anything may be evicted now. Until then nothing is known to be short.
+fn too_much(ks: &Keyspace, core: &mut Core) -> u64 {
     core.room.at_cut = match ks.has_cut() {
         false => None,
         true => {
@@ -129,38 +179,76 @@ pub(crate) fn make_room(ks: &mut Keyspace, core: &mut Core, me: &mut State) {
         }
     };
     (core.room.out, core.room.more) = (false, false);
-    let limit = core.config.live.memory;
-    let ignored = core.gates.is(Gate::Replica) && limit.replica_ignores || loads(core);
-    let mut to_free = excess(ks, core);
-    if ignored || core.is_paused() || to_free == 0 {
+    let ignored = core.gates.is(Gate::Replica) && core.config.live.memory.replica_ignores || loads(core);
+    let bytes = if ignored || core.is_paused() { 0 } else { excess(ks, core) };
+    if bytes == 0 {
         core.stats.over_memory.note(false, core.now.mono_us);
-        return;
     }
+    bytes
+}
+
+/// Evicts until no more than `leave` of what is too much is left, or the time is up; gives the time as of the last look.
+fn evict(ks: &mut Keyspace, core: &mut Core, me: &mut State, (too_much, leave): (u64, u64), time_us: u64) -> u64 {
+    let limit = core.config.live.memory;
+    let began = core.clock.map(|clock| clock());
     ks.set_expiry_mode(ExpiryMode::Delete);
-    let mut left = limit.at_once;
+    let (mut to_free, mut keys, mut elapsed) = (too_much - leave, 0_usize, 0);
+    core.room.owed = leave;
     // What is freed counts, not what is in use afterwards: each key that goes is told to somebody, and if those words
     // asked for more keys to go there would be no end (redis/redis#8069).
     while to_free > 0 {
-        if left == 0 {
-            core.room.more = true;
-            break;
-        }
-        left -= 1;
-        let before = ks.mem_bytes();
-        let Some(gone) = ks.evict_one(limit.policy, limit.samples) else {
+        let Some(freed) = evict_one(ks, core, &limit) else {
             core.room.out = excess(ks, core) > 0;
+            (to_free, core.room.owed) = (0, 0);
             break;
         };
-        to_free = to_free.saturating_sub(before.saturating_sub(ks.mem_bytes()).max(1) as u64);
-        // What expired is in a log of its own.
-        if let Gone::Evicted(db, key) = gone {
-            let word: &[u8] = if limit.lazy_eviction { b"UNLINK" } else { b"DEL" };
-            exec::propagate_alone(core, db, &[word, &key]);
+        to_free = to_free.saturating_sub(freed);
+        keys += 1;
+        if keys.is_multiple_of(LOOK_AFTER) {
+            // Each key may have thousands of listeners: telling them takes time too.
+            tell(ks, core, me);
+            elapsed = elapsed_us(core, began);
+            if elapsed > time_us || began.is_none() && keys >= limit.at_once {
+                break;
+            }
         }
     }
+    core.room.owed += to_free;
+    core.room.more = core.room.owed > 0;
     core.stats.over_memory.note(core.room.out || core.room.more, core.now.mono_us);
+    tell(ks, core, me);
+    elapsed
+}
+
+/// Evicts a key and says so; gives the bytes that it held. None where the policy finds nothing.
+fn evict_one(ks: &mut Keyspace, core: &mut Core, limit: &Limit) -> Option<u64> {
+    let before = ks.mem_bytes();
+    let gone = ks.evict_one(limit.policy, limit.samples)?;
+    let freed = before.saturating_sub(ks.mem_bytes()).max(1);
+    // What expired is in a log of its own.
+    if let Gone::Evicted(db, key) = gone {
+        let word: &[u8] = if limit.lazy_eviction { b"UNLINK" } else { b"DEL" };
+        exec::propagate_alone(core, db, &[word, &key]);
+    }
+    Some(freed as u64)
+}
+
+/// Tells the journal of what expired, and whoever watches, waits or listens of all that went.
+fn tell(ks: &mut Keyspace, core: &mut Core, me: &mut State) {
     exec::propagate_expired(ks, core);
     if core.observing {
         exec::observe(ks, core, me);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenacity_is_time_as_in_redis() {
+        assert_eq!([0, 1, 10, 11, 20, 50].map(time_us), [0, 50, 500, 575, 2022, 133_931]);
+        assert!((120_000_000..130_000_000).contains(&time_us(99)), "{}", time_us(99));
+        assert_eq!(time_us(100), u64::MAX);
     }
 }

@@ -20,6 +20,7 @@ use crate::spec::{Flags, READONLY, WRITE};
 use crate::timing;
 
 /// Runs one command of a client.
+#[inline]
 pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session, args: Args<'_>) -> Flow {
     if args.is_empty() {
         return Flow::Next;
@@ -104,6 +105,7 @@ fn monitored(
 }
 
 /// Runs a command that passed the guards.
+#[inline(always)]
 fn run(
     ks: &mut Keyspace,
     core: &mut Core,
@@ -117,7 +119,7 @@ fn run(
     if untouched {
         ks.note_uses(false);
     }
-    let flow = call(ks, core, state, out, command, args, Origin::Client, false);
+    let flow = call_here(ks, core, state, out, command, args, Origin::Client, false);
     if untouched {
         ks.note_uses(true);
     }
@@ -163,6 +165,7 @@ pub(crate) fn caching_is_over(state: &mut State, command: Option<&Command>) {
 }
 
 /// The command behind a name, or behind a name and a subcommand.
+#[inline(always)]
 pub(crate) fn find(core: &Core, args: Args<'_>) -> Result<&'static Command, CommandError> {
     let Some(command) = core.registry.find(args.at(0)) else { return Err(unknown(args)) };
     if command.subs.is_empty() {
@@ -257,6 +260,7 @@ fn queue(core: &mut Core, session: &mut Session, command: &'static Command, args
 }
 
 /// Ends a command: CLIENT REPLY, and whether the session goes on.
+#[inline]
 fn after_reply(session: &mut Session, start: usize) -> Flow {
     let Session { out, state } = session;
     drop_reply_if_off(state, out, start);
@@ -280,9 +284,25 @@ pub(crate) fn drop_reply_if_off(state: &mut State, out: &mut Vec<u8>, start: usi
 /// What a command that failed did.
 const NOTHING: &Effect = &Effect::None;
 
-/// The heart: runs a command's body, writes its error if it has one, propagates its effect.
+/// Runs a command's body, writes its error if it has one, propagates its effect.
 #[allow(clippy::too_many_arguments)]
 pub(crate) fn call(
+    ks: &mut Keyspace,
+    core: &mut Core,
+    state: &mut State,
+    out: &mut Vec<u8>,
+    command: &'static Command,
+    args: Args<'_>,
+    origin: Origin,
+    nested: bool,
+) -> Flow {
+    call_here(ks, core, state, out, command, args, origin, nested)
+}
+
+/// The heart, made anew for a client's own commands: what is known of them needn't be asked for each.
+#[allow(clippy::too_many_arguments)]
+#[inline(always)]
+fn call_here(
     ks: &mut Keyspace,
     core: &mut Core,
     state: &mut State,
@@ -358,7 +378,7 @@ pub(crate) fn call(
 }
 
 /// Runs what the command is made of. Only a plugin's command may end otherwise than in `Flow::Next`.
-#[inline]
+#[inline(always)]
 fn body(ctx: &mut Ctx<'_>, command: &'static Command, args: Args<'_>, flow: &mut Flow) -> CommandResult {
     match &command.body {
         Body::Native(handler) => handler(ctx, args),
@@ -400,6 +420,7 @@ pub(crate) fn call_nested(ctx: &mut Ctx<'_>, command: &'static Command, args: &O
 
 /// What lookups do with expired keys: a primary deletes them, a replica (or a paused primary) hides them, the primary's
 /// own stream must see them.
+#[inline]
 fn expiry_mode(core: &Core, origin: Origin) -> ExpiryMode {
     match origin {
         Origin::Replication | Origin::Loading => ExpiryMode::Ignore,
@@ -415,7 +436,7 @@ fn expiry_mode(core: &Core, origin: Origin) -> ExpiryMode {
 
 /// Puts what a command did into the unit or straight into the journal.
 #[allow(clippy::too_many_arguments)]
-#[inline]
+#[inline(always)]
 fn propagate(
     ks: &mut Keyspace,
     core: &mut Core,

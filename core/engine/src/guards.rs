@@ -4,10 +4,11 @@
 use keystead_resp::{Args, Proto};
 
 use crate::acl::{self, Denied};
-use crate::core::{Core, Pause};
+use crate::core::Core;
 use crate::error::CommandError;
 use crate::foreign::ForeignBody;
 use crate::gates::Gate;
+use crate::pause::Pause;
 use crate::registry::{Body, Command};
 use crate::script::Conditions;
 use crate::session::{Kind, State};
@@ -133,10 +134,12 @@ fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> 
     if closed(Gate::FewReplicas) && primary && writes {
         return Some(NO_REPLICAS);
     }
-    if closed(Gate::ReadOnly) && writes {
+    // While the role is handed over writes wait, until their clients are told where to go.
+    let waits = writes && core.is_handing_over();
+    if closed(Gate::ReadOnly) && writes && !waits {
         return Some(READ_ONLY);
     }
-    if closed(Gate::Lease) && writes && core.gates.lease_over(core.now.mono_us) {
+    if closed(Gate::Lease) && writes && !waits && core.gates.lease_over(core.now.mono_us) {
         return Some(LEASE_OVER);
     }
     if state.proto == Proto::Resp2 && state.subscribed() && !command.flags.has(IN_SUBSCRIBER) {
@@ -146,7 +149,7 @@ fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> 
              this context"
         )));
     }
-    if closed(Gate::Stale) && !flags.all.has(STALE) {
+    if closed(Gate::Stale) && !flags.all.has(STALE) && !waits {
         return Some(STALE_LINK);
     }
     if (closed(Gate::Loading) || closed(Gate::Starting)) && !flags.all.has(LOADING) {
@@ -207,6 +210,9 @@ fn pauses(core: &Core, state: &State, command: &Command, flags: &Effective) -> b
     }
     match core.pause_kind() {
         Pause::Off => false,
+        // What a replica publishes isn't replicated: a plugin that pauses so that nothing moves the stream lets it pass, or
+        // the sentinels' hellos would park their own links.
+        Pause::Write if core.gates.is(Gate::Replica) && core.is_paused_by_plugins_alone() => flags.any.has(WRITE),
         Pause::Write => flags.any.any(WRITE | MAY_REPLICATE),
         Pause::All => command.full_name != "client|unpause",
     }

@@ -38,6 +38,7 @@ pub mod offload;
 mod own_deadlines;
 mod pacing;
 pub mod page;
+pub mod pause;
 mod prefetch;
 pub mod pubsub;
 pub mod registry;

@@ -2,6 +2,7 @@
 //! decides who pins too much, the server's driver keeps the pace: this is what both agree on.
 
 use crate::core::Core;
+use crate::gates::Gate;
 use crate::journal::{CursorClass, Pin, Verdict};
 
 /// Bytes a turn that make nobody a writer: a hello, or what was found expired.
@@ -39,9 +40,15 @@ impl Core {
 
     /// Looks at the readers of the journal: those beyond their limits are dropped, for others writers are paced.
     pub(crate) fn judge_readers(&mut self) {
-        let Verdict { slowest, dropped } = self.journal.enforce_limits(self.now_ms());
+        let Verdict { slowest, dropped } = self.journal.enforce_limits(self.now_ms(), self.gates.is(Gate::Replica));
         for pin in dropped {
             let (name, lag) = (&pin.name, mb(pin.lag));
+            if pin.class == CursorClass::Persistence {
+                log::warn!(
+                    "{name} is given up for now: it has {lag} yet to take, and a replica can't slow its primary down"
+                );
+                continue;
+            }
             let limit = "client-output-buffer-limit replica";
             log::warn!("{name} is dropped for overcoming of output buffer limits ({limit}): it has {lag} yet to take");
             self.stats.output_limit_disconnections += 1;

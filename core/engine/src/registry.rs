@@ -345,7 +345,7 @@ impl Registry {
     }
 
     /// The command with a name, ignoring case. Constant time, no allocation.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, name: &[u8]) -> Option<&'static Command> {
         if self.slots.is_empty() {
             return None;

@@ -3,11 +3,12 @@
 use keystead_keyspace::{ExpiryMode, ExpiryProgress, Keyspace};
 use keystead_resp::Writer;
 
-use crate::core::{Core, Pause};
+use crate::core::Core;
 use crate::effect::Origin;
 use crate::engine::{Engine, Flow};
 use crate::exec;
 use crate::gates::Gate;
+use crate::pause::Pause;
 use crate::session::{Kind, Parked, Session, SessionId};
 use crate::timing;
 
@@ -29,8 +30,12 @@ const EXPIRE_AGAIN_MS: u64 = 5;
 /// Pending entries of deleted consumers taken out per cycle, about a millisecond.
 const TIDY_BUDGET: usize = 4000;
 
-/// When taking out or eviction ends before its work does, it goes on this much later.
+/// When taking out ends before its work does, it goes on this much later.
 const TIDY_AGAIN_MS: u64 = 20;
+
+/// The same for keys that are to be evicted, and for those that leave a full table of cached keys: memory is above a limit
+/// meanwhile. Clients have a turn in between.
+const EVICT_AGAIN_MS: u64 = 1;
 
 pub(crate) fn tick(engine: &mut Engine) -> Option<u64> {
     let started = engine.core.clock.map(|clock| clock());
@@ -63,22 +68,28 @@ fn do_what_is_due(engine: &mut Engine) -> Option<u64> {
 /// Expires, evicts, and finishes what commands left; gives the milliseconds after which it goes on if more is due.
 fn tidy_keys(engine: &mut Engine) -> Option<u64> {
     let expire_more = expire(engine);
-    let mut more = engine.ks.tidy_groups(TIDY_BUDGET);
-    if engine.core.config.live.memory.max > 0 {
-        let started = engine.core.clock.map(|clock| clock());
-        let mut nobody = crate::session::State::nobody(engine.core.now_ms());
-        crate::evict::make_room(&mut engine.ks, &mut engine.core, &mut nobody);
-        engine.core.note_latency("eviction-cycle", started);
-        more |= engine.core.room.more;
-    } else {
-        engine.core.stats.over_memory.note(false, engine.core.now.mono_us);
-    }
+    let tidy_more = engine.ks.tidy_groups(TIDY_BUDGET);
+    let mut evict_more = evict(engine);
+    engine.core.forget_some();
+    evict_more |= engine.core.tracking.is_over();
     let effort = u64::from(engine.core.config.live.expire_effort.max(1));
-    match (expire_more, more) {
-        (true, _) => Some((EXPIRE_AGAIN_MS / effort).max(1)),
-        (false, true) => Some(TIDY_AGAIN_MS),
-        (false, false) => None,
+    let expire_again = expire_more.then_some((EXPIRE_AGAIN_MS / effort).max(1));
+    let tidy_again = tidy_more.then_some(TIDY_AGAIN_MS);
+    let evict_again = evict_more.then_some(EVICT_AGAIN_MS);
+    [expire_again, tidy_again, evict_again].into_iter().flatten().min()
+}
+
+/// True if more keys are to go.
+fn evict(engine: &mut Engine) -> bool {
+    let Engine { ks, core } = engine;
+    if core.config.live.memory.max == 0 {
+        core.stats.over_memory.note(false, core.now.mono_us);
+        return false;
     }
+    let started = core.clock.map(|clock| clock());
+    crate::evict::go_on(ks, core);
+    core.note_latency("eviction-cycle", started);
+    core.room.more
 }
 
 /// The active cycle: each key it deletes is a unit of its own. Replicas wait for their primary's DEL but for
@@ -134,7 +145,7 @@ fn tell_expired(ks: &mut Keyspace, core: &mut Core) {
     }
 }
 
-fn elapsed_us(core: &Core, started: Option<u64>) -> u64 {
+pub(crate) fn elapsed_us(core: &Core, started: Option<u64>) -> u64 {
     core.clock.zip(started).map_or(0, |(clock, started)| clock().saturating_sub(started))
 }
 
@@ -240,12 +251,8 @@ const DEMOTED: &str = "UNBLOCKED force unblock from blocking operation, instance
 
 fn end_pause_if_over(engine: &mut Engine) {
     let core = &mut engine.core;
-    let now_ms = core.now_ms();
-    let had = core.pause != Pause::Off || !core.foreign_pauses.is_empty();
-    if core.pause_until_ms <= now_ms {
-        core.pause = Pause::Off;
-    }
-    core.foreign_pauses.retain(|(_, _, until)| *until > now_ms);
+    let had = core.has_pauses();
+    core.drop_old_pauses();
     if had && !core.is_paused() {
         end_pause(engine);
     }

@@ -6,6 +6,9 @@
 //! keys changes or the table is full.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use keystead_resp::{Args, Proto, Writer};
 
@@ -16,12 +19,20 @@ use crate::pubsub::Message;
 use crate::registry::Command;
 use crate::session::{Session, SessionId, State};
 use crate::spec::{Group, PUBSUB};
+use crate::tick::elapsed_us;
 
 /// The channel of RESP2 clients that listen for others.
 const CHANNEL: &str = "__redis__:invalidate";
 
 /// Who changed a key that expired or was evicted, or that several clients changed: no client.
 const NOBODY: u64 = 0;
+
+/// How long the heartbeat tells of keys that a lowered limit drives out. It looks behind each: any may have thousands of
+/// clients.
+const FORGET_US: u64 = 500;
+
+/// How many keys that is where there is no clock; Redis begins with as many.
+const FORGET: usize = 100;
 
 /// How one session caches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,11 +55,13 @@ pub struct Mode {
     pub prefixes: Names,
 }
 
+/// Clients in the order of their ids: most keys are cached by one or two.
+type Clients = SmallVec<[u64; 2]>;
+
 /// A key somebody may have cached.
 struct Cached {
-    /// Its place in `names`.
-    at: usize,
-    clients: BTreeSet<u64>,
+    name: Arc<[u8]>,
+    clients: Clients,
 }
 
 /// A key that changed below a prefix, and by whom: if that was one client alone, it may be one that knows (NOLOOP).
@@ -67,9 +80,12 @@ struct Note {
 /// All that is known of caches.
 #[derive(Default)]
 pub struct Tracking {
-    keys: HashMap<Box<[u8]>, Cached, foldhash::fast::RandomState>,
-    /// The same keys in an order from which one can be drawn.
-    names: Vec<Box<[u8]>>,
+    /// In an order from which one can be drawn.
+    cached: Vec<Cached>,
+    /// Where each of them is.
+    places: HashMap<Arc<[u8]>, usize, foldhash::fast::RandomState>,
+    /// How many were left when the last turn ended: where those are too many, the heartbeat sees to it.
+    kept: usize,
     /// Pairs of key and client.
     items: usize,
     prefixes: BTreeMap<Box<[u8]>, BTreeSet<SessionId>>,
@@ -96,7 +112,7 @@ impl Tracking {
 
     /// `tracking_total_keys`
     pub fn total_keys(&self) -> usize {
-        self.names.len()
+        self.cached.len()
     }
 
     /// `tracking_total_items`
@@ -137,9 +153,9 @@ impl Tracking {
     }
 
     fn forget_all(&mut self) {
-        self.keys = HashMap::default();
-        self.names = Vec::new();
-        self.items = 0;
+        self.places = HashMap::default();
+        self.cached = Vec::new();
+        (self.items, self.kept) = (0, 0);
     }
 
     /// The session read keys that it may cache.
@@ -150,13 +166,22 @@ impl Tracking {
             return;
         }
         for at in keys::positions(&command.keys, args) {
-            let name: Box<[u8]> = args.get(at).unwrap_or_default().into();
-            let next = self.names.len();
-            let cached = self.keys.entry(name.clone()).or_insert_with(|| Cached { at: next, clients: BTreeSet::new() });
-            if cached.at == next {
-                self.names.push(name);
-            }
-            self.items += usize::from(cached.clients.insert(state.id.id));
+            self.remember_one(args.get(at).unwrap_or_default(), state.id.id);
+        }
+    }
+
+    fn remember_one(&mut self, key: &[u8], client: u64) {
+        let Some(place) = self.places.get(key) else {
+            let name: Arc<[u8]> = key.into();
+            self.places.insert(name.clone(), self.cached.len());
+            self.cached.push(Cached { name, clients: Clients::from_slice(&[client]) });
+            self.items += 1;
+            return;
+        };
+        let clients = &mut self.cached[*place].clients;
+        if let Err(at) = clients.binary_search(&client) {
+            clients.insert(at, client);
+            self.items += 1;
         }
     }
 
@@ -166,16 +191,21 @@ impl Tracking {
     }
 
     /// Takes a key out; gives who may have cached it.
-    fn take(&mut self, key: &[u8]) -> BTreeSet<u64> {
-        let Some(cached) = self.keys.remove(key) else { return BTreeSet::new() };
-        self.names.swap_remove(cached.at);
-        if let Some(moved) = self.names.get(cached.at)
-            && let Some(moved) = self.keys.get_mut(moved)
+    fn take(&mut self, key: &[u8]) -> Clients {
+        let Some(place) = self.places.remove(key) else { return Clients::new() };
+        let Cached { clients, .. } = self.cached.swap_remove(place);
+        if let Some(moved) = self.cached.get(place)
+            && let Some(known) = self.places.get_mut(&moved.name)
         {
-            moved.at = cached.at;
+            *known = place;
         }
-        self.items -= cached.clients.len();
-        cached.clients
+        self.items -= clients.len();
+        clients
+    }
+
+    /// More keys than `max_keys` allows.
+    pub(crate) fn is_over(&self) -> bool {
+        self.max_keys > 0 && self.cached.len() > self.max_keys
     }
 
     fn note_prefixes(&mut self, key: &[u8], by: u64) {
@@ -314,7 +344,7 @@ impl Core {
         crate::pubsub::tell_own(self, session);
     }
 
-    /// Once a turn: prefixes' listeners learn what changed, and a table that is too large loses keys at random.
+    /// Once a turn: prefixes' listeners learn what changed, and a full table loses as many keys at random as came.
     pub(crate) fn broadcast_changes(&mut self) {
         for (prefix, changed) in std::mem::take(&mut self.tracking.changed) {
             let listeners = self.tracking.prefixes.get(&prefix).cloned().unwrap_or_default();
@@ -330,13 +360,28 @@ impl Core {
                 }
             }
         }
-        let max = self.tracking.max_keys;
-        while max > 0 && self.tracking.names.len() > max {
-            let at = self.random() as usize % self.tracking.names.len();
-            let key = self.tracking.names[at].clone();
-            for client in self.tracking.take(&key) {
-                self.tell(None, client, Some(&key), 0);
-            }
+        while self.tracking.is_over() && self.tracking.cached.len() > self.tracking.kept {
+            self.forget_any();
+        }
+        self.tracking.kept = self.tracking.cached.len();
+    }
+
+    /// The limit was lowered: takes some keys out of the table and tells of them. The heartbeat comes back for the rest.
+    pub(crate) fn forget_some(&mut self) {
+        let began = self.clock.map(|clock| clock());
+        let mut keys = 0;
+        while self.tracking.is_over() && (began.is_some() || keys < FORGET) && elapsed_us(self, began) <= FORGET_US {
+            self.forget_any();
+            keys += 1;
+        }
+    }
+
+    /// Takes a key out, any one, and tells whoever may have cached it.
+    fn forget_any(&mut self) {
+        let at = self.random() as usize % self.tracking.cached.len();
+        let key = self.tracking.cached[at].name.clone();
+        for client in self.tracking.take(&key) {
+            self.tell(None, client, Some(&key), NOBODY);
         }
     }
 }

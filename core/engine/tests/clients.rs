@@ -3,8 +3,9 @@
 mod kit;
 
 use keystead_engine::limits::Buffers;
+use keystead_engine::pause::{Pause, Pauser};
 use keystead_engine::resp::Begun;
-use keystead_engine::{Action, ConnInfo};
+use keystead_engine::{Action, ConnInfo, Gate};
 use kit::Kit;
 
 #[test]
@@ -326,6 +327,30 @@ fn what_a_session_publishes_to_itself_follows_the_whole_reply() {
     kit.cmd(c, "SET k v");
     let invalid = ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n";
     assert_eq!(kit.cmd(c, "EXEC"), format!("*2\r\n:1\r\n+OK\r\n{invalid}{}", message("z")));
+}
+
+/// A primary hands its role over: what waited as a primary's is looked at again as a replica's, while the pause goes on.
+#[test]
+fn who_waits_for_a_pause_that_is_replaced_is_looked_at_again() {
+    let mut kit = Kit::default();
+    let (writer, sentinel, late) = (kit.connect(), kit.connect(), kit.connect());
+    let pauser = Pauser::Plugin("replication");
+    kit.turn(|engine| engine.pause(pauser, Pause::Write, u64::MAX));
+    assert_eq!((kit.cmd(writer, "SET k 1"), kit.cmd(sentinel, "PUBLISH hello 1")), (String::new(), String::new()));
+    let gates = kit.engine.gates();
+    for gate in [Gate::ReadOnly, Gate::Replica] {
+        gates.set(gate, true);
+    }
+    let until = kit.engine.core.now.unix_ms + 2_000;
+    kit.turn(|engine| engine.pause(pauser, Pause::Write, until));
+    assert_eq!((kit.read(writer), kit.read(sentinel)), (String::new(), ":0\r\n".to_owned()));
+    assert_eq!(kit.cmd(late, "SET k 2"), "", "who comes late waits too, and isn't refused");
+    kit.advance(2_001);
+    for client in [writer, late] {
+        assert_eq!(kit.read(client), "-READONLY You can't write against a read only replica.\r\n");
+    }
+    kit.turn(|engine| engine.pause(Pauser::Server("(end)"), Pause::Write, u64::MAX));
+    assert!(kit.cmd(late, "SET k 2").starts_with("-READONLY"), "the server's own end hands no role over");
 }
 
 #[test]

@@ -4,10 +4,11 @@ mod kit;
 
 use std::sync::{Arc, Mutex};
 
-use keystead_engine::core::{Core, Pause};
+use keystead_engine::core::Core;
 use keystead_engine::foreign::*;
 use keystead_engine::journal::CursorClass;
 use keystead_engine::keyspace::Keyspace;
+use keystead_engine::pause::{Pause, Pauser};
 use keystead_engine::registry::OwnedSpec;
 use keystead_engine::session::State;
 use keystead_engine::spec::{ADMIN, BLOCKING, Flags, Group, KeySpec, MAY_REPLICATE, NO_ASYNC_LOADING, WRITE};
@@ -238,7 +239,7 @@ fn a_plugin_pauses_the_journal() {
     let cursor = kit.engine.core.journal.open_cursor(CursorClass::Replica, None).expect("now");
     kit.cmd(c, "SET a 1 PX 10");
     let until = kit.now.unix_ms + 1000;
-    kit.turn(|engine| engine.pause("p", Pause::Write, until));
+    kit.turn(|engine| engine.pause(Pauser::Plugin("p"), Pause::Write, until));
     let offset = kit.engine.core.journal.offset();
     assert_eq!(kit.cmd(c, "SET b 1"), "");
     kit.advance(20);
@@ -246,7 +247,7 @@ fn a_plugin_pauses_the_journal() {
     let d = kit.connect();
     assert_eq!(kit.cmd(d, "GET a"), "$-1\r\n", "hidden, not deleted");
     assert_eq!(kit.engine.core.journal.offset(), offset);
-    kit.turn(|engine| engine.pause("p", Pause::Off, 0));
+    kit.turn(|engine| engine.pause(Pauser::Plugin("p"), Pause::Off, 0));
     assert_eq!(kit.read(c), "+OK\r\n");
     assert!(kit.engine.core.journal.offset() > offset);
     assert!(kit.engine.core.journal.cursor_status(cursor).is_some());

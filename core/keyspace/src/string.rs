@@ -116,6 +116,26 @@ pub enum IncrError {
     Overflow,
 }
 
+/// Room behind a string longer than this, when it is made in place or grows: what comes next mustn't copy all of it, nor need
+/// as much memory again. Redis leaves as much.
+const AHEAD: usize = 1024 * 1024;
+
+/// A long string grows by at least this share of what it has: a byte that comes then costs the same at any length.
+const GROWTH: usize = 8;
+
+/// The room that a string of this length is to have, of which it has some.
+fn room(len: usize, has: usize) -> usize {
+    if len > AHEAD { (len + AHEAD).max(has + has / GROWTH) } else { len }
+}
+
+/// Makes room up to a length. Short strings are left to double.
+fn make_room(bytes: &mut Vec<u8>, len: usize) {
+    let has = bytes.capacity();
+    if len > has.max(AHEAD) {
+        bytes.reserve_exact(room(len, has) - bytes.len());
+    }
+}
+
 fn str_of(entry: &Entry) -> Result<StrRef<'_>, WrongType> {
     match entry.value() {
         ValueRef::Int(n) => Ok(StrRef::Int(n)),
@@ -201,7 +221,10 @@ impl Keyspace {
     /// Appends to the string under a key, made when there is none; answers its new length. The deadline stays.
     pub fn append(&mut self, db: DbIndex, key: &[u8], bytes: &[u8]) -> Result<usize, WrongType> {
         match self.locate(db, key) {
-            (_, Some(at)) => self.edit(db, key, at, |old| old.extend_from_slice(bytes)),
+            (_, Some(at)) => self.edit(db, key, at, |old| {
+                make_room(old, old.len() + bytes.len());
+                old.extend_from_slice(bytes);
+            }),
             (hash, None) => {
                 self.insert(db, hash, Entry::new(key, StrInput::Bytes(bytes).value(), None, self.access.fresh()));
                 self.books.change(db, key, Why::Created);
@@ -219,7 +242,9 @@ impl Keyspace {
                 return Ok(0);
             }
             // Zeros as the allocator has them, before the bytes: a long string is made once, at its full length.
-            let mut value = vec![0; offset + bytes.len()];
+            let len = offset + bytes.len();
+            let mut value = vec![0; room(len, 0)];
+            value.truncate(len);
             value[offset..].copy_from_slice(bytes);
             return Ok(self.create_raw(db, key, hash, value));
         };
@@ -230,6 +255,7 @@ impl Keyspace {
         let end = offset + bytes.len();
         self.edit(db, key, at, |value| {
             if value.len() < end {
+                make_room(value, end);
                 value.resize(end, 0);
             }
             value[offset..end].copy_from_slice(bytes);
@@ -289,5 +315,43 @@ impl Keyspace {
         });
         self.books.change(db, key, Why::Changed);
         Ok(len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Options;
+
+    #[test]
+    fn a_long_string_grows_in_place_and_by_a_little() {
+        const LEN: usize = 20 << 20;
+        let at = |ks: &Keyspace| ks.get_str(0, b"k").unwrap().unwrap().to_cow().as_ptr();
+        let mut ks = Keyspace::new(Options::default());
+        ks.set_range(0, b"k", LEN - 1, b"x").unwrap();
+        let (made, held) = (at(&ks), ks.mem_bytes());
+        assert!(ks.mem_usage(0, b"k").unwrap() < LEN + (2 << 20));
+        for _ in 0..1000 {
+            ks.append(0, b"k", &[b'a'; 1000]).unwrap();
+        }
+        assert_eq!((at(&ks), ks.mem_bytes()), (made, held), "it has room for the first megabyte");
+        // However it grows it is copied a few times only.
+        let mut copies = 0;
+        for n in 0..LEN / 100_000 {
+            let before = at(&ks);
+            match n % 2 {
+                0 => ks.append(0, b"k", &[b'a'; 100_000]).unwrap(),
+                _ => ks.set_range(0, b"k", LEN + 1_000_000 + n * 100_000, &[b'a'; 100_000]).unwrap(),
+            };
+            copies += usize::from(at(&ks) != before);
+            let len = ks.get_str(0, b"k").unwrap().unwrap().len();
+            let slack = ks.mem_usage(0, b"k").unwrap() - len;
+            assert!(slack < len / 8 + (1 << 20), "{slack} of {len}");
+        }
+        assert!((1..8).contains(&copies), "{copies}");
+        // From nothing much to a long one.
+        ks.set_str(0, b"short", &b"text"[..], Ttl::Clear);
+        ks.set_range(0, b"short", LEN - 1, b"x").unwrap();
+        assert!(ks.mem_usage(0, b"short").unwrap() < LEN + (2 << 20));
     }
 }

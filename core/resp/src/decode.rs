@@ -52,6 +52,29 @@ pub enum Decoded {
     },
 }
 
+/// What [`Decoder::decode_into`] found: as [`Decoded`], small, with a command's arguments where the caller wants them.
+#[derive(Debug)]
+pub enum Found {
+    /// See [`Decoded::Need`].
+    Need(usize),
+    /// See [`Decoded::Skip`].
+    Skip(usize),
+    /// See [`Decoded::Command`].
+    Command {
+        /// Length of the command in the buffer.
+        consumed: usize,
+        /// The bytes are exactly what encoding the arguments would give.
+        canonical: bool,
+    },
+    /// See [`Decoded::Inline`].
+    Inline {
+        /// Length of the line in the buffer.
+        consumed: usize,
+        /// Its words, unquoted.
+        args: Box<OwnedArgs>,
+    },
+}
+
 /// What a decoder has of a command that isn't whole.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Begun {
@@ -131,28 +154,30 @@ impl Decoder {
     }
 
     /// As [`decode`](Self::decode), but appends a command's positions to `ranges`: for callers that take many commands
-    /// at a time and keep them flat (9 ns for a GET against 24: nothing is moved twice). A [`Decoded::Command`] from here has
-    /// empty `args`.
+    /// at a time and keep them flat (9 ns for a GET against 24: nothing is moved twice).
     #[inline]
     pub fn decode_into(
         &mut self,
         buf: &[u8],
         limits: &Limits,
         ranges: &mut Vec<ArgRange>,
-    ) -> Result<Decoded, ProtocolError> {
+    ) -> Result<Found, ProtocolError> {
         if !self.in_command() {
             let before = ranges.len();
             if let Some(consumed) = small_command(buf, limits, |range| ranges.push(range)) {
-                return Ok(Decoded::Command { consumed, args: ArgRanges::new(), canonical: true });
+                return Ok(Found::Command { consumed, canonical: true });
             }
             ranges.truncate(before);
         }
-        let mut decoded = self.resume(buf, limits)?;
-        if let Decoded::Command { args, .. } = &mut decoded {
-            ranges.extend_from_slice(args);
-            args.clear();
-        }
-        Ok(decoded)
+        Ok(match self.resume(buf, limits)? {
+            Decoded::Need(missing) => Found::Need(missing),
+            Decoded::Skip(count) => Found::Skip(count),
+            Decoded::Command { consumed, args, canonical } => {
+                ranges.extend_from_slice(&args);
+                Found::Command { consumed, canonical }
+            }
+            Decoded::Inline { consumed, args } => Found::Inline { consumed, args: Box::new(args) },
+        })
     }
 
     /// The general way: everything that may be incomplete, long, loose or wrong.

@@ -7,6 +7,7 @@ use crate::net::{Ending, Order, Waiting};
 use crate::shell::Shell;
 use crate::{settle, users};
 use async_channel::Receiver;
+use async_std::task::spawn_blocking;
 use futures::StreamExt;
 use futures::future::{Either, select};
 use keystead_abi as abi;
@@ -30,6 +31,19 @@ pub(crate) struct Ends {
 pub(crate) struct End {
     /// As somebody wished, or because something failed.
     pub(crate) clean: bool,
+    /// Nobody is waited for any more, not even for the plugins to stop.
+    pub(crate) insisted: bool,
+}
+
+impl End {
+    fn new(clean: bool) -> End {
+        End { clean, insisted: false }
+    }
+
+    fn insisted() -> End {
+        log::warn!("You insist... exiting now.");
+        End { clean: false, insisted: true }
+    }
 }
 
 /// Somebody wants the end.
@@ -38,16 +52,18 @@ pub(crate) struct Asked {
     waiting: Vec<Waiting>,
     /// A plugin can't go on: nobody is asked, but who is being asked already is waited for.
     failed: bool,
+    /// It was this signal: what that means here is configured.
+    signal: Option<c_int>,
 }
 
 impl Asked {
     fn new(how: Ending) -> Asked {
-        Asked { how, waiting: Vec::new(), failed: false }
+        Asked { how, waiting: Vec::new(), failed: false, signal: None }
     }
 
     /// During the start there is nothing to save and nobody to wait for.
     pub(crate) fn at_once(self) -> End {
-        End { clean: !self.failed }
+        End::new(!self.failed)
     }
 }
 
@@ -67,21 +83,26 @@ impl Ends {
         loop {
             let mut asked = self.asked().await;
             if asked.failed {
-                return End { clean: false };
+                return End::new(false);
             }
             let failed_before = host.failed();
-            // This waits for the turn of a long script, which only SHUTDOWN NOSAVE ends: then that order is here too.
-            self.shell.set_ending(true);
+            // This waits for the turn of a long script, which only SHUTDOWN NOSAVE ends: then that order is here too. Who
+            // insists need not wait for it.
+            let shell = self.shell.clone();
+            let held = spawn_blocking(move || shell.set_ending(true));
+            if let Either::Right(_) = select(held, pin!(self.insisted())).await {
+                return End::insisted();
+            }
+            if let Some(signal) = asked.signal {
+                asked.how = self.meant_by(signal);
+            }
             self.shell.manager().status("Ending: saving the data, waiting for replicas");
             let mut verdict = self.heed_orders_meanwhile(&mut asked);
             while matches!(verdict, Verdict::Again) {
                 verdict = self.ask(host, &mut asked).await;
             }
             match verdict {
-                Verdict::Insisted => {
-                    log::warn!("You insist... exiting now.");
-                    return End { clean: false };
-                }
+                Verdict::Insisted => return End::insisted(),
                 Verdict::Refused(why) => {
                     log::warn!("{why}");
                     log::warn!("Errors trying to shut down the server. Check the logs for more information.");
@@ -92,17 +113,17 @@ impl Ends {
                     if !clean {
                         log::warn!("A plugin failed over this end: the exit status says so.");
                     }
-                    return End { clean };
+                    return End::new(clean);
                 }
             }
             if asked.failed {
                 log::warn!("A plugin can't go on: the server ends all the same.");
-                return End { clean: false };
+                return End::new(false);
             }
             if self.is_torn() {
                 // Half of a script is in the keyspace and in no file or replica: to go on would make three histories of one.
                 log::warn!("A script was stopped in the middle for this shutdown: the server ends all the same.");
-                return End { clean: false };
+                return End::new(false);
             }
             self.shell.set_ending(false);
             self.shell.manager().status("Ready to accept connections");
@@ -166,7 +187,7 @@ impl Ends {
     pub(crate) async fn asked(&mut self) -> Asked {
         loop {
             let asked = match self.next().await {
-                Next::Signal(signal) => Asked::new(self.meant_by(signal)),
+                Next::Signal(signal) => Asked { signal: Some(signal), ..Asked::new(Ending::default()) },
                 Next::Order(Order::Shutdown { how, reply }) => {
                     log::warn!("User requested shutdown...");
                     Asked { waiting: reply.into_iter().collect(), ..Asked::new(how) }

@@ -197,6 +197,9 @@ async fn tell_progress(shell: &Shell) -> Infallible {
 
 /// The end that nothing refused; true if it was wanted.
 async fn stop(host: &Host, ending: &mut Ends, end: End) -> bool {
+    if end.insisted {
+        return false;
+    }
     ending.shell.manager().stopping();
     ending.shell.close_ports().await;
     let stopping = pin!(host.stop_all());

@@ -1,10 +1,11 @@
 //! Memory made ready before it is needed. New memory comes in huge pages, which are worth a fifth of a deep pipeline; the
 //! first touch of one zeroes 2 MiB, 2 to 10 ms on a virtual machine whose host has to find them first. A thread of its own
 //! takes that first touch: while the process grows it allocates what will be wanted next, writes to it and frees it, so that
-//! the allocator has it at hand for whoever comes. The same thread gives back what was freed, which takes as long. Owns that
-//! thread and its measure; keeps nothing, and rests while nothing grows.
+//! the allocator has it at hand for whoever comes. The same thread gives back what was freed, which takes as long, and tells
+//! threads of what only they can let go of. Owns that thread and its measures; keeps nothing, and rests while nothing grows.
 
 use crate::{alloc, sched};
+use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
 /// How often growth is looked at.
@@ -23,6 +24,49 @@ const BLOCKS: [(u64, u64); 2] = [(8 << 10, 10), (56 << 10, 6)];
 
 /// How often what was freed is given back.
 const GIVE_BACK: Duration = Duration::from_secs(1);
+/// Bytes freed by others that a thread is told of: for less it need not look through its pages.
+const TOLD: i64 = 16 << 20;
+
+/// Threads that are told of what others freed.
+static LISTENERS: Mutex<Vec<Listener>> = Mutex::new(Vec::new());
+
+/// One of them.
+struct Listener {
+    counter: usize,
+    others: Others,
+    /// False: it is no longer there.
+    tell: Box<dyn Fn(u64) -> bool + Send>,
+}
+
+/// What others had at most since a thread was told of what they freed, in bytes.
+struct Others(i64);
+
+impl Others {
+    /// They have so much now: how much of it they freed, if that is worth telling.
+    fn freed(&mut self, now: i64) -> Option<u64> {
+        self.0 = self.0.max(now);
+        let freed = self.0 - now;
+        (freed >= TOLD).then(|| {
+            self.0 = now;
+            freed as u64
+        })
+    }
+}
+
+/// From now on the calling thread is told how many bytes others freed, at most once a second; until `tell` says false. Some of
+/// them it may have allocated: pages of these are empty for others only when it has let go of them.
+pub(crate) fn when_others_free(tell: impl Fn(u64) -> bool + Send + 'static) {
+    let counter = alloc::own_counter();
+    let others = Others(alloc::held_by_others(counter));
+    LISTENERS.lock().push(Listener { counter, others, tell: Box::new(tell) });
+}
+
+fn tell_listeners() {
+    LISTENERS.lock().retain_mut(|listener| {
+        let freed = listener.others.freed(alloc::held_by_others(listener.counter));
+        freed.is_none_or(|freed| (listener.tell)(freed))
+    });
+}
 
 /// Starts the thread.
 pub(crate) fn start() {
@@ -47,6 +91,7 @@ fn run() {
         if given.elapsed() >= GIVE_BACK {
             // What was just made ready is in use meanwhile, and stays.
             alloc::give_back();
+            tell_listeners();
             given = Instant::now();
         }
         drop(touched);
@@ -94,6 +139,18 @@ mod tests {
         assert_eq!(growth.look(2 * SMALL + STEP), ready(2 * SMALL + STEP), "but little by little it counts");
         assert_eq!(growth.look(SMALL), 0, "what is freed isn't growth");
         assert_eq!(growth.look(SMALL + STEP), ready(SMALL + STEP), "and growth is measured from there");
+    }
+
+    #[test]
+    fn a_thread_is_told_of_much_that_others_freed_and_once() {
+        let mut others = Others(0);
+        assert_eq!(others.freed(1 - TOLD), None);
+        assert_eq!([others.freed(-TOLD), others.freed(-TOLD)], [Some(TOLD as u64), None]);
+        assert_eq!(
+            [others.freed(5 * TOLD), others.freed(2 * TOLD)],
+            [None, Some(3 * TOLD as u64)],
+            "what they had meanwhile"
+        );
     }
 
     #[test]

@@ -12,9 +12,9 @@ use crate::net::{Order, Places, Port, Service};
 use crate::tls::{Switch, Values};
 use crate::{alloc, instance, probe, settle};
 use async_channel::Sender;
-use keystead_engine::core::Pause;
 use keystead_engine::effect::Origin;
 use keystead_engine::foreign::ForeignConfig;
+use keystead_engine::pause::{Pause, Pauser};
 use keystead_engine::resp::Proto;
 use keystead_engine::{Engine, EngineMode, EngineOptions, Gate};
 use parking_lot::Mutex;
@@ -249,7 +249,7 @@ impl Shell {
         for service in self.services() {
             service.turn(|engine| {
                 engine.core.shutting_down = ending;
-                engine.pause(ENDING, if ending { Pause::Write } else { Pause::Off }, u64::MAX);
+                engine.pause(Pauser::Server(ENDING), if ending { Pause::Write } else { Pause::Off }, u64::MAX);
             });
         }
     }

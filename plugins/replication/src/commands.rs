@@ -148,6 +148,7 @@ impl Replication {
             if self.target().is_some() {
                 self.refuse_promotion()?;
                 self.become_primary(ctx)?;
+                self.clients_are_told(ctx, false);
                 self.changed_role.store(true, Ordering::Release);
                 log::info!("MASTER MODE enabled (user request from '{}')", client.addr);
             }
@@ -160,6 +161,7 @@ impl Replication {
             return Err("Invalid master host".into());
         }
         let target = Target { host, port };
+        self.clients_are_told(ctx, true);
         // Asked for again while its empty data set is refused: now it is meant.
         let insists = self.link.load().kept_data;
         if !insists && self.target().is_some_and(|now| *now == target) {

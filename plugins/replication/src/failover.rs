@@ -126,6 +126,9 @@ pub struct Waiting {
     /// Every write is in front of this offset. Behind it there is only the GETACK that asks for it at once, and a
     /// replica answers that with the offset in front of it.
     pub writes_end: Offset,
+    /// Where the stream ends then. Beyond it stands what was written all the same: behind FAILOVER in its transaction, or by
+    /// a plugin.
+    pub stream_end: Offset,
 }
 
 impl State {
@@ -174,7 +177,7 @@ impl Waiting {
         if let Some((to, _)) = ready {
             return Some(Verdict::HandOver { to, why: "Failover target is synced, failing over.".into() });
         }
-        if self.deadline.is_none_or(|deadline| now < deadline) {
+        if !self.is_over(now) {
             return None;
         }
         match &self.to {
@@ -184,6 +187,16 @@ impl Waiting {
             }
             _ => Some(Verdict::Abort("Replica never caught up before timeout")),
         }
+    }
+
+    /// Its time is over.
+    pub fn is_over(&self, now: Duration) -> bool {
+        self.deadline.is_some_and(|deadline| now >= deadline)
+    }
+
+    /// The same wait for more: the stream ends at `end` now, with a write.
+    pub fn for_more(&self, end: Offset) -> Waiting {
+        Waiting { writes_end: end, stream_end: end, ..self.clone() }
     }
 
     fn has_all(&self, reach: Reach) -> bool {
@@ -254,7 +267,13 @@ mod tests {
     #[test]
     fn the_role_goes_to_who_has_everything() {
         let s = Duration::from_secs;
-        let waiting = |to: Option<Target>, force| Waiting { to, force, deadline: Some(s(10)), writes_end: Offset(100) };
+        let waiting = |to: Option<Target>, force| Waiting {
+            to,
+            force,
+            deadline: Some(s(10)),
+            writes_end: Offset(100),
+            stream_end: Offset(137),
+        };
         let at = |port, online, acked| (to(port), Reach { online, acked: Offset(acked) });
         let replicas = [at(1, true, 99), at(2, false, 137), at(3, true, 100), at(4, true, 137)];
         let chosen = |w: &Waiting, now, seen: &[(Target, Reach)]| match w.verdict(s(now), seen.to_vec()) {
@@ -268,6 +287,8 @@ mod tests {
         assert_eq!(chosen(&waiting(Some(to(1)), false), 10, &replicas), 9999);
         assert_eq!(chosen(&waiting(Some(to(1)), true), 10, &replicas), 1, "forced");
         assert_eq!(chosen(&waiting(None, false), 1, &replicas[..2]), 0);
+        let longer = waiting(None, false).for_more(Offset(138));
+        assert_eq!(chosen(&longer, 1, &replicas), 0, "what was written behind it is waited for");
         let patient = Waiting { deadline: None, ..waiting(None, false) };
         assert_eq!(chosen(&patient, 1_000_000, &replicas[..2]), 0, "without a timeout it waits for ever");
     }

@@ -16,6 +16,14 @@ use std::time::Duration;
 /// How long a replica that was asked to take over may take to answer, before the failover is aborted as it was asked for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Redis' sentinels, and ours, name their connections so.
+const SENTINEL: &str = "sentinel-";
+/// A sentinel closes the old primary's clients within milliseconds behind a failover it asked for. Until then their writes
+/// wait, for they would be refused for nothing; at most for so long.
+const UNTIL_TOLD_MS: u64 = 2_000;
+/// The transaction that tells whom to follow writes files before it closes the clients.
+const UNTIL_CLOSED_MS: u64 = 500;
+
 /// What ABORT is answered inside MULTI, where nothing can be awaited.
 const ASKED: &str = "ERR The replica was asked to take over already, its answer comes first";
 
@@ -81,12 +89,14 @@ impl Replication {
                     "FAILOVER requested{}.",
                     to.as_ref().map_or(String::new(), |t| format!(" to {}:{}", t.host, t.port))
                 );
+                self.for_sentinel.store(ctx.client().name.starts_with(SENTINEL), Ordering::Release);
                 let writes_end = Offset(ctx.journal().offset);
                 // In front of the pause, behind which nothing moves the offset.
                 ctx.control_record(&["REPLCONF", "GETACK", "*"], Targets::REPLICAS);
                 ctx.pause(PauseKind::Write, Some(u64::MAX));
                 let deadline = timeout.map(|time| self.host.now() + time);
-                self.enter_failover(State::WaitingForSync(Waiting { to, force, deadline, writes_end }));
+                let stream_end = Offset(ctx.journal().offset);
+                self.enter_failover(State::WaitingForSync(Waiting { to, force, deadline, writes_end, stream_end }));
             }
         }
         ctx.reply().ok();
@@ -105,6 +115,7 @@ impl Replication {
             return Err("PSYNC FAILOVER replid must match my replid.".into());
         }
         self.become_primary(ctx)?;
+        self.clients_are_told(ctx, false);
         self.changed_role.store(true, Ordering::Release);
         log::info!("MASTER MODE enabled (failover request from '{client}')");
         Ok(())
@@ -133,7 +144,8 @@ impl Replication {
         let (this, accepted) = (self.clone(), answer.is_ok());
         let ended = self.host.with_keyspace(move |ctx| match answer {
             Ok(()) => {
-                this.end_failover(ctx);
+                let told_soon = this.for_sentinel.load(Ordering::Acquire);
+                this.end_failover(ctx, told_soon.then_some(UNTIL_TOLD_MS));
                 Ok(())
             }
             Err(said) => this.abort_failover(ctx, &format!("Failover target rejected psync request: {said}")),
@@ -167,7 +179,12 @@ impl Replication {
         if self.waiting_for_sync().as_ref() != Some(waiting) {
             return Ok(());
         }
+        let end = Offset(ctx.journal().offset);
         match verdict {
+            Verdict::HandOver { .. } if end != waiting.stream_end && !waiting.is_over(self.host.now()) => {
+                self.enter_failover(State::WaitingForSync(waiting.for_more(end)));
+                Ok(())
+            }
             Verdict::Abort(why) => self.abort_failover(ctx, why),
             Verdict::HandOver { to, why } => {
                 log::info!("{why}");
@@ -188,14 +205,26 @@ impl Replication {
         if matches!(*state, State::InProgress { .. }) {
             self.become_primary(ctx)?;
         }
-        self.end_failover(ctx);
+        self.end_failover(ctx, None);
         Ok(())
     }
 
-    fn end_failover(&self, ctx: &mut Ctx<'_>) {
+    /// Back to no failover; writes wait on for so many milliseconds.
+    fn end_failover(&self, ctx: &mut Ctx<'_>, waits_ms: Option<u64>) {
         self.asked_to_take_over.store(false, Ordering::Release);
         self.enter_failover(State::None);
-        ctx.pause(PauseKind::Write, None);
+        if waits_ms.is_none() {
+            self.for_sentinel.store(false, Ordering::Release);
+        }
+        ctx.pause(PauseKind::Write, waits_ms.map(|ms| ctx.now_unix_ms() + ms));
+    }
+
+    /// Somebody says whom to follow, as a sentinel does when all are to know of a failover: the same transaction closes
+    /// the connections of whoever waits, behind this. A primary takes their writes.
+    pub(crate) fn clients_are_told(&self, ctx: &mut Ctx<'_>, follows: bool) {
+        if self.for_sentinel.swap(false, Ordering::AcqRel) {
+            ctx.pause(PauseKind::Write, follows.then(|| ctx.now_unix_ms() + UNTIL_CLOSED_MS));
+        }
     }
 
     fn enter_failover(&self, next: State) {

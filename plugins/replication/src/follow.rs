@@ -409,6 +409,7 @@ impl Follower {
         let (plugin, epoch) = (self.plugin.clone(), self.role_epoch);
         // Behind SYNC: a history of our own, so that our replicas have one to name.
         let at = at.unwrap_or_else(|| Position { replid: plugin.fresh_id(), offset: Offset(0) });
+        let from = self.link.goes_on_from();
         let mut history = history_of(&plugin.host.journal());
         history.adopt_full(at.replid);
         plugin.host.set_backlog(plugin.config().backlog_size).await?;
@@ -420,6 +421,7 @@ impl Follower {
                     return Err(Error::new("the role changed meanwhile"));
                 }
                 ctx.rebase(&to_sdk(&history, Some(at.offset)))?;
+                here.lineage.lock().replaced(at.replid, from);
                 here.positioned.store(true, Ordering::Release);
                 Ok(())
             })
@@ -453,6 +455,7 @@ impl Follower {
                 let changed = history.adopt_continue(replid, Offset(journal.offset));
                 if changed {
                     ctx.rebase(&to_sdk(&history, None))?;
+                    here.lineage.lock().renamed(history.replid);
                     log::info!("Master replication ID changed to {}", history.replid);
                 }
                 Ok((changed, journal.db.unwrap_or(0)))

@@ -4,6 +4,7 @@
 //! Owns the format of `replication.state`, and in which order its versions go to the disk. One that is there and can't be
 //! read refuses the start: without it a node that was made a replica would take writes.
 
+use crate::lineage;
 use crate::link::{Memory, Target};
 use crate::plugin::Replication;
 use crate::units::ReplId;
@@ -38,13 +39,10 @@ struct Known {
     followed: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
-    /// The histories of its that were ours, the last at the end. Files of older versions don't say.
+    /// The names of its history that our data, in memory or on the disk, may have. Files of older versions don't say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     histories: Vec<String>,
 }
-
-/// Of so many histories of a primary is known that they were its.
-const MOST_HISTORIES: usize = 16;
 
 impl Kept {
     /// Without a file: nothing was changed.
@@ -68,21 +66,18 @@ impl Kept {
         (known.is(target) && its).then_some(Memory { followed: known.followed, refused, history: None })
     }
 
-    fn is_news(&self, target: &Target, memory: Memory) -> bool {
+    fn is_news(&self, target: &Target, memory: Memory, names: &[ReplId]) -> bool {
         let mut then = self.clone();
-        then.remember(target, memory);
+        then.remember(target, memory, names);
         then != *self
     }
 
-    fn remember(&mut self, target: &Target, memory: Memory) {
+    /// `names`: those by which what we have went.
+    fn remember(&mut self, target: &Target, memory: Memory, names: &[ReplId]) {
         let before = self.link.take().filter(|known| known.is(target) && memory.followed);
         let mut histories = before.map_or_else(Vec::new, |known| known.histories);
-        if let Some(history) =
-            memory.history.map(|id| id.to_string()).filter(|history| histories.last() != Some(history))
-        {
-            histories.retain(|known| *known != history);
-            histories.push(history);
-            histories.drain(..histories.len().saturating_sub(MOST_HISTORIES));
+        for name in names.iter().chain(&memory.history) {
+            lineage::push(&mut histories, name.to_string());
         }
         let (primary, refused) = ((target.host.clone(), target.port), memory.refused.map(|id| id.to_string()));
         self.link = Some(Known { primary, followed: memory.followed, refused, histories });
@@ -137,13 +132,14 @@ impl Replication {
     /// Inside a turn that made us follow `target`, or again: what was known of it is no longer so.
     pub(crate) fn forget_primary(&self, target: &Target) {
         self.told_whom.store(true, Ordering::Release);
-        self.kept.lock().remember(target, Memory::default());
+        self.kept.lock().remember(target, Memory::default(), &[]);
     }
 
     /// Keeps what the link knows of its primary, where that is news.
     pub(crate) fn keep_memory(&self, target: &Target, memory: Memory) {
-        if memory.followed && self.kept.lock().is_news(target, memory) {
-            self.host.spawn(self.save(&|kept| kept.remember(target, memory)));
+        let names = self.lineage.lock().names().to_vec();
+        if memory.followed && self.kept.lock().is_news(target, memory, &names) {
+            self.host.spawn(self.save(&|kept| kept.remember(target, memory, &names)));
         }
     }
 
@@ -196,35 +192,43 @@ mod tests {
         let mut kept = Kept::nothing();
         let (refused, ours) = (Some(id(b'a')), id(b'b'));
         let memory = Memory { followed: true, refused, history: Some(ours) };
-        kept.remember(&target(1), memory);
+        kept.remember(&target(1), memory, &[]);
         kept.began = vec![ours.to_string()];
         let read = Kept::read(ron::to_string(&kept).expect("plain data").as_bytes()).expect("what we wrote");
         assert_eq!(read, kept);
         assert!(read.as_configured, "no role was changed");
         assert_eq!(Kept::nothing().memory(&target(1), ours), None, "its data is its own");
-        assert!(Kept::nothing().is_news(&target(1), memory) && !read.is_news(&target(1), memory));
+        assert!(Kept::nothing().is_news(&target(1), memory, &[]) && !read.is_news(&target(1), memory, &[]));
         let told = Memory { history: None, ..memory };
-        assert!(!read.is_news(&target(1), told), "a link that isn't there yet knows of no history");
+        assert!(!read.is_news(&target(1), told, &[]), "a link that isn't there yet knows of no history");
         assert_eq!(read.memory(&target(1), ours), Some(told));
         assert_eq!(read.memory(&target(1), id(b'c')), None, "ours is of an earlier life");
         assert_eq!(read.memory(&target(2), ours), None, "another primary, by the configuration file");
         assert_eq!(read.began(), [ours]);
         kept.change_role(Some(&target(2)));
         assert_eq!(kept.began(), [], "what it will have is another's");
-        kept.remember(&target(2), Memory::default());
+        kept.remember(&target(2), Memory::default(), &[]);
         let read = Kept::read(ron::to_string(&kept).expect("plain data").as_bytes()).expect("what we wrote");
         assert_eq!((read.replicaof.clone(), read.as_configured), (Some(("h".into(), 2)), false));
         assert_eq!(read.memory(&target(2), ours), Some(Memory::default()), "asked for, and not synced yet");
     }
 
+    /// The file that a promotion finds on the disk has the old name until the next save.
     #[test]
-    fn a_primary_that_is_renamed_keeps_its_older_names_up_to_a_limit() {
+    fn a_primary_in_anothers_place_has_the_names_of_our_data() {
         let mut kept = Kept::nothing();
-        let of = |n: usize| ReplId::parse(format!("{n:040x}").as_bytes()).expect("forty digits");
-        for n in 0..=MOST_HISTORIES {
-            kept.remember(&target(1), Memory { followed: true, refused: None, history: Some(of(n)) });
-        }
-        let known = |n: usize| kept.memory(&target(1), of(n)).is_some();
-        assert!(!known(0) && (1..=MOST_HISTORIES).all(known));
+        let followed = |name| Memory { followed: true, refused: None, history: Some(id(name)) };
+        kept.remember(&target(1), followed(b'a'), &[id(b'a')]);
+        kept.remember(&target(2), Memory::default(), &[]);
+        kept.remember(&target(2), followed(b'b'), &[id(b'a'), id(b'b')]);
+        let known = |kept: &Kept, name| kept.memory(&target(2), id(name)).is_some();
+        assert!(known(&kept, b'a') && known(&kept, b'b'));
+        // It was started again from its own file, under a new name.
+        kept.remember(&target(2), followed(b'c'), &[id(b'c')]);
+        assert!([b'a', b'b', b'c'].iter().all(|name| known(&kept, *name)));
+        // One with data of its own.
+        kept.remember(&target(2), Memory::default(), &[]);
+        kept.remember(&target(2), followed(b'd'), &[id(b'd')]);
+        assert!(!known(&kept, b'a') && known(&kept, b'd'));
     }
 }

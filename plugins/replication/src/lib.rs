@@ -16,6 +16,7 @@ mod follow;
 pub mod history;
 pub mod info;
 mod kept;
+mod lineage;
 pub mod link;
 mod origin;
 mod pace;

@@ -10,6 +10,7 @@ use crate::follow::Order;
 use crate::history::{History, Second};
 use crate::info::{Following, View};
 use crate::kept::Kept;
+use crate::lineage::Lineage;
 use crate::link::{Status, Target};
 use crate::origin::Origin;
 use crate::pace::Rounds;
@@ -60,6 +61,8 @@ pub struct Replication {
     pub(crate) registry: Registry,
     /// Whether our data began in this process.
     pub(crate) origin: Origin,
+    /// The names by which what we have went.
+    pub(crate) lineage: Mutex<Lineage>,
     /// Whom we follow was said since the start, by a client, a sentinel or a failover.
     pub(crate) told_whom: AtomicBool,
     /// What filtered replicas follow.
@@ -106,6 +109,8 @@ pub struct Replication {
     pub(crate) failover: ArcSwap<failover::State>,
     /// The replica was asked to take our role and hasn't answered: it may have it already. Set inside turns only.
     pub(crate) asked_to_take_over: AtomicBool,
+    /// The failover was asked for by a sentinel, which hasn't told the clients yet.
+    pub(crate) for_sentinel: AtomicBool,
 }
 
 impl Plugin for Replication {
@@ -130,6 +135,7 @@ impl Plugin for Replication {
             config: ArcSwap::from_pointee(config),
             registry: Registry::default(),
             origin: Origin::default(),
+            lineage: Mutex::default(),
             told_whom: AtomicBool::new(false),
             feeds,
             target: ArcSwapOption::empty(),
@@ -155,6 +161,7 @@ impl Plugin for Replication {
             ends_at_ms: AtomicU64::new(0),
             failover: ArcSwap::default(),
             asked_to_take_over: AtomicBool::new(false),
+            for_sentinel: AtomicBool::new(false),
         };
         this.begin_with_role()?;
         Ok(this)
@@ -249,6 +256,8 @@ impl Replication {
             Some(at) if replica => History::fresh(at.replid),
             at => History::restarted_as_primary(at, self.fresh_id()),
         };
+        let names = at.map(|at| at.replid).into_iter().chain([history.replid]);
+        names.for_each(|name| self.lineage.lock().renamed(name));
         let began = to_sdk(&history, at.map(|at| at.offset));
         self.host.with_keyspace(move |ctx| ctx.rebase(&began)).await??;
         if let Some(at) = at {
@@ -370,6 +379,7 @@ impl Replication {
     /// A new name for our history.
     pub(crate) fn new_name(&self) -> ReplId {
         let name = self.fresh_id();
+        self.lineage.lock().renamed(name);
         if self.origin.renamed(name) {
             self.host.spawn(self.save_origin());
         }

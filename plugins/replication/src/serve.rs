@@ -170,6 +170,8 @@ impl Replication {
         let now = self.host.now();
         let peer =
             if source.is_some() { Peer::continuing(now, shared.clone()) } else { Peer::waiting(now, shared.clone()) };
+        // One that goes on counts at once: min-replicas-to-write waits for it.
+        self.refresh_gates();
         let (peer, ended) = (Mutex::new(peer), Arc::default());
         let replica = Replica { plugin: self.clone(), shared, facts, feed, peer, generation, ended };
         let (input, output) = conn.split();

@@ -40,6 +40,8 @@ fn a_setting_is_spread_survives_a_restart_and_leaves_stock_sentinels_alone() {
         assert!(explained.contains("is not told, it is no Keystead"), "{explained}");
     }
     // The other one has it from its own disk: the first is gone.
+    let state = group.sentinels[1].process().dir().join("sentinel.state");
+    wait_until("it is there", LIMIT, || std::fs::read_to_string(&state).is_ok_and(|text| text.contains("4321")));
     group.sentinels[0].process().kill();
     group.sentinels[1].process().kill();
     group.sentinels[1].process().restart().expect("it starts again");

@@ -54,6 +54,21 @@ fn an_end_that_cut_off_a_script_is_not_taken_back() {
     node.process.wait_exit(DEADLINE);
 }
 
+/// Whoever insists need not wait for a script that never ends.
+#[test]
+fn a_second_signal_ends_a_server_inside_a_script() {
+    let mut node = Keystead::builder().plugin("scripting", "(busy_reply_threshold_ms: 100)").start();
+    let (mut script, mut other) = (node.client(), node.client());
+    script.send(&["EVAL", "while true do end", "0"]).unwrap();
+    wait_until("the script is long", DEADLINE, || format!("{:?}", other.cmd("PING")).contains("BUSY"));
+    node.process.terminate();
+    node.process.wait_for_log("Received SIGTERM scheduling shutdown", DEADLINE);
+    let pid = node.process.pid().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert!(!node.process.wait_exit(DEADLINE).success(), "{}", node.process.log());
+    assert!(node.process.log().contains("You insist... exiting now."));
+}
+
 #[test]
 fn an_alarm_and_a_closed_terminal_are_no_reason_to_go() {
     let mut node = Keystead::plain();

@@ -175,12 +175,16 @@ impl Client {
     /// Sends all commands at once and reads as many replies.
     #[track_caller]
     pub fn pipeline(&mut self, lines: &[&str]) -> Vec<Reply> {
-        let mut bytes = Vec::new();
-        for line in lines {
-            bytes.extend(encode(&line.split_whitespace().collect::<Vec<_>>()));
-        }
+        let words: Vec<Vec<&str>> = lines.iter().map(|line| line.split_whitespace().collect()).collect();
+        self.pipeline_words(&words.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
+    /// The same for commands whose words have blanks in them.
+    #[track_caller]
+    pub fn pipeline_words(&mut self, commands: &[&[&str]]) -> Vec<Reply> {
+        let bytes: Vec<u8> = commands.iter().flat_map(|words| encode(words)).collect();
         self.send_raw(&bytes).expect("the socket takes a pipeline");
-        lines.iter().map(|line| self.read().unwrap_or_else(|e| panic!("{line}: {e}"))).collect()
+        commands.iter().map(|words| self.read().unwrap_or_else(|e| panic!("{words:?}: {e}"))).collect()
     }
 
     /// Whether the server has closed the connection: waits up to `limit` for that, passing over what still arrives.

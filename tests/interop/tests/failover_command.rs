@@ -76,6 +76,86 @@ fn hand_over_back(a: &Keystead, b: &Keystead) {
     in_step(&mut r, &mut p);
 }
 
+/// `min-replicas-to-write` is kept as soon as the old primary goes on where it was, not when somebody looks next.
+#[test]
+fn a_replica_that_goes_on_counts_at_once() {
+    let start = || {
+        let config = "(ping_period_s: 3600, min_replicas_to_write: 1, min_replicas_max_lag_s: 10)";
+        Keystead::builder().plugin("replication", config).start()
+    };
+    let (a, b) = (start(), start());
+    let (mut old, mut new) = (a.client(), b.client());
+    new.ok(&format!("REPLICAOF 127.0.0.1 {}", a.port()));
+    in_step(&mut old, &mut new);
+    for round in 0..6 {
+        new.ok("REPLICAOF NO ONE");
+        let port = if round % 2 == 0 { b.port() } else { a.port() };
+        old.ok(&format!("REPLICAOF 127.0.0.1 {port}"));
+        let online = || field(&mut new, "replication", "slave0").contains("state=online");
+        wait_until("it is online", DEADLINE, online);
+        assert_eq!(text(&new.cmd("SET x 1")), "OK", "round {round}");
+        in_step(&mut new, &mut old);
+        std::mem::swap(&mut old, &mut new);
+    }
+}
+
+/// A primary with a replica that follows it, both with scripts.
+fn pair() -> (Keystead, Keystead) {
+    let start = || Keystead::builder().plugin("replication", "(ping_period_s: 3600)").plugin("scripting", "()").start();
+    let (a, b) = (start(), start());
+    let (mut p, mut r) = (a.client(), b.client());
+    r.ok(&format!("REPLICAOF 127.0.0.1 {}", a.port()));
+    in_step(&mut p, &mut r);
+    wait_until("the replica is online", DEADLINE, || field(&mut p, "replication", "slave0").contains("state=online"));
+    (a, b)
+}
+
+/// Many writes, which take a while to be sent.
+const MUCH: &str =
+    "local v = string.rep('x', 1000) for i = 1, 30000 do redis.call('SET', 'k' .. i, v) end return 'done'";
+
+/// The pause holds from the command on: what comes behind it in the same packet waits, and is refused by the replica that
+/// this node is then.
+#[test]
+fn writes_behind_a_failover_in_the_same_packet_wait_for_it() {
+    let (a, b) = pair();
+    let mut p = a.client();
+    let last = p.pipeline_words(&[&["FAILOVER"], &["EVAL", MUCH, "0"], &["SET", "acked", "yes"]]);
+    let refused: Vec<_> = last[1..].iter().map(|reply| text(reply).split(' ').next().map(str::to_owned)).collect();
+    assert_eq!((text(&last[0]).as_str(), refused), ("OK", vec![Some("READONLY".to_owned()); 2]));
+    wait_until("the role is there", DEADLINE, || field(&mut b.client(), "replication", "role") == "master");
+    assert_eq!(b.client().cmd("DBSIZE"), Reply::Int(0));
+}
+
+/// Behind it in its own transaction they run: the replica must have them too before it takes over.
+#[test]
+fn writes_behind_a_failover_in_its_transaction_are_waited_for() {
+    let (a, b) = pair();
+    let mut p = a.client();
+    p.pipeline_words(&[&["MULTI"], &["FAILOVER"], &["EVAL", MUCH, "0"], &["SET", "acked", "yes"], &["EXEC"]]);
+    let mut r = b.client();
+    wait_until("the role is there", DEADLINE, || field(&mut r, "replication", "role") == "master");
+    assert_eq!((r.cmd("DBSIZE"), text(&r.cmd("GET acked"))), (Reply::Int(30_001), "yes".to_owned()));
+    in_step(&mut r, &mut p);
+    assert_eq!(p.cmd("DBSIZE"), Reply::Int(30_001));
+}
+
+/// Each replaces the other's pause in the order in which they came.
+#[test]
+fn a_failover_taken_back_at_once_leaves_no_pause() {
+    let (a, b) = pair();
+    let (mut p, mut writer) = (a.client(), a.client());
+    for round in 0..50 {
+        let to = b.port().to_string();
+        p.pipeline_words(&[&["FAILOVER", "TO", "127.0.0.1", &to, "TIMEOUT", "5000"], &["FAILOVER", "ABORT"]]);
+        if field(&mut p, "replication", "role") == "slave" {
+            // The replica was quicker than the second thought.
+            return;
+        }
+        assert_eq!(text(&writer.cmd(&format!("SET x {round}"))), "OK", "round {round}");
+    }
+}
+
 #[test]
 fn a_stock_server_takes_over_and_hands_over() {
     if !have("redis-server") {

@@ -6,10 +6,10 @@ use keystead_resp::Args;
 use super::client_list::{Filter, describe, parse_kind};
 use super::tracking;
 use crate::args::ArgsExt;
-use crate::core::Pause;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
+use crate::pause::Pause;
 use crate::session::{ReplyMode, SessionId};
 use crate::spec::*;
 use crate::tick::{Unblock, unblock};
@@ -215,7 +215,7 @@ fn pause(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 fn unpause(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     ctx.core.pause = Pause::Off;
-    ctx.core.pause_ended = true;
+    ctx.core.pause_changed = true;
     ctx.reply.ok();
     Ok(Effect::None)
 }

@@ -6,7 +6,6 @@
 //! is what was sent; reads go on. Redis serves nobody meanwhile.
 
 use super::common::{Res, err, int, is};
-use crate::core::Pause;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::engine::Engine;
@@ -14,6 +13,7 @@ use crate::error::CommandError;
 use crate::exec;
 use crate::gates::Gate;
 use crate::offload::{Exchange, Exchanged, IoFailure, Turns, error_reply};
+use crate::pause::{Pause, Pauser};
 use crate::session::{SessionId, State};
 use crate::spec::*;
 use keystead_keyspace::{DbIndex, ExpiryMode, RawRecord};
@@ -21,7 +21,8 @@ use keystead_rdb::EncodeOptions;
 use keystead_resp::{Args, Proto};
 
 /// Under this name it stands among the pauses.
-const PAUSE: &str = "MIGRATE";
+const NAME: &str = "MIGRATE";
+const PAUSE: Pauser<'_> = Pauser::Server(NAME);
 /// What a timeout of 0 or less means, in milliseconds.
 const DEFAULT_TIMEOUT_MS: u64 = 1000;
 /// The longest wait for one answer, in milliseconds: an hour. Writes wait as long.
@@ -206,7 +207,7 @@ impl Migration {
         if engine.core.gates.is(Gate::Replica) && engine.core.gates.is(Gate::ReadOnly) {
             return Some(false);
         }
-        if engine.core.paused_beside(PAUSE) {
+        if engine.core.paused_beside(NAME) {
             return None;
         }
         let mut nobody = State::nobody(engine.core.now_ms());

@@ -21,11 +21,12 @@ use crate::barrier::Barriers;
 use crate::blocking::Blocking;
 use crate::commands;
 use crate::config::Config;
-use crate::core::{Core, Pause, Probe, Spent};
+use crate::core::{Core, Probe, Spent};
 use crate::foreign::{ConnEvent, ForeignBody};
 use crate::gates::Gates;
 use crate::journal::{Journal, Unit};
 use crate::limits::Buffers;
+use crate::pause::Pause;
 use crate::pubsub::PubSub;
 use crate::registry::{Command, Registry};
 use crate::secrets::Secrets;
@@ -95,7 +96,7 @@ impl Engine {
                 pause_until_ms: 0,
                 foreign_pauses: Vec::new(),
                 paused: Vec::new(),
-                pause_ended: false,
+                pause_changed: false,
                 watch: Default::default(),
                 observing: false,
                 room: Default::default(),
@@ -184,8 +185,8 @@ impl Engine {
         self.core.sessions.get_mut(id).map(|session| &mut session.state)
     }
 
-    /// Takes a session's output by exchanging it with an empty (or reusable) buffer. Gives the journal's position that
-    /// the output, and all before it, depends on: with barriers it may be shown when that is confirmed.
+    /// Takes a session's output by exchanging it with an empty, small buffer, which the session keeps. Gives the journal's
+    /// position that the output, and all before it, depends on: with barriers it may be shown when that is confirmed.
     pub fn swap_out(&mut self, id: SessionId, buffer: &mut Vec<u8>) -> u64 {
         self.core.swap_out(id, buffer)
     }
@@ -261,7 +262,7 @@ impl Engine {
         if self.core.blocking.has_ready() {
             self.serve_ready();
         }
-        if self.core.pause_ended {
+        if self.core.pause_changed {
             self.settle_pause();
         }
         flow
@@ -269,6 +270,7 @@ impl Engine {
 
     /// Ends a turn: what the server has to do now.
     pub fn end_turn(&mut self) -> TurnEnd {
+        self.settle_pause();
         if self.core.tracking.active() {
             self.core.broadcast_changes();
         }
@@ -296,19 +298,6 @@ impl Engine {
     /// The gates, to be shared with whoever sets them.
     pub fn gates(&self) -> Arc<Gates> {
         self.core.gates.clone()
-    }
-
-    /// A plugin's own pause beside CLIENT PAUSE; `Pause::Off` ends it.
-    pub fn pause(&mut self, plugin: &str, kind: Pause, until_ms: u64) {
-        self.core.pause_for(plugin, kind, until_ms);
-        self.settle_pause();
-    }
-
-    /// Runs what waited for a pause that was ended.
-    fn settle_pause(&mut self) {
-        if std::mem::take(&mut self.core.pause_ended) && !self.core.is_paused() {
-            crate::tick::end_pause(self);
-        }
     }
 
     /// Closes sessions that a filter chooses; gives how many.
@@ -383,9 +372,6 @@ impl Core {
 
     /// Decides again whether commands must look at monitors and pauses.
     pub(crate) fn refresh_watchful(&mut self) {
-        self.watchful = self.busy.is_some()
-            || !self.sessions.monitors.is_empty()
-            || self.pause != Pause::Off
-            || !self.foreign_pauses.is_empty();
+        self.watchful = self.busy.is_some() || !self.sessions.monitors.is_empty() || self.has_pauses();
     }
 }

@@ -67,7 +67,7 @@ impl Engine {
         self.core.config.remove_plugin(plugin);
         self.core.hooks.retain(|hook| hook.plugin != plugin);
         self.core.count_hooks();
-        self.core.foreign_pauses.retain(|(name, ..)| name != plugin);
+        self.core.forget_pause(plugin);
         let waiting: Vec<(SessionId, u64)> = self
             .core
             .sessions

@@ -45,8 +45,17 @@ impl Core {
         id
     }
 
-    /// Takes a session's output by exchanging it with an empty (or reusable) buffer. Gives the journal's position that
-    /// the output, and all before it, depends on: with barriers it may be shown when that is confirmed.
+    /// A buffer for the next output of a session that has none yet. It comes back with `swap_out`, whether it was used or not.
+    pub fn lend_out(&mut self, id: SessionId, buffer: Vec<u8>) {
+        debug_assert!(buffer.is_empty());
+        if let Some(session) = self.sessions.get_mut(id).filter(|session| session.out.is_empty()) {
+            session.out = buffer;
+        }
+    }
+
+    /// Takes a session's output by exchanging it with an empty buffer, which the session keeps for its next output: a small
+    /// one, as that may never come. Gives the journal's position that the output, and all before it, depends on: with
+    /// barriers it may be shown when that is confirmed.
     pub fn swap_out(&mut self, id: SessionId, buffer: &mut Vec<u8>) -> u64 {
         buffer.clear();
         let Some(session) = self.sessions.get_mut(id) else { return 0 };

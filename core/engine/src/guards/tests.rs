@@ -3,6 +3,7 @@
 use super::*;
 use crate::engine::{Engine, EngineOptions};
 use crate::exec;
+use crate::pause::Pauser;
 use crate::session::{Multi, Queued};
 
 fn verdict(prepare: &dyn Fn(&mut Engine, &mut State), line: &str) -> String {
@@ -71,6 +72,14 @@ fn states_and_commands() {
         ),
         ("pause write", Box::new(pause(Pause::Write))),
         ("pause all", Box::new(pause(Pause::All))),
+        (
+            "pause of a plugin, read-only",
+            Box::new(|engine, _| {
+                engine.core.pause_for(Pauser::Plugin("replication"), Pause::Write, u64::MAX);
+                engine.core.gates.set(Gate::ReadOnly, true);
+                engine.core.gates.set(Gate::Replica, true);
+            }),
+        ),
         ("subscriber", Box::new(|_, state| _ = state.channels.insert(b"a"))),
         ("multi set", Box::new(in_multi("SET k v"))),
         ("a replica's link", Box::new(|_, state| state.kind = Kind::Replica)),

@@ -16,7 +16,8 @@ pub struct JournalLimits {
     pub replica_soft: u64,
     /// How long the soft limit may be exceeded, ms.
     pub replica_soft_ms: u64,
-    /// What a file's cursor may pin before writers are paced.
+    /// What a file's cursor may pin before writers are paced. A replica can't slow its primary down: at twice as much the
+    /// cursor ends there.
     pub file: u64,
     /// What a feed may pin before it is told it fell behind.
     pub feed: u64,
@@ -51,12 +52,13 @@ impl JournalLimits {
         }
     }
 
-    /// Beyond this a reader is dropped at once (0: never).
-    fn most(&self, class: CursorClass) -> u64 {
+    /// Beyond this a reader is dropped at once (0: never); `follows` on a replica.
+    fn most(&self, class: CursorClass, follows: bool) -> u64 {
         match class {
             CursorClass::Replica => self.replica_hard,
             CursorClass::SyncingReplica => self.replica_hard.saturating_mul(2),
             CursorClass::Feed => self.feed,
+            CursorClass::Persistence if follows => self.file.saturating_mul(2),
             CursorClass::Persistence => 0,
         }
     }
@@ -95,18 +97,18 @@ impl Pin {
 pub struct Verdict {
     /// For whom writers are paced most.
     pub slowest: Option<Pin>,
-    /// Replicas that were dropped.
+    /// Replicas that were dropped, and files of a replica.
     pub dropped: Vec<Pin>,
 }
 
 impl Cursor {
     /// Whether it has gone too far. Notes since when it is beyond its soft limit.
-    fn is_over(&mut self, limits: &JournalLimits, lag: u64, now_ms: u64) -> bool {
+    fn is_over(&mut self, limits: &JournalLimits, lag: u64, now_ms: u64, follows: bool) -> bool {
         let beyond = |limit: u64| limit > 0 && lag > limit;
         let soft = self.class == CursorClass::Replica && beyond(limits.replica_soft);
         self.soft_since_ms = soft.then(|| self.soft_since_ms.unwrap_or(now_ms));
         let long = self.soft_since_ms.is_some_and(|since| now_ms.saturating_sub(since) > limits.replica_soft_ms);
-        long || beyond(limits.most(self.class))
+        long || beyond(limits.most(self.class, follows))
     }
 
     /// Whether writers are paced for it: from its share on, until it is down at half of that.
@@ -116,11 +118,11 @@ impl Cursor {
     }
 
     /// The lag at which it must be looked at again.
-    fn next_look(&self, limits: &JournalLimits, lag: u64) -> u64 {
+    fn next_look(&self, limits: &JournalLimits, lag: u64, follows: bool) -> u64 {
         let share = limits.share(self.class);
         let step = if self.paced { lag.max(share) + share / STEPS } else { share };
         let soft = if self.class == CursorClass::Replica { limits.replica_soft } else { 0 };
-        let next = [limits.most(self.class), step, soft].into_iter().filter(|at| *at > 0 && *at >= lag);
+        let next = [limits.most(self.class, follows), step, soft].into_iter().filter(|at| *at > 0 && *at >= lag);
         next.min().unwrap_or(u64::MAX)
     }
 }
@@ -138,8 +140,8 @@ impl Journal {
         self.log.end_pos() > self.look_at
     }
 
-    /// Ends readers beyond their limits.
-    pub fn enforce_limits(&mut self, now_ms: u64) -> Verdict {
+    /// Ends readers beyond their limits; `follows` on a replica.
+    pub fn enforce_limits(&mut self, now_ms: u64, follows: bool) -> Verdict {
         let end = self.log.end_pos();
         let limits = self.limits.above(self.backlog.unwrap_or(0));
         let (mut verdict, mut ended) = (Verdict::default(), false);
@@ -148,7 +150,7 @@ impl Journal {
             let (class, share) = (cursor.class, limits.share(cursor.class));
             let lag = end - cursor.pos.min(end);
             let pin = |cursor: &Cursor| Pin { class, name: cursor.name.clone(), lag, share };
-            if cursor.is_over(&limits, lag, now_ms) {
+            if cursor.is_over(&limits, lag, now_ms, follows) {
                 cursor.end(Ended::Overrun);
                 ended = true;
                 if class != CursorClass::Feed {
@@ -162,7 +164,7 @@ impl Journal {
                     verdict.slowest = Some(pin);
                 }
             }
-            self.look_at = self.look_at.min(cursor.pos.saturating_add(cursor.next_look(&limits, lag)));
+            self.look_at = self.look_at.min(cursor.pos.saturating_add(cursor.next_look(&limits, lag, follows)));
         }
         if ended {
             self.fresh = true;

@@ -115,22 +115,22 @@ fn writers_are_paced_for_a_sync_until_it_is_dropped() {
         }
     };
     grow(&mut journal, 900);
-    assert!(journal.enforce_limits(1).slowest.is_none() && !journal.is_strained());
+    assert!(journal.enforce_limits(1, false).slowest.is_none() && !journal.is_strained());
     grow(&mut journal, 300);
     assert!(journal.is_strained(), "known without a tick");
-    let verdict = journal.enforce_limits(1);
+    let verdict = journal.enforce_limits(1, false);
     assert_eq!(verdict.dropped.len(), 1);
     assert_eq!(journal.read(replica, 10), Read::Ended(Ended::Overrun));
     let first = verdict.slowest.map(|pin| pin.pace()).expect("both pin more than their share");
     assert!(first < 1000 && first > 100, "{first}");
     assert_eq!(read(&mut journal, sync).len() as u64, journal.offset());
     grow(&mut journal, 700);
-    let verdict = journal.enforce_limits(2);
+    let verdict = journal.enforce_limits(2, false);
     let slowest = verdict.slowest.expect("one of them still does");
     assert_eq!((&*slowest.name, slowest.share), ("the slow one", 1000));
     assert!(slowest.pace() < first / 10 && verdict.dropped.is_empty());
     grow(&mut journal, 100);
-    let verdict = journal.enforce_limits(3);
+    let verdict = journal.enforce_limits(3, false);
     assert_eq!(verdict.dropped.iter().map(|pin| &*pin.name).collect::<Vec<_>>(), ["the slow one"]);
     assert_eq!(journal.read(slow, 10), Read::Ended(Ended::Overrun));
     assert!(read(&mut journal, sync).len() >= 800, "the other one has what came meanwhile");
@@ -145,12 +145,31 @@ fn the_pace_ends_at_half_of_where_it_began() {
     while journal.position() < 5000 {
         set(&mut journal, 0, "a");
     }
-    let paced = |journal: &mut Journal| journal.enforce_limits(1).slowest.map(|pin| pin.pace());
+    let paced = |journal: &mut Journal| journal.enforce_limits(1, false).slowest.map(|pin| pin.pace());
     assert!(paced(&mut journal).is_some_and(|pace| pace < 100), "halved four times, and never dropped");
     journal.read(file, 4100);
     assert!(paced(&mut journal).is_some_and(|pace| pace == 1000));
     journal.read(file, 500);
     assert_eq!(paced(&mut journal), None);
+}
+
+/// A replica's clients don't write: what its primary sends would pile up for a disk that stands still.
+#[test]
+fn a_file_of_a_replica_is_given_up_at_twice_its_share() {
+    let mut journal = Journal::new();
+    journal.set_limits(JournalLimits { file: 1000, ..JournalLimits::default() });
+    let file = journal.open_cursor(CursorClass::Persistence, None).expect("now");
+    while journal.position() < 1900 {
+        set(&mut journal, 0, "a");
+    }
+    assert!(journal.enforce_limits(1, true).dropped.is_empty());
+    while journal.position() <= 2000 {
+        set(&mut journal, 0, "a");
+    }
+    assert!(journal.is_strained(), "known without a tick");
+    assert_eq!(journal.enforce_limits(1, true).dropped.len(), 1);
+    assert_eq!(journal.read(file, 10), Read::Ended(Ended::Overrun));
+    assert!(journal.memory() < 500, "nobody keeps it");
 }
 
 /// Without limits a replica may take as long as it wants, as in Redis, and nobody waits for it.
@@ -162,7 +181,7 @@ fn without_a_limit_nobody_is_paced() {
     while journal.position() < 1 << 20 {
         set(&mut journal, 0, "a");
     }
-    let verdict = journal.enforce_limits(1);
+    let verdict = journal.enforce_limits(1, false);
     assert!(verdict.slowest.is_none() && verdict.dropped.is_empty() && !journal.is_strained());
 }
 
@@ -185,7 +204,7 @@ fn whoever_waits_for_the_end_is_woken_by_nothing_else() {
     while journal.position() <= 1000 {
         set(&mut journal, 0, "a");
     }
-    journal.enforce_limits(1);
+    journal.enforce_limits(1, false);
     assert_eq!((woken(&mut journal), journal.end_of(slow, waker)), (1, Some(Ended::Overrun)));
     assert_eq!(journal.end_of(closed, waker), Some(Ended::Closed));
 }

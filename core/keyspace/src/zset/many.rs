@@ -31,11 +31,15 @@ impl ZSet {
         Self(Form::Trees(Box::new(Trees { by_score, by_member })))
     }
 
-    /// So many members are to be added: where only trees hold that many, trees are made at once, as Redis 7.2 does.
-    pub fn expect(&mut self, members: usize, limits: &Limits) {
-        if members > limits.zset_entries && !self.is_tree() {
-            self.make_trees();
-        }
+    /// What adding these members one by one in this order would make: a zero that comes while the form is still compact loses
+    /// its sign. `counted`: how many come is known before, and trees are made at once where only they hold so many, as
+    /// Redis 7.2 does.
+    pub fn of_each(mut members: Vec<(Elem, f64)>, counted: bool, limits: &Limits) -> Self {
+        let room = if counted && members.len() > limits.zset_entries { 0 } else { limits.zset_entries };
+        let short = members.iter().take(room).take_while(|(member, _)| member.len() <= limits.zset_value);
+        let compact = short.count();
+        members[..compact].iter_mut().for_each(|(_, score)| *score = unsigned_zero(*score));
+        Self::of_many(members, limits)
     }
 }
 
@@ -88,13 +92,29 @@ mod tests {
     }
 
     #[test]
-    fn trees_are_made_for_those_who_are_expected() {
+    fn each_in_turn_is_what_adding_makes() {
         let limits = Limits::default();
-        let mut zset = ZSet::new();
-        zset.expect(128, &limits);
-        assert_eq!(zset.encoding(), "listpack");
-        zset.add(b"m", 1.0, &limits);
-        zset.expect(129, &limits);
-        assert_eq!((zset.encoding(), zset.len(), zset.score(b"m")), ("skiplist", 1, Some(1.0)));
+        let signed = |n: usize| if n.is_multiple_of(3) { -0.0 } else { (n % 5) as f64 };
+        let bits = |zset: &ZSet| zset.iter().map(|(m, s)| (m.to_vec(), s.to_bits())).collect::<Vec<_>>();
+        for (count, long) in [(0, 0), (1, 0), (128, 128), (129, 129), (300, 300), (100, 40), (300, 40), (300, 0)] {
+            let mut members = members(count, signed);
+            if let Some(member) = members.get_mut(long) {
+                member.0 = Elem::new(&[b'x'; 65]);
+            }
+            members.reverse();
+            let (mut one_by_one, at_once) = (ZSet::new(), ZSet::of_each(members.clone(), false, &limits));
+            members.iter().for_each(|(member, score)| _ = one_by_one.add(member, *score, &limits));
+            assert_eq!(bits(&at_once), bits(&one_by_one), "{count} {long}");
+            assert_eq!(at_once.encoding(), one_by_one.encoding(), "{count} {long}");
+        }
+    }
+
+    #[test]
+    fn trees_are_made_at_once_for_those_who_are_counted() {
+        let limits = Limits::default();
+        for (count, stay) in [(128, 0), (129, 129)] {
+            let zset = ZSet::of_each(members(count, |_| -0.0), true, &limits);
+            assert_eq!(zset.iter().filter(|(_, score)| score.is_sign_negative()).count(), stay, "{count}");
+        }
     }
 }

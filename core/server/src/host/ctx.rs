@@ -6,8 +6,8 @@ use super::event_names;
 use super::frame::{Frame, World, frame, owned_words};
 use super::script;
 use keystead_abi::{self as abi, Buf, ClientInfo, CtxApi, History, JournalState, KillFilter, Role, Str};
-use keystead_engine::core::Pause;
 use keystead_engine::keyspace::{Class, Event, KeyType, Keyspace, StrRef, Ttl, UnixMillis};
+use keystead_engine::pause::{Pause, Pauser};
 use keystead_engine::resp::{Proto, Writer};
 use keystead_engine::session::State;
 use keystead_engine::{CommandError, Gate, Origin, OwnedArgs, Targets};
@@ -505,11 +505,11 @@ unsafe extern "C" fn pause(ctx: *mut c_void, kind: u32, until_unix_ms: u64) {
     // SAFETY: as above.
     let frame = unsafe { frame(ctx) };
     let kind = pause_kind(kind, until_unix_ms);
-    let plugin = frame.plugin;
+    let pauser = Pauser::Plugin(&frame.plugin.name);
     match &mut frame.world {
-        World::Turn(engine) => engine.pause(&plugin.name, kind, until_unix_ms),
-        // Ending a pause resumes sessions, which a running command can't: right behind this turn.
-        World::Command(_) => plugin.later(move |engine| engine.pause(&plugin.name, kind, until_unix_ms)),
+        World::Turn(engine) => engine.pause(pauser, kind, until_unix_ms),
+        // At once: what comes behind this command in the same turn waits too.
+        World::Command(ctx) => ctx.core.pause_for(pauser, kind, until_unix_ms),
         World::Look(..) => {}
     }
 }

@@ -39,7 +39,8 @@ pub(crate) use seam::{ConfigText, EndpointSpec, PluginEntry, ServerShell};
 use crate::net::service::Service;
 use contracts::Contracts;
 use keystead_abi::{self as abi, History, JournalState, Object};
-use keystead_engine::core::{Core as EngineCore, Pause};
+use keystead_engine::core::Core as EngineCore;
+use keystead_engine::pause::{Pause, Pauser};
 use keystead_engine::{Engine, Gate, Gates};
 use library::Library;
 use parking_lot::{Mutex, RwLock};
@@ -325,7 +326,7 @@ impl Host {
             let core = plugin.host();
             core.stopping.store(true, Ordering::Release);
             for service in core.engines() {
-                service.turn(|engine| engine.pause(STOPPING, Pause::All, u64::MAX));
+                service.turn(|engine| engine.pause(Pauser::Server(STOPPING), Pause::All, u64::MAX));
             }
         }
         for plugin in self.order.iter().rev() {

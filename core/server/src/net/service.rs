@@ -27,8 +27,8 @@ pub(crate) trait Owner: Send + Sync {
     fn ready(&self, ready: Ready);
     /// A command of this session's own turn takes its socket.
     fn take_over(&self, handover: Handover);
-    /// The socket must be shut, whoever holds it now.
-    fn kill(&self);
+    /// The session's socket must be shut, whoever holds it now.
+    fn kill(&self, session: SessionId);
 }
 
 /// Whoever holds replies until barriers let them go. Called outside the lock; must not block.
@@ -398,7 +398,7 @@ impl Service {
                 // Still inside the turn: whoever sends the stream must not get to what this turn wrote.
                 Action::KillTakenOver { session } => {
                     if let Some(owner) = owners.get(session) {
-                        owner.kill();
+                        owner.kill(session);
                     }
                 }
                 other => after.actions.push(other),

@@ -8,10 +8,14 @@
 //! One that has an older state, as its files have it, is followed as Redis does, whatever name its history has: without a
 //! sentinel nobody could take its place, and replication would stand still behind each crash.
 
-use super::{Context, Link, Memory, Outcome, RETRY, State};
+use super::{Context, Link, Memory, Outcome, State};
 use crate::link::Action;
 use crate::units::{Position, ReplId};
 use std::time::Duration;
+
+/// A primary that was refused is asked again this often. One that doesn't say how it began takes a cut for each PSYNC, for
+/// nothing, and what it had comes back by an operator's hand.
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(10);
 
 /// Why our data is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +32,11 @@ impl Link {
     /// What is to be known of this primary behind a restart.
     pub fn memory(&self) -> Memory {
         Memory { followed: self.followed, refused: self.refused, history: self.history }
+    }
+
+    /// The history that the primary's goes on from, if it told.
+    pub(crate) fn goes_on_from(&self) -> Option<ReplId> {
+        self.goes_on_from
     }
 
     /// Its stream was ours, so that what we have is what it had.
@@ -59,14 +68,26 @@ impl Link {
         }
     }
 
+    /// It was refused, and says before PSYNC already that it can't go on with our history.
+    pub(super) fn is_still_without(&self, ctx: Context<'_>) -> bool {
+        let (Some(ours), Some(names)) = (ctx.here.map(|here| here.replid), &self.anew) else { return false };
+        let has_ours = names.contains(&ours) || self.goes_on_from == Some(ours);
+        self.refused.is_some() && self.guards(ctx) && !has_ours
+    }
+
+    /// It still hasn't got what we have.
+    pub(super) fn refuse_again(&mut self, now: Duration, out: &mut Outcome) {
+        self.fail(now, "the primary still hasn't got what we have; our data is kept", out);
+        if let State::Waiting { until } = &mut self.state {
+            *until = now + ASK_AGAIN;
+        }
+    }
+
     /// Takes nothing of it, and asks again later: it may get back what it had.
     pub(super) fn keep(&mut self, now: Duration, ctx: Context<'_>, theirs: ReplId, why: Lost, out: &mut Outcome) {
         self.refused = Some(theirs);
         let how = match why {
-            Lost::Still => {
-                let why = "the primary still hasn't got what we have; our data is kept";
-                return self.fail(now, why, out);
-            }
+            Lost::Still => return self.refuse_again(now, out),
             Lost::Empty => "with an unknown history and no keys".to_string(),
             Lost::Anew { ours, theirs } => format!(
                 "without its data (it began with nothing and is at {}:{}, we are at {}:{})",
@@ -79,6 +100,6 @@ impl Link {
         );
         out.actions.push(Action::Log(log::Level::Warn, text));
         self.drop_connection(out);
-        self.enter(State::Waiting { until: now + RETRY }, "the primary came back without what we have", out);
+        self.enter(State::Waiting { until: now + ASK_AGAIN }, "the primary came back without what we have", out);
     }
 }

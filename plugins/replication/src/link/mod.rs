@@ -189,9 +189,14 @@ impl Link {
         .map(|at| at.max(now) + Duration::from_millis(1))
     }
 
-    /// PSYNC was asked: what is answered may be about our data, see [`Context::has_data`].
+    /// What is answered next may be about our data, see [`Context::has_data`]: PSYNC was asked, or will be of a primary that
+    /// was refused.
     pub fn awaits_verdict(&self) -> bool {
-        matches!(self.state, State::Psync { .. })
+        match self.state {
+            State::Psync { .. } => true,
+            State::Handshake { .. } => self.refused.is_some(),
+            _ => false,
+        }
     }
 
     /// The primary to follow, if any.
@@ -431,6 +436,9 @@ impl Link {
     }
 
     fn ask_psync(&mut self, now: Duration, ctx: Context<'_>, out: &mut Outcome) {
+        if self.is_still_without(ctx) {
+            return self.refuse_again(now, out);
+        }
         let psync = match ctx.here {
             Some(here) => {
                 let next = here.offset.plus(1).to_string();

@@ -1,5 +1,6 @@
 //! The link machine against scripted primaries: what it says, and what it does with what it hears.
 
+use super::guard::ASK_AGAIN;
 use super::*;
 
 fn id(c: u8) -> ReplId {
@@ -122,7 +123,7 @@ impl Bench {
 
     /// Connected anew, asked, and answered with everything.
     fn answered_full(&mut self, c: char, offset: u64) {
-        self.wait(1);
+        self.wait(ASK_AGAIN.as_secs());
         self.shake();
         self.done();
         self.hear(format!("+FULLRESYNC {} {offset}\r\n", hex(c)).as_bytes());
@@ -348,7 +349,7 @@ fn a_primary_that_began_with_nothing_is_not_taken_whatever_it_has_by_now() {
             continue;
         }
         assert!(b.warned.iter().any(|line| line.contains("without its data")));
-        b.wait(1);
+        b.wait(ASK_AGAIN.as_secs());
         b.shake();
         b.done();
         b.hear(b"+CONTINUE\r\n");
@@ -421,6 +422,39 @@ fn a_refusal_outlives_a_restart() {
     assert_eq!(b.link.memory(), Memory { followed: true, refused: Some(id(b'b')), history: None });
     b.answered_full('b', 5000);
     assert_eq!(b.done(), ["disconnect"]);
+}
+
+/// A full sync that isn't taken costs the primary a cut: it is asked for one seldom, and not at all if it says before that
+/// it has nothing else.
+#[test]
+fn who_was_refused_is_asked_seldom() {
+    let (anew, from) = (format!("keystead-anew:{}", hex('b')), format!("keystead-from:{}", hex('a')));
+    for (word, has_data, asked) in [
+        (anew.clone(), true, false),
+        (format!("{from} {anew}"), true, true),
+        (format!("keystead-anew:{},{}", hex('a'), hex('b')), true, true),
+        (String::new(), true, true),
+        (anew.clone(), false, true),
+    ] {
+        let mut b = Bench::new();
+        b.here = Some(Position { replid: id(b'a'), offset: Offset(900) });
+        b.has_data = has_data;
+        b.event(Event::FollowedBefore(Some(id(b'b'))));
+        b.event(Event::Connected);
+        assert!(b.link.awaits_verdict(), "whether there is something to lose counts already");
+        b.hear(format!("+PONG\r\n+OK\r\n+OK keystead-path {} {word}\r\n", hex('9')).as_bytes());
+        assert_eq!(b.said().contains("PSYNC"), asked, "{word} {has_data}");
+        if word.is_empty() {
+            b.hear(format!("+FULLRESYNC {} 0\r\n", hex('c')).as_bytes());
+        }
+        if !asked || word.is_empty() {
+            assert!(b.link.status().kept_data && b.done().contains(&"disconnect".into()));
+            b.wait(ASK_AGAIN.as_secs() - 1);
+            assert_eq!(b.done(), Vec::<String>::new());
+            b.wait(1);
+            assert_eq!(b.done(), ["connect h:1"]);
+        }
+    }
 }
 
 #[test]

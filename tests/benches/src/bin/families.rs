@@ -128,15 +128,18 @@ fn main() -> io::Result<()> {
     }
     let server_cpu = pinned.then_some(0);
     let (redis, ours) = (Peer::start(Kind::Redis, server_cpu, &[])?, Peer::start(Kind::Keystead, server_cpu, &[])?);
-    for peer in [&redis, &ours] {
-        fill(peer)?;
+    let chosen = |family: &str| only.is_empty() || only.split(',').any(|wanted| wanted == family);
+    let rows = ROWS.iter().filter(|(family, ..)| chosen(family));
+    if rows.clone().any(|(family, command, _)| *family != "pub/sub" && command.contains("{n}")) {
+        for peer in [&redis, &ours] {
+            fill(peer)?;
+        }
     }
     println!(
         "{CLIENTS} clients. Server pinned to one processor, client on the other: {pinned}. Rounds: {rounds}, {seconds} s each, \
          alternating. Median (min–max).\n"
     );
     println!("{}", head(&[&["family", "command", "pipeline"], &Pair::HEAD[..]].concat()));
-    let rows = ROWS.iter().filter(|(family, ..)| only.is_empty() || only.split(',').any(|wanted| wanted == *family));
     let (mut slow, mut bound) = (Vec::new(), Vec::new());
     for one in rows {
         for pipeline in [1, 16] {

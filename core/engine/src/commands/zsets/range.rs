@@ -4,6 +4,7 @@ use crate::commands::common::{Res, as_sent_if, err, int, is, range as positions}
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
+use keystead_keyspace::elem::Elem;
 use keystead_keyspace::zset::ZSet;
 use keystead_keyspace::{Create, Object};
 use keystead_resp::Args;
@@ -245,17 +246,12 @@ pub(super) fn zrevrangebylex(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult
 pub(super) fn zrangestore(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let request = parse(args, 3, None, None, true)?;
     let (ks, db, _) = ctx.split();
-    let limits = ks.limits();
-    let mut result = ZSet::new();
-    if let Some(zset) = ks.zset(db, &args[2])? {
-        // Redis knows beforehand how many come only where ranks are given.
-        if matches!(request.range, Range::Rank(..)) {
-            result.expect(request.span(zset).1, limits);
-        }
-        request.members(zset).for_each(|(member, score)| {
-            result.add(member, score, limits);
-        });
-    }
+    let zset = ks.zset(db, &args[2])?;
+    let members = zset.into_iter().flat_map(|zset| request.members(zset));
+    let members = members.map(|(member, score)| (Elem::new(member), score)).collect();
+    // Redis knows beforehand how many come only where ranks are given.
+    let counted = matches!(request.range, Range::Rank(..));
+    let result = ZSet::of_each(members, counted, ks.limits());
     super::algebra::store(ctx, &args[1], result)
 }
 
@@ -309,6 +305,9 @@ pub(super) fn zremrangebylex(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{Engine, EngineOptions, Now};
+    use crate::session::ConnInfo;
+    use keystead_resp::OwnedArgs;
 
     #[test]
     fn bounds_are_read_as_redis_reads_them() {
@@ -327,5 +326,38 @@ mod tests {
         for bad in ["", "a", "+a", "--"] {
             assert_eq!(LexBound::parse(bad.as_bytes()), None, "{bad}");
         }
+    }
+
+    /// However its members are asked for, a range is stored in their own order and in the form that so many of them have.
+    #[test]
+    fn a_stored_range_is_in_order_and_of_the_right_form() {
+        let now = Now { unix_ms: 1_700_000_000_000, mono_us: 0 };
+        let mut engine = Engine::new(EngineOptions { now, ..EngineOptions::default() });
+        let id = engine.connect(ConnInfo { loopback: true, ..ConnInfo::default() }, now).unwrap();
+        let mut run = |line: &str| {
+            engine.begin_turn(now);
+            let _ = engine.execute(id, line.split(' ').collect::<OwnedArgs>().view());
+            let _ = engine.end_turn();
+            let mut out = Vec::new();
+            engine.swap_out(id, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        for (count, form) in
+            [(1, "$8\r\nlistpack"), (128, "$8\r\nlistpack"), (129, "$8\r\nskiplist"), (3000, "$8\r\nskiplist")]
+        {
+            let all: String = (0..count).map(|n| format!(" 7 member:{n:09}")).collect();
+            run(&format!("ZADD from{all}"));
+            let members = run("ZRANGE from 0 -1 WITHSCORES");
+            for range in ["0 -1", "0 -1 REV", "-inf +inf BYSCORE", "7 7 BYSCORE REV", "- + BYLEX", "+ - BYLEX REV"] {
+                assert_eq!(run(&format!("ZRANGESTORE new from {range}")), format!(":{count}\r\n"), "{range}");
+                assert_eq!(run("OBJECT ENCODING new").trim_end(), form, "{range} of {count}");
+                assert_eq!(run("ZRANGE new 0 -1 WITHSCORES"), members, "{range} of {count}");
+            }
+        }
+        // Part of it, over itself; nothing of it.
+        assert_eq!(run("ZRANGESTORE from from + - BYLEX REV LIMIT 10 5"), ":5\r\n");
+        assert!(run("ZRANGE from 0 -1").starts_with("*5\r\n$16\r\nmember:000002985\r\n"));
+        assert_eq!(run("ZRANGESTORE from from 5 9"), ":0\r\n");
+        assert_eq!(run("EXISTS from"), ":0\r\n");
     }
 }

@@ -9,8 +9,9 @@ use crate::host::{DATA, calls, guarded};
 use crate::net::service::{Handover, Owner};
 use futures::task::AtomicWaker;
 use keystead_abi::{self as abi, Buf, Ctx, Future, KillFilter, Out, Role, Str};
+use keystead_engine::pause::Pauser;
 use keystead_engine::resp::Proto;
-use keystead_engine::{ConnInfo, Engine, Gate, Origin, Ready};
+use keystead_engine::{ConnInfo, Engine, Gate, Origin, Ready, SessionId};
 use std::ffi::c_void;
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -48,7 +49,7 @@ impl Owner for LinkOwner {
 
     fn take_over(&self, _: Handover) {}
 
-    fn kill(&self) {
+    fn kill(&self, _: SessionId) {
         self.killed.store(true, Ordering::Release);
         self.waker.wake();
     }
@@ -169,7 +170,7 @@ pub(super) unsafe extern "C" fn pause(host: *mut c_void, kind: u32, until_unix_m
     // SAFETY: as above.
     let plugin = unsafe { caller(host) };
     in_engine(plugin, crate::host::DATA, move |engine| {
-        engine.pause(&plugin.name, pause_kind(kind, until_unix_ms), until_unix_ms);
+        engine.pause(Pauser::Plugin(&plugin.name), pause_kind(kind, until_unix_ms), until_unix_ms);
         Out::DONE
     })
 }

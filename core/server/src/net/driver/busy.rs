@@ -69,10 +69,11 @@ impl Clients {
                         self.heed(at, ready);
                     }
                 }
-                Message::Kill(at) => self.close(at),
+                Message::Kill(session) => self.kill(session),
                 Message::Released => self.release(),
                 Message::Listen(door) => self.doors.add(&self.poller, door),
                 Message::Deafen(socket) => self.doors.remove(&self.poller, &socket),
+                Message::Freed(bytes) => self.sweep.add(bytes, mono_us()),
                 Message::TakeOver(at, handover) => later.push((at, handover)),
             }
         }

@@ -4,7 +4,7 @@ use super::super::service::Handover;
 use super::super::socket::{Arrived, Raw};
 use super::inbox::Link;
 use super::outbox::Outbox;
-use super::output::Output;
+use super::output::{Output, Spare};
 use super::resting::Debt;
 use super::socket;
 use keystead_engine::resp::{Decoder, Limits};
@@ -182,8 +182,8 @@ impl Conn {
         !self.ended && !self.closing && self.resting.is_none() && (!self.parked || self.rest().len() < PARKED_INPUT)
     }
 
-    /// Sends what the socket takes; gives the number of bytes.
-    pub(super) fn flush(&mut self) -> io::Result<usize> {
+    /// Sends what the socket takes; gives the number of bytes. Behind the last a large buffer is spare.
+    pub(super) fn flush(&mut self, spare: &mut Spare) -> io::Result<usize> {
         let mut sent = 0;
         while !self.output.is_empty() {
             match socket::write(&mut self.socket, self.output.front())? {
@@ -194,6 +194,7 @@ impl Conn {
                 }
             }
         }
+        self.output.tidy(spare);
         Ok(sent)
     }
 
@@ -230,7 +231,7 @@ mod tests {
     fn who_rests_is_not_read_in_the_midst_of_a_large_argument() {
         let (socket, _peer) = std::os::unix::net::UnixStream::pair().expect("a pair");
         let inbox = Arc::new(Inbox::new().expect("an inbox"));
-        let link = Arc::new(Link { inbox, at: 0, taken: Mutex::new(None) });
+        let link = Arc::new(Link { inbox, at: 0, held: Mutex::default() });
         let session = SessionId { slot: 0, id: 1 };
         let mut conn = Conn::new(Raw::Unix(socket), link, session, Limits::default());
         conn.missing = READ_BUDGET;

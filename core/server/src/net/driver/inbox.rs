@@ -5,6 +5,8 @@ use super::super::listen::Accepted;
 use super::super::service::{Handover, Holder, Owner};
 use super::super::socket::Socket;
 use super::doors::Door;
+use crate::ready;
+use keystead_engine::SessionId;
 use keystead_engine::engine::Ready;
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
@@ -22,14 +24,16 @@ pub(super) enum Message {
     Ready(Ready),
     /// A plugin takes the socket of the client at this place.
     TakeOver(usize, Handover),
-    /// The client at this place must go.
-    Kill(usize),
+    /// This session's client must go.
+    Kill(SessionId),
     /// More is confirmed: held replies may go.
     Released,
     /// A socket to accept on.
     Listen(Door),
     /// No longer on this one.
     Deafen(Arc<TcpListener>),
+    /// Others freed so many bytes, some of which the driver may have allocated.
+    Freed(u64),
 }
 
 /// A driver's mail box.
@@ -87,6 +91,12 @@ impl Inbox {
         self.asleep.store(false, Ordering::SeqCst);
     }
 
+    /// The calling thread is the driver's: from now on it is told of memory that others freed.
+    pub(super) fn hear_of_freed(self: &Arc<Self>) {
+        let inbox = Arc::downgrade(self);
+        ready::when_others_free(move |bytes| inbox.upgrade().map(|inbox| inbox.send(Message::Freed(bytes))).is_some());
+    }
+
     /// The event was seen.
     pub(super) fn heard(&self) {
         let _ = rustix::io::read(&self.event, &mut [0u8; 8]);
@@ -111,8 +121,20 @@ pub(super) struct Link {
     pub(super) inbox: Arc<Inbox>,
     /// The client's place.
     pub(super) at: usize,
-    /// The socket, to shut it, when it is no longer the driver's.
-    pub(super) taken: Mutex<Option<Socket>>,
+    /// Who has the socket.
+    pub(super) held: Mutex<Held>,
+}
+
+/// Who has a client's socket.
+#[derive(Default)]
+pub(super) enum Held {
+    /// The driver.
+    #[default]
+    Here,
+    /// A plugin: it is shut by this.
+    Away(Socket),
+    /// It is to be shut: nobody gets it any more.
+    Killed,
 }
 
 impl Owner for Link {
@@ -124,10 +146,15 @@ impl Owner for Link {
         self.inbox.send(Message::TakeOver(self.at, handover));
     }
 
-    fn kill(&self) {
-        match &*self.taken.lock() {
-            Some(socket) => socket.shutdown(),
-            None => self.inbox.send(Message::Kill(self.at)),
+    fn kill(&self, session: SessionId) {
+        let mut held = self.held.lock();
+        match &*held {
+            Held::Away(socket) => socket.shutdown(),
+            Held::Here => {
+                *held = Held::Killed;
+                self.inbox.send(Message::Kill(session));
+            }
+            Held::Killed => {}
         }
     }
 }

@@ -16,16 +16,17 @@ mod output;
 mod poller;
 mod resting;
 mod socket;
+mod sweep;
 mod turn;
 
 use super::before::Done;
 use super::listen::Accepted;
 use super::service::{Handover, Service, mono_us};
 use super::socket::Raw;
-use crate::sched;
+use crate::{alloc, sched};
 use conn::Conn;
 use doors::{Door, Doors};
-use inbox::{Inbox, Link, Message};
+use inbox::{Held, Inbox, Link, Message};
 use keystead_engine::core::Core;
 use keystead_engine::engine::{Close, Ready, Traffic};
 use keystead_engine::resp::Limits;
@@ -67,6 +68,8 @@ impl Driver {
             owed: Vec::new(),
             done: Done::default(),
             pool: Vec::new(),
+            spare: output::Spare::default(),
+            sweep: sweep::Sweep::default(),
             batch: turn::Batch::default(),
             nap: nap::Nap::default(),
             resting: resting::Resting::default(),
@@ -76,6 +79,7 @@ impl Driver {
         };
         std::thread::Builder::new().name("clients".into()).spawn(move || {
             sched::answer_clients();
+            clients.inbox.hear_of_freed();
             clients.serve();
         })?;
         Ok(Driver(inbox))
@@ -118,8 +122,11 @@ struct Clients {
     owed: Vec<usize>,
     /// What was done before replies left.
     done: Done,
-    /// Empty buffers.
+    /// Empty buffers, for input and for output.
     pool: Vec<Vec<u8>>,
+    spare: output::Spare,
+    /// Memory to let go of.
+    sweep: sweep::Sweep,
     batch: turn::Batch,
     nap: nap::Nap,
     /// Clients that wrote, while writers are paced.
@@ -157,7 +164,12 @@ impl Clients {
             // What this turn left others is theirs at once: publishers who have their replies would else be served a few at
             // a time, each time with a write to every subscriber.
             self.read_mail();
-            self.traffic.rounds.add(mono_us() - begun);
+            let ended = mono_us();
+            self.traffic.rounds.add(ended - begun);
+            if self.sweep.is_time(ended, served > 0) {
+                alloc::let_go();
+                self.sweep.done(mono_us() - ended);
+            }
             if let Some(nap) = self.nap.behind(served).filter(|_| !self.has_work()) {
                 std::thread::sleep(nap);
             }
@@ -179,7 +191,8 @@ impl Clients {
         if self.has_turn() || !self.inbox.may_wait() {
             return Wait::No;
         }
-        match self.resting.next_us().into_iter().chain(self.doors.next_us()).min() {
+        let dates = [self.resting.next_us(), self.doors.next_us(), self.sweep.next_us()];
+        match dates.into_iter().flatten().min() {
             None => Wait::ForAnything,
             Some(until) => Wait::AtMost(Duration::from_micros(until.saturating_sub(mono_us()))),
         }
@@ -280,10 +293,11 @@ impl Clients {
                         self.flush(at);
                     }
                 }
-                Message::Kill(at) => self.close(at),
+                Message::Kill(session) => self.kill(session),
                 Message::Released => released = true,
                 Message::Listen(door) => self.doors.add(&self.poller, door),
                 Message::Deafen(socket) => self.doors.remove(&self.poller, &socket),
+                Message::Freed(bytes) => self.sweep.add(bytes, mono_us()),
             }
         }
         if !news.is_empty() {
@@ -352,7 +366,7 @@ impl Clients {
     /// Sends a client's output and watches for what it waits for. A broken or finished client is closed.
     fn flush(&mut self, at: usize) {
         let Some(conn) = self.conns[at].as_deref_mut().filter(|conn| !conn.owed) else { return };
-        match conn.flush() {
+        match conn.flush(&mut self.spare) {
             Ok(0) => {}
             Ok(count) => {
                 self.traffic.sent += count as u64;
@@ -390,6 +404,13 @@ impl Clients {
         }
     }
 
+    /// The same for whoever has this session, if it is here still.
+    fn kill(&mut self, session: SessionId) {
+        if let Some(at) = self.place(session) {
+            self.close(at);
+        }
+    }
+
     fn disconnect(&self, session: SessionId) {
         match self.inside {
             true => self.service.disconnect_later(session),
@@ -408,7 +429,14 @@ impl Clients {
                 return self.disconnect(conn.session);
             }
         };
-        *conn.link.taken.lock() = Some(socket.clone());
+        let mut held = conn.link.held.lock();
+        if matches!(*held, Held::Killed) {
+            // Killed between the turn that gave it away and now.
+            drop(held);
+            return self.disconnect(conn.session);
+        }
+        *held = Held::Away(socket.clone());
+        drop(held);
         self.service.hand_over(handover, socket, rest);
     }
 
@@ -433,7 +461,7 @@ impl Clients {
             self.conns.push(None);
             self.conns.len() - 1
         });
-        let link = Arc::new(Link { inbox: self.inbox.clone(), at, taken: Mutex::new(None) });
+        let link = Arc::new(Link { inbox: self.inbox.clone(), at, held: Mutex::default() });
         let connected = match inside {
             Some(core) => self.service.connect_inside(core, info, link.clone()),
             None => self.service.connect(info, link.clone()),

@@ -17,6 +17,9 @@ const WINDOW_US: u64 = 2_000;
 /// So many servings in that long are worth a nap: 20,000 a second.
 const MANY: usize = 40;
 
+/// A turn of more commands than this takes longer than a nap: others gather meanwhile, and a nap behind it were lost time.
+const LONG: usize = 48;
+
 /// Counts who is busy.
 #[derive(Default)]
 pub(super) struct Nap {
@@ -28,6 +31,8 @@ pub(super) struct Nap {
     /// How often clients were served in this window, and in the one before.
     servings: usize,
     servings_before: usize,
+    /// Commands of the last turn.
+    commands: usize,
 }
 
 impl Nap {
@@ -43,9 +48,10 @@ impl Nap {
         self.window
     }
 
-    /// A turn served so many clients in this window.
-    pub(super) fn served(&mut self, clients: usize) {
+    /// A turn served so many clients in this window, and executed so many commands.
+    pub(super) fn served(&mut self, clients: usize, commands: usize) {
         self.servings += clients;
+        self.commands = commands;
     }
 
     /// One more client in this window.
@@ -56,14 +62,14 @@ impl Nap {
     /// How long to sleep behind a turn of `served` clients: not for one, who waits alone for its answers, and not when a
     /// turn finds half of the busy ones anyway, because then the clients wait for us.
     pub(super) fn behind(&self, served: usize) -> Option<Duration> {
-        let many = self.servings.max(self.servings_before) >= MANY;
+        let many = self.servings.max(self.servings_before) >= MANY && self.commands <= LONG;
         (many && served > 1 && served * 2 < self.busy.max(self.seen)).then_some(NAP)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{MANY, NAP, Nap, WINDOW_US};
+    use super::{LONG, MANY, NAP, Nap, WINDOW_US};
 
     /// A nap's view of `clients` clients, each served twice in the window before.
     fn busy(clients: usize) -> Nap {
@@ -74,7 +80,7 @@ mod tests {
         let mut nap = Nap::default();
         nap.window(WINDOW_US);
         (0..clients).for_each(|_| nap.seen());
-        nap.served(servings);
+        nap.served(servings, 1);
         nap.window(2 * WINDOW_US);
         nap
     }
@@ -97,6 +103,16 @@ mod tests {
     fn who_asks_for_little_is_not_gathered() {
         assert_eq!(busy_with(20, 20).behind(2), None);
         assert_eq!([busy_with(20, MANY - 1).behind(2), busy_with(20, MANY).behind(2)], [None, Some(NAP)]);
+    }
+
+    /// Six clients with pipelines of sixteen: the work itself is the time in which others gather.
+    #[test]
+    fn behind_much_work_there_is_no_nap() {
+        let mut nap = busy(50);
+        nap.served(6, LONG);
+        assert_eq!(nap.behind(6), Some(NAP));
+        nap.served(6, LONG + 1);
+        assert_eq!(nap.behind(6), None);
     }
 
     #[test]

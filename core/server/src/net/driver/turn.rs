@@ -6,7 +6,7 @@ use super::super::service::mono_us;
 use super::{Clients, Conn};
 use keystead_engine::core::Core;
 use keystead_engine::limits::Buffers;
-use keystead_engine::resp::{ArgRange, Decoded, ProtocolError};
+use keystead_engine::resp::{ArgRange, Found, ProtocolError};
 use keystead_engine::{Ahead, Args, Engine, OwnedArgs};
 
 /// Commands of one client in one turn: a deep pipeline must not starve a client with one command.
@@ -85,13 +85,14 @@ impl Clients {
         }
         // They stay listed, in front of those who come meanwhile.
         self.active.extend(batch.served.drain(count..));
+        let decoded = batch.commands.len();
         let service = self.service.clone();
         let (now_us, lease_end) = service.turn(|engine| {
             self.execute(engine, &mut batch);
             (engine.core.now.mono_us, engine.core.lease_end())
         });
         self.traffic.rounds.file_us += self.service.before_replies.call(&mut self.done);
-        self.count_busy(now_us, &batch.served);
+        self.count_busy(now_us, &batch.served, decoded);
         // The lease ended inside this turn (the process was stopped, a script ran long): another may write by now, so
         // nothing of it is acknowledged.
         let too_late = lease_end.is_some_and(|end| mono_us() >= end);
@@ -119,9 +120,9 @@ impl Clients {
         }
     }
 
-    fn count_busy(&mut self, now_us: u64, served: &[usize]) {
+    fn count_busy(&mut self, now_us: u64, served: &[usize], commands: usize) {
         let window = self.nap.window(now_us);
-        self.nap.served(served.len());
+        self.nap.served(served.len(), commands);
         for at in served {
             if let Some(conn) = self.conns[*at].as_deref_mut()
                 && std::mem::replace(&mut conn.window, window) != window
@@ -153,6 +154,11 @@ impl Clients {
             asked = asked.saturating_sub(count);
             // Out of its place while its commands run: those who are served from inside a long one can't meet it.
             let Some(mut conn) = self.conns[at].take() else { continue };
+            if conn.output.wants_room()
+                && let Some(room) = self.spare.take()
+            {
+                engine.core.lend_out(conn.session, room);
+            }
             let before = engine.core.before_client();
             let Batch { ranges, ahead, .. } = &mut *batch;
             busy::while_serving(self, || match deep {
@@ -168,7 +174,13 @@ impl Clients {
         batch.commands = commands;
         batch.commands.clear();
         if std::mem::take(&mut self.interrupted) {
-            batch.errors.clear();
+            // What was decoded ahead is bytes again, what is wrong with them too.
+            for (at, _) in batch.errors.drain(..) {
+                if let Some(conn) = self.conns[at].as_deref_mut() {
+                    conn.decoder.reset();
+                    conn.more = true;
+                }
+            }
         }
         for (at, error) in batch.errors.drain(..) {
             if let Some(conn) = self.conns[at].as_deref_mut().filter(|conn| !conn.parked && !conn.closing) {
@@ -324,11 +336,11 @@ impl Batch {
             let first = self.ranges.len();
             let (consumed, canonical, words) =
                 match conn.decoder.decode_into(&conn.input[begin..], &conn.limits, &mut self.ranges) {
-                    Ok(Decoded::Need(missing)) => {
+                    Ok(Found::Need(missing)) => {
                         conn.missing = missing;
                         return;
                     }
-                    Ok(Decoded::Skip(length)) => {
+                    Ok(Found::Skip(length)) => {
                         begin += length;
                         // The decoder goes on behind the empty line, so the input must as well.
                         match self.commands.last_mut().filter(|_| count > 0) {
@@ -337,8 +349,8 @@ impl Batch {
                         }
                         continue;
                     }
-                    Ok(Decoded::Command { consumed, canonical, .. }) => (consumed, canonical, None),
-                    Ok(Decoded::Inline { consumed, args }) => (consumed, false, Some(Box::new(args))),
+                    Ok(Found::Command { consumed, canonical }) => (consumed, canonical, None),
+                    Ok(Found::Inline { consumed, args }) => (consumed, false, Some(args)),
                     Err(error) => return self.errors.push((at, error)),
                 };
             let (end, ranges) = (begin + consumed, (first, self.ranges.len()));
