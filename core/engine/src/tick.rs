@@ -70,7 +70,7 @@ fn tidy_keys(engine: &mut Engine) -> Option<u64> {
     let expire_more = expire(engine);
     let tidy_more = engine.ks.tidy_groups(TIDY_BUDGET);
     let mut evict_more = evict(engine);
-    engine.core.forget_some();
+    engine.core.forget_some(usize::MAX);
     evict_more |= engine.core.tracking.is_over();
     let effort = u64::from(engine.core.config.live.expire_effort.max(1));
     let expire_again = expire_more.then_some((EXPIRE_AGAIN_MS / effort).max(1));

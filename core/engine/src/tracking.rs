@@ -363,14 +363,21 @@ impl Core {
         while self.tracking.is_over() && self.tracking.cached.len() > self.tracking.kept {
             self.forget_any();
         }
+        // Of what a lowered limit drives out some go with each turn, as with each command of Redis.
+        self.forget_some(FORGET);
         self.tracking.kept = self.tracking.cached.len();
     }
 
-    /// The limit was lowered: takes some keys out of the table and tells of them. The heartbeat comes back for the rest.
-    pub(crate) fn forget_some(&mut self) {
+    /// The limit was lowered: takes some keys out of the table and tells of them, no more than `most`. The heartbeat comes back
+    /// for the rest.
+    pub(crate) fn forget_some(&mut self, most: usize) {
+        if !self.tracking.is_over() {
+            return;
+        }
         let began = self.clock.map(|clock| clock());
+        let most = if began.is_some() { most } else { most.min(FORGET) };
         let mut keys = 0;
-        while self.tracking.is_over() && (began.is_some() || keys < FORGET) && elapsed_us(self, began) <= FORGET_US {
+        while self.tracking.is_over() && keys < most && elapsed_us(self, began) <= FORGET_US {
             self.forget_any();
             keys += 1;
         }
