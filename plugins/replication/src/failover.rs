@@ -177,7 +177,7 @@ impl Waiting {
         if let Some((to, _)) = ready {
             return Some(Verdict::HandOver { to, why: "Failover target is synced, failing over.".into() });
         }
-        if !self.is_over(now) {
+        if self.deadline.is_none_or(|deadline| now < deadline) {
             return None;
         }
         match &self.to {
@@ -187,11 +187,6 @@ impl Waiting {
             }
             _ => Some(Verdict::Abort("Replica never caught up before timeout")),
         }
-    }
-
-    /// Its time is over.
-    pub fn is_over(&self, now: Duration) -> bool {
-        self.deadline.is_some_and(|deadline| now >= deadline)
     }
 
     /// The same wait for more: the stream ends at `end` now, with a write.
@@ -289,6 +284,7 @@ mod tests {
         assert_eq!(chosen(&waiting(None, false), 1, &replicas[..2]), 0);
         let longer = waiting(None, false).for_more(Offset(138));
         assert_eq!(chosen(&longer, 1, &replicas), 0, "what was written behind it is waited for");
+        assert_eq!(chosen(&longer, 10, &replicas), 9999, "and not lost when time is over");
         let patient = Waiting { deadline: None, ..waiting(None, false) };
         assert_eq!(chosen(&patient, 1_000_000, &replicas[..2]), 0, "without a timeout it waits for ever");
     }

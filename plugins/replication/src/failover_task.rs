@@ -181,7 +181,8 @@ impl Replication {
         }
         let end = Offset(ctx.journal().offset);
         match verdict {
-            Verdict::HandOver { .. } if end != waiting.stream_end && !waiting.is_over(self.host.now()) => {
+            // Even when time is over: then the next verdict aborts, or hands over because it is forced.
+            Verdict::HandOver { .. } if end != waiting.stream_end => {
                 self.enter_failover(State::WaitingForSync(waiting.for_more(end)));
                 Ok(())
             }
