@@ -123,7 +123,7 @@ extern "C" {
 #define KS_SHUTDOWN_CLEAN 0u
 /* Shutdown: at once, with a failure as exit code. */
 #define KS_SHUTDOWN_FAILED 1u
-/* For `write_until`: writes rest on no lease. */
+/* For `write_until` and `enough_replicas_until`: writes rest on nothing that ends. */
 #define KS_NO_LEASE UINT64_MAX
 /* In ks_history.offset: keep the journal's offset and its bytes. */
 #define KS_KEEP_OFFSET UINT64_MAX
@@ -299,7 +299,7 @@ extern "C" {
 /* The major version of this boundary: hosts refuse any other. */
 #define KS_ABI_MAJOR 1u
 /* The minor version: what was appended since the major. 1: `flags_now` and KS_CMD_MAY_BE_SILENT. */
-#define KS_ABI_MINOR 1u
+#define KS_ABI_MINOR 2u
 /* Declaration flag: the library was built with panic=abort (a panic would end the server: refused). */
 #define KS_DECL_PANIC_ABORT UINT64_C(1)
 /* Declaration flag: the plugin serves a port of its own and needs no data port. */
@@ -766,6 +766,9 @@ struct ks_host_api {
      will send them, outside of the engine's lock: what it does there (a write to a file) is done when they leave. One
      for each plugin, in place of the one before; NULL: none. */
   void (*before_replies)(void* host, const ks_waker* waker);
+  /* Since boundary 1.2: clients' writes are refused with -NOREPLICAS from this moment of the host's clock on, in
+     microseconds, as with KS_GATE_FEW_REPLICAS, whether or not anybody is awake then; KS_NO_LEASE: never for this reason. */
+  void (*enough_replicas_until)(void* host, uint64_t mono_us);
 };
 
 /* Who sent a command. The strings are borrowed for the call. */

@@ -13,7 +13,7 @@ consts! { CONSTS;
     /// The major version of this boundary: hosts refuse any other.
     pub const ABI_MAJOR: u32 = 1;
     /// The minor version: what was appended since the major. 1: `flags_now` and KS_CMD_MAY_BE_SILENT.
-    pub const ABI_MINOR: u32 = 1;
+    pub const ABI_MINOR: u32 = 2;
 
     /// Declaration flag: the library was built with panic=abort (a panic would end the server: refused).
     pub const DECL_PANIC_ABORT: u64 = 1;

@@ -253,11 +253,14 @@ tables! { STRUCTS;
         /// will send them, outside of the engine's lock: what it does there (a write to a file) is done when they leave. One
         /// for each plugin, in place of the one before; NULL: none.
         pub before_replies: unsafe extern "C" fn(host: *mut c_void, waker: *const Waker),
+        /// Since boundary 1.2: clients' writes are refused with -NOREPLICAS from this moment of the host's clock on, in
+        /// microseconds, as with KS_GATE_FEW_REPLICAS, whether or not anybody is awake then; KS_NO_LEASE: never for this reason.
+        pub enough_replicas_until: unsafe extern "C" fn(host: *mut c_void, mono_us: u64),
     }
 }
 
 consts! { CONSTS2;
-    /// For `write_until`: writes rest on no lease.
+    /// For `write_until` and `enough_replicas_until`: writes rest on nothing that ends.
     pub const NO_LEASE: u64 = u64::MAX;
     /// In ks_history.offset: keep the journal's offset and its bytes.
     pub const KEEP_OFFSET: u64 = u64::MAX;

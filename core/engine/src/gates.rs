@@ -28,6 +28,8 @@ pub enum Gate {
     WriteError = 256,
     /// Writes from clients are taken up to a moment only: this primary holds a lease. See [`Gates::write_until`].
     Lease = 512,
+    /// Enough good replicas are known up to a moment only. See [`Gates::enough_replicas_until`].
+    Replicas = 1024,
 }
 
 /// All gates of one engine, shared between the turn and everybody else. Everything is open at first.
@@ -35,6 +37,7 @@ pub enum Gate {
 pub struct Gates {
     bits: AtomicU32,
     lease_end_us: AtomicU64,
+    replicas_end_us: AtomicU64,
     write_error: Mutex<String>,
 }
 
@@ -73,6 +76,19 @@ impl Gates {
     /// The lease that writes rest on has ended by then.
     pub fn lease_over(&self, mono_us: u64) -> bool {
         self.lease_end().is_some_and(|end| mono_us >= end)
+    }
+
+    /// There are `min-replicas-to-write` good replicas up to this moment of the monotonic clock, in microseconds, if none is
+    /// heard again; `None`: nobody asks for any. A process that stood still refuses writes with its first turn.
+    pub fn enough_replicas_until(&self, mono_us: Option<u64>) {
+        self.replicas_end_us.store(mono_us.unwrap_or(u64::MAX), Ordering::Release);
+        self.set(Gate::Replicas, mono_us.is_some());
+    }
+
+    /// There are too few good replicas for a write.
+    pub fn few_replicas(&self, mono_us: u64) -> bool {
+        let late = || mono_us >= self.replicas_end_us.load(Ordering::Acquire);
+        self.is(Gate::FewReplicas) || (self.is(Gate::Replicas) && late())
     }
 
     /// Closes the gate for writes with these words; empty ones open it.

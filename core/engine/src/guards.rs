@@ -131,7 +131,7 @@ fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> 
     if closed(Gate::WriteError) && primary && (writes || held || command.name == "ping") {
         return Some(misconfigured(core));
     }
-    if closed(Gate::FewReplicas) && primary && writes {
+    if writes && primary && core.gates.few_replicas(core.now.mono_us) {
         return Some(NO_REPLICAS);
     }
     // While the role is handed over writes wait, until their clients are told where to go.

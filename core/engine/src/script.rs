@@ -65,7 +65,7 @@ impl Conditions {
             stale: is(Gate::Stale),
             disk_error: is(Gate::DiskError) && core.config.live.stop_writes && primary,
             write_error: is(Gate::WriteError) && primary,
-            few_replicas: is(Gate::FewReplicas) && primary,
+            few_replicas: core.gates.few_replicas(core.now.mono_us) && primary,
             out_of_memory: core.room.out,
             loading: is(Gate::Loading),
         }

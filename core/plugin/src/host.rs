@@ -122,9 +122,8 @@ impl Host {
 
     /// Ready after this time.
     pub fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send + use<> {
-        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         // SAFETY: the future is ours.
-        let sleep = unsafe { import_future((self.api().sleep_us)(self.data(), us)) };
+        let sleep = unsafe { import_future((self.api().sleep_us)(self.data(), micros(time))) };
         async move {
             sleep.await;
         }
@@ -501,9 +500,21 @@ impl Host {
     /// Refuses clients' writes with `READONLY` from this moment of [`Host::now`]'s clock on, whether or not anybody is awake
     /// then; `None`: writes rest on no lease. At once, from anywhere.
     pub fn write_until(&self, end: Option<Duration>) {
-        let end = end.map_or(keystead_abi::NO_LEASE, |end| end.as_micros() as u64);
+        let end = end.map_or(keystead_abi::NO_LEASE, micros);
         // SAFETY: plain call.
         unsafe { (self.api().write_until)(self.data(), end) }
+    }
+
+    /// Refuses clients' writes with `NOREPLICAS` from this moment of [`Host::now`]'s clock on, whether or not anybody is awake
+    /// then; `None`: as many replicas as there are are enough. At once, from anywhere.
+    pub fn enough_replicas_until(&self, end: Option<Duration>) {
+        if self.api().abi_minor < 2 {
+            // Hosts before boundary 1.2 know the gate alone, which somebody awake has to close.
+            return self.set_gate(Gate::FewReplicas, end.is_some_and(|end| end <= self.now()));
+        }
+        let end = end.map_or(keystead_abi::NO_LEASE, micros);
+        // SAFETY: plain call.
+        unsafe { (self.api().enough_replicas_until)(self.data(), end) }
     }
 
     /// Has this woken by the thread that sends clients' replies, before those of a turn behind which the journal had grown
@@ -592,6 +603,11 @@ impl Host {
             _ => Err(Error::new(format!("there is no shared object {number} of this kind"))),
         }
     }
+}
+
+/// As the boundary counts time.
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 async fn number(raw: Imported) -> Result<u64> {

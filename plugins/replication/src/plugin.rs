@@ -211,7 +211,7 @@ impl Plugin for Replication {
             self.save_role().await;
         }
         self.drop_replicas();
-        self.host.set_gate(Gate::FewReplicas, false);
+        self.host.enough_replicas_until(None);
         self.host.set_gate(Gate::Stale, false);
         Ok(())
     }
@@ -483,17 +483,20 @@ impl Replication {
         let up = self.link.load().phase == crate::link::Phase::Connected;
         self.host.set_gate(Gate::ReadOnly, following && config.read_only);
         self.host.set_gate(Gate::Stale, following && !up && !config.serve_stale_data);
-        let few = match self.good_replicas(&config) {
-            Some(good) => !following && good < config.min_replicas_to_write as usize,
-            None => false,
-        };
-        self.host.set_gate(Gate::FewReplicas, few);
+        self.refresh_good_replicas();
+    }
+
+    /// min-replicas: up to when there are enough, so that a primary that stood still refuses writes with its first turn.
+    pub(crate) fn refresh_good_replicas(&self) {
+        let config = self.config();
+        let until = || self.registry.good_until(config.min_replicas_to_write as usize, config.min_replicas_max_lag_s);
+        let asked = asks_for_replicas(&config) && self.target.load().is_none();
+        self.host.enough_replicas_until(asked.then(until));
     }
 
     /// How many replicas are good, if the rule is on.
     fn good_replicas(&self, config: &Config) -> Option<usize> {
-        let on = config.min_replicas_to_write > 0 && config.min_replicas_max_lag_s > 0;
-        on.then(|| self.registry.good(self.host.now(), config.min_replicas_max_lag_s))
+        asks_for_replicas(config).then(|| self.registry.good(self.host.now(), config.min_replicas_max_lag_s))
     }
 
     /// All that INFO and ROLE show.
@@ -535,6 +538,11 @@ impl Drop for Countdown<'_> {
     fn drop(&mut self) {
         self.0.store(0, Ordering::Release);
     }
+}
+
+/// The rule of min-replicas is on.
+fn asks_for_replicas(config: &Config) -> bool {
+    config.min_replicas_to_write > 0 && config.min_replicas_max_lag_s > 0
 }
 
 /// The core's journal as our history.

@@ -332,6 +332,8 @@ impl Replica {
         let action = self.peer.lock().step(self.plugin.host.now(), limits, event);
         if before != self.shared.state() {
             self.plugin.refresh_gates();
+        } else if matches!(event, Event::Ack(_)) {
+            self.plugin.refresh_good_replicas();
         }
         if matches!(event, Event::Ack(_)) || action.is_some() {
             self.plugin.bell.ring();

@@ -249,7 +249,7 @@ fn the_c_example_works() {
 fn what_is_no_plugin_of_this_server_is_refused_in_words() {
     let plugins = Plugins::new();
     plugins.small("major", ".abi_major = 9,", "");
-    refused(plugins.launch(&["major"]), &["libkeystead_major.so", "boundary 9.1", "loads plugins for boundary 1.x"]);
+    refused(plugins.launch(&["major"]), &["libkeystead_major.so", "boundary 9.2", "loads plugins for boundary 1.x"]);
     plugins.small("newer", ".min_host_minor = 99,", "");
     refused(plugins.launch(&["newer"]), &["libkeystead_newer.so", "needs a host of boundary 1.99"]);
     plugins.small("short", ".size = 100,", "");
@@ -435,14 +435,14 @@ fn check_and_inspect_say_what_would_happen() {
     let (ok, said) = keystead(&["plugin", "inspect", lib.to_str().unwrap()]);
     assert!(ok, "{said}");
     for word in
-        ["hello", "boundary    1.1", "rustc", "loads       yes", "greeting: \"Hello\"", "// The pace of the timer"]
+        ["hello", "boundary    1.2", "rustc", "loads       yes", "greeting: \"Hello\"", "// The pace of the timer"]
     {
         assert!(said.contains(word), "no {word:?} in:\n{said}");
     }
     let plugins = Plugins::new();
     plugins.small("major", ".abi_major = 9,", "");
     let (ok, said) = keystead(&["plugin", "inspect", plugins.lib("major").to_str().unwrap()]);
-    assert!(!ok && said.contains("loads       no") && said.contains("boundary 9.1"), "{said}");
+    assert!(!ok && said.contains("loads       no") && said.contains("boundary 9.2"), "{said}");
     let (ok, said) = keystead(&["plugin", "inspect", "/bin/sh"]);
     assert!(!ok && said.contains("/bin/sh"), "{said}");
     let file = plugins.dir().join("bad.ron");

@@ -62,6 +62,27 @@ fn a_replica_is_shown_as_it_announces_itself() {
     wait_until("the new address", DEADLINE, || line().starts_with("ip=10.9.9.9,port=8888,state=online"));
 }
 
+/// A primary that stood still was deposed meanwhile, for all it knows: until a replica is heard again it takes no write, not
+/// even those that waited in its sockets.
+#[test]
+fn a_primary_that_stood_still_takes_no_write_before_a_replica_is_heard() {
+    let mut primary = node("min_replicas_to_write: 1, min_replicas_max_lag_s: 1");
+    let mut replica = node(&format!("replicaof: (\"127.0.0.1\", {})", primary.port()));
+    linked(&replica);
+    let mut client = primary.client();
+    wait_until("the replica is good", DEADLINE, || !client.cmd("SET a 1").is_error());
+    // In this order: none of the replica's words waits in the primary's socket.
+    replica.process.pause();
+    primary.process.pause();
+    drop(replica);
+    // The time that the replica's last word is good for.
+    std::thread::sleep(Duration::from_secs(2));
+    client.send(&["SET", "a", "2"]).unwrap();
+    primary.process.resume();
+    assert_eq!(client.read().unwrap(), Reply::Error("NOREPLICAS Not enough good replicas to write.".into()));
+    assert_eq!(text(&client.cmd("GET a")), "1");
+}
+
 /// `redis-cli --functions-rdb`: the libraries and no key.
 #[test]
 fn a_dump_of_functions_has_no_keys() {

@@ -174,6 +174,25 @@ fn debug_is_for_local_connections() {
 }
 
 #[test]
+fn replicas_are_too_few_once_they_were_silent_for_too_long() {
+    let with = |end: Option<u64>| {
+        move |engine: &mut Engine, _: &mut State| {
+            engine.core.now.mono_us = 1_000;
+            engine.core.gates.enough_replicas_until(end);
+        }
+    };
+    for (end, line, expected) in [
+        (None, "SET k v", "Run"),
+        (Some(1_001), "SET k v", "Run"),
+        (Some(1_000), "SET k v", "NOREPLICAS"),
+        (Some(0), "SET k v", "NOREPLICAS"),
+        (Some(0), "GET k", "Run"),
+    ] {
+        assert_eq!(verdict(&with(end), line), expected, "{end:?} {line}");
+    }
+}
+
+#[test]
 fn a_lease_ends_by_itself() {
     let with = |end: Option<u64>| {
         move |engine: &mut Engine, _: &mut State| {

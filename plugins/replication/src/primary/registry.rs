@@ -96,8 +96,16 @@ impl Shared {
         if self.state() != PeerState::Online {
             return 0;
         }
-        let heard = Duration::from_millis(self.heard_ms.load(Ordering::Acquire));
-        now.saturating_sub(heard).as_secs()
+        now.saturating_sub(self.heard_at()).as_secs()
+    }
+
+    fn heard_at(&self) -> Duration {
+        Duration::from_millis(self.heard_ms.load(Ordering::Acquire))
+    }
+
+    /// It counts: online, and not for a part of the data.
+    fn is_whole(&self) -> bool {
+        self.filter.is_none() && self.state() == PeerState::Online
     }
 
     pub(super) fn set_state(&self, state: PeerState) {
@@ -149,6 +157,16 @@ impl Registry {
         self.count(|p| p.lag_secs(now) <= max_lag_secs)
     }
 
+    /// Up to when `n` online replicas are good, if none is heard again; zero if there are fewer.
+    pub fn good_until(&self, n: usize, max_lag_secs: u64) -> Duration {
+        let all = self.all.load();
+        let mut heard: Vec<Duration> = all.iter().filter(|p| p.is_whole()).map(|p| p.heard_at()).collect();
+        heard.sort_unstable_by_key(|at| std::cmp::Reverse(*at));
+        // Whole seconds count: with a limit of 10 who was heard 10.9 seconds ago is good.
+        let last = n.checked_sub(1).and_then(|last| heard.get(last));
+        last.map_or(Duration::ZERO, |at| at.saturating_add(Duration::from_secs(max_lag_secs.saturating_add(1))))
+    }
+
     /// How many online replicas acknowledged `offset`: what WAIT counts.
     pub fn reached(&self, offset: Offset) -> usize {
         self.count(|p| p.acked_offset() >= offset)
@@ -160,8 +178,7 @@ impl Registry {
     }
 
     fn count(&self, fits: impl Fn(&Shared) -> bool) -> usize {
-        let whole = |p: &Shared| p.filter.is_none() && p.state() == PeerState::Online;
-        self.all.load().iter().filter(|p| whole(p) && fits(p)).count()
+        self.all.load().iter().filter(|p| p.is_whole() && fits(p)).count()
     }
 }
 
@@ -176,6 +193,22 @@ mod tests {
         p.heard(Duration::from_secs(heard));
         registry.add(&p);
         p
+    }
+
+    #[test]
+    fn enough_are_good_until_the_one_that_is_needed_was_silent_for_too_long() {
+        let r = Registry::default();
+        assert_eq!(r.good_until(1, 10), Duration::ZERO);
+        peer(&r, 1, PeerState::Online, 100, 50);
+        peer(&r, 2, PeerState::Online, 100, 40);
+        peer(&r, 3, PeerState::SendBulk, 100, 60);
+        for (n, secs) in [(1, 61), (2, 51), (3, 0)] {
+            let until = r.good_until(n, 10);
+            assert_eq!(until, Duration::from_secs(secs));
+            let before = until.saturating_sub(Duration::from_millis(1));
+            assert_eq!((r.good(until, 10) >= n, r.good(before, 10) >= n), (false, secs > 0), "as INFO counts");
+        }
+        assert_eq!(r.good_until(1, u64::MAX), Duration::MAX);
     }
 
     #[test]

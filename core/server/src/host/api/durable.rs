@@ -47,6 +47,13 @@ pub(super) unsafe extern "C" fn write_until(host: *mut c_void, mono_us: u64) {
     let _ = guarded(|| plugin.host().gates.write_until((mono_us != abi::NO_LEASE).then_some(mono_us)));
 }
 
+pub(super) unsafe extern "C" fn enough_replicas_until(host: *mut c_void, mono_us: u64) {
+    // SAFETY: as above.
+    let plugin = unsafe { caller(host) };
+    let end = (mono_us != abi::NO_LEASE).then_some(mono_us);
+    let _ = guarded(|| plugin.host().gates.enough_replicas_until(end));
+}
+
 pub(super) unsafe extern "C" fn before_replies(host: *mut c_void, waker: *const Waker) {
     // SAFETY: as above; the waker lives for the call.
     let plugin = unsafe { caller(host) };

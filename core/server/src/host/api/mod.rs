@@ -70,6 +70,7 @@ pub(super) static API: HostApi = HostApi {
     show_link: engine::show_link,
     tls_connect: task::tls_connect,
     write_until: durable::write_until,
+    enough_replicas_until: durable::enough_replicas_until,
     before_replies: durable::before_replies,
 };
 
