@@ -100,10 +100,15 @@ impl Object {
         }
     }
 
-    /// Where elements will be pushed and popped, for prefetching: what is in front of the first and behind the last.
+    /// The way from there to where elements are added, for prefetching: of a long list what is in front of the first and
+    /// behind the last, of a stream step by step its last block. Each step reads what the one before asked for.
     #[inline]
-    pub(crate) fn ends(&self) -> Option<[*const u8; 2]> {
-        if let Object::List(list) = self { list.ends() } else { None }
+    pub(crate) fn way_to_ends(&self, step: usize) -> Option<[*const u8; 2]> {
+        match self {
+            Object::List(list) if step == 0 => list.ends(),
+            Object::Stream(stream) => stream.way_to_end(step),
+            _ => None,
+        }
     }
 
     /// The first deadline of a hash's fields.

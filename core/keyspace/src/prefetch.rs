@@ -27,7 +27,7 @@ impl Ahead {
         self.keys.push((db, hash));
     }
 
-    /// Asks for the rest of all keys: entries, values, for collections what lies inside, for long lists their ends.
+    /// Asks for the rest of all keys: entries, values, for collections what lies inside, for long lists and streams their ends.
     pub fn ask(&mut self, ks: &Keyspace) {
         let Ahead { keys, found } = self;
         let table = |db: DbIndex| &ks.dbs[db].table;
@@ -42,9 +42,11 @@ impl Ahead {
         }
         if collections {
             let found = || keys.iter().zip(&*found).filter_map(|(key, at)| Some((key.0, (*at)?)));
-            let lists = found().fold(false, |lists, (db, at)| table(db).prefetch_inside(at) | lists);
-            if lists {
-                found().for_each(|(db, at)| table(db).prefetch_ends(at));
+            let mut more = found().fold(false, |more, (db, at)| table(db).prefetch_inside(at) | more);
+            let mut step = 0;
+            while more {
+                more = found().fold(false, |more, (db, at)| table(db).prefetch_ends(at, step) | more);
+                step += 1;
             }
         }
     }

@@ -111,6 +111,17 @@ impl Block {
         &self.pack
     }
 
+    /// The way to the pack of a block that isn't full, for prefetching: its length and place, then its head and end.
+    #[inline]
+    pub(crate) fn way_to_end(&self, step: usize) -> Option<[*const u8; 2]> {
+        let Packed::Open(pack) = &self.pack else { return None };
+        match step {
+            0 => Some([Arc::as_ptr(pack).cast(); 2]),
+            1 => Some([pack.as_ptr(), pack.as_ptr().wrapping_add(pack.len())]),
+            _ => None,
+        }
+    }
+
     /// Entries that are there.
     pub(crate) fn live(&self) -> u64 {
         head(&self.pack).map_or(0, |head| head.live.max(0) as u64)

@@ -96,6 +96,18 @@ impl Stream {
         self.blocks.len()
     }
 
+    /// The way to where the next entry is added, for prefetching; see `Object::way_to_ends`. It ends early in a stream of many
+    /// blocks, whose tree is deeper.
+    #[inline]
+    pub(crate) fn way_to_end(&self, step: usize) -> Option<[*const u8; 2]> {
+        let last = || self.blocks.only_leaf()?.last();
+        match step {
+            0 => self.blocks.root_address().map(|root| [root; 2]),
+            1 => last().map(|block| [(&raw const *block).cast(), (&raw const *block).wrapping_add(1).cast()]),
+            _ => last()?.way_to_end(step - 2),
+        }
+    }
+
     /// The id of the first entry; 0-0 when there is none.
     pub fn first_id(&self) -> StreamId {
         self.iter().next().map_or(StreamId::MIN, |entry| entry.id)

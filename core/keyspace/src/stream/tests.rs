@@ -404,3 +404,17 @@ fn the_keyspace_finishes_what_deleting_a_consumer_left_and_counts_its_memory() {
     assert!(stream.mem_bytes() < before / 2);
     assert!(ks.mem_bytes() < used);
 }
+
+/// What the prefetcher asks for is what an entry at the end will touch; a full block has no end to add to.
+#[test]
+fn the_way_to_the_end_leads_to_the_last_block() {
+    let mut stream = Stream::new();
+    let ways = |stream: &Stream| (0..).map_while(|step| stream.way_to_end(step)).collect::<Vec<_>>();
+    assert!(ways(&stream).is_empty());
+    stream.append(StreamId { ms: 1, seq: 0 }, &[b"field", b"value"], &Limits::default());
+    let ways = ways(&stream);
+    let pack = stream.blocks.get(0).expect("a block").pack().as_ptr_range();
+    assert_eq!((ways.len(), ways.last().copied()), (4, Some([pack.start, pack.end])));
+    stream.blocks.update_at(0, Block::close);
+    assert_eq!((0..).map_while(|step| stream.way_to_end(step)).count(), 2);
+}

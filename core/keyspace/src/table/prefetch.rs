@@ -68,7 +68,8 @@ impl Table {
         }
     }
 
-    /// Stage four: asks for what lies inside the collection: a small one's elements, a big one's root. True for a list.
+    /// Stage four: asks for what lies inside the collection: a small one's elements, a big one's root. True if there may be
+    /// more to ask for.
     #[inline]
     pub(crate) fn prefetch_inside(&self, at: Place) -> bool {
         let Some(object) = self.entry(at).object() else { return false };
@@ -76,15 +77,16 @@ impl Table {
             line(address);
             line(address.wrapping_add(LINE));
         }
-        matches!(object, Object::List(_))
+        matches!(object, Object::List(_) | Object::Stream(_))
     }
 
-    /// Stage five: asks for both ends of a long list.
+    /// Stage five and its steps: asks for both ends of a long list, for the last block of a stream. True if there may be more.
     #[inline]
-    pub(crate) fn prefetch_ends(&self, at: Place) {
-        if let Some(ends) = self.entry(at).object().and_then(Object::ends) {
-            ends.into_iter().for_each(line);
-        }
+    pub(crate) fn prefetch_ends(&self, at: Place, step: usize) -> bool {
+        let Some(object) = self.entry(at).object() else { return false };
+        let ends = object.way_to_ends(step);
+        ends.into_iter().flatten().for_each(line);
+        ends.is_some() && matches!(object, Object::Stream(_))
     }
 }
 

@@ -217,6 +217,21 @@ impl<T: Item> Tree<T> {
         self.find_at(pos).map(|(item, _)| item)
     }
 
+    /// Where the root lies, for prefetching.
+    #[inline]
+    pub(crate) fn root_address(&self) -> Option<*const u8> {
+        self.root.as_ref().map(|root| Arc::as_ptr(root).cast())
+    }
+
+    /// All items, where one node holds them.
+    #[inline]
+    pub(crate) fn only_leaf(&self) -> Option<&[T]> {
+        match self.root.as_deref()? {
+            Node::Leaf(items) => Some(items),
+            Node::Inner(_) => None,
+        }
+    }
+
     /// The item at `pos`, and the position inside it.
     pub fn find_at(&self, pos: usize) -> Option<(&T, usize)> {
         if pos >= self.len {
