@@ -12,8 +12,8 @@ use crate::units::Offset;
 use crate::wait::{self, DiskWish};
 use futures::executor::block_on;
 use futures::future::{Either, pending, select};
+use keystead_plugin::InfoOut;
 use keystead_plugin::prelude::*;
-use keystead_plugin::{InfoOut, Targets};
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -111,7 +111,8 @@ pub(crate) fn register(reg: &mut Registrar<Replication>) {
 }
 
 impl Replication {
-    /// `REPLICAOF host port | NO ONE`: answered when the new role is on the disk.
+    /// `REPLICAOF host port | NO ONE`: answered when the new role is on the disk, or the disk has refused it: the role holds
+    /// then, as in Redis, and an error would make its sender look for another node. INFO shows it (`kept`).
     async fn replicaof(self: Arc<Self>, client: ClientInfo, args: OwnedArgs) -> Result<Reply> {
         let this = self.clone();
         let words = (args.at(1).to_vec(), args.at(2).to_vec());
@@ -123,8 +124,8 @@ impl Replication {
         Ok(Reply::Simple(text.to_owned()))
     }
 
-    /// Inside MULTI, as sentinels send it, nothing can be waited for. But EXEC's answer is the promise that this role is
-    /// kept, so the turn stands still for the one small file, as Redis' does for its CONFIG REWRITE.
+    /// Inside MULTI, as sentinels send it, nothing can be waited for. But EXEC's answer says the same of the disk, so the
+    /// turn stands still for the one small file, as Redis' does for its CONFIG REWRITE.
     fn replicaof_now(&self, ctx: &mut Ctx<'_>, args: Args<'_>, must: bool) -> Option<Result<Effect>> {
         if !must {
             return None;
@@ -260,9 +261,10 @@ impl Replication {
     }
 
     /// One GETACK behind the write serves everybody who waits for it.
-    pub(crate) async fn ask_for_acks(&self, offset: Offset) -> Result<()> {
-        if self.getack_at.load(Ordering::Acquire) <= offset.0 {
-            let behind = self.host.control_record(&["REPLCONF", "GETACK", "*"], Targets::REPLICAS).await?;
+    pub(crate) async fn ask_for_acks(self: &Arc<Self>, offset: Offset) -> Result<()> {
+        if self.getack_at.load(Ordering::Acquire) <= offset.0
+            && let Some(behind) = self.control_record(&["REPLCONF", "GETACK", "*"]).await?
+        {
             self.getack_at.fetch_max(behind, Ordering::AcqRel);
             // Who gathers the stream sends it now.
             self.bell.ring();
@@ -366,6 +368,7 @@ impl Replication {
                 .field("current_save_keys_total", self.payload_keys.load(Ordering::Relaxed))
                 .field("rdb_bgsave_in_progress", 1);
         }
+        out.field("keystead_role_save_status", if self.saves.failed() { "err" } else { "ok" });
     }
 
     fn info_server(&self, out: &mut InfoOut<'_>) {

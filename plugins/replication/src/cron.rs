@@ -1,9 +1,8 @@
-//! What a node does by the clock: PING into the stream, the gates, the backlog's end.
+//! What a node does by the clock: PING into the stream, the gates, the backlog's end, a role that the disk refused.
 //!
 //! One task, once a second. Owns no state but when things were done last.
 
 use crate::plugin::{Replication, history_of, to_sdk};
-use keystead_plugin::Targets;
 use keystead_plugin::prelude::*;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ pub(crate) async fn run(plugin: Arc<Replication>) {
     loop {
         second.tick().await;
         plugin.refresh_gates();
+        plugin.save_again();
         plugin.stats.traffic.second();
         let now = plugin.host.now();
         let config = plugin.config();
@@ -26,7 +26,7 @@ pub(crate) async fn run(plugin: Arc<Replication>) {
         let due = now.saturating_sub(last_ping) >= Duration::from_secs(config.ping_period_s);
         if due && !following && !plugin.registry.all().is_empty() {
             last_ping = now;
-            if let Err(error) = plugin.host.control_record(&["PING"], Targets::REPLICAS).await {
+            if let Err(error) = plugin.control_record(&["PING"]).await {
                 log::debug!("no PING for the replicas: {}", error.text());
             }
         }
@@ -37,17 +37,24 @@ pub(crate) async fn run(plugin: Arc<Replication>) {
     }
 }
 
-/// Nobody may assume anything about bytes that nobody keeps: a new history begins.
-async fn free_backlog(plugin: &Replication) {
-    let journal = plugin.host.journal();
-    if !journal.active {
+/// Nobody may assume anything about bytes that nobody keeps: a new history begins. A replica's is its primary's.
+async fn free_backlog(plugin: &Arc<Replication>) {
+    if !plugin.host.journal().active {
         return;
     }
-    let mut history = history_of(&journal);
-    history.forget(plugin.new_name());
-    let freed = match plugin.host.rebase(&to_sdk(&history, None)).await {
-        Ok(()) => plugin.host.set_backlog(0).await,
-        Err(error) => Err(error),
+    let this = plugin.clone();
+    let forgotten = plugin.host.with_keyspace(move |ctx| {
+        if this.target().is_some() || !this.registry.all().is_empty() {
+            return Ok(false);
+        }
+        let mut history = history_of(&ctx.journal());
+        history.forget(this.new_name());
+        ctx.rebase(&to_sdk(&history, None)).map(|()| true)
+    });
+    let freed = match forgotten.await {
+        Ok(Ok(true)) => plugin.host.set_backlog(0).await,
+        Ok(Ok(false)) => return,
+        Ok(Err(error)) | Err(error) => Err(error),
     };
     match freed {
         Ok(()) => log::info!(

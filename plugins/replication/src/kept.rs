@@ -1,8 +1,9 @@
 //! What outlives a restart beside the user's file: the role, if it was changed at run time, and what the link knows of the
 //! primary it follows.
 //!
-//! Owns the format of `replication.state`, and in which order its versions go to the disk. One that is there and can't be
-//! read refuses the start: without it a node that was made a replica would take writes.
+//! Owns the format of `replication.state`, and in which order its versions go to the disk. One that the disk refuses is
+//! written again each second. One that is there and can't be read refuses the start: without it a node that was made a
+//! replica would take writes.
 
 use crate::lineage;
 use crate::link::{Memory, Target};
@@ -11,7 +12,7 @@ use crate::units::ReplId;
 use keystead_plugin::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const UNREADABLE: &str = "replication.state, which has this node's role, can't be read: mend it, or remove it to start in the \
                           role that the configuration file gives";
@@ -103,6 +104,39 @@ impl Known {
     }
 }
 
+/// Which versions the disk took, and which it refused. They may end in any order.
+#[derive(Debug, Default)]
+pub(crate) struct Saves {
+    asked: AtomicU64,
+    taken: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Saves {
+    /// A further version is on its way.
+    fn begun(&self) -> u64 {
+        self.asked.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// What became of it; tells when that changes what INFO shows.
+    fn ended(&self, version: u64, taken: bool) -> bool {
+        let before = self.failed();
+        let last = if taken { &self.taken } else { &self.refused };
+        last.fetch_max(version, Ordering::AcqRel);
+        before != self.failed()
+    }
+
+    /// What is on the disk is older than one that it refused.
+    pub(crate) fn failed(&self) -> bool {
+        self.refused.load(Ordering::Acquire) > self.taken.load(Ordering::Acquire)
+    }
+
+    /// And none is on its way that would mend it.
+    fn is_due_again(&self) -> bool {
+        self.failed() && self.refused.load(Ordering::Acquire) == self.asked.load(Ordering::Acquire)
+    }
+}
+
 impl Replication {
     /// The role to start with: the command line's, the one kept from the last change at run time, the file's.
     pub(crate) fn first_role(&self) -> Result<Option<(String, u16)>> {
@@ -153,12 +187,25 @@ impl Replication {
         let mut kept = self.kept.lock();
         edit(&mut kept);
         let text = ron::to_string(&*kept).unwrap_or_default();
+        let (saves, version) = (self.saves.clone(), self.saves.begun());
         let written = self.host.persist_state(text.as_bytes());
         drop(kept);
         async move {
-            if let Err(error) = written.await {
-                log::warn!("the role couldn't be saved, a restart would not know it: {}", error.text());
+            let written = written.await;
+            match (saves.ended(version, written.is_ok()), written) {
+                (true, Err(error)) => {
+                    log::warn!("the role couldn't be saved, a restart would not know it: {}", error.text());
+                }
+                (true, Ok(())) => log::info!("the role is saved now"),
+                (false, _) => {}
             }
+        }
+    }
+
+    /// What the disk refused last, once more: in memory it holds.
+    pub(crate) fn save_again(&self) {
+        if self.saves.is_due_again() {
+            self.host.spawn(self.save(&|_| {}));
         }
     }
 }
@@ -173,6 +220,19 @@ mod tests {
 
     fn target(port: u16) -> Target {
         Target { host: "h".into(), port }
+    }
+
+    #[test]
+    fn what_the_disk_refused_is_due_until_it_took_as_much() {
+        let saves = Saves::default();
+        let (first, second) = (saves.begun(), saves.begun());
+        assert!(saves.ended(second, false) && saves.failed() && saves.is_due_again());
+        assert!(!saves.ended(first, true) && saves.failed(), "an older one that comes late");
+        let third = saves.begun();
+        assert!(!saves.is_due_again(), "it is on its way");
+        assert!(!saves.ended(third, false) && saves.is_due_again());
+        let fourth = saves.begun();
+        assert!(saves.ended(fourth, true) && !saves.failed() && !saves.is_due_again());
     }
 
     #[test]

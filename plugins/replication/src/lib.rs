@@ -13,6 +13,7 @@ pub mod failover;
 mod failover_task;
 mod filter;
 mod follow;
+mod gates;
 pub mod history;
 pub mod info;
 mod kept;

@@ -7,9 +7,10 @@ use crate::config::{self, Config};
 use crate::failover;
 use crate::filter::Feeds;
 use crate::follow::Order;
+use crate::gates::Gates;
 use crate::history::{History, Second};
 use crate::info::{Following, View};
-use crate::kept::Kept;
+use crate::kept::{Kept, Saves};
 use crate::lineage::Lineage;
 use crate::link::{Status, Target};
 use crate::origin::Origin;
@@ -23,7 +24,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use futures::channel::mpsc;
 use keystead_plugin::prelude::*;
 use keystead_plugin::services::persistence;
-use keystead_plugin::{self as sdk, Gate, Journal, Role};
+use keystead_plugin::{self as sdk, Gate, Journal, Role, Targets};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -70,6 +71,9 @@ pub struct Replication {
     pub(crate) target: ArcSwapOption<Target>,
     /// What is on the disk beside the user's file, or on its way there.
     pub(crate) kept: Mutex<Kept>,
+    /// How the writing of it went.
+    pub(crate) saves: Arc<Saves>,
+    gates: Gates,
     pub(crate) link: ArcSwap<Status>,
     pub(crate) orders: mpsc::UnboundedSender<Order>,
     inbox: Mutex<Option<mpsc::UnboundedReceiver<Order>>>,
@@ -140,6 +144,8 @@ impl Plugin for Replication {
             feeds,
             target: ArcSwapOption::empty(),
             kept: Mutex::default(),
+            saves: Arc::default(),
+            gates: Gates::default(),
             link: ArcSwap::default(),
             orders,
             inbox: Mutex::new(Some(inbox)),
@@ -168,6 +174,8 @@ impl Plugin for Replication {
     }
 
     async fn start(self: Arc<Self>) -> Result<()> {
+        // Before the first client comes: nobody was heard yet.
+        self.refresh_gates();
         let first_role = self.target().map(|target| Target::clone(&target));
         let data = self.recovery.run().await?;
         let nothing = data.is_none() && first_role.is_none() && crate::receive::own_keys(&self).await? == 0;
@@ -421,9 +429,17 @@ impl Replication {
         Some(Position { replid: history_of(&journal).replid, offset: Offset(journal.offset) })
     }
 
+    /// Into the stream of a primary, with the offset behind it; `None` for a replica, whose stream is its primary's alone.
+    pub(crate) async fn control_record(self: &Arc<Self>, words: &'static [&'static str]) -> Result<Option<u64>> {
+        let this = self.clone();
+        let turn =
+            move |ctx: &mut Ctx<'_>| this.target().is_none().then(|| ctx.control_record(words, Targets::REPLICAS));
+        self.host.with_keyspace(turn).await
+    }
+
     /// Before the process ends: waits until every online replica acknowledged all there is, at most
     /// `shutdown-timeout`. Nothing is written meanwhile, the server sees to that.
-    async fn let_replicas_catch_up(&self) {
+    async fn let_replicas_catch_up(self: &Arc<Self>) {
         let end = Offset(self.host.journal().offset);
         // One that came by SYNC never says how far it is.
         // A filtered one counts in another stream.
@@ -478,20 +494,29 @@ impl Replication {
 
     /// Read-only, stale and min-replicas, from what is known now.
     pub(crate) fn refresh_gates(&self) {
-        let config = self.config();
-        let following = self.target.load().is_some();
-        let up = self.link.load().phase == crate::link::Phase::Connected;
-        self.host.set_gate(Gate::ReadOnly, following && config.read_only);
-        self.host.set_gate(Gate::Stale, following && !up && !config.serve_stale_data);
-        self.refresh_good_replicas();
+        let look = || {
+            let config = self.config();
+            let following = self.target.load().is_some();
+            let up = self.link.load().phase == crate::link::Phase::Connected;
+            (following && config.read_only, following && !up && !config.serve_stale_data, self.enough_until(&config))
+        };
+        self.gates.set(look, |(read_only, stale, enough_until)| {
+            self.host.set_gate(Gate::ReadOnly, read_only);
+            self.host.set_gate(Gate::Stale, stale);
+            self.host.enough_replicas_until(enough_until);
+        });
+    }
+
+    /// min-replicas alone.
+    pub(crate) fn refresh_good_replicas(&self) {
+        self.gates.set(|| self.enough_until(&self.config()), |until| self.host.enough_replicas_until(until));
     }
 
     /// min-replicas: up to when there are enough, so that a primary that stood still refuses writes with its first turn.
-    pub(crate) fn refresh_good_replicas(&self) {
-        let config = self.config();
+    fn enough_until(&self, config: &Config) -> Option<Duration> {
         let until = || self.registry.good_until(config.min_replicas_to_write as usize, config.min_replicas_max_lag_s);
-        let asked = asks_for_replicas(&config) && self.target.load().is_none();
-        self.host.enough_replicas_until(asked.then(until));
+        let asked = asks_for_replicas(config) && self.target.load().is_none();
+        asked.then(until)
     }
 
     /// How many replicas are good, if the rule is on.

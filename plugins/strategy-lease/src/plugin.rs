@@ -181,7 +181,7 @@ impl Lease {
 
     async fn vouched_by(&self, member: &str) -> Result<()> {
         let (host, port) = split(member).ok_or("no address")?;
-        let mut io = self.host.tcp_connect(host, port).await?;
+        let mut io = self.host.link_connect(host, port).await?;
         let mut words: Vec<Vec<&str>> = Vec::new();
         if let Some(password) = &self.config.auth_password {
             words.push(["AUTH"].into_iter().chain(self.config.auth_user.as_deref()).chain([&**password]).collect());

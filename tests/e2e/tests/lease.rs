@@ -2,7 +2,9 @@
 //! where etcd isn't installed (`tests/run` installs Debian's etcd-server).
 #![allow(clippy::unwrap_used)]
 
-use keystead_harness::{Client, Keystead, PRIMARY, Process, ProcessSpec, free_port, sentinel_config, wait_until};
+use keystead_harness::{
+    Certs, Client, Keystead, PRIMARY, Process, ProcessSpec, free_port, sentinel_config, wait_until,
+};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -260,4 +262,31 @@ fn a_lease_in_etcd_keeps_two_from_writing() {
     let last = group.writable(back, None);
     println!("etcd back: writes again after {:?}", back.elapsed());
     assert_eq!(last, third);
+}
+
+/// Where links are encrypted, so is the question to vouch, which has a password in it.
+#[test]
+fn members_vouch_over_tls_where_replication_does() {
+    let Some(program) = etcd_program() else {
+        eprintln!("skipped: etcd isn't installed (Debian: etcd-server)");
+        return;
+    };
+    let (mut etcd, certs) = (Etcd::start(program), Certs::new());
+    let ports = [free_port(), free_port()];
+    let members = ports.map(|port| format!("\"127.0.0.1:{port}\"")).join(", ");
+    let node = |port: u16, replication: &str| {
+        let lease = format!(
+            "(etcd: [\"127.0.0.1:{}\"], node: \"127.0.0.1:{port}\", members: [{members}], ttl_s: {})",
+            etcd.port,
+            TTL.as_secs()
+        );
+        let tls = certs.section(port, "replication: true");
+        Keystead::builder().section(&tls).plugin("replication", replication).plugin("lease", &lease).start()
+    };
+    let primary = node(ports[0], "()");
+    let _replica = node(ports[1], &format!("(replicaof: (\"127.0.0.1\", {}))", ports[0]));
+    let state = || primary.client().info("lease")["lease_state"].clone();
+    wait_until("it holds the lease", LIMIT, || state() == "held");
+    etcd.process.kill();
+    wait_until("the other vouches", LIMIT, || state() == "vouched");
 }

@@ -62,6 +62,18 @@ fn a_replica_is_shown_as_it_announces_itself() {
     wait_until("the new address", DEADLINE, || line().starts_with("ip=10.9.9.9,port=8888,state=online"));
 }
 
+/// A primary that starts has heard no replica: nothing is taken before one came.
+#[test]
+fn a_primary_that_starts_takes_no_write_before_a_replica_is_heard() {
+    let mut primary = node("min_replicas_to_write: 1");
+    for _ in 0..2 {
+        let refused = Reply::Error("NOREPLICAS Not enough good replicas to write.".into());
+        assert_eq!(primary.client().cmd("SET a 1"), refused);
+        primary.process.kill();
+        primary.restart();
+    }
+}
+
 /// A primary that stood still was deposed meanwhile, for all it knows: until a replica is heard again it takes no write, not
 /// even those that waited in its sockets.
 #[test]

@@ -133,3 +133,69 @@ fn an_abort_right_behind_a_failover_leaves_one_primary() {
         }
     }
 }
+
+/// The disk refuses the role: it holds all the same, as in Redis; INFO shows that a restart wouldn't know it, and it is written
+/// when that can be done.
+#[test]
+fn a_role_that_the_disk_refused_holds_and_is_kept_later() {
+    let mut node = Keystead::builder().plugin("replication", "()").start();
+    let state = node.dir().join("replication.state");
+    let status = |node: &Keystead| info(node, "persistence", "keystead_role_save_status");
+    assert_eq!(status(&node), "ok");
+    // Nothing is put in the place of a folder that has something in it.
+    let refuse = || {
+        let _ = std::fs::remove_file(&state);
+        std::fs::create_dir_all(state.join("something")).unwrap();
+    };
+    for transaction in [false, true] {
+        refuse();
+        let mut client = node.client();
+        let primary = format!("REPLICAOF 127.0.0.1 {}", 1 + u8::from(transaction));
+        match transaction {
+            false => assert_eq!(client.cmd(&primary), "OK"),
+            true => {
+                client.ok("MULTI");
+                client.cmd(&primary);
+                assert_eq!(text(&client.cmd("EXEC").items()[0]), "OK");
+            }
+        }
+        assert_eq!((role(&mut client).as_str(), status(&node).as_str()), ("slave", "err"));
+        node.process.wait_for_log("the role couldn't be saved, a restart would not know it", DEADLINE);
+        std::fs::remove_dir_all(&state).unwrap();
+        wait_until("it is saved", DEADLINE, || status(&node) == "ok");
+        node.process.kill();
+        node.restart();
+        let role = node.client().cmd("ROLE");
+        assert_eq!(
+            (text(&role.items()[0]).as_str(), role.items()[2].as_int()),
+            ("slave", Some(1 + i64::from(transaction)))
+        );
+    }
+}
+
+/// WAIT asks replicas by a record in the stream, in a turn of its own: not if this node follows somebody by then, whose stream
+/// has no such record.
+#[test]
+fn a_wait_that_a_demotion_overtakes_leaves_the_stream_alone() {
+    let primary = Keystead::primary();
+    let replica = Keystead::replica_of(primary.port());
+    linked(&replica);
+    let offset =
+        |text: &str| text.lines().find_map(|line| line.strip_prefix("master_repl_offset:")).unwrap().to_owned();
+    for round in 0..8 {
+        let (mut sleeper, mut waiter, mut demoter) = (primary.client(), primary.client(), primary.client());
+        waiter.ok(&format!("SET key {round}"));
+        // All of them come to a turn that is taken, the demotion before what the wait does next.
+        sleeper.send_raw(b"DEBUG SLEEP 0.3\r\n").unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        waiter.send_raw(b"WAIT 2 0\r\n").unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        let answers = demoter.pipeline(&["MULTI", "REPLICAOF 127.0.0.1 1", "INFO replication", "EXEC"]);
+        let then = offset(&text(&answers[3].items()[1]));
+        let said = waiter.read().unwrap();
+        assert!(matches!(&said, Reply::Error(text) if text.contains("replica")), "{said:?}");
+        assert_eq!(info(&primary, "replication", "master_repl_offset"), then, "round {round}");
+        demoter.ok("REPLICAOF NO ONE");
+        linked(&replica);
+    }
+}

@@ -6,7 +6,7 @@
 mod fixtures;
 
 use fixtures::Plugins;
-use keystead_harness::{DEADLINE, Keystead, KeysteadBuilder, eventually, wait_until};
+use keystead_harness::{DEADLINE, Keystead, KeysteadBuilder, Reply, eventually, text, wait_until};
 use std::process::Command;
 
 /// SIGTERM waits for a script, and SHUTDOWN NOSAVE ends both: what the script has written so far is half of something.
@@ -26,6 +26,53 @@ fn a_script_that_shutdown_nosave_cuts_off_is_never_saved() {
         assert!(node.process.wait_exit(DEADLINE).success(), "{}", node.process.log());
         assert!(!node.dir().join("dump.rdb").exists(), "{}", node.process.log());
     }
+}
+
+/// What a replica acknowledges while it saves for the last time is in no file: it stands still from the first moment on.
+#[test]
+fn a_replica_that_ends_acknowledges_nothing_that_it_does_not_save() {
+    let primary = Keystead::builder().plugin("replication", "()").start();
+    let follows = format!("(replicaof: (\"127.0.0.1\", {}))", primary.port());
+    let saves = "(save: [(3600, 1)], rdb_key_save_delay: 1000)";
+    let mut replica = Keystead::builder().plugin("replication", &follows).plugin("persistence-rdb", saves).start();
+    let mut client = primary.client();
+    for key in 0..500 {
+        client.ok(&format!("SET key:{key} 1"));
+    }
+    wait_until("the replica has all", DEADLINE, || text(&replica.client().cmd("GET key:499")) == "1");
+    replica.process.terminate();
+    let (mut written, mut acknowledged) = (0, 0);
+    while replica.process.is_alive() {
+        written += 1;
+        client.ok(&format!("SET last {written}"));
+        if client.cmd("WAIT 1 100") == Reply::Int(1) {
+            acknowledged = written;
+        }
+    }
+    drop(primary);
+    replica.restart();
+    let saved: u64 = text(&replica.client().cmd("GET last")).parse().unwrap_or(0);
+    assert!(acknowledged <= saved, "{acknowledged} acknowledged, {saved} saved");
+}
+
+/// An end that is taken back goes on where the stream stood still.
+#[test]
+fn a_replica_whose_end_is_refused_follows_again() {
+    let primary = Keystead::builder().plugin("replication", "()").start();
+    let follows = format!("(replicaof: (\"127.0.0.1\", {}))", primary.port());
+    let saves = "(save: [(3600, 1)], rdb_key_save_delay: 100000)";
+    let mut replica = Keystead::builder().plugin("replication", &follows).plugin("persistence-rdb", saves).start();
+    let (mut client, mut there) = (primary.client(), replica.client());
+    for key in 0..100 {
+        client.ok(&format!("SET key:{key} 1"));
+    }
+    wait_until("the replica has all", DEADLINE, || text(&there.cmd("GET key:99")) == "1");
+    replica.process.terminate();
+    replica.process.wait_for_log("Saving the final RDB snapshot", DEADLINE);
+    client.ok("SET last 1");
+    assert_eq!(client.cmd("WAIT 1 200"), Reply::Int(0), "it stands still");
+    there.ok("SHUTDOWN ABORT");
+    wait_until("it follows again", DEADLINE, || text(&there.cmd("GET last")) == "1");
 }
 
 /// The end waits for a replica, and can no longer be taken back: what the script wrote is nowhere but in memory.

@@ -53,7 +53,8 @@ struct Inner {
     end: u64,
     /// Where the feed is.
     last: Mark,
-    /// Those since the oldest of the syncing readers came, while there are any.
+    /// Those since the oldest of the readers came whose cut isn't found, while there are any. Of those at one place of the
+    /// derived stream the first is enough.
     marks: VecDeque<Mark>,
     seats: BTreeMap<u64, Seat>,
     next_seat: u64,
@@ -64,8 +65,20 @@ struct Inner {
 struct Seat {
     at: u64,
     syncing: bool,
+    cut: Cut,
     over_since: Option<Duration>,
     dropped: bool,
+}
+
+/// How far a reader is with the cut of its sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// Not made yet.
+    Awaited,
+    /// The feed must come to it.
+    Ahead,
+    /// The reader is there, or needs none.
+    Found,
 }
 
 impl Log {
@@ -87,11 +100,7 @@ impl Log {
         if let Some(last) = marks.last() {
             inner.last = *last;
         }
-        if inner.seats.values().any(|seat| seat.syncing) {
-            inner.marks.extend(marks);
-        } else {
-            inner.marks.clear();
-        }
+        inner.note(marks);
         inner.judge(limits, now);
         inner.trim(keep);
         drop(inner);
@@ -127,12 +136,7 @@ impl Log {
 
     /// Waits until syncing readers pin less than is allowed.
     pub(crate) async fn room(&self) {
-        let free = || {
-            let inner = self.inner.lock();
-            let slowest = inner.seats.values().filter(|seat| seat.syncing).map(|seat| seat.at).min();
-            slowest.is_none_or(|at| inner.end - at < MOST_PINNED).then_some(())
-        };
-        self.bell.until(free).await;
+        self.bell.until(|| self.inner.lock().has_room().then_some(())).await;
     }
 
     /// A reader at the byte behind `at`, if that is kept.
@@ -146,7 +150,7 @@ impl Log {
     pub(crate) fn watch(self: &Arc<Self>) -> Reader {
         let mut inner = self.inner.lock();
         let last = inner.last;
-        if !inner.seats.values().any(|seat| seat.syncing) {
+        if !inner.seeks() {
             inner.marks = VecDeque::from([last]);
         }
         inner.seat(self, last.derived, true)
@@ -156,8 +160,36 @@ impl Log {
 impl Inner {
     fn seat(&mut self, log: &Arc<Log>, at: u64, syncing: bool) -> Reader {
         self.next_seat += 1;
-        self.seats.insert(self.next_seat, Seat { at, syncing, over_since: None, dropped: false });
+        let cut = if syncing { Cut::Awaited } else { Cut::Found };
+        self.seats.insert(self.next_seat, Seat { at, syncing, cut, over_since: None, dropped: false });
         Reader { log: log.clone(), number: self.next_seat }
+    }
+
+    /// Marks are needed.
+    fn seeks(&self) -> bool {
+        self.seats.values().any(|seat| seat.cut != Cut::Found)
+    }
+
+    fn note(&mut self, marks: &[Mark]) {
+        if !self.seeks() {
+            self.marks = VecDeque::new();
+            return;
+        }
+        for mark in marks {
+            let place = |mark: &Mark| (mark.derived, mark.db);
+            if self.marks.back().map(place) != Some(place(mark)) {
+                self.marks.push_back(*mark);
+            }
+        }
+    }
+
+    /// Syncing readers pin less than is allowed, marks included. Not held back for one whose cut is ahead: it would wait for
+    /// ever.
+    fn has_room(&self) -> bool {
+        let syncing = || self.seats.values().filter(|seat| seat.syncing);
+        let slowest = syncing().map(|seat| seat.at).min();
+        let marks = (self.marks.len() * size_of::<Mark>()) as u64;
+        syncing().any(|seat| seat.cut == Cut::Ahead) || slowest.is_none_or(|at| self.end - at + marks < MOST_PINNED)
     }
 
     /// Readers that are too far behind go.
@@ -231,11 +263,19 @@ impl Reader {
             }
             let mark = inner.place(whole)?;
             if let Some(seat) = inner.seats.get_mut(&self.number) {
-                seat.at = mark.derived;
+                (seat.at, seat.cut) = (mark.derived, Cut::Found);
             }
+            inner.note(&[]);
             Some(Ok(mark))
         };
-        self.log.bell.until(come).await
+        if let Some(seat) = self.log.inner.lock().seats.get_mut(&self.number) {
+            seat.cut = Cut::Ahead;
+        }
+        self.log.bell.ring();
+        let mark = self.log.bell.until(come).await;
+        // The feed may have waited for what it pinned.
+        self.log.bell.ring();
+        mark
     }
 
     /// Waits until it is dropped for being too far behind, also while nobody reads it; says why. Lives on its own.
@@ -296,10 +336,51 @@ mod tests {
         push(&log, b"", 130, NONE, 0);
         push(&log, b"cccc", 140, NONE, 0);
         let mark = sync.settle(130).now_or_never().expect("there").expect("fine");
-        assert_eq!(mark, Mark { whole: 130, derived: 6, db: Some(0) });
+        assert_eq!((mark.derived, mark.db), (6, Some(0)));
         assert_eq!(read(&mut sync), Some(Ok(b"cccc".to_vec())));
         assert_eq!(read(&mut sync), None);
         assert_eq!(log.window().0, 4, "what the watch needed was pinned");
+    }
+
+    fn marks(log: &Log) -> usize {
+        log.inner.lock().marks.len()
+    }
+
+    #[test]
+    fn what_does_not_pass_costs_nothing_while_somebody_syncs() {
+        let log = Arc::new(Log::new(100));
+        let mut sync = log.watch();
+        push(&log, b"aaaa", 110, NONE, 0);
+        (111..1000).for_each(|whole| push(&log, b"", whole, NONE, 0));
+        push(&log, b"bb", 1000, NONE, 0);
+        assert_eq!(marks(&log), 3, "where it came, behind the first, behind the second");
+        let mark = sync.settle(555).now_or_never().expect("there").expect("fine");
+        assert_eq!((mark.derived, mark.db), (4, Some(0)), "the first of those that stand at one place");
+        assert_eq!(marks(&log), 0, "nobody seeks any more");
+        push(&log, b"cc", 1001, NONE, 0);
+        assert_eq!((marks(&log), read(&mut sync)), (0, Some(Ok(b"bb".to_vec()))), "its payload is on its way");
+    }
+
+    #[test]
+    fn the_feed_waits_for_marks_too_and_not_for_who_waits_for_it() {
+        let log = Arc::new(Log::new(0));
+        let mut sync = log.watch();
+        let room = || log.room().now_or_never().is_some();
+        let most = MOST_PINNED / (1 + size_of::<Mark>() as u64);
+        let many: Vec<Mark> = (1..=most + 1).map(|at| Mark { whole: at, derived: at, db: None }).collect();
+        let bytes = Bytes::from(vec![0; many.len()]);
+        assert!(room());
+        log.append(bytes, &many, 0, NONE, Duration::ZERO);
+        assert!(!room());
+        {
+            let mut settled = Box::pin(sync.settle(most + 2));
+            assert!(settled.as_mut().now_or_never().is_none() && room(), "its cut is ahead");
+            push(&log, b"", most + 2, NONE, 0);
+            assert!(settled.now_or_never().expect("there").is_ok());
+        }
+        assert!(room() && marks(&log) == 0);
+        log.append(Bytes::from(vec![0; MOST_PINNED as usize]), &[], 0, NONE, Duration::ZERO);
+        assert!(!room(), "what it has yet to take");
     }
 
     #[test]

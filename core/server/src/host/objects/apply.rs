@@ -1,15 +1,21 @@
-//! A primary's stream, or an append-only file, being executed. A stream belongs to one history of the journal: whoever gives the journal another one
-//! (a promotion, a full sync) ends it in the same turn, so that no byte of an old primary is executed behind that.
+//! A primary's stream, or an append-only file, being executed. A stream belongs to one history of the journal: whoever gives
+//! the journal another one (a promotion, a full sync) ends it in the same turn, so that no byte of an old primary is executed
+//! behind that. While the server is asked to end it stands still: what is executed then may be in no file, and must not be
+//! acknowledged.
 
 use super::{drop_object, object, value};
 use crate::host::frame::refused_in_turn;
 use crate::net::service::Service;
 use keystead_abi::glue::{OwnedBuf, export_future};
 use keystead_abi::{self as abi, ApplyApi, Buf, Future, Object, Out};
-use keystead_engine::ApplyState;
+use keystead_engine::{Applied, ApplyState};
 use parking_lot::Mutex;
 use std::ffi::c_void;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Time between two looks whether a server that was asked to end goes on after all.
+const STANDS_STILL: Duration = Duration::from_millis(20);
 
 /// Bytes executed in one turn: about a millisecond of small commands.
 const STEP: usize = 64 << 10;
@@ -72,27 +78,47 @@ fn execute_file(service: &Arc<Service>, apply: &mut ApplyState, bytes: &[u8]) ->
     Ok(())
 }
 
-/// Executes bytes in steps; what is told of that.
-fn run(inner: &Inner, bytes: &[u8]) -> Result<Out, String> {
-    let mut acks: Vec<u64> = Vec::new();
+/// Executes bytes of a file; what is told of that.
+fn run_file(inner: &Inner, bytes: &[u8]) -> Result<Out, String> {
     let mut state = inner.state.lock();
-    if state.file {
-        execute_file(&inner.service, &mut state.apply, bytes)?;
-        let refused = state.apply.take_refused();
-        return Ok(Out { b: refused.count, buf: Buf::new(refused.first.unwrap_or_default()), ..Out::DONE });
-    }
+    execute_file(&inner.service, &mut state.apply, bytes)?;
+    let refused = state.apply.take_refused();
+    Ok(Out { b: refused.count, buf: Buf::new(refused.first.unwrap_or_default()), ..Out::DONE })
+}
+
+/// Executes bytes of a stream in steps, as soon as the server may; what is told of that.
+async fn run_stream(inner: &Inner, bytes: &[u8]) -> Result<Out, String> {
+    let mut acks: Vec<u64> = Vec::new();
     for piece in bytes.chunks(STEP) {
-        let applied = inner.service.turn_of_job(|engine| {
-            if engine.core.journal.history() != inner.history {
-                return Err("the journal has another history now".to_owned());
+        let applied = loop {
+            match step(inner, piece)? {
+                Some(applied) => break applied,
+                None => async_std::task::sleep(STANDS_STILL).await,
             }
-            engine.apply_stream(&mut state.apply, piece)
-        })?;
-        state.offset = applied.offset;
+        };
         acks.extend(applied.acks);
     }
     let list: Vec<u8> = acks.iter().flat_map(|ack| ack.to_le_bytes()).collect();
-    Ok(Out { a: state.offset, b: acks.len() as u64, buf: Buf::new(list), ..Out::DONE })
+    let offset = inner.state.lock().offset;
+    Ok(Out { a: offset, b: acks.len() as u64, buf: Buf::new(list), ..Out::DONE })
+}
+
+/// One turn; none where the server was asked to end.
+fn step(inner: &Inner, piece: &[u8]) -> Result<Option<Applied>, String> {
+    let mut state = inner.state.lock();
+    let applied = inner.service.turn_of_job(|engine| {
+        if engine.core.journal.history() != inner.history {
+            return Err("the journal has another history now".to_owned());
+        }
+        if engine.core.shutting_down {
+            return Ok(None);
+        }
+        engine.apply_stream(&mut state.apply, piece).map(Some)
+    })?;
+    if let Some(applied) = &applied {
+        state.offset = applied.offset;
+    }
+    Ok(applied)
 }
 
 unsafe extern "C" fn feed(data: *mut c_void, bytes: Buf) -> Future {
@@ -102,10 +128,10 @@ unsafe extern "C" fn feed(data: *mut c_void, bytes: Buf) -> Future {
         if let Some(refused) = refused_in_turn() {
             return refused;
         }
-        match run(&inner, bytes.as_ref()) {
-            Ok(done) => done,
-            Err(reason) => Out::failed(abi::ERR, reason),
-        }
+        let bytes = bytes.as_ref();
+        let file = inner.state.lock().file;
+        let done = if file { run_file(&inner, bytes) } else { run_stream(&inner, bytes).await };
+        done.unwrap_or_else(|reason| Out::failed(abi::ERR, reason))
     })
 }
 
