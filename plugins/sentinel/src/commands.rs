@@ -319,7 +319,6 @@ impl Sentinel {
         if !valid_name(&args[0]) {
             return Err("ERR Invalid master name: only A-z, 0-9 and .-_ are allowed".into());
         }
-        self.removed.retain(|name| *name != args[0]);
         let watch = Watch { name: args[0].clone(), addr: Addr { port, ..given }, settings: self.new_settings(quorum) };
         let name = watch.name.clone();
         self.add(watch, None, false);
@@ -349,7 +348,8 @@ impl Sentinel {
         self.shared.out.extend(waiting.map(gone));
         let open = std::mem::take(&mut monitor.ballot.votes);
         open.into_values().for_each(|pending| monitor.answer_open(pending, &mut self.shared));
-        if monitor.configured.is_some() {
+        // It stays so when the name is watched again: the file's settings are not those of that monitor.
+        if monitor.configured.is_some() && !self.removed.iter().any(|known| known == name) {
             self.removed.push(name.to_owned());
         }
         self.shared.durable();

@@ -10,7 +10,7 @@ use crate::info::Role;
 use crate::instance::Instance;
 use crate::monitor::Monitor;
 use crate::select::Ranked;
-use crate::types::{InstanceId, Kind, Mono};
+use crate::types::{Addr, InstanceId, Kind, Mono};
 use crate::wire::{Reply, Request};
 
 /// The primary may hold writes back for so long until the replica has everything; then it goes on as before. Shorter than
@@ -107,8 +107,10 @@ impl Monitor {
     pub(crate) fn ask_to_hand_over(&mut self, replica: InstanceId, s: &mut Shared) {
         let to = self.instances[&replica].addr.clone();
         let timeout_ms = HAND_OVER_MS.min(self.settings.failover_timeout_ms);
-        // Under the word by which the primary knows it.
-        let host = to.name.clone().unwrap_or(to.host);
+        // Under the word by which the primary knows it: as its last INFO lists it.
+        let listed = self.primary().report.as_ref().and_then(|report| report.replicas.iter().find(|r| **r == to));
+        let Addr { host, name, .. } = listed.unwrap_or(&to).clone();
+        let host = name.unwrap_or(host);
         let request = Request::HandOver { to: Some((host, to.port)), timeout_ms };
         self.send(self.primary, request, s);
         self.watch_hand_over(s.now);

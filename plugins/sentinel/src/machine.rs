@@ -158,6 +158,7 @@ impl Sentinel {
         }
         let saved_monitors = saved.as_ref().map_or(&[][..], |s| &s.monitors);
         sentinel.removed = saved.as_ref().map(|s| s.removed.clone()).unwrap_or_default();
+        sentinel.removed.retain(|name| watches.iter().any(|watch| watch.name == *name));
         for watch in watches {
             sentinel.boot_monitor(watch, saved_monitors);
         }
@@ -173,11 +174,19 @@ impl Sentinel {
     }
 
     fn boot_monitor(&mut self, watch: Watch, saved: &[Kept]) {
+        let saved = saved.iter().map(|kept| &**kept).find(|m| m.name == watch.name);
+        if saved.is_some_and(|m| m.configured.is_none()) {
+            let text = format!("{} was set up by SENTINEL MONITOR: its settings there override the file's", watch.name);
+            self.shared.log(Level::Warning, text);
+            if !self.removed.contains(&watch.name) {
+                self.removed.push(watch.name);
+            }
+            return;
+        }
         if self.removed.contains(&watch.name) {
             self.shared.log(Level::Warning, format!("{} was removed by SENTINEL REMOVE and stays out", watch.name));
             return;
         }
-        let saved = saved.iter().map(|kept| &**kept).find(|m| m.name == watch.name);
         // A user who writes another address into the file starts that primary anew.
         let given = |addr: &Addr| addr.is(&watch.addr.host, watch.addr.port);
         let same = saved.filter(|m| m.configured.as_ref().is_none_or(given));

@@ -122,8 +122,10 @@ impl Monitor {
         monitor.settings.tempo = s.tempo;
         let addr = saved.map_or(watch.addr, |saved| again(&saved.primary, s));
         monitor.primary = monitor.insert(Kind::Primary, addr, s);
-        if let Some(saved) = saved {
-            monitor.restore(saved, s);
+        match saved {
+            Some(saved) => monitor.restore(saved, s),
+            // It may have voted for this primary under this name before: no second vote in an epoch that was seen.
+            None => monitor.ballot.leader_epoch = s.epoch,
         }
         monitor
     }

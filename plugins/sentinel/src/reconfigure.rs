@@ -6,7 +6,7 @@ use crate::ballot::Candidacy;
 use crate::events::Level;
 use crate::failover::Failover;
 use crate::info::Role;
-use crate::instance::Repoint;
+use crate::instance::{Instance, Repoint};
 use crate::monitor::Monitor;
 use crate::types::{Addr, Epoch, InstanceId, Kind};
 use crate::wire::Request;
@@ -103,12 +103,23 @@ impl Monitor {
         }
         let instance = &self.instances[&id];
         match (instance.kind, instance.role) {
+            (Kind::Primary, Role::Primary) => self.demote_former_primaries(s),
             (Kind::Replica, Role::Primary) => self.demote_if_due(id, s),
             (Kind::Replica, Role::Replica) => {
                 self.note_repointing(id, s);
                 self.fix_upstream_if_due(id, s);
             }
             _ => {}
+        }
+    }
+
+    /// The primary said that it is one: those whose claim waited for that.
+    fn demote_former_primaries(&mut self, s: &mut Shared) {
+        let now = s.now;
+        let just_now = |r: &Instance| r.report_at >= r.role_since && now.since(r.report_at) <= 2 * REPORT_AGAIN_MS;
+        let claims = |r: &&Instance| r.former_primary && r.role == Role::Primary && just_now(r);
+        for id in self.of(Kind::Replica).filter(claims).map(|r| r.id).collect::<Vec<_>>() {
+            self.demote_if_due(id, s);
         }
     }
 
@@ -130,6 +141,11 @@ impl Monitor {
         let waited =
             s.now.since(instance.role_since.max(instance.observed_since)) > self.sane_wait_ms() && self.fresh(s.now);
         let at_once = instance.former_primary && self.confirmed(s.now);
+        // Somebody may have handed the role back meanwhile: the primary's word must be no older than the claim.
+        let outdated = self.primary().report_at < instance.report_at;
+        if at_once && !waited && outdated {
+            return self.primary_mut().next_info = s.now;
+        }
         if (at_once || waited) && self.tell(id, s) {
             self.event(s, Level::Notice, "+convert-to-slave", id, "");
         }

@@ -130,6 +130,32 @@ fn a_vote_survives_a_crash() {
     assert_eq!(vote_of(&command(&mut again, 10, &ask(5, OTHER))), (PEER.into(), 5));
 }
 
+fn last_saved(actions: &[Action]) -> Option<State> {
+    actions.iter().rev().find_map(|a| if let Action::Persist(s) = a { Some((**s).clone()) } else { None })
+}
+
+#[test]
+fn a_primary_that_is_watched_anew_gets_no_second_vote_in_an_epoch() {
+    let mut sentinel = boot(None);
+    assert_eq!(vote_of(&command(&mut sentinel, 10, &ask(5, PEER))), (PEER.into(), 5));
+    command(&mut sentinel, 20, "SENTINEL REMOVE m");
+    command(&mut sentinel, 20, "SENTINEL MONITOR m 127.0.0.1 6379 1");
+    assert_ne!(vote_of(&command(&mut sentinel, 30, &ask(5, OTHER))).0, OTHER);
+    assert_eq!(vote_of(&command(&mut sentinel, 40, &ask(6, OTHER))), (OTHER.into(), 6));
+}
+
+#[test]
+fn a_primary_that_was_set_up_anew_keeps_its_settings_and_its_removal_over_a_restart() {
+    let mut sentinel = boot(None);
+    command(&mut sentinel, 10, "SENTINEL REMOVE m");
+    let saved = last_saved(&command(&mut sentinel, 20, "SENTINEL MONITOR m 127.0.0.1 6379 7"));
+    let (mut again, actions) = boot_with(saved, &[("m", 6379)]);
+    assert_eq!(again.monitors()["m"].settings.quorum, 7);
+    assert!(format!("{actions:?}").contains("was set up by SENTINEL MONITOR"), "{actions:?}");
+    let saved = last_saved(&command(&mut again, 30, "SENTINEL REMOVE m"));
+    assert!(boot(saved).monitors().is_empty());
+}
+
 #[test]
 fn a_leader_at_work_is_left_alone_until_it_falls_silent() {
     let mut sentinel = boot(None);

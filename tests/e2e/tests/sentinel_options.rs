@@ -104,6 +104,11 @@ fn a_primary_known_by_name_is_announced_by_name() {
         let text = |name: &str| replicas[0].get(name).and_then(|v| v.as_text()).unwrap_or_default();
         text("name") == format!("localhost:{}", primary.port()) && text("master-link-status") == "ok"
     });
+    // Its new primary lists it by its address, and hands the role back under that.
+    wait_until("the role is handed back", LIMIT, || {
+        let _ = client.cmd("SENTINEL FAILOVER m");
+        told(&mut client) == ["localhost".to_owned(), primary.port().to_string()]
+    });
 }
 
 #[test]

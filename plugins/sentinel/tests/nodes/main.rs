@@ -154,6 +154,19 @@ fn an_old_primary_that_is_back_is_told_as_soon_as_that_is_safe_not_with_its_next
     assert!(table.now - safe <= 150, "after {} ms", table.now - safe);
 }
 
+/// An operator handed the role back behind the switch: the report by which the other one was the primary is old.
+#[test]
+fn one_that_got_the_role_back_is_not_demoted_by_an_older_report() {
+    let mut table = replaced();
+    table.run(1_000);
+    table.nodes.insert(6380, replica("r6380", PRIMARY, "up", 1000));
+    table.nodes.insert(PRIMARY, primary("p", 0..0));
+    let before = table.happened("-role-change");
+    table.run_until(1_500, |t| t.happened("-role-change") > before);
+    table.run(2_000);
+    assert_eq!(demoted(&table), None);
+}
+
 #[test]
 fn what_an_old_primary_was_told_over_a_link_that_broke_is_said_again() {
     let mut table = replaced();
