@@ -56,10 +56,15 @@ impl Replication {
         Some(self.failover(ctx, wish))
     }
 
-    /// FAILOVER ABORT, where the replica's answer must be awaited. One that gives none for so long is given up.
+    /// FAILOVER ABORT, where the replica's answer must be awaited, also over a new connection: it may have taken over. One
+    /// that gives none for so long is given up.
     pub(crate) async fn failover_abort(self: Arc<Self>, _: ClientInfo, _: OwnedArgs) -> Result<Reply> {
         let answered = || (!self.asked_to_take_over.load(Ordering::Acquire)).then_some(());
-        self.host.timeout(PATIENCE, self.bell.until(answered)).await;
+        if self.host.timeout(PATIENCE, self.bell.until(answered)).await.is_none() {
+            log::warn!(
+                "FAILOVER ABORT: the replica was asked to take over and gives no answer; it counts as not promoted"
+            );
+        }
         let this = self.clone();
         self.host.with_keyspace(move |ctx| this.take_back(ctx)).await??;
         Ok(Reply::Simple("OK".to_owned()))
@@ -130,13 +135,6 @@ impl Replication {
             wanted
         });
         asking.await.unwrap_or(false)
-    }
-
-    /// The connection is gone over which the answer would come.
-    pub(crate) fn expect_no_answer(&self) {
-        if self.asked_to_take_over.swap(false, Ordering::AcqRel) {
-            self.bell.ring();
-        }
     }
 
     /// The replica answered.

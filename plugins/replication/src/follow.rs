@@ -334,7 +334,6 @@ impl Follower {
         self.io = None;
         self.shown = None;
         self.inbox.clear();
-        self.plugin.expect_no_answer();
         if let Some(apply) = &mut self.apply {
             apply.reset();
         }
@@ -486,17 +485,29 @@ impl Follower {
         }
     }
 
-    /// What came of the stream was no protocol: nobody knows what the bytes before it were. The next sync takes everything.
+    /// What came of the stream was no protocol: nobody knows what the bytes before it were. The next sync takes everything,
+    /// and no file or replica of ours goes on by that history.
     async fn distrust(&mut self) {
         let (plugin, epoch) = (self.plugin.clone(), self.role_epoch);
-        let done = self.plugin.host.with_keyspace(move |_| {
+        let done = self.plugin.host.with_keyspace(move |ctx| {
             // A stream that ends because the role changed is none of that.
-            if plugin.role_epoch() == epoch {
-                plugin.positioned.store(false, Ordering::Release);
+            if plugin.role_epoch() != epoch {
+                return Ok(false);
             }
+            plugin.positioned.store(false, Ordering::Release);
+            let mut history = history_of(&ctx.journal());
+            history.forget(plugin.fresh_id());
+            ctx.rebase(&to_sdk(&history, None))?;
+            plugin.lineage.lock().renamed(history.replid);
+            Ok(true)
         });
-        if let Err(error) = done.await {
-            log::debug!("the position wasn't discarded: {}", error.text());
+        match done.await {
+            Ok(Ok(true)) => {
+                self.apply = None;
+                self.plugin.drop_replicas();
+            }
+            Ok(Ok(false)) => {}
+            Err(error) | Ok(Err(error)) => log::warn!("the position wasn't discarded: {}", error.text()),
         }
     }
 

@@ -77,7 +77,7 @@ pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Re
         replica.step(Event::PayloadSent { marked: true });
         return futures::future::pending().await;
     }
-    replica.step(Event::PayloadSent { marked: marked && announce });
+    replica.step(Event::PayloadSent { marked });
     Ok(source)
 }
 

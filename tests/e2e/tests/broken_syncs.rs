@@ -235,7 +235,7 @@ fn an_end_in_the_middle_of_a_load_saves_nothing() {
 /// A line of text in a primary's stream isn't executed, and neither is anything behind it: the next sync takes everything.
 #[test]
 fn a_line_of_text_in_the_stream_ends_the_link() {
-    let (rdb, stranger, node) = (payload(), Stranger::new(), node(""));
+    let (rdb, stranger, mut node) = (payload(), Stranger::new(), node(""));
     follow(&node, stranger.port());
     for (round, line) in ["SET inl 1\r\n", "\u{1}\u{2}nonsense\r\n"].into_iter().enumerate() {
         let mut caller = stranger.accept();
@@ -248,8 +248,48 @@ fn a_line_of_text_in_the_stream_ends_the_link() {
         assert!(caller.is_left(), "{line}");
         assert_eq!(node.client().cmd("EXISTS inl b"), Reply::Int(0));
     }
+    let asked_anew = stranger.accept();
+    assert_eq!(asked_anew.psync[1..], ["?", "-1"]);
+    let (given_up, now) = ("a".repeat(40), info(&node, "replication", "master_replid"));
+    assert_ne!(now, given_up, "its own replicas don't go on by that history");
     let log = node.process.log();
     assert!(log.contains("WARNING: Receiving inline protocol from master, master stream corruption?"), "{log}");
+    node.client().ok("SAVE");
+    drop(asked_anew);
+    node.process.kill();
+    node.restart();
+    let psync = stranger.accept().psync;
+    assert_ne!(psync[1], given_up, "nor does its file: {psync:?}");
+}
+
+/// As redis-cli --replica asks: what follows the mark at once couldn't be told from the payload.
+#[test]
+fn a_marked_payload_is_followed_by_nothing_until_it_is_acknowledged_by_sync_too() {
+    let node = node("");
+    let mut replica = node.client();
+    replica.ok("REPLCONF capa eof");
+    replica.send(&["SYNC"]).unwrap();
+    let mut got: Vec<u8> = Vec::new();
+    let ends = |got: &[u8]| {
+        let at = got.windows(5).position(|word| word == b"$EOF:")? + 5;
+        let mark = got.get(at..at + 40)?;
+        (got.len() > at + 80 && got.ends_with(mark)).then_some(())
+    };
+    eventually(DEADLINE, || {
+        got.extend(replica.drain(Duration::from_millis(50)));
+        ends(&got)
+    })
+    .unwrap();
+    let state = || info(&node, "replication", "slave0");
+    wait_until("it loads", DEADLINE, || state().contains("state=send_bulk"));
+    node.client().ok("SET behind 1");
+    replica.send(&["REPLCONF", "ACK", "0"]).unwrap();
+    wait_until("it is online", DEADLINE, || state().contains("state=online"));
+    got.clear();
+    wait_until("the stream", DEADLINE, || {
+        got.extend(replica.drain(Duration::from_millis(50)));
+        got.windows(6).any(|word| word == b"behind")
+    });
 }
 
 /// The setting holds for a sync that waits already.

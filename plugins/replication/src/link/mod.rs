@@ -112,6 +112,10 @@ pub struct Link {
     down_since: Option<Duration>,
     /// The next PSYNC asks the replica to take our role.
     handing_over: bool,
+    /// It was asked already, over a connection that broke: it may have done so.
+    asked_before: bool,
+    /// What we are connected to told its run id, as Redis never does.
+    told_itself: bool,
     /// The primary follows us: it isn't followed until that is over.
     looped: bool,
     /// Why the last attempt failed, and when that was said: the same reason isn't said every second.
@@ -131,6 +135,8 @@ impl Default for Link {
             anew: None,
             down_since: None,
             handing_over: false,
+            asked_before: false,
+            told_itself: false,
             looped: false,
             last_why: String::new(),
             said_at: Duration::ZERO,
@@ -235,7 +241,7 @@ impl Link {
 
     fn connect(&mut self, now: Duration, why: &str, out: &mut Outcome) {
         if let Some(target) = self.target.clone() {
-            (self.goes_on_from, self.anew) = (None, None);
+            (self.goes_on_from, self.anew, self.told_itself) = (None, None, false);
             self.enter(State::Connecting { since: now }, why, out);
             out.actions.push(Action::Connect(target));
         }
@@ -250,6 +256,7 @@ impl Link {
         if !self.state.connected() {
             return;
         }
+        self.asked_before |= self.handing_over && matches!(self.state, State::Psync { .. });
         let was_streaming = matches!(self.state, State::Streaming { .. });
         let level = if was_streaming || self.looped || grave { log::Level::Warn } else { log::Level::Info };
         if self.last_why != why || now >= self.said_at + SAY_AGAIN || grave {
@@ -399,6 +406,7 @@ impl Link {
         }
         if step == Step::Capabilities {
             (self.goes_on_from, self.anew) = (handshake::goes_on_from(line), handshake::began_anew(line));
+            self.told_itself = handshake::path(line).is_some();
         }
         if step == Step::Capabilities
             && let Some(path) = handshake::path(line)
@@ -470,6 +478,17 @@ impl Link {
     ) {
         let said = String::from_utf8_lossy(line).into_owned();
         let handing_over = std::mem::take(&mut self.handing_over);
+        let asked_before = handing_over && std::mem::take(&mut self.asked_before);
+        if asked_before && line.starts_with(b"-LOADING") {
+            (self.handing_over, self.asked_before) = (true, true);
+            return self.fail(now, &format!("the failover's target can't say yet whether it took over: {said}"), out);
+        }
+        if asked_before && line.starts_with(IS_MASTER) && self.took_over(offered) {
+            let text = "The failover's target is a primary since it was asked: it took over, only its answer was lost";
+            out.actions.push(Action::Log(log::Level::Warn, text.to_string()));
+            out.actions.push(Action::HandedOver(Ok(())));
+            return self.ask_psync(now, ctx, out);
+        }
         if handing_over {
             let accepted = line.starts_with(b"+FULLRESYNC ") || line.starts_with(b"+CONTINUE");
             out.actions.push(Action::HandedOver(if accepted { Ok(()) } else { Err(said.clone()) }));
@@ -499,6 +518,12 @@ impl Link {
             return self.fail(now, &why, out);
         }
         self.lose(now, &format!("Unexpected reply to PSYNC from master: {said}"), true, out);
+    }
+
+    /// A primary that was our replica when it was asked. One that tells what it goes on from must name our history; of any
+    /// other the promotion is believed, for two primaries would be worse.
+    fn took_over(&self, offered: Option<Position>) -> bool {
+        !self.told_itself || (self.goes_on_from.is_some() && self.goes_on_from == offered.map(|ours| ours.replid))
     }
 
     fn full_resync(
@@ -568,6 +593,9 @@ impl Link {
         }
     }
 }
+
+/// What a primary answers when it is asked to take over.
+const IS_MASTER: &[u8] = b"-ERR PSYNC FAILOVER can't be sent to a master";
 
 /// Errors that say that PSYNC doesn't exist there. Any other one may be over in a second: everything isn't taken for it.
 fn knows_no_psync(line: &[u8]) -> bool {

@@ -516,6 +516,36 @@ fn a_handover_is_asked_with_psync_once() {
     }
 }
 
+/// Its answer was lost: asked again, it says that it is a primary.
+#[test]
+fn a_target_that_took_over_unheard_is_followed() {
+    let refusal = "-ERR PSYNC FAILOVER can't be sent to a master.";
+    let refused = format!("handed over: Err({refusal:?})");
+    let told = |from: char| format!("+OK keystead-path {} keystead-from:{}", hex('9'), hex(from));
+    for (breaks, capabilities, want) in [
+        (true, told('c'), "handed over: Ok(())"),
+        (true, "+OK".into(), "handed over: Ok(())"),
+        (true, told('d'), refused.as_str()),
+        (false, told('c'), refused.as_str()),
+    ] {
+        let mut b = Bench::new();
+        b.here = Some(Position { replid: id(b'c'), offset: Offset(41) });
+        b.event(Event::HandOver(Target { host: "r".into(), port: 2 }));
+        if breaks {
+            b.shake();
+            b.event(Event::Failed("gone".into()));
+            b.wait(2);
+        }
+        b.event(Event::Connected);
+        b.hear(format!("+PONG\r\n+OK\r\n{capabilities}\r\n").as_bytes());
+        assert!(b.said().ends_with("$8 FAILOVER "));
+        b.done();
+        b.hear(format!("{refusal}\r\n").as_bytes());
+        assert_eq!(b.done()[0], want, "{breaks} {capabilities}");
+        assert_eq!(b.said().contains("PSYNC"), want.ends_with("Ok(())"), "the ordinary PSYNC follows at once");
+    }
+}
+
 #[test]
 fn a_primary_without_psync_is_asked_by_sync() {
     for (payload, first_ack) in [("$3\r\nrdb".to_string(), ""), (format!("$EOF:{0}\r\nrdb{0}", hex('e')), "REPLCONF")] {

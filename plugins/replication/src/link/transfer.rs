@@ -63,8 +63,7 @@ impl Transfer {
     }
 
     /// Takes what belongs to the payload from the front of `buf`: how many bytes, and whether it is complete.
-    /// A primary sends nothing behind the mark until the replica has acknowledged, so the mark is looked for
-    /// only where the input ends.
+    /// Primaries send nothing behind the mark until the replica has acknowledged; one that does is understood too.
     pub fn feed(&mut self, buf: &[u8]) -> (usize, bool) {
         match &self.framing {
             Framing::Len(len) => {
@@ -74,16 +73,15 @@ impl Transfer {
                 (take, self.got == *len)
             }
             Framing::Eof(mark) => {
-                self.got += buf.len() as u64;
-                if buf.len() >= MARK {
-                    self.tail.clear();
-                    self.tail.extend_from_slice(&buf[buf.len() - MARK..]);
-                } else {
-                    let drop = (self.tail.len() + buf.len()).saturating_sub(MARK);
-                    self.tail.drain(..drop);
-                    self.tail.extend_from_slice(buf);
-                }
-                (buf.len(), self.tail == mark)
+                let seam = [&self.tail, &buf[..buf.len().min(MARK - 1)]].concat();
+                let end = behind(&seam, mark).map(|end| end - self.tail.len()).or_else(|| behind(buf, mark));
+                let take = end.unwrap_or(buf.len());
+                self.got += take as u64;
+                let last = &buf[take.saturating_sub(MARK)..take];
+                let drop = (self.tail.len() + last.len()).saturating_sub(MARK);
+                self.tail.drain(..drop);
+                self.tail.extend_from_slice(last);
+                (take, end.is_some())
             }
         }
     }
@@ -108,6 +106,12 @@ impl Transfer {
             Framing::Eof(_) => None,
         }
     }
+}
+
+/// Where the first mark in `bytes` ends.
+fn behind(bytes: &[u8], mark: &[u8; MARK]) -> Option<usize> {
+    let found = |w: &[u8]| w[MARK - 1] == mark[MARK - 1] && w == mark;
+    bytes.windows(MARK).position(found).map(|at| at + MARK)
 }
 
 #[cfg(test)]
@@ -155,6 +159,21 @@ mod tests {
                 prop_assert_eq!(t.feed(piece), (piece.len(), pieces.peek().is_none()));
             }
             prop_assert_eq!(t.got(), all.len() as u64);
+        }
+
+        #[test]
+        fn what_follows_a_mark_at_once_is_left(body in proptest::collection::vec(0u8..4, 0..200), cut in 1usize..150) {
+            let mark = [7u8; MARK];
+            let payload = body.len() + MARK;
+            let all = [&body[..], &mark, b"*1\r\n$4\r\nPING\r\n"].concat();
+            let mut t = Transfer::new(Framing::Eof(mark));
+            let mut taken = 0;
+            let done = all.chunks(cut).any(|piece| {
+                let (take, done) = t.feed(piece);
+                taken += take;
+                done
+            });
+            prop_assert_eq!((done, taken, t.got()), (true, payload, payload as u64));
         }
     }
 }

@@ -150,9 +150,8 @@ impl Peer {
             State::WaitFirstAck { heard } => {
                 late(*heard).then_some(Action::Close("Disconnecting timedout replica (full sync)"))
             }
-            State::Online { heard } => {
-                late(*heard).then_some(Action::Close("Disconnecting timedout replica (streaming sync)"))
-            }
+            State::Online { heard } => (self.shared.acknowledges && late(*heard))
+                .then_some(Action::Close("Disconnecting timedout replica (streaming sync)")),
         }
     }
 }
@@ -212,6 +211,16 @@ mod tests {
         assert!(close(p.step(secs(20), LIMITS, Event::Tick)));
         let mut p = Peer::waiting(secs(0), shared());
         assert!(!close(p.step(secs(100), LIMITS, Event::Tick)), "waiting is our own slowness");
+    }
+
+    #[test]
+    fn silence_of_one_that_acknowledges_nothing_is_none() {
+        let mut quiet = Shared::new(1, "127.0.0.1".into(), &Facts::default());
+        quiet.acknowledges = false;
+        let mut p = Peer::waiting(secs(0), Arc::new(quiet));
+        p.step(secs(0), LIMITS, Event::PayloadBegins { diskless: false });
+        p.step(secs(0), LIMITS, Event::PayloadSent { marked: false });
+        assert_eq!(p.step(secs(100), LIMITS, Event::Tick), None);
     }
 
     #[test]
