@@ -99,6 +99,14 @@ pub(crate) struct Room {
     turn_us: u64,
 }
 
+impl Room {
+    /// Settings changed: everything is looked at anew, but what was used when the cut was made stays what it was. Noted
+    /// anew, the copies made since would count as data, and keys would go for them.
+    pub(crate) fn judge_anew(&mut self) {
+        *self = Room { at_cut: self.at_cut, ..Room::default() };
+    }
+}
+
 /// Bytes that are in use and can't be made less by evicting: the journal beyond what is kept anyway (readers pin it, and
 /// evicting only adds to it), values and clients on their way to be freed, what jobs hold, and what an open cut copied.
 pub(crate) fn not_counted(ks: &Keyspace, core: &Core, used: u64) -> u64 {

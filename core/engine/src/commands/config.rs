@@ -198,7 +198,7 @@ pub(crate) fn apply(ks: &mut Keyspace, core: &mut Core, me: &mut State) {
         ks.set_limits(limits);
     }
     core.config.live.memory.apply(ks);
-    core.room = Default::default();
+    core.room.judge_anew();
     // `maxmemory-clients` may be lower now: who is too much goes within this turn, as in Redis.
     core.recount_all();
     core.notifying = core.config.live.notify.any();
