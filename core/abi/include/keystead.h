@@ -298,7 +298,7 @@ extern "C" {
 #define KS_MAGIC UINT64_C(0x444145545359454B)
 /* The major version of this boundary: hosts refuse any other. */
 #define KS_ABI_MAJOR 1u
-/* The minor version: what was appended since the major. 1: `flags_now` and KS_CMD_MAY_BE_SILENT. */
+/* The minor version: what was appended since the major. 1: `flags_now` and KS_CMD_MAY_BE_SILENT. 2: `enough_replicas_until`. */
 #define KS_ABI_MINOR 2u
 /* Declaration flag: the library was built with panic=abort (a panic would end the server: refused). */
 #define KS_DECL_PANIC_ABORT UINT64_C(1)

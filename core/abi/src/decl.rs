@@ -12,7 +12,7 @@ consts! { CONSTS;
     pub const MAGIC: u64 = 0x4441_4554_5359_454B;
     /// The major version of this boundary: hosts refuse any other.
     pub const ABI_MAJOR: u32 = 1;
-    /// The minor version: what was appended since the major. 1: `flags_now` and KS_CMD_MAY_BE_SILENT.
+    /// The minor version: what was appended since the major. 1: `flags_now` and KS_CMD_MAY_BE_SILENT. 2: `enough_replicas_until`.
     pub const ABI_MINOR: u32 = 2;
 
     /// Declaration flag: the library was built with panic=abort (a panic would end the server: refused).

@@ -210,6 +210,27 @@ fn what_is_being_freed_takes_no_room() {
     }
 }
 
+/// What the allocator has out, as the next test says it.
+static COPIED: AtomicU64 = AtomicU64::new(0);
+
+/// A snapshot's copies are no data, and stay none when a setting changes meanwhile.
+#[test]
+fn what_a_snapshot_copied_evicts_nothing_whatever_is_set() {
+    let used_memory = Some((|| COPIED.load(Ordering::Relaxed)) as fn() -> u64);
+    let mut kit = Kit::with(EngineOptions { used_memory, ..EngineOptions::default() });
+    let id = kit.connect();
+    kit.cmd(id, "SET small v");
+    COPIED.store(3_000_000, Ordering::Relaxed);
+    kit.cmd(id, "CONFIG SET maxmemory 4000000 maxmemory-policy allkeys-lru");
+    kit.turn(|engine| engine.ks.begin_cut()).expect("one of two");
+    kit.cmd(id, "SET small w");
+    COPIED.store(6_000_000, Ordering::Relaxed);
+    assert_eq!(kit.cmd(id, "SET other v"), "+OK\r\n");
+    kit.cmd(id, "CONFIG SET slowlog-max-len 100");
+    assert_eq!(kit.cmd(id, "SET more v"), "+OK\r\n");
+    assert_eq!((kit.cmd(id, "DBSIZE").as_str(), stat(&mut kit, id, "evicted_keys")), (":3\r\n", 0));
+}
+
 /// A key that went would come back with what a later line of the file says of it.
 #[test]
 fn nothing_is_evicted_while_data_is_loaded() {
