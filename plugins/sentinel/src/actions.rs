@@ -113,6 +113,13 @@ pub enum Event {
         /// How.
         how: Ended,
     },
+    /// A request never left (`Action::Unsent`).
+    Unsent {
+        /// To whom.
+        instance: InstanceId,
+        /// The link's incarnation.
+        generation: u64,
+    },
     /// A write of the state is on its way.
     Writing {
         /// The state's epoch.
@@ -225,6 +232,13 @@ pub enum Action {
         request: Request,
         /// Number of the configuration under which this is asked.
         round: u64,
+    },
+    /// A `Send` that the outbox gave up: nobody will answer it. Is given back as the event of this name.
+    Unsent {
+        /// To whom.
+        instance: InstanceId,
+        /// The link's incarnation.
+        generation: u64,
     },
     /// Write the state and fsync it before anything that rests on it leaves (outbox.rs).
     Persist(Box<State>),

@@ -234,6 +234,7 @@ impl Monitor {
             (Kind::Primary, Role::Replica) if role_changed => self.look_for_heir(s.now),
             _ => {}
         }
+        self.warn_of_late(id, s);
         self.after_report(id, s);
     }
 

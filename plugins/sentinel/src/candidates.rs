@@ -1,16 +1,22 @@
 //! What a selection strategy is told of each replica, and what the primary's own data is worth by its replicas' word: both
-//! rest on whose history a replica has. Reads only; who is chosen is select.rs' and the strategy's.
+//! rest on whose history a replica has. Changes nothing; who is chosen is select.rs' and the strategy's.
 
+use crate::actions::Shared;
+use crate::events::Level;
 use crate::info::{Report, Role};
 use crate::instance::Instance;
 use crate::monitor::Monitor;
 use crate::select::{Candidate, Request};
-use crate::types::{Kind, Mono};
+use crate::types::{InstanceId, Kind, Mono};
 
 /// Strategies multiply and add what they are told: no silence or limit is longer than 35,000 years.
 const LONGEST_MS: u64 = 1 << 50;
 /// INFO tells times in whole seconds.
 const SECOND_MS: u64 = 1_000;
+/// What clients have written to a primary for longer than this since it lost its data is worth more than what it lost: a
+/// replica's word that comes later deposes nobody, and what is to be kept is for an operator to say. Whoever was away for the
+/// fall because a host was started again, or all sentinels were, is back within it.
+const WITNESS_MS: u64 = 3_600_000;
 
 impl Monitor {
     pub(crate) fn selection_request(&self, now: Mono) -> Request {
@@ -128,14 +134,60 @@ impl Monitor {
         let addr = &self.primary().addr;
         let follows = |r: &Report| r.link_up && r.upstream.as_ref() == Some(addr);
         let masked = || self.heard().any(|r| self.in_step(r) && r.report.as_ref().is_some_and(follows));
-        self.heard().any(|r| self.refuses(r)) && (self.witness().is_some() || !masked())
+        let refused = self.heard().any(|r| self.refuses(r) && self.in_time(r));
+        refused && (self.witness().is_some() || !masked())
+    }
+
+    /// How long the primary has been taking writes without what this one keeps, as of the last that both said; nothing: nobody
+    /// knows. One that was started again with data began with nothing before that, and at most when this one lost it. One
+    /// that doesn't say when it was started was just now.
+    fn loss_age_ms(&self, r: &Instance) -> Option<u64> {
+        let (of, report) = (self.primary().report.as_ref()?, r.report.as_ref()?);
+        if of.goes_on() { report.link_down_ms } else { Some(of.uptime_ms.unwrap_or(0)) }
+    }
+
+    /// What it keeps isn't older than what the primary's clients may want to lose for it.
+    fn in_time(&self, r: &Instance) -> bool {
+        self.primary().report.is_none() || self.loss_age_ms(r).is_some_and(|ms| ms <= WITNESS_MS)
+    }
+
+    /// Its word comes too late to depose the primary: why, in a sentence.
+    fn comes_late(&self, r: &Instance) -> Option<String> {
+        if !self.refuses(r) || self.in_time(r) {
+            return None;
+        }
+        let age = match self.loss_age_ms(r) {
+            Some(ms) => format!("for {} s", ms / SECOND_MS),
+            None => "for nobody knows how long".into(),
+        };
+        Some(format!(
+            "replica {} keeps data that the primary came back without, but the primary has taken writes {age} since (limit \
+             {} s): it isn't deposed for that; REPLICAOF, said to the replica again, gives that data up",
+            r.addr,
+            WITNESS_MS / SECOND_MS
+        ))
+    }
+
+    /// For EXPLAIN.
+    pub(crate) fn late_lines(&self) -> Vec<String> {
+        self.heard().filter_map(|r| self.comes_late(r)).collect()
+    }
+
+    /// Each that comes too late is told once.
+    pub(crate) fn warn_of_late(&mut self, id: InstanceId, s: &mut Shared) {
+        let late = self.comes_late(&self.instances[&id]);
+        let told = std::mem::replace(&mut self.instance_mut(id).late, late.is_some());
+        if let Some(text) = late.filter(|_| !told) {
+            s.log(Level::Warning, format!("{}: {text}", self.name));
+        }
     }
 
     /// What a replica says that had everything until the primary's process ended, and refuses what the next one began with:
     /// nobody who follows the primary by now can have it. Of several the one with most; one that is never promoted would
     /// help nobody.
     fn witness(&self) -> Option<&Report> {
-        let saw = self.heard().filter(|r| self.refuses(r) && self.saw_the_end(r)).filter_map(|r| r.report.as_ref());
+        let saw = self.heard().filter(|r| self.refuses(r) && self.saw_the_end(r) && self.in_time(r));
+        let saw = saw.filter_map(|r| r.report.as_ref());
         saw.filter(|report| report.priority > 0).max_by_key(|report| report.offset)
     }
 

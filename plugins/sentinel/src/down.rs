@@ -37,6 +37,13 @@ pub const fn wrong_role_deadline(reported_at: Mono, down_after_ms: u64, info_per
     reported_at.plus(down_after_ms.saturating_add(info_period_ms.saturating_mul(2)))
 }
 
+/// A primary that follows its own replica, as it was told then, will be a primary by nobody's doing: it is only left the time
+/// in which somebody may be swapping roles by hand.
+#[must_use]
+pub const fn circle_deadline(since: Mono, down_after_ms: u64) -> Mono {
+    since.plus(down_after_ms)
+}
+
 /// Objectively down: this sentinel sees it, and with the peers' current down-votes the quorum is reached.
 #[must_use]
 pub const fn objective(subjective: bool, peers: u32, quorum: u32) -> bool {

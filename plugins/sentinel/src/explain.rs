@@ -130,6 +130,7 @@ pub fn explain(monitor: &Monitor, me: &str, now: Mono, ranked: &Ranked) -> Vec<S
     lines.extend(monitor.of(Kind::Sentinel).map(|i| peer(monitor, i, now)));
     lines.extend(monitor.complaint_lines());
     lines.extend(monitor.refused_lines(now));
+    lines.extend(monitor.late_lines());
     lines.extend(monitor.aging_lines(now));
     lines.extend(monitor.spread_lines());
     lines.extend(choice(monitor, ranked));
@@ -151,9 +152,10 @@ fn state(i: &Instance, now: Mono) -> String {
 fn primary(monitor: &Monitor, now: Mono) -> String {
     let i = monitor.primary();
     let role = if i.role == Role::Primary { "master" } else { "slave" };
+    let circle = if monitor.circle().is_some() { " (REPLICAOF in a circle: nobody is a primary)" } else { "" };
     let answered = if i.answered { "" } else { ", has not answered as this configuration's primary yet" };
     format!(
-        "primary {} is {}: last valid answer {} ms ago (down after {} ms), reports role {role}{answered}",
+        "primary {} is {}: last valid answer {} ms ago (down after {} ms), reports role {role}{circle}{answered}",
         i.addr,
         state(i, now),
         now.since(i.last_valid),

@@ -5,6 +5,7 @@
 //! The same is so of one that was promoted by a leader that died behind that, where a lease shows it: the old primary that is
 //! back doesn't have the lease any more.
 
+use crate::circle::CIRCLE_PERIOD_MS;
 use crate::failover::Failover;
 use crate::handover::{HAND_OVER_MS, SWAP_MS};
 use crate::info::Role;
@@ -13,7 +14,7 @@ use crate::monitor::Monitor;
 use crate::types::{InstanceId, Kind, Mono};
 
 /// After somebody else's new epoch the primary is asked this often, for as long as it may take to hand over.
-pub(crate) const WATCH_PERIOD_MS: u64 = 1_000;
+const WATCH_PERIOD_MS: u64 = 1_000;
 const WATCH_MS: u64 = HAND_OVER_MS + 2 * SWAP_MS;
 
 impl Monitor {
@@ -79,11 +80,15 @@ impl Monitor {
         self.coordinated || (promotes && self.primary().down_since.is_none())
     }
 
-    /// The reports of both sides are wanted soon: the primary says that it is a replica.
+    /// Everybody's reports are wanted soon: the primary says that it is a replica. One of them is the heir, or all follow in a
+    /// circle. A leader, whose work that is, asks as that goes.
     pub(crate) fn look_for_heir(&mut self, now: Mono) {
         let upstream = self.primary().report.as_ref().and_then(|report| report.upstream.clone());
-        let heir = self.of_mut(Kind::Replica).find(|r| upstream.as_ref() == Some(&r.addr));
-        heir.into_iter().for_each(|heir| heir.next_info = heir.next_info.min(now));
+        let leads = self.failover.in_progress();
+        let wanted = |r: &&mut Instance| !leads || upstream.as_ref() == Some(&r.addr);
+        self.of_mut(Kind::Replica).filter(wanted).for_each(|r| r.next_info = r.next_info.min(now));
+        let primary = self.primary_mut();
+        primary.next_info = primary.next_info.min(now.plus(WATCH_PERIOD_MS));
     }
 
     /// Somebody began a new epoch for this primary, or sees it down: it may be handing its role over.
@@ -95,8 +100,11 @@ impl Monitor {
     }
 
     /// How often a data node is asked, beside what it says of itself.
-    pub(crate) fn watched(&self, id: InstanceId, now: Mono) -> bool {
-        id == self.primary && (now < self.watch_until || self.primary().role == Role::Replica)
+    pub(crate) fn watched(&self, id: InstanceId, now: Mono) -> Option<u64> {
+        let role = self.primary().role;
+        let watched = id == self.primary && (now < self.watch_until || role == Role::Replica);
+        let circle = || role == Role::Replica && self.circle().is_some();
+        watched.then(|| if circle() { CIRCLE_PERIOD_MS } else { WATCH_PERIOD_MS })
     }
 }
 

@@ -59,6 +59,8 @@ pub struct Report {
     pub sync_in_progress: bool,
     /// It keeps its data because the primary it follows came back empty, or with less than it has.
     pub primary_lost_data: bool,
+    /// The node it follows follows it, over any number of hops.
+    pub looped: bool,
     /// It can't write its append-only file or its snapshot.
     pub disk_fails: bool,
     /// Clients may write to it only under a lease, and it has that now or it hasn't; nothing: it needs none.
@@ -97,6 +99,7 @@ impl Report {
                 }
                 "master_sync_in_progress" => report.sync_in_progress = value == "1",
                 "keystead_primary_came_back_empty" => report.primary_lost_data = value == "1",
+                "keystead_replicaof_loop" => report.looped = value == "1",
                 "aof_last_write_status" | "rdb_last_bgsave_status" => report.disk_fails |= value == "err",
                 "lease_writes_allowed_ms" => report.leased = Some(value != "0"),
                 "keystead_version" => report.keystead = true,

@@ -131,6 +131,8 @@ pub struct Instance {
     pub loading: bool,
     /// What it refuses this sentinel, and in which words.
     pub complaints: BTreeMap<&'static str, String>,
+    /// It was told that its word comes too late to depose the primary (candidates.rs).
+    pub late: bool,
     /// It showed `keystead_version`.
     pub keystead: bool,
     /// Last INFO.
@@ -211,6 +213,7 @@ impl Instance {
             script_kill_sent: false,
             loading: false,
             complaints: BTreeMap::new(),
+            late: false,
             keystead: false,
             report: None,
             report_at: now,

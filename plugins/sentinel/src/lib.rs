@@ -12,6 +12,7 @@ pub mod answers;
 pub mod ballot;
 pub mod campaign;
 pub mod candidates;
+pub mod circle;
 pub mod commands;
 pub mod config;
 pub mod disk;

@@ -3,7 +3,6 @@
 
 use crate::actions::{Action, Shared};
 use crate::events::Level;
-use crate::heir::WATCH_PERIOD_MS;
 use crate::info::Role;
 use crate::instance::{Instance, Link, LinkState};
 use crate::monitor::Monitor;
@@ -12,7 +11,8 @@ use crate::types::{InstanceId, Kind, Lane, Mono};
 use crate::wire::Request;
 use std::collections::BTreeMap;
 
-/// Unanswered requests after which nothing more is sent on a link (Redis: 100).
+/// Unanswered requests after which nothing but PING is sent on a link (Redis: 100, PING included). What waits for a disk is
+/// among them, and a node whose orders wait must not look dead for that; a link on which a PING stays out is given up anyway.
 const MAX_PENDING: u32 = 100;
 
 /// An instance whose name has no address is looked up again after this long.
@@ -198,12 +198,20 @@ impl Monitor {
     pub(crate) fn send(&mut self, id: InstanceId, request: Request, s: &mut Shared) -> bool {
         let round = self.round;
         let Some(instance) = self.instances.get_mut(&id) else { return false };
-        if !instance.command.is_up() || instance.pending >= MAX_PENDING {
+        let clogged = instance.pending >= MAX_PENDING && request != Request::Ping;
+        if !instance.command.is_up() || clogged {
             return false;
         }
         instance.pending += 1;
         s.out.push(Action::Send { instance: id, generation: instance.command.generation, request, round });
         true
+    }
+
+    /// The outbox gave a request up.
+    pub(crate) fn on_unsent(&mut self, id: InstanceId, generation: u64) {
+        if let Some(instance) = self.instances.get_mut(&id).filter(|i| i.command.generation == generation) {
+            instance.pending = instance.pending.saturating_sub(1);
+        }
     }
 
     pub(crate) fn send_periodic(&mut self, id: InstanceId, s: &mut Shared) {
@@ -240,14 +248,14 @@ impl Monitor {
         }
     }
 
-    fn send_info(&mut self, id: InstanceId, trouble: bool, watched: bool, s: &mut Shared) {
+    fn send_info(&mut self, id: InstanceId, trouble: bool, watched: Option<u64>, s: &mut Shared) {
         let now = s.now;
         let Monitor { settings, instances, .. } = self;
         let Some(instance) = instances.get_mut(&id) else { return };
         if now >= instance.next_info {
             // A peer is asked once a link: only whether it is a Keystead.
             let period = instance.info_period_ms(trouble, settings, now);
-            let period = if watched { period.min(WATCH_PERIOD_MS) } else { period };
+            let period = period.min(watched.unwrap_or(u64::MAX));
             let (again, request) = match instance.kind {
                 Kind::Sentinel => (Mono::NEVER, Request::InfoServer),
                 _ => (next(instance.next_info, period, now), Request::Info),

@@ -413,6 +413,12 @@ impl Sentinel {
                     monitor.on_answer(instance, generation, &request, &reply, round, s);
                 }
             }
+            Event::Unsent { instance, generation } => {
+                // Nothing is due earlier by this either.
+                if let Some(monitor) = self.shared.homes.get(&instance).and_then(|name| self.monitors.get_mut(name)) {
+                    monitor.on_unsent(instance, generation);
+                }
+            }
             Event::Alive { instances } => {
                 // Nothing is due earlier by this, so nobody is looked at in this step.
                 for (id, generation) in instances {

@@ -369,6 +369,8 @@ impl Monitor {
         let period = self.settings.reboot_down_after_ms;
         let rebooting = period > 0 && instance.rebooted_at.is_some_and(|at| s.now.since(at) > period);
         let handed_over = primary && self.handed_over(s.now);
+        let circled = primary && self.circle_is_down(s.now);
+        let wrong_role = wrong_role || circled;
         let down = silent || wrong_role || handed_over || refused || rebooting || (primary && self.data_lost());
         match (down, instance.down_since) {
             (true, None) => {
@@ -379,6 +381,7 @@ impl Monitor {
                         () if refused => "its host refuses connections (fast detection)".into(),
                         () if rebooting => format!("it restarted and gave no PONG for {period} ms"),
                         () if handed_over && !silent => "it has handed its role over, and nobody said so".into(),
+                        () if circled && !silent => "it follows a node that follows it, so nobody is a primary".into(),
                         () => self.why_down(silent, wrong_role, s.now),
                     };
                     self.timeline.begin(s.now, "sdown", why);

@@ -4,6 +4,7 @@
 
 use crate::actions::Action;
 use crate::state::State;
+use crate::types::InstanceId;
 use crate::wire::{Reply, Request};
 use std::collections::VecDeque;
 
@@ -43,6 +44,10 @@ impl Outbox {
                 now.push(action);
                 continue;
             }
+            if let Some(unsent) = self.asked_already(&action) {
+                now.push(unsent);
+                continue;
+            }
             if let Some(state) = self.owed.take() {
                 self.hold(Action::Persist(state));
             }
@@ -77,6 +82,15 @@ impl Outbox {
             _ => false,
         };
         self.held.iter().any(orders)
+    }
+
+    /// The same question waits behind the last order already: a disk that takes a minute must not let them pile up.
+    fn asked_already(&self, action: &Action) -> Option<Action> {
+        let Action::Send { instance, generation, request: Request::Info, .. } = action else { return None };
+        let to_it = |held: &&Held| matches!(held, Held::Action(Action::Send { instance: to, .. }) if to == instance);
+        let last = self.held.iter().rev().find(to_it)?;
+        let waits = matches!(last, Held::Action(Action::Send { generation: of, request: Request::Info, .. }) if of == generation);
+        waits.then(|| unsent(*instance, *generation))
     }
 
     fn hold(&mut self, action: Action) {
@@ -116,7 +130,7 @@ fn free(action: &Action) -> bool {
 fn released(held: Held, ok: bool) -> Option<Action> {
     let Held::Action(action) = held else { return None };
     match action {
-        Action::Send { .. } if !ok && !free(&action) => None,
+        Action::Send { instance, generation, .. } if !ok && !free(&action) => Some(unsent(instance, generation)),
         Action::Reply { ticket, .. } if !ok => {
             Some(Action::Reply { ticket, reply: Reply::Error(NOT_WRITTEN.into()), promises: false })
         }
@@ -126,6 +140,10 @@ fn released(held: Held, ok: bool) -> Option<Action> {
         }
         action => Some(action),
     }
+}
+
+const fn unsent(instance: InstanceId, generation: u64) -> Action {
+    Action::Unsent { instance, generation }
 }
 
 /// Tells of a failover that this sentinel leads, or a vote: without its epoch on the disk it leads none, and nobody heard
@@ -140,7 +158,7 @@ mod tests {
     use super::*;
     use crate::events::{Level, Notice};
     use crate::state::VERSION;
-    use crate::types::{Epoch, InstanceId};
+    use crate::types::Epoch;
 
     fn persist(epoch: u64) -> Action {
         let state = State {
@@ -177,6 +195,7 @@ mod tests {
             Action::Send { request: Request::Ping, .. } => "p".into(),
             Action::Send { request: Request::Info, .. } => "i".into(),
             Action::Send { .. } => "F".into(),
+            Action::Unsent { .. } => "u".into(),
             Action::Emit(_) => "e".into(),
             Action::Log(..) => "l".into(),
             _ => "?".into(),
@@ -200,11 +219,16 @@ mod tests {
         let told = || vec![persist(5), send(Request::Follow(None)), send(Request::Info), send(Request::Ping), other()];
         let mut outbox = Outbox::default();
         assert_eq!(words(&outbox.push(told())), "p i P5", "others are asked at once");
-        assert_eq!(words(&outbox.push(vec![send(Request::Info)])), "");
-        assert_eq!(words(&outbox.written(true)), "F i i");
+        assert_eq!(words(&outbox.push(vec![send(Request::Info)])), "u", "one that waits there is enough");
+        assert_eq!(
+            words(&outbox.push(vec![send(Request::Follow(None)), send(Request::Info)])),
+            "",
+            "behind what is new"
+        );
+        assert_eq!(words(&outbox.written(true)), "F i F i");
         assert_eq!(words(&outbox.push(vec![send(Request::Info)])), "i");
         assert_eq!(words(&outbox.push(told())), "p i P5");
-        assert_eq!(words(&outbox.written(false)), "i", "what it says is worth knowing all the same");
+        assert_eq!(words(&outbox.written(false)), "u i", "what it says is worth knowing all the same");
     }
 
     #[test]
@@ -244,7 +268,7 @@ mod tests {
     fn nothing_leaves_behind_a_write_that_failed() {
         let mut outbox = Outbox::default();
         assert_eq!(words(&outbox.push(vec![persist(5), reply(1), send(Request::Follow(None))])), "P5");
-        assert_eq!(words(&outbox.written(false)), "E1");
+        assert_eq!(words(&outbox.written(false)), "E1 u");
         // The vote in memory is not on the disk: the next answer must wait for another try.
         assert_eq!(words(&outbox.push(vec![send(Request::Ping)])), "p");
         assert_eq!(words(&outbox.push(vec![reply(2)])), "P5");

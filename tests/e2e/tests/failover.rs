@@ -436,3 +436,18 @@ fn a_primary_that_cannot_hand_over_stays_the_primary() {
     assert_eq!(client.cmd("ROLE").items()[0], "master");
     assert_eq!(group.primary_by(0), Some(port));
 }
+
+/// By a hand, or by a sentinel of another make that came late: nobody is a primary, and no node ends that.
+#[test]
+fn a_primary_that_follows_its_own_replica_is_replaced() {
+    let mut group = group();
+    let (old, replica) = (group.data[0].port(), group.data[1].port());
+    let since = Instant::now();
+    Client::connect(old).ok(&format!("REPLICAOF 127.0.0.1 {replica}"));
+    // INFO's period, down-after and the failover; a wrong role alone is waited for 20 s longer.
+    let (new, took) = group.first_write_elsewhere(old, since, Duration::from_secs(19));
+    println!("first write on the new primary after {took:?}");
+    group.wait_replica(old, new, LIMIT);
+    group.wait_settled(LIMIT);
+    group.expect_promotions(1);
+}

@@ -201,6 +201,7 @@ impl Driver {
                 Action::Send { instance, generation, request, round } => {
                     self.lines.send(instance, generation, request, round);
                 }
+                Action::Unsent { instance, generation } => events.push(Event::Unsent { instance, generation }),
                 Action::Connect { instance, lane, generation, addr, auth, kind, renamed } => {
                     let target = Target { instance, lane, generation, addr, auth, kind, renamed };
                     let name = format!("sentinel-{}", &self.id[..8.min(self.id.len())]);

@@ -192,10 +192,51 @@ fn a_replica_that_joined_the_emptied_primary_hides_nothing() {
 
 /// Its link is down for much longer than the other one's by then, and that says nothing against it.
 #[test]
-fn that_is_seen_by_a_sentinel_that_was_started_an_hour_later_too() {
-    let fell = FALL as i64 - HOUR;
+fn that_is_seen_by_a_sentinel_that_was_started_half_an_hour_later_too() {
+    let fell = FALL as i64 - HOUR / 2;
     let mut table = emptied_group(fell + 500, &keeps("r6381", 500, "present", fell));
     table.restart();
+    assert_eq!(promoted(&mut table), SECOND, "{}", table.explained());
+}
+
+/// A replica was cut off when the primary lost its data, and is back a week later: what clients have written since isn't given
+/// up for what it keeps, also if the primary was started again meanwhile, with what it had by then. It is said, and once.
+#[test]
+fn who_comes_back_a_week_later_deposes_no_primary() {
+    let (fall, week) = (FALL as i64, 7 * 24 * HOUR);
+    let old = emptied(fall - week);
+    let again = emptied(fall - 60_000).replace(NOBODY, "before");
+    for (info, joins) in [(&old, true), (&old, false), (&again, true), (&again, false)] {
+        let mut table = emptied_group(0, &keeps("r6381", 9_000, "present", fall - week));
+        table.nodes.insert(PRIMARY, info.clone());
+        if !joins {
+            table.nodes.remove(&FIRST);
+        }
+        table.restart();
+        table.run(25_000);
+        assert_eq!(table.happened("+odown"), 0, "{joins} {info}: {:?}", table.events);
+        let told = table.explained();
+        assert!(told.contains("6381 keeps data that the primary came back without"), "{told}");
+        let said = |line: &&String| line.contains("keeps data that the primary came back without");
+        assert_eq!(table.logs.iter().filter(said).count(), 1, "{:?}", table.logs);
+        if joins {
+            // Nor does it take over when the primary dies.
+            table.nodes.remove(&PRIMARY);
+            let down = replica("r6380-2", PRIMARY, "down", 500) + "master_link_down_since_seconds:1\r\n";
+            table.nodes.insert(FIRST, with_history(down, "empty", NOBODY));
+            assert_eq!(promoted(&mut table), FIRST, "{}", table.explained());
+        }
+    }
+}
+
+/// It is as young as its data's end, where the primary doesn't say when it lost it.
+#[test]
+fn a_primary_that_was_started_again_with_the_little_it_had_is_deposed_within_the_hour() {
+    let fell = FALL as i64 - HOUR / 2;
+    let mut table = emptied_group(0, &keeps("r6381", 9_000, "present", fell));
+    table.nodes.remove(&FIRST);
+    table.nodes.insert(PRIMARY, emptied(fell + 60_000).replace(NOBODY, "before"));
+    table.run(11_000);
     assert_eq!(promoted(&mut table), SECOND, "{}", table.explained());
 }
 

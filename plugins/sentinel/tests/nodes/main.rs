@@ -1,6 +1,7 @@
 //! One sentinel and the nodes it sees, answered for by hand: what each report of a data node, or each answer of a peer, leads to.
 
 mod asked_for;
+mod circle;
 mod handed_over;
 mod histories;
 mod promoted;
@@ -85,7 +86,7 @@ fn no_more_replicas_than_parallel_syncs_are_told_at_a_time() {
 #[test]
 fn a_primary_that_says_it_is_a_replica_is_down_after_a_while() {
     let mut table = Table::with_replicas(1, |_| {});
-    table.nodes.insert(PRIMARY, replica("p", 6380, "up", 1000));
+    table.nodes.insert(PRIMARY, replica("p", 7777, "up", 1000));
     let since = table.now;
     table.run_until(12_000, |t| t.happened("-role-change") > 0);
     let noticed = table.now;
@@ -344,4 +345,23 @@ fn a_replica_s_primary_is_shown_in_the_replica_s_words() {
     let Some(Reply::Map(fields)) = fields else { panic!("{actions:?}") };
     let host = fields.iter().find(|(name, _)| name == "master-host").map(|(_, value)| value.clone());
     assert_eq!(host, Some(Reply::Bulk("localhost".into())));
+}
+
+/// A disk that hangs holds hellos and orders back, and nobody answers what wasn't sent: the node isn't dead for that.
+#[test]
+fn what_is_never_answered_stops_no_ping() {
+    let mut table = Table::with_replicas(1, |_| {});
+    let link = |t: &Table| t.sentinel.monitors()["m"].primary().command.generation;
+    let before = link(&table);
+    // Nobody answers hellos here: more than a hundred of them.
+    table.run(260_000);
+    assert!(table.sentinel.monitors()["m"].primary().pending >= 100);
+    assert_eq!((link(&table), table.happened("+sdown")), (before, 0), "it answers every PING");
+    // The outbox says what it gave up.
+    let primary = table.sentinel.monitors()["m"].primary();
+    let (instance, pending) = (primary.id, primary.pending);
+    table.step(Event::Unsent { instance, generation: before + 1 });
+    assert_eq!(table.sentinel.monitors()["m"].primary().pending, pending, "of another link");
+    table.step(Event::Unsent { instance, generation: before });
+    assert_eq!(table.sentinel.monitors()["m"].primary().pending, pending - 1);
 }

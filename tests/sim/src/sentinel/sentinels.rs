@@ -114,6 +114,7 @@ impl World {
                         self.transmit(conn, Way::Out, Payload::Request(request, round));
                     }
                 }
+                Action::Unsent { instance, generation } => answers.push(Event::Unsent { instance, generation }),
                 Action::Reply { ticket, reply, .. } => {
                     let Program::Sentinel(process) = &mut self.processes[id].program else { continue };
                     let Some((conn, request, round)) = process.tickets.remove(&ticket) else {
