@@ -2,21 +2,23 @@
 //! Owns the half unit that has arrived. A primary's identical bytes go into the own journal at unit ends, so that this
 //! node's replicas share offset and history with it; what a file holds goes nowhere.
 
-use keystead_keyspace::Ahead;
-use keystead_resp::{ArgRange, Args, Decoder, Found, Limits, OwnedArgs, ProtocolError};
+mod ahead;
+
+use keystead_resp::{Args, Decoder, Limits, OwnedArgs, ProtocolError};
 
 use crate::args::ArgsExt;
+use crate::commands::common::database;
 use crate::core::Core;
 use crate::effect::{Origin, Targets};
 use crate::engine::Engine;
+use crate::error::CommandError;
 use crate::exec;
 use crate::gates::Gate;
+use crate::journal::Unit;
 use crate::registry::Command;
 use crate::session::{Kind, State};
 use crate::spec::WRITE;
-
-/// Commands decoded ahead: enough for their misses to overlap, few enough to stay in the nearest cache.
-const AHEAD: usize = 64;
+use ahead::Upcoming;
 
 /// A line of text in a primary's stream: its bytes aren't where they belong, and what they say must not be executed.
 const INLINE: &str = "WARNING: Receiving inline protocol from master, master stream corruption? Closing the master \
@@ -38,6 +40,13 @@ pub struct ApplyState {
     ahead: Upcoming,
     session: State,
     multi: Option<Vec<(&'static Command, OwnedArgs)>>,
+    /// The database that a primary's stream has selected, where this server hasn't got it: what is for it is passed over, for
+    /// the one selected before must not get it.
+    away: Option<u32>,
+    /// Something of the unit isn't executed.
+    partial: bool,
+    /// What is executed of such a unit.
+    executed: Unit,
     /// Replies go nowhere; this is where they go on their way.
     nowhere: Vec<u8>,
     origin: Origin,
@@ -57,65 +66,13 @@ pub struct Refused {
     pub first: Option<String>,
 }
 
-/// Commands decoded before the first of them is executed; kept for its memory.
-#[derive(Default)]
-struct Upcoming {
-    commands: Vec<Next>,
-    ranges: Vec<ArgRange>,
-    keys: Ahead,
-}
-
-/// A command that is to be executed, or an empty line.
-struct Next {
-    begin: usize,
-    end: usize,
-    /// Its arguments among the ranges; none: nothing is said.
-    ranges: (usize, usize),
-    /// A line of text has words of its own.
-    words: Option<Box<OwnedArgs>>,
-}
-
-impl Next {
-    fn args<'a>(&'a self, buffer: &'a [u8], ranges: &'a [ArgRange]) -> Option<Args<'a>> {
-        match &self.words {
-            Some(words) => Some(words.view()),
-            None if self.ranges.0 == self.ranges.1 => None,
-            None => Some(Args::new(&buffer[self.begin..self.end], &ranges[self.ranges.0..self.ranges.1])),
-        }
-    }
-}
-
-impl Upcoming {
-    /// Decodes what is complete from `at` on, but not too much; true if there may be more.
-    fn fill(
-        &mut self,
-        decoder: &mut Decoder,
-        buffer: &[u8],
-        mut at: usize,
-        limits: &Limits,
-    ) -> Result<bool, ProtocolError> {
-        self.commands.clear();
-        self.ranges.clear();
-        while self.commands.len() < AHEAD {
-            let first = self.ranges.len();
-            let (consumed, words) = match decoder.decode_into(&buffer[at..], limits, &mut self.ranges)? {
-                Found::Need(_) => return Ok(false),
-                Found::Skip(consumed) | Found::Command { consumed, .. } => (consumed, None),
-                Found::Inline { consumed, args } => (consumed, Some(args)),
-            };
-            let (begin, end, ranges) = (at, at + consumed, (first, self.ranges.len()));
-            self.commands.push(Next { begin, end, ranges, words });
-            at = end;
-        }
-        Ok(true)
-    }
-}
-
 /// Neighbouring units for the same readers: where they end, and the database selected there.
 struct Piece {
     end: usize,
     targets: Targets,
     db: u32,
+    /// What was executed of the last, if that isn't all: for those who don't get the bytes.
+    executed: Unit,
 }
 
 impl Default for ApplyState {
@@ -146,6 +103,9 @@ impl ApplyState {
             ahead: Upcoming::default(),
             session,
             multi: None,
+            away: None,
+            partial: false,
+            executed: Unit::default(),
             nowhere: Vec::new(),
             origin: Origin::Replication,
             pieces: Vec::new(),
@@ -169,7 +129,7 @@ impl ApplyState {
 
     /// The database that the stream has selected.
     pub fn db(&self) -> usize {
-        self.session.db
+        self.away.map_or(self.session.db, |db| db as usize)
     }
 
     /// What of a file was refused since this was asked last.
@@ -227,8 +187,13 @@ impl Engine {
         let result = self.execute_stream(state, &buffer, &mut acks);
         state.bytes = buffer;
         let mut from = 0;
-        for piece in std::mem::take(&mut state.pieces) {
-            self.core.journal.append_stream(&state.bytes[from..piece.end], piece.targets, Some(piece.db));
+        for mut piece in std::mem::take(&mut state.pieces) {
+            let journal = &mut self.core.journal;
+            journal.append_stream(&state.bytes[from..piece.end], piece.targets, Some(piece.db));
+            if journal.is_active() {
+                // Without a reader it would move the offset, which is the primary's.
+                journal.append_unit(&mut piece.executed);
+            }
             from = piece.end;
         }
         state.forget(from);
@@ -277,6 +242,7 @@ impl Engine {
         state.session.last_ms = self.core.now_ms();
         let limits = Limits { max_bulk: u64::MAX, ..Limits::default() };
         let base = self.core.journal.offset();
+        self.stay_home(state);
         let mut ahead = std::mem::take(&mut state.ahead);
         let result = loop {
             let more = ahead.fill(&mut state.decoder, buffer, state.decoded, &limits);
@@ -326,14 +292,11 @@ impl Engine {
             return state.between(Targets::REPLICATION);
         }
         if args.is(0, "multi") {
-            state.multi = Some(Vec::new());
+            (state.multi, state.partial) = (Some(Vec::new()), false);
             return Step::Inside;
         }
         if args.is(0, "exec") {
-            for (command, args) in state.multi.take().unwrap_or_default() {
-                self.apply_command(state, command, args.view(), true);
-            }
-            return Step::UnitEnd(Targets::ALL);
+            return self.apply_unit(state);
         }
         // What this server doesn't know goes to its replicas alone: its own file must be one that it can read.
         let command = match exec::find(&self.core, args) {
@@ -341,26 +304,42 @@ impl Engine {
             Ok(command) => {
                 let what = format!("ERR wrong number of arguments for '{}' command", command.full_name);
                 self.stream_error(state, &command.full_name, &what);
-                return state.between(Targets::REPLICATION);
+                return state.passed_over();
             }
             Err(error) => {
                 let hint = if state.origin == Origin::Replication { MISSING_PLUGIN } else { "" };
                 self.stream_error(state, &args.text(0), &format!("{}{hint}", error.text()));
-                return state.between(Targets::REPLICATION);
+                return state.passed_over();
             }
         };
-        match &mut state.multi {
-            Some(queue) => {
-                queue.push((command, args.to_owned()));
-                Step::Inside
-            }
-            None => {
-                self.apply_command(state, command, args, false);
-                // They change nothing: no file needs them.
-                let silent = matches!(&*command.name, "ping" | "publish" | "spublish");
-                Step::UnitEnd(if silent { Targets::REPLICATION } else { Targets::ALL })
-            }
+        if let Some(queue) = &mut state.multi {
+            queue.push((command, args.to_owned()));
+            return Step::Inside;
         }
+        state.partial = state.away.is_some();
+        let place = self.apply_command(state, command, args, false);
+        if std::mem::take(&mut state.partial) {
+            state.keep(command, args, place);
+            return Step::UnitEnd(Targets::REPLICATION);
+        }
+        Step::UnitEnd(if is_silent(command) { Targets::REPLICATION } else { Targets::ALL })
+    }
+
+    /// Executes what was queued. If that isn't all that the primary executed, its bytes are for replicas alone: a file has what
+    /// the memory has.
+    fn apply_unit(&mut self, state: &mut ApplyState) -> Step {
+        let queue = state.multi.take().unwrap_or_default();
+        state.partial |= state.away.is_some();
+        let run =
+            |(command, args): &(&'static Command, OwnedArgs)| self.apply_command(state, command, args.view(), true);
+        let places: Vec<Option<u32>> = queue.iter().map(run).collect();
+        if !std::mem::take(&mut state.partial) {
+            return Step::UnitEnd(Targets::ALL);
+        }
+        for ((command, args), place) in queue.iter().zip(places) {
+            state.keep(command, args.view(), place);
+        }
+        Step::UnitEnd(Targets::REPLICATION)
     }
 
     fn stream_error(&mut self, state: &mut ApplyState, command: &str, what: &str) {
@@ -392,7 +371,56 @@ impl Engine {
         }
     }
 
-    fn apply_command(&mut self, state: &mut ApplyState, command: &'static Command, args: Args<'_>, nested: bool) {
+    /// A stream may go on in a database that was there in another life of this server.
+    fn stay_home(&mut self, state: &mut ApplyState) {
+        let db = state.session.db;
+        if db >= self.ks.databases() {
+            state.session.db = 0;
+            self.not_here(state, &db.to_string(), CommandError::DB_RANGE.text().as_ref());
+        }
+    }
+
+    /// Follows the stream into another database, if this server has it.
+    fn follow_select(&mut self, state: &mut ApplyState, args: Args<'_>) -> bool {
+        match database(args.at(1), self.ks.databases()) {
+            Ok(_) => state.away = None,
+            Err(error) => self.not_here(state, &args.text(1), &error.text()),
+        }
+        state.away.is_none() && state.failed.is_none()
+    }
+
+    #[cold]
+    fn not_here(&mut self, state: &mut ApplyState, db: &str, error: &str) {
+        let databases = self.ks.databases();
+        if state.origin == Origin::Loading {
+            state.failed = Some(format!("{error} ('select|{db}', and this server has {databases} databases)"));
+            return;
+        }
+        state.away = Some(db.parse().unwrap_or(u32::MAX));
+        state.partial = true;
+        let then = "what follows is passed over until the primary selects one that is here";
+        let what = format!("{error} (database {db}: this server has {databases}; {then})");
+        diverged(&mut self.core, Origin::Replication, "select", &what);
+    }
+
+    /// Executes a command, unless it is for a database that isn't here; tells in which one.
+    fn apply_command(
+        &mut self,
+        state: &mut ApplyState,
+        command: &'static Command,
+        args: Args<'_>,
+        nested: bool,
+    ) -> Option<u32> {
+        let here = if is_select(command) {
+            self.follow_select(state, args)
+        } else {
+            state.away.is_none() || is_for_all(command)
+        };
+        if !here || state.failed.is_some() {
+            state.partial = true;
+            return None;
+        }
+        let db = state.session.db as u32;
         if state.origin == Origin::Replication && command.flags.has(WRITE) && self.disk_refuses() {
             self.cannot_be_kept();
         }
@@ -404,13 +432,43 @@ impl Engine {
         }
         state.nowhere.clear();
         exec::settle_observation(&mut self.ks, &mut self.core);
+        Some(db)
     }
+}
+
+fn is_select(command: &Command) -> bool {
+    &*command.full_name == "select"
+}
+
+/// They change nothing: no file needs them.
+fn is_silent(command: &Command) -> bool {
+    matches!(&*command.name, "ping" | "publish" | "spublish")
+}
+
+/// They are the same in whatever database.
+fn is_for_all(command: &Command) -> bool {
+    let name = &*command.full_name;
+    is_silent(command) || matches!(name, "flushall" | "swapdb") || name.starts_with("function|")
 }
 
 impl ApplyState {
     /// Inside MULTI nothing but EXEC ends the unit.
     fn between(&self, targets: Targets) -> Step {
         if self.multi.is_some() { Step::Inside } else { Step::UnitEnd(targets) }
+    }
+
+    /// A command that can't be executed.
+    fn passed_over(&mut self) -> Step {
+        self.partial = self.multi.is_some();
+        self.between(Targets::REPLICATION)
+    }
+
+    /// Of a unit that isn't executed whole: what was executed, and in which database.
+    #[cold]
+    fn keep(&mut self, command: &Command, args: Args<'_>, place: Option<u32>) {
+        if let Some(db) = place.filter(|_| !is_select(command) && !is_silent(command)) {
+            self.executed.push(db, Targets::LOCAL, Origin::Replication, args.iter());
+        }
     }
 
     /// A command answered an error, which stands in what it would have replied.
@@ -425,10 +483,12 @@ impl ApplyState {
     /// Notes the end of a unit.
     fn note(&mut self, step: Step) {
         let Step::UnitEnd(targets) = step else { return };
-        let (end, db) = (self.decoded, self.session.db as u32);
+        let (end, db) = (self.decoded, self.db() as u32);
         match self.pieces.last_mut() {
-            Some(last) if last.targets == targets => (last.end, last.db) = (end, db),
-            _ => self.pieces.push(Piece { end, targets, db }),
+            Some(last) if last.targets == targets && self.executed.is_empty() && last.executed.is_empty() => {
+                (last.end, last.db) = (end, db);
+            }
+            _ => self.pieces.push(Piece { end, targets, db, executed: std::mem::take(&mut self.executed) }),
         }
     }
 

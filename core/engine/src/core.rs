@@ -149,6 +149,8 @@ pub struct Core {
     /// Somebody monitors or something is paused: no fast way.
     pub(crate) watchful: bool,
     pub(crate) next_ticket: u64,
+    /// KEYS that wait until others are through.
+    pub(crate) readers: crate::commands::keys_cut::Queue,
     /// See [`Core::random`].
     pub(crate) dice: u64,
     pub(crate) secrets: Secrets,
@@ -286,8 +288,8 @@ impl Core {
 
     /// Closes all sessions but the running one that a filter chooses; gives how many.
     pub fn kill_clients(&mut self, choose: impl Fn(&State) -> bool) -> usize {
-        let ids: Vec<SessionId> =
-            self.sessions.iter().filter(|session| choose(&session.state)).map(|s| s.state.id).collect();
+        let lives = self.sessions.iter().filter(|session| !session.state.close_now);
+        let ids: Vec<SessionId> = lives.filter(|session| choose(&session.state)).map(|s| s.state.id).collect();
         for id in &ids {
             self.kill(*id);
         }

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// An error reply. Its text starts with the code ("ERR …", "WRONGTYPE …"), without the leading dash.
+/// An error reply. Its text starts with the code ("ERR …", "WRONGTYPE …"), without the leading dash. It is bytes: what a
+/// client sent is quoted as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandError {
-    text: Cow<'static, str>,
+    text: Cow<'static, [u8]>,
     counted: bool,
 }
 
@@ -36,12 +37,17 @@ impl CommandError {
 
     /// An error with a text known at compile time.
     pub const fn fixed(text: &'static str) -> Self {
-        CommandError { text: Cow::Borrowed(text), counted: false }
+        CommandError { text: Cow::Borrowed(text.as_bytes()), counted: false }
     }
 
     /// An error with a text made now. Line breaks would break the protocol: the writer replaces them.
-    pub fn new(text: impl Into<String>) -> Self {
+    pub fn new(text: impl Into<Vec<u8>>) -> Self {
         CommandError { text: Cow::Owned(text.into()), counted: false }
+    }
+
+    /// An error that quotes: its text is these parts.
+    pub fn quoting(parts: &[&[u8]]) -> Self {
+        CommandError::new(parts.concat())
     }
 
     /// `ERR wrong number of arguments for 'name' command`
@@ -51,21 +57,25 @@ impl CommandError {
 
     /// `ERR unknown subcommand 'sub'. Try NAME HELP.`
     pub fn unknown_subcommand(command: &str, sub: &[u8]) -> Self {
-        let sub = String::from_utf8_lossy(&sub[..sub.len().min(128)]).into_owned();
-        CommandError::new(format!("ERR unknown subcommand '{sub}'. Try {} HELP.", command.to_uppercase()))
+        let command = command.to_uppercase();
+        CommandError::quoting(&[b"ERR unknown subcommand '", shown(sub), b"'. Try ", command.as_bytes(), b" HELP."])
     }
 
     /// `ERR unknown subcommand or wrong number of arguments for 'sub'. Try NAME HELP.`, which Redis says where a subcommand
     /// that it knows counts its arguments itself.
     pub fn subcommand_syntax(command: &str, sub: &[u8]) -> Self {
-        let sub = String::from_utf8_lossy(&sub[..sub.len().min(128)]).into_owned();
-        let text = "ERR unknown subcommand or wrong number of arguments for";
-        CommandError::new(format!("{text} '{sub}'. Try {command} HELP."))
+        let text = b"ERR unknown subcommand or wrong number of arguments for '";
+        CommandError::quoting(&[text, shown(sub), b"'. Try ", command.as_bytes(), b" HELP."])
     }
 
     /// The whole text, code included.
-    pub fn text(&self) -> &str {
+    pub fn bytes(&self) -> &[u8] {
         &self.text
+    }
+
+    /// The same for people: what isn't UTF-8 in it is replaced.
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.text)
     }
 
     /// The same error, which INFO's statistics have already: a command that the failing one called failed with it.
@@ -84,11 +94,19 @@ impl CommandError {
     pub fn code(&self) -> &str {
         /// Longer words are no code.
         const LONGEST: usize = 32;
-        match self.text.split_once(' ') {
-            Some((code, _)) if (1..LONGEST).contains(&code.len()) => code,
-            _ => "ERR",
-        }
+        let first = self.text.iter().position(|byte| *byte == b' ').filter(|len| (1..LONGEST).contains(len));
+        first.and_then(|len| std::str::from_utf8(&self.text[..len]).ok()).unwrap_or("ERR")
     }
+}
+
+/// A word as Redis quotes it: for C it ends at a zero byte.
+pub(crate) fn c_text(word: &[u8]) -> &[u8] {
+    &word[..memchr::memchr(0, word).unwrap_or(word.len())]
+}
+
+/// The same, where Redis shows no more than so much of it.
+pub(crate) fn shown(word: &[u8]) -> &[u8] {
+    c_text(&word[..word.len().min(128)])
 }
 
 impl From<keystead_keyspace::WrongType> for CommandError {
@@ -99,7 +117,7 @@ impl From<keystead_keyspace::WrongType> for CommandError {
 
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.text())
     }
 }
 

@@ -86,7 +86,7 @@ fn time_us(tenacity: u64) -> u64 {
 /// What the engine remembers from check to check.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Room {
-    /// Used memory, but for what jobs held, and the keyspace's bytes when the open cut was first seen.
+    /// Used memory, but for what jobs held, and the keyspace's bytes when the first of the open cuts was made.
     at_cut: Option<(u64, u64)>,
     /// Nothing was left to evict: commands that need memory are refused.
     pub(crate) out: bool,
@@ -118,7 +118,7 @@ fn beside_data(ks: &Keyspace, core: &Core, used: u64, elsewhere: u64) -> u64 {
         + ks.garbage_bytes() as u64
         + core.leaving
         + elsewhere;
-    let copies = core.room.at_cut.map_or(0, |(used_then, bytes_then)| {
+    let copies = core.room.at_cut.filter(|_| ks.has_cut()).map_or(0, |(used_then, bytes_then)| {
         // While a cut is read only the data's own growth counts.
         let expected = (used_then + ks.mem_bytes() as u64).saturating_sub(bytes_then);
         used.saturating_sub(known).saturating_sub(expected)
@@ -143,6 +143,20 @@ fn excess(ks: &Keyspace, core: &Core) -> u64 {
     let used = crate::commands::info::used_memory(ks, core);
     let others = before.max(elsewhere(core));
     (used - beside_data(ks, core, used, others).min(used)).saturating_sub(max)
+}
+
+/// A cut is about to be made: notes what is in use, whether there is a limit already or will be one while it is read. Those
+/// that are open already go on from what was in use before them.
+pub(crate) fn before_cut(ks: &Keyspace, core: &mut Core) {
+    if !ks.has_cut() {
+        core.room.at_cut = Some(in_use(ks, core));
+    }
+}
+
+/// Used memory, but for what jobs hold, and the keyspace's bytes.
+fn in_use(ks: &Keyspace, core: &Core) -> (u64, u64) {
+    let used = crate::commands::info::used_memory(ks, core).saturating_sub(elsewhere(core));
+    (used, ks.mem_bytes() as u64)
 }
 
 /// Data is on its way in, or two sets of it are held at once. What a file tells is all needed until its last line is
@@ -180,11 +194,7 @@ pub(crate) fn go_on(ks: &mut Keyspace, core: &mut Core) {
 fn too_much(ks: &Keyspace, core: &mut Core) -> u64 {
     core.room.at_cut = match ks.has_cut() {
         false => None,
-        true => {
-            let used = || crate::commands::info::used_memory(ks, core).saturating_sub(elsewhere(core));
-            let now = || (used(), ks.mem_bytes() as u64);
-            Some(core.room.at_cut.unwrap_or_else(now))
-        }
+        true => core.room.at_cut.or_else(|| Some(in_use(ks, core))),
     };
     (core.room.out, core.room.more) = (false, false);
     let ignored = core.gates.is(Gate::Replica) && core.config.live.memory.replica_ignores || loads(core);

@@ -9,7 +9,7 @@ use crate::core::Core;
 use crate::ctx::{Ctx, targets};
 use crate::effect::{CommandResult, Effect, Origin};
 use crate::engine::Flow;
-use crate::error::CommandError;
+use crate::error::{CommandError, shown};
 use crate::foreign::WriteEvent;
 use crate::gates::Gate;
 use crate::guards::{self, Verdict};
@@ -98,9 +98,12 @@ fn monitored(
     args: Args<'_>,
     start: usize,
 ) -> Flow {
-    monitor::before(core, session.state.db, &session.state.info.addr, command, args);
+    let skips = session.state.reply_mode == ReplyMode::Skip;
+    monitor::before(core, &session.state, command, args);
     let flow = run(ks, core, session, command, args, start);
-    monitor::after(core, session.state.db, &session.state.info.addr, command, args);
+    monitor::after(core, &session.state, command, args);
+    let wanted = !skips && session.state.reply_mode != ReplyMode::Off;
+    monitor::tell_own(core, session, wanted);
     flow
 }
 
@@ -185,15 +188,16 @@ fn is_web_request(word: &[u8]) -> bool {
 
 /// Redis quotes the arguments up to 128 bytes in all.
 fn unknown(args: Args<'_>) -> CommandError {
-    let shorten = |bytes: &[u8], max: usize| String::from_utf8_lossy(&bytes[..bytes.len().min(max)]).into_owned();
-    let mut list = String::new();
+    let mut list: Vec<u8> = Vec::new();
     for arg in args.skip(1).iter() {
         if list.len() >= 128 {
             break;
         }
-        list.push_str(&format!("'{}' ", shorten(arg, 128 - list.len())));
+        let arg = shown(&arg[..arg.len().min(128 - list.len())]);
+        list.extend([b"'", arg, b"' "].concat());
     }
-    CommandError::new(format!("ERR unknown command '{}', with args beginning with: {list}", shorten(args.at(0), 128)))
+    let name = shown(args.at(0));
+    CommandError::quoting(&[b"ERR unknown command '", name, b"', with args beginning with: ", &list])
 }
 
 /// What is to be done with a command that waited, now that it could run.
@@ -227,11 +231,10 @@ pub(crate) fn refuse(
             crate::commands::transactions::discard(core, &mut session.state);
             if let Some(command) = command {
                 // MULTI was shown: what it began has ended.
-                monitor::after(core, session.state.db, &session.state.info.addr, command, args);
+                monitor::after(core, &session.state, command, args);
             }
-            let why = error.text();
-            let why = why.strip_prefix("ERR ").unwrap_or(why);
-            CommandError::new(format!("EXECABORT Transaction discarded because of: {why}"))
+            let why = error.bytes().strip_prefix(b"ERR ").unwrap_or(error.bytes());
+            CommandError::quoting(&[b"EXECABORT Transaction discarded because of: ", why])
         }
         (Some(multi), false) => {
             multi.failed = true;
@@ -240,7 +243,8 @@ pub(crate) fn refuse(
         (None, _) => error,
     };
     core.stats.error(error.code());
-    Writer::new(&mut session.out, session.state.proto).error(error.text());
+    Writer::new(&mut session.out, session.state.proto).error(error.bytes());
+    monitor::tell_own(core, session, true);
     caching_is_over(&mut session.state, command);
 }
 
@@ -271,13 +275,17 @@ fn after_reply(session: &mut Session, start: usize) -> Flow {
 #[inline]
 pub(crate) fn drop_reply_if_off(state: &mut State, out: &mut Vec<u8>, start: usize) {
     match state.reply_mode {
-        ReplyMode::On => return,
-        ReplyMode::SkipNext => return state.reply_mode = ReplyMode::Skip,
-        ReplyMode::Skip => state.reply_mode = ReplyMode::On,
-        ReplyMode::Off => {}
+        ReplyMode::On if state.pushed.is_none() => return,
+        ReplyMode::On => {}
+        ReplyMode::SkipNext => state.reply_mode = ReplyMode::Skip,
+        ReplyMode::Skip => {
+            state.reply_mode = ReplyMode::On;
+            out.truncate(start);
+        }
+        ReplyMode::Off => out.truncate(start),
     }
-    if !std::mem::take(&mut state.pushing) {
-        out.truncate(start);
+    if let Some(pushed) = state.pushed.take() {
+        out.extend_from_slice(&pushed);
     }
 }
 
@@ -402,8 +410,8 @@ fn failed(
     if !error.is_counted() {
         core.stats.error(error.code());
     }
-    crate::apply::diverged(core, origin, &command.full_name, error.text());
-    reply.error(error.text());
+    crate::apply::diverged(core, origin, &command.full_name, &error.text());
+    reply.error(error.bytes());
 }
 
 pub(crate) fn next_ticket(core: &mut Core) -> u64 {

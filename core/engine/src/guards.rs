@@ -58,6 +58,8 @@ struct Effective {
     any: Flags,
     /// Flags that the command and everything in the queue have.
     all: Flags,
+    /// One of them may change keys, whether it says so or not.
+    may_write: bool,
 }
 
 fn effective(state: &State, command: &Command, args: Args<'_>) -> Effective {
@@ -70,9 +72,16 @@ fn effective(state: &State, command: &Command, args: Args<'_>) -> Effective {
             own,
             any: Flags(multi.queue.iter().fold(own.0, |all, queued| all | queued.flags.0)),
             all: Flags(multi.queue.iter().fold(own.0, |all, queued| all & queued.flags.0)),
+            may_write: multi.queue.iter().any(|queued| may_write(queued.command, queued.flags)),
         },
-        _ => Effective { own, any: own, all: own },
+        _ => Effective { own, any: own, all: own, may_write: may_write(command, own) },
     }
+}
+
+/// A plugin's command that may replicate may write as well: a script that doesn't say what it does. The core's own don't
+/// (PUBLISH, PFCOUNT).
+fn may_write(command: &Command, flags: Flags) -> bool {
+    flags.has(WRITE) || flags.has(MAY_REPLICATE) && matches!(command.body, Body::Foreign(_))
 }
 
 /// Whether nothing can stand in a command's way but what is known to be open: no gate, no limit reached, nobody who
@@ -135,7 +144,7 @@ fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> 
         return Some(NO_REPLICAS);
     }
     // While the role is handed over writes wait, until their clients are told where to go.
-    let waits = writes && core.is_handing_over();
+    let waits = flags.may_write && core.is_handing_over();
     if closed(Gate::ReadOnly) && writes && !waits {
         return Some(READ_ONLY);
     }
@@ -212,7 +221,7 @@ fn pauses(core: &Core, state: &State, command: &Command, flags: &Effective) -> b
         Pause::Off => false,
         // What a replica publishes isn't replicated: a plugin that pauses so that nothing moves the stream lets it pass, or
         // the sentinels' hellos would park their own links.
-        Pause::Write if core.gates.is(Gate::Replica) && core.is_paused_by_plugins_alone() => flags.any.has(WRITE),
+        Pause::Write if core.gates.is(Gate::Replica) && core.is_paused_by_plugins_alone() => flags.may_write,
         Pause::Write => flags.any.any(WRITE | MAY_REPLICATE),
         Pause::All => command.full_name != "client|unpause",
     }

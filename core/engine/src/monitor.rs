@@ -6,19 +6,29 @@ use crate::args::ArgsExt;
 use crate::config::Config;
 use crate::core::Core;
 use crate::registry::Command;
+use crate::session::{Session, State};
 use crate::spec::{ADMIN, Group, SKIP_MONITOR};
 
 /// Shows a command that is about to run, if it is one that stands in front of those it calls: a script.
-pub(crate) fn before(core: &mut Core, db: usize, from: &str, command: &Command, args: Args<'_>) {
+pub(crate) fn before(core: &mut Core, state: &State, command: &Command, args: Args<'_>) {
     if calls_others(command) {
-        feed(core, db, from, command, args);
+        feed(core, state, &state.info.addr, command, args);
     }
 }
 
 /// Shows a command that has run, whatever came of it, in the database in which that left the client.
-pub(crate) fn after(core: &mut Core, db: usize, from: &str, command: &Command, args: Args<'_>) {
+pub(crate) fn after(core: &mut Core, state: &State, command: &Command, args: Args<'_>) {
+    after_from(core, state, &state.info.addr, command, args);
+}
+
+/// The same for a script's command.
+pub(crate) fn after_in_script(core: &mut Core, state: &State, command: &Command, args: Args<'_>) {
+    after_from(core, state, "lua", command, args);
+}
+
+fn after_from(core: &mut Core, state: &State, from: &str, command: &Command, args: Args<'_>) {
     if !command.flags.any(ADMIN | SKIP_MONITOR) {
-        feed(core, db, from, command, args);
+        feed(core, state, from, command, args);
     }
 }
 
@@ -27,15 +37,29 @@ fn calls_others(command: &Command) -> bool {
     command.group == Group::Scripting && command.flags.has(SKIP_MONITOR)
 }
 
-fn feed(core: &mut Core, db: usize, from: &str, command: &Command, args: Args<'_>) {
+fn feed(core: &mut Core, state: &State, from: &str, command: &Command, args: Args<'_>) {
     if core.sessions.monitors.is_empty() {
         return;
     }
     let hidden = redact(&core.config, command, args);
     let args = hidden.as_ref().map_or(args, OwnedArgs::view);
-    let line = line(core.wall_us(), db, from, args);
+    let line = line(core.wall_us(), state.db, from, args);
     for id in core.sessions.monitors.clone() {
-        core.deliver(id, |reply| reply.raw(&line));
+        if id == state.id {
+            core.sessions.own_lines.push((id, line.clone()));
+        } else {
+            core.deliver(id, |reply| reply.raw(&line));
+        }
+    }
+}
+
+/// Who watches sees its own commands too, behind the whole reply of each.
+pub(crate) fn tell_own(core: &mut Core, session: &mut Session, wanted: bool) {
+    let Session { out, state } = session;
+    for (_, line) in core.sessions.own_lines.extract_if(.., |(id, _)| *id == state.id) {
+        if wanted && !state.close_after_reply {
+            out.extend_from_slice(&line);
+        }
     }
 }
 

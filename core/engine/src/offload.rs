@@ -67,15 +67,15 @@ pub type Job = Box<dyn FnOnce(&dyn Turns) -> Vec<u8> + Send>;
 /// Who waits for a job.
 #[derive(Clone, Copy)]
 pub(crate) struct Waits {
-    session: SessionId,
-    ticket: u64,
+    pub session: SessionId,
+    pub ticket: u64,
 }
 
 impl Waits {
-    /// False once nobody waits any more: the client is gone.
+    /// False once nobody waits any more: the client is gone, or about to be closed.
     pub(crate) fn still(self, engine: &Engine) -> bool {
-        let parked = engine.session(self.session).and_then(|state| state.parked.as_ref());
-        matches!(parked, Some(Parked::Async { ticket, .. }) if *ticket == self.ticket)
+        let state = engine.session(self.session).filter(|state| !state.close_now);
+        matches!(state.and_then(|state| state.parked.as_ref()), Some(Parked::Async { ticket, .. }) if *ticket == self.ticket)
     }
 }
 
@@ -86,12 +86,17 @@ impl Ctx<'_> {
         args: Args<'_>,
         job: impl FnOnce(&dyn Turns, Waits) -> Vec<u8> + Send + 'static,
     ) -> CommandResult {
-        let ticket = crate::exec::next_ticket(self.core);
-        let session = self.session.id;
-        self.session.parked = Some(Parked::Async { ticket, command: self.command, args: args.to_owned() });
-        let job: Job = Box::new(move |turns| job(turns, Waits { session, ticket }));
-        self.core.act(Action::Offload { session, ticket, job });
+        let waits = self.wait(args);
+        let job: Job = Box::new(move |turns| job(turns, waits));
+        self.core.act(Action::Offload { session: waits.session, ticket: waits.ticket, job });
         Ok(Effect::None)
+    }
+
+    /// Parks the session until it is answered by `complete`. Only where something may park.
+    pub(crate) fn wait(&mut self, args: Args<'_>) -> Waits {
+        let ticket = crate::exec::next_ticket(self.core);
+        self.session.parked = Some(Parked::Async { ticket, command: self.command, args: args.to_owned() });
+        Waits { session: self.session.id, ticket }
     }
 }
 
@@ -99,6 +104,6 @@ impl Ctx<'_> {
 pub(crate) fn error_reply(turns: &dyn Turns, proto: keystead_resp::Proto, error: &CommandError) -> Vec<u8> {
     turns.turn(&mut |engine| engine.core.stats.error(error.code()));
     let mut reply = Vec::new();
-    Writer::new(&mut reply, proto).error(error.text());
+    Writer::new(&mut reply, proto).error(error.bytes());
     reply
 }

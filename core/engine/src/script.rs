@@ -96,7 +96,7 @@ pub fn call(ctx: &mut Ctx<'_>, how: &mut ScriptCall, args: Args<'_>, out: &mut V
     ctx.core.in_script = false;
     debug_assert_eq!(flow, Flow::Next, "nothing parks inside a script");
     how.db = ctx.session.db;
-    crate::monitor::after(ctx.core, how.db, "lua", command, args);
+    crate::monitor::after_in_script(ctx.core, ctx.session, command, args);
     (ctx.session.db, ctx.session.proto) = (db, proto);
     if how.targets != Targets::ALL {
         ctx.core.unit.restrict(mark, how.targets);
@@ -140,8 +140,8 @@ fn allowed(ctx: &mut Ctx<'_>, how: &ScriptCall, command: &'static Command, args:
 
 /// Redis says where the refusal came from.
 fn in_script(error: CommandError) -> CommandError {
-    let why = error.text().strip_prefix("NOPERM ").unwrap_or(error.text());
-    CommandError::new(format!("ERR ACL failure in script: {why}"))
+    let why = error.bytes().strip_prefix(b"NOPERM ").unwrap_or(error.bytes());
+    CommandError::quoting(&[b"ERR ACL failure in script: ", why])
 }
 
 /// `redis.acl_check_cmd`: whether a session may run a command with these words; a refusal has the code NOPERM and is not

@@ -179,8 +179,8 @@ pub struct State {
     pub monitor: bool,
     /// CLIENT REPLY.
     pub reply_mode: ReplyMode,
-    /// What the command wrote is a message, not a reply: CLIENT REPLY doesn't take it back.
-    pub(crate) pushing: bool,
+    /// Messages among the replies of a command, which CLIENT REPLY doesn't take back.
+    pub(crate) pushed: Option<Vec<u8>>,
     /// CLIENT NO-EVICT.
     pub no_evict: bool,
     /// CLIENT NO-TOUCH.
@@ -266,7 +266,7 @@ impl State {
             tracking: None,
             monitor: false,
             reply_mode: ReplyMode::On,
-            pushing: false,
+            pushed: None,
             no_evict: false,
             no_touch: false,
             parked: None,

@@ -21,6 +21,8 @@ pub struct Sessions {
     pub(crate) listed: Vec<SessionId>,
     /// Unblocked sessions whose queued commands may go on, by id: kept apart so that order is that of waking.
     pub(crate) monitors: Vec<SessionId>,
+    /// What those of them whose commands run will see of these.
+    pub(crate) own_lines: Vec<(SessionId, Vec<u8>)>,
 }
 
 impl Sessions {

@@ -31,6 +31,7 @@ impl Engine {
     /// read slowly, and leave files (whatever comes without a cursor is one too) a place.
     pub fn begin_snapshot(&mut self, follow: Option<CursorClass>) -> Result<Snapshot, TooManyCuts> {
         debug_assert!(self.core.unit.is_empty(), "a cut inside a unit would tear it");
+        crate::evict::before_cut(&self.ks, &mut self.core);
         let cut = match follow {
             None | Some(CursorClass::Persistence) => self.ks.begin_file_cut()?,
             Some(_) => self.ks.begin_cut()?,

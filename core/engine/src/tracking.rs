@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use keystead_keyspace::Garbage;
 use keystead_resp::{Args, Proto, Writer};
 
 use crate::core::Core;
@@ -77,13 +78,20 @@ struct Note {
     redirected: bool,
 }
 
+/// Where each cached key is.
+type Places = HashMap<Arc<[u8]>, usize, foldhash::fast::RandomState>;
+
+/// Names that are forgotten all at once and are more than this are freed elsewhere: a million take 0.15 s.
+const FORGET_HERE: usize = 1000;
+
 /// All that is known of caches.
 #[derive(Default)]
 pub struct Tracking {
     /// In an order from which one can be drawn.
     cached: Vec<Cached>,
-    /// Where each of them is.
-    places: HashMap<Arc<[u8]>, usize, foldhash::fast::RandomState>,
+    places: Places,
+    /// Tables that were forgotten, to be freed where nobody waits.
+    old: Vec<(Vec<Cached>, Places)>,
     /// How many were left when the last turn ended: where those are too many, the heartbeat sees to it.
     kept: usize,
     /// Pairs of key and client.
@@ -153,9 +161,18 @@ impl Tracking {
     }
 
     fn forget_all(&mut self) {
-        self.places = HashMap::default();
-        self.cached = Vec::new();
+        let table = (std::mem::take(&mut self.cached), std::mem::take(&mut self.places));
+        if table.0.len() > FORGET_HERE {
+            self.old.push(table);
+        }
         (self.items, self.kept) = (0, 0);
+    }
+
+    /// What was forgotten, for whoever has the time to free it.
+    pub(crate) fn leave(&mut self, garbage: &mut Garbage) {
+        if !self.old.is_empty() {
+            garbage.add_foreign(std::mem::take(&mut self.old));
+        }
     }
 
     /// The session read keys that it may cache.
@@ -296,13 +313,19 @@ impl Core {
             }
             return;
         };
-        let Some(target) = self.sessions.find(to) else { return self.redirect_broken(id, to) };
+        let Some(target) = self.redirect_target(to) else { return self.redirect_broken(id, to) };
         match self.sessions.get(target).map(|session| (session.state.proto, session.state.subscribed())) {
             // It runs a command just now.
             None => self.tracking.own.push(Note { to: target, keys, redirected: true }),
             Some((Proto::Resp2, false)) => {}
             Some((_, listens)) => self.deliver(target, |writer| write_redirected(writer, listens, keys.as_deref())),
         }
+    }
+
+    /// Who is redirected to, unless it was closed.
+    fn redirect_target(&self, client: u64) -> Option<SessionId> {
+        let closed = |id: &SessionId| self.sessions.get(*id).is_some_and(|session| session.state.close_now);
+        self.sessions.find(client).filter(|id| !closed(id))
     }
 
     fn redirect_broken(&mut self, id: SessionId, to: u64) {
@@ -327,7 +350,7 @@ impl Core {
                 Some(Mode { redirect: None, .. }) if resp3 => write_push(&mut writer, keys.as_deref()),
                 Some(mode @ Mode { redirect: Some(_), .. }) => {
                     let to = mode.redirect.unwrap_or_default();
-                    if self.sessions.find(to).is_none() {
+                    if self.redirect_target(to).is_none() {
                         mode.broken = true;
                         if resp3 {
                             write_broken(&mut writer, to);

@@ -7,9 +7,17 @@ use keystead_keyspace::Keyspace;
 use crate::core::Core;
 use crate::session::{SessionId, State, Watched};
 
-/// Watched keys and who watches them.
+/// One who watches a key.
+#[derive(Clone, Copy)]
+struct Watcher {
+    session: SessionId,
+    /// The key existed when this one began to.
+    existed: bool,
+}
+
+/// Watched keys and who watches each, in the order of their ids.
 #[derive(Default)]
-pub struct WatchIndex(BTreeMap<(usize, Box<[u8]>), Vec<SessionId>>);
+pub struct WatchIndex(BTreeMap<(usize, Box<[u8]>), Vec<Watcher>>);
 
 impl WatchIndex {
     /// How many keys are watched.
@@ -32,13 +40,12 @@ impl Core {
 
     /// A session begins to watch a key.
     pub(crate) fn watch_add(&mut self, state: &mut State, key: &[u8], existed: bool) {
-        let db = state.db;
-        if state.watched.iter().any(|watched| watched.db == db && *watched.key == *key) {
-            return;
-        }
+        let (db, session) = (state.db, state.id);
+        let watchers = self.watch.0.entry((db, key.into())).or_default();
+        let Err(at) = watchers.binary_search_by_key(&session, |watcher| watcher.session) else { return };
+        watchers.insert(at, Watcher { session, existed });
         state.watched.push(Watched { db, key: key.into(), existed });
         state.watched_bytes += size_of::<Watched>() + key.len();
-        self.watch.0.entry((db, key.into())).or_default().push(state.id);
     }
 
     /// It watches nothing any more.
@@ -47,11 +54,12 @@ impl Core {
         state.watched_bytes = 0;
         for watched in std::mem::take(&mut state.watched) {
             let place = (watched.db, watched.key);
-            if let Some(list) = self.watch.0.get_mut(&place) {
-                list.retain(|id| *id != state.id);
-                if list.is_empty() {
-                    self.watch.0.remove(&place);
-                }
+            let Some(watchers) = self.watch.0.get_mut(&place) else { continue };
+            if let Ok(at) = watchers.binary_search_by_key(&state.id, |watcher| watcher.session) {
+                watchers.remove(at);
+            }
+            if watchers.is_empty() {
+                self.watch.0.remove(&place);
             }
         }
     }
@@ -61,36 +69,24 @@ impl Core {
         if self.watch.0.is_empty() {
             return;
         }
-        let Some(list) = self.watch.0.get(&(db, Box::from(key))) else { return };
-        for id in list.clone() {
-            self.with_state(me, id, |state| {
-                let existed = |watched: &Watched| watched.db == db && *watched.key == *key && watched.existed;
-                if !expired || state.watched.iter().any(existed) {
-                    state.dirty_cas = true;
-                }
-            });
-        }
+        let Some(watchers) = self.watch.0.get(&(db, Box::from(key))) else { return };
+        let affected: Vec<Watcher> = watchers.iter().filter(|watcher| watcher.existed || !expired).copied().collect();
+        self.fail_transactions(me, affected);
     }
 
     /// All keys of a database went away or were exchanged.
     pub(crate) fn watch_db_touched(&mut self, ks: &Keyspace, me: &mut State, db: usize, swapped: bool) {
-        let affected: Vec<(Box<[u8]>, Vec<SessionId>)> = self
-            .watch
-            .0
-            .iter()
-            .filter(|((at, _), _)| *at == db)
-            .map(|((_, key), list)| (key.clone(), list.clone()))
-            .collect();
-        for (key, list) in affected {
-            let exists = swapped && ks.glance(db, &key).is_some();
-            for id in list {
-                self.with_state(me, id, |state| {
-                    let hit = |watched: &Watched| watched.db == db && watched.key == key && watched.existed;
-                    if exists || state.watched.iter().any(hit) {
-                        state.dirty_cas = true;
-                    }
-                });
-            }
+        let mut affected: Vec<Watcher> = Vec::new();
+        for ((_, key), watchers) in self.watch.0.iter().filter(|((at, _), _)| *at == db) {
+            let exists = swapped && ks.glance(db, key).is_some();
+            affected.extend(watchers.iter().filter(|watcher| exists || watcher.existed));
+        }
+        self.fail_transactions(me, affected);
+    }
+
+    fn fail_transactions(&mut self, me: &mut State, watchers: Vec<Watcher>) {
+        for watcher in watchers {
+            self.with_state(me, watcher.session, |state| state.dirty_cas = true);
         }
     }
 

@@ -316,3 +316,33 @@ fn timeouts_and_units_are_looked_at_last() {
         assert_eq!(kit.cmd(c, line), reply, "{line}");
     }
 }
+
+/// One after the other, each is looked for among all of them: that took minutes for so many.
+#[test]
+fn a_connection_may_watch_very_many_keys() {
+    let mut kit = Kit::default();
+    let (c, d) = (kit.connect(), kit.connect());
+    let began = std::time::Instant::now();
+    for first in (0..100_000).step_by(1000) {
+        let names: String = (first..first + 1000).map(|n| format!(" k{n}")).collect();
+        assert_eq!(kit.cmd(c, &format!("WATCH{names} k0")), "+OK\r\n");
+    }
+    assert_eq!(kit.engine.core.watch.len(), 100_000);
+    assert_eq!(kit.cmd(d, "SET k99999 v"), "+OK\r\n");
+    assert_eq!(kit.send(c, "MULTI\r\nPING\r\nEXEC\r\n"), "+OK\r\n+QUEUED\r\n*-1\r\n");
+    assert!(kit.engine.core.watch.is_empty());
+    assert!(began.elapsed().as_secs() < 15, "{:?}", began.elapsed());
+}
+
+#[test]
+fn keys_that_were_not_there_are_no_reason_when_a_database_is_emptied() {
+    let mut kit = Kit::default();
+    let (c, d, e) = (kit.connect(), kit.connect(), kit.connect());
+    kit.cmd(e, "SET there v");
+    kit.cmd(c, "WATCH there missing");
+    kit.cmd(d, "WATCH missing missing");
+    kit.cmd(e, "FLUSHALL");
+    assert_eq!(kit.send(c, "MULTI\r\nPING\r\nEXEC\r\n"), "+OK\r\n+QUEUED\r\n*-1\r\n");
+    assert_eq!(kit.send(d, "MULTI\r\nPING\r\nEXEC\r\n"), "+OK\r\n+QUEUED\r\n*1\r\n+PONG\r\n");
+    assert!(kit.engine.core.watch.is_empty());
+}

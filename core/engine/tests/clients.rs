@@ -527,3 +527,36 @@ fn a_transaction_that_is_lost_keeps_nothing_more() {
     kit.feed(other, b"SET x 2\r\n");
     assert!(kit.cmd(id, "CLIENT LIST").contains(" flags=b "));
 }
+
+#[test]
+fn who_was_killed_is_gone_for_the_next_command() {
+    let mut kit = Kit::default();
+    let [killer, subscriber] = std::array::from_fn(|_| kit.connect());
+    kit.cmd(subscriber, "SUBSCRIBE ch");
+    let id = kit.cmd(killer, "CLIENT LIST TYPE PUBSUB");
+    let id = id.split_once("id=").and_then(|(_, rest)| rest.split(' ').next()).expect("one subscriber");
+    let kill = format!("CLIENT KILL ID {id}\r\n");
+    let sent = format!("{kill}{kill}PUBLISH ch m\r\nPUBSUB NUMSUB ch\r\nPUBSUB CHANNELS\r\n");
+    assert_eq!(kit.send(killer, &sent), ":1\r\n:0\r\n:0\r\n*2\r\n$2\r\nch\r\n:0\r\n*0\r\n");
+}
+
+#[test]
+fn of_a_silent_transaction_only_the_messages_are_sent() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let subscribed = "*3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n";
+    let transaction = "MULTI\r\nSET a 1\r\nSUBSCRIBE ch\r\nECHO a\r\nEXEC\r\n";
+    assert_eq!(kit.send(c, &format!("CLIENT REPLY OFF\r\n{transaction}")), subscribed);
+    // A message of a part that was silent is sent with the rest, and not kept for later.
+    let c = kit.connect();
+    let transaction = "MULTI\r\nCLIENT REPLY OFF\r\nSUBSCRIBE ch\r\nCLIENT REPLY ON\r\nEXEC\r\n";
+    let shown = kit.send(c, &format!("HELLO 3\r\n{transaction}"));
+    assert!(shown.ends_with("subscribe\r\n$2\r\nch\r\n:1\r\n"), "{shown}");
+    assert_eq!(kit.send(c, "CLIENT REPLY SKIP\r\nPING\r\n"), "");
+    let c = kit.connect();
+    let transaction = "MULTI\r\nCLIENT REPLY SKIP\r\nSUBSCRIBE ch\r\nEXEC\r\n";
+    let shown = kit.send(c, &format!("HELLO 3\r\n{transaction}"));
+    assert!(shown.ends_with("subscribe\r\n$2\r\nch\r\n:1\r\n"), "{shown}");
+    assert_eq!(kit.cmd(c, "GET a"), "", "skipped");
+    assert_eq!(kit.cmd(c, "GET a"), "$1\r\n1\r\n");
+}

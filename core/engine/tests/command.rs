@@ -4,6 +4,9 @@ mod kit;
 
 use kit::Kit;
 
+/// The key of a command that may write.
+const CHANGED: &str = "*1\r\n*2\r\n$1\r\nk\r\n*3\r\n+RW\r\n+access\r\n+update\r\n";
+
 #[test]
 fn keys_are_extracted_in_redis_words() {
     let mut kit = Kit::default();
@@ -21,6 +24,25 @@ fn keys_are_extracted_in_redis_words() {
         ("COMMAND GETKEYSANDFLAGS ZUNIONSTORE d 3 a b", "-ERR Invalid arguments specified for command\r\n"),
         ("COMMAND GETKEYS ZUNIONSTORE d x a", "-ERR Invalid arguments specified for command\r\n"),
         ("COMMAND GETKEYS LMPOP 0 a LEFT", "-ERR Invalid arguments specified for command\r\n"),
+        // A subcommand that isn't there is no command, and a container without one has no keys.
+        ("COMMAND GETKEYS OBJECT nope k", "-ERR Invalid command specified\r\n"),
+        ("COMMAND GETKEYSANDFLAGS COMMAND nope", "-ERR Invalid command specified\r\n"),
+        ("COMMAND GETKEYS OBJECT ENCODING k", "*1\r\n$1\r\nk\r\n"),
+        ("COMMAND GETKEYS OBJECT", "-ERR The command has no key arguments\r\n"),
+        // Each of two specifications must find something.
+        ("COMMAND GETKEYS PFMERGE d", "-ERR Invalid arguments specified for command\r\n"),
+        ("COMMAND GETKEYS PFMERGE d a", "*2\r\n$1\r\nd\r\n$1\r\na\r\n"),
+        // What isn't understood may write.
+        ("COMMAND GETKEYSANDFLAGS BITFIELD k GET u8 0", "*1\r\n*2\r\n$1\r\nk\r\n*2\r\n+RO\r\n+access\r\n"),
+        ("COMMAND GETKEYSANDFLAGS BITFIELD k", "*1\r\n*2\r\n$1\r\nk\r\n*2\r\n+RO\r\n+access\r\n"),
+        ("COMMAND GETKEYSANDFLAGS BITFIELD k GET u8", CHANGED),
+        ("COMMAND GETKEYSANDFLAGS BITFIELD k OVERFLOW SAT GET u8 0 nope", CHANGED),
+        ("COMMAND GETKEYSANDFLAGS BITFIELD k GET u8 0 INCRBY u8 0 1", CHANGED),
+        ("COMMAND GETKEYSANDFLAGS BITFIELD k GET set 0", "*1\r\n*2\r\n$1\r\nk\r\n*2\r\n+RO\r\n+access\r\n"),
+        ("COMMAND GETKEYS MIGRATE h 1 k 0 10 KEYS a", "-ERR Invalid arguments specified for command\r\n"),
+        ("COMMAND GETKEYS MIGRATE h 1 k 0 10 AUTH KEYS COPY", "*1\r\n$1\r\nk\r\n"),
+        ("COMMAND GETKEYS MIGRATE h 1 k 0 10 KEYS", "*1\r\n$1\r\nk\r\n"),
+        ("COMMAND GETKEYS MIGRATE h 1 \"\" 0 10 COPY KEYS a b", "*2\r\n$1\r\na\r\n$1\r\nb\r\n"),
         ("COMMAND INFO nope", "*1\r\n$-1\r\n"),
         ("COMMAND LIST FILTERBY MODULE nope", "*0\r\n"),
         ("COMMAND LIST FILTERBY x y", "-ERR syntax error\r\n"),

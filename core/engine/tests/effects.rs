@@ -48,7 +48,7 @@ const CASES: &[(&[&str], &str, &[&str])] = &[
     (&["RPUSH k a b"], "LPOP k", &["LPOP k"]),
     (&["RPUSH k a b"], "BLPOP no k 0", &["LPOP k"]),
     (&["RPUSH k a b"], "BRPOP k 0", &["RPOP k"]),
-    (&["RPUSH k a b"], "BLMOVE k l LEFT RIGHT 0", &["LMOVE k l left right"]),
+    (&["RPUSH k a b"], "BLMOVE k l LEFT right 0", &["LMOVE k l LEFT right"]),
     (&["RPUSH k a b"], "BRPOPLPUSH k l 0", &["RPOPLPUSH k l"]),
     (&["RPUSH k a b c"], "LMPOP 2 no k LEFT COUNT 2", &["LPOP k 2"]),
     (&["RPUSH k a b c"], "BLMPOP 0 1 k RIGHT COUNT 9", &["RPOP k 3"]),
@@ -217,7 +217,7 @@ fn waiting_for_sorted_sets_and_moves() {
     assert_eq!(stream.kit.cmd(c, "RPUSH s v"), ":1\r\n");
     assert_eq!(stream.kit.read(a), "$1\r\nv\r\n");
     assert_eq!(stream.kit.read(b), "*2\r\n$1\r\nd\r\n$1\r\nv\r\n");
-    assert_eq!(stream.records(), ["RPUSH s v", "LMOVE s d right left", "RPOP d"]);
+    assert_eq!(stream.records(), ["RPUSH s v", "LMOVE s d RIGHT LEFT", "RPOP d"]);
     assert_eq!(stream.kit.cmd(c, "EXISTS s d"), ":0\r\n");
 }
 

@@ -231,6 +231,34 @@ fn what_a_snapshot_copied_evicts_nothing_whatever_is_set() {
     assert_eq!((kit.cmd(id, "DBSIZE").as_str(), stat(&mut kit, id, "evicted_keys")), (":3\r\n", 0));
 }
 
+/// What the allocator has out, as the next test says it.
+static UNLIMITED: AtomicU64 = AtomicU64::new(0);
+
+/// Nor do keys go for a snapshot's copies when the limit comes while it is read.
+#[test]
+fn a_limit_that_comes_during_a_snapshot_knows_what_was_copied() {
+    let used_memory = Some((|| UNLIMITED.load(Ordering::Relaxed)) as fn() -> u64);
+    for command in [None, Some("KEYS *")] {
+        UNLIMITED.store(3_000_000, Ordering::Relaxed);
+        let mut kit = Kit::with(EngineOptions { used_memory, ..EngineOptions::default() });
+        let id = kit.connect();
+        (0..11_000).for_each(|n| _ = kit.cmd(id, &format!("SET key:{n} v")));
+        match command {
+            None => _ = kit.turn(|engine| engine.begin_snapshot(None)).expect("the first"),
+            Some(command) => {
+                let reader = kit.connect();
+                kit.cmd(reader, command);
+            }
+        }
+        assert!(kit.engine.ks.has_cut());
+        kit.cmd(id, "SET key:1 w");
+        UNLIMITED.store(6_000_000, Ordering::Relaxed);
+        kit.cmd(id, "CONFIG SET maxmemory 4000000 maxmemory-policy allkeys-lru");
+        assert_eq!(kit.cmd(id, "SET other v"), "+OK\r\n");
+        assert_eq!((kit.cmd(id, "DBSIZE").as_str(), stat(&mut kit, id, "evicted_keys")), (":11001\r\n", 0));
+    }
+}
+
 /// A key that went would come back with what a later line of the file says of it.
 #[test]
 fn nothing_is_evicted_while_data_is_loaded() {

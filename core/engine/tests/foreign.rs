@@ -299,6 +299,32 @@ fn a_pause_of_writes_lets_through_what_says_that_it_only_reads() {
     assert_eq!(kit.cmd(other, "EXEC"), "", "one of its commands may write");
 }
 
+/// A primary hands its role over: a script that doesn't say whether it writes waits as writes do, in front of the swap and
+/// behind it, and so does a transaction with one.
+#[test]
+fn what_may_write_waits_for_the_end_of_a_hand_over() {
+    let mut kit = Kit::default();
+    let [first, script, queue, reader] = std::array::from_fn(|_| kit.connect());
+    let body = ForeignBody::Sync(Arc::new(Reader));
+    kit.turn(|engine| engine.register_command("p", spec("may", -2, MAY_REPLICATE), body, false)).expect("free");
+    kit.send(queue, "MULTI\r\nGET k\r\nMAY write\r\n");
+    let pauser = Pauser::Plugin("replication");
+    kit.turn(|engine| engine.pause(pauser, Pause::Write, u64::MAX));
+    assert_eq!(kit.cmd(first, "MAY write"), "");
+    let gates = kit.engine.gates();
+    for gate in [Gate::ReadOnly, Gate::Replica, Gate::Stale] {
+        gates.set(gate, true);
+    }
+    let until = kit.engine.core.now.unix_ms + 2_000;
+    kit.turn(|engine| engine.pause(pauser, Pause::Write, until));
+    assert_eq!((kit.read(first), kit.cmd(script, "MAY write"), kit.cmd(queue, "EXEC")), Default::default());
+    gates.set(Gate::Stale, false);
+    assert_eq!(kit.cmd(reader, "MAY read"), "+OK\r\n");
+    kit.advance(2_001);
+    assert_eq!((kit.read(first), kit.read(script)), ("+OK\r\n".to_owned(), "+OK\r\n".to_owned()));
+    assert_eq!(kit.read(queue), "*2\r\n$-1\r\n+OK\r\n");
+}
+
 #[test]
 fn what_the_words_say_refuses_at_once_in_the_queue_and_at_its_end() {
     let mut kit = Kit::default();

@@ -56,3 +56,25 @@ fn who_watches_may_be_silent_and_is_never_paused() {
     kit.cmd(admin, "CLIENT PAUSE 100000 ALL");
     assert!(kit.cmd(monitor, "PING").contains("+PONG\r\n"));
 }
+
+#[test]
+fn who_watches_sees_its_own_commands_behind_their_replies() {
+    let line = |words: &str| format!("+1700000000.000000 [0 127.0.0.1:50000] {words}\r\n");
+    let mut kit = Kit::default();
+    let monitor = kit.connect();
+    assert_eq!(kit.cmd(monitor, "MONITOR"), "+OK\r\n");
+    assert_eq!(kit.cmd(monitor, "PING"), format!("+PONG\r\n{}", line("\"PING\"")));
+    assert!(kit.cmd(monitor, "GET k").starts_with("-ERR Replica can't"), "what is refused isn't shown");
+    assert_eq!(kit.read(monitor), "");
+    for word in ["MULTI", "PING", "ECHO a"] {
+        kit.cmd(monitor, word);
+    }
+    let lines = [line("\"PING\""), line("\"ECHO\" \"a\""), line("\"EXEC\"")].concat();
+    assert_eq!(kit.cmd(monitor, "EXEC"), format!("*2\r\n+PONG\r\n$1\r\na\r\n{lines}"));
+    assert_eq!(kit.cmd(monitor, "CLIENT REPLY OFF"), "");
+    assert_eq!(kit.cmd(monitor, "PING"), "");
+    assert_eq!(kit.cmd(monitor, "CLIENT REPLY ON"), format!("+OK\r\n{}", line("\"CLIENT\" \"REPLY\" \"ON\"")));
+    assert_eq!(kit.cmd(monitor, "RESET"), "+RESET\r\n");
+    assert_eq!(kit.cmd(monitor, "MONITOR"), "+OK\r\n");
+    assert_eq!(kit.cmd(monitor, "QUIT"), "+OK\r\n");
+}

@@ -2,6 +2,7 @@
 
 mod kit;
 
+use keystead_engine::journal::CursorClass;
 use keystead_engine::offload::{Exchange, Exchanged, IoFailure, Turns};
 use keystead_engine::{Action, Engine, SessionId};
 use kit::Kit;
@@ -27,6 +28,13 @@ fn work(kit: &mut Kit) {
     let Some(Action::Offload { session, ticket, job }) = kit.actions.pop() else { panic!("nothing was left to do") };
     let reply = job(&InKit(RefCell::new(kit)));
     kit.turn(|engine| engine.complete(session, ticket, reply));
+}
+
+/// How many KEYS more would have a cut.
+fn free_cuts(kit: &mut Kit) -> usize {
+    let open: Vec<_> = (0..9).map_while(|_| kit.turn(|engine| engine.ks.begin_reader_cut().ok())).collect();
+    open.iter().for_each(|cut| kit.turn(|engine| engine.ks.end_cut(*cut)));
+    open.len()
 }
 
 fn filled() -> (Kit, SessionId) {
@@ -66,8 +74,7 @@ fn keys_answers_what_was_there_and_what_waits_behind_it_runs_afterwards() {
     assert!(reply.starts_with("*2000\r\n") && reply.ends_with("+PONG\r\n"), "{}", &reply[..20]);
     assert!(reply.contains("\r\nkey:17\r\n") && !reply.contains("new:7"));
     // No cut stays open.
-    let mut cuts = || kit.turn(|engine| engine.ks.begin_cut().is_ok());
-    assert!(cuts() && cuts() && !cuts());
+    assert_eq!(free_cuts(&mut kit), 2);
 }
 
 #[test]
@@ -76,8 +83,86 @@ fn keys_ends_its_cut_when_the_client_goes() {
     kit.cmd(c, "KEYS *");
     kit.gone(c);
     work(&mut kit);
-    let mut cuts = || kit.turn(|engine| engine.ks.begin_cut().is_ok());
-    assert!(cuts() && cuts() && !cuts());
+    assert_eq!(free_cuts(&mut kit), 2);
+}
+
+#[test]
+fn keys_wait_for_each_other_and_leave_replicas_and_files_their_snapshots() {
+    let (mut kit, a) = filled();
+    let (b, c, d) = (kit.connect(), kit.connect(), kit.connect());
+    assert_eq!([kit.cmd(a, "KEYS *"), kit.cmd(b, "KEYS *"), kit.send(c, "KEYS new:*\r\nPING\r\n")], ["", "", ""]);
+    assert_eq!(kit.actions.len(), 2, "the third waits");
+    let mut snapshot = |class| kit.turn(|engine| engine.begin_snapshot(Some(class)).is_ok());
+    assert!(snapshot(CursorClass::Replica) && snapshot(CursorClass::Replica) && snapshot(CursorClass::Persistence));
+    kit.cmd(d, "SET new:1 x");
+    work(&mut kit);
+    let early = kit.read(b);
+    assert!(early.starts_with("*20000\r\n") && !early.contains("new:1"), "what was there when it was sent");
+    assert_eq!(kit.actions.len(), 2, "the third has the place of one that is through");
+    kit.cmd(d, "SET new:2 x");
+    work(&mut kit);
+    assert_eq!(kit.read(c), "*1\r\n$5\r\nnew:1\r\n+PONG\r\n", "what was there when it began");
+    work(&mut kit);
+    assert!(kit.read(a).starts_with("*20000\r\n"));
+    assert_eq!((kit.actions.len(), free_cuts(&mut kit)), (0, 2));
+}
+
+#[test]
+fn whoever_waits_for_keys_may_go_be_killed_lose_its_rights_or_find_nothing_any_more() {
+    let (mut kit, a) = filled();
+    let [b, gone, killed, denied, last, d] = std::array::from_fn(|_| kit.connect());
+    kit.cmd(d, "ACL SETUSER u on nopass ~* +@all");
+    kit.cmd(denied, "AUTH u x");
+    for id in [a, b, gone, killed, denied, last] {
+        assert!(kit.cmd(id, "KEYS *").is_empty(), "it waits");
+    }
+    assert_eq!(kit.actions.len(), 2);
+    kit.gone(gone);
+    assert_eq!(kit.cmd(d, &format!("CLIENT KILL ID {}", killed.id)), ":1\r\n");
+    assert_eq!(kit.cmd(d, "ACL SETUSER u -keys"), "+OK\r\n");
+    assert_eq!(kit.cmd(d, &format!("CLIENT UNBLOCK {}", last.id)), ":0\r\n", "it isn't one that blocks");
+    assert_eq!(kit.cmd(d, "FLUSHALL"), "+OK\r\n");
+    work(&mut kit);
+    assert!(kit.read(denied).starts_with("-NOPERM User u has no permissions to run the 'keys' command"));
+    assert_eq!(kit.actions.len(), 2);
+    work(&mut kit);
+    assert_eq!(kit.read(last), "*0\r\n");
+    work(&mut kit);
+    assert!([a, b].into_iter().all(|id| kit.read(id).starts_with("*20000\r\n")), "those began before");
+    assert_eq!((kit.actions.len(), free_cuts(&mut kit)), (0, 2));
+}
+
+/// A job that panics gives its cut back all the same.
+#[test]
+fn a_reader_that_breaks_off_makes_room_for_the_next() {
+    struct Breaks<'a, 'k>(&'a InKit<'k>, RefCell<u32>);
+
+    impl Turns for Breaks<'_, '_> {
+        fn turn(&self, body: &mut dyn FnMut(&mut Engine)) {
+            *self.1.borrow_mut() += 1;
+            assert!(*self.1.borrow() != 3, "in the middle of the walk");
+            self.0.turn(body);
+        }
+
+        fn exchange(&self, exchange: &Exchange) -> Exchanged {
+            self.0.exchange(exchange)
+        }
+
+        fn rest(&self) {}
+    }
+
+    let (mut kit, a) = filled();
+    let (b, c) = (kit.connect(), kit.connect());
+    for id in [a, b, c] {
+        kit.cmd(id, "KEYS *");
+    }
+    let Some(Action::Offload { job, .. }) = kit.actions.pop() else { panic!("b's") };
+    let inside = InKit(RefCell::new(&mut kit));
+    let turns = Breaks(&inside, RefCell::default());
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(&turns))).is_err());
+    assert_eq!(kit.actions.len(), 2);
+    work(&mut kit);
+    assert!(kit.read(c).starts_with("*20000\r\n"));
 }
 
 #[test]

@@ -70,3 +70,35 @@ fn an_unknown_subcommand_discards_its_transaction() {
         assert_eq!(kit.cmd(c, "EXEC"), discarded, "{command}");
     }
 }
+
+/// What was sent is quoted byte for byte, up to the zero byte that ends it for C; line ends become spaces.
+#[test]
+fn what_is_quoted_is_quoted_as_it_came() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let cases: [(&[&[u8]], &[u8]); 10] = [
+        (&[b"\xff\r\nx", b"\xfe", b"a\0b"], b"ERR unknown command '\xff  x', with args beginning with: '\xfe' 'a' "),
+        (&[b"OBJECT", b"\xff\xc3"], b"ERR unknown subcommand '\xff\xc3'. Try OBJECT HELP."),
+        (&[b"XPENDING", b"k\xff\0y", b"g\x80"], b"NOGROUP No such key 'k\xff' or consumer group 'g\x80'"),
+        (&[b"EXPIRE", b"k", b"1", b"\xff"], b"ERR Unsupported option \xff"),
+        (&[b"ACL", b"CAT", b"\xff"], b"ERR Unknown category '\xff'"),
+        (
+            &[b"ACL", b"GENPASS", b"1", b"2"],
+            b"ERR unknown subcommand or wrong number of arguments for 'GENPASS'. Try ACL HELP.",
+        ),
+        (&[b"CLIENT", b"LIST", b"TYPE", b"\xff"], b"ERR Unknown client type '\xff'"),
+        (&[b"LATENCY", b"GRAPH", b"\xff"], b"ERR No samples available for event '\xff'"),
+        (&[b"CONFIG", b"SET", b"\xff", b"1"], b"ERR Unknown option or number of arguments for CONFIG SET - '\xff'"),
+        (&[b"DEBUG", b"ERROR", b"\xffERR \xfe"], b"\xffERR \xfe"),
+    ];
+    for (words, expected) in cases {
+        let mut sent = format!("*{}\r\n", words.len()).into_bytes();
+        words.iter().for_each(|word| {
+            sent.extend(format!("${}\r\n", word.len()).bytes().chain(word.iter().copied()).chain(*b"\r\n"));
+        });
+        kit.feed(c, &sent);
+        let mut out = Vec::new();
+        kit.engine.swap_out(c, &mut out);
+        assert_eq!(out.escape_ascii().to_string(), [b"-", expected, b"\r\n"].concat().escape_ascii().to_string());
+    }
+}

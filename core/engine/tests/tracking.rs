@@ -254,3 +254,33 @@ fn a_prefix_is_told_of_changes_by_others_beside_its_own() {
         assert_eq!(kit.read(c), "+OK\r\n+OK\r\n");
     }
 }
+
+/// Freeing the names of a large table takes long: it is left to whoever has the time.
+#[test]
+fn a_table_that_is_forgotten_is_freed_outside_the_turn() {
+    for line in ["FLUSHALL", "CLIENT TRACKING OFF"] {
+        let (mut kit, c, w) = pair("");
+        let names: String = (0..2000).map(|n| format!(" {n}")).collect();
+        kit.cmd(c, &format!("MGET{names}"));
+        assert!(kit.cmd(w, "INFO").contains("tracking_total_keys:2000\r\n"));
+        kit.engine.begin_turn(kit.now);
+        let _ = kit.engine.execute(c, line.split(' ').collect::<OwnedArgs>().view());
+        let end = kit.engine.end_turn();
+        assert!(!end.garbage.is_empty(), "{line}");
+        assert!(kit.cmd(w, "INFO").contains("tracking_total_keys:0\r\ntracking_total_items:0\r\n"), "{line}");
+    }
+}
+
+/// Nobody is told through a client that was closed in the same turn: who redirects to it hears that, and no key is lost.
+#[test]
+fn a_target_that_was_just_killed_is_gone() {
+    let mut kit = Kit::default();
+    let [c, target, killer] = std::array::from_fn(|_| kit.connect());
+    kit.cmd(c, "HELLO 3");
+    let id = kit.cmd(target, "CLIENT ID").trim_start_matches(':').trim_end().to_owned();
+    assert_eq!(kit.cmd(c, &format!("CLIENT TRACKING ON REDIRECT {id}")), "+OK\r\n");
+    kit.cmd(c, "GET a");
+    assert_eq!(kit.send(killer, &format!("CLIENT KILL ID {id}\r\nSET a 1\r\n")), ":1\r\n+OK\r\n");
+    assert_eq!(kit.read(c), format!(">2\r\n$21\r\ntracking-redir-broken\r\n:{id}\r\n"));
+    assert!(kit.cmd(c, "CLIENT TRACKINGINFO").contains("broken_redirect"));
+}

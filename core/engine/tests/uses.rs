@@ -143,3 +143,49 @@ fn clients_that_touch_nothing_leave_the_time_whatever_they_do_but_touch() {
     kit.cmd(id, "RPUSH l b");
     assert_eq!(seconds(&mut kit, id, "l"), 0);
 }
+
+/// However often it looks a key up on its way (redis-server 7.0.15 was asked).
+#[test]
+fn a_command_uses_a_key_once() {
+    for (command, key) in [
+        ("GET s", "s"),
+        ("APPEND s x", "s"),
+        ("SETRANGE s 0 x", "s"),
+        ("SETBIT s 7 1", "s"),
+        ("SETBIT s 7 0", "s"),
+        ("BITFIELD s SET u8 0 1 GET u8 0 SET u8 8 2", "s"),
+        ("BITFIELD s GET u8 0 GET u8 8", "s"),
+        ("SET s v XX", "s"),
+        ("GETEX s PX 100000", "s"),
+        ("INCRBYFLOAT n 1", "n"),
+        ("LINSERT l BEFORE a b", "l"),
+        ("LSET l 0 x", "l"),
+        ("LREM l 0 no", "l"),
+        ("LMPOP 1 long LEFT", "long"),
+        ("BLPOP long 1", "long"),
+        ("LMOVE long long LEFT RIGHT", "long"),
+        ("HINCRBY numbers f 1", "numbers"),
+        ("HINCRBYFLOAT numbers f 1", "numbers"),
+        ("HSETNX h g v", "h"),
+        ("HRANDFIELD h", "h"),
+        ("ZPOPMIN z", "z"),
+        ("ZREMRANGEBYRANK z 0 0", "z"),
+        ("SPOP set", "set"),
+        ("SMOVE set less 1", "set"),
+        ("PFADD hll x", "hll"),
+        ("PFCOUNT hll", "hll"),
+    ] {
+        let (mut kit, id) = idle();
+        for line in ["RPUSH long 1 2 3 4 5", "HSET numbers f 1", "PFADD hll a b c"] {
+            kit.cmd(id, line);
+        }
+        kit.cmd(id, "CONFIG SET maxmemory-policy allkeys-lfu lfu-log-factor 0 lfu-decay-time 0");
+        let frequency = |kit: &mut Kit| -> i64 {
+            let reply = kit.cmd(id, &format!("OBJECT FREQ {key}"));
+            reply.trim_start_matches(':').trim_end().parse().unwrap_or_else(|_| panic!("{command}: {reply}"))
+        };
+        let before = frequency(&mut kit);
+        kit.cmd(id, command);
+        assert_eq!(frequency(&mut kit) - before, 1, "{command}");
+    }
+}

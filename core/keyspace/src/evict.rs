@@ -275,6 +275,7 @@ mod tests {
             for n in 0..3000_u64 {
                 ks.set_str((n % 3) as usize, format!("k{n}").as_bytes(), 1, Ttl::Clear);
                 for _ in 0..n / 15 {
+                    ks.begin_command(None, true);
                     assert!(ks.get_str((n % 3) as usize, format!("k{n}").as_bytes()).unwrap().is_some());
                 }
             }

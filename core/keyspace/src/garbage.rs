@@ -49,6 +49,7 @@ pub struct Garbage {
     tables: Vec<Arc<Table>>,
     records: Vec<VecDeque<RawRecord>>,
     groups: Vec<Group>,
+    foreign: Vec<Box<dyn Send>>,
     bytes: usize,
     /// The last field: it is dropped when everything else is gone.
     counted: Option<Counted>,
@@ -67,7 +68,13 @@ impl Garbage {
 
     /// How many values and databases wait.
     pub fn len(&self) -> usize {
-        self.entries.len() + self.payloads.len() + self.tables.len() + self.records.len() + self.groups.len()
+        let of_keys = self.entries.len() + self.payloads.len() + self.tables.len();
+        of_keys + self.records.len() + self.groups.len() + self.foreign.len()
+    }
+
+    /// Something large that isn't the keyspace's.
+    pub fn add_foreign(&mut self, thing: impl Send + 'static) {
+        self.foreign.push(Box::new(thing));
     }
 
     /// Keys with values to be freed; of a database all of them.

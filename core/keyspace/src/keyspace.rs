@@ -267,6 +267,12 @@ impl Keyspace {
     pub fn begin_command(&mut self, event: Option<Event>, reader: bool) {
         self.books.event = event;
         self.reader = reader;
+        self.access.begin_command();
+    }
+
+    /// Whether lookups count as hits and misses from now on.
+    pub fn count_lookups(&mut self, counts: bool) {
+        self.reader = counts;
     }
 
     /// What subscribers call changes from now on; none means that they are not told.

@@ -1,6 +1,6 @@
 //! The payload of DUMP and RESTORE: type, value, version, checksum; and that of FUNCTION DUMP, the records of libraries.
 
-use crate::prim::{Reader, put_plain};
+use crate::prim::{Elem, Reader, put_plain, put_text};
 use crate::types::OP_FUNCTION2;
 use crate::{MAX_RDB_VERSION, RDB_VERSION, RdbError, crc64, types};
 
@@ -52,8 +52,13 @@ pub fn parse_functions(records: &[u8]) -> Result<Vec<Vec<u8>>, RdbError> {
     Ok(codes)
 }
 
-/// The payload of FUNCTION DUMP, from the libraries' records.
-pub fn functions_payload(records: Vec<u8>) -> Vec<u8> {
+/// The payload of FUNCTION DUMP, from the libraries' texts.
+pub fn functions_payload<'a>(codes: impl Iterator<Item = &'a [u8]>, compress: bool) -> Vec<u8> {
+    let mut records = Vec::new();
+    for code in codes {
+        records.push(OP_FUNCTION2);
+        put_text(&mut records, Elem::Bytes(code), compress);
+    }
     seal(records, RDB_VERSION)
 }
 

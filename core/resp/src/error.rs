@@ -29,6 +29,16 @@ pub enum ProtocolError {
     BadReply(&'static str),
 }
 
+impl ProtocolError {
+    /// The text as it is sent: what it quotes need not be UTF-8.
+    pub fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::ExpectedDollar(got) => [&b"Protocol error: expected '$', got '"[..], &[*got], b"'"].concat(),
+            other => other.to_string().into_bytes(),
+        }
+    }
+}
+
 impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Protocol error: ")?;

@@ -9,7 +9,7 @@ use crate::number::{is_infinity, parse_exponent};
 const MAX_TEXT: usize = 5 * 1024;
 /// Largest exponent of two of a finite value (value < 2^16384).
 const MAX_EXPONENT: i64 = 16384 - 64;
-/// Below it Redis would have a denormal; here it counts as too small to show.
+/// Below it Redis has a denormal; here all 64 bits are kept, of which none shows.
 const MIN_EXPONENT: i64 = -16382 - 63;
 
 /// A value `± mantissa * 2^exponent` with the mantissa's top bit set, zero, or an infinity.
@@ -221,6 +221,12 @@ fn round(negative: bool, sum: u128, exponent: i64) -> Option<LongDouble> {
     (exponent <= MAX_EXPONENT).then_some(LongDouble::Finite { negative, mantissa: mantissa as u64, exponent })
 }
 
+/// Whether C's strtold makes a zero of it: no more than half of the smallest denormal.
+fn vanishes(mantissa: u64, exponent: i64) -> bool {
+    const HALF_OF_THE_SMALLEST: i64 = MIN_EXPONENT - 64;
+    exponent < HALF_OF_THE_SMALLEST || exponent == HALF_OF_THE_SMALLEST && mantissa == 1 << 63
+}
+
 /// `number * 10^scale`, rounded; `None` for what strtold calls out of range.
 fn from_decimal(negative: bool, mut number: Big, scale: i64) -> Option<LongDouble> {
     if number.is_zero() {
@@ -244,7 +250,7 @@ fn from_decimal(negative: bool, mut number: Big, scale: i64) -> Option<LongDoubl
     };
     let value = round(negative, top, exponent)?;
     match value {
-        LongDouble::Finite { exponent, .. } if exponent < MIN_EXPONENT => None,
+        LongDouble::Finite { mantissa, exponent, .. } if vanishes(mantissa, exponent) => None,
         other => Some(other),
     }
 }
@@ -393,6 +399,8 @@ mod tests {
             ("1e-18", "0", "0"),
             ("-1e-18", "0", "0"),
             ("1.5", "-3", "-1.5"),
+            ("1", "1e-4950", "1"),
+            ("-1", "1.9e-4951", "-1"),
             ("17179869184", "0.3", "17179869184.30000000074505806"),
         ] {
             assert_eq!(sum(a, b), want, "{a} + {b}");
@@ -401,7 +409,7 @@ mod tests {
 
     #[test]
     fn text_rules() {
-        for text in ["", "-", ".", "e5", "1e", "nan", " 1", "1 ", "1e99999", "1e-99999", "1x", "1.2.3"] {
+        for text in ["", "-", ".", "e5", "1e", "nan", " 1", "1 ", "1e99999", "1e-99999", "1.8e-4951", "1x", "1.2.3"] {
             assert_eq!(LongDouble::parse(text.as_bytes()), None, "{text}");
         }
         assert!(!LongDouble::parse(b"-inf").unwrap().is_finite());

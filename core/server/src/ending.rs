@@ -5,7 +5,7 @@ use crate::config::Settings;
 use crate::host::Host;
 use crate::net::{Ending, Order, Waiting};
 use crate::shell::Shell;
-use crate::{settle, users};
+use crate::users;
 use async_channel::Receiver;
 use async_std::task::spawn_blocking;
 use futures::StreamExt;
@@ -220,7 +220,7 @@ impl Ends {
     fn settle(&self, order: Order) {
         match order {
             Order::RewriteConfig { service, reply } => {
-                settle::rewrite(&self.shell.services(), &service, &self.settings, reply);
+                self.shell.basis().rewrite(&self.shell.services(), &service, &self.settings, reply);
             }
             Order::AclFile { service, save, reply } => users::file(&service, &self.settings, save, reply),
             // Nothing is going on that could be taken back; ends are not settled here.

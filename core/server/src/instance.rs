@@ -101,6 +101,7 @@ async fn serve(settings: Arc<Settings>, manager: Arc<Manager>) -> Result<bool, S
     let shell = Shell::new(settings.clone(), orders, manager);
     let (host, closed) = assemble(&shell, &settings)?;
     let _pid_file = write_pid(&settings);
+    shell.basis().look(&shell.services(), &settings);
     settle::apply_overlay(&shell.services(), &settings, &host.given(&settings.command_line))?;
     shell.open_doors().iter().for_each(|line| log::warn!("{line}"));
     logging::set_role_letter(if closed { b'X' } else { b'M' });
@@ -142,9 +143,9 @@ pub(crate) fn rehearse(settings: Settings) -> Result<Vec<String>, String> {
     let settings = Arc::new(settings);
     let (orders, _inbox) = async_channel::unbounded();
     let shell = Shell::rehearsal(settings.clone(), orders);
-    let _assembled = assemble(&shell, &settings)?;
-    users::from_overlay(&shell.services(), &settings)?;
-    Ok(shell.warnings().into_iter().chain(shell.open_doors()).collect())
+    let (host, _) = assemble(&shell, &settings)?;
+    let kept = settle::apply_overlay(&shell.services(), &settings, &host.given(&settings.command_line))?;
+    Ok(shell.warnings().into_iter().chain(kept).chain(shell.open_doors()).collect())
 }
 
 /// Starts the plugins and opens the ports. An end that is asked for meanwhile is given back: it waits for nothing.

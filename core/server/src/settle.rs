@@ -6,8 +6,9 @@ use crate::config::overlay::{self, Overlay};
 use crate::config::report::nearest;
 use crate::net::Service;
 use crate::users;
-use keystead_engine::config::SetError;
+use keystead_engine::config::{Config, SetError};
 use keystead_engine::{Engine, SessionId};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -48,16 +49,18 @@ fn redis_value(name: &str, value: &str, settings: &Settings) -> String {
 
 /// Gives engines and plugins what CONFIG REWRITE kept. What the command line gives passes it over: `given` are the
 /// parameters of plugins, each with its path. A value that is refused today is told and passed over too; only a folder
-/// that can't be worked in is an error, because the data would seem to be gone, and a user that can't be read.
+/// that can't be worked in is an error, because the data would seem to be gone, and a user that can't be read. Gives what
+/// the log was warned of.
 pub(crate) fn apply_overlay(
     services: &[Arc<Service>],
     settings: &Settings,
     given: &BTreeMap<String, String>,
-) -> Result<(), String> {
+) -> Result<Vec<String>, String> {
     let (mut overlay, file) = (settings.overlay.clone(), settings.overlay_path.display());
     let gave_way = overlay.give_way(|_, param| given.get(param).cloned());
     let gave_way = gave_way.iter().map(|gone| gone.told(&settings.overlay_path));
-    settings.remarks.iter().cloned().chain(gave_way).for_each(|line| log::warn!("{line}"));
+    let mut warnings: Vec<String> = settings.remarks.iter().cloned().chain(gave_way).collect();
+    warnings.iter().for_each(|line| log::warn!("{line}"));
     for service in services {
         let params =
             if service.name().is_empty() { Some(&overlay.params) } else { overlay.endpoints.get(service.name()) };
@@ -69,12 +72,17 @@ pub(crate) fn apply_overlay(
                     Err(SetError::Invalid(_, why)) if name == "dir" => {
                         return Err(format!("{file}: can't work in the folder {value} that 'dir' names: {why}"));
                     }
-                    Err(error) => log::warn!("{file}: '{name}' is passed over: {}", words(error)),
+                    Err(error) => {
+                        let line = format!("{file}: '{name}' is passed over: {}", words(error));
+                        log::warn!("{line}");
+                        warnings.push(line);
+                    }
                 }
             }
         }
     }
-    users::from_overlay(services, settings)
+    users::from_overlay(services, settings)?;
+    Ok(warnings)
 }
 
 /// An error of CONFIG SET for the log.
@@ -119,55 +127,109 @@ fn shown<'a>(name: &str, value: &'a str) -> &'a str {
     if name.contains("pass") || name.contains("auth") || name.contains("user") { "(hidden)" } else { value }
 }
 
-/// CONFIG REWRITE: writes the overlay and answers the session that waits.
-pub(crate) fn rewrite(
-    services: &[Arc<Service>],
-    asked: &Arc<Service>,
-    settings: &Settings,
-    reply: Option<(SessionId, u64)>,
-) {
-    let answer = match write_overlay(services, settings) {
-        Ok(()) => "+OK\r\n".to_owned(),
-        Err(why) => {
-            log::warn!("CONFIG REWRITE failed: {why}");
-            format!("-ERR Rewriting config file: {why}\r\n")
+/// Somebody cares whether it was chosen, whatever it is (`Config::rdb_version_is_chosen`).
+const CHOSEN: &str = "rdb-version";
+
+/// What CONFIG REWRITE goes by: what is in the overlay, and what would hold without one.
+#[derive(Default)]
+pub(crate) struct Basis(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    /// As it was read, then as it was written last.
+    overlay: Overlay,
+    /// Parameters by file and command line, by the port's name.
+    given: BTreeMap<String, BTreeMap<String, Given>>,
+}
+
+/// A parameter before the overlay.
+struct Given {
+    value: String,
+    /// The plugin that has it.
+    owner: Option<String>,
+}
+
+impl Basis {
+    /// Looks at all parameters: the plugins are there, and the overlay isn't in force yet.
+    pub(crate) fn look(&self, services: &[Arc<Service>], settings: &Settings) {
+        let mut known = self.0.lock();
+        known.overlay.clone_from(&settings.overlay);
+        known.given = services.iter().map(|service| (service.name().to_owned(), service.turn(given))).collect();
+    }
+
+    /// Writes what differs from file and command line, of all engines, atomically.
+    pub(crate) fn write_overlay(&self, services: &[Arc<Service>], settings: &Settings) -> Result<(), String> {
+        // One at a time: a plugin may ask for it as well as a client.
+        let mut known = self.0.lock();
+        let overlay = known.overlay_now(services)?;
+        overlay::write(&settings.overlay_path, &overlay)
+            .map_err(|e| format!("{}: {e}", settings.overlay_path.display()))?;
+        log::info!("CONFIG REWRITE wrote {}", settings.overlay_path.display());
+        known.overlay = overlay;
+        Ok(())
+    }
+
+    /// CONFIG REWRITE: writes the overlay and answers the session that waits.
+    pub(crate) fn rewrite(
+        &self,
+        services: &[Arc<Service>],
+        asked: &Arc<Service>,
+        settings: &Settings,
+        reply: Option<(SessionId, u64)>,
+    ) {
+        let answer = match self.write_overlay(services, settings) {
+            Ok(()) => "+OK\r\n".to_owned(),
+            Err(why) => {
+                log::warn!("CONFIG REWRITE failed: {why}");
+                format!("-ERR Rewriting config file: {why}\r\n")
+            }
+        };
+        if let Some((session, ticket)) = reply {
+            asked.turn(|engine| engine.complete(session, ticket, answer.as_bytes()));
         }
-    };
-    if let Some((session, ticket)) = reply {
-        asked.turn(|engine| engine.complete(session, ticket, answer.as_bytes()));
     }
 }
 
-/// What an earlier one kept for plugins that aren't loaded today: they may be back tomorrow.
-fn kept_for_others(services: &[Arc<Service>], kept: &Overlay) -> Overlay {
-    let mut overlay = kept.clone();
-    let gone = |port: &String| !port.is_empty() && services.iter().all(|service| service.name() != port.as_str());
-    if let Some(data) = services.first() {
-        data.turn(|engine| overlay.params.retain(|name, _| engine.core.config.get(name).is_none()));
-    }
-    overlay.endpoints.retain(|port, _| gone(port));
-    overlay.users.retain(|port, _| gone(port));
-    overlay
+fn given(engine: &mut Engine) -> BTreeMap<String, Given> {
+    let config = &engine.core.config;
+    let owned = |name: &str| config.owner(name).map(str::to_owned);
+    let all = config.matching(&[b"*"]).into_iter();
+    all.map(|(name, value)| (name.clone(), Given { value, owner: owned(&name) })).collect()
 }
 
-/// Writes what differs from file and command line, of all engines, atomically.
-pub(crate) fn write_overlay(services: &[Arc<Service>], settings: &Settings) -> Result<(), String> {
-    let mut overlay = kept_for_others(services, &settings.overlay);
-    for service in services {
-        let changed = service.turn(|engine| engine.core.config.changed_params());
-        let params: BTreeMap<String, String> = changed.into_iter().map(|(name, value, _)| (name, value)).collect();
-        let users = if users::in_a_file(service) { None } else { service.turn(|engine| engine.changed_users())? };
-        if let Some(lines) = users {
-            overlay.users.insert(service.name().to_owned(), lines);
+impl Known {
+    fn overlay_now(&self, services: &[Arc<Service>]) -> Result<Overlay, String> {
+        // What was kept for ports of plugins that aren't loaded today: they may be back tomorrow.
+        let mut overlay = self.overlay.clone();
+        let gone = |port: &String| services.iter().all(|service| service.name() != port.as_str());
+        overlay.endpoints.retain(|port, _| gone(port));
+        overlay.users.retain(|port, _| gone(port));
+        for service in services {
+            let name = service.name();
+            let params = service.turn(|engine| self.params(name, &engine.core.config));
+            let users = if users::in_a_file(service) { None } else { service.turn(|engine| engine.changed_users())? };
+            if let Some(lines) = users {
+                overlay.users.insert(name.to_owned(), lines);
+            }
+            if name.is_empty() {
+                overlay.params = params;
+            } else if !params.is_empty() {
+                overlay.endpoints.insert(name.to_owned(), params);
+            }
         }
-        if service.name().is_empty() {
-            overlay.params.extend(params);
-        } else if !params.is_empty() {
-            overlay.endpoints.insert(service.name().to_owned(), params);
-        }
+        Ok(overlay)
     }
-    overlay::write(&settings.overlay_path, &overlay)
-        .map_err(|e| format!("{}: {e}", settings.overlay_path.display()))?;
-    log::info!("CONFIG REWRITE wrote {}", settings.overlay_path.display());
-    Ok(())
+
+    /// The parameters of one engine that go into the overlay. One whose plugin isn't there any more, or not today, stays as
+    /// it was kept; one that is as file and command line give it would only hide later changes of the file.
+    fn params(&self, port: &str, config: &Config) -> BTreeMap<String, String> {
+        let given = |name: &str| self.given.get(port).and_then(|all| all.get(name));
+        let lost = |name: &str| given(name).is_some_and(|given| given.owner.as_deref() != config.owner(name));
+        let kept = if port.is_empty() { Some(&self.overlay.params) } else { self.overlay.endpoints.get(port) };
+        let absent = kept.into_iter().flatten().filter(|(name, _)| config.get(name).is_none() || lost(name));
+        let absent = absent.map(|(name, value)| (name.clone(), value.clone()));
+        let changed = config.changed_params().into_iter().map(|(name, value, _)| (name, value));
+        let same = |name: &str, value: &str| name != CHOSEN && given(name).is_some_and(|given| given.value == value);
+        absent.chain(changed.filter(|(name, value)| !lost(name) && !same(name, value))).collect()
+    }
 }

@@ -9,6 +9,7 @@ use crate::manager::Manager;
 use crate::net::listen::ListenSpec;
 use crate::net::service::{mono_us, now, unix_us};
 use crate::net::{Order, Places, Port, Service};
+use crate::settle::Basis;
 use crate::tls::{Switch, Values};
 use crate::{alloc, instance, probe, settle};
 use async_channel::Sender;
@@ -29,6 +30,7 @@ pub(crate) struct Shell {
     manager: Arc<Manager>,
     /// `keystead check`: nothing is bound.
     rehearsal: bool,
+    basis: Basis,
     ports: Mutex<Ports>,
 }
 
@@ -82,7 +84,7 @@ impl Shell {
 
     fn with(settings: Arc<Settings>, orders: Sender<Order>, manager: Arc<Manager>, rehearsal: bool) -> Shell {
         let dir = Arc::new(Dir::new(settings.dir.clone()));
-        Shell { settings, orders, dir, manager, rehearsal, ports: Mutex::default() }
+        Shell { settings, orders, dir, manager, rehearsal, basis: Basis::default(), ports: Mutex::default() }
     }
 
     /// Makes the engine with the keys and binds its port; `closed` leaves it without listeners.
@@ -152,8 +154,10 @@ impl Shell {
             listen
         };
         let port = Arc::new(Port::bind(service.clone(), listen, self.settings.limits.tcp_keepalive)?);
-        switch.moves(&port);
-        places.moves(&port);
+        if !self.rehearsal {
+            switch.moves(&port);
+            places.moves(&port);
+        }
         let mut ports = self.ports.lock();
         if ports.open {
             port.open()?;
@@ -254,6 +258,11 @@ impl Shell {
         }
     }
 
+    /// What CONFIG REWRITE goes by.
+    pub(crate) fn basis(&self) -> &Basis {
+        &self.basis
+    }
+
     /// Whom to tell of the start and the end.
     pub(crate) fn manager(&self) -> &Manager {
         &self.manager
@@ -340,7 +349,7 @@ impl ServerShell for Shell {
     }
 
     fn rewrite_config(&self) -> Result<(), String> {
-        settle::write_overlay(&self.services(), &self.settings)
+        self.basis.write_overlay(&self.services(), &self.settings)
     }
 
     fn shutdown(&self, clean: bool) {

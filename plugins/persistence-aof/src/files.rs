@@ -193,18 +193,16 @@ impl Folder {
         renamed.map_err(|error| about("", &self.at(to), &error))
     }
 
-    /// Deletes what the manifest calls history; gives the manifest without it.
-    pub(crate) fn remove_history(&self, mut manifest: Manifest) -> io::Result<Manifest> {
-        for part in std::mem::take(&mut manifest.history) {
+    /// Deletes what the manifest calls history, and must not name any more then.
+    pub(crate) fn remove(&self, history: &[Part]) -> io::Result<()> {
+        for part in history {
             log::info!("Removing the history file {}", part.name);
             match std::fs::remove_file(self.at(&part.name)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
-        failpoint::pass("history-removed")?;
-        self.write_manifest(&manifest)?;
-        Ok(manifest)
+        failpoint::pass("history-removed")
     }
 
     /// Deletes what a process that was killed left behind under a name of its own: at the start, when nobody writes here.
@@ -343,7 +341,7 @@ mod tests {
         assert!(two.has_links(&there) && !one.has_links(&set));
         assert_eq!(content(&two, &there), all);
         let back = one.take_over(&two, &there, Last::Copied).expect("taken");
-        let back = one.remove_history(back).expect("removed");
+        one.remove(&back.history).expect("removed");
         assert_eq!(content(&one, &back), all, "what was here is another name of the same file");
     }
 

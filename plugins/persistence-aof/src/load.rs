@@ -73,6 +73,7 @@ pub(crate) async fn run(plugin: &Aof, folder: &Folder) -> Result<(Manifest, Reco
         folder,
         mode: LoadMode::OnEmpty,
         truncated,
+        only_checks: false,
         refused: (0, String::new()),
         place: None,
     };
@@ -85,24 +86,27 @@ pub(crate) async fn run(plugin: &Aof, folder: &Folder) -> Result<(Manifest, Reco
     Ok((manifest, Recovered { strategy: Aof::NAME.to_owned(), keys, position }))
 }
 
+/// What [`again`] would load: it can be read to its end. Nothing is touched.
+pub(crate) async fn check(plugin: &Aof, folder: &Folder) -> Result<Manifest> {
+    let Survey { manifest, .. } = survey(folder)?.ok_or_else(|| Error::new("there are no append-only files"))?;
+    Loader::again(plugin, folder, true).read(&manifest).await?;
+    Ok(manifest)
+}
+
 /// Replaces what is in memory by what the files have, while the server runs. Whoever writes them waits meanwhile, has
 /// written all there was, and holds the gate.
-pub(crate) async fn again(plugin: &Aof, folder: &Folder) -> Result<()> {
-    let host = plugin.host;
-    let Survey { manifest, .. } = survey(folder)?.ok_or_else(|| Error::new("there are no append-only files"))?;
+pub(crate) async fn again(plugin: &Aof, folder: &Folder, manifest: &Manifest) -> Result<()> {
     // Functions are emptied as well, whether the files begin with some or not.
-    host.begin_load(LoadMode::Again).await?.commit().await?;
-    let truncated = plugin.config().load_truncated.then_some(Truncated::Kept);
-    let mut loader = Loader {
-        host,
-        shown: &plugin.shown,
-        folder,
-        mode: LoadMode::Again,
-        truncated,
-        refused: (0, String::new()),
-        place: None,
-    };
-    loader.all(&manifest).await.map(drop)
+    plugin.host.begin_load(LoadMode::Again).await?.commit().await?;
+    if let Err(error) = Loader::again(plugin, folder, false).all(manifest).await {
+        // Nobody may be served half of it, and no save may write that over what is on the disk.
+        let (why, path) = (error.text(), folder.path().display());
+        log::error!(
+            "DEBUG LOADAOF: {why}. The data in memory is gone by now: exiting; the files in {path} stay as they are"
+        );
+        std::process::exit(1);
+    }
+    Ok(())
 }
 
 /// A file of a Redis before 7 becomes the base.
@@ -124,6 +128,8 @@ struct Loader<'a> {
     mode: LoadMode,
     /// `aof-load-truncated`: an end that is missing is passed over, and what becomes of the file.
     truncated: Option<Truncated>,
+    /// The files are read and nothing is loaded.
+    only_checks: bool,
     /// Commands that answered an error: how many, and the first of them.
     refused: (u64, String),
     /// What the data so far is, if that is known exactly.
@@ -161,15 +167,24 @@ impl Source<'_> {
     }
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    fn again(plugin: &'a Aof, folder: &'a Folder, only_checks: bool) -> Loader<'a> {
+        Loader {
+            host: plugin.host,
+            shown: &plugin.shown,
+            folder,
+            mode: LoadMode::Again,
+            truncated: plugin.config().load_truncated.then_some(Truncated::Kept),
+            only_checks,
+            refused: (0, String::new()),
+            place: None,
+        }
+    }
+
     /// Loads the files of a set; how many keys there are then.
     async fn all(&mut self, manifest: &Manifest) -> Result<u64> {
         let began = self.host.now();
-        let total = manifest.parts().map(|part| self.folder.size(part)).sum();
-        *self.shown.loading.lock() = Some(Loading::new(began, self.host.unix_ms() / 1000, total));
-        let loaded = self.parts(manifest).await;
-        *self.shown.loading.lock() = None;
-        loaded?;
+        self.read(manifest).await?;
         let count = |ctx: &mut Ctx<'_>| (0..ctx.databases()).map(|db| ctx.keys(db)).sum::<u64>();
         let keys = self.host.with_keyspace(count).await?;
         let took = self.host.now().saturating_sub(began);
@@ -183,6 +198,14 @@ impl Loader<'_> {
         Ok(keys)
     }
 
+    async fn read(&mut self, manifest: &Manifest) -> Result<()> {
+        let total = manifest.parts().map(|part| self.folder.size(part)).sum();
+        *self.shown.loading.lock() = Some(Loading::new(self.host.now(), self.host.unix_ms() / 1000, total));
+        let read = self.parts(manifest).await;
+        *self.shown.loading.lock() = None;
+        read
+    }
+
     async fn parts(&mut self, manifest: &Manifest) -> Result<()> {
         let parts: Vec<Part> = manifest.parts().cloned().collect();
         for (at, part) in parts.iter().enumerate() {
@@ -194,7 +217,7 @@ impl Loader<'_> {
     /// Loads one file; only the last may lack its end.
     async fn part(&mut self, part: &Part, last: bool) -> Result<()> {
         let path = self.folder.at(&part.name);
-        log::info!("Reading {}", path.display());
+        log::info!("{} {}", if self.only_checks { "Checking" } else { "Reading" }, path.display());
         let unreadable =
             |error| Error::new(format!("can't open the append log file {} for reading: {error}", path.display()));
         let file = files::open_regular(&path).map_err(unreadable)?;
@@ -207,15 +230,17 @@ impl Loader<'_> {
             scanner = Scanner::at(at);
             piece = Some(Bytes::from(rest));
         }
-        let mut apply = self.host.replay()?;
+        let mut apply = if self.only_checks { None } else { Some(self.host.replay()?) };
         while let Some(bytes) = piece {
             let from = scanner.whole();
             let units = scanner.feed(&bytes).map_err(|damage| self.damaged(part, &damage))?;
-            self.execute(&mut apply, part, from..scanner.whole(), units).await?;
+            if let Some(apply) = &mut apply {
+                self.execute(apply, part, from..scanner.whole(), units).await?;
+            }
             piece = source.next().await?;
         }
         let end = scanner.end().map_err(|damage| self.damaged(part, &damage))?;
-        if let Some(at) = end.damaged_note {
+        if let Some(at) = end.damaged_note.filter(|_| !self.only_checks) {
             let then = if end.note.is_some() { "a later one is whole" } else { "replication begins with a full sync" };
             log::warn!("The note of the replication offset at byte {at} of the AOF {} is damaged: {then}", part.name);
         }
@@ -277,28 +302,35 @@ impl Loader<'_> {
             ))
         };
         let mut parser = FileParser::default();
-        let mut load = self.host.begin_load(self.mode).await?;
+        let mut load = if self.only_checks { None } else { Some(self.host.begin_load(self.mode).await?) };
         let mut found = Found::default();
         let mut piece = Some(first);
         while let Some(bytes) = piece {
             parser.feed(&bytes);
-            fill(&mut parser, &mut load, &mut found).await.map_err(|error| wrong(error.text().to_owned()))?;
+            fill(&mut parser, load.as_mut(), &mut found).await.map_err(|error| wrong(error.text().to_owned()))?;
             if parser.is_done() {
                 break;
             }
             piece = source.next().await?;
         }
         parser.finish().map_err(|error| wrong(error.to_string()))?;
-        let functions = Bytes::from(std::mem::take(&mut found.functions));
-        if !functions.is_empty() && !load.put_section(OP_FUNCTION2, functions).await? {
-            log::warn!("Libraries of functions in {} are passed over: no plugin takes them", part.name);
-        }
-        if load.commit().await? != found.stored {
+        if let Some(load) = load
+            && !self.commit(load, part, &mut found).await?
+        {
             self.refuse_repeated(part).await.map_err(|error| wrong(error.text().to_owned()))?;
         }
         self.place = found.place();
         let at = parser.offset();
         Ok((parser.take_rest(), at))
+    }
+
+    /// What an RDB file had takes its place, with its functions; false if there are fewer keys than records.
+    async fn commit(&self, mut load: Load, part: &Part, found: &mut Found) -> Result<bool> {
+        let functions = Bytes::from(std::mem::take(&mut found.functions));
+        if !functions.is_empty() && !load.put_section(OP_FUNCTION2, functions).await? {
+            log::warn!("Libraries of functions in {} are passed over: no plugin takes them", part.name);
+        }
+        Ok(load.commit().await? == found.stored)
     }
 
     /// There are fewer keys than records: a key that is there twice is damage.
@@ -336,6 +368,9 @@ impl Loader<'_> {
                 self.folder.at(&format!("{}.manifest", self.folder.file)).display()
             )));
         };
+        if self.only_checks {
+            return Ok(());
+        }
         log::warn!("!!! Warning: short read while loading the AOF file {name}!!!");
         log::warn!("AOF {name} loaded anyway because aof-load-truncated is enabled");
         if matches!(truncated, Truncated::Kept) {
@@ -370,8 +405,8 @@ impl Found {
     }
 }
 
-/// Takes all events there are.
-async fn fill(parser: &mut FileParser, load: &mut Load, found: &mut Found) -> Result<()> {
+/// Takes all events there are; nowhere, if there is no load.
+async fn fill(parser: &mut FileParser, mut load: Option<&mut Load>, found: &mut Found) -> Result<()> {
     loop {
         let from = parser.offset();
         let batch = match parser.next_event().map_err(|error| Error::new(error.to_string()))? {
@@ -392,6 +427,8 @@ async fn fill(parser: &mut FileParser, load: &mut Load, found: &mut Found) -> Re
         };
         let to = from + batch.bytes.len() as u64;
         let told = |error: Error| Error::new(format!("{} (between byte {from} and {to})", error.text()));
-        found.stored += load.put(batch).await.map_err(told)?.stored;
+        if let Some(load) = &mut load {
+            found.stored += load.put(batch).await.map_err(told)?.stored;
+        }
     }
 }

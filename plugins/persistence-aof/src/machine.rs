@@ -60,6 +60,8 @@ pub struct Machine {
     spared: bool,
     /// Replies may wait for this file: it is part of a set that a restart would load.
     trusted: bool,
+    /// The file before it isn't on the disk yet: it is synced first, and nothing behind it counts as synced.
+    follows: bool,
     size: u64,
     written: Option<Place>,
     synced: Option<Place>,
@@ -75,6 +77,8 @@ pub struct Machine {
     accepts: bool,
     /// A sync failed: the system may have dropped what it couldn't write, whatever later syncs say.
     tainted: bool,
+    /// A sync has put something of it on the disk.
+    proven: bool,
     delayed: u64,
 }
 
@@ -85,6 +89,7 @@ impl Machine {
             policy,
             spared: false,
             trusted: false,
+            follows: false,
             size,
             written: None,
             synced: None,
@@ -96,6 +101,7 @@ impl Machine {
             failed: None,
             accepts: false,
             tainted: false,
+            proven: false,
             delayed: 0,
         }
     }
@@ -112,9 +118,27 @@ impl Machine {
 
     /// The file is part of what a restart loads from now on; `synced` is what was on the disk before it.
     pub fn trust(&mut self, synced: Option<Place>) -> Vec<Action> {
-        self.trusted = true;
+        (self.trusted, self.follows) = (true, false);
         self.synced = self.synced.or(synced);
         self.confirmations()
+    }
+
+    /// As above, behind a file that isn't on the disk yet; `written` is what the kernel has of the stream. [`Machine::trust`]
+    /// or [`Machine::distrust`] says what came of it.
+    pub fn follow(&mut self, written: Option<Place>) -> Vec<Action> {
+        (self.trusted, self.follows) = (true, true);
+        self.written = self.written.or(written);
+        self.confirmations()
+    }
+
+    /// The file before can't be put on the disk: this one can't make up for it.
+    pub fn distrust(&mut self) {
+        (self.trusted, self.follows) = (false, false);
+    }
+
+    /// The file before isn't on the disk yet.
+    pub fn follows(&self) -> bool {
+        self.follows
     }
 
     /// A batch stands in the file as a whole.
@@ -158,7 +182,7 @@ impl Machine {
     /// A sync would put something on the disk that isn't there. Behind one that failed none confirms anything: only a new file
     /// helps, and a disk in trouble isn't to be asked all the time.
     fn gains_by_sync(&self) -> bool {
-        self.is_dirty() && self.sync_began.is_none() && !self.tainted
+        self.is_dirty() && self.sync_began.is_none() && !self.tainted && !self.follows
     }
 
     /// What the clock asks for.
@@ -178,7 +202,8 @@ impl Machine {
     /// long that replies feel it.
     pub fn ahead(&mut self) -> Option<Range<u64>> {
         let (from, to) = (self.begun.max(self.synced_size) / PAGE * PAGE, self.size / PAGE * PAGE);
-        let wanted = self.policy == Fsync::Everysec && !self.spared && self.sync_began.is_none();
+        let free = !self.spared && !self.follows && self.sync_began.is_none();
+        let wanted = self.policy == Fsync::Everysec && free;
         (wanted && to.saturating_sub(from) >= AHEAD).then(|| {
             self.begun = to;
             from..to
@@ -209,6 +234,7 @@ impl Machine {
         if size == self.size {
             written = self.written;
         }
+        self.proven |= size > self.synced_size;
         self.synced_size = size;
         self.synced = written.or(self.synced);
         let accept = self.accept();
@@ -228,14 +254,15 @@ impl Machine {
 
     /// What replies and WAITAOF may rely on.
     fn confirmations(&self) -> Vec<Action> {
-        let durable = self.synced.filter(|_| self.trusted && !self.tainted).map(|place| Action::Durable(place.offset));
+        let counts = self.trusted && !self.tainted && !self.follows;
+        let durable = self.synced.filter(|_| counts).map(|place| Action::Durable(place.offset));
         self.held().into_iter().chain(durable).collect()
     }
 
     /// Up to where replies may leave: what is on the disk under `always`, else what the kernel has, which outlives the process.
     fn held(&self) -> Option<Action> {
         let place = match self.policy {
-            Fsync::Always => self.synced.filter(|_| !self.tainted),
+            Fsync::Always => self.synced.filter(|_| !self.tainted && !self.follows),
             Fsync::Everysec | Fsync::No => self.written.or(self.synced).filter(|_| self.failed.is_none()),
         };
         place.filter(|_| self.trusted).map(|place| Action::Confirm(place.position))
@@ -253,7 +280,8 @@ impl Machine {
 
     /// True while a write is all that replies wait for, and works.
     pub fn is_written_through(&self) -> bool {
-        self.policy != Fsync::Always && self.trusted && self.failed.is_none() && self.sync_began.is_none()
+        let syncs = self.sync_began.is_some() || self.follows;
+        self.policy != Fsync::Always && self.trusted && self.failed.is_none() && !syncs
     }
 
     /// Bytes in the file.
@@ -274,6 +302,11 @@ impl Machine {
     /// True if something isn't on the disk yet.
     pub fn is_dirty(&self) -> bool {
         self.size > self.synced_size
+    }
+
+    /// A sync has worked here: an error behind it is news.
+    pub fn is_proven(&self) -> bool {
+        self.proven
     }
 
     /// The error that stops writes.

@@ -25,19 +25,34 @@ const BUSY_MOST: Duration = HELD_MOST;
 const SAYS_NOTHING: &str = "the disk does not answer";
 
 const ALWAYS: &str = "Until it can be, reads and writes are refused; those whose replies wait already are closed after 10 s. \
-                      CONFIG SET appendfsync everysec, or appendonly no, gives up what the disk lacks and ends that.";
+                      CONFIG SET appendfsync everysec answers these and lets reads run, appendonly no ends it all; either \
+                      gives up what the disk lacks.";
+
+/// What is known of an outage from outside of the writer.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// When the log last said that the file can't be written, while that is so.
+    said: Option<Duration>,
+    /// Writes are refused for nothing but a disk that says nothing.
+    of_silence: bool,
+}
 
 impl Aof {
     /// The file can't be written.
     pub(crate) fn refuse_writes(&self, why: &str) {
-        self.refuse_writes_telling(why, why);
+        self.refuse_writes_telling(why, why, false);
     }
 
     /// As above; `told` is what clients are told. Sentinels log each text that is new to them.
-    fn refuse_writes_telling(&self, told: &str, why: &str) {
-        self.shown.write_ok.store(false, Ordering::Release);
+    fn refuse_writes_telling(&self, told: &str, why: &str, silent: bool) {
         let now = self.host.now();
-        let mut said = self.outage_said.lock();
+        // Held to the end: the writer may meet an error while a silence is told.
+        let mut outage = self.outage.lock();
+        // Before the status shows it: whoever sees that is refused.
+        self.host.refuse_writes(&format!("Errors writing to the AOF file: {told}"));
+        let accepted = self.shown.write_ok.swap(false, Ordering::AcqRel);
+        outage.of_silence = silent && (accepted || outage.of_silence);
+        let said = &mut outage.said;
         if said.is_none_or(|at| now.saturating_sub(at) >= SAY_AGAIN) {
             let always = self.config().fsync == Fsync::Always && said.is_none();
             log::warn!(
@@ -47,17 +62,29 @@ impl Aof {
             );
             *said = Some(now);
         }
-        drop(said);
-        self.host.refuse_writes(&format!("Errors writing to the AOF file: {told}"));
     }
 
     /// The disk says nothing, for so long.
     fn tell_of_silence(&self, silent: Duration) {
-        if fails(self.config().fsync, silent) {
-            self.refuse_writes_telling(SAYS_NOTHING, &format!("the disk has not answered for {} s", silent.as_secs()));
+        let config = self.config();
+        // Where the file is switched off it is only the writer that doesn't know yet.
+        if config.enabled && fails(config.fsync, silent) {
+            let why = format!("the disk has not answered for {} s", silent.as_secs());
+            self.refuse_writes_telling(SAYS_NOTHING, &why, true);
+        } else {
+            self.pardon_silence();
         }
         // As behind an error: what the file lacks is in memory.
         self.let_go_in_silence();
+    }
+
+    /// The settings are others now, by which a disk that says nothing is a busy one.
+    fn pardon_silence(&self) {
+        let mut outage = self.outage.lock();
+        if outage.of_silence {
+            log::warn!("The disk does not answer yet; writes are accepted again, by what CONFIG SET said");
+            self.end(&mut outage, None);
+        }
     }
 
     /// It can be, again. Replies wait for what is behind `confirmed`, as far as a restart would load it: also those that
@@ -70,12 +97,16 @@ impl Aof {
 
     /// Writes are refused for nothing here any more; true if they were.
     pub(crate) fn end_outage(&self, confirmed: Option<u64>) -> bool {
+        self.end(&mut self.outage.lock(), confirmed)
+    }
+
+    fn end(&self, outage: &mut Told, confirmed: Option<u64>) -> bool {
         // From here on nobody lets replies go because of the outage, and whoever did it before is overruled.
         let refused = !self.shown.write_ok.swap(true, Ordering::AcqRel);
         if let Some(position) = confirmed {
             self.confirm(position);
         }
-        *self.outage_said.lock() = None;
+        *outage = Told::default();
         self.host.refuse_writes("");
         refused
     }

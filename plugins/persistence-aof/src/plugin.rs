@@ -7,6 +7,7 @@ use crate::holding::Holding;
 use crate::load;
 use crate::machine::Fsync;
 use crate::manifest::Manifest;
+use crate::outage::Told;
 use crate::place::Noted;
 use crate::shown::Shown;
 use crate::writer::{Order, Writer};
@@ -46,8 +47,8 @@ pub struct Aof {
     pub(crate) disk: Disk,
     /// The end doesn't wait for it.
     disk_given_up: AtomicBool,
-    /// When the log last said that the file can't be written, while that is so.
-    pub(crate) outage_said: Mutex<Option<Duration>>,
+    /// What clients and the log were told of a file that can't be written.
+    pub(crate) outage: Mutex<Told>,
 }
 
 impl Plugin for Aof {
@@ -82,7 +83,7 @@ impl Plugin for Aof {
             shown,
             disk: Disk::default(),
             disk_given_up: AtomicBool::new(false),
-            outage_said: Mutex::default(),
+            outage: Mutex::default(),
         })
     }
 
@@ -266,7 +267,8 @@ impl Aof {
     /// Lets all replies go while the disk doesn't answer, unless `always` holds them. The writer holds them again when it does.
     pub(crate) fn let_go_in_silence(&self) {
         let _holding = self.holding.lock();
-        if self.config().fsync != Fsync::Always {
+        let config = self.config();
+        if config.fsync != Fsync::Always || !config.enabled {
             self.host.confirm(None);
         }
     }

@@ -159,9 +159,16 @@ impl PersistenceRdb {
 
     /// What is in memory is what is on the disk.
     async fn all_is_saved(&self) -> Result<()> {
-        let changes = self.host.with_keyspace(|ctx| ctx.changes()).await?;
+        let (changes, flushes) = self.host.with_keyspace(|ctx| (ctx.changes(), ctx.flushes())).await?;
         self.board.edit(|status| status.saved_changes = changes);
+        // Those that a log had, too: what they emptied is on the disk as it is.
+        self.flushes.store(flushes, Ordering::Release);
         Ok(())
+    }
+
+    /// A load failed that had flushed what was there: the file is what is left.
+    pub(crate) fn data_is_lost(&self) -> bool {
+        self.host.setting("data_lost").is_some_and(|lost| lost == "true")
     }
 
     /// CONFIG RESETSTAT may have been called meanwhile.
@@ -267,14 +274,16 @@ impl PersistenceRdb {
     /// Begins a save when a point is due.
     async fn look_after_points(self: Arc<Self>) {
         let mut tick = self.host.interval(LOOK);
-        let mut flushes = 0;
         loop {
             tick.tick().await;
+            if self.data_is_lost() {
+                continue;
+            }
             let config = self.config();
             let Ok((changes, flushed)) = self.host.with_keyspace(|ctx| (ctx.changes(), ctx.flushes())).await else {
                 continue;
             };
-            if std::mem::replace(&mut flushes, flushed) != flushed {
+            if flushed > self.flushes.load(Ordering::Acquire) {
                 self.flushed(flushed, !config.save.is_empty()).await;
             }
             if config.save.is_empty() || self.board.read().running_since.is_some() {

@@ -98,7 +98,7 @@ async fn cut(plugin: &PersistenceRdb, config: &Config, mut begun: Option<oneshot
         match cut {
             Ok(snapshot) => return Ok(Cut { snapshot, version, flushes }),
             // Waiting won't help.
-            Err(error) if needed > version => return Err(error),
+            Err(error) if needed > version || plugin.data_is_lost() => return Err(error),
             Err(_) if plugin.cancelled.load(Ordering::Acquire) => return Err(GIVEN_UP.into()),
             Err(error) => {
                 if !std::mem::replace(&mut told, true) {

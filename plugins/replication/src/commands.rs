@@ -213,7 +213,8 @@ impl Replication {
             Answer::Path => {
                 let own = self.host.setting("run_id").unwrap_or_default();
                 let history = history_of(&ctx.journal());
-                ctx.reply().simple(&handshake::path_answer(&own, &self.upstream.load(), &history, self.origin.names()));
+                let (anew, took) = (self.origin.names(), self.kept.lock().took(&history));
+                ctx.reply().simple(&handshake::path_answer(&own, &self.upstream.load(), &history, anew, took));
             }
             Answer::Silent | Answer::Ack { .. } | Answer::AckAsked => {}
             Answer::Error(text) => return Err(Error::reply(text)),

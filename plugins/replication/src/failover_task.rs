@@ -5,7 +5,7 @@
 use crate::failover::{self, Reach, State, Verdict, Waiting, Wish};
 use crate::follow::Order;
 use crate::link::Target;
-use crate::plugin::Replication;
+use crate::plugin::{Replication, history_of};
 use crate::primary::{PeerState, Shared};
 use crate::units::{Offset, ReplId};
 use keystead_plugin::prelude::*;
@@ -13,8 +13,11 @@ use keystead_plugin::{PauseKind, Targets};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// How long a replica that was asked to take over may take to answer, before the failover is aborted as it was asked for.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a replica that was asked to take over may take to answer, before it is asked over another connection: the answer may
+/// be stuck on its way.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// And then, before the failover is aborted as it was asked for: the link's next try comes after a second.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Redis' sentinels, and ours, name their connections so.
 const SENTINEL: &str = "sentinel-";
@@ -60,7 +63,12 @@ impl Replication {
     /// that gives none for so long is given up.
     pub(crate) async fn failover_abort(self: Arc<Self>, _: ClientInfo, _: OwnedArgs) -> Result<Reply> {
         let answered = || (!self.asked_to_take_over.load(Ordering::Acquire)).then_some(());
-        if self.host.timeout(PATIENCE, self.bell.until(answered)).await.is_none() {
+        let mut heard = self.host.timeout(PATIENCE, self.bell.until(answered)).await;
+        if heard.is_none() {
+            let _ = self.orders.unbounded_send(Order::AskAgain);
+            heard = self.host.timeout(LAST_PATIENCE, self.bell.until(answered)).await;
+        }
+        if heard.is_none() {
             log::warn!(
                 "FAILOVER ABORT: the replica was asked to take over and gives no answer; it counts as not promoted"
             );
@@ -120,6 +128,9 @@ impl Replication {
             return Err("PSYNC FAILOVER replid must match my replid.".into());
         }
         self.become_primary(ctx)?;
+        if let Some(from) = ours {
+            self.kept.lock().take_role(from, history_of(&ctx.journal()).replid);
+        }
         self.clients_are_told(ctx, false);
         self.changed_role.store(true, Ordering::Release);
         log::info!("MASTER MODE enabled (failover request from '{client}')");

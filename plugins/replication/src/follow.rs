@@ -37,6 +37,8 @@ pub(crate) enum Order {
     HandOver(Target),
     /// REPLICAOF NO ONE.
     Unfollow,
+    /// The replica that is to take our role gives no answer: it may over another connection.
+    AskAgain,
 }
 
 /// An event that waits for its turn.
@@ -46,6 +48,7 @@ enum Next {
     FollowedBefore(Option<ReplId>),
     HandOver(Target),
     Unfollow,
+    AskAgain,
     Connected,
     Failed(String),
     Bytes,
@@ -177,6 +180,7 @@ impl Follower {
             Input::Order(Some(Order::FollowedBefore(refused))) => Next::FollowedBefore(refused),
             Input::Order(Some(Order::HandOver(target))) => Next::HandOver(target),
             Input::Order(Some(Order::Unfollow) | None) => Next::Unfollow,
+            Input::Order(Some(Order::AskAgain)) => Next::AskAgain,
             Input::Made(made) => {
                 self.connecting = None;
                 match made {
@@ -214,7 +218,7 @@ impl Follower {
                 Next::Bytes => self.offer().await,
                 next => self.step(next).await,
             }
-            self.publish();
+            self.publish().await;
         }
     }
 
@@ -228,6 +232,7 @@ impl Follower {
             Next::FollowedBefore(refused) => Event::FollowedBefore(refused),
             Next::HandOver(target) => Event::HandOver(target),
             Next::Unfollow => Event::Unfollow,
+            Next::AskAgain => Event::AskAgain,
             Next::Connected => Event::Connected,
             Next::Failed(why) => Event::Failed(why),
             Next::Bytes => Event::Bytes(&[]),
@@ -385,7 +390,7 @@ impl Follower {
                             self.send(&line).await;
                         }
                     }
-                    self.publish();
+                    self.publish().await;
                 }
             }
         };
@@ -511,22 +516,34 @@ impl Follower {
         }
     }
 
-    /// What INFO and the gates see.
-    fn publish(&mut self) {
-        if self.plugin.role_epoch() != self.role_epoch {
-            return;
+    /// What INFO and the gates see, and what a restart is to know.
+    async fn publish(&mut self) {
+        if self.link.memory() != self.memory {
+            self.keep_memory().await;
         }
-        let memory = self.link.memory();
-        if memory != self.memory {
-            self.memory = memory;
-            self.link.target().into_iter().for_each(|target| self.plugin.keep_memory(target, memory));
+        let status = self.link.status();
+        let before = self.plugin.link.tell(self.role_epoch, status);
+        if before.is_some_and(|before| before.phase != status.phase) {
+            self.plugin.refresh_gates();
         }
-        let (old, new) = (**self.plugin.link.load(), self.link.status());
-        if old != new {
-            self.plugin.link.store(Arc::new(new));
-            if old.phase != new.phase {
-                self.plugin.refresh_gates();
+    }
+
+    /// In a turn: behind a change of role it would be what was known of somebody else, or of the same one before it was named
+    /// anew.
+    async fn keep_memory(&mut self) {
+        let (plugin, epoch, memory) = (self.plugin.clone(), self.role_epoch, self.link.memory());
+        let Some(target) = self.link.target().cloned() else { return self.memory = memory };
+        let kept = self.plugin.host.with_keyspace(move |_| {
+            let ours = plugin.role_epoch() == epoch;
+            if ours {
+                plugin.keep_memory(&target, memory);
             }
+            ours
+        });
+        match kept.await {
+            Ok(true) => self.memory = memory,
+            Ok(false) => {}
+            Err(error) => log::debug!("what is known of the primary wasn't kept: {}", error.text()),
         }
     }
 }

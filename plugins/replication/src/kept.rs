@@ -5,6 +5,7 @@
 //! written again each second. One that is there and can't be read refuses the start: without it a node that was made a
 //! replica would take writes.
 
+use crate::history::History;
 use crate::lineage;
 use crate::link::{Memory, Target};
 use crate::plugin::Replication;
@@ -31,6 +32,10 @@ pub(crate) struct Kept {
     /// As a primary: its data began with nothing, under these names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     began: Vec<String>,
+    /// As a primary that took its role when it was asked to: the history of the one that asked, and the name under which it
+    /// went on from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    took: Option<(String, String)>,
 }
 
 /// What is known of a primary.
@@ -94,7 +99,21 @@ impl Kept {
         self.as_configured = false;
         if target.is_some() {
             self.began.clear();
+            self.took = None;
         }
+    }
+
+    /// The role was taken of one of history `from`; ours is called so since.
+    pub(crate) fn take_role(&mut self, from: ReplId, name: ReplId) {
+        self.took = Some((from.to_string(), name.to_string()));
+    }
+
+    /// The history of the one whose role this node took, if what it has is what it had then and more. A start gives another
+    /// name; the one before is what the files have.
+    pub(crate) fn took(&self, history: &History) -> Option<ReplId> {
+        let (from, name) = self.took.as_ref()?;
+        let mut names = std::iter::once(history.replid).chain(history.second.map(|second| second.replid));
+        names.any(|ours| ours.as_str() == name).then(|| ReplId::parse(from.as_bytes())).flatten()
     }
 }
 
@@ -213,6 +232,7 @@ impl Replication {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::{Offset, Position};
 
     fn id(digit: u8) -> ReplId {
         ReplId::parse(&[digit; 40]).expect("forty digits")
@@ -271,6 +291,24 @@ mod tests {
         let read = Kept::read(ron::to_string(&kept).expect("plain data").as_bytes()).expect("what we wrote");
         assert_eq!((read.replicaof.clone(), read.as_configured), (Some(("h".into(), 2)), false));
         assert_eq!(read.memory(&target(2), ours), Some(Memory::default()), "asked for, and not synced yet");
+    }
+
+    #[test]
+    fn whose_role_was_taken_is_known_behind_a_restart_with_that_data() {
+        let mut kept = Kept::nothing();
+        kept.change_role(None);
+        kept.take_role(id(b'a'), id(b'b'));
+        let read = Kept::read(ron::to_string(&kept).expect("plain data").as_bytes()).expect("what we wrote");
+        let restarted = |of| {
+            let at = Position { replid: id(of), offset: Offset(7) };
+            History::restarted_as_primary(Some(at), id(b'f'))
+        };
+        assert_eq!(read.took(&History::fresh(id(b'b'))), Some(id(b'a')));
+        assert_eq!(read.took(&restarted(b'b')), Some(id(b'a')));
+        assert_eq!(read.took(&restarted(b'a')), None, "the file is older, and names that history itself");
+        assert_eq!(read.took(&History::fresh(id(b'f'))), None, "it has nothing any more");
+        kept.change_role(Some(&target(1)));
+        assert_eq!(kept.took(&History::fresh(id(b'b'))), None);
     }
 
     /// The file that a promotion finds on the disk has the old name until the next save.

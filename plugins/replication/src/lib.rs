@@ -28,6 +28,7 @@ pub mod primary;
 pub mod psync;
 mod receive;
 mod serve;
+mod shown;
 mod temporary;
 pub mod text;
 mod traffic;

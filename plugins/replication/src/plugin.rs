@@ -18,6 +18,7 @@ use crate::pace::Rounds;
 use crate::params;
 use crate::primary::{PeerState, Registry, Shared};
 use crate::psync::Backlog;
+use crate::shown::Shown;
 use crate::traffic::Traffic;
 use crate::units::{Offset, Position, ReplId};
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -74,7 +75,7 @@ pub struct Replication {
     /// How the writing of it went.
     pub(crate) saves: Arc<Saves>,
     gates: Gates,
-    pub(crate) link: ArcSwap<Status>,
+    pub(crate) link: Shown,
     pub(crate) orders: mpsc::UnboundedSender<Order>,
     inbox: Mutex<Option<mpsc::UnboundedReceiver<Order>>>,
     /// The run ids of those we follow over all hops, nearest first, as far as they told.
@@ -146,7 +147,7 @@ impl Plugin for Replication {
             kept: Mutex::default(),
             saves: Arc::default(),
             gates: Gates::default(),
-            link: ArcSwap::default(),
+            link: Shown::default(),
             orders,
             inbox: Mutex::new(Some(inbox)),
             upstream: ArcSwap::default(),
@@ -314,7 +315,7 @@ impl Replication {
         self.origin.elsewhere();
         self.upstream.store(Arc::default());
         self.warned_of_loop.store(false, Ordering::Release);
-        self.link.store(Arc::new(Status { phase: crate::link::Phase::Connect, ..Status::default() }));
+        self.link.begin(self.role_epoch(), Status { phase: crate::link::Phase::Connect, ..Status::default() });
         self.refresh_gates();
     }
 
@@ -344,7 +345,7 @@ impl Replication {
         ctx.rebase(&to_sdk(&history, None))?;
         self.target.store(None);
         self.upstream.store(Arc::default());
-        self.link.store(Arc::default());
+        self.link.begin(self.role_epoch(), Status::default());
         self.positioned.store(true, Ordering::Release);
         self.getack_at.store(0, Ordering::Release);
         self.refresh_gates();
@@ -531,7 +532,7 @@ impl Replication {
             now: self.host.now(),
             following: self.target().map(|target| Following {
                 target: Target::clone(&target),
-                link: **self.link.load(),
+                link: self.link.load(),
                 // A part of the data is never promoted, and not shown to those who look for a copy to read from.
                 priority: if config.filter.is_some() { 0 } else { config.priority },
                 read_only: config.read_only,

@@ -1,8 +1,8 @@
 //! The payload of a full resync, from the primary's socket into the keyspace.
 //!
 //! Owns the way it takes (through a file, straight in, or into a shadow) and the rule that nothing of ours is touched
-//! before the payload proved to have keys, or to be whole. A load in place that breaks off leaves no keys. The machine in
-//! `link` decides what a failure means.
+//! before the payload proved to have keys, or to be whole. A load in place that breaks off leaves no keys, and the files as
+//! they are. The machine in `link` decides what a failure means.
 
 use crate::config::DisklessLoad;
 use crate::plugin::Replication;
@@ -50,6 +50,47 @@ struct Spool {
     file: Option<File>,
     buf: Vec<u8>,
     len: u64,
+    proof: Proof,
+}
+
+/// Whether a payload is one that can be loaded, found out as it comes: one that isn't costs no data. What is inside of the
+/// values, and whether each key is there once, only a load tells.
+struct Proof {
+    parser: FileParser,
+    databases: u32,
+    ended: bool,
+}
+
+impl Proof {
+    fn new(databases: u32) -> Proof {
+        Proof { parser: parser(), databases, ended: false }
+    }
+
+    fn feed(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        use keystead_rdb::Event;
+        if self.ended {
+            return Ok(());
+        }
+        self.parser.feed(bytes);
+        while let Some(event) = self.parser.next_event().map_err(unreadable)? {
+            match event {
+                Event::Batch { db, .. } if db >= self.databases => {
+                    let databases = self.databases;
+                    return Err(Failure::Broken(format!("the data has a database {db}, this server has {databases}")));
+                }
+                Event::Eof { .. } => {
+                    self.ended = true;
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parser() -> FileParser {
+    FileParser::new(ParserLimits { batch_bytes: 256 * 1024, ..ParserLimits::default() })
 }
 
 impl Receiver {
@@ -80,7 +121,10 @@ impl Receiver {
     /// The next bytes. Behind an error the rest is of no use.
     pub(crate) async fn piece(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         match &mut self.spool {
-            Some(spool) => spool.push(&self.plugin, bytes).await.map_err(Failure::from),
+            Some(spool) => {
+                spool.proof.feed(bytes)?;
+                spool.push(&self.plugin, bytes).await.map_err(Failure::from)
+            }
             None if self.broken => Ok(()),
             None => {
                 let fed = self.filler.feed(bytes).await;
@@ -98,6 +142,9 @@ impl Receiver {
             return Err(Failure::Broken("the payload can't be used".into()));
         }
         if let Some(mut spool) = self.spool.take() {
+            if !spool.proof.ended {
+                return Err(cut_short());
+            }
             spool.flush(&self.plugin).await?;
             let mut left = spool.len.saturating_sub(trailer as u64);
             let path = spool.temporary.path().to_owned();
@@ -117,6 +164,14 @@ impl Receiver {
         }
         self.filler.finish().await
     }
+}
+
+fn unreadable(error: impl std::fmt::Display) -> Failure {
+    Failure::Broken(format!("Internal error in RDB: {error}"))
+}
+
+fn cut_short() -> Failure {
+    Failure::Broken("the payload ends before the RDB does".into())
 }
 
 fn broken(error: impl std::fmt::Display) -> Failure {
@@ -139,7 +194,9 @@ impl Spool {
                 "Opening the temp file needed for MASTER <-> REPLICA synchronization: {error} ({shown})"
             ))
         })?;
-        Ok(Spool { temporary, file: Some(file), buf: Vec::with_capacity(CHUNK), len: 0 })
+        let databases = plugin.host.with_keyspace(|ctx| ctx.databases()).await?;
+        let proof = Proof::new(databases);
+        Ok(Spool { temporary, file: Some(file), buf: Vec::with_capacity(CHUNK), len: 0, proof })
     }
 
     async fn push(&mut self, plugin: &Replication, bytes: &[u8]) -> Result<()> {
@@ -204,12 +261,11 @@ enum Found {
 
 impl Filler {
     fn new(plugin: Arc<Replication>, mode: LoadMode, serves: bool, role_epoch: u64) -> Filler {
-        let parser = FileParser::new(ParserLimits { batch_bytes: 256 * 1024, ..ParserLimits::default() });
         let delay_us = crate::payload::delay(&plugin, "key-load-delay");
         let progress = (Progress::new(plugin.host.now(), "MASTER <-> REPLICA sync: loading", 0, "keys"), 0);
         Filler {
             plugin,
-            parser,
+            parser: parser(),
             mode,
             serves,
             role_epoch,
@@ -258,26 +314,20 @@ impl Filler {
 
     fn next(&mut self) -> Result<Option<Found>, Failure> {
         use keystead_rdb::Event;
-        Ok(
-            match self
-                .parser
-                .next_event()
-                .map_err(|error| Failure::Broken(format!("Internal error in RDB: {error}")))?
-            {
-                None => None,
-                Some(Event::Batch { db, count, bytes }) => {
-                    let count = u32::try_from(count).map_err(broken)?;
-                    Some(Found::Batch(Batch { db, count, bytes: Bytes::copy_from_slice(bytes) }))
-                }
-                Some(Event::Aux(name, value)) => {
-                    self.head.note(&name, &value);
-                    Some(Found::Other)
-                }
-                Some(Event::Function(code)) => Some(Found::Functions(code)),
-                Some(Event::Eof { .. }) => Some(Found::End),
-                Some(_) => Some(Found::Other),
-            },
-        )
+        Ok(match self.parser.next_event().map_err(unreadable)? {
+            None => None,
+            Some(Event::Batch { db, count, bytes }) => {
+                let count = u32::try_from(count).map_err(broken)?;
+                Some(Found::Batch(Batch { db, count, bytes: Bytes::copy_from_slice(bytes) }))
+            }
+            Some(Event::Aux(name, value)) => {
+                self.head.note(&name, &value);
+                Some(Found::Other)
+            }
+            Some(Event::Function(code)) => Some(Found::Functions(code)),
+            Some(Event::Eof { .. }) => Some(Found::End),
+            Some(_) => Some(Found::Other),
+        })
     }
 
     async fn begin(&mut self) -> Result<Load, Failure> {
@@ -318,7 +368,7 @@ impl Filler {
 
     async fn finish(mut self) -> Result<u32, Failure> {
         if !self.ended {
-            return Err(Failure::Broken("the payload ends before the RDB does".into()));
+            return Err(cut_short());
         }
         let mut load = match self.load.take() {
             Some(load) => load,

@@ -272,18 +272,24 @@ impl Replication {
     }
 
     /// The first replica makes the backlog. What went before was kept by nobody, so the history gets a new name.
-    async fn ensure_backlog(&self) -> Result<()> {
+    async fn ensure_backlog(self: &Arc<Self>) -> Result<()> {
         let _alone = self.first_replica.lock().await;
-        let journal = self.host.journal();
-        if journal.active {
+        if self.host.journal().active {
             return Ok(());
         }
         self.host.set_backlog(self.config().backlog_size).await?;
-        if self.target().is_none() {
-            let mut history = history_of(&journal);
-            history.forget(self.new_name());
-            self.host.rebase(&to_sdk(&history, None)).await?;
-            log::info!("Replication backlog created, my new replication ID is '{}'", history.replid);
+        let this = self.clone();
+        let named = self.host.with_keyspace(move |ctx| {
+            // A replica's is its primary's, also if it became one just now.
+            if this.target().is_some() {
+                return Ok(None);
+            }
+            let mut history = history_of(&ctx.journal());
+            history.forget(this.new_name());
+            ctx.rebase(&to_sdk(&history, None)).map(|()| Some(history.replid))
+        });
+        if let Some(name) = named.await?? {
+            log::info!("Replication backlog created, my new replication ID is '{name}'");
         }
         Ok(())
     }

@@ -213,7 +213,11 @@ fn settings(lua: &Lua, redis: &Table) -> mlua::Result<()> {
         let wrong = "Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.";
         let targets = targets.ok_or_else(|| refused(wrong))?;
         server(|server| server.how().targets = targets).ok_or_else(|| outside("redis.set_repl"))
-    })?;
+    })
+}
+
+/// What scripts of EVAL have besides, and functions of libraries haven't.
+pub fn only_of_eval(lua: &Lua, redis: &Table) -> mlua::Result<()> {
     put(lua, redis, "replicate_commands", |_, _| Ok(true))?;
     put(lua, redis, "breakpoint", |_, _| Ok(false))?;
     put(lua, redis, "debug", |_, _| Ok(()))

@@ -138,8 +138,11 @@ impl Scripting {
 
     /// `FUNCTION DUMP`
     pub(crate) fn function_dump(&self, ctx: &mut Ctx<'_>, _: Args<'_>) -> Result<Effect> {
-        let records = self.libraries()?.records();
-        ctx.reply().bulk(&keystead_rdb::functions_payload(records));
+        let libraries = self.libraries()?;
+        // Of the plugin for RDB files; without one it is as if that were as usual.
+        let compress = self.host.setting("rdbcompression").is_none_or(|word| word == "yes");
+        let codes = libraries.all().map(|(_, library)| library.code.as_slice());
+        ctx.reply().bulk(&keystead_rdb::functions_payload(codes, compress));
         Ok(Effect::None)
     }
 

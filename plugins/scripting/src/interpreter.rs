@@ -77,9 +77,9 @@ pub struct Failure {
 }
 
 impl Interpreter {
-    /// A fresh one that may take this much memory.
+    /// A fresh one for scripts of EVAL that may take this much memory.
     pub fn new(memory: usize) -> mlua::Result<Interpreter> {
-        Interpreter::for_libraries(memory, |_, _| Ok(()))
+        Interpreter::made(memory, |lua, native| api::only_of_eval(lua, &native.raw_get::<Table>("redis")?))
     }
 
     /// A fresh one for libraries; `register` adds to the `redis` that they see while they are loaded.
@@ -87,12 +87,16 @@ impl Interpreter {
         memory: usize,
         register: impl FnOnce(&Lua, &Table) -> mlua::Result<()>,
     ) -> mlua::Result<Interpreter> {
+        Interpreter::made(memory, |lua, native| register(lua, &native.raw_get::<Table>("library")?))
+    }
+
+    fn made(memory: usize, add: impl FnOnce(&Lua, &Table) -> mlua::Result<()>) -> mlua::Result<Interpreter> {
         let libs = StdLib::TABLE | StdLib::STRING | StdLib::MATH;
         let lua = Lua::new_with(libs, LuaOptions::new().catch_rust_panics(true))?;
         let global = lua.create_table()?;
         let native = api::native(&lua, &global)?;
         let pcall = lua.globals().raw_get("pcall")?;
-        register(&lua, &native.raw_get::<Table>("library")?)?;
+        add(&lua, &native)?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name(PRELUDE).into_function()?;
         let (in_library, real): (Function, Table) = prelude.call((native, global.clone()))?;
         let on_error = lua.create_function(move |lua, error| on_error(lua, &real, error))?;

@@ -444,6 +444,34 @@ fn debug_loadaof_brings_back_what_the_files_have() {
     assert_eq!(off.client().cmd("GET k"), "v", "without files nothing is emptied");
 }
 
+/// What it can't read to the end empties nothing; what turns out in the middle ends the process, and the files stay.
+#[test]
+fn debug_loadaof_keeps_what_it_can_not_read() {
+    let mut node = node("(rewrite_percentage: 0)");
+    let mut client = node.client();
+    client.ok("SET k v");
+    client.ok("BGREWRITEAOF");
+    wait_until("the rewrite", DEADLINE, || persistence(&node, "aof_rewrites") == "1");
+    client.ok("SET later 1");
+    let file = incr(&node);
+    let good = std::fs::read(&file).unwrap();
+    let append = |bytes: &[u8]| std::fs::write(&file, [&good, bytes].concat()).unwrap();
+    append(b"*1\r\n$4\r\nPING\r\nnonsense\r\n");
+    let why = "ERR Error trying to load the AOF files, check server logs.";
+    assert_eq!(client.cmd("DEBUG LOADAOF"), Reply::Error(why.to_owned()), "{}", node.process.log());
+    assert_eq!(client.cmd("EXISTS k later"), 2, "{}", node.process.log());
+    append(b"");
+    client.ok("DEBUG LOADAOF");
+    let bad = b"*2\r\n$9\r\nNOSUCHONE\r\n$1\r\nx\r\n";
+    append(bad);
+    let _ = client.try_command(&["DEBUG", "LOADAOF"]);
+    assert_eq!(node.process.wait_exit(DEADLINE).code(), Some(1), "{}", node.process.log());
+    assert_eq!(std::fs::read(&file).unwrap(), [&good[..], bad].concat());
+    append(b"");
+    node.restart();
+    assert_eq!(node.client().cmd("EXISTS k later"), 2);
+}
+
 /// A file of a Redis before 7 has scripts as they were called: a long one is executed at the start and by DEBUG LOADAOF, said to
 /// be slow, and what follows it is loaded too.
 #[test]
@@ -530,9 +558,9 @@ fn a_rewrite_follows_at_once_when_the_file_is_switched_off() {
         assert!(!reply.is_error(), "{reply:?}");
         wait_until("the rewrite", DEADLINE, || persistence(&node, "aof_rewrite_in_progress") == "0");
         assert_eq!(persistence(&node, "aof_last_bgrewrite_status"), "ok", "{}", node.process.log());
-        let manifest = std::fs::read_to_string(node.dir().join("appendonlydir/appendonly.aof.manifest")).unwrap();
-        assert!(manifest.lines().next().unwrap().ends_with("type b"), "{round}: {manifest}");
-        assert_eq!(manifest.lines().count(), 1, "{round}: {manifest}");
+        let manifest = || std::fs::read_to_string(node.dir().join("appendonlydir/appendonly.aof.manifest")).unwrap();
+        assert!(manifest().lines().next().unwrap().ends_with("type b"), "{round}: {}", manifest());
+        wait_until("its history's end", DEADLINE, || manifest().lines().count() == 1);
         client.ok("CONFIG SET appendonly yes");
         wait_until("the next base", DEADLINE, || persistence(&node, "aof_rewrite_in_progress") == "0");
     }

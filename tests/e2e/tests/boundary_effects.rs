@@ -360,3 +360,24 @@ fn the_log_says_for_whom_an_end_waits() {
     node.process.terminate();
     node.process.wait_for_log("The end waits for the plugin silent", DEADLINE);
 }
+
+/// What a command says of its words is sent as it is, in one line.
+#[test]
+fn an_error_s_bytes_are_the_plugin_s() {
+    let plugins = Plugins::new();
+    let functions = r#"
+static uint32_t refuse(void *data, const ks_ctx *ctx, const ks_str *argv, size_t argc) {
+  (void)data; (void)argc;
+  ctx->api->fail(ctx->data, argv[1]);
+  return KS_CALL_FAILED;
+}
+"#;
+    let body = r#"ks_command_spec spec = {.size = sizeof spec, .arity = 2, .flags = KS_CMD_READONLY, .name = str("REFUSE"), .call = refuse};
+  if (reg.api->command(reg.data, &spec) != KS_OK) goto refused;"#;
+    plugins.with_functions("refusing", "", functions, body);
+    let node = Keystead::builder().plugin_dir(plugins.dir()).plugin("refusing", "()").start();
+    let mut client = node.client();
+    client.send(&[&b"REFUSE"[..], b"ERR caf\xe9 \r\n!"]).unwrap();
+    client.send(&["QUIT"]).unwrap();
+    assert_eq!(client.drain(DEADLINE), b"-ERR caf\xe9   !\r\n+OK\r\n");
+}

@@ -8,6 +8,10 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 const NO_ID: &str = "0000000000000000000000000000000000000000";
+/// The last record has the key of the first; a checksum of 0 is none.
+const TWICE: &[u8] = b"REDIS0010\xfe\x00\x00\x01k\x01v\x00\x01l\x01v\x00\x01k\x01w\xff\0\0\0\0\0\0\0\0";
+const UNSAVED: &str = "ERR the file couldn't be written: the keys are gone with a load that failed, and what is on the disk \
+                       stays";
 
 fn node(config: &str) -> Keystead {
     Keystead::builder()
@@ -132,8 +136,8 @@ fn a_load_that_breaks_off_leaves_no_keys_and_no_history() {
     let rdb = payload();
     let mut nonsense = rdb[..rdb.len() / 2].to_vec();
     nonsense.extend([0xff; 5000]);
-    // Where the file is made first, a part of a payload is noticed before the load: it must be wrong inside.
-    let cases = [("disabled", nonsense.clone(), nonsense.len()), ("on-empty-db", nonsense, rdb.len())];
+    // Where the file is made first, only a load notices what is wrong with the keys.
+    let cases = [("disabled", TWICE.to_vec(), TWICE.len()), ("on-empty-db", nonsense, rdb.len())];
     let half = ("on-empty-db", rdb[..rdb.len() / 2].to_vec(), rdb.len());
     for (mode, bytes, len) in cases.into_iter().chain([half]) {
         let stranger = Stranger::new();
@@ -157,14 +161,115 @@ fn a_load_that_breaks_off_leaves_no_keys_and_no_history() {
         assert_eq!(stranger.accept().psync[1..], ["?", "-1"], "{mode}");
         assert_eq!((info(&node, "persistence", "loading"), keys(&node)), ("0".into(), Some(0)), "{mode}");
         assert_eq!(info(&node, "replication", "repl_backlog_active"), "0");
-        node.client().ok("SAVE");
-        let saved = std::fs::read(node.dir().join("dump.rdb")).unwrap();
-        assert!(!saved.windows(7).any(|word| word == b"repl-id"), "{mode}");
+        assert_eq!(node.client().cmd("SAVE"), Reply::Error(UNSAVED.into()), "{mode}");
+        assert!(!node.dir().join("dump.rdb").exists(), "{mode}");
         node.client().ok("REPLICAOF NO ONE");
         assert_eq!(info(&node, "replication", "master_replid2"), NO_ID);
+        node.client().ok("SAVE");
         let next = offset.parse::<u64>().unwrap() + 1;
         let answer = text(&node.client().cmd(&format!("PSYNC {replid} {next}")));
         assert!(answer.starts_with("FULLRESYNC "), "{mode}: {answer}");
+    }
+}
+
+/// How many bases its append-only file has had.
+fn bases(node: &Keystead) -> usize {
+    node.process.log().matches("Background AOF rewrite finished successfully").count()
+}
+
+/// A node with files that have 500 keys: a snapshot, and with a log both.
+fn with_files(log: bool) -> Keystead {
+    let node = Keystead::builder().server("databases: 4").plugin("replication", "()");
+    let node = node.plugin("persistence-rdb", "(save: [(3600, 1)])");
+    let node = if log { node.plugin("persistence-aof", "()") } else { node }.start();
+    node.client().ok("DEBUG POPULATE 500");
+    node.client().ok("SAVE");
+    if log {
+        let before = bases(&node);
+        assert!(matches!(node.client().cmd("BGREWRITEAOF"), Reply::Simple(_)));
+        wait_until("the base", DEADLINE, || bases(&node) > before);
+    }
+    node
+}
+
+/// A payload that is seen to be unfit while it comes costs nothing, neither in memory nor on the disk.
+#[test]
+fn a_payload_that_is_seen_to_be_unfit_touches_nothing() {
+    let mut damaged = payload();
+    *damaged.last_mut().unwrap() ^= 1;
+    let elsewhere = b"REDIS0010\xfe\x0c\x00\x01k\x01v\xff\0\0\0\0\0\0\0\0".to_vec();
+    for (rdb, why) in [(damaged, "checksum"), (elsewhere, "the data has a database 12, this server has 4")] {
+        let (stranger, mut node) = (Stranger::new(), with_files(true));
+        follow(&node, stranger.port());
+        let mut caller = stranger.accept();
+        caller.full(rdb.len(), &rdb);
+        assert!(caller.is_left(), "{why}");
+        // It has been through the whole of it when it asks again.
+        drop(stranger.accept());
+        let log = node.process.log();
+        assert!(log.contains("Failed trying to load the MASTER synchronization DB") && log.contains(why), "{log}");
+        assert_eq!(keys(&node), Some(500), "{why}");
+        node.process.terminate();
+        assert!(node.process.wait_exit(DEADLINE).success());
+        node.restart();
+        assert_eq!(keys(&node), Some(500), "{why}");
+    }
+}
+
+/// What a load leaves that failed in the middle doesn't go into the files: a restart has what they had. Redis ends the process.
+#[test]
+fn a_load_that_fails_leaves_the_files() {
+    for (log, end) in [(true, "SIGKILL"), (true, "SIGTERM"), (false, "SIGKILL"), (false, "SIGTERM")] {
+        let (stranger, mut node) = (Stranger::new(), with_files(log));
+        follow(&node, stranger.port());
+        let mut caller = stranger.accept();
+        caller.full(TWICE.len(), TWICE);
+        assert!(caller.is_left());
+        drop(stranger.accept());
+        assert_eq!(keys(&node), Some(0));
+        let saved = node.client().cmd("SAVE");
+        if end == "SIGKILL" {
+            node.process.kill();
+        } else {
+            node.process.terminate();
+            assert!(node.process.wait_exit(DEADLINE).success(), "{}", node.process.log());
+        }
+        node.restart();
+        assert_eq!(keys(&node), Some(500), "with a log: {log}, {end}");
+        assert_eq!(saved, Reply::Error(UNSAVED.into()), "{end}");
+    }
+}
+
+/// The next load that is whole goes into the files, and so does what a primary has.
+#[test]
+fn what_follows_a_load_that_failed_is_saved() {
+    for promoted in [true, false] {
+        let (rdb, stranger, mut node) = (payload(), Stranger::new(), with_files(true));
+        follow(&node, stranger.port());
+        let mut caller = stranger.accept();
+        caller.full(TWICE.len(), TWICE);
+        assert!(caller.is_left());
+        let mut caller = stranger.accept();
+        assert_eq!(keys(&node), Some(0));
+        let before = bases(&node);
+        let left = if promoted {
+            node.client().ok("REPLICAOF NO ONE");
+            node.client().ok("SET own 1");
+            1
+        } else {
+            caller.full(rdb.len(), &rdb);
+            linked(&node);
+            2000
+        };
+        node.client().ok("SAVE");
+        wait_until("the log", DEADLINE, || bases(&node) > before);
+        if promoted {
+            assert_eq!(node.client().cmd("WAITAOF 1 0 0"), Reply::Array(vec![Reply::Int(1), Reply::Int(0)]));
+        }
+        drop((caller, stranger));
+        node.process.kill();
+        node.restart();
+        assert_eq!(keys(&node), Some(left), "promoted: {promoted}");
     }
 }
 
@@ -187,8 +292,7 @@ fn a_shadow_that_breaks_off_leaves_everything() {
 /// Redis ends the process.
 #[test]
 fn a_payload_that_has_a_key_twice_is_refused() {
-    // The last record has the key of the first; a checksum of 0 is none.
-    let rdb = b"REDIS0010\xfe\x00\x00\x01k\x01v\x00\x01l\x01v\x00\x01k\x01w\xff\0\0\0\0\0\0\0\0";
+    let rdb = TWICE;
     for (mode, left) in [("disabled", 0), ("on-empty-db", 0), ("swapdb", 1)] {
         let (stranger, node) = (Stranger::new(), node(""));
         node.client().ok("SET own 1");

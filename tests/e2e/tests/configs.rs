@@ -2,7 +2,10 @@
 //! `keystead cluster` say before anything runs.
 #![allow(clippy::unwrap_used)]
 
-use keystead_harness::{Client, DEADLINE, Process, ProcessSpec, free_port, keystead_bin, plugin_lib, wait_until};
+use keystead_harness::{
+    Client, DEADLINE, Process, ProcessSpec, eventually, free_port, keystead_bin, plugin_lib, wait_until,
+};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -206,6 +209,41 @@ fn what_a_cluster_can_t_be_is_refused_and_leaves_nothing() {
     assert!(!ok && told.contains(taken), "{told}");
     let (ok, told) = keystead(&["frobnicate"]);
     assert!(!ok && told.contains("subcommands are cluster, sentinel, check, plugin"), "{told}");
+}
+
+/// The folder's name is known, and in the temporary directory anybody can be there first.
+#[test]
+fn a_cluster_s_folder_is_its_user_s_alone() {
+    let (tmp, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (mut refused, port) = (0, free_port() % 20_000 + 10_000);
+    let folder = tmp.path().join(format!("keystead-cluster-{port}"));
+    std::os::unix::fs::symlink(elsewhere.path(), &folder).unwrap();
+    let mut told = |words: &str| {
+        let spec = ProcessSpec {
+            program: keystead_bin(),
+            args: ["cluster", "--base-port", &port.to_string()].map(str::to_owned).to_vec(),
+            dir: tmp.path().to_path_buf(),
+            log_name: format!("{refused}.log"),
+            env: vec![("TMPDIR".to_owned(), tmp.path().display().to_string())],
+        };
+        refused += 1;
+        let mut cluster = Process::start(spec).unwrap();
+        let ended = eventually(DEADLINE, || (!cluster.is_alive()).then_some(()));
+        if ended.is_none() {
+            // Its nodes go with it, in order.
+            cluster.terminate();
+            cluster.wait_exit(DEADLINE);
+        }
+        let log = cluster.log();
+        assert!(ended.is_some() && log.contains(&folder.display().to_string()) && log.contains(words), "{log}");
+    };
+    told("is a symbolic link");
+    std::fs::remove_file(&folder).unwrap();
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+    told("can be written to by others than its owner");
+    let empty = |dir: &Path| std::fs::read_dir(dir).unwrap().count() == 0;
+    assert!(empty(elsewhere.path()) && empty(&folder), "nothing was written");
 }
 
 #[test]

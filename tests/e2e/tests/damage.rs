@@ -77,6 +77,8 @@ fn rewritten(config: &str) -> (Keystead, String) {
     fill(&mut client);
     client.ok("BGREWRITEAOF");
     wait_until("the rewrite", DEADLINE, || client.info("persistence")["aof_rewrites"] == "1");
+    let history = || std::fs::read_to_string(folder(&node).join("appendonly.aof.manifest")).unwrap().contains("type h");
+    wait_until("the history's end", DEADLINE, || !history());
     client.ok("SET behind base");
     let digest = client.cmd("DEBUG DIGEST").as_text().unwrap();
     node.process.kill();

@@ -102,6 +102,30 @@ fn switched_on_over_a_disk_that_is_silent_it_refuses_no_write() {
     });
 }
 
+/// Whoever gives up what the disk lacks waits for it no longer, though it says nothing yet.
+#[test]
+fn a_setting_ends_the_refusals_of_a_disk_that_is_silent() {
+    for setting in ["appendfsync everysec", "appendfsync no", "appendonly no"] {
+        let Some(disk) = FaultyDisk::new() else { return };
+        let node = disk.under(file("(fsync: always, rewrite_percentage: 0)"), 0).start();
+        node.client().ok("SET before 1");
+        disk.stands_still();
+        let mut held = node.client();
+        held.send(&["SET", "held", "1"]).unwrap();
+        wait_until("the silence is felt", DEADLINE, || refused(&node));
+        node.client().ok(&format!("CONFIG SET {setting}"));
+        assert_eq!(held.read().unwrap(), "OK");
+        // Before it counts as broken under `everysec` too.
+        wait_until("writes are taken", BUSY_FOR, || node.client().cmd("SET behind 1") == "OK");
+        assert_eq!(persistence(&node, "aof_last_write_status"), "ok");
+        node.client().ok("CONFIG SET appendonly yes appendfsync always");
+        wait_until("it is refused again", DEADLINE, || refused(&node));
+        disk.goes_on();
+        wait_until("it answers", DEADLINE, || node.client().cmd("PING") == "PONG");
+        node.client().ok("SET last 1");
+    }
+}
+
 /// The writer hangs in a manifest's sync for 3 s: under `always` writes are refused from the 2nd on, and who waits is answered.
 #[test]
 fn a_rewrite_that_hangs_is_a_disk_that_fails() {
@@ -314,4 +338,115 @@ fn a_disk_that_was_given_up_for_an_end_is_not_for_the_next() {
     let ended = node.process.wait_exit(DEADLINE);
     let log = node.process.log();
     assert!(ended.success() && !log.contains("it is not all on the disk"), "{log}");
+}
+
+/// The set's folder has these files and no others.
+fn files(node: &Keystead) -> Vec<String> {
+    let entries = std::fs::read_dir(node.dir().join("appendonlydir")).unwrap().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Deleting what a rewrite replaced takes 3 s, as that of a large file may: under `always` writes would be refused behind 2 s.
+#[test]
+fn nobody_waits_while_old_files_are_deleted() {
+    let failing = "history-removed:1:slow:1";
+    let mut node = file("(fsync: always, rewrite_percentage: 0)").env(failpoint::VARIABLE, failing).start();
+    let mut client = node.client();
+    client.ok("SET before 1");
+    client.ok("BGREWRITEAOF");
+    let manifest = || std::fs::read_to_string(node.dir().join("appendonlydir/appendonly.aof.manifest")).unwrap();
+    let mut last = 0;
+    let mut beside = 0;
+    wait_until("the history's end", DEADLINE, || {
+        last += 1;
+        let removes = manifest().contains("type h");
+        assert_eq!(client.cmd(&format!("SET n {last}")), "OK", "{}", node.process.log());
+        beside += u64::from(removes && manifest().contains("type h"));
+        persistence(&node, "aof_rewrites") == "1" && !manifest().contains("type h")
+    });
+    assert!(beside > 10, "{beside} writes while it lasted");
+    assert_eq!(files(&node).len(), 3, "{:?}", files(&node));
+    client.ok("BGREWRITEAOF");
+    wait_until("another rewrite", DEADLINE, || persistence(&node, "aof_rewrites") == "2");
+    wait_until("its history's end", DEADLINE, || files(&node).len() == 3);
+    client.ok("SET behind 1");
+    node.process.kill();
+    node.restart();
+    assert_eq!(node.client().cmd("GET n"), last.to_string().as_str());
+    assert_eq!(node.client().cmd("EXISTS before behind"), 2);
+}
+
+/// A rewrite goes on in another file while the old one is put on the disk, which takes 3 s: replies leave, and WAITAOF says
+/// nothing of what it lacks.
+#[test]
+fn nobody_waits_while_the_file_before_is_put_on_the_disk() {
+    let failing = "batch-synced:2:slow:1";
+    let builder = file("(fsync: no, rewrite_percentage: 0)").plugin("replication", "()");
+    let mut node = builder.env(failpoint::VARIABLE, failing).start();
+    let (mut client, mut writer) = (node.client(), node.client());
+    writer.ok("SET before 1");
+    client.ok("BGREWRITEAOF");
+    let (mut last, mut beside) = (0, 0);
+    let goes_on = || node.process.log().contains("Creating AOF incr file appendonly.aof.2.incr.aof");
+    let pends = || goes_on() && persistence(&node, "aof_pending_bio_fsync") == "1";
+    wait_until("the rewrite", DEADLINE, || {
+        let pended = pends();
+        let on_disk = writer.cmd("WAITAOF 1 0 1");
+        last += 1;
+        assert_eq!(client.cmd("INCR n"), last);
+        if pended && pends() {
+            assert_eq!(on_disk.items()[0], 0, "{}", node.process.log());
+            beside += 1;
+        }
+        persistence(&node, "aof_rewrites") == "1"
+    });
+    assert!(beside > 10, "{beside} writes while it lasted");
+    wait_until("it is on the disk", DEADLINE, || writer.cmd("WAITAOF 1 0 100").items()[0] == 1);
+    client.ok("SET behind 1");
+    node.process.kill();
+    node.restart();
+    assert_eq!(node.client().cmd("GET n"), last.to_string().as_str());
+    assert_eq!(node.client().cmd("EXISTS before behind"), 2);
+}
+
+/// The file before can't be put on the disk: writes are refused until there is a base that doesn't need it.
+#[test]
+fn a_file_before_that_can_not_be_put_on_the_disk_refuses_writes_until_there_is_a_base() {
+    let failing = "batch-synced:2:fail:1,base-synced:2:fail:1";
+    let builder = file("(fsync: no, rewrite_percentage: 0)").plugin("replication", "()");
+    let node = builder.env(failpoint::VARIABLE, failing).start();
+    node.client().ok("SET before 1");
+    node.client().ok("BGREWRITEAOF");
+    wait_until("it is said", DEADLINE, || {
+        node.process.log().contains("Error writing to the AOF file: Input/output error")
+    });
+    wait_until("a base", DEADLINE, || persistence(&node, "aof_last_write_status") == "ok");
+    let mut client = node.client();
+    client.ok("SET behind 1");
+    client.ok("CONFIG SET appendfsync everysec");
+    wait_until("it is on the disk", DEADLINE, || client.cmd("WAITAOF 1 0 100").items()[0] == 1);
+}
+
+/// Each file that is written for one whose sync fails is no better: whole sets aren't written one behind the other.
+#[test]
+fn a_disk_that_takes_no_sync_is_given_time_between_rewrites() {
+    let failing = "batch-synced:2:fail:100000";
+    let node = file("(fsync: always, rewrite_percentage: 0)").env(failpoint::VARIABLE, failing).start();
+    let begin = Instant::now();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let mut client = node.client();
+                client.set_reply_limit(Duration::from_millis(100));
+                let _ = client.try_command(&["SET", "k", "v"]);
+            }
+        });
+        let begun = || node.process.log().matches("Background append only file rewriting started").count();
+        // The first one is the start's.
+        let enough = eventually(DEADLINE, || (begun() >= 4).then_some(()));
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(enough.is_some(), "{}", node.process.log());
+    });
+    assert!(begin.elapsed() >= Duration::from_secs(3), "{:?}", begin.elapsed());
 }

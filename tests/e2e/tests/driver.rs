@@ -3,6 +3,7 @@
 use keystead_harness::{Client, Keystead, wait_until};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -74,6 +75,39 @@ fn broken_input_behind_a_long_script_is_answered() {
     stream.write_all(request.as_bytes()).expect("sent");
     wait_until("others are served inside", LIMIT, || format!("{:?}", other.cmd("PING")).contains("BUSY"));
     expect(&mut stream, "$4\r\ndone\r\n-ERR Protocol error: invalid bulk length\r\n");
+}
+
+/// A socket that a plugin waits for until the replies before are sent, the last of which leaves while a script runs: from inside
+/// of that no socket is given away.
+#[test]
+fn a_takeover_behind_replies_that_leave_during_a_long_script_is_answered() {
+    const VALUE: usize = 32 << 20;
+    let node =
+        Keystead::builder().plugin("replication", "()").plugin("scripting", "(busy_reply_threshold_ms: 20)").start();
+    let (mut stream, mut other, mut long) = (raw(&node), node.client(), node.client());
+    other.ok(&format!("SETRANGE k {} x", VALUE - 1));
+    stream.write_all(b"CLIENT SETNAME replica\r\nGET k\r\nPSYNC ? -1\r\n").expect("sent");
+    wait_until("it waits behind the value", LIMIT, || {
+        line_of(&mut other, "replica").is_some_and(|line| line.contains(" cmd=psync "))
+    });
+    long.send(&["EVAL", "while true do end", "0"]).expect("sent");
+    wait_until("others are served inside", LIMIT, || format!("{:?}", other.cmd("PING")).contains("BUSY"));
+    expect(&mut stream, &format!("+OK\r\n${VALUE}\r\n"));
+    let mut value = vec![0; VALUE + 2];
+    stream.read_exact(&mut value).expect("the value");
+    other.ok("SCRIPT KILL");
+    expect(&mut stream, "+FULLRESYNC ");
+}
+
+/// A quoted byte is the one that was sent.
+#[test]
+fn a_protocol_error_quotes_bytes() {
+    let node = Keystead::plain();
+    let mut stream = raw(&node);
+    stream.write_all(b"*1\r\n\xffPING\r\n").expect("sent");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("an answer, then the end");
+    assert_eq!(answer, b"-ERR Protocol error: expected '$', got '\xff'\r\n");
 }
 
 #[test]
@@ -323,6 +357,31 @@ fn half_a_large_argument_has_little_room_behind_it() {
         stream.write_all(b"\r\nPING\r\n").expect("sent");
         expect(&mut stream, &format!("${size}\r\n{}\r\n+PONG\r\n", "x".repeat(size)));
     }
+}
+
+/// What lies unsent counts for a small limit too, from the byte on that reaches it.
+#[test]
+fn an_output_limit_of_a_few_replies_is_obeyed() {
+    const LEAST: usize = 20_000;
+    let node = Keystead::builder().server("unixsocket: \"k.sock\"").start();
+    let mut other = node.client();
+    other.ok("SETRANGE k 2000 x");
+    other.command(&["CONFIG", "SET", "client-output-buffer-limit", &format!("normal {LEAST} 0 0")]);
+    // What the system takes for it is little, and always as much.
+    let mut stream = UnixStream::connect(node.dir().join("k.sock")).expect("it listens");
+    let closed = |other: &mut Client| other.info("stats")["client_output_buffer_limit_disconnections"] != "0";
+    let steps = (1..10_000).find(|n| {
+        let sent = stream.write_all(b"INCR n\r\nGET k\r\n").is_ok();
+        wait_until("it is served", LIMIT, || {
+            sent && other.cmd("GET n").as_text() == Some(n.to_string()) || closed(&mut other)
+        });
+        closed(&mut other)
+    });
+    let log = node.process.log();
+    let line = log.lines().find(|line| line.contains("for overcoming of output buffer limits"));
+    let line = line.unwrap_or_else(|| panic!("nobody was closed in {steps:?} steps:\n{log}"));
+    let held = line.split(' ').find_map(|word| word.strip_prefix("omem=")?.parse::<usize>().ok());
+    assert!(held.is_some_and(|held| (LEAST..LEAST + 40_000).contains(&held)), "{line}");
 }
 
 /// As Redis 7.2 counts: an argument has left the query buffer when it is parsed.

@@ -168,3 +168,21 @@ fn an_append_only_file_that_a_restart_switches_on_begins_with_the_rdb_file() {
     node.restart();
     assert_eq!(node.client().cmd("EXISTS from-rdb behind"), Reply::Int(2));
 }
+
+/// A FLUSHALL that the log has was carried out long ago: the start doesn't write an RDB file for it.
+#[test]
+fn a_flushall_of_the_log_saves_nothing_at_the_start() {
+    let builder = Keystead::builder().plugin("persistence-rdb", "(save: [(1, 2)])");
+    let mut node = builder.plugin("persistence-aof", "(fsync: always)").start();
+    node.client().ok("FLUSHALL");
+    node.client().ok("SET k v");
+    node.process.kill();
+    let life = node.process.log().len();
+    node.restart();
+    node.client().ok("MSET a 1 b 2");
+    // A point that is due a second later: flushes were looked at by then.
+    let log = || node.process.log()[life..].to_owned();
+    wait_until("a point", DEADLINE, || log().contains("2 changes in 1 seconds. Saving..."));
+    let before = log().split("2 changes in 1 seconds").next().unwrap().to_owned();
+    assert!(!before.contains("DB saved on disk"), "{before}");
+}

@@ -199,3 +199,31 @@ fn a_wait_that_a_demotion_overtakes_leaves_the_stream_alone() {
         linked(&replica);
     }
 }
+
+/// The first replica's backlog gives a primary's history a new name, in a turn of its own: not that of a node which follows
+/// somebody by then.
+#[test]
+fn a_backlog_that_a_demotion_overtakes_leaves_the_history_alone() {
+    let name = |text: &str| text.lines().find_map(|line| line.strip_prefix("master_replid:")).unwrap().to_owned();
+    for round in 0..3 {
+        let node = Keystead::primary();
+        let [mut one, mut two, mut three, mut replica, mut demoter] = [(); 5].map(|()| node.client());
+        let sleep = b"DEBUG SLEEP 0.4\r\n";
+        let rest = || std::thread::sleep(Duration::from_millis(100));
+        // While one sleeper's turn lasts, all that is to come next is sent: the backlog is made between two and three, and the
+        // demotion comes behind these, before what PSYNC does next.
+        one.send_raw(sleep).unwrap();
+        rest();
+        replica.send_raw(b"PSYNC ? -1\r\n").unwrap();
+        rest();
+        two.send_raw(sleep).unwrap();
+        one.read().unwrap();
+        rest();
+        three.send_raw(sleep).unwrap();
+        rest();
+        let answers = demoter.pipeline(&["MULTI", "REPLICAOF 127.0.0.1 1", "INFO replication", "EXEC"]);
+        let then = name(&text(&answers[3].items()[1]));
+        assert!(text(&replica.read().unwrap()).starts_with("FULLRESYNC"), "round {round}");
+        assert_eq!(info(&node, "replication", "master_replid"), then, "round {round}: {}", node.process.log());
+    }
+}

@@ -28,6 +28,55 @@ fn scripts_answer_alike() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+fn load(client: &mut Client, body: &str) {
+    let code = format!("#!lua name=l\nredis.register_function('f', function(keys, args) {body} end)");
+    assert!(!client.command(&["FUNCTION", "LOAD", "REPLACE", &code]).is_error(), "{body}");
+}
+
+/// Functions have less in `redis` than scripts of EVAL.
+#[test]
+fn functions_answer_alike() {
+    if !have("redis-server") {
+        return println!("SKIPPED: there is no redis-server here");
+    }
+    let ours = Keystead::builder().plugin("scripting", "()").start();
+    let theirs = RedisServer::start(&[]);
+    for body in [
+        "local n = {} for name in pairs(redis) do n[#n + 1] = name end table.sort(n) return n",
+        "return redis.breakpoint()",
+        "return redis.debug('x')",
+        "return redis.replicate_commands()",
+    ] {
+        let answers = [ours.client(), theirs.client()].map(|mut client| {
+            load(&mut client, body);
+            format!("{:?}", client.command(&["FCALL", "f", "0"]))
+        });
+        assert_eq!(answers[0], answers[1], "{body}");
+    }
+}
+
+/// The same bytes where there is little to choose, and each restores what the other dumped.
+#[test]
+fn libraries_are_dumped_compressed() {
+    if !have("redis-server") {
+        return println!("SKIPPED: there is no redis-server here");
+    }
+    let ours = Keystead::builder().plugin("scripting", "()").plugin("persistence-rdb", "(save: [])").start();
+    let theirs = RedisServer::start(&["--save", ""]);
+    let (mut mine, mut stock) = (ours.client(), theirs.client());
+    let long = "a".repeat(200);
+    for (body, compressed) in
+        [("return 1".to_owned(), "yes"), (format!("return '{long}'"), "yes"), (format!("return '{long}'"), "no")]
+    {
+        let dumps = [&mut mine, &mut stock].map(|client| {
+            client.ok(&format!("CONFIG SET rdbcompression {compressed}"));
+            load(client, &body);
+            client.command(&["FUNCTION", "DUMP"])
+        });
+        assert_eq!(dumps[0], dumps[1], "{body} {compressed}");
+    }
+}
+
 #[rustfmt::skip]
 const SCRIPTS: &[&str] = &[
     // The first numbers behind a start are Redis' too.

@@ -8,7 +8,7 @@ use crate::args::ArgsExt;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::engine::Action;
-use crate::error::CommandError;
+use crate::error::{CommandError, c_text, shown};
 use crate::registry::{Body, Command};
 use crate::session::Parked;
 use crate::spec::*;
@@ -51,8 +51,7 @@ fn cat(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         3 => {
             let wanted = args.text(2).to_ascii_lowercase();
             if !category::known(&ctx.core.registry, &wanted) {
-                let shown: String = args.text(2).chars().take(128).collect();
-                return Err(CommandError::new(format!("ERR Unknown category '{shown}'")));
+                return Err(CommandError::quoting(&[b"ERR Unknown category '", shown(args.at(2)), b"'"]));
             }
             let all = ctx.core.registry.all();
             let all = all.flat_map(|command| std::iter::once(command).chain(command.subs.iter().copied()));
@@ -149,11 +148,11 @@ fn whoami(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
 fn dryrun(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (name, inner) = (args.text(2), args.skip(3));
     let Some(user) = ctx.core.acl.user(&name).cloned() else {
-        return Err(CommandError::new(format!("ERR User '{name}' not found")));
+        return Err(CommandError::quoting(&[b"ERR User '", c_text(args.at(2)), b"' not found"]));
     };
     let command = match crate::exec::find(ctx.core, inner) {
         Ok(command) if !matches!(command.body, Body::Container) || inner.len() == 1 => command,
-        _ => return Err(CommandError::new(format!("ERR Command '{}' not found", args.text(3)))),
+        _ => return Err(CommandError::quoting(&[b"ERR Command '", c_text(args.at(3)), b"' not found"])),
     };
     if !command.arity_ok(inner.len()) {
         return Err(CommandError::arity(&command.full_name));

@@ -90,10 +90,19 @@ impl Field {
     }
 }
 
-/// Only GETs read; anything else may change the value.
+/// GETs alone read; anything else may change the value, a syntax error too.
 pub(super) fn key_use(args: Args<'_>) -> Use {
-    let changes = args.len() < 3 || args.skip(2).iter().any(|word| is(word, "set") || is(word, "incrby"));
-    if changes { CHANGES } else { READS }
+    let mut at = 2;
+    while let Some(word) = args.get(at) {
+        let left = args.len() - at - 1;
+        at += match word {
+            w if is(w, "get") && left >= 2 => 3,
+            w if is(w, "overflow") && left >= 1 => 2,
+            _ => return CHANGES,
+        };
+    }
+    // Of the command as such, without arguments, COMMAND INFO tells the most that it does.
+    if args.len() < 2 { CHANGES } else { READS }
 }
 
 fn parse(args: Args<'_>, read_only: bool, max: usize) -> Res<Vec<Step>> {
@@ -169,9 +178,10 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
     let (ks, db, mut out) = ctx.split();
     let key = &args[1];
     // However many steps there are, it is one lookup (a reader's, if nothing writes) and one change.
-    ks.begin_command(None, steps.iter().all(|step| matches!(step.action, Action::Get)));
+    ks.name_changes(None);
+    ks.count_lookups(steps.iter().all(|step| matches!(step.action, Action::Get)));
     ks.get_str(db, key)?;
-    ks.begin_command(None, false);
+    ks.count_lookups(false);
     let (dirty, mut changes) = (ks.dirty(), 0);
     let mut grown = false;
     // Redis makes room for every write first, also for one that then fails.

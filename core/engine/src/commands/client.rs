@@ -8,7 +8,7 @@ use super::tracking;
 use crate::args::ArgsExt;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
-use crate::error::CommandError;
+use crate::error::{CommandError, c_text};
 use crate::pause::Pause;
 use crate::session::{ReplyMode, SessionId};
 use crate::spec::*;
@@ -80,7 +80,7 @@ fn setinfo(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     } else if args.is(2, "lib-ver") {
         ctx.session.lib_ver = plain(args.at(3), "lib-ver")?;
     } else {
-        return Err(CommandError::new(format!("ERR Unrecognized option '{}'", args.text(2))));
+        return Err(CommandError::quoting(&[b"ERR Unrecognized option '", c_text(args.at(2)), b"'"]));
     }
     ctx.reply.ok();
     Ok(Effect::None)
@@ -146,15 +146,11 @@ fn kill(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 fn kill_matching(ctx: &mut Ctx<'_>, filter: &Filter) -> usize {
     let me = ctx.session.id;
-    let others: Vec<SessionId> =
-        ctx.core.sessions.iter().filter(|s| filter.matches(&s.state)).map(|s| s.state.id).collect();
-    for id in &others {
-        ctx.core.kill(*id);
-    }
+    let others = ctx.core.kill_clients(|state| filter.matches(state));
     let myself = me.id != 0 && !filter.skip_me.unwrap_or(true) && filter.matches(ctx.session);
     // Whoever kills itself gets its reply first.
     ctx.session.close_after_reply |= myself;
-    others.len() + usize::from(myself)
+    others + usize::from(myself)
 }
 
 fn on_off(args: Args<'_>) -> Result<bool, CommandError> {

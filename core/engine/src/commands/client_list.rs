@@ -4,7 +4,7 @@ use keystead_resp::{Args, Proto};
 
 use crate::acl::Acl;
 use crate::args::ArgsExt;
-use crate::error::CommandError;
+use crate::error::{CommandError, c_text};
 use crate::session::{Kind, Parked, State};
 
 /// Which clients are meant.
@@ -25,7 +25,7 @@ pub(super) fn parse_kind(word: &[u8]) -> Result<Kind, CommandError> {
         b"slave" | b"replica" => Ok(Kind::Replica),
         b"pubsub" => Ok(Kind::PubSub),
         b"master" | b"primary" => Ok(Kind::Primary),
-        _ => Err(CommandError::new(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(word)))),
+        _ => Err(CommandError::quoting(&[b"ERR Unknown client type '", c_text(word), b"'"])),
     }
 }
 
@@ -50,7 +50,7 @@ impl Filter {
             } else if args.is(at, "user") {
                 let user = args.text(at + 1);
                 if acl.user(&user).is_none() {
-                    return Err(CommandError::new(format!("ERR No such user '{user}'")));
+                    return Err(CommandError::quoting(&[b"ERR No such user '", c_text(args.at(at + 1)), b"'"]));
                 }
                 filter.user = Some(user);
             } else if args.is(at, "skipme") && args.is(at + 1, "yes") {

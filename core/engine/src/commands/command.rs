@@ -128,11 +128,8 @@ fn getkeys_and_flags(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 /// The keys of the command in `args` behind `COMMAND GETKEYS`: positions and uses.
 fn keys_of(ctx: &Ctx<'_>, args: Args<'_>) -> Result<Vec<(usize, Use)>, CommandError> {
     let inner = args.skip(2);
-    let mut command =
-        ctx.core.registry.find(inner.at(0)).ok_or(CommandError::fixed("ERR Invalid command specified"))?;
-    if let Some(sub) = inner.get(1).and_then(|word| command.sub(word)) {
-        command = sub;
-    }
+    let command = crate::exec::find(ctx.core, inner);
+    let command = command.map_err(|_| CommandError::fixed("ERR Invalid command specified"))?;
     if matches!(command.keys, KeySpec::None) {
         return Err(CommandError::fixed("ERR The command has no key arguments"));
     }
@@ -140,11 +137,20 @@ fn keys_of(ctx: &Ctx<'_>, args: Args<'_>) -> Result<Vec<(usize, Use)>, CommandEr
         return Err(CommandError::fixed("ERR Invalid number of arguments specified for command"));
     }
     let fits = keys::count_fits(&command.keys, inner);
-    let found = if fits { keys::found(command, inner) } else { Vec::new() };
+    let mut found = if fits { keys::found(command, inner) } else { Vec::new() };
+    if is_of_two_kinds(command) && found.len() < 2 {
+        found.clear();
+    }
     if found.is_empty() && !command.flags.has(NO_MANDATORY_KEYS) {
         return Err(CommandError::fixed("ERR Invalid arguments specified for command"));
     }
     Ok(found)
+}
+
+/// Whether it has a key of its own kind in front (RENAME, BITOP), and thus two specifications.
+fn is_of_two_kinds(command: &Command) -> bool {
+    let several = matches!(command.keys, KeySpec::Range { first, last, .. } if first != last);
+    several && matches!(command.uses, Uses::Listed([_, _]))
 }
 
 fn find(ctx: &Ctx<'_>, name: &[u8]) -> Option<&'static Command> {
@@ -223,8 +229,8 @@ fn write_status_set(reply: &mut Writer<'_>, words: &[&str]) {
 fn write_key_specs(reply: &mut Writer<'_>, command: &Command) {
     match command.keys {
         KeySpec::None => reply.set(0),
-        // A key of its own kind in front (RENAME, BITOP): one specification for it, one for the rest.
-        KeySpec::Range { first, last, step } if first != last && matches!(command.uses, Uses::Listed([_, _])) => {
+        // One for the key in front, one for the rest.
+        KeySpec::Range { first, last, step } if is_of_two_kinds(command) => {
             reply.set(2);
             for (nth, from, last) in [(0, first, first), (1, first + step, last)] {
                 write_key_spec(reply, command, nth, from, |reply| {

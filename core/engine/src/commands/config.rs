@@ -9,7 +9,7 @@ use crate::core::Core;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::engine::Action;
-use crate::error::CommandError;
+use crate::error::{CommandError, c_text};
 use crate::gates::Gate;
 use crate::guards::IS_LOADING;
 use crate::journal::JournalLimits;
@@ -107,7 +107,10 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             Ok(Effect::None)
         }
         Err(SetError::Unknown(name)) => {
-            Err(CommandError::new(format!("ERR Unknown option or number of arguments for CONFIG SET - '{name}'")))
+            let is_it = |at: &usize| args.text(*at) == name;
+            let sent = (2..args.len()).step_by(2).find(is_it).map_or(name.as_bytes(), |at| args.at(at));
+            let text = b"ERR Unknown option or number of arguments for CONFIG SET - '";
+            Err(CommandError::quoting(&[text, c_text(sent), b"'"]))
         }
         Err(SetError::Immutable(name)) => Err(failed(&name, "can't set immutable config")),
         Err(SetError::Twice(name)) => Err(failed(&name, "duplicate parameter")),

@@ -8,7 +8,7 @@ use crate::args::ArgsExt;
 use crate::core::Core;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
-use crate::error::CommandError;
+use crate::error::{CommandError, c_text};
 use crate::gates::Gate;
 use crate::session::{ReplyMode, State};
 use crate::spec::*;
@@ -150,7 +150,7 @@ fn hello(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             name = Some(super::client::check_name(args.at(at + 1))?);
             at += 2;
         } else {
-            return Err(CommandError::new(format!("ERR Syntax error in HELLO option '{}'", args.text(at))));
+            return Err(CommandError::quoting(&[b"ERR Syntax error in HELLO option '", c_text(args.at(at)), b"'"]));
         }
     }
     if let Some((user, password)) = credentials {

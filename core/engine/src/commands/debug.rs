@@ -228,7 +228,7 @@ fn stringmatch(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn error(_: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    Err(CommandError::new(args.text(2)))
+    Err(CommandError::new(args.at(2)))
 }
 
 fn log_line(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {

@@ -4,7 +4,7 @@
 use super::common::{Res, err, int, is};
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect, Origin};
-use crate::error::CommandError;
+use crate::error::{CommandError, c_text};
 use crate::gates::Gate;
 use keystead_keyspace::UnixMillis;
 use keystead_resp::Args;
@@ -141,10 +141,7 @@ impl Conditions {
                 a if is(a, "xx") => c.xx = true,
                 a if is(a, "gt") => c.gt = true,
                 a if is(a, "lt") => c.lt = true,
-                _ => {
-                    let text = String::from_utf8_lossy(arg).into_owned();
-                    return Err(CommandError::new(format!("ERR Unsupported option {text}")));
-                }
+                _ => return Err(CommandError::quoting(&[b"ERR Unsupported option ", c_text(arg)])),
             }
         }
         if c.nx && (c.xx || c.gt || c.lt) {

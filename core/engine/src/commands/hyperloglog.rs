@@ -3,7 +3,7 @@
 use super::common::{Res, as_sent_if, err, rest};
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
-use crate::error::CommandError;
+use crate::error::{CommandError, c_text};
 use crate::spec::*;
 use keystead_keyspace::Keyspace;
 use keystead_keyspace::hll::{self, Addition, Bad, Encoding, REGISTERS, Sign};
@@ -161,9 +161,6 @@ fn pfdebug(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             out.simple(if sparse { "sparse" } else { "dense" });
             Ok(Effect::None)
         }
-        _ => {
-            let word = String::from_utf8_lossy(&args[1]).into_owned();
-            Err(CommandError::new(format!("ERR Unknown PFDEBUG subcommand '{word}'")))
-        }
+        _ => Err(CommandError::quoting(&[b"ERR Unknown PFDEBUG subcommand '", c_text(&args[1]), b"'"])),
     }
 }

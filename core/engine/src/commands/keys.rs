@@ -1,16 +1,14 @@
 //! Keys of any type: existence, names, copies, moves, OBJECT. Deadlines are in `expiry`, DUMP and RESTORE in `dump`,
-//! SORT in `sort`, SCAN in `scan`.
+//! SORT in `sort`, SCAN in `scan`, KEYS of many in `keys_cut`.
 
 use super::common::{as_sent_if, database, err, is};
-use super::{dump, expiry, scan, sort};
+use super::{dump, expiry, keys_cut, scan, sort};
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
 use crate::glob;
-use crate::offload::{Turns, Waits};
 use crate::spec::*;
-use keystead_keyspace::{CutBudget, CutId, RawRecord};
-use keystead_resp::{Args, Proto, Writer};
+use keystead_resp::Args;
 
 const fn row(
     name: &'static str,
@@ -123,17 +121,8 @@ fn type_of(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 const KEYS_IN_TURN: usize = 10_000;
 
 fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    // Two cuts may be open already; then it is the turn after all.
-    if ctx.may_block()
-        && ctx.ks.len(ctx.db()) > KEYS_IN_TURN
-        && let Ok(cut) = ctx.ks.begin_cut()
-    {
-        let (db, now_ms, proto, pattern) = (ctx.db(), ctx.now_ms(), ctx.reply.proto, args[1].to_vec());
-        let wanted = move |record: &RawRecord| {
-            let expired = record.deadline().is_some_and(|at| at.0 < now_ms);
-            record.db() == db && !expired && glob::matches(&pattern, record.key(), false)
-        };
-        return ctx.offload(args, move |turns, waits| keys_of_cut(turns, waits, cut, proto, wanted));
+    if ctx.may_block() && ctx.ks.len(ctx.db()) > KEYS_IN_TURN {
+        return keys_cut::keys(ctx, args);
     }
     let (ks, db, mut out) = ctx.split();
     let (mark, mut n) = (out.defer(), 0);
@@ -146,34 +135,6 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     });
     out.end_array(mark, n);
     Ok(Effect::None)
-}
-
-fn keys_of_cut(
-    turns: &dyn Turns,
-    waits: Waits,
-    cut: CutId,
-    proto: Proto,
-    wanted: impl Fn(&RawRecord) -> bool,
-) -> Vec<u8> {
-    let mut reply = Vec::new();
-    let mut out = Writer::new(&mut reply, proto);
-    let (mark, mut n) = (out.defer(), 0);
-    loop {
-        let mut step = None;
-        turns.turn(&mut |engine| match waits.still(engine) {
-            true => step = Some(engine.ks.cut_step(cut, CutBudget::default())),
-            false => engine.ks.end_cut(cut),
-        });
-        let Some(step) = step else { return Vec::new() };
-        for record in step.records.iter().filter(|record| wanted(record)) {
-            out.bulk(record.key());
-            n += 1;
-        }
-        if step.done {
-            out.end_array(mark, n);
-            return reply;
-        }
-    }
 }
 
 fn randomkey(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {

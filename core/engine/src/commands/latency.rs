@@ -6,7 +6,7 @@ use super::latency_graph;
 use crate::args::ArgsExt;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
-use crate::error::CommandError;
+use crate::error::{CommandError, c_text};
 use crate::histogram::Histogram;
 use crate::registry::Command;
 use crate::spec::*;
@@ -69,7 +69,7 @@ fn graph(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let name = args.text(2).to_ascii_lowercase();
     let now_s = ctx.now_ms() / 1000;
     let Some(event) = ctx.core.latency.event(&name) else {
-        return Err(CommandError::new(format!("ERR No samples available for event '{}'", args.text(2))));
+        return Err(CommandError::quoting(&[b"ERR No samples available for event '", c_text(args.at(2)), b"'"]));
     };
     let times = || event.samples.iter().map(|sample| sample.1);
     let (high, low) = (times().max().unwrap_or(0), times().min().unwrap_or(0));

@@ -87,10 +87,6 @@ impl End {
         }
     }
 
-    pub(super) fn word(self) -> &'static str {
-        if self == End::Left { "left" } else { "right" }
-    }
-
     pub(super) fn pop_command(self) -> &'static str {
         if self == End::Left { "LPOP" } else { "RPOP" }
     }

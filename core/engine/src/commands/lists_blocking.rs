@@ -49,7 +49,7 @@ pub(super) fn blmove(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     match move_one(ks, db, (&args[1], from), (&args[2], to))? {
         Some(elem) => {
             out.bulk(&*elem);
-            Ok(ctx.instead(&[b"LMOVE", &args[1], &args[2], from.word().as_bytes(), to.word().as_bytes()]))
+            Ok(ctx.instead(&[b"LMOVE", &args[1], &args[2], &args[3], &args[4]]))
         }
         None => ctx.park_on_keys(&[&args[1]], timeout, OnTimeout::Null),
     }

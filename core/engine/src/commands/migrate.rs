@@ -42,22 +42,22 @@ pub const TABLE: &[CommandSpec] = &[row(
 )
 .uses(&[TAKES])];
 
-/// The key, or with an empty one those behind KEYS.
+/// The key, or with an empty one those behind KEYS. With both it is a syntax error and there are none; a KEYS that ends the
+/// command is no option.
 fn keys(args: Args<'_>) -> Vec<usize> {
-    if args.get(3).is_some_and(|key| !key.is_empty()) {
-        return vec![3];
-    }
     let mut at = 6;
     while let Some(word) = args.get(at) {
         at += match word {
-            w if is(w, "keys") => return (at + 1..args.len()).collect(),
+            w if is(w, "keys") && at + 1 == args.len() => break,
+            w if is(w, "keys") && args[3].is_empty() => return (at + 1..args.len()).collect(),
+            w if is(w, "keys") => return Vec::new(),
             // A password may be called KEYS.
             w if is(w, "auth") => 2,
             w if is(w, "auth2") => 3,
             _ => 1,
         };
     }
-    Vec::new()
+    vec![3]
 }
 
 #[derive(Default)]

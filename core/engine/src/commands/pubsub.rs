@@ -1,6 +1,6 @@
 //! SUBSCRIBE, PUBLISH and their kin. Owns the replies; who listens is in the index of `crate::pubsub`.
 
-use keystead_resp::Args;
+use keystead_resp::{Args, Writer};
 
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect, Recorded, Targets};
@@ -66,7 +66,6 @@ fn sunsubscribe(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn add(ctx: &mut Ctx<'_>, args: Args<'_>, space: Space) -> CommandResult {
-    ctx.session.pushing = ctx.session.reply_mode != ReplyMode::On;
     for name in args.skip(1).iter() {
         ctx.core.pubsub.subscribe(space, ctx.session, name);
         confirm(ctx, space.subscribe_word(), Some(name), space);
@@ -75,7 +74,6 @@ fn add(ctx: &mut Ctx<'_>, args: Args<'_>, space: Space) -> CommandResult {
 }
 
 fn remove(ctx: &mut Ctx<'_>, args: Args<'_>, space: Space) -> CommandResult {
-    ctx.session.pushing = ctx.session.reply_mode != ReplyMode::On;
     let names: Vec<Box<[u8]>> = match args.len() {
         1 => space.of(ctx.session).iter().cloned().collect(),
         _ => args.skip(1).iter().map(Box::from).collect(),
@@ -92,10 +90,21 @@ fn remove(ctx: &mut Ctx<'_>, args: Args<'_>, space: Space) -> CommandResult {
 
 fn confirm(ctx: &mut Ctx<'_>, word: &str, name: Option<&[u8]>, space: Space) {
     let count = space.count(ctx.session) as i64;
-    ctx.reply.push(3);
-    ctx.reply.bulk(word);
-    ctx.reply.bulk_or_null(name);
-    ctx.reply.int(count);
+    match ctx.session.reply_mode {
+        ReplyMode::On | ReplyMode::SkipNext => write_confirmation(&mut ctx.reply, word, name, count),
+        // It is a message: of all that a silent client's transaction says, this is sent.
+        ReplyMode::Off | ReplyMode::Skip => {
+            let mut aside = Writer::new(ctx.session.pushed.get_or_insert_default(), ctx.reply.proto);
+            write_confirmation(&mut aside, word, name, count);
+        }
+    }
+}
+
+fn write_confirmation(to: &mut Writer<'_>, word: &str, name: Option<&[u8]>, count: i64) {
+    to.push(3);
+    to.bulk(word);
+    to.bulk_or_null(name);
+    to.int(count);
 }
 
 fn publish(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {

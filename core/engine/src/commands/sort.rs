@@ -22,7 +22,10 @@ struct Query {
     descending: bool,
     alpha: bool,
     limit: Option<(i64, i64)>,
+    /// The last BY with a star in it.
     by: Option<Vec<u8>>,
+    /// There was a BY without one, `#` too: nothing is sorted.
+    unsorted: bool,
     get: Vec<Vec<u8>>,
     store: Option<Vec<u8>>,
     /// Called by a script.
@@ -47,7 +50,10 @@ impl Query {
                     at += 1;
                 }
                 (a, Some(pattern)) if is(a, "by") => {
-                    q.by = Some(pattern.to_vec());
+                    match star_in(pattern) {
+                        Some(_) => q.by = Some(pattern.to_vec()),
+                        None => q.unsorted = true,
+                    }
                     at += 1;
                 }
                 (a, Some(pattern)) if is(a, "get") => {
@@ -61,18 +67,14 @@ impl Query {
         Ok(q)
     }
 
-    /// What to sort by, if it isn't the elements; without a star in it nothing is sorted.
+    /// What to sort by, if it isn't the elements.
     fn by(&self) -> Option<&[u8]> {
-        self.by.as_deref().filter(|by| *by != b"#")
-    }
-
-    fn unsorted(&self) -> bool {
-        self.by().is_some_and(|by| memchr::memchr(b'*', by).is_none())
+        self.by.as_deref().filter(|_| !self.unsorted)
     }
 
     /// Whether other keys are looked at.
     fn needs_keys(&self) -> bool {
-        (self.by().is_some() && !self.unsorted()) || self.get.iter().any(|get| get != b"#")
+        self.by().is_some() || self.get.iter().any(|get| get != b"#")
     }
 
     /// The part of `len` elements that LIMIT leaves.
@@ -81,6 +83,11 @@ impl Query {
         let from = usize::try_from(offset).unwrap_or(0).min(len);
         (from, usize::try_from(count).map_or(len, |count| from.saturating_add(count).min(len)))
     }
+}
+
+/// Where a pattern's star is. As in C it ends at its first zero byte.
+fn star_in(pattern: &[u8]) -> Option<usize> {
+    memchr::memchr2(b'*', 0, pattern).filter(|at| pattern[*at] == b'*')
 }
 
 /// Key positions: the source, and the destination of the last STORE, which is the one that counts.
@@ -108,7 +115,7 @@ fn look_up(ks: &Keyspace, db: usize, pattern: &[u8], elem: &[u8]) -> Option<Vec<
     if pattern == b"#" {
         return Some(elem.to_vec());
     }
-    let star = memchr::memchr(b'*', pattern)?;
+    let star = star_in(pattern)?;
     let (before, after) = (&pattern[..star], &pattern[star + 1..]);
     let arrow = after.windows(2).position(|w| w == b"->").filter(|at| at + 2 < after.len());
     let (after, field) = match arrow {
@@ -162,11 +169,11 @@ type LookUp<'a> = &'a dyn Fn(&[u8], &[u8]) -> Option<Vec<u8>>;
 
 /// All elements, in order as far as LIMIT lets them be seen.
 fn sorted(object: &Object, q: &Query, look_up: LookUp<'_>) -> Res<Vec<Elem>> {
-    let unsorted = q.unsorted();
+    let unsorted = q.unsorted;
     // A set has no order of its own: what is stored, or seen by a script, must be the same on every replica.
     let orderless = (q.store.is_some() || q.scripted) && matches!(object, Object::Set(_));
     let forced = unsorted && orderless;
-    let by = q.by().filter(|_| !unsorted);
+    let by = q.by();
     let mut elems = elements(object, unsorted && q.descending)?;
     if unsorted && !forced {
         return Ok(elems);
@@ -203,7 +210,7 @@ fn sorted(object: &Object, q: &Query, look_up: LookUp<'_>) -> Res<Vec<Elem>> {
 /// BY and GET look at keys that no argument names: only who may read every key may use them.
 fn check_patterns(ctx: &Ctx<'_>, args: Args<'_>, q: &Query) -> Res<()> {
     let Some(user) = &ctx.session.rights else { return Ok(()) };
-    let by = q.by.as_ref().is_some_and(|by| memchr::memchr(b'*', by).is_some());
+    let by = q.by.is_some();
     if !by && q.get.is_empty() || acl::check::reads_every_key(user, ctx.command, args) {
         return Ok(());
     }
@@ -311,6 +318,38 @@ mod tests {
         }
         // A reply keeps those of one weight as they lie.
         assert_eq!(order(["d", "b", "c", "a"], false, false), b"dbac");
+    }
+
+    #[test]
+    fn a_by_without_a_star_sorts_nothing() {
+        let limits = keystead_keyspace::Limits::default();
+        let (mut list, mut set) = (List::new(), keystead_keyspace::set::Set::new());
+        for elem in [&b"3"[..], b"1", b"x", b"2"] {
+            list.push_back(elem, &limits);
+            set.add(elem, &limits);
+        }
+        let (list, set) = (Object::List(list), Object::Set(set));
+        let shown = |object: &Object, words: &str, scripted: bool| {
+            let args: keystead_resp::OwnedArgs = words.split(' ').collect();
+            let q = Query { scripted, ..Query::parse(args.view(), false).expect("options") };
+            let all = sorted(object, &q, &|_, _| None).expect("no weights are read");
+            let (from, to) = q.window(all.len());
+            all[from..to].iter().flat_map(|elem| elem.to_vec()).collect::<Vec<u8>>()
+        };
+        let cases: [(&str, &[u8]); 6] = [
+            ("SORT k BY #", b"31x2"),
+            ("SORT k BY # DESC", b"2x13"),
+            ("SORT k BY # LIMIT 1 2", b"1x"),
+            ("SORT k BY nosort STORE d", b"31x2"),
+            ("SORT k BY # BY w_*", b"31x2"),
+            ("SORT k BY w_* BY # ALPHA", b"31x2"),
+        ];
+        for (words, expected) in cases {
+            assert_eq!(shown(&list, words, false), expected, "{words}");
+        }
+        // Of a set, what is kept or seen by a script must be the same everywhere.
+        assert_eq!(shown(&set, "SORT k BY # STORE d DESC", false), b"x321");
+        assert_eq!(shown(&set, "SORT k BY #", true), b"123x");
     }
 
     #[test]

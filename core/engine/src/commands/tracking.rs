@@ -5,7 +5,7 @@ use keystead_resp::Args;
 use crate::args::ArgsExt;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
-use crate::error::CommandError;
+use crate::error::{CommandError, c_text};
 use crate::tracking::Mode;
 
 pub(super) fn tracking(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
@@ -63,12 +63,9 @@ fn overlap(a: &[u8], b: &[u8]) -> bool {
 }
 
 fn overlapping(prefix: &[u8], which: &str, other: &[u8]) -> CommandError {
-    let shown = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
-    CommandError::new(format!(
-        "ERR Prefix '{}' overlaps with {which} prefix '{}'. Prefixes for a single client must not overlap.",
-        shown(prefix),
-        shown(other)
-    ))
+    const END: &[u8] = b"'. Prefixes for a single client must not overlap.";
+    let between = format!("' overlaps with {which} prefix '");
+    CommandError::quoting(&[b"ERR Prefix '", c_text(prefix), between.as_bytes(), c_text(other), END])
 }
 
 /// The new mode beside the one the session has: what can't be changed is refused, prefixes add up.

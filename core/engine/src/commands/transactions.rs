@@ -107,9 +107,9 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
 }
 
 fn run_queued(ctx: &mut Ctx<'_>, queued: &Queued) {
-    monitor::before(ctx.core, ctx.session.db, &ctx.session.info.addr, queued.command, queued.args.view());
+    monitor::before(ctx.core, ctx.session, queued.command, queued.args.view());
     ctx.run(queued.command, &queued.args);
-    monitor::after(ctx.core, ctx.session.db, &ctx.session.info.addr, queued.command, queued.args.view());
+    monitor::after(ctx.core, ctx.session, queued.command, queued.args.view());
 }
 
 /// The user's rights may have changed since the command was queued.

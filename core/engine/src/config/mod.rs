@@ -296,6 +296,11 @@ impl Config {
         (self.endpoint && matches!(param.name, "bind" | "port")) || (self.beside_data && param.process)
     }
 
+    /// The plugin whose parameter this is.
+    pub fn owner(&self, name: &str) -> Option<&str> {
+        self.find_foreign(name).map(|(_, foreign)| foreign.plugin.as_str())
+    }
+
     /// A plugin calls the value of its parameter a secret.
     pub(crate) fn is_plugins_secret(&self, name: &str) -> bool {
         self.find_foreign(name).is_some_and(|(_, foreign)| foreign.body.secret())

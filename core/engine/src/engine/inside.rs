@@ -25,10 +25,10 @@ impl Engine {
             false => exec::find(&self.core, args.view()),
         };
         match known {
-            Err(error) => Writer::new(&mut out, proto).error(error.text()),
+            Err(error) => Writer::new(&mut out, proto).error(error.bytes()),
             Ok(command) if !command.arity_ok(args.len()) => {
                 let error = CommandError::arity(&command.full_name);
-                Writer::new(&mut out, proto).error(error.text());
+                Writer::new(&mut out, proto).error(error.bytes());
             }
             Ok(command) => {
                 let core = &mut self.core;

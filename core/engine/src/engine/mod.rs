@@ -107,6 +107,7 @@ impl Engine {
                 hash_deadlines_told: false,
                 watchful: false,
                 next_ticket: 0,
+                readers: Default::default(),
                 dice: secrets.dice(),
                 secrets,
                 touched: Default::default(),
@@ -276,6 +277,7 @@ impl Engine {
         }
         self.core.evict_clients();
         let mut garbage = self.ks.take_garbage();
+        self.core.tracking.leave(&mut garbage);
         if !garbage.is_empty() {
             garbage = garbage.counted_by(&self.core.stats.lazyfree);
         }
@@ -338,8 +340,11 @@ impl Engine {
 impl Core {
     /// Closes a session: at once, or a plugin's socket by its owner.
     pub(crate) fn kill(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.get_mut(id) else { return };
+        let Some(mut session) = self.sessions.take(id) else { return };
         session.state.close_now = true;
+        // Its socket is closed behind the turn, but to the next command already it isn't there.
+        commands::connection::forget(self, &mut session.state);
+        self.sessions.put(session);
         self.drop_output(id);
         let Some(session) = self.sessions.get_mut(id) else { return };
         // Nothing may be popped for it any more: the element would be lost.

@@ -134,7 +134,7 @@ impl Core {
     pub fn protocol_error(&mut self, id: SessionId, error: &keystead_resp::ProtocolError) {
         if let Some(session) = self.sessions.get_mut(id) {
             log::debug!("Protocol error from client {}: {error}", session.state.info.addr);
-            Writer::new(&mut session.out, session.state.proto).error(format!("ERR {error}"));
+            Writer::new(&mut session.out, session.state.proto).error([b"ERR ", error.bytes().as_slice()].concat());
             session.state.close_after_reply = true;
         }
     }

@@ -1,13 +1,46 @@
 //! The golden table: state × command → verdict. A changed line here is a changed promise to clients.
 
+use std::sync::Arc;
+
 use super::*;
+use crate::ctx::Ctx;
+use crate::effect::{CommandResult, Effect};
 use crate::engine::{Engine, EngineOptions};
 use crate::exec;
+use crate::foreign::ForeignCommand;
 use crate::pause::Pauser;
+use crate::registry::OwnedSpec;
 use crate::session::{Multi, Queued};
+use crate::spec::{Group, KeySpec};
+
+struct Script;
+
+impl ForeignCommand for Script {
+    fn call(&self, _: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+        Ok(Effect::None)
+    }
+}
+
+/// An engine with EVAL, as it is where the script doesn't say what it does.
+fn engine() -> Engine {
+    let mut engine = Engine::new(EngineOptions::default());
+    let eval = OwnedSpec {
+        name: "EVAL".to_owned(),
+        arity: -3,
+        flags: Flags(STALE | MAY_REPLICATE | READONLY),
+        keys: KeySpec::None,
+        group: Group::Scripting,
+        since: "2.6.0".to_owned(),
+        summary: "A test.".to_owned(),
+        page: String::new(),
+        categories: Vec::new(),
+    };
+    engine.register_command("scripts", eval, ForeignBody::Sync(Arc::new(Script)), false).expect("free");
+    engine
+}
 
 fn verdict(prepare: &dyn Fn(&mut Engine, &mut State), line: &str) -> String {
-    let mut engine = Engine::new(EngineOptions::default());
+    let mut engine = engine();
     let mut state = State::nobody(0);
     prepare(&mut engine, &mut state);
     let args: keystead_resp::OwnedArgs = line.split(' ').collect();
@@ -28,11 +61,20 @@ fn in_multi(queued: &'static str) -> impl Fn(&mut Engine, &mut State) {
     }
 }
 
+/// This was a primary, whose role a plugin hands over.
+fn handed_over(engine: &mut Engine) {
+    engine.core.pause_for(Pauser::Plugin("replication"), Pause::Write, u64::MAX);
+    engine.core.gates.set(Gate::ReadOnly, true);
+    engine.core.gates.set(Gate::Replica, true);
+}
+
 #[test]
 fn states_and_commands() {
-    const COMMANDS: [&str; 13] = [
+    const COMMANDS: [&str; 15] = [
         "GET k",
         "SET k v",
+        "EVAL text 0",
+        "PFCOUNT k",
         "PING",
         "PUBLISH a b",
         "AUTH x",
@@ -72,12 +114,26 @@ fn states_and_commands() {
         ),
         ("pause write", Box::new(pause(Pause::Write))),
         ("pause all", Box::new(pause(Pause::All))),
+        ("pause of a plugin, read-only", Box::new(|engine, _| handed_over(engine))),
         (
-            "pause of a plugin, read-only",
+            "pause of a plugin, read-only, stale",
             Box::new(|engine, _| {
-                engine.core.pause_for(Pauser::Plugin("replication"), Pause::Write, u64::MAX);
-                engine.core.gates.set(Gate::ReadOnly, true);
-                engine.core.gates.set(Gate::Replica, true);
+                handed_over(engine);
+                engine.core.gates.set(Gate::Stale, true);
+            }),
+        ),
+        (
+            "multi script, then pause of a plugin, read-only",
+            Box::new(|engine, state| {
+                in_multi("EVAL text 0")(engine, state);
+                handed_over(engine);
+            }),
+        ),
+        (
+            "multi publish, then pause of a plugin, read-only",
+            Box::new(|engine, state| {
+                in_multi("PUBLISH a b")(engine, state);
+                handed_over(engine);
             }),
         ),
         ("subscriber", Box::new(|_, state| _ = state.channels.insert(b"a"))),

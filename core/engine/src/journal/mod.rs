@@ -142,10 +142,15 @@ impl Journal {
     /// The keys were replaced by others, and not by records: files must begin anew. Until the next `rebase` nobody knows
     /// which history the data belongs to.
     pub fn data_replaced(&mut self) {
-        self.placed = false;
+        self.data_lost();
         for cursor in self.cursors.values_mut().filter(|cursor| cursor.is_file()) {
             cursor.end(Ended::Rebased);
         }
+    }
+
+    /// The keys are gone, which files shall not learn: they keep what they have.
+    pub fn data_lost(&mut self) {
+        self.placed = false;
         self.fresh = true;
     }
 

@@ -22,8 +22,12 @@ use crate::table::Table;
 
 /// Cuts that may be open for whoever asks.
 const COMMON: usize = 2;
-/// Cuts that may be open in all: the others are kept for files, so that no slow reader keeps data from the disk.
-pub(crate) const CUTS: usize = COMMON + 2;
+/// Those kept for files, so that no slow reader keeps data from the disk.
+const FILES: usize = 2;
+/// Those of clients' commands, which are for nobody else: no client keeps replicas from a snapshot, or waits for one's end.
+const READERS: usize = 2;
+/// Cuts that may be open in all.
+pub(crate) const CUTS: usize = COMMON + FILES + READERS;
 
 /// Names a cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -204,7 +208,12 @@ impl Keyspace {
 
     /// Opens a cut for a file: there is one even while others read as many as they may.
     pub fn begin_file_cut(&mut self) -> Result<CutId, TooManyCuts> {
-        self.begin_cut_in(COMMON..CUTS).or_else(|_| self.begin_cut())
+        self.begin_cut_in(COMMON..COMMON + FILES).or_else(|_| self.begin_cut())
+    }
+
+    /// Opens a cut for a command that reads for long.
+    pub fn begin_reader_cut(&mut self) -> Result<CutId, TooManyCuts> {
+        self.begin_cut_in(COMMON + FILES..CUTS)
     }
 
     fn begin_cut_in(&mut self, slots: Range<usize>) -> Result<CutId, TooManyCuts> {

@@ -170,6 +170,11 @@ fn command(ks: &mut Keyspace, dice: &mut Dice, keys: u64) {
     }
 }
 
+/// A cut in whatever place is free.
+fn any_cut(ks: &mut Keyspace) -> Result<CutId, TooManyCuts> {
+    ks.begin_file_cut().or_else(|_| ks.begin_reader_cut())
+}
+
 /// A cut being read, and what it must give.
 struct Reading {
     id: CutId,
@@ -180,7 +185,7 @@ struct Reading {
 impl Reading {
     fn begin(ks: &mut Keyspace) -> Self {
         let expected = state(ks);
-        let id = ks.begin_file_cut().unwrap();
+        let id = any_cut(ks).unwrap();
         assert_eq!(ks.cut_keys(id).iter().sum::<usize>(), expected.len());
         Reading { id, expected, got: State::new() }
     }
@@ -213,7 +218,7 @@ fn run(seed: u64, keys: u64) {
     while finished < 6 {
         if open.len() < CUTS && dice.roll(30) == 0 {
             open.push(Reading::begin(&mut ks));
-            assert!(open.len() < CUTS || ks.begin_file_cut() == Err(TooManyCuts));
+            assert!(open.len() < CUTS || any_cut(&mut ks) == Err(TooManyCuts));
         }
         (0..dice.roll(40)).for_each(|_| command(&mut ks, &mut dice, keys));
         if open.len() == CUTS && dice.roll(300) == 0 {
@@ -275,10 +280,23 @@ fn files_have_cuts_of_their_own() {
     let mut ks = Keyspace::new(Options::default());
     let common: Vec<CutId> = (0..COMMON).map(|_| ks.begin_cut().unwrap()).collect();
     assert_eq!(ks.begin_cut(), Err(TooManyCuts));
-    (COMMON..CUTS).for_each(|_| assert!(ks.begin_file_cut().is_ok()));
+    (0..FILES).for_each(|_| assert!(ks.begin_file_cut().is_ok()));
     assert_eq!(ks.begin_file_cut(), Err(TooManyCuts));
     ks.end_cut(common[0]);
     assert!(ks.begin_file_cut().is_ok(), "a place that nobody else needs is as good");
+}
+
+#[test]
+fn readers_take_no_cut_from_others() {
+    let mut ks = Keyspace::new(Options::default());
+    let readers: Vec<CutId> = (0..READERS).map(|_| ks.begin_reader_cut().unwrap()).collect();
+    assert_eq!(ks.begin_reader_cut(), Err(TooManyCuts));
+    (0..COMMON).for_each(|_| assert!(ks.begin_cut().is_ok()));
+    (0..FILES).for_each(|_| assert!(ks.begin_file_cut().is_ok()));
+    assert_eq!(ks.begin_file_cut(), Err(TooManyCuts));
+    ks.end_cut(readers[0]);
+    assert_eq!(ks.begin_file_cut(), Err(TooManyCuts), "nor others from readers");
+    assert!(ks.begin_reader_cut().is_ok());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! A command-line tool on plain threads: it shares nothing with a running server but the binary.
 
 pub(crate) mod client;
+mod folder;
 mod follow;
 mod kept;
 mod layout;
@@ -9,6 +10,7 @@ mod nodes;
 mod picture;
 
 use crate::config::lies_beside;
+use folder::Folder;
 use kept::Kept;
 use layout::{Layout, MONITOR_NAME, Node};
 use nodes::Process;
@@ -71,15 +73,17 @@ pub fn run(options: &Options) -> ExitCode {
 const DATA_PLUGINS: &[&str] = &["scripting", "persistence-rdb"];
 
 fn start_and_follow(options: &Options, stop: &AtomicBool) -> io::Result<()> {
-    let dir = folder(options)?;
-    let layout = Layout::new(&dir, options.base_port, options.replicas, options.sentinels, options.embedded)
+    let folder = Folder::of(options.dir.as_deref(), options.base_port)?;
+    let layout = Layout::new(folder.path(), options.base_port, options.replicas, options.sentinels, options.embedded)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.0))?
         .with_plugins(DATA_PLUGINS.iter().copied().filter(|name| lies_beside(name)));
+    folder.check()?;
     let kept = Kept::read(&layout);
     let layout = layout.with_kept(&kept);
     refuse_used_ports(&layout)?;
+    folder.make()?;
     nodes::write_files(&layout)?;
-    println!("Starting {} nodes; files, logs and state are in {}", layout.nodes.len(), dir.display());
+    println!("Starting {} nodes; files, logs and state are in {}", layout.nodes.len(), folder.path().display());
     let mut processes = Vec::new();
     let outcome = start(&layout, &mut processes, stop).map(|()| {
         if stop.load(Ordering::Relaxed) {
@@ -93,12 +97,6 @@ fn start_and_follow(options: &Options, stop: &AtomicBool) -> io::Result<()> {
     println!("\nStopping {} nodes", processes.len());
     nodes::stop_all(&layout, &mut processes);
     outcome
-}
-
-/// The folder, which isn't made before it is clear that there will be a cluster.
-fn folder(options: &Options) -> io::Result<PathBuf> {
-    let default = || std::env::temp_dir().join(format!("keystead-cluster-{}", options.base_port));
-    std::path::absolute(options.dir.clone().unwrap_or_else(default))
 }
 
 /// A used port is said before anything starts, with the option that moves the cluster.

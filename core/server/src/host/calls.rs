@@ -4,6 +4,7 @@
 use super::effects;
 use keystead_engine::core::Core;
 use keystead_engine::registry::Command;
+use keystead_engine::resp::{Proto, Writer};
 use keystead_engine::spec::{Group, MAY_REPLICATE, NOSCRIPT, WRITE};
 use keystead_engine::{Args, CommandError};
 
@@ -15,8 +16,8 @@ pub(super) fn callable(
     words: Args<'_>,
 ) -> Result<&'static Command, CommandError> {
     let Some(command) = effects::find(core, words) else {
-        let name = String::from_utf8_lossy(words.get(0).unwrap_or_default()).to_lowercase();
-        return Err(CommandError::new(format!("ERR unknown command '{name}'").replace(['\r', '\n'], " ")));
+        let name = words.get(0).unwrap_or_default().to_ascii_lowercase();
+        return Err(CommandError::quoting(&[b"ERR unknown command '", &name, b"'"]));
     };
     if !command.arity_ok(words.len()) {
         return Err(CommandError::arity(&command.full_name));
@@ -26,6 +27,13 @@ pub(super) fn callable(
     }
     let declared = |needs| !command.flags.has(needs) || caller.flags.any(needs | WRITE);
     if declared(WRITE) && declared(MAY_REPLICATE) { Ok(command) } else { Err(effects::undeclared(plugin, caller)) }
+}
+
+/// An error as the reply of a call.
+pub(super) fn refused(error: &CommandError) -> Vec<u8> {
+    let mut reply = Vec::new();
+    Writer::new(&mut reply, Proto::Resp3).error(error.bytes());
+    reply
 }
 
 /// Of the connection's group, and about those of others.
@@ -75,7 +83,7 @@ mod tests {
         let engine = Engine::new(EngineOptions::default());
         let refused = |words: &str| {
             let words: OwnedArgs = words.split_whitespace().map(str::as_bytes).collect();
-            of_nobody(&engine.core, "x", words.view()).map(|error| error.text().to_owned())
+            of_nobody(&engine.core, "x", words.view()).map(|error| error.text().into_owned())
         };
         let why = "ERR plugin x: 'subscribe' is about a connection of its own and can't be called for another";
         assert_eq!(refused("SUBSCRIBE a").as_deref(), Some(why));
@@ -93,7 +101,7 @@ mod tests {
             let caller = engine.core.registry.find(caller.as_bytes()).expect(caller);
             callable(&engine.core, "x", caller, words.view())
                 .map(|command| command.name.clone())
-                .map_err(|e| e.text().to_owned())
+                .map_err(|e| e.text().into_owned())
         };
         let undeclared = |name: &str| Err(format!("ERR plugin x: '{name}' isn't declared to write"));
         assert_eq!(may("get", "GET k"), Ok("get".to_owned()));

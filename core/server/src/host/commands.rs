@@ -10,6 +10,7 @@ use crate::net::service::{Taken, TakeoverHost};
 use keystead_abi::glue::Completion;
 use keystead_abi::{self as abi, Str};
 use keystead_engine::foreign::{AsyncCall, ForeignAsync, ForeignCommand, ForeignTakeover};
+use keystead_engine::resp::{Proto, Writer};
 use keystead_engine::session::State;
 use keystead_engine::spec::{self, Flags};
 use keystead_engine::{Args, CommandError, CommandResult, Ctx, Effect, Kind};
@@ -154,7 +155,7 @@ fn run(
             if code == abi::CALL_PANICKED {
                 log::error!("plugin {}: the command {} panicked", plugin.name, ctx.command.full_name);
             }
-            let text = error.unwrap_or_else(|| "ERR the command failed without a reason".to_owned());
+            let text = error.unwrap_or_else(|| b"ERR the command failed without a reason".to_vec());
             Some(CommandError::new(text)).map(|error| if counted { error.counted() } else { error })
         }
     };
@@ -227,10 +228,10 @@ impl ForeignAsync for AsyncCommand {
     fn start(&self, call: AsyncCall) {
         let Some(service) = self.plugin.engine(self.endpoint) else { return };
         let (session, ticket) = (call.session, call.ticket);
-        if !self.plugin.live() {
+        let Some(_hold) = self.plugin.hold() else {
             service.turn(|engine| engine.complete(session, ticket, b"-ERR the plugin of this command was stopped\r\n"));
             return;
-        }
+        };
         let client = &call.client;
         let info = abi::ClientInfo {
             id: client.id,
@@ -253,14 +254,13 @@ impl ForeignAsync for AsyncCommand {
         let (plugin, name) = (self.plugin, String::from_utf8_lossy(args.at(0)).into_owned());
         let task = self.plugin.run(future, move |done| {
             running.lock().remove(&ticket);
-            let text = |done: Completion| done.buf.text().replace(['\r', '\n'], " ");
             let reply = match done.status {
                 abi::OK => done.buf.as_ref().to_vec(),
                 abi::PANICKED => {
                     log::error!("plugin {}: the command {name} panicked", plugin.name);
-                    format!("-ERR the plugin panicked: {}\r\n", text(done)).into_bytes()
+                    failure("ERR the plugin panicked: ", &done)
                 }
-                _ => format!("-ERR {}\r\n", text(done)).into_bytes(),
+                _ => failure("ERR ", &done),
             };
             service.turn(|engine| engine.complete(session, ticket, reply));
         });
@@ -272,6 +272,13 @@ impl ForeignAsync for AsyncCommand {
             self.plugin.tasks.cancel(task);
         }
     }
+}
+
+/// The error reply with a result's reason, whose bytes are the plugin's.
+fn failure(head: &str, done: &Completion) -> Vec<u8> {
+    let mut out = Vec::new();
+    Writer::new(&mut out, Proto::Resp2).error([head.as_bytes(), done.buf.as_ref()].concat());
+    out
 }
 
 /// A command that takes the connection over; what follows comes through [`TakeoverHost`].
@@ -315,8 +322,8 @@ impl TakeoverHost for Takeovers {
     fn take(&self, taken: Taken) {
         let Some(host) = self.host.upgrade() else { return };
         let command = taken.handover.command;
-        let plugin = command.plugin.as_deref().and_then(|name| host.plugin(name)).filter(|plugin| plugin.live());
-        let Some(plugin) = plugin else { return };
+        let Some(plugin) = command.plugin.as_deref().and_then(|name| host.plugin(name)) else { return };
+        let Some(_hold) = plugin.hold() else { return };
         let key = (self.endpoint, command.full_name.clone());
         let Some(taker) = plugin.takers.lock().get(&key).copied() else { return };
         hand_over(plugin, taker, self.endpoint, taken);

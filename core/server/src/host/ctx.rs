@@ -123,14 +123,14 @@ fn three(format: &[u8]) -> [u8; 3] {
 
 unsafe extern "C" fn fail(ctx: *mut c_void, text: Str) {
     // SAFETY: as above.
-    unsafe { frame(ctx).error = Some(text.text()) };
+    unsafe { frame(ctx).error = Some(text.bytes().to_vec()) };
 }
 
 unsafe extern "C" fn fail_counted(ctx: *mut c_void, text: Str) {
     // SAFETY: as above.
     unsafe {
         let frame = frame(ctx);
-        frame.error = Some(text.text());
+        frame.error = Some(text.bytes().to_vec());
         frame.counted = true;
     }
 }
@@ -272,7 +272,7 @@ fn run(frame: &mut Frame<'_, '_>, db: u32, args: &OwnedArgs) -> Result<Vec<u8>, 
         World::Look(..) => Err("a command can't run while INFO is written".to_owned()),
         World::Turn(engine) => {
             if let Some(error) = calls::of_nobody(&engine.core, &frame.plugin.name, args.view()) {
-                return Ok(format!("-{}\r\n", error.text()).into_bytes());
+                return Ok(calls::refused(&error));
             }
             let words: Vec<&[u8]> = args.view().iter().collect();
             Ok(engine.exec(db as usize, &words, Origin::Internal, Proto::Resp3))
@@ -280,7 +280,7 @@ fn run(frame: &mut Frame<'_, '_>, db: u32, args: &OwnedArgs) -> Result<Vec<u8>, 
         World::Command(ctx) => {
             let command = match calls::callable(ctx.core, &frame.plugin.name, ctx.command, args.view()) {
                 Ok(command) => command,
-                Err(error) => return Ok(format!("-{}\r\n", error.text()).into_bytes()),
+                Err(error) => return Ok(calls::refused(&error)),
             };
             let begin = ctx.reply.out.len();
             let selected = std::mem::replace(&mut ctx.session.db, db as usize);
@@ -480,6 +480,12 @@ unsafe extern "C" fn set_role(ctx: *mut c_void, role: *const Role) {
     let gates = &frame.core().gates;
     let demoted = replica && !gates.is(Gate::Replica);
     gates.set(Gate::Replica, replica);
+    if !replica {
+        let host = frame.plugin.host();
+        if let Some(core) = frame.core_mut() {
+            host.accept_loss(core);
+        }
+    }
     if !demoted {
         return;
     }

@@ -26,13 +26,15 @@ pub(super) fn refusal(core: &Core, plugin: &str, words: Args<'_>) -> Option<Comm
         None if words.is_empty() => return Some(CommandError::new(format!("ERR plugin {plugin}: an effect is empty"))),
         None => "is no command",
     };
-    Some(CommandError::new(format!("ERR plugin {plugin}: an effect can't be '{}', which {why}", name(words.at(0)))))
+    let (plugin, why) = (plugin.as_bytes(), why.as_bytes());
+    let parts = [b"ERR plugin ", plugin, b": an effect can't be '", shortened(words.at(0)), b"', which ", why];
+    Some(CommandError::quoting(&parts))
 }
 
 /// A word as it may stand in an error.
-fn name(word: &[u8]) -> String {
+fn shortened(word: &[u8]) -> &[u8] {
     const LONGEST: usize = 64;
-    String::from_utf8_lossy(&word[..word.len().min(LONGEST)]).into_owned()
+    &word[..word.len().min(LONGEST)]
 }
 
 fn has_effects(flags: Flags) -> bool {
@@ -77,7 +79,7 @@ mod tests {
         let engine = Engine::new(EngineOptions::default());
         let refused = |words: &str| {
             let words: OwnedArgs = words.split_whitespace().map(str::as_bytes).collect();
-            refusal(&engine.core, "x", words.view()).map(|error| error.text().to_owned())
+            refusal(&engine.core, "x", words.view()).map(|error| error.text().into_owned())
         };
         for fine in ["SET k v", "del a b", "PUBLISH c m", "XGROUP CREATE s g 0", "FLUSHALL", "PFCOUNT k"] {
             assert_eq!(refused(fine), None, "{fine}");

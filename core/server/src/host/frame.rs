@@ -38,7 +38,7 @@ pub(super) struct Frame<'f, 'e> {
     pub(super) endpoint: u32,
     pub(super) world: World<'f, 'e>,
     /// What `fail` was told.
-    pub(super) error: Option<String>,
+    pub(super) error: Option<Vec<u8>>,
     /// That error was counted already.
     pub(super) counted: bool,
     /// What it asked for and can't have: the command fails with it, whatever it returns.

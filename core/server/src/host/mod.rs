@@ -3,7 +3,7 @@
 //! In reading order: `seam` (what it asks of the server), `scan` and `library` (a file becomes a library, or is refused
 //! in words), `registrar` (what a plugin declares), `commands` and `hooks` (its functions as the engine sees them),
 //! `frame` and `ctx` (a turn as the plugin sees it), `api` and `objects` (everything outside a turn), `contracts`
-//! (services), `tasks`, `plugin` (its life). Never looks into a plugin's configuration, never decides what one does.
+//! (services), `tasks`, `holding` (what waits for its word), `plugin` (its life). Never looks into a plugin's configuration, never decides what one does.
 #![allow(unsafe_code)]
 
 mod api;
@@ -15,6 +15,7 @@ mod durable;
 mod effects;
 mod event_names;
 mod frame;
+mod holding;
 mod hooks;
 mod inspect;
 mod keeping;
@@ -117,6 +118,8 @@ pub(crate) struct Core {
     durable: durable::Durable,
     /// The keyspace has a part of what is being loaded: nothing may be saved of it.
     filling: AtomicBool,
+    /// The keyspace is what a load left that failed behind its flush: what files have is better.
+    lost: AtomicBool,
     /// The plugins are being stopped for the end.
     stopping: AtomicBool,
     /// Why writes are refused for good: a plugin that wants none without it failed. Empty: they aren't.
@@ -186,6 +189,22 @@ impl Core {
         self.gates.refuse_writes(if why.is_empty() { &for_good } else { why });
     }
 
+    /// Why nothing may be saved of the keyspace, if it has no data set.
+    fn unsaveable(&self) -> Option<&'static str> {
+        if self.filling.load(Ordering::Acquire) {
+            return Some("the keyspace has only a part of what is being loaded");
+        }
+        let lost = self.lost.load(Ordering::Acquire);
+        lost.then_some("the keys are gone with a load that failed, and what is on the disk stays")
+    }
+
+    /// Whoever is a primary has what is in memory, and it goes into the files.
+    fn accept_loss(&self, core: &mut EngineCore) {
+        if self.lost.swap(false, Ordering::AcqRel) {
+            core.journal.data_replaced();
+        }
+    }
+
     /// The history that the data belongs to, at its offset; no id while that isn't known.
     fn placed_history(&self, core: &EngineCore) -> History {
         let history = self.journal_state(core).history;
@@ -243,6 +262,7 @@ impl Host {
                 sections: RwLock::default(),
                 durable: durable::Durable::default(),
                 filling: AtomicBool::new(false),
+                lost: AtomicBool::new(false),
                 stopping: AtomicBool::new(false),
                 no_writes: Mutex::default(),
             }
@@ -353,10 +373,9 @@ async fn said_to_wait<T>(unsaid: Duration, say: impl FnOnce(), waiting: impl Fut
     }
 }
 
-/// What is half loaded must not take the place of what was saved.
+/// What is half loaded, or lost, must not take the place of what was saved.
 fn flags_now(plugin: &Plugin, flags: u32) -> u32 {
-    let half = plugin.host().filling.load(Ordering::Acquire);
-    if half { flags & !abi::ENDING_SAVE | abi::ENDING_NOSAVE } else { flags }
+    if plugin.host().unsaveable().is_some() { flags & !abi::ENDING_SAVE | abi::ENDING_NOSAVE } else { flags }
 }
 
 /// No replication id yet; a plugin that replicates sets one before it starts.

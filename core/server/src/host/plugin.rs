@@ -1,10 +1,11 @@
 //! One loaded plugin: its library, its instance, its tasks, its state. Lives as long as the process, because its library
 //! does: threads and callbacks of it may come at any time.
 
+use super::holding::Holding;
 use super::keeping::Keeping;
 use super::library::Library;
 use super::scan::Declaration;
-use super::tasks::Group;
+use super::tasks::{Group, Hold};
 use super::{Core, DATA};
 use crate::net::service::Service;
 use keystead_abi::glue::{Completion, import_future};
@@ -101,6 +102,8 @@ pub(crate) struct Plugin {
     pub(super) state_given: AtomicU64,
     /// What it saves, if it keeps the data.
     pub(super) keeping: Keeping,
+    /// What waits for its word.
+    pub(super) holding: Holding,
     host: Arc<Core>,
     stage: Mutex<Stage>,
     instance: OnceLock<Made>,
@@ -126,6 +129,7 @@ impl Plugin {
             state_lock: Mutex::new(0),
             state_given: AtomicU64::new(0),
             keeping: Keeping::default(),
+            holding: Holding::default(),
             host,
             stage: Mutex::new(Stage::Created),
             instance: OnceLock::new(),
@@ -164,6 +168,12 @@ impl Plugin {
     /// Whether its callbacks may be called. A command of a stopped plugin may still be queued in somebody's MULTI.
     pub(super) fn live(&self) -> bool {
         self.live.load(Ordering::Acquire)
+    }
+
+    /// Its functions may be called outside of a turn until this is dropped; None: it was stopped. (In a turn `live` is enough:
+    /// what stops it has a turn of each engine in between.)
+    pub(super) fn hold(&self) -> Option<Hold> {
+        self.tasks.hold().filter(|_| self.live())
     }
 
     fn api(&self) -> Option<(&abi::InstanceApi, *mut c_void)> {
@@ -216,11 +226,15 @@ impl Plugin {
         }
         self.ask_to_stop(why).await;
         self.tasks.close();
-        if !self.tasks.wait_empty(TASKS_LIMIT).await {
-            log::warn!("plugin {}: {} tasks are still running, its instance is kept", self.name, self.tasks.len());
-            return;
+        let goes_on = why != abi::STOP_SHUTDOWN;
+        self.holding.end(self, goes_on);
+        // The end of the server waits for no work that blocks: the process takes it along.
+        if !self.tasks.wait_empty(TASKS_LIMIT, goes_on).await {
+            let (tasks, others) = self.tasks.len();
+            log::warn!("plugin {}: {} tasks are still running, its instance is kept", self.name, tasks + others);
+        } else if self.tasks.is_empty() {
+            self.drop_instance();
         }
-        self.drop_instance();
     }
 
     /// Takes what it registered out of the engines.

@@ -42,7 +42,7 @@ fn describe(core: &Core, plugin: &Plugin) -> PluginInfo {
         ("endpoints", facts.endpoints.join(" ")),
         ("provides", contracts.offers_of(plugin.slot).join(", ")),
         ("needs", contracts.needs_of(plugin.slot).join(", ")),
-        ("tasks", plugin.tasks.len().to_string()),
+        ("tasks", plugin.tasks.len().0.to_string()),
     ];
     if let Stage::Faulted(reason) = &stage {
         rows.push(("fault", reason.clone()));

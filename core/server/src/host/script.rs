@@ -49,11 +49,11 @@ pub(super) unsafe extern "C" fn call(
     unsafe {
         let (frame, how) = (frame(ctx), &mut *how);
         let World::Command(ctx) = &mut frame.world else {
-            out.write(Buf::new(NO_COMMAND.text().to_owned()));
+            out.write(Buf::new(NO_COMMAND.bytes().to_vec()));
             return abi::ERR;
         };
         if how.db as usize >= ctx.ks.databases() {
-            out.write(Buf::new(CommandError::DB_RANGE.text().to_owned()));
+            out.write(Buf::new(CommandError::DB_RANGE.bytes().to_vec()));
             return abi::ERR;
         }
         let mut call = wanted(how);
@@ -66,7 +66,7 @@ pub(super) unsafe extern "C" fn call(
         let status = match ran {
             Ok(()) => abi::OK,
             Err(error) => {
-                scratch.reply.extend_from_slice(error.text().as_bytes());
+                scratch.reply.extend_from_slice(error.bytes());
                 abi::ERR
             }
         };
@@ -131,7 +131,7 @@ pub(super) unsafe extern "C" fn acl_check(ctx: *mut c_void, argv: *const Str, ar
         match keystead_engine::script::may_run(frame.core(), state, args.view()) {
             Ok(()) => abi::OK,
             Err(error) => {
-                out.write(Buf::new(error.text().as_bytes().to_vec()));
+                out.write(Buf::new(error.bytes().to_vec()));
                 abi::ERR
             }
         }

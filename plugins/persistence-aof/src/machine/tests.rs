@@ -167,3 +167,41 @@ fn the_disk_is_left_alone_where_nothing_waits_for_it() {
     m.appended(ms(1), 2 * AHEAD, place(10));
     assert_eq!(m.ahead(), None, "no-appendfsync-on-rewrite");
 }
+
+#[test]
+fn behind_a_file_that_is_not_on_the_disk_yet_replies_leave_and_nothing_counts_as_synced() {
+    let mut m = Machine::new(ms(0), Fsync::Everysec, 0);
+    assert_eq!(m.follow(Some(place(10))), [Confirm(10)]);
+    assert_eq!(m.moved(place(15)), [Confirm(15)], "nothing is in it, and yet that isn't on the disk");
+    assert_eq!(m.appended(ms(5), 2 * AHEAD, place(20)), [Confirm(20)]);
+    assert_eq!((m.due(ms(5000)), m.wake_at(), m.ahead()), (vec![], None, None), "the file before comes first");
+    assert!(!m.is_written_through(), "a write may have to wait for its sync");
+    m.set_policy(Fsync::Always);
+    assert_eq!((m.shown(), m.due(ms(5001))), (vec![], vec![]));
+    m.set_policy(Fsync::Everysec);
+    assert_eq!(m.trust(Some(place(10))), [Confirm(20), Durable(1015)], "by its end, so far had the stream come");
+    assert_eq!(m.due(ms(5002)), [Sync]);
+    assert_eq!(m.synced(ms(5003)), [Confirm(20), Durable(1020)]);
+}
+
+#[test]
+fn behind_a_file_that_can_not_be_put_on_the_disk_nothing_is_confirmed() {
+    let mut m = Machine::new(ms(0), Fsync::Everysec, 0);
+    m.follow(Some(place(10)));
+    m.distrust();
+    assert_eq!(m.appended(ms(5), 10, place(20)), []);
+    assert_eq!((m.due(ms(1005)), m.synced(ms(1006)), m.confirmed()), (vec![Sync], vec![], None));
+    assert_eq!(m.trust(Some(place(10))), [Confirm(20), Durable(1020)], "there is a base");
+}
+
+#[test]
+fn a_file_is_proven_by_a_sync_that_had_something_to_do() {
+    let mut m = trusted(Fsync::Everysec);
+    m.sync(ms(1));
+    m.synced(ms(2));
+    assert!(!m.is_proven());
+    m.appended(ms(3), 10, place(10));
+    m.sync(ms(4));
+    m.synced(ms(5));
+    assert!(m.is_proven());
+}

@@ -2,6 +2,7 @@
 //! set of files as it is on the disk.
 
 mod direct;
+mod history;
 mod log;
 mod retry;
 mod rewrite;
@@ -18,10 +19,12 @@ use direct::{Direct, Through};
 use futures::channel::{mpsc, oneshot};
 use futures::future::{BoxFuture, Either, OptionFuture, select};
 use futures::{FutureExt, StreamExt};
+use history::{Removed, Syncing};
 use keystead_plugin::{CursorClass, Error, Gate, Place, Result};
 use log::{Log, News};
-use retry::Retry;
+use retry::{Anew, Retry};
 use rewrite::Rewrite;
+use std::fs::File;
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
@@ -60,6 +63,8 @@ pub(crate) enum Order {
     Load(oneshot::Sender<Result<(), String>>),
     /// The base of the rewrite with this number is written, or can't be.
     BaseWritten(u64, Result<u64, String>),
+    /// What a rewrite replaced is deleted, or can't be.
+    HistoryRemoved(Removed),
     /// The plugin stops.
     Stop,
 }
@@ -78,7 +83,7 @@ enum Wake {
 /// True if what follows changes the file or puts it on the disk itself. Settings do only where they switch the file off.
 fn waits_for_sync(wake: &Wake) -> bool {
     match wake {
-        Wake::Order(order) => !matches!(order, Order::Configured { .. }),
+        Wake::Order(order) => !matches!(order, Order::Configured { .. } | Order::HistoryRemoved(_)),
         Wake::News(news) => matches!(news, News::End(_)),
         Wake::Synced(_) | Wake::Time | Wake::Gone => false,
     }
@@ -97,8 +102,8 @@ pub(crate) struct Writer {
     trickles: bool,
     /// What the cursor gives must be looked at here first.
     troubled: bool,
-    /// The file is put on the disk, and written meanwhile.
-    syncing: Option<BoxFuture<'static, std::io::Result<()>>>,
+    /// A file is put on the disk, and this or the next one written meanwhile.
+    syncing: Option<Syncing>,
     /// The disk is being told to begin with a part of the file.
     beginning: Arc<AtomicBool>,
     /// It is named in the manifest: a restart would load it.
@@ -116,6 +121,10 @@ pub(crate) struct Writer {
     /// A rewrite is wanted, not before this time.
     wanted: Option<Duration>,
     retry: Retry,
+    /// When files that no sync puts on the disk are replaced.
+    anew: Anew,
+    /// What a rewrite replaced is being deleted.
+    forgets: bool,
     /// Bytes of the set but for the file that is written.
     settled: u64,
     /// The whole set's size behind the last rewrite; of one that was loaded, its base's.
@@ -144,6 +153,8 @@ impl Writer {
             rewrites: 0,
             wanted: None,
             retry: Retry::default(),
+            anew: Anew::default(),
+            forgets: false,
             settled: 0,
             base_size: 0,
             looked,
@@ -178,7 +189,7 @@ impl Writer {
             self.folder.write_manifest(&self.manifest).map_err(unusable("manifest"))?;
         }
         // What can't be removed, on a full disk say, is in nobody's way.
-        self.forget_history().await;
+        self.forget_history();
         let Some(last) = self.manifest.incr.last() else { return Ok(()) };
         let (file, size) = self.folder.open(last).map_err(unusable(&last.name))?;
         let cursor = self.plugin.host.follow(CursorClass::Persistence).await?;
@@ -241,6 +252,7 @@ impl Writer {
                 Wake::Order(Order::Moved) => self.moved().await,
                 Wake::Order(Order::Rewrite) => self.wanted = Some(Duration::ZERO),
                 Wake::Order(Order::BaseWritten(number, result)) => self.base_told(number, result).await,
+                Wake::Order(Order::HistoryRemoved(removed)) => self.history_removed(&removed),
                 Wake::Order(Order::Flush(done)) => {
                     let result = self.flush().await;
                     let _ = done.send(result);
@@ -332,7 +344,8 @@ impl Writer {
             }
         };
         let order = inbox.next().map(|order| order.map_or(Wake::Gone, Wake::Order));
-        let synced = OptionFuture::from(self.syncing.as_mut()).then(|done| async {
+        let syncing = self.syncing.as_mut().map(|syncing| &mut syncing.done);
+        let synced = OptionFuture::from(syncing).then(|done| async {
             match done {
                 Some(result) => Wake::Synced(result),
                 None => pending().await,
@@ -349,8 +362,13 @@ impl Writer {
 
     /// Begins to put the file on the disk while it is written on: nobody's reply waits for that under `everysec`.
     fn sync_beside(&mut self) {
-        let Some(log) = &self.log else { return };
-        let (host, file, plugin) = (self.plugin.host, log.same_file(), self.plugin.clone());
+        if let Some(log) = &self.log {
+            self.syncing = Some(Syncing { done: self.begin_sync(log.same_file()), before: None });
+        }
+    }
+
+    fn begin_sync(&self, file: Arc<File>) -> BoxFuture<'static, std::io::Result<()>> {
+        let (host, plugin) = (self.plugin.host, self.plugin.clone());
         plugin.shown.syncing.store(true, Ordering::Release);
         let (waiting, sync) = (self.plugin.clone(), self.plugin.sync_begins());
         // The writer's own thread may be where the disk holds it.
@@ -364,9 +382,7 @@ impl Writer {
             done
         };
         let done = host.blocking(sync);
-        self.syncing = Some(Box::pin(async move {
-            done.await.unwrap_or_else(|error| Err(std::io::Error::other(error.text().to_owned())))
-        }));
+        Box::pin(async move { done.await.unwrap_or_else(|error| Err(std::io::Error::other(error.text().to_owned()))) })
     }
 
     /// Lets the disk begin with what the next sync would find: one part at a time, a slow disk gets no second order.
@@ -383,15 +399,18 @@ impl Writer {
 
     /// Waits for a sync that runs: what follows changes the file, or puts it on the disk itself.
     async fn end_sync(&mut self) {
-        if let Some(sync) = self.syncing.take() {
-            let result = sync.await;
+        if let Some(syncing) = &mut self.syncing {
+            let result = (&mut syncing.done).await;
             self.synced(&result).await;
         }
     }
 
     async fn synced(&mut self, result: &std::io::Result<()>) {
-        self.syncing = None;
+        let before = self.syncing.take().and_then(|syncing| syncing.before);
         self.plugin.sync_ended();
+        if let Some(before) = before {
+            return self.closed(*before, result).await;
+        }
         if let Some(log) = &mut self.log {
             let actions = log.synced(result);
             self.act(actions).await;
@@ -506,7 +525,10 @@ impl Writer {
                 Action::Durable(offset) => host.set_durable(Some(offset)),
                 Action::Refuse(why) => self.refuse_writes(&why),
                 Action::Accept => self.works_again(),
-                Action::Rewrite => self.wanted = Some(Duration::ZERO),
+                Action::Rewrite => {
+                    let wait = self.anew.sync_failed(log.machine.is_proven());
+                    self.wanted = Some(if wait.is_zero() { wait } else { host.now() + wait });
+                }
             }
         }
     }
@@ -532,13 +554,13 @@ impl Writer {
                     self.plugin.host.confirm(None);
                 }
                 let trusted = self.listed && self.distrusted.is_none();
-                let actions = if trusted { log.machine.trust(None) } else { Vec::new() };
+                let actions = if trusted { log.machine.shown() } else { Vec::new() };
                 self.act(actions).await;
             }
             (None, false) => {}
         }
         if self.rewrite.is_none() {
-            self.forget_history().await;
+            self.forget_history();
         }
     }
 
@@ -582,6 +604,8 @@ impl Writer {
                 None => break,
             }
         }
+        // Of the file before, if the journal's end was met just now.
+        self.end_sync().await;
         let Some(log) = &mut self.log else { return Ok(()) };
         if let Some(place) = log.due_note(true) {
             self.append(place).await;
@@ -604,7 +628,9 @@ impl Writer {
         let (plugin, folder) = (self.plugin.clone(), self.folder.clone());
         let again = async {
             flushed?;
-            load::again(&plugin, &folder).await.map_err(|error| error.text().to_owned())?;
+            let told = |error: Error| error.text().to_owned();
+            let manifest = load::check(&plugin, &folder).await.map_err(told)?;
+            load::again(&plugin, &folder, &manifest).await.map_err(told)?;
             plugin.recovery.tell_reloaded().await;
             Ok(())
         };

@@ -30,9 +30,35 @@ impl Retry {
     }
 }
 
+/// When everything is written anew because a file couldn't be put on the disk: at once, and later each time if what was made
+/// for that can't be either.
+#[derive(Debug, Default)]
+pub(super) struct Anew(Option<Retry>);
+
+impl Anew {
+    /// A file's sync has failed; how long to wait. `proven`: others of it had worked.
+    pub(super) fn sync_failed(&mut self, proven: bool) -> Duration {
+        match &mut self.0 {
+            Some(retry) if !proven => retry.failed(true),
+            first => {
+                *first = Some(Retry::default());
+                Duration::ZERO
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_that_takes_no_sync_is_not_asked_for_whole_sets_one_behind_the_other() {
+        let mut anew = Anew::default();
+        let mut waits = |proven: bool| anew.sync_failed(proven).as_secs();
+        assert_eq!([false; 8].map(&mut waits), [0, 1, 2, 4, 8, 16, 30, 30]);
+        assert_eq!([true, true, false, false].map(&mut waits), [0, 0, 1, 2], "one that worked for a while");
+    }
 
     fn waits(retry: &mut Retry, trouble: bool, times: usize) -> Vec<u64> {
         (0..times).map(|_| retry.failed(trouble).as_secs()).collect()

@@ -5,6 +5,7 @@ use super::{Log, Order, Retry, Writer, unusable};
 use crate::base;
 use crate::failpoint;
 use crate::files::Last;
+use crate::machine::Fsync;
 use crate::manifest::{Manifest, Part};
 use ::log::{info, warn};
 use futures::channel::mpsc;
@@ -137,6 +138,7 @@ impl Writer {
         {
             return self.rotate(next).await;
         }
+        self.end_sync().await;
         info!("The append-only file begins anew: {end}");
         self.given_up = self.refused_for().map(str::to_owned);
         self.distrusted = None;
@@ -151,9 +153,10 @@ impl Writer {
 
     /// Everything before the cut is written: what follows goes into a new file, if there can be one.
     async fn rotate(&mut self, cursor: Cursor) {
-        let Some(log) = &mut self.log else { return };
-        let sync = log.machine.sync(self.plugin.host.now());
-        self.act(sync).await;
+        self.end_sync().await;
+        if self.log.is_none() {
+            return;
+        }
         if self.rewrite.as_ref().is_some_and(Rewrite::has_failed) {
             // There will be no base: what is written goes on where it is.
             if let Some(log) = &mut self.log {
@@ -166,20 +169,30 @@ impl Writer {
             }
             return;
         }
+        if self.plugin.config().fsync == Fsync::Always
+            && let Some(log) = &mut self.log
+        {
+            let sync = log.machine.sync(self.plugin.host.now());
+            self.act(sync).await;
+        }
         let part = self.manifest.next_incr(&self.folder.file);
         let made = self.make_incr(&part);
         let Some(log) = &mut self.log else { return };
+        let mut before = None;
         match made {
             Ok(file) => {
                 info!("Creating AOF incr file {} on background rewrite", part.name);
-                let synced = log.machine.synced_place();
                 self.distrusted = self.distrusted.take().or_else(|| log.machine.failed().map(str::to_owned));
                 self.settled += log.machine.size();
-                let mut log = Log::new(&self.plugin, cursor, file, 0);
+                let old = std::mem::replace(log, Log::new(&self.plugin, cursor, file, 0));
                 // The old file is part of the set: what it can't hold, this one can't make up for.
-                let actions = if self.distrusted.is_some() { Vec::new() } else { log.machine.trust(synced) };
-                self.log = Some(log);
+                let actions = match &self.distrusted {
+                    Some(_) => Vec::new(),
+                    None if old.machine.is_dirty() => log.machine.follow(old.machine.written_place()),
+                    None => log.machine.trust(old.machine.synced_place()),
+                };
                 self.act(actions).await;
+                before = Some(old);
             }
             Err(error) => {
                 log.follow(cursor);
@@ -191,6 +204,9 @@ impl Writer {
         self.spare();
         if let Some(written) = self.rewrite.as_mut().and_then(|rewrite| rewrite.written.take()) {
             self.base_written(written).await;
+        }
+        if let Some(before) = before {
+            self.close(before);
         }
     }
 
@@ -308,20 +324,7 @@ impl Writer {
             self.act(actions).await;
             self.begins_anew();
         }
-        self.forget_history().await;
-    }
-
-    /// Deletes what a rewrite replaced, unless it shall stay.
-    pub(super) async fn forget_history(&mut self) {
-        if self.manifest.history.is_empty() || self.plugin.config().keep_history {
-            return;
-        }
-        let (folder, manifest) = (self.folder.clone(), self.manifest.clone());
-        let removed = self.plugin.host.blocking(move || folder.remove_history(manifest)).await;
-        match removed.and_then(|done| Ok(done?)) {
-            Ok(manifest) => self.manifest = manifest,
-            Err(error) => warn!("The history files of the AOF can't be removed: {}", error.text()),
-        }
+        self.forget_history();
     }
 
     fn tell_failure(&self, why: &str) {

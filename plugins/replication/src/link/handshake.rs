@@ -12,6 +12,8 @@ use crate::units::ReplId;
 pub const NODE: &[u8] = b"keystead-node:";
 /// In the answer to that: what the history goes on from.
 const FROM: &str = "keystead-from:";
+/// And, of a node that took its role from the one it followed when that asked it to: what that one's history was.
+const TOOK: &str = "keystead-took:";
 /// And, where all the data began in that process: the names of its history since.
 const ANEW: &str = "keystead-anew:";
 /// Nodes above a replica that are told to it: no real chain is as long, and the answer stays a short line.
@@ -83,18 +85,32 @@ pub fn goes_on_from(line: &[u8]) -> Option<ReplId> {
     std::str::from_utf8(line).ok()?.split(' ').find_map(|word| ReplId::parse(word.strip_prefix(FROM)?.as_bytes()))
 }
 
+/// In the same answer: the history of the one whose role it took, of which it has all, whatever restarts went by.
+pub fn took(line: &[u8]) -> Option<ReplId> {
+    std::str::from_utf8(line).ok()?.split(' ').find_map(|word| ReplId::parse(word.strip_prefix(TOOK)?.as_bytes()))
+}
+
 /// In the same answer: the primary began with nothing, and its data was known by these names since.
 pub fn began_anew(line: &[u8]) -> Option<Vec<ReplId>> {
     let names = std::str::from_utf8(line).ok()?.split(' ').find_map(|word| word.strip_prefix(ANEW))?;
     Some(names.split(',').filter_map(|name| ReplId::parse(name.as_bytes())).collect())
 }
 
-/// A primary's answer to a replica that named itself. `anew`: see [`began_anew`].
-pub fn path_answer(own: &str, upstream: &[String], history: &History, anew: Option<Vec<ReplId>>) -> String {
+/// A primary's answer to a replica that named itself. `anew`: see [`began_anew`]; `took`: see [`took`].
+pub fn path_answer(
+    own: &str,
+    upstream: &[String],
+    history: &History,
+    anew: Option<Vec<ReplId>>,
+    took: Option<ReplId>,
+) -> String {
     let ids = std::iter::once(own).chain(upstream.iter().map(String::as_str)).take(MAX_PATH);
     let mut answer = ids.fold("OK keystead-path".to_string(), |text, id| text + " " + id);
     if let Some(second) = &history.second {
         answer += &format!(" {FROM}{}", second.replid);
+    }
+    if let Some(from) = took {
+        answer += &format!(" {TOOK}{from}");
     }
     if let Some(names) = anew {
         let names: Vec<String> = names.iter().map(ReplId::to_string).collect();
@@ -185,10 +201,11 @@ mod tests {
         let (a, b) = ("a".repeat(40), "b".repeat(40));
         let from = ReplId::parse(&[b'c'; 40]);
         let mut history = History::fresh(from.expect("an id"));
-        assert_eq!(goes_on_from(format!("+{}", path_answer(&a, &[], &history, None)).as_bytes()), None);
+        assert_eq!(goes_on_from(format!("+{}", path_answer(&a, &[], &history, None, None)).as_bytes()), None);
         history.promote(crate::units::Offset(5), ReplId::parse(&[b'd'; 40]).expect("an id"));
         let (c, d) = (history.replid, from.expect("an id"));
-        let answer = path_answer(&a, std::slice::from_ref(&b), &history, Some(vec![c, d]));
+        let answer = path_answer(&a, std::slice::from_ref(&b), &history, Some(vec![c, d]), Some(d));
+        assert_eq!((took(format!("+{answer}").as_bytes()), took(b"+OK keystead-path")), (Some(d), None));
         assert_eq!(began_anew(format!("+{answer}").as_bytes()), Some(vec![c, d]));
         assert_eq!(began_anew(b"+OK keystead-path"), None);
         assert_eq!(goes_on_from(format!("+{answer}").as_bytes()), from);
@@ -196,7 +213,7 @@ mod tests {
         assert_eq!(path(b"+OK"), None);
         assert_eq!(path(b"-ERR keystead-path"), None);
         assert_eq!(path(format!("+OK keystead-path {a} nonsense").as_bytes()), Some(vec![a.clone()]));
-        let long = path_answer(&a, &vec![a.clone(); 1000], &history, None);
+        let long = path_answer(&a, &vec![a.clone(); 1000], &history, None, None);
         assert_eq!(path(format!("+{long}").as_bytes()).map(|ids| ids.len()), Some(MAX_PATH));
     }
 

@@ -107,6 +107,8 @@ pub struct Link {
     history: Option<ReplId>,
     /// The history that the one we are connected to goes on from, if it told.
     goes_on_from: Option<ReplId>,
+    /// The history whose role it took when it was asked to, if it told and has what it had then.
+    took: Option<ReplId>,
     /// Its data began in its process, and its history went by these names since; if it told.
     anew: Option<Vec<ReplId>>,
     down_since: Option<Duration>,
@@ -132,6 +134,7 @@ impl Default for Link {
             refused: None,
             history: None,
             goes_on_from: None,
+            took: None,
             anew: None,
             down_since: None,
             handing_over: false,
@@ -159,6 +162,11 @@ impl Link {
                 self.handing_over = true;
             }
             Event::Unfollow => self.unfollow(&mut out),
+            Event::AskAgain => {
+                if self.handing_over && matches!(self.state, State::Psync { .. }) {
+                    self.fail(now, "the failover's target gives no answer", &mut out);
+                }
+            }
             Event::Connected => self.connected(now, &mut out),
             Event::Failed(why) => self.fail(now, &why, &mut out),
             Event::Bytes(buf) => self.bytes(now, ctx, buf, &mut out),
@@ -241,7 +249,7 @@ impl Link {
 
     fn connect(&mut self, now: Duration, why: &str, out: &mut Outcome) {
         if let Some(target) = self.target.clone() {
-            (self.goes_on_from, self.anew, self.told_itself) = (None, None, false);
+            (self.goes_on_from, self.took, self.anew, self.told_itself) = (None, None, None, false);
             self.enter(State::Connecting { since: now }, why, out);
             out.actions.push(Action::Connect(target));
         }
@@ -406,7 +414,7 @@ impl Link {
         }
         if step == Step::Capabilities {
             (self.goes_on_from, self.anew) = (handshake::goes_on_from(line), handshake::began_anew(line));
-            self.told_itself = handshake::path(line).is_some();
+            (self.took, self.told_itself) = (handshake::took(line), handshake::path(line).is_some());
         }
         if step == Step::Capabilities
             && let Some(path) = handshake::path(line)
@@ -489,6 +497,11 @@ impl Link {
             out.actions.push(Action::HandedOver(Ok(())));
             return self.ask_psync(now, ctx, out);
         }
+        if asked_before && line.starts_with(IS_MASTER) {
+            let text =
+                "The failover's target is a primary without what this node has: it isn't followed, and there are two";
+            out.actions.push(Action::Log(log::Level::Warn, text.to_string()));
+        }
         if handing_over {
             let accepted = line.starts_with(b"+FULLRESYNC ") || line.starts_with(b"+CONTINUE");
             out.actions.push(Action::HandedOver(if accepted { Ok(()) } else { Err(said.clone()) }));
@@ -520,10 +533,12 @@ impl Link {
         self.lose(now, &format!("Unexpected reply to PSYNC from master: {said}"), true, out);
     }
 
-    /// A primary that was our replica when it was asked. One that tells what it goes on from must name our history; of any
-    /// other the promotion is believed, for two primaries would be worse.
+    /// A primary that was our replica when it was asked. One that tells what it goes on from must name our history, be it as the
+    /// one it took over from before it was started again; of any other the promotion is believed, for two primaries would be
+    /// worse.
     fn took_over(&self, offered: Option<Position>) -> bool {
-        !self.told_itself || (self.goes_on_from.is_some() && self.goes_on_from == offered.map(|ours| ours.replid))
+        let ours = offered.map(|ours| ours.replid);
+        !self.told_itself || (ours.is_some() && (self.goes_on_from == ours || self.took == ours))
     }
 
     fn full_resync(

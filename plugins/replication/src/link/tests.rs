@@ -522,8 +522,12 @@ fn a_target_that_took_over_unheard_is_followed() {
     let refusal = "-ERR PSYNC FAILOVER can't be sent to a master.";
     let refused = format!("handed over: Err({refusal:?})");
     let told = |from: char| format!("+OK keystead-path {} keystead-from:{}", hex('9'), hex(from));
+    let took = |from: char| format!("{} keystead-took:{}", told('e'), hex(from));
     for (breaks, capabilities, want) in [
         (true, told('c'), "handed over: Ok(())"),
+        // It was started again since.
+        (true, took('c'), "handed over: Ok(())"),
+        (true, took('d'), refused.as_str()),
         (true, "+OK".into(), "handed over: Ok(())"),
         (true, told('d'), refused.as_str()),
         (false, told('c'), refused.as_str()),
@@ -544,6 +548,24 @@ fn a_target_that_took_over_unheard_is_followed() {
         assert_eq!(b.done()[0], want, "{breaks} {capabilities}");
         assert_eq!(b.said().contains("PSYNC"), want.ends_with("Ok(())"), "the ordinary PSYNC follows at once");
     }
+}
+
+#[test]
+fn a_target_that_gives_no_answer_is_asked_over_another_connection() {
+    let mut b = Bench::new();
+    b.here = Some(Position { replid: id(b'c'), offset: Offset(41) });
+    b.event(Event::HandOver(Target { host: "r".into(), port: 2 }));
+    b.event(Event::AskAgain);
+    b.done();
+    b.shake();
+    b.event(Event::AskAgain);
+    assert_eq!(b.done(), ["ask to take over", "disconnect"]);
+    b.wait(2).shake();
+    assert!(b.said().ends_with("$8 FAILOVER "));
+    b.hear(format!("+CONTINUE {}\r\n", hex('d')).as_bytes());
+    b.done();
+    b.event(Event::AskAgain);
+    assert_eq!(b.done(), [""; 0], "it has answered");
 }
 
 #[test]

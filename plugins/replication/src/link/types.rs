@@ -90,6 +90,8 @@ pub enum Event<'a> {
     HandOver(Target),
     /// REPLICAOF NO ONE.
     Unfollow,
+    /// Whoever was asked to take our role gives no answer: is to be asked over another connection.
+    AskAgain,
     /// The connection asked for is there.
     Connected,
     /// It isn't, or is no more.

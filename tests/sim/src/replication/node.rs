@@ -420,7 +420,7 @@ impl Node {
                     let own = self.settings.node.as_deref().expect("it has an id");
                     path = format!(
                         "+{}\r\n",
-                        handshake::path_answer(own, &self.upstream, &self.history, self.anew.clone())
+                        handshake::path_answer(own, &self.upstream, &self.history, self.anew.clone(), None)
                     );
                     path.as_bytes()
                 }

@@ -206,14 +206,13 @@ impl<'a> Query<'a> {
             let text = format!("ERR {what} is not compatible with WITHDIST, WITHHASH and WITHCOORD options");
             return Err(CommandError::new(text));
         }
-        let name = String::from_utf8_lossy(&args[0]).into_owned();
         if spelling.searches() && self.from.is_none() {
-            let text = format!("ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for {name}");
-            return Err(CommandError::new(text));
+            let text = b"ERR exactly one of FROMMEMBER or FROMLONLAT can be specified for ";
+            return Err(CommandError::quoting(&[text, &args[0]]));
         }
         if spelling.searches() && self.shape.is_none() {
-            let text = format!("ERR exactly one of BYRADIUS and BYBOX can be specified for {name}");
-            return Err(CommandError::new(text));
+            let text = b"ERR exactly one of BYRADIUS and BYBOX can be specified for ";
+            return Err(CommandError::quoting(&[text, &args[0]]));
         }
         if self.any && self.count.is_none() {
             return Err(err("ERR the ANY argument requires COUNT argument"));

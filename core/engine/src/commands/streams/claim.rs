@@ -12,7 +12,7 @@ use crate::args::ArgsExt;
 use crate::commands::common::{Res, err, int, int_or, is};
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect, Origin};
-use crate::error::CommandError;
+use crate::error::{CommandError, c_text};
 
 /// Tells replicas that a consumer has an entry: (group, consumer), the entry, (time, count), the group's last id.
 pub(super) fn propagate_claim(
@@ -188,7 +188,7 @@ fn options(args: Args<'_>, mut at: usize, now_ms: i64) -> Res<Options> {
 }
 
 fn unrecognized(option: &[u8]) -> CommandError {
-    CommandError::new(format!("ERR Unrecognized XCLAIM option '{}'", super::text(option)))
+    CommandError::quoting(&[b"ERR Unrecognized XCLAIM option '", c_text(option), b"'"])
 }
 
 /// Whether claims tell what a primary's XREADGROUP gave: one entry each, which is the group's last from then on. Redis 7.2 says

@@ -198,7 +198,7 @@ mod tests {
         }
         let last = b"(18446744073709551615-18446744073709551615";
         assert_eq!(
-            interval_start(last).map_err(|it| it.text().to_owned()),
+            interval_start(last).map_err(|it| it.text().into_owned()),
             Err("ERR invalid start ID for the interval".into())
         );
     }

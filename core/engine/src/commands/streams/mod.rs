@@ -18,7 +18,7 @@ use super::common::{Res, as_sent_if, err, int, is};
 use crate::args::ArgsExt;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
-use crate::error::CommandError;
+use crate::error::{CommandError, c_text};
 use crate::spec::*;
 use ids::{exact, interval_end, interval_start, write_id};
 pub(crate) use read::has_news;
@@ -79,19 +79,16 @@ pub const TABLE: &[CommandSpec] = &[
     ]),
 ];
 
-/// A name in an error ends where C's string does.
-fn text(name: &[u8]) -> String {
-    String::from_utf8_lossy(name.split(|byte| *byte == 0).next().unwrap_or(name)).into_owned()
-}
-
 /// A consumer group or its key that isn't there.
 fn no_group(key: &[u8], group: &[u8], tail: &str) -> CommandError {
-    CommandError::new(format!("NOGROUP No such key '{}' or consumer group '{}'{tail}", text(key), text(group)))
+    let (start, between) = (b"NOGROUP No such key '", b"' or consumer group '");
+    CommandError::quoting(&[start, c_text(key), between, c_text(group), b"'", tail.as_bytes()])
 }
 
 /// A consumer group that isn't there, where the key is.
 fn no_group_of(key: &[u8], group: &[u8]) -> CommandError {
-    CommandError::new(format!("NOGROUP No such consumer group '{}' for key name '{}'", text(group), text(key)))
+    let (start, between) = (b"NOGROUP No such consumer group '", b"' for key name '");
+    CommandError::quoting(&[start, c_text(group), between, c_text(key), b"'"])
 }
 
 /// The key's stream, to change its groups: looked up as by a reader, which counts hits and misses.

@@ -75,9 +75,8 @@ fn block_ms(arg: &[u8], now_ms: u64) -> Res<u64> {
 /// command as it was typed.
 fn not_in_scripts(ctx: &Ctx<'_>, args: Args<'_>) -> Res<()> {
     if ctx.core.in_script {
-        let name = String::from_utf8_lossy(&args[0]);
-        let text = format!("ERR {name} command is not allowed with BLOCK option from scripts");
-        return Err(CommandError::new(text));
+        let text = b" command is not allowed with BLOCK option from scripts";
+        return Err(CommandError::quoting(&[b"ERR ", &args[0], text]));
     }
     Ok(())
 }

@@ -26,9 +26,10 @@ impl ScoreBound {
     }
 }
 
-/// C's strtod over the whole text: nothing is zero, too large is infinite, spaces may stand in front.
+/// C's strtod over the whole text, which ends at a zero byte: nothing is zero, too large is infinite, spaces may stand in
+/// front.
 fn strtod(text: &[u8]) -> Option<f64> {
-    let text = text.trim_ascii_start();
+    let text = memchr::memchr(0, text).map_or(text, |end| &text[..end]).trim_ascii_start();
     if text.is_empty() {
         return Some(0.0);
     }
@@ -318,6 +319,7 @@ mod tests {
         assert_eq!(ScoreBound::parse(b"+inf"), bound(f64::INFINITY, false));
         assert_eq!(ScoreBound::parse(b"1e999"), bound(f64::INFINITY, false));
         assert_eq!(ScoreBound::parse(b"("), bound(0.0, true));
+        assert_eq!(ScoreBound::parse(b"(1\x00 2"), bound(1.0, true), "a text ends at its first zero byte");
         for bad in ["nan", "(nan", "1.5x", "[1", "((1"] {
             assert_eq!(ScoreBound::parse(bad.as_bytes()), None, "{bad}");
         }

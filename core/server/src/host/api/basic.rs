@@ -7,6 +7,7 @@ use crate::net::service::mono_us;
 use keystead_abi::{self as abi, Buf, Str};
 use log::Level;
 use std::ffi::c_void;
+use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(super) unsafe extern "C" fn log(host: *mut c_void, level: u32, target: Str, message: Str) {
@@ -58,6 +59,9 @@ pub(super) unsafe extern "C" fn setting(host: *mut c_void, endpoint: u32, name: 
     // SAFETY: as above; the caller gives room for one buffer.
     let (plugin, name) = unsafe { (caller(host), name.text()) };
     let value = guarded(|| {
+        if name == "data_lost" {
+            return Some(plugin.host().lost.load(Ordering::Acquire).to_string());
+        }
         // The engine knows what CONFIG SET changed; the server knows the rest.
         let inside = frame::current(|frame| (frame.endpoint == endpoint).then(|| fact(frame.core(), &name)));
         let known = match inside {

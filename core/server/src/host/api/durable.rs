@@ -12,13 +12,13 @@ pub(super) unsafe extern "C" fn confirm(host: *mut c_void, position: u64) {
     // SAFETY: the contract of `ks_host_api`.
     let plugin = unsafe { caller(host) };
     let position = (position != abi::HOLD_NOTHING).then_some(position);
-    let _ = guarded(|| plugin.engine(DATA).map(|service| service.confirm(&plugin.name, position)));
+    let _ = guarded(|| plugin.engine(DATA).map(|service| plugin.holding.confirm(&service, &plugin.name, position)));
 }
 
 pub(super) unsafe extern "C" fn set_durable(host: *mut c_void, offset: u64) {
     // SAFETY: as above.
     let plugin = unsafe { caller(host) };
-    let _ = guarded(|| plugin.host().durable.set(offset));
+    let _ = guarded(|| plugin.holding.set_durable(&plugin.host().durable, offset));
 }
 
 pub(super) unsafe extern "C" fn durable(host: *mut c_void) -> u64 {
@@ -59,5 +59,8 @@ pub(super) unsafe extern "C" fn before_replies(host: *mut c_void, waker: *const 
     let plugin = unsafe { caller(host) };
     // SAFETY: not null.
     let waker = (!waker.is_null()).then(|| unsafe { WakerRef::new(waker) }.waker().clone());
-    let _ = guarded(|| plugin.engine(DATA).map(|service| service.before_replies.set(&plugin.name, waker)));
+    let _ = guarded(|| {
+        let Some(service) = plugin.engine(DATA) else { return };
+        plugin.holding.before_replies(&service, &plugin.name, waker);
+    });
 }

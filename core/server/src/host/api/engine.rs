@@ -143,7 +143,7 @@ pub(super) unsafe extern "C" fn exec(
         }
         let words: Vec<&[u8]> = args.view().iter().collect();
         let reply = match calls::of_nobody(&engine.core, &plugin.name, args.view()) {
-            Some(error) => format!("-{}\r\n", error.text()).into_bytes(),
+            Some(error) => calls::refused(&error),
             None => engine.exec(db as usize, &words, origin(from), Proto::Resp3),
         };
         Out { buf: Buf::new(reply), ..Out::DONE }
@@ -179,6 +179,9 @@ pub(super) unsafe extern "C" fn set_role(host: *mut c_void, role: *const Role) {
     // SAFETY: as above; the role lives for the call.
     let (plugin, replica) = unsafe { (caller(host), (*role).role == abi::ROLE_REPLICA) };
     plugin.host().gates.set(Gate::Replica, replica);
+    if !replica {
+        plugin.later(|engine| plugin.host().accept_loss(&mut engine.core));
+    }
 }
 
 pub(super) unsafe extern "C" fn set_gate(host: *mut c_void, gate: u32, closed: u32) {

@@ -1,10 +1,12 @@
 //! State on the disk, the overlay, the end, faults, services and shared objects.
 
 use super::{asynchronous, caller, failed};
+use crate::host::plugin::Plugin;
+use crate::host::tasks::Hold;
 use crate::host::{Waiting, guarded, state};
 use async_std::task::spawn_blocking;
 use futures::channel::oneshot;
-use keystead_abi::{self as abi, Buf, Future, Object, Out, Str};
+use keystead_abi::{self as abi, Buf, Future, Object, Out, Str, Waker};
 use std::ffi::c_void;
 use std::sync::atomic::Ordering;
 
@@ -87,12 +89,56 @@ pub(super) unsafe extern "C" fn service_call(host: *mut c_void, service: Str, pr
     // SAFETY: as above; the strings live for the call.
     let (plugin, service, provider) = unsafe { (caller(host), service.text(), provider.text()) };
     let host = plugin.host();
-    let chosen = guarded(|| host.contracts.lock().choose(&service, &provider, &host.names()));
+    let chosen = guarded(|| {
+        let offer = host.contracts.lock().choose(&service, &provider, &host.names())?;
+        let owner = host.plugins.read().get(offer.plugin as usize).copied();
+        let hold =
+            owner.and_then(Plugin::hold).ok_or_else(|| format!("the plugin of the service {service} was stopped"))?;
+        Ok((offer, hold))
+    });
     match chosen {
         // SAFETY: data and function belong together; the message lives for the call. The future is the provider's.
-        Ok(Ok(offer)) => unsafe { (offer.call)(offer.data, message) },
+        Ok(Ok((offer, hold))) => answer(unsafe { (offer.call)(offer.data, message) }, hold),
         Ok(Err(reason)) | Err(reason) => asynchronous(move || async move { failed(reason) }),
     }
+}
+
+/// An answer on its way: the provider's future, which another plugin polls.
+struct Answer {
+    future: Future,
+    /// The provider isn't taken away meanwhile.
+    _hold: Hold,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // SAFETY: called once, behind the last poll.
+        self.future.drop.into_iter().for_each(|drop| unsafe { drop(self.future.data) });
+    }
+}
+
+fn answer(future: Future, hold: Hold) -> Future {
+    let data = Box::into_raw(Box::new(Answer { future, _hold: hold })).cast();
+    Future { data, poll: Some(poll_answer), drop: Some(drop_answer) }
+}
+
+unsafe extern "C" fn poll_answer(data: *mut c_void, waker: *const Waker, out: *mut Out) -> u32 {
+    // SAFETY: `answer` made it, and it isn't dropped yet; waker and room are the caller's.
+    unsafe {
+        let future = &(*data.cast::<Answer>()).future;
+        match future.poll {
+            Some(poll) => poll(future.data, waker, out),
+            None => {
+                out.write(Out::DONE);
+                abi::READY
+            }
+        }
+    }
+}
+
+unsafe extern "C" fn drop_answer(data: *mut c_void) {
+    // SAFETY: `answer` made it; called once.
+    drop(unsafe { Box::from_raw(data.cast::<Answer>()) });
 }
 
 pub(super) unsafe extern "C" fn service_providers(host: *mut c_void, service: Str, out: *mut Buf) {
@@ -132,4 +178,25 @@ pub(super) unsafe extern "C" fn take(host: *mut c_void, number: u64, kind: u32, 
     // SAFETY: see above.
     unsafe { out.write(object) };
     abi::OK
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::tasks::Group;
+    use keystead_abi::glue::import_future;
+
+    /// A plugin that fails while another awaits its answer: the future is of its code.
+    #[test]
+    fn an_answer_on_its_way_holds_its_provider() {
+        let group = Group::default();
+        let hold = group.hold().expect("it is open");
+        let answer = answer(asynchronous(|| async { Out::DONE }), hold);
+        group.close();
+        assert!(!group.is_empty());
+        // SAFETY: it is ours, and imported once.
+        let done = async_std::task::block_on(unsafe { import_future(answer) });
+        assert_eq!(done.status, abi::OK);
+        assert!(group.is_empty());
+    }
 }

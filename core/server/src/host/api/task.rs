@@ -63,20 +63,30 @@ impl Drop for Closure {
 }
 
 pub(super) unsafe extern "C" fn blocking(
-    _host: *mut c_void,
+    host: *mut c_void,
     run: unsafe extern "C" fn(*mut c_void),
     drop: unsafe extern "C" fn(*mut c_void),
     data: *mut c_void,
 ) -> Future {
+    // SAFETY: the contract of `ks_host_api`.
+    let plugin = unsafe { caller(host) };
     let closure = Closure { data, drop };
     asynchronous(move || {
         // Started at once, whether it is awaited or not.
-        let work = task::spawn_blocking(move || {
-            // SAFETY: data and functions belong together.
-            unsafe { run(closure.data()) }
+        let work = plugin.tasks.hold().map(|hold| {
+            task::spawn_blocking(move || {
+                // SAFETY: data and functions belong together.
+                unsafe { run(closure.data()) }
+                // In this order: it is in the plugin's code until the closure is dropped.
+                std::mem::drop(closure);
+                std::mem::drop(hold);
+            })
         });
         async move {
-            work.await;
+            match work {
+                Some(work) => work.await,
+                None => return failed("the plugin was stopped"),
+            }
             Out::DONE
         }
     })

@@ -1,6 +1,7 @@
 //! Keyspaces being filled from records: decoded outside the lock, put in small steps under it.
 //! A load in place closes the loading gate until it is committed or given up, and nothing is saved meanwhile; a shadow
-//! changes nothing before its commit. Who flushed and then gives up leaves no keys: a part of a data set is none.
+//! changes nothing before its commit. Who flushed and then gives up leaves no keys: a part of a data set is none. The files
+//! stay as they were then, until the next load is committed or this node is a primary.
 
 use super::{drop_object, object, value};
 use crate::host::Core;
@@ -93,7 +94,8 @@ impl Open {
         }
         self.service.turn(|engine| {
             engine.ks.flush_all();
-            engine.core.journal.data_replaced();
+            engine.core.journal.data_lost();
+            self.host.lost.store(true, Ordering::Release);
             self.reopen();
         });
     }
@@ -258,6 +260,7 @@ fn finish(inner: &Inner) -> Result<u64, String> {
             engine.core.journal.data_replaced();
         }
         inner.done.store(true, Ordering::Release);
+        inner.open.host.lost.store(false, Ordering::Release);
         inner.open.reopen();
         if engine.ks.has_times() {
             engine.core.forewarn_of_field_deadlines();

@@ -180,8 +180,8 @@ pub(crate) fn open(
 ) -> Out {
     let small_pages = SmallPages::new();
     let begun = service.turn(|engine| {
-        if host.filling.load(Ordering::Acquire) {
-            return Err("the keyspace has only a part of what is being loaded".to_owned());
+        if let Some(why) = host.unsaveable() {
+            return Err(why.to_owned());
         }
         if needed(&engine.ks) > u32::from(options.version) {
             let version = options.version;

@@ -378,10 +378,12 @@ impl Clients {
             if conn.closing {
                 return self.close(at);
             }
-            if !self.inside
-                && let Some(handover) = conn.handover.take()
-            {
-                return self.hand_over(at, handover);
+            if let Some(handover) = conn.handover.take() {
+                match self.inside {
+                    // Behind the long command: nothing else would remember it.
+                    true => self.inbox.send(Message::TakeOver(at, handover)),
+                    false => return self.hand_over(at, handover),
+                }
             }
             if conn.reported {
                 conn.reported = false;

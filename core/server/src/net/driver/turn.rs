@@ -17,8 +17,6 @@ const TURN: usize = 1024;
 /// Commands whose keys are asked for at once. Each needs up to eight cache lines (bucket, entry, collection, its elements,
 /// its own bytes): those of twice as many would push each other out of a first-level cache of 32 KiB.
 const WINDOW: usize = 32;
-/// Output beyond this is reported: less can't exceed a limit, and is sent at once by rule.
-const REPORT: usize = 64 * 1024;
 /// Input beyond this is reported though all of it was executed: INFO shows the largest.
 const REPORT_PEAK: usize = 16 * 1024;
 
@@ -253,7 +251,9 @@ impl Clients {
         // AUTH, RESET and CONFIG SET may have changed what the next commands may be.
         conn.limits = core.limits(conn.session);
         let (unsent, unread, peak) = (conn.unsent(), conn.rest().len(), conn.input.len());
-        if unsent > REPORT || unread != conn.unread || peak > REPORT_PEAK {
+        // Less unsent output exceeds no limit. Who exceeded one is looked at until it has less, too.
+        let much = conn.reported || unsent as u64 >= core.config.live.output_limits.lowest;
+        if much || unread != conn.unread || peak > REPORT_PEAK {
             conn.unread = unread;
             conn.reported = unsent > 0;
             // A buffer without unread bytes goes back to the pool.
