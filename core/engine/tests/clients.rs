@@ -546,16 +546,16 @@ fn of_a_silent_transaction_only_the_messages_are_sent() {
     let c = kit.connect();
     let subscribed = "*3\r\n$9\r\nsubscribe\r\n$2\r\nch\r\n:1\r\n";
     let transaction = "MULTI\r\nSET a 1\r\nSUBSCRIBE ch\r\nECHO a\r\nEXEC\r\n";
-    assert_eq!(kit.send(c, &format!("CLIENT REPLY OFF\r\n{transaction}")), subscribed);
+    assert_eq!(kit.send(c, format!("CLIENT REPLY OFF\r\n{transaction}")), subscribed);
     // A message of a part that was silent is sent with the rest, and not kept for later.
     let c = kit.connect();
     let transaction = "MULTI\r\nCLIENT REPLY OFF\r\nSUBSCRIBE ch\r\nCLIENT REPLY ON\r\nEXEC\r\n";
-    let shown = kit.send(c, &format!("HELLO 3\r\n{transaction}"));
+    let shown = kit.send(c, format!("HELLO 3\r\n{transaction}"));
     assert!(shown.ends_with("subscribe\r\n$2\r\nch\r\n:1\r\n"), "{shown}");
     assert_eq!(kit.send(c, "CLIENT REPLY SKIP\r\nPING\r\n"), "");
     let c = kit.connect();
     let transaction = "MULTI\r\nCLIENT REPLY SKIP\r\nSUBSCRIBE ch\r\nEXEC\r\n";
-    let shown = kit.send(c, &format!("HELLO 3\r\n{transaction}"));
+    let shown = kit.send(c, format!("HELLO 3\r\n{transaction}"));
     assert!(shown.ends_with("subscribe\r\n$2\r\nch\r\n:1\r\n"), "{shown}");
     assert_eq!(kit.cmd(c, "GET a"), "", "skipped");
     assert_eq!(kit.cmd(c, "GET a"), "$1\r\n1\r\n");

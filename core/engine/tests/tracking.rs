@@ -280,7 +280,7 @@ fn a_target_that_was_just_killed_is_gone() {
     let id = kit.cmd(target, "CLIENT ID").trim_start_matches(':').trim_end().to_owned();
     assert_eq!(kit.cmd(c, &format!("CLIENT TRACKING ON REDIRECT {id}")), "+OK\r\n");
     kit.cmd(c, "GET a");
-    assert_eq!(kit.send(killer, &format!("CLIENT KILL ID {id}\r\nSET a 1\r\n")), ":1\r\n+OK\r\n");
+    assert_eq!(kit.send(killer, format!("CLIENT KILL ID {id}\r\nSET a 1\r\n")), ":1\r\n+OK\r\n");
     assert_eq!(kit.read(c), format!(">2\r\n$21\r\ntracking-redir-broken\r\n:{id}\r\n"));
     assert!(kit.cmd(c, "CLIENT TRACKINGINFO").contains("broken_redirect"));
 }
