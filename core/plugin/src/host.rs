@@ -91,7 +91,8 @@ impl Host {
         unsafe { (self.api().random)(self.data(), buf.as_mut_ptr(), buf.len()) }
     }
 
-    /// A fact of the server (`port`, `run_id`, `dir`, `version`, …) or any CONFIG parameter under Redis' name.
+    /// A fact of the server (`port`, `run_id`, `dir`, `version`, …) or any CONFIG parameter under Redis' name. `data_lost` is
+    /// `true` while the keys are gone with a load that failed: what is on the disk is not to be replaced by them.
     /// `serves_data` is `no` where there is no data port (a sentinel alone).
     /// `command_line` has the paths that the command line gave, one a line: what a plugin kept gives way to those.
     pub fn setting(&self, name: &str) -> Option<String> {

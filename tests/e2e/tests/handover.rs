@@ -153,6 +153,19 @@ impl Pair {
         wait_until("the replica is asked", DEADLINE, || self.proxy.asked() > 0);
     }
 
+    /// The replica takes over, and the primary isn't told.
+    fn take_over_unheard(&self, way: Way) {
+        self.proxy.set(way);
+        self.ask();
+        wait_until("it took over", DEADLINE, || role(&self.replica) == "master");
+    }
+
+    fn start_the_target_again(&mut self) {
+        self.replica.process.terminate();
+        self.replica.process.wait_exit(DEADLINE);
+        self.replica.restart();
+    }
+
     /// One follows the other, and both have the data.
     #[track_caller]
     fn one_primary(&mut self, promoted: bool) {
@@ -174,9 +187,7 @@ impl Pair {
 #[test]
 fn a_lost_answer_is_asked_for_again() {
     let mut pair = pair(|node| node);
-    pair.proxy.set(Way::LosesTheAnswer);
-    pair.ask();
-    wait_until("it took over", DEADLINE, || role(&pair.replica) == "master");
+    pair.take_over_unheard(Way::LosesTheAnswer);
     pair.proxy.set(Way::Open);
     pair.one_primary(true);
 }
@@ -185,12 +196,8 @@ fn a_lost_answer_is_asked_for_again() {
 #[test]
 fn a_target_that_took_over_unheard_and_was_started_again_is_followed() {
     let mut pair = pair(|node| node.plugin("persistence-rdb", "(save: [(3600, 1)])"));
-    pair.proxy.set(Way::LosesTheAnswer);
-    pair.ask();
-    wait_until("it took over", DEADLINE, || role(&pair.replica) == "master");
-    pair.replica.process.terminate();
-    pair.replica.process.wait_exit(DEADLINE);
-    pair.replica.restart();
+    pair.take_over_unheard(Way::LosesTheAnswer);
+    pair.start_the_target_again();
     assert_eq!(role(&pair.replica), "master");
     pair.proxy.set(Way::Open);
     pair.one_primary(true);
@@ -200,13 +207,9 @@ fn a_target_that_took_over_unheard_and_was_started_again_is_followed() {
 #[test]
 fn a_target_that_took_over_and_lost_its_data_is_not_followed() {
     let mut pair = pair(|node| node);
-    pair.proxy.set(Way::LosesTheAnswer);
-    pair.ask();
-    wait_until("it took over", DEADLINE, || role(&pair.replica) == "master");
+    pair.take_over_unheard(Way::LosesTheAnswer);
     // Its role is on the disk.
-    pair.replica.process.terminate();
-    pair.replica.process.wait_exit(DEADLINE);
-    pair.replica.restart();
+    pair.start_the_target_again();
     assert_eq!(pair.replica.client().cmd("DBSIZE"), 0);
     pair.proxy.set(Way::Open);
     pair.primary.process.wait_for_log("is a primary without what this node has", DEADLINE);
@@ -237,9 +240,7 @@ fn an_abort_outlasts_a_target_that_went_silent() {
 #[test]
 fn an_abort_hears_of_a_target_that_took_over_by_another_connection() {
     let mut pair = pair(|node| node);
-    pair.proxy.set(Way::SwallowsAnAnswer);
-    pair.ask();
-    wait_until("it took over", DEADLINE, || role(&pair.replica) == "master");
+    pair.take_over_unheard(Way::SwallowsAnAnswer);
     pair.proxy.set(Way::Open);
     let answer = pair.primary.client().cmd("FAILOVER ABORT");
     assert_eq!(answer, Reply::Error("ERR No failover in progress.".into()));
