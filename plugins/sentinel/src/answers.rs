@@ -235,6 +235,7 @@ impl Monitor {
             _ => {}
         }
         self.warn_of_late(id, s);
+        self.hasten_info(id, s.now);
         self.after_report(id, s);
     }
 

@@ -151,6 +151,17 @@ impl Monitor {
         due.into_iter().filter(|at| *at > now).min().unwrap_or(Mono::NEVER)
     }
 
+    /// See the machine's.
+    pub(crate) fn still_wants(&self, instance: InstanceId, request: &Request) -> bool {
+        match request {
+            Request::Follow(None) => matches!(self.failover, Failover::Promote { replica, .. } if replica == instance),
+            Request::Follow(Some(to)) => self.current_addr().is(&to.host, to.port),
+            Request::HandOver { to: Some(_), .. } => self.coordinated,
+            Request::AskDown { candidate: Some(_), epoch, .. } => self.failover.campaign() == Some(*epoch),
+            _ => true,
+        }
+    }
+
     /// Moves the election or failover on as far as it goes now.
     pub(crate) fn drive(&mut self, s: &mut Shared) {
         self.expire_hold(s.now);
@@ -395,8 +406,10 @@ impl Monitor {
     // ---------- re-point
 
     fn drive_repointing(&mut self, promoted: InstanceId, since: Mono, s: &mut Shared) {
-        let target = self.instances[&promoted].addr.faced(self.names_shown);
-        let others: Vec<InstanceId> = self.of(Kind::Replica).map(|r| r.id).filter(|id| *id != promoted).collect();
+        let chosen = &self.instances[&promoted];
+        let target = chosen.addr.faced(self.names_shown);
+        // Nor by another address: it would follow itself.
+        let others: Vec<InstanceId> = self.of(Kind::Replica).filter(|r| !r.is_also(chosen)).map(|r| r.id).collect();
         for id in &others {
             if let Repoint::Sent(at) = self.instances[id].repoint
                 && s.now.since(at) >= self.settings.tempo.slave_reconf_timeout

@@ -1,13 +1,15 @@
 //! Hellos: telling the others about this sentinel and its configuration, and learning from theirs.
-//! Owns discovery of sentinels and the taking over of newer configurations; a hello never makes an older one valid.
+//! Owns discovery of sentinels and the taking over of newer configurations; a hello never makes an older one valid, and of
+//! two that are equally new all sentinels come to hold the same.
 
 use crate::actions::{Claimant, Shared};
 use crate::events::{Level, subject};
 use crate::hello::Hello;
-use crate::instance::Heard;
+use crate::info::Role;
+use crate::instance::{Heard, Instance};
 use crate::monitor::{MAX_INSTANCES, Monitor};
 use crate::sign::Fault;
-use crate::types::{Addr, InstanceId, Kind, Mono};
+use crate::types::{Addr, Epoch, InstanceId, Kind, Mono};
 
 /// Refused senders remembered for one primary, and how often each is told.
 const MAX_REFUSED: usize = 64;
@@ -47,12 +49,16 @@ impl Monitor {
         !s.signing.on() || id == s.id || self.of(Kind::Sentinel).any(|i| i.run_id == id && i.verified)
     }
 
-    /// A hello that isn't taken: told as an event once a minute for each sender and reason, counted for EXPLAIN.
+    /// A hello that isn't taken: told as an event once a minute for each sender and reason, counted for EXPLAIN. Whoever
+    /// writes a new id into each has the first of them told: events call scripts.
     pub(crate) fn refuse(&mut self, hello: &Hello, fault: Fault, s: &mut Shared) {
         let key = (hello.id.clone(), fault);
         if !self.refused.contains_key(&key) && self.refused.len() >= MAX_REFUSED {
-            let oldest = self.refused.iter().min_by_key(|(_, r)| r.at).map(|(key, _)| key.clone());
-            oldest.map(|key| self.refused.remove(&key));
+            let now = s.now;
+            self.refused.retain(|_, r| now.since(r.at) < TELL_MS);
+            if self.refused.len() >= MAX_REFUSED {
+                return;
+            }
         }
         let known = self.refused.entry(key).or_insert(Refused { count: 0, at: s.now, told: None });
         (known.count, known.at) = (known.count.saturating_add(1), s.now);
@@ -117,12 +123,29 @@ impl Monitor {
         if !believed {
             return;
         }
-        if hello.config_epoch > self.config_epoch {
+        if hello.config_epoch > self.config_epoch || self.yields_to(hello) {
             self.take_over(id, hello, s);
         }
         // Written after a change of configuration, which begins with nobody's word.
         let heard = Heard { at: s.now, config_epoch: hello.config_epoch, primary: hello.primary.clone() };
         self.instance_mut(id).heard = Some(heard);
+    }
+
+    /// Two failovers of one epoch: operators asked two sentinels at once, and nobody votes for those. No configuration is newer
+    /// then, so what counts is who is a primary; of two that are, or are not, the higher address, at each sentinel alike.
+    fn yields_to(&self, hello: &Hello) -> bool {
+        let own = self.primary();
+        let twin = hello.config_epoch == self.config_epoch && self.config_epoch > Epoch(0);
+        if !twin || hello.primary == own.addr || self.failover.in_progress() {
+            return false;
+        }
+        let Some(other) = self.of(Kind::Replica).find(|r| r.addr == hello.primary) else { return false };
+        let is_one = |i: &Instance| i.role == Role::Primary && i.down_since.is_none() && i.command.is_up();
+        match (is_one(other), is_one(own)) {
+            (true, false) => true,
+            (false, true) => false,
+            _ => other.addr > own.addr,
+        }
     }
 
     fn take_over(&mut self, from: InstanceId, hello: &Hello, s: &mut Shared) {
@@ -164,7 +187,7 @@ impl Monitor {
             self.replace_peer(other, s);
         }
         if self.of(Kind::Sentinel).count() >= MAX_INSTANCES {
-            s.log(Level::Warning, format!("{}: too many sentinels known, {} is not taken in", self.name, hello.id));
+            self.refuse(hello, Fault::Crowd, s);
             return None;
         }
         self.forgotten.retain(|id| *id != hello.id);

@@ -28,7 +28,8 @@ impl Hello {
     /// Reads a hello; anything else is nothing.
     #[must_use]
     pub fn parse(text: &str) -> Option<Hello> {
-        if text.len() > MAX_HELLO {
+        // Fields come into events, scripts' arguments and the log: no blanks, no ends of lines.
+        if text.len() > MAX_HELLO || !text.bytes().all(|b| b.is_ascii_graphic()) {
             return None;
         }
         let fields: Vec<&str> = text.split(',').collect();
@@ -77,6 +78,9 @@ mod tests {
             "1,2,3,4,5,6,7,8,9",
             "1.1.1.1,0,id,1,n,2.2.2.2,1,1",
             "1.1.1.1,1,id,1,n,2.2.2.2,0,1",
+            "1.1.1.1,1,i d,1,n,2.2.2.2,1,1",
+            "1.1.1.1,1,id\n# it fell,1,n,2.2.2.2,1,1",
+            "1.1.1.1,1,\u{1b}[2J,1,n,2.2.2.2,1,1",
         ] {
             assert_eq!(Hello::parse(text), None, "{text}");
         }

@@ -3,6 +3,9 @@
 
 use crate::types::Addr;
 
+/// Replicas read of one INFO: each is compared with all that are known, and no more of them are remembered.
+const MAX_LISTED: usize = crate::monitor::MAX_INSTANCES;
+
 /// The role a data node reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -103,7 +106,9 @@ impl Report {
                 "aof_last_write_status" | "rdb_last_bgsave_status" => report.disk_fails |= value == "err",
                 "lease_writes_allowed_ms" => report.leased = Some(value != "0"),
                 "keystead_version" => report.keystead = true,
-                _ if key.starts_with("slave") => report.replicas.extend(replica_line(key, value)),
+                _ if key.starts_with("slave") && report.replicas.len() < MAX_LISTED => {
+                    report.replicas.extend(replica_line(key, value));
+                }
                 _ => {}
             }
         }

@@ -273,6 +273,12 @@ impl Instance {
         self.down_vote.is_some_and(|at| now.since(at) <= DOWN_VOTE_MS)
     }
 
+    /// Both are one process, known by two addresses: it announces another one by now, or two names lead to it.
+    #[must_use]
+    pub fn is_also(&self, other: &Instance) -> bool {
+        self.addr == other.addr || (!self.run_id.is_empty() && self.run_id == other.run_id)
+    }
+
     /// What its subjective state rests on.
     #[must_use]
     pub const fn silence(&self, settings: &Settings) -> Silence {

@@ -216,10 +216,6 @@ impl Monitor {
 
     pub(crate) fn send_periodic(&mut self, id: InstanceId, s: &mut Shared) {
         let ping_period = self.settings.ping_period_ms();
-        let rebooted = self.primary_rebooted.is_some_and(|at| s.now.since(at) < REBOOT_MS);
-        let down = self.odown_since.is_some() || self.primary().down_since.is_some();
-        let trouble = rebooted || down || self.failover.in_progress() || self.primary().role == Role::Replica;
-        let watched = self.watched(id, s.now);
         let instance = self.instance_mut(id);
         if !instance.command.is_up() {
             return;
@@ -227,7 +223,7 @@ impl Monitor {
         // Of one that comes back it is told first whether it was started again, and then that it answers.
         let (info_first, now) = (instance.down_since.is_some(), s.now);
         if info_first {
-            self.send_info(id, trouble, watched, s);
+            self.send_info(id, s);
         }
         let instance = self.instance_mut(id);
         if now >= instance.next_ping {
@@ -236,7 +232,7 @@ impl Monitor {
             instance.ping_since.get_or_insert(now);
             self.send(id, Request::Ping, s);
         }
-        self.send_info(id, trouble, watched, s);
+        self.send_info(id, s);
         if now >= self.instance_mut(id).next_hello {
             let period = self.settings.tempo.publish_period;
             let instance = self.instance_mut(id);
@@ -248,21 +244,43 @@ impl Monitor {
         }
     }
 
-    fn send_info(&mut self, id: InstanceId, trouble: bool, watched: Option<u64>, s: &mut Shared) {
+    /// How often INFO is due, by all that is known now.
+    fn info_period_ms(&self, id: InstanceId, now: Mono) -> u64 {
+        let rebooted = self.primary_rebooted.is_some_and(|at| now.since(at) < REBOOT_MS);
+        let down = self.odown_since.is_some() || self.primary().down_since.is_some();
+        let trouble = rebooted || down || self.failover.in_progress() || self.primary().role == Role::Replica;
+        let period = self.instances[&id].info_period_ms(trouble || self.strays(id), &self.settings, now);
+        period.min(self.watched(id, now).unwrap_or(u64::MAX))
+    }
+
+    /// A replica whose last word was that it follows somebody else than the primary: behind a failover that word is old.
+    fn strays(&self, id: InstanceId) -> bool {
+        let instance = &self.instances[&id];
+        let upstream = instance.report.as_ref().and_then(|report| report.upstream.as_ref());
+        instance.kind == Kind::Replica && upstream.is_some_and(|upstream| *upstream != self.primary().addr)
+    }
+
+    /// An INFO may say what makes the next one due sooner than it was when this one was asked for.
+    pub(crate) fn hasten_info(&mut self, id: InstanceId, now: Mono) {
+        let due = now.plus(self.info_period_ms(id, now));
+        let instance = self.instance_mut(id);
+        instance.next_info = instance.next_info.min(due);
+    }
+
+    fn send_info(&mut self, id: InstanceId, s: &mut Shared) {
         let now = s.now;
-        let Monitor { settings, instances, .. } = self;
-        let Some(instance) = instances.get_mut(&id) else { return };
-        if now >= instance.next_info {
-            // A peer is asked once a link: only whether it is a Keystead.
-            let period = instance.info_period_ms(trouble, settings, now);
-            let period = period.min(watched.unwrap_or(u64::MAX));
-            let (again, request) = match instance.kind {
-                Kind::Sentinel => (Mono::NEVER, Request::InfoServer),
-                _ => (next(instance.next_info, period, now), Request::Info),
-            };
-            instance.next_info = again;
-            self.send(id, request, s);
+        if now < self.instances[&id].next_info {
+            return;
         }
+        let period = self.info_period_ms(id, now);
+        let instance = self.instance_mut(id);
+        // A peer is asked once a link: only whether it is a Keystead.
+        let (again, request) = match instance.kind {
+            Kind::Sentinel => (Mono::NEVER, Request::InfoServer),
+            _ => (next(instance.next_info, period, now), Request::Info),
+        };
+        instance.next_info = again;
+        self.send(id, request, s);
     }
 }
 

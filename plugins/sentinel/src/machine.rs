@@ -17,6 +17,7 @@ use crate::sign::{Signing, without_stamp};
 use crate::state::{Kept, SavedMonitor, State, VERSION};
 use crate::tempo;
 use crate::types::{Addr, Epoch, InstanceId, Lane, Mono, Rng};
+use crate::wire::Request;
 use std::collections::BTreeMap;
 
 /// A step that comes later than this behind its deadline means that this process stood still for a moment.
@@ -464,6 +465,16 @@ impl Sentinel {
                 self.touched = Touched::All;
             }
         }
+    }
+
+    /// A request that waited for the disk is still this sentinel's will. A failover that was given up meanwhile must not
+    /// promote anybody late, beside whom another leader has promoted; nor may a candidate that gave up be voted for.
+    #[must_use]
+    pub fn still_wants(&self, instance: InstanceId, request: &Request) -> bool {
+        let Some(monitor) = self.shared.homes.get(&instance).and_then(|name| self.monitors.get(name)) else {
+            return false;
+        };
+        monitor.still_wants(instance, request)
     }
 
     fn on_feed(&mut self, id: InstanceId, generation: u64, text: Option<&str>) {

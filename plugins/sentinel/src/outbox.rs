@@ -61,12 +61,20 @@ impl Outbox {
         now
     }
 
-    /// The write is done: what may leave now. When it failed, nothing that rested on it leaves and replies say so.
-    pub fn written(&mut self, ok: bool) -> Vec<Action> {
+    /// The write is done: what may leave now. When it failed, nothing that rested on it leaves and replies say so. While it
+    /// took its time the machine may have given up what it ordered before: `wanted` says which orders still stand.
+    pub fn written(&mut self, ok: bool, wanted: impl Fn(InstanceId, &Request) -> bool) -> Vec<Action> {
         let Some((covered, state)) = self.writing.take() else { return Vec::new() };
         // What came behind it rests on it too, up to the next write.
         let rest = self.held.range(covered..).take_while(|held| !matches!(held, Held::Write)).count();
-        let mut now: Vec<Action> = self.held.drain(..covered + rest).filter_map(|held| released(held, ok)).collect();
+        let stands = |action| match action {
+            Action::Send { instance, generation, request, .. } if !wanted(instance, &request) => {
+                unsent(instance, generation)
+            }
+            action => action,
+        };
+        let left = self.held.drain(..covered + rest).filter_map(|held| released(held, ok));
+        let mut now: Vec<Action> = left.map(stands).collect();
         if !ok && self.held.is_empty() {
             self.owed = Some(state);
         }
@@ -122,7 +130,12 @@ fn free(action: &Action) -> bool {
             matches!(request, Request::Ping | Request::Info | Request::InfoServer | Request::ScriptKill)
         }
         Action::Reply { promises, .. } => !promises,
-        Action::Connect { .. } | Action::Disconnect { .. } | Action::Consult { .. } | Action::Resolve(_) => true,
+        // That the disk hangs is told by a line of the log.
+        Action::Connect { .. }
+        | Action::Disconnect { .. }
+        | Action::Consult { .. }
+        | Action::Resolve(_)
+        | Action::Log(..) => true,
         _ => false,
     }
 }
@@ -182,6 +195,10 @@ mod tests {
         Action::Reply { ticket, reply: Reply::ok(), promises: true }
     }
 
+    const fn all(_: InstanceId, _: &Request) -> bool {
+        true
+    }
+
     fn look(ticket: u64) -> Action {
         Action::Reply { ticket, reply: Reply::ok(), promises: false }
     }
@@ -209,7 +226,7 @@ mod tests {
         assert_eq!(words(&outbox.push(vec![reply(1), send(Request::Ping)])), "R1 p");
         assert_eq!(words(&outbox.push(vec![reply(2), persist(5), reply(3), send(Request::Ping)])), "R2 p P5");
         assert_eq!(words(&outbox.push(vec![reply(4), send(Request::Follow(None)), send(Request::Ping)])), "p");
-        assert_eq!(words(&outbox.written(true)), "R3 R4 F");
+        assert_eq!(words(&outbox.written(true, all)), "R3 R4 F");
         assert_eq!(words(&outbox.push(vec![reply(5)])), "R5");
     }
 
@@ -225,10 +242,27 @@ mod tests {
             "",
             "behind what is new"
         );
-        assert_eq!(words(&outbox.written(true)), "F i F i");
+        assert_eq!(words(&outbox.written(true, all)), "F i F i");
         assert_eq!(words(&outbox.push(vec![send(Request::Info)])), "i");
         assert_eq!(words(&outbox.push(told())), "p i P5");
-        assert_eq!(words(&outbox.written(false)), "u i", "what it says is worth knowing all the same");
+        assert_eq!(words(&outbox.written(false, all)), "u i", "what it says is worth knowing all the same");
+    }
+
+    #[test]
+    fn an_order_that_was_given_up_meanwhile_never_leaves() {
+        let mut outbox = Outbox::default();
+        let told = vec![persist(5), send(Request::Follow(None)), send(Request::Info), reply(1)];
+        assert_eq!(words(&outbox.push(told)), "P5");
+        let given_up = |_: InstanceId, request: &Request| *request != Request::Follow(None);
+        assert_eq!(words(&outbox.written(true, given_up)), "u i R1");
+    }
+
+    #[test]
+    fn a_disk_that_hangs_is_told_while_it_does() {
+        let mut outbox = Outbox::default();
+        assert_eq!(words(&outbox.push(vec![persist(5), reply(1)])), "P5");
+        assert_eq!(words(&outbox.push(vec![Action::Log(Level::Warning, "it hangs".into()), reply(2)])), "l");
+        assert_eq!(words(&outbox.written(true, all)), "R1 R2");
     }
 
     #[test]
@@ -236,10 +270,10 @@ mod tests {
         let mut outbox = Outbox::default();
         assert_eq!(words(&outbox.push(vec![persist(5), reply(1), look(2)])), "R2 P5");
         assert_eq!(words(&outbox.push(vec![look(3), reply(4)])), "R3");
-        assert_eq!(words(&outbox.written(false)), "E1 E4");
+        assert_eq!(words(&outbox.written(false, all)), "E1 E4");
         assert_eq!(words(&outbox.push(vec![look(5)])), "R5", "nor does it cause another try");
         assert_eq!(words(&outbox.push(vec![reply(6), look(7)])), "R7 P5");
-        assert_eq!(words(&outbox.written(false)), "E6");
+        assert_eq!(words(&outbox.written(false, all)), "E6");
     }
 
     #[test]
@@ -248,8 +282,8 @@ mod tests {
         assert_eq!(words(&outbox.push(vec![persist(5), reply(1)])), "P5");
         assert_eq!(words(&outbox.push(vec![persist(6), reply(2)])), "");
         assert_eq!(words(&outbox.push(vec![persist(7), reply(3)])), "");
-        assert_eq!(words(&outbox.written(true)), "R1 P7");
-        assert_eq!(words(&outbox.written(true)), "R2 R3");
+        assert_eq!(words(&outbox.written(true, all)), "R1 P7");
+        assert_eq!(words(&outbox.written(true, all)), "R2 R3");
     }
 
     #[test]
@@ -260,7 +294,7 @@ mod tests {
             let actions =
                 vec![persist(5), event("+elected-leader"), event("+failover-state-select-slave"), event("+sdown")];
             assert_eq!(words(&outbox.push(actions)), "P5");
-            assert_eq!(words(&outbox.written(ok)), told);
+            assert_eq!(words(&outbox.written(ok, all)), told);
         }
     }
 
@@ -268,13 +302,13 @@ mod tests {
     fn nothing_leaves_behind_a_write_that_failed() {
         let mut outbox = Outbox::default();
         assert_eq!(words(&outbox.push(vec![persist(5), reply(1), send(Request::Follow(None))])), "P5");
-        assert_eq!(words(&outbox.written(false)), "E1 u");
+        assert_eq!(words(&outbox.written(false, all)), "E1 u");
         // The vote in memory is not on the disk: the next answer must wait for another try.
         assert_eq!(words(&outbox.push(vec![send(Request::Ping)])), "p");
         assert_eq!(words(&outbox.push(vec![reply(2)])), "P5");
-        assert_eq!(words(&outbox.written(false)), "E2");
+        assert_eq!(words(&outbox.written(false, all)), "E2");
         assert_eq!(words(&outbox.push(vec![reply(3), persist(6)])), "P6");
-        assert_eq!(words(&outbox.written(true)), "R3");
+        assert_eq!(words(&outbox.written(true, all)), "R3");
         assert_eq!(words(&outbox.push(vec![reply(4)])), "R4");
     }
 }

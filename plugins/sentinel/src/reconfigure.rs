@@ -127,6 +127,9 @@ impl Monitor {
     /// majority confirmed ours since we could last hear; anything else waits as in Redis, for it may just have been
     /// promoted by a leader whose hello is on its way.
     fn demote_if_due(&mut self, id: InstanceId, s: &mut Shared) {
+        if self.instances[&id].is_also(self.primary()) {
+            return; // the primary by another address: it would follow itself
+        }
         let instance = self.instance_mut(id);
         if instance.former_primary {
             instance.next_info = instance.next_info.min(s.now.plus(REPORT_AGAIN_MS));

@@ -27,6 +27,8 @@ pub enum Fault {
     WrongKey,
     /// It was heard before, or is too old to tell.
     Replayed,
+    /// More sentinels are known than are remembered.
+    Crowd,
 }
 
 impl Fault {
@@ -37,6 +39,7 @@ impl Fault {
             Fault::Unsigned => "not signed",
             Fault::WrongKey => "signed with another key",
             Fault::Replayed => "sent before",
+            Fault::Crowd => "too many sentinels are known",
         }
     }
 }

@@ -8,6 +8,10 @@
 /// Milliseconds of a clock that never jumps.
 pub type Ms = u64;
 
+/// Who finds the lease held asks again after this long, and twice as long each time: a primary that has handed its role over
+/// gives it back within a moment, and clients wait. A holder that died keeps it for longer.
+const AGAIN_MS: Ms = 100;
+
 /// What happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -100,6 +104,8 @@ pub struct Agent {
     /// The question that is out: its number, when it was sent, what it was.
     open: Option<(u64, Ms, Open)>,
     next: Ms,
+    /// The next wait, if somebody holds the lease.
+    again: Ms,
     questions: u64,
     told: Ms,
     /// What etcd answered last that counts, and what was said of that.
@@ -152,6 +158,7 @@ impl Agent {
             promised,
             open: None,
             next: now,
+            again: AGAIN_MS,
             questions: 0,
             told: 0,
             state: State::Unasked,
@@ -237,6 +244,7 @@ impl Agent {
         if self.primary != primary {
             self.primary = primary;
             self.next = now;
+            self.again = AGAIN_MS;
             self.vouched = 0;
             self.state = State::Unasked;
         }
@@ -283,6 +291,7 @@ impl Agent {
         match answer {
             Answer::Acquired(lease) if self.primary => {
                 self.held = Some((lease, sent + self.rules.ttl_ms));
+                self.again = AGAIN_MS;
                 self.say(State::Held, "holds the lease", out);
             }
             Answer::Acquired(lease) => out.push(Action::Release(lease)),
@@ -293,10 +302,12 @@ impl Agent {
                 self.say(State::Held, "etcd is back: the lease goes on", out);
             }
             Answer::HeldBy(who) => {
+                self.try_again_soon(now);
                 let text = format!("{who} holds the lease: no writes here");
                 self.say(State::HeldBy(who), &text, out);
             }
             Answer::HeldBefore => {
+                self.try_again_soon(now);
                 self.say(State::HeldBefore, "my own lease from before the restart, until it ends: no writes yet", out);
             }
             Answer::Gone => {
@@ -313,6 +324,11 @@ impl Agent {
                 }
             }
         }
+    }
+
+    fn try_again_soon(&mut self, now: Ms) {
+        let wait = self.again.min(self.period_ms());
+        (self.next, self.again) = (now + wait, 2 * wait);
     }
 
     fn on_vouched(&mut self, now: Ms, number: u64, all: bool, out: &mut Vec<Action>) {
@@ -415,6 +431,27 @@ mod tests {
         let number = asked(&agent.step(9_000, PRIMARY)).expect("a primary again");
         assert_eq!((agent.state(9_000), agent.held_by()), ("none", None));
         assert_eq!(said(&mut agent, 9_010, Event::Etcd(number, held("b:1"))), ["b:1 holds the lease: no writes here"]);
+    }
+
+    /// A primary that hands its role over gives the lease back a moment later than the next one asks for it.
+    #[test]
+    fn a_lease_that_another_gives_back_is_taken_soon() {
+        let mut agent = Agent::new(0, Rules { failsafe: false, ttl_ms: 10_000, ..RULES }).0;
+        let (mut now, mut waits, mut last) = (0, Vec::new(), 0);
+        while waits.len() < 8 {
+            if let Some(number) = asked(&agent.step(now, PRIMARY)) {
+                waits.push(now - last);
+                last = now;
+                agent.step(now, Event::Etcd(number, Answer::HeldBy("h:1".into())));
+            }
+            now += 50;
+        }
+        assert_eq!(waits, [0, 100, 200, 400, 800, 1_600, 3_200, 3_350], "up to a third of the lease");
+        // Its next time as a primary begins anew.
+        agent.step(now, Event::Tick { primary: false });
+        let number = asked(&agent.step(now, PRIMARY)).expect("the lease is asked for");
+        agent.step(now, Event::Etcd(number, Answer::HeldBy("h:1".into())));
+        assert!(asked(&agent.step(now + 50, PRIMARY)).is_none() && asked(&agent.step(now + 100, PRIMARY)).is_some());
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Replays seeds of the simulator: `cargo run -p keystead-sim -- sentinel 17` prints the history of seed 17,
 //! `… sentinel 0..5000` runs many and prints the failing ones; with a third number every so many-th only (29: seeds of one
-//! kind of fault). `… many 100000` runs so many and prints tables, `… figures 40` what each fault costs in virtual time.
-
+//! kind of fault). `… second` does the same with seeds in which a second fault comes in the middle of the first. `… many 100000`
+//! runs so many and prints tables, `… figures 40` what each fault costs in virtual time.
 use keystead_sim::sentinel::figures::table;
 use keystead_sim::sentinel::many::{complaint, run_all};
-use keystead_sim::sentinel::run::run;
+use keystead_sim::sentinel::run::{Verdict, run, run_second};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -19,8 +19,10 @@ fn main() -> ExitCode {
             },
         ),
         ["many", seeds] => seeds.parse().map_or_else(|_| usage(), many),
-        ["sentinel", seeds] => sentinel(seeds, 1),
-        ["sentinel", seeds, step] => sentinel(seeds, step.parse().unwrap_or(1)),
+        ["sentinel", seeds] => sentinel(run, seeds, 1),
+        ["sentinel", seeds, step] => sentinel(run, seeds, step.parse().unwrap_or(1)),
+        ["second", seeds] => sentinel(run_second, seeds, 1),
+        ["second", seeds, step] => sentinel(run_second, seeds, step.parse().unwrap_or(1)),
         _ => usage(),
     }
 }
@@ -31,7 +33,7 @@ fn many(seeds: u64) -> ExitCode {
     verdict(report.failed().is_empty())
 }
 
-fn sentinel(seeds: &str, step: usize) -> ExitCode {
+fn sentinel(run: fn(u64, bool) -> Verdict, seeds: &str, step: usize) -> ExitCode {
     if let Some((from, to)) = seeds.split_once("..") {
         let (Ok(from), Ok(to)) = (from.parse::<u64>(), to.parse::<u64>()) else { return usage() };
         let mut failed = 0;
@@ -55,7 +57,7 @@ fn verdict(good: bool) -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: keystead-sim sentinel SEED | FROM..TO [STEP], keystead-sim many SEEDS, keystead-sim figures SEEDS"
+        "usage: keystead-sim sentinel | second SEED | FROM..TO [STEP], keystead-sim many SEEDS, keystead-sim figures SEEDS"
     );
     ExitCode::from(2)
 }

@@ -91,6 +91,14 @@ fn an_epoch_that_falls() {
 }
 
 #[test]
+fn an_order_that_was_given_up() {
+    let (promote, follow) = (Request::Follow(None), Request::Follow(Some(data_addr(1))));
+    for (words, order) in [("to follow NO ONE, which", &promote), ("to follow 10.0.0.2:6379, which", &follow)] {
+        finds(words, |c| c.on_order(1, "me", order, true), |c| c.on_order(1, "me", order, false));
+    }
+}
+
+#[test]
 fn two_primaries_of_one_epoch() {
     let says = |c: &mut Checker, id: &str, config, primary| {
         c.on_request(1, (id, 0), &hello(id, 9, config, primary));

@@ -143,7 +143,10 @@ impl Driver {
                 }
                 Some(Some(Input::Written(result, ms))) => {
                     self.disk.tell(&result, self.now());
-                    let released = self.outbox.written(result.is_ok());
+                    let released = {
+                        let machine = self.machine.lock();
+                        self.outbox.written(result.is_ok(), |to, request| machine.still_wants(to, request))
+                    };
                     let events = self.carry_out(released).await;
                     self.follow(events).await;
                     Event::Written { ms, error: result.err() }

@@ -1,6 +1,6 @@
 //! REPLICAOF in a circle: nobody is a primary, and no node ends that by itself.
 
-use super::table::{PRIMARY, Table, primary, replica, with_history};
+use super::table::{PEER, PRIMARY, Table, primary, replica, with_history};
 use keystead_sentinel::types::Addr;
 use keystead_sentinel::wire::Request;
 
@@ -96,4 +96,35 @@ fn a_circle_that_is_opened_in_time_is_none() {
     table.nodes.insert(PRIMARY, with_history(primary("p", FIRST..SECOND + 1), "second", "first"));
     table.run(20_000);
     assert_eq!((table.happened("+sdown"), promoted(&table)), (0, None));
+}
+
+/// A peer's down-vote counts for three seconds, also if the primary has become another thing within them.
+#[test]
+fn a_down_vote_from_before_the_circle_is_no_word_of_it() {
+    let mut table = group();
+    table.meet_peer();
+    let vote = |table: &mut Table| {
+        table.command(&format!("SENTINEL IS-MASTER-DOWN-BY-ADDR 127.0.0.1 {PRIMARY} 0 * {PEER} 0 p"));
+    };
+    let changed = |t: &Table| t.happened("-role-change") > 0;
+    // The primary is asked once a second behind a peer's question: the vote comes half a second before the circle is seen.
+    vote(&mut table);
+    table.run(500);
+    [(PRIMARY, FIRST), (FIRST, PRIMARY)].into_iter().for_each(|(port, of)| {
+        table.nodes.insert(port, follows(port, of));
+    });
+    table.run_until(1_200, changed);
+    let noticed = table.now;
+    table.run(800);
+    assert!(table.explained().contains("in a circle") && table.explained().contains("sees the primary down"));
+    assert_eq!(table.happened("+sdown"), 0, "{} ms behind the circle: {:?}", table.now - noticed, table.events);
+    // What it says of the circle counts at once.
+    let mut table = wired(&[(PRIMARY, FIRST), (FIRST, PRIMARY)]);
+    table.meet_peer();
+    table.run_until(NOTICED_MS, changed);
+    table.run(300);
+    assert!(table.explained().contains("in a circle") && table.happened("+sdown") == 0);
+    vote(&mut table);
+    table.run(40);
+    assert_eq!(table.happened("+sdown"), 1, "{:?}", table.events);
 }

@@ -2,10 +2,13 @@
 
 mod asked_for;
 mod circle;
+mod forged;
 mod handed_over;
 mod histories;
 mod promoted;
 mod table;
+mod twice;
+mod twins;
 
 use keystead_sentinel::actions::{Action, Event};
 use keystead_sentinel::election::Advice;
@@ -364,4 +367,28 @@ fn what_is_never_answered_stops_no_ping() {
     assert_eq!(table.sentinel.monitors()["m"].primary().pending, pending, "of another link");
     table.step(Event::Unsent { instance, generation: before });
     assert_eq!(table.sentinel.monitors()["m"].primary().pending, pending - 1);
+}
+
+/// What a replica says right behind a failover is old soon: INFO's period is too long for it.
+#[test]
+fn a_replica_that_is_on_its_way_to_a_new_primary_is_asked_again_soon() {
+    for (first, link) in [(PRIMARY, "up"), (6380, "down")] {
+        let mut table = Table::with_replicas(2, |_| {});
+        table.meet_peer();
+        // Its promotion is seen before it is told of.
+        table.nodes.insert(6380, primary("r6380", 0..0));
+        table.run_until(10_500, |t| t.happened("-role-change") > 0);
+        table.nodes.insert(PRIMARY, replica("p", 6380, "up", 1000));
+        table.nodes.insert(6381, replica("r6381", first, link, 1000));
+        hello(&mut table, 6380, 1);
+        table.run(500);
+        table.nodes.insert(6381, replica("r6381", 6380, "up", 1000));
+        let well = |t: &Table| {
+            let replicas = t.sentinel.monitors()["m"].of(Kind::Replica);
+            let report = replicas.filter(|r| r.addr.port == 6381).find_map(|r| r.report.clone());
+            report.is_some_and(|r| r.link_up && r.upstream.is_some_and(|up| up.port == 6380))
+        };
+        assert!(!well(&table), "{first} {link}");
+        table.run_until(1_200, well);
+    }
 }

@@ -25,6 +25,8 @@ pub struct Checker {
     epochs: BTreeMap<(String, String), (u64, u64)>,
     primaries: BTreeMap<(String, u64), Addr>,
     forced: bool,
+    refusing: bool,
+    anew: bool,
     /// How old what a sentinel knows about a candidate may be.
     pub patience_ms: u64,
 }
@@ -37,6 +39,23 @@ impl Checker {
     /// An operator asks for a failover without an election: two leaders of one epoch are then his doing.
     pub fn forced_failovers(&mut self) {
         self.forced = true;
+    }
+
+    /// See above; each of them may tell of the same promotion.
+    #[must_use]
+    pub fn were_forced(&self) -> bool {
+        self.forced
+    }
+
+    /// A disk refuses writes: whoever asks for what rests on them may hear so.
+    pub fn disks_refuse(&mut self) {
+        self.refusing = true;
+    }
+
+    /// A sentinel watches that primary anew, and knows of no configuration.
+    pub fn watched_anew(&mut self, me: &str, name: &str) {
+        self.epochs.remove(&(me.to_owned(), name.to_owned()));
+        self.anew = true;
     }
 
     /// Who was elected last for that primary.
@@ -60,7 +79,9 @@ impl Checker {
         }
         match DownAnswer::parse(reply).and_then(|answer| answer.vote) {
             Some((leader, epoch)) => self.vote(now, voter, &leader, epoch.0),
-            None if reply.error().is_some() => self.violation(now, format!("a peer's question got {reply:?}")),
+            None if reply.error().is_some() && !self.refusing => {
+                self.violation(now, format!("a peer's question got {reply:?}"))
+            }
             None => {}
         }
     }
@@ -83,12 +104,22 @@ impl Checker {
                 }
                 let (epoch, primary) = (hello.config_epoch.0, hello.primary);
                 let first = self.primaries.entry((hello.name.clone(), epoch)).or_insert_with(|| primary.clone());
-                if *first != primary && !self.forced {
+                // What an operator names is of no election.
+                let named = self.anew && epoch == 0;
+                if *first != primary && !self.forced && !named {
                     let text = format!("two primaries of {} in epoch {epoch}: {first} and {primary}", hello.name);
                     self.violation(now, text);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// An order leaves a sentinel: one that it has given up meanwhile must not.
+    pub fn on_order(&mut self, now: u64, me: &str, request: &Request, stands: bool) {
+        if let (Request::Follow(to), false) = (request, stands) {
+            let to = to.as_ref().map_or("NO ONE".to_owned(), Addr::to_string);
+            self.violation(now, format!("{} tells a node to follow {to}, which it has given up", tail(me)));
         }
     }
 

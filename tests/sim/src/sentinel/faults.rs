@@ -3,6 +3,7 @@
 
 use super::hard;
 use super::net::{NodeId, Weather};
+use super::second::{self, Second};
 use super::strategies::{ELECTIONS, SELECTIONS};
 use super::world::{PRIMARY, World};
 
@@ -56,6 +57,8 @@ pub enum Family {
     ColdStart,
     /// Anything, many times.
     Swarm,
+    /// One in the middle of another; these have seeds of their own.
+    Second(Second),
 }
 
 /// All kinds, in the order in which seeds take their turns.
@@ -220,6 +223,7 @@ pub fn inflict(world: &mut World, family: Family) -> Expected {
         Family::AskedFor => return hard::asked_for(world, long),
         Family::AskedForAndBroken => return hard::asked_for_and_broken(world, long),
         Family::ColdStart => return hard::cold_start(world),
+        Family::Second(kind) => return second::inflict(world, kind),
         Family::Busy => {
             world.kill(primary);
             busy(world, long + 3 * down_after);
@@ -390,6 +394,7 @@ pub fn heal_all(world: &mut World) {
     world.heal();
     world.set_weather(Weather { delay_ms: 2, loss_permille: 0 });
     world.shape.disk_ms = world.shape.disk_ms.min(30);
+    world.mend_disks();
     for id in world.all() {
         world.resume(id);
         world.restart(id, true);

@@ -120,8 +120,8 @@ impl World {
         if timers_first {
             self.step(id, Event::Tick);
         }
-        if let Some(took) = self.processes[id].unheard_write.take() {
-            self.hear_of_write(id, took);
+        if let Some(ended) = self.processes[id].unheard_write.take() {
+            self.hear_of_write(id, ended);
         }
         let inbox = std::mem::take(&mut self.processes[id].inbox);
         for (conn, way, payload) in inbox {
@@ -156,6 +156,29 @@ impl World {
             format!("{} will crash at its next write (behind it: {behind})", w.name(id))
         });
         self.crash_on_persist = Some((id, behind));
+    }
+
+    /// A sentinel's disk takes no write for so long: it keeps each waiting, or refuses it.
+    pub fn break_disk(&mut self, id: NodeId, ms: u64, hangs: bool) {
+        let kind = if hangs { "disk that hangs" } else { "disk that refuses" };
+        self.fault(kind, |w| format!("the {kind} of {}, for {ms} ms", w.name(id)));
+        if !hangs {
+            self.checker.disks_refuse();
+        }
+        let until = self.now + ms;
+        if let Program::Sentinel(process) = &mut self.processes[id].program {
+            let place = if hangs { &mut process.disk_hangs_until } else { &mut process.disk_refuses_until };
+            *place = until;
+        }
+    }
+
+    /// All disks are well again.
+    pub fn mend_disks(&mut self) {
+        for process in &mut self.processes {
+            if let Program::Sentinel(process) = &mut process.program {
+                (process.disk_hangs_until, process.disk_refuses_until) = (0, 0);
+            }
+        }
     }
 
     /// The process' name in traces.

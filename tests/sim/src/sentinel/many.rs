@@ -42,7 +42,8 @@ pub fn run_all(seeds: Range<u64>) -> Report {
 #[must_use]
 pub fn complaint(seed: u64, family: Family, wrong: &[String]) -> String {
     let wrong = wrong.join("; ");
-    format!("seed {seed} ({family:?}): {wrong}\n    cargo run -p keystead-sim -- sentinel {seed}")
+    let kind = if matches!(family, Family::Second(_)) { "second" } else { "sentinel" };
+    format!("seed {seed} ({family:?}): {wrong}\n    cargo run -p keystead-sim -- {kind} {seed}")
 }
 
 impl Report {

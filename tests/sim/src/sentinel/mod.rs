@@ -11,6 +11,7 @@ mod harm;
 pub mod many;
 pub mod net;
 pub mod run;
+pub mod second;
 mod sentinels;
 pub mod shape;
 pub mod strategies;

@@ -1,14 +1,18 @@
 //! The sentinels' processes: their start, and what their actions do. Tells the checkers everything that leaves a process.
 
 use super::net::{NodeId, Payload, Way};
-use super::world::{PRIMARY, Program, Queued, World, data_addr, group_named, name_of, sentinel_addr};
+use super::world::{PRIMARY, Program, Queued, SentinelProcess, World, data_addr, group_named, name_of, sentinel_addr};
 use keystead_sentinel::actions::{Action, Event, Watch};
 use keystead_sentinel::events::Notice;
+use keystead_sentinel::failover::Failover;
 use keystead_sentinel::machine::{Boot, Sentinel};
 use keystead_sentinel::outbox::Outbox;
 use keystead_sentinel::state::State;
-use keystead_sentinel::types::{Addr, Lane, Mono};
+use keystead_sentinel::types::{Addr, InstanceId, Lane, Mono};
 use keystead_sentinel::wire::Request;
+
+/// A disk that hangs is looked at this often.
+const DISK_LOOK_MS: u64 = 20;
 
 impl World {
     pub(crate) fn boot_sentinel(&mut self, id: NodeId) {
@@ -93,7 +97,8 @@ impl World {
             match action {
                 Action::Persist(state) => {
                     let (life, takes) = (self.processes[id].life, self.rng.between(0, self.shape.disk_ms));
-                    self.push(self.now + takes, Queued::Written(id, life, takes, state));
+                    answers.push(Event::Writing { epoch: state.epoch });
+                    self.push(self.now + takes, Queued::Written(id, life, self.now, state));
                 }
                 Action::Connect { instance, lane, generation, addr, .. } => {
                     let Some(server) = self.by_addr(&addr) else { continue };
@@ -148,31 +153,38 @@ impl World {
         }
     }
 
-    pub(crate) fn written(&mut self, id: NodeId, (life, took): (u64, u64), state: State) {
+    pub(crate) fn written(&mut self, id: NodeId, (life, begun): (u64, u64), state: Box<State>) {
         if !self.processes[id].alive || self.processes[id].life != life {
             return;
         }
-        let crash = self.crash_on_persist.take_if(|(who, _)| *who == id);
+        let now = self.now;
         let Program::Sentinel(process) = &mut self.processes[id].program else { return };
-        if crash.is_none_or(|(_, behind)| behind) {
-            process.disk = Some(state);
+        if now < process.disk_hangs_until {
+            return self.push(now + DISK_LOOK_MS, Queued::Written(id, life, begun, state));
+        }
+        let refused = now < process.disk_refuses_until;
+        let crash = self.crash_on_persist.take_if(|(who, _)| *who == id);
+        if crash.is_none_or(|(_, behind)| behind) && !refused {
+            process.disk = Some(*state);
         }
         if crash.is_some() {
             return self.kill(id);
         }
+        let ended = (now - begun, refused.then(|| "no space left".to_owned()));
         if self.processes[id].paused {
-            self.processes[id].unheard_write = Some(took);
+            self.processes[id].unheard_write = Some(ended);
             return;
         }
-        self.hear_of_write(id, took);
+        self.hear_of_write(id, ended);
     }
 
-    /// The process hears that its state is on the disk.
-    pub(crate) fn hear_of_write(&mut self, id: NodeId, ms: u64) {
+    /// The process hears that its state is on the disk, or isn't.
+    pub(crate) fn hear_of_write(&mut self, id: NodeId, (ms, error): (u64, Option<String>)) {
         let Program::Sentinel(process) = &mut self.processes[id].program else { return };
-        let released = process.outbox.written(true);
+        let SentinelProcess { outbox, machine: Some(machine), .. } = &mut **process else { return };
+        let released = outbox.written(error.is_none(), |to, request| machine.still_wants(to, request));
         self.carry_out(id, released);
-        self.step(id, Event::Written { ms, error: None });
+        self.step(id, Event::Written { ms, error });
     }
 
     /// The group a question is about, by the address in it.
@@ -201,20 +213,27 @@ impl World {
         }
     }
 
-    pub(crate) fn check_request(
-        &mut self,
-        id: NodeId,
-        instance: keystead_sentinel::types::InstanceId,
-        request: &Request,
-    ) {
+    pub(crate) fn check_request(&mut self, id: NodeId, instance: InstanceId, request: &Request) {
         let Some(machine) = self.sentinel(id) else { return };
         let target = machine.monitors().values().find_map(|m| m.instances.get(&instance)).map(|i| i.addr.clone());
         let me = machine.id().to_owned();
         let group = self.asked_about(request);
+        let stands = stands(machine, instance, request);
         self.checker.on_request(self.now, (&me, group), request);
+        self.checker.on_order(self.now, &me, request, stands);
         if let (Request::Follow(to), Some(target)) = (request, target) {
             let to = to.as_ref().map_or("NO ONE".to_owned(), Addr::to_string);
             self.say(|| format!("{} tells {target} SLAVEOF {to}", self.name(id)));
         }
+    }
+}
+
+/// What it orders is what it is at: promotes whom it chose, points others to the primary that it tells clients of.
+fn stands(machine: &Sentinel, instance: InstanceId, request: &Request) -> bool {
+    let Some(monitor) = machine.monitors().values().find(|m| m.instances.contains_key(&instance)) else { return true };
+    match request {
+        Request::Follow(None) => matches!(monitor.failover, Failover::Promote { replica, .. } if replica == instance),
+        Request::Follow(Some(to)) => monitor.current_addr().is(&to.host, to.port),
+        _ => true,
     }
 }

@@ -10,7 +10,10 @@ use keystead_sentinel::types::Rng;
 /// The world of a seed.
 #[must_use]
 pub fn shape(rng: &mut Rng, family: Family) -> Shape {
-    let sentinels = [3, 3, 3, 3, 3, 3, 5, 5, 7][rng.between(0, 8) as usize];
+    let sentinels = match family {
+        Family::Second(_) => [2, 3, 3, 3, 3, 3, 4, 5, 5],
+        _ => [3, 3, 3, 3, 3, 3, 5, 5, 7],
+    }[rng.between(0, 8) as usize];
     let mut settings = Settings::new(rng.between(2, sentinels / 2 + 1) as u32);
     settings.down_after_ms = [200, 1000, 1000, 2000][rng.between(0, 3) as usize];
     settings.failover_timeout_ms = rng.between(5_000, 20_000);

@@ -86,6 +86,10 @@ pub(crate) struct SentinelProcess {
     pub(crate) wiped: usize,
     /// It wants a password that nobody has: it accepts, and refuses whatever is asked.
     pub(crate) locked: bool,
+    /// Its disk keeps a write waiting until then.
+    pub(crate) disk_hangs_until: u64,
+    /// Its disk refuses writes until then.
+    pub(crate) disk_refuses_until: u64,
     pub(crate) wake: u64,
     pub(crate) tickets: BTreeMap<u64, (ConnId, Request, u64)>,
     pub(crate) next_ticket: u64,
@@ -104,8 +108,8 @@ pub(crate) struct Process {
     pub(crate) alive: bool,
     pub(crate) life: u64,
     pub(crate) paused: bool,
-    /// A write was done while it was paused.
-    pub(crate) unheard_write: Option<u64>,
+    /// A write ended while it was paused: how long it took, and why it isn't on the disk.
+    pub(crate) unheard_write: Option<(u64, Option<String>)>,
     pub(crate) inbox: VecDeque<(ConnId, Way, Payload)>,
 }
 
@@ -114,7 +118,7 @@ pub(crate) enum Queued {
     Arrive(ConnId, Way, Payload),
     Wake(NodeId, u64),
     DataStep,
-    /// The write of that process' life reaches the disk.
+    /// The write of that process' life, begun at that time, reaches the disk.
     Written(NodeId, u64, u64, Box<State>),
 }
 
@@ -192,6 +196,8 @@ impl World {
                 plain: n < world.shape.plain,
                 wiped: 0,
                 locked: false,
+                disk_hangs_until: 0,
+                disk_refuses_until: 0,
                 wake: 0,
                 tickets: BTreeMap::new(),
                 next_ticket: 1,
@@ -319,7 +325,7 @@ impl World {
                 Queued::Arrive(conn, way, payload) => self.arrive(conn, way, payload),
                 Queued::Wake(id, at) => self.wake(id, at),
                 Queued::DataStep => self.data_step(),
-                Queued::Written(id, life, took, state) => self.written(id, (life, took), *state),
+                Queued::Written(id, life, begun, state) => self.written(id, (life, begun), state),
             }
         }
         self.now = until;
