@@ -182,6 +182,11 @@ impl Folder {
         Ok((file, size))
     }
 
+    /// Puts a part on the disk that may have been written by another process.
+    pub(crate) fn sync(&self, part: &Part) -> io::Result<()> {
+        sync(&self.open(part)?.0)
+    }
+
     /// The size of a part; 0 if it isn't there.
     pub(crate) fn size(&self, part: &Part) -> u64 {
         std::fs::metadata(self.at(&part.name)).map_or(0, |meta| meta.len())

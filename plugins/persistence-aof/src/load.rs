@@ -209,12 +209,20 @@ impl<'a> Loader<'a> {
     async fn parts(&mut self, manifest: &Manifest) -> Result<()> {
         let parts: Vec<Part> = manifest.parts().cloned().collect();
         for (at, part) in parts.iter().enumerate() {
-            self.part(part, at + 1 == parts.len()).await?;
+            let last = self.may_lack_end(part, &parts[at + 1..]);
+            self.part(part, last).await?;
         }
         Ok(())
     }
 
-    /// Loads one file; only the last may lack its end.
+    /// The last one. Or the one before a rewrite's: a machine that goes down then may have lost its end and all of what
+    /// followed. A base was on the disk before the manifest named it.
+    fn may_lack_end(&self, part: &Part, behind: &[Part]) -> bool {
+        let empty = |part: &Part| std::fs::metadata(self.folder.at(&part.name)).is_ok_and(|file| file.len() == 0);
+        behind.is_empty() || part.is_incr() && behind.iter().all(empty)
+    }
+
+    /// Loads one file; `last`: it may lack its end.
     async fn part(&mut self, part: &Part, last: bool) -> Result<()> {
         let path = self.folder.at(&part.name);
         log::info!("{} {}", if self.only_checks { "Checking" } else { "Reading" }, path.display());

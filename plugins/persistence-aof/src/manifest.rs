@@ -35,7 +35,7 @@ pub struct Part {
 
 impl Part {
     /// True if its name says that it has what was written behind a base: a history file's type doesn't tell.
-    fn is_incr(&self) -> bool {
+    pub fn is_incr(&self) -> bool {
         self.name.ends_with(".incr.aof")
     }
 }
@@ -104,8 +104,25 @@ impl Manifest {
         match alone.or(history.filter(|_| manifest.base.is_none())) {
             Some(line) => Err(Invalid { line, what: NO_REWRITE }),
             None if line == 0 => Err(Invalid { line, what: "Found an empty AOF manifest" }),
-            None => Ok(manifest),
+            None => manifest.settle_history(),
         }
+    }
+
+    /// Names of history aren't given again: whoever deletes it would delete what is written by then. Redis gives them again
+    /// behind a rewrite that left no incr file, so one that is loaded isn't history whatever a line says.
+    fn settle_history(mut self) -> Result<Manifest, Invalid> {
+        let mut history = std::mem::take(&mut self.history);
+        let loaded = |part: &Part| self.parts().any(|loaded| loaded.name == part.name);
+        if history.iter().any(|part| !part.is_incr() && loaded(part)) {
+            return Err(Invalid { line: 0, what: NO_REWRITE });
+        }
+        history.retain(|part| !loaded(part));
+        for part in &history {
+            let last = if part.is_incr() { &mut self.last_incr } else { &mut self.last_base };
+            *last = part.seq.max(*last);
+        }
+        self.history = history;
+        Ok(self)
     }
 
     fn add(&mut self, part: Part, kind: Kind) -> Result<(), &'static str> {
@@ -460,6 +477,31 @@ mod tests {
         assert_eq!(Manifest::parse(want.as_bytes()).map(|read| read.text()).as_deref(), Ok(want));
         let alone = set(3, &[5]).taken_over(&Manifest::default(), "a.aof");
         assert_eq!(alone.text(), set(4, &[6]).text());
+    }
+
+    /// A rewrite while the file is switched off leaves no incr file, and its history may stay (a crash, `aof-disable-auto-gc`).
+    #[test]
+    fn a_new_file_never_has_the_name_of_one_that_is_to_be_deleted() {
+        let off = "file f.2.base.rdb seq 2 type b\nfile f.1.incr.aof seq 1 type h\nfile f.1.base.rdb seq 1 type h\n";
+        let mut manifest = Manifest::parse(off.as_bytes()).expect("a manifest");
+        assert_eq!(manifest.next_incr("f").name, "f.2.incr.aof");
+        assert_eq!(Manifest::default().taken_over(&manifest, "f").next_incr("f").name, "f.2.incr.aof");
+        manifest.push_incr(manifest.next_incr("f"));
+        assert_eq!(Manifest::parse(manifest.text().as_bytes()), Ok(manifest));
+        let bases = "file f.2.base.rdb seq 2 type b\nfile f.7.base.rdb seq 7 type h\n";
+        assert_eq!(Manifest::parse(bases.as_bytes()).expect("a manifest").next_base("f", true).name, "f.8.base.rdb");
+    }
+
+    /// Who wrote it gave a name twice: what is loaded stays.
+    #[test]
+    fn what_is_loaded_is_no_history() {
+        let twice = "file f.2.base.rdb seq 2 type b\nfile f.1.incr.aof seq 1 type h\nfile f.1.base.rdb seq 1 type h\n\
+                     file f.1.incr.aof seq 1 type i\n";
+        let manifest = Manifest::parse(twice.as_bytes()).expect("a manifest");
+        assert_eq!(manifest.history, [Part { name: "f.1.base.rdb".to_owned(), seq: 1 }]);
+        assert_eq!(manifest.parts().count(), 2);
+        let base = "file f.2.base.rdb seq 2 type b\nfile f.1.incr.aof seq 1 type h\nfile f.2.base.rdb seq 1 type h\n";
+        assert_eq!(Manifest::parse(base.as_bytes()), Err(Invalid { line: 0, what: NO_REWRITE }));
     }
 
     proptest! {

@@ -95,7 +95,8 @@ impl RawConfig {
     }
 
     /// The text as the plugin understands it: a bare word of the command line came as a string, and where the plugin wants
-    /// a name of its own (`fsync=always`) it is one. `problem` says at which place the plugin refuses a text.
+    /// a name of its own (`fsync=always`) it is one; what looks like a number or a name is a string where it wants one (a
+    /// password of digits). `problem` says at which place the plugin refuses a text.
     pub(crate) fn understood(&self, problem: impl Fn(&str) -> Option<(u32, u32)>) -> String {
         let Some(start) = self.start else { return self.text.clone() };
         let given = self.document.arguments(start..start + self.text.len());
@@ -103,12 +104,24 @@ impl RawConfig {
         for _ in 0..given {
             let Some(place) = problem(&text) else { return text };
             let at = self.offset(&text, place);
-            let typed = matches!(self.document.origin(start + at + shorter), Origin::Argument(_));
-            let Some(word) = quoted_word(&text[at..]).filter(|_| typed).map(str::to_owned) else { break };
-            let name = if word.contains('-') { format!("r#{word}") } else { word.clone() };
-            shorter += word.len() + 2;
-            shorter -= name.len();
-            text.replace_range(at..at + word.len() + 2, &name);
+            let at = at + text[at..].len() - text[at..].trim_start().len();
+            let from = (start + at).saturating_add_signed(shorter);
+            if !matches!(self.document.origin(from), Origin::Argument(_)) {
+                break;
+            }
+            let mut other = text.clone();
+            if let Some(word) = quoted_word(&text[at..]) {
+                let name = if word.contains('-') { format!("r#{word}") } else { word.to_owned() };
+                other.replace_range(at..at + word.len() + 2, &name);
+            } else {
+                let word = bare_word(&text[at..]);
+                other.replace_range(at..at + word.len(), &quote(word));
+                if word.is_empty() || problem(&other) == Some(place) {
+                    break;
+                }
+            }
+            shorter += text.len() as isize - other.len() as isize;
+            text = other;
         }
         text
     }
@@ -326,6 +339,12 @@ fn quoted_word(text: &str) -> Option<&str> {
     let (word, _) = text.strip_prefix('"')?.split_once('"')?;
     let letters = word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     (letters && word.starts_with(|c: char| c.is_ascii_alphabetic())).then_some(word)
+}
+
+/// What a text begins with up to the end of a value without brackets and quotes.
+fn bare_word(text: &str) -> &str {
+    let end = text.find(|c: char| c.is_whitespace() || "\"'()[]{},:".contains(c));
+    &text[..end.unwrap_or(text.len())]
 }
 
 fn absolute(path: &Path) -> PathBuf {

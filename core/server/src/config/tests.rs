@@ -109,6 +109,16 @@ fn a_plugin_s_mistake_is_told_where_it_was_made() {
     assert_eq!(told(&["p.three=3"], "three"), "--set p.three=3: no");
 }
 
+/// It is told as it was typed.
+#[test]
+fn a_number_that_is_refused_as_a_string_too_stays_one() {
+    let text = "(plugins: [(name: \"p\", config: (one: 1))])".to_owned();
+    let edit = Edit::parse("p.one=12").expect("path=value");
+    let config = parse("test.ron", text, &[edit]).expect("understood").plugins.remove(0).config;
+    let place = (config.line, config.column + 5);
+    assert_eq!(config.understood(|_| Some(place)), "(one: 12)");
+}
+
 #[test]
 fn a_bare_word_is_a_name_where_a_plugin_wants_one() {
     let text = "(plugins: [(name: \"p\", config: (mode: slow, file: \"f\"))])".to_owned();
@@ -119,6 +129,10 @@ fn a_bare_word_is_a_name_where_a_plugin_wants_one() {
         config.understood(|text| place(text).map(|column| (config.line, column)))
     };
     assert_eq!(understood(&["p.mode=fast"], &["\"fast\""]), "(mode: fast, file: \"f\")");
+    assert_eq!(understood(&["p.file=12", "p.mode=fast"], &["\"fast\"", " 12"]), "(mode: fast, file: \"12\")");
+    assert_eq!(understood(&["p.new=true"], &[" true"]), "(new: \"true\", mode: slow, file: \"f\")");
+    assert_eq!(understood(&["p.file=12"], &["file"]), "(mode: slow, file: 12)", "it isn't the argument's");
+    assert_eq!(understood(&["p.mode=(1)"], &[" (1)"]), "(mode: (1), file: \"f\")");
     assert_eq!(understood(&["p.mode=fast", "p.file=on-it"], &["\"fast\"", "\"on-it\""]), "(mode: fast, file: r#on-it)");
     assert_eq!(understood(&["p.file=g"], &[]), "(mode: slow, file: \"g\")", "a string where one is wanted");
     assert_eq!(understood(&[], &["\"f\""]), "(mode: slow, file: \"f\")", "the file says what it says");

@@ -197,16 +197,19 @@ impl Writer {
         self.settled = self.manifest.parts().map(|part| self.folder.size(part)).sum::<u64>() - size;
         // As Redis counts. From the whole set, one that is started often would grow by as much each time, for ever.
         self.base_size = self.manifest.base.as_ref().map_or(0, |part| self.folder.size(part));
-        let mut log = Log::new(&self.plugin, cursor, file, size);
-        let actions = log.machine.trust(place);
-        self.log = Some(log);
+        self.log = Some(Log::new(&self.plugin, cursor, file, size));
         self.set_listed(true);
         self.plugin.note_place(Some(&self.folder)).await;
         if self.folder.has_links(&self.manifest) {
             // To files of another folder, which may go away.
             self.wanted = Some(Duration::ZERO);
         }
-        self.act(actions).await;
+        if self.put_loaded_on_disk()
+            && let Some(log) = &mut self.log
+        {
+            let actions = log.machine.trust(place);
+            self.act(actions).await;
+        }
         self.publish();
         Ok(())
     }

@@ -6,6 +6,7 @@ use crate::machine::Fsync;
 use ::log::warn;
 use std::future::Future;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 impl Writer {
     /// What follows waits for the disk, whatever the policy: nothing is written meanwhile. Where nobody relies on a file yet,
@@ -60,6 +61,18 @@ impl Writer {
     /// Writes may run again; their replies wait for the file from the first one on.
     fn accept_writes(&self) {
         self.plugin.accept_writes(self.log.as_ref().and_then(|log| log.machine.confirmed()));
+    }
+
+    /// What a process that was killed had written may be with the system alone: nothing rests on what was loaded before it
+    /// is on the disk. False if it can't be put there; then it is written anew.
+    pub(super) fn put_loaded_on_disk(&mut self) -> bool {
+        let synced = self.manifest.incr.iter().try_for_each(|part| self.folder.sync(part));
+        let Err(error) = synced else { return true };
+        let why = error.to_string();
+        self.distrusted = Some(why.clone());
+        self.refuse_writes(&why);
+        self.wanted = Some(Duration::ZERO);
+        false
     }
 
     /// There is a new set: what a restart loads is written, or still can't be.
