@@ -4,6 +4,7 @@
 //! `info`). Owns when and where the file is written; the bytes of a record are the core's, the framing is keystead-rdb's.
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod commands;
 pub mod config;
 pub mod failpoint;

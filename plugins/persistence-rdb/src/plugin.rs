@@ -26,7 +26,7 @@ pub struct PersistenceRdb {
     recovery: Recovery,
     pub(crate) board: Board,
     /// Held by whoever writes the file.
-    writing: Mutex<()>,
+    pub(crate) writing: Mutex<()>,
     /// The save in the background is to give up.
     pub(crate) cancelled: AtomicBool,
     /// How many FLUSHALL were seen: saves of what was there before are to give up.
@@ -34,7 +34,7 @@ pub struct PersistenceRdb {
     /// A save begins behind the turn.
     scheduled: AtomicBool,
     /// What a save would write is what was loaded and added to: false until the start is over.
-    ready: AtomicBool,
+    pub(crate) ready: AtomicBool,
 }
 
 impl Plugin for PersistenceRdb {
@@ -134,6 +134,11 @@ impl Strategy for PersistenceRdb {
         // It fails only when the server ends.
         let _ = self.all_is_saved().await;
     }
+
+    async fn adopt(self: Arc<Self>, file: PathBuf, changes: u64) -> Result<bool> {
+        let taken = self.take_over(file, changes).await;
+        taken.inspect_err(|error| log::warn!("The payload of the full sync isn't kept as a file: {}", error.text()))
+    }
 }
 
 impl PersistenceRdb {
@@ -199,16 +204,23 @@ impl PersistenceRdb {
     pub(crate) async fn save(&self, begun: Option<oneshot::Sender<()>>) -> Result<()> {
         let _writing = self.writing.lock().await;
         self.cancelled.store(false, Ordering::Release);
-        let saved = save::write(self, begun).await.inspect_err(|error| log::warn!("{}", error.text()))?;
+        let saved = save::write(self, begun).await.inspect_err(|error| log::warn!("{}", error.text()));
+        self.board.edit(|status| status.writes = None);
+        let saved = saved?;
         log::info!("DB saved on disk");
+        self.has_saved(saved.changes);
+        Ok(())
+    }
+
+    /// The file has the keys up to so many changes.
+    pub(crate) fn has_saved(&self, changes: u64) {
         let now_s = self.host.unix_ms() / 1000;
         self.board.edit(|status| {
-            status.saved_changes = saved.changes;
+            status.saved_changes = changes;
             status.last_save_s = now_s;
             status.last_ok = true;
         });
         self.refresh_gate();
-        Ok(())
     }
 
     /// Begins a save in the background, unless one runs. What is given is ready when the cut is made, or has to wait.

@@ -55,7 +55,7 @@ pub(crate) async fn write(plugin: &PersistenceRdb, begun: Option<oneshot::Sender
     let saved = Saved { changes: snapshot.changes() };
     failpoint::pass("save-cut")?;
     let keys = snapshot.keys();
-    plugin.board.edit(|status| status.progress = (0, keys));
+    plugin.board.edit(|status| (status.progress, status.writes) = ((0, keys), Some(saved.changes)));
     let job = Job {
         head: head(plugin, &snapshot),
         version,
@@ -227,7 +227,7 @@ impl Job {
 }
 
 /// A rename is on the disk when its folder is.
-fn sync_folder(dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Status {
     pub(crate) resets: u64,
     /// Changes of the keyspace that the last saved file has.
     pub(crate) saved_changes: u64,
+    /// Changes of the keyspace that the file has which is being written.
+    pub(crate) writes: Option<u64>,
     /// Keys of the running save: written, in all.
     pub(crate) progress: (u64, u64),
     /// The load at the start, while it runs.
@@ -56,6 +58,7 @@ impl Board {
             saves: 0,
             resets: 0,
             saved_changes: 0,
+            writes: None,
             progress: (0, 0),
             loading: None,
             loaded: (0, 0),

@@ -4,6 +4,7 @@
 //! bytes, a load under way and the application of the stream. It decides nothing.
 
 use crate::link::{Action, Context, Event, Link, Memory, Target};
+use crate::offer::Payload;
 use crate::plugin::{Replication, history_of, to_sdk};
 use crate::receive::{Failure, Receiver, own_keys};
 use crate::units::{Offset, Position, ReplId};
@@ -58,6 +59,8 @@ enum Next {
     CameBackEmpty,
     AckAsked(Offset),
     ApplyFailed(String),
+    /// The load is told: its file may be kept.
+    Keep(Payload, u64),
 }
 
 impl From<Failure> for Next {
@@ -216,6 +219,7 @@ impl Follower {
         while let Some(next) = self.todo.pop_front() {
             match next {
                 Next::Bytes => self.offer().await,
+                Next::Keep(payload, changes) => self.plugin.offer(payload, changes),
                 next => self.step(next).await,
             }
             self.publish().await;
@@ -235,7 +239,7 @@ impl Follower {
             Next::AskAgain => Event::AskAgain,
             Next::Connected => Event::Connected,
             Next::Failed(why) => Event::Failed(why),
-            Next::Bytes => Event::Bytes(&[]),
+            Next::Bytes | Next::Keep(..) => Event::Bytes(&[]),
             Next::Tick => Event::Tick,
             Next::Loaded => Event::Loaded,
             Next::LoadFailed(why) => Event::LoadFailed(why),
@@ -394,22 +398,25 @@ impl Follower {
                 }
             }
         };
-        let next = match result {
-            Ok(db) => match self.adopt(at, db).await {
-                Ok(()) => Next::Loaded,
-                Err(error) => Next::LoadFailed(error.text().to_string()),
+        match result {
+            Ok(taken) => match self.adopt(at, taken.db).await {
+                Ok(changes) => {
+                    self.todo.push_back(Next::Loaded);
+                    let payload = taken.payload.filter(|payload| payload.is_at(at));
+                    self.todo.extend(payload.map(|payload| Next::Keep(payload, changes)));
+                }
+                Err(error) => self.todo.push_back(Next::LoadFailed(error.text().to_string())),
             },
-            Err(failure) => failure.into(),
-        };
+            Err(failure) => self.todo.push_back(failure.into()),
+        }
         // What was read behind the payload is the stream.
-        self.todo.push_back(next);
         if !self.inbox.is_empty() {
             self.todo.push_back(Next::Bytes);
         }
     }
 
-    /// The loaded data is at `at`; so is the journal from now on.
-    async fn adopt(&mut self, at: Option<Position>, db: u32) -> Result<()> {
+    /// The loaded data is at `at`; so is the journal from now on. Gives the count of changes there.
+    async fn adopt(&mut self, at: Option<Position>, db: u32) -> Result<u64> {
         let (plugin, epoch) = (self.plugin.clone(), self.role_epoch);
         // Behind SYNC: a history of our own, so that our replicas have one to name.
         let at = at.unwrap_or_else(|| Position { replid: plugin.fresh_id(), offset: Offset(0) });
@@ -418,7 +425,7 @@ impl Follower {
         history.adopt_full(at.replid);
         plugin.host.set_backlog(plugin.config().backlog_size).await?;
         let here = plugin.clone();
-        plugin
+        let changes = plugin
             .host
             .with_keyspace(move |ctx| {
                 if here.role_epoch() != epoch {
@@ -427,12 +434,12 @@ impl Follower {
                 ctx.rebase(&to_sdk(&history, Some(at.offset)))?;
                 here.lineage.lock().replaced(at.replid, from);
                 here.positioned.store(true, Ordering::Release);
-                Ok(())
+                Ok(ctx.changes())
             })
             .await??;
         plugin.drop_replicas();
         self.apply = Some(plugin.host.apply(db)?);
-        Ok(())
+        Ok(changes)
     }
 
     /// `+CONTINUE`: the stream goes on where we are.

@@ -221,10 +221,15 @@ impl Replication {
         }
     }
 
+    /// Behind this the disk has what is known now, or has refused it.
+    pub(crate) fn save_now(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.save(&|_| {})
+    }
+
     /// What the disk refused last, once more: in memory it holds.
     pub(crate) fn save_again(&self) {
         if self.saves.is_due_again() {
-            self.host.spawn(self.save(&|_| {}));
+            self.host.spawn(self.save_now());
         }
     }
 }

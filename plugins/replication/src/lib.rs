@@ -19,6 +19,7 @@ pub mod info;
 mod kept;
 mod lineage;
 pub mod link;
+mod offer;
 mod origin;
 mod pace;
 mod params;

@@ -7,7 +7,7 @@ use crate::filter::part;
 use crate::plugin::Replication;
 use crate::primary::Event;
 use crate::serve::{Replica, Source};
-use crate::temporary::Temporary;
+use crate::temporary::{self, Temporary};
 use bytes::Bytes;
 use futures::future::{Either, select};
 use futures::io::{AsyncWriteExt, WriteHalf};
@@ -28,7 +28,7 @@ type Out = WriteHalf<Conn>;
 /// Bytes gathered before they are written.
 const CHUNK: usize = 256 * 1024;
 /// Time between two signs of life while there is nothing to send.
-const SIGN: Duration = Duration::from_secs(1);
+pub(crate) const SIGN: Duration = Duration::from_secs(1);
 
 /// Sends everything there is, at one cut; the cursor that goes on from there.
 pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Result<Source> {
@@ -329,8 +329,7 @@ async fn through_file(
 ) -> Result<u64> {
     let host = replica.plugin.host;
     let dir = host.setting("dir").unwrap_or_else(|| ".".into());
-    let name = format!("temp-sync-{}-{}.rdb", std::process::id(), replica.shared.client);
-    let path = PathBuf::from(dir).join(name);
+    let path = PathBuf::from(dir).join(temporary::going(replica.shared.client));
     let made = host.blocking(move || Temporary::create(path, File::options().read(true).write(true))).await?;
     let (_temporary, mut file) = made?;
     let mut framer = Framer::new(replica);

@@ -27,8 +27,12 @@ use keystead_plugin::prelude::*;
 use keystead_plugin::services::persistence;
 use keystead_plugin::{self as sdk, Gate, Journal, Role, Targets};
 use parking_lot::Mutex;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
+
+/// How long an end waits for a payload's file to be kept: behind that a restart takes everything again, at worst.
+const FOR_A_FILE: Duration = Duration::from_secs(10);
 
 /// Counters that INFO stats shows, since the last CONFIG RESETSTAT.
 #[derive(Debug, Default)]
@@ -58,8 +62,8 @@ impl Stats {
 /// The plugin.
 pub struct Replication {
     pub(crate) host: Host,
-    recovery: persistence::Recovery,
-    config: ArcSwap<Config>,
+    pub(crate) recovery: persistence::Recovery,
+    config: Arc<ArcSwap<Config>>,
     pub(crate) registry: Registry,
     /// Whether our data began in this process.
     pub(crate) origin: Origin,
@@ -80,10 +84,13 @@ pub struct Replication {
     inbox: Mutex<Option<mpsc::UnboundedReceiver<Order>>>,
     /// The run ids of those we follow over all hops, nearest first, as far as they told.
     pub(crate) upstream: ArcSwap<Vec<String>>,
-    /// Held while the first replica's backlog is made: a second one must not name the history again.
-    pub(crate) first_replica: futures::lock::Mutex<()>,
+    /// Held while the first replica's backlog is made: a second one must not name the history again. And while it gets
+    /// another size: the newest is the last.
+    pub(crate) first_replica: Arc<futures::lock::Mutex<()>>,
     /// The log has it that our primary follows us.
     pub(crate) warned_of_loop: AtomicBool,
+    /// Held while a payload's file is offered to who keeps such files.
+    pub(crate) offering: futures::lock::Mutex<()>,
     /// Rung when an acknowledgement arrives, a replica's state changes, or replicas must go.
     pub(crate) bell: Bell,
     pub(crate) stats: Stats,
@@ -137,7 +144,7 @@ impl Plugin for Replication {
         let this = Replication {
             host,
             recovery,
-            config: ArcSwap::from_pointee(config),
+            config: Arc::new(ArcSwap::from_pointee(config)),
             registry: Registry::default(),
             origin: Origin::default(),
             lineage: Mutex::default(),
@@ -151,8 +158,9 @@ impl Plugin for Replication {
             orders,
             inbox: Mutex::new(Some(inbox)),
             upstream: ArcSwap::default(),
-            first_replica: futures::lock::Mutex::default(),
+            first_replica: Arc::default(),
             warned_of_loop: AtomicBool::new(false),
+            offering: futures::lock::Mutex::default(),
             bell: Bell::default(),
             stats: Stats::default(),
             sync_round: AtomicU64::new(0),
@@ -179,6 +187,8 @@ impl Plugin for Replication {
         self.refresh_gates();
         let first_role = self.target().map(|target| Target::clone(&target));
         let data = self.recovery.run().await?;
+        let dir = PathBuf::from(self.host.setting("dir").unwrap_or_else(|| ".".into()));
+        self.host.blocking(move || crate::temporary::discard_stale(&dir)).await?;
         let nothing = data.is_none() && first_role.is_none() && crate::receive::own_keys(&self).await? == 0;
         let recovered = data.and_then(|data| data.position).and_then(|at| place(&at));
         self.begin_history(recovered, first_role.is_some()).await?;
@@ -211,6 +221,10 @@ impl Plugin for Replication {
         if !how.now {
             self.let_replicas_catch_up().await;
         }
+        if how.save.is_none() && !how.now {
+            // What a full sync brought is found again then, also where nothing is saved.
+            drop(self.host.timeout(FOR_A_FILE, self.offering.lock()).await);
+        }
         Ok(())
     }
 
@@ -241,10 +255,11 @@ impl Replication {
         self.config.store(Arc::new(after));
         self.refresh_gates();
         if resized {
-            let (host, bytes) = (self.host, self.config().backlog_size);
+            let (host, config, alone) = (self.host, self.config.clone(), self.first_replica.clone());
             self.host.spawn(async move {
+                let _alone = alone.lock().await;
                 if host.journal().active
-                    && let Err(error) = host.set_backlog(bytes).await
+                    && let Err(error) = host.set_backlog(config.load_full().backlog_size).await
                 {
                     log::warn!("the backlog couldn't be resized: {}", error.text());
                 }

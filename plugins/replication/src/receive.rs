@@ -5,8 +5,9 @@
 //! they are. The machine in `link` decides what a failure means.
 
 use crate::config::DisklessLoad;
+use crate::offer::Payload;
 use crate::plugin::Replication;
-use crate::temporary::Temporary;
+use crate::temporary::{self, Temporary};
 use bytes::Bytes;
 use keystead_plugin::prelude::*;
 use keystead_plugin::{Batch, Gate, Load, LoadMode, Progress};
@@ -42,6 +43,14 @@ pub(crate) struct Receiver {
     spool: Option<Spool>,
     /// A straight load couldn't use it.
     broken: bool,
+}
+
+/// A payload that is the keyspace now.
+pub(crate) struct Taken {
+    /// The database that the stream continues in.
+    pub(crate) db: u32,
+    /// Its file, if it went by way of the disk.
+    pub(crate) payload: Option<Payload>,
 }
 
 /// Bytes that go to a file first.
@@ -134,14 +143,14 @@ impl Receiver {
         }
     }
 
-    /// That was all but for `trailer` bytes at the end. The data is the keyspace when this is fine; what it gives is
-    /// the database that the stream continues in.
-    pub(crate) async fn finish(mut self, trailer: usize, guarded: bool) -> Result<u32, Failure> {
+    /// That was all but for `trailer` bytes at the end. The data is the keyspace when this is fine.
+    pub(crate) async fn finish(mut self, trailer: usize, guarded: bool) -> Result<Taken, Failure> {
         self.filler.refuse_empty = guarded && own_keys(&self.plugin).await? > 0;
         if self.broken {
             return Err(Failure::Broken("the payload can't be used".into()));
         }
-        if let Some(mut spool) = self.spool.take() {
+        let mut spool = self.spool.take();
+        if let Some(spool) = &mut spool {
             if !spool.proof.ended {
                 return Err(cut_short());
             }
@@ -162,7 +171,9 @@ impl Receiver {
                 self.filler.feed(&piece).await?;
             }
         }
-        self.filler.finish().await
+        let head = self.filler.finish().await?;
+        let db = head.stream.as_ref().map_or(0, |at| at.stream_db);
+        Ok(Taken { db, payload: spool.and_then(|spool| spool.payload(trailer, &head)) })
     }
 }
 
@@ -185,8 +196,7 @@ pub(crate) async fn own_keys(plugin: &Replication) -> Result<u64> {
 impl Spool {
     async fn open(plugin: &Replication) -> Result<Spool> {
         let dir = plugin.host.setting("dir").unwrap_or_else(|| ".".into());
-        let name = format!("temp-{}.{}.rdb", plugin.host.unix_ms(), std::process::id());
-        let path = PathBuf::from(dir).join(name);
+        let path = PathBuf::from(dir).join(temporary::coming(plugin.host.unix_ms()));
         let shown = path.display().to_string();
         let made = plugin.host.blocking(move || Temporary::create(path, File::options().write(true))).await?;
         let (temporary, file) = made.map_err(|error| {
@@ -197,6 +207,12 @@ impl Spool {
         let databases = plugin.host.with_keyspace(|ctx| ctx.databases()).await?;
         let proof = Proof::new(databases);
         Ok(Spool { temporary, file: Some(file), buf: Vec::with_capacity(CHUNK), len: 0, proof })
+    }
+
+    /// What is in memory is in the file too.
+    fn payload(self, trailer: usize, head: &FileHead) -> Option<Payload> {
+        let (len, named) = (self.len.saturating_sub(trailer as u64), head.complete().cloned());
+        self.file.map(|file| Payload { temporary: self.temporary, file, len, named })
     }
 
     async fn push(&mut self, plugin: &Replication, bytes: &[u8]) -> Result<()> {
@@ -366,7 +382,7 @@ impl Filler {
         Ok(())
     }
 
-    async fn finish(mut self) -> Result<u32, Failure> {
+    async fn finish(mut self) -> Result<FileHead, Failure> {
         if !self.ended {
             return Err(cut_short());
         }
@@ -388,7 +404,7 @@ impl Filler {
         }
         let keys = committed?;
         log::info!("Done loading RDB, keys loaded: {keys}");
-        Ok(self.head.stream.as_ref().map_or(0, |at| at.stream_db))
+        Ok(std::mem::take(&mut self.head))
     }
 }
 

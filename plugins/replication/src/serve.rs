@@ -7,7 +7,7 @@ use crate::failover;
 use crate::filter::{Feed, Reader, TOO_FAR};
 use crate::history::History;
 use crate::pace::{GATHER, Pace};
-use crate::payload;
+use crate::payload::{self, SIGN};
 use crate::plugin::{Replication, backlog_of, history_of, to_sdk};
 use crate::primary::replconf::{self, Answer, Facts};
 use crate::primary::{Action, Event, Limits, Peer, PeerState, Shared};
@@ -29,6 +29,9 @@ use std::time::Duration;
 const STREAM_CHUNK: usize = 256 * 1024;
 /// Most bytes of unfinished commands kept from a replica.
 const MAX_INBOX: usize = 64 * 1024;
+
+/// Time between two looks whether this node has come up to a replica that is ahead of it.
+const BEHIND: Duration = Duration::from_millis(20);
 
 /// What PSYNC without a number is answered.
 const WRONG_OFFSET: &str = "ERR value is not an integer or out of range";
@@ -136,11 +139,16 @@ impl Replication {
     }
 
     async fn serve(self: Arc<Self>, mut conn: Conn, request: Option<(Request, bool)>) -> Result<()> {
+        let facts: Facts = conn.take_state();
+        if let Some((request, true)) = &request
+            && (facts.filter.is_none() || self.config().filter.is_some())
+        {
+            self.come_up_to(&mut conn, request).await?;
+        }
         // Asked in the turn too; since then the link may have gone.
         if let Some(why) = self.not_now() {
             return refuse(conn, &format!("-{why}\r\n")).await;
         }
-        let facts: Facts = conn.take_state();
         let client = conn.client().clone();
         if let Some(own) = self.config().filter.as_ref().filter(|own| facts.filter.as_ref() != Some(own))
             && !facts.rdb_only
@@ -191,6 +199,32 @@ impl Replication {
         drop(listed);
         log::info!("Connection with replica {name} lost: {why}");
         Ok(())
+    }
+
+    /// What a replica of ours has that we lack is on its way to us, as behind a restart of this node, whose files are older:
+    /// waiting for that costs less than everything. No longer than a replica waits for an answer.
+    async fn come_up_to(&self, conn: &mut Conn, request: &Request) -> Result<()> {
+        let until = self.host.now() + Duration::from_secs(self.config().timeout_s);
+        let mut signed = self.host.now();
+        if self.is_behind(request) {
+            log::info!("A replica at {} asks for more than this node has yet: it waits for that", conn.client().addr);
+        }
+        while self.is_behind(request) && self.not_now().is_none() && self.host.now() < until {
+            self.host.sleep(BEHIND).await;
+            if self.host.now().saturating_sub(signed) >= SIGN {
+                signed = self.host.now();
+                conn.write_all(b"\n").await?;
+                conn.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same history is ours, by our primary's stream, but not as much of it.
+    fn is_behind(&self, request: &Request) -> bool {
+        let journal = self.host.journal();
+        let ahead = u64::try_from(request.from).is_ok_and(|from| from > journal.offset.saturating_add(1));
+        self.target().is_some() && ahead && request.replid == Some(history_of(&journal).replid)
     }
 
     /// Two stock nodes that follow each other wait for ever and say nothing. Where one of them is ours, it does.

@@ -240,6 +240,23 @@ fn a_load_that_fails_leaves_the_files() {
     }
 }
 
+/// A restart would go on from the place that the file names.
+#[test]
+fn a_payload_that_names_another_place_than_its_primary_is_not_kept() {
+    let (rdb, stranger, mut node) = (payload(), Stranger::new(), with_files(false));
+    follow(&node, stranger.port());
+    let mut caller = stranger.accept();
+    caller.full(rdb.len(), &rdb);
+    linked(&node);
+    assert_eq!(keys(&node), Some(2000));
+    let files = || std::fs::read_dir(node.dir()).unwrap().flatten();
+    let rdbs = || files().filter(|file| file.path().extension().is_some_and(|end| end == "rdb")).count();
+    wait_until("the payload's end", DEADLINE, || rdbs() == 1);
+    node.process.kill();
+    node.restart();
+    assert_eq!(keys(&node), Some(500), "{}", node.process.log());
+}
+
 /// The next load that is whole goes into the files, and so does what a primary has.
 #[test]
 fn what_follows_a_load_that_failed_is_saved() {

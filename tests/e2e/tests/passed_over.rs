@@ -59,6 +59,8 @@ fn what_is_for_a_database_that_a_replica_has_not_reaches_no_other() {
     let log = small.process.log();
     assert!(log.contains("(database 12: this server has 4; what follows is passed over until"), "{log}");
     assert_eq!(info(&mut small.client(), "master_link_status"), "up");
+    // Its disk is behind its memory.
+    client.cmd("WAITAOF 0 1 0");
     primary.process.kill();
     small.process.kill();
     small.restart();

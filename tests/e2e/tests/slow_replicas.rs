@@ -182,7 +182,10 @@ fn files_are_saved_beside_syncs_that_stand_still() {
     assert_eq!(client.cmd("BGSAVE"), "Background saving started");
     wait_until("the file is there", DEADLINE, || number(&mut client, "persistence", "rdb_saves") == 1);
     client.ok("CONFIG SET appendonly yes");
-    wait_until("the first base is there", DEADLINE, || number(&mut client, "persistence", "aof_rewrites") == 1);
+    wait_until("the first base is there", DEADLINE, || {
+        let begun = number(&mut client, "persistence", "aof_rewrites") == 1;
+        begun && number(&mut client, "persistence", "aof_rewrite_in_progress") == 0
+    });
     assert_eq!(client.cmd("BGREWRITEAOF"), "Background append only file rewriting started");
     wait_until("so is another", DEADLINE, || number(&mut client, "persistence", "aof_rewrites") == 2);
     assert!(!node.process.log().contains("rewrite failed"), "{}", node.process.log());

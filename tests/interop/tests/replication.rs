@@ -107,6 +107,41 @@ fn we_load_by_every_way() {
     }
 }
 
+/// What a stock primary sends is the file of a restart, with its functions, its place and the database selected there.
+#[test]
+fn a_restart_goes_on_from_the_payload_of_redis() {
+    for sync in ["yes", "no"] {
+        let Some(stock) = redis() else { return };
+        let with_file = || {
+            let node =
+                Keystead::builder().plugin("replication", QUIET).plugin("persistence-rdb", "(save: [(3600, 1)])");
+            node.plugin("scripting", "()").start()
+        };
+        let (mut replica, other) = (with_file(), with_file());
+        let mut p = stock.client();
+        p.ok(&format!("CONFIG SET repl-diskless-sync {sync}"));
+        let library = "#!lua name=lib\nredis.register_function{function_name='f', callback=function() return 7 end, flags={'no-writes'}}";
+        p.command(&["FUNCTION", "LOAD", library]);
+        traffic(&mut p, &mut Commands::new(7), 200);
+        // The stream has a database selected that isn't the first.
+        follow(&mut other.client(), stock.port());
+        in_step(&mut p, &mut other.client());
+        p.ok("SELECT 3");
+        p.ok("SET before 1");
+        follow(&mut replica.client(), stock.port());
+        in_step(&mut p, &mut replica.client());
+        replica.process.wait_for_log("The payload of the full sync is the RDB file now", DEADLINE);
+        p.ok("SET behind 1");
+        in_step(&mut p, &mut replica.client());
+        replica.process.kill();
+        p.ok("SET missed 1");
+        replica.restart();
+        in_step(&mut p, &mut replica.client());
+        assert_eq!((syncs(&mut p).0, syncs(&mut p).1), (2, 1), "{sync}: {}", replica.process.log());
+        assert_eq!(replica.client().cmd("FCALL_RO f 0").as_int(), Some(7), "{sync}");
+    }
+}
+
 #[test]
 fn chains_share_id_offset_and_data() {
     let (Some(top), Some(bottom)) = (redis(), redis()) else { return };

@@ -101,7 +101,12 @@ pub const INERT: &[Inert] = &[
         inert("replica-lazy-flush", Kind::Bool, "no", "old data is freed beside the commands whatever it says"),
         "slave-lazy-flush",
     ),
-    inert("rdb-del-sync-files", Kind::Bool, "no", "a sync's files are removed when it ends"),
+    inert(
+        "rdb-del-sync-files",
+        Kind::Bool,
+        "no",
+        "a full sync's file stays where save points keep it fresh, and only there",
+    ),
     inert(
         "sanitize-dump-payload",
         Kind::Word(&["no", "yes", "clients"]),

@@ -22,6 +22,7 @@ use crate::service::{Needed, Service};
 use futures::lock::Mutex;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Rank of a strategy that keeps every write.
@@ -39,6 +40,14 @@ pub enum Request {
     Load,
     /// Another strategy replaced what is in memory by what it has on the disk, while the server runs. Nothing is served yet.
     Reloaded,
+    /// An RDB file that has what was in memory when so many changes had been made to the keys, as behind a full sync: who keeps
+    /// such files may take it as its own. Then it has another name.
+    Adopt {
+        /// The file.
+        file: PathBuf,
+        /// As [`Ctx::changes`](crate::Ctx::changes) counts them: a file that has more is newer.
+        changes: u64,
+    },
 }
 
 /// What persistence answers.
@@ -56,6 +65,8 @@ pub enum Answer {
     Loaded(Recovered),
     /// It is known now.
     Noted,
+    /// Whether the file was taken.
+    Adopted(bool),
 }
 
 /// What a load brought back.
@@ -87,7 +98,7 @@ pub struct Persistence;
 impl Service for Persistence {
     const NAME: &'static str = "keystead.persistence";
     const MAJOR: u32 = 1;
-    const MINOR: u32 = 1;
+    const MINOR: u32 = 2;
     type Request = Request;
     type Answer = Answer;
 }
@@ -108,6 +119,11 @@ pub trait Strategy: Plugin {
     fn reloaded(self: Arc<Self>) -> impl Future<Output = ()> + Send {
         async {}
     }
+
+    /// See [`Request::Adopt`]; true: it was taken, and a restart finds what it has. An error is for the strategy to tell.
+    fn adopt(self: Arc<Self>, _file: PathBuf, _changes: u64) -> impl Future<Output = Result<bool>> + Send {
+        async { Ok(false) }
+    }
 }
 
 /// Declares a strategy; what it awaits in its `start`.
@@ -119,7 +135,7 @@ pub fn provide<P: Strategy>(reg: &mut Registrar<P>) -> Recovery {
 
 /// For plugins that are no strategy but depend on the data in their `start`: they are started behind all strategies.
 pub fn recovery<P: Plugin>(reg: &mut Registrar<P>) -> Recovery {
-    Recovery(reg.optional::<Persistence>())
+    Recovery(reg.optional::<Wanted>())
 }
 
 async fn answer<P: Strategy>(
@@ -141,11 +157,24 @@ async fn answer<P: Strategy>(
             plugin.reloaded().await;
             Ok(Answer::Noted)
         }
+        Request::Adopt { file, changes } => Ok(Answer::Adopted(plugin.adopt(file, changes).await?)),
     }
 }
 
+/// The service as it is needed: who asks gets along with strategies that know nothing of what was added since, and they are
+/// started before it.
+struct Wanted;
+
+impl Service for Wanted {
+    const NAME: &'static str = Persistence::NAME;
+    const MAJOR: u32 = Persistence::MAJOR;
+    const MINOR: u32 = 0;
+    type Request = Request;
+    type Answer = Answer;
+}
+
 /// The load at the start, for whoever depends on it.
-pub struct Recovery(Needed<Persistence>);
+pub struct Recovery(Needed<Wanted>);
 
 /// Why the data isn't there.
 #[derive(Debug)]
@@ -177,6 +206,19 @@ impl Recovery {
             Answer::Loaded(recovered) => Ok(Some(recovered)),
             other => Err(failure(&best, Error::new(format!("{best} answered a load with {other:?}")))),
         }
+    }
+
+    /// Offers a file, see [`Request::Adopt`]; true: a strategy took it.
+    pub async fn offer(&self, file: &Path, changes: u64) -> bool {
+        for name in self.0.providers() {
+            match self.0.call_at(&name, &Request::Adopt { file: file.to_owned(), changes }).await {
+                Ok(Answer::Adopted(true)) => return true,
+                Ok(_) => {}
+                // Also one that was built before such files were offered.
+                Err(error) => log::debug!("{name} takes no file: {}", error.text()),
+            }
+        }
+        false
     }
 
     /// Tells all strategies that what is in memory is what one of them has on the disk.
