@@ -288,7 +288,8 @@ extern "C" {
 #define KS_CONN_OPEN 0u
 /* Connection event: a session ended. */
 #define KS_CONN_CLOSE 1u
-/* Fault policy: the plugin is stopped, the server goes on. */
+/* Fault policy: the plugin is stopped, the server goes on. Gates that it closed, and moments that it gave (`write_until`), stay
+   as they are: it may open them in its `stop`, which is called with KS_STOP_FAULTED. */
 #define KS_FAULT_CONTINUE 0u
 /* Fault policy: writes are refused from then on. */
 #define KS_FAULT_STOP_WRITES 1u
@@ -501,7 +502,7 @@ struct ks_cursor_api {
   /* The offset of the next byte to be read. */
   uint64_t (*offset)(void* data);
   /* Moves the cursor to another class: KS_CURSOR_*. */
-  void (*set_class)(void* data, uint32_t class);
+  void (*set_class)(void* data, uint32_t cursor_class);
   /* Where the bytes given so far end. */
   void (*place)(void* data, ks_cursor_place* out);
   /* Lets the cursor end (KS_CLOSED) at a journal position: the place of another cursor that goes on there. */
@@ -665,7 +666,8 @@ struct ks_host_api {
   /* Fills memory with random bytes of the system. */
   void (*random)(void* host, uint8_t* buf, size_t len);
   /* A fact or a parameter of the server by name (`port`, `bind`, `dir`, `run_id`, `version`, `stat_resets`, …; every CONFIG
-     parameter under Redis' name). KS_OK, or KS_ERR if there is none. */
+     parameter under Redis' name). KS_OK, or KS_ERR if there is none. From what a turn calls without a context (a hook, a
+     parameter, a section) the engine can't be asked: a parameter of CONFIG has the value of the start then, or none. */
   uint32_t (*setting)(void* host, uint32_t endpoint, ks_str name, ks_buf* out);
   /* Runs a future as a task of the plugin's group. The task's id. It must not block: the threads are few and everybody's. */
   uint64_t (*spawn)(void* host, ks_future future);
@@ -683,7 +685,8 @@ struct ks_host_api {
   ks_future (*tcp_listen)(void* host, ks_str addr);
   /* The addresses of a host name, one a line, in `buf`. */
   ks_future (*resolve)(void* host, ks_str name);
-  /* Calls `run(data, ctx)` in a turn of the endpoint's engine, then is ready. `drop(data)` is called once, run or not. */
+  /* Calls `run(data, ctx)` in a turn of the endpoint's engine, then is ready. `drop(data)` is called once, run or not, and
+     outside of that turn. */
   ks_future (*turn)(void* host, uint32_t endpoint, void (*run)(void* data, const ks_ctx* ctx), void (*drop)(void* data), void* data);
   /* Executes a command: `buf` = its reply as RESP3; empty if it gives none (SHUTDOWN). Commands about the connection that
      sends them (MULTI, SUBSCRIBE, AUTH, CLIENT SETNAME) answer an error. */
@@ -698,9 +701,11 @@ struct ks_host_api {
   void (*set_role)(void* host, const ks_role* role);
   /* Closes (1) or opens (0) a gate. At once, from anywhere. */
   void (*set_gate)(void* host, uint32_t gate, uint32_t closed);
-  /* The journal as of the last turn's end. */
+  /* The journal as of the last turn's end; from what a turn calls without a context (a hook, a parameter, a section) its ids
+     alone, all else zero. */
   void (*journal)(void* host, ks_journal_state* out);
-  /* The replication offset as of the last turn's end; cheaper than `journal`. */
+  /* The replication offset as of the last turn's end; cheaper than `journal`. 0 from what a turn calls without a context: a
+     hook for writes is told it. */
   uint64_t (*journal_offset)(void* host);
   /* Appends a record that is no client's write: `a` = the offset behind it. */
   ks_future (*control_record)(void* host, const ks_str* argv, size_t argc, uint32_t targets);
@@ -711,9 +716,9 @@ struct ks_host_api {
   /* Sets the backlog's size; 0 drops the backlog. */
   ks_future (*set_backlog)(void* host, uint64_t bytes);
   /* A cursor (`object`) that reads from an offset, or from now on (KS_KEEP_OFFSET); KS_BEHIND if that isn't kept any more. */
-  ks_future (*open_cursor)(void* host, uint64_t from, uint32_t class);
+  ks_future (*open_cursor)(void* host, uint64_t from, uint32_t cursor_class);
   /* A snapshot (`object`) and a cursor (`object2`) cut at the same write: `a` = the offset. */
-  ks_future (*snapshot_and_follow)(void* host, uint32_t rdb_version, uint32_t class);
+  ks_future (*snapshot_and_follow)(void* host, uint32_t rdb_version, uint32_t cursor_class);
   /* A keyspace to fill (`object`): KS_LOAD_*. */
   ks_future (*begin_load)(void* host, uint32_t mode);
   /* A primary's stream to execute, from the journal's offset on. KS_OK and the object, or KS_ERR (as inside a turn). */
@@ -747,7 +752,8 @@ struct ks_host_api {
   uint64_t (*durable)(void* host);
   /* Ready when `durable` has reached `offset`. */
   ks_future (*until_durable)(void* host, uint64_t offset);
-  /* Writes are refused with this text behind `MISCONF `; an empty one lets them run again. At once, from anywhere. */
+  /* Writes are refused with this text behind `MISCONF `; an empty one takes it back. Each plugin has a text of its own; that of
+     one that failed goes with it. At once, from anywhere. */
   void (*refuse_writes)(void* host, ks_str reason);
   /* An append-only file to execute (ks_apply_api) with origin loading; nothing of it is propagated. `feed`'s `a`
      is of no use then, its `b` is how many commands answered an error, `buf` the first of them with its error. KS_OK
@@ -861,7 +867,8 @@ struct ks_ctx_api {
   void (*client)(void* ctx, ks_client_info* out);
   /* The plugin's state of this session; NULL if none was set. */
   void* (*get_state)(void* ctx);
-  /* Sets the plugin's state of this session; an older one is dropped with its own function. */
+  /* Sets the plugin's state of this session; an older one is dropped with its own function, as this one will be when the
+     session ends: inside of a turn, where nothing may wait for one. */
   void (*set_state)(void* ctx, void* state, void (*drop)(void* state));
   /* Runs a command and gives its reply as RESP3. Its effect is propagated as its own. KS_ERR with the reason in `out`
      if it can't run, as in a database that isn't there. Rights and guards of clients don't hold; an error is the reply
@@ -966,7 +973,8 @@ struct ks_command_spec {
   void* data;
   /* Runs in the turn; replies through the context. KS_CALL_*. */
   uint32_t (*call)(void* data, const ks_ctx* ctx, const ks_str* argv, size_t argc);
-  /* Starts a future whose `buf` is the reply as RESP of the client's protocol; the session parks. */
+  /* Starts a future whose `buf` is the reply as RESP of the client's protocol; the session parks. Without a reply it is
+     answered an error, unless it may be silent. */
   ks_future (*start)(void* data, const ks_client_info* client, const ks_str* argv, size_t argc);
   /* With `start`: answers at once if it can (KS_CALL_NOT_NOW if not). It alone runs inside MULTI and scripts,
      where `must` is 1 and KS_CALL_NOT_NOW is no answer. With `takeover`: KS_CALL_NOT_NOW hands the connection over, an
@@ -1011,7 +1019,7 @@ struct ks_info_spec {
   uint32_t append;
   /* Zero. */
   uint32_t reserved;
-  /* The section's name as in `INFO name`. */
+  /* The section's name as in `INFO name`: ASCII without spaces. */
   ks_str section;
   /* The first argument of `render`. */
   void* data;
@@ -1095,7 +1103,7 @@ struct ks_endpoint_spec {
   uint32_t size;
   /* The port. */
   uint32_t port;
-  /* What it is called in logs and INFO (`redis_mode`). */
+  /* What it is called in logs and INFO (`redis_mode`): ASCII without spaces, and no other port's name. */
   ks_str name;
   /* Addresses to bind to, one a line; empty: as the data port. */
   ks_str bind;
@@ -1117,7 +1125,8 @@ struct ks_section_spec {
   uint32_t opcode;
   /* The first argument of the functions. */
   void* data;
-  /* Its records, opcode first, one behind the other. In the turn of the cut. */
+  /* Its records, opcode first, one behind the other. In the turn of the cut, which can't be read unless this is KS_OK.
+     Asked once more when the plugin is stopped: what it gives then stays a part of the data. */
   uint32_t (*save)(void* data, ks_buf* out);
   /* These records take the place of what is there; none if the file had none. In the turn of the commit. KS_OK, or
      KS_ERR with the reason in `error`: then nothing has changed. */

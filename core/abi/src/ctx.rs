@@ -173,7 +173,8 @@ tables! { STRUCTS;
         pub client: unsafe extern "C" fn(ctx: *mut c_void, out: *mut ClientInfo),
         /// The plugin's state of this session; NULL if none was set.
         pub get_state: unsafe extern "C" fn(ctx: *mut c_void) -> *mut c_void,
-        /// Sets the plugin's state of this session; an older one is dropped with its own function.
+        /// Sets the plugin's state of this session; an older one is dropped with its own function, as this one will be when the
+        /// session ends: inside of a turn, where nothing may wait for one.
         pub set_state: unsafe extern "C" fn(ctx: *mut c_void, state: *mut c_void, drop: Option<unsafe extern "C" fn(state: *mut c_void)>),
 
         /// Runs a command and gives its reply as RESP3. Its effect is propagated as its own. KS_ERR with the reason in `out`

@@ -145,7 +145,8 @@ tables! { STRUCTS;
         /// Fills memory with random bytes of the system.
         pub random: unsafe extern "C" fn(host: *mut c_void, buf: *mut u8, len: usize),
         /// A fact or a parameter of the server by name (`port`, `bind`, `dir`, `run_id`, `version`, `stat_resets`, …; every CONFIG
-        /// parameter under Redis' name). KS_OK, or KS_ERR if there is none.
+        /// parameter under Redis' name). KS_OK, or KS_ERR if there is none. From what a turn calls without a context (a hook, a
+        /// parameter, a section) the engine can't be asked: a parameter of CONFIG has the value of the start then, or none.
         pub setting: unsafe extern "C" fn(host: *mut c_void, endpoint: u32, name: Str, out: *mut Buf) -> u32,
 
         /// Runs a future as a task of the plugin's group. The task's id. It must not block: the threads are few and everybody's.
@@ -166,7 +167,8 @@ tables! { STRUCTS;
         /// The addresses of a host name, one a line, in `buf`.
         pub resolve: unsafe extern "C" fn(host: *mut c_void, name: Str) -> Future,
 
-        /// Calls `run(data, ctx)` in a turn of the endpoint's engine, then is ready. `drop(data)` is called once, run or not.
+        /// Calls `run(data, ctx)` in a turn of the endpoint's engine, then is ready. `drop(data)` is called once, run or not, and
+        /// outside of that turn.
         pub turn: unsafe extern "C" fn(host: *mut c_void, endpoint: u32, run: unsafe extern "C" fn(data: *mut c_void, ctx: *const Ctx), drop: unsafe extern "C" fn(data: *mut c_void), data: *mut c_void) -> Future,
         /// Executes a command: `buf` = its reply as RESP3; empty if it gives none (SHUTDOWN). Commands about the connection that
         /// sends them (MULTI, SUBSCRIBE, AUTH, CLIENT SETNAME) answer an error.
@@ -182,9 +184,11 @@ tables! { STRUCTS;
         /// Closes (1) or opens (0) a gate. At once, from anywhere.
         pub set_gate: unsafe extern "C" fn(host: *mut c_void, gate: u32, closed: u32),
 
-        /// The journal as of the last turn's end.
+        /// The journal as of the last turn's end; from what a turn calls without a context (a hook, a parameter, a section) its ids
+        /// alone, all else zero.
         pub journal: unsafe extern "C" fn(host: *mut c_void, out: *mut JournalState),
-        /// The replication offset as of the last turn's end; cheaper than `journal`.
+        /// The replication offset as of the last turn's end; cheaper than `journal`. 0 from what a turn calls without a context: a
+        /// hook for writes is told it.
         pub journal_offset: unsafe extern "C" fn(host: *mut c_void) -> u64,
         /// Appends a record that is no client's write: `a` = the offset behind it.
         pub control_record: unsafe extern "C" fn(host: *mut c_void, argv: *const Str, argc: usize, targets: u32) -> Future,
@@ -195,9 +199,9 @@ tables! { STRUCTS;
         /// Sets the backlog's size; 0 drops the backlog.
         pub set_backlog: unsafe extern "C" fn(host: *mut c_void, bytes: u64) -> Future,
         /// A cursor (`object`) that reads from an offset, or from now on (KS_KEEP_OFFSET); KS_BEHIND if that isn't kept any more.
-        pub open_cursor: unsafe extern "C" fn(host: *mut c_void, from: u64, class: u32) -> Future,
+        pub open_cursor: unsafe extern "C" fn(host: *mut c_void, from: u64, cursor_class: u32) -> Future,
         /// A snapshot (`object`) and a cursor (`object2`) cut at the same write: `a` = the offset.
-        pub snapshot_and_follow: unsafe extern "C" fn(host: *mut c_void, rdb_version: u32, class: u32) -> Future,
+        pub snapshot_and_follow: unsafe extern "C" fn(host: *mut c_void, rdb_version: u32, cursor_class: u32) -> Future,
         /// A keyspace to fill (`object`): KS_LOAD_*.
         pub begin_load: unsafe extern "C" fn(host: *mut c_void, mode: u32) -> Future,
         /// A primary's stream to execute, from the journal's offset on. KS_OK and the object, or KS_ERR (as inside a turn).
@@ -234,7 +238,8 @@ tables! { STRUCTS;
         pub durable: unsafe extern "C" fn(host: *mut c_void) -> u64,
         /// Ready when `durable` has reached `offset`.
         pub until_durable: unsafe extern "C" fn(host: *mut c_void, offset: u64) -> Future,
-        /// Writes are refused with this text behind `MISCONF `; an empty one lets them run again. At once, from anywhere.
+        /// Writes are refused with this text behind `MISCONF `; an empty one takes it back. Each plugin has a text of its own; that of
+        /// one that failed goes with it. At once, from anywhere.
         pub refuse_writes: unsafe extern "C" fn(host: *mut c_void, reason: Str),
         /// An append-only file to execute (ks_apply_api) with origin loading; nothing of it is propagated. `feed`'s `a`
         /// is of no use then, its `b` is how many commands answered an error, `buf` the first of them with its error. KS_OK

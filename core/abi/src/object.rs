@@ -99,7 +99,7 @@ tables! { STRUCTS;
         /// The offset of the next byte to be read.
         pub offset: unsafe extern "C" fn(data: *mut c_void) -> u64,
         /// Moves the cursor to another class: KS_CURSOR_*.
-        pub set_class: unsafe extern "C" fn(data: *mut c_void, class: u32),
+        pub set_class: unsafe extern "C" fn(data: *mut c_void, cursor_class: u32),
         /// Where the bytes given so far end.
         pub place: unsafe extern "C" fn(data: *mut c_void, out: *mut CursorPlace),
         /// Lets the cursor end (KS_CLOSED) at a journal position: the place of another cursor that goes on there.

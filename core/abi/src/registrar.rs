@@ -104,7 +104,8 @@ consts! { CONSTS;
     /// Connection event: a session ended.
     pub const CONN_CLOSE: u32 = 1;
 
-    /// Fault policy: the plugin is stopped, the server goes on.
+    /// Fault policy: the plugin is stopped, the server goes on. Gates that it closed, and moments that it gave (`write_until`), stay
+    /// as they are: it may open them in its `stop`, which is called with KS_STOP_FAULTED.
     pub const FAULT_CONTINUE: u32 = 0;
     /// Fault policy: writes are refused from then on.
     pub const FAULT_STOP_WRITES: u32 = 1;
@@ -152,7 +153,8 @@ tables! { STRUCTS;
         pub data: *mut c_void,
         /// Runs in the turn; replies through the context. KS_CALL_*.
         pub call: Option<unsafe extern "C" fn(data: *mut c_void, ctx: *const Ctx, argv: *const Str, argc: usize) -> u32>,
-        /// Starts a future whose `buf` is the reply as RESP of the client's protocol; the session parks.
+        /// Starts a future whose `buf` is the reply as RESP of the client's protocol; the session parks. Without a reply it is
+        /// answered an error, unless it may be silent.
         pub start: Option<unsafe extern "C" fn(data: *mut c_void, client: *const ClientInfo, argv: *const Str, argc: usize) -> Future>,
         /// With `start`: answers at once if it can (KS_CALL_NOT_NOW if not). It alone runs inside MULTI and scripts,
         /// where `must` is 1 and KS_CALL_NOT_NOW is no answer. With `takeover`: KS_CALL_NOT_NOW hands the connection over, an
@@ -197,7 +199,7 @@ tables! { STRUCTS;
         pub append: u32,
         /// Zero.
         pub reserved: u32,
-        /// The section's name as in `INFO name`.
+        /// The section's name as in `INFO name`: ASCII without spaces.
         pub section: Str,
         /// The first argument of `render`.
         pub data: *mut c_void,
@@ -282,7 +284,7 @@ tables! { STRUCTS;
         pub size: u32,
         /// The port.
         pub port: u32,
-        /// What it is called in logs and INFO (`redis_mode`).
+        /// What it is called in logs and INFO (`redis_mode`): ASCII without spaces, and no other port's name.
         pub name: Str,
         /// Addresses to bind to, one a line; empty: as the data port.
         pub bind: Str,
@@ -304,7 +306,8 @@ tables! { STRUCTS;
         pub opcode: u32,
         /// The first argument of the functions.
         pub data: *mut c_void,
-        /// Its records, opcode first, one behind the other. In the turn of the cut.
+        /// Its records, opcode first, one behind the other. In the turn of the cut, which can't be read unless this is KS_OK.
+        /// Asked once more when the plugin is stopped: what it gives then stays a part of the data.
         pub save: Option<unsafe extern "C" fn(data: *mut c_void, out: *mut Buf) -> u32>,
         /// These records take the place of what is there; none if the file had none. In the turn of the commit. KS_OK, or
         /// KS_ERR with the reason in `error`: then nothing has changed.

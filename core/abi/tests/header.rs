@@ -209,6 +209,20 @@ fn a_c_compiler_sees_the_same_sizes_and_offsets() {
     assert_eq!(String::from_utf8_lossy(&printed.stdout), wanted);
 }
 
+/// Authors of plugins in C++ include it as it is.
+#[test]
+fn a_compiler_of_cplusplus_takes_the_header() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("plugin.cpp");
+    std::fs::write(&file, "#include \"keystead.h\"\n").unwrap();
+    let mut compiler = Command::new("c++");
+    compiler.args(["-std=c++11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I"]);
+    match compiler.arg(header_path().parent().unwrap()).arg(&file).output() {
+        Ok(read) => assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr)),
+        Err(error) => eprintln!("SKIPPED: there is no compiler of C++ here ({error})"),
+    }
+}
+
 /// What is passed by value is frozen: these sizes never change within a major version.
 #[test]
 fn types_passed_by_value_are_frozen() {

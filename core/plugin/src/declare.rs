@@ -90,7 +90,11 @@ impl Param {
 
 /// What a fault (a panic in a hook or in a task that the plugin spawned, [`crate::Host::fault`]) means for the server. The
 /// plugin is stopped in any case, and its ports are closed. A panic in a command is none: its client gets an error, or, if
-/// it took its connection over, the connection ends.
+/// it took its connection over, the connection ends. One that fails before it has started refuses the server's start.
+///
+/// What it held, paused and refused ends with it. Gates that it closed, and moments that it gave ([`crate::Host::write_until`]),
+/// stay as they are, whatever the policy: they may be what keeps a second primary from writing. Its `stop`, which is told
+/// [`crate::StopReason::Faulted`], may open them. What it keeps as a section stays a part of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FaultPolicy {
     /// The server goes on.

@@ -8,7 +8,9 @@
 //! commands, messages, sessions, the role's turn, records, histories, cursors, snapshots, loads, and [`Host::apply`]. Spawn a
 //! task for these, or use the [`Ctx`], which has most of them. All else may be called: time, settings, tasks, gates,
 //! confirmations, [`Host::journal`], a cursor's `set_class`, `set_name` and `stop_at` (they hold right behind the turn), and
-//! dropping whatever was got here. Nothing may be *waited* for, whichever thread does it: that thread may want the turn.
+//! dropping whatever was got here. From hooks, parameters and sections, which get no [`Ctx`], the engine can't be asked:
+//! there [`Host::journal`] has its ids alone, [`Host::journal_offset`] is 0, and [`Host::setting`] doesn't know what CONFIG SET
+//! changed. Nothing may be *waited* for, whichever thread does it: that thread may want the turn.
 
 use crate::args::raw_words;
 use crate::ctx::Ctx;
@@ -465,7 +467,8 @@ impl Host {
     // ---- what is on the disk
 
     /// Holds every reply that shows something behind a journal position until that is confirmed, and confirms everything
-    /// before `position`; `None` ends this plugin's hold. A plugin that fails leaves its hold as it is.
+    /// before `position`; `None` ends this plugin's hold. When a plugin fails, clients that wait for its word are closed: as soon
+    /// as its `stop` is done, or after two seconds.
     pub fn confirm(&self, position: Option<u64>) {
         // SAFETY: plain call.
         unsafe { (self.api().confirm)(self.data(), position.unwrap_or(abi::HOLD_NOTHING)) }
@@ -492,7 +495,8 @@ impl Host {
         }
     }
 
-    /// Refuses writes with this text behind `MISCONF `; an empty one lets them run again. At once, from anywhere.
+    /// Refuses writes with this text behind `MISCONF `; an empty one takes it back. Each plugin has a text of its own; that of one
+    /// that failed goes with it. At once, from anywhere.
     pub fn refuse_writes(&self, reason: &str) {
         // SAFETY: the reason lives for the call.
         unsafe { (self.api().refuse_writes)(self.data(), Str::new(reason.as_bytes())) }

@@ -263,7 +263,8 @@ impl<P: Plugin> Registrar<P> {
     }
 
     /// A part of the data set that isn't keys. `save` gives its records as they stand in an RDB file, each beginning with
-    /// `opcode`, which must be 245, that of functions: readers of such files know no other. One plugin has it. `load` puts records in the place of what is there (none: nothing is left). Both run inside a turn.
+    /// `opcode`, which must be 245, that of functions: readers of such files know no other. One plugin has it. `load` puts records in the place of what is there (none: nothing is left). Both run inside a turn. A panic in
+    /// `save` fails the snapshot.
     pub fn section<S, L>(&mut self, opcode: u8, save: S, load: L) -> &mut Self
     where
         S: Fn(&P) -> Vec<u8> + Send + Sync + 'static,

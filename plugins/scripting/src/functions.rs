@@ -149,10 +149,10 @@ impl Scripting {
     /// `FUNCTION RESTORE payload [FLUSH | APPEND | REPLACE]`
     pub(crate) fn function_restore(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
         syntax(args, 4)?;
-        let policy = match args.get(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
-            None | Some(b"append") => Policy::Append,
-            Some(b"replace") => Policy::Replace,
-            Some(b"flush") => Policy::Flush,
+        let mode = match args.get(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
+            None | Some(b"append") => Some(Policy::Append),
+            Some(b"replace") => Some(Policy::Replace),
+            Some(b"flush") => None,
             Some(_) => {
                 return Err(Error::new("Wrong restore policy given, value should be either FLUSH, APPEND or REPLACE."));
             }
@@ -165,10 +165,17 @@ impl Scripting {
             _ => Error::new("given type is not a function"),
         })?;
         let mut libraries = self.libraries()?;
-        if let Err(text) = libraries.restore(&codes, policy) {
-            return failed_plainly(ctx, &text);
-        }
+        let restored = match mode {
+            Some(policy) => libraries.restore(&codes, policy).map(|()| None),
+            None => libraries.replace(&codes).map(Some),
+        };
+        let old = match restored {
+            Ok(old) => old,
+            Err(text) => return failed_plainly(ctx, &text),
+        };
         self.note_libraries(&libraries);
+        drop(libraries);
+        old.into_iter().for_each(|old| self.forget(old, false));
         ctx.reply().ok();
         Ok(Effect::AsSent)
     }
@@ -196,9 +203,13 @@ impl Scripting {
     pub(crate) fn restore_section(&self, records: &[u8]) -> Result<()> {
         let codes = keystead_rdb::parse_functions(records).map_err(|error| Error::new(error.to_string()))?;
         let mut libraries = self.libraries()?;
-        let restored = libraries.restore(&codes, Policy::Flush);
-        restored.map_err(|text| Error::new(String::from_utf8_lossy(&text)))?;
+        if codes.is_empty() && libraries.count() == (0, 0) {
+            return Ok(());
+        }
+        let old = libraries.replace(&codes).map_err(|text| Error::new(String::from_utf8_lossy(&text)))?;
         self.note_libraries(&libraries);
+        drop(libraries);
+        self.forget(old, false);
         Ok(())
     }
 }

@@ -76,6 +76,13 @@ pub struct Failure {
     pub counted: bool,
 }
 
+impl Failure {
+    /// One that the server counts.
+    pub fn plain(text: String) -> Failure {
+        Failure { text: text.into_bytes(), counted: false }
+    }
+}
+
 impl Interpreter {
     /// A fresh one for scripts of EVAL that may take this much memory.
     pub fn new(memory: usize) -> mlua::Result<Interpreter> {
@@ -182,7 +189,7 @@ impl Interpreter {
 
     /// Runs what is described. `holder` is the function, or the table that has the script.
     pub fn run(&self, run: &mut Run<'_, '_>, holder: impl IntoLua, name: &str) -> Result<(), Failure> {
-        let plain = |text: String| Failure { text: text.into_bytes(), counted: false };
+        let plain = Failure::plain;
         run.ended = Ended::Raised;
         self.make_room().map_err(|error| plain(format!("ERR {}", first_line(&error))))?;
         let here = LightUserData(std::ptr::from_mut(run).cast());
@@ -443,6 +450,10 @@ mod tests {
             ("return table.concat({unpack({1, 2, 3}, 2)}, ' ') .. select('#', unpack({}, 1, 0))", "2 30"),
             ("return getmetatable(setmetatable({}, {__index = 1})).__index", "1"),
             ("return select(2, loadstring('\\27Lua'))", "[string \"\u{1b}Lua\"]:1: unexpected symbol near 'char(27)'"),
+            (
+                "local ok, why = xpcall(function() error('a') end, function() error('b') end) return tostring(ok) .. why",
+                "falseerror in error handling",
+            ),
             ("return load(function() return nil end, 'x') and loadstring('return 7')()", "7"),
         ];
         for (script, wanted) in cases {

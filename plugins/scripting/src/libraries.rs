@@ -58,8 +58,6 @@ pub struct Libraries {
 /// How a restored library meets one that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Everything there goes first.
-    Flush,
     /// One of the same name is an error.
     Append,
     /// One of the same name gives way.
@@ -105,6 +103,7 @@ impl Libraries {
 
     /// Has a library register its functions.
     fn run(&self, code: &[u8], text: &[u8], obey: bool) -> Result<Library, Vec<u8>> {
+        self.interpreter.make_room().map_err(|error| first_line(&error).into_bytes())?;
         self.interpreter.in_library(true).map_err(|error| first_line(&error).into_bytes())?;
         *self.loading.lock() = Some(BTreeMap::new());
         let now = Instant::now();
@@ -174,6 +173,15 @@ impl Libraries {
         out
     }
 
+    /// Loads the texts of libraries in place of all that are there, or changes nothing. What was there is given back: its
+    /// interpreter goes with it, for what old libraries hold must not starve those that come.
+    pub fn replace(&mut self, codes: &[Vec<u8>]) -> Result<Libraries, Vec<u8>> {
+        let fresh = Libraries::new(self.interpreter.limit());
+        let mut fresh = fresh.map_err(|error| first_line(&error).into_bytes())?;
+        fresh.restore(codes, Policy::Append)?;
+        Ok(std::mem::replace(self, fresh))
+    }
+
     /// Loads the texts of libraries, all or none.
     pub fn restore(&mut self, codes: &[Vec<u8>], policy: Policy) -> Result<(), Vec<u8>> {
         let mut fresh: Vec<(String, Library)> = Vec::new();
@@ -188,11 +196,6 @@ impl Libraries {
                 return Err(format!("Function {twice} already exists").into_bytes());
             }
             fresh.push((name, library));
-        }
-        if policy == Policy::Flush {
-            self.all.clear();
-            self.owners.clear();
-            self.interpreter.let_go();
         }
         self.join(fresh, policy == Policy::Replace)
     }
@@ -384,7 +387,7 @@ mod tests {
         }
         let codes: Vec<Vec<u8>> = (0..MANY).map(|n| code(n, n + 1)).collect();
         for _ in 0..2 {
-            libraries.restore(&codes, Policy::Flush).unwrap();
+            libraries.replace(&codes).unwrap();
         }
         assert_eq!(libraries.count(), (MANY, MANY));
         let key = libraries.function(b"f8999").unwrap().function.clone();
@@ -509,7 +512,27 @@ mod tests {
         assert_eq!(libraries.count(), (1, 1));
         libraries.restore(&[g.clone(), LIB.to_vec()], Policy::Replace).unwrap();
         assert_eq!(libraries.count(), (2, 2));
-        libraries.restore(&[g], Policy::Flush).unwrap();
+        assert_eq!(refused(libraries.replace(&[g.clone(), g.clone()]).map(drop)), "Library 'g' already exists");
+        assert_eq!(libraries.count(), (2, 2));
+        assert_eq!(libraries.replace(&[g]).unwrap().count(), (2, 2));
         assert_eq!(libraries.count(), (1, 1));
+    }
+
+    /// A library that holds as much as it gets: nothing can be loaded beside it, but all that comes in its place.
+    #[test]
+    fn what_a_library_holds_goes_with_it() {
+        let hog = b"#!lua name=hog\nlocal held = {} for n = 1, 100 do held[n] = ('x'):rep(100000) .. n end \
+                    redis.register_function('f', function() return #held end)";
+        let big =
+            b"#!lua name=big\nlocal s = ('y'):rep(3000000) redis.register_function('g', function() return #s end)";
+        let mut libraries = Libraries::new(12 << 20).unwrap();
+        libraries.load(hog, false, true).unwrap();
+        assert!(refused(libraries.load(big, false, true)).contains("not enough memory"));
+        libraries.replace(&[big.to_vec()]).unwrap();
+        assert_eq!(libraries.count(), (1, 1));
+        libraries.delete("big");
+        libraries.load(hog, false, true).unwrap();
+        libraries.delete("hog");
+        libraries.load(big, false, true).expect("what was deleted is collected");
     }
 }

@@ -18,6 +18,10 @@ scoped_thread_local! {
 /// Others get a word in this often once a script is too long.
 const WORD_EVERY: Duration = Duration::from_millis(1);
 
+/// The time is looked at before each so many calls of commands, too: these may take most of a script's time, and few
+/// instructions. At each call it would cost a tenth of a short one.
+const WORD_CALLS: u32 = 4;
+
 /// What a running script asks of the server.
 pub trait Server {
     /// `redis.call` and `redis.pcall`. What it gives is its own, until the next call.
@@ -167,6 +171,7 @@ pub struct Live<'w, 'c, 'a> {
     busy: Option<Instant>,
     stop: Option<&'static str>,
     pace: Pace,
+    calls: u32,
 }
 
 impl<'w, 'c, 'a> Live<'w, 'c, 'a> {
@@ -181,7 +186,7 @@ impl<'w, 'c, 'a> Live<'w, 'c, 'a> {
         watch.kill.store(false, Ordering::Relaxed);
         watch.wrote.store(false, Ordering::Relaxed);
         let since = Instant::now();
-        Live { watch, ctx, how, about, since, reply, busy: None, stop: None, pace: Pace::new(since) }
+        Live { watch, ctx, how, about, since, reply, busy: None, stop: None, pace: Pace::new(since), calls: 0 }
     }
 
     /// When the run began.
@@ -189,9 +194,40 @@ impl<'w, 'c, 'a> Live<'w, 'c, 'a> {
         self.since
     }
 
+    /// Why it was to end, if it was.
+    pub fn stopped(&self) -> Option<&'static str> {
+        self.stop
+    }
+
     /// The hook isn't what the next run begins with.
     pub fn unsettled(&self) -> bool {
         self.stop.is_some() || self.pace.changed()
+    }
+
+    /// Lets others get a word in, once the script is too long.
+    fn let_others(&mut self, now: Instant, threshold: Duration) {
+        if now.saturating_duration_since(self.since) < threshold {
+            return;
+        }
+        match self.busy {
+            None => self.get_busy(),
+            Some(last) if now.saturating_duration_since(last) < WORD_EVERY => return,
+            Some(_) => {}
+        }
+        let going_down = self.ctx.busy_poll();
+        let now = Instant::now();
+        self.busy = Some(now);
+        self.pace.skip(now);
+        self.stop = match self.watch.kill.load(Ordering::Relaxed) {
+            true => Some(KILLED),
+            false => going_down.then_some("The server is going down."),
+        };
+    }
+
+    /// How long a script may run before others are told to wait; none: for ever.
+    fn threshold(&self) -> Option<Duration> {
+        let ms = self.watch.threshold_ms.load(Ordering::Relaxed);
+        u64::try_from(ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
     }
 
     /// From now on others are told to wait, and may ask for what.
@@ -220,6 +256,19 @@ impl Drop for Live<'_, '_, '_> {
 impl Server for Live<'_, '_, '_> {
     fn call(&mut self, argv: &[&[u8]]) -> Called<'_> {
         self.reply.clear();
+        self.calls = self.calls.wrapping_add(1);
+        if (self.busy.is_some() || self.calls.is_multiple_of(WORD_CALLS))
+            && self.stop.is_none()
+            && let Some(threshold) = self.threshold()
+        {
+            self.let_others(Instant::now(), threshold);
+        }
+        if let Some(reason) = self.stop {
+            // A script that catches this ends at the next look at the clock, or is told to have ended so.
+            self.reply.extend_from_slice(b"ERR ");
+            self.reply.extend_from_slice(reason.as_bytes());
+            return Called::Refused(self.reply);
+        }
         let ran = self.ctx.script_call(&mut self.how, argv, self.reply);
         self.watch.wrote.store(self.how.wrote, Ordering::Relaxed);
         if ran { Called::Reply(self.reply) } else { Called::Refused(self.reply) }
@@ -237,28 +286,10 @@ impl Server for Live<'_, '_, '_> {
         if let Some(reason) = self.stop {
             return Next::Stop(reason);
         }
-        let threshold = self.watch.threshold_ms.load(Ordering::Relaxed);
-        if threshold <= 0 {
-            return Next::On;
-        }
+        let Some(threshold) = self.threshold() else { return Next::On };
         let now = Instant::now();
         let next = Next::from(self.pace.look(now));
-        if now.saturating_duration_since(self.since) < Duration::from_millis(threshold.unsigned_abs()) {
-            return next;
-        }
-        match self.busy {
-            None => self.get_busy(),
-            Some(last) if now.saturating_duration_since(last) < WORD_EVERY => return next,
-            Some(_) => {}
-        }
-        let going_down = self.ctx.busy_poll();
-        let now = Instant::now();
-        self.busy = Some(now);
-        self.pace.skip(now);
-        self.stop = match self.watch.kill.load(Ordering::Relaxed) {
-            true => Some(KILLED),
-            false => going_down.then_some("The server is going down."),
-        };
+        self.let_others(now, threshold);
         self.stop.map_or(next, Next::Stop)
     }
 }

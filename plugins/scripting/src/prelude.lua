@@ -60,6 +60,8 @@ checked.xpcall = function(f, handler)
     return behind(raw_xpcall(f, function(problem)
         local goes_on, seen = raw_pcall(native.seen, problem)
         if goes_on then return handler(seen) end
+        -- Else the stack is at its end: the handler raises errors of its own.
+        if type(seen) ~= "userdata" then return "error in error handling" end
         stopped = seen
     end))
 end

@@ -123,8 +123,13 @@ pub fn run(
     };
     let mut live = Live::begin(watch, ctx, how, about, &mut buffers.reply);
     let result = enter(&mut live, || interpreter.run(&mut run, holder, order.name));
-    let (unsettled, since) = (live.unsettled(), live.since());
+    let (unsettled, since, stopped) = (live.unsettled(), live.since(), live.stopped());
     drop(live);
+    let result = match stopped {
+        // It came to its end before it looked at the clock: nothing ran for it any more.
+        Some(reason) if result.is_ok() => Err(Failure::plain(format!("ERR {reason} script: {}", order.name))),
+        _ => result,
+    };
     if unsettled {
         interpreter.settle().map_err(|error| Error::new(error.to_string()))?;
     }

@@ -3,6 +3,7 @@
 
 use keystead_harness::{Client, DEADLINE, Keystead, Reply, wait_until};
 use std::io::{Read, Write};
+use std::time::{Duration, Instant};
 
 fn server() -> Keystead {
     Keystead::builder().plugin("scripting", "()").start()
@@ -279,4 +280,29 @@ fn a_script_that_was_to_be_debugged_isn_t_run() {
     assert!(client.cmd("SCRIPT DEBUG YES").is_error());
     assert!(error(client.cmd("FCALL f 0")).ends_with("the script was not executed"));
     assert_eq!(client.cmd("FCALL f 0"), 1);
+}
+
+/// Its commands take all of its time, and few instructions: the first ten thousand of these would be over in minutes.
+#[test]
+fn a_script_of_slow_commands_is_ended_at_once() {
+    let server = server();
+    let (mut client, mut other) = (server.client(), server.client());
+    other.ok("CONFIG SET busy-reply-threshold 100");
+    other.cmd("SETRANGE big 67108863 x");
+    let one = Instant::now();
+    other.cmd("BITCOUNT big");
+    let patience = (one.elapsed() * 40).max(Duration::from_secs(2));
+    for step in ["redis.call('bitcount', 'big')", "pcall(redis.call, 'bitcount', 'big')"] {
+        client.send(&["EVAL", &format!("for i = 1, 2000 do {step} end"), "0"]).unwrap();
+        let asked = Instant::now();
+        wait_until("others are told to wait", DEADLINE, || error_or(other.cmd("GET k")).contains("BUSY"));
+        other.ok("SCRIPT KILL");
+        assert!(error(client.read().unwrap()).contains("Script killed by user with SCRIPT KILL."));
+        assert!(asked.elapsed() < patience, "{:?} of {patience:?}", asked.elapsed());
+    }
+    assert_eq!(other.cmd("PING"), "PONG");
+}
+
+fn error_or(reply: Reply) -> String {
+    if let Reply::Error(text) = reply { text } else { String::new() }
 }

@@ -121,10 +121,15 @@ impl ForeignCommand for SyncCommand {
 /// Whoever sent a command that says nothing would wait for ever. What it did is done: its effect stays.
 fn answer_silence(plugin: &Plugin, ctx: &mut Ctx<'_>, begin: usize, result: &CommandResult) {
     if result.is_ok() && ctx.reply.out.len() == begin {
-        let (plugin, command) = (&plugin.name, &ctx.command.full_name);
-        log::error!("plugin {plugin}: the command {command} wrote no reply");
-        ctx.reply.error(format!("ERR plugin {plugin}: the command '{command}' wrote no reply"));
+        ctx.reply.error(silence(plugin, &ctx.command.full_name));
     }
+}
+
+/// What is answered instead of nothing.
+fn silence(plugin: &Plugin, command: &str) -> String {
+    let plugin = &plugin.name;
+    log::error!("plugin {plugin}: the command {command} wrote no reply");
+    format!("ERR plugin {plugin}: the command '{command}' wrote no reply")
 }
 
 /// Calls into the plugin and turns what it says into a result.
@@ -252,9 +257,11 @@ impl ForeignAsync for AsyncCommand {
         // The table is locked until the task is in it, so that a task that is done at once finds itself.
         let mut table = self.running.lock();
         let (plugin, name) = (self.plugin, String::from_utf8_lossy(args.at(0)).into_owned());
+        let may_be_silent = self.flags & abi::CMD_MAY_BE_SILENT != 0;
         let task = self.plugin.run(future, move |done| {
             running.lock().remove(&ticket);
             let reply = match done.status {
+                abi::OK if done.buf.as_ref().is_empty() && !may_be_silent => error(silence(plugin, &name).as_bytes()),
                 abi::OK => done.buf.as_ref().to_vec(),
                 abi::PANICKED => {
                     log::error!("plugin {}: the command {name} panicked", plugin.name);
@@ -276,8 +283,12 @@ impl ForeignAsync for AsyncCommand {
 
 /// The error reply with a result's reason, whose bytes are the plugin's.
 fn failure(head: &str, done: &Completion) -> Vec<u8> {
+    error(&[head.as_bytes(), done.buf.as_ref()].concat())
+}
+
+fn error(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    Writer::new(&mut out, Proto::Resp2).error([head.as_bytes(), done.buf.as_ref()].concat());
+    Writer::new(&mut out, Proto::Resp2).error(text);
     out
 }
 

@@ -3,7 +3,7 @@
 
 use super::calls;
 use super::event_names;
-use super::frame::{Frame, World, frame, owned_words};
+use super::frame::{Frame, World, frame, inside, owned_words};
 use super::script;
 use keystead_abi::{self as abi, Buf, ClientInfo, CtxApi, History, JournalState, KillFilter, Role, Str};
 use keystead_engine::keyspace::{Class, Event, KeyType, Keyspace, StrRef, Ttl, UnixMillis};
@@ -80,7 +80,7 @@ macro_rules! writes {
 }
 
 writes! {
-    fn simple(text: Str) |out| out.simple(&text.text().replace(['\r', '\n'], " "));
+    fn simple(text: Str) |out| out.raw(&line(b'+', text.bytes()));
     fn error(text: Str) |out| out.error(text.bytes());
     fn int(value: i64) |out| out.int(value);
     fn bulk(bytes: Str) |out| out.bulk(bytes.bytes());
@@ -90,6 +90,12 @@ writes! {
     fn boolean(value: u32) |out| out.bool(value != 0);
     fn verbatim(format: Str, text: Str) |out| out.verbatim(three(format.bytes()), text.bytes());
     fn raw(resp: Str) |out| out.raw(resp.bytes());
+}
+
+/// A line of any bytes.
+fn line(kind: u8, text: &[u8]) -> Vec<u8> {
+    let text = text.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte });
+    std::iter::once(kind).chain(text).chain(*b"\r\n").collect()
 }
 
 /// No reply has more elements; a map counts twice.
@@ -206,8 +212,8 @@ impl SlotState {
 impl Drop for SlotState {
     fn drop(&mut self) {
         if let Some(drop) = self.drop {
-            // SAFETY: called once, with what it was set with.
-            unsafe { drop(self.state) }
+            // Sessions end in turns. SAFETY: called once, with what it was set with.
+            inside(|| unsafe { drop(self.state) });
         }
     }
 }

@@ -1,5 +1,6 @@
-//! What waits for a plugin's word: replies behind its barrier, the writes it wants done before replies leave, what it said of
-//! the disk. Owns whether it has said so, since all of that ends with the plugin: nobody may wait for one that failed.
+//! What waits for a plugin's word: replies behind its barrier, the writes it wants done before replies leave, those it
+//! refuses, what it said of the disk. Owns whether it has said so, since all of that ends with the plugin: nobody may wait for
+//! one that failed.
 
 use super::DATA;
 use super::durable::Durable;
@@ -64,8 +65,21 @@ impl Holding {
         }
     }
 
-    /// The plugin was asked to stop, and has. Where the server goes on, replies that still wait for it are for nobody: their
-    /// clients are closed, as they can't be told that what they see is on the disk. At the end they wait with the rest.
+    /// Why it refuses writes; empty: it doesn't.
+    pub(super) fn refuse_writes(&self, plugin: &Plugin, why: &str) {
+        let say = |why: &str| plugin.host().refuse(|refusals| refusals.set(plugin.slot, why));
+        if is(&self.freed) {
+            return;
+        }
+        say(why);
+        if is(&self.freed) {
+            say("");
+        }
+    }
+
+    /// The plugin was asked to stop, and has, or takes too long for it. Where the server goes on, replies that still wait for it
+    /// are for nobody: their clients are closed, as they can't be told that what they see is on the disk. At the end they wait
+    /// with the rest.
     pub(super) fn end(&self, plugin: &Plugin, goes_on: bool) {
         self.over.store(true, Ordering::SeqCst);
         if self.durable.swap(false, Ordering::SeqCst) {
@@ -75,6 +89,7 @@ impl Holding {
         service.before_replies.set(&plugin.name, None);
         if goes_on {
             self.freed.store(true, Ordering::SeqCst);
+            plugin.host().refuse(|refusals| refusals.set(plugin.slot, ""));
             self.cut_off(plugin, &service);
         }
     }

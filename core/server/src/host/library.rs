@@ -90,7 +90,7 @@ impl Library {
         // SAFETY: filled by the library or empty.
         let problem = unsafe { problem(error) };
         match status {
-            abi::OK if !out.api.is_null() => Ok(out),
+            abi::OK if !out.api.is_null() => complete(out),
             abi::OK => Err(ConfigProblem { message: "create gave no instance".into(), ..Default::default() }),
             _ => Err(explained(problem, status)),
         }
@@ -146,6 +146,18 @@ impl Drop for Library {
             unsafe { ManuallyDrop::drop(&mut self.dl) }
         }
     }
+}
+
+/// An instance whose table has what every version of this boundary asks for.
+fn complete(instance: abi::Instance) -> Result<abi::Instance, ConfigProblem> {
+    const LEAST: usize = offset_of!(abi::InstanceApi, before_end);
+    // SAFETY: a table begins with its size, and lives as long as the library.
+    let size = unsafe { (*instance.api).size } as usize;
+    if size < LEAST {
+        let message = format!("its instance's table has {size} bytes, at least {LEAST} were expected");
+        return Err(ConfigProblem { message, ..Default::default() });
+    }
+    Ok(instance)
 }
 
 fn raw_config(config: &ConfigText) -> abi::ConfigText {

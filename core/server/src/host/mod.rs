@@ -23,6 +23,7 @@ mod keys;
 mod library;
 mod objects;
 mod plugin;
+mod refusals;
 mod registrar;
 mod registry;
 mod scan;
@@ -122,8 +123,8 @@ pub(crate) struct Core {
     lost: AtomicBool,
     /// The plugins are being stopped for the end.
     stopping: AtomicBool,
-    /// Why writes are refused for good: a plugin that wants none without it failed. Empty: they aren't.
-    no_writes: Mutex<String>,
+    /// Why plugins refuse writes.
+    refusals: Mutex<refusals::Refusals>,
 }
 
 /// Objects on their way between plugins.
@@ -183,10 +184,11 @@ impl Core {
         }
     }
 
-    /// Closes the gate for writes with these words. Empty ones open it, unless it is closed for good.
-    fn refuse_writes(&self, why: &str) {
-        let for_good = self.no_writes.lock();
-        self.gates.refuse_writes(if why.is_empty() { &for_good } else { why });
+    /// Another reason to refuse writes, or one less: the gate for writes says the one that counts, and is open without any.
+    fn refuse(&self, change: impl FnOnce(&mut refusals::Refusals)) {
+        let mut refusals = self.refusals.lock();
+        change(&mut refusals);
+        self.gates.refuse_writes(refusals.told());
     }
 
     /// Why nothing may be saved of the keyspace, if it has no data set.
@@ -264,7 +266,7 @@ impl Host {
                 filling: AtomicBool::new(false),
                 lost: AtomicBool::new(false),
                 stopping: AtomicBool::new(false),
-                no_writes: Mutex::default(),
+                refusals: Mutex::default(),
             }
         });
         for entry in entries {

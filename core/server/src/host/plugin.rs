@@ -8,20 +8,27 @@ use super::scan::Declaration;
 use super::tasks::{Group, Hold};
 use super::{Core, DATA};
 use crate::net::service::Service;
-use keystead_abi::glue::{Completion, import_future};
+use futures::future::{Either, select};
+use keystead_abi::glue::{Completion, Imported, import_future};
 use keystead_abi::{self as abi, Instance};
 use keystead_engine::Engine;
+use keystead_engine::journal::CursorId;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::c_void;
 use std::mem::offset_of;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How long a plugin may take to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
+/// How long it may take to stop, once it has failed, until nobody waits for its word any more.
+const WORD_LIMIT: Duration = Duration::from_secs(2);
+/// Time between two looks whether one that was asked something has failed meanwhile.
+const STILL_THERE: Duration = Duration::from_millis(20);
 /// How long its cancelled tasks may take to go.
 const TASKS_LIMIT: Duration = Duration::from_secs(1);
 /// The service of those that keep the data (`keystead_plugin::services::persistence`): what isn't saved when such a plugin
@@ -104,6 +111,8 @@ pub(crate) struct Plugin {
     pub(super) keeping: Keeping,
     /// What waits for its word.
     pub(super) holding: Holding,
+    /// Its places in the journal.
+    pub(super) cursors: Mutex<BTreeSet<CursorId>>,
     host: Arc<Core>,
     stage: Mutex<Stage>,
     instance: OnceLock<Made>,
@@ -130,6 +139,7 @@ impl Plugin {
             state_given: AtomicU64::new(0),
             keeping: Keeping::default(),
             holding: Holding::default(),
+            cursors: Mutex::default(),
             host,
             stage: Mutex::new(Stage::Created),
             instance: OnceLock::new(),
@@ -176,14 +186,33 @@ impl Plugin {
         self.tasks.hold().filter(|_| self.live())
     }
 
+    /// Whether it has an instance: `create` has returned.
+    pub(super) fn is_made(&self) -> bool {
+        self.instance.get().is_some()
+    }
+
     fn api(&self) -> Option<(&abi::InstanceApi, *mut c_void)> {
         let made = self.instance.get()?;
         // SAFETY: the table lives as long as the library, which is never closed.
         Some((unsafe { &*made.0.api }, made.0.data))
     }
 
-    /// Starts it.
+    /// What it answers; none if it fails before. Whoever asks holds it, so that its instance stays meanwhile.
+    async fn answer(&self, asked: Imported) -> Option<Completion> {
+        let fails = async {
+            while self.live() {
+                async_std::task::sleep(STILL_THERE).await;
+            }
+        };
+        match select(asked, pin!(fails)).await {
+            Either::Left((done, _)) => Some(done),
+            Either::Right(_) => None,
+        }
+    }
+
+    /// Starts it. One that fails before, or meanwhile, hasn't started.
     pub(super) async fn start(&self) -> Result<(), String> {
+        let Some(_hold) = self.hold() else { return self.started(Err("was stopped before".to_owned())) };
         let started = match self.api() {
             Some((api, data)) => match api.start {
                 // SAFETY: data and function belong together.
@@ -192,15 +221,21 @@ impl Plugin {
             },
             None => return Err("was never created".to_owned()),
         };
-        let done = started.await;
-        self.started(done.ok().map(drop))
+        match self.answer(started).await {
+            Some(done) => self.started(done.ok().map(drop)),
+            None => self.started(Err("was stopped meanwhile".to_owned())),
+        }
     }
 
     fn started(&self, result: Result<(), String>) -> Result<(), String> {
         if result.is_ok() {
             self.keeping.look();
         }
-        *self.stage.lock() = match &result {
+        let mut stage = self.stage.lock();
+        if let Stage::Faulted(reason) = &*stage {
+            return Err(format!("it failed before it had started: {reason}"));
+        }
+        *stage = match &result {
             Ok(()) => Stage::Running,
             Err(reason) => Stage::Faulted(reason.clone()),
         };
@@ -220,13 +255,23 @@ impl Plugin {
             }
         }
         self.live.store(false, Ordering::Release);
+        if let Some(service) = self.engine(DATA) {
+            // What it keeps of the data set goes into files and to replicas from here on without asking it.
+            service.turn(|_| self.host.keep_sections(self));
+        }
         match why {
             abi::STOP_SHUTDOWN => self.unhook(Engine::detach_plugin),
             _ => self.unhook(Engine::unregister_plugin),
         }
-        self.ask_to_stop(why).await;
-        self.tasks.close();
         let goes_on = why != abi::STOP_SHUTDOWN;
+        let mut stopping = pin!(self.ask_to_stop(why));
+        if !goes_on {
+            stopping.await;
+        } else if async_std::future::timeout(WORD_LIMIT, stopping.as_mut()).await.is_err() {
+            self.holding.end(self, goes_on);
+            stopping.await;
+        }
+        self.tasks.close();
         self.holding.end(self, goes_on);
         // The end of the server waits for no work that blocks: the process takes it along.
         if !self.tasks.wait_empty(TASKS_LIMIT, goes_on).await {
@@ -234,6 +279,17 @@ impl Plugin {
             log::warn!("plugin {}: {} tasks are still running, its instance is kept", self.name, tasks + others);
         } else if self.tasks.is_empty() {
             self.drop_instance();
+        }
+        if goes_on {
+            self.close_cursors();
+        }
+    }
+
+    /// Ends the cursors that whoever is left of it has: nobody reads them any more, and writers would wait for that.
+    fn close_cursors(&self) {
+        let open = std::mem::take(&mut *self.cursors.lock());
+        if let Some(service) = self.engine(DATA).filter(|_| !open.is_empty()) {
+            service.turn(|engine| open.into_iter().for_each(|id| engine.core.journal.close_cursor(id)));
         }
     }
 
@@ -258,6 +314,7 @@ impl Plugin {
     }
 
     async fn ask_before_end(&'static self, flags: u32) -> Result<(), String> {
+        let Some(_hold) = self.hold() else { return Ok(()) };
         let Some((api, data)) = self.api() else { return Ok(()) };
         // A plugin built before there was this question has a shorter table.
         if (api.size as usize) < offset_of!(abi::InstanceApi, before_end) + size_of::<usize>() {
@@ -265,7 +322,7 @@ impl Plugin {
         }
         // SAFETY: data and function belong together.
         let Some(asked) = api.before_end.map(|ask| unsafe { import_future(ask(data, flags)) }) else { return Ok(()) };
-        let done = asked.await;
+        let Some(done) = self.answer(asked).await else { return Ok(()) };
         if done.status == abi::PANICKED {
             // It would again, each time: it isn't asked any more.
             self.fault(&format!("it panicked when it was asked whether the server may end: {}", done.buf.text()));
@@ -320,8 +377,7 @@ impl Plugin {
             abi::FAULT_STOP_WRITES => {
                 log::error!("plugin {}: writes are refused from now on, as it asked for", self.name);
                 let why = format!("The plugin {} failed and wants no writes without it.", self.name);
-                self.host.no_writes.lock().clone_from(&why);
-                self.host.refuse_writes(&why);
+                self.host.refuse(|refusals| refusals.for_good(why));
             }
             abi::FAULT_EXIT => self.host.server.shutdown(false),
             _ => {}

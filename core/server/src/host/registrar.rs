@@ -16,6 +16,7 @@ use keystead_engine::page::Page;
 use keystead_engine::registry::OwnedSpec;
 use keystead_engine::spec::{self, Flags, ForeignKeys, Group, KeySpec};
 use keystead_engine::{Args, Engine};
+use parking_lot::Mutex;
 use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -92,6 +93,11 @@ unsafe fn grown<T>(spec: *const T, least: usize, what: &str) -> Result<T, String
         std::ptr::copy_nonoverlapping(spec.cast::<u8>(), whole.as_mut_ptr().cast(), size.min(size_of::<T>()));
         Ok(whole.assume_init())
     }
+}
+
+/// A name as it may stand in INFO, in logs and in the overlay.
+fn is_word(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_graphic())
 }
 
 fn engine(plugin: &Plugin, endpoint: u32) -> Result<Arc<Service>, String> {
@@ -311,6 +317,9 @@ unsafe extern "C" fn info(data: *mut c_void, spec: *const abi::InfoSpec) -> u32 
             let raw = checked(spec, "INFO spec")?;
             let name = raw.section.text();
             let render = raw.render.ok_or("an INFO section without a render function")?;
+            if !is_word(&name) {
+                return Err(format!("'{}' is no name for an INFO section", name.escape_debug()));
+            }
             if plugin.facts.lock().sections.contains(&name) {
                 return Err(format!("the INFO section '{name}' exists already (from the plugin itself)"));
             }
@@ -443,8 +452,12 @@ unsafe extern "C" fn endpoint(data: *mut c_void, spec: *const abi::EndpointSpec,
             let raw = grown(spec, std::mem::offset_of!(abi::EndpointSpec, tls_port), "endpoint spec")?;
             let port = |port: u32| u16::try_from(port).map_err(|_| format!("{port} is no port"));
             let (port, tls_port) = (port(raw.port)?, port(raw.tls_port)?);
+            let name = raw.name.text();
+            if !is_word(&name) || plugin.host().engines().iter().any(|engine| engine.name() == name) {
+                return Err(format!("'{}' is no name for a port, or another's", name.escape_debug()));
+            }
             let spec = EndpointSpec {
-                name: raw.name.text(),
+                name,
                 bind: raw.bind.text().lines().map(str::to_owned).collect(),
                 port,
                 tls_port,
@@ -488,7 +501,8 @@ unsafe extern "C" fn section(data: *mut c_void, spec: *const abi::SectionSpec) -
                 let what = format!("a file with records of opcode {} could not be read", raw.opcode);
                 return Err(format!("{what}: sections have {SECTION_OPCODE}"));
             }
-            plugin.host().add_section(DataSection { plugin, opcode: raw.opcode, data: raw.data, save, load })
+            let left = Mutex::default();
+            plugin.host().add_section(DataSection { plugin, opcode: raw.opcode, data: raw.data, save, load, left })
         })
     }
 }

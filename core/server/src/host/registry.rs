@@ -17,7 +17,7 @@ impl Registry {
 
 impl ForeignRegistry for Registry {
     fn keeps_data(&self) -> bool {
-        self.0.upgrade().is_some_and(|core| !core.save_sections().is_empty())
+        self.0.upgrade().is_some_and(|core| core.save_sections().map_or(true, |records| !records.is_empty()))
     }
 
     fn plugins(&self) -> Vec<PluginInfo> {

@@ -38,7 +38,7 @@ pub(super) unsafe extern "C" fn until_durable(host: *mut c_void, offset: u64) ->
 pub(super) unsafe extern "C" fn refuse_writes(host: *mut c_void, reason: Str) {
     // SAFETY: as above; the reason lives for the call.
     let (plugin, reason) = unsafe { (caller(host), reason.text()) };
-    let _ = guarded(|| plugin.host().refuse_writes(&reason));
+    let _ = guarded(|| plugin.holding.refuse_writes(plugin, &reason));
 }
 
 pub(super) unsafe extern "C" fn write_until(host: *mut c_void, mono_us: u64) {

@@ -109,12 +109,15 @@ pub(super) unsafe extern "C" fn turn(
     // SAFETY: the contract of `ks_host_api`.
     let plugin = unsafe { caller(host) };
     let body = Body { run, drop, data };
-    in_engine(plugin, endpoint, move |engine| {
-        engine.atomic(|engine| {
-            let mut frame = Frame::new(plugin, endpoint, World::Turn(engine));
-            frame.enter(|ctx| body.call(ctx));
-        });
-        Out::DONE
+    // It is dropped behind the turn: what the plugin drops with it may want one.
+    asynchronous(move || async move {
+        now(plugin, endpoint, |engine| {
+            engine.atomic(|engine| {
+                let mut frame = Frame::new(plugin, endpoint, World::Turn(engine));
+                frame.enter(|ctx| body.call(ctx));
+            });
+            Out::DONE
+        })
     })
 }
 

@@ -95,7 +95,7 @@ pub(super) unsafe extern "C" fn open_cursor(host: *mut c_void, from: u64, class:
             Ok((id, objects::cursor::place_of(plugin.host(), engine, id)))
         });
         match opened {
-            Ok((id, place)) => Out { object: objects::cursor::new(plugin.host(), service, id, place), ..Out::DONE },
+            Ok((id, place)) => Out { object: objects::cursor::new(plugin, service, id, place), ..Out::DONE },
             Err(OpenError::TooOld) => Out::failed(abi::BEHIND, format!("offset {from} is no longer kept")),
             Err(OpenError::Ahead) => failed(format!("offset {from} lies ahead of the journal")),
         }
@@ -127,7 +127,7 @@ fn cut(plugin: &'static Plugin, rdb_version: u32, class: Option<CursorClass>) ->
         let compress = rdb_version & abi::RDB_PLAIN == 0;
         let options = EncodeOptions { compress, version: u16::try_from(version).unwrap_or(u16::MAX) };
         let pieces = rdb_version & abi::RDB_PIECES != 0;
-        objects::snapshot::open(&service, plugin.host(), class, options, pieces)
+        objects::snapshot::open(&service, plugin, class, options, pieces)
     })
 }
 

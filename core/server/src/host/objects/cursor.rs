@@ -3,7 +3,8 @@
 use super::{drop_object, object, value};
 use crate::host::Core;
 use crate::host::api::class_of;
-use crate::host::frame::{in_turn, refused_in_turn};
+use crate::host::frame::{in_turn, inside, refused_in_turn};
+use crate::host::plugin::Plugin;
 use crate::net::service::Service;
 use keystead_abi::glue::{WakerRef, export_future};
 use keystead_abi::{self as abi, Buf, CursorApi, CursorPlace, Future, Object, Out, Str, Waker};
@@ -19,7 +20,7 @@ use std::task::Poll;
 const JOIN: usize = 64 << 10;
 
 struct Cursor {
-    host: Arc<Core>,
+    plugin: &'static Plugin,
     service: Arc<Service>,
     id: CursorId,
     /// The offset of the next byte to be given.
@@ -33,6 +34,7 @@ struct Cursor {
 impl Drop for Cursor {
     fn drop(&mut self) {
         let (service, id) = (self.service.clone(), self.id);
+        self.plugin.cursors.lock().remove(&id);
         // Not here: this may be inside a turn, where the lock is taken.
         async_std::task::spawn(async move { service.turn(|engine| engine.core.journal.close_cursor(id)) });
     }
@@ -51,9 +53,10 @@ static API: CursorApi = CursorApi {
     set_name,
 };
 
-/// A cursor that was opened at a place.
-pub(crate) fn new(host: &Arc<Core>, service: Arc<Service>, id: CursorId, place: CursorPlace) -> Object {
-    object(Cursor { host: host.clone(), service, id, next: place.offset, ahead: VecDeque::new(), place }, &API)
+/// A plugin's cursor that was opened at a place.
+pub(crate) fn new(plugin: &'static Plugin, service: Arc<Service>, id: CursorId, place: CursorPlace) -> Object {
+    plugin.cursors.lock().insert(id);
+    object(Cursor { plugin, service, id, next: place.offset, ahead: VecDeque::new(), place }, &API)
 }
 
 /// Where a cursor stands in this turn.
@@ -75,13 +78,13 @@ fn read(cursor: &mut Cursor, waker: &std::task::Waker, max: usize) -> Option<Out
         if let Some(refused) = refused_in_turn() {
             return Some(refused);
         }
-        let (id, host) = (cursor.id, &cursor.host);
+        let (id, host) = (cursor.id, cursor.plugin.host());
         let (found, place) = cursor.service.turn(|engine| {
             let journal = &mut engine.core.journal;
             let found = journal.read(id, max.max(1));
             match &found {
                 Read::Data(pieces) => journal.reader_copies(id, largest_join(pieces, max)),
-                Read::CaughtUp => journal.register_waker(id, waker),
+                Read::CaughtUp => inside(|| journal.register_waker(id, waker)),
                 Read::Ended(_) => {}
             }
             (found, place_of(host, engine, id))

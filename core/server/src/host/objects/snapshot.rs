@@ -2,7 +2,7 @@
 //! encodes outside it. A reader that is slow stops the thread, not the server.
 
 use super::{cursor, drop_object, object, value};
-use crate::host::Core;
+use crate::host::plugin::Plugin;
 use crate::net::service::Service;
 use async_channel::{Receiver, Sender, bounded};
 use futures::Stream;
@@ -97,7 +97,9 @@ struct Snapshot {
     stream_db: i64,
     history: History,
     changes: u64,
-    sections: Vec<u8>,
+    /// What plugins keep beside the keys, or why that isn't whole. Then nothing is read: waiting as for one cut too many
+    /// wouldn't help.
+    sections: Result<Vec<u8>, String>,
 }
 
 static API: SnapshotApi = SnapshotApi {
@@ -173,12 +175,12 @@ impl Drop for SmallPages {
 /// Opens a cut, and with a class a cursor right behind it.
 pub(crate) fn open(
     service: &Arc<Service>,
-    host: &Arc<Core>,
+    plugin: &'static Plugin,
     class: Option<CursorClass>,
     options: EncodeOptions,
     pieces: bool,
 ) -> Out {
-    let small_pages = SmallPages::new();
+    let (host, small_pages) = (plugin.host(), SmallPages::new());
     let begun = service.turn(|engine| {
         if let Some(why) = host.unsaveable() {
             return Err(why.to_owned());
@@ -189,11 +191,12 @@ pub(crate) fn open(
                 "hash with field expiry can't be written in RDB version {version}, only in 12 (rdb-version)"
             ));
         }
+        let sections = host.save_sections();
         let snapshot = engine.begin_snapshot(class).map_err(|error: TooManyCuts| error.to_string())?;
         let place = snapshot.cursor.map(|id| cursor::place_of(host, engine, id));
         let jobs_bytes = engine.core.jobs_bytes.clone();
         let history = host.placed_history(&engine.core);
-        Ok((snapshot, place, history, engine.ks.dirty(), host.save_sections(), jobs_bytes))
+        Ok((snapshot, place, history, engine.ks.dirty(), sections, jobs_bytes))
     });
     let (snapshot, place, history, changes, sections, jobs_bytes) = match begun {
         Ok(begun) => begun,
@@ -213,7 +216,7 @@ pub(crate) fn open(
     let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || producer.run());
     let follow = match (class, snapshot.cursor.zip(place)) {
         (None, _) => Object::NONE,
-        (Some(_), Some((id, place))) => cursor::new(host, service.clone(), id, place),
+        (Some(_), Some((id, place))) => cursor::new(plugin, service.clone(), id, place),
         (Some(_), None) => return Out::failed(abi::ERR, "the journal gave no cursor"),
     };
     let keys = snapshot.sizes.iter().map(|(keys, _)| keys).sum();
@@ -329,6 +332,10 @@ unsafe extern "C" fn poll_next(data: *mut c_void, waker: *const Waker, out: *mut
     // SAFETY: the contract of `ks_snapshot_api`; the caller gives room for one result.
     unsafe {
         let (snapshot, waker) = (value::<Snapshot>(data), WakerRef::new(waker));
+        if let Err(why) = &snapshot.sections {
+            out.write(Out::failed(abi::ERR, why.clone()));
+            return abi::READY;
+        }
         let result = match snapshot.batches.as_mut().poll_next(&mut Context::from_waker(waker.waker())) {
             Poll::Pending => return abi::PENDING,
             Poll::Ready(Some(batch)) => {
@@ -369,5 +376,5 @@ unsafe extern "C" fn changes(data: *mut c_void) -> u64 {
 
 unsafe extern "C" fn sections(data: *mut c_void, out: *mut Buf) {
     // SAFETY: as above; the caller gives room for one buffer.
-    unsafe { out.write(Buf::new(value::<Snapshot>(data).sections.clone())) }
+    unsafe { out.write(Buf::new(value::<Snapshot>(data).sections.clone().unwrap_or_default())) }
 }
