@@ -4,6 +4,7 @@ use super::picture::Seen;
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs},
+    path::Path,
     time::Duration,
 };
 
@@ -135,9 +136,22 @@ pub fn look(port: u16) -> Seen {
     try_look(port).unwrap_or_default()
 }
 
+/// The process that serves a port from this configuration file; nothing if somebody else's does, or it doesn't answer.
+#[must_use]
+pub fn process_of(port: u16, file: &Path) -> Option<i32> {
+    let info = Client::connect(port).ok()?.call(&["INFO", "server"]).ok()?.concat();
+    let same = Path::new(field(&info, "config_file")?).canonicalize().ok()? == file.canonicalize().ok()?;
+    field(&info, "process_id").filter(|_| same)?.parse().ok()
+}
+
+/// A line of INFO.
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}
+
 fn try_look(port: u16) -> io::Result<Seen> {
     let info = Client::connect(port)?.call(&["INFO"])?.concat();
-    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let field = |name: &str| field(&info, name);
     if field("redis_mode") == Some("sentinel") {
         return Ok(Seen { role: Some("sentinel".into()), ..Seen::default() });
     }

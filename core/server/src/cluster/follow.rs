@@ -221,7 +221,7 @@ fn short_state(seen: &Seen, primary: Option<u64>) -> String {
 }
 
 /// How this program was called, for lines to copy.
-fn program() -> String {
+pub fn program() -> String {
     std::env::args().next().unwrap_or_else(|| String::from("keystead"))
 }
 

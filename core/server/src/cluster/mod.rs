@@ -15,6 +15,7 @@ use kept::Kept;
 use layout::{Layout, MONITOR_NAME, Node};
 use nodes::Process;
 use picture::Seen;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use std::{
     io,
     path::PathBuf,
@@ -54,7 +55,7 @@ pub struct Options {
 #[must_use]
 pub fn run(options: &Options) -> ExitCode {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
         if let Err(error) = signal_hook::flag::register(signal, stop.clone()) {
             eprintln!("keystead cluster: can't watch for signal {signal}: {error}");
             return ExitCode::FAILURE;
@@ -95,7 +96,8 @@ fn start_and_follow(options: &Options, stop: &AtomicBool) -> io::Result<()> {
         follow::follow(&layout, &mut processes, stop);
     });
     println!("\nStopping {} nodes", processes.len());
-    nodes::stop_all(&layout, &mut processes);
+    stop.store(false, Ordering::Relaxed);
+    nodes::stop_all(&layout, &mut processes, stop);
     outcome
 }
 
@@ -104,10 +106,20 @@ fn refuse_used_ports(layout: &Layout) -> io::Result<()> {
     let ports = layout.nodes.iter().flat_map(|node| [Some(node.port), node.sentinel_port]).flatten();
     for port in ports {
         if let Err(error) = std::net::TcpListener::bind(("127.0.0.1", port)) {
-            return Err(io::Error::new(error.kind(), format!("port {port}: {error}; choose another --base-port")));
+            return Err(io::Error::new(error.kind(), format!("port {port}: {error}; {}", way_out(layout))));
         }
     }
     Ok(())
+}
+
+/// What to do about a used port: a cluster that was killed leaves its nodes running.
+fn way_out(layout: &Layout) -> String {
+    let left = layout.nodes.iter().filter_map(|node| client::process_of(node.port, &node.file));
+    let pids: Vec<String> = left.map(|pid| pid.to_string()).collect();
+    match pids.is_empty() {
+        true => String::from("choose another --base-port"),
+        false => format!("nodes of an earlier run still run, kill {} ends them", pids.join(" ")),
+    }
 }
 
 fn start(layout: &Layout, processes: &mut Vec<Process>, stop: &AtomicBool) -> io::Result<()> {
@@ -172,5 +184,6 @@ fn show(layout: &Layout, processes: &[Process]) {
         picture::who_is_who(layout, &seen, &pids)
     );
     let primary = seen.iter().position(Seen::is_primary).unwrap_or(0);
-    println!("Try:\n\n{}", picture::lines_to_try(layout, layout.nodes[primary].port, pids[primary]));
+    let lines = picture::lines_to_try(layout, &follow::program(), layout.nodes[primary].port, pids[primary]);
+    println!("Try:\n\n{lines}");
 }

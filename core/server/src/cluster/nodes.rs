@@ -2,7 +2,7 @@
 //! hand from one of its own files.
 
 use super::{
-    client::Client,
+    client::{self, Client},
     layout::{Layout, Node},
 };
 use nix::{
@@ -15,12 +15,15 @@ use std::{
     os::unix::process::{CommandExt, ExitStatusExt},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-/// How long a node may take to stop before it is killed.
-const STOP_TIME: Duration = Duration::from_secs(5);
+/// How long a node may take to stop before it is killed: a primary waits 10 s for its replicas, then it saves its data.
+const STOP_TIME: Duration = Duration::from_secs(60);
+/// A node that takes longer to stop is named.
+const USUAL_STOP: Duration = Duration::from_secs(2);
 /// Between two looks at something awaited.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
@@ -70,8 +73,7 @@ impl Process {
         if !self.ended
             && let Ok(pid) = i32::try_from(self.child.id())
         {
-            // It may have ended in this moment: then there is nothing to stop.
-            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+            end(pid);
         }
     }
 }
@@ -124,28 +126,57 @@ fn log_tail(dir: &Path) -> String {
     lines[lines.len().saturating_sub(LINES)..].iter().map(|line| format!("    {line}\n")).collect()
 }
 
-/// Stops all nodes: sentinels first, so that nobody starts a failover because we stop the primary.
-pub fn stop_all(layout: &Layout, processes: &mut [Process]) {
+/// Stops all nodes: sentinels first, so that nobody starts a failover because we stop the primary. Who needs longer than
+/// usual is named; a second signal, noted in `again`, ends the patience with them.
+pub fn stop_all(layout: &Layout, processes: &mut [Process], again: &AtomicBool) {
+    let mut by_hand = Vec::new();
     for (node, process) in layout.nodes.iter().zip(processes.iter_mut()).rev() {
-        let ended = process.ended || process.newly_ended().is_some();
-        if ended {
-            // Started again by hand from our file: it answers on our port, so it is asked to stop.
-            if let Ok(mut client) = Client::connect(node.port) {
-                let _ = client.send(&["SHUTDOWN", "NOSAVE"]);
-                let _ = client.reply();
-            }
+        if process.ended || process.newly_ended().is_some() {
+            // Whoever listens on the port now is ours only if it was started again from our file.
+            by_hand.extend(client::process_of(node.port, &node.file).map(|pid| (node, pid)));
         }
         process.terminate();
     }
-    let deadline = Instant::now() + STOP_TIME;
-    for process in processes {
-        while !process.ended && process.newly_ended().is_none() {
-            if Instant::now() > deadline {
-                let _ = process.child.kill();
-                let _ = process.child.wait();
-                break;
-            }
-            thread::sleep(LOOK_AGAIN);
+    for (_, pid) in &by_hand {
+        end(*pid);
+    }
+    let begun = Instant::now();
+    for (node, process) in layout.nodes.iter().zip(processes) {
+        let what = format!("the node on port {} (pid {})", node.port, process.pid());
+        if !patiently(&what, begun, again, || process.ended || process.newly_ended().is_some()) {
+            println!("  {what} is killed");
+            let _ = process.child.kill();
+            let _ = process.child.wait();
         }
+    }
+    for (node, pid) in by_hand {
+        let what = format!("the node on port {} (pid {pid}, started by hand)", node.port);
+        if !patiently(&what, begun, again, || Client::connect(node.port).is_err()) {
+            println!("  {what} still runs");
+        }
+    }
+}
+
+/// Waits for an end, and says for whose once that takes longer than usual.
+fn patiently(what: &str, begun: Instant, again: &AtomicBool, mut ended: impl FnMut() -> bool) -> bool {
+    let mut said = false;
+    while !ended() {
+        if begun.elapsed() > STOP_TIME || again.load(Ordering::Relaxed) {
+            return false;
+        }
+        if !said && begun.elapsed() > USUAL_STOP {
+            println!("  waiting for {what}, which may be saving its data; Ctrl-C again waits no longer");
+            said = true;
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+    true
+}
+
+/// Asks a process to end, also one that was stopped to see what happens. It may have ended in this moment: then there is
+/// nothing to do.
+fn end(pid: i32) {
+    for signal in [Signal::SIGTERM, Signal::SIGCONT] {
+        let _ = kill(Pid::from_raw(pid), signal);
     }
 }

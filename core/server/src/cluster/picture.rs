@@ -1,6 +1,6 @@
 //! What a person sees of the cluster: who is who, and the lines to try. Pure text.
 
-use super::layout::{Layout, MONITOR_NAME, Role};
+use super::layout::{Layout, MONITOR_NAME, Node, Role};
 
 /// What a node said of itself last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,8 +69,10 @@ pub fn who_is_who(layout: &Layout, seen: &[Seen], pids: &[u32]) -> String {
 
 /// What to try next, with the ports filled in.
 #[must_use]
-pub fn lines_to_try(layout: &Layout, primary: u16, primary_pid: u32) -> String {
-    let sentinel = layout.nodes.iter().find_map(super::layout::Node::sentinel).unwrap_or(0);
+pub fn lines_to_try(layout: &Layout, program: &str, primary: u16, primary_pid: u32) -> String {
+    // One that still answers when the primary is killed.
+    let stays = layout.nodes.iter().filter(|node| node.port != primary).find_map(Node::sentinel);
+    let sentinel = stays.or_else(|| layout.nodes.iter().find_map(Node::sentinel)).unwrap_or(0);
     let replica = layout.nodes.iter().find(|n| n.has_data() && n.port != primary).map(|n| n.port);
     let mut text = format!("  redis-cli -p {primary} SET greeting hello\n");
     if let Some(replica) = replica {
@@ -79,6 +81,7 @@ pub fn lines_to_try(layout: &Layout, primary: u16, primary_pid: u32) -> String {
     text.push_str(&format!("  redis-cli -p {sentinel} SENTINEL GET-MASTER-ADDR-BY-NAME {MONITOR_NAME}\n"));
     let then = if replica.is_some() { "and watch a replica take over here" } else { "nobody takes over: no replicas" };
     text.push_str(&format!("  kill -9 {primary_pid}    # {then}\n"));
+    text.push_str(&format!("  {program} sentinel timeline --port {sentinel}    # what happened, and why\n"));
     text
 }
 
@@ -102,10 +105,20 @@ mod tests {
     }
 
     #[test]
+    fn the_sentinel_to_ask_outlives_the_primary() {
+        for (embedded, sentinel) in [(true, 26381), (false, 26380)] {
+            let layout = Layout::new(Path::new("/d"), 6380, 2, 3, embedded).unwrap();
+            let text = lines_to_try(&layout, "keystead", 6380, 7);
+            assert!(text.contains(&format!("redis-cli -p {sentinel} SENTINEL")), "{text}");
+        }
+    }
+
+    #[test]
     fn without_replicas_nobody_is_promised() {
         for (replicas, promised) in [(0, false), (1, true)] {
             let layout = Layout::new(Path::new("/d"), 6380, replicas, 1, false).unwrap();
-            let text = lines_to_try(&layout, 6380, 7);
+            let text = lines_to_try(&layout, "keystead", 6380, 7);
+            assert!(text.contains("keystead sentinel timeline --port 26380"), "{text}");
             assert_eq!(text.contains("watch a replica take over"), promised, "{text}");
         }
     }

@@ -43,11 +43,12 @@ const SWITCHES: &[(&str, &str)] = &[
 ];
 
 fn main() -> ExitCode {
-    let Some(file) = std::env::args().nth(1) else {
-        eprintln!("a configuration file is needed");
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let Some((file, options)) = args.split_first().filter(|(file, _)| !file.starts_with("--")) else {
+        eprintln!("a configuration file is needed, as the first argument");
         return ExitCode::FAILURE;
     };
-    match prepare(Path::new(&file)) {
+    match prepare(Path::new(file), options) {
         Ok((ron, log)) => {
             let error = Command::new(keystead_bin()).arg(ron).stdout(Stdio::null()).stderr(log).exec();
             eprintln!("keystead can't be started: {error}");
@@ -69,13 +70,28 @@ struct Settings {
     dir: PathBuf,
 }
 
+/// `--name value value …` groups, as lines of the file say them.
+fn directives(options: &[String]) -> Vec<Vec<&str>> {
+    let mut found: Vec<Vec<&str>> = Vec::new();
+    for option in options {
+        match (option.strip_prefix("--"), found.last_mut()) {
+            (None, Some(last)) => last.push(option),
+            (name, _) => found.push(name.unwrap_or(option).split_whitespace().collect()),
+        }
+    }
+    found
+}
+
 /// Writes the RON file; its path, and where the log goes.
-fn prepare(file: &Path) -> Result<(PathBuf, Stdio), String> {
+fn prepare(file: &Path, options: &[String]) -> Result<(PathBuf, Stdio), String> {
     let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let mut settings = Settings { dir: ".".into(), ..Settings::default() };
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let words: Vec<&str> = line.split_whitespace().map(|word| word.trim_matches('"')).collect();
         settings.take(&words).ok_or_else(|| format!("directive not known to this wrapper: {line}"))?;
+    }
+    for words in directives(options) {
+        settings.take(&words).ok_or_else(|| format!("option not known to this wrapper: --{}", words.join(" ")))?;
     }
     let dir = fs::canonicalize(&settings.dir).map_err(|error| format!("{}: {error}", settings.dir.display()))?;
     let log = match &settings.log {
@@ -152,5 +168,26 @@ impl Settings {
             ron_str(&bin_dir().display().to_string()),
             sentinel.join(", ")
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_more_of_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let conf = dir.path().join("sentinel.conf");
+        fs::write(&conf, format!("port 1\ndir {}\nsentinel monitor m 10.0.0.1 6379 2\n", dir.path().display()))
+            .unwrap();
+        let start = |options: &[&str]| {
+            let options: Vec<String> = options.iter().map(|word| (*word).to_owned()).collect();
+            prepare(&conf, &options).map(|(ron, _)| fs::read_to_string(ron).unwrap())
+        };
+        let text = start(&["--port", "26380", "--sentinel down-after-milliseconds", "m", "500"]).unwrap();
+        assert!(text.contains("port: 26380") && !text.contains("port: 1,"), "{text}");
+        assert!(text.contains("down_after_ms: 500"), "{text}");
+        assert!(start(&["--frobnicate", "1"]).unwrap_err().contains("--frobnicate 1"));
     }
 }

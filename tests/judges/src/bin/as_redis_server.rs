@@ -1,7 +1,8 @@
 //! Takes redis-server's arguments, writes the RON file and overlay they mean, and becomes keystead.
 //!
 //! Only Redis' own suite uses it, to start servers as it always does. It owns the translation; what a directive does is
-//! the server's business, and one that it doesn't know is told on standard error by the server itself.
+//! the server's business, and one that it doesn't know is told on standard error by the server itself. With `--sentinel`
+//! it hands over to the other wrapper, which lies beside it.
 #![forbid(unsafe_code)]
 
 use keystead_harness::{keystead_bin, ron_str};
@@ -36,6 +37,9 @@ const PLUGIN_FIELDS: &[(&str, &str, &str)] =
 /// Directives that mean nothing to an instance started by a test.
 const WITHOUT_MEANING: &[&str] = &["daemonize", "pidfile", "always-show-logo", "enable-module-command"];
 
+/// The wrapper that makes a sentinel.
+const SENTINEL: &str = "keystead-as-redis-sentinel";
+
 /// Directive → its values in the order given.
 type Directives = BTreeMap<String, Vec<String>>;
 
@@ -44,6 +48,11 @@ fn main() -> ExitCode {
     if args.iter().any(|a| a == "-v" || a == "--version") {
         println!("Redis server v=7.2.4 sha=00000000:0 malloc=mimalloc bits=64 build=0");
         return ExitCode::SUCCESS;
+    }
+    if args.iter().any(|a| a == "--sentinel") {
+        let error = sentinel(&args).exec();
+        eprintln!("{SENTINEL} can't be started: {error}");
+        return ExitCode::FAILURE;
     }
     match prepare(&args) {
         Ok(file) => {
@@ -59,6 +68,14 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What `redis-server FILE --sentinel` means.
+fn sentinel(args: &[String]) -> Command {
+    let beside = std::env::current_exe().map_or_else(|_| SENTINEL.into(), |own| own.with_file_name(SENTINEL));
+    let mut command = Command::new(beside);
+    command.args(args.iter().filter(|a| *a != "--sentinel"));
+    command
 }
 
 /// Writes the files; the RON file's path.
@@ -245,6 +262,14 @@ mod tests {
         assert!(file.contains(r#"users: ["a on", "b on +get", "c off"]"#), "{file}");
         let overlay = fs::read_to_string(dir.path().join("keystead.overlay.ron")).unwrap();
         assert!(overlay.contains(r#""save": "5 6 7 8""#), "{overlay}");
+    }
+
+    #[test]
+    fn a_sentinel_is_the_other_wrapper_s() {
+        let args = ["s.conf", "--sentinel", "--port", "26380"].map(str::to_owned);
+        let command = sentinel(&args);
+        assert!(Path::new(command.get_program()).ends_with(SENTINEL), "{command:?}");
+        assert_eq!(command.get_args().collect::<Vec<_>>(), ["s.conf", "--port", "26380"]);
     }
 
     #[test]
