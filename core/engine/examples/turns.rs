@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use keystead_engine::registry::Known;
 use keystead_engine::resp::{ArgRange, Decoder, Found, Limits};
 use keystead_engine::{Ahead, Args, ConnInfo, Engine, EngineOptions, Now, SessionId};
 
@@ -12,10 +13,11 @@ const BATCH: u64 = 64;
 const WINDOW: usize = 32;
 
 /// The commands of the throughput bench with how many keys each is spread over; `#` is a key's number.
-const COMMANDS: [(&str, &[&str], u64); 11] = [
+const COMMANDS: [(&str, &[&str], u64); 12] = [
     ("PING", &["PING"], 1),
     ("ECHO", &["ECHO", "0123456789abcdef"], 1),
     ("DBSIZE", &["DBSIZE"], 1),
+    ("CLIENT ID", &["CLIENT", "ID"], 1),
     ("GET", &["GET", "key:#"], 100_000),
     ("SET", &["SET", "key:#", "0123456789abcdef"], 100_000),
     ("INCR", &["INCR", "counter:#"], 100_000),
@@ -64,6 +66,7 @@ struct Turns {
     ranges: Vec<ArgRange>,
     commands: Vec<(usize, usize, usize)>,
     ahead: Ahead,
+    known: Vec<Option<Known>>,
     out: Vec<u8>,
 }
 
@@ -90,10 +93,11 @@ impl Turns {
             |&(begin, first, last): &(usize, usize, usize)| Args::new(&bytes[begin..], &self.ranges[first..last]);
         for window in self.commands.chunks(WINDOW) {
             self.ahead.clear();
-            window.iter().for_each(|command| engine.ahead(id, args(command), &mut self.ahead));
+            self.known.clear();
+            self.known.extend(window.iter().map(|command| engine.ahead(id, args(command), &mut self.ahead)));
             engine.ask_ahead(&mut self.ahead);
-            for command in window {
-                engine.execute(id, args(command));
+            for (command, known) in window.iter().zip(&self.known) {
+                engine.execute_known(id, args(command), *known);
             }
         }
         engine.end_turn();

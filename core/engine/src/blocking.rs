@@ -1,8 +1,10 @@
 //! Sessions that wait for keys. Owns who waits for which key since when; the turn that makes a key ready runs the same
-//! command again for the first in the queue (as Redis 7.2 does), so that no handler has a second form.
+//! command again for the first in the queue (as Redis 7.2 does), so that no handler has a second form. Thousands may wait for
+//! one key: to come, to be served and to go costs each of them no look at the others.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound::{Excluded, Included};
 
 use crate::args::OwnedArgs;
 use crate::registry::Command;
@@ -39,12 +41,14 @@ pub struct Wait {
     pub keys: Vec<Box<[u8]>>,
     /// When to give up, in ms since the epoch; None never.
     pub deadline_ms: Option<u64>,
+    /// Its place in the order of all who wait.
+    since: u64,
     /// What the keys take, here and in the queues.
     key_bytes: usize,
 }
 
 /// What a key takes beside its bytes, which are there twice: its place in the wait, its queue, and room for those in it.
-const KEY: usize = size_of::<Box<[u8]>>() + size_of::<(Key, VecDeque<SessionId>)>() + 4 * size_of::<SessionId>();
+const KEY: usize = size_of::<Box<[u8]>>() + size_of::<(Key, Queue)>() + 4 * size_of::<(u64, SessionId)>();
 
 impl Wait {
     /// A wait of a command for any of its keys.
@@ -58,7 +62,12 @@ impl Wait {
         let ParkRequest { keys, timeout_ms, .. } = request;
         let deadline_ms = (timeout_ms > 0).then(|| now_ms.saturating_add(timeout_ms));
         let key_bytes = keys.iter().map(|key| 2 * key.len() + KEY).sum();
-        Wait { command, args, db, keys, deadline_ms, key_bytes }
+        Wait { command, args, db, keys, deadline_ms, since: 0, key_bytes }
+    }
+
+    /// It is over too when its key is deleted.
+    fn is_for_loss(&self) -> bool {
+        self.command.name == "xreadgroup"
     }
 
     /// Bytes that the wait takes.
@@ -67,12 +76,23 @@ impl Wait {
     }
 }
 
-type Key = (usize, Box<[u8]>);
+/// A database and a key in it.
+pub(crate) type Key = (usize, Box<[u8]>);
 
-/// Queues by key, and deadlines.
+/// Who waits for a key, in the order in which they came.
+#[derive(Default)]
+struct Queue {
+    waiting: BTreeMap<u64, SessionId>,
+    /// How many of them want to know of its deletion too.
+    for_loss: usize,
+}
+
+/// Queues by database and key, and deadlines.
 #[derive(Default)]
 pub struct Blocking {
-    queues: BTreeMap<Key, VecDeque<SessionId>>,
+    queues: BTreeMap<usize, BTreeMap<Box<[u8]>, Queue>>,
+    /// Who came last.
+    newest: u64,
     deadlines: BTreeSet<(u64, SessionId)>,
     /// Keys that changed while somebody waits for them, in order, each once; whether they came into being is noted.
     ready: VecDeque<Key>,
@@ -98,16 +118,20 @@ impl Blocking {
 
     /// How many keys somebody waits for.
     pub fn keys(&self) -> usize {
-        self.queues.len()
+        self.queues.values().map(BTreeMap::len).sum()
     }
 
     /// A session begins to wait, behind those who wait already.
-    pub fn add(&mut self, id: SessionId, wait: &Wait) {
+    pub fn add(&mut self, id: SessionId, wait: &mut Wait) {
         self.waiting += 1;
+        self.newest += 1;
+        wait.since = self.newest;
+        let queues = self.queues.entry(wait.db).or_default();
         for key in &wait.keys {
-            let queue = self.queues.entry((wait.db, key.clone())).or_default();
-            if !queue.contains(&id) {
-                queue.push_back(id);
+            let queue = queues.entry(key.clone()).or_default();
+            // A key may be named twice.
+            if queue.waiting.insert(wait.since, id).is_none() {
+                queue.for_loss += usize::from(wait.is_for_loss());
             }
         }
         if let Some(at) = wait.deadline_ms {
@@ -118,13 +142,18 @@ impl Blocking {
     /// It waits no longer.
     pub fn remove(&mut self, id: SessionId, wait: &Wait) {
         self.waiting -= 1;
-        for key in &wait.keys {
-            let place = (wait.db, key.clone());
-            if let Some(queue) = self.queues.get_mut(&place) {
-                queue.retain(|waiting| *waiting != id);
-                if queue.is_empty() {
-                    self.queues.remove(&place);
+        if let Some(queues) = self.queues.get_mut(&wait.db) {
+            for key in &wait.keys {
+                let Some(queue) = queues.get_mut(key) else { continue };
+                if queue.waiting.remove(&wait.since).is_some() {
+                    queue.for_loss -= usize::from(wait.is_for_loss());
                 }
+                if queue.waiting.is_empty() {
+                    queues.remove(key);
+                }
+            }
+            if queues.is_empty() {
+                self.queues.remove(&wait.db);
             }
         }
         if let Some(at) = wait.deadline_ms {
@@ -146,13 +175,16 @@ impl Blocking {
         })
     }
 
+    fn waiters(&self, db: usize, key: &[u8]) -> Option<&Queue> {
+        self.queues.get(&db)?.get(key)
+    }
+
     /// A key changed, or came into being: if somebody waits for it, it will be served.
     pub fn touched(&mut self, db: usize, key: &[u8], appeared: bool) {
-        let place = (db, Box::from(key));
-        if !self.queues.contains_key(&place) {
+        if self.waiters(db, key).is_none() {
             return;
         }
-        match self.appeared.entry(place) {
+        match self.appeared.entry((db, key.into())) {
             Entry::Occupied(mut known) => *known.get_mut() |= appeared,
             Entry::Vacant(new) => {
                 self.ready.push_back(new.key().clone());
@@ -163,17 +195,17 @@ impl Blocking {
 
     /// Two databases changed places: every key waited for in them may be ready now.
     pub fn touch_db(&mut self, db: usize) {
-        let keys: Vec<Key> = self.queues.keys().filter(|(at, _)| *at == db).cloned().collect();
-        for (db, key) in keys {
+        let keys: Vec<Box<[u8]>> = self.queues.get(&db).into_iter().flat_map(BTreeMap::keys).cloned().collect();
+        for key in keys {
             self.touched(db, &key, true);
         }
     }
 
     /// The next key to serve, and whether it came into being.
-    pub fn pop_ready(&mut self) -> Option<(usize, Box<[u8]>, bool)> {
+    pub(crate) fn pop_ready(&mut self) -> Option<(Key, bool)> {
         let key = self.ready.pop_front()?;
         let appeared = self.appeared.remove(&key).unwrap_or(false);
-        Some((key.0, key.1, appeared))
+        Some((key, appeared))
     }
 
     /// True if some key must be served.
@@ -182,8 +214,19 @@ impl Blocking {
         !self.ready.is_empty()
     }
 
-    /// Who waits for a key, in order.
-    pub fn queue(&self, db: usize, key: &[u8]) -> Vec<SessionId> {
-        self.queues.get(&(db, Box::from(key))).map(|queue| queue.iter().copied().collect()).unwrap_or_default()
+    /// The place of who came last.
+    pub(crate) fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// Who waits for a key next behind one place and up to another.
+    pub(crate) fn next_waiting(&self, (db, key): &Key, behind: u64, last: u64) -> Option<(u64, SessionId)> {
+        let waiting = &self.waiters(*db, key).filter(|_| behind < last)?.waiting;
+        waiting.range((Excluded(behind), Included(last))).next().map(|(since, id)| (*since, *id))
+    }
+
+    /// Somebody waits for the deletion of a key too.
+    pub(crate) fn wants_loss(&self, (db, key): &Key) -> bool {
+        self.waiters(*db, key).is_some_and(|queue| queue.for_loss > 0)
     }
 }

@@ -14,20 +14,26 @@ use crate::foreign::WriteEvent;
 use crate::gates::Gate;
 use crate::guards::{self, Verdict};
 use crate::monitor;
-use crate::registry::{Body, Command};
+use crate::registry::{Body, Command, Known};
 use crate::session::{Multi, Parked, Queued, ReplyMode, Session, State};
 use crate::spec::{Flags, READONLY, WRITE};
 use crate::timing;
 
 /// Runs one command of a client.
 #[inline]
-pub(crate) fn execute(ks: &mut Keyspace, core: &mut Core, session: &mut Session, args: Args<'_>) -> Flow {
+pub(crate) fn execute(
+    ks: &mut Keyspace,
+    core: &mut Core,
+    session: &mut Session,
+    args: Args<'_>,
+    known: Option<Known>,
+) -> Flow {
     if args.is_empty() {
         return Flow::Next;
     }
     session.state.last_ms = core.now.unix_ms;
     let mut start = session.out.len();
-    let command = match find(core, args) {
+    let command = match core.registry.recall(known).map_or_else(|| find(core, args), Ok) {
         Ok(command) => command,
         Err(_) if is_web_request(args.at(0)) => {
             log::warn!(
@@ -170,14 +176,14 @@ pub(crate) fn caching_is_over(state: &mut State, command: Option<&Command>) {
 /// The command behind a name, or behind a name and a subcommand.
 #[inline(always)]
 pub(crate) fn find(core: &Core, args: Args<'_>) -> Result<&'static Command, CommandError> {
-    let Some(command) = core.registry.find(args.at(0)) else { return Err(unknown(args)) };
-    if command.subs.is_empty() {
-        return Ok(command);
-    }
-    match args.get(1) {
-        None => Ok(command),
-        // COMMAND too, which does something alone.
-        Some(word) => command.sub(word).ok_or_else(|| CommandError::unknown_subcommand(&command.name, word)),
+    core.registry.resolve(args).ok_or_else(|| not_found(core, args))
+}
+
+#[cold]
+fn not_found(core: &Core, args: Args<'_>) -> CommandError {
+    match (core.registry.find(args.at(0)), args.get(1)) {
+        (Some(container), Some(word)) => CommandError::unknown_subcommand(&container.name, word),
+        _ => unknown(args),
     }
 }
 
@@ -272,10 +278,16 @@ fn after_reply(session: &mut Session, start: usize) -> Flow {
 }
 
 /// CLIENT REPLY: takes back what was written since `start` if it isn't wanted.
-#[inline]
+#[inline(always)]
 pub(crate) fn drop_reply_if_off(state: &mut State, out: &mut Vec<u8>, start: usize) {
+    if state.reply_mode != ReplyMode::On || state.pushed.is_some() {
+        drop_reply(state, out, start);
+    }
+}
+
+#[cold]
+fn drop_reply(state: &mut State, out: &mut Vec<u8>, start: usize) {
     match state.reply_mode {
-        ReplyMode::On if state.pushed.is_none() => return,
         ReplyMode::On => {}
         ReplyMode::SkipNext => state.reply_mode = ReplyMode::Skip,
         ReplyMode::Skip => {
@@ -649,7 +661,7 @@ pub(crate) fn settle_observation(ks: &mut Keyspace, core: &mut Core) {
 fn park(core: &mut Core, state: &mut State, command: &'static Command, args: Args<'_>) {
     let Some(mut request) = core.park.take() else { return };
     let args = request.args.take().unwrap_or_else(|| args.to_owned());
-    let wait = Wait::new(command, args, state.db, request, core.now_ms());
-    core.blocking.add(state.id, &wait);
+    let mut wait = Wait::new(command, args, state.db, request, core.now_ms());
+    core.blocking.add(state.id, &mut wait);
     state.parked = Some(Parked::Keys(wait));
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use keystead_keyspace::Event;
 
+use crate::args::Args;
 use crate::commands::pages;
 use crate::foreign::ForeignBody;
 use crate::spec::{CommandSpec, ENDPOINT, FAST, Flags, Group, Handler, KeySpec, Uses};
@@ -118,6 +119,22 @@ pub struct Registry {
     mask: usize,
     sorted: BTreeMap<String, &'static Command>,
     next_index: usize,
+    /// Grows with every change: what was found before may be another's, or nobody's.
+    changes: u32,
+}
+
+/// A command that was looked up ahead of its execution.
+#[derive(Clone, Copy)]
+pub struct Known {
+    command: &'static Command,
+    changes: u32,
+}
+
+impl Known {
+    /// What was found.
+    pub(crate) fn command(self) -> &'static Command {
+        self.command
+    }
 }
 
 /// DEBUG and whatever stands in it, a plugin's subcommands too.
@@ -331,6 +348,7 @@ impl Registry {
     }
 
     fn rebuild(&mut self) {
+        self.changes = self.changes.wrapping_add(1);
         let size = (self.sorted.len() * 4).next_power_of_two().max(64);
         self.mask = size - 1;
         self.slots = vec![None; size];
@@ -360,6 +378,30 @@ impl Registry {
             at = (at + 1) & self.mask;
         }
         None
+    }
+
+    /// The command behind a name, or behind a name and a subcommand.
+    #[inline(always)]
+    pub(crate) fn resolve(&self, args: Args<'_>) -> Option<&'static Command> {
+        let command = self.find(args.at(0))?;
+        match args.get(1) {
+            Some(word) if !command.subs.is_empty() => command.sub(word),
+            // COMMAND too, which does something alone.
+            _ => Some(command),
+        }
+    }
+
+    /// The same, to be kept until it is executed.
+    #[inline]
+    pub(crate) fn look_ahead(&self, args: Args<'_>) -> Option<Known> {
+        let command = self.resolve(args)?;
+        Some(Known { command, changes: self.changes })
+    }
+
+    /// What was found ahead, if nothing has changed since.
+    #[inline]
+    pub(crate) fn recall(&self, known: Option<Known>) -> Option<&'static Command> {
+        known.filter(|known| known.changes == self.changes).map(Known::command)
     }
 
     /// A command or `container|subcommand` by its full name.

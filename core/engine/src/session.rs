@@ -157,7 +157,7 @@ pub struct State {
     pub db: usize,
     /// When it connected, in ms since the epoch.
     pub created_ms: u64,
-    /// When it last sent a command, in ms since the epoch.
+    /// When something last came from it or went to it, in ms since the epoch.
     pub last_ms: u64,
     /// MULTI, if open.
     pub multi: Option<Multi>,
@@ -305,6 +305,19 @@ impl State {
             && self.kind == Kind::Normal
             && self.rights.is_none()
             && !self.subscribed();
+    }
+
+    /// Its wait is over: it may go on with its next command, and was not idle meanwhile.
+    pub(crate) fn resume(&mut self, now_ms: u64) {
+        self.resumed = true;
+        self.last_ms = now_ms;
+    }
+
+    /// So much input waits: who sends a large command bit by bit isn't idle.
+    pub(crate) fn note_input(&mut self, unread: usize, now_ms: u64) {
+        if unread > self.pending_in {
+            self.last_ms = now_ms;
+        }
     }
 
     /// Its output shows something of the journal as it will be when the turn ends.

@@ -232,8 +232,8 @@ pub(crate) fn unblock(ks: &mut Keyspace, core: &mut Core, id: SessionId, how: Un
         }
     };
     exec::drop_reply_if_off(state, out, begin);
-    state.resumed |= done;
     if done {
+        state.resume(core.now_ms());
         state.close_after_reply |= how == Unblock::Demoted;
         core.tell_myself(&mut session);
         exec::caching_is_over(&mut session.state, waited_with);

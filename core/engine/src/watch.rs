@@ -29,6 +29,27 @@ impl WatchIndex {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// A session watches these keys no longer.
+    fn forget(&mut self, session: SessionId, keys: Vec<Watched>) {
+        for Watched { db, key, .. } in keys {
+            let place = (db, key);
+            let Some(watchers) = self.0.get_mut(&place) else { continue };
+            if let Ok(at) = watchers.binary_search_by_key(&session, |watcher| watcher.session) {
+                watchers.remove(at);
+            }
+            if watchers.is_empty() {
+                self.0.remove(&place);
+            }
+        }
+    }
+}
+
+impl State {
+    fn take_watched(&mut self) -> Vec<Watched> {
+        self.watched_bytes = 0;
+        std::mem::take(&mut self.watched)
+    }
 }
 
 impl Core {
@@ -51,17 +72,8 @@ impl Core {
     /// It watches nothing any more.
     pub(crate) fn watch_clear(&mut self, state: &mut State) {
         state.dirty_cas = false;
-        state.watched_bytes = 0;
-        for watched in std::mem::take(&mut state.watched) {
-            let place = (watched.db, watched.key);
-            let Some(watchers) = self.watch.0.get_mut(&place) else { continue };
-            if let Ok(at) = watchers.binary_search_by_key(&state.id, |watcher| watcher.session) {
-                watchers.remove(at);
-            }
-            if watchers.is_empty() {
-                self.watch.0.remove(&place);
-            }
-        }
+        let watched = state.take_watched();
+        self.watch.forget(state.id, watched);
     }
 
     /// A key changed. One that had expired already when it was watched, and now is deleted, didn't change for its watcher.
@@ -84,9 +96,17 @@ impl Core {
         self.fail_transactions(me, affected);
     }
 
+    /// Who can't EXEC any more needs no key watched: else each further change of one that thousands watch would ask all of them
+    /// again.
     fn fail_transactions(&mut self, me: &mut State, watchers: Vec<Watcher>) {
-        for watcher in watchers {
-            self.with_state(me, watcher.session, |state| state.dirty_cas = true);
+        // The last one first: in the lists of other keys that they share each then stands at the end.
+        for Watcher { session, .. } in watchers.into_iter().rev() {
+            let mut watched = Vec::new();
+            self.with_state(me, session, |state| {
+                state.dirty_cas = true;
+                watched = state.take_watched();
+            });
+            self.watch.forget(session, watched);
         }
     }
 

@@ -528,6 +528,38 @@ fn a_transaction_that_is_lost_keeps_nothing_more() {
     assert!(kit.cmd(id, "CLIENT LIST").contains(" flags=b "));
 }
 
+/// A key that thousands watch is written a thousand times: only the first of these has anything to say to them.
+#[test]
+fn who_lost_its_transaction_watches_nothing_more() {
+    let mut kit = Kit::default();
+    let ids: [_; 4] = std::array::from_fn(|_| kit.connect());
+    let [first, second, elsewhere, writer] = ids;
+    kit.cmd(first, "WATCH x y");
+    kit.cmd(second, "WATCH x z");
+    kit.cmd(elsewhere, "WATCH y");
+    kit.cmd(writer, "SET x 1");
+    assert_eq!(kit.engine.core.watch.len(), 1, "y is watched, by one who may still succeed");
+    kit.cmd(writer, "FLUSHALL");
+    assert_eq!(kit.engine.core.watch.len(), 1, "there was no y");
+    let exec = |kit: &mut Kit, id| kit.send(id, "MULTI\r\nPING\r\nEXEC\r\n");
+    for (id, end) in [(first, "*-1\r\n"), (second, "*-1\r\n"), (elsewhere, "*1\r\n+PONG\r\n")] {
+        assert!(exec(&mut kit, id).ends_with(end), "{id:?}");
+    }
+    assert!(kit.engine.core.watch.is_empty());
+    // A lost transaction is forgotten with its end, and by UNWATCH.
+    for forget in ["EXEC", "DISCARD", "UNWATCH"] {
+        kit.cmd(first, "WATCH x");
+        kit.cmd(writer, "SET x 1");
+        assert!(kit.engine.core.watch.is_empty());
+        if forget != "UNWATCH" {
+            kit.cmd(first, "MULTI");
+        }
+        kit.cmd(first, forget);
+        kit.cmd(first, "WATCH x");
+        assert_eq!(exec(&mut kit, first), "+OK\r\n+QUEUED\r\n*1\r\n+PONG\r\n", "{forget}");
+    }
+}
+
 #[test]
 fn who_was_killed_is_gone_for_the_next_command() {
     let mut kit = Kit::default();

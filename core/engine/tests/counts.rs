@@ -287,6 +287,22 @@ fn a_key_whose_time_is_up_is_no_change() {
     assert_eq!(field(&kit.cmd(c, "INFO stats"), "expired_keys"), 1);
 }
 
+/// Counted by redis-server 7.4.1.
+#[test]
+fn fields_whose_time_is_up_are_no_change() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    kit.cmd(c, "HSET h a 1 b 2 c 3 d 4");
+    kit.cmd(c, "HPEXPIRE h 10 FIELDS 3 a b c");
+    let changes = |kit: &mut Kit| field(&kit.cmd(c, "INFO persistence"), "rdb_changes_since_last_save");
+    let start = changes(&mut kit);
+    kit.now.unix_ms += 100;
+    assert_eq!(kit.cmd(c, "HGET h a"), "$-1\r\n");
+    assert_eq!(kit.cmd(c, "HRANDFIELD h"), "$1\r\nd\r\n");
+    assert_eq!(kit.cmd(c, "HLEN h"), ":1\r\n");
+    assert_eq!(changes(&mut kit), start);
+}
+
 fn calls(kit: &mut Kit, c: keystead_engine::SessionId, command: &str) -> String {
     let stats = kit.cmd(c, "INFO commandstats");
     stats.lines().find(|line| line.starts_with(&format!("cmdstat_{command}:"))).unwrap_or_default().to_owned()

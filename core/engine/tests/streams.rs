@@ -301,6 +301,7 @@ fn errors_are_those_of_redis() {
         ("XADD s MAXLEN -1 * f v", "ERR The MAXLEN argument must be >= 0."),
         ("XADD s MAXLEN 1 LIMIT 5 * f v", "ERR syntax error, LIMIT cannot be used without the special ~ option"),
         ("XADD s LIMIT 5 * f v", "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy"),
+        ("XADD new LIMIT 0 * f v", "ERR syntax error, LIMIT cannot be used without the special ~ option"),
         (
             "XADD s MAXLEN 1 MINID 1 * f v",
             "ERR syntax error, MAXLEN and MINID options at the same time are not compatible",
@@ -319,6 +320,10 @@ fn errors_are_those_of_redis() {
         ("XREAD NOACK STREAMS s 0", "ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead."),
         ("XREADGROUP NOACK COUNT 1 STREAMS s >", "ERR Missing GROUP option for XREADGROUP"),
         ("XGROUP CREATE s g 0", "BUSYGROUP Consumer Group name already exists"),
+        (
+            "XGROUP CREATE s g x MKSTREAM MKSTREAM MKSTREAM MKSTREAM",
+            "ERR unknown subcommand or wrong number of arguments for 'CREATE'. Try XGROUP HELP.",
+        ),
         ("XGROUP CREATE missing g 0", "ERR The XGROUP subcommand requires the key to exist."),
         ("XGROUP SETID s h 0", "NOGROUP No such consumer group 'h' for key name 's'"),
         ("XGROUP CREATE s h 0 ENTRIESREAD -2", "ERR value for ENTRIESREAD must be positive or -1"),

@@ -5,6 +5,7 @@ mod kit;
 use keystead_engine::SessionId;
 use keystead_engine::journal::CursorClass;
 use kit::Kit;
+use std::time::{Duration, Instant};
 
 const POPPED: &str = "*2\r\n$1\r\nq\r\n$1\r\n1\r\n";
 
@@ -33,6 +34,47 @@ fn waiting(kit: &mut Kit, line: &str) -> SessionId {
     let id = kit.connect();
     assert_eq!(kit.cmd(id, line), "");
     id
+}
+
+/// The least time of some rounds in which so many wait for one key: each push serves one of them, who comes again.
+fn round_trip(waiters: usize) -> Duration {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let ids: Vec<SessionId> = (0..waiters).map(|_| waiting(&mut kit, "BLPOP q p q 0")).collect();
+    let round = |kit: &mut Kit, first: usize| {
+        let begun = Instant::now();
+        for at in first..first + 20 {
+            kit.cmd(c, "RPUSH q 1");
+            assert_eq!(kit.read(ids[at % waiters]), POPPED, "in the order in which they came");
+            kit.cmd(ids[at % waiters], "BLPOP q p q 0");
+        }
+        begun.elapsed()
+    };
+    (0..10).map(|n| round(&mut kit, n * 20)).min().expect("ten")
+}
+
+/// A queue of jobs with thousands of workers is as fast as one with ten.
+#[test]
+fn who_waits_for_the_same_key_costs_nothing() {
+    let (few, many) = (round_trip(20), round_trip(5000));
+    assert!(many < few * 10, "{many:?} with 5000 who wait, {few:?} with 20");
+}
+
+/// What went again before anybody was served is for those who wait for a loss.
+#[test]
+fn only_a_group_s_consumers_are_told_that_nothing_is_there() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let (first, last) = (waiting(&mut kit, "BLPOP q 0"), waiting(&mut kit, "BLPOP q q 0"));
+    kit.cmd(c, "XGROUP CREATE q g $ MKSTREAM");
+    let consumer = waiting(&mut kit, "XREADGROUP GROUP g me BLOCK 0 STREAMS q >");
+    kit.send(c, "MULTI\r\nDEL q\r\nRPUSH q 1\r\nDEL q\r\nEXEC\r\n");
+    assert!(kit.read(consumer).starts_with("-NOGROUP"));
+    assert_eq!((kit.read(first), kit.read(last)), (String::new(), String::new()));
+    assert_eq!(kit.engine.core.blocking.waiting(), 2);
+    kit.cmd(c, "RPUSH q 1 1");
+    assert_eq!((kit.read(first), kit.read(last)), (POPPED.to_owned(), POPPED.to_owned()));
+    assert!(kit.engine.core.blocking.is_empty() && kit.engine.core.blocking.keys() == 0);
 }
 
 /// A failover relies on it: while writes are paused nothing moves the offset.

@@ -120,6 +120,7 @@ impl Keyspace {
     /// Deletes those of the fields that are expired, and says so; a hash left empty goes.
     pub(crate) fn delete_expired_fields(&mut self, db: DbIndex, key: &[u8], fields: &[&[u8]]) -> usize {
         let (now, event) = (self.now, self.books.event.replace(Event::HEXPIRED));
+        let dirty = self.dirty();
         let mut gone = Vec::with_capacity(fields.len());
         if let Ok(Some(mut hash)) = self.get_mut::<Hash>(db, key, Create::No) {
             for field in fields {
@@ -130,6 +131,8 @@ impl Keyspace {
             hash.changed(gone.len() as u64);
         }
         self.books.event = event;
+        // As of keys: that a time was up is no change.
+        self.recount(dirty, 0);
         if !gone.is_empty() {
             self.books.expired.push(db, key, Why::FieldsOf);
             gone.iter().for_each(|field| self.books.expired.push(db, field, Why::Field));

@@ -170,26 +170,30 @@ impl Keyspace {
         (0..self.databases()).map(|db| self.flush(db)).sum()
     }
 
-    /// A key chosen at random, none in an empty database.
+    /// A key chosen at random, none where every key is expired.
     pub fn random_key(&mut self, db: DbIndex) -> Option<Vec<u8>> {
         const TRIES: usize = 100;
-        for attempt in 0..TRIES {
+        let mut hidden = None;
+        for _ in 0..TRIES {
             let mut state = self.random_u64();
             let at = self.dbs[db].table.random(false, || {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 state ^ (state >> 29)
             })?;
             let entry = self.dbs[db].table.entry(at);
-            let expired = self.mode != ExpiryMode::Ignore && entry.is_expired(self.now);
-            // As Redis: where expired keys are only hidden, one of them is better than looking for ever.
-            if !expired || (self.mode == ExpiryMode::Hide && attempt + 1 == TRIES) {
+            if self.is_visible(entry) {
                 return Some(entry.key().to_vec());
             }
-            if self.mode == ExpiryMode::Delete {
-                self.delete_expired(db, at);
+            match self.mode {
+                ExpiryMode::Delete => self.delete_expired(db, at),
+                ExpiryMode::Hide | ExpiryMode::Ignore => hidden = Some(entry.key().to_vec()),
             }
         }
-        None
+        // Nearly all are expired: the first other one from anywhere on.
+        let from = self.random_u64();
+        let found = self.dbs[db].table.find_from(from, |entry| self.is_visible(entry));
+        // As Redis: where expired keys are only hidden, one of them is better than none.
+        found.map(|entry| entry.key().to_vec()).or(hidden)
     }
 
     /// The key's deadline: none when there is no key, `Some(None)` when it has no deadline.
@@ -307,5 +311,33 @@ impl Keyspace {
     pub fn mem_usage(&self, db: DbIndex, key: &[u8]) -> Option<usize> {
         let table = &self.dbs[db].table;
         Some(table.get(table.hash(key), key)?.mem_bytes() + size_of::<Entry>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Options, Ttl};
+
+    /// One key that lives among many that are expired.
+    fn one_of_many(mode: ExpiryMode) -> Keyspace {
+        let mut ks = Keyspace::new(Options::default());
+        for n in 0..20_000 {
+            ks.set_str(0, format!("gone {n}").as_bytes(), 1, Ttl::At(UnixMillis(1)));
+        }
+        ks.set_str(0, b"live", 1, Ttl::Clear);
+        ks.set_expiry_mode(mode);
+        ks.set_now(UnixMillis(1000));
+        ks
+    }
+
+    #[test]
+    fn the_only_key_that_lives_is_found_at_random() {
+        for mode in [ExpiryMode::Delete, ExpiryMode::Hide] {
+            let mut ks = one_of_many(mode);
+            assert_eq!(ks.random_key(0).as_deref(), Some(&b"live"[..]), "{mode:?}");
+            ks.remove(0, b"live");
+            assert_eq!(ks.random_key(0).is_some(), mode == ExpiryMode::Hide, "{mode:?}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::logging::LevelParam;
 use crate::manager::Manager;
 use crate::net::listen::ListenSpec;
 use crate::net::service::{mono_us, now, unix_us};
-use crate::net::{Order, Places, Port, Service};
+use crate::net::{Keepalive, Order, Places, Port, Service};
 use crate::settle::Basis;
 use crate::tls::{Switch, Values};
 use crate::{alloc, instance, probe, settle};
@@ -140,6 +140,8 @@ impl Shell {
         engine.core.config.add_group(switch.clone());
         engine.core.config.add_group(Arc::new(LevelParam));
         engine.core.config.add_group(Arc::new(ClientLimit));
+        let keepalive = Keepalive::new(self.settings.limits.tcp_keepalive);
+        engine.core.config.add_group(Arc::new(keepalive.clone()));
         let places = Arc::new(Places::default());
         if name.is_empty() {
             engine.core.config.add_group(places.clone());
@@ -153,7 +155,7 @@ impl Shell {
         } else {
             listen
         };
-        let port = Arc::new(Port::bind(service.clone(), listen, self.settings.limits.tcp_keepalive)?);
+        let port = Arc::new(Port::bind(service.clone(), listen, keepalive)?);
         if !self.rehearsal {
             switch.moves(&port);
             places.moves(&port);

@@ -39,6 +39,17 @@ fn a_middle_without_a_primary_turns_replicas_away_for_now() {
     wait_until("the chain has it", DEADLINE, || text(&last.client().cmd("GET b")) == "2");
 }
 
+/// As redis-server counts: a primary's replicas are no clients, a replica's primary is one.
+#[test]
+fn who_counts_as_a_connected_client() {
+    let primary = node("");
+    let replica = node(&format!("replicaof: (\"127.0.0.1\", {})", primary.port()));
+    linked(&replica);
+    let connected = |node: &Keystead| info(node, "clients", "connected_clients");
+    wait_until("the primary with its asker alone", DEADLINE, || connected(&primary) == "1");
+    wait_until("the replica with its asker and its primary", DEADLINE, || connected(&replica) == "2");
+}
+
 #[test]
 fn a_replica_is_shown_as_it_announces_itself() {
     let primary = node("");
@@ -389,6 +400,25 @@ fn what_a_stopped_replica_does_not_take_costs_no_key() {
 }
 
 /// Behind it nobody may go on from what was: who follows gets everything again.
+/// Two sizes in quick succession: the last one holds, though each is set beside the commands.
+#[test]
+fn a_backlog_has_the_size_that_was_set_last() {
+    const BIG: usize = 200_000;
+    let primary = node("");
+    let replica = node(&format!("replicaof: (\"127.0.0.1\", {})", primary.port()));
+    linked(&replica);
+    let mut client = primary.client();
+    let (small, big) = ("CONFIG SET repl-backlog-size 16384", "CONFIG SET repl-backlog-size 33554432");
+    let value = "v".repeat(BIG);
+    let kept = |client: &mut keystead_harness::Client| {
+        client.pipeline(&[small, big]);
+        (0..5).for_each(|_| drop(client.command(&["SET", "key", &value])));
+        let kept = client.info("replication")["repl_backlog_histlen"].parse::<usize>().unwrap_or(0);
+        kept >= 4 * BIG
+    };
+    assert!((0..200).all(|_| kept(&mut client)), "{:?}", client.info("replication"));
+}
+
 #[test]
 fn debug_change_repl_id_begins_a_new_history() {
     let primary = node("");

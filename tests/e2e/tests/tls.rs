@@ -4,6 +4,8 @@ use keystead_harness::{Certs, Client, DEADLINE, Keystead, Reply, free_port, keys
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
+use std::sync::Barrier;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// A server with a plain port and one for TLS.
@@ -102,6 +104,28 @@ fn those_who_begin_and_say_nothing_keep_nobody_out_and_are_dropped() {
         let end = socket.read(&mut [0; 64]);
         assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
     }
+}
+
+/// Behind a failover all come back at the same moment. Nobody is sent away for another who came later, and would come again:
+/// so none of them would ever get in.
+#[test]
+fn a_crowd_that_comes_at_once_gets_in() {
+    const CROWD: usize = 700;
+    let certs = Certs::new();
+    let (node, port) = server(&certs, "");
+    let together = Barrier::new(CROWD);
+    let knock = || {
+        together.wait();
+        let client = Client::try_connect_tls(port, &certs, "client");
+        client.and_then(|mut client| client.try_command(&["PING"]))
+    };
+    let refused: Vec<_> = thread::scope(|scope| {
+        let small = || thread::Builder::new().stack_size(512 << 10);
+        let all: Vec<_> = (0..CROWD).map(|_| small().spawn_scoped(scope, knock).expect("a thread")).collect();
+        all.into_iter().filter_map(|one| one.join().expect("no panic").err()).collect()
+    });
+    assert!(refused.is_empty(), "{} of {CROWD}, one with {:?}", refused.len(), refused[0]);
+    assert!(!node.process.log().contains("too many handshakes"), "{}", node.process.log());
 }
 
 #[test]

@@ -204,9 +204,8 @@ fn listeners(core: &Core, text: &mut String) {
 }
 
 fn clients(_: &Keyspace, core: &Core, me: &State, text: &mut String) {
-    let ordinary = |state: &State| state.kind == Kind::Normal;
     let now = Crowd::of(core);
-    field(text, "connected_clients", now.ordinary + usize::from(me.id.id != 0 && ordinary(me)));
+    field(text, "connected_clients", now.connected + usize::from(me.id.id != 0 && is_counted(me)));
     field(text, "cluster_connections", 0);
     field(text, "maxclients", core.config.live.maxclients);
     let (input, output) = core.stats.buffers.recent(core.now_ms() / 1000);
@@ -222,10 +221,15 @@ fn clients(_: &Keyspace, core: &Core, me: &State, text: &mut String) {
     field(text, "pubsub_clients", now.subscribed);
 }
 
+/// All but replicas; the link to the primary counts, as in Redis.
+fn is_counted(state: &State) -> bool {
+    state.kind != Kind::Replica
+}
+
 /// What all sessions but the running one come to, counted in one pass.
 #[derive(Default)]
 struct Crowd<'a> {
-    ordinary: usize,
+    connected: usize,
     calls: usize,
     /// The largest buffers.
     input: usize,
@@ -240,7 +244,7 @@ impl<'a> Crowd<'a> {
     fn of(core: &'a Core) -> Self {
         let mut all = Crowd::default();
         for state in core.sessions.iter().map(|session| &session.state) {
-            all.ordinary += usize::from(state.kind == Kind::Normal);
+            all.connected += usize::from(is_counted(state));
             all.input = all.input.max(state.pending_in + state.spare_in);
             all.output = all.output.max(state.pending_out);
             all.watching += usize::from(!state.watched.is_empty());

@@ -45,7 +45,7 @@ impl<'b> BusyTurn<'b> {
         let flow = match (session.state.close_now || session.state.close_after_reply, session.state.parked.is_some()) {
             (true, _) => Flow::Close,
             (false, true) => Flow::Parked,
-            (false, false) => exec::execute(self.ks, self.core, &mut session, args),
+            (false, false) => exec::execute(self.ks, self.core, &mut session, args, None),
         };
         self.core.sessions.put(session);
         flow

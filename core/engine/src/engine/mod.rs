@@ -28,7 +28,7 @@ use crate::journal::{Journal, Unit};
 use crate::limits::Buffers;
 use crate::pause::Pause;
 use crate::pubsub::PubSub;
-use crate::registry::{Command, Registry};
+use crate::registry::{Command, Known, Registry};
 use crate::secrets::Secrets;
 use crate::session::{ConnInfo, Kind, Parked, SessionId, State};
 use crate::sessions::Sessions;
@@ -200,7 +200,9 @@ impl Engine {
 
     /// So much input of a session has arrived and isn't executed, with so much room behind it.
     pub fn report_arrived(&mut self, id: SessionId, unread: usize, spare: usize, begun: Begun) {
+        let now_ms = self.core.now_ms();
         if let Some(state) = self.session_mut(id) {
+            state.note_input(unread, now_ms);
             (state.pending_in, state.spare_in, state.begun_in) = (unread, spare, begun);
         }
         self.core.recount(id);
@@ -242,8 +244,13 @@ impl Engine {
     }
 
     /// Runs one command of a session.
-    #[inline]
     pub fn execute(&mut self, id: SessionId, args: Args<'_>) -> Flow {
+        self.execute_known(id, args, None)
+    }
+
+    /// The same for one that [`ahead`](Engine::ahead) has looked up.
+    #[inline]
+    pub fn execute_known(&mut self, id: SessionId, args: Args<'_>, known: Option<Known>) -> Flow {
         let Some(mut session) = self.core.sessions.take(id) else { return Flow::Close };
         if session.state.close_now || session.state.close_after_reply {
             self.core.sessions.put(session);
@@ -254,7 +261,7 @@ impl Engine {
             self.core.sessions.put(session);
             return Flow::Parked;
         }
-        let flow = self.execute_guarded(&mut session, args);
+        let flow = self.execute_guarded(&mut session, args, known);
         let large = session.out.len() as u64 >= self.core.config.live.output_limits.lowest;
         self.core.sessions.put(session);
         if large {

@@ -7,14 +7,15 @@ use keystead_resp::{Args, Writer};
 
 use super::{Engine, Flow};
 use crate::exec;
+use crate::registry::Known;
 use crate::session::Session;
 
 impl Engine {
     /// Runs one command; a panic in it doesn't leave the engine.
-    pub(super) fn execute_guarded(&mut self, session: &mut Session, args: Args<'_>) -> Flow {
+    pub(super) fn execute_guarded(&mut self, session: &mut Session, args: Args<'_>, known: Option<Known>) -> Flow {
         let start = session.out.len();
         let before = self.change_mark();
-        let run = catch_unwind(AssertUnwindSafe(|| exec::execute(&mut self.ks, &mut self.core, session, args)));
+        let run = catch_unwind(AssertUnwindSafe(|| exec::execute(&mut self.ks, &mut self.core, session, args, known)));
         match run {
             Ok(flow) => flow,
             Err(_) => self.after_panic(session, start, before),

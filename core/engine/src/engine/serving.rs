@@ -60,6 +60,9 @@ impl Core {
         buffer.clear();
         let Some(session) = self.sessions.get_mut(id) else { return 0 };
         std::mem::swap(&mut session.out, buffer);
+        if !buffer.is_empty() {
+            session.state.last_ms = self.now.unix_ms;
+        }
         session.state.seen = session.state.seen.min(self.journal.position());
         let (seen, sealed) = (session.state.seen, !session.state.sealed.is_empty());
         if sealed {
@@ -86,9 +89,10 @@ impl Core {
     /// next `end_turn`) if that is too much. What is parsed of a command that isn't whole is no longer in Redis' query buffer.
     pub fn report_buffers(&mut self, id: SessionId, buffers: Buffers) {
         let limit = self.config.live.query_limit;
-        let now_s = self.now_ms() / 1000;
+        let (now_ms, now_s) = (self.now_ms(), self.now_ms() / 1000);
         let Some(session) = self.sessions.get_mut(id) else { return };
         let Buffers { unsent, unread, spare, begun, peak } = buffers;
+        session.state.note_input(unread, now_ms);
         session.state.pending_out = unsent;
         session.state.pending_in = unread;
         session.state.spare_in = spare;
@@ -109,10 +113,19 @@ impl Core {
 
     /// Everything that was held for a session is sent.
     pub fn report_sent(&mut self, id: SessionId) {
+        self.report_moved(id);
         if let Some(session) = self.sessions.get_mut(id) {
             session.state.pending_out = 0;
         }
         self.recount(id);
+    }
+
+    /// Some of a session's output left, and more is to: who reads slowly is not idle.
+    pub fn report_moved(&mut self, id: SessionId) {
+        let now_ms = self.now_ms();
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.state.last_ms = now_ms;
+        }
     }
 
     /// Counts traffic, for INFO.

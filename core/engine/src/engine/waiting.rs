@@ -1,7 +1,7 @@
 //! Sessions that wait: for keys, for a plugin's answer. Owns how they are served and go on.
 
 use super::Engine;
-use crate::blocking::Wait;
+use crate::blocking::{Key, Wait};
 use crate::commands;
 use crate::effect::Origin;
 use crate::exec;
@@ -18,17 +18,33 @@ fn is_blocking(command: &Command) -> bool {
 impl Engine {
     /// Serves those who wait for keys that changed, in the order in which they came, until nothing more changes.
     pub(crate) fn serve_ready(&mut self) {
-        while let Some((db, key, appeared)) = self.core.blocking.pop_ready() {
-            for id in self.core.blocking.queue(db, &key) {
-                self.retry(id, &key, appeared);
-            }
+        while let Some((key, appeared)) = self.core.blocking.pop_ready() {
+            self.serve_key(&key, appeared);
         }
         exec::settle_observation(&mut self.ks, &mut self.core);
     }
 
-    /// Runs a waiting session's command again. It goes on waiting if it still finds nothing.
-    fn retry(&mut self, id: SessionId, key: &[u8], appeared: bool) {
-        let Some(mut session) = self.core.sessions.take(id) else { return };
+    fn serve_key(&mut self, key: &Key, appeared: bool) {
+        let (mut behind, last) = (0, self.core.blocking.newest());
+        let mut changed = true;
+        while let Some((since, id)) = self.core.blocking.next_waiting(key, behind, last) {
+            // What the first took the thousands behind it needn't be asked about.
+            if changed && self.is_used_up(key) {
+                return;
+            }
+            behind = since;
+            changed = self.retry(id, &key.1, appeared);
+        }
+    }
+
+    /// Nobody who waits for a key can find anything there, nor wants to know that.
+    fn is_used_up(&self, key: &Key) -> bool {
+        self.ks.glance(key.0, &key.1).is_none() && !self.core.blocking.wants_loss(key)
+    }
+
+    /// Runs a waiting session's command again. It goes on waiting if it still finds nothing. True if it ran.
+    fn retry(&mut self, id: SessionId, key: &[u8], appeared: bool) -> bool {
+        let Some(mut session) = self.core.sessions.take(id) else { return false };
         // Nothing may be popped for a session that is about to be closed: the element would be lost.
         let lives = !session.state.close_now;
         let ran = match session.state.parked.take() {
@@ -47,6 +63,7 @@ impl Engine {
             self.core.sessions.list(id);
             self.core.check_output(id);
         }
+        ran
     }
 
     /// The wait ends, goes on, or becomes that for the end of a pause.
@@ -76,7 +93,7 @@ impl Engine {
         }
         core.blocking.remove(id, &wait);
         exec::drop_reply_if_off(state, out, begin);
-        state.resumed = true;
+        state.resume(core.now_ms());
         core.tell_myself(session);
         exec::caching_is_over(&mut session.state, Some(command));
     }
@@ -93,13 +110,14 @@ impl Engine {
     /// The same for a reply that tells nothing of the data: it needn't wait until what was written is on the disk. False if
     /// the session no longer waited.
     pub fn complete_unseen(&mut self, id: SessionId, ticket: u64, reply: impl Into<Vec<u8>>) -> bool {
+        let now_ms = self.core.now_ms();
         let Some(session) = self.core.sessions.get_mut(id) else { return false };
         let command = match &session.state.parked {
             Some(Parked::Async { ticket: waits, command, .. }) if *waits == ticket => *command,
             _ => return false,
         };
         session.state.parked = None;
-        session.state.resumed = true;
+        session.state.resume(now_ms);
         let begin = session.out.len();
         // Replies of jobs are large: usually nothing stands before them, and they are taken as they are.
         match session.out.is_empty() {

@@ -91,6 +91,16 @@ impl Table {
         });
     }
 
+    /// The first entry that is wanted, from a place on that `dice` chooses.
+    pub(crate) fn find_from(&self, dice: u64, wanted: impl Fn(&Entry) -> bool) -> Option<&Entry> {
+        let mut found = None;
+        self.walk_from(dice, false, &mut |at, entry| {
+            found = wanted(entry).then_some(at);
+            found.is_none()
+        });
+        found.map(|at| self.entry(at))
+    }
+
     /// Visits entries from a place on, until `visit` has had enough or all were seen.
     fn walk_from(&self, dice: u64, volatile: bool, visit: &mut dyn FnMut(Place, &Entry) -> bool) {
         if self.len == 0 || volatile && self.with_deadline == 0 {

@@ -2,12 +2,13 @@
 //! options, hands over; what a connection does is `driver`.
 
 use super::driver::Driver;
+use super::keepalive::Keepalive;
 use super::socket::{Encrypted, Raw};
-use crate::tls::{self, NotShaken};
+use crate::tls::{self, NotShaken, Pending};
 use async_io::Async;
 use rustix::fs::{Mode, fchmod};
 use rustix::io::Errno;
-use socket2::{Domain, SockAddr, SockRef, TcpKeepalive, Type};
+use socket2::{Domain, SockAddr, SockRef, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::PermissionsExt;
@@ -124,21 +125,21 @@ pub(super) enum Accepting {
 
 impl Accepting {
     /// Accepts plain connections.
-    pub(super) fn plain(listener: std::net::TcpListener, keepalive_s: u32, driver: Driver) -> Accepting {
+    pub(super) fn plain(listener: std::net::TcpListener, keepalive: Keepalive, driver: Driver) -> Accepting {
         let socket = Arc::new(listener);
-        driver.listen(socket.clone(), keepalive_s);
+        driver.listen(socket.clone(), keepalive);
         Accepting::Driver(socket, driver)
     }
 
     /// Accepts connections that begin with a handshake.
     pub(super) fn encrypted(
         listener: std::net::TcpListener,
-        keepalive_s: u32,
-        (context, pending): (Arc<tls::Context>, tls::Pending),
+        keepalive: Keepalive,
+        (context, pending): (Arc<tls::Context>, Pending),
         take: impl Fn(Accepted) + Clone + Send + 'static,
     ) -> io::Result<Accepting> {
         let socket = Arc::new(Async::new(listener)?);
-        let task = async_std::task::spawn(accept_tls(socket.clone(), keepalive_s, context, pending, take));
+        let task = async_std::task::spawn(accept_tls(socket.clone(), keepalive, context, pending, take));
         Ok(Accepting::Loop(socket, task))
     }
 
@@ -260,9 +261,9 @@ fn bind_unix(path: &Path, mode: u32, backlog: u32) -> io::Result<std::os::unix::
 }
 
 /// Accepts one plain connection, if somebody waits.
-pub(super) fn accept_plain(listener: &std::net::TcpListener, keepalive_s: u32) -> io::Result<Accepted> {
+pub(super) fn accept_plain(listener: &std::net::TcpListener, keepalive: &Keepalive) -> io::Result<Accepted> {
     let (stream, peer) = listener.accept()?;
-    set_options(&stream, keepalive_s);
+    set_options(&stream, keepalive);
     let local = stream.local_addr().map(|a| a.to_string()).unwrap_or_default();
     let loopback = is_loopback(peer.ip());
     Ok(Accepted { socket: Raw::Tcp(stream), peer: peer.to_string(), local, unix: false, loopback })
@@ -271,21 +272,22 @@ pub(super) fn accept_plain(listener: &std::net::TcpListener, keepalive_s: u32) -
 /// Accepts on the TLS port. Each handshake is a task of its own; who fails it is never seen by the engine.
 async fn accept_tls(
     listener: Arc<Async<std::net::TcpListener>>,
-    keepalive_s: u32,
+    keepalive: Keepalive,
     context: Arc<tls::Context>,
-    pending: tls::Pending,
+    pending: Pending,
     take: impl Fn(Accepted) + Clone + Send + 'static,
 ) {
     loop {
+        let place = pending.place().await;
         match accept_one(&listener, |l| l.accept()).await {
             Ok((stream, peer)) => {
-                set_options(&stream, keepalive_s);
+                set_options(&stream, &keepalive);
                 let local = stream.local_addr().map(|a| a.to_string()).unwrap_or_default();
                 // CONFIG SET may have changed what is in force since the last one.
                 let Some(both) = context.now() else { continue };
-                let (pending, take) = (pending.clone(), take.clone());
+                let take = take.clone();
                 async_std::task::spawn(async move {
-                    match pending.accept(stream, &both).await {
+                    match tls::accept(stream, place, &both).await {
                         Ok((socket, session)) => {
                             let socket = Raw::Tls(Box::new(Encrypted::new(socket, session)));
                             let loopback = is_loopback(peer.ip());
@@ -346,16 +348,10 @@ pub(super) fn rests_after(error: &io::Error) -> bool {
     true
 }
 
-fn set_options(stream: &std::net::TcpStream, keepalive_s: u32) {
+fn set_options(stream: &std::net::TcpStream, keepalive: &Keepalive) {
     let _ = stream.set_nonblocking(true);
-    let socket = SockRef::from(stream);
-    let _ = socket.set_tcp_nodelay(true);
-    if keepalive_s > 0 {
-        let interval = Duration::from_secs(u64::from((keepalive_s / 3).max(1)));
-        let time = Duration::from_secs(u64::from(keepalive_s));
-        let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval);
-        let _ = socket.set_tcp_keepalive(&keepalive);
-    }
+    let _ = SockRef::from(stream).set_tcp_nodelay(true);
+    keepalive.watch(stream);
 }
 
 fn is_loopback(ip: IpAddr) -> bool {

@@ -2,6 +2,7 @@
 //! lock, sessions and heartbeat; nothing is shared between two but the process. The listeners can be moved while it runs.
 
 use super::driver::Driver;
+use super::keepalive::Keepalive;
 use super::listen::{self, Accepting, ListenSpec, Listeners, UnixAccepting};
 use super::service::Service;
 use super::ticker::{self, Ticker};
@@ -14,7 +15,7 @@ use std::sync::{Arc, Weak};
 /// An engine and its listeners, bound but not yet accepting.
 pub(crate) struct Port {
     service: Arc<Service>,
-    keepalive_s: u32,
+    keepalive: Keepalive,
     backlog: u32,
     places: Vec<String>,
     unix: Mutex<Option<Listeners>>,
@@ -59,7 +60,7 @@ impl Kind {
 
 impl Port {
     /// Binds the listeners: a busy port is found here, before anything starts.
-    pub(crate) fn bind(service: Arc<Service>, spec: &ListenSpec, keepalive_s: u32) -> Result<Port, String> {
+    pub(crate) fn bind(service: Arc<Service>, spec: &ListenSpec, keepalive: Keepalive) -> Result<Port, String> {
         let mut listeners = Listeners::bind(spec)?;
         let mut places = listeners.places();
         let plain = Side { port: spec.port, bound: std::mem::take(&mut listeners.tcp), ..Side::default() };
@@ -71,7 +72,7 @@ impl Port {
         let sides = Sides { bind: spec.bind.clone(), plain, tls, pending: tls::Pending::default(), driver: None };
         Ok(Port {
             service,
-            keepalive_s,
+            keepalive,
             backlog: spec.backlog,
             places,
             unix: Mutex::new(Some(listeners)),
@@ -120,12 +121,12 @@ impl Port {
             return Ok(());
         };
         for listener in bound {
-            let driver = driver.clone();
+            let (driver, keepalive) = (driver.clone(), self.keepalive.clone());
             let accepting = match kind {
-                Kind::Plain => Ok(Accepting::plain(listener, self.keepalive_s, driver)),
+                Kind::Plain => Ok(Accepting::plain(listener, keepalive, driver)),
                 Kind::Tls => {
                     let with = (self.service.tls(), sides.pending.clone());
-                    Accepting::encrypted(listener, self.keepalive_s, with, move |accepted| driver.open(accepted))
+                    Accepting::encrypted(listener, keepalive, with, move |accepted| driver.open(accepted))
                 }
             };
             sides.side(kind).accepting.push(accepting.map_err(|e| format!("can't watch a listening socket: {e}"))?);

@@ -1,16 +1,14 @@
 //! Handshakes, on tasks of their own: the arithmetic of keys takes a millisecond and more, which no client of the driver
-//! should wait for. Bounds their time and their number.
+//! should wait for. Bounds their time. Their number is bounded in `crowd.rs`.
 
 use super::context::Both;
+use super::crowd::Place;
 use super::session::Session;
 use super::stream::Stream;
 use async_io::Async;
-use futures::channel::oneshot;
 use futures::future::{Either, select};
-use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConnection, Connection, Error, InvalidMessage, ServerConnection};
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, TcpStream};
 use std::pin::pin;
@@ -19,76 +17,32 @@ use std::time::Duration;
 
 /// How long a handshake may take. Redis has no such limit; an honest one takes a few round trips.
 const TIME: Duration = Duration::from_secs(10);
-/// Handshakes at once. Beyond, the oldest is given up for the newest: those who open connections and say nothing can't
-/// keep others out, and hold no more than this many descriptors.
-const AT_ONCE: usize = 256;
-
-/// How often the log says that handshakes were given up: whoever floods us must not fill a disk.
-const TOLD_EVERY: Duration = Duration::from_secs(1);
-
 /// Why an accepted connection has no session.
 pub(crate) enum NotShaken {
-    /// It was given up for newer ones. The log is told here, of all of them together.
+    /// It was given up for others. The log is told elsewhere, of all of them together.
     Crowded,
     /// To be told by the caller.
     Failed(String),
 }
 
-/// The handshakes of accepted connections that are going on.
-#[derive(Clone, Default)]
-pub(crate) struct Pending(Arc<Mutex<Going>>);
-
-#[derive(Default)]
-struct Going {
-    next: u64,
-    /// Dropping an entry ends its handshake.
-    all: BTreeMap<u64, oneshot::Sender<()>>,
-    /// Given up since the log was told.
-    crowded: u64,
-}
-
-impl Pending {
-    fn enter(&self) -> (u64, oneshot::Receiver<()>) {
-        let (end, ended) = oneshot::channel();
-        let mut going = self.0.lock();
-        if going.all.len() >= AT_ONCE {
-            going.all.pop_first();
-            going.crowded += 1;
-            if going.crowded == 1 {
-                async_std::task::spawn(self.clone().tell_crowded());
-            }
-        }
-        going.next += 1;
-        let id = going.next;
-        going.all.insert(id, end);
-        (id, ended)
-    }
-
-    async fn tell_crowded(self) {
-        async_std::task::sleep(TOLD_EVERY).await;
-        let count = std::mem::take(&mut self.0.lock().crowded);
-        log::warn!(
-            "Error accepting client connections: too many handshakes at once, {count} were given up for newer ones"
-        );
-    }
-
-    /// Shakes hands with who connected.
-    pub(crate) async fn accept(&self, socket: TcpStream, both: &Both) -> Result<(TcpStream, Session), NotShaken> {
-        let (id, ended) = self.enter();
-        let failed = NotShaken::Failed;
-        let connection = ServerConnection::new(both.server.clone()).map_err(|e| failed(e.to_string()))?;
-        let shaking = pin!(async_std::future::timeout(TIME, shake(socket, Session::accepted(connection))));
-        let done = match select(shaking, ended).await {
-            Either::Left((Ok(Ok((socket, session))), _)) => {
-                socket.into_inner().map(|socket| (socket, session)).map_err(|e| failed(e.to_string()))
-            }
-            Either::Left((Ok(Err(why)), _)) => Err(failed(words(&why))),
-            Either::Left((Err(_), _)) => Err(failed("handshake timed out".into())),
-            Either::Right(_) => Err(NotShaken::Crowded),
-        };
-        self.0.lock().all.remove(&id);
-        done
-    }
+/// Shakes hands with who connected and has a place.
+pub(crate) async fn accept(socket: TcpStream, place: Place, both: &Both) -> Result<(TcpStream, Session), NotShaken> {
+    let failed = NotShaken::Failed;
+    let connection = ServerConnection::new(both.server.clone()).map_err(|e| failed(e.to_string()))?;
+    let socket = Arc::new(Async::new(socket).map_err(|e| failed(e.to_string()))?);
+    let ended = place.begin(socket.clone());
+    let shaking = shake(&socket, Session::accepted(connection), || place.heard());
+    let shaken = match select(pin!(async_std::future::timeout(TIME, shaking)), ended).await {
+        Either::Left((Ok(done), _)) => done.map_err(|why| failed(words(&why))),
+        Either::Left((Err(_), _)) => Err(failed("handshake timed out".into())),
+        Either::Right(_) => Err(NotShaken::Crowded),
+    };
+    // Nobody else has the socket behind that.
+    drop(place);
+    let session = shaken?;
+    let socket = Arc::into_inner(socket).ok_or_else(|| failed("its socket is in use".into()))?;
+    let socket = socket.into_inner().map_err(|e| failed(e.to_string()))?;
+    Ok((socket, session))
 }
 
 /// Shakes hands with whom we connected to.
@@ -100,24 +54,27 @@ pub(crate) async fn connect(socket: TcpStream, host: &str, both: Option<&Both>) 
         .unwrap_or(ServerName::from(std::net::IpAddr::from(Ipv4Addr::UNSPECIFIED)));
     let connection = ClientConnection::new(config, name).map_err(|e| e.to_string())?;
     let session = Session::new(Connection::Client(connection));
-    match async_std::future::timeout(TIME, shake(socket, session)).await {
-        Ok(Ok((socket, session))) => Ok(Stream::new(socket, session)),
+    let socket = Async::new(socket).map_err(|e| e.to_string())?;
+    match async_std::future::timeout(TIME, shake(&socket, session, || {})).await {
+        Ok(Ok(session)) => Ok(Stream::new(socket, session)),
         Ok(Err(why)) => Err(format!("TLS handshake failed: {}", words(&why))),
         Err(_) => Err("TLS handshake timed out".into()),
     }
 }
 
-async fn shake(socket: TcpStream, mut session: Session) -> io::Result<(Async<TcpStream>, Session)> {
-    let socket = Async::new(socket)?;
+/// `heard` is called whenever the peer said something, from its whole greeting on.
+async fn shake(socket: &Async<TcpStream>, mut session: Session, heard: impl Fn()) -> io::Result<Session> {
     loop {
         while !session.send(socket.get_ref())? {
             socket.writable().await?;
         }
         if !session.is_handshaking() {
-            return Ok((socket, session));
+            return Ok(session);
         }
-        if !session.shake(socket.get_ref())? {
-            socket.readable().await?;
+        match session.shake(socket.get_ref())? {
+            true if session.was_greeted() => heard(),
+            true => {}
+            false => socket.readable().await?,
         }
     }
 }

@@ -3,10 +3,11 @@
 //!
 //! In reading order: `values` (the parameters), `files` (certificates and keys), `validity` (from when to when), `words` (protocols, ciphers),
 //! `context` (all of it made into rustls' configurations, swapped as a whole), `sessions` (resumption), `verify`,
-//! `session`, `handshake`, `stream`, `params` (CONFIG SET). Never looks into a command; never waits but in `handshake`
-//! and `stream`.
+//! `session`, `handshake`, `crowd` (how many of them at once), `stream`, `params` (CONFIG SET). Never looks into a command; never
+//! waits but in `handshake`, `crowd` and `stream`.
 
 mod context;
+mod crowd;
 mod files;
 mod handshake;
 mod params;
@@ -19,7 +20,8 @@ mod verify;
 mod words;
 
 pub(crate) use context::{Both, Context};
-pub(crate) use handshake::{NotShaken, Pending, connect};
+pub(crate) use crowd::Pending;
+pub(crate) use handshake::{NotShaken, accept, connect};
 pub(crate) use params::Switch;
 pub(crate) use session::Session;
 pub(crate) use stream::Stream;

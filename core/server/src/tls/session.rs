@@ -40,6 +40,11 @@ impl Session {
         self.connection.is_handshaking()
     }
 
+    /// The peer's first message is here whole, and makes sense.
+    pub(super) fn was_greeted(&self) -> bool {
+        self.connection.handshake_kind().is_some()
+    }
+
     /// Reads once from the socket and goes on with the handshake; false: nothing came yet.
     pub(super) fn shake(&mut self, socket: &TcpStream) -> io::Result<bool> {
         let mut early = std::mem::take(&mut self.early);

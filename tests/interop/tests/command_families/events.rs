@@ -19,6 +19,11 @@ fn sorted(lines: &str) -> String {
     all.concat()
 }
 
+/// The events of several commands; which expired key was met first is left open.
+pub fn of_units(heard: &[u8]) -> String {
+    sorted(&lines(heard))
+}
+
 pub fn compare(families: &[&Family]) {
     let mut redis = Redis::start();
     let mut stock = redis.listener();

@@ -10,6 +10,7 @@
 mod compare;
 mod events;
 mod families;
+mod mixed;
 mod peers;
 mod random;
 mod streams;
@@ -162,6 +163,15 @@ fn keyspace_events() {
             &GEO,
             &streams::STREAMS,
         ]);
+    } else {
+        println!("SKIPPED: no redis-server");
+    }
+}
+
+#[test]
+fn all_types_under_the_same_keys() {
+    if keystead_harness::have("redis-server") {
+        mixed::run();
     } else {
         println!("SKIPPED: no redis-server");
     }

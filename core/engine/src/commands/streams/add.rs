@@ -82,13 +82,13 @@ impl Options {
     /// How to trim, if at all. Without a limit of its own, `~` has one that keeps the turn short; what a primary sent is
     /// exact already.
     fn trim(&self, ctx: &mut Ctx<'_>) -> Res<Option<Trim>> {
-        let Some(keep) = self.keep else { return Ok(None) };
         let obeys = matches!(ctx.origin, Origin::Replication | Origin::Loading);
+        if self.limit.is_some() && !self.approximate && !obeys {
+            return Err(err("ERR syntax error, LIMIT cannot be used without the special ~ option"));
+        }
+        let Some(keep) = self.keep else { return Ok(None) };
         let limit = match self.limit {
             _ if obeys => 0,
-            Some(_) if !self.approximate => {
-                return Err(err("ERR syntax error, LIMIT cannot be used without the special ~ option"));
-            }
             Some(limit) => limit,
             None if self.approximate => match ctx.keyspace().limits().stream_entries as u64 {
                 0 => 10_000,

@@ -70,12 +70,12 @@ pub(super) fn create(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if old.is_none() && !o.make_stream {
         return Err(NO_KEY);
     }
+    if args.len() > 8 {
+        return Err(syntax(args));
+    }
     let id = exact_or_last(&args[4], old.map(|(last_id, _)| last_id).unwrap_or_default())?;
     if old.is_some_and(|(_, exists)| exists) {
         return Err(err("BUSYGROUP Consumer Group name already exists"));
-    }
-    if args.len() > 8 {
-        return Err(syntax(args));
     }
     let Some(mut stream) = ks.stream_mut(db, key, Create::Yes)? else { return Err(NO_KEY) };
     stream.create_group(name, id, o.entries_read);

@@ -22,6 +22,8 @@ const READ_LARGE: usize = 1024 * 1024;
 const PARKED_INPUT: usize = 1024 * 1024;
 /// Buffers larger than this aren't kept when they run empty.
 const KEEP: usize = 64 * 1024;
+/// How often the engine is told that a slow reader's output moves: `timeout` is a second at least.
+const MOVED_EVERY_US: u64 = 200_000;
 /// Idle buffers kept for the next clients that have something to say: an idle client holds none.
 const POOL: usize = 64;
 
@@ -65,6 +67,8 @@ pub(super) struct Conn {
     pub(super) reported: bool,
     /// What the engine was told of undecoded input.
     pub(super) unread: usize,
+    /// When the engine was told last that its output moves, in steps of `MOVED_EVERY_US`.
+    moved: u64,
     /// A plugin waits for the socket until the replies before are sent.
     pub(super) handover: Option<Handover>,
     /// Its replies wait for the end of the turn that a long command makes long.
@@ -97,6 +101,7 @@ impl Conn {
             more: false,
             reported: false,
             unread: 0,
+            moved: 0,
             handover: None,
             owed: false,
             watched: (true, false),
@@ -196,6 +201,12 @@ impl Conn {
         }
         self.output.tidy(spare);
         Ok(sent)
+    }
+
+    /// Some of its output left at this time: true if the engine is to be told.
+    pub(super) fn moves(&mut self, now_us: u64) -> bool {
+        let step = now_us / MOVED_EVERY_US;
+        std::mem::replace(&mut self.moved, step) != step
     }
 
     /// Bytes not yet sent, held ones among them.

@@ -1,6 +1,7 @@
 //! Listening sockets that a driver accepts on itself: a connection costs no other thread's wake-up. Owns the sockets and who
 //! of them rests behind an error; what becomes of a connection is the driver's.
 
+use super::super::keepalive::Keepalive;
 use super::super::listen::{self, ACCEPT_PAUSE, Accepted};
 use super::poller::Poller;
 use std::io;
@@ -15,14 +16,14 @@ const MOST_AT_ONCE: usize = 1000;
 /// One of them.
 pub(super) struct Door {
     socket: Arc<TcpListener>,
-    keepalive_s: u32,
+    keepalive: Keepalive,
     /// Nothing is accepted before, in microseconds: it had an error (no descriptors left), and would have it again at once.
     closed_until: Option<u64>,
 }
 
 impl Door {
-    pub(super) fn new(socket: Arc<TcpListener>, keepalive_s: u32) -> Door {
-        Door { socket, keepalive_s, closed_until: None }
+    pub(super) fn new(socket: Arc<TcpListener>, keepalive: Keepalive) -> Door {
+        Door { socket, keepalive, closed_until: None }
     }
 }
 
@@ -60,7 +61,7 @@ impl Doors {
     pub(super) fn accept(&mut self, poller: &Poller, place: usize, now_us: u64, mut take: impl FnMut(Accepted)) {
         let Some(door) = self.0.get_mut(place).and_then(Option::as_mut) else { return };
         for _ in 0..MOST_AT_ONCE {
-            match listen::accept_plain(&door.socket, door.keepalive_s) {
+            match listen::accept_plain(&door.socket, &door.keepalive) {
                 Ok(accepted) => take(accepted),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if listen::rests_after(&error) => {
@@ -107,7 +108,7 @@ mod tests {
     fn door() -> Door {
         let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
         socket.set_nonblocking(true).expect("non-blocking");
-        Door::new(Arc::new(socket), 300)
+        Door::new(Arc::new(socket), Keepalive::new(300))
     }
 
     fn ready(poller: &Poller, wait: Wait) -> Vec<u64> {

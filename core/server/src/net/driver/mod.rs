@@ -20,6 +20,7 @@ mod sweep;
 mod turn;
 
 use super::before::Done;
+use super::keepalive::Keepalive;
 use super::listen::Accepted;
 use super::service::{Handover, Service, mono_us};
 use super::socket::Raw;
@@ -64,6 +65,7 @@ impl Driver {
             by_slot: Vec::new(),
             active: Vec::new(),
             relieved: Vec::new(),
+            moved: Vec::new(),
             held: Vec::new(),
             owed: Vec::new(),
             done: Done::default(),
@@ -91,8 +93,8 @@ impl Driver {
     }
 
     /// Has it accept clients itself.
-    pub(super) fn listen(&self, socket: Arc<TcpListener>, keepalive_s: u32) {
-        self.0.send(Message::Listen(Door::new(socket, keepalive_s)));
+    pub(super) fn listen(&self, socket: Arc<TcpListener>, keepalive: Keepalive) {
+        self.0.send(Message::Listen(Door::new(socket, keepalive)));
     }
 
     /// No longer on this socket: it is closed when the driver comes to it.
@@ -116,6 +118,8 @@ struct Clients {
     active: Vec<usize>,
     /// Sessions whose large output is sent: the engine is told in the next turn.
     relieved: Vec<SessionId>,
+    /// Sessions of which some output left, and more is to: the engine is told too.
+    moved: Vec<SessionId>,
     /// Clients with held replies.
     held: Vec<usize>,
     /// Clients whose replies wait for the end of a turn with a long command.
@@ -178,7 +182,7 @@ impl Clients {
 
     /// Somebody is to be served, or the engine to be told something.
     fn has_turn(&self) -> bool {
-        !self.active.is_empty() || !self.relieved.is_empty()
+        !self.active.is_empty() || !self.relieved.is_empty() || !self.moved.is_empty()
     }
 
     fn has_work(&self) -> bool {
@@ -371,6 +375,9 @@ impl Clients {
             Ok(count) => {
                 self.traffic.sent += count as u64;
                 self.traffic.writes += 1;
+                if conn.unsent() > 0 && conn.moves(mono_us()) {
+                    self.moved.push(conn.session);
+                }
             }
             Err(_) => return self.close(at),
         }

@@ -6,8 +6,10 @@ use super::super::service::mono_us;
 use super::{Clients, Conn};
 use keystead_engine::core::Core;
 use keystead_engine::limits::Buffers;
+use keystead_engine::registry::Known;
 use keystead_engine::resp::{ArgRange, Found, ProtocolError};
 use keystead_engine::{Ahead, Args, Engine, OwnedArgs};
+use std::cell::Cell;
 
 /// Commands of one client in one turn: a deep pipeline must not starve a client with one command.
 const COMMANDS: usize = 128;
@@ -33,6 +35,8 @@ pub(super) struct Command {
     ranges: (usize, usize),
     /// An inline command has words of its own.
     words: Option<Box<OwnedArgs>>,
+    /// Which one it is, once it was looked at ahead.
+    known: Cell<Option<Known>>,
 }
 
 impl Command {
@@ -135,6 +139,9 @@ impl Clients {
         for session in self.relieved.drain(..) {
             engine.report_sent(session);
         }
+        for session in self.moved.drain(..) {
+            engine.core.report_moved(session);
+        }
         engine.report_traffic(std::mem::take(&mut self.traffic));
         self.report_large(engine, &mut batch.large);
         let pace = engine.core.pace();
@@ -220,7 +227,7 @@ impl Clients {
         ahead.clear();
         for command in &next[..window] {
             if let Some(conn) = &self.conns[command.at] {
-                engine.ahead(conn.session, command.args(&conn.input, ranges), ahead);
+                command.known.set(engine.ahead(conn.session, command.args(&conn.input, ranges), ahead));
             }
         }
         engine.ask_ahead(ahead);
@@ -286,7 +293,7 @@ impl Clients {
 /// Runs the commands of one client, until one stops it; false if one did.
 fn run(engine: &mut Engine, conn: &mut Conn, commands: &[Command], ranges: &[ArgRange]) -> bool {
     for command in commands {
-        let flow = engine.execute(conn.session, command.args(&conn.input, ranges));
+        let flow = engine.execute_known(conn.session, command.args(&conn.input, ranges), command.known.get());
         conn.start = command.end;
         if conn.stops(flow) {
             return false;
@@ -299,7 +306,9 @@ fn run(engine: &mut Engine, conn: &mut Conn, commands: &[Command], ranges: &[Arg
 fn run_deep(engine: &mut Engine, conn: &mut Conn, commands: &[Command], ranges: &[ArgRange], ahead: &mut Ahead) {
     for window in commands.chunks(WINDOW) {
         ahead.clear();
-        window.iter().for_each(|command| engine.ahead(conn.session, command.args(&conn.input, ranges), ahead));
+        for command in window {
+            command.known.set(engine.ahead(conn.session, command.args(&conn.input, ranges), ahead));
+        }
         engine.ask_ahead(ahead);
         if !run(engine, conn, window, ranges) {
             return;
@@ -355,7 +364,7 @@ impl Batch {
                 };
             let (end, ranges) = (begin + consumed, (first, self.ranges.len()));
             let canonical = if canonical { u32::try_from(consumed).unwrap_or(0) } else { 0 };
-            self.commands.push(Command { at, begin, end, canonical, ranges, words });
+            self.commands.push(Command { at, begin, end, canonical, ranges, words, known: Cell::new(None) });
             begin = end;
             count += 1;
         }
