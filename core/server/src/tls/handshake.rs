@@ -17,6 +17,7 @@ use std::time::Duration;
 
 /// How long a handshake may take. Redis has no such limit; an honest one takes a few round trips.
 const TIME: Duration = Duration::from_secs(10);
+
 /// Why an accepted connection has no session.
 pub(crate) enum NotShaken {
     /// It was given up for others. The log is told elsewhere, of all of them together.
