@@ -96,9 +96,8 @@ impl Turns {
             self.known.clear();
             self.known.extend(window.iter().map(|command| engine.ahead(id, args(command), &mut self.ahead)));
             engine.ask_ahead(&mut self.ahead);
-            for (command, known) in window.iter().zip(&self.known) {
-                engine.execute_known(id, args(command), *known);
-            }
+            let looked_up: Vec<_> = window.iter().zip(self.known.iter().copied()).collect();
+            engine.execute_all(id, &looked_up, |(command, known)| (args(command), *known));
         }
         engine.end_turn();
         engine.swap_out(id, &mut self.out);

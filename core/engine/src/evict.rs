@@ -191,7 +191,7 @@ pub(crate) fn go_on(ks: &mut Keyspace, core: &mut Core) {
 }
 
 /// How many bytes are to be freed, as far as anything may be evicted now. Until then nothing is known to be short.
-fn too_much(ks: &Keyspace, core: &mut Core) -> u64 {
+pub(crate) fn too_much(ks: &Keyspace, core: &mut Core) -> u64 {
     core.room.at_cut = match ks.has_cut() {
         false => None,
         true => core.room.at_cut.or_else(|| Some(in_use(ks, core))),

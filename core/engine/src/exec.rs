@@ -350,8 +350,7 @@ fn call_here(
     if !waits {
         // Behind the call: INFO doesn't count itself, RESETSTAT is the first that counts. A command that waits counts as
         // one, when it has run to its end.
-        core.stats.total_commands += 1;
-        core.stats.commands[command.index].calls += 1;
+        core.stats.ran(command.index);
     }
     // Looked at where it lies: a move reads more at once than was written at once, and waits for that.
     let effect = match &result {
@@ -377,18 +376,11 @@ fn call_here(
         // Inside a unit the effects aren't in the journal yet.
         state.shows_all();
     }
-    match started {
-        _ if waits => {}
-        Some(started) => {
-            let usec = timing::stop(core, state, command, args, started);
-            if usec >= 1000 && !nested {
-                timing::advance(ks, core, usec / 1000);
-            }
+    if !waits {
+        let usec = timing::end(core, state, command, args, started);
+        if usec >= 1000 && !nested {
+            timing::advance(ks, core, usec / 1000);
         }
-        None if core.config.live.latency_tracking && core.clock.is_some() => {
-            core.stats.histogram(command.index).add_unmeasured();
-        }
-        None => {}
     }
     if matches!(result, Ok(Effect::None | Effect::AsSent)) {
         // The usual results own nothing: no call to find that out.
@@ -409,7 +401,7 @@ fn body(ctx: &mut Ctx<'_>, command: &'static Command, args: Args<'_>, flow: &mut
 
 /// A command's error takes the place of what it has written, and is counted.
 #[cold]
-fn failed(
+pub(crate) fn failed(
     core: &mut Core,
     command: &Command,
     origin: Origin,
@@ -441,7 +433,7 @@ pub(crate) fn call_nested(ctx: &mut Ctx<'_>, command: &'static Command, args: &O
 /// What lookups do with expired keys: a primary deletes them, a replica (or a paused primary) hides them, the primary's
 /// own stream must see them.
 #[inline]
-fn expiry_mode(core: &Core, origin: Origin) -> ExpiryMode {
+pub(crate) fn expiry_mode(core: &Core, origin: Origin) -> ExpiryMode {
     match origin {
         Origin::Replication | Origin::Loading => ExpiryMode::Ignore,
         Origin::Client | Origin::Internal => {
@@ -647,10 +639,16 @@ fn track(core: &mut Core, me: &State, log: &KeyLog) {
     }
 }
 
+/// Whether somebody wants to know which keys change.
+#[inline]
+pub(crate) fn is_observed(core: &Core) -> bool {
+    core.notifying || core.tracking.active() || core.watched_keys() || !core.blocking.is_empty()
+}
+
 /// Turns the keyspace's log on while somebody looks at it.
 #[inline]
 pub(crate) fn settle_observation(ks: &mut Keyspace, core: &mut Core) {
-    let wanted = core.notifying || core.tracking.active() || core.watched_keys() || !core.blocking.is_empty();
+    let wanted = is_observed(core);
     if wanted != core.observing {
         core.observing = wanted;
         ks.observe(wanted);

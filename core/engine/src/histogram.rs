@@ -18,7 +18,8 @@ pub struct Histogram {
     count: u64,
     /// The bucket of the last measured call: those that weren't measured count as it did.
     last: u64,
-    unmeasured: u64,
+    /// Calls of that bucket that aren't in it yet: most fall where the one before did.
+    unsettled: u64,
 }
 
 /// The width of the bucket that a time falls into.
@@ -35,24 +36,26 @@ fn highest_like(ns: u64) -> u64 {
 impl Histogram {
     /// One call that was measured.
     pub fn add(&mut self, usec: u64) {
-        self.settle();
         let ns = usec.saturating_mul(1000).clamp(1000, MAX_NS);
-        self.last = ns - ns % width(ns);
-        self.count += 1;
-        *self.buckets.entry(self.last).or_default() += 1;
+        let lowest = ns & !(width(ns) - 1);
+        if lowest != self.last {
+            self.settle();
+            self.last = lowest;
+        }
+        self.unsettled += 1;
     }
 
     /// One call that wasn't: looking at the clock would take longer than the command.
     #[inline]
     pub fn add_unmeasured(&mut self) {
-        self.unmeasured += 1;
+        self.unsettled += 1;
     }
 
     fn settle(&mut self) {
-        let unmeasured = std::mem::take(&mut self.unmeasured);
-        if unmeasured > 0 {
-            self.count += unmeasured;
-            *self.buckets.entry(self.last.max(1000)).or_default() += unmeasured;
+        let unsettled = std::mem::take(&mut self.unsettled);
+        if unsettled > 0 {
+            self.count += unsettled;
+            *self.buckets.entry(self.last.max(1000)).or_default() += unsettled;
         }
     }
 

@@ -50,6 +50,7 @@ pub mod slowlog;
 pub mod snapshot;
 pub mod spec;
 pub mod stats;
+mod still;
 mod tick;
 mod timing;
 pub mod tracking;

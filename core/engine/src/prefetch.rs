@@ -10,16 +10,22 @@ use crate::session::SessionId;
 use crate::spec::KeySpec;
 
 impl Engine {
-    /// Adds a command's first key to a batch; gives the command, for [`execute_known`](Engine::execute_known).
+    /// Adds a command's first key to a batch; gives the command, for [`execute_all`](Engine::execute_all).
     #[inline]
     pub fn ahead(&self, id: SessionId, args: Args<'_>, ahead: &mut Ahead) -> Option<Known> {
         let known = self.core.registry.look_ahead(args)?;
+        self.ahead_of(id, known, args, ahead);
+        Some(known)
+    }
+
+    /// The same for a command that is known.
+    #[inline(always)]
+    pub fn ahead_of(&self, id: SessionId, known: Known, args: Args<'_>, ahead: &mut Ahead) {
         if let Some(at) = first_key(&known.command().keys)
             && let (Some(key), Some(session)) = (args.get(at), self.core.sessions.get(id))
         {
             ahead.add(&self.ks, session.state.db, key);
         }
-        Some(known)
     }
 
     /// Asks for all that the batch's commands will need.

@@ -10,7 +10,7 @@ use crate::args::Args;
 use crate::commands::pages;
 use crate::foreign::ForeignBody;
 use crate::spec::{CommandSpec, ENDPOINT, FAST, Flags, Group, Handler, KeySpec, Uses};
-use crate::timing;
+use crate::{still, timing};
 
 /// What runs when a command is called.
 #[derive(Clone)]
@@ -65,6 +65,10 @@ pub struct Command {
     pub strays: bool,
     /// Too brief to be timed each time, if it has few arguments.
     pub(crate) brief: bool,
+    /// What `letters` makes of its name.
+    pub(crate) letters: u64,
+    /// It is brief, and changes nothing.
+    pub(crate) still: bool,
     /// A setting decides who may run it (DEBUG), whatever else is open to a client.
     pub(crate) reserved: bool,
     /// Position in the statistics.
@@ -83,7 +87,14 @@ impl Command {
 
     /// The subcommand with a word, ignoring case.
     pub fn sub(&self, word: &[u8]) -> Option<&'static Command> {
-        self.subs.iter().copied().find(|sub| sub.name.as_bytes().eq_ignore_ascii_case(word))
+        let letters = letters(word);
+        self.subs.iter().copied().find(|sub| sub.letters == letters && sub.is_named(word))
+    }
+
+    /// Whether this is its name, ignoring case; it has the same letters.
+    #[inline]
+    fn is_named(&self, name: &[u8]) -> bool {
+        self.name.len() == name.len() && (name.len() <= 8 || self.name.as_bytes().eq_ignore_ascii_case(name))
     }
 }
 
@@ -128,9 +139,17 @@ pub struct Registry {
 pub struct Known {
     command: &'static Command,
     changes: u32,
+    /// It was found by its name, whatever stands behind that.
+    by_name: bool,
 }
 
 impl Known {
+    /// Whether another command with the same name is the same.
+    #[inline]
+    pub fn is_by_name(self) -> bool {
+        self.by_name
+    }
+
     /// What was found.
     pub(crate) fn command(self) -> &'static Command {
         self.command
@@ -192,10 +211,12 @@ impl Registry {
         let offered = row.subs.iter().filter(|sub| !endpoint || sub.flags.has(ENDPOINT));
         let subs = offered.map(|sub| self.native(sub, Some(row.name), endpoint)).collect();
         let brief = timing::is_brief(&full_name, row.flags.has(FAST) && parent.is_none());
+        let still = brief && still::is_still(&full_name, row.flags);
         let reserved = is_reserved(&full_name);
         let page = Cow::Borrowed(pages::of(&full_name));
         Box::leak(Box::new(Command {
             full_name,
+            letters: letters(row.name.as_bytes()),
             name: row.name.to_owned(),
             arity: row.arity,
             flags: row.flags,
@@ -210,6 +231,7 @@ impl Registry {
             event: crate::notify::event_of(parent, row.name, row.group),
             reader: crate::notify::is_reader(row.flags, row.name),
             brief,
+            still,
             reserved,
             strays: parent.is_none() && matches!(row.name, "scan" | "randomkey"),
             index,
@@ -306,6 +328,7 @@ impl Registry {
         let reserved = is_reserved(&full_name);
         Box::leak(Box::new(Command {
             full_name,
+            letters: letters(name.as_bytes()),
             name,
             arity: spec.arity,
             flags: spec.flags,
@@ -321,6 +344,7 @@ impl Registry {
             reader: spec.flags.has(crate::spec::READONLY),
             strays: false,
             brief: spec.flags.has(FAST),
+            still: false,
             reserved,
             index,
             categories: spec.categories,
@@ -353,12 +377,11 @@ impl Registry {
         self.mask = size - 1;
         self.slots = vec![None; size];
         for command in self.sorted.values() {
-            let letters = letters(command.name.as_bytes());
-            let mut at = fold(letters, command.name.len()) & self.mask;
+            let mut at = fold(command.letters, command.name.len()) & self.mask;
             while self.slots[at].is_some() {
                 at = (at + 1) & self.mask;
             }
-            self.slots[at] = Some((letters, command));
+            self.slots[at] = Some((command.letters, command));
         }
     }
 
@@ -368,11 +391,10 @@ impl Registry {
         if self.slots.is_empty() {
             return None;
         }
-        let (letters, len) = (letters(name), name.len());
-        let mut at = fold(letters, len) & self.mask;
+        let letters = letters(name);
+        let mut at = fold(letters, name.len()) & self.mask;
         while let Some((word, command)) = self.slots[at] {
-            let same = word == letters && command.name.len() == len;
-            if same && (len <= 8 || command.name.as_bytes().eq_ignore_ascii_case(name)) {
+            if word == letters && command.is_named(name) {
                 return Some(command);
             }
             at = (at + 1) & self.mask;
@@ -383,19 +405,26 @@ impl Registry {
     /// The command behind a name, or behind a name and a subcommand.
     #[inline(always)]
     pub(crate) fn resolve(&self, args: Args<'_>) -> Option<&'static Command> {
-        let command = self.find(args.at(0))?;
-        match args.get(1) {
-            Some(word) if !command.subs.is_empty() => command.sub(word),
-            // COMMAND too, which does something alone.
-            _ => Some(command),
-        }
+        self.look_ahead(args).map(Known::command)
     }
 
     /// The same, to be kept until it is executed.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn look_ahead(&self, args: Args<'_>) -> Option<Known> {
-        let command = self.resolve(args)?;
-        Some(Known { command, changes: self.changes })
+        let named = self.find(args.at(0))?;
+        let (command, by_name) = match args.get(1) {
+            _ if named.subs.is_empty() => (named, true),
+            Some(word) => (named.sub(word)?, false),
+            // COMMAND too, which does something alone.
+            None => (named, false),
+        };
+        Some(Known { command, changes: self.changes, by_name })
+    }
+
+    /// As if it had been looked up.
+    #[cfg(test)]
+    pub(crate) fn know(&self, command: &'static Command) -> Known {
+        Known { command, changes: self.changes, by_name: true }
     }
 
     /// What was found ahead, if nothing has changed since.

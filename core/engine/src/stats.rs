@@ -195,6 +195,13 @@ const OWN_CODES: &[&str] = &[
 ];
 
 impl Stats {
+    /// Counts a command that ran to its end.
+    #[inline]
+    pub(crate) fn ran(&mut self, index: usize) {
+        self.total_commands += 1;
+        self.commands[index].calls += 1;
+    }
+
     /// The histogram of a command that just ran.
     #[inline]
     pub fn histogram(&mut self, index: usize) -> &mut Histogram {

@@ -56,24 +56,48 @@ pub(crate) fn is_brief(name: &str, is_fast: bool) -> bool {
     if is_fast { !NOT_BRIEF.contains(&name) } else { ALSO_BRIEF.contains(&name) }
 }
 
-/// Looks at the clock before a command, if it is timed. A slow log or a latency monitor with a fine threshold wants all.
+/// Looks at the clock before a command, if it is timed.
 #[inline]
 pub(crate) fn start(core: &mut Core, command: &Command, args: Args<'_>) -> Option<Started> {
+    // A message to nobody is brief as well.
+    if command.brief || command.flags.has(PUBSUB) && command.flags.has(FAST) && core.pubsub.is_empty() {
+        return start_brief(core, args);
+    }
+    Some(Started { at_us: core.clock?(), stands_for: 1 })
+}
+
+/// The same before a brief one. A slow log or a latency monitor with a fine threshold wants all.
+#[inline]
+pub(crate) fn start_brief(core: &mut Core, args: Args<'_>) -> Option<Started> {
     let clock = core.clock?;
     let live = &core.config.live;
     let all = live.slower_than_us <= 1000 || live.latency_threshold_ms != 0;
-    // A message to nobody.
-    let brief = command.brief || command.flags.has(PUBSUB) && command.flags.has(FAST) && core.pubsub.is_empty();
-    if brief && !all && args.len() <= FEW_ARGS && args.span() <= FEW_BYTES {
-        core.sample = core.sample.wrapping_add(1);
-        let stands_for = u64::from(SAMPLED);
-        return core.sample.is_multiple_of(SAMPLED).then(|| Started { at_us: clock(), stands_for });
+    if all || args.len() > FEW_ARGS || args.span() > FEW_BYTES {
+        return Some(Started { at_us: clock(), stands_for: 1 });
     }
-    Some(Started { at_us: clock(), stands_for: 1 })
+    core.sample = core.sample.wrapping_add(1);
+    core.sample.is_multiple_of(SAMPLED).then(|| Started { at_us: clock(), stands_for: u64::from(SAMPLED) })
 }
 
-/// Notes how long a command took; gives it in microseconds.
-pub(crate) fn stop(core: &mut Core, state: &State, command: &'static Command, args: Args<'_>, started: Started) -> u64 {
+/// Behind a command: notes how long it took, if it was timed; gives that in microseconds.
+#[inline]
+pub(crate) fn end(
+    core: &mut Core,
+    state: &State,
+    command: &'static Command,
+    args: Args<'_>,
+    started: Option<Started>,
+) -> u64 {
+    if let Some(started) = started {
+        return stop(core, state, command, args, started);
+    }
+    if core.config.live.latency_tracking && core.clock.is_some() {
+        core.stats.histogram(command.index).add_unmeasured();
+    }
+    0
+}
+
+fn stop(core: &mut Core, state: &State, command: &'static Command, args: Args<'_>, started: Started) -> u64 {
     let Some(clock) = core.clock else { return 0 };
     let usec = clock().saturating_sub(started.at_us);
     core.stats.commands[command.index].usec += usec * started.stands_for;

@@ -75,6 +75,29 @@ pub enum Found {
     },
 }
 
+/// How a command begins: its header and its name. In a pipeline the next one often begins so, too.
+#[derive(Debug, Clone, Copy)]
+pub struct Opening<'a> {
+    bytes: &'a [u8],
+    name: ArgRange,
+    /// Arguments behind the name.
+    more: usize,
+}
+
+impl<'a> Opening<'a> {
+    /// What no command begins with.
+    pub const NONE: Opening<'static> = Opening { bytes: b"", name: (0, 0), more: usize::MAX };
+
+    /// Of a canonical command at the front of `buf`, by the places of its arguments.
+    #[inline]
+    pub fn of(buf: &'a [u8], ranges: &[ArgRange]) -> Opening<'a> {
+        match ranges {
+            [name, more @ ..] => Opening { bytes: &buf[..name.1 as usize + 2], name: *name, more: more.len() },
+            [] => Opening::NONE,
+        }
+    }
+}
+
 /// What a decoder has of a command that isn't whole.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Begun {
@@ -178,6 +201,28 @@ impl Decoder {
             }
             Decoded::Inline { consumed, args } => Found::Inline { consumed, args: Box::new(args) },
         })
+    }
+
+    /// A whole short command that begins as `opening` does: it isn't read again as far. `None`, and nothing is taken, for
+    /// anything else.
+    #[inline]
+    pub fn decode_like(
+        &mut self,
+        opening: Opening<'_>,
+        buf: &[u8],
+        limits: &Limits,
+        ranges: &mut Vec<ArgRange>,
+    ) -> Option<usize> {
+        if opening.more >= MOST_SHORT || !takes_short(limits) || self.in_command() || !buf.starts_with(opening.bytes) {
+            return None;
+        }
+        let before = ranges.len();
+        ranges.push(opening.name);
+        let consumed = short_arguments(buf, opening.bytes.len(), opening.more, |range| ranges.push(range));
+        if consumed.is_none() {
+            ranges.truncate(before);
+        }
+        consumed
     }
 
     /// The general way: everything that may be incomplete, long, loose or wrong.
@@ -319,15 +364,32 @@ impl Decoder {
     }
 }
 
+/// Arguments of a command that is decoded in one pass.
+const MOST_SHORT: usize = 8;
+/// A short argument is shorter: its length has up to three digits.
+const SHORT: u64 = 1000;
+
+/// Whether no limit stands in a short command's way.
+#[inline]
+fn takes_short(limits: &Limits) -> bool {
+    limits.max_bulk >= SHORT && limits.max_multibulk >= MOST_SHORT as u64
+}
+
 /// A whole command of at most eight short arguments in canonical form: nearly all traffic, decided in one pass without
 /// touching the decoder's state. Gives every argument to `each` and returns the command's length; `None` (perhaps after
 /// some arguments) for anything else.
 #[inline]
-fn small_command(buf: &[u8], limits: &Limits, mut each: impl FnMut(ArgRange)) -> Option<usize> {
-    let (count, mut at) = short_number(buf, 0, b'*')?;
-    if count == 0 || count > 8 || limits.max_bulk < 1000 || limits.max_multibulk < 8 {
+fn small_command(buf: &[u8], limits: &Limits, each: impl FnMut(ArgRange)) -> Option<usize> {
+    let (count, at) = short_number(buf, 0, b'*')?;
+    if count == 0 || count > MOST_SHORT || !takes_short(limits) {
         return None;
     }
+    short_arguments(buf, at, count, each)
+}
+
+/// So many short arguments from `at` on; where the last one's line ends.
+#[inline]
+fn short_arguments(buf: &[u8], mut at: usize, count: usize, mut each: impl FnMut(ArgRange)) -> Option<usize> {
     for _ in 0..count {
         let (len, start) = short_number(buf, at, b'$')?;
         let end = start + len;

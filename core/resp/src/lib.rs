@@ -18,7 +18,7 @@ mod reply_decode;
 mod write;
 
 pub use args::{ArgRange, ArgRanges, Args, OwnedArgs};
-pub use decode::{Begun, Decoded, Decoder, Found, Limits};
+pub use decode::{Begun, Decoded, Decoder, Found, Limits, Opening};
 pub use error::ProtocolError;
 pub use inline::split_args;
 pub use reply::Reply;

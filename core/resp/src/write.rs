@@ -60,6 +60,12 @@ impl<'a> Writer<'a> {
         self.out.extend_from_slice(b"+OK\r\n");
     }
 
+    /// `+PONG`.
+    #[inline]
+    pub fn pong(&mut self) {
+        self.out.extend_from_slice(b"+PONG\r\n");
+    }
+
     /// `-text`, where the text begins with its code (`ERR …`, `WRONGTYPE …`). Line ends in it become spaces: errors
     /// quote what clients sent, and a reply must not be split by it.
     pub fn error(&mut self, text: impl AsRef<[u8]>) {

@@ -1,6 +1,6 @@
 //! An engine without sockets: a command in, its reply out.
 
-use keystead_engine::{ConnInfo, Engine, EngineOptions, Now, OwnedArgs, SessionId};
+use keystead_engine::{Ahead, ConnInfo, Engine, EngineOptions, Now, OwnedArgs, SessionId};
 use std::cell::RefCell;
 
 /// An engine with one session.
@@ -39,7 +39,9 @@ impl Server {
     pub fn run(&mut self, words: &[&[u8]]) -> Vec<u8> {
         let args: OwnedArgs = words.iter().collect();
         self.engine.begin_turn(self.now);
-        let _ = self.engine.execute(self.session, args.view());
+        // As drivers do: looked up ahead.
+        let known = self.engine.ahead(self.session, args.view(), &mut Ahead::default());
+        let _ = self.engine.execute_all(self.session, &[()], |()| (args.view(), known));
         let _ = self.engine.end_turn();
         let mut reply = Vec::new();
         self.engine.swap_out(self.session, &mut reply);

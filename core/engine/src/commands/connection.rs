@@ -78,7 +78,7 @@ fn ping(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     } else if let Some(message) = args.get(1) {
         ctx.reply.bulk(message);
     } else {
-        ctx.reply.simple("PONG");
+        ctx.reply.pong();
     }
     Ok(Effect::None)
 }

@@ -4,6 +4,7 @@
 mod busy;
 mod inside;
 mod panics;
+mod pipeline;
 mod plugins;
 mod serving;
 mod types;

@@ -3,12 +3,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use keystead_keyspace::Keyspace;
 use keystead_resp::{Args, Writer};
 
 use super::{Engine, Flow};
+use crate::core::Core;
 use crate::exec;
 use crate::registry::Known;
 use crate::session::Session;
+use crate::still::Progress;
 
 impl Engine {
     /// Runs one command; a panic in it doesn't leave the engine.
@@ -19,6 +22,24 @@ impl Engine {
         match run {
             Ok(flow) => flow,
             Err(_) => self.after_panic(session, start, before),
+        }
+    }
+
+    /// Runs a row of commands that change nothing; a panic in one of them counts as that one's, and doesn't leave the engine.
+    pub(super) fn guard_still(
+        &mut self,
+        session: &mut Session,
+        progress: &mut Progress,
+        row: impl FnOnce(&mut Keyspace, &mut Core, &mut Session, &mut Progress),
+    ) -> Flow {
+        let before = self.change_mark();
+        let run = catch_unwind(AssertUnwindSafe(|| row(&mut self.ks, &mut self.core, session, progress)));
+        match run {
+            Ok(()) => Flow::Next,
+            Err(_) => {
+                progress.done += 1;
+                self.after_panic(session, progress.start, before)
+            }
         }
     }
 

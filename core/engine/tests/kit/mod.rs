@@ -4,7 +4,7 @@
 use keystead_engine::engine::{Close, TurnEnd};
 use keystead_engine::journal::{CursorClass, CursorId, Read};
 use keystead_engine::resp::{Decoded, Decoder, Limits};
-use keystead_engine::{Action, Args, ConnInfo, Engine, EngineMode, EngineOptions, Flow, Now, SessionId};
+use keystead_engine::{Action, Ahead, Args, ConnInfo, Engine, EngineMode, EngineOptions, Flow, Now, SessionId};
 
 pub struct Kit {
     pub engine: Engine,
@@ -87,9 +87,9 @@ impl Kit {
                 Ok(Decoded::Need(_)) => panic!("half a command in a test: {:?}", String::from_utf8_lossy(bytes)),
                 Ok(Decoded::Skip(consumed)) => (consumed, Flow::Next),
                 Ok(Decoded::Command { consumed, args, .. }) => {
-                    (consumed, self.engine.execute(id, Args::new(&bytes[..consumed], &args)))
+                    (consumed, execute(&mut self.engine, id, Args::new(&bytes[..consumed], &args)))
                 }
-                Ok(Decoded::Inline { consumed, args }) => (consumed, self.engine.execute(id, args.view())),
+                Ok(Decoded::Inline { consumed, args }) => (consumed, execute(&mut self.engine, id, args.view())),
             };
             bytes = &bytes[consumed..];
             match flow {
@@ -145,6 +145,12 @@ impl Kit {
         let end = self.engine.end_turn();
         self.end(end);
     }
+}
+
+/// Runs a command as drivers do: looked up ahead.
+pub fn execute(engine: &mut Engine, id: SessionId, args: Args<'_>) -> Flow {
+    let known = engine.ahead(id, args, &mut Ahead::default());
+    engine.execute_all(id, &[()], |()| (args, known)).1
 }
 
 /// A server and what it sends to a replica.

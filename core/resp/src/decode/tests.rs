@@ -281,3 +281,55 @@ fn a_half_command_is_known_by_its_parts() {
     decoder.reset();
     assert_eq!(decoder.begun(), Begun::default());
 }
+
+/// As a driver decodes what came of a pipeline: what each command is, and where it ends.
+fn decode_with_openings(bytes: &[u8], limits: &Limits) -> Vec<(Words, usize, bool)> {
+    let (mut decoder, mut found, mut at) = (Decoder::new(), Vec::new(), 0);
+    let mut opening = Opening::NONE;
+    loop {
+        let (rest, mut ranges) = (&bytes[at..], Vec::new());
+        let (consumed, canonical) = match decoder.decode_like(opening, rest, limits, &mut ranges) {
+            Some(consumed) => (consumed, true),
+            None => match decoder.decode_into(rest, limits, &mut ranges) {
+                Ok(Found::Command { consumed, canonical }) => (consumed, canonical),
+                _ => return found,
+            },
+        };
+        opening = if canonical { Opening::of(rest, &ranges) } else { Opening::NONE };
+        at += consumed;
+        found.push((crate::Args::new(rest, &ranges).iter().map(<[u8]>::to_vec).collect(), at, canonical));
+    }
+}
+
+fn decode_one_by_one(bytes: &[u8], limits: &Limits) -> Vec<(Words, usize, bool)> {
+    let (mut decoder, mut found, mut at) = (Decoder::new(), Vec::new(), 0);
+    while let Ok(Decoded::Command { consumed, args, canonical }) = decoder.decode(&bytes[at..], limits) {
+        let words = crate::Args::new(&bytes[at..], &args).iter().map(<[u8]>::to_vec).collect();
+        at += consumed;
+        found.push((words, at, canonical));
+    }
+    found
+}
+
+proptest! {
+    /// Names and numbers of arguments repeat, or nearly; the last command may be cut, lengths may be written loosely.
+    #[test]
+    fn openings_change_nothing(
+        commands in prop::collection::vec(prop::collection::vec(0..6_usize, 1..11), 1..12),
+        loose in prop::option::of(0..200_usize),
+        cut in 0..40_usize,
+        max_bulk in prop_oneof![Just(1000_u64), Just(1 << 20), Just(2)],
+    ) {
+        let pool: [&[u8]; 6] = [b"GET", b"GETS", b"", b"$3\r\nGET\r\n", &[b'x'; 99], &[b'y'; 1001]];
+        let mut bytes = Vec::new();
+        for command in &commands {
+            crate::write_command(&mut bytes, command.iter().map(|at| pool[*at]));
+        }
+        if let Some(at) = loose.filter(|at| *at < bytes.len()) {
+            bytes[at] ^= 0x20;
+        }
+        bytes.truncate(bytes.len().saturating_sub(cut));
+        let limits = Limits { max_bulk, ..Limits::default() };
+        prop_assert_eq!(decode_with_openings(&bytes, &limits), decode_one_by_one(&bytes, &limits));
+    }
+}

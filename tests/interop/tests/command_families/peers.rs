@@ -1,6 +1,6 @@
 //! The two sides: a stock server behind a socket, and our engine called directly.
 
-use keystead_engine::{ConnInfo, Engine, EngineOptions, Now, SessionId};
+use keystead_engine::{Ahead, ConnInfo, Engine, EngineOptions, Now, SessionId};
 use keystead_harness::RedisServer;
 use keystead_resp::OwnedArgs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -139,7 +139,9 @@ impl Ours {
     fn run_as(&mut self, session: SessionId, argv: &[Vec<u8>]) -> Vec<u8> {
         let args: OwnedArgs = argv.iter().collect();
         self.engine.begin_turn(now());
-        let _ = self.engine.execute(session, args.view());
+        // As drivers do: looked up ahead.
+        let known = self.engine.ahead(session, args.view(), &mut Ahead::default());
+        let _ = self.engine.execute_all(session, &[()], |()| (args.view(), known));
         let _ = self.engine.end_turn();
         let mut reply = Vec::new();
         self.engine.swap_out(session, &mut reply);

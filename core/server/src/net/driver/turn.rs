@@ -7,7 +7,7 @@ use super::{Clients, Conn};
 use keystead_engine::core::Core;
 use keystead_engine::limits::Buffers;
 use keystead_engine::registry::Known;
-use keystead_engine::resp::{ArgRange, Found, ProtocolError};
+use keystead_engine::resp::{ArgRange, Found, Opening, ProtocolError};
 use keystead_engine::{Ahead, Args, Engine, OwnedArgs};
 use std::cell::Cell;
 
@@ -35,6 +35,8 @@ pub(super) struct Command {
     ranges: (usize, usize),
     /// An inline command has words of its own.
     words: Option<Box<OwnedArgs>>,
+    /// Its name is that of the command before it, which is the same client's, and so is the number of its arguments.
+    same: bool,
     /// Which one it is, once it was looked at ahead.
     known: Cell<Option<Known>>,
 }
@@ -45,6 +47,25 @@ impl Command {
             None => Args::canonical(&input[self.begin..], &ranges[self.ranges.0..self.ranges.1], self.canonical),
             Some(words) => words.view(),
         }
+    }
+
+    /// Looks it up, unless it is the one `before`, and asks for its key.
+    #[inline(always)]
+    fn look(&self, engine: &Engine, conn: &Conn, ranges: &[ArgRange], before: Option<Known>, ahead: &mut Ahead) {
+        let args = self.args(&conn.input, ranges);
+        self.known.set(match before.filter(|known| self.same && known.is_by_name()) {
+            Some(known) => {
+                engine.ahead_of(conn.session, known, args, ahead);
+                Some(known)
+            }
+            None => engine.ahead(conn.session, args, ahead),
+        });
+    }
+
+    /// Its arguments, and which one it is, as far as that is known.
+    #[inline(always)]
+    fn seen<'a>(&'a self, input: &'a [u8], ranges: &'a [ArgRange]) -> (Args<'a>, Option<Known>) {
+        (self.args(input, ranges), self.known.get())
     }
 }
 
@@ -225,10 +246,12 @@ impl Clients {
             return window;
         }
         ahead.clear();
+        let mut before = None;
         for command in &next[..window] {
             if let Some(conn) = &self.conns[command.at] {
-                command.known.set(engine.ahead(conn.session, command.args(&conn.input, ranges), ahead));
+                command.look(engine, conn, ranges, before, ahead);
             }
+            before = command.known.get();
         }
         engine.ask_ahead(ahead);
         window
@@ -292,22 +315,22 @@ impl Clients {
 
 /// Runs the commands of one client, until one stops it; false if one did.
 fn run(engine: &mut Engine, conn: &mut Conn, commands: &[Command], ranges: &[ArgRange]) -> bool {
-    for command in commands {
-        let flow = engine.execute_known(conn.session, command.args(&conn.input, ranges), command.known.get());
-        conn.start = command.end;
-        if conn.stops(flow) {
-            return false;
-        }
+    let view = |command| Command::seen(command, &conn.input, ranges);
+    let (taken, flow) = engine.execute_all(conn.session, commands, view);
+    if let Some(last) = commands[..taken].last() {
+        conn.start = last.end;
     }
-    true
+    !conn.stops(flow)
 }
 
 /// The same for more commands than are asked for at once: one window after the other.
 fn run_deep(engine: &mut Engine, conn: &mut Conn, commands: &[Command], ranges: &[ArgRange], ahead: &mut Ahead) {
     for window in commands.chunks(WINDOW) {
         ahead.clear();
+        let mut before = None;
         for command in window {
-            command.known.set(engine.ahead(conn.session, command.args(&conn.input, ranges), ahead));
+            command.look(engine, conn, ranges, before, ahead);
+            before = command.known.get();
         }
         engine.ask_ahead(ahead);
         if !run(engine, conn, window, ranges) {
@@ -341,10 +364,17 @@ impl Batch {
         let budget = if conn.limits.authenticated { COMMANDS } else { 1 };
         let mut begin = conn.start;
         let mut count = 0;
+        let mut opening = Opening::NONE;
         while count < budget {
             let first = self.ranges.len();
-            let (consumed, canonical, words) =
-                match conn.decoder.decode_into(&conn.input[begin..], &conn.limits, &mut self.ranges) {
+            let rest = &conn.input[begin..];
+            let like = conn.decoder.decode_like(opening, rest, &conn.limits, &mut self.ranges);
+            let same = like.is_some();
+            let (consumed, canonical, words) = match like {
+                Some(consumed) => (consumed, true, None),
+                None => match conn.decoder.decode_into(rest, &conn.limits, &mut self.ranges) {
+                    Ok(Found::Command { consumed, canonical }) => (consumed, canonical, None),
+                    Ok(Found::Inline { consumed, args }) => (consumed, false, Some(args)),
                     Ok(Found::Need(missing)) => {
                         conn.missing = missing;
                         return;
@@ -358,13 +388,18 @@ impl Batch {
                         }
                         continue;
                     }
-                    Ok(Found::Command { consumed, canonical }) => (consumed, canonical, None),
-                    Ok(Found::Inline { consumed, args }) => (consumed, false, Some(args)),
                     Err(error) => return self.errors.push((at, error)),
-                };
+                },
+            };
             let (end, ranges) = (begin + consumed, (first, self.ranges.len()));
             let canonical = if canonical { u32::try_from(consumed).unwrap_or(0) } else { 0 };
-            self.commands.push(Command { at, begin, end, canonical, ranges, words, known: Cell::new(None) });
+            if !same {
+                opening = match canonical {
+                    0 => Opening::NONE,
+                    _ => Opening::of(rest, &self.ranges[first..]),
+                };
+            }
+            self.commands.push(Command { at, begin, end, canonical, ranges, words, same, known: Cell::new(None) });
             begin = end;
             count += 1;
         }
