@@ -7,7 +7,7 @@ use crate::entry::Code;
 use crate::live::Kind;
 use crate::plugin::Scripting;
 use crate::run::{Order, failed, run, split};
-use crate::scripts::Scripts;
+use crate::scripts::{Scripts, Sha};
 use keystead_plugin::{Args, Ctx, Effect, Error, Flags, Result};
 use std::sync::atomic::Ordering;
 
@@ -29,11 +29,16 @@ pub struct Form {
 impl Scripting {
     /// `EVAL text numkeys key … arg …`
     pub(crate) fn eval(&self, ctx: &mut Ctx<'_>, args: Args<'_>, form: Form) -> Result<Effect> {
+        const NO_SCRIPT: &str = "NOSCRIPT No matching script. Please use EVAL.";
+        // Redis looks at the hash's length first, and at the hash last.
+        if form.by_sha && args.at(1).len() != size_of::<Sha>() {
+            return Err(Error::reply(NO_SCRIPT));
+        }
         let keys = split(args)?;
         self.refuse_debugging(ctx)?;
         let mut scripts = self.scripts()?;
         let script = if form.by_sha {
-            scripts.get(args.at(1)).ok_or_else(|| Error::reply("NOSCRIPT No matching script. Please use EVAL."))?
+            scripts.get(args.at(1)).ok_or_else(|| Error::reply(NO_SCRIPT))?
         } else {
             match scripts.add(args.at(1)) {
                 Ok(script) => script,

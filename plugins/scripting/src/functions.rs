@@ -14,7 +14,6 @@ impl Scripting {
     /// `FCALL name numkeys key … arg …`, and its read-only form.
     pub(crate) fn fcall(&self, ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> Result<Effect> {
         let libraries = self.libraries()?;
-        let name = String::from_utf8_lossy(args.at(1));
         let Some(function) = libraries.function(args.at(1)) else { return Err(Error::new("Function not found")) };
         if keystead_resp::number::parse_i64(args.at(2)).is_none() {
             return Err(Error::new("Bad number of keys provided"));
@@ -22,7 +21,7 @@ impl Scripting {
         let keys = split(args)?;
         self.refuse_debugging(ctx)?;
         let (code, flags) = (Code::Function, function.flags);
-        let order = Order { kind: Kind::Function, name: &name, code, flags, read_only };
+        let order = Order { kind: Kind::Function, name: &function.name, code, flags, read_only };
         let function =
             libraries.interpreter.kept(&function.function).map_err(|error| Error::new(first_line(&error)))?;
         let result = run(&self.watch, ctx, args, keys, &order, &libraries.interpreter, &function);

@@ -4,8 +4,9 @@
 
 use crate::stack;
 use mlua::ffi::{self, lua_State};
-use mlua::{Function, IntoLuaMulti, Lua, Table, Value};
+use mlua::{Function, IntoLuaMulti, LightUserData, Lua, Table, Value};
 use std::ffi::c_int;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) type Native = unsafe extern "C-unwind" fn(*mut lua_State) -> c_int;
 
@@ -36,7 +37,13 @@ pub fn register(lua: &Lua, native: &Table) -> mlua::Result<()> {
     }
     let pairs = |lua: &Lua, all: (Function, Table, Function)| closure(lua, pairs, all, 3);
     native.raw_set("pairs", lua.create_function(pairs)?)?;
-    for (name, f) in [("unpack", unpack as Native), ("pattern", pattern), ("plain_or_pattern", plain_or_pattern)] {
+    let checked: [(&str, Native); 4] = [
+        ("unpack", unpack),
+        ("pattern", pattern),
+        ("plain_or_pattern", plain_or_pattern),
+        ("repeat_text", repeat_text),
+    ];
+    for (name, f) in checked {
         let of = move |lua: &Lua, inner: Function| closure(lua, f, inner, 1);
         native.raw_set(name, lua.create_function(of)?)?;
     }
@@ -173,6 +180,42 @@ unsafe extern "C-unwind" fn pattern(state: *mut lua_State) -> c_int {
 unsafe extern "C-unwind" fn plain_or_pattern(state: *mut lua_State) -> c_int {
     // SAFETY: as above.
     unsafe { if ffi::lua_toboolean(state, 4) != 0 { go_on(state) } else { pattern(state) } }
+}
+
+/// `rep`, which goes round for nothing as often as it is told where the text is empty: ten seconds in which nobody gets a word in.
+unsafe extern "C-unwind" fn repeat_text(state: *mut lua_State) -> c_int {
+    // SAFETY: as above.
+    unsafe {
+        let empty = ffi::lua_type(state, 1) == stack::LUA_TSTRING && stack::bytes(state, 1).is_empty();
+        if empty && ffi::lua_isnumber(state, 2) != 0 {
+            ffi::lua_settop(state, 1);
+            return 1;
+        }
+        go_on(state)
+    }
+}
+
+/// `collectgarbage`, which may change how the collector works, for all scripts: then that is noted in the flag that the second
+/// value points to.
+unsafe extern "C-unwind" fn collect(state: *mut lua_State) -> c_int {
+    // SAFETY: as above; the flag lives as long as the interpreter.
+    unsafe {
+        let harmless: [&[u8]; 3] = [b"collect", b"count", b"step"];
+        if ffi::lua_type(state, 1) == stack::LUA_TSTRING && !harmless.contains(&stack::bytes(state, 1)) {
+            (*ffi::lua_touserdata(state, SECOND).cast::<AtomicBool>()).store(true, Ordering::Relaxed);
+        }
+        go_on(state)
+    }
+}
+
+/// Puts `collectgarbage` into the table that the prelude has. It notes in the flag if the collector was changed.
+///
+/// # Safety
+/// The flag lives as long as the interpreter.
+pub(crate) unsafe fn register_collector(lua: &Lua, native: &Table, changed: &AtomicBool) -> mlua::Result<()> {
+    let flag = LightUserData(std::ptr::from_ref(changed).cast_mut().cast());
+    let real: Function = lua.globals().raw_get("collectgarbage")?;
+    native.raw_set("collectgarbage", closure(lua, collect, (real, flag), 2)?)
 }
 
 /// `unpack`, which overflows an int where the range is wide.

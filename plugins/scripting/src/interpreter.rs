@@ -4,10 +4,10 @@
 use crate::api::{self, Fault};
 use crate::convert::{Refused, until_zero};
 use crate::entry::{self, Ended, Run};
-use crate::{live, pace, scratch, stack};
+use crate::{guard, live, pace, scratch, stack};
 use mlua::{Function, IntoLua, LightUserData, Lua, LuaOptions, RegistryKey, StdLib, Table, Value};
 use std::cell::Cell;
-use std::ffi::CString;
+use std::ffi::{CString, c_int};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -36,6 +36,8 @@ pub struct Interpreter {
     /// Told when the cycle ends that is on its way.
     canary: Cell<Option<Arc<AtomicBool>>>,
     collected: Cell<Option<Instant>>,
+    /// A script has changed how the collector works. The interpreter points to it.
+    collector_changed: Arc<AtomicBool>,
 }
 
 /// Buffers of a run, kept from run to run unless they grew.
@@ -54,6 +56,11 @@ const COLLECT_EVERY: Duration = Duration::from_millis(2);
 
 /// What may lie about until the collector comes to it by itself.
 const LITTER: usize = 4 << 20;
+
+/// How the collector works, as it comes: it waits until twice of what is needed was taken, and collects twice as fast as
+/// memory is taken.
+const PAUSE: c_int = 200;
+const STEP_MULTIPLIER: c_int = 200;
 
 /// Nobody holds it: that it is dropped is how the end of a cycle shows.
 struct Canary(Arc<AtomicBool>);
@@ -102,6 +109,10 @@ impl Interpreter {
         let lua = Lua::new_with(libs, LuaOptions::new().catch_rust_panics(true))?;
         let global = lua.create_table()?;
         let native = api::native(&lua, &global)?;
+        let collector_changed = Arc::new(AtomicBool::new(false));
+        #[allow(unsafe_code)]
+        // SAFETY: the interpreter's field is dropped behind `lua`.
+        unsafe { guard::register_collector(&lua, &native, &collector_changed) }?;
         let pcall = lua.globals().raw_get("pcall")?;
         add(&lua, &native)?;
         let prelude = lua.load(include_str!("prelude.lua")).set_name(PRELUDE).into_function()?;
@@ -128,6 +139,7 @@ impl Interpreter {
             kept,
             canary: Cell::new(None),
             collected: Cell::new(None),
+            collector_changed,
         })
     }
 
@@ -174,6 +186,7 @@ impl Interpreter {
     /// Runs a library's text. The error begins with its code.
     pub fn run_library(&self, chunk: &Function) -> Result<(), Vec<u8>> {
         let ran = self.pcall.call::<(bool, Value)>(chunk);
+        self.settle_collector();
         let (ok, error) = ran.map_err(|error| coded(first_line(&error)))?;
         match error {
             _ if ok => Ok(()),
@@ -194,6 +207,7 @@ impl Interpreter {
         self.make_room().map_err(|error| plain(format!("ERR {}", first_line(&error))))?;
         let here = LightUserData(std::ptr::from_mut(run).cast());
         let raised = self.enter.call::<Value>((here, &self.on_error, holder));
+        self.settle_collector();
         let raised =
             raised.map_err(|error| plain(format!("ERR Error running script {name}, {}", first_line(&error))))?;
         match std::mem::replace(&mut run.ended, Ended::Raised) {
@@ -268,6 +282,15 @@ impl Interpreter {
             buffers.out.clear();
             buffers.reply.clear();
             self.buffers.set(buffers);
+        }
+    }
+
+    /// Behind a run: what a script made of the collector isn't for the next.
+    fn settle_collector(&self) {
+        if self.collector_changed.swap(false, Ordering::Relaxed) {
+            self.lua.gc_set_pause(PAUSE);
+            self.lua.gc_set_step_multiplier(STEP_MULTIPLIER);
+            self.lua.gc_restart();
         }
     }
 
@@ -459,6 +482,37 @@ mod tests {
         for (script, wanted) in cases {
             assert_eq!(answer(script), format!("true {wanted}"), "{script}");
         }
+    }
+
+    /// What one script makes of the collector must not be what the next one finds: stopped, it would find no memory.
+    #[test]
+    fn the_collector_is_the_next_scripts_own() {
+        let interpreter = Interpreter::new(8 << 20).unwrap();
+        // What is raised is told.
+        let asked = |value: &str| {
+            let function = interpreter.compile(format!("error({value}, 0)").as_bytes(), "@user_script").unwrap();
+            String::from_utf8(interpreter.run_library(&function).unwrap_err()).unwrap()
+        };
+        assert_eq!(asked("collectgarbage('setpause', 1000)"), "ERR 200");
+        assert_eq!(asked("collectgarbage('setstepmul', 1) + collectgarbage('setpause', 7)"), "ERR 400");
+        assert_eq!(asked("collectgarbage('stop') + collectgarbage('setstepmul', 3)"), "ERR 200");
+        // More than there is, if nobody collects.
+        assert_eq!(
+            asked("(function() for n = 1, 30 do local s = ('x'):rep(1000000) .. n end return 1 end)()"),
+            "ERR 1"
+        );
+    }
+
+    /// Two thousand million times nothing is nothing, and at once.
+    #[test]
+    fn nothing_is_repeated_at_once() {
+        let begun = Instant::now();
+        assert_eq!(answer("return #string.rep('', 2^31 - 1) + #(''):rep('2000000000')"), "true 0");
+        assert_eq!(
+            answer("return (''):rep('x')"),
+            "false user_script:1: bad argument #1 to 'rep' (number expected, got string)"
+        );
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     }
 
     #[test]

@@ -20,6 +20,8 @@ const LOAD_LIMIT: Duration = Duration::from_millis(500);
 /// A function of a library.
 #[derive(Clone)]
 pub struct Registered {
+    /// As it was registered: it is called in any case, and errors name it so.
+    pub name: String,
     /// For people.
     pub description: Option<Vec<u8>>,
     /// What it may do.
@@ -273,7 +275,7 @@ fn register_function(lua: &Lua, redis: &Table, loading: Loading) -> mlua::Result
         let Some(functions) = loading.as_mut() else {
             return Err(refused("redis.register_function can only be called on FUNCTION LOAD command"));
         };
-        let (name, registered) = match args.len() {
+        let (name, mut registered) = match args.len() {
             1 => named(lua, args.front())?,
             2 => by_position(lua, &args)?,
             _ => return Err(refused("wrong number of arguments to redis.register_function")),
@@ -284,6 +286,7 @@ fn register_function(lua: &Lua, redis: &Table, loading: Loading) -> mlua::Result
                  long",
             )
         })?;
+        registered.name.clone_from(&name);
         if functions.insert(name, registered).is_some() {
             return Err(refused("Function already exists in the library"));
         }
@@ -307,7 +310,7 @@ fn by_position(lua: &Lua, args: &MultiValue) -> Result<(Vec<u8>, Registered), Fa
         return Err(refused("second argument to redis.register_function must be a function"));
     };
     let function = Arc::new(lua.create_registry_value(function)?);
-    let registered = Registered { description: None, flags: Flags::default(), function };
+    let registered = Registered { name: String::new(), description: None, flags: Flags::default(), function };
     Ok((name, registered))
 }
 
@@ -341,7 +344,8 @@ fn named(lua: &Lua, args: Option<&Value>) -> Result<(Vec<u8>, Registered), Fault
     }
     let name = name.ok_or_else(|| refused("redis.register_function must get a function name argument"))?;
     let function = function.ok_or_else(|| refused("redis.register_function must get a callback argument"))?;
-    Ok((name, Registered { description, flags, function: Arc::new(function) }))
+    let function = Arc::new(function);
+    Ok((name, Registered { name: String::new(), description, flags, function }))
 }
 
 fn flags_of(value: &Value) -> Result<Flags, Fault> {
@@ -401,7 +405,7 @@ mod tests {
         assert_eq!(libraries.load(LIB, false, false).unwrap(), "lib");
         assert_eq!(refused(libraries.load(LIB, false, false)), "Library 'lib' already exists");
         assert_eq!(libraries.load(LIB, true, false).unwrap(), "lib");
-        assert!(libraries.function(b"F").is_some());
+        assert_eq!(libraries.function(b"F").unwrap().name, "f");
         let other = b"#!lua name=other\nredis.register_function('f', function() end)";
         assert_eq!(refused(libraries.load(other, false, false)), "Function f already exists");
         assert!(libraries.delete("lib") && !libraries.delete("lib"));

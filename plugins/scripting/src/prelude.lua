@@ -40,6 +40,7 @@ local checked = {
     setmetatable = native.keep(setmetatable, real),
     -- The interpreter's own overflows an int when the range is wide.
     unpack = native.unpack(unpack),
+    collectgarbage = native.collectgarbage,
 }
 
 -- `native.seen` raises an error anew that ends the script.
@@ -92,13 +93,14 @@ for name, value in raw_pairs(math) do maths[name] = value end
 maths.random, maths.randomseed = native.random, native.randomseed
 
 local KEEP = {
-    "assert", "collectgarbage", "error", "gcinfo", "ipairs", "rawequal", "select", "tonumber", "tostring", "type",
+    "assert", "error", "gcinfo", "ipairs", "rawequal", "select", "tonumber", "tostring", "type",
     "_VERSION",
 }
 local kept = {}
 for _, name in ipairs(KEEP) do kept[name] = raw_rawget(_G, name) end
 local strings, coroutines = {}, {}
 for name, value in raw_pairs(string) do strings[name] = value end
+strings.rep = native.repeat_text(string.rep)
 strings.find = native.plain_or_pattern(string.find)
 -- `gfind` is gmatch's old name.
 for _, name in ipairs({"gfind", "gmatch", "gsub", "match"}) do strings[name] = native.pattern(string[name]) end

@@ -228,6 +228,21 @@ fn a_function_that_wrote_is_not_killed_by_script_kill_either() {
 }
 
 /// The interpreter's matcher calls itself for each item that repeats.
+/// One script that stops the collector took the memory from all others; in Redis it still does.
+#[test]
+fn what_a_script_makes_of_the_collector_ends_with_it() {
+    let server = Keystead::builder().plugin("scripting", "(memory_limit_mb: 8)").start();
+    let mut client = server.client();
+    assert_eq!(
+        eval(&mut client, "return {collectgarbage('setpause', 1000), collectgarbage('setstepmul', 1)}"),
+        "[200, 200]"
+    );
+    eval(&mut client, "collectgarbage('stop')");
+    let more_than_there_is =
+        "for n = 1, 30 do local s = ('x'):rep(1000000) .. n end return {collectgarbage('setpause', 200)}";
+    assert_eq!(eval(&mut client, more_than_there_is), "[200]");
+}
+
 #[test]
 fn a_pattern_doesn_t_overflow_the_stack() {
     let server = server();

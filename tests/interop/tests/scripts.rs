@@ -55,6 +55,30 @@ fn functions_answer_alike() {
     }
 }
 
+/// A function is named as it was registered, whatever it was called; what is no hash isn't looked for, whatever stands behind it.
+#[test]
+fn names_and_hashes_are_refused_alike() {
+    if !have("redis-server") {
+        return println!("SKIPPED: there is no redis-server here");
+    }
+    let ours = Keystead::builder().plugin("scripting", "()").start();
+    let theirs = RedisServer::start(&[]);
+    let hash = "a".repeat(40);
+    let answers = [ours.client(), theirs.client()].map(|mut client| {
+        let code = "#!lua name=l\nredis.register_function('MyF', function() error('x') end)";
+        assert!(!client.command(&["FUNCTION", "LOAD", code]).is_error());
+        let commands: [&[&str]; 5] = [
+            &["FCALL", "myf", "0"],
+            &["FCALL_RO", "MYF", "0"],
+            &["EVALSHA", "x", "-1"],
+            &["EVALSHA_RO", "x", "y"],
+            &["EVALSHA", &hash, "-1"],
+        ];
+        commands.map(|words| format!("{words:?}: {:?}", client.command(words)))
+    });
+    assert_eq!(answers[0], answers[1]);
+}
+
 /// The same bytes where there is little to choose, and each restores what the other dumped.
 #[test]
 fn libraries_are_dumped_compressed() {
