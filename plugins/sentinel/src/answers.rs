@@ -210,12 +210,14 @@ impl Monitor {
         if rebooted && instance.kind == Kind::Primary {
             instance.rebooted_at = Some(s.now);
         }
-        if instance.kind == Kind::Primary && role == Role::Primary {
+        let new_history = instance.kind == Kind::Primary && role == Role::Primary && instance.history != report.history;
+        if new_history {
             instance.history.clone_from(&report.history);
         }
         let found = instance.report.replace(report.clone()).is_none();
         let kind = instance.kind;
-        if new_run_id && kind == Kind::Primary {
+        // One that is started again must know whose heir it sees.
+        if (new_run_id && kind == Kind::Primary) || new_history {
             s.durable();
         }
         if rebooted {

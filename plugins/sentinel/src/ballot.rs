@@ -4,6 +4,7 @@
 use crate::actions::{Action, Claimant, Consult, Counsel, Shared};
 use crate::election::{Advice, Question, majority};
 use crate::events::Level;
+use crate::info::Role;
 use crate::instance::{Heard, Instance};
 use crate::monitor::Monitor;
 use crate::select::Candidate;
@@ -19,6 +20,10 @@ pub const STALE_HELLO_MS: u64 = 1_000;
 const ABSTAINED_MS: u64 = 500;
 /// A leader that can be reached and hasn't said that it gave up is left alone for so long: its disk may be slow.
 const PATIENCE_MS: u64 = 10_000;
+
+/// What a stock sentinel heard of the primary before a switch it takes for a word about the new one for so long. It pings that
+/// late, too: with a short down-after it often begins a second failover of a primary that is well.
+const STALE_WORD_MS: u64 = 5_000;
 
 /// After a vote for another: its failover must not be disturbed while it shows that it is at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,6 +183,11 @@ impl Monitor {
         if !s.see_epoch(epoch, from, &self.settings) || self.ballot.leader_epoch >= epoch || s.epoch > epoch {
             return self.answer(client, self.last_vote(), extended, s);
         }
+        if !extended && self.is_well_since_the_switch(s.now) {
+            let text = format!("{}: no vote for {candidate}: the primary has answered since the switch", self.name);
+            s.log(Level::Notice, text);
+            return self.answer(client, self.last_vote(), extended, s);
+        }
         let working = self.working_leader(&candidate, s);
         let question = Question::Vote {
             primary: self.name.clone(),
@@ -189,6 +199,14 @@ impl Monitor {
         };
         let ticket = self.consult(Consult::Election(question.clone()), s);
         self.ballot.votes.insert(ticket, PendingVote { client, epoch, candidate, named: extended, question });
+    }
+
+    /// The configuration has just changed, and its primary answers here as one.
+    fn is_well_since_the_switch(&self, now: Mono) -> bool {
+        let primary = self.primary();
+        let lately = now.since(primary.last_valid) <= 2 * self.settings.ping_period_ms();
+        let well = primary.answered && primary.role == Role::Primary && primary.down_since.is_none() && lately;
+        well && self.switched_at.is_some_and(|at| now.since(at) <= STALE_WORD_MS && primary.last_valid > at)
     }
 
     /// Who works on a failover of this primary: this sentinel, once elected, or the one it voted for.

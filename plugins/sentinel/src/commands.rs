@@ -343,6 +343,7 @@ impl Sentinel {
             monitor.drop_links(id, &mut self.shared);
             self.shared.homes.remove(&id);
         }
+        monitor.tell_asker("the primary was removed", &mut self.shared);
         let waiting = std::mem::take(&mut monitor.wishes).into_values();
         let gone = |(ticket, _)| Action::Reply { ticket, reply: Reply::Error(NO_SUCH.into()), promises: false };
         self.shared.out.extend(waiting.map(gone));
@@ -384,6 +385,7 @@ impl Sentinel {
                 old.drop_links(id, &mut self.shared);
                 self.shared.homes.remove(&id);
             }
+            old.tell_asker("the primary was reset", &mut self.shared);
             // Votes and the configuration stay: a vote forgotten could be given again.
             let saved = SavedMonitor { replicas: Vec::new(), sentinels: Vec::new(), answered: false, ..old.save() };
             let watch = Watch { name: name.clone(), addr: saved.primary.clone(), settings: old.settings.clone() };

@@ -16,19 +16,24 @@ pub struct Disk {
     failed: Option<String>,
     /// The epoch of the last state that is there, as far as this run wrote it.
     kept: Epoch,
+    /// Writes that have begun, and the number of the last one that succeeded.
+    begun: u64,
+    succeeded: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Writing {
     since: Mono,
     epoch: Epoch,
+    number: u64,
     told: bool,
 }
 
 impl Disk {
     /// A write of the state of this epoch begins.
     pub fn began(&mut self, epoch: Epoch, now: Mono) {
-        self.writing.push_back(Writing { since: now, epoch, told: false });
+        self.begun += 1;
+        self.writing.push_back(Writing { since: now, epoch, number: self.begun, told: false });
     }
 
     /// It ended. Gives what is to be said, if it was slow; who failed is said by whoever wrote.
@@ -37,7 +42,7 @@ impl Disk {
         self.failed = error;
         let writing = writing?;
         if self.failed.is_none() {
-            self.kept = writing.epoch;
+            (self.kept, self.succeeded) = (writing.epoch, writing.number);
         }
         let slow = writing.told && self.failed.is_none();
         slow.then(|| format!("The sentinel's state is on the disk, after {} ms", now.since(writing.since)))
@@ -47,6 +52,24 @@ impl Disk {
     #[must_use]
     pub fn lost(&self, epoch: Epoch, written: Epoch) -> bool {
         self.failed.is_some() && self.kept < epoch && epoch <= written
+    }
+
+    /// A state of this epoch, or of a later one, is there.
+    #[must_use]
+    pub fn has(&self, epoch: Epoch) -> bool {
+        self.kept >= epoch
+    }
+
+    /// How many writes have begun: what changes now is in the next one.
+    #[must_use]
+    pub const fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// A write has succeeded that began when so many had begun before it.
+    #[must_use]
+    pub const fn wrote_behind(&self, begun: u64) -> bool {
+        self.succeeded > begun
     }
 
     /// The epoch that is on its way.
@@ -97,6 +120,21 @@ mod tests {
         assert!(disk.fault(Mono(5_100)).is_some_and(|fault| fault.contains("5000 ms")));
         assert!(disk.ended(None, Mono(6_100)).is_some_and(|line| line.contains("after 6000 ms")));
         assert_eq!(disk.fault(Mono(6_100)), None);
+    }
+
+    #[test]
+    fn what_changed_is_there_with_a_write_that_began_behind_it() {
+        let mut disk = Disk::default();
+        disk.began(Epoch(4), Mono(0));
+        let begun = disk.begun();
+        disk.ended(None, Mono(1));
+        assert_eq!((disk.wrote_behind(begun), disk.has(Epoch(4)), disk.has(Epoch(5))), (false, true, false));
+        disk.began(Epoch(4), Mono(2));
+        disk.ended(Some("no space left".into()), Mono(3));
+        assert!(!disk.wrote_behind(begun));
+        disk.began(Epoch(4), Mono(4));
+        disk.ended(None, Mono(5));
+        assert!(disk.wrote_behind(begun));
     }
 
     #[test]

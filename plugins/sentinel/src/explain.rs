@@ -54,7 +54,13 @@ impl Monitor {
                         lines(told)
                     }
                     Wish::DryRun => lines(rehearse(self, &awake(Way::Best))),
-                    Wish::Failover(way) => self.fail_over_by_hand(&awake(way), way, s),
+                    Wish::Failover(way) => {
+                        let reply = self.fail_over_by_hand(&awake(way), way, s);
+                        if reply.error().is_none() {
+                            self.asker = self.failover.asked_for().map(|epoch| (client, epoch));
+                        }
+                        reply
+                    }
                 }
             }
         };

@@ -7,11 +7,14 @@ use crate::campaign::CAMPAIGN_MS;
 use crate::events::Level;
 use crate::handover::SWAP_MS;
 use crate::heir::holds_lease;
+use crate::hello::Hello;
 use crate::info::Role;
 use crate::instance::{Instance, Repoint};
 use crate::monitor::Monitor;
 use crate::reconfigure::TELL_AGAIN_MS;
+use crate::sign::without_stamp;
 use crate::types::{Epoch, InstanceId, Kind, Mono};
+use crate::unkept::Unkept;
 use crate::wire::Request;
 
 /// The choice waits this long for every replica's INFO from behind the election.
@@ -65,6 +68,8 @@ pub enum Failover {
         replica: InstanceId,
         /// Since when.
         since: Mono,
+        /// Nobody is told of it yet.
+        unkept: Option<Unkept>,
     },
 }
 
@@ -158,6 +163,11 @@ impl Monitor {
             Request::Follow(Some(to)) => self.current_addr().is(&to.host, to.port),
             Request::HandOver { to: Some(_), .. } => self.coordinated,
             Request::AskDown { candidate: Some(_), epoch, .. } => self.failover.campaign() == Some(*epoch),
+            // Of a promotion that was taken back nobody is to hear.
+            Request::Hello(text) => {
+                let hello = Hello::parse(without_stamp(text));
+                hello.is_none_or(|hello| hello.config_epoch <= self.config_epoch)
+            }
             _ => true,
         }
     }
@@ -176,6 +186,7 @@ impl Monitor {
             }
             Failover::Select { epoch, since, ticket, forced } => self.drive_select(epoch, since, ticket, forced, s),
             Failover::Promote { .. } => self.drive_promotion(s),
+            Failover::Reconfigure { .. } if self.waits_for_the_disk(s) => {}
             Failover::Reconfigure { replica, since, .. } => self.drive_repointing(replica, since, s),
         }
     }
@@ -207,6 +218,7 @@ impl Monitor {
             "-failover-abort-master-is-back" => "the primary is back",
             other => other,
         };
+        self.tell_asker(why, s);
         self.timeline.mark(s.now, "given up", format!("{why}; the next try is {wait} ms away at least"));
         self.ballot.next_attempt = s.now.plus(wait);
         self.ask_now(s.now); // without a candidate: whoever voted here is free again
@@ -383,6 +395,7 @@ impl Monitor {
 
     fn on_promoted(&mut self, s: &mut Shared) {
         let Failover::Promote { epoch, replica, sent, adopted, .. } = self.failover else { return };
+        let unkept = self.has_two_primaries().then(|| Unkept { begun: s.disk.begun(), before: self.config_epoch });
         self.coordinated = false;
         self.config_epoch = epoch;
         s.durable();
@@ -398,7 +411,7 @@ impl Monitor {
             s.maybe_crash(CRASH_AFTER_PROMOTION);
         }
         self.event(s, Level::Warning, "+failover-state-reconf-slaves", self.primary, "");
-        self.failover = Failover::Reconfigure { epoch, replica, since: s.now };
+        self.failover = Failover::Reconfigure { epoch, replica, since: s.now, unkept };
         self.hello_now(s.now);
         self.drive(s);
     }

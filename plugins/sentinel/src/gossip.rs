@@ -161,6 +161,7 @@ impl Monitor {
             s.durable();
             return self.abort("-failover-abort-not-elected", s);
         }
+        self.tell_asker("another sentinel's failover came first", s);
         let who = self.peer_name(&hello.id);
         self.timeline.mark(s.now, "heard", format!("of configuration epoch {} from {who}", hello.config_epoch));
         let from = self.primary().addr.clone();

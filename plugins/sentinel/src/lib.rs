@@ -50,6 +50,7 @@ pub mod table;
 pub mod tempo;
 pub mod timeline;
 pub mod types;
+pub mod unkept;
 pub mod wire;
 
 pub use config::Config;

@@ -8,6 +8,7 @@ use crate::commands::{Reach, reach};
 use crate::disk::Disk;
 use crate::due::Due;
 use crate::events::{Level, Notice};
+use crate::failover::Failover;
 use crate::globals::{Globals, Options};
 use crate::hello::Hello;
 use crate::monitor::Monitor;
@@ -457,6 +458,10 @@ impl Sentinel {
         let written = s.disk.epoch();
         if let Some(line) = s.disk.ended(error, s.now) {
             s.log(Level::Notice, line);
+        }
+        let waits = |monitor: &Monitor| matches!(monitor.failover, Failover::Reconfigure { unkept: Some(_), .. });
+        if !failed && self.monitors.values().any(waits) {
+            self.touched = Touched::All;
         }
         let unkept = |monitor: &&mut Monitor| failed && monitor.failover.asked_for().is_some();
         for monitor in self.monitors.values_mut().filter(unkept) {

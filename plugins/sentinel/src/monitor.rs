@@ -53,6 +53,8 @@ pub struct Monitor {
     pub names_shown: bool,
     /// Nothing is done before then (a stall, and a tilt-period).
     pub passive_until: Mono,
+    /// The configuration changed last.
+    pub switched_at: Option<Mono>,
     /// The primary is asked often until then: somebody is at something.
     pub watch_until: Mono,
     /// Since when this sentinel has been able to hear (its own restart, stall, isolation).
@@ -69,6 +71,8 @@ pub struct Monitor {
     pub ballot: Ballot,
     /// The failover this sentinel leads.
     pub failover: Failover,
+    /// Who asked for it, as long as it isn't on the disk, and in which epoch it is.
+    pub(crate) asker: Option<(u64, Epoch)>,
     /// The failover under way is one in which the primary hands over.
     pub coordinated: bool,
     /// The last failovers, step by step.
@@ -103,6 +107,7 @@ impl Monitor {
             odown_since: None,
             names_shown: s.names.announce,
             passive_until: Mono(0),
+            switched_at: None,
             watch_until: now,
             knowledge_since: now,
             hellos_from: now.plus(STALE_HELLO_MS),
@@ -111,6 +116,7 @@ impl Monitor {
             was_among: false,
             ballot: Ballot::new(now),
             failover: Failover::Idle,
+            asker: None,
             coordinated: false,
             timeline: Timeline::default(),
             refused: BTreeMap::new(),
@@ -146,6 +152,7 @@ impl Monitor {
         let primary = self.primary_mut();
         primary.run_id.clone_from(&saved.run_id);
         primary.answered = saved.answered;
+        primary.history.clone_from(&saved.history);
         for replica in &saved.replicas {
             let id = self.insert(Kind::Replica, again(&replica.addr, s), s);
             self.instance_mut(id).former_primary = replica.former_primary;
@@ -174,6 +181,7 @@ impl Monitor {
             primary: primary.addr.clone(),
             run_id: primary.run_id.clone(),
             answered: primary.answered && primary.role == Role::Primary,
+            history: self.history_of(primary),
             config_epoch: self.config_epoch,
             leader: self.ballot.leader.clone(),
             leader_epoch: self.ballot.leader_epoch,
@@ -187,6 +195,14 @@ impl Monitor {
                 .of(Kind::Sentinel)
                 .map(|i| SavedSentinel { id: i.run_id.clone(), addr: i.addr.clone() })
                 .collect(),
+        }
+    }
+
+    /// What the primary, or whoever has just become it, last had as one.
+    fn history_of(&self, primary: &Instance) -> String {
+        match primary.report.as_ref().filter(|r| primary.id != self.primary && r.role == Some(Role::Primary)) {
+            Some(report) => report.history.clone(),
+            None => primary.history.clone(),
         }
     }
 
@@ -219,7 +235,7 @@ impl Monitor {
         self.of(Kind::Sentinel).count() as u32 + 1
     }
 
-    /// The address clients are to use: during a failover, once the promotion is certain, the promoted replica's.
+    /// The address of this sentinel's configuration: during a failover, once the promotion is certain, the promoted replica's.
     #[must_use]
     pub fn current_addr(&self) -> &Addr {
         &self.primary_to_be().addr

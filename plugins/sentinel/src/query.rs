@@ -52,7 +52,7 @@ fn sharing(sentinel: &Sentinel, i: &Instance) -> usize {
 /// `SENTINEL GET-MASTER-ADDR-BY-NAME name`
 pub(crate) fn address(sentinel: &Sentinel, name: &str) -> Reply {
     sentinel.monitors.get(name).map_or(Reply::NullArray, |m| {
-        let addr = m.current_addr().faced(m.names_shown);
+        let addr = m.told_addr().faced(m.names_shown);
         Reply::Array(vec![Reply::Bulk(addr.host.clone()), Reply::Bulk(addr.port.to_string())])
     })
 }
@@ -135,7 +135,7 @@ pub fn info(sentinel: &Sentinel) -> Vec<(String, String)> {
             (None, Some(_)) => "sdown",
             _ => "ok",
         };
-        let addr = monitor.current_addr();
+        let addr = monitor.told_addr();
         // Here Redis writes an IPv6 address without brackets.
         let text = format!(
             "name={},status={status},address={}:{},slaves={},sentinels={}",

@@ -35,6 +35,7 @@ impl Monitor {
         let known = self.of(Kind::Replica).find(|r| r.addr == *to).map(|r| r.id);
         let new = known.unwrap_or_else(|| self.insert(Kind::Replica, to.clone(), s));
         self.primary = new;
+        self.switched_at = Some(s.now);
         self.round += 1;
         for instance in self.instances.values_mut() {
             if instance.kind != Kind::Sentinel {

@@ -119,6 +119,9 @@ pub struct SavedMonitor {
     pub run_id: String,
     /// It answered once as the primary of this configuration.
     pub answered: bool,
+    /// The history it had when it last reported as the primary of this configuration; empty when unknown.
+    #[serde(default)]
+    pub history: String,
     /// Epoch of the configuration.
     pub config_epoch: Epoch,
     /// The last vote: for whom, empty when none was given.
@@ -268,6 +271,7 @@ mod tests {
                 primary: Addr::new("h", 2),
                 run_id: "r".into(),
                 answered: true,
+                history: "h".into(),
                 config_epoch: Epoch(8),
                 leader: "x".into(),
                 leader_epoch: Epoch(8),

@@ -1,6 +1,6 @@
 //! What a sentinel keeps on its disk: one folder for each, errors that name the file, and numbers that can't be.
 
-use keystead_harness::{Client, DEADLINE, Keystead, KeysteadBuilder, free_port, wait_until};
+use keystead_harness::{Client, DEADLINE, Keystead, KeysteadBuilder, eventually, free_port, wait_until};
 use std::time::Duration;
 
 /// A failover of Keystead nodes, with room for a slow machine.
@@ -64,7 +64,10 @@ fn an_epoch_that_nobody_counted_up_to_stops_no_failover() {
         "a".repeat(40)
     ));
     wait_until("the failover begins", LIMIT, || !Client::connect(port).cmd("SENTINEL FAILOVER m").is_error());
-    wait_until("the switch", LIMIT, || field("port") == replica.port().to_string());
+    let there = eventually(LIMIT, || (field("port") == replica.port().to_string()).then_some(()));
+    assert!(there.is_some(), "no switch:\n{}", sentinel.process.log());
+    // A look tells of it before it is on the disk, the event doesn't.
+    sentinel.process.wait_for_log("+switch-master m", LIMIT);
     assert_eq!(field("config-epoch"), "1");
     // What an earlier version believed is in its file.
     sentinel.process.kill();
@@ -76,7 +79,8 @@ fn an_epoch_that_nobody_counted_up_to_stops_no_failover() {
     sentinel.restart();
     sentinel.process.wait_for_log(&format!("epoch {} can't be, going on from 1", u64::MAX), DEADLINE);
     wait_until("the next failover begins", LIMIT, || !Client::connect(port).cmd("SENTINEL FAILOVER m").is_error());
-    wait_until("the way back", LIMIT, || field("port") == primary.port().to_string());
+    let back = eventually(LIMIT, || (field("port") == primary.port().to_string()).then_some(()));
+    assert!(back.is_some(), "no way back:\n{}", sentinel.process.log());
     assert_eq!(field("config-epoch"), "2");
 }
 

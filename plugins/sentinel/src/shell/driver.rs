@@ -143,6 +143,9 @@ impl Driver {
                 }
                 Some(Some(Input::Written(result, ms))) => {
                     self.disk.tell(&result, self.now());
+                    // One that stood still meanwhile gives up what it had ordered, before that leaves.
+                    let actions = self.machine.lock().step(self.now(), Event::Tick);
+                    self.work(actions).await;
                     let released = {
                         let machine = self.machine.lock();
                         self.outbox.written(result.is_ok(), |to, request| machine.still_wants(to, request))

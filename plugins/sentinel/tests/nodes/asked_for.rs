@@ -1,6 +1,8 @@
 //! A failover that an operator asks for, in which the primary hands over: nobody's writes wait for a replica that says nothing.
 
-use super::table::{PRIMARY, Table, primary, replica};
+use super::table::{PRIMARY, Table, primary, replica, with_history};
+use keystead_sentinel::actions::Event;
+use keystead_sentinel::types::{Addr, Kind, Lane};
 use keystead_sentinel::wire::{Reply, Request};
 
 const FIRST: u16 = 6380;
@@ -77,4 +79,31 @@ fn a_hand_over_that_does_not_succeed_holds_writes_for_three_seconds_at_most() {
     table.run_until(6_000, |t| t.happened("-failover-abort-slave-timeout") > 0);
     assert!(table.now - at <= 5_100, "{} ms", table.now - at);
     assert!(table.told.iter().any(|(_, _, request)| matches!(request, Request::HandOver { to: None, .. })));
+}
+
+/// It was asked to take over, stood still, and does so when the primary has long given up and takes writes again: what those
+/// are worth is known, and nobody was sent to the late one.
+#[test]
+fn a_target_that_takes_over_late_is_told_to_follow_the_primary_that_went_on() {
+    let mut table = group(2);
+    table.nodes.insert(PRIMARY, with_history(primary("p", FIRST..SECOND + 1) + "keystead_version:1\r\n", "first", "0"));
+    table.run(11_000);
+    table.command("SENTINEL FAILOVER m");
+    table.run_until(2_000, |t| handed_to(t) == [FIRST]);
+    table.nodes.remove(&FIRST);
+    table.run_until(6_000, |t| t.happened("-failover-abort-slave-timeout") > 0);
+    table
+        .nodes
+        .insert(PRIMARY, with_history(primary("p", SECOND..SECOND + 1) + "keystead_version:1\r\n", "third", "first"));
+    table.run(500);
+    table.nodes.insert(FIRST, with_history(primary("r6380", 0..0), "second", "first"));
+    // What it was asked meanwhile got lost.
+    let monitor = &table.sentinel.monitors()["m"];
+    let late = monitor.of(Kind::Replica).find(|r| r.addr.port == FIRST).expect("known");
+    let (instance, generation) = (late.id, late.command.generation);
+    table.step(Event::LinkDown { instance, lane: Lane::Command, generation, refused: false });
+    let follow = Request::Follow(Some(Addr::new("127.0.0.1", PRIMARY)));
+    table.run_until(25_000, |t| t.told.iter().any(|(_, port, request)| *port == FIRST && *request == follow));
+    assert_eq!((table.happened("+switch-master"), table.happened("+convert-to-slave")), (0, 1), "{:?}", table.events);
+    assert!(table.told.iter().all(|(_, port, _)| *port != SECOND), "{:?}", table.told);
 }

@@ -72,6 +72,16 @@ fn an_heir_of_an_unknown_history_is_the_one_that_is_chosen() {
     assert_eq!((primary_of(&table), told(&table)), (HEIR, vec![]));
 }
 
+/// It was killed behind the swap, before that was on its disk: clients were sent to the old primary for 21 s.
+#[test]
+fn a_sentinel_that_is_started_again_behind_the_swap_knows_whose_heir_it_sees() {
+    let mut table = group();
+    swap(&mut table, "first");
+    table.restart();
+    table.run_until(4_500, |t| primary_of(t) == HEIR);
+    assert_eq!(told(&table), Vec::<&Request>::new());
+}
+
 /// A primary that goes back to what it was before the grace is over stays the primary.
 #[test]
 fn a_swap_that_is_taken_back_in_time_is_none() {

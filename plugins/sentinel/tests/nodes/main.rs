@@ -137,6 +137,30 @@ fn replaced() -> Table {
     table
 }
 
+/// Stock sentinels take what they heard of the old primary for a word about the new one, and ping that late.
+#[test]
+fn a_primary_that_has_answered_since_the_switch_is_no_stock_candidate_s() {
+    const CANDIDATE: &str = "cccccccccccccccccccccccccccccccccccccccc";
+    let gets = |table: &mut Table, epoch: u64, more: &str| {
+        table.command(&format!("SENTINEL IS-MASTER-DOWN-BY-ADDR 127.0.0.1 6380 {epoch} {CANDIDATE}{more}"));
+        let Some(Reply::Array(items)) = &table.reply else { panic!("{:?}", table.reply) };
+        items[1].text() == Some(CANDIDATE) && items[2].int() == Some(epoch as i64)
+    };
+    let mut table = replaced();
+    table.run(1_100);
+    assert!(!gets(&mut table, 2, ""));
+    table.run(4_000);
+    assert!(gets(&mut table, 3, ""), "what it says now it has heard since");
+    let mut table = replaced();
+    table.run(1_100);
+    assert!(gets(&mut table, 2, &format!(" {PEER} 1 r6380")), "one of ours counts words about this configuration");
+    let mut table = replaced();
+    table.run(1_100);
+    table.nodes.remove(&6380);
+    table.run(500);
+    assert!(gets(&mut table, 2, ""), "it says nothing any more");
+}
+
 /// When the old primary was told to follow the new one.
 fn demoted(table: &Table) -> Option<u64> {
     let to_new = Request::Follow(Some(Addr::new("127.0.0.1", 6380)));

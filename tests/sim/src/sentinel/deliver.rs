@@ -100,10 +100,11 @@ impl World {
         }
     }
 
-    /// The configuration with the highest epoch that any sentinel holds.
+    /// The configuration with the highest epoch that any sentinel holds, and may tell others.
     pub(crate) fn best_config(&self, group: usize) -> Option<(u64, Addr)> {
         self.sentinel_ids()
             .filter_map(|id| self.monitor(id, group))
+            .filter(|m| !matches!(m.failover, Failover::Reconfigure { unkept: Some(_), .. }))
             .map(|m| (m.config_epoch.0, m.current_addr().clone()))
             .max()
     }

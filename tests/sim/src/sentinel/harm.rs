@@ -98,7 +98,10 @@ impl World {
         *self.faults.entry("command of an operator").or_default() += 1;
         self.say(|| format!("operator to {}: {line}", self.name(id)));
         let argv = line.split(' ').map(str::to_owned).collect();
-        self.step(id, Event::Command { ticket: u64::MAX, argv });
+        self.sequence += 1;
+        let ticket = u64::MAX - self.sequence;
+        self.operators.insert(ticket);
+        self.step(id, Event::Command { ticket, argv });
     }
 
     /// SIGSTOP.

@@ -96,7 +96,7 @@ pub fn inflict(world: &mut World, kind: Second) -> Expected {
         wait(world, 3_000);
     }
     let from = world.transcript.len();
-    let asked = first(world, kind);
+    let asked = first(world);
     let step = one_of(world, &STEPS);
     let teller = reach(world, from, step).unwrap_or(sentinels.end - 1);
     world.say(|| format!("the step: {step} of {}", world.name(teller)));
@@ -131,11 +131,9 @@ const fn goes_on(kind: Second) -> bool {
     )
 }
 
-/// True if an operator asked for it and the primary is well. Then a leader that can't write can't tell of its promotion, and
-/// the others take that back: where a disk is struck, somebody has died.
-fn first(world: &mut World, kind: Second) -> bool {
-    let disk = matches!(kind, Second::DiskHangs | Second::DiskRefuses | Second::AllDisksHang);
-    match world.rng.between(0, if disk { 3 } else { 5 }) {
+/// True if an operator asked for it and the primary is well.
+fn first(world: &mut World) -> bool {
+    match world.rng.between(0, 5) {
         0..=2 => world.kill(0),
         3 => world.pause(0),
         n => {

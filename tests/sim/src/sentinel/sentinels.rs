@@ -123,8 +123,11 @@ impl World {
                 Action::Reply { ticket, reply, .. } => {
                     let Program::Sentinel(process) = &mut self.processes[id].program else { continue };
                     let Some((conn, request, round)) = process.tickets.remove(&ticket) else {
-                        self.say(|| format!("{} tells the operator {reply:?}", self.name(id)));
-                        self.told.push(reply);
+                        // Who has an answer has gone.
+                        if self.operators.remove(&ticket) {
+                            self.say(|| format!("{} tells the operator {reply:?}", self.name(id)));
+                            self.told.push(reply);
+                        }
                         continue;
                     };
                     let me = process.machine.as_ref().map(|m| m.id().to_owned()).unwrap_or_default();
@@ -180,6 +183,7 @@ impl World {
 
     /// The process hears that its state is on the disk, or isn't.
     pub(crate) fn hear_of_write(&mut self, id: NodeId, (ms, error): (u64, Option<String>)) {
+        self.step(id, Event::Tick);
         let Program::Sentinel(process) = &mut self.processes[id].program else { return };
         let SentinelProcess { outbox, machine: Some(machine), .. } = &mut **process else { return };
         let released = outbox.written(error.is_none(), |to, request| machine.still_wants(to, request));

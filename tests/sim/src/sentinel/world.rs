@@ -13,7 +13,7 @@ use keystead_sentinel::state::State;
 use keystead_sentinel::types::{Addr, Rng};
 use keystead_sentinel::wire::{Reply, Request};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 /// Replication of the data nodes moves in steps of this.
 const DATA_STEP_MS: u64 = 50;
@@ -137,7 +137,7 @@ pub struct World {
     pub(crate) processes: Vec<Process>,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     events: BTreeMap<u64, Queued>,
-    sequence: u64,
+    pub(crate) sequence: u64,
     pub(crate) histories: u64,
     /// The next write of that sentinel's state ends its process: before or behind the write.
     pub(crate) crash_on_persist: Option<(NodeId, bool)>,
@@ -148,6 +148,8 @@ pub struct World {
     pub(crate) strategies: Loaded,
     /// What sentinels answered to an operator.
     pub told: Vec<Reply>,
+    /// Commands of theirs that wait for the answer.
+    pub(crate) operators: BTreeSet<u64>,
     /// What was done to it, and how often.
     pub faults: BTreeMap<&'static str, u64>,
 }
@@ -176,6 +178,7 @@ impl World {
             trace,
             transcript: Vec::new(),
             told: Vec::new(),
+            operators: BTreeSet::new(),
             faults: BTreeMap::new(),
             strategies,
             shape,
