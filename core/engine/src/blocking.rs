@@ -2,6 +2,7 @@
 //! command again for the first in the queue (as Redis 7.2 does), so that no handler has a second form. Thousands may wait for
 //! one key: to come, to be served and to go costs each of them no look at the others.
 
+use std::cell::Cell;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound::{Excluded, Included};
@@ -98,6 +99,8 @@ pub struct Blocking {
     ready: VecDeque<Key>,
     appeared: BTreeMap<Key, bool>,
     waiting: usize,
+    /// How often somebody looked for who waits next.
+    looks: Cell<u64>,
 }
 
 impl Blocking {
@@ -109,6 +112,11 @@ impl Blocking {
     /// How many sessions wait for keys.
     pub fn waiting(&self) -> usize {
         self.waiting
+    }
+
+    /// How often somebody looked for who waits next, since the start: what serving keys cost.
+    pub fn looks(&self) -> u64 {
+        self.looks.get()
     }
 
     /// How many of them will give up some time.
@@ -221,6 +229,7 @@ impl Blocking {
 
     /// Who waits for a key next behind one place and up to another.
     pub(crate) fn next_waiting(&self, (db, key): &Key, behind: u64, last: u64) -> Option<(u64, SessionId)> {
+        self.looks.set(self.looks.get() + 1);
         let waiting = &self.waiters(*db, key).filter(|_| behind < last)?.waiting;
         waiting.range((Excluded(behind), Included(last))).next().map(|(since, id)| (*since, *id))
     }

@@ -67,6 +67,16 @@ impl<'e> Ctx<'e> {
         self.reply.proto == Proto::Resp3
     }
 
+    /// The length of [`Ctx::reply`]'s buffer at which the client is closed for it. Behind that nothing needs to be written: a
+    /// reply may be many times as long as all data, as that of MGET with the same key again and again. What scripts and the
+    /// server itself call has no such end.
+    pub fn most_output(&self) -> usize {
+        if self.origin != Origin::Client || self.core.in_script {
+            return usize::MAX;
+        }
+        crate::limits::most_output(self.session, &self.core.config.live.output_limits)
+    }
+
     /// False inside MULTI, for a primary's stream and for the server's own calls: then nothing may park.
     pub fn may_block(&self) -> bool {
         !self.nested && self.origin == Origin::Client

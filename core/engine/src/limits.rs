@@ -3,7 +3,7 @@
 use keystead_resp::Begun;
 
 use crate::core::Core;
-use crate::session::{Kind, Session, SessionId};
+use crate::session::{Kind, Session, SessionId, State};
 
 /// `client-output-buffer-limit` of one class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +36,16 @@ impl OutputLimits {
         let lowest = all.into_iter().filter(|bytes| *bytes > 0).fold(SEAL as u64 + 1, u64::min);
         OutputLimits { normal, replica, pubsub, lowest }
     }
+
+    /// Of a class; the primary has none.
+    fn of(&self, class: Kind) -> Option<OutputLimit> {
+        match class {
+            Kind::Normal => Some(self.normal),
+            Kind::Replica => Some(self.replica),
+            Kind::PubSub => Some(self.pubsub),
+            Kind::Primary => None,
+        }
+    }
 }
 
 impl Default for OutputLimits {
@@ -57,6 +67,13 @@ impl Core {
         self.sessions.seal(id);
         self.check_output(id);
         self.evict_clients();
+    }
+
+    /// The limits may be lower now: who doesn't read and has output waiting is looked at in the next tick. Its output grows no
+    /// more, so that nothing else would.
+    pub(crate) fn look_at_outputs(&mut self) {
+        let waiting = |session: &&Session| session.state.pending_out > 0 || !session.out.is_empty();
+        self.over_soft = self.sessions.iter().filter(waiting).map(|session| session.state.id).collect();
     }
 
     /// A session is to be closed at once: what it would have been told is freed within its turn, as the next command looks at
@@ -108,6 +125,16 @@ impl Peaks {
     }
 }
 
+/// How long a session's output may get between two commands: at this it is closed, whatever would still come.
+pub(crate) fn most_output(state: &State, limits: &OutputLimits) -> usize {
+    match limits.of(state.class()) {
+        Some(limit) if limit.hard > 0 => {
+            usize::try_from(limit.hard).unwrap_or(usize::MAX).saturating_sub(state.pending_out)
+        }
+        _ => usize::MAX,
+    }
+}
+
 /// What a client that isn't authenticated may have waiting.
 const UNAUTHENTICATED_OUT: usize = 4 << 10;
 
@@ -118,12 +145,7 @@ pub(crate) fn exceeded(session: &mut Session, limits: &OutputLimits, now_ms: u64
     if !state.authenticated && used > UNAUTHENTICATED_OUT {
         return Some("not authenticated");
     }
-    let limit = match state.class() {
-        Kind::Normal => limits.normal,
-        Kind::Replica => limits.replica,
-        Kind::PubSub => limits.pubsub,
-        Kind::Primary => return None,
-    };
+    let limit = limits.of(state.class())?;
     let over = |bytes: u64| bytes > 0 && used as u64 >= bytes;
     if over(limit.hard) {
         return Some("hard limit");

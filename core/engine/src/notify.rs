@@ -159,7 +159,7 @@ pub(crate) fn publish(core: &mut Core, me: SessionId, touched: &KeyLog, missed: 
     let expired = touched.iter().take_while(|item| item.why == Why::Expired).count();
     for item in touched.iter().take(expired).chain(missed.iter()).chain(touched.iter().skip(expired)) {
         let before = match item.why {
-            Why::Created => Some(Event::NEW),
+            Why::Created | Why::CreatedPlain => Some(Event::NEW),
             Why::Expired => Some(Event::EXPIRED),
             Why::Evicted => Some(Event::EVICTED),
             _ => None,

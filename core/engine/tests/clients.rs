@@ -393,6 +393,27 @@ fn a_soft_limit_ends_without_any_traffic_too() {
     assert_eq!(kit.closed, [sub]);
 }
 
+/// Who reads nothing gets nothing more, so that only the change itself can find it.
+#[test]
+fn a_lower_limit_reaches_those_who_are_beyond_it_already() {
+    for limit in ["pubsub 100 0 0", "pubsub 0 100 2"] {
+        let mut kit = Kit::default();
+        let (sub, few, p) = (kit.connect(), kit.connect(), kit.connect());
+        kit.cmd(p, "CONFIG SET client-output-buffer-limit \"pubsub 0 0 0\"");
+        kit.cmd(sub, "SUBSCRIBE a");
+        kit.cmd(few, "SUBSCRIBE b");
+        kit.cmd(p, &format!("PUBLISH a {}", "x".repeat(200)));
+        kit.cmd(p, "PUBLISH b x");
+        kit.cmd(p, &format!("CONFIG SET client-output-buffer-limit \"{limit}\""));
+        kit.advance(100);
+        // Other changes meanwhile begin no time anew.
+        kit.advance(1500);
+        kit.cmd(p, "CONFIG SET timeout 0");
+        kit.advance(1000);
+        assert_eq!(kit.closed, [sub], "{limit}");
+    }
+}
+
 fn words(words: &[&str]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len());
     words.iter().for_each(|word| bytes += &format!("${}\r\n{word}\r\n", word.len()));

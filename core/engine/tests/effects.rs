@@ -245,6 +245,26 @@ fn a_value_put_over_another_type_wakes_nobody() {
     }
 }
 
+/// The same where the other type came into being in the same transaction: nobody waits for a string.
+#[test]
+fn nor_does_one_put_over_what_was_made_just_before() {
+    let mut kit = Kit::default();
+    let (list, c) = (kit.connect(), kit.connect());
+    kit.cmd(c, "RPUSH src 2 1");
+    assert_eq!(kit.cmd(list, "BLPOP k 0"), "");
+    for made in
+        ["SET k v", "APPEND k v", "SETRANGE k 1 v", "INCR k", "SADD k v", "HSET k f v", "COPY s k", "RENAME s k"]
+    {
+        kit.send(c, format!("SET s v\r\nMULTI\r\n{made}\r\nSORT src STORE k\r\nEXEC\r\n"));
+        assert_eq!(kit.read(list), "", "{made}");
+        assert_eq!(kit.cmd(c, "LLEN k"), ":2\r\n", "{made}");
+        kit.cmd(c, "DEL k");
+    }
+    // What came into being as a list is one that is waited for, whatever it was meanwhile.
+    kit.send(c, "MULTI\r\nRPUSH k 7\r\nSET k v\r\nSORT src STORE k\r\nEXEC\r\n");
+    assert_eq!(kit.read(list), "*2\r\n$1\r\nk\r\n$1\r\n1\r\n");
+}
+
 #[test]
 fn waiting_ends_in_time_and_never_inside_multi() {
     let mut stream = Stream::new();

@@ -204,7 +204,7 @@ impl<T: Collection> Drop for Guard<'_, T> {
             books.dirty += changes;
             let why = match (empty, self.created) {
                 (true, _) => Why::Emptied,
-                (false, true) => Why::Created,
+                (false, true) => Why::created(T::TYPE),
                 (false, false) => Why::Changed,
             };
             // An empty collection that this guard made was never there for anybody else.

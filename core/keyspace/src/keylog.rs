@@ -2,12 +2,15 @@
 
 use crate::DbIndex;
 use crate::events::Event;
+use crate::object::KeyType;
 
 /// What happened to a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Why {
-    /// It came into being.
+    /// It came into being, as something that sessions may wait for.
     Created,
+    /// It came into being, as something that nobody waits for: a string, a hash, a set.
+    CreatedPlain,
     /// Its value or deadline changed.
     Changed,
     /// Its deadline passed and it was deleted.
@@ -28,6 +31,16 @@ pub enum Why {
     Flushed,
     /// The database changed places with another; the entry's key is empty.
     Swapped,
+}
+
+impl Why {
+    /// A key of a type came into being.
+    pub(crate) fn created(kind: KeyType) -> Why {
+        match kind {
+            KeyType::List | KeyType::ZSet | KeyType::Stream => Why::Created,
+            KeyType::String | KeyType::Hash | KeyType::Set => Why::CreatedPlain,
+        }
+    }
 }
 
 /// One entry of a [`KeyLog`].

@@ -70,9 +70,10 @@ impl Keyspace {
         }
         let entry = self.take_at(db, at).with_key(to);
         entry.set_access(self.access.fresh());
+        let why = Why::created(type_of(&entry));
         self.place_entry(db, entry);
         self.books.dirty += 1;
-        self.books.touch(db, to, Why::Created);
+        self.books.touch(db, to, why);
         self.books.touch_as(db, from, Why::Removed, Some(Event::RENAME_FROM));
         self.tell(db, to, Event::RENAME_TO);
         true
@@ -90,9 +91,10 @@ impl Keyspace {
         let (_, Some(at)) = self.locate(db, key) else { return false };
         let entry = self.take_at(db, at);
         entry.set_access(self.access.fresh());
+        let why = Why::created(type_of(&entry));
         self.insert(to, hash, entry);
         self.books.dirty += 1;
-        self.books.touch(to, key, Why::Created);
+        self.books.touch(to, key, why);
         self.books.touch_as(db, key, Why::Removed, Some(Event::MOVE_FROM));
         self.tell(to, key, Event::MOVE_TO);
         true
@@ -114,9 +116,10 @@ impl Keyspace {
         if !replace && self.locate_used(to_db, to).1.is_some() {
             return false;
         }
+        let why = Why::created(type_of(&copy));
         self.place_entry(to_db, copy);
         self.books.dirty += 1;
-        self.books.touch_as(to_db, to, Why::Created, Some(Event::COPY_TO));
+        self.books.touch_as(to_db, to, why, Some(Event::COPY_TO));
         true
     }
 
@@ -139,10 +142,11 @@ impl Keyspace {
             self.remove(db, key);
             return;
         }
+        let created = Why::created(object.key_type());
         let value = Value::Object(Box::new(object));
         let entry = Entry::new(key, value, deadline.map(|at| at.0), self.access.fresh());
         let replaced = self.place_entry(db, entry);
-        self.books.change(db, key, if replaced { Why::Changed } else { Why::Created });
+        self.books.change(db, key, if replaced { Why::Changed } else { created });
     }
 
     /// Exchanges two databases.

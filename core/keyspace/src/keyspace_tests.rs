@@ -361,7 +361,7 @@ fn touched_keys_are_logged_only_when_something_changed() {
     ks.set_str(0, b"a", 1, Ttl::Clear);
     ks.set_str(0, b"a", 2, Ttl::Clear);
     ks.remove(0, b"none");
-    assert_eq!(touched(&mut ks), [("0/a".into(), Why::Created), ("0/a".into(), Why::Changed)]);
+    assert_eq!(touched(&mut ks), [("0/a".into(), Why::CreatedPlain), ("0/a".into(), Why::Changed)]);
     let mut set = ks.set_mut(0, b"s", Create::Yes).unwrap().unwrap();
     set.add(b"m", &limits);
     drop(set);
@@ -374,7 +374,7 @@ fn touched_keys_are_logged_only_when_something_changed() {
     drop(ks.hash_mut(0, b"made for nothing", Create::Yes));
     assert_eq!((ks.dirty(), ks.len(0)), (dirty, 3));
     ks.set_mut(0, b"s", Create::No).unwrap().unwrap().remove(b"m");
-    assert_eq!(touched(&mut ks), [("0/s".into(), Why::Created), ("0/s".into(), Why::Emptied)]);
+    assert_eq!(touched(&mut ks), [("0/s".into(), Why::CreatedPlain), ("0/s".into(), Why::Emptied)]);
     ks.rename(0, b"a", b"b");
     ks.move_key(0, b"b", 7);
     assert_eq!(

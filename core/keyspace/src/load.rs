@@ -5,7 +5,7 @@ use keystead_rdb::{RdbError, Record};
 use crate::db::Db;
 use crate::entry::{Entry, Value};
 use crate::keylog::Why;
-use crate::keyspace::{Books, Keyspace};
+use crate::keyspace::{Books, Keyspace, type_of};
 use crate::object::Object;
 use crate::rdb::{Builder, Built};
 use crate::set::as_int;
@@ -94,8 +94,9 @@ impl Keyspace {
     pub fn restore(&mut self, db: DbIndex, key: &[u8], built: Built, deadline: Option<UnixMillis>) {
         let entry = entry_of(key, built, deadline.map(|at| at.0));
         entry.set_access(self.access.fresh());
+        let why = Why::created(type_of(&entry));
         self.place_entry(db, entry);
-        self.books.change(db, key, Why::Created);
+        self.books.change(db, key, why);
     }
 
     /// An empty keyspace with the same settings, to be filled beside this one and then [swapped in](Keyspace::swap_in).
@@ -118,6 +119,8 @@ impl Keyspace {
         for (db, old) in old.into_iter().enumerate() {
             self.cuts.take_db(old, &mut self.books.garbage);
             self.books.touch(db, b"", Why::Flushed);
+            // Who watches a key that wasn't there finds one.
+            self.books.touch(db, b"", Why::Swapped);
         }
         self.books.dirty += dirty;
     }

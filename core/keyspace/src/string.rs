@@ -187,7 +187,7 @@ impl Keyspace {
                     entry.set_raw(true);
                 }
                 self.insert(db, hash, entry);
-                self.books.change(db, key, Why::Created);
+                self.books.change(db, key, Why::CreatedPlain);
             }
         }
     }
@@ -197,7 +197,7 @@ impl Keyspace {
         let (hash, found) = self.locate(db, key);
         let Some(at) = found else {
             self.insert(db, hash, Entry::new(key, Value::Int(delta), None, self.access.fresh()));
-            self.books.change(db, key, Why::Created);
+            self.books.change(db, key, Why::CreatedPlain);
             return Ok(delta);
         };
         let old = str_of(self.dbs[db].table.entry(at)).map_err(|_| IncrError::WrongType)?;
@@ -227,7 +227,7 @@ impl Keyspace {
             }),
             (hash, None) => {
                 self.insert(db, hash, Entry::new(key, StrInput::Bytes(bytes).value(), None, self.access.fresh()));
-                self.books.change(db, key, Why::Created);
+                self.books.change(db, key, Why::CreatedPlain);
                 Ok(bytes.len())
             }
         }
@@ -280,7 +280,7 @@ impl Keyspace {
         let mut entry = Entry::new(key, Value::taken_from(&mut value), None, self.access.fresh());
         entry.set_raw(true);
         self.insert(db, hash, entry);
-        self.books.change(db, key, Why::Created);
+        self.books.change(db, key, Why::CreatedPlain);
         len
     }
 

@@ -20,6 +20,7 @@ use std::sync::Arc;
 pub use check::{Denied, check};
 pub use user::User;
 
+use crate::error::c_text;
 use crate::registry::Registry;
 
 /// The user that everybody is at first.
@@ -74,14 +75,14 @@ impl Acl {
         (user.enabled && (user.nopass || user.knows(password))).then_some(user)
     }
 
-    /// What a user would be after some words of rules. Changes nothing: the error names the word that is wrong.
-    pub fn edited(&self, name: &str, words: &[&[u8]], registry: &Registry) -> Result<User, String> {
+    /// What a user would be after some words of rules. Changes nothing: the error names the word that is wrong, as it came.
+    pub fn edited(&self, name: &str, words: &[&[u8]], registry: &Registry) -> Result<User, Vec<u8>> {
         let words = rules::join_selectors(words)
-            .map_err(|word| format!("Unmatched parenthesis in acl selector starting at '{word}'."))?;
+            .map_err(|word| [b"Unmatched parenthesis in acl selector starting at '", c_text(word), b"'."].concat())?;
         let mut user = self.users.get(name).map_or_else(|| User::new(name, self.pubsub_all), |user| (**user).clone());
         for word in &words {
             rules::apply(&mut user, word, registry, self.pubsub_all).map_err(|why| {
-                format!("Error in ACL SETUSER modifier '{}': {}", String::from_utf8_lossy(word), why.text())
+                [b"Error in ACL SETUSER modifier '", c_text(word), b"': ", why.text().as_bytes()].concat()
             })?;
         }
         user.compile(registry);

@@ -49,7 +49,7 @@ impl RuleError {
 type Done = Result<(), RuleError>;
 
 /// Words that belong to one selector, `(~a` and `+get)`, become one. An error is the word whose bracket stays open.
-pub(super) fn join_selectors(words: &[&[u8]]) -> Result<Vec<Vec<u8>>, String> {
+pub(super) fn join_selectors<'w>(words: &[&'w [u8]]) -> Result<Vec<Vec<u8>>, &'w [u8]> {
     let mut joined = Vec::new();
     let mut open: Option<(usize, Vec<u8>)> = None;
     for (at, word) in words.iter().enumerate() {
@@ -66,7 +66,7 @@ pub(super) fn join_selectors(words: &[&[u8]]) -> Result<Vec<Vec<u8>>, String> {
         }
     }
     match open {
-        Some((at, _)) => Err(String::from_utf8_lossy(words[at]).into_owned()),
+        Some((at, _)) => Err(words[at]),
         None => Ok(joined),
     }
 }

@@ -15,7 +15,7 @@ fn line(rules: &str) -> String {
     let words: Vec<&[u8]> = rules.split(' ').map(str::as_bytes).collect();
     match engine.core.acl.edited("u", &words, &engine.core.registry) {
         Ok(user) => String::from_utf8_lossy(&user.line()).replacen("user u ", "", 1),
-        Err(why) => why,
+        Err(why) => String::from_utf8_lossy(&why).into_owned(),
     }
 }
 
@@ -90,6 +90,21 @@ fn words_that_are_refused() {
         assert_eq!(line(selector), format!("Error in ACL SETUSER modifier '{selector}': Syntax error"));
     }
     assert!(line("(~a nope)").starts_with("Error in ACL SETUSER modifier '(~a nope)': Syntax error"));
+}
+
+/// Seen at redis-server 7.0.15.
+#[test]
+fn a_word_that_is_refused_is_quoted_as_it_came() {
+    let engine = engine();
+    let cases: [(&[u8], &[u8]); 3] = [
+        (b"+\xff", b"Error in ACL SETUSER modifier '+\xff': Unknown command or category name in ACL"),
+        (b"~a\0b", b"Error in ACL SETUSER modifier '~a': Syntax error"),
+        (b"(~\xfe", b"Unmatched parenthesis in acl selector starting at '(~\xfe'."),
+    ];
+    for (word, why) in cases {
+        let edited = engine.core.acl.edited("u", &[word], &engine.core.registry);
+        assert_eq!(edited.expect_err("refused"), why, "{}", why.escape_ascii());
+    }
 }
 
 fn verdict(rules: &str, command: &str) -> String {

@@ -75,7 +75,7 @@ fn setuser(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     }
     let words: Vec<&[u8]> = args.skip(3).iter().collect();
     let edited = ctx.core.acl.edited(&args.text(2), &words, &ctx.core.registry);
-    let user = edited.map_err(|why| CommandError::new(format!("ERR {why}")))?;
+    let user = edited.map_err(|why| CommandError::quoting(&[b"ERR ", &why]))?;
     ctx.core.change_user(ctx.session, user);
     ctx.reply.ok();
     Ok(Effect::None)

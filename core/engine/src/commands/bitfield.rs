@@ -73,6 +73,12 @@ impl Field {
         }
     }
 
+    /// Whether Redis takes a value that SET is given for too large although it is too small: its distance from the largest of
+    /// a field with a sign doesn't fit into 64 bits there. The command goes to replicas as it came: they must agree.
+    fn wraps_around(self, value: i64) -> bool {
+        self.signed && self.bits < 64 && (self.bounds().1 as i64).checked_sub(value).is_none()
+    }
+
     /// Fits a value into the field, or refuses.
     fn fit(self, value: i128, overflow: Overflow) -> Option<i64> {
         let (min, max) = self.bounds();
@@ -203,6 +209,9 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
                 out.int(old);
                 continue;
             }
+            Action::Set(value) if step.overflow == Overflow::Sat && step.field.wraps_around(value) => {
+                (i128::MAX, false)
+            }
             Action::Set(value) if step.field.signed => (i128::from(value), false),
             // As Redis: a negative value is a large one where the field has no sign.
             Action::Set(value) => (i128::from(value as u64), false),
@@ -261,5 +270,16 @@ mod tests {
         for bad in ["u64", "i65", "u0", "x8", "u", "i-1", ""] {
             assert!(Field::parse(bad.as_bytes()).is_err(), "{bad}");
         }
+    }
+
+    /// Seen at redis-server 7.0.15: `BITFIELD k OVERFLOW SAT SET i8 0 n`.
+    #[test]
+    fn what_is_far_too_small_is_too_large() {
+        let field = Field::parse(b"i8").expect("a type");
+        for (value, around) in [(i64::MIN, true), (i64::MIN + 127, true), (i64::MIN + 128, false), (-129, false)] {
+            assert_eq!(field.wraps_around(value), around, "{value}");
+        }
+        assert!(!Field::parse(b"i64").expect("a type").wraps_around(i64::MIN + 1));
+        assert!(!Field::parse(b"u8").expect("a type").wraps_around(i64::MIN));
     }
 }

@@ -204,6 +204,7 @@ pub(crate) fn apply(ks: &mut Keyspace, core: &mut Core, me: &mut State) {
     core.room.judge_anew();
     // `maxmemory-clients` may be lower now: who is too much goes within this turn, as in Redis.
     core.recount_all();
+    core.look_at_outputs();
     core.notifying = core.config.live.notify.any();
     ks.observe_misses(core.config.live.notify.misses());
     crate::exec::settle_observation(ks, core);

@@ -95,20 +95,28 @@ fn hget(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn hmget(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     let hash = ks.hash(db, &args[1])?;
     out.array(args.len() - 2);
     for field in rest(args, 2) {
+        if out.out.len() >= most {
+            break;
+        }
         out.bulk_or_null(hash.and_then(|hash| hash.get(field)));
     }
     Ok(Effect::None)
 }
 
 fn hgetall(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     let hash = ks.hash(db, &args[1])?;
     out.map(hash.map_or(0, |hash| hash.shown()));
     for (field, value) in hash.iter().flat_map(|hash| hash.iter()) {
+        if out.out.len() >= most {
+            break;
+        }
         out.bulk(field);
         out.bulk(value);
     }
@@ -116,18 +124,26 @@ fn hgetall(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn hkeys(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     let hash = ks.hash(db, &args[1])?;
     out.array(hash.map_or(0, |hash| hash.shown()));
-    hash.iter().flat_map(|hash| hash.iter()).for_each(|(field, _)| out.bulk(field));
+    hash.iter().flat_map(|hash| hash.iter()).all(|(field, _)| {
+        out.bulk(field);
+        out.out.len() < most
+    });
     Ok(Effect::None)
 }
 
 fn hvals(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     let hash = ks.hash(db, &args[1])?;
     out.array(hash.map_or(0, |hash| hash.shown()));
-    hash.iter().flat_map(|hash| hash.iter()).for_each(|(_, value)| out.bulk(value));
+    hash.iter().flat_map(|hash| hash.iter()).all(|(_, value)| {
+        out.bulk(value);
+        out.out.len() < most
+    });
     Ok(Effect::None)
 }
 
@@ -245,7 +261,7 @@ fn answer_picks(
     many: bool,
     with_values: bool,
 ) -> Res<()> {
-    let nested = ctx.resp3() && with_values;
+    let (nested, most) = (ctx.resp3() && with_values, ctx.most_output());
     let (ks, db, mut out) = ctx.split();
     let Some(hash) = ks.hash_again(db, key) else { return Ok(()) };
     let picks = match picks {
@@ -264,12 +280,13 @@ fn answer_picks(
         if with_values {
             out.bulk(value);
         }
+        out.out.len() < most
     };
     match picks {
-        None => hash.iter().for_each(answer),
+        None => _ = hash.iter().all(answer),
         Some(picks) => {
             let place = |i: &usize| live.as_ref().map_or(*i, |live| live[*i]);
-            picks.iter().filter_map(|i| hash.nth(place(i))).for_each(&mut answer);
+            picks.iter().filter_map(|i| hash.nth(place(i))).all(&mut answer);
         }
     }
     Ok(())

@@ -232,13 +232,18 @@ fn rpop(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn lrange(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let (start, end) = (int(&args[2])?, int(&args[3])?);
+    let (start, end, most) = (int(&args[2])?, int(&args[3])?, ctx.most_output());
     let (ks, db, mut out) = ctx.split();
     let list = ks.list(db, &args[1])?;
     match list.and_then(|list| Some((list, range(start, end, list.len())?))) {
         Some((list, (from, to))) => {
             out.array(to - from);
-            list.iter_from(from).take(to - from).for_each(|bytes| out.bulk(bytes));
+            for bytes in list.iter_from(from).take(to - from) {
+                if out.out.len() >= most {
+                    break;
+                }
+                out.bulk(bytes);
+            }
         }
         None => out.array(0),
     }

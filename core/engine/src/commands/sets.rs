@@ -133,10 +133,14 @@ fn smismember(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn smembers(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     let set = ks.set(db, &args[1])?;
     out.set(set.map_or(0, Set::len));
     for member in set.iter().flat_map(|set| set.iter()) {
+        if out.out.len() >= most {
+            break;
+        }
         out.bulk(member.text(&mut itoa::Buffer::new()));
     }
     Ok(Effect::None)
@@ -161,6 +165,7 @@ fn srandmember(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn answer_picks(ctx: &mut Ctx<'_>, key: &[u8], picks: Picks, many: bool) -> Res<()> {
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     let Some(set) = ks.again::<Set>(db, key) else { return Ok(()) };
     let header = |n| if many { Some(n) } else { None };
@@ -176,6 +181,9 @@ fn answer_picks(ctx: &mut Ctx<'_>, key: &[u8], picks: Picks, many: bool) -> Res<
                 out.array(n);
             }
             for member in picks.iter().filter_map(|i| set.nth(*i)) {
+                if out.out.len() >= most {
+                    break;
+                }
                 out.bulk(member.text(&mut itoa::Buffer::new()));
             }
         }

@@ -218,8 +218,8 @@ fn check_patterns(ctx: &Ctx<'_>, args: Args<'_>, q: &Query) -> Res<()> {
     Err(CommandError::new(format!("ERR {option} option of SORT denied due to insufficient ACL permissions.")))
 }
 
-/// The reply without STORE.
-fn answer(object: Option<&Object>, q: &Query, look_up: LookUp<'_>, out: &mut Writer<'_>) -> Res<()> {
+/// The reply without STORE; it ends at `most` bytes, which nobody will read.
+fn answer(object: Option<&Object>, q: &Query, look_up: LookUp<'_>, out: &mut Writer<'_>, most: usize) -> Res<()> {
     let elems = object.map_or(Ok(Vec::new()), |object| sorted(object, q, look_up))?;
     let (from, to) = q.window(elems.len());
     out.array((to - from) * q.get.len().max(1));
@@ -227,7 +227,12 @@ fn answer(object: Option<&Object>, q: &Query, look_up: LookUp<'_>, out: &mut Wri
         if q.get.is_empty() {
             out.bulk(elem);
         }
-        q.get.iter().for_each(|pattern| out.bulk_or_null(look_up(pattern, elem)));
+        for pattern in &q.get {
+            if out.out.len() >= most {
+                return Ok(());
+            }
+            out.bulk_or_null(look_up(pattern, elem));
+        }
     }
     Ok(())
 }
@@ -236,7 +241,7 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
     let mut q = Query::parse(args, read_only)?;
     q.scripted = ctx.core.in_script;
     check_patterns(ctx, args, &q)?;
-    let may_park = ctx.may_block();
+    let (may_park, most) = (ctx.may_block(), ctx.most_output());
     let (ks, db, mut out) = ctx.split();
     let object = match (ks.object(db, &args[1]), ks.get_str(db, &args[1])) {
         (None, Ok(Some(_))) => return Err(CommandError::WRONG_TYPE),
@@ -252,7 +257,8 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
         let (big, proto) = (big.clone(), out.proto);
         return ctx.offload(args, move |turns, _| {
             let mut reply = Vec::new();
-            match answer(Some(&big), &q, &|_, elem| Some(elem.to_vec()), &mut Writer::new(&mut reply, proto)) {
+            let itself = |_: &[u8], elem: &[u8]| Some(elem.to_vec());
+            match answer(Some(&big), &q, &itself, &mut Writer::new(&mut reply, proto), most) {
                 Ok(()) => reply,
                 Err(error) => error_reply(turns, proto, &error),
             }
@@ -260,7 +266,7 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
     }
     let look = |pattern: &[u8], elem: &[u8]| look_up(ks, db, pattern, elem);
     let Some(store) = &q.store else {
-        answer(object, &q, &look, &mut out)?;
+        answer(object, &q, &look, &mut out, most)?;
         return Ok(Effect::None);
     };
     let elems = object.map_or(Ok(Vec::new()), |object| sorted(object, &q, &look))?;

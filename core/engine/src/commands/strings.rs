@@ -231,9 +231,13 @@ fn getset(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn mget(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     out.array(args.len() - 1);
     for key in args.skip(1).iter() {
+        if out.out.len() >= most {
+            break;
+        }
         // A key of another type is no error here.
         write_str(&mut out, ks.get_str(db, key).unwrap_or(None));
     }

@@ -93,7 +93,9 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     ctx.reply.array(multi.queue.len());
     ctx.session.in_exec = true;
     ctx.session.exec_queue = (multi.queue.len(), multi.bytes);
+    let mut in_vain = None;
     for queued in &multi.queue {
+        let most = ctx.most_output();
         match denied_since(ctx, queued) {
             None => run_queued(ctx, queued),
             Some(why) => ctx.reply.error(format!(
@@ -101,8 +103,15 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
                  command is no longer allowed for the following reason: {why}"
             )),
         }
+        // The client will be closed for its output: nobody will read the rest. What the commands do, they do.
+        if in_vain.is_some() || ctx.reply.out.len() >= most {
+            let end = *in_vain.get_or_insert(ctx.reply.out.len());
+            ctx.reply.out.truncate(end);
+        }
     }
     ctx.session.in_exec = false;
+    // Even where the last of them raised the limit.
+    ctx.session.close_now |= in_vain.is_some_and(|end| end < ctx.most_output());
     Ok(Effect::Recorded(Recorded(())))
 }
 

@@ -212,11 +212,15 @@ impl Reply {
 }
 
 pub(super) fn xread(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let options = parse(ctx, args, false)?;
+    let (options, most) = (parse(ctx, args, false)?, ctx.most_output());
     let (ks, db, mut out) = ctx.split();
     let from = (0..options.keys).map(|i| options.from(ks, db, args, i)).collect::<Res<Vec<From>>>()?;
     let mut reply = Reply { mark: out.defer(), streams: 0 };
     for (i, from) in from.iter().enumerate() {
+        // A stream may be named again and again.
+        if out.out.len() >= most {
+            break;
+        }
         let key = options.key(args, i);
         let (Some(stream), From::Behind(id)) = (ks.stream(db, key)?, *from) else { continue };
         if let Some(start) = id.next().filter(|_| stream.top_id().is_some_and(|top| top > id)) {

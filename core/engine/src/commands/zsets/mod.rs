@@ -333,7 +333,7 @@ fn zrandmember(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn answer_picks(ctx: &mut Ctx<'_>, key: &[u8], picks: Picks, many: bool, with_scores: bool) -> Res<()> {
-    let nested = ctx.resp3();
+    let (nested, most) = (ctx.resp3(), ctx.most_output());
     let (ks, db, mut out) = ctx.split();
     let Some(zset) = ks.again::<ZSet>(db, key) else { return Ok(()) };
     let picks = match picks {
@@ -344,7 +344,7 @@ fn answer_picks(ctx: &mut Ctx<'_>, key: &[u8], picks: Picks, many: bool, with_sc
     if many {
         out.array(if with_scores && !nested { n * 2 } else { n });
     }
-    let mut answer = |(member, score): (&[u8], f64)| {
+    let answer = |(member, score): (&[u8], f64)| {
         if with_scores && nested {
             out.array(2);
         }
@@ -352,10 +352,11 @@ fn answer_picks(ctx: &mut Ctx<'_>, key: &[u8], picks: Picks, many: bool, with_sc
         if with_scores {
             out.double(score);
         }
+        out.out.len() < most
     };
     match picks {
-        None => zset.iter().for_each(answer),
-        Some(picks) => picks.iter().filter_map(|i| zset.nth(*i)).for_each(&mut answer),
+        None => _ = zset.iter().all(answer),
+        Some(picks) => _ = picks.iter().filter_map(|i| zset.nth(*i)).all(answer),
     }
     Ok(())
 }

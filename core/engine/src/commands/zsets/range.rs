@@ -195,7 +195,7 @@ impl Request<'_> {
 }
 
 fn answer(ctx: &mut Ctx<'_>, key: &[u8], request: &Request<'_>) -> CommandResult {
-    let nested = ctx.resp3() && request.with_scores;
+    let (nested, most) = (ctx.resp3() && request.with_scores, ctx.most_output());
     let (ks, db, mut out) = ctx.split();
     let Some(zset) = ks.zset(db, key)? else {
         out.array(0);
@@ -204,6 +204,9 @@ fn answer(ctx: &mut Ctx<'_>, key: &[u8], request: &Request<'_>) -> CommandResult
     let n = request.span(zset).1;
     out.array(if request.with_scores && !nested { n * 2 } else { n });
     for (member, score) in request.members(zset) {
+        if out.out.len() >= most {
+            break;
+        }
         if nested {
             out.array(2);
         }
