@@ -3,15 +3,14 @@
 //! node's replicas share offset and history with it; what a file holds goes nowhere.
 
 mod ahead;
+mod away;
 
 use keystead_resp::{Args, Decoder, Limits, OwnedArgs, ProtocolError};
 
 use crate::args::ArgsExt;
-use crate::commands::common::database;
 use crate::core::Core;
 use crate::effect::{Origin, Targets};
 use crate::engine::Engine;
-use crate::error::CommandError;
 use crate::exec;
 use crate::gates::Gate;
 use crate::journal::Unit;
@@ -167,6 +166,13 @@ pub(crate) fn diverged(core: &mut Core, origin: Origin, command: &str, error: &s
             format!("This {who} panicked sending an error to its {whose} after processing the command '{command}'");
         core.broken.get_or_insert(text);
     }
+}
+
+/// Where a command of a stream was executed.
+struct Place {
+    db: u32,
+    /// What was executed in its place, if that isn't what the primary sent.
+    instead: Option<OwnedArgs>,
 }
 
 /// One command's verdict: does a unit end behind it?
@@ -332,7 +338,7 @@ impl Engine {
         state.partial |= state.away.is_some();
         let run =
             |(command, args): &(&'static Command, OwnedArgs)| self.apply_command(state, command, args.view(), true);
-        let places: Vec<Option<u32>> = queue.iter().map(run).collect();
+        let places: Vec<Option<Place>> = queue.iter().map(run).collect();
         if !std::mem::take(&mut state.partial) {
             return Step::UnitEnd(Targets::ALL);
         }
@@ -371,38 +377,6 @@ impl Engine {
         }
     }
 
-    /// A stream may go on in a database that was there in another life of this server.
-    fn stay_home(&mut self, state: &mut ApplyState) {
-        let db = state.session.db;
-        if db >= self.ks.databases() {
-            state.session.db = 0;
-            self.not_here(state, &db.to_string(), CommandError::DB_RANGE.text().as_ref());
-        }
-    }
-
-    /// Follows the stream into another database, if this server has it.
-    fn follow_select(&mut self, state: &mut ApplyState, args: Args<'_>) -> bool {
-        match database(args.at(1), self.ks.databases()) {
-            Ok(_) => state.away = None,
-            Err(error) => self.not_here(state, &args.text(1), &error.text()),
-        }
-        state.away.is_none() && state.failed.is_none()
-    }
-
-    #[cold]
-    fn not_here(&mut self, state: &mut ApplyState, db: &str, error: &str) {
-        let databases = self.ks.databases();
-        if state.origin == Origin::Loading {
-            state.failed = Some(format!("{error} ('select|{db}', and this server has {databases} databases)"));
-            return;
-        }
-        state.away = Some(db.parse().unwrap_or(u32::MAX));
-        state.partial = true;
-        let then = "what follows is passed over until the primary selects one that is here";
-        let what = format!("{error} (database {db}: this server has {databases}; {then})");
-        diverged(&mut self.core, Origin::Replication, "select", &what);
-    }
-
     /// Executes a command, unless it is for a database that isn't here; tells in which one.
     fn apply_command(
         &mut self,
@@ -410,14 +384,14 @@ impl Engine {
         command: &'static Command,
         args: Args<'_>,
         nested: bool,
-    ) -> Option<u32> {
+    ) -> Option<Place> {
         let here = if is_select(command) {
             self.follow_select(state, args)
         } else {
             state.away.is_none() || is_for_all(command)
         };
         if !here || state.failed.is_some() {
-            state.partial = true;
+            self.passes_over(state, command, args);
             return None;
         }
         let db = state.session.db as u32;
@@ -427,12 +401,17 @@ impl Engine {
         let before = self.core.stats.unexpected_errors;
         let ApplyState { session, nowhere, origin, .. } = state;
         exec::call(&mut self.ks, &mut self.core, session, nowhere, command, args, *origin, nested);
-        if state.origin == Origin::Loading && self.core.stats.unexpected_errors != before {
-            state.note_refused(self.core.stats.unexpected_errors - before, command);
+        let errors = self.core.stats.unexpected_errors - before;
+        let loads = state.origin == Origin::Loading;
+        if loads && errors > 0 {
+            state.note_refused(errors, command);
         }
         state.nowhere.clear();
         exec::settle_observation(&mut self.ks, &mut self.core);
-        Some(db)
+        if errors > 0 && !loads && self.names_one_away(command, args) {
+            return self.reaches_away(state, db, command, args, nested);
+        }
+        Some(Place { db, instead: None })
     }
 }
 
@@ -465,8 +444,9 @@ impl ApplyState {
 
     /// Of a unit that isn't executed whole: what was executed, and in which database.
     #[cold]
-    fn keep(&mut self, command: &Command, args: Args<'_>, place: Option<u32>) {
-        if let Some(db) = place.filter(|_| !is_select(command) && !is_silent(command)) {
+    fn keep(&mut self, command: &Command, args: Args<'_>, place: Option<Place>) {
+        if let Some(Place { db, instead }) = place.filter(|_| !is_select(command) && !is_silent(command)) {
+            let args = instead.as_ref().map_or(args, OwnedArgs::view);
             self.executed.push(db, Targets::LOCAL, Origin::Replication, args.iter());
         }
     }

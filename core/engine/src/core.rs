@@ -342,6 +342,11 @@ impl Core {
         }
     }
 
+    /// The keys were replaced by a primary's: none of them is a client's of this replica, which would let it expire.
+    pub fn forget_own_deadlines(&mut self) {
+        self.own_deadlines.clear();
+    }
+
     /// Asks the server for something after the turn.
     pub fn act(&mut self, action: Action) {
         self.actions.push(action);

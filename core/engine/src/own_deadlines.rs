@@ -47,7 +47,26 @@ impl OwnDeadlines {
         round
     }
 
-    /// There is no primary any more: the usual cycle finds them all.
+    /// A database's keys are gone: what comes there now is the primary's, whatever its name.
+    pub(crate) fn forget(&mut self, db: DbIndex) {
+        self.keys.retain(|(of, _)| *of != db);
+    }
+
+    /// Two databases changed places.
+    pub(crate) fn swap(&mut self, a: DbIndex, b: DbIndex) {
+        let moved = |db| {
+            if db == a {
+                b
+            } else if db == b {
+                a
+            } else {
+                db
+            }
+        };
+        self.keys = std::mem::take(&mut self.keys).into_iter().map(|(db, key)| (moved(db), key)).collect();
+    }
+
+    /// The keys are gone, or there is no primary any more: then the usual cycle finds them all.
     pub(crate) fn clear(&mut self) {
         *self = OwnDeadlines::default();
     }

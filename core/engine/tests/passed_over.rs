@@ -146,6 +146,48 @@ fn what_is_for_a_database_that_is_not_here_reaches_no_other() {
     );
 }
 
+/// A key that is moved there is gone from here, and what is copied there is nowhere.
+#[test]
+fn what_leaves_for_a_database_that_is_not_here_is_gone() {
+    expect_file(
+        &["SET a 1", "MOVE a 99", "SET b 1", "COPY b c DB 99", "COPY b b db 16 REPLACE", "SWAPDB 98 99", "SET a 2"],
+        &["0: SET a 1", "0: DEL a", "0: SET b 1", "0: SET a 2"],
+    );
+    expect_file(
+        &["SELECT 2", "MULTI", "SET a 1", "MOVE a 99", "SET a 2", "MOVE a 3", "SET b 1", "EXEC"],
+        &["MULTI", "2: SET a 1", "2: DEL a", "2: SET a 2", "2: MOVE a 3", "2: SET b 1", "EXEC"],
+    );
+}
+
+/// What comes from there is known to nobody here: only everything anew tells.
+#[test]
+fn what_comes_from_a_database_that_is_not_here_ends_the_stream() {
+    for lines in [
+        &["SET a 1", "SWAPDB 0 99"][..],
+        &["SET a 1", "SWAPDB 99 0"],
+        &["SET a 1", "SELECT 99", "MOVE b 0"],
+        &["SET a 1", "SELECT 99", "COPY b c DB 3"],
+        &["SET a 1", "SELECT 99", "MULTI", "MOVE b 0", "EXEC"],
+    ] {
+        let (mut node, mut state) = (Node::new(), ApplyState::new(0));
+        let bytes = encode(lines);
+        let refused = node.kit.turn(|engine| engine.apply_stream(&mut state, &bytes)).expect_err("nobody knows");
+        assert!(
+            refused.contains("ERR DB index is out of range ('") && refused.contains("has 16 databases"),
+            "{refused}"
+        );
+        let file = node.file;
+        let told = node.read(file);
+        assert_eq!(placed(&told), ["0: SET a 1"], "what went before was executed");
+    }
+    let (mut node, mut state) = (Node::new(), ApplyState::new(0));
+    node.feed(
+        &mut state,
+        &encode(&["SELECT 99", "SET b 1", "COPY b c", "MOVE b 98", "COPY b c DB 98", "SELECT 0", "SET a 1"]),
+    );
+    assert_eq!(state.db(), 0, "from one that isn't here to another");
+}
+
 /// Its replicas, a restart and the next link learn which one the stream has selected.
 #[test]
 fn a_database_that_is_not_here_stays_the_streams() {

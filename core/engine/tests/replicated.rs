@@ -350,6 +350,39 @@ fn a_writable_replica_expires_its_keys_in_whatever_database_they_are() {
     assert!(kit.cmd(c, "INFO stats").contains("slave_expires_tracked_keys:0\r\n"));
 }
 
+/// The primary's own keys of these names, which come behind it, wait for the primary's DEL.
+#[test]
+fn what_a_flush_takes_is_no_longer_the_replicas_own() {
+    let flushed = |sent: &[&str]| {
+        let mut kit = Kit::default();
+        let c = kit.connect();
+        kit.engine.gates().set(Gate::Replica, true);
+        for line in ["SET a 1 PX 10", "SELECT 1", "SET b 1 PX 10"] {
+            assert_eq!(kit.cmd(c, line), "+OK\r\n");
+        }
+        let words =
+            |line: &str| line.split(' ').map(|word| format!("${}\r\n{word}\r\n", word.len())).collect::<String>();
+        let encode = |line: &&str| format!("*{}\r\n{}", line.split(' ').count(), words(line));
+        let bytes: String = sent.iter().map(encode).collect();
+        let mut state = ApplyState::new(0);
+        kit.turn(|engine| engine.apply_stream(&mut state, bytes.as_bytes())).expect("a stream");
+        let told = kit.cmd(c, "INFO stats");
+        kit.advance(200);
+        let sizes = [0, 1].map(|db| {
+            kit.cmd(c, &format!("SELECT {db}"));
+            kit.cmd(c, "DBSIZE").trim_matches([':', '\r', '\n']).to_owned()
+        });
+        (told.lines().find_map(|line| line.strip_prefix("slave_expires_tracked_keys:")).map(str::to_owned), sizes)
+    };
+    let expect = |sent: &[&str], own: &str, sizes: [&str; 2]| {
+        assert_eq!(flushed(sent), (Some(own.to_owned()), sizes.map(str::to_owned)), "{sent:?}");
+    };
+    expect(&["PING"], "2", ["0", "0"]);
+    expect(&["FLUSHALL", "SET a 1 PX 10", "SELECT 1", "SET b 1 PX 10"], "0", ["1", "1"]);
+    expect(&["FLUSHDB", "SET a 1 PX 10"], "1", ["1", "0"]);
+    expect(&["SWAPDB 0 1", "SET a 1 PX 10"], "2", ["1", "0"]);
+}
+
 #[test]
 fn a_cut_on_a_replica_tells_the_database_instead_of_selecting_it() {
     let mut kit = Kit::default();

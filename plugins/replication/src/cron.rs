@@ -3,8 +3,12 @@
 //! One task, once a second. Owns no state but when things were done last.
 
 use crate::plugin::{Replication, history_of, to_sdk};
+use keystead_plugin::failpoint;
 use keystead_plugin::prelude::*;
 use std::time::Duration;
+
+/// Where a test lets the plugin fail.
+const CRON: &str = "replication-cron";
 
 /// Until the plugin stops.
 pub(crate) async fn run(plugin: Arc<Replication>) {
@@ -13,6 +17,7 @@ pub(crate) async fn run(plugin: Arc<Replication>) {
     let mut last_replica = plugin.host.now();
     loop {
         second.tick().await;
+        failpoint::pass(CRON).expect("the failpoint wants the plugin to fail");
         plugin.refresh_gates();
         plugin.save_again();
         plugin.stats.traffic.second();

@@ -25,7 +25,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use futures::channel::mpsc;
 use keystead_plugin::prelude::*;
 use keystead_plugin::services::persistence;
-use keystead_plugin::{self as sdk, Gate, Journal, Role, Targets};
+use keystead_plugin::{self as sdk, FaultPolicy, Gate, Journal, Role, Targets};
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -123,6 +123,8 @@ pub struct Replication {
     pub(crate) asked_to_take_over: AtomicBool,
     /// The failover was asked for by a sentinel, which hasn't told the clients yet.
     pub(crate) for_sentinel: AtomicBool,
+    /// The plugin failed: nobody is followed any more, and nobody follows.
+    failed: AtomicBool,
 }
 
 impl Plugin for Replication {
@@ -138,6 +140,9 @@ impl Plugin for Replication {
     fn init(host: Host, config: Config, reg: &mut Registrar<Self>) -> Result<Self> {
         crate::commands::register(reg);
         params::register(reg);
+        // What a primary wrote without it would reach no replica, and be lost with the failover that is due: sentinels take
+        // a primary for down whose PING is refused too.
+        reg.on_fault(FaultPolicy::StopWrites);
         let recovery = persistence::recovery(reg);
         let feeds = Feeds::new(reg.optional());
         let (orders, inbox) = mpsc::unbounded();
@@ -177,6 +182,7 @@ impl Plugin for Replication {
             failover: ArcSwap::default(),
             asked_to_take_over: AtomicBool::new(false),
             for_sentinel: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
         };
         this.begin_with_role()?;
         Ok(this)
@@ -228,14 +234,17 @@ impl Plugin for Replication {
         Ok(())
     }
 
-    async fn stop(self: Arc<Self>, _: StopReason) -> Result<()> {
+    async fn stop(self: Arc<Self>, why: StopReason) -> Result<()> {
+        if why == StopReason::Faulted {
+            self.failed.store(true, Ordering::Release);
+        }
         if self.changed_role.load(Ordering::Acquire) {
             // One that was changed inside MULTI may still be on its way to the disk.
             self.save_role().await;
         }
         self.drop_replicas();
-        self.host.enough_replicas_until(None);
-        self.host.set_gate(Gate::Stale, false);
+        // At the end nobody is served any more, and one that failed leaves nobody less safe: no gate is opened.
+        self.refresh_gates();
         Ok(())
     }
 }
@@ -513,7 +522,7 @@ impl Replication {
         let look = || {
             let config = self.config();
             let following = self.target.load().is_some();
-            let up = self.link.load().phase == crate::link::Phase::Connected;
+            let up = self.link.load().phase == crate::link::Phase::Connected && !self.failed.load(Ordering::Acquire);
             (following && config.read_only, following && !up && !config.serve_stale_data, self.enough_until(&config))
         };
         self.gates.set(look, |(read_only, stale, enough_until)| {
@@ -530,7 +539,10 @@ impl Replication {
 
     /// min-replicas: up to when there are enough, so that a primary that stood still refuses writes with its first turn.
     fn enough_until(&self, config: &Config) -> Option<Duration> {
-        let until = || self.registry.good_until(config.min_replicas_to_write as usize, config.min_replicas_max_lag_s);
+        let until = || match self.failed.load(Ordering::Acquire) {
+            true => Duration::ZERO,
+            false => self.registry.good_until(config.min_replicas_to_write as usize, config.min_replicas_max_lag_s),
+        };
         let asked = asks_for_replicas(config) && self.target.load().is_none();
         asked.then(until)
     }

@@ -106,9 +106,10 @@ impl Replication {
         Err(Error::reply(why))
     }
 
-    /// Why nobody can be given a stream now.
+    /// Why nobody can be given a stream now. While the role waits for a replica that has everything, those come back whose links
+    /// broke: Redis turns them away, and waits for ever for whom it turns away.
     fn not_now(&self) -> Option<&'static str> {
-        if **self.failover.load() != failover::State::None {
+        if matches!(**self.failover.load(), failover::State::InProgress { .. }) {
             return Some("NOMASTERLINK Can't SYNC while failing over");
         }
         (self.target().is_some() && self.link.load().phase != crate::link::Phase::Connected).then_some(NOT_CONNECTED)

@@ -67,6 +67,38 @@ fn what_is_for_a_database_that_a_replica_has_not_reaches_no_other() {
     assert_eq!((keys(&small), value(&small, "z")), (("1".into(), Some(0)), "1".into()));
 }
 
+/// A key that its primary moved to a database that this one hasn't got must not stay, nor come back from its file. What came
+/// from there is known to nobody here: then everything is taken anew.
+#[test]
+fn what_goes_to_and_fro_between_databases_is_followed_or_taken_anew() {
+    let mut primary = Keystead::primary();
+    let mut small = replica(&primary).server("databases: 4").plugin("persistence-aof", "(fsync: always)").start();
+    linked(&small);
+    let mut client = primary.client();
+    for line in ["SET moved 1", "MOVE moved 12", "SET kept 1", "COPY kept kept DB 12", "SET z 1"] {
+        assert!(!client.cmd(line).is_error(), "{line}");
+    }
+    wait_until("all of it arrives", DEADLINE, || value(&small, "z") == "1");
+    assert_eq!(small.client().cmd("EXISTS moved").as_int(), Some(0));
+    for line in ["SELECT 12", "MOVE moved 0", "FLUSHDB", "SELECT 0"] {
+        assert!(!client.cmd(line).is_error(), "{line}");
+    }
+    wait_until("it comes back", DEADLINE, || value(&small, "moved") == "1");
+    client.ok("SET below 1");
+    client.cmd("SWAPDB 0 12");
+    wait_until("database 0 is the other", DEADLINE, || {
+        small.client().cmd("DBSIZE").as_int() == Some(0) || info(&mut small.client(), "master_link_status") == "down"
+    });
+    client.cmd("SWAPDB 0 12");
+    linked(&small);
+    client.cmd("WAITAOF 0 1 0");
+    assert_eq!(value(&small, "below"), "1", "{}", small.process.log());
+    primary.process.kill();
+    small.process.kill();
+    small.restart();
+    assert_eq!((value(&small, "below"), value(&small, "moved")), ("1".into(), "1".into()), "{}", small.process.log());
+}
+
 #[test]
 fn a_file_of_more_databases_is_refused_with_its_place() {
     let set = "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n";

@@ -175,6 +175,28 @@ fn the_old_data_is_served_while_a_shadow_is_loaded() {
 }
 
 /// SHUTDOWN waits for a replica that lags (`shutdown-timeout`), and the replica then has everything.
+/// A key that a sync brings is a change to who watches it, whatever way the sync is loaded.
+#[test]
+fn what_a_sync_brings_fails_the_transactions_of_those_who_watch_it() {
+    for load in ["disabled", "swapdb"] {
+        let (primary, replica) = (node(""), node(&format!("diskless_load: \"{load}\"")));
+        primary.client().ok("SET brought 1");
+        replica.client().ok("SET gone 1");
+        let mut watchers = ["brought", "gone", "never"].map(|key| {
+            let mut client = replica.client();
+            for line in [&format!("WATCH {key}"), "MULTI"] {
+                client.ok(line);
+            }
+            client.cmd("PING");
+            client
+        });
+        replica.client().ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+        linked(&replica);
+        let went = watchers.each_mut().map(|client| !client.cmd("EXEC").items().is_empty());
+        assert_eq!(went, [false, false, true], "{load}");
+    }
+}
+
 #[test]
 fn an_end_waits_for_a_replica_that_lags() {
     let mut primary = node("");

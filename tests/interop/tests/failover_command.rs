@@ -198,6 +198,25 @@ fn refusals_and_the_ways_back() {
     in_step(&mut p, &mut r);
 }
 
+/// Redis turns away who comes back meanwhile, and waits for it, with all writers, until somebody says ABORT.
+#[test]
+fn a_link_that_breaks_while_a_failover_waits_for_it_comes_back() {
+    let (a, mut b) = pair();
+    let mut p = a.client();
+    b.process.pause();
+    p.ok("SET a 1");
+    p.ok("FAILOVER");
+    let mut writer = a.client();
+    writer.send(&["SET", "a", "2"]).expect("sent");
+    p.cmd("CLIENT KILL TYPE replica");
+    wait_until("the link is gone", DEADLINE, || field(&mut p, "replication", "connected_slaves") == "0");
+    b.process.resume();
+    wait_until("the role is there", DEADLINE, || field(&mut b.client(), "replication", "role") == "master");
+    assert!(text(&writer.read().expect("told where to go")).starts_with("READONLY"));
+    assert_eq!(text(&b.client().cmd("GET a")), "1");
+    in_step(&mut b.client(), &mut p);
+}
+
 /// What replication's commands refuse, and how, word for word.
 #[test]
 fn arguments_are_refused_in_the_words_of_redis() {

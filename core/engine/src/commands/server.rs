@@ -47,6 +47,7 @@ fn check_flush(args: Args<'_>) -> Result<(), CommandError> {
 fn flushall(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     check_flush(args)?;
     ctx.ks.flush_all();
+    ctx.core.own_deadlines.clear();
     ctx.ks.count_flush();
     ctx.reply.ok();
     Ok(Effect::AsSent)
@@ -55,6 +56,7 @@ fn flushall(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 fn flushdb(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     check_flush(args)?;
     ctx.ks.flush(ctx.session.db);
+    ctx.core.own_deadlines.forget(ctx.session.db);
     ctx.reply.ok();
     Ok(Effect::AsSent)
 }
@@ -66,6 +68,7 @@ fn swapdb(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let known = |index: i32| usize::try_from(index).ok().filter(|db| *db < ctx.ks.databases());
     let (Some(first), Some(second)) = (known(first), known(second)) else { return Err(CommandError::DB_RANGE) };
     ctx.ks.swap_db(first, second);
+    ctx.core.own_deadlines.swap(first, second);
     ctx.reply.ok();
     Ok(Effect::AsSent)
 }
