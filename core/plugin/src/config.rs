@@ -54,19 +54,40 @@ pub fn parse<T: DeserializeOwned + Default>(text: &str, start: Position) -> Resu
     if text.trim().is_empty() {
         return Ok(T::default());
     }
-    options().from_str(text).map_err(|SpannedError { code, span }| Problem {
-        start: shift(start, behind_blanks(text, span.start)),
-        end: shift(start, span.end),
-        message: explain(&code),
+    options().from_str(text).map_err(|SpannedError { code, span }| {
+        let from = behind_blanks(text, span.start);
+        let message = match code {
+            ron::Error::IntegerOutOfBounds => out_of_bounds(text, from),
+            code => explain(&code),
+        };
+        Problem { start: shift(start, from), end: shift(start, span.end), message }
     })
+}
+
+/// A number that its field doesn't hold: on which side it is too far.
+fn out_of_bounds(text: &str, at: RonPosition) -> String {
+    let (before, number) = text.split_at(offset(text, at));
+    let digits = number.split(|c: char| !c.is_alphanumeric() && !"+-_".contains(c)).next().unwrap_or_default();
+    let (before, sign) = match before.strip_suffix('-') {
+        Some(before) => (before, "-"),
+        None => (before, ""),
+    };
+    let field = before.trim_end().strip_suffix(':').unwrap_or_default().trim_end();
+    let side = if sign == "-" || digits.starts_with('-') { "too small" } else { "too large" };
+    let port = if field.ends_with("port") { ": ports are 0 to 65535" } else { "" };
+    format!("{sign}{digits} is {side}{port}")
+}
+
+/// The byte at a place.
+fn offset(text: &str, at: RonPosition) -> usize {
+    let line_start = text.split_inclusive('\n').take(at.line.saturating_sub(1)).map(str::len).sum::<usize>();
+    line_start + text[line_start..].chars().take(at.col.saturating_sub(1)).map(char::len_utf8).sum::<usize>()
 }
 
 /// The place of the value itself: the parser names the place from which it looked for it.
 fn behind_blanks(text: &str, from: RonPosition) -> RonPosition {
-    let line_start = text.split_inclusive('\n').take(from.line.saturating_sub(1)).map(str::len).sum::<usize>();
-    let before = text[line_start..].chars().take(from.col.saturating_sub(1)).map(char::len_utf8).sum::<usize>();
     let (mut line, mut col) = (from.line, from.col);
-    for c in text[line_start + before..].chars().take_while(|c| c.is_whitespace()) {
+    for c in text[offset(text, from)..].chars().take_while(|c| c.is_whitespace()) {
         (line, col) = if c == '\n' { (line + 1, 1) } else { (line, col + 1) };
     }
     RonPosition { line, col }
@@ -150,7 +171,9 @@ mod tests {
         let problem = parse::<Sample>("(", START).unwrap_err();
         assert_eq!(problem.start.line, 10, "{problem:?}");
         let problem = parse::<Sample>("(port: 70000)", START).unwrap_err();
-        assert!(problem.message.contains("out of bounds"), "{problem}");
+        assert_eq!(problem.message, "70000 is too large: ports are 0 to 65535");
+        let problem = parse::<Sample>("(port: -1)", START).unwrap_err();
+        assert_eq!(problem.message, "-1 is too small: ports are 0 to 65535");
     }
 
     #[test]

@@ -47,6 +47,7 @@ mod ctx;
 mod declare;
 mod error;
 pub mod failpoint;
+mod folders;
 mod host;
 mod io;
 mod journal;
@@ -74,6 +75,7 @@ pub use command::{Acl, CommandSpec, Effect, Flags, FlagsNow, GetKeys, MayTake, s
 pub use ctx::{Ctx, Out, ValueKind};
 pub use declare::{ConnEvent, Endpoint, EndpointSpec, FaultPolicy, InfoOut, Param, WriteEvent};
 pub use error::{Error, Result};
+pub use folders::Folders;
 pub use host::Host;
 pub use io::{Conn, Io, Listener};
 pub use journal::{Cursor, CursorClass, CursorEnd, History, Journal, Place, ReplId};

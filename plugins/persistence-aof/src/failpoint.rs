@@ -25,12 +25,16 @@ pub const ALL: &[&str] = &[
 /// A write while the file is put on the disk, which `always` never does: for a disk that is slow.
 pub const BESIDE_SYNC: &str = "batch-beside-sync";
 
+/// What a start passes that found a set.
+pub const NAMES_SYNCED: &str = "names-synced";
+
 /// What a change of `dir` passes besides, in order.
 pub const MOVING: &[&str] = &["set-linked", "set-taken", "place-noted"];
 
 /// Dies or fails here, if this is the place and the time.
 pub(crate) fn pass(place: &str) -> io::Result<()> {
-    debug_assert!(ALL.contains(&place) || MOVING.contains(&place) || place == BESIDE_SYNC, "{place} isn't in the list");
+    let single = [BESIDE_SYNC, NAMES_SYNCED];
+    debug_assert!([ALL, MOVING, &single].concat().contains(&place), "{place} isn't in the list");
     failpoint::pass(place)
 }
 

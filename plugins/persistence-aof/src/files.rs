@@ -94,14 +94,14 @@ impl Folder {
         Ok(manifest)
     }
 
-    /// The folder exists.
+    /// The folder exists, and is on the disk: a process that was killed may have made it just before.
     pub(crate) fn make(&self) -> io::Result<()> {
         let made = match std::fs::create_dir(&self.path) {
-            Ok(()) => sync_folder(&self.dir),
             // Perhaps as a file, or as a link to nowhere.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => std::fs::read_dir(&self.path).map(drop),
-            Err(error) => Err(error),
+            made => made,
         };
+        let made = made.and_then(|()| sync_folder(&self.dir));
         made.map_err(|error| about("Can't open or create append-only dir ", &self.path, &error))
     }
 
@@ -153,6 +153,7 @@ impl Folder {
                 std::os::unix::fs::symlink(file, name)?;
             }
         }
+        sync_folder(&self.path)?;
         failpoint::pass("set-linked")?;
         self.write_manifest(&taken)?;
         Ok(taken)
@@ -185,6 +186,12 @@ impl Folder {
     /// Puts a part on the disk that may have been written by another process.
     pub(crate) fn sync(&self, part: &Part) -> io::Result<()> {
         sync(&self.open(part)?.0)
+    }
+
+    /// Puts the names on the disk, which another process may have given.
+    pub(crate) fn sync_names(&self) -> io::Result<()> {
+        sync_folder(&self.path)?;
+        failpoint::pass(failpoint::NAMES_SYNCED)
     }
 
     /// The size of a part; 0 if it isn't there.

@@ -96,9 +96,12 @@ pub(crate) async fn check(plugin: &Aof, folder: &Folder) -> Result<Manifest> {
 /// Replaces what is in memory by what the files have, while the server runs. Whoever writes them waits meanwhile, has
 /// written all there was, and holds the gate.
 pub(crate) async fn again(plugin: &Aof, folder: &Folder, manifest: &Manifest) -> Result<()> {
-    // Functions are emptied as well, whether the files begin with some or not.
-    plugin.host.begin_load(LoadMode::Again).await?.commit().await?;
-    if let Err(error) = Loader::again(plugin, folder, false).all(manifest).await {
+    let replaced = async {
+        // Functions are emptied as well, whether the files begin with some or not.
+        plugin.host.begin_load(LoadMode::Again).await?.commit().await?;
+        Loader::again(plugin, folder, false).all(manifest).await
+    };
+    if let Err(error) = replaced.await {
         // Nobody may be served half of it, and no save may write that over what is on the disk.
         let (why, path) = (error.text(), folder.path().display());
         log::error!(

@@ -29,9 +29,16 @@ impl Noted {
     /// may be older than those it leads to.
     pub(crate) fn read(host: &Host) -> Result<Noted> {
         let home = PathBuf::from(host.setting("dir").unwrap_or_else(|| ".".to_owned()));
+        let noted = Noted { home, last: Mutex::default() };
+        noted.read_again(host)?;
+        Ok(noted)
+    }
+
+    /// Once nobody else writes it any more.
+    pub(crate) fn read_again(&self, host: &Host) -> Result<()> {
         let bytes = host.read_state()?.unwrap_or_default();
-        let last = parse(&bytes).map_err(|why| {
-            let path = home.join(format!("{}.state", Aof::NAME));
+        *self.last.lock() = parse(&bytes).map_err(|why| {
+            let path = self.home.join(format!("{}.state", Aof::NAME));
             Error::new(format!(
                 "{}, which says where the newest append-only files are, can't be read: {}. Mend it, or remove it to start \
                  with those in 'dir'",
@@ -39,7 +46,12 @@ impl Noted {
                 why.text()
             ))
         })?;
-        Ok(Noted { home, last: Mutex::new(last) })
+        Ok(())
+    }
+
+    /// Where the note lies.
+    pub(crate) fn home(&self) -> &Path {
+        &self.home
     }
 
     /// The folder of the newest set if it isn't this one; an error if that was moved away from here and is gone.

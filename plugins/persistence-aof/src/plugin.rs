@@ -16,9 +16,9 @@ use arc_swap::ArcSwap;
 use futures::channel::{mpsc, oneshot};
 use futures::executor::block_on;
 use futures::future::{Either, select};
-use keystead_plugin::FaultPolicy;
 use keystead_plugin::prelude::*;
 use keystead_plugin::services::persistence::{self, Recovered, Recovery, Strategy};
+use keystead_plugin::{FaultPolicy, Folders};
 use parking_lot::Mutex;
 use std::path::Path;
 use std::pin::pin;
@@ -43,6 +43,8 @@ pub struct Aof {
     began_anew: AtomicBool,
     /// Where the newest set is, for the next start.
     noted: Noted,
+    /// Where no other process writes.
+    folders: Folders,
     pub(crate) shown: Shown,
     pub(crate) disk: Disk,
     /// The end doesn't wait for it.
@@ -80,6 +82,7 @@ impl Plugin for Aof {
             loaded: Mutex::default(),
             began_anew: AtomicBool::new(false),
             noted: Noted::read(&host)?,
+            folders: Folders::new(host, Self::NAME),
             shown,
             disk: Disk::default(),
             disk_given_up: AtomicBool::new(false),
@@ -162,7 +165,12 @@ impl Strategy for Aof {
             return Ok(None);
         }
         let here = self.folder();
+        // Before anything is read: another process may still write it.
+        self.folders.hold_at_start(here.dir()).await?;
+        self.folders.hold_at_start(self.noted.home()).await?;
+        self.noted.read_again(&self.host)?;
         let folder = self.noted.elsewhere(&here)?.unwrap_or(here);
+        self.folders.hold_at_start(folder.dir()).await?;
         Ok(load::survey(&folder)?.map(|_| folder.path().display().to_string()))
     }
 
@@ -315,6 +323,18 @@ impl Aof {
     /// The set in this folder is what the next start must load; none: no set is.
     pub(crate) async fn note_place(&self, folder: Option<&Folder>) {
         self.noted.note(&self.host, folder).await;
+    }
+
+    /// No other process writes to this folder from now on, nor to the one of the note.
+    pub(crate) fn hold_folder(&self, folder: &Folder) -> Result<()> {
+        self.folders.hold(self.noted.home())?;
+        self.folders.hold(folder.dir())
+    }
+
+    /// Other folders are left: none of their files is ours any more. None: so is the one of the note.
+    pub(crate) fn leave_others(&self, folder: Option<&Folder>) {
+        let kept = folder.map(|folder| [self.noted.home(), folder.dir()]);
+        self.folders.leave_all_but(kept.as_ref().map_or(&[], |kept| kept));
     }
 
     /// Where the files go by `dir` as it is now.

@@ -5,7 +5,7 @@
 //! would take it for its data, and so would its replicas, which keep theirs from one that comes back with nothing.
 
 use crate::plugin::PersistenceRdb;
-use crate::save::sync_folder;
+use crate::save::{hold, sync_folder};
 use keystead_plugin::prelude::*;
 use std::fs::File;
 use std::io;
@@ -24,14 +24,16 @@ impl PersistenceRdb {
         }
         let whole = file.clone();
         self.host.blocking(move || File::open(whole)?.sync_all()).await??;
-        let _writing = self.writing.lock().await;
+        let writing = self.write_alone().await;
         // A load counts, so as many changes are a save of the same keys, at a later place in their history. Or there are no keys.
         if self.board.read().saved_changes >= changes {
             return Ok(false);
         }
         let path = self.path();
+        hold(self, path.parent().unwrap_or(Path::new("."))).await?;
         let shown = path.display().to_string();
-        self.host.blocking(move || replace(&file, &path)).await??;
+        let (replaced, _writing) = self.host.blocking(move || (replace(&file, &path), writing)).await?;
+        replaced?;
         log::info!("The payload of the full sync is the RDB file now: {shown}");
         self.has_saved(changes);
         Ok(true)

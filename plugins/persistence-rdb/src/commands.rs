@@ -1,6 +1,7 @@
 //! SAVE, BGSAVE, LASTSAVE.
 
 use crate::plugin::PersistenceRdb;
+use futures::channel::oneshot;
 use keystead_plugin::prelude::*;
 
 const STARTED: &str = "Background saving started";
@@ -43,7 +44,11 @@ impl PersistenceRdb {
         }
         self.settle();
         self.board.edit(|status| status.saves += 1);
-        match self.save(None).await {
+        let (done, saved) = oneshot::channel();
+        let me = self.clone();
+        // A task of its own: what it came to is noted though the client may be gone.
+        self.host.spawn(async move { drop(done.send(me.save(None).await)) });
+        match saved.await.unwrap_or_else(|_| Err("the server ends".into())) {
             Ok(()) => Ok(Reply::Simple("OK".to_owned())),
             Err(error) => Err(Error::new(format!("the file couldn't be written: {}", error.text()))),
         }

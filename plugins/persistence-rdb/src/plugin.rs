@@ -5,10 +5,10 @@ use crate::status::Board;
 use crate::{commands, load, params, points, save};
 use arc_swap::ArcSwap;
 use futures::channel::oneshot;
-use futures::lock::Mutex;
-use keystead_plugin::Gate;
+use futures::lock::{Mutex, MutexGuard, OwnedMutexGuard};
 use keystead_plugin::prelude::*;
 use keystead_plugin::services::persistence::{self, Recovered, Recovery, SNAPSHOT, Strategy};
+use keystead_plugin::{Folders, Gate};
 use std::path::PathBuf;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,6 +16,13 @@ use std::time::Duration;
 
 /// How often save points are looked at, as Redis does at `hz` 10.
 const LOOK: Duration = Duration::from_millis(100);
+/// An end that saves nothing waits so long for a save that was given up. It asks between two writes whether it is to go on: one
+/// that takes longer is a disk's that doesn't answer.
+const SILENT: Duration = Duration::from_secs(2);
+
+/// Whoever writes the file has it. Where a thread writes, that thread: who waits for it may be gone before it ends (its client is
+/// killed, its end taken back), and a second writer would meet it in the same temporary file.
+pub(crate) type Writing = OwnedMutexGuard<()>;
 
 /// The plugin.
 pub struct PersistenceRdb {
@@ -25,8 +32,10 @@ pub struct PersistenceRdb {
     config: ArcSwap<Config>,
     recovery: Recovery,
     pub(crate) board: Board,
-    /// Held by whoever writes the file.
-    pub(crate) writing: Mutex<()>,
+    /// See [`Writing`].
+    writing: Arc<Mutex<()>>,
+    /// Where no other process writes it.
+    pub(crate) folders: Folders,
     /// The save in the background is to give up.
     pub(crate) cancelled: AtomicBool,
     /// How many FLUSHALL were seen: saves of what was there before are to give up.
@@ -56,7 +65,8 @@ impl Plugin for PersistenceRdb {
             config: ArcSwap::from_pointee(config),
             recovery: persistence::provide(reg),
             board: Board::new(host.unix_ms() / 1000),
-            writing: Mutex::new(()),
+            writing: Arc::default(),
+            folders: Folders::new(host, Self::NAME),
             cancelled: AtomicBool::new(false),
             flushes: AtomicU64::new(0),
             scheduled: AtomicBool::new(false),
@@ -88,10 +98,11 @@ impl Plugin for PersistenceRdb {
         }
         if self.board.read().running_since.is_some() {
             log::warn!("A background save is running: it is given up for the end");
-            self.cancelled.store(true, Ordering::Release);
         }
+        // Also the last save of an end that was asked for before, less urgently.
+        self.cancelled.store(true, Ordering::Release);
         if !wanted {
-            drop(self.writing.lock().await);
+            drop(self.none_writes().await);
             return Ok(());
         }
         log::info!("Saving the final RDB snapshot before exiting.");
@@ -107,7 +118,7 @@ impl Plugin for PersistenceRdb {
 
     async fn stop(self: Arc<Self>, _: StopReason) -> Result<()> {
         self.cancelled.store(true, Ordering::Release);
-        drop(self.writing.lock().await);
+        drop(self.none_writes().await);
         self.host.set_gate(Gate::DiskError, false);
         Ok(())
     }
@@ -117,6 +128,10 @@ impl Strategy for PersistenceRdb {
     const RANK: u32 = SNAPSHOT;
 
     async fn survey(self: Arc<Self>) -> Result<Option<String>> {
+        if !self.config().save.is_empty() {
+            // Before it is read: another process may still replace it. Who saves only when asked to is told then.
+            self.folders.hold_at_start(&self.dir()).await?;
+        }
         let path = self.path();
         let shown = path.display().to_string();
         match self.host.blocking(move || std::fs::metadata(path)).await? {
@@ -200,11 +215,25 @@ impl PersistenceRdb {
         self.host.set_gate(Gate::DiskError, closed);
     }
 
+    /// Nobody else writes the file from now on.
+    pub(crate) async fn write_alone(&self) -> Writing {
+        self.writing.clone().lock_owned().await
+    }
+
+    /// Nobody writes the file any more, or the disk doesn't answer who does: then nothing is waited for.
+    async fn none_writes(&self) -> Option<MutexGuard<'_, ()>> {
+        let written = self.host.timeout(SILENT, self.writing.lock()).await;
+        if written.is_none() {
+            log::warn!("The save that was given up hasn't ended within {SILENT:?}: the disk does not answer");
+        }
+        written
+    }
+
     /// Writes the file and publishes what came of it; `begun`: see [`save::write`].
     pub(crate) async fn save(&self, begun: Option<oneshot::Sender<()>>) -> Result<()> {
-        let _writing = self.writing.lock().await;
+        let writing = self.write_alone().await;
         self.cancelled.store(false, Ordering::Release);
-        let saved = save::write(self, begun).await.inspect_err(|error| log::warn!("{}", error.text()));
+        let saved = save::write(self, writing, begun).await.inspect_err(|error| log::warn!("{}", error.text()));
         self.board.edit(|status| status.writes = None);
         let saved = saved?;
         log::info!("DB saved on disk");

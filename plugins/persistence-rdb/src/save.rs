@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use crate::failpoint;
-use crate::plugin::PersistenceRdb;
+use crate::plugin::{PersistenceRdb, Writing};
 use futures::channel::oneshot;
 use futures::executor::block_on;
 use keystead_plugin::prelude::*;
@@ -26,6 +26,8 @@ const WAIT: Duration = Duration::from_millis(100);
 pub(crate) struct Saved {
     /// Changes of the keyspace that the file has.
     pub(crate) changes: u64,
+    /// Until that is published.
+    _writing: Writing,
 }
 
 /// The name of a save's file while it is written.
@@ -49,24 +51,36 @@ pub(crate) fn discard_stale(dir: &Path) {
 }
 
 /// Writes the file; `begun` is told when what the file will have is fixed, or when that has to wait.
-pub(crate) async fn write(plugin: &PersistenceRdb, begun: Option<oneshot::Sender<()>>) -> Result<Saved> {
-    let config = plugin.config();
+pub(crate) async fn write(
+    plugin: &PersistenceRdb,
+    writing: Writing,
+    begun: Option<oneshot::Sender<()>>,
+) -> Result<Saved> {
+    let (config, dir) = (plugin.config(), plugin.dir());
+    hold(plugin, &dir).await?;
     let Cut { snapshot, version, flushes } = cut(plugin, &config, begun).await?;
-    let saved = Saved { changes: snapshot.changes() };
+    let changes = snapshot.changes();
     failpoint::pass("save-cut")?;
     let keys = snapshot.keys();
-    plugin.board.edit(|status| (status.progress, status.writes) = ((0, keys), Some(saved.changes)));
+    plugin.board.edit(|status| (status.progress, status.writes) = ((0, keys), Some(changes)));
     let job = Job {
         head: head(plugin, &snapshot),
         version,
         flushes,
-        dir: plugin.dir(),
+        dir,
         name: config.dbfilename.clone(),
         config,
         plugin: plugin.me()?,
     };
-    plugin.host.blocking(move || job.run(snapshot)).await??;
-    Ok(saved)
+    let (written, writing) = plugin.host.blocking(move || (job.run(snapshot), writing)).await?;
+    written.map(|()| Saved { changes, _writing: writing })
+}
+
+/// No other process writes there from now on.
+pub(crate) async fn hold(plugin: &PersistenceRdb, dir: &Path) -> Result<()> {
+    let (folders, dir) = (plugin.folders.clone(), dir.to_owned());
+    let held = move || folders.hold(&dir).map(|()| folders.leave_all_but(&[&dir]));
+    plugin.host.blocking(held).await?
 }
 
 /// What is saved.

@@ -87,6 +87,25 @@ fn a_start_puts_on_the_disk_what_it_found() {
     }
 }
 
+/// So may be their names: the manifest's, of a process that was killed right behind its change.
+#[test]
+fn a_start_puts_the_names_on_the_disk_too() {
+    let mut node = aof("(fsync: always, rewrite_percentage: 0)").start();
+    node.client().ok("SET before 1");
+    node.process.kill();
+    node.process.set_env(&[(failpoint::VARIABLE, &format!("{}:1:fail", failpoint::NAMES_SYNCED))]);
+    node.restart();
+    let failed = "Error writing to the AOF file: Input/output error";
+    assert!(node.process.log().contains(failed), "{}", node.process.log());
+    wait_until("a new set", DEADLINE, || persistence(&node, "aof_last_write_status") == "ok");
+    assert_eq!(persistence(&node, "aof_rewrites"), "1");
+    node.client().ok("SET behind 1");
+    node.process.kill();
+    node.process.set_env(&[]);
+    node.restart();
+    assert_eq!(node.client().cmd("EXISTS before behind"), 2);
+}
+
 /// A machine that goes down behind a rewrite's beginning may have lost the end of the file before, and all of the new one.
 #[test]
 fn an_end_that_is_missing_before_an_empty_file_is_cut_as_the_last_one_s() {

@@ -127,6 +127,21 @@ fn an_end_does_not_wait_for_a_plugin_that_fails_over_it() {
     assert!(log.contains("plugin failing failed and is stopped: a task panicked"), "{log}");
 }
 
+/// What it has yet to write when it is stopped would be cut off half-way.
+#[test]
+fn an_end_waits_for_the_stop_of_a_plugin_that_failed_before() {
+    let plugins = Plugins::new();
+    let stop = "static ks_future stop(void *data, uint32_t why) { (void)data; (void)why; say(\"it is about to stop\"); \
+                return after(1500000, KS_OK); }\n";
+    failing(&plugins, "failing", stop, ".stop = stop", "fail_after(1000000);");
+    let mut node = Keystead::builder().plugin_dir(plugins.dir()).plugin("failing", "()").start();
+    node.process.wait_for_log("it is about to stop", DEADLINE);
+    node.process.terminate();
+    node.process.wait_exit(DEADLINE);
+    let log = node.process.log();
+    assert!(log.contains("the instance is gone"), "{log}");
+}
+
 /// A section with one record, and a save of it that fails when it is told so.
 const KEEPS: &str = r#"
 static atomic_int broken;

@@ -450,3 +450,26 @@ fn a_disk_that_takes_no_sync_is_given_time_between_rewrites() {
     });
     assert!(begin.elapsed() >= Duration::from_secs(3), "{:?}", begin.elapsed());
 }
+
+/// An end that saves nothing gives up a save that runs: over a disk that doesn't answer it can't wait for it to notice.
+#[test]
+fn an_end_that_saves_nothing_waits_for_no_save() {
+    let Some(disk) = FaultyDisk::new() else { return };
+    let builder = Keystead::builder().plugin("persistence-rdb", "(save: [(3600, 1)])");
+    let mut node = disk.under(builder, 0).start();
+    node.client().ok("SET a 1");
+    node.client().ok("SAVE");
+    disk.stands_still();
+    node.client().ok("BGSAVE");
+    wait_until("it writes", DEADLINE, || {
+        std::fs::read_dir(node.dir())
+            .unwrap()
+            .flatten()
+            .any(|file| file.file_name().to_string_lossy().starts_with("temp-"))
+    });
+    node.client().send(&["SHUTDOWN", "NOSAVE"]).unwrap();
+    assert!(node.process.wait_exit(DEADLINE).success(), "{}", node.process.log());
+    disk.goes_on();
+    node.restart();
+    assert_eq!(node.client().cmd("GET a"), "1");
+}

@@ -219,3 +219,53 @@ fn a_save_asked_for_behind_flushall_is_written() {
     node.restart();
     assert_eq!(node.client().cmd("DBSIZE"), 40);
 }
+
+/// Whoever waits for a save may go away while a thread writes: the next one is behind it, not in the same file.
+#[test]
+fn a_save_that_nobody_waits_for_meets_no_other() {
+    for goes in ["CLIENT KILL TYPE normal SKIPME yes", "SHUTDOWN ABORT"] {
+        let mut node = node("");
+        let mut client = node.client();
+        client.ok("DEBUG POPULATE 3000 k 500");
+        client.ok("CONFIG SET rdb-key-save-delay 1000 rdbcompression no");
+        let asks = if goes.starts_with("SHUTDOWN") { "SHUTDOWN" } else { "SAVE" };
+        let mut waits = node.client();
+        waits.send(&[asks]).unwrap();
+        // It is in the middle of its file.
+        let half = || {
+            let files = std::fs::read_dir(node.dir()).unwrap().flatten();
+            let mut written = files.filter(|file| file.file_name().to_string_lossy().starts_with("temp-"));
+            written.any(|file| file.metadata().is_ok_and(|file| file.len() > 0))
+        };
+        wait_until("it writes", DEADLINE, half);
+        client.cmd(goes);
+        client.ok("CONFIG SET rdb-key-save-delay 0");
+        client.ok("DEBUG POPULATE 3000 new 500");
+        client.ok("SAVE");
+        let file = || std::fs::read(node.dir().join("dump.rdb")).unwrap();
+        let saved = file();
+        let changed = eventually(Duration::from_millis(1200), || (file() != saved).then_some(()));
+        assert!(changed.is_none(), "{goes}: somebody writes into what was acknowledged");
+        node.process.kill();
+        node.restart();
+        assert_eq!(node.client().cmd("DBSIZE"), 6000, "{goes}");
+    }
+}
+
+/// An end that is asked for more urgently saves anew: the save before gives up, and is in nobody's way.
+#[test]
+fn an_end_that_is_urged_on_saves_once_more() {
+    for urged in ["SHUTDOWN NOW", "SHUTDOWN SAVE FORCE"] {
+        let mut node = node("");
+        let mut client = node.client();
+        client.ok("DEBUG POPULATE 1000");
+        client.ok("CONFIG SET rdb-key-save-delay 1000");
+        node.client().send(&["SHUTDOWN"]).unwrap();
+        wait_until("it writes", DEADLINE, || temporary_files(&node) > 0);
+        client.send(&urged.split(' ').collect::<Vec<_>>()).unwrap();
+        assert!(node.process.wait_exit(DEADLINE).success(), "{urged}: {}", node.process.log());
+        assert!(!node.process.log().contains("Error"), "{urged}: {}", node.process.log());
+        node.restart();
+        assert_eq!(node.client().cmd("DBSIZE"), 1000);
+    }
+}

@@ -1,8 +1,10 @@
 //! RDB files: what survives a restart, what a crash or a full disk may cost, what a damaged file is told.
 #![allow(clippy::unwrap_used)]
 
-use keystead_harness::{Client, DEADLINE, Keystead, KeysteadBuilder, Reply, text, wait_until};
+use keystead_e2e::threads::NoThreads;
+use keystead_harness::{Client, DEADLINE, Keystead, KeysteadBuilder, Reply, eventually, text, wait_until};
 use std::path::PathBuf;
+use std::time::Duration;
 
 fn saving(config: &str) -> KeysteadBuilder {
     Keystead::builder().plugin("replication", "()").plugin("persistence-rdb", config)
@@ -433,6 +435,50 @@ fn a_third_strategy_shares_the_start() {
     node.process.kill();
     node.restart();
     assert_eq!(node.client().cmd("GET a"), "saved", "the strategy with the fuller record");
+}
+
+/// Each has a number of its own, and is whole, however many are asked for at once.
+#[test]
+fn snapshots_at_once_get_a_number_each() {
+    let mut node = saving("(save: [])").plugin("snapshots", "()").start();
+    node.client().ok("DEBUG POPULATE 20000 k 100");
+    let mut clients: Vec<_> = (0..4).map(|_| node.client()).collect();
+    for client in &mut clients {
+        client.send(&["SNAPSHOTS.SAVE"]).unwrap();
+    }
+    let mut numbers: Vec<_> = clients.iter_mut().map(|client| client.read().unwrap().as_int()).collect();
+    numbers.sort();
+    assert_eq!(numbers, [Some(1), Some(2), Some(3), Some(4)]);
+    let size = |number: u32| std::fs::metadata(node.dir().join(format!("snapshot-{number}.rdb"))).unwrap().len();
+    assert!((2..=4).all(|number| size(number) == size(1)));
+    node.process.kill();
+    node.restart();
+    assert_eq!(node.client().cmd("DBSIZE"), 20_000);
+}
+
+/// A cut that can't be read isn't one cut too many, which is waited for: the save fails, and says why.
+#[test]
+fn a_save_without_a_thread_for_its_snapshot_fails() {
+    const A_MOMENT: Duration = Duration::from_millis(400);
+    let Some(threads) = NoThreads::new() else { return };
+    let node = threads.under(saving("(save: [(3600, 1)])")).start();
+    let mut client = node.client();
+    client.ok("SET a 1");
+    let shown = |name: &str| node.client().info("persistence")[name].clone();
+    let failed = || shown("rdb_last_bgsave_status") == "err";
+    wait_until("it fails", DEADLINE, || {
+        threads.are_made();
+        wait_until("the last one has ended", DEADLINE, || shown("rdb_bgsave_in_progress") == "0");
+        client.ok("SAVE");
+        // The thread that wrote stays for a moment, and writes the next file, too. Where it is gone already, that waits for one.
+        threads.are_refused();
+        client.ok("BGSAVE");
+        eventually(A_MOMENT, || failed().then_some(())).is_some()
+    });
+    assert!(node.process.log().contains("no thread for the snapshot"), "{}", node.process.log());
+    threads.are_made();
+    client.ok("BGSAVE");
+    wait_until("it works", DEADLINE, || !failed());
 }
 
 #[test]

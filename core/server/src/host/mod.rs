@@ -304,6 +304,11 @@ impl Host {
         given
     }
 
+    /// Whether one of them keeps the data.
+    pub(crate) fn saves(&self) -> bool {
+        self.order.iter().any(|plugin| plugin.saves())
+    }
+
     /// Starts them, providers before their users.
     pub(crate) async fn start_all(&self) -> Result<(), LoadError> {
         for plugin in &self.order {

@@ -27,7 +27,7 @@ use std::time::Duration;
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// How long it may take to stop, once it has failed, until nobody waits for its word any more.
 const WORD_LIMIT: Duration = Duration::from_secs(2);
-/// Time between two looks whether one that was asked something has failed meanwhile.
+/// Time between two looks whether one that was asked something has failed meanwhile, or whether one that failed is stopped.
 const STILL_THERE: Duration = Duration::from_millis(20);
 /// How long its cancelled tasks may take to go.
 const TASKS_LIMIT: Duration = Duration::from_secs(1);
@@ -118,6 +118,8 @@ pub(crate) struct Plugin {
     instance: OnceLock<Made>,
     live: AtomicBool,
     stopping: AtomicBool,
+    /// It was stopped, to the end.
+    stopped: AtomicBool,
     dropped: AtomicBool,
     library: OnceLock<Library>,
 }
@@ -145,6 +147,7 @@ impl Plugin {
             instance: OnceLock::new(),
             live: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             dropped: AtomicBool::new(false),
             library: OnceLock::new(),
         }))
@@ -159,6 +162,11 @@ impl Plugin {
     /// Every key of its configuration with its default; empty if it doesn't say.
     pub(super) fn describe_config(&self) -> String {
         self.library.get().and_then(Library::describe_config).unwrap_or_default()
+    }
+
+    /// Whether it keeps the data.
+    pub(super) fn saves(&self) -> bool {
+        self.host.contracts.lock().providers(PERSISTENCE).any(|offer| offer.plugin == self.slot)
     }
 
     /// The host it lives in.
@@ -246,6 +254,13 @@ impl Plugin {
     /// of the server nobody is served any more (see `Host::stop_all`), so its commands keep their names.
     pub(super) async fn stop(&'static self, why: u32) {
         if self.stopping.swap(true, Ordering::AcqRel) {
+            // As one that failed just before the end: what it has yet to write isn't cut off by that.
+            let stopped = async {
+                while !self.stopped.load(Ordering::Acquire) {
+                    async_std::task::sleep(STILL_THERE).await;
+                }
+            };
+            let _ = async_std::future::timeout(STOP_LIMIT + TASKS_LIMIT, stopped).await;
             return;
         }
         {
@@ -283,6 +298,7 @@ impl Plugin {
         if goes_on {
             self.close_cursors();
         }
+        self.stopped.store(true, Ordering::Release);
     }
 
     /// Ends the cursors that whoever is left of it has: nobody reads them any more, and writers would wait for that.
@@ -366,7 +382,7 @@ impl Plugin {
                 return;
             }
             // Before anybody can see that it failed.
-            if self.host.contracts.lock().providers(PERSISTENCE).any(|offer| offer.plugin == self.slot) {
+            if self.saves() {
                 self.keeping.failed();
             }
             *stage = Stage::Faulted(reason.to_owned());

@@ -4,16 +4,22 @@
 #![forbid(unsafe_code)]
 
 use bytes::Bytes;
+use futures::lock::Mutex;
 use keystead_plugin::prelude::*;
 use keystead_plugin::services::persistence::{self, Recovered, Recovery, SNAPSHOT, Strategy};
-use keystead_plugin::{Batch, LoadMode};
+use keystead_plugin::{Batch, Folders, LoadMode};
 use keystead_rdb::{Event, FileHead, FileParser, FileWriter, OP_FUNCTION2, RDB_VERSION, function_record};
+use std::fs::File;
 use std::path::PathBuf;
 
 /// The plugin.
 pub struct Snapshots {
     host: Host,
     recovery: Recovery,
+    /// Where no other process writes such files.
+    folders: Folders,
+    /// Held by the one save that gives out the next number, to its end: the client that waits for it may be gone before.
+    saving: Arc<Mutex<()>>,
 }
 
 impl Plugin for Snapshots {
@@ -22,7 +28,8 @@ impl Plugin for Snapshots {
 
     fn init(host: Host, _: (), reg: &mut Registrar<Self>) -> Result<Self> {
         reg.async_command(spec("SNAPSHOTS.SAVE", 1, Flags::ADMIN | Flags::NO_SCRIPT), Self::save);
-        Ok(Snapshots { host, recovery: persistence::provide(reg) })
+        let (folders, recovery) = (Folders::new(host, Self::NAME), persistence::provide(reg));
+        Ok(Snapshots { host, recovery, folders, saving: Arc::default() })
     }
 
     async fn start(self: Arc<Self>) -> Result<()> {
@@ -35,6 +42,7 @@ impl Strategy for Snapshots {
     const RANK: u32 = SNAPSHOT - 1;
 
     async fn survey(self: Arc<Self>) -> Result<Option<String>> {
+        self.folders.hold_at_start(&self.dir()).await?;
         Ok(self.newest().map(|(_, path)| path.display().to_string()))
     }
 
@@ -79,6 +87,8 @@ impl Snapshots {
 
     /// `SNAPSHOTS.SAVE`: the number of the new file. It gets its name when it is whole and on the disk.
     async fn save(self: Arc<Self>, _: ClientInfo, _: OwnedArgs) -> Result<Reply> {
+        let saving = self.saving.clone().lock_owned().await;
+        self.folders.hold(&self.dir())?;
         let number = self.newest().map_or(1, |(number, _)| number + 1);
         let mut snapshot = self.host.snapshot(u32::from(RDB_VERSION)).await?;
         let (mut writer, mut file) = (FileWriter::new(true), Vec::new());
@@ -89,11 +99,15 @@ impl Snapshots {
             writer.batch(&mut file, batch.db, &batch.bytes);
         }
         writer.eof(&mut file);
-        let (temporary, path) = (self.dir().join("temp-snapshot"), self.dir().join(format!("snapshot-{number}.rdb")));
+        let dir = self.dir();
+        let (temporary, path) = (dir.join("temp-snapshot"), dir.join(format!("snapshot-{number}.rdb")));
         let written = move || {
+            let _saving = saving;
             std::fs::write(&temporary, &file)?;
-            std::fs::File::open(&temporary)?.sync_all()?;
-            std::fs::rename(&temporary, &path)
+            File::open(&temporary)?.sync_all()?;
+            std::fs::rename(&temporary, &path)?;
+            // The name is on the disk when its folder is.
+            File::open(&dir)?.sync_all()
         };
         self.host.blocking(written).await??;
         Ok(Reply::Int(i64::try_from(number)?))

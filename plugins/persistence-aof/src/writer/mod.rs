@@ -585,6 +585,7 @@ impl Writer {
         self.plugin.end_outage(None);
         self.plugin.free();
         self.plugin.host.set_durable(None);
+        self.plugin.leave_others(None);
         info!("The append-only file is switched off");
     }
 

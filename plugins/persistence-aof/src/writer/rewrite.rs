@@ -58,6 +58,7 @@ impl Writer {
     pub(super) async fn begin_rewrite(&mut self, orders: mpsc::UnboundedSender<Order>) -> Result<()> {
         let host = self.plugin.host;
         self.follow_dir().await?;
+        self.plugin.hold_folder(&self.folder)?;
         self.folder.make()?;
         if self.manifest == Manifest::default() {
             // Of an earlier life: its names aren't free until its set is replaced.
@@ -114,6 +115,7 @@ impl Writer {
         if folder.is_same(&self.folder) {
             return Ok(());
         }
+        self.plugin.hold_folder(&folder)?;
         let (from, to) = (self.folder.path().display().to_string(), folder.path().display().to_string());
         info!("The append-only files go from {from} to {to}, because 'dir' was changed");
         self.manifest = if self.listed {
@@ -318,6 +320,7 @@ impl Writer {
         if self.listed {
             self.plugin.note_place(Some(&self.folder)).await;
         }
+        self.plugin.leave_others(Some(&self.folder));
         if let Some(log) = &mut self.log {
             // Nothing may have been written since: then the base holds all there is, and the first write must wait.
             let actions = log.machine.trust(log.began);

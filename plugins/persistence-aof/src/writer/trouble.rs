@@ -67,6 +67,7 @@ impl Writer {
     /// is on the disk. False if it can't be put there; then it is written anew.
     pub(super) fn put_loaded_on_disk(&mut self) -> bool {
         let synced = self.manifest.incr.iter().try_for_each(|part| self.folder.sync(part));
+        let synced = synced.and_then(|()| self.folder.sync_names());
         let Err(error) = synced else { return true };
         let why = error.to_string();
         self.distrusted = Some(why.clone());

@@ -162,8 +162,9 @@ fn start(engine: &mut Engine, service: Arc<Service>, host: Arc<Core>, mode: u32)
     let expiry = if mode == abi::LOAD_FRESH { ExpiryMode::Delete } else { ExpiryMode::Ignore };
     let (target, sections) = (Mutex::new(Some(target)), Mutex::default());
     let known = mode == abi::LOAD_AGAIN;
+    let flushed = matches!(mode, abi::LOAD_FLUSH | abi::LOAD_AGAIN);
     Ok(Inner {
-        open: Open { service, host, gates, gate, flushed: mode == abi::LOAD_FLUSH },
+        open: Open { service, host, gates, gate, flushed },
         sections,
         known,
         done: AtomicBool::new(false),
@@ -208,7 +209,7 @@ fn fill(inner: &Inner, db: u32, count: u32, records: &[u8]) -> Result<Added, Str
                 let some = decoded.by_ref().take(STEP);
                 inner.open.service.turn_of_job(|engine| put_all(&mut engine.ks, db, inner.expiry, some, &mut added));
             }
-            inner.open.flushed
+            inner.open.flushed && !inner.known
         }
     };
     match added.before_repeated {
@@ -256,6 +257,7 @@ fn finish(inner: &Inner) -> Result<u64, String> {
         if let Target::Shadow(shadow) = target {
             engine.ks.swap_in(*shadow);
         }
+        engine.core.forget_own_deadlines();
         if !inner.known {
             engine.core.journal.data_replaced();
         }

@@ -97,8 +97,8 @@ struct Snapshot {
     stream_db: i64,
     history: History,
     changes: u64,
-    /// What plugins keep beside the keys, or why that isn't whole. Then nothing is read: waiting as for one cut too many
-    /// wouldn't help.
+    /// What plugins keep beside the keys, or why that or the cut can't be read. Then nothing is: waiting as for one cut too
+    /// many wouldn't help.
     sections: Result<Vec<u8>, String>,
 }
 
@@ -222,19 +222,10 @@ pub(crate) fn open(
     let keys = snapshot.sizes.iter().map(|(keys, _)| keys).sum();
     let stream_db = snapshot.stream_db.map_or(-1, i64::from);
     let batches = Box::pin(batches);
+    // Told by the first read: who waits for a free cut would take it for one too many.
+    let sections = thread.map_err(|error| format!("no thread for the snapshot: {error}")).and(sections);
     let view = object(Snapshot { batches, offset: snapshot.offset, keys, stream_db, history, changes, sections }, &API);
-    match thread {
-        Ok(_) => Out { a: snapshot.offset, object: view, object2: follow, ..Out::DONE },
-        Err(error) => {
-            // SAFETY: both objects were just made and nobody else has them.
-            unsafe {
-                for made in [view, follow].into_iter().filter(|made| !made.is_none()) {
-                    ((*made.api).drop)(made.data);
-                }
-            }
-            Out::failed(abi::ERR, format!("no thread for the snapshot: {error}"))
-        }
-    }
+    Out { a: snapshot.offset, object: view, object2: follow, ..Out::DONE }
 }
 
 /// Reads the cut to its end, or until nobody wants it.
