@@ -1,10 +1,8 @@
 //! What must happen while the process has one thread: changes of the environment (the runtime's thread count), the daemon's
-//! fork, the pid file, the limit of open files. Owns nothing afterwards.
+//! fork, the pid file. Owns nothing afterwards.
 
 use crate::config::Settings;
-use keystead_engine::config::ParamGroup;
 use parking_lot::RwLock;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,8 +10,6 @@ use std::sync::Arc;
 
 /// The variable from which async-std takes its number of threads, once.
 const THREADS: &str = "ASYNC_STD_THREAD_COUNT";
-/// Files beside client sockets: log, state, listeners, replication links.
-const RESERVED_FILES: u64 = 32;
 
 /// The runtime's threads for an instance whose only long turns are its own: one may wait for the engine, and timers and
 /// links go on. Client sockets have threads beside these.
@@ -111,64 +107,5 @@ impl Drop for PidFile {
         if std::fs::read_to_string(&self.0).is_ok_and(|text| text == PidFile::text()) {
             let _ = std::fs::remove_file(&self.0);
         }
-    }
-}
-
-/// Raises the limit of open files to what so many clients need, as far as the system's own limit lets it; how many fit
-/// then.
-pub(crate) fn fit_clients(clients: u64) -> u64 {
-    let wanted = clients.saturating_add(RESERVED_FILES);
-    let now = getrlimit(Resource::Nofile);
-    let enough = |limit: Option<u64>| limit.is_none_or(|n| n >= wanted);
-    if enough(now.current) {
-        return clients;
-    }
-    let reachable = now.maximum.map_or(wanted, |max| max.min(wanted));
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(reachable), maximum: now.maximum });
-    let got = getrlimit(Resource::Nofile).current;
-    if enough(got) { clients } else { got.unwrap_or(wanted).saturating_sub(RESERVED_FILES) }
-}
-
-/// `maxclients` at the start: lowered to what fits, in Redis' words. An error if no client does.
-pub(crate) fn lower_maxclients(settings: &mut Settings) -> Result<(), String> {
-    let asked = settings.limits.maxclients;
-    let fits = fit_clients(u64::from(asked));
-    let limit = fits + RESERVED_FILES;
-    if fits == 0 {
-        return Err(format!(
-            "Your current 'ulimit -n' is not enough for the server to start. Please increase your open file limit to at \
-             least {}. Exiting.",
-            limit + 1
-        ));
-    }
-    if fits < u64::from(asked) {
-        log::warn!(
-            "You requested maxclients of {asked} requiring at least {} max file descriptors.",
-            u64::from(asked) + RESERVED_FILES
-        );
-        log::warn!(
-            "Current maximum open files is {limit}. maxclients has been reduced to {fits} to compensate for low ulimit. \
-             If you need higher maxclients increase 'ulimit -n'."
-        );
-        settings.limits.maxclients = u32::try_from(fits).unwrap_or(asked);
-    }
-    Ok(())
-}
-
-/// `maxclients` behind CONFIG SET: what the system has no descriptors for is refused.
-pub(crate) struct ClientLimit;
-
-impl ParamGroup for ClientLimit {
-    fn has(&self, name: &str) -> bool {
-        name == "maxclients"
-    }
-
-    fn apply(&self, value: &dyn Fn(&str) -> String) -> Result<(), String> {
-        let asked = value("maxclients").parse().unwrap_or(u64::MAX);
-        let fits = fit_clients(asked);
-        if fits >= asked {
-            return Ok(());
-        }
-        Err(format!("The operating system is not able to handle the specified number of clients, try with {fits}"))
     }
 }

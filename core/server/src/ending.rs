@@ -11,11 +11,14 @@ use async_std::task::spawn_blocking;
 use futures::StreamExt;
 use futures::future::{Either, select};
 use keystead_abi as abi;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 use signal_hook_async_std::Signals;
 use std::ffi::c_int;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const REFUSED: &[u8] = b"-ERR Errors trying to SHUTDOWN. Check logs.\r\n";
 
@@ -24,7 +27,35 @@ pub(crate) struct Ends {
     pub(crate) settings: Arc<Settings>,
     pub(crate) shell: Arc<Shell>,
     pub(crate) inbox: Receiver<Order>,
-    pub(crate) signals: Signals,
+    pub(crate) signals: Heard,
+}
+
+/// Signals as they come. Whoever sends SIGINT while the last signal waits to be heard ends the process there and then: a
+/// plugin that doesn't come back from its start or its end keeps everybody from listening.
+pub(crate) struct Heard {
+    signals: Signals,
+    unheard: Arc<AtomicBool>,
+}
+
+impl Heard {
+    /// Listens from now on.
+    pub(crate) fn new() -> io::Result<Heard> {
+        let unheard = Arc::new(AtomicBool::new(false));
+        // In this order: the first signal arms what the second one does.
+        flag::register_conditional_shutdown(SIGINT, 1, unheard.clone())?;
+        for signal in [SIGINT, SIGTERM] {
+            flag::register(signal, unheard.clone())?;
+        }
+        Ok(Heard { signals: Signals::new([SIGTERM, SIGINT, SIGHUP, SIGALRM])?, unheard })
+    }
+
+    async fn next(&mut self) -> Option<c_int> {
+        let signal = self.signals.next().await;
+        if matches!(signal, Some(SIGINT | SIGTERM)) {
+            self.unheard.store(false, Ordering::Relaxed);
+        }
+        signal
+    }
 }
 
 /// An end that nothing refused.

@@ -6,15 +6,13 @@
 
 use crate::config::Settings;
 use crate::config::report::{ConfigError, nearest};
-use crate::ending::{End, Ends};
+use crate::ending::{End, Ends, Heard};
 use crate::host::{self, Host, LoadError, PluginEntry, Refusal};
 use crate::manager::{self, Manager};
 use crate::ready;
 use crate::shell::Shell;
 use crate::{dir, early, logging, settle, users};
 use futures::future::{Either, pending, select};
-use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGTERM};
-use signal_hook_async_std::Signals;
 use std::convert::Infallible;
 use std::path::Path;
 use std::pin::pin;
@@ -77,7 +75,6 @@ fn prepare(settings: &mut Settings) -> Result<Manager, String> {
         let stays = if settings.server.daemonize { "; server.daemonize is passed over" } else { "" };
         log::info!("Supervised by systemd, which is told when this is ready{stays}");
     }
-    early::lower_maxclients(settings)?;
     Ok(manager)
 }
 
@@ -89,13 +86,15 @@ fn write_pid(settings: &Settings) -> Option<early::PidFile> {
     written.inspect_err(|e| log::warn!("Failed to write PID file {}: {e}", path.display())).ok()
 }
 
+/// Where data lies that somebody may miss: the usual names.
+const DATA_FILES: [&str; 2] = ["dump.rdb", "appendonlydir"];
+
 /// A start that takes longer than this tells clients that it is loading.
 const SHORT_START: Duration = Duration::from_millis(250);
 
 /// The instance proper; true if it ended as it was asked to.
 async fn serve(settings: Arc<Settings>, manager: Arc<Manager>) -> Result<bool, String> {
-    let signals =
-        Signals::new([SIGTERM, SIGINT, SIGHUP, SIGALRM]).map_err(|e| format!("can't watch for signals: {e}"))?;
+    let signals = Heard::new().map_err(|e| format!("can't watch for signals: {e}"))?;
     greet(&settings);
     let (orders, inbox) = async_channel::unbounded();
     let shell = Shell::new(settings.clone(), orders, manager);
@@ -103,7 +102,7 @@ async fn serve(settings: Arc<Settings>, manager: Arc<Manager>) -> Result<bool, S
     let _pid_file = write_pid(&settings);
     shell.basis().look(&shell.services(), &settings);
     settle::apply_overlay(&shell.services(), &settings, &host.given(&settings.command_line))?;
-    shell.open_doors().iter().for_each(|line| log::warn!("{line}"));
+    shell.open_doors().into_iter().chain(unsaved(&host, &settings, closed)).for_each(|line| log::warn!("{line}"));
     logging::set_role_letter(if closed { b'X' } else { b'M' });
     // Who waits for the pid, as Redis' test suite does, takes it for a server that has its port.
     let (mode, ports, pid) = (mode(&shell, closed), shell.listening().join(", "), std::process::id());
@@ -143,9 +142,27 @@ pub(crate) fn rehearse(settings: Settings) -> Result<Vec<String>, String> {
     let settings = Arc::new(settings);
     let (orders, _inbox) = async_channel::unbounded();
     let shell = Shell::rehearsal(settings.clone(), orders);
-    let (host, _) = assemble(&shell, &settings)?;
+    let (host, closed) = assemble(&shell, &settings)?;
     let kept = settle::apply_overlay(&shell.services(), &settings, &host.given(&settings.command_line))?;
-    Ok(shell.warnings().into_iter().chain(kept).chain(shell.open_doors()).collect())
+    let doors = shell.open_doors().into_iter().chain(unsaved(&host, &settings, closed));
+    Ok(shell.warnings().into_iter().chain(kept).chain(doors).collect())
+}
+
+/// What an instance that saves nothing is told of that: it may be meant, as a cache's, or forgotten.
+fn unsaved(host: &Host, settings: &Settings, closed: bool) -> Option<String> {
+    if closed || host.saves() {
+        return None;
+    }
+    let left: Vec<&str> = DATA_FILES.into_iter().filter(|name| settings.dir.join(name).exists()).collect();
+    let left = if left.is_empty() {
+        String::new()
+    } else {
+        format!(" What is in {} of {} is not loaded.", left.join(" and "), settings.dir.display())
+    };
+    Some(format!(
+        "No plugin that saves is loaded (persistence-rdb, persistence-aof): the data is in memory only, and gone when this \
+         process ends.{left}"
+    ))
 }
 
 /// Starts the plugins and opens the ports. An end that is asked for meanwhile is given back: it waits for nothing.

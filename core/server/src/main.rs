@@ -8,6 +8,7 @@ mod check;
 mod cli;
 mod cluster;
 mod config;
+mod descriptors;
 mod dir;
 mod early;
 mod ending;

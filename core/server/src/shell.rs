@@ -1,8 +1,8 @@
 //! The server as plugins see it, through the host: facts of the process, ports of their own, the overlay, the end.
 
 use crate::config::Settings;
+use crate::descriptors::{ClientLimit, Descriptors};
 use crate::dir::Dir;
-use crate::early::ClientLimit;
 use crate::host::{EndpointSpec, ServerShell};
 use crate::logging::LevelParam;
 use crate::manager::Manager;
@@ -31,6 +31,7 @@ pub(crate) struct Shell {
     /// `keystead check`: nothing is bound.
     rehearsal: bool,
     basis: Basis,
+    descriptors: Arc<Descriptors>,
     ports: Mutex<Ports>,
 }
 
@@ -84,7 +85,8 @@ impl Shell {
 
     fn with(settings: Arc<Settings>, orders: Sender<Order>, manager: Arc<Manager>, rehearsal: bool) -> Shell {
         let dir = Arc::new(Dir::new(settings.dir.clone()));
-        Shell { settings, orders, dir, manager, rehearsal, basis: Basis::default(), ports: Mutex::default() }
+        let (basis, descriptors, ports) = (Basis::default(), Arc::default(), Mutex::default());
+        Shell { settings, orders, dir, manager, rehearsal, basis, descriptors, ports }
     }
 
     /// Makes the engine with the keys and binds its port; `closed` leaves it without listeners.
@@ -139,9 +141,14 @@ impl Shell {
         let switch = self.switch(name, &mut engine)?;
         engine.core.config.add_group(switch.clone());
         engine.core.config.add_group(Arc::new(LevelParam));
-        engine.core.config.add_group(Arc::new(ClientLimit));
+        engine
+            .core
+            .config
+            .add_group(Arc::new(ClientLimit { descriptors: self.descriptors.clone(), port: name.into() }));
         let keepalive = Keepalive::new(self.settings.limits.tcp_keepalive);
         engine.core.config.add_group(Arc::new(keepalive.clone()));
+        let handshakes = self.descriptors.handshakes(listen.tls_port != 0);
+        self.share_clients(name, &mut engine)?;
         let places = Arc::new(Places::default());
         if name.is_empty() {
             engine.core.config.add_group(places.clone());
@@ -155,7 +162,7 @@ impl Shell {
         } else {
             listen
         };
-        let port = Arc::new(Port::bind(service.clone(), listen, keepalive)?);
+        let port = Arc::new(Port::bind(service.clone(), listen, keepalive, handshakes)?);
         if !self.rehearsal {
             switch.moves(&port);
             places.moves(&port);
@@ -166,6 +173,24 @@ impl Shell {
         }
         ports.all.push(port);
         Ok(service)
+    }
+
+    /// Gives an engine as many clients as it asks for, or as there are descriptors for, be it at the cost of the data port.
+    fn share_clients(&self, name: &str, engine: &mut Engine) -> Result<(), String> {
+        let asked = engine.core.config.live.maxclients as u64;
+        if name.is_empty() {
+            let closed = self.ports.lock().closed;
+            return if closed { Ok(()) } else { set_clients(engine, self.descriptors.for_data(asked)?) };
+        }
+        let granted = self.descriptors.for_endpoint(name, asked)?;
+        if let (Some(left), Some(data)) = (granted.data, self.services().first()) {
+            data.turn(|data| set_clients(data, left))?;
+            log::warn!(
+                "maxclients has been reduced to {left}, beside {} of the {name}'s port, to compensate for low ulimit.",
+                granted.clients
+            );
+        }
+        set_clients(engine, granted.clients)
     }
 
     /// TLS of an engine as its parameters say, or as those of the engine with the keys do.
@@ -369,4 +394,10 @@ impl Shell {
     fn data_port(&self) -> Option<Arc<Port>> {
         self.ports.lock().all.first().cloned()
     }
+}
+
+/// `maxclients` as if the file said so.
+fn set_clients(engine: &mut Engine, clients: u64) -> Result<(), String> {
+    let set = engine.core.config.init("maxclients", &clients.to_string());
+    set.map_err(|error| format!("maxclients {clients} is refused: {error:?}"))
 }

@@ -74,6 +74,36 @@ fn what_was_kept_for_a_plugin_survives_a_rewrite_without_it() {
     assert!(sentinel.cmd("ACL USERS").texts().contains(&"s".to_owned()));
 }
 
+/// Whoever forgot the plugin, or copied the binary alone, is told before the data is gone.
+#[test]
+fn an_instance_that_saves_nothing_says_so() {
+    let told = "No plugin that saves is loaded (persistence-rdb, persistence-aof): the data is in memory only";
+    let node = Keystead::builder().file("dump.rdb", b"").plugin("replication", "()").start();
+    let log = node.process.log();
+    assert!(log.contains(told) && log.contains("What is in dump.rdb of "), "{log}");
+    let (ok, said) = keystead(&["check", node.dir().join("keystead.ron").to_str().unwrap()], node.dir());
+    assert!(ok && said.contains("warning: No plugin that saves is loaded"), "{said}");
+    let node = Keystead::builder().plugin("persistence-rdb", "()").start();
+    assert!(!node.process.log().contains(told), "{}", node.process.log());
+}
+
+#[test]
+fn a_binary_without_its_libraries_names_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (binary, port) = (dir.path().join("keystead"), free_port().to_string());
+    std::fs::copy(keystead_bin(), &binary).unwrap();
+    let args = ["--port", &port, "--dir", "data"].map(str::to_owned).to_vec();
+    let spec = ProcessSpec { program: binary, args, dir: dir.path().into(), log_name: "log".into(), env: Vec::new() };
+    let mut alone = Process::start(spec).unwrap();
+    wait_until("it started", DEADLINE, || alone.log().contains("Ready to accept connections"));
+    let log = alone.log();
+    let names =
+        "Started without replication, scripting, persistence-rdb: their libraries (libkeystead_*.so) are not beside";
+    assert!(log.contains(names) && log.contains("No plugin that saves is loaded"), "{log}");
+    alone.terminate();
+    assert!(alone.wait_exit(DEADLINE).success());
+}
+
 #[test]
 fn a_second_start_leaves_the_running_instance_s_pid_file() {
     let node = Keystead::builder().server("pidfile: \"k.pid\"").start();

@@ -206,12 +206,14 @@ pub(crate) fn load(file: Option<&Path>, edits: &[Edit]) -> Result<Settings, Conf
         None => (DEFAULT_NAME.to_owned(), default_config()),
         Some(path) => {
             let name = path.display().to_string();
-            let text = std::fs::read_to_string(path)
+            let bytes = std::fs::read(path)
                 .map_err(|e| ConfigError::plain(&name, format!("can't read the configuration: {e}")))?;
+            let text = String::from_utf8(bytes).map_err(|e| ConfigError::not_utf8(&name, e.as_bytes()))?;
             (name, text)
         }
     };
     let mut settings = parse(&name, text, edits)?;
+    settings.remarks.extend(file.is_none().then(missing_by_default).flatten());
     settings.file = file.map(absolute);
     settings.overlay_path = overlay::path(&settings.dir, file);
     if settings.dir.to_str().is_none() {
@@ -238,6 +240,16 @@ fn default_config() -> String {
     let found = DEFAULT_PLUGINS.iter().filter(|name| lies_beside(name));
     let listed: Vec<String> = found.map(|name| format!("(name: \"{name}\", config: ())")).collect();
     format!("(plugins: [{}])", listed.join(", "))
+}
+
+/// What the built-in configuration has to do without.
+fn missing_by_default() -> Option<String> {
+    let missing: Vec<&str> = DEFAULT_PLUGINS.iter().copied().filter(|name| !lies_beside(name)).collect();
+    let folder = beside_binary().unwrap_or_default();
+    (!missing.is_empty()).then(|| {
+        let (names, folder) = (missing.join(", "), folder.display());
+        format!("Started without {names}: their libraries (libkeystead_*.so) are not beside the binary in {folder}")
+    })
 }
 
 /// Whether a plugin's library lies beside the binary.

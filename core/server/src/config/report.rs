@@ -1,6 +1,6 @@
 //! Errors of configuration as a person wants them: file, line, column, what was expected, and "did you mean".
 
-use super::document::{Document, Origin};
+use super::document::{BYTE_ORDER_MARK, Document, Origin};
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use std::fmt;
 
@@ -59,9 +59,24 @@ impl ConfigError {
         }
     }
 
+    /// A file that isn't text, with the place of the first byte that isn't.
+    pub(crate) fn not_utf8(file: &str, bytes: &[u8]) -> ConfigError {
+        let wide = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+        let help = wide.then(|| "it begins as UTF-16 does: save it as UTF-8".to_owned());
+        let good = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        let byte = bytes.get(good.len()).copied().unwrap_or_default();
+        let document = Document::new(String::from_utf8_lossy(bytes).into_owned());
+        let at = good.strip_prefix(BYTE_ORDER_MARK).unwrap_or(good).len();
+        ConfigError::at(&document, file, at, format!("the byte 0x{byte:02x} here is no UTF-8"), help)
+    }
+
     /// What RON's parser found in the edited document.
     pub(crate) fn from_ron(document: &Document, file: &str, error: &ron::error::SpannedError) -> ConfigError {
         let at = offset_of(document.text(), error.span.start.line, error.span.start.col);
+        if matches!(error.code, ron::Error::IntegerOutOfBounds) {
+            let (at, message) = out_of_bounds(document.text(), at);
+            return ConfigError::at(document, file, at, message, None);
+        }
         let (message, help) = explain(&error.code);
         let error_there =
             ConfigError::at(document, file, place_of_name(document.text(), at, &error.code), message, help);
@@ -145,6 +160,18 @@ fn explain(code: &ron::Error) -> (String, Option<String>) {
     }
 }
 
+/// A number that its field doesn't hold: where it begins, and on which side it is too far. RON stands somewhere in front of its
+/// digits.
+fn out_of_bounds(text: &str, at: usize) -> (usize, String) {
+    let at = at + (text[at..].len() - text[at..].trim_start().len());
+    let at = if text[..at].ends_with(['-', '+']) { at - 1 } else { at };
+    let number = text[at..].split(|c: char| !c.is_alphanumeric() && !"+-_".contains(c)).next().unwrap_or_default();
+    let field = text[..at].trim_end().strip_suffix(':').unwrap_or_default().trim_end();
+    let side = if number.starts_with('-') { "too small" } else { "too large" };
+    let port = if field.ends_with("port") { ": ports are 0 to 65535" } else { "" };
+    (at, format!("{number} is {side}{port}"))
+}
+
 fn wants_string(code: &ron::Error) -> bool {
     match code {
         ron::Error::ExpectedString => true,
@@ -195,6 +222,27 @@ mod tests {
         assert_eq!(line_column(text, at), (2, 6));
         assert_eq!(offset_of(text, 2, 6), at);
         assert_eq!(offset_of(text, 9, 9), text.len());
+    }
+
+    #[test]
+    fn numbers_are_too_large_or_too_small() {
+        let told = |text: &str| super::super::load::parse("a.ron", text.into(), &[]).expect_err(text).to_string();
+        assert_eq!(told("(server: (port: 70000))"), "a.ron:1:17: 70000 is too large: ports are 0 to 65535");
+        assert_eq!(told("(tls: (port:\n -1))"), "a.ron:2:2: -1 is too small: ports are 0 to 65535");
+        assert_eq!(told("(limits: (timeout: -1))"), "a.ron:1:20: -1 is too small");
+        assert_eq!(told("(limits: (maxclients: 99_999_999_999))"), "a.ron:1:23: 99_999_999_999 is too large");
+        let edit = super::super::load::Edit::parse("server.port=70000").expect("an edit");
+        let told = super::super::load::parse("a.ron", "()".into(), &[edit]).expect_err("too large").to_string();
+        assert_eq!(told, "--set server.port=70000: 70000 is too large: ports are 0 to 65535");
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_names_the_byte() {
+        let told = |bytes: &[u8]| ConfigError::not_utf8("a.ron", bytes).to_string();
+        assert_eq!(told(b"(\n  log: (file: \"gr\xfcn\"))"), "a.ron:2:18: the byte 0xfc here is no UTF-8");
+        assert_eq!(told(b"\xef\xbb\xbf(\xff"), "a.ron:1:2: the byte 0xff here is no UTF-8");
+        let help = " (it begins as UTF-16 does: save it as UTF-8)";
+        assert_eq!(told(b"\xff\xfe(\0"), format!("a.ron:1:1: the byte 0xff here is no UTF-8{help}"));
     }
 
     #[test]

@@ -212,7 +212,7 @@ section! {
 section! {
     /// What a client may take.
     Limits "limits" {
-        /// Connections at once.
+        /// Connections at once. A plugin's port beside the data port has 1000 at most, unless CONFIG SET there says otherwise.
         maxclients: u32 = 10_000 => "maxclients";
         /// Seconds after which an idle client is closed; 0 never.
         timeout: u32 = 0 => "timeout";

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use socket2::{Domain, SockAddr, SockRef, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -111,7 +111,7 @@ impl UnixAccepting {
     /// Closes the listener and removes the file.
     pub(crate) async fn stop(self) {
         self.task.cancel().await;
-        let _ = std::fs::remove_file(self.path);
+        let _ = remove_socket(&self.path);
     }
 }
 
@@ -237,7 +237,17 @@ fn listen_on(address: SocketAddr, backlog: u32) -> io::Result<std::net::TcpListe
     Ok(socket.into())
 }
 
-/// The file appears with its final mode, so nobody can connect in between. A file that nobody listens on any more is
+/// Removes a socket's file, if one is there. What is no socket is somebody's data, and an error.
+fn remove_socket(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket is there, and stays")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The file appears with its final mode, so nobody can connect in between. A socket that nobody listens on any more is
 /// replaced.
 fn bind_unix(path: &Path, mode: u32, backlog: u32) -> io::Result<std::os::unix::net::UnixListener> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
@@ -248,7 +258,7 @@ fn bind_unix(path: &Path, mode: u32, backlog: u32) -> io::Result<std::os::unix::
     // The file gets the socket's mode. No name beside the final one is needed for that: it would take from the 107 bytes of
     // a path.
     fchmod(&socket, Mode::from_raw_mode(mode))?;
-    let _ = std::fs::remove_file(path);
+    remove_socket(path)?;
     socket.bind(&address)?;
     // What the process' umask took away.
     let opened = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
@@ -417,6 +427,21 @@ mod tests {
         assert!(Listeners::bind(&with_unix).expect_err("alive").contains("already in use"));
         drop(first);
         assert!(Listeners::bind(&with_unix).is_ok());
+    }
+
+    #[test]
+    fn only_a_socket_is_replaced() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (file, link) = (dir.path().join("dump.rdb"), dir.path().join("link"));
+        std::fs::write(&file, "precious").expect("written");
+        std::os::unix::fs::symlink(&file, &link).expect("a link");
+        for path in [&file, &link] {
+            let mut with_unix = spec(0);
+            with_unix.unix = Some((path.clone(), 0o600));
+            let told = Listeners::bind(&with_unix).expect_err("it is no socket");
+            assert!(told.ends_with("bind: a file that is no socket is there, and stays"), "{told}");
+        }
+        assert_eq!(std::fs::read_to_string(&link).expect("both are there"), "precious");
     }
 
     #[test]

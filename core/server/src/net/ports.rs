@@ -59,8 +59,13 @@ impl Kind {
 }
 
 impl Port {
-    /// Binds the listeners: a busy port is found here, before anything starts.
-    pub(crate) fn bind(service: Arc<Service>, spec: &ListenSpec, keepalive: Keepalive) -> Result<Port, String> {
+    /// Binds the listeners: a busy port is found here, before anything starts. So many handshakes go on at once.
+    pub(crate) fn bind(
+        service: Arc<Service>,
+        spec: &ListenSpec,
+        keepalive: Keepalive,
+        handshakes: usize,
+    ) -> Result<Port, String> {
         let mut listeners = Listeners::bind(spec)?;
         let mut places = listeners.places();
         let plain = Side { port: spec.port, bound: std::mem::take(&mut listeners.tcp), ..Side::default() };
@@ -69,7 +74,8 @@ impl Port {
             tls.bound = listen::bind_all(&spec.bind, spec.tls_port, spec.backlog, "TLS")?;
             places.extend(tls.bound.iter().filter_map(|l| l.local_addr().ok()).map(|addr| format!("{addr} (TLS)")));
         }
-        let sides = Sides { bind: spec.bind.clone(), plain, tls, pending: tls::Pending::default(), driver: None };
+        let pending = tls::Pending::new(handshakes);
+        let sides = Sides { bind: spec.bind.clone(), plain, tls, pending, driver: None };
         Ok(Port {
             service,
             keepalive,

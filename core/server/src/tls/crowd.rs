@@ -13,8 +13,6 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Handshakes at once.
-const AT_ONCE: usize = 256;
 /// Nobody is given up before having had this long to say the first word, or the next one: a machine whose thousand clients all
 /// come back has other things to do. Only if more than there are places come in a second, and say nothing, others have to
 /// wait for them.
@@ -55,13 +53,12 @@ pub(crate) struct Place {
     id: u64,
 }
 
-impl Default for Pending {
-    fn default() -> Self {
-        Pending { taken: async_channel::bounded(AT_ONCE), going: Arc::default() }
-    }
-}
-
 impl Pending {
+    /// So many at once.
+    pub(crate) fn new(places: usize) -> Pending {
+        Pending { taken: async_channel::bounded(places), going: Arc::default() }
+    }
+
     /// Waits for a place.
     pub(crate) async fn place(&self) -> Place {
         while self.taken.0.try_send(()).is_err() {
@@ -144,6 +141,8 @@ mod tests {
     use std::io::Write;
     use std::net::TcpListener;
 
+    const AT_ONCE: usize = 256;
+
     /// A handshake that has begun: the peer, and what tells of its end.
     struct Begun {
         peer: TcpStream,
@@ -160,7 +159,7 @@ mod tests {
     }
 
     fn crowd() -> (Pending, TcpListener, Vec<Begun>) {
-        let (pending, listener) = (Pending::default(), TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let (pending, listener) = (Pending::new(AT_ONCE), TcpListener::bind("127.0.0.1:0").expect("a free port"));
         let all = (0..AT_ONCE).map(|_| begin(&pending, &listener)).collect();
         (pending, listener, all)
     }
