@@ -57,7 +57,8 @@ fn answers_plainly(state: &State) -> bool {
         && !state.no_touch
 }
 
-/// Runs the still commands at the front of `commands`, as long as their replies are short; it was calm before the first.
+/// Runs the still commands at the front of `commands`, as long as their replies are short and no key is found expired; it was
+/// calm before the first.
 pub(crate) fn run<'a, T>(
     ks: &mut Keyspace,
     core: &mut Core,
@@ -77,18 +78,19 @@ pub(crate) fn run<'a, T>(
         let (args, known) = view(item);
         let Some(command) = next(ctx.core, args, known) else { return };
         progress.start = ctx.reply.out.len();
-        call(&mut ctx, command, args, progress.start);
+        let found_expired = call(&mut ctx, command, args, progress.start);
         progress.done += 1;
-        if ctx.reply.out.len() as u64 >= large {
+        // What went is in the journal: a panic behind it is judged by what changed since.
+        if found_expired || ctx.reply.out.len() as u64 >= large {
             return;
         }
     }
 }
 
-/// What is left of [`exec::call`] for a still command while it is calm.
+/// What is left of [`exec::call`] for a still command while it is calm. Tells whether keys were found expired.
 #[inline(always)]
-fn call(ctx: &mut Ctx<'_>, command: &'static Command, args: Args<'_>, begin: usize) {
-    let Body::Native(handler) = &command.body else { return };
+fn call(ctx: &mut Ctx<'_>, command: &'static Command, args: Args<'_>, begin: usize) -> bool {
+    let Body::Native(handler) = &command.body else { return false };
     debug_assert_eq!(guards::check(ctx.core, ctx.session, command, args), Verdict::Run, "{}", command.full_name);
     ctx.session.last_command = Some(command);
     ctx.command = command;
@@ -105,7 +107,8 @@ fn call(ctx: &mut Ctx<'_>, command: &'static Command, args: Args<'_>, begin: usi
         // It owns nothing: no call to find that out.
         std::mem::forget(result);
     }
-    if ctx.ks.has_expired() {
+    let found_expired = ctx.ks.has_expired();
+    if found_expired {
         exec::push_expired(ctx.ks, ctx.core);
         exec::finish_unit(ctx.core, ctx.session);
     }
@@ -113,6 +116,7 @@ fn call(ctx: &mut Ctx<'_>, command: &'static Command, args: Args<'_>, begin: usi
     if usec >= 1000 {
         timing::advance(ctx.ks, ctx.core, usec / 1000);
     }
+    found_expired
 }
 
 /// The command that was looked up ahead, if it is a still one with the right number of arguments.

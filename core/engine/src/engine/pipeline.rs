@@ -74,32 +74,62 @@ mod tests {
     use keystead_resp::OwnedArgs;
 
     use crate::registry::{Body, Command};
-    use crate::{ConnInfo, Engine, EngineOptions, Flow, Now};
+    use crate::{ConnInfo, Engine, EngineOptions, Flow, Now, SessionId};
 
     /// No command of ours panics, so one is made.
-    #[test]
-    fn a_panic_in_a_row_costs_one_reply_and_the_connection() {
-        let mut engine = Engine::new(EngineOptions::default());
-        let info = ConnInfo { loopback: true, ..ConnInfo::default() };
-        let id = engine.connect(info, Now::default()).expect("accepted");
+    fn trip(engine: &Engine) -> &'static Command {
         let ping = engine.core.registry.find(b"ping").expect("there");
-        let trip: &'static Command = Box::leak(Box::new(Command {
+        Box::leak(Box::new(Command {
             full_name: "trip".to_owned(),
             body: Body::Native(|ctx, _| {
                 ctx.reply.simple("half a reply");
                 panic!("tripped")
             }),
             ..ping.clone()
-        }));
-        let row = [ping, ping, trip, ping].map(|command| engine.core.registry.know(command));
-        let args: OwnedArgs = ["PING"].iter().collect();
-        engine.begin_turn(Now::default());
+        }))
+    }
+
+    /// Runs a row with the same arguments for all; its end, and the replies.
+    fn run(engine: &mut Engine, id: SessionId, row: &[&'static Command], words: &[&str]) -> (usize, Flow, String) {
+        let row: Vec<_> = row.iter().map(|command| engine.core.registry.know(command)).collect();
+        let args: OwnedArgs = words.iter().collect();
         let (taken, flow) = engine.execute_all(id, &row, |known| (args.view(), Some(*known)));
-        assert_eq!((taken, flow), (3, Flow::Close));
-        assert!(engine.end_turn().broken.is_none());
         let mut out = Vec::new();
         engine.swap_out(id, &mut out);
-        let out = String::from_utf8_lossy(&out).into_owned();
-        assert_eq!(out, "+PONG\r\n+PONG\r\n-ERR internal error, the connection is closed\r\n");
+        (taken, flow, String::from_utf8_lossy(&out).into_owned())
+    }
+
+    fn connected() -> (Engine, SessionId) {
+        let mut engine = Engine::new(EngineOptions::default());
+        let info = ConnInfo { loopback: true, ..ConnInfo::default() };
+        let id = engine.connect(info, Now::default()).expect("accepted");
+        (engine, id)
+    }
+
+    const PANICKED: &str = "-ERR internal error, the connection is closed\r\n";
+
+    #[test]
+    fn a_panic_in_a_row_costs_one_reply_and_the_connection() {
+        let (mut engine, id) = connected();
+        let (ping, trip) = (engine.core.registry.find(b"ping").expect("there"), trip(&engine));
+        engine.begin_turn(Now::default());
+        let (taken, flow, out) = run(&mut engine, id, &[ping, ping, trip, ping], &["PING"]);
+        assert_eq!((taken, flow, out), (3, Flow::Close, format!("+PONG\r\n+PONG\r\n{PANICKED}")));
+        assert!(engine.end_turn().broken.is_none());
+    }
+
+    /// Its DEL is in the journal, as the key is gone: that a later command panics tears nothing.
+    #[test]
+    fn a_key_that_expired_before_a_panic_costs_no_more() {
+        let (mut engine, id) = connected();
+        let (set, get) = (engine.core.registry.find(b"set").expect("there"), engine.core.registry.find(b"get"));
+        let (get, trip) = (get.expect("there"), trip(&engine));
+        engine.begin_turn(Now { unix_ms: 1, mono_us: 1 });
+        assert_eq!(run(&mut engine, id, &[set], &["SET", "k", "v", "PX", "1"]).2, "+OK\r\n");
+        engine.end_turn();
+        engine.begin_turn(Now { unix_ms: 9, mono_us: 9 });
+        let (taken, flow, out) = run(&mut engine, id, &[get, trip], &["GET", "k"]);
+        assert_eq!((taken, flow, out), (2, Flow::Close, format!("$-1\r\n{PANICKED}")));
+        assert!(engine.end_turn().broken.is_none());
     }
 }
