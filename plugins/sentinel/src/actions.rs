@@ -7,6 +7,7 @@ use crate::election::{self, Advice, Question};
 use crate::events::{Level, Notice};
 use crate::globals::Globals;
 use crate::names::Names;
+use crate::namesake::Namesake;
 use crate::scripts::{Ended, Order};
 use crate::select::{self, Ranked, Request as SelectRequest};
 use crate::settings::Settings;
@@ -46,8 +47,8 @@ pub enum Event {
         lane: Lane,
         /// Its incarnation.
         generation: u64,
-        /// The other side's kernel answered that nobody listens there.
-        refused: bool,
+        /// How.
+        fall: Fall,
     },
     /// An answer on a command link.
     Answer {
@@ -141,6 +142,17 @@ pub enum Event {
         /// The answer.
         advice: Counsel,
     },
+}
+
+/// How a link ended, or why there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fall {
+    /// It is gone, or couldn't be opened; in which words, if there are any.
+    Gone(String),
+    /// The other side's kernel answered that nobody listens there.
+    Refused,
+    /// This process lacks what opening one takes: that says nothing of the other side.
+    Unable(String),
 }
 
 /// A question for a strategy.
@@ -336,6 +348,10 @@ pub struct Shared {
     pub doubted: BTreeMap<String, Mono>,
     /// Sentinels whose place another id has taken, to be dropped everywhere at the end of this event.
     pub replaced: Vec<String>,
+    /// Another sentinel of the same id.
+    pub(crate) namesake: Option<Namesake>,
+    /// When it was said last that links can't be opened.
+    pub(crate) unable_told: Option<Mono>,
     pub(crate) numbers: u64,
 }
 

@@ -29,7 +29,7 @@ impl Monitor {
         }
         instance.pending = instance.pending.saturating_sub(1);
         if reply.error().is_none() {
-            instance.talked = Some(s.now);
+            (instance.talked, instance.trouble) = (Some(s.now), None);
         }
         if let Some(command) = request.routine() {
             self.note_complaint(id, command, reply.error(), s);

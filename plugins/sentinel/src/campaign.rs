@@ -184,6 +184,10 @@ impl Monitor {
         self.event(s, Level::Warning, "+elected-leader", self.primary, "");
         s.maybe_crash(CRASH_AFTER_ELECTION);
         self.event(s, Level::Warning, "+failover-state-select-slave", self.primary, "");
+        self.begin_selection(epoch, forced, s);
+    }
+
+    pub(crate) fn begin_selection(&mut self, epoch: Epoch, forced: bool, s: &mut Shared) {
         self.failover = Failover::Select { epoch, since: s.now, ticket: None, forced };
         // What the replicas say behind the election counts: another leader may have promoted one a moment ago.
         for id in self.of(Kind::Replica).map(|r| r.id).collect::<Vec<_>>() {

@@ -387,6 +387,11 @@ impl Sentinel {
             }
             old.tell_asker("the primary was reset", &mut self.shared);
             // Votes and the configuration stay: a vote forgotten could be given again.
+            old.forget_unkept();
+            if *old.current_addr() != old.primary().addr {
+                // In the midst of a failover whose promotion is certain: nobody else would tell this sentinel's clients.
+                old.tell_switch(old.current_addr(), &mut self.shared);
+            }
             let saved = SavedMonitor { replicas: Vec::new(), sentinels: Vec::new(), answered: false, ..old.save() };
             let watch = Watch { name: name.clone(), addr: saved.primary.clone(), settings: old.settings.clone() };
             let mut fresh = crate::monitor::Monitor::new(watch, Some(&saved), false, &mut self.shared);

@@ -7,6 +7,7 @@ use crate::handover::Way;
 use crate::info::Role;
 use crate::instance::Instance;
 use crate::monitor::Monitor;
+use crate::namesake;
 use crate::select::Ranked;
 use crate::types::{Kind, Mono};
 use crate::wire::Reply;
@@ -51,6 +52,7 @@ impl Monitor {
                         told.extend(
                             s.disk.fault(s.now).map(|fault| format!("blocked: this sentinel can't vote: {fault}")),
                         );
+                        told.extend(namesake::line(s));
                         lines(told)
                     }
                     Wish::DryRun => lines(rehearse(self, &awake(Way::Best))),
@@ -147,9 +149,10 @@ pub fn explain(monitor: &Monitor, me: &str, now: Mono, ranked: &Ranked) -> Vec<S
 }
 
 fn state(i: &Instance, now: Mono) -> String {
+    let why = i.trouble.as_ref().map_or_else(String::new, |why| format!(" ({why})"));
     match i.down_since {
-        Some(at) => format!("down since {} ms", now.since(at)),
-        None if !i.command.is_up() => "not connected, not yet down".into(),
+        Some(at) => format!("down since {} ms{why}", now.since(at)),
+        None if !i.command.is_up() => format!("not connected, not yet down{why}"),
         None if i.loading => "loading its data".into(),
         None => "up".into(),
     }

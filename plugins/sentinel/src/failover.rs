@@ -184,6 +184,7 @@ impl Monitor {
                     self.abort("-failover-abort-not-elected", s);
                 }
             }
+            Failover::Select { .. } | Failover::Promote { .. } if self.waits_for_word(s) => {}
             Failover::Select { epoch, since, ticket, forced } => self.drive_select(epoch, since, ticket, forced, s),
             Failover::Promote { .. } => self.drive_promotion(s),
             Failover::Reconfigure { .. } if self.waits_for_the_disk(s) => {}
@@ -355,7 +356,7 @@ impl Monitor {
         let found = self.is_promoted(chosen);
         // That it says so isn't enough as long as nobody told it: it may be about to end.
         let reports = chosen.role == Role::Primary && (sent.is_some() || found);
-        if reports && chosen.report_at >= since.max(sent.unwrap_or(since)) {
+        if reports && chosen.report_at >= since.max(sent.unwrap_or(since)).max(self.knowledge_since) {
             // Nobody is told of the new primary before the old one takes no writes.
             if !self.coordinated || s.now.since(chosen.role_since) >= SWAP_MS || self.roles_are_swapped(replica, s) {
                 return self.on_promoted(s);
@@ -420,6 +421,8 @@ impl Monitor {
 
     fn drive_repointing(&mut self, promoted: InstanceId, since: Mono, s: &mut Shared) {
         let chosen = &self.instances[&promoted];
+        // Nobody can follow one that is down, and as long as this goes on nobody looks for another.
+        let fell = chosen.down_since.is_some();
         let target = chosen.addr.faced(self.names_shown);
         // Nor by another address: it would follow itself.
         let others: Vec<InstanceId> = self.of(Kind::Replica).filter(|r| !r.is_also(chosen)).map(|r| r.id).collect();
@@ -436,7 +439,7 @@ impl Monitor {
             let replica = &self.instances[*id];
             replica.down_since.is_none() && replica.repoint != Repoint::Done
         });
-        if left.count() == 0 || timed_out {
+        if left.count() == 0 || timed_out || fell {
             return self.finish(promoted, &others, timed_out, s);
         }
         let busy = |r: &Repoint| matches!(r, Repoint::Sent(_) | Repoint::InProgress(_));
@@ -471,7 +474,11 @@ impl Monitor {
                 }
             }
         }
-        let why = if timed_out { "failover-timeout is over" } else { "all that can be reached follow" };
+        let why = match self.instances[&promoted].down_since {
+            Some(_) => "no further: the promoted one is down",
+            None if timed_out => "failover-timeout is over",
+            None => "all that can be reached follow",
+        };
         self.timeline.mark(s.now, "replicas re-pointed", why.into());
         self.event(s, Level::Warning, "+failover-end", self.primary, "");
         let epoch = self.config_epoch;

@@ -101,7 +101,7 @@ impl Monitor {
     /// A hello about this primary, from a feed or sent straight to this sentinel.
     pub fn on_hello(&mut self, hello: &Hello, s: &mut Shared) {
         if hello.id == s.id {
-            return;
+            return self.note_namesake(hello, s);
         }
         let Some(id) = self.sentinel_of(hello, s) else { return };
         let from = Claimant { id: &hello.id, addr: Some(&hello.addr), primary: &self.name };

@@ -131,6 +131,7 @@ impl Monitor {
         let target = self.instances[&replica].addr.clone();
         let old = self.primary();
         let follows = old.report.as_ref().is_some_and(|r| r.upstream.as_ref() == Some(&target) && r.link_up);
+        let follows = follows && old.report_at >= self.knowledge_since;
         if !(old.role == Role::Replica && follows) {
             return false;
         }

@@ -99,6 +99,10 @@ pub struct Instance {
     pub observed_since: Mono,
     /// Connections refused in a row: its kernel answers that nobody listens.
     pub refusals: u32,
+    /// Why there is no link, as the last try to open one told.
+    pub trouble: Option<String>,
+    /// This process was last unable to open one then.
+    pub unable: Mono,
     /// It came back with another run id and hasn't answered a ping with PONG since.
     pub rebooted_at: Option<Mono>,
     /// Last valid answer to a ping, or since when we try.
@@ -197,6 +201,8 @@ impl Instance {
             feed_heard: now,
             observed_since: now,
             refusals: 0,
+            trouble: None,
+            unable: Mono(0),
             rebooted_at: None,
             last_valid: now,
             answered: false,
@@ -281,9 +287,9 @@ impl Instance {
 
     /// What its subjective state rests on.
     #[must_use]
-    pub const fn silence(&self, settings: &Settings) -> Silence {
+    pub fn silence(&self, settings: &Settings) -> Silence {
         Silence {
-            last_valid: self.last_valid,
+            last_valid: self.last_valid.max(self.unable),
             observed_since: self.observed_since,
             answered: self.answered,
             down_after_ms: settings.down_after_ms,

@@ -1,7 +1,7 @@
 //! A monitor's links: opening, giving up, sending, and what goes out by the clock (PING, INFO, hellos).
 //! Owns no decision about anybody; how often comes from instance.rs.
 
-use crate::actions::{Action, Shared};
+use crate::actions::{Action, Fall, Shared};
 use crate::events::Level;
 use crate::info::Role;
 use crate::instance::{Instance, Link, LinkState};
@@ -23,6 +23,12 @@ const REBOOT_MS: u64 = 10_000;
 
 /// A link that couldn't be opened isn't tried again before.
 const OPEN_AGAIN_MS: u64 = 100;
+
+/// What a link's end by TLS is told with: one side doesn't trust the other.
+const OF_TLS: [&str; 3] = ["TLS", "certificate", "alert"];
+
+/// That this process can't open links is said this often.
+const TELL_UNABLE_MS: u64 = 60_000;
 
 /// With `fast-detection` a refused connection is tried again after this long.
 const PROBE_AGAIN_MS: u64 = 50;
@@ -108,7 +114,8 @@ impl Monitor {
     }
 
     /// A link went down, or couldn't be opened.
-    pub fn on_link_down(&mut self, id: InstanceId, lane: Lane, generation: u64, refused: bool, s: &mut Shared) {
+    pub fn on_link_down(&mut self, id: InstanceId, lane: Lane, generation: u64, fall: &Fall, s: &mut Shared) {
+        let refused = *fall == Fall::Refused;
         let fast = self.settings.fast_detection && refused;
         let period = self.settings.ping_period_ms().max(OPEN_AGAIN_MS);
         let Some(instance) = self.instances.get_mut(&id) else { return };
@@ -124,6 +131,36 @@ impl Monitor {
                 instance.refusals = if refused { instance.refusals.saturating_add(1) } else { 0 };
             }
             Self::link_lost(instance, lane, s.now, if was_good { 0 } else { wait });
+            self.note_trouble(id, lane, fall, s);
+        }
+    }
+
+    /// Why there is no link. What this process itself lacks makes nobody look down, and is said; so is what TLS refuses, since
+    /// the node serves others.
+    fn note_trouble(&mut self, id: InstanceId, lane: Lane, fall: &Fall, s: &mut Shared) {
+        let who = self.describe(id);
+        let instance = self.instance_mut(id);
+        let (words, unable) = match fall {
+            Fall::Gone(words) if words.is_empty() => return,
+            Fall::Gone(words) => (words.as_str(), false),
+            Fall::Refused => ("Connection refused", false),
+            Fall::Unable(words) => (words.as_str(), true),
+        };
+        let news = instance.trouble.as_deref() != Some(words);
+        if lane == Lane::Command {
+            instance.trouble = Some(words.to_owned());
+            if unable && instance.down_since.is_none() {
+                instance.unable = s.now;
+            }
+        }
+        if unable && s.unable_told.is_none_or(|at| s.now.since(at) >= TELL_UNABLE_MS) {
+            s.unable_told = Some(s.now);
+            let text = format!(
+                "No link to {who} can be opened: {words}. Nobody is taken for down for that; 'ulimit -n' is too low"
+            );
+            s.log(Level::Warning, text);
+        } else if news && lane == Lane::Command && OF_TLS.iter().any(|word| words.contains(word)) {
+            s.log(Level::Warning, format!("No link to {who}: {words}"));
         }
     }
 

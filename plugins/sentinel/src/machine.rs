@@ -139,6 +139,8 @@ impl Sentinel {
             homes: BTreeMap::new(),
             doubted: BTreeMap::new(),
             replaced: Vec::new(),
+            namesake: None,
+            unable_told: None,
             numbers: 0,
         };
         let mut sentinel = Sentinel {
@@ -363,7 +365,7 @@ impl Sentinel {
         for monitor in self.monitors.values_mut() {
             monitor.forgive(late, self.shared.now);
             if late >= monitor.settings.down_after_ms.clamp(STALL_MIN_MS, most) {
-                monitor.start_anew(&mut self.shared, &format!("this process stood still for {late} ms"));
+                monitor.stood_still(late, &mut self.shared);
             }
         }
         if late >= most {
@@ -405,9 +407,9 @@ impl Sentinel {
                     monitor.on_link_up(instance, lane, generation, local_ip, s);
                 }
             }
-            Event::LinkDown { instance, lane, generation, refused } => {
+            Event::LinkDown { instance, lane, generation, fall } => {
                 if let Some((monitor, s)) = self.owner(instance) {
-                    monitor.on_link_down(instance, lane, generation, refused, s);
+                    monitor.on_link_down(instance, lane, generation, &fall, s);
                 }
             }
             Event::Answer { instance, generation, request, reply, round } => {

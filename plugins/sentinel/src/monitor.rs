@@ -325,6 +325,12 @@ impl Monitor {
     /// Old knowledge ends here: timers start anew, votes and confirmations are forgotten, a failover not yet certain
     /// is given up.
     pub fn start_anew(&mut self, s: &mut Shared, why: &str) {
+        self.observe_anew(s, why);
+        self.give_up_uncertain(s, why);
+    }
+
+    /// What was observed so far is nothing any more.
+    pub(crate) fn observe_anew(&mut self, s: &mut Shared, why: &str) {
         self.knowledge_since = s.now;
         self.hellos_from = s.now.plus(STALE_HELLO_MS);
         s.log(Level::Notice, format!("{}: observation starts anew ({why})", self.name));
@@ -343,7 +349,6 @@ impl Monitor {
         if self.odown_since.take().is_some() {
             self.event(s, Level::Warning, "-odown", self.primary, "");
         }
-        self.give_up_uncertain(s, why);
     }
 
     /// A peer is heard by what it answers, not by its connection: one that wants another password accepts every link anew.
@@ -420,7 +425,10 @@ impl Monitor {
     fn why_down(&self, silent: bool, wrong_role: bool, now: Mono) -> String {
         let limit = self.settings.down_after_ms;
         match (silent, wrong_role) {
-            (true, _) => format!("no valid answer for {} ms (limit {limit})", now.since(self.primary().last_valid)),
+            (true, _) => {
+                let why = self.primary().trouble.as_ref().map_or_else(String::new, |why| format!(": {why}"));
+                format!("no valid answer for {} ms (limit {limit}){why}", now.since(self.primary().last_valid))
+            }
             (_, true) => "it reports that it is a replica".into(),
             _ => "it came back with less than a replica has, which keeps its data".into(),
         }

@@ -22,15 +22,10 @@ impl Monitor {
     /// The configuration changes: another primary, another epoch. Everything about the old one dies here.
     pub(crate) fn switch(&mut self, to: &Addr, epoch: Epoch, s: &mut Shared) {
         let old = self.primary;
-        let (from, names) = (self.primary().addr.clone(), self.names_shown);
+        let from = self.primary().addr.clone();
         self.config_epoch = epoch;
         s.durable();
-        s.emit(
-            Level::Warning,
-            "+switch-master",
-            format!("{} {} {} {} {}", self.name, from.face(names), from.port, to.face(names), to.port),
-            &self.settings,
-        );
+        self.tell_switch(to, s);
         let led = self.failover.replica();
         let known = self.of(Kind::Replica).find(|r| r.addr == *to).map(|r| r.id);
         let new = known.unwrap_or_else(|| self.insert(Kind::Replica, to.clone(), s));
@@ -78,6 +73,13 @@ impl Monitor {
         for id in self.of(Kind::Replica).map(|r| r.id).collect::<Vec<_>>() {
             self.event(s, Level::Notice, "+slave", id, "");
         }
+    }
+
+    /// Where clients are to go from now on.
+    pub(crate) fn tell_switch(&self, to: &Addr, s: &mut Shared) {
+        let (from, names) = (&self.primary().addr, self.names_shown);
+        let text = format!("{} {} {} {} {}", self.name, from.face(names), from.port, to.face(names), to.port);
+        s.emit(Level::Warning, "+switch-master", text, &self.settings);
     }
 
     /// Redis' wait before a replica that claims to be a primary is told otherwise: four hellos would have corrected us.

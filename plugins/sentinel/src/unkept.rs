@@ -45,22 +45,34 @@ impl Monitor {
             return false;
         }
         let chosen = &self.instances[&replica];
-        if chosen.role == Role::Replica && chosen.report_at > since {
-            self.on_promotion_taken_back(replica, unkept.before, s);
-        }
+        let why = match chosen.down_since {
+            _ if chosen.role == Role::Replica && chosen.report_at > since => "the others took that back",
+            Some(_) => "it is down",
+            None if s.now.since(since) >= self.settings.failover_timeout_ms => "failover-timeout is over",
+            None => return true,
+        };
+        self.on_promotion_taken_back(replica, (unkept.before, why), s);
         true
     }
 
-    /// The others saw a second primary of which nobody had told them. The first one has gone on all the time, and stays.
-    fn on_promotion_taken_back(&mut self, replica: InstanceId, before: Epoch, s: &mut Shared) {
+    /// The others saw a second primary of which nobody had told them, or there won't be one. The first one has gone on all the
+    /// time, and stays.
+    fn on_promotion_taken_back(&mut self, replica: InstanceId, (before, why): (Epoch, &str), s: &mut Shared) {
         let who = self.describe(replica);
-        let text = "was promoted, and the others took that back before it was on this sentinel's disk";
+        let text = format!("was promoted, and {why} before that was on this sentinel's disk");
         s.log(Level::Warning, format!("{}: {who} {text}", self.name));
         self.config_epoch = before;
         s.durable();
         let (from, to) = (self.instances[&replica].addr.clone(), self.primary().addr.clone());
         self.call_reconfig_script("leader", &from, &to, s);
         self.abort("-failover-abort-slave-timeout", s);
+    }
+
+    /// The primary is reset meanwhile: of the promotion nobody is to hear.
+    pub(crate) fn forget_unkept(&mut self) {
+        if let Failover::Reconfigure { unkept: Some(unkept), .. } = self.failover {
+            (self.config_epoch, self.failover) = (unkept.before, Failover::Idle);
+        }
     }
 
     /// An operator's failover ends before it is on the disk: who asked for it waits for the answer still.

@@ -1,6 +1,6 @@
 //! The machine by hand: one event in, the actions looked at. What many events together do is the simulator's.
 
-use keystead_sentinel::actions::{Action, Consult, Counsel, Event, Strategies, Watch};
+use keystead_sentinel::actions::{Action, Consult, Counsel, Event, Fall, Strategies, Watch};
 use keystead_sentinel::election::{ElectionStrategy, RedisElection};
 use keystead_sentinel::events::Level;
 use keystead_sentinel::globals::Options;
@@ -245,7 +245,7 @@ fn fast_detection_takes_two_refused_connections_for_a_fall() {
         for now in (0..2_000).step_by(10) {
             for action in actions {
                 let Action::Connect { instance, lane, generation, .. } = action else { continue };
-                let event = Event::LinkDown { instance, lane, generation, refused: true };
+                let event = Event::LinkDown { instance, lane, generation, fall: Fall::Refused };
                 sentinel.step(Mono(now), event);
             }
             if let Some(at) = sentinel.monitors()["m"].primary().down_since {

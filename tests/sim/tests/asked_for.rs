@@ -14,10 +14,16 @@ const SEEDS: u64 = 24;
 const BROKEN_MS: u64 = 15_000;
 
 fn world(seed: u64, failover_timeout_ms: u64) -> (World, NodeId) {
+    world_of(seed, failover_timeout_ms, false)
+}
+
+/// The data nodes can hand their role over, or they are stock ones.
+fn world_of(seed: u64, failover_timeout_ms: u64, keystead_data: bool) -> (World, NodeId) {
     let mut settings = Settings::new(2);
     (settings.down_after_ms, settings.failover_timeout_ms) = (1_000, failover_timeout_ms);
     let nodes = [2, 3][seed as usize % 2];
-    let mut world = World::new(seed, Shape::calm(nodes, 3, settings), false);
+    let shape = Shape { keystead_data, ..Shape::calm(nodes, 3, settings) };
+    let mut world = World::new(seed, shape, false);
     let rest = world.rng.between(15_000, 25_000);
     world.run_until(rest);
     let leader = world.sentinel_ids().start;
@@ -125,5 +131,31 @@ fn a_promotion_that_waited_for_the_disk_of_a_sentinel_that_was_stopped_is_not_ma
         assert_eq!((unsettled(&world), world.promotions_in(0)), (None, 0), "seed {seed}: {:#?}", world.transcript);
         let told = world.told.last().and_then(Reply::error).unwrap_or_default();
         assert!(told.contains("the failover is given up"), "seed {seed}: {:?}", world.told);
+    }
+}
+
+/// He had heard OK, and nothing came of it: a plain one was given up, one that was handed over was noticed seconds later.
+#[test]
+fn a_failover_that_was_answered_goes_on_behind_a_standstill() {
+    for seed in 0..SEEDS {
+        let (mut world, leader) = world_of(seed, 60_000, seed % 2 == 1);
+        let way = if seed % 3 == 0 { " FORCE" } else { "" };
+        world.operate(leader, &format!("SENTINEL FAILOVER {PRIMARY}{way}"));
+        let asked = world.now;
+        while world.told.is_empty() {
+            world.run_until(world.now + 1);
+            assert!(world.now < asked + 1_000, "seed {seed}: no answer");
+        }
+        assert_eq!(world.told.last(), Some(&Reply::ok()), "seed {seed}");
+        world.pause(leader);
+        world.run_until(world.now + 1_100 + 20 * seed);
+        world.resume(leader);
+        // A hello of each of the others is waited for, if that is asked for.
+        world.run_until(world.now + 2_900);
+        let now = agreed(&mut world);
+        assert!(now.is_some_and(|id| id != 0), "seed {seed}: {now:?} {:#?}", world.transcript);
+        world.run_until(world.now + 20_000);
+        assert_eq!((unsettled(&world), world.promotions_in(0)), (None, 1), "seed {seed}: {:#?}", world.transcript);
+        assert_eq!(world.checker.violations, Vec::<String>::new(), "seed {seed}");
     }
 }

@@ -4,7 +4,7 @@
 
 use super::driver::Input;
 use super::link::{self, Asked, Link, Target};
-use crate::actions::Event;
+use crate::actions::{Event, Fall};
 use crate::types::{InstanceId, Kind, Lane};
 use crate::wire::Request;
 use futures::channel::mpsc;
@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, HashMap};
 pub(crate) enum News {
     /// It is there; this side's address.
     Up(String),
-    /// It is gone or couldn't be opened; the other side's kernel said that nobody listens.
-    Down(bool),
+    /// It is gone or couldn't be opened.
+    Down(Fall),
     /// A ping was answered.
     Pong,
 }
@@ -46,7 +46,7 @@ impl Line {
             let (instance, generation) = (*instance, *generation);
             match news {
                 News::Up(ip) => Event::LinkUp { instance, lane, generation, local_ip: ip.clone() },
-                News::Down(refused) => Event::LinkDown { instance, lane, generation, refused: *refused },
+                News::Down(fall) => Event::LinkDown { instance, lane, generation, fall: fall.clone() },
                 News::Pong => Event::Tick,
             }
         };
@@ -107,7 +107,7 @@ impl Lines {
     /// last of them.
     pub(crate) fn disconnect(&mut self, instance: InstanceId, lane: Lane, broken: bool) -> Vec<Event> {
         let Some(number) = self.leave(instance, lane) else { return Vec::new() };
-        if broken { self.end(number, &News::Down(false)) } else { Vec::new() }
+        if broken { self.end(number, &News::Down(Fall::Gone(String::new()))) } else { Vec::new() }
     }
 
     /// Queues a request, if the instance is still on the line it means.
@@ -148,7 +148,7 @@ impl Lines {
         let line = self.lines.get_mut(&number)?;
         line.members.remove(&instance);
         if line.members.is_empty() {
-            self.end(number, &News::Down(false));
+            self.end(number, &News::Down(Fall::Gone(String::new())));
             return None;
         }
         Some(number)

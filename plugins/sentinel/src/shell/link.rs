@@ -4,7 +4,7 @@
 
 use super::driver::Input;
 use super::lines::News;
-use crate::actions::Event;
+use crate::actions::{Event, Fall};
 use crate::types::{Addr, InstanceId, Kind, Lane};
 use crate::wire::{HELLO_CHANNEL, Reply, Request};
 use futures::channel::mpsc;
@@ -76,16 +76,26 @@ pub(crate) fn open(host: Host, number: u64, target: Target, name: String, mut in
     let (requests, queued) = mpsc::unbounded();
     let task = host.spawn(async move {
         let (lane, kind, addr) = (target.lane, target.kind, target.addr.clone());
-        let mut refused = false;
-        if let Err(error) = serve(host, (number, target), name, queued, &mut inbox).await {
-            log::debug!("{:?} link to {} {addr}: {error}", lane, kind.wire_name());
-            // The boundary tells errors in words: these are the system's for ECONNREFUSED.
-            refused = error.contains("Connection refused");
-        }
+        let fall = match serve(host, (number, target), name, queued, &mut inbox).await {
+            Ok(()) => Fall::Gone(String::new()),
+            Err(error) => {
+                log::debug!("{:?} link to {} {addr}: {error}", lane, kind.wire_name());
+                fall(error)
+            }
+        };
         // Fails only when the driver has ended.
-        let _ = inbox.send(Input::Line(number, News::Down(refused))).await;
+        let _ = inbox.send(Input::Line(number, News::Down(fall))).await;
     });
     Link { requests, task: Some(task) }
+}
+
+/// The boundary tells errors in words: these are the system's for ECONNREFUSED, EMFILE and ENFILE.
+fn fall(error: String) -> Fall {
+    match () {
+        () if error.contains("Connection refused") => Fall::Refused,
+        () if error.contains("Too many open files") => Fall::Unable(error),
+        () => Fall::Gone(error),
+    }
 }
 
 async fn serve(

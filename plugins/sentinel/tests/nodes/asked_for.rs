@@ -1,7 +1,7 @@
 //! A failover that an operator asks for, in which the primary hands over: nobody's writes wait for a replica that says nothing.
 
 use super::table::{PRIMARY, Table, primary, replica, with_history};
-use keystead_sentinel::actions::Event;
+use keystead_sentinel::actions::{Event, Fall};
 use keystead_sentinel::types::{Addr, Kind, Lane};
 use keystead_sentinel::wire::{Reply, Request};
 
@@ -101,7 +101,7 @@ fn a_target_that_takes_over_late_is_told_to_follow_the_primary_that_went_on() {
     let monitor = &table.sentinel.monitors()["m"];
     let late = monitor.of(Kind::Replica).find(|r| r.addr.port == FIRST).expect("known");
     let (instance, generation) = (late.id, late.command.generation);
-    table.step(Event::LinkDown { instance, lane: Lane::Command, generation, refused: false });
+    table.step(Event::LinkDown { instance, lane: Lane::Command, generation, fall: Fall::Gone(String::new()) });
     let follow = Request::Follow(Some(Addr::new("127.0.0.1", PRIMARY)));
     table.run_until(25_000, |t| t.told.iter().any(|(_, port, request)| *port == FIRST && *request == follow));
     assert_eq!((table.happened("+switch-master"), table.happened("+convert-to-slave")), (0, 1), "{:?}", table.events);

@@ -5,12 +5,14 @@ mod circle;
 mod forged;
 mod handed_over;
 mod histories;
+mod midway;
+mod namesakes;
 mod promoted;
 mod table;
 mod twice;
 mod twins;
 
-use keystead_sentinel::actions::{Action, Event};
+use keystead_sentinel::actions::{Action, Event, Fall};
 use keystead_sentinel::election::Advice;
 use keystead_sentinel::globals::Options;
 use keystead_sentinel::types::{Addr, Epoch, Kind, Lane, Mono};
@@ -207,7 +209,7 @@ fn what_an_old_primary_was_told_over_a_link_that_broke_is_said_again() {
         let node = monitor.of(Kind::Replica).find(|node| node.addr.port == PRIMARY).expect("the old primary");
         (node.id, node.command.generation)
     };
-    table.step(Event::LinkDown { instance, lane: Lane::Command, generation, refused: false });
+    table.step(Event::LinkDown { instance, lane: Lane::Command, generation, fall: Fall::Gone(String::new()) });
     table.run_until(2_000, |t| demoted(t).is_some());
     assert!(table.now - first <= 300, "after {} ms", table.now - first);
 }
@@ -263,7 +265,7 @@ fn a_replica_that_was_started_again_is_told_before_it_is_back() {
     let node = table.nodes.remove(&6380).expect("the replica");
     let replica = table.sentinel.monitors()["m"].of(Kind::Replica).next().expect("known");
     let (instance, generation) = (replica.id, replica.command.generation);
-    table.step(Event::LinkDown { instance, lane: Lane::Command, generation, refused: true });
+    table.step(Event::LinkDown { instance, lane: Lane::Command, generation, fall: Fall::Refused });
     table.run_until(3_000, |t| t.happened("+sdown") > 0);
     table.nodes.insert(6380, node.replace("run_id:r6380", "run_id:again"));
     table.run_until(3_000, |t| t.happened("-sdown") > 0);

@@ -1,6 +1,6 @@
 //! One sentinel, its clock, and the nodes that it sees: each says what a test lets it say.
 
-use keystead_sentinel::actions::{Action, Consult, Counsel, Event, Strategies, Watch};
+use keystead_sentinel::actions::{Action, Consult, Counsel, Event, Fall, Strategies, Watch};
 use keystead_sentinel::election::{Advice, ElectionStrategy, Question, RedisElection};
 use keystead_sentinel::globals::Options;
 use keystead_sentinel::machine::{Boot, Sentinel};
@@ -12,7 +12,7 @@ use keystead_sentinel::types::{Addr, InstanceId, Kind, Mono};
 use keystead_sentinel::wire::{Reply, Request};
 use std::collections::{BTreeMap, VecDeque};
 
-const ME: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+pub const ME: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 pub const PEER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 pub const PRIMARY: u16 = 6379;
 /// Between two looks at the clock.
@@ -48,6 +48,10 @@ pub struct Table {
     pub logs: Vec<String>,
     /// What the election strategy says of a campaign, instead of counting votes.
     pub campaign: Option<Advice>,
+    /// Why the sentinel's process can't open links.
+    pub unable: Option<&'static str>,
+    /// Why no link comes up.
+    pub broken: Option<&'static str>,
     /// Why no state gets onto the disk.
     pub disk_error: Option<String>,
     ports: BTreeMap<InstanceId, u16>,
@@ -76,6 +80,8 @@ impl Table {
             reply: None,
             logs: Vec::new(),
             campaign: None,
+            unable: None,
+            broken: None,
             disk_error: None,
             ports: BTreeMap::new(),
         };
@@ -122,11 +128,17 @@ impl Table {
             let event = match action {
                 Action::Connect { instance, lane, generation, addr, .. } => {
                     self.ports.insert(instance, addr.port);
+                    let broken = self.broken.map(|words| Fall::Gone(words.into()));
+                    if let Some(fall) = self.unable.map(|words| Fall::Unable(words.into())).or(broken) {
+                        let event = Event::LinkDown { instance, lane, generation, fall };
+                        actions.extend(self.sentinel.step(Mono(self.now), event));
+                        continue;
+                    }
                     let there = self.nodes.contains_key(&addr.port) || addr.port > 20_000;
                     if there {
                         Event::LinkUp { instance, lane, generation, local_ip: String::new() }
                     } else {
-                        Event::LinkDown { instance, lane, generation, refused: false }
+                        Event::LinkDown { instance, lane, generation, fall: Fall::Gone(String::new()) }
                     }
                 }
                 Action::Send { instance, generation, request, round } => {

@@ -2,7 +2,7 @@
 
 use super::net::{ConnId, NodeId, Payload, Way};
 use super::world::{Program, Queued, World, data_addr, number};
-use keystead_sentinel::actions::Event;
+use keystead_sentinel::actions::{Event, Fall};
 use keystead_sentinel::failover::Failover;
 use keystead_sentinel::types::Addr;
 use keystead_sentinel::wire::{Reply, Request};
@@ -139,8 +139,8 @@ impl World {
             Payload::Accepted => Event::LinkUp { instance, lane, generation, local_ip: String::new() },
             Payload::Refused | Payload::Closed => {
                 self.net.forget(conn);
-                let refused = matches!(payload, Payload::Refused);
-                Event::LinkDown { instance, lane, generation, refused }
+                let fall = if matches!(payload, Payload::Refused) { Fall::Refused } else { Fall::Gone(String::new()) };
+                Event::LinkDown { instance, lane, generation, fall }
             }
             Payload::Reply(request, round, reply) => Event::Answer { instance, generation, request, reply, round },
             Payload::Message(text) => Event::Feed { instance, generation, text: Some(text) },
