@@ -58,6 +58,7 @@ pub fn parse<T: DeserializeOwned + Default>(text: &str, start: Position) -> Resu
         let from = behind_blanks(text, span.start);
         let message = match code {
             ron::Error::IntegerOutOfBounds => out_of_bounds(text, from),
+            code @ (ron::Error::ExpectedIdentifier | ron::Error::ExpectedInteger) => unquoted(&code, text, from),
             code => explain(&code),
         };
         Problem { start: shift(start, from), end: shift(start, span.end), message }
@@ -76,6 +77,30 @@ fn out_of_bounds(text: &str, at: RonPosition) -> String {
     let side = if sign == "-" || digits.starts_with('-') { "too small" } else { "too large" };
     let port = if field.ends_with("port") { ": ports are 0 to 65535" } else { "" };
     format!("{sign}{digits} is {side}{port}")
+}
+
+/// A word or a number in quotes, as other fields have them, and as redis.conf knows them (`64mb`): how it is written here.
+fn unquoted(code: &ron::Error, text: &str, at: RonPosition) -> String {
+    let quoted = text[offset(text, at)..].strip_prefix('"').and_then(|rest| rest.split_once('"'));
+    let written = quoted.and_then(|(inner, _)| match code {
+        ron::Error::ExpectedInteger => number(inner).map(|number| number.to_string()),
+        _ => Some(inner.to_owned()).filter(|inner| !inner.is_empty()),
+    });
+    let (Some((inner, _)), Some(written)) = (quoted, written) else { return explain(code) };
+    format!("{code}: \"{inner}\" is written as {written} here, without quotes")
+}
+
+/// A whole number, of bytes if there is one of Redis' units that can mean nothing else.
+fn number(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" => 1,
+        "kb" => 1 << 10,
+        "mb" => 1 << 20,
+        "gb" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// The byte at a place.
@@ -174,6 +199,29 @@ mod tests {
         assert_eq!(problem.message, "70000 is too large: ports are 0 to 65535");
         let problem = parse::<Sample>("(port: -1)", START).unwrap_err();
         assert_eq!(problem.message, "-1 is too small: ports are 0 to 65535");
+    }
+
+    #[test]
+    fn what_needs_no_quotes_is_told_so() {
+        #[derive(Debug, Default, Serialize, Deserialize)]
+        enum Fsync {
+            #[default]
+            #[serde(rename = "always")]
+            Always,
+        }
+        #[derive(Debug, Default, Serialize, Deserialize)]
+        #[serde(default)]
+        struct Quoted {
+            fsync: Fsync,
+            size: u64,
+        }
+        let told = |text: &str| parse::<Quoted>(text, START).unwrap_err().message;
+        assert!(told("(fsync: \"always\")").ends_with(": \"always\" is written as always here, without quotes"));
+        assert!(told("(size:\n \"64mb\")").ends_with(": \"64mb\" is written as 67108864 here, without quotes"));
+        assert!(told("(size: \"7\")").ends_with(": \"7\" is written as 7 here, without quotes"));
+        for (text, bare) in [("(size: \"7m\")", "integer"), ("(size: \"\")", "integer"), ("(fsync: \"", "identifier")] {
+            assert!(told(text).ends_with(bare), "{}", told(text));
+        }
     }
 
     #[test]

@@ -48,6 +48,46 @@ impl Given {
     }
 }
 
+/// Places for the TLS handshakes of one port.
+pub(crate) struct Handshakes {
+    descriptors: Arc<Descriptors>,
+    /// So many at once at most.
+    pub(crate) places: usize,
+    reserved: bool,
+}
+
+impl Handshakes {
+    /// Places for the handshakes of one more port; they are taken from nobody as long as it has none.
+    pub(crate) fn of_port(descriptors: &Arc<Descriptors>, encrypted: bool) -> Handshakes {
+        let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+        let places = (limit / HANDSHAKE_OF).clamp(LEAST_HANDSHAKES, HANDSHAKES);
+        if encrypted {
+            descriptors.0.lock().handshakes += places;
+        }
+        Handshakes { descriptors: descriptors.clone(), places: places as usize, reserved: encrypted }
+    }
+
+    /// The port that had none gets TLS while it runs. Clients keep what they were promised, so that there are as many places
+    /// as are left, but some. None: it has had its places before.
+    pub(crate) fn encrypt(&mut self) -> Option<usize> {
+        if std::mem::replace(&mut self.reserved, true) {
+            return None;
+        }
+        let mut given = self.descriptors.0.lock();
+        let clients: u64 = given.clients.values().sum();
+        let left = room(clients + self.places as u64, given.reserved()).saturating_sub(clients);
+        let places = left.clamp(LEAST_HANDSHAKES, self.places as u64);
+        given.handshakes += places;
+        if places < self.places as u64 {
+            log::warn!(
+                "Only {places} TLS handshakes go on at once, to compensate for low ulimit: maxclients leaves no room."
+            );
+        }
+        self.places = places as usize;
+        Some(self.places)
+    }
+}
+
 /// What a port came away with.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Granted {
@@ -58,16 +98,6 @@ pub(crate) struct Granted {
 }
 
 impl Descriptors {
-    /// Places for the TLS handshakes of one more port; they are taken from nobody if it has none.
-    pub(crate) fn handshakes(&self, encrypted: bool) -> usize {
-        let limit = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-        let places = (limit / HANDSHAKE_OF).clamp(LEAST_HANDSHAKES, HANDSHAKES);
-        if encrypted {
-            self.0.lock().handshakes += places;
-        }
-        places as usize
-    }
-
     /// Clients of the data port: as many as asked for, or as many as fit, which is told in Redis' words. An error if none does.
     pub(crate) fn for_data(&self, asked: u64) -> Result<u64, String> {
         let mut given = self.0.lock();
@@ -216,10 +246,26 @@ mod tests {
 
     #[test]
     fn handshakes_are_no_clients() {
-        let descriptors = Descriptors::default();
-        assert_eq!(descriptors.handshakes(false), descriptors.handshakes(true));
-        let with = descriptors.handshakes(true) as u64 * 2 + RESERVED_FILES;
-        assert_eq!(descriptors.0.lock().reserved(), with);
+        let descriptors = Arc::new(Descriptors::default());
+        let none = Handshakes::of_port(&descriptors, false).places;
+        let two = [true, true].map(|encrypted| Handshakes::of_port(&descriptors, encrypted).places);
+        assert_eq!(two, [none, none]);
+        assert_eq!(descriptors.0.lock().reserved(), none as u64 * 2 + RESERVED_FILES);
+    }
+
+    #[test]
+    fn handshakes_of_a_port_that_gets_tls_later_take_what_is_left() {
+        let descriptors = Arc::new(Descriptors::default());
+        let mut handshakes = Handshakes::of_port(&descriptors, false);
+        let all = descriptors.for_data(TOO_MANY).expect("there is room");
+        descriptors.change("", all - LEAST_HANDSHAKES - 1).expect("less is always possible");
+        assert_eq!(handshakes.encrypt(), Some(LEAST_HANDSHAKES as usize + 1));
+        descriptors.change("", all).expect_err("they are reserved");
+        assert_eq!(handshakes.encrypt(), None, "once");
+        assert_eq!(descriptors.0.lock().handshakes, LEAST_HANDSHAKES + 1);
+
+        let mut other = Handshakes::of_port(&descriptors, false);
+        assert_eq!(other.encrypt(), Some(LEAST_HANDSHAKES as usize), "out of what is kept for files");
     }
 
     fn granted(clients: u64, data: Option<u64>) -> Granted {

@@ -1,7 +1,7 @@
 //! The server as plugins see it, through the host: facts of the process, ports of their own, the overlay, the end.
 
 use crate::config::Settings;
-use crate::descriptors::{ClientLimit, Descriptors};
+use crate::descriptors::{ClientLimit, Descriptors, Handshakes};
 use crate::dir::Dir;
 use crate::host::{EndpointSpec, ServerShell};
 use crate::logging::LevelParam;
@@ -112,9 +112,9 @@ impl Shell {
 
     fn data_listeners(&self) -> ListenSpec {
         let server = &self.settings.server;
-        // Without a mode, the socket is as narrow as a usual umask leaves it.
+        // Without a mode, the socket is as narrow as the process' umask leaves it.
         let mode = server.unixsocketperm.as_deref().and_then(|text| u32::from_str_radix(text, 8).ok());
-        let mode = mode.filter(|mode| *mode != 0).unwrap_or(0o755);
+        let mode = mode.filter(|mode| *mode != 0);
         let path = server.unixsocket.as_deref().filter(|path| !path.is_empty());
         // What CONFIG REWRITE kept is where it listens from the start: the file's port may be somebody else's by now.
         let kept = |name: &str| self.settings.overlay.params.get(name);
@@ -147,7 +147,7 @@ impl Shell {
             .add_group(Arc::new(ClientLimit { descriptors: self.descriptors.clone(), port: name.into() }));
         let keepalive = Keepalive::new(self.settings.limits.tcp_keepalive);
         engine.core.config.add_group(Arc::new(keepalive.clone()));
-        let handshakes = self.descriptors.handshakes(listen.tls_port != 0);
+        let handshakes = Handshakes::of_port(&self.descriptors, listen.tls_port != 0);
         self.share_clients(name, &mut engine)?;
         let places = Arc::new(Places::default());
         if name.is_empty() {

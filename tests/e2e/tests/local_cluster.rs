@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use keystead_harness::{Client, DEADLINE, Process, ProcessSpec, free_port, keystead_bin, wait_until};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Sentinels listen so far above the data nodes.
 const SENTINELS: u16 = 20_000;
@@ -40,18 +42,15 @@ impl Cluster {
     }
 
     fn try_run(&self) -> Process {
-        let words = [
-            "cluster",
-            "--replicas",
-            &self.replicas.to_string(),
-            "--sentinels",
-            "1",
-            "--base-port",
-            &self.base.to_string(),
-            "--dir",
-            &self.folder(),
-        ];
-        start(keystead_bin(), &words, self.dir.path())
+        let words = self.words();
+        start(keystead_bin(), &words.each_ref().map(String::as_str), self.dir.path())
+    }
+
+    fn words(&self) -> [String; 9] {
+        let (replicas, base) = (self.replicas.to_string(), self.base.to_string());
+        let folder = self.folder();
+        ["cluster", "--replicas", &replicas, "--sentinels", "1", "--base-port", &base, "--dir", &folder]
+            .map(String::from)
     }
 
     /// Its nodes' folder: the log of a run is beside it.
@@ -155,6 +154,26 @@ fn a_replica_that_stands_still_costs_no_data_at_the_end() {
     cluster.end("INT");
 }
 
+/// A shell whose terminal is closed sends SIGHUP, and then the system does.
+#[test]
+fn signals_that_repeat_themselves_cost_no_data() {
+    let mut cluster = Cluster::start(1);
+    send("STOP", cluster.pid(1));
+    assert_eq!(cluster.client(0).cmd("SET key value"), "OK");
+    let mut run = cluster.run.take().unwrap();
+    send("HUP", run.pid());
+    run.wait_for_log("Stopping 3 nodes", DEADLINE);
+    for signal in ["-HUP", "-TERM", "-QUIT"] {
+        // It may have ended by now.
+        let _ = Command::new("kill").args([signal, &run.pid().to_string()]).stderr(Stdio::null()).status();
+    }
+    assert!(run.wait_exit(DEADLINE).success(), "{}", run.log());
+    assert!(!run.log().contains("is killed"), "{}", run.log());
+    assert!(cluster.again());
+    assert_eq!(cluster.client(0).cmd("GET key"), "value");
+    cluster.end("INT");
+}
+
 #[test]
 fn what_listens_on_the_port_of_a_node_that_is_gone_is_left_alone() {
     let mut cluster = Cluster::start(0);
@@ -177,4 +196,43 @@ fn nodes_that_an_earlier_run_left_are_named() {
     let told = cluster.run.take().unwrap().log();
     let sentinel = Client::connect(cluster.base + SENTINELS).info("server")["process_id"].clone();
     assert!(told.contains(&format!("kill {primary} {replica} {sentinel} ends them")), "{told}");
+}
+
+/// `| head`, or a terminal that was closed: nobody is there to press Ctrl-C any more.
+#[test]
+fn a_cluster_whose_output_nobody_reads_ends_with_its_nodes() {
+    let told = tempfile::tempfile().unwrap();
+    let begun = (0..50).find_map(|_| {
+        let base = free_port() % 20_000 + 10_000;
+        let cluster = Cluster { dir: tempfile::tempdir().unwrap(), base, run: None, replicas: 1 };
+        let mut command = Command::new(keystead_bin());
+        command.args(cluster.words()).stdout(Stdio::piped()).stderr(told.try_clone().unwrap());
+        let mut run = command.spawn().unwrap();
+        let mut lines = BufReader::new(run.stdout.take().unwrap()).lines();
+        // Nothing is said where a port was taken.
+        let Some(first) = lines.next() else {
+            run.wait().unwrap();
+            told.set_len(0).unwrap();
+            return None;
+        };
+        assert!(first.unwrap().starts_with("Starting 3 nodes"));
+        Some((cluster, run, lines))
+    });
+    let (cluster, mut run, lines) = begun.expect("free ports side by side");
+    drop(lines);
+    let mut ended = None;
+    wait_until("the cluster has ended", DEADLINE, || {
+        ended = run.try_wait().unwrap();
+        ended.is_some()
+    });
+    let said = read_again(told);
+    assert!(ended.unwrap().success() && said.is_empty(), "{said}");
+    assert_eq!(nodes_of(&cluster.folder()), Vec::<u32>::new());
+}
+
+fn read_again(mut file: File) -> String {
+    let mut text = String::new();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.read_to_string(&mut text).unwrap();
+    text
 }

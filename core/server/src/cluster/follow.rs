@@ -6,14 +6,12 @@ use super::{
     layout::{Layout, MONITOR_NAME},
     nodes::{Process, how},
     picture::Seen,
+    screen::Screen,
 };
 use std::{
     collections::HashMap,
-    io::{self, IsTerminal, Write},
-    sync::{
-        atomic::{AtomicBool, Ordering},
-        mpsc::{self, Receiver, RecvTimeoutError, Sender},
-    },
+    io,
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread,
     time::{Duration, Instant},
 };
@@ -36,8 +34,8 @@ struct Event {
     message: String,
 }
 
-/// Prints what happens until `stop` is set.
-pub fn follow(layout: &Layout, processes: &mut [Process], stop: &AtomicBool) {
+/// Says what happens until somebody stops the cluster.
+pub(super) fn follow(layout: &Layout, processes: &mut [Process], screen: Screen<'_>) {
     let (sender, events) = mpsc::channel();
     for node in &layout.nodes {
         if let Some(port) = node.sentinel() {
@@ -46,11 +44,11 @@ pub fn follow(layout: &Layout, processes: &mut [Process], stop: &AtomicBool) {
     }
     let mut story = Story::default();
     let mut watch = Watch::new(layout);
-    while !stop.load(Ordering::Relaxed) {
-        story.tell_until(&events, Instant::now() + LOOK_EVERY, stop);
-        watch.look(layout, processes);
+    while !screen.stopped() {
+        story.tell_until(&events, Instant::now() + LOOK_EVERY, screen);
+        watch.look(layout, processes, screen);
     }
-    watch.clear_status();
+    screen.status("");
 }
 
 /// Feeds one sentinel's events into the channel, for as long as the process lives.
@@ -93,10 +91,10 @@ struct Story {
 }
 
 impl Story {
-    fn tell_until(&mut self, events: &Receiver<Event>, until: Instant, stop: &AtomicBool) {
-        while !stop.load(Ordering::Relaxed) {
+    fn tell_until(&mut self, events: &Receiver<Event>, until: Instant, screen: Screen<'_>) {
+        while !screen.stopped() {
             match events.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(event) => self.tell(&event),
+                Ok(event) => self.tell(&event, screen),
                 Err(RecvTimeoutError::Timeout) => return,
                 Err(RecvTimeoutError::Disconnected) => {
                     thread::sleep(until.saturating_duration_since(Instant::now()));
@@ -106,7 +104,7 @@ impl Story {
         }
     }
 
-    fn tell(&mut self, event: &Event) {
+    fn tell(&mut self, event: &Event, screen: Screen<'_>) {
         let now = Instant::now();
         if QUIET.contains(&event.channel.as_str()) {
             return;
@@ -129,7 +127,11 @@ impl Story {
         }
         self.last = Some(now);
         let step = self.begun.map_or(0, |begun| (now - begun).as_millis());
-        say(&format!("  +{step:>5} ms  sentinel {}  {}", event.sentinel, in_words(&event.channel, &event.message)));
+        screen.news(&format!(
+            "  +{step:>5} ms  sentinel {}  {}",
+            event.sentinel,
+            in_words(&event.channel, &event.message)
+        ));
     }
 }
 
@@ -158,56 +160,45 @@ fn in_words(channel: &str, message: &str) -> String {
 /// What every node said last, so that only changes are printed.
 struct Watch {
     seen: Vec<Seen>,
-    status: bool,
 }
 
 impl Watch {
     fn new(layout: &Layout) -> Self {
-        Self { seen: layout.nodes.iter().map(|n| client::look(n.port)).collect(), status: io::stdout().is_terminal() }
+        Self { seen: layout.nodes.iter().map(|n| client::look(n.port)).collect() }
     }
 
-    fn look(&mut self, layout: &Layout, processes: &mut [Process]) {
+    fn look(&mut self, layout: &Layout, processes: &mut [Process], screen: Screen<'_>) {
         for (index, node) in layout.nodes.iter().enumerate() {
             if let Some(status) = processes[index].newly_ended() {
-                say(&format!(
+                screen.news(&format!(
                     "{} on {} (pid {}): {}",
                     self.seen[index].word(),
                     node.port,
                     processes[index].pid(),
                     how(status)
                 ));
-                say(&format!("  start it again in another terminal: {} {}", program(), node.file.display()));
+                screen.news(&format!("  start it again in another terminal: {} {}", program(), node.file.display()));
             }
             let now = client::look(node.port);
             let before = &self.seen[index];
             if now.role != before.role {
-                say(&format!("{} was {}, is now {}", node.port, before.word(), now.word()));
+                screen.news(&format!("{} was {}, is now {}", node.port, before.word(), now.word()));
             } else if now.link_up && !before.link_up {
-                say(&format!("{} follows {} at offset {}", node.port, now.follows.unwrap_or(0), now.offset));
+                screen.news(&format!("{} follows {} at offset {}", node.port, now.follows.unwrap_or(0), now.offset));
             }
             self.seen[index] = now;
         }
-        self.draw(layout);
+        self.draw(layout, screen);
     }
 
     /// One line that is drawn over and over on a terminal.
-    fn draw(&self, layout: &Layout) {
-        if !self.status {
-            return;
-        }
+    fn draw(&self, layout: &Layout, screen: Screen<'_>) {
         let primary = self.seen.iter().find(|s| s.is_primary()).map(|s| s.offset);
         let parts: Vec<String> = (layout.nodes.iter().zip(&self.seen))
             .filter(|(node, _)| node.has_data())
             .map(|(node, seen)| format!("{} {} {}", node.port, seen.word(), short_state(seen, primary)))
             .collect();
-        print!("\r\x1b[K{}", parts.join("  |  "));
-        let _ = io::stdout().flush();
-    }
-
-    fn clear_status(&self) {
-        if self.status {
-            print!("\r\x1b[K");
-        }
+        screen.status(&parts.join("  |  "));
     }
 }
 
@@ -223,11 +214,6 @@ fn short_state(seen: &Seen, primary: Option<u64>) -> String {
 /// How this program was called, for lines to copy.
 pub fn program() -> String {
     std::env::args().next().unwrap_or_else(|| String::from("keystead"))
-}
-
-fn say(line: &str) {
-    let clear = if io::stdout().is_terminal() { "\r\x1b[K" } else { "" };
-    println!("{clear}{line}");
 }
 
 /// Whether every sentinel knows all replicas and all other sentinels.

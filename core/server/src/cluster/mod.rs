@@ -8,6 +8,7 @@ mod kept;
 mod layout;
 mod nodes;
 mod picture;
+mod screen;
 
 use crate::config::lies_beside;
 use folder::Folder;
@@ -15,6 +16,7 @@ use kept::Kept;
 use layout::{Layout, MONITOR_NAME, Node};
 use nodes::Process;
 use picture::Seen;
+use screen::Screen;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use std::{
     io,
@@ -54,17 +56,19 @@ pub struct Options {
 /// Starts the cluster, shows it, follows it until Ctrl-C, stops it.
 #[must_use]
 pub fn run(options: &Options) -> ExitCode {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
-        if let Err(error) = signal_hook::flag::register(signal, stop.clone()) {
-            eprintln!("keystead cluster: can't watch for signal {signal}: {error}");
+    let (stop, again) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    // A shell whose terminal is closed sends SIGHUP once more, and others repeat themselves: only Ctrl-C insists.
+    let all = [SIGINT, SIGTERM, SIGHUP, SIGQUIT].map(|signal| (signal, &stop));
+    for (signal, flag) in all.into_iter().chain([(SIGINT, &again)]) {
+        if let Err(error) = signal_hook::flag::register(signal, flag.clone()) {
+            screen::failure(&format!("can't watch for signal {signal}: {error}"));
             return ExitCode::FAILURE;
         }
     }
-    match start_and_follow(options, &stop) {
+    match start_and_follow(options, &stop, &again) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("keystead cluster: {error}");
+            screen::failure(&error.to_string());
             ExitCode::FAILURE
         }
     }
@@ -73,7 +77,7 @@ pub fn run(options: &Options) -> ExitCode {
 /// Plugins that data nodes load beside replication, when their libraries are there.
 const DATA_PLUGINS: &[&str] = &["scripting", "persistence-rdb"];
 
-fn start_and_follow(options: &Options, stop: &AtomicBool) -> io::Result<()> {
+fn start_and_follow(options: &Options, stop: &AtomicBool, again: &AtomicBool) -> io::Result<()> {
     let folder = Folder::of(options.dir.as_deref(), options.base_port)?;
     let layout = Layout::new(folder.path(), options.base_port, options.replicas, options.sentinels, options.embedded)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.0))?
@@ -84,20 +88,22 @@ fn start_and_follow(options: &Options, stop: &AtomicBool) -> io::Result<()> {
     refuse_used_ports(&layout)?;
     folder.make()?;
     nodes::write_files(&layout)?;
-    println!("Starting {} nodes; files, logs and state are in {}", layout.nodes.len(), folder.path().display());
+    let screen = Screen::new(stop);
+    let path = folder.path().display();
+    screen.line(&format!("Starting {} nodes; files, logs and state are in {path}", layout.nodes.len()));
     let mut processes = Vec::new();
-    let outcome = start(&layout, &mut processes, stop).map(|()| {
-        if stop.load(Ordering::Relaxed) {
-            println!("\nStopped while it was starting");
+    let outcome = start(&layout, &mut processes, screen).map(|()| {
+        if screen.stopped() {
+            screen::parting("\nStopped while it was starting");
             return;
         }
-        show(&layout, &processes);
-        println!("Following the cluster. Ctrl-C stops all of it.\n");
-        follow::follow(&layout, &mut processes, stop);
+        show(&layout, &processes, screen);
+        screen.line("Following the cluster. Ctrl-C stops all of it.\n");
+        follow::follow(&layout, &mut processes, screen);
     });
-    println!("\nStopping {} nodes", processes.len());
-    stop.store(false, Ordering::Relaxed);
-    nodes::stop_all(&layout, &mut processes, stop);
+    screen::parting(&format!("\nStopping {} nodes", processes.len()));
+    again.store(false, Ordering::Relaxed);
+    nodes::stop_all(&layout, &mut processes, again);
     outcome
 }
 
@@ -122,33 +128,29 @@ fn way_out(layout: &Layout) -> String {
     }
 }
 
-fn start(layout: &Layout, processes: &mut Vec<Process>, stop: &AtomicBool) -> io::Result<()> {
+fn start(layout: &Layout, processes: &mut Vec<Process>, screen: Screen<'_>) -> io::Result<()> {
     for node in &layout.nodes {
-        if stop.load(Ordering::Relaxed) {
+        if screen.stopped() {
             return Ok(());
         }
         let begun = Instant::now();
         let mut process = Process::start(node)?;
         let ready = nodes::wait_until(node, &mut process, begun + NODE_START, || {
-            stop.load(Ordering::Relaxed) || client::look(node.port).role.is_some()
+            screen.stopped() || client::look(node.port).role.is_some()
         });
         processes.push(process);
         ready.map_err(|error| named(node, &error))?;
-        if stop.load(Ordering::Relaxed) {
+        if screen.stopped() {
             return Ok(());
         }
-        println!(
-            "  {:<8}  127.0.0.1:{:<5}  ready after {} ms",
-            node.role.word(),
-            node.port,
-            begun.elapsed().as_millis()
-        );
+        let took = begun.elapsed().as_millis();
+        screen.line(&format!("  {:<8}  127.0.0.1:{:<5}  ready after {took} ms", node.role.word(), node.port));
     }
-    wait_for("replicas follow the primary", stop, || {
+    wait_for("replicas follow the primary", screen, || {
         let seen: Vec<Seen> = data_nodes(layout).map(|node| client::look(node.port)).collect();
         seen.iter().any(Seen::is_primary) && seen.iter().all(|s| s.is_primary() || s.link_up)
     });
-    wait_for("sentinels know each other and the replicas", stop, || follow::sentinels_agree(layout));
+    wait_for("sentinels know each other and the replicas", screen, || follow::sentinels_agree(layout));
     Ok(())
 }
 
@@ -161,29 +163,30 @@ fn named(node: &Node, error: &io::Error) -> io::Error {
 }
 
 /// Waits with a word of progress; what is late is said, not fatal: following shows it when it comes.
-fn wait_for(what: &str, stop: &AtomicBool, ready: impl Fn() -> bool) {
+fn wait_for(what: &str, screen: Screen<'_>, ready: impl Fn() -> bool) {
     let begun = Instant::now();
-    while !stop.load(Ordering::Relaxed) {
+    while !screen.stopped() {
         if ready() {
-            println!("  {what} ({} ms)", begun.elapsed().as_millis());
+            screen.line(&format!("  {what} ({} ms)", begun.elapsed().as_millis()));
             return;
         }
         if begun.elapsed() > DISCOVERY {
-            println!("  {what}: not yet after {} s, going on", DISCOVERY.as_secs());
+            screen.line(&format!("  {what}: not yet after {} s, going on", DISCOVERY.as_secs()));
             return;
         }
         thread::sleep(Duration::from_millis(50));
     }
 }
 
-fn show(layout: &Layout, processes: &[Process]) {
+fn show(layout: &Layout, processes: &[Process], screen: Screen<'_>) {
     let seen: Vec<Seen> = layout.nodes.iter().map(|node| client::look(node.port)).collect();
     let pids: Vec<u32> = processes.iter().map(Process::pid).collect();
-    println!(
-        "\nThe cluster, watched by its sentinels as {MONITOR_NAME}:\n\n{}",
-        picture::who_is_who(layout, &seen, &pids)
-    );
+    let who = picture::who_is_who(layout, &seen, &pids);
+    screen.line(&format!("\nThe cluster, watched by its sentinels as {MONITOR_NAME}:\n\n{who}"));
     let primary = seen.iter().position(Seen::is_primary).unwrap_or(0);
     let lines = picture::lines_to_try(layout, &follow::program(), layout.nodes[primary].port, pids[primary]);
-    println!("Try:\n\n{lines}");
+    screen.line(&format!("Try:\n\n{lines}"));
+    if let Some(told) = picture::without_redis_cli(std::env::var_os("PATH").as_deref()) {
+        screen.line(told);
+    }
 }

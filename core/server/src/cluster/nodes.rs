@@ -4,6 +4,7 @@
 use super::{
     client::{self, Client},
     layout::{Layout, Node},
+    screen,
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -127,7 +128,7 @@ fn log_tail(dir: &Path) -> String {
 }
 
 /// Stops all nodes: sentinels first, so that nobody starts a failover because we stop the primary. Who needs longer than
-/// usual is named; a second signal, noted in `again`, ends the patience with them.
+/// usual is named; another Ctrl-C, noted in `again`, ends the patience with them.
 pub fn stop_all(layout: &Layout, processes: &mut [Process], again: &AtomicBool) {
     let mut by_hand = Vec::new();
     for (node, process) in layout.nodes.iter().zip(processes.iter_mut()).rev() {
@@ -144,7 +145,7 @@ pub fn stop_all(layout: &Layout, processes: &mut [Process], again: &AtomicBool) 
     for (node, process) in layout.nodes.iter().zip(processes) {
         let what = format!("the node on port {} (pid {})", node.port, process.pid());
         if !patiently(&what, begun, again, || process.ended || process.newly_ended().is_some()) {
-            println!("  {what} is killed");
+            screen::parting(&format!("  {what} is killed"));
             let _ = process.child.kill();
             let _ = process.child.wait();
         }
@@ -152,7 +153,7 @@ pub fn stop_all(layout: &Layout, processes: &mut [Process], again: &AtomicBool) 
     for (node, pid) in by_hand {
         let what = format!("the node on port {} (pid {pid}, started by hand)", node.port);
         if !patiently(&what, begun, again, || Client::connect(node.port).is_err()) {
-            println!("  {what} still runs");
+            screen::parting(&format!("  {what} still runs"));
         }
     }
 }
@@ -165,7 +166,9 @@ fn patiently(what: &str, begun: Instant, again: &AtomicBool, mut ended: impl FnM
             return false;
         }
         if !said && begun.elapsed() > USUAL_STOP {
-            println!("  waiting for {what}, which may be saving its data; Ctrl-C again waits no longer");
+            screen::parting(&format!(
+                "  waiting for {what}, which may be saving its data; Ctrl-C again waits no longer"
+            ));
             said = true;
         }
         thread::sleep(LOOK_AGAIN);

@@ -1,6 +1,7 @@
-//! What a person sees of the cluster: who is who, and the lines to try. Pure text.
+//! What a person sees of the cluster: who is who, and the lines to try. Text only; it never writes any.
 
 use super::layout::{Layout, MONITOR_NAME, Node, Role};
+use std::ffi::OsStr;
 
 /// What a node said of itself last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,10 +86,28 @@ pub fn lines_to_try(layout: &Layout, program: &str, primary: u16, primary_pid: u
     text
 }
 
+/// Where `redis-cli` is to be had, if none is on this `PATH`.
+#[must_use]
+pub fn without_redis_cli(path: Option<&OsStr>) -> Option<&'static str> {
+    let found = path.is_some_and(|path| std::env::split_paths(path).any(|dir| dir.join("redis-cli").is_file()));
+    (!found).then_some("There is no redis-cli in PATH: the package redis-tools has it.\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::path::Path;
+
+    #[test]
+    fn a_machine_without_redis_cli_is_told_where_it_is() {
+        let (with, without) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(with.path().join("redis-cli"), "").unwrap();
+        let path = std::env::join_paths([without.path(), with.path()]).unwrap();
+        assert_eq!(without_redis_cli(Some(&path)), None);
+        for path in [Some(without.path().as_os_str()), Some(OsStr::new("")), None] {
+            assert!(without_redis_cli(path).is_some_and(|told| told.contains("redis-tools")));
+        }
+    }
 
     #[test]
     fn the_picture_shows_roles_and_lag() {

@@ -124,7 +124,7 @@ section! {
         port: u16 = 6379 => "port";
         /// Path of a unix socket.
         unixsocket: Option<String> = None => "unixsocket";
-        /// Its mode, octal digits as text.
+        /// Its mode, octal digits as text; without it, what the umask leaves.
         unixsocketperm: Option<String> = None => "unixsocketperm";
         /// Length of the queue of connections not yet accepted.
         tcp_backlog: u32 = 511 => "tcp-backlog";

@@ -33,8 +33,8 @@ pub(crate) struct ListenSpec {
     pub(crate) tls_port: u16,
     /// Queue of connections not yet accepted.
     pub(crate) backlog: u32,
-    /// Path and mode of a unix socket.
-    pub(crate) unix: Option<(PathBuf, u32)>,
+    /// Path of a unix socket, and its mode if the process' umask is not to say it.
+    pub(crate) unix: Option<(PathBuf, Option<u32>)>,
 }
 
 /// Bound sockets that don't accept yet.
@@ -249,7 +249,7 @@ fn remove_socket(path: &Path) -> io::Result<()> {
 
 /// The file appears with its final mode, so nobody can connect in between. A socket that nobody listens on any more is
 /// replaced.
-fn bind_unix(path: &Path, mode: u32, backlog: u32) -> io::Result<std::os::unix::net::UnixListener> {
+fn bind_unix(path: &Path, mode: Option<u32>, backlog: u32) -> io::Result<std::os::unix::net::UnixListener> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "Address already in use"));
     }
@@ -257,11 +257,13 @@ fn bind_unix(path: &Path, mode: u32, backlog: u32) -> io::Result<std::os::unix::
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // The file gets the socket's mode. No name beside the final one is needed for that: it would take from the 107 bytes of
     // a path.
-    fchmod(&socket, Mode::from_raw_mode(mode))?;
+    if let Some(mode) = mode {
+        fchmod(&socket, Mode::from_raw_mode(mode))?;
+    }
     remove_socket(path)?;
     socket.bind(&address)?;
     // What the process' umask took away.
-    let opened = std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode));
+    let opened = mode.map_or(Ok(()), |mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)));
     let listening = opened.and_then(|()| socket.listen(backlog.try_into().unwrap_or(i32::MAX)));
     if let Err(error) = listening.and_then(|()| socket.set_nonblocking(true)) {
         let _ = std::fs::remove_file(path);
@@ -420,7 +422,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("k.sock");
         let mut with_unix = spec(0);
-        with_unix.unix = Some((path.clone(), 0o600));
+        with_unix.unix = Some((path.clone(), Some(0o600)));
         let first = Listeners::bind(&with_unix).expect("bound");
         let mode = std::fs::metadata(&path).expect("there").permissions().mode() & 0o777;
         assert_eq!(mode, 0o600);
@@ -437,7 +439,7 @@ mod tests {
         std::os::unix::fs::symlink(&file, &link).expect("a link");
         for path in [&file, &link] {
             let mut with_unix = spec(0);
-            with_unix.unix = Some((path.clone(), 0o600));
+            with_unix.unix = Some((path.clone(), Some(0o600)));
             let told = Listeners::bind(&with_unix).expect_err("it is no socket");
             assert!(told.ends_with("bind: a file that is no socket is there, and stays"), "{told}");
         }
@@ -449,7 +451,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let bind = |bytes: usize| {
             let name = "s".repeat(bytes - dir.path().as_os_str().len() - 1);
-            bind_unix(&dir.path().join(name), 0o777, 16)
+            bind_unix(&dir.path().join(name), Some(0o777), 16)
         };
         let bound = [103, 107].map(|bytes| bind(bytes).expect("it fits"));
         let files: Vec<_> =
@@ -461,7 +463,7 @@ mod tests {
         assert!(bind(108).is_err());
         let taken = dir.path().join("folder");
         std::fs::create_dir_all(&taken).expect("a folder");
-        assert!(bind_unix(&taken, 0o700, 16).is_err());
+        assert!(bind_unix(&taken, Some(0o700), 16).is_err());
         assert_eq!(std::fs::read_dir(dir.path()).expect("a folder").count(), 3);
     }
 }

@@ -6,6 +6,7 @@ use super::keepalive::Keepalive;
 use super::listen::{self, Accepting, ListenSpec, Listeners, UnixAccepting};
 use super::service::Service;
 use super::ticker::{self, Ticker};
+use crate::descriptors::Handshakes;
 use crate::tls;
 use keystead_engine::config::ParamGroup;
 use parking_lot::Mutex;
@@ -29,6 +30,7 @@ struct Sides {
     plain: Side,
     tls: Side,
     pending: tls::Pending,
+    handshakes: Handshakes,
     /// There once the port is open.
     driver: Option<Driver>,
 }
@@ -64,7 +66,7 @@ impl Port {
         service: Arc<Service>,
         spec: &ListenSpec,
         keepalive: Keepalive,
-        handshakes: usize,
+        handshakes: Handshakes,
     ) -> Result<Port, String> {
         let mut listeners = Listeners::bind(spec)?;
         let mut places = listeners.places();
@@ -74,8 +76,8 @@ impl Port {
             tls.bound = listen::bind_all(&spec.bind, spec.tls_port, spec.backlog, "TLS")?;
             places.extend(tls.bound.iter().filter_map(|l| l.local_addr().ok()).map(|addr| format!("{addr} (TLS)")));
         }
-        let pending = tls::Pending::new(handshakes);
-        let sides = Sides { bind: spec.bind.clone(), plain, tls, pending, driver: None };
+        let pending = tls::Pending::new(handshakes.places);
+        let sides = Sides { bind: spec.bind.clone(), plain, tls, pending, handshakes, driver: None };
         Ok(Port {
             service,
             keepalive,
@@ -143,8 +145,17 @@ impl Port {
     /// Listens for TLS on another port, or on none. The old one stays if that one can't be had. Clients stay.
     pub(crate) fn move_tls(&self, port: u16) -> Result<(), String> {
         let mut sides = self.sides.lock();
+        if port == sides.tls.port {
+            return Ok(());
+        }
         let bind = sides.bind.clone();
-        if port == sides.tls.port { Ok(()) } else { self.replace(&mut sides, Kind::Tls, &bind, port) }
+        self.replace(&mut sides, Kind::Tls, &bind, port)?;
+        if port != 0
+            && let Some(places) = sides.handshakes.encrypt()
+        {
+            sides.pending.limit(places);
+        }
+        Ok(())
     }
 
     /// Listens on other addresses or another plain port, or on no plain port. What was stays if that can't be had.

@@ -59,6 +59,12 @@ impl Pending {
         Pending { taken: async_channel::bounded(places), going: Arc::default() }
     }
 
+    /// So many at once from now on, said once and before the first one: the others' places are taken for ever.
+    pub(crate) fn limit(&self, places: usize) {
+        let all = self.taken.0.capacity().unwrap_or(places);
+        (places..all).for_each(|_| _ = self.taken.0.try_send(()));
+    }
+
     /// Waits for a place.
     pub(crate) async fn place(&self) -> Place {
         while self.taken.0.try_send(()).is_err() {
@@ -176,6 +182,16 @@ mod tests {
         assert!(given_up(&mut all).is_empty(), "by some who had no time yet to say anything");
         all.truncate(AT_ONCE - 1);
         assert!(next.now_or_never().is_some());
+    }
+
+    #[test]
+    fn fewer_places_stay_fewer() {
+        let (pending, listener) = (Pending::new(AT_ONCE), TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        pending.limit(2);
+        for _ in 0..2 {
+            let _both = [begin(&pending, &listener), begin(&pending, &listener)];
+            assert!(pending.place().now_or_never().is_none());
+        }
     }
 
     #[test]
