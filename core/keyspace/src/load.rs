@@ -1,6 +1,6 @@
 //! Loading: from RDB records to entries, in place or into a shadow that replaces everything in one turn.
 
-use keystead_rdb::{RdbError, Record};
+use keystead_rdb::{RdbError, Record, types, with_string};
 
 use crate::db::Db;
 use crate::entry::{Entry, Value};
@@ -32,8 +32,12 @@ pub enum Put {
 impl Loaded {
     /// Decodes a record.
     pub fn decode(limits: Limits, record: &Record<'_>) -> Result<Self, RdbError> {
-        let built = Builder::build(limits, record.rdb_type, record.value)?;
-        let entry = entry_of(&record.key, built, record.meta.expire_ms);
+        let deadline = record.meta.expire_ms;
+        let entry = if record.rdb_type == types::STRING {
+            with_string(record.value, |bytes| string_entry(&record.key, bytes, deadline))?
+        } else {
+            entry_of(&record.key, Builder::build(limits, record.rdb_type, record.value)?, deadline)
+        };
         Ok(Loaded { entry, idle_secs: record.meta.idle_s, frequency: record.meta.freq })
     }
 
@@ -48,12 +52,13 @@ impl Loaded {
     }
 }
 
+fn string_entry(key: &[u8], bytes: &[u8], deadline: Option<u64>) -> Entry {
+    Entry::new(key, as_int(bytes).map_or(Value::Bytes(bytes), Value::Int), deadline, 0)
+}
+
 fn entry_of(key: &[u8], built: Built, deadline: Option<u64>) -> Entry {
     let object = match built {
-        Built::Str(bytes) => {
-            let value = as_int(&bytes).map_or(Value::Bytes(&bytes), Value::Int);
-            return Entry::new(key, value, deadline, 0);
-        }
+        Built::Str(bytes) => return string_entry(key, &bytes, deadline),
         Built::List(list) => Object::List(list),
         Built::Set(set) => Object::Set(set),
         Built::Hash(hash) => Object::Hash(hash),

@@ -67,6 +67,17 @@ pub fn decode_value(rdb_type: u8, bytes: &[u8], sink: &mut impl ValueSink) -> Re
     if elements == 0 { Err(RdbError::Empty) } else { Ok(()) }
 }
 
+/// The value of a string ([`types::STRING`]) that `bytes` hold exactly, for whoever keeps it at once: one that is stored plainly
+/// isn't copied on its way, and may be as long as half of the memory.
+pub fn with_string<R>(bytes: &[u8], take: impl FnOnce(&[u8]) -> R) -> Result<R, RdbError> {
+    let mut reader = Reader::new(bytes);
+    let text = reader.text()?;
+    if reader.remaining() > 0 {
+        return Err(RdbError::Corrupt("bytes behind the end of the value"));
+    }
+    Ok(text.elem().with_bytes(take))
+}
+
 /// Types whose elements are single strings behind a count.
 fn singles(rdb_type: u8, kind: Kind, reader: &mut Reader<'_>, sink: &mut impl ValueSink) -> Result<u64, RdbError> {
     let count = reader.count()?;

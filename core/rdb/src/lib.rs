@@ -29,7 +29,7 @@ mod writer;
 mod ziplist;
 
 pub use crc::{Crc64, crc64};
-pub use decode::{ValueSink, decode_value};
+pub use decode::{ValueSink, decode_value, with_string};
 pub use dump::{
     dump_payload, function_record, functions_payload, parse_dump, parse_functions, parse_functions_payload, version_of,
 };

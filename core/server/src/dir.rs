@@ -14,6 +14,29 @@ pub(crate) fn usable(path: &Path) -> Result<(), String> {
     }
 }
 
+/// A folder that is there.
+pub(crate) struct Made {
+    /// It wasn't.
+    pub(crate) new: bool,
+    /// What couldn't be put on the disk, and why: a folder without a right to read it, a file system that syncs none.
+    pub(crate) unsynced: Option<String>,
+}
+
+/// Makes the folder, and those above it that aren't there. Their names are on the disk behind this, or else all that will be
+/// written there and told to be could go with them; and so are those of the files in it, which a process may have replaced that
+/// was killed before it got that far: what is read of them now must not be older behind the machine's next end.
+pub(crate) fn make(path: &Path) -> io::Result<Made> {
+    let missing = |part: &&Path| !part.as_os_str().is_empty() && !part.exists();
+    let new: Vec<&Path> = path.ancestors().take_while(missing).collect();
+    std::fs::create_dir_all(path)?;
+    let changed = new.iter().filter_map(|part| part.parent()).chain([path]);
+    let unsynced = changed.filter_map(|folder| {
+        let told = |error: io::Error| format!("{}: {error}", folder.display());
+        crate::replace::sync_folder(folder).err().map(told)
+    });
+    Ok(Made { new: !new.is_empty(), unsynced: unsynced.reduce(|all, one| format!("{all}; {one}")) })
+}
+
 /// Works in the folder from now on.
 pub(crate) fn enter(path: &Path) -> Result<(), String> {
     std::env::set_current_dir(path).map_err(|e| format!("server.dir: can't work in the folder {}: {e}", path.display()))
@@ -42,5 +65,22 @@ impl ForeignConfig for Dir {
         std::env::set_current_dir(value).map_err(words)?;
         *self.0.write() = std::env::current_dir().map_err(words)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_made_with_those_above_it_and_a_file_s_place_is_none() {
+        let root = tempfile::tempdir().expect("a folder");
+        let deep = root.path().join("a/b");
+        for new in [true, false] {
+            let made = make(&deep).expect("made");
+            assert_eq!((made.new, made.unsynced), (new, None));
+        }
+        std::fs::write(root.path().join("file"), "").expect("written");
+        assert!(make(&root.path().join("file/in")).is_err());
     }
 }

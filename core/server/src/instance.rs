@@ -48,8 +48,7 @@ pub(crate) fn run(mut settings: Settings) -> ExitCode {
 
 /// Everything that needs a process with one thread; who is to be told of the start.
 fn prepare(settings: &mut Settings) -> Result<Manager, String> {
-    let made = !settings.dir.exists();
-    std::fs::create_dir_all(&settings.dir)
+    let made = dir::make(&settings.dir)
         .map_err(|e| format!("server.dir: the folder {} can't be made: {e}", settings.dir.display()))?;
     let log_file = settings.log.file.as_deref().filter(|f| !f.is_empty()).map(|f| settings.dir.join(f));
     let manager = Manager::take();
@@ -64,8 +63,11 @@ fn prepare(settings: &mut Settings) -> Result<Manager, String> {
         format!("can't write the log to {}: {e}", path.display())
     })?;
     dir::enter(&settings.dir)?;
-    if made {
+    if made.new {
         log::warn!("The folder {} wasn't there: it was made", settings.dir.display());
+    }
+    if let Some(why) = made.unsynced {
+        log::warn!("Names in the folder can't be put on the disk, and may be gone if the machine goes down: {why}");
     }
     let manager = manager.unwrap_or_else(|why| {
         log::warn!("{why}");
@@ -150,19 +152,20 @@ pub(crate) fn rehearse(settings: Settings) -> Result<Vec<String>, String> {
 
 /// What an instance that saves nothing is told of that: it may be meant, as a cache's, or forgotten.
 fn unsaved(host: &Host, settings: &Settings, closed: bool) -> Option<String> {
-    if closed || host.saves() {
+    if closed || host.may_save() {
         return None;
     }
+    let why = match host.savers().as_slice() {
+        [] => "No plugin that saves is loaded (persistence-rdb, persistence-aof)".to_owned(),
+        off => format!("Nothing saves: {} is loaded and switched off", off.join(", ")),
+    };
     let left: Vec<&str> = DATA_FILES.into_iter().filter(|name| settings.dir.join(name).exists()).collect();
     let left = if left.is_empty() {
         String::new()
     } else {
         format!(" What is in {} of {} is not loaded.", left.join(" and "), settings.dir.display())
     };
-    Some(format!(
-        "No plugin that saves is loaded (persistence-rdb, persistence-aof): the data is in memory only, and gone when this \
-         process ends.{left}"
-    ))
+    Some(format!("{why}: the data is in memory only, and gone when this process ends.{left}"))
 }
 
 /// Starts the plugins and opens the ports. An end that is asked for meanwhile is given back: it waits for nothing.

@@ -16,7 +16,12 @@ pub(crate) fn replace(path: &Path, temporary: &Path, bytes: &[u8]) -> io::Result
         let _ = std::fs::remove_file(temporary);
         return Err(error);
     }
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    sync_folder(path.parent().unwrap_or(Path::new("")))
+}
+
+/// Puts a folder's names on the disk; an empty path is the working folder.
+pub(crate) fn sync_folder(dir: &Path) -> io::Result<()> {
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     File::open(dir)?.sync_all()
 }
 

@@ -81,12 +81,21 @@ pub const DOCS: &[(&str, &str)] = &[
     ("keep_history", "aof-disable-auto-gc: keep the files that a rewrite replaced; they go once this is off."),
 ];
 
+/// The longest name that Linux' file systems take.
+const MAX_NAME: usize = 255;
+/// What the longest name of a part has behind `appendfilename`, with a number of as many digits as there can be.
+const BEHIND_NAME: usize = ".18446744073709551615.incr.aof".len();
+
 impl Config {
     /// Whether the values make sense.
     pub fn check(&self) -> Result<()> {
-        for (name, value) in [("dir_name", &self.dir_name), ("file_name", &self.file_name)] {
+        let names = [("dir_name", &self.dir_name, MAX_NAME), ("file_name", &self.file_name, MAX_NAME - BEHIND_NAME)];
+        for (name, value, longest) in names {
             if value.is_empty() || value.contains(['/', '\\', '\0']) || [".", ".."].contains(&value.as_str()) {
                 return Err(Error::new(format!("{name} can't be a path, just a name")));
+            }
+            if value.len() > longest {
+                return Err(Error::new(format!("{name} can have {longest} bytes at most")));
             }
         }
         Ok(())
@@ -109,9 +118,12 @@ mod tests {
     #[test]
     fn names_are_no_paths() {
         assert!(Config::default().check().is_ok());
-        for bad in ["", "a/b", "..", "a\\b"] {
+        let long = "x".repeat(256);
+        for bad in ["", "a/b", "..", "a\\b", "a\0b", &long] {
             assert!(Config { dir_name: bad.into(), ..Config::default() }.check().is_err(), "{bad}");
             assert!(Config { file_name: bad.into(), ..Config::default() }.check().is_err(), "{bad}");
         }
+        assert!(Config { dir_name: "x".repeat(255), file_name: "x".repeat(225), ..Config::default() }.check().is_ok());
+        assert!(Config { file_name: "x".repeat(226), ..Config::default() }.check().is_err());
     }
 }

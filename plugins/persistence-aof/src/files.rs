@@ -194,6 +194,13 @@ impl Folder {
         failpoint::pass(failpoint::NAMES_SYNCED)
     }
 
+    /// When a file of a set was written last, in seconds since 1970.
+    pub(crate) fn written_at(&self, set: &Manifest) -> Option<u64> {
+        let written = |part: &Part| std::fs::metadata(self.at(&part.name)).ok()?.modified().ok();
+        let newest = set.parts().filter_map(written).max()?;
+        Some(newest.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs())
+    }
+
     /// The size of a part; 0 if it isn't there.
     pub(crate) fn size(&self, part: &Part) -> u64 {
         std::fs::metadata(self.at(&part.name)).map_or(0, |meta| meta.len())

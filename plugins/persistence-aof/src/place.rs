@@ -15,6 +15,9 @@ use std::path::{Path, PathBuf};
 struct Note {
     /// The `dir` that the set is in; none: that of this note. A copy of a whole folder must not lead back to the original.
     dir: Option<PathBuf>,
+    /// The file was switched off then, in seconds since 1970: what was written since isn't in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended_s: Option<u64>,
 }
 
 /// What the note says, and where it is.
@@ -22,6 +25,8 @@ pub(crate) struct Noted {
     /// `dir` as it was before CONFIG REWRITE's word for it: the note lies there.
     home: PathBuf,
     last: Mutex<Option<Note>>,
+    /// Held while one is written.
+    writing: futures::lock::Mutex<()>,
 }
 
 impl Noted {
@@ -29,7 +34,7 @@ impl Noted {
     /// may be older than those it leads to.
     pub(crate) fn read(host: &Host) -> Result<Noted> {
         let home = PathBuf::from(host.setting("dir").unwrap_or_else(|| ".".to_owned()));
-        let noted = Noted { home, last: Mutex::default() };
+        let noted = Noted { home, last: Mutex::default(), writing: futures::lock::Mutex::default() };
         noted.read_again(host)?;
         Ok(noted)
     }
@@ -56,7 +61,7 @@ impl Noted {
 
     /// The folder of the newest set if it isn't this one; an error if that was moved away from here and is gone.
     pub(crate) fn elsewhere(&self, here: &Folder) -> Result<Option<Folder>> {
-        let Some(Note { dir }) = self.last.lock().clone() else { return Ok(None) };
+        let Some(Note { dir, .. }) = self.last.lock().clone() else { return Ok(None) };
         let moved = dir.is_some();
         let there = here.in_dir(dir.as_deref().unwrap_or(&self.home));
         if there.is_same(here) {
@@ -83,7 +88,8 @@ impl Noted {
     /// The set in this folder is what a start must load; none: no set is. Where the note can't be written an older one must
     /// not stay: an empty file may still have room.
     pub(crate) async fn note(&self, host: &Host, folder: Option<&Folder>) {
-        let note = folder.map(|folder| Note { dir: self.away(folder) });
+        let _alone = self.writing.lock().await;
+        let note = folder.map(|folder| Note { dir: self.away(folder), ended_s: None });
         if *self.last.lock() == note {
             return;
         }
@@ -100,6 +106,27 @@ impl Noted {
         }
         if kept.is_ok() {
             *self.last.lock() = now;
+        }
+    }
+
+    /// When the set of the note ended.
+    pub(crate) fn ended_s(&self) -> Option<u64> {
+        self.last.lock().as_ref().and_then(|note| note.ended_s)
+    }
+
+    /// The file was switched off at a time that `ended` tells once no other note is on its way; none: it is on again.
+    pub(crate) async fn note_end(&self, host: &Host, ended: impl FnOnce() -> Option<u64>) {
+        let _alone = self.writing.lock().await;
+        let (Some(ended_s), Some(before)) = (ended(), self.last.lock().clone()) else { return };
+        let note = Note { ended_s: Some(ended_s), ..before };
+        let Ok(text) = ron::to_string(&note) else { return };
+        match host.persist_state(text.as_bytes()).await {
+            Ok(()) => *self.last.lock() = Some(note),
+            Err(why) => log::warn!(
+                "That the append-only file was switched off couldn't be noted: a start that has it on again loads it, \
+                 whatever was saved since ({})",
+                why.text()
+            ),
         }
     }
 

@@ -22,8 +22,11 @@ use keystead_plugin::{FaultPolicy, Folders};
 use parking_lot::Mutex;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
+
+/// What was written before the file was switched off has reached it so many seconds later.
+const LAST_WRITES_S: u64 = 60;
 
 /// How often `dir` is looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -42,7 +45,9 @@ pub struct Aof {
     /// Nothing was: the files that are there now hold what is in memory already.
     began_anew: AtomicBool,
     /// Where the newest set is, for the next start.
-    noted: Noted,
+    noted: Arc<Noted>,
+    /// When the set on the disk was switched off, seconds since 1970; 0: it wasn't.
+    ended_s: Arc<AtomicU64>,
     /// Where no other process writes.
     folders: Folders,
     pub(crate) shown: Shown,
@@ -81,7 +86,8 @@ impl Plugin for Aof {
             inbox: Mutex::new(Some(inbox)),
             loaded: Mutex::default(),
             began_anew: AtomicBool::new(false),
-            noted: Noted::read(&host)?,
+            noted: Arc::new(Noted::read(&host)?),
+            ended_s: Arc::default(),
             folders: Folders::new(host, Self::NAME),
             shown,
             disk: Disk::default(),
@@ -96,10 +102,13 @@ impl Plugin for Aof {
         let loaded = self.loaded.lock().take();
         self.began_anew.store(loaded.is_none(), Ordering::Release);
         let mut writer = Writer::new(self.clone(), self.folder());
+        let host = self.host;
         if self.config().enabled {
             writer.begin(loaded).await?;
+        } else {
+            let folder = self.folder();
+            host.blocking(move || tell_of_unread(&folder)).await?;
         }
-        let host = self.host;
         host.spawn(self.clone().watch_disk());
         host.spawn(self.clone().watch_dir(self.folder().dir().display().to_string()));
         // A thread of its own: it writes and syncs where it stands, instead of waking others for each batch.
@@ -174,8 +183,18 @@ impl Strategy for Aof {
         Ok(load::survey(&folder)?.map(|_| folder.path().display().to_string()))
     }
 
+    async fn complete_until(self: Arc<Self>) -> Option<u64> {
+        self.set_ended_s()
+    }
+
     async fn load(self: Arc<Self>) -> Result<Recovered> {
         let folder = self.folder();
+        if let Some(ended_s) = self.set_ended_s() {
+            log::warn!(
+                "The append-only file was switched off at {ended_s} (seconds since 1970), and no RDB file is newer: what was \
+                 written since is gone"
+            );
+        }
         if let Some(there) = self.noted.elsewhere(&folder)? {
             load::fetch(&self.host, &folder, there).await?;
         }
@@ -214,11 +233,36 @@ impl Aof {
         drop(holding);
         if begins {
             self.shown.asked();
+            self.ended_s.store(0, Ordering::Release);
         }
         if ends {
             self.shown.drops();
+            self.note_end();
         }
         self.send(Order::Configured { counted: begins || ends });
+    }
+
+    /// When the set that a start loads was switched off. What was written behind that is another set, which somebody has brought.
+    fn set_ended_s(&self) -> Option<u64> {
+        let ended_s = self.noted.ended_s()?;
+        let here = self.folder();
+        let folder = self.noted.elsewhere(&here).ok()?.unwrap_or(here);
+        let written_s = folder.written_at(&folder.read_manifest().ok()??)?;
+        (written_s <= ended_s + LAST_WRITES_S).then_some(ended_s)
+    }
+
+    /// The set that a start would load has nothing of what is written from this turn on: a save behind it is newer, also where a
+    /// start has the file on again.
+    fn note_end(&self) {
+        if !self.shown.listed.load(Ordering::Acquire) {
+            return;
+        }
+        self.ended_s.store(self.host.unix_ms() / 1000, Ordering::Release);
+        let (host, noted, ended) = (self.host, self.noted.clone(), self.ended_s.clone());
+        host.spawn(async move {
+            let when = || Some(ended.load(Ordering::Acquire)).filter(|at| *at > 0);
+            noted.note_end(&host, when).await;
+        });
     }
 
     /// Lets all replies go, unless `always` holds them by now.
@@ -239,6 +283,11 @@ impl Aof {
         if felt && holding.patience_ends(sync) {
             self.host.confirm(None);
         }
+    }
+
+    /// True while replies wait for nothing, because a sync takes its time.
+    pub(crate) fn has_let_go(&self) -> bool {
+        !self.holding.lock().holds()
     }
 
     /// A sync begins, beside which the file is written.
@@ -361,6 +410,16 @@ impl Aof {
                 self.send(Order::Moved);
             }
         }
+    }
+}
+
+/// Files that are passed over because `appendonly` is no are named before anybody misses what they have.
+fn tell_of_unread(folder: &Folder) {
+    if let Ok(Some(_)) = load::survey(folder) {
+        log::warn!(
+            "The append-only files in {} are not loaded, because the file is switched off (appendonly no)",
+            folder.path().display()
+        );
     }
 }
 

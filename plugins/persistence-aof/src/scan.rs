@@ -8,6 +8,11 @@ use std::ops::Range;
 /// Redis gives an annotation no more.
 const MAX_ANNOTATION: usize = 1024;
 
+/// So many bytes are read at most, and some more for each that there is, to find commands inside of one that isn't whole: a
+/// second or two.
+const LOOKED_AT: usize = 1 << 30;
+const LOOKED_AT_TIMES: usize = 4;
+
 /// A place behind which the file makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
@@ -205,8 +210,17 @@ impl Scanner {
     /// The file has no more bytes. What isn't whole was cut off, unless more commands follow inside of it: then a length in
     /// front of them is wrong.
     pub fn end(self) -> Result<End, Damage> {
-        if let Some(at) = next_command(&self.buf[self.decoded..]) {
-            let what = format!("a command that can't be whole is followed by others at {}", self.whole + at as u64);
+        let unfinished = &self.buf[self.decoded..];
+        let what = match next_command(unfinished, LOOKED_AT + unfinished.len() * LOOKED_AT_TIMES) {
+            Behind::None => None,
+            Behind::Command(at) => {
+                Some(format!("a command that can't be whole is followed by others at {}", self.whole + at as u64))
+            }
+            Behind::Unknown => {
+                Some("a command isn't whole, and whether others follow inside of it can't be told in time".to_owned())
+            }
+        };
+        if let Some(what) = what {
             return Err(Damage { at: self.whole, what, command: None });
         }
         let (whole, damaged_note) = (self.whole, self.damaged_note);
@@ -216,21 +230,40 @@ impl Scanner {
     }
 }
 
-/// Where in the bytes of a command that isn't whole another one begins and is. A value cut in its middle may hold such text
-/// itself; then a person must decide, for nothing here can.
-fn next_command(unfinished: &[u8]) -> Option<usize> {
+/// What stands in the bytes of a command that isn't whole.
+#[derive(Debug, PartialEq, Eq)]
+enum Behind {
+    /// No other command.
+    None,
+    /// A whole one begins there.
+    Command(usize),
+    /// Nobody knows: to look further would take too long.
+    Unknown,
+}
+
+/// Looks for a whole command in the bytes of one that isn't. A value cut in its middle may hold such text itself; then a person
+/// must decide, for nothing here can. `most` bytes are read at most: in text made for it each beginning leads through all of the
+/// rest.
+fn next_command(unfinished: &[u8], mut most: usize) -> Behind {
     let mut from = 1;
-    while let Some(at) = find(unfinished.get(from..)?, b"\r\n*").map(|at| from + at + 2) {
-        let decoded = Decoder::new().decode(&unfinished[at..], &Limits::default());
-        if let Ok(Decoded::Command { args, .. }) = decoded {
-            let word = Args::new(&unfinished[at..], &args).iter().next().map(<[u8]>::to_vec).unwrap_or_default();
-            if !word.is_empty() && word.iter().all(u8::is_ascii_alphabetic) {
-                return Some(at);
+    while let Some(at) = unfinished.get(from..).and_then(|rest| find(rest, b"\r\n*")).map(|at| from + at + 2) {
+        let mut decoder = Decoder::new();
+        match decoder.decode(&unfinished[at..], &Limits::default()) {
+            Ok(Decoded::Command { args, .. }) => {
+                let word = Args::new(&unfinished[at..], &args).iter().next().map(<[u8]>::to_vec).unwrap_or_default();
+                if !word.is_empty() && word.iter().all(u8::is_ascii_alphabetic) {
+                    return Behind::Command(at);
+                }
+                most = most.saturating_sub(args.last().map_or(0, |(_, end)| *end as usize));
             }
+            _ => most = most.saturating_sub(decoder.begun().taken),
+        }
+        if most == 0 {
+            return Behind::Unknown;
         }
         from = at;
     }
-    None
+    Behind::None
 }
 
 /// Bytes without some ranges, which ascend.

@@ -1,7 +1,7 @@
 //! What can be set: the plugin's subtree of the RON file. `params` shows the same fields under Redis' names.
 
 use crate::points::Point;
-use keystead_plugin::Result;
+use keystead_plugin::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// The subtree.
@@ -52,13 +52,20 @@ impl Config {
     }
 }
 
-/// A file's name, without a folder.
+/// The longest name that Linux' file systems take.
+const MAX_NAME: usize = 255;
+
+/// A file's name, without a folder. One that no file can have would be kept by CONFIG REWRITE, fail all saves, and refuse the
+/// next start.
 pub(crate) fn check_name(name: &str) -> Result<()> {
     if name.is_empty() {
         return Err("dbfilename can't be empty".into());
     }
-    if name.contains('/') {
+    if name.contains(['/', '\0']) || [".", ".."].contains(&name) {
         return Err("dbfilename can't be a path, just a filename".into());
+    }
+    if name.len() > MAX_NAME {
+        return Err(Error::new(format!("dbfilename can have {MAX_NAME} bytes at most")));
     }
     Ok(())
 }
@@ -74,3 +81,18 @@ pub(crate) const DOCS: &[(&str, &str)] = &[
     ("rdb_key_save_delay", "For tests: microseconds to wait per key while saving."),
     ("key_load_delay", "For tests: microseconds to wait per key while loading."),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_a_file_can_have_are_taken() {
+        for good in ["dump.rdb", "a b", "..rdb", "ä", &"x".repeat(255)] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a/b", ".", "..", "a\0b", &"x".repeat(256)] {
+            assert!(check_name(bad).is_err(), "{}", bad.escape_debug());
+        }
+    }
+}

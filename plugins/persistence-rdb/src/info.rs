@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn as_redis_names_them() {
-        let board = Board::new(1000);
+        let board = Board::new(Duration::ZERO, 1000);
         board.edit(|status| status.saved_changes = 5);
         let text = print(&board, 3, 12);
         let rest = "rdb_bgsave_in_progress:0\nrdb_last_save_time:1000\nrdb_last_bgsave_status:ok\n\
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn a_load_shows_its_progress() {
-        let board = Board::new(0);
+        let board = Board::new(Duration::ZERO, 0);
         let loading = Loading {
             since: Duration::from_secs(1),
             since_unix_s: 77,

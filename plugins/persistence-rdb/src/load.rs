@@ -79,6 +79,27 @@ fn open(path: &Path) -> std::io::Result<(u64, File)> {
     Ok((about.len(), File::open(path)?))
 }
 
+/// Bytes in which the fields at a file's front are looked for.
+const FRONT: u64 = 4096;
+
+/// Of when the file is, in seconds since 1970: what it says, but not behind its last write, for a file of another machine goes
+/// by that one's clock.
+pub(crate) fn made_at(path: &Path) -> Option<u64> {
+    let (_, file) = open(path).ok()?;
+    let written = file.metadata().ok()?.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
+    let mut front = Vec::new();
+    file.take(FRONT).read_to_end(&mut front).ok()?;
+    let (mut parser, mut head) = (FileParser::default(), FileHead::default());
+    parser.feed(&front);
+    loop {
+        match parser.next_event() {
+            Ok(Some(Event::Aux(name, value))) => _ = head.note(&name, &value),
+            Ok(Some(Event::Version(_))) => {}
+            _ => return head.created_s.map(|created| created.min(written)),
+        }
+    }
+}
+
 /// The file's thread.
 fn take_apart(mut file: File, verify: bool, mut sender: Sender<Piece>) {
     let limits = ParserLimits { batch_bytes: BATCH, verify_checksum: verify, ..ParserLimits::default() };
@@ -288,6 +309,22 @@ mod tests {
         let manifest = dir.join("appendonlydir/appendonly.aof.manifest");
         std::fs::write(&manifest, "").expect("written");
         assert_eq!(super::append_only_set(dir), Some(manifest));
+    }
+
+    #[test]
+    fn a_file_is_of_the_time_that_it_says_but_not_behind_its_last_write() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("dump.rdb");
+        assert_eq!(super::made_at(&path), None);
+        let file =
+            |ctime: &str| [b"REDIS0010\xfa\x05ctime", &[ctime.len() as u8][..], ctime.as_bytes(), b"\xff"].concat();
+        std::fs::write(&path, file("1700000000")).expect("written");
+        assert_eq!(super::made_at(&path), Some(1_700_000_000));
+        std::fs::write(&path, file("99999999999")).expect("written");
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("later").as_secs();
+        assert!(super::made_at(&path).is_some_and(|at| at.abs_diff(now) < 100), "a clock that is ahead");
+        std::fs::write(&path, b"REDIS0010\xff").expect("written");
+        assert_eq!(super::made_at(&path), None, "it doesn't say");
     }
 
     #[test]

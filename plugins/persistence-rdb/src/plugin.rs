@@ -64,7 +64,7 @@ impl Plugin for PersistenceRdb {
             me: std::sync::OnceLock::new(),
             config: ArcSwap::from_pointee(config),
             recovery: persistence::provide(reg),
-            board: Board::new(host.unix_ms() / 1000),
+            board: Board::new(host.now(), host.unix_ms() / 1000),
             writing: Arc::default(),
             folders: Folders::new(host, Self::NAME),
             cancelled: AtomicBool::new(false),
@@ -139,6 +139,11 @@ impl Strategy for PersistenceRdb {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::new(format!("Fatal error: can't open the RDB file {shown} for reading: {error}"))),
         }
+    }
+
+    async fn complete_until(self: Arc<Self>) -> Option<u64> {
+        let path = self.path();
+        self.host.blocking(move || load::made_at(&path)).await.ok().flatten()
     }
 
     async fn load(self: Arc<Self>) -> Result<Recovered> {
@@ -243,10 +248,11 @@ impl PersistenceRdb {
 
     /// The file has the keys up to so many changes.
     pub(crate) fn has_saved(&self, changes: u64) {
-        let now_s = self.host.unix_ms() / 1000;
+        let (now, now_s) = (self.host.now(), self.host.unix_ms() / 1000);
         self.board.edit(|status| {
             status.saved_changes = changes;
             status.last_save_s = now_s;
+            status.last_save_at = now;
             status.last_ok = true;
         });
         self.refresh_gate();
@@ -332,7 +338,7 @@ impl PersistenceRdb {
             }
             let status = self.board.read();
             let changes = changes.saturating_sub(status.saved_changes);
-            let since = (self.host.unix_ms() / 1000).saturating_sub(status.last_save_s);
+            let since = self.host.now().saturating_sub(status.last_save_at);
             let Some((seconds, least)) = points::due(&config.save, since, changes) else { continue };
             let rested = status
                 .last_try

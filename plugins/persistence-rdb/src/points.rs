@@ -1,5 +1,7 @@
 //! Save points: after so many seconds, if so many keys changed. Pure: text in, a decision out.
 
+use std::time::Duration;
+
 /// Seconds since the last save, and changes since then.
 pub type Point = (u64, u64);
 
@@ -29,8 +31,8 @@ pub fn text(points: &[Point]) -> String {
 }
 
 /// The first point that is due: more seconds passed than it says, and at least as many changes were made.
-pub fn due(points: &[Point], since_save_s: u64, changes: u64) -> Option<Point> {
-    points.iter().copied().find(|(seconds, least)| changes >= *least && since_save_s > *seconds)
+pub fn due(points: &[Point], since_save: Duration, changes: u64) -> Option<Point> {
+    points.iter().copied().find(|(seconds, least)| changes >= *least && since_save > Duration::from_secs(*seconds))
 }
 
 #[cfg(test)]
@@ -76,7 +78,7 @@ mod tests {
             (3601, 1, Some((3600, 1))),
             (9999, 0, None),
         ] {
-            assert_eq!(due(&points, seconds, changes), expected, "{seconds} s, {changes}");
+            assert_eq!(due(&points, Duration::from_secs(seconds), changes), expected, "{seconds} s, {changes}");
         }
     }
 }

@@ -58,13 +58,13 @@ pub(crate) async fn write(
 ) -> Result<Saved> {
     let (config, dir) = (plugin.config(), plugin.dir());
     hold(plugin, &dir).await?;
-    let Cut { snapshot, version, flushes } = cut(plugin, &config, begun).await?;
+    let Cut { snapshot, version, flushes, asked_s } = cut(plugin, &config, begun).await?;
     let changes = snapshot.changes();
     failpoint::pass("save-cut")?;
     let keys = snapshot.keys();
     plugin.board.edit(|status| (status.progress, status.writes) = ((0, keys), Some(changes)));
     let job = Job {
-        head: head(plugin, &snapshot),
+        head: head(plugin, &snapshot, asked_s),
         version,
         flushes,
         dir,
@@ -90,6 +90,8 @@ struct Cut {
     version: u16,
     /// How many FLUSHALL it is behind, of a save in the background: the next makes it worthless. Others are waited for.
     flushes: Option<u64>,
+    /// When it was asked for, seconds since 1970: it has everything of before.
+    asked_s: u64,
 }
 
 /// The cut. There are two for files, whatever replicas read; a third file waits for its turn.
@@ -105,12 +107,13 @@ async fn cut(plugin: &PersistenceRdb, config: &Config, mut begun: Option<oneshot
             true => Some(plugin.host.with_keyspace(|ctx| ctx.flushes()).await?),
             false => None,
         };
+        let asked_s = plugin.host.unix_ms() / 1000;
         let cut = plugin.host.snapshot(u32::from(version) | RDB_PIECES | plain).await;
         if let Some(begun) = begun.take() {
             let _ = begun.send(());
         }
         match cut {
-            Ok(snapshot) => return Ok(Cut { snapshot, version, flushes }),
+            Ok(snapshot) => return Ok(Cut { snapshot, version, flushes, asked_s }),
             // Waiting won't help.
             Err(error) if needed > version || plugin.data_is_lost() => return Err(error),
             Err(_) if plugin.cancelled.load(Ordering::Acquire) => return Err(GIVEN_UP.into()),
@@ -124,7 +127,7 @@ async fn cut(plugin: &PersistenceRdb, config: &Config, mut begun: Option<oneshot
     }
 }
 
-fn head(plugin: &PersistenceRdb, snapshot: &Snapshot) -> FileHead {
+fn head(plugin: &PersistenceRdb, snapshot: &Snapshot, created_s: u64) -> FileHead {
     let replid = snapshot.history().replid;
     // Without a backlog nobody can go on from there.
     let followed = plugin.host.journal().active && replid != ReplId::NONE;
@@ -133,7 +136,7 @@ fn head(plugin: &PersistenceRdb, snapshot: &Snapshot) -> FileHead {
         offset: snapshot.offset(),
         stream_db: snapshot.stream_db().unwrap_or(0),
     });
-    FileHead { created_s: Some(plugin.host.unix_ms() / 1000), stream, ..FileHead::default() }
+    FileHead { created_s: Some(created_s), stream, ..FileHead::default() }
 }
 
 /// All that a thread needs.

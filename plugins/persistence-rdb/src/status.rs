@@ -9,6 +9,8 @@ use std::time::Duration;
 pub(crate) struct Status {
     /// The last save that succeeded, seconds since 1970.
     pub(crate) last_save_s: u64,
+    /// The same by the clock that nobody sets: save points go by it.
+    pub(crate) last_save_at: Duration,
     /// Whether the last one in the background did.
     pub(crate) last_ok: bool,
     /// When the last one in the background began.
@@ -48,9 +50,10 @@ pub(crate) struct Board(ArcSwap<Status>);
 
 impl Board {
     /// Nothing was done yet; what there is counts as saved now.
-    pub(crate) fn new(now_s: u64) -> Board {
+    pub(crate) fn new(now: Duration, now_s: u64) -> Board {
         Board(ArcSwap::from_pointee(Status {
             last_save_s: now_s,
+            last_save_at: now,
             last_ok: true,
             last_try: None,
             last_took: None,
@@ -107,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_reset_counts_saves_anew() {
-        let board = Board::new(0);
+        let board = Board::new(Duration::ZERO, 0);
         assert!(board.begin(Duration::ZERO));
         board.settle(0);
         assert_eq!(board.read().saves, 1);

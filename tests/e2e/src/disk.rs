@@ -38,7 +38,14 @@ impl FaultyDisk {
     pub fn under(&self, builder: KeysteadBuilder, most: usize) -> KeysteadBuilder {
         let path = |name: &str| self.dir.path().join(name).display().to_string();
         let builder = builder.env("LD_PRELOAD", &path("faulty_disk.so")).env("FAULTY_DISK_ROOM", &path("room"));
+        let builder = builder.env("FAULTY_DISK_FOLDERS", &path("folders"));
         builder.env("FAULTY_DISK_MOST", &most.to_string())
+    }
+
+    /// The folders that were synced so far, in order.
+    pub fn synced_folders(&self) -> Vec<PathBuf> {
+        let lines = std::fs::read_to_string(self.dir.path().join("folders")).unwrap_or_default();
+        lines.lines().map(PathBuf::from).collect()
     }
 
     /// So many bytes more, then it is full.

@@ -1,5 +1,5 @@
 /* A disk that takes less than it is given, fills up at any byte, or stands still: put before the C library's write(2),
- * writev(2), fdatasync(2) and ftruncate(2) with LD_PRELOAD. Touches only what goes into data files; decides nothing: the test
+ * writev(2), fsync(2), fdatasync(2) and ftruncate(2) with LD_PRELOAD. Notes which folders were synced. Touches only what goes into data files; decides nothing: the test
  * says how much is taken. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -18,6 +18,7 @@
 static ssize_t (*next_write)(int, const void *, size_t);
 static ssize_t (*next_writev)(int, const struct iovec *, int);
 static int (*next_fdatasync)(int);
+static int (*next_fsync)(int);
 static int (*next_ftruncate)(int, off64_t);
 /* Bytes that one call takes at most; 0: all. */
 static long most;
@@ -28,6 +29,7 @@ static volatile int64_t *room;
 __attribute__((constructor)) static void begin(void) {
     next_ftruncate = (int (*)(int, off64_t))dlsym(RTLD_NEXT, "ftruncate64");
     next_fdatasync = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+    next_fsync = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
     next_write = (ssize_t (*)(int, const void *, size_t))dlsym(RTLD_NEXT, "write");
     next_writev = (ssize_t (*)(int, const struct iovec *, int))dlsym(RTLD_NEXT, "writev");
     const char *text = getenv("FAULTY_DISK_MOST");
@@ -79,6 +81,22 @@ int ftruncate64(int fd, off64_t size) {
 int fdatasync(int fd) {
     if (is_data(fd)) wait_while_still();
     return next_fdatasync(fd);
+}
+
+/* A line with each folder that was synced. */
+int fsync(int fd) {
+    struct stat about;
+    const char *list = getenv("FAULTY_DISK_FOLDERS");
+    char link[64], path[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = list && fstat(fd, &about) == 0 && S_ISDIR(about.st_mode) ? readlink(link, path, sizeof path - 1) : 0;
+    int file = length > 0 ? open(list, O_WRONLY | O_APPEND | O_CREAT, 0600) : -1;
+    if (file >= 0) {
+        path[length] = '\n';
+        if (next_write(file, path, (size_t)length + 1) < 0) abort();
+        close(file);
+    }
+    return next_fsync(fd);
 }
 
 ssize_t write(int fd, const void *bytes, size_t count) {

@@ -108,7 +108,7 @@ fn check_says_what_a_start_passes_over() {
     assert!(ok && told.contains("'maxclients' is passed over: argument couldn't be parsed into an integer"), "{told}");
     assert!(told.contains("'no-such-parameter' is passed over: no such parameter"), "{told}");
     let busy = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let (ok, told) = check(&format!("\"port\": \"{}\"", busy.local_addr().unwrap().port()));
+    let (ok, told) = check(&format!("\"appendonly\": \"yes\", \"port\": \"{}\"", busy.local_addr().unwrap().port()));
     assert!(ok && !told.contains("warning"), "it binds nothing: {told}");
     let (ok, told) = check("\"dir\": \"/no/such/folder\"");
     assert!(!ok && told.contains("can't work in the folder /no/such/folder that 'dir' names"), "{told}");

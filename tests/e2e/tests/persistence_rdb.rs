@@ -519,3 +519,31 @@ fn the_file_has_what_was_there_when_the_save_was_asked_for() {
         assert_eq!(text(&node.client().cmd("GET kept")), "1", "round {round}");
     }
 }
+
+/// What no file can be called would be kept by CONFIG REWRITE, and refuse the next start.
+#[test]
+fn a_name_that_no_file_can_have_is_refused() {
+    let node = saving("()").server("enable_protected_configs: \"local\"").start();
+    let mut client = node.client();
+    let long = "x".repeat(100_000);
+    for (name, why) in
+        [("a\0b", "can't be a path"), ("..", "can't be a path"), (long.as_str(), "can have 255 bytes at most")]
+    {
+        let Reply::Error(refused) = client.command(&["CONFIG", "SET", "dbfilename", name]) else {
+            panic!("{why}: taken")
+        };
+        assert!(refused.contains(why), "{refused}");
+    }
+    assert_eq!(client.command(&["CONFIG", "SET", "dbfilename", &"x".repeat(255)]), "OK");
+    client.ok("SAVE");
+    assert!(node.dir().join("x".repeat(255)).exists());
+    let aof = |config: &str| {
+        let mut node = Keystead::builder().plugin("persistence-aof", config).launch();
+        assert!(!node.process.wait_exit(DEADLINE).success());
+        node.process.log()
+    };
+    let log = aof(&format!("(file_name: \"{}\")", "x".repeat(226)));
+    assert!(log.contains("file_name can have 225 bytes at most"), "{log}");
+    let log = aof(&format!("(dir_name: \"{}\")", "x".repeat(256)));
+    assert!(log.contains("dir_name can have 255 bytes at most"), "{log}");
+}

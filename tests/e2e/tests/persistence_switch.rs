@@ -6,7 +6,7 @@ use keystead_harness::{Client, DEADLINE, Keystead, Reply, wait_until};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What is promised now: each change is another number, an odd one promises nothing.
 type Promise = AtomicU64;
@@ -185,4 +185,129 @@ fn a_flushall_of_the_log_saves_nothing_at_the_start() {
     wait_until("a point", DEADLINE, || log().contains("2 changes in 1 seconds. Saving..."));
     let before = log().split("2 changes in 1 seconds").next().unwrap().to_owned();
     assert!(!before.contains("DB saved on disk"), "{before}");
+}
+
+/// Behind the second in which something was done: files tell their time in seconds.
+fn next_second() {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let then = now();
+    wait_until("the next second", DEADLINE, || now() > then);
+}
+
+fn wait_until_noted(node: &Keystead) {
+    let note = || std::fs::read_to_string(node.dir().join("persistence-aof.state")).unwrap_or_default();
+    wait_until("it is noted that the file ended", DEADLINE, || note().contains("ended_s"));
+}
+
+/// Switched off at run time and not in the file: the next start has it on again, and finds a set that ended long ago beside a
+/// file that was saved since.
+#[test]
+fn what_was_saved_since_the_append_only_file_was_switched_off_is_loaded() {
+    for end in ["SHUTDOWN SAVE", "SAVE"] {
+        let mut node = Keystead::builder()
+            .plugin("persistence-rdb", "(save: [])")
+            .plugin("persistence-aof", "(fsync: always)")
+            .plugin("replication", "()")
+            .start();
+        let mut client = node.client();
+        client.ok("SET before 1");
+        client.ok("SET changed 1");
+        client.ok("CONFIG SET appendonly no");
+        wait_until_noted(&node);
+        next_second();
+        client.ok("SET changed 2");
+        client.ok("SET since 1");
+        if end == "SAVE" {
+            client.ok(end);
+            // A set that isn't whole yet changes nothing.
+            client.ok("CONFIG SET rdb-key-save-delay 1000000");
+            client.ok("CONFIG SET appendonly yes");
+            node.process.kill();
+        } else {
+            client.send(&["SHUTDOWN", "SAVE"]).unwrap();
+            assert!(node.process.wait_exit(DEADLINE).success());
+        }
+        for life in ["behind the change", "behind the next base"] {
+            node.restart();
+            let mut client = node.client();
+            assert_eq!(client.cmd("CONFIG GET appendonly").texts()[1], "yes");
+            assert_eq!(client.cmd("EXISTS before since"), 2, "{end}, {life}: {}", node.process.log());
+            assert_eq!(client.cmd("GET changed"), "2", "{end}, {life}");
+            client.ok(&format!("SET {end}-{} 1", life.len()).replace("SHUTDOWN SAVE", "end"));
+            node.process.kill();
+        }
+        assert_eq!(node.process.log().matches(" is newer and is loaded instead").count(), 1, "{}", node.process.log());
+        node.restart();
+        assert_eq!(node.client().cmd("DBSIZE"), 5, "{end}: {}", node.process.log());
+    }
+}
+
+/// Somebody brought another set meanwhile: the note isn't about that one.
+#[test]
+fn a_set_that_was_brought_behind_the_switch_is_loaded() {
+    let mut node = Keystead::builder()
+        .plugin("persistence-rdb", "(save: [])")
+        .plugin("persistence-aof", "(fsync: always)")
+        .plugin("replication", "()")
+        .start();
+    let mut client = node.client();
+    client.ok("SET brought 1");
+    client.ok("CONFIG SET appendonly no");
+    wait_until_noted(&node);
+    next_second();
+    client.ok("SET brought 2");
+    client.send(&["SHUTDOWN", "SAVE"]).unwrap();
+    assert!(node.process.wait_exit(DEADLINE).success());
+    let later = SystemTime::now() + Duration::from_secs(600);
+    for file in std::fs::read_dir(node.dir().join("appendonlydir")).unwrap() {
+        std::fs::File::options().append(true).open(file.unwrap().path()).unwrap().set_modified(later).unwrap();
+    }
+    node.restart();
+    assert_eq!(node.client().cmd("GET brought"), "1", "{}", node.process.log());
+}
+
+/// Nothing was saved since, or only before: the set is all there is.
+#[test]
+fn an_append_only_file_that_was_switched_off_is_loaded_where_nothing_is_newer() {
+    let mut node = Keystead::builder()
+        .plugin("persistence-rdb", "(save: [])")
+        .plugin("persistence-aof", "(fsync: always)")
+        .start();
+    let mut client = node.client();
+    client.ok("SET saved 1");
+    client.ok("SAVE");
+    client.ok("SET logged 1");
+    next_second();
+    client.ok("CONFIG SET appendonly no");
+    wait_until_noted(&node);
+    client.ok("SET lost 1");
+    node.process.kill();
+    node.restart();
+    assert_eq!(node.client().cmd("EXISTS saved logged lost"), 2);
+    assert!(node.process.log().contains("was switched off at "), "{}", node.process.log());
+    // It is on again, and goes before every save.
+    let mut client = node.client();
+    next_second();
+    client.ok("SAVE");
+    client.ok("SET more 1");
+    node.process.kill();
+    node.restart();
+    assert_eq!(node.client().cmd("EXISTS saved logged more"), 3);
+}
+
+#[test]
+fn append_only_files_that_are_passed_over_are_named() {
+    let mut node = Keystead::builder().plugin("persistence-aof", "(fsync: always)").start();
+    node.client().ok("SET a 1");
+    node.process.kill();
+    let file = node.dir().join("keystead.ron");
+    let off = std::fs::read_to_string(&file).unwrap().replace("(fsync: always)", "(enabled: false)");
+    std::fs::write(&file, off).unwrap();
+    node.restart();
+    let told = format!("The append-only files in {} are not loaded", node.dir().join("appendonlydir").display());
+    assert!(node.process.log().contains(&told), "{}", node.process.log());
+    node.process.kill();
+    std::fs::remove_dir_all(node.dir().join("appendonlydir")).unwrap();
+    node.restart();
+    assert_eq!(node.process.log().matches(&told).count(), 1, "{}", node.process.log());
 }

@@ -5,7 +5,8 @@
 //! **The load at the start.** Nobody is told to load from outside. Every plugin whose start depends on the data (each
 //! strategy, and replication) awaits [`Recovery::run`] in its `start`, first thing. That asks every strategy what it
 //! found on the disk ([`Request::Survey`]) and lets the one of the highest rank load ([`Request::Load`]): a log of every
-//! write before a snapshot, a snapshot before nothing. A load runs once, whoever came first, and all get its answer. So
+//! write before a snapshot, a snapshot before nothing, but no log that was switched off before the snapshot was made
+//! ([`Strategy::complete_until`]). A load runs once, whoever came first, and all get its answer. So
 //! when `run` returns, the data is there, whichever plugin started first; a strategy that didn't load (an append-only file
 //! that was just switched on, say) sees that and begins its own files with the data as it is. An error refuses the start.
 //!
@@ -60,6 +61,9 @@ pub enum Answer {
         rank: u32,
         /// Its files, for people; `None` if there is nothing.
         what: Option<String>,
+        /// See [`Strategy::complete_until`].
+        #[serde(default)]
+        until_s: Option<u64>,
     },
     /// The data is in the keyspace.
     Loaded(Recovered),
@@ -112,6 +116,12 @@ pub trait Strategy: Plugin {
     /// nothing; an error refuses the start.
     fn survey(self: Arc<Self>) -> impl Future<Output = Result<Option<String>>> + Send;
 
+    /// Until when (seconds since 1970) what was found has all that was written; asked behind [`survey`](Strategy::survey).
+    /// `None`: to the end, or nobody knows. A fuller record that is known to have ended gives way to one that goes further.
+    fn complete_until(self: Arc<Self>) -> impl Future<Output = Option<u64>> + Send {
+        async { None }
+    }
+
     /// Loads it into the empty keyspace. Called once, before or inside the plugin's own `start`.
     fn load(self: Arc<Self>) -> impl Future<Output = Result<Recovered>> + Send;
 
@@ -130,12 +140,12 @@ pub trait Strategy: Plugin {
 pub fn provide<P: Strategy>(reg: &mut Registrar<P>) -> Recovery {
     let done = Arc::new(Mutex::new(None));
     reg.provide::<Persistence, _, _>(move |plugin, request| answer(plugin, request, done.clone()));
-    Recovery(Needed::new(reg.host))
+    Recovery { strategies: Needed::new(reg.host), of: P::NAME }
 }
 
 /// For plugins that are no strategy but depend on the data in their `start`: they are started behind all strategies.
 pub fn recovery<P: Plugin>(reg: &mut Registrar<P>) -> Recovery {
-    Recovery(reg.optional::<Wanted>())
+    Recovery { strategies: reg.optional::<Wanted>(), of: P::NAME }
 }
 
 async fn answer<P: Strategy>(
@@ -144,7 +154,11 @@ async fn answer<P: Strategy>(
     done: Arc<Mutex<Option<Result<Recovered, String>>>>,
 ) -> Result<Answer> {
     match request {
-        Request::Survey => Ok(Answer::Found { rank: P::RANK, what: plugin.survey().await? }),
+        Request::Survey => {
+            let what = plugin.clone().survey().await?;
+            let until_s = if what.is_some() { plugin.complete_until().await } else { None };
+            Ok(Answer::Found { rank: P::RANK, what, until_s })
+        }
         Request::Load => {
             let mut done = done.lock().await;
             if done.is_none() {
@@ -174,7 +188,11 @@ impl Service for Wanted {
 }
 
 /// The load at the start, for whoever depends on it.
-pub struct Recovery(Needed<Wanted>);
+pub struct Recovery {
+    strategies: Needed<Wanted>,
+    /// The plugin that asks.
+    of: &'static str,
+}
 
 /// Why the data isn't there.
 #[derive(Debug)]
@@ -195,14 +213,14 @@ impl Recovery {
     pub async fn try_run(&self) -> Result<Option<Recovered>, Failure> {
         let failure = |of: &str, error| Failure { of: of.to_owned(), error };
         let mut found = Vec::new();
-        for name in self.0.providers() {
-            let answer = self.0.call_at(&name, &Request::Survey).await;
-            if let Answer::Found { rank, what: Some(what) } = answer.map_err(|error| failure(&name, error))? {
-                found.push((rank, what, name));
+        for name in self.strategies.providers() {
+            let answer = self.strategies.call_at(&name, &Request::Survey).await;
+            if let Answer::Found { rank, what: Some(what), until_s } = answer.map_err(|error| failure(&name, error))? {
+                found.push(Offer { rank, what, name, until_s });
             }
         }
-        let Some(best) = choose(found) else { return Ok(None) };
-        match self.0.call_at(&best, &Request::Load).await.map_err(|error| failure(&best, error))? {
+        let Some(best) = choose(found, self.of) else { return Ok(None) };
+        match self.strategies.call_at(&best, &Request::Load).await.map_err(|error| failure(&best, error))? {
             Answer::Loaded(recovered) => Ok(Some(recovered)),
             other => Err(failure(&best, Error::new(format!("{best} answered a load with {other:?}")))),
         }
@@ -210,8 +228,8 @@ impl Recovery {
 
     /// Offers a file, see [`Request::Adopt`]; true: a strategy took it.
     pub async fn offer(&self, file: &Path, changes: u64) -> bool {
-        for name in self.0.providers() {
-            match self.0.call_at(&name, &Request::Adopt { file: file.to_owned(), changes }).await {
+        for name in self.strategies.providers() {
+            match self.strategies.call_at(&name, &Request::Adopt { file: file.to_owned(), changes }).await {
                 Ok(Answer::Adopted(true)) => return true,
                 Ok(_) => {}
                 // Also one that was built before such files were offered.
@@ -223,36 +241,84 @@ impl Recovery {
 
     /// Tells all strategies that what is in memory is what one of them has on the disk.
     pub async fn tell_reloaded(&self) {
-        for name in self.0.providers() {
-            if let Err(error) = self.0.call_at(&name, &Request::Reloaded).await {
+        for name in self.strategies.providers() {
+            if let Err(error) = self.strategies.call_at(&name, &Request::Reloaded).await {
                 log::debug!("{name} doesn't know that the data was loaded again: {}", error.text());
             }
         }
     }
 }
 
-/// The strategy that loads: the highest rank, the first of equals.
-fn choose(found: Vec<(u32, String, String)>) -> Option<String> {
-    let best = found.iter().map(|(rank, ..)| *rank).max()?;
-    let at = found.iter().position(|(rank, ..)| *rank == best)?;
-    for (_, what, name) in found.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, other)| other) {
-        log::debug!("{what} of {name} is not loaded: {} has a fuller record", found[at].2);
+/// What a strategy could load.
+struct Offer {
+    rank: u32,
+    what: String,
+    name: String,
+    until_s: Option<u64>,
+}
+
+/// The strategy that loads: the highest rank, the first of equals. But not one whose record ended, say a log that was switched
+/// off, where another's goes on behind that: what was written since would be lost with the next save. Each plugin asks; the one
+/// whose record gives way says so.
+fn choose(found: Vec<Offer>, asks: &str) -> Option<String> {
+    let best = found.iter().map(|offer| offer.rank).max()?;
+    let first = found.iter().find(|offer| offer.rank == best)?;
+    let further = |offer: &&Offer| first.until_s.is_some_and(|end| offer.until_s.is_some_and(|until| until > end));
+    let newest = found.iter().filter(further).max_by_key(|offer| offer.until_s);
+    if let Some(newest) = newest.filter(|_| first.name == asks) {
+        log::warn!(
+            "{} ended at {} (seconds since 1970), {} of {} is newer and is loaded instead",
+            first.what,
+            first.until_s.unwrap_or(0),
+            newest.what,
+            newest.name
+        );
     }
-    Some(found[at].2.clone())
+    let chosen = newest.unwrap_or(first);
+    for other in found.iter().filter(|other| !std::ptr::eq(*other, chosen)) {
+        log::debug!("{} of {} is not loaded: {} has a fuller record", other.what, other.name, chosen.what);
+    }
+    Some(chosen.name.clone())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn chosen(offers: &[(u32, &str, Option<u64>)]) -> Option<String> {
+        let offer = |(rank, name, until_s): &(u32, &str, Option<u64>)| Offer {
+            rank: *rank,
+            what: String::new(),
+            name: (*name).to_owned(),
+            until_s: *until_s,
+        };
+        choose(offers.iter().map(offer).collect(), "")
+    }
+
     #[test]
     fn the_fullest_record_is_loaded() {
         let offers = |offers: &[(u32, &str)]| {
-            choose(offers.iter().map(|(rank, name)| (*rank, String::new(), (*name).to_owned())).collect())
+            chosen(&offers.iter().map(|(rank, name)| (*rank, *name, None)).collect::<Vec<_>>())
         };
         assert_eq!(offers(&[]), None);
         assert_eq!(offers(&[(SNAPSHOT, "rdb")]).as_deref(), Some("rdb"));
         assert_eq!(offers(&[(SNAPSHOT, "rdb"), (LOG, "aof")]).as_deref(), Some("aof"));
         assert_eq!(offers(&[(SNAPSHOT, "a"), (SNAPSHOT, "b")]).as_deref(), Some("a"), "the first of equals");
+    }
+
+    #[test]
+    fn a_log_that_ended_gives_way_to_what_was_saved_behind_that() {
+        for (log, rdb, want) in [
+            (None, Some(9), "aof"),
+            (Some(5), Some(6), "rdb"),
+            (Some(5), Some(5), "aof"),
+            (Some(5), Some(4), "aof"),
+            (Some(5), None, "aof"),
+        ] {
+            let offers = [(SNAPSHOT, "rdb", rdb), (LOG, "aof", log)];
+            assert_eq!(chosen(&offers).as_deref(), Some(want), "{log:?} {rdb:?}");
+        }
+        let offers = [(LOG, "aof", Some(5)), (SNAPSHOT, "old", Some(7)), (SNAPSHOT - 1, "new", Some(8))];
+        assert_eq!(chosen(&offers).as_deref(), Some("new"));
     }
 }

@@ -63,9 +63,19 @@ impl Keeping {
 
     /// It has started, or one of them was set. Never with a lock that the plugin may wait for.
     pub(super) fn look(&self) {
+        *self.saves.lock() = Some(self.now());
+    }
+
+    /// By its parameters as they are: something would be saved at an end, or when somebody asks for it.
+    pub(super) fn may_save(&self) -> bool {
+        let Saves { always, asked } = self.now();
+        always || asked
+    }
+
+    fn now(&self) -> Saves {
         let params = self.params.lock().clone();
         let values: Vec<_> = params.into_iter().map(|(name, param)| (name, param.get())).collect();
-        *self.saves.lock() = Some(Saves::of(&values));
+        Saves::of(&values)
     }
 
     /// It failed.

@@ -304,9 +304,14 @@ impl Host {
         given
     }
 
-    /// Whether one of them keeps the data.
-    pub(crate) fn saves(&self) -> bool {
-        self.order.iter().any(|plugin| plugin.saves())
+    /// Those that keep the data.
+    pub(crate) fn savers(&self) -> Vec<&str> {
+        self.order.iter().filter(|plugin| plugin.saves()).map(|plugin| plugin.name.as_str()).collect()
+    }
+
+    /// Whether one of them would save, by its settings: by itself, or asked to.
+    pub(crate) fn may_save(&self) -> bool {
+        self.order.iter().any(|plugin| plugin.saves() && plugin.may_save())
     }
 
     /// Starts them, providers before their users.

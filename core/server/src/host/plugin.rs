@@ -169,6 +169,11 @@ impl Plugin {
         self.host.contracts.lock().providers(PERSISTENCE).any(|offer| offer.plugin == self.slot)
     }
 
+    /// Whether its settings let it.
+    pub(super) fn may_save(&self) -> bool {
+        self.keeping.may_save()
+    }
+
     /// The host it lives in.
     pub(super) fn host(&self) -> &Arc<Core> {
         &self.host

@@ -98,6 +98,20 @@ fn damage_has_a_place() {
     }
 }
 
+/// Each beginning that such a text holds promises more than there is, and takes all that follows for its own.
+#[test]
+fn a_value_made_to_be_looked_at_for_hours_is_given_up() {
+    let begins = "$14\r\n*999999\r\n$1\r\nX\r\n".repeat(400);
+    let cut = format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$99999\r\nxx\r\n*999999\r\n$3\r\nSET\r\n{begins}");
+    let long = cut.len() * cut.len();
+    assert_eq!(next_command(cut.as_bytes(), long), Behind::None);
+    assert_eq!(next_command(cut.as_bytes(), long / 100), Behind::Unknown);
+    assert_eq!(next_command(format!("{cut}{SET}").as_bytes(), long), Behind::Command(cut.len()));
+    // Anything that nobody made for it is told from little.
+    let plain = format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$9999\r\n{}", "\r\n*text".repeat(1000));
+    assert_eq!(next_command(plain.as_bytes(), plain.len() * 4), Behind::None);
+}
+
 #[test]
 fn a_command_that_acts_on_the_server_is_refused_with_its_own_place() {
     let shutdown = "*1\r\n$8\r\nSHUTDOWN\r\n";

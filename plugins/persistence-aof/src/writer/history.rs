@@ -1,20 +1,13 @@
 //! Files that are written no more: the one before a rewrite's is put on the disk, those that a rewrite replaced are deleted.
 //! Large ones take long, and nobody waits: it is done beside the writing. Owns what may be said of the disk until then.
 
+use super::sync::Syncing;
 use super::{Log, Order, Writer};
 use crate::files::Folder;
 use crate::machine::{Action, Machine};
 use crate::manifest::Part;
 use ::log::warn;
-use futures::future::BoxFuture;
 use std::io;
-
-/// A sync beside the writing.
-pub(super) struct Syncing {
-    pub(super) done: BoxFuture<'static, io::Result<()>>,
-    /// It is that of the file before, and what was known of it.
-    pub(super) before: Option<Box<Machine>>,
-}
 
 /// What of a folder's history is gone.
 pub(crate) struct Removed {

@@ -166,6 +166,11 @@ impl Log {
         }
     }
 
+    /// Leaves what comes next for later.
+    pub(super) fn rest(&mut self, pause: Duration) {
+        self.ready_at = self.ready_at.max(self.plugin.host.now() + pause);
+    }
+
     /// Bytes of the stream that the file lacks.
     pub(super) fn lag(&self) -> u64 {
         let has = self.machine.written_place().or(self.began);

@@ -6,37 +6,33 @@ mod history;
 mod log;
 mod retry;
 mod rewrite;
+mod sync;
 mod trouble;
+mod wait;
 
 use crate::base;
-use crate::files::{self, Folder};
+use crate::files::Folder;
 use crate::load;
 use crate::machine::{Action, Fsync, wants_rewrite};
 use crate::manifest::Manifest;
 use crate::plugin::Aof;
 use ::log::{info, warn};
-use direct::{Direct, Through};
+use direct::Direct;
+use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
-use futures::future::{BoxFuture, Either, OptionFuture, select};
-use futures::{FutureExt, StreamExt};
-use history::{Removed, Syncing};
+use history::Removed;
 use keystead_plugin::{CursorClass, Error, Gate, Place, Result};
 use log::{Log, News};
 use retry::{Anew, Retry};
 use rewrite::Rewrite;
-use std::fs::File;
-use std::future::pending;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use sync::Syncing;
+use wait::{PACE, Wake, waits_for_sync};
 
 /// How often sizes are looked at, to rewrite what grew.
 const LOOK: Duration = Duration::from_millis(100);
-/// While others than clients' commands write, the file gets what there is this often.
-const PACE: Duration = Duration::from_millis(2);
-/// So long do replies wait for writes while the file is put on the disk: a disk that takes longer would be felt each second.
-const PATIENCE: Duration = Duration::from_millis(50);
 /// A file that can't be written may lag so far: all of it is in memory, and a replica's stream has no pace. Behind that a new
 /// base is less to write than what is missing. As much as `auto-aof-rewrite-min-size`: smaller files aren't rewritten either.
 const BEHIND_MOST: u64 = 64 << 20;
@@ -67,26 +63,6 @@ pub(crate) enum Order {
     HistoryRemoved(Removed),
     /// The plugin stops.
     Stop,
-}
-
-/// What the writer waits for.
-enum Wake {
-    Order(Order),
-    News(News),
-    /// A sync beside the writing has ended.
-    Synced(std::io::Result<()>),
-    Time,
-    /// The plugin is gone.
-    Gone,
-}
-
-/// True if what follows changes the file or puts it on the disk itself. Settings do only where they switch the file off.
-fn waits_for_sync(wake: &Wake) -> bool {
-    match wake {
-        Wake::Order(order) => !matches!(order, Order::Configured { .. } | Order::HistoryRemoved(_)),
-        Wake::News(news) => matches!(news, News::End(_)),
-        Wake::Synced(_) | Wake::Time | Wake::Gone => false,
-    }
 }
 
 /// The writer.
@@ -277,168 +253,26 @@ impl Writer {
         }
     }
 
-    /// What comes next. The file is lent meanwhile, if it may be.
-    async fn next(&mut self, inbox: &mut mpsc::UnboundedReceiver<Order>) -> Wake {
-        if !self.lend() {
-            return self.wait(inbox).await;
-        }
-        let now = self.plugin.host.now();
-        let order = inbox.next().map(|order| order.map_or(Wake::Gone, Wake::Order));
-        let wake = if self.trickles {
-            // Shorter than a timer's way through other threads; orders can wait so long.
-            std::thread::sleep(PACE);
-            order.now_or_never().unwrap_or(Wake::Time)
-        } else {
-            let sleep = self.plugin.host.sleep(self.wake_at().saturating_sub(now));
-            let sleep = pin!(sleep.map(|()| Wake::Time));
-            let direct = self.direct.clone();
-            let trouble = pin!(async move { direct.trouble().await });
-            match select(order, select(trouble.map(|()| Wake::Time), sleep)).await {
-                Either::Left((wake, _)) | Either::Right((Either::Left((wake, _)) | Either::Right((wake, _)), _)) => {
-                    wake
-                }
-            }
-        };
-        self.take_back().await;
-        wake
-    }
-
-    /// Lends the file to those who send replies; false if it must stay here.
-    fn lend(&mut self) -> bool {
-        let stays =
-            std::mem::take(&mut self.troubled) || !self.listed || self.rewrite.as_ref().is_some_and(Rewrite::rotates);
-        let Some(log) = self.log.take_if(|log| !stays && log.may_be_lent()) else { return false };
-        self.turn_to_disk();
-        self.direct.lend(log);
-        self.turn_from_disk();
-        // Every reply's own thread writes before it sends, so none needs to be held. What is held now is written.
-        self.plugin.free_unless_always();
-        true
-    }
-
-    /// The file back; replies are held from here on until what they show is written.
-    async fn take_back(&mut self) {
-        if self.plugin.shown.write_ok.load(Ordering::Acquire) {
-            // Else an error was met meanwhile, and nothing is to be held for it.
-            self.plugin.hold();
-        }
-        self.turn_to_disk();
-        let Some((mut log, through)) = self.direct.take_back() else { return };
-        log.machine.set_policy(self.plugin.config().fsync);
-        let mut actions = log.take_put_off();
-        self.trickles = matches!(through, Through::Written(_)) && !self.direct.was_used();
-        self.troubled = matches!(through, Through::Trouble(_));
-        if let Through::Written(more) | Through::Trouble(more) = through {
-            actions.extend(more);
-        }
-        actions.extend(log.machine.shown());
-        self.log = Some(log);
-        self.act(actions).await;
-    }
-
-    async fn wait(&mut self, inbox: &mut mpsc::UnboundedReceiver<Order>) -> Wake {
-        let now = self.plugin.host.now();
-        let wake_at = self.wake_at();
-        let sleep = self.plugin.host.sleep(wake_at.saturating_sub(now));
-        let news = async {
-            match &mut self.log {
-                Some(log) => log.news().await,
-                None => pending().await,
-            }
-        };
-        let order = inbox.next().map(|order| order.map_or(Wake::Gone, Wake::Order));
-        let syncing = self.syncing.as_mut().map(|syncing| &mut syncing.done);
-        let synced = OptionFuture::from(syncing).then(|done| async {
-            match done {
-                Some(result) => Wake::Synced(result),
-                None => pending().await,
-            }
-        });
-        let (news, sleep, synced) = (pin!(news.map(Wake::News)), pin!(sleep.map(|()| Wake::Time)), pin!(synced));
-        // Orders first: whoever flushes waits for it.
-        let rest = select(synced, select(news, sleep));
-        match select(order, rest).await {
-            Either::Left((wake, _)) | Either::Right((Either::Left((wake, _)), _)) => wake,
-            Either::Right((Either::Right((Either::Left((wake, _)) | Either::Right((wake, _)), _)), _)) => wake,
-        }
-    }
-
-    /// Begins to put the file on the disk while it is written on: nobody's reply waits for that under `everysec`.
-    fn sync_beside(&mut self) {
-        if let Some(log) = &self.log {
-            self.syncing = Some(Syncing { done: self.begin_sync(log.same_file()), before: None });
-        }
-    }
-
-    fn begin_sync(&self, file: Arc<File>) -> BoxFuture<'static, std::io::Result<()>> {
-        let (host, plugin) = (self.plugin.host, self.plugin.clone());
-        plugin.shown.syncing.store(true, Ordering::Release);
-        let (waiting, sync) = (self.plugin.clone(), self.plugin.sync_begins());
-        // The writer's own thread may be where the disk holds it.
-        host.spawn(async move {
-            host.sleep(PATIENCE).await;
-            waiting.let_go_while_syncing(sync);
-        });
-        let sync = move || {
-            let done = files::sync(&file);
-            plugin.shown.syncing.store(false, Ordering::Release);
-            done
-        };
-        let done = host.blocking(sync);
-        Box::pin(async move { done.await.unwrap_or_else(|error| Err(std::io::Error::other(error.text().to_owned()))) })
-    }
-
-    /// Lets the disk begin with what the next sync would find: one part at a time, a slow disk gets no second order.
-    fn write_ahead(&mut self) {
-        let Some(log) = self.log.as_mut().filter(|_| !self.beginning.load(Ordering::Acquire)) else { return };
-        let Some(part) = log.machine.ahead() else { return };
-        let (host, file, beginning) = (self.plugin.host, log.same_file(), self.beginning.clone());
-        beginning.store(true, Ordering::Release);
-        host.spawn(async move {
-            let _ = host.blocking(move || files::write_ahead(&file, part)).await;
-            beginning.store(false, Ordering::Release);
-        });
-    }
-
-    /// Waits for a sync that runs: what follows changes the file, or puts it on the disk itself.
-    async fn end_sync(&mut self) {
-        if let Some(syncing) = &mut self.syncing {
-            let result = (&mut syncing.done).await;
-            self.synced(&result).await;
-        }
-    }
-
-    async fn synced(&mut self, result: &std::io::Result<()>) {
-        let before = self.syncing.take().and_then(|syncing| syncing.before);
-        self.plugin.sync_ended();
-        if let Some(before) = before {
-            return self.closed(*before, result).await;
-        }
-        if let Some(log) = &mut self.log {
-            let actions = log.synced(result);
-            self.act(actions).await;
-        }
-    }
-
-    fn wake_at(&self) -> Duration {
-        let log = self.log.as_ref();
-        let times = [log.and_then(|log| log.machine.wake_at()), log.and_then(Log::note_at)];
-        let wanted = self.wanted.filter(|_| self.rewrite.is_none());
-        times.into_iter().flatten().chain(wanted).chain([self.looked + LOOK]).min().unwrap_or_default()
-    }
-
     /// What the journal brought.
     async fn heed(&mut self, news: News) {
         let Some(log) = &mut self.log else { return };
         match news {
             News::Batch(place) => {
                 self.append(place).await;
+                self.rest_if_unwatched();
             }
             News::Moved(place) => {
                 let actions = log.moved(place);
                 self.act(actions).await;
             }
             News::End(end) => self.ended(&end).await,
+        }
+    }
+
+    /// While replies wait for nothing, a write for each turn would only be more work than one for several.
+    fn rest_if_unwatched(&mut self) {
+        if let Some(log) = self.log.as_mut().filter(|_| self.plugin.has_let_go()) {
+            log.rest(PACE);
         }
     }
 
