@@ -179,6 +179,8 @@ pub struct Core {
     pub torn: bool,
     /// The running command was called by a script.
     pub(crate) in_script: bool,
+    /// A plugin's command called the one that runs, and reads its reply.
+    pub(crate) in_call: bool,
     /// DEBUG SET-DISABLE-DENY-SCRIPTS: scripts may call what is not for scripts.
     pub(crate) allow_noscript: bool,
     pub(crate) sample: u32,
@@ -258,15 +260,22 @@ impl Core {
         // Who is closed already was told of and counted.
         let Some(session) = self.sessions.get_mut(id).filter(|session| !session.state.close_now) else { return };
         if let Some(why) = crate::limits::exceeded(session, limits, now_ms) {
-            let who = crate::commands::client_list::describe(&session.state, session.out.len(), now_ms, None);
-            log::warn!("Client {who} scheduled to be closed ASAP for overcoming of output buffer limits ({why}).");
-            session.state.close_now = true;
-            self.drop_output(id);
-            self.stats.output_limit_disconnections += 1;
-            self.sessions.list(id);
+            self.close_for_output(id, why);
         } else if session.state.soft_since_ms == now_ms {
             self.over_soft.push(id);
         }
+    }
+
+    /// Closes a session for its output: what waits of that is dropped.
+    pub(crate) fn close_for_output(&mut self, id: SessionId, why: &str) {
+        let now_ms = self.now_ms();
+        let Some(session) = self.sessions.get_mut(id).filter(|session| !session.state.close_now) else { return };
+        let who = crate::commands::client_list::describe(&session.state, session.out.len(), now_ms, None);
+        log::warn!("Client {who} scheduled to be closed ASAP for overcoming of output buffer limits ({why}).");
+        session.state.close_now = true;
+        self.drop_output(id);
+        self.stats.output_limit_disconnections += 1;
+        self.sessions.list(id);
     }
 
     /// Closes sessions whose time beyond the soft limit is up.
@@ -297,9 +306,11 @@ impl Core {
     }
 
     /// Appends a record that belongs to no database (PING, REPLCONF GETACK). Refused while paused: then nothing may move
-    /// the offset, for a failover waits until replicas have reached it.
+    /// the offset, for a failover waits until replicas have reached it. But CLIENT PAUSE may last for longer than a
+    /// replica waits for a sign of life: that is given, as by Redis.
     pub fn control_record(&mut self, targets: Targets, argv: &[&[u8]]) -> bool {
-        if self.is_paused() || self.torn {
+        let lives = *argv == [b"PING".as_slice()];
+        if self.torn || self.stands_still() || (self.is_paused() && !lives) {
             return false;
         }
         self.journal.append_control(targets, argv);

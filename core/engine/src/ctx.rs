@@ -68,10 +68,10 @@ impl<'e> Ctx<'e> {
     }
 
     /// The length of [`Ctx::reply`]'s buffer at which the client is closed for it. Behind that nothing needs to be written: a
-    /// reply may be many times as long as all data, as that of MGET with the same key again and again. What scripts and the
-    /// server itself call has no such end.
+    /// reply may be many times as long as all data, as that of MGET with the same key again and again. What scripts, plugins
+    /// and the server itself call has no such end: they read the reply, not the client.
     pub fn most_output(&self) -> usize {
-        if self.origin != Origin::Client || self.core.in_script {
+        if self.origin != Origin::Client || self.core.in_script || self.core.in_call {
             return usize::MAX;
         }
         crate::limits::most_output(self.session, &self.core.config.live.output_limits)
@@ -148,6 +148,14 @@ impl<'e> Ctx<'e> {
     /// Runs another command of this session inside this one (EXEC, plugins). Its reply goes where this one's goes.
     pub fn run(&mut self, command: &'static Command, args: &OwnedArgs) {
         crate::exec::call_nested(self, command, args);
+    }
+
+    /// The same for a caller that reads the reply itself and takes it away: it gets all of it, whatever the client may have
+    /// waiting.
+    pub fn run_inside(&mut self, command: &'static Command, args: &OwnedArgs) {
+        let outer = std::mem::replace(&mut self.core.in_call, true);
+        self.run(command, args);
+        self.core.in_call = outer;
     }
 }
 

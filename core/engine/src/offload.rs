@@ -100,6 +100,17 @@ impl Ctx<'_> {
     }
 }
 
+/// For a reply that ended at the length at which its client is closed: it is closed whatever it has read since the command
+/// came, and whatever the limit is now, for what there is of the reply isn't whole.
+pub(crate) fn too_long(turns: &dyn Turns, waits: Waits) -> Vec<u8> {
+    turns.turn(&mut |engine| {
+        if waits.still(engine) {
+            engine.core.close_for_output(waits.session, "hard limit");
+        }
+    });
+    Vec::new()
+}
+
 /// A reply that is an error, counted as any other.
 pub(crate) fn error_reply(turns: &dyn Turns, proto: keystead_resp::Proto, error: &CommandError) -> Vec<u8> {
     turns.turn(&mut |engine| engine.core.stats.error(error.code()));

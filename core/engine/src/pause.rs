@@ -95,6 +95,11 @@ impl Core {
         self.has_pauses() && self.pause_kind() != Pause::Off
     }
 
+    /// True while the server or a plugin paused: a failover, say, waits until replicas have reached the offset.
+    pub(crate) fn stands_still(&self) -> bool {
+        self.holding().next().is_some()
+    }
+
     /// True while a plugin hands its role over.
     pub(crate) fn is_handing_over(&self) -> bool {
         self.holding().any(|pause| pause.by_plugin)

@@ -387,3 +387,18 @@ fn a_password_of_migrate_is_no_key() {
         assert_eq!(told == "+OK\r\n", allowed, "{rest}: {told}");
     }
 }
+
+/// No user's name is anything but UTF-8; another name is nobody's, and not that of the user with the character in its place.
+#[test]
+fn a_name_that_is_not_utf8_is_nobodys() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    assert_eq!(kit.cmd(c, "ACL SETUSER \u{fffd} on nopass +@all ~*"), "+OK\r\n");
+    assert!(kit.cmd(c, "ACL GETUSER \u{fffd}").starts_with("*12\r\n"));
+    assert_eq!(kit.send(c, b"ACL GETUSER \xff\r\n"), "$-1\r\n");
+    assert_eq!(kit.send(c, b"ACL DRYRUN \xff GET k\r\n"), "-ERR User '\u{fffd}' not found\r\n");
+    assert_eq!(kit.send(c, b"CLIENT KILL USER \xff\r\n"), "-ERR No such user '\u{fffd}'\r\n");
+    assert_eq!(kit.send(c, b"ACL DELUSER \xff\r\n"), ":0\r\n");
+    // Neither does another first argument come in the place of one.
+    assert!(kit.send(c, b"ACL SETUSER u +get|\xff\r\n").starts_with("-ERR Error in ACL SETUSER modifier"));
+}

@@ -144,6 +144,22 @@ fn replies_can_be_switched_off() {
 }
 
 #[test]
+fn what_is_said_of_replies_holds_behind_reset_and_transactions() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    assert_eq!(kit.send(c, "CLIENT REPLY SKIP\r\nRESET\r\nPING\r\n"), "+PONG\r\n");
+    let transaction = "MULTI\r\nCLIENT REPLY SKIP\r\nCLIENT REPLY ON\r\nEXEC\r\n";
+    assert!(kit.send(c, transaction).ends_with("*2\r\n+OK\r\n"));
+    assert_eq!(kit.send(c, "PING\r\nPING\r\n"), "+PONG\r\n", "the word of the transaction holds");
+    // What isn't told is beyond no limit.
+    kit.cmd(c, &format!("SET long {}", "x".repeat(600)));
+    kit.cmd(c, "CONFIG SET client-output-buffer-limit \"normal 1000 0 0\"");
+    let transaction = "MULTI\r\nGET long\r\nGET long\r\nGET long\r\nEXEC\r\n";
+    assert_eq!(kit.send(c, format!("CLIENT REPLY OFF\r\n{transaction}CLIENT REPLY ON\r\n")), "+OK\r\n");
+    assert_eq!(kit.send(c, transaction), "", "closed");
+}
+
+#[test]
 fn monitors_see_commands() {
     let mut kit = Kit::default();
     let (m, c) = (kit.connect(), kit.connect());

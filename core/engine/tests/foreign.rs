@@ -232,6 +232,18 @@ fn sections_and_parameters() {
     assert!(kit.cmd(c, "CONFIG GET timeout").ends_with("$1\r\n3\r\n"));
 }
 
+/// They would take a primary for dead that says nothing for longer than `repl-timeout`.
+#[test]
+fn under_client_pause_replicas_hear_that_the_primary_lives() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let _cursor = kit.engine.core.journal.open_cursor(CursorClass::Replica, None).expect("now");
+    assert_eq!(kit.cmd(c, "CLIENT PAUSE 100000 ALL"), "+OK\r\n");
+    let core = &mut kit.engine.core;
+    assert!(core.control_record(Targets::REPLICATION, &[b"PING"]));
+    assert!(!core.control_record(Targets::REPLICATION, &[b"REPLCONF", b"GETACK", b"*"]), "as in Redis");
+}
+
 #[test]
 fn a_plugin_pauses_the_journal() {
     let mut kit = Kit::default();
@@ -384,4 +396,34 @@ fn a_plugins_own_command_has_the_flag_of_modules() {
     let told = kit.cmd(c, "COMMAND INFO twice");
     assert!(told.contains("*2\r\n+write\r\n+module\r\n"), "{told}");
     assert!(!kit.cmd(c, "COMMAND INFO eval").contains("+module"));
+}
+
+/// Asks for a list and answers how many bytes it was told.
+struct Measures;
+
+impl ForeignCommand for Measures {
+    fn call(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+        let lrange = ctx.core.registry.find(b"lrange").expect("the core's");
+        let begin = ctx.reply.out.len();
+        ctx.run_inside(lrange, &["LRANGE".as_bytes(), args.at(1), b"0", b"-1"].into_iter().collect());
+        let told = ctx.reply.out.split_off(begin).len();
+        ctx.reply.int(told as i64);
+        Ok(Effect::None)
+    }
+}
+
+/// What a plugin reads itself is whole, whatever its client may have waiting.
+#[test]
+fn a_plugins_own_calls_know_no_output_limit() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let measures = ForeignBody::Sync(Arc::new(Measures));
+    kit.engine.register_command("p", spec("measure", 2, 0), measures, false).expect("free");
+    for _ in 0..100 {
+        kit.cmd(c, &format!("RPUSH l {}", "x".repeat(100)));
+    }
+    kit.cmd(c, "CONFIG SET client-output-buffer-limit \"normal 1000 0 0\"");
+    assert_eq!(kit.cmd(c, "measure l"), ":10806\r\n");
+    assert_eq!(kit.cmd(c, "PING"), "+PONG\r\n");
+    assert_eq!(kit.cmd(c, "LRANGE l 0 -1"), "", "its own replies have the limit");
 }

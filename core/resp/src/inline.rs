@@ -2,8 +2,8 @@
 
 use crate::OwnedArgs;
 
-/// Splits `line` at white space. `"…"` understands `\xHH \n \r \t \b \a` and any escaped byte, `'…'` only `\'`; a
-/// closing quote must be followed by space or the end. `None` for unbalanced quotes.
+/// Splits `line` at blanks, tabs and line ends. `"…"` understands `\xHH \n \r \t \b \a` and any escaped byte, `'…'` only
+/// `\'`; a closing quote must be followed by space or the end. `None` for unbalanced quotes.
 pub fn split_args(line: &[u8]) -> Option<OwnedArgs> {
     let mut args = OwnedArgs::new();
     let mut word = Vec::new();
@@ -27,7 +27,9 @@ fn read_word(line: &[u8], mut at: usize, word: &mut Vec<u8>) -> Option<usize> {
         match c {
             b'"' => return end_of_quotes(line, double_quoted(line, at + 1, word)?),
             b'\'' => return end_of_quotes(line, single_quoted(line, at + 1, word)?),
-            c if is_space(c) || c == 0 => return Some(at + usize::from(c == 0)),
+            // Not C's isspace: vertical tab and form feed end no word, though words may stand behind them.
+            b' ' | b'\t' | b'\n' | b'\r' => return Some(at),
+            0 => return Some(at + 1),
             c => word.push(c),
         }
         at += 1;
@@ -108,6 +110,8 @@ mod tests {
             ("   ", Some(&[])),
             ("get a", Some(&[b"get", b"a"])),
             ("  get\ta  ", Some(&[b"get", b"a"])),
+            ("\x0b\x0cget\x0b \x0ca\x0cb\r", Some(&[b"get\x0b", b"a\x0cb"])),
+            ("\"a\"\x0bb", Some(&[b"a", b"b"])),
             (r#"set "a b" 'c d'"#, Some(&[b"set", b"a b", b"c d"])),
             (r#"set "" ''"#, Some(&[b"set", b"", b""])),
             (r#""\x00\xfF\n\r\t\b\a\"\\\q""#, Some(&[b"\x00\xff\n\r\t\x08\x07\"\\q"])),

@@ -137,10 +137,14 @@ impl Replication {
         Ok(())
     }
 
-    /// The question is about to be sent; false if it must not be, because the failover was taken back.
-    pub(crate) async fn asks_to_take_over(self: &Arc<Self>) -> bool {
+    /// The question is about to be sent by the link of this change of role; false if it must not be, because the failover was
+    /// taken back.
+    pub(crate) async fn asks_to_take_over(self: &Arc<Self>, role_epoch: u64) -> bool {
         let this = self.clone();
         let asking = self.host.with_keyspace(move |_| {
+            if this.role_epoch() != role_epoch {
+                return false;
+            }
             let wanted = matches!(**this.failover.load(), State::InProgress { .. });
             this.asked_to_take_over.store(wanted, Ordering::Release);
             wanted
@@ -148,10 +152,12 @@ impl Replication {
         asking.await.unwrap_or(false)
     }
 
-    /// The replica answered.
-    pub(crate) async fn handed_over(self: &Arc<Self>, answer: std::result::Result<(), String>) {
+    /// The replica answered the link of this change of role. Behind another one the answer is about a failover that was taken back,
+    /// and must not end the next.
+    pub(crate) async fn handed_over(self: &Arc<Self>, role_epoch: u64, answer: std::result::Result<(), String>) {
         let (this, accepted) = (self.clone(), answer.is_ok());
         let ended = self.host.with_keyspace(move |ctx| match answer {
+            _ if this.role_epoch() != role_epoch => Err("its target answers too late".into()),
             Ok(()) => {
                 let told_soon = this.for_sentinel.load(Ordering::Acquire);
                 this.end_failover(ctx, told_soon.then_some(UNTIL_TOLD_MS));

@@ -303,11 +303,11 @@ impl Follower {
             Action::Began(names) => self.learn_origin(names).await,
             Action::Upstream(path) => self.learn_upstream(path).await,
             Action::AskToTakeOver => {
-                if !self.plugin.asks_to_take_over().await {
+                if !self.plugin.asks_to_take_over(self.role_epoch).await {
                     self.hang_up();
                 }
             }
-            Action::HandedOver(answer) => self.plugin.handed_over(answer).await,
+            Action::HandedOver(answer) => self.plugin.handed_over(self.role_epoch, answer).await,
             Action::Log(level, text) => log::log!(level, "{text}"),
         }
     }

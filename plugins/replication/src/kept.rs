@@ -160,10 +160,7 @@ impl Replication {
     /// The role to start with: the command line's, the one kept from the last change at run time, the file's.
     pub(crate) fn first_role(&self) -> Result<Option<(String, u16)>> {
         let configured = self.config().replicaof.clone();
-        let kept = match self.host.read_state()? {
-            None => Kept::nothing(),
-            Some(bytes) => Kept::read(&bytes).ok_or_else(|| Error::new(UNREADABLE))?,
-        };
+        let kept = self.read_kept()?;
         *self.kept.lock() = kept.clone();
         let command_line = self.host.setting("command_line").unwrap_or_default();
         if kept.as_configured || command_line.lines().any(|path| path == "replication.replicaof") {
@@ -174,6 +171,22 @@ impl Replication {
             log::info!("Role kept from a change at run time: {words} (the configuration file says otherwise)");
         }
         Ok(kept.replicaof)
+    }
+
+    fn read_kept(&self) -> Result<Kept> {
+        match self.host.read_state()? {
+            None => Ok(Kept::nothing()),
+            Some(bytes) => Kept::read(&bytes).ok_or_else(|| Error::new(UNREADABLE)),
+        }
+    }
+
+    /// At the start, once nobody else can write it any more: it must be what the role was taken from.
+    pub(crate) fn expect_kept(&self) -> Result<()> {
+        if self.read_kept()? == *self.kept.lock() {
+            return Ok(());
+        }
+        let file = self.home.join("replication.state");
+        Err(Error::new(format!("{} was written by another process that has just ended: start again", file.display())))
     }
 
     /// Keeps the role beside the user's file. Calls overtake each other in no order but their own.

@@ -29,6 +29,9 @@ type Out = WriteHalf<Conn>;
 const CHUNK: usize = 256 * 1024;
 /// Time between two signs of life while there is nothing to send.
 pub(crate) const SIGN: Duration = Duration::from_secs(1);
+/// So long a replica is held that can't be given what it wants. One of Redis asks again at once, hundreds of times a second, and
+/// what is wrong here (a full disk, say) is so a moment later.
+pub(crate) const HOLD: Duration = Duration::from_secs(1);
 
 /// Sends everything there is, at one cut; the cursor that goes on from there.
 pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Result<Source> {
@@ -60,11 +63,16 @@ pub(crate) async fn send(replica: &Replica, out: &mut Out, announce: bool) -> Re
     let marked = replica.facts.eof && replica.plugin.config().diskless_sync;
     let started = host.now();
     let sent = if marked {
-        stream(replica, out, &mut snapshot, (&head, version), making).await?
+        stream(replica, out, &mut snapshot, (&head, version), making).await
     } else {
-        through_file(replica, out, &mut snapshot, (&head, version), making).await?
+        through_file(replica, out, &mut snapshot, (&head, version), making).await
     };
     drop(snapshot);
+    if sent.is_err() {
+        // With the source, whose end would end the connection. Who hangs up isn't held.
+        host.sleep(HOLD).await;
+    }
+    let sent = sent?;
     let took = host.now().saturating_sub(started);
     log::info!(
         "Full resync of replica {}:{}: {sent} bytes in {} ms",
@@ -148,6 +156,8 @@ async fn cut(replica: &Replica, out: &mut Out) -> Result<(Snapshot, Cursor, u16)
         let cut = host.snapshot_and_follow(u32::from(of_cut) | pieces | plain, CursorClass::Syncing);
         match alive(replica, out, cut).await? {
             Err(error) if needed > of_cut => {
+                // One of Redis asks for the same by SYNC behind the answer.
+                alive(replica, out, host.sleep(HOLD)).await?;
                 out.write_all(format!("-ERR {}\r\n", error.text()).as_bytes()).await?;
                 out.flush().await?;
                 return Err(error);
@@ -319,6 +329,12 @@ async fn stream(
     }
 }
 
+fn disk_failed(replica: &Replica, error: &std::io::Error) -> Error {
+    let (ip, port) = (&replica.shared.ip, replica.shared.port);
+    log::warn!("SYNC failed: the file with the payload for replica {ip}:{port} can't be written: {error}");
+    Error::new(error.to_string())
+}
+
 /// Through a file, because the replica wants to know the length first (`repl-diskless-sync no`, or an old one).
 async fn through_file(
     replica: &Replica,
@@ -331,7 +347,7 @@ async fn through_file(
     let dir = host.setting("dir").unwrap_or_else(|| ".".into());
     let path = PathBuf::from(dir).join(temporary::going(replica.shared.client));
     let made = host.blocking(move || Temporary::create(path, File::options().read(true).write(true))).await?;
-    let (_temporary, mut file) = made?;
+    let (_temporary, mut file) = made.map_err(|error| disk_failed(replica, &error))?;
     let mut framer = Framer::new(replica);
     let mut buf = Vec::with_capacity(CHUNK);
     head.write(&mut framer.writer, &mut buf, version);
@@ -346,7 +362,8 @@ async fn through_file(
                 buf.clear();
                 Ok((file, buf))
             })
-            .await??;
+            .await?
+            .map_err(|error| disk_failed(replica, &error))?;
         let pause = framer.pause();
         if !pause.is_zero() {
             alive(replica, out, host.sleep(pause)).await?;

@@ -25,7 +25,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use futures::channel::mpsc;
 use keystead_plugin::prelude::*;
 use keystead_plugin::services::persistence;
-use keystead_plugin::{self as sdk, FaultPolicy, Gate, Journal, Role, Targets};
+use keystead_plugin::{self as sdk, FaultPolicy, Folders, Gate, Journal, Role, Targets};
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -78,6 +78,10 @@ pub struct Replication {
     pub(crate) kept: Mutex<Kept>,
     /// How the writing of it went.
     pub(crate) saves: Arc<Saves>,
+    /// Where no other process writes it.
+    folders: Folders,
+    /// `dir` as it was before CONFIG REWRITE's word for it: it lies there.
+    pub(crate) home: PathBuf,
     gates: Gates,
     pub(crate) link: Shown,
     pub(crate) orders: mpsc::UnboundedSender<Order>,
@@ -158,6 +162,8 @@ impl Plugin for Replication {
             target: ArcSwapOption::empty(),
             kept: Mutex::default(),
             saves: Arc::default(),
+            folders: Folders::new(host, Self::NAME),
+            home: PathBuf::from(host.setting("dir").unwrap_or_else(|| ".".to_owned())),
             gates: Gates::default(),
             link: Shown::default(),
             orders,
@@ -191,6 +197,8 @@ impl Plugin for Replication {
     async fn start(self: Arc<Self>) -> Result<()> {
         // Before the first client comes: nobody was heard yet.
         self.refresh_gates();
+        self.folders.hold_at_start(&self.home).await?;
+        self.expect_kept()?;
         let first_role = self.target().map(|target| Target::clone(&target));
         let data = self.recovery.run().await?;
         let dir = PathBuf::from(self.host.setting("dir").unwrap_or_else(|| ".".into()));
@@ -209,15 +217,15 @@ impl Plugin for Replication {
         if let Some(target) = first_role {
             // Without a recovered position, whatever is in memory belongs to no primary's history.
             self.positioned.store(recovered.is_some(), Ordering::Release);
+            if let Some((_, stream_db)) = recovered {
+                // The journal must know which database the primary's stream has selected there, before a link can go on in it.
+                drop(self.host.apply(stream_db)?);
+            }
             let memory = recovered.and_then(|(at, _)| self.kept.lock().memory(&target, at.replid));
             let memory = memory.filter(|memory| memory.followed);
             let _ = self.orders.unbounded_send(Order::Follow(target));
             if let Some(memory) = memory {
                 let _ = self.orders.unbounded_send(Order::FollowedBefore(memory.refused));
-            }
-            if let Some((_, stream_db)) = recovered {
-                // Tells the journal which database the primary's stream has selected there.
-                drop(self.host.apply(stream_db)?);
             }
         }
         Ok(())

@@ -154,6 +154,8 @@ impl Replication {
         if let Some(own) = self.config().filter.as_ref().filter(|own| facts.filter.as_ref() != Some(own))
             && !facts.rdb_only
         {
+            // One of Redis asks for the same by SYNC behind the answer, and then again.
+            self.host.sleep(payload::HOLD).await;
             return refuse(conn, &format!("-ERR this replica has only what the filter '{own}' lets through\r\n")).await;
         }
         let mut shared = Shared::new(client.id, client.ip().to_string(), &facts);

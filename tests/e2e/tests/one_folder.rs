@@ -55,6 +55,21 @@ fn a_second_start_is_refused_and_says_by_whom() {
     }
 }
 
+/// Also where nothing is saved: which role a node has lies there, and would be given to the other one.
+#[test]
+fn a_second_node_does_not_take_the_first_one_s_role() {
+    let builder = with("replication", "()");
+    let mut node = builder.clone().start();
+    let mut second = beside(builder.clone(), &node).launch();
+    assert!(!second.process.wait_exit(DEADLINE).success());
+    let log = second.process.log();
+    assert!(log.contains(&taken(&node, node.dir())) && log.contains("replication.lock"), "{log}");
+    assert_eq!(node.client().command(&["REPLICAOF", "127.0.0.1", "1"]), "OK");
+    node.process.kill();
+    node.restart();
+    assert_eq!(node.client().info("replication")["role"], "slave");
+}
+
 /// Its port may be free, or another one be given, before its last write is done.
 #[test]
 fn a_start_waits_for_one_that_is_about_to_end() {

@@ -1,11 +1,13 @@
 //! Starts that must be refused, and what a refused one leaves alone: users, the pid file, the ports of another instance.
 #![allow(clippy::unwrap_used)]
 
+use keystead_e2e::disk::FaultyDisk;
 use keystead_harness::{
     Client, DEADLINE, Keystead, Process, ProcessSpec, free_port, keystead_bin, plugin_lib, wait_until,
 };
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -83,8 +85,22 @@ fn an_instance_that_saves_nothing_says_so() {
     assert!(log.contains(told) && log.contains("What is in dump.rdb of "), "{log}");
     let (ok, said) = keystead(&["check", node.dir().join("keystead.ron").to_str().unwrap()], node.dir());
     assert!(ok && said.contains("warning: No plugin that saves is loaded"), "{said}");
-    let node = Keystead::builder().plugin("persistence-rdb", "()").start();
-    assert!(!node.process.log().contains(told), "{}", node.process.log());
+    for (plugin, config) in [("persistence-rdb", "()"), ("persistence-rdb", "(save: [])"), ("persistence-aof", "()")] {
+        let node = Keystead::builder().plugin(plugin, config).start();
+        let log = node.process.log();
+        assert!(!log.contains("the data is in memory only"), "{plugin} {config}: {log}");
+    }
+    // Listed and switched off saves as little.
+    let off = Keystead::builder().file("dump.rdb", b"").plugin("persistence-aof", "(enabled: false)");
+    let mut node = off.start();
+    let told = "Nothing saves: persistence-aof is loaded and switched off: the data is in memory only";
+    let log = node.process.log();
+    assert!(log.contains(told) && log.contains("What is in dump.rdb of "), "{log}");
+    node.client().ok("CONFIG SET appendonly yes");
+    node.client().ok("CONFIG REWRITE");
+    node.process.kill();
+    node.restart();
+    assert_eq!(node.process.log().matches(told).count(), 1, "{}", node.process.log());
 }
 
 #[test]
@@ -199,4 +215,52 @@ fn a_start_without_room_for_its_threads_says_so() {
     assert!(!node.process.wait_exit(DEADLINE).success());
     let log = node.process.log();
     assert!(log.contains("threads and no more (") && log.contains("about 206 are needed: see 'ulimit -u'"), "{log}");
+}
+
+/// With `UMask=007`, as Debian's unit has it, a group shares the socket.
+#[test]
+fn without_a_mode_the_umask_says_who_may_use_the_unix_socket() {
+    let dir = tempfile::tempdir().unwrap();
+    for (umask, mode) in [("007", 0o770), ("077", 0o700), ("000", 0o777)] {
+        let run = format!("umask {umask}; exec \"$@\"");
+        let server = keystead_bin().display().to_string();
+        let args =
+            ["-c", &run, "sh", &server, "--port", "0", "--set", "server.unixsocket=\"k.sock\""].map(str::to_owned);
+        let log_name = format!("{umask}.log");
+        let spec = ProcessSpec {
+            program: "/bin/sh".into(),
+            args: args.to_vec(),
+            dir: dir.path().to_path_buf(),
+            log_name,
+            env: Vec::new(),
+        };
+        let mut process = Process::start(spec).unwrap();
+        process.wait_for_log("Ready to accept connections", DEADLINE);
+        let found = std::fs::metadata(dir.path().join("k.sock")).unwrap().permissions().mode() & 0o777;
+        assert_eq!(found, mode, "umask {umask}");
+        process.terminate();
+        process.wait_exit(DEADLINE);
+    }
+}
+
+/// A folder that was just made, and files in it that a killed process replaced, may be with the system alone: a start puts
+/// their names on the disk before it goes by what it read, or promises anything of what it will write.
+#[test]
+fn a_start_puts_its_folder_on_the_disk() {
+    let Some(disk) = FaultyDisk::new() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path().canonicalize().unwrap();
+    let dir = root.join("new/deep");
+    let builder = disk.under(Keystead::builder(), 0).arg("--dir").arg(&dir.display().to_string());
+    let mut node = builder.start();
+    let synced = disk.synced_folders();
+    for folder in [root.as_path(), &root.join("new"), &dir] {
+        assert!(synced.contains(&folder.to_owned()), "{} isn't in {synced:?}", folder.display());
+    }
+    node.client().ok("CONFIG SET timeout 100");
+    node.client().ok("CONFIG REWRITE");
+    node.process.kill();
+    let before = disk.synced_folders().len();
+    node.restart();
+    assert!(disk.synced_folders()[before..].contains(&dir));
 }

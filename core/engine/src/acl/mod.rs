@@ -53,6 +53,11 @@ impl Acl {
         self.users.get(name)
     }
 
+    /// The same by bytes: no user's name is anything but UTF-8.
+    pub fn named(&self, name: &[u8]) -> Option<&Arc<User>> {
+        self.user(std::str::from_utf8(name).ok()?)
+    }
+
     /// The default user.
     pub fn default_user(&self) -> &Arc<User> {
         self.users.get(DEFAULT).expect("the default user is never removed")
@@ -71,7 +76,7 @@ impl Acl {
 
     /// The user, if the password is right and the user is on.
     pub fn authenticate(&self, name: &[u8], password: &[u8]) -> Option<&Arc<User>> {
-        let user = self.users.get(std::str::from_utf8(name).ok()?)?;
+        let user = self.named(name)?;
         (user.enabled && (user.nopass || user.knows(password))).then_some(user)
     }
 

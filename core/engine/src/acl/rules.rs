@@ -149,7 +149,8 @@ fn change_selector(selector: &mut Selector, word: &[u8], registry: &Registry) ->
             selector.add_rule(*sign == b'+', &format!("@{name}"));
         }
         [sign @ (b'+' | b'-'), name @ ..] => {
-            let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+            // No command's name is anything else, and another word must not be kept in the place of a first argument.
+            let name = std::str::from_utf8(name).map_err(|_| RuleError::Unknown)?.to_ascii_lowercase();
             selector.add_rule(*sign == b'+', &known_command(&name, *sign == b'+', registry)?);
         }
         _ => return Err(RuleError::Syntax),

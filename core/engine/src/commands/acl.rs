@@ -93,7 +93,7 @@ fn deluser(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 fn getuser(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let Ctx { core, reply, .. } = ctx;
-    let Some(user) = core.acl.user(&args.text(2)) else {
+    let Some(user) = core.acl.named(args.at(2)) else {
         reply.null();
         return Ok(Effect::None);
     };
@@ -146,8 +146,8 @@ fn whoami(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
 }
 
 fn dryrun(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let (name, inner) = (args.text(2), args.skip(3));
-    let Some(user) = ctx.core.acl.user(&name).cloned() else {
+    let inner = args.skip(3);
+    let Some(user) = ctx.core.acl.named(args.at(2)).cloned() else {
         return Err(CommandError::quoting(&[b"ERR User '", c_text(args.at(2)), b"' not found"]));
     };
     let command = match crate::exec::find(ctx.core, inner) {

@@ -175,7 +175,10 @@ fn no_touch(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 fn reply(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if args.is(2, "on") {
-        ctx.session.reply_mode = ReplyMode::On;
+        // Of a transaction that said SKIP before, what follows is skipped all the same, as in Redis.
+        if ctx.session.reply_mode != ReplyMode::SkipNext {
+            ctx.session.reply_mode = ReplyMode::On;
+        }
         ctx.reply.ok();
     } else if args.is(2, "off") {
         ctx.session.reply_mode = ReplyMode::Off;

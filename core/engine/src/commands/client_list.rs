@@ -48,11 +48,9 @@ impl Filter {
             } else if args.is(at, "laddr") {
                 filter.laddr = Some(args.text(at + 1));
             } else if args.is(at, "user") {
-                let user = args.text(at + 1);
-                if acl.user(&user).is_none() {
-                    return Err(CommandError::quoting(&[b"ERR No such user '", c_text(args.at(at + 1)), b"'"]));
-                }
-                filter.user = Some(user);
+                let name = args.at(at + 1);
+                let unknown = || CommandError::quoting(&[b"ERR No such user '", c_text(name), b"'"]);
+                filter.user = Some(acl.named(name).ok_or_else(unknown)?.name.clone());
             } else if args.is(at, "skipme") && args.is(at + 1, "yes") {
                 filter.skip_me = Some(true);
             } else if args.is(at, "skipme") && args.is(at + 1, "no") {

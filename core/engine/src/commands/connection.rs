@@ -208,7 +208,10 @@ fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     session.db = 0;
     session.proto = Proto::Resp2;
     session.name.clear();
-    session.reply_mode = ReplyMode::On;
+    if session.reply_mode != ReplyMode::Skip {
+        // Behind CLIENT REPLY SKIP it is what is skipped.
+        session.reply_mode = ReplyMode::On;
+    }
     session.no_evict = false;
     session.no_touch = false;
     session.slots.clear();

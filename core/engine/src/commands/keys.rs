@@ -124,11 +124,12 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     if ctx.may_block() && ctx.ks.len(ctx.db()) > KEYS_IN_TURN {
         return keys_cut::keys(ctx, args);
     }
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     let (mark, mut n) = (out.defer(), 0);
     let all = &args[1] == b"*";
     ks.each_key(db, |key, _| {
-        if all || glob::matches(&args[1], key, false) {
+        if out.out.len() < most && (all || glob::matches(&args[1], key, false)) {
             out.bulk(key);
             n += 1;
         }

@@ -15,7 +15,7 @@ use crate::evict;
 use crate::exec;
 use crate::glob;
 use crate::guards::Verdict;
-use crate::offload::{Turns, Waits};
+use crate::offload::{Turns, Waits, too_long};
 use crate::session::Parked;
 
 /// Who waits for a cut, in order. Whoever is gone is found out when it is its turn.
@@ -28,6 +28,8 @@ struct Query {
     pattern: Vec<u8>,
     now_ms: u64,
     proto: Proto,
+    /// Length of the reply at which its client is closed for it: behind that nobody reads.
+    most: usize,
 }
 
 /// Parks the session until its keys are found.
@@ -35,8 +37,8 @@ pub(super) fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let first = ctx.core.readers.0.is_empty();
     match first.then(|| begin_cut(ctx.ks, ctx.core)) {
         Some(Ok(cut)) => {
-            let (db, now_ms, proto) = (ctx.db(), ctx.now_ms(), ctx.reply.proto);
-            let query = Query { db, pattern: args[1].to_vec(), now_ms, proto };
+            let (db, now_ms, proto, most) = (ctx.db(), ctx.now_ms(), ctx.reply.proto, ctx.most_output());
+            let query = Query { db, pattern: args[1].to_vec(), now_ms, proto, most };
             ctx.offload(args, move |turns, waits| query.answer(turns, waits, cut))
         }
         _ => {
@@ -88,6 +90,9 @@ impl Query {
                 out.bulk(record.key());
                 n += 1;
             }
+            if out.out.len() >= self.most {
+                return too_long(turns, waits);
+            }
             if step.done {
                 out.end_array(mark, n);
                 return reply;
@@ -127,7 +132,8 @@ fn judged(engine: &mut Engine, waits: Waits) -> Option<Result<Query, CommandErro
                 Verdict::Refuse(error) => Err(error),
                 _ => {
                     let (db, now_ms, proto) = (session.state.db, core.now_ms(), session.state.proto);
-                    Ok(Query { db, pattern: args[1].to_vec(), now_ms, proto })
+                    let most = crate::limits::most_output(&session.state, &core.config.live.output_limits);
+                    Ok(Query { db, pattern: args[1].to_vec(), now_ms, proto, most })
                 }
             })
         }

@@ -198,6 +198,7 @@ fn pop(ctx: &mut Ctx<'_>, args: Args<'_>, end: End) -> CommandResult {
         return Err(CommandError::arity(if end == End::Left { "lpop" } else { "rpop" }));
     }
     let count = args.get(2).map(positive).transpose()?;
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     let Some(mut list) = ks.list_mut(db, &args[1], Create::No)? else {
         if count.is_some() {
@@ -216,7 +217,12 @@ fn pop(ctx: &mut Ctx<'_>, args: Args<'_>, end: End) -> CommandResult {
         Some(count) => {
             let n = count.min(list.len());
             out.array(n);
-            (0..n).filter_map(|_| end.pop(&mut list)).for_each(|elem| out.bulk(elem));
+            for elem in (0..n).filter_map(|_| end.pop(&mut list)) {
+                // Behind that nobody reads what is popped.
+                if out.out.len() < most {
+                    out.bulk(elem);
+                }
+            }
             list.changed(n as u64);
         }
     }

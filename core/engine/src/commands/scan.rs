@@ -78,12 +78,13 @@ fn answer(out: &mut Writer<'_>, run: impl FnOnce(&mut Writer<'_>) -> (u64, usize
 
 pub(super) fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let query = Query::parse(args, 1, true)?;
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     answer(&mut out, |out| {
         let mut n = 0;
         let next = ks.scan(db, query.cursor, query.count, |key, kind, expired| {
             let matches = query.wants(key);
-            if matches && !expired && query.kind.is_none_or(|want| is(want, kind.name())) {
+            if matches && !expired && out.out.len() < most && query.kind.is_none_or(|want| is(want, kind.name())) {
                 out.bulk(key);
                 n += 1;
             }
@@ -97,13 +98,14 @@ pub(super) fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 pub(super) fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     parse_cursor(&args[2])?;
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     let Some(hash) = ks.hash(db, &args[1])? else { return nothing(&mut out) };
     let query = Query::parse(args, 2, false)?;
     answer(&mut out, |out| {
         let mut n = 0;
         let next = hash.scan(query.cursor, query.count, |field, value| {
-            if query.wants(field) {
+            if out.out.len() < most && query.wants(field) {
                 out.bulk(field);
                 out.bulk(value);
                 n += 2;
@@ -116,6 +118,7 @@ pub(super) fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 pub(super) fn sscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     parse_cursor(&args[2])?;
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     let Some(set) = ks.set(db, &args[1])? else { return nothing(&mut out) };
     let query = Query::parse(args, 2, false)?;
@@ -124,7 +127,7 @@ pub(super) fn sscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         let next = set.scan(query.cursor, query.count, |member| {
             let mut buf = itoa::Buffer::new();
             let text = member.text(&mut buf);
-            if query.wants(text) {
+            if out.out.len() < most && query.wants(text) {
                 out.bulk(text);
                 n += 1;
             }
@@ -136,13 +139,14 @@ pub(super) fn sscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 pub(super) fn zscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     parse_cursor(&args[2])?;
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     let Some(zset) = ks.zset(db, &args[1])? else { return nothing(&mut out) };
     let query = Query::parse(args, 2, false)?;
     answer(&mut out, |out| {
         let mut n = 0;
         let next = zset.scan(query.cursor, query.count, |member, score| {
-            if query.wants(member) {
+            if out.out.len() < most && query.wants(member) {
                 out.bulk(member);
                 out.bulk_double(score);
                 n += 2;

@@ -9,7 +9,7 @@ use crate::spec::*;
 use keystead_keyspace::object::Object;
 use keystead_keyspace::set::{Member, Set};
 use keystead_keyspace::{Class, Create, Event, Keyspace, Limits};
-use keystead_resp::Args;
+use keystead_resp::{Args, Writer};
 
 const fn row(
     name: &'static str,
@@ -137,13 +137,18 @@ fn smembers(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (ks, db, mut out) = ctx.split();
     let set = ks.set(db, &args[1])?;
     out.set(set.map_or(0, Set::len));
-    for member in set.iter().flat_map(|set| set.iter()) {
-        if out.out.len() >= most {
-            break;
-        }
-        out.bulk(member.text(&mut itoa::Buffer::new()));
+    if let Some(set) = set {
+        answer_members(&mut out, set, most);
     }
     Ok(Effect::None)
+}
+
+/// All members, up to `most` bytes of the reply's buffer: behind that nobody reads them.
+fn answer_members(out: &mut Writer<'_>, set: &Set, most: usize) {
+    set.iter().all(|member| {
+        out.bulk(member.text(&mut itoa::Buffer::new()));
+        out.out.len() < most
+    });
 }
 
 fn srandmember(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
@@ -174,7 +179,7 @@ fn answer_picks(ctx: &mut Ctx<'_>, key: &[u8], picks: Picks, many: bool) -> Res<
             if let Some(n) = header(set.len()) {
                 out.array(n);
             }
-            set.iter().for_each(|m| out.bulk(m.text(&mut itoa::Buffer::new())));
+            answer_members(&mut out, set, most);
         }
         Picks::Some(picks) => {
             if let Some(n) = header(picks.len()) {
@@ -196,6 +201,7 @@ fn spop(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         return Err(CommandError::SYNTAX);
     }
     let count = args.get(2).map(positive).transpose()?;
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     let len = ks.set(db, &args[1])?.map_or(0, Set::len);
     let n = count.unwrap_or(1).min(len);
@@ -205,7 +211,7 @@ fn spop(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         (Some(_), n) if n == len => {
             out.set(n);
             if let Some(set) = ks.set(db, &args[1])? {
-                set.iter().for_each(|m| out.bulk(m.text(&mut itoa::Buffer::new())));
+                answer_members(&mut out, set, most);
             }
             ks.tell(db, &args[1], Event::new(Class::Set, "spop"));
             let before = ks.dirty();
@@ -233,11 +239,15 @@ fn pop_some(ctx: &mut Ctx<'_>, key: &[u8], n: usize, len: usize, many: bool) -> 
         // Whoever deals cards with SPOP wants them shuffled.
         (1..gone.len()).rev().for_each(|at| gone.swap(at, below(ctx, at + 1)));
     }
+    let most = ctx.most_output();
     let (_, _, mut out) = ctx.split();
     if many {
         out.set(n);
     }
-    gone.iter().for_each(|member| out.bulk(member));
+    gone.iter().all(|member| {
+        out.bulk(member);
+        out.out.len() < most
+    });
     let effect: Vec<&[u8]> = [&b"SREM"[..], key].into_iter().chain(gone.iter().map(|elem| elem.as_bytes())).collect();
     Ok(ctx.instead(&effect))
 }
@@ -301,21 +311,22 @@ fn union(sets: &[Option<&Set>], limits: &Limits) -> Set {
     result
 }
 
-/// Visits the members of the first set that none of the others has.
-fn difference<'k>(sets: &[Option<&'k Set>], mut visit: impl FnMut(Member<'k>)) {
+/// Visits the members of the first set that none of the others has until `visit` says stop.
+fn difference<'k>(sets: &[Option<&'k Set>], mut visit: impl FnMut(Member<'k>) -> bool) {
     let Some((Some(first), others)) = sets.split_first() else { return };
     let others: Vec<Source<'_>> = others.iter().flatten().map(|set| Source::Set(set)).collect();
     source::difference(Source::Set(first), &others, |member, _| visit(member));
 }
 
 fn sinter(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     let sets = load(ks, db, &rest(args, 1))?;
     let (mark, mut n) = (out.defer(), 0);
     intersect(sets, |m| {
         n += 1;
         out.bulk(m.text(&mut itoa::Buffer::new()));
-        true
+        out.out.len() < most
     });
     out.end_set(mark, n);
     Ok(Effect::None)
@@ -354,20 +365,23 @@ fn sintercard_args(args: Args<'_>) -> Res<(List<'_>, usize)> {
 }
 
 fn sunion(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     let result = union(&load(ks, db, &rest(args, 1))?, ks.limits());
     out.set(result.len());
-    result.iter().for_each(|m| out.bulk(m.text(&mut itoa::Buffer::new())));
+    answer_members(&mut out, &result, most);
     Ok(Effect::None)
 }
 
 fn sdiff(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     let sets = load(ks, db, &rest(args, 1))?;
     let (mark, mut n) = (out.defer(), 0);
     difference(&sets, |m| {
         n += 1;
         out.bulk(m.text(&mut itoa::Buffer::new()));
+        out.out.len() < most
     });
     out.end_set(mark, n);
     Ok(Effect::None)
@@ -408,6 +422,7 @@ fn sdiffstore(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (mut result, limits) = (Set::new(), *ks.limits());
     difference(&load(ks, db, &rest(args, 2))?, |m| {
         result.add(m.text(&mut itoa::Buffer::new()), &limits);
+        true
     });
     store(ctx, &args[1], result)
 }
@@ -425,7 +440,8 @@ mod tests {
     fn numbers(sets: &[Option<&Set>]) -> Vec<usize> {
         let mut found = Vec::new();
         difference(sets, |m| {
-            found.push(String::from_utf8_lossy(m.text(&mut itoa::Buffer::new())).parse().expect("a number"))
+            found.push(String::from_utf8_lossy(m.text(&mut itoa::Buffer::new())).parse().expect("a number"));
+            true
         });
         found
     }

@@ -6,7 +6,7 @@ use crate::acl;
 use crate::ctx::Ctx;
 use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
-use crate::offload::error_reply;
+use crate::offload::{error_reply, too_long};
 use keystead_keyspace::Keyspace;
 use keystead_keyspace::elem::Elem;
 use keystead_keyspace::list::List;
@@ -77,6 +77,12 @@ impl Query {
         self.by().is_some() || self.get.iter().any(|get| get != b"#")
     }
 
+    /// How many of `len` elements must be looked at: those before the part that LIMIT leaves, too, where they are sorted.
+    fn work(&self, len: usize) -> usize {
+        let (from, to) = self.window(len);
+        if self.unsorted { to - from } else { len }
+    }
+
     /// The part of `len` elements that LIMIT leaves.
     fn window(&self, len: usize) -> (usize, usize) {
         let Some((offset, count)) = self.limit else { return (0, len) };
@@ -141,19 +147,16 @@ fn weight(text: &[u8]) -> Res<f64> {
     keystead_resp::number::parse_f64(&text[spaces..]).filter(|weight| !weight.is_subnormal()).ok_or(BAD)
 }
 
-/// In the order they lie, or from the end where that means something: a set has no end.
-fn elements(object: &Object, from_end: bool) -> Res<Vec<Elem>> {
+/// Some of them in the order they lie, or from the end where that means something: a set has no end. What lies before a part of
+/// a list or a sorted set costs nothing.
+fn elements(object: &Object, (from, to): (usize, usize), from_end: bool) -> Res<Vec<Elem>> {
+    let (n, first) = (to - from, if from_end { object.len().saturating_sub(1 + from) } else { from });
     Ok(match object {
-        Object::List(list) => {
-            let mut all: Vec<Elem> = list.iter().map(Elem::new).collect();
-            if from_end {
-                all.reverse();
-            }
-            all
-        }
-        Object::Set(set) => set.iter().map(|m| m.to_elem()).collect(),
-        Object::ZSet(zset) if from_end => zset.rev_from(usize::MAX).map(|(m, _)| Elem::new(m)).collect(),
-        Object::ZSet(zset) => zset.iter().map(|(m, _)| Elem::new(m)).collect(),
+        Object::List(list) if from_end => list.rev_from(first).take(n).map(Elem::new).collect(),
+        Object::List(list) => list.iter_from(first).take(n).map(Elem::new).collect(),
+        Object::Set(set) => set.iter().skip(from).take(n).map(|m| m.to_elem()).collect(),
+        Object::ZSet(zset) if from_end => zset.rev_from(first).take(n).map(|(m, _)| Elem::new(m)).collect(),
+        Object::ZSet(zset) => zset.iter_from(first).take(n).map(|(m, _)| Elem::new(m)).collect(),
         Object::Hash(_) | Object::Stream(_) => return Err(CommandError::WRONG_TYPE),
     })
 }
@@ -167,20 +170,27 @@ fn order_first<T>(all: &mut [T], wanted: usize, compare: impl Fn(&T, &T) -> Orde
 /// How a pattern of BY or GET is looked up.
 type LookUp<'a> = &'a dyn Fn(&[u8], &[u8]) -> Option<Vec<u8>>;
 
-/// All elements, in order as far as LIMIT lets them be seen.
+/// The elements that LIMIT lets be seen, in order.
 fn sorted(object: &Object, q: &Query, look_up: LookUp<'_>) -> Res<Vec<Elem>> {
-    let unsorted = q.unsorted;
+    let (from, to) = q.window(object.len());
     // A set has no order of its own: what is stored, or seen by a script, must be the same on every replica.
     let orderless = (q.store.is_some() || q.scripted) && matches!(object, Object::Set(_));
-    let forced = unsorted && orderless;
-    let by = q.by();
-    let mut elems = elements(object, unsorted && q.descending)?;
-    if unsorted && !forced {
-        return Ok(elems);
+    if q.unsorted && !orderless {
+        return elements(object, (from, to), q.descending);
     }
+    let mut elems = all_sorted(object, q, look_up, orderless)?;
+    elems.truncate(to);
+    elems.drain(..from);
+    Ok(elems)
+}
+
+/// All elements, in order as far as LIMIT lets them be seen.
+fn all_sorted(object: &Object, q: &Query, look_up: LookUp<'_>, orderless: bool) -> Res<Vec<Elem>> {
+    let by = q.by();
+    let mut elems = elements(object, (0, object.len()), false)?;
     let order = |o: Ordering| if q.descending { o.reverse() } else { o };
     let wanted = q.window(elems.len()).1;
-    if q.alpha || forced {
+    if q.alpha || q.unsorted {
         match by {
             None => order_first(&mut elems, wanted, |a, b| order(a.cmp(b))),
             Some(by) => {
@@ -221,9 +231,11 @@ fn check_patterns(ctx: &Ctx<'_>, args: Args<'_>, q: &Query) -> Res<()> {
 /// The reply without STORE; it ends at `most` bytes, which nobody will read.
 fn answer(object: Option<&Object>, q: &Query, look_up: LookUp<'_>, out: &mut Writer<'_>, most: usize) -> Res<()> {
     let elems = object.map_or(Ok(Vec::new()), |object| sorted(object, q, look_up))?;
-    let (from, to) = q.window(elems.len());
-    out.array((to - from) * q.get.len().max(1));
-    for elem in &elems[from..to] {
+    out.array(elems.len() * q.get.len().max(1));
+    for elem in &elems {
+        if out.out.len() >= most {
+            return Ok(());
+        }
         if q.get.is_empty() {
             out.bulk(elem);
         }
@@ -251,14 +263,15 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
     if may_park
         && q.store.is_none()
         && !q.needs_keys()
-        && let Some(big) = object.filter(|object| object.len() > SORT_IN_TURN)
+        && let Some(big) = object.filter(|object| q.work(object.len()) > SORT_IN_TURN)
     {
         // Nodes are shared, nothing is copied.
         let (big, proto) = (big.clone(), out.proto);
-        return ctx.offload(args, move |turns, _| {
+        return ctx.offload(args, move |turns, waits| {
             let mut reply = Vec::new();
             let itself = |_: &[u8], elem: &[u8]| Some(elem.to_vec());
             match answer(Some(&big), &q, &itself, &mut Writer::new(&mut reply, proto), most) {
+                Ok(()) if reply.len() >= most => too_long(turns, waits),
                 Ok(()) => reply,
                 Err(error) => error_reply(turns, proto, &error),
             }
@@ -270,9 +283,8 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
         return Ok(Effect::None);
     };
     let elems = object.map_or(Ok(Vec::new()), |object| sorted(object, &q, &look))?;
-    let (from, to) = q.window(elems.len());
     let (mut list, limits) = (List::new(), *ks.limits());
-    for elem in &elems[from..to] {
+    for elem in &elems {
         if q.get.is_empty() {
             list.push_back(elem, &limits);
         }
@@ -338,14 +350,17 @@ mod tests {
         let shown = |object: &Object, words: &str, scripted: bool| {
             let args: keystead_resp::OwnedArgs = words.split(' ').collect();
             let q = Query { scripted, ..Query::parse(args.view(), false).expect("options") };
-            let all = sorted(object, &q, &|_, _| None).expect("no weights are read");
-            let (from, to) = q.window(all.len());
-            all[from..to].iter().flat_map(|elem| elem.to_vec()).collect::<Vec<u8>>()
+            let seen = sorted(object, &q, &|_, _| None).expect("no weights are read");
+            seen.iter().flat_map(|elem| elem.to_vec()).collect::<Vec<u8>>()
         };
-        let cases: [(&str, &[u8]); 6] = [
+        let cases: [(&str, &[u8]); 10] = [
             ("SORT k BY #", b"31x2"),
             ("SORT k BY # DESC", b"2x13"),
             ("SORT k BY # LIMIT 1 2", b"1x"),
+            ("SORT k BY # LIMIT 1 2 DESC", b"x1"),
+            ("SORT k BY # LIMIT 3 9 DESC", b"3"),
+            ("SORT k BY # LIMIT 9 1", b""),
+            ("SORT k BY # LIMIT 0 0 DESC", b""),
             ("SORT k BY nosort STORE d", b"31x2"),
             ("SORT k BY # BY w_*", b"31x2"),
             ("SORT k BY w_* BY # ALPHA", b"31x2"),
@@ -367,9 +382,7 @@ mod tests {
         for (alpha, descending) in [(false, false), (false, true), (true, false), (true, true)] {
             let shown = |limit| {
                 let q = Query { alpha, descending, limit, ..Query::default() };
-                let all = sorted(&list, &q, &|_, _| None).unwrap_or_default();
-                let (from, to) = q.window(all.len());
-                all[from..to].to_vec()
+                sorted(&list, &q, &|_, _| None).unwrap_or_default()
             };
             let whole = shown(None);
             for (offset, count) in [(0, 0), (0, 1), (10, 5), (990, 100), (0, 1000), (5, -1), (2000, 1)] {

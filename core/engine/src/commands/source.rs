@@ -134,29 +134,19 @@ impl<'k> Lookup<'k> {
     }
 }
 
-/// Visits the members of the first input that none of the others has.
-pub(super) fn difference<'k>(first: Source<'k>, others: &[Source<'k>], mut visit: impl FnMut(Member<'k>, f64)) {
+/// Visits the members of the first input that none of the others has until `visit` says stop.
+pub(super) fn difference<'k>(first: Source<'k>, others: &[Source<'k>], mut visit: impl FnMut(Member<'k>, f64) -> bool) {
     if others.iter().any(|other| other.is(&first)) {
         return;
     }
     if asks_each(first.len(), others.iter().map(Source::len)) {
         let mut others: Vec<Lookup<'_>> = others.iter().map(|other| Lookup::new(*other, &first)).collect();
-        return first.each(|member, score| {
-            if !others.iter_mut().any(|other| other.has(member)) {
-                visit(member, score);
-            }
-            true
-        });
+        return first.each(|member, score| others.iter_mut().any(|other| other.has(member)) || visit(member, score));
     }
     let gone = common(first, others);
     if gone.len() < first.len() {
         let mut gone = Lookup::new(Source::Set(&gone), &first);
-        first.each(|member, score| {
-            if !gone.has(member) {
-                visit(member, score);
-            }
-            true
-        });
+        first.each(|member, score| gone.has(member) || visit(member, score));
     }
 }
 

@@ -9,7 +9,7 @@ use crate::effect::{CommandResult, Effect, Recorded};
 use crate::error::CommandError;
 use crate::gates::Gate;
 use crate::monitor;
-use crate::session::{Multi, Queued, State};
+use crate::session::{Multi, Queued, ReplyMode, State};
 use crate::spec::*;
 
 const TX: u32 = NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY | NOW_IN_MULTI | ENDPOINT;
@@ -110,8 +110,9 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
         }
     }
     ctx.session.in_exec = false;
-    // Even where the last of them raised the limit.
-    ctx.session.close_now |= in_vain.is_some_and(|end| end < ctx.most_output());
+    // Even where the last of them raised the limit; not where nobody is told anything.
+    let told = matches!(ctx.session.reply_mode, ReplyMode::On | ReplyMode::SkipNext);
+    ctx.session.close_now |= told && in_vain.is_some_and(|end| end < ctx.most_output());
     Ok(Effect::Recorded(Recorded(())))
 }
 

@@ -128,6 +128,7 @@ impl Engine {
                 busy: None,
                 torn: false,
                 in_script: false,
+                in_call: false,
                 allow_noscript: false,
                 sample: 0,
                 pacing: Default::default(),

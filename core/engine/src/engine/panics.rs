@@ -58,7 +58,7 @@ impl Engine {
         session.state.in_exec = false;
         self.ks.note_uses(true);
         let core = &mut self.core;
-        core.in_script = false;
+        (core.in_script, core.in_call) = (false, false);
         core.park = None;
         core.in_unit = false;
         core.unit.clear();

@@ -87,6 +87,8 @@ pub struct CursorStatus {
     pub position: u64,
     /// A unit ends there.
     pub unit_end: bool,
+    /// The database that the replication stream has selected there, if a unit ends there. None: a SELECT follows.
+    pub db: Option<u32>,
     /// Bytes it has yet to read.
     pub lag: u64,
     /// Set when it ended.
@@ -311,6 +313,8 @@ impl Journal {
             offset: self.log.offset_at(cursor.pos),
             position: cursor.pos,
             unit_end: cursor.pos >= end.min(cursor.stop.unwrap_or(end)),
+            // Where it stops, the stream may have gone on into another database.
+            db: self.log.db_at(cursor.pos).or(self.stream_db),
             lag: end - cursor.pos.min(end),
             ended: cursor.ended,
         })

@@ -139,19 +139,24 @@ impl Log {
         self.begin_raw(targets, origin, db, db);
     }
 
+    #[inline]
     pub(super) fn begin_raw(&mut self, targets: Targets, origin: Origin, db: u32, db_after: u32) {
-        if self.tail.capacity() == 0 {
-            self.tail.reserve(self.block_size);
-        }
         self.record_start = self.tail.len();
-        if !std::mem::take(&mut self.split)
+        if !self.split
             && let Some(last) = self.runs.back_mut()
-            && last.targets == targets
-            && last.origin == origin
-            && last.db_after == db
+            && (last.targets, last.origin, last.db_after) == (targets, origin, db)
         {
             last.db_after = db_after;
             return;
+        }
+        self.begin_run(targets, origin, db, db_after);
+    }
+
+    #[cold]
+    fn begin_run(&mut self, targets: Targets, origin: Origin, db: u32, db_after: u32) {
+        self.split = false;
+        if self.tail.capacity() == 0 {
+            self.tail.reserve(self.block_size);
         }
         self.next_serial += 1;
         let (pos, offset, serial) = (self.end_pos(), self.end_offset, self.next_serial);
@@ -188,7 +193,7 @@ impl Log {
     fn seal(&mut self) {
         let bytes = Bytes::copy_from_slice(&self.tail);
         if self.tail.len() > 2 * self.block_size {
-            self.tail = Vec::new();
+            self.tail = Vec::with_capacity(self.block_size);
         }
         self.tail.clear();
         let pos = self.tail_pos;
@@ -256,6 +261,12 @@ impl Log {
             return self.end_offset;
         }
         self.run_at(pos).map_or(self.end_offset, |(_, run)| run.offset_at(pos))
+    }
+
+    /// The database that the stream has selected at a position where a run begins; None: it didn't go on from there.
+    pub(super) fn db_at(&self, pos: u64) -> Option<u32> {
+        let behind = self.runs.partition_point(|run| run.pos < pos);
+        self.runs.range(behind..).find(|run| run.counts()).map(|run| run.db)
     }
 
     /// The last position whose offset is the given one, or None if it is not kept.

@@ -259,9 +259,13 @@ impl Journal {
     /// Inserts the replication stream's SELECT. Other readers get theirs when they read.
     #[inline]
     fn select(&mut self, db: u32, targets: Targets, origin: Origin) {
-        if self.stream_db == Some(db) || !targets.includes(Targets::REPLICATION) {
-            return;
+        if self.stream_db != Some(db) && targets.includes(Targets::REPLICATION) {
+            self.select_in_stream(db, origin);
         }
+    }
+
+    #[cold]
+    fn select_in_stream(&mut self, db: u32, origin: Origin) {
         self.stream_db = Some(db);
         self.scratch.clear();
         encode_select(&mut self.scratch, db);

@@ -322,6 +322,27 @@ fn a_reader_stops_where_the_next_one_goes_on() {
     assert_eq!(read(&mut journal, new), format!("{SELECT0}{SET_A}"));
 }
 
+/// A replica whose file ends there goes on by what is noted of that place.
+#[test]
+fn where_a_reader_stops_the_database_is_that_of_the_place() {
+    let select = |db: u32| format!("*2\r\n$6\r\nSELECT\r\n$1\r\n{db}\r\n");
+    let mut journal = Journal::new();
+    let old = journal.open_cursor(CursorClass::Persistence, None).expect("now");
+    journal.append_stream(format!("{}{SET_A}", select(2)).as_bytes(), Targets::ALL, Some(2));
+    let new = journal.open_cursor(CursorClass::Persistence, None).expect("now");
+    let place = journal.cursor_status(new).expect("open");
+    assert_eq!(place.db, Some(2));
+    let own: OwnedArgs = ["SET", "a", "v"].iter().collect();
+    journal.append(7, Targets::LOCAL, Origin::Client, own.view());
+    journal.append_stream(format!("{}{SET_A}", select(5)).as_bytes(), Targets::ALL, Some(5));
+    journal.stop_cursor_at(old, place.position);
+    assert!(read(&mut journal, old).ends_with(&format!("{}{SET_A}", select(2))));
+    let stopped = journal.cursor_status(old).expect("open");
+    assert_eq!((stopped.unit_end, stopped.db), (true, Some(2)));
+    read(&mut journal, new);
+    assert_eq!(journal.cursor_status(new).and_then(|at| at.db), Some(5));
+}
+
 mod properties {
     use super::*;
     use proptest::prelude::*;

@@ -291,7 +291,7 @@ fn run(frame: &mut Frame<'_, '_>, db: u32, args: &OwnedArgs) -> Result<Vec<u8>, 
             let begin = ctx.reply.out.len();
             let selected = std::mem::replace(&mut ctx.session.db, db as usize);
             let proto = std::mem::replace(&mut ctx.session.proto, Proto::Resp3);
-            ctx.run(command, args);
+            ctx.run_inside(command, args);
             ctx.session.db = selected;
             ctx.session.proto = proto;
             ctx.reply.proto = proto;

@@ -90,6 +90,11 @@ impl<'f, 'e> Frame<'f, 'e> {
         match &mut self.world {
             World::Command(ctx) => {
                 let proto = ctx.reply.proto;
+                if ctx.reply.out.len() >= ctx.most_output() {
+                    // The client is closed for what it was told already.
+                    self.nowhere.clear();
+                    return Writer::new(&mut self.nowhere, proto);
+                }
                 Writer::new(ctx.reply.out, proto)
             }
             World::Turn(_) | World::Look(..) => {

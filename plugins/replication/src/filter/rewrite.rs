@@ -122,6 +122,7 @@ impl Rewriter {
             }
             b"del" | b"unlink" => self.each(raw, args, keys, 1),
             b"mset" | b"msetnx" => self.each(raw, args, keys, 2),
+            b"sort" => self.sort(raw, args, keys),
             _ => self.effect(raw, keys),
         }
     }
@@ -139,6 +140,14 @@ impl Rewriter {
         } else {
             Step::Mixed
         }
+    }
+
+    /// SORT … STORE. Patterns behind BY and GET name keys that aren't among its keys: what came of them must be read, where the
+    /// replica hasn't got them all as they are at this place.
+    fn sort(&mut self, raw: &[u8], args: Args<'_>, keys: &[&[u8]]) -> Step {
+        let patterns = args.iter().skip(2).any(|word| word.contains(&b'*'));
+        let all_here = self.filter.prefixes.is_empty() && self.fresh.is_empty();
+        if patterns && !all_here && self.db.is_some() { Step::Mixed } else { self.effect(raw, keys) }
     }
 
     /// A command that does the same to each of its keys: it goes with those that pass. `width`: arguments a key.

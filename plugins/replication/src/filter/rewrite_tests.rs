@@ -33,6 +33,7 @@ fn keys(line: &str) -> Vec<&str> {
         "MSET" => words[1..].iter().copied().step_by(2).collect(),
         "RENAME" | "COPY" | "SMOVE" => words[1..3].to_vec(),
         "SUNIONSTORE" => words[1..].to_vec(),
+        "SORT" => vec![words[1], words[words.len() - 1]],
         _ => Vec::new(),
     }
 }
@@ -129,4 +130,22 @@ fn a_flush_behind_a_key_that_was_read_later_does_not_lose_it() {
 fn a_stream_without_a_database_is_not_guessed() {
     let mut r = rewriter(&[], &["u:"]);
     assert!(matches!(feed(&mut r, "SET u:1 1"), Step::Broken(_)));
+}
+
+/// The keys that a pattern names are none of the command's.
+#[test]
+fn what_a_sort_looked_up_elsewhere_is_read() {
+    for (prefixes, line, want) in [
+        (&["u:"] as &[&str], "SORT u:l STORE u:d", Step::Done),
+        (&["u:"], "SORT u:l BY w:* STORE u:d", Step::Mixed),
+        (&["u:"], "SORT u:l GET # GET w:* STORE u:d", Step::Mixed),
+        (&[], "SORT u:l BY w:* STORE u:d", Step::Done),
+    ] {
+        let mut r = rewriter(&[0], prefixes);
+        all(&mut r, &["SELECT 0", "LPUSH u:l 1"]);
+        assert_eq!(feed(&mut r, line), want, "{line}");
+    }
+    let mut r = rewriter(&[0], &["u:"]);
+    all(&mut r, &["SELECT 0"]);
+    assert_eq!(r.changed(&[b"x".to_vec()]), Step::Done, "what it wrote isn't let through");
 }

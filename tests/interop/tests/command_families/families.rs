@@ -295,7 +295,7 @@ pub const KEYS: Family = Family {
         "SCAN x|1x",
         "SORT k ?BY_w* ?LIMIT_i_i ?ASC|DESC",
         "SORT k ?LIMIT_i_i ?ASC|DESC ALPHA",
-        "SORT other:zset BY nosort ?DESC",
+        "SORT other:zset BY nosort ?DESC ?LIMIT_i_i",
         "SORT k BY other:* GET # GET other:hash->f",
         "SORT k ALPHA ?DESC ?LIMIT_i_i STORE k",
         "SORT_RO k ALPHA ?LIMIT_i_i",
@@ -324,6 +324,10 @@ pub const BIG_LISTS: Family = Family {
         "LPOS k m RANK i COUNT n",
         "LLEN k",
         "LMOVE k k LEFT|RIGHT LEFT|RIGHT",
+        // Lists alone: what lies where in a set is open.
+        "SORT k0|k1 BY nosort LIMIT c n ?DESC ?GET_#",
+        "SORT_RO k ALPHA ?DESC LIMIT c n",
+        "SORT k0|k1 BY nosort LIMIT c c STORE sorted",
     ],
 };
 
@@ -430,6 +434,10 @@ pub const BIG_ZSETS: Family = Family {
         "ZCOUNT k s s",
         "ZPOPMIN k n",
         "ZPOPMAX k n",
+        "ZPOPMIN|ZPOPMAX k 20",
+        "ZMPOP 2 k k MIN|MAX COUNT 17",
+        "ZADD k f m f m f m f m f m f m f m f m",
+        "ZADD k f m f m f m f m f m f m f m f m",
         "ZREMRANGEBYRANK k 20 22",
         "ZUNIONSTORE k 2 k other:zset WEIGHTS 1 0.5",
         "ZINTERCARD 2 k k LIMIT n",

@@ -258,6 +258,7 @@ impl<'a> Query<'a> {
 }
 
 fn run(ctx: &mut Ctx<'_>, args: Args<'_>, spelling: Spelling) -> CommandResult {
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     let source = &args[if spelling == Spelling::SearchStore { 2 } else { 1 }];
     let zset = ks.zset(db, source)?;
@@ -269,6 +270,9 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, spelling: Spelling) -> CommandResult {
     let extras = usize::from(query.with_dist) + usize::from(query.with_hash) + usize::from(query.with_coord);
     out.array(found.len());
     for item in found {
+        if out.out.len() >= most {
+            break;
+        }
         if extras > 0 {
             out.array(extras + 1);
         }

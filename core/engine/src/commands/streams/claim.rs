@@ -65,6 +65,8 @@ struct Claim<'a> {
     deliveries: Option<u64>,
     /// Entries that nobody has are claimed too.
     force: bool,
+    /// Length of the reply's buffer behind which nobody reads: claims go on, and aren't written.
+    most: usize,
 }
 
 /// What became of an entry.
@@ -112,10 +114,10 @@ impl Claim<'_> {
             }
             _ => {}
         }
-        if self.just_id {
-            write_id(out, id)
-        } else {
-            write_entry(out, &entry)
+        match self.just_id {
+            _ if out.out.len() >= self.most => {}
+            true => write_id(out, id),
+            false => write_entry(out, &entry),
         }
         // A new one begins with 1, which RETRYCOUNT or a plain claim then changes.
         let before = pending.map_or(1, |pending| pending.deliveries);
@@ -200,7 +202,7 @@ fn tells_deliveries(origin: Origin) -> bool {
 /// `XCLAIM key group consumer min-idle-time id … [option …]`
 pub(super) fn xclaim(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let now_ms = ctx.now_ms() as i64;
-    let tells = tells_deliveries(ctx.origin);
+    let (tells, most) = (tells_deliveries(ctx.origin), ctx.most_output());
     let (ks, db, mut out) = ctx.split();
     let (key, group) = (args.at(1), args.at(2));
     let Some(mut stream) = read_mut(ks, db, key)? else { return Err(no_group(key, group, "")) };
@@ -218,6 +220,7 @@ pub(super) fn xclaim(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         delivered_ms: o.delivered_ms,
         deliveries: o.deliveries,
         force: o.force,
+        most,
     };
     let (mut changes, mut count) = (Vec::new(), 0);
     let new_consumer = claim.begin(&mut stream);
@@ -255,6 +258,7 @@ pub(super) fn xautoclaim(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let min_idle_ms = int_or(&args[4], err("ERR Invalid min-idle-time argument for XAUTOCLAIM"))?;
     let start = interval_start(&args[5])?;
     let (mut count, just_id) = autoclaim_options(args)?;
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     let (key, group) = (args.at(1), args.at(2));
     let Some(mut stream) = read_mut(ks, db, key)? else { return Err(no_group(key, group, "")) };
@@ -265,9 +269,18 @@ pub(super) fn xautoclaim(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let ids: Vec<StreamId> =
         found.pending_from(start).map(|pending| pending.id).take(attempts.saturating_add(1)).collect();
     let consumer = args.at(3);
-    let delivered_ms = now_ms;
-    let claim =
-        Claim { key, group, consumer, now_ms, min_idle_ms, just_id, delivered_ms, deliveries: None, force: false };
+    let claim = Claim {
+        key,
+        group,
+        consumer,
+        now_ms,
+        min_idle_ms,
+        just_id,
+        delivered_ms: now_ms,
+        deliveries: None,
+        force: false,
+        most,
+    };
     let new_consumer = claim.begin(&mut stream);
     let (mut changes, mut gone, mut claimed) = (Vec::new(), Vec::new(), 0);
     let mut entries = Vec::new();

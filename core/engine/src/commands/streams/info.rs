@@ -30,6 +30,7 @@ fn full(args: Args<'_>) -> Res<Option<usize>> {
 }
 
 pub(super) fn stream(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     let stream = ks.stream(db, &args[2])?.ok_or(CommandError::NO_KEY)?;
     let full = full(args)?;
@@ -37,7 +38,7 @@ pub(super) fn stream(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     head(stream, &mut out);
     match full {
         None => summary(stream, &mut out),
-        Some(count) => everything(stream, count, &mut out),
+        Some(count) => everything(stream, count, &mut out, most),
     }
     Ok(Effect::None)
 }
@@ -76,9 +77,10 @@ fn summary(stream: &Stream, out: &mut Writer<'_>) {
     }
 }
 
-fn everything(stream: &Stream, count: usize, out: &mut Writer<'_>) {
+/// Ends at `most` bytes, which nobody will read.
+fn everything(stream: &Stream, count: usize, out: &mut Writer<'_>, most: usize) {
     out.bulk("entries");
-    write_entries(out, stream.iter().take(count));
+    write_entries(out, stream.iter().take(count), most);
     out.bulk("groups");
     out.array(stream.group_count());
     for group in stream.groups() {
@@ -90,6 +92,9 @@ fn everything(stream: &Stream, count: usize, out: &mut Writer<'_>) {
         out.bulk("pending");
         out.array(group.pending().min(count));
         for pending in group.pending_from(StreamId::MIN).take(count) {
+            if out.out.len() >= most {
+                return;
+            }
             out.array(4);
             write_id(out, pending.id);
             out.bulk(pending.owner());
@@ -98,7 +103,12 @@ fn everything(stream: &Stream, count: usize, out: &mut Writer<'_>) {
         }
         out.bulk("consumers");
         out.array(group.consumer_count());
-        group.consumers().for_each(|consumer| full_consumer(group, consumer, count, out));
+        for consumer in group.consumers() {
+            if out.out.len() >= most {
+                return;
+            }
+            full_consumer(group, consumer, count, out);
+        }
     }
 }
 

@@ -117,12 +117,17 @@ fn write_entry(out: &mut Writer<'_>, entry: &Entry<'_>) {
     }
 }
 
-/// Answers entries; tells how many there were.
-fn write_entries<'a>(out: &mut Writer<'_>, entries: impl Iterator<Item = Entry<'a>>) -> usize {
-    let mark = out.defer();
-    let count = entries.inspect(|entry| write_entry(out, entry)).count();
+/// Answers entries, up to `most` bytes of the reply's buffer: behind that nobody reads them.
+fn write_entries<'a>(out: &mut Writer<'_>, entries: impl Iterator<Item = Entry<'a>>, most: usize) {
+    let (mark, mut count) = (out.defer(), 0);
+    for entry in entries {
+        if out.out.len() >= most {
+            break;
+        }
+        write_entry(out, &entry);
+        count += 1;
+    }
     out.end_array(mark, count);
-    count
 }
 
 /// A count of entries as `COUNT` gives it: anything below zero is zero.
@@ -147,20 +152,21 @@ fn xrevrange(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 fn range(ctx: &mut Ctx<'_>, args: Args<'_>, backward: bool) -> CommandResult {
     let (from, to) = if backward { (3, 2) } else { (2, 3) };
     let (from, to) = (interval_start(&args[from])?, interval_end(&args[to])?);
-    let (mut most, mut at) = (usize::MAX, 4);
+    let (mut wanted, mut at) = (usize::MAX, 4);
     while at < args.len() {
         if !args.is(at, "count") || at + 1 >= args.len() {
             return Err(CommandError::SYNTAX);
         }
-        most = count(&args[at + 1])?;
+        wanted = count(&args[at + 1])?;
         at += 2;
     }
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     match ks.stream(db, &args[1])? {
         None => out.array(0),
-        Some(_) if most == 0 => out.null_array(),
-        Some(stream) if backward => _ = write_entries(&mut out, stream.rev_range(from, to).take(most)),
-        Some(stream) => _ = write_entries(&mut out, stream.range(from, to).take(most)),
+        Some(_) if wanted == 0 => out.null_array(),
+        Some(stream) if backward => write_entries(&mut out, stream.rev_range(from, to).take(wanted), most),
+        Some(stream) => write_entries(&mut out, stream.range(from, to).take(wanted), most),
     }
     Ok(Effect::None)
 }

@@ -62,13 +62,13 @@ pub(super) fn xpending(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         6..=9 => Some(parse(args)?),
         _ => return Err(CommandError::SYNTAX),
     };
-    let now_ms = ctx.now_ms() as i64;
+    let (now_ms, most) = (ctx.now_ms() as i64, ctx.most_output());
     let (ks, db, mut out) = ctx.split();
     let group = ks.stream(db, &args[1])?.and_then(|stream| stream.group(&args[2]));
     let group = group.ok_or_else(|| no_group(&args[1], &args[2], ""))?;
     match wanted {
         None => summary(group, &mut out),
-        Some(wanted) => list(group, &wanted, now_ms, &mut out),
+        Some(wanted) => list(group, &wanted, now_ms, &mut out, most),
     }
     Ok(Effect::None)
 }
@@ -95,7 +95,8 @@ fn summary(group: &Group, out: &mut Writer<'_>) {
     out.end_array(mark, count);
 }
 
-fn list(group: &Group, wanted: &Wanted<'_>, now_ms: i64, out: &mut Writer<'_>) {
+/// Ends at `most` bytes, which nobody will read.
+fn list(group: &Group, wanted: &Wanted<'_>, now_ms: i64, out: &mut Writer<'_>, most: usize) {
     let idle = |pending: &Pending| now_ms.saturating_sub(pending.delivered_ms);
     let fits = |pending: &&Pending| wanted.min_idle_ms == 0 || idle(pending) >= wanted.min_idle_ms;
     let (mark, mut count) = (out.defer(), 0);
@@ -106,17 +107,18 @@ fn list(group: &Group, wanted: &Wanted<'_>, now_ms: i64, out: &mut Writer<'_>) {
         out.int(idle(pending).max(0));
         out.int(pending.deliveries as i64);
         count += 1;
+        out.out.len() < most
     };
     let within = |id: &StreamId| *id <= wanted.to;
     match wanted.consumer {
         None => {
             let pending = group.pending_from(wanted.from).take_while(|pending| within(&pending.id));
-            pending.filter(fits).take(wanted.count).for_each(&mut write);
+            pending.filter(fits).take(wanted.count).all(&mut write);
         }
         Some(name) => {
             let consumer = group.consumer(name).into_iter();
             let owned = consumer.flat_map(|consumer| consumer.owned_from(wanted.from)).take_while(|id| within(id));
-            owned.filter_map(|id| group.pending_at(*id)).filter(fits).take(wanted.count).for_each(&mut write);
+            owned.filter_map(|id| group.pending_at(*id)).filter(fits).take(wanted.count).all(&mut write);
         }
     }
     out.end_array(mark, count);

@@ -225,7 +225,7 @@ pub(super) fn xread(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         let (Some(stream), From::Behind(id)) = (ks.stream(db, key)?, *from) else { continue };
         if let Some(start) = id.next().filter(|_| stream.top_id().is_some_and(|top| top > id)) {
             reply.head(&mut out, key);
-            write_entries(&mut out, stream.range(start, StreamId::MAX).take(options.most()));
+            write_entries(&mut out, stream.range(start, StreamId::MAX).take(options.most()), most);
         }
     }
     if reply.streams > 0 {
@@ -237,13 +237,13 @@ pub(super) fn xread(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 
 pub(super) fn xreadgroup(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let now_ms = ctx.now_ms();
-    let options = parse(ctx, args, true)?;
+    let (options, most) = (parse(ctx, args, true)?, ctx.most_output());
     let Some(names) = options.group else { return Err(CommandError::SYNTAX) };
     let (ks, db, mut out) = ctx.split();
     let from = (0..options.keys).map(|i| options.from(ks, db, args, i)).collect::<Res<Vec<From>>>()?;
     let mut reply = Reply { mark: out.defer(), streams: 0 };
     for (i, from) in from.iter().enumerate() {
-        let read = Read { key: options.key(args, i), names, now_ms: now_ms as i64, options: &options };
+        let read = Read { key: options.key(args, i), names, now_ms: now_ms as i64, options: &options, most };
         let done = read.run(ctx, *from, &mut reply)?;
         read.propagate(ctx, &done);
     }
@@ -260,6 +260,8 @@ struct Read<'a> {
     names: (&'a [u8], &'a [u8]),
     now_ms: i64,
     options: &'a Options<'a>,
+    /// Length of the reply's buffer behind which nobody reads: what is given there is given, as in Redis, but not written.
+    most: usize,
 }
 
 /// What a read changed.
@@ -307,8 +309,15 @@ impl Read<'_> {
         let last = group.last_id;
         let Some(start) = last.next().filter(|_| stream.top_id().is_some_and(|top| top > last)) else { return false };
         reply.head(out, self.key);
-        let entries = stream.range(start, StreamId::MAX).take(self.options.most());
-        write_entries(out, entries.inspect(|entry| done.given.push(entry.id)));
+        let (mark, mut written) = (out.defer(), 0);
+        for entry in stream.range(start, StreamId::MAX).take(self.options.most()) {
+            done.given.push(entry.id);
+            if out.out.len() < self.most {
+                write_entry(out, &entry);
+                written += 1;
+            }
+        }
+        out.end_array(mark, written);
         done.last_id = done.given.last().copied().unwrap_or(last);
         done.entries_read = stream.reads_after(group.entries_read, &done.given);
         stream.change_group(group_name, |group| {
@@ -329,11 +338,13 @@ impl Read<'_> {
         out.array(ids.len());
         let mut there = Vec::with_capacity(ids.len());
         for id in ids {
-            match stream.get(id) {
-                Some(entry) => {
-                    write_entry(out, &entry);
-                    there.push(id);
-                }
+            let entry = stream.get(id);
+            there.extend(entry.as_ref().map(|_| id));
+            if out.out.len() >= self.most {
+                continue;
+            }
+            match entry {
+                Some(entry) => write_entry(out, &entry),
                 None => {
                     out.array(2);
                     write_id(out, id);

@@ -168,7 +168,10 @@ impl Request<'_> {
         let mut inputs = self.inputs.iter().map(|(source, _)| *source);
         let Some(first) = inputs.next() else { return members };
         let others: Vec<Source<'_>> = inputs.filter(|other| other.len() > 0).collect();
-        source::difference(first, &others, |member, score| members.push((member.to_elem(), score)));
+        source::difference(first, &others, |member, score| {
+            members.push((member.to_elem(), score));
+            true
+        });
         members
     }
 
@@ -196,7 +199,7 @@ impl Request<'_> {
 }
 
 fn answer(ctx: &mut Ctx<'_>, args: Args<'_>, op: Op, name: &str) -> CommandResult {
-    let resp3 = ctx.resp3();
+    let (resp3, most) = (ctx.resp3(), ctx.most_output());
     let (ks, db, mut out) = ctx.split();
     let request = parse(ks, db, args, 1, op, name, Form::Answer)?;
     let with_scores = request.with_scores;
@@ -206,6 +209,9 @@ fn answer(ctx: &mut Ctx<'_>, args: Args<'_>, op: Op, name: &str) -> CommandResul
     order_members(&mut result);
     out.array(if with_scores && !nested { result.len() * 2 } else { result.len() });
     for (member, score) in &result {
+        if out.out.len() >= most {
+            break;
+        }
         if nested {
             out.array(2);
         }

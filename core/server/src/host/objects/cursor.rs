@@ -67,7 +67,7 @@ pub(crate) fn place_of(host: &Core, engine: &Engine, id: CursorId) -> CursorPlac
         position: status.map_or(0, |status| status.position),
         offset: status.map_or(0, |status| status.offset),
         replid: host.placed_history(&engine.core).replid,
-        db: journal.stream_db().map_or(-1, |db| db as i32),
+        db: status.and_then(|status| status.db).map_or(-1, |db| db as i32),
         unit_end: u32::from(status.is_some_and(|status| status.unit_end)),
     }
 }
