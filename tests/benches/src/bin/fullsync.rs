@@ -2,15 +2,16 @@
 //! top, how long a write had to wait, before the sync and during it. The same server at both ends. Prints a Markdown table.
 //!
 //! Two servers that are busy with a sync, and a client, want more processors than a small machine has. The client goes before
-//! the servers, as if it had a machine of its own, where the system allows it. The rest is told twice: what the client saw, and
-//! the same without the time that its thread or the primary's waited for a processor.
+//! the servers, as if it had a machine of its own, where the system allows it. The rest is told three times: what the client
+//! saw, the same without the time that its thread or the primary's waited for a processor, and how long a thread of the
+//! primary ran at most while a write waited: what a host takes from its guest is in the second, not in the third.
 //!
 //! `fullsync [--keys N] [--value BYTES] [--rounds N]`
 
 use keystead_benches::{
     load::Random,
     peer::{Kind, Peer},
-    proc,
+    proc::{self, Sched},
     table::{cell, head, median, row},
     watch::{Queue, Watch},
 };
@@ -38,11 +39,13 @@ const ENDED: u8 = 2;
 /// A sync that takes longer counts as failed.
 const DEADLINE: Duration = Duration::from_secs(180);
 
-/// The latencies of one time: as the client saw them, and without waiting for a processor. Milliseconds.
+/// The latencies of one time: as the client saw them, and without waiting for a processor; and the most that a thread of
+/// the primary ran during one of them. Milliseconds.
 #[derive(Default)]
 struct Latencies {
     seen: Vec<f64>,
     own: Vec<f64>,
+    ran: f64,
 }
 
 impl Latencies {
@@ -75,9 +78,10 @@ fn writer(peer: &Address, keys: u64, size: usize, phase: &AtomicU8) -> io::Resul
         if stream.read(&mut reply)? == 0 || reply[0] != b'+' {
             return Err(io::Error::other("a write was refused"));
         }
-        let (took, waited) = (begun.elapsed(), watch.look().waited);
+        let (took, Sched { ran, waited }) = (begun.elapsed(), watch.look());
         // From when it was due: a stall delays the writes behind it too.
         now.seen.push(due.elapsed().as_secs_f64() * 1e3);
+        now.ran = now.ran.max(ran.as_secs_f64() * 1e3);
         now.own.push(queue.add(took.saturating_sub(waited), every).as_secs_f64() * 1e3);
         next += every;
         if let Some(rest) = next.checked_duration_since(Instant::now()) {
@@ -175,6 +179,8 @@ fn main() -> io::Result<()> {
             "p99",
             "worst before",
             "worst",
+            "a thread of the primary ran at most: before",
+            "during",
         ])
     );
     let kinds = [Kind::Redis, Kind::Keystead];
@@ -200,6 +206,8 @@ fn main() -> io::Result<()> {
                 cell(&column(side, |f| p99(&f.busy.own))),
                 cell(&column(side, |f| worst(&f.idle.own))),
                 cell(&column(side, |f| worst(&f.busy.own))),
+                cell(&column(side, |f| f.idle.ran)),
+                cell(&column(side, |f| f.busy.ran)),
             ])
         );
     }
