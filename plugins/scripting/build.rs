@@ -52,6 +52,8 @@ fn source() -> PathBuf {
 
 /// Copies the source with the line changed.
 fn copy(from: &Path, to: &Path) {
+    // Another version's files may be there.
+    let _ = fs::remove_dir_all(to);
     fs::create_dir_all(to).expect("OUT_DIR can be written");
     for entry in fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())) {
         let path = entry.expect("a folder can be read").path();
