@@ -38,6 +38,8 @@ impl Run {
 struct Block {
     pos: u64,
     bytes: Bytes,
+    /// What it takes.
+    size: usize,
     /// Some reader was given it.
     shared: bool,
 }
@@ -52,6 +54,8 @@ pub struct Log {
     /// Tail length when the current record began.
     record_start: usize,
     block_size: usize,
+    /// Blocks stay only until their readers have them.
+    fleeting: bool,
     sealed: bool,
     held: u64,
     /// Blocks that some reader was given.
@@ -61,8 +65,9 @@ pub struct Log {
     next_serial: u64,
 }
 
-/// A little less than 64 KiB, so that with the record that fills it a block still fits the allocator's size of that name.
+/// With the record that fills it, and the slack for that, a block has the allocator's size of 64 KiB.
 const MAX_BLOCK: usize = 63 << 10;
+const SLACK: usize = 1 << 10;
 const MIN_BLOCK: usize = 1 << 10;
 /// A tail of this size becomes a block when somebody reads it: ten readers then share it. Smaller ones are copied.
 const SHARED: usize = 1 << 10;
@@ -77,6 +82,7 @@ impl Log {
             end_offset: offset,
             record_start: 0,
             block_size: MAX_BLOCK,
+            fleeting: true,
             sealed: false,
             held: 0,
             shared: 0,
@@ -86,7 +92,9 @@ impl Log {
     }
 
     /// Small backlogs get small blocks: at most a sixteenth is kept beyond what was asked for.
-    pub(super) fn set_block_size(&mut self, backlog: u64) {
+    pub(super) fn set_backlog(&mut self, backlog: Option<u64>) {
+        self.fleeting = backlog.is_none();
+        let Some(backlog) = backlog else { return };
         self.block_size = usize::try_from(backlog / 16).unwrap_or(MAX_BLOCK).clamp(MIN_BLOCK, MAX_BLOCK);
     }
 
@@ -156,7 +164,7 @@ impl Log {
     fn begin_run(&mut self, targets: Targets, origin: Origin, db: u32, db_after: u32) {
         self.split = false;
         if self.tail.capacity() == 0 {
-            self.tail.reserve(self.block_size);
+            self.tail = self.fresh_tail();
         }
         self.next_serial += 1;
         let (pos, offset, serial) = (self.end_pos(), self.end_offset, self.next_serial);
@@ -189,18 +197,36 @@ impl Log {
         }
     }
 
-    /// Makes a block of the tail. It is copied: a block is as large as its bytes, and the tail's memory stays warm.
+    /// Makes a block of the tail.
     fn seal(&mut self) {
-        let bytes = Bytes::copy_from_slice(&self.tail);
-        if self.tail.len() > 2 * self.block_size {
-            self.tail = Vec::with_capacity(self.block_size);
-        }
-        self.tail.clear();
+        let (bytes, size) = self.take_tail();
         let pos = self.tail_pos;
         self.tail_pos += bytes.len() as u64;
-        self.held += bytes.len() as u64;
-        self.blocks.push_back(Block { pos, bytes, shared: false });
+        self.held += size as u64;
+        self.blocks.push_back(Block { pos, bytes, size, shared: false });
         self.sealed = true;
+    }
+
+    /// The tail's bytes, and what they take. A block that stays is a copy: as large as its bytes, and the tail's memory stays
+    /// warm. One that is gone when the turn's replies leave gets the memory itself, unless half of it is empty or a large record
+    /// made it grow: the copy took a fortieth of a SET.
+    fn take_tail(&mut self) -> (Bytes, usize) {
+        let (len, size) = (self.tail.len(), self.tail.capacity());
+        let grown = size > self.block_size + SLACK;
+        if self.fleeting && !grown && len >= size / 2 {
+            let fresh = self.fresh_tail();
+            return (Bytes::from(std::mem::replace(&mut self.tail, fresh)), size);
+        }
+        let bytes = Bytes::copy_from_slice(&self.tail);
+        if grown {
+            self.tail = self.fresh_tail();
+        }
+        self.tail.clear();
+        (bytes, len)
+    }
+
+    fn fresh_tail(&self) -> Vec<u8> {
+        Vec::with_capacity(self.block_size + SLACK)
     }
 
     /// True once after each sealed block: then it is worth looking for blocks to drop.
@@ -222,7 +248,7 @@ impl Log {
             if end > keep {
                 break;
             }
-            self.held -= front.bytes.len() as u64;
+            self.held -= front.size as u64;
             self.shared -= usize::from(front.shared);
             self.blocks.pop_front();
             dropped = true;

@@ -99,9 +99,7 @@ impl Journal {
             self.log.restart(self.offset());
         }
         self.backlog = bytes;
-        if let Some(size) = bytes {
-            self.log.set_block_size(size);
-        }
+        self.log.set_backlog(bytes);
         self.trim();
     }
 

@@ -232,6 +232,35 @@ fn what_a_reader_was_given_counts_until_it_comes_back() {
     assert!(after < 100 << 10 && with_copy > before + (64 << 10), "{after} when nobody has anything");
 }
 
+/// A file's reader takes each turn's bytes at once: they are gone with it, whether they were copied or are the tail's own memory.
+#[test]
+fn what_one_reader_takes_turn_by_turn_is_counted_and_gone() {
+    let mut journal = Journal::new();
+    let file = journal.open_cursor(CursorClass::Persistence, None).expect("now");
+    for records in [1, 100, 1_500, 2_000, 2_500, 10_000, 1_500] {
+        let mut sent = 0;
+        for _ in 0..records {
+            set(&mut journal, 0, "a");
+            sent += SET_A.len();
+        }
+        let held = journal.memory();
+        assert!(held >= sent as u64, "{records}: {held}");
+        let mut text = read(&mut journal, file);
+        loop {
+            let more = read(&mut journal, file);
+            if more.is_empty() {
+                break;
+            }
+            text += &more;
+        }
+        assert_eq!(text.replace(SELECT0, "").len(), sent, "{records}");
+        set(&mut journal, 0, "a");
+        assert_eq!(read(&mut journal, file), SET_A);
+        let left = journal.memory();
+        assert!(left < 70 << 10, "{records}: {left} when it has all");
+    }
+}
+
 #[test]
 fn a_new_history_ends_cursors_and_keeps_or_drops_bytes() {
     let mut journal = Journal::new();

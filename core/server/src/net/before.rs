@@ -43,6 +43,12 @@ impl BeforeReplies {
         journal != done.0 && self.any.load(Ordering::Acquire)
     }
 
+    /// True if something is to be done for this driver before replies of turns until now leave.
+    #[inline]
+    pub(crate) fn is_owed(&self, done: &Done) -> bool {
+        self.owed(done, self.end.load(Ordering::Acquire))
+    }
+
     /// Replies of turns until now are about to leave. How long it took, µs, where there was something to do.
     #[inline]
     pub(crate) fn call(&self, done: &mut Done) -> u64 {

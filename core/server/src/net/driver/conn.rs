@@ -71,7 +71,7 @@ pub(super) struct Conn {
     moved: u64,
     /// A plugin waits for the socket until the replies before are sent.
     pub(super) handover: Option<Handover>,
-    /// Its replies wait for the end of the turn that a long command makes long.
+    /// Its replies wait for the end of a turn: a long command makes it long, or others are served before a file is written.
     pub(super) owed: bool,
     /// What the poller was asked to watch: read, write.
     pub(super) watched: (bool, bool),

@@ -58,6 +58,11 @@ impl Resting {
         std::mem::take(&mut self.wrote).into_iter().map(move |(at, bytes)| (at, rest(bytes).min(MOST_NS)))
     }
 
+    /// True if somebody wrote in this turn and is to rest, or rests.
+    pub(super) fn is_any_paced(&self) -> bool {
+        !self.wrote.is_empty() || !self.until.is_empty()
+    }
+
     /// A client rests until then.
     pub(super) fn add(&mut self, until_us: u64, at: usize, session: SessionId) {
         self.until.insert((until_us, at, session));
