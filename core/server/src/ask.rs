@@ -3,9 +3,12 @@
 
 use crate::cluster::client::Client;
 use crate::logging::timestamp;
+use crate::tls;
 use clap::{Args, Subcommand};
+use rustls::ClientConfig;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,11 +26,57 @@ pub(crate) struct Options {
     /// Its port
     #[arg(long, global = true, default_value_t = 26379)]
     port: u16,
+    /// User of its ACL; the default user without one
+    #[arg(long, global = true)]
+    user: Option<String>,
     /// Its password; KEYSTEAD_SENTINEL_PASSWORD in the environment otherwise, which other users cannot see
     #[arg(long, global = true)]
     password: Option<String>,
+    #[command(flatten)]
+    tls: Tls,
     #[command(subcommand)]
     what: What,
+}
+
+/// How the connection is encrypted; redis-cli's names.
+#[derive(Debug, Args)]
+struct Tls {
+    /// Connect with TLS
+    #[arg(long = "tls", global = true)]
+    on: bool,
+    /// The authorities that may have issued the sentinel's certificate, as PEM
+    #[arg(long, global = true, value_name = "FILE")]
+    cacert: Option<String>,
+    /// An own certificate, where the sentinel asks for one
+    #[arg(long, global = true, value_name = "FILE")]
+    cert: Option<String>,
+    /// Its private key
+    #[arg(long, global = true, value_name = "FILE")]
+    key: Option<String>,
+}
+
+impl Tls {
+    /// What they say together; nothing: without TLS.
+    fn config(&self) -> Result<Option<Arc<ClientConfig>>, String> {
+        let given = self.cacert.is_some() || self.cert.is_some() || self.key.is_some();
+        match (self.on, &self.cacert) {
+            (false, _) if given => return Err("--cacert, --cert and --key are for --tls".into()),
+            (false, _) => return Ok(None),
+            (true, None) => return Err("--tls needs --cacert: whose word is taken for the sentinel?".into()),
+            _ if self.cert.is_some() != self.key.is_some() => return Err("--cert and --key go together".into()),
+            _ => {}
+        }
+        let value = |name: &str| {
+            let place = match name {
+                "tls-ca-cert-file" => &self.cacert,
+                "tls-cert-file" => &self.cert,
+                "tls-key-file" => &self.key,
+                _ => &None,
+            };
+            place.clone().unwrap_or_default()
+        };
+        tls::asking(&tls::Values::read(&value)).map(Some)
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -73,10 +122,14 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 }
 
 fn connect(options: &Options) -> io::Result<Client> {
-    let mut client = Client::connect_to(&options.host, options.port)?;
+    let tls = options.tls.config().map_err(io::Error::other)?;
+    let mut client = Client::connect_to(&options.host, options.port, tls)?;
     let password = options.password.clone().or_else(|| std::env::var("KEYSTEAD_SENTINEL_PASSWORD").ok());
-    if let Some(password) = password {
-        client.call(&["AUTH", &password])?;
+    match (&options.user, password) {
+        (Some(user), Some(password)) => _ = client.call(&["AUTH", user, &password])?,
+        (None, Some(password)) => _ = client.call(&["AUTH", &password])?,
+        (Some(_), None) => return Err(io::Error::other("--user needs a password")),
+        (None, None) => {}
     }
     Ok(client)
 }

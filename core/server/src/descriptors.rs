@@ -5,6 +5,7 @@ use keystead_engine::config::ParamGroup;
 use parking_lot::Mutex;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
 /// Files beside client sockets: log, state, listeners, replication links.
@@ -19,6 +20,10 @@ const DATA_TIMES: u64 = 4;
 const HANDSHAKES: u64 = 256;
 const HANDSHAKE_OF: u64 = 16;
 const LEAST_HANDSHAKES: u64 = 4;
+
+/// Descriptors that no client gets, whatever `maxclients` promised: a plugin's links may have taken what was reserved, and a
+/// vote, a key or a setting that can't be written weighs more than one client.
+const KEPT_FILES: u64 = 8;
 
 /// What is given to whom.
 #[derive(Default)]
@@ -159,6 +164,13 @@ impl Descriptors {
         given.clients.insert(port.to_owned(), asked);
         Ok(())
     }
+}
+
+/// Whether a client's socket is one of the last descriptors. The lowest free number is always given out, so that all below a
+/// socket's own are in use.
+pub(crate) fn leaves_too_few(socket: &impl AsFd) -> bool {
+    let number = u64::try_from(socket.as_fd().as_raw_fd()).unwrap_or(0);
+    getrlimit(Resource::Nofile).current.is_some_and(|limit| number.saturating_add(KEPT_FILES) >= limit)
 }
 
 /// How many of so many clients have room beside what is reserved, after the limit was raised as far as the system lets it.

@@ -151,6 +151,8 @@ pub enum Fall {
     Gone(String),
     /// The other side's kernel answered that nobody listens there.
     Refused,
+    /// The other side took the connection, said this, and nothing else.
+    TurnedAway(String),
     /// This process lacks what opening one takes: that says nothing of the other side.
     Unable(String),
 }

@@ -177,10 +177,11 @@ impl Monitor {
             };
         }
         report.replicas = report.replicas.iter().filter_map(|a| s.names.locate(&a.host, a.port)).collect();
+        let present = self.primary().history.clone();
         let instance = self.instance_mut(id);
         instance.keystead = report.keystead;
         if instance.kind == Kind::Sentinel {
-            return;
+            return self.note_election(id, report.elections.as_deref(), s);
         }
         // Without a role it is no data node's answer: what that said before stands.
         let Some(role) = report.role else { return };
@@ -189,7 +190,11 @@ impl Monitor {
         if new_run_id {
             instance.run_id.clone_from(&report.run_id);
         }
+        let heard = instance.report.as_ref().map(|_| instance.report_at);
         instance.report_at = s.now;
+        if role == Role::Replica && report.link_up && !present.is_empty() && report.history == present {
+            instance.in_step = Some(s.now);
+        }
         text.clone_into(&mut instance.report_text);
         if report.sync_in_progress || report.loading || (rebooted && !report.has_keys) {
             instance.synced = false; // what it had in an earlier life may be gone
@@ -212,7 +217,10 @@ impl Monitor {
         }
         let new_history = instance.kind == Kind::Primary && role == Role::Primary && instance.history != report.history;
         if new_history {
-            instance.history.clone_from(&report.history);
+            let before = std::mem::replace(&mut instance.history, report.history.clone());
+            if rebooted {
+                instance.note_loss(before, heard, s.now);
+            }
         }
         let found = instance.report.replace(report.clone()).is_none();
         let kind = instance.kind;

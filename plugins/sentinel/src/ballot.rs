@@ -431,6 +431,7 @@ impl Monitor {
             let ticket = self.consult(Consult::Election(pending.question.clone()), s);
             self.ballot.votes.insert(ticket, pending);
         }
+        self.ask_elections(s.now);
         self.ballot.candidacy = Candidacy::None;
         self.ballot.abstains = None;
         (self.ballot.tried, self.ballot.refused) = (None, None);

@@ -194,6 +194,12 @@ impl Monitor {
             self.instance_mut(id).next_info = s.now;
             self.send_periodic(id, s);
         }
+        if forced {
+            // A replica that it has had for less than an INFO's period may not be known here. It would be left with the old
+            // primary, and never be found: the new one doesn't list it.
+            self.primary_mut().next_info = s.now;
+            self.send_periodic(self.primary, s);
+        }
         self.drive(s);
     }
 }

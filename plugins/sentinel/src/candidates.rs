@@ -4,7 +4,7 @@
 use crate::actions::Shared;
 use crate::events::Level;
 use crate::info::{Report, Role};
-use crate::instance::Instance;
+use crate::instance::{Instance, Lost};
 use crate::monitor::Monitor;
 use crate::select::{Candidate, Request};
 use crate::types::{InstanceId, Kind, Mono};
@@ -16,7 +16,7 @@ const SECOND_MS: u64 = 1_000;
 /// What clients have written to a primary for longer than this since it lost its data is worth more than what it lost: a
 /// replica's word that comes later deposes nobody, and what is to be kept is for an operator to say. Whoever was away for the
 /// fall because a host was started again, or all sentinels were, is back within it.
-const WITNESS_MS: u64 = 3_600_000;
+pub(crate) const WITNESS_MS: u64 = 3_600_000;
 
 impl Monitor {
     pub(crate) fn selection_request(&self, now: Mono) -> Request {
@@ -151,8 +151,16 @@ impl Monitor {
         self.primary().report.is_none() || self.loss_age_ms(r).is_some_and(|ms| ms <= WITNESS_MS)
     }
 
-    /// Its word comes too late to depose the primary: why, in a sentence.
+    /// Its word comes too late to depose the primary, or others speak against it: why, in a sentence.
     fn comes_late(&self, r: &Instance) -> Option<String> {
+        let keeps = "keeps data that the primary came back without, but";
+        if self.refuses(r) && self.in_time(r) && !self.data_lost() {
+            return Some(format!(
+                "replica {} {keeps} others are in sync with what the primary has now: it isn't deposed for that; REPLICAOF, \
+                 said to the replica again, gives that data up",
+                r.addr
+            ));
+        }
         if !self.refuses(r) || self.in_time(r) {
             return None;
         }
@@ -161,8 +169,8 @@ impl Monitor {
             None => "for nobody knows how long".into(),
         };
         Some(format!(
-            "replica {} keeps data that the primary came back without, but the primary has taken writes {age} since (limit \
-             {} s): it isn't deposed for that; REPLICAOF, said to the replica again, gives that data up",
+            "replica {} {keeps} the primary has taken writes {age} since (limit {} s): it isn't deposed for that; \
+             REPLICAOF, said to the replica again, gives that data up",
             r.addr,
             WITNESS_MS / SECOND_MS
         ))
@@ -197,12 +205,25 @@ impl Monitor {
     fn saw_the_end(&self, r: &Instance) -> bool {
         let primary = self.primary();
         let (Some(of), Some(report)) = (&primary.report, &r.report) else { return false };
+        if of.role == Some(Role::Primary) && !of.goes_on() && self.fell_with_it(r, report) {
+            return true;
+        }
         let (Some(running), Some(down)) = (of.uptime_ms, report.link_down_ms) else { return false };
         // In this sentinel's time, which is younger than they may be.
         let before = |at: Mono, ms: u64| i128::from(at.0) - i128::from(ms);
         let apart = before(primary.report_at, running).abs_diff(before(r.report_at, down));
         let limit = self.settings.down_after_ms.saturating_add(SECOND_MS);
         of.role == Some(Role::Primary) && !of.goes_on() && apart <= u128::from(limit)
+    }
+
+    /// It was started again as well (the power failed), so that its link saw nothing. It was in sync when the primary was last
+    /// heard with what it lost, and what its own disk has of that is all there is. A sentinel that fell too knows the history
+    /// only.
+    fn fell_with_it(&self, r: &Instance, report: &Report) -> bool {
+        let slack = self.settings.tempo.info_period.saturating_mul(3);
+        let in_time = |heard: Mono| r.in_step.is_some_and(|at| at.plus(slack) >= heard);
+        let same = |lost: &Lost| lost.history == report.history && lost.heard.is_none_or(in_time);
+        !report.link_up && report.link_down_ms.is_none() && self.primary().lost.iter().any(same)
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Config {
     pub announce_hostnames: bool,
     /// User for AUTH on the other sentinels; the default user when absent.
     pub sentinel_user: Option<String>,
-    /// Password for AUTH on the other sentinels; nothing: the own `password`.
+    /// Password for AUTH on the other sentinels; nothing: the own port's.
     pub sentinel_pass: Option<String>,
     /// Hellos are signed with this key, and only signed ones are taken: the same at every sentinel of the group.
     pub hello_key: Option<String>,
@@ -150,7 +150,10 @@ pub const DOCS: &[(&str, &str)] = &[
     ("resolve_hostnames", "Host names are taken where IP addresses are."),
     ("announce_hostnames", "Other sentinels, data nodes and clients are told host names where they are known."),
     ("sentinel_user", "User for AUTH on the other sentinels; None: the default user."),
-    ("sentinel_pass", "Password for AUTH on the other sentinels; None: the own password."),
+    (
+        "sentinel_pass",
+        "Password for AUTH on the other sentinels; None: the own port's, as CONFIG SET requirepass may have changed it.",
+    ),
     (
         "hello_key",
         "Hellos are signed (HMAC-SHA256) with this key, 16 bytes or more, the same at every sentinel of the group; only \

@@ -141,6 +141,7 @@ pub fn explain(monitor: &Monitor, me: &str, now: Mono, ranked: &Ranked) -> Vec<S
     lines.extend(monitor.late_lines());
     lines.extend(monitor.aging_lines(now));
     lines.extend(monitor.spread_lines());
+    lines.extend(monitor.discord_lines());
     lines.extend(choice(monitor, ranked));
     lines.extend(asked_for(monitor, now, ranked));
     lines.extend(failover(monitor, now));

@@ -260,7 +260,9 @@ impl Monitor {
             return self.choose(id, epoch, forced, s);
         }
         let unheard = |r: &&Instance| r.command.is_up() && r.down_since.is_none() && r.report_at < since;
-        let waiting = self.of(Kind::Replica).any(|r| unheard(&r) && r.pending > 0);
+        // A primary that is asked to go names the replicas that came lately, too.
+        let asked = |i: &Instance| i.kind == Kind::Replica || (forced && i.kind == Kind::Primary);
+        let waiting = self.instances.values().any(|i| asked(i) && unheard(&i) && i.pending > 0);
         let heir = self.heir().map(|heir| heir.id);
         let suspect = self.of(Kind::Replica).filter(unheard).any(|r| promoted(r) || heir == Some(r.id));
         if suspect || (waiting && s.now.since(since) < self.info_wait_ms()) {
@@ -374,6 +376,9 @@ impl Monitor {
             return;
         }
         let adopted = (sent.is_none() || adopted) && (found || chosen.role == Role::Primary);
+        if !adopted {
+            self.instance_mut(replica).promoted_in = Some(epoch);
+        }
         if self.coordinated {
             self.ask_to_hand_over(replica, s);
         } else {
@@ -395,13 +400,14 @@ impl Monitor {
     }
 
     fn on_promoted(&mut self, s: &mut Shared) {
-        let Failover::Promote { epoch, replica, sent, adopted, .. } = self.failover else { return };
+        let Failover::Promote { epoch, replica, .. } = self.failover else { return };
         let unkept = self.has_two_primaries().then(|| Unkept { begun: s.disk.begun(), before: self.config_epoch });
         self.coordinated = false;
         self.config_epoch = epoch;
         s.durable();
         self.timeline.mark(s.now, "promoted", "it reports that it is a primary".into());
-        let own = sent.is_some() && !adopted;
+        // Found promoted behind a standstill it may still be this sentinel's work.
+        let own = self.instances[&replica].promoted_in == Some(epoch);
         if own {
             self.event(s, Level::Warning, "+promoted-slave", replica, "");
         }

@@ -31,8 +31,6 @@ pub struct Options {
     pub sentinel_user: Option<String>,
     /// Password for AUTH on other sentinels.
     pub sentinel_pass: Option<String>,
-    /// The own port's password: the one for other sentinels too, when no other is given.
-    pub password: Option<String>,
     /// `hello-key`
     pub hello_key: Option<String>,
     /// `hello-key-old`
@@ -58,7 +56,6 @@ impl Default for Options {
             announce_hostnames: false,
             sentinel_user: None,
             sentinel_pass: None,
-            password: None,
             hello_key: None,
             hello_key_old: None,
             deny_scripts_reconfig: true,
@@ -100,13 +97,10 @@ impl Globals {
         self.options.beside_data
     }
 
-    /// User and password for other sentinels.
+    /// User and password for other sentinels. Without any it is the own port's password, which the shell knows.
     #[must_use]
     pub fn peer_auth(&self) -> Option<(Option<String>, String)> {
-        match &self.options.sentinel_pass {
-            Some(pass) => Some((self.options.sentinel_user.clone(), pass.clone())),
-            None => self.options.password.clone().map(|pass| (None, pass)),
-        }
+        self.options.sentinel_pass.clone().map(|pass| (self.options.sentinel_user.clone(), pass))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reads what a data node says of itself in INFO.
 //! Owns the field names; never judges a node by them (down.rs, select.rs and reconfigure.rs do).
 
+use crate::accord;
 use crate::types::Addr;
 
 /// Replicas read of one INFO: each is compared with all that are known, and no more of them are remembered.
@@ -68,6 +69,8 @@ pub struct Report {
     pub disk_fails: bool,
     /// Clients may write to it only under a lease, and it has that now or it hasn't; nothing: it needs none.
     pub leased: Option<bool>,
+    /// A sentinel's election strategies, in its words (`accord.rs`).
+    pub elections: Option<String>,
     /// It is a Keystead (extensions of the wire may be used).
     pub keystead: bool,
 }
@@ -106,6 +109,7 @@ impl Report {
                 "aof_last_write_status" | "rdb_last_bgsave_status" => report.disk_fails |= value == "err",
                 "lease_writes_allowed_ms" => report.leased = Some(value != "0"),
                 "keystead_version" => report.keystead = true,
+                accord::FIELD => report.elections = Some(value.to_owned()),
                 _ if key.starts_with("slave") && report.replicas.len() < MAX_LISTED => {
                     report.replicas.extend(replica_line(key, value));
                 }

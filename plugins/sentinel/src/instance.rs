@@ -2,6 +2,7 @@
 //! that concern one instance alone. Never decides about a failover; never sends by itself (monitor.rs does).
 
 use crate::ballot::DOWN_VOTE_MS;
+use crate::candidates::WITNESS_MS;
 use crate::down::Silence;
 use crate::info::{Report, Role};
 use crate::settings::Settings;
@@ -18,6 +19,9 @@ const REPOINT_INFO_MS: std::ops::RangeInclusive<u64> = 10..=200;
 const LEAST_OPENING_MS: u64 = 150;
 /// So long after the last answer the way is taken for as long as it was then; later it may have become any other.
 const WAY_KNOWN_MS: u64 = 60_000;
+
+/// So many lives of a primary within an hour are remembered; one that begins with nothing again and again loses no more.
+const MAX_LOST: usize = 8;
 
 /// One connection as the machine sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +67,17 @@ pub enum Repoint {
     InProgress(Mono),
     /// In sync, or given up.
     Done,
+}
+
+/// What a primary had in a life before this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// Its history.
+    pub history: String,
+    /// When it last said so; nothing: this sentinel was started again since.
+    pub heard: Option<Mono>,
+    /// When the next life was noticed.
+    pub at: Mono,
 }
 
 /// What a peer's last hello said, since this sentinel's last restart, stall or isolation.
@@ -151,6 +166,10 @@ pub struct Instance {
     pub role_since: Mono,
     /// The history it had when it last reported as the primary of this configuration; empty when unknown.
     pub history: String,
+    /// What it had as the primary when it was started again with something else, lately.
+    pub lost: Vec<Lost>,
+    /// A replica last said then that it is in sync with what the primary had.
+    pub in_step: Option<Mono>,
     /// It turned from replica to primary in one life and began a history of its own: somebody promoted it.
     pub promoted_by_someone: bool,
     /// Since when a replica follows the primary it follows.
@@ -161,6 +180,8 @@ pub struct Instance {
     pub repoint: Repoint,
     /// Was the primary of an earlier configuration and wasn't seen as a replica since.
     pub former_primary: bool,
+    /// In the failover of this epoch this sentinel had it made the primary.
+    pub promoted_in: Option<Epoch>,
     /// Last time it was told to follow the primary outside a failover.
     pub told_at: Option<Mono>,
     /// Last hello of a sentinel, of any age.
@@ -175,6 +196,8 @@ pub struct Instance {
     pub asked_for_vote: Option<Epoch>,
     /// Next question about the primary is due then.
     pub next_ask: Mono,
+    /// By which strategy a sentinel holds its elections, if it said so.
+    pub election: Option<String>,
     /// How far a sentinel is with the settings of the group.
     pub told: Told,
     /// It has shown a signed hello, since such are asked for.
@@ -227,11 +250,14 @@ impl Instance {
             role,
             role_since: now,
             history: String::new(),
+            lost: Vec::new(),
+            in_step: None,
             promoted_by_someone: false,
             upstream_since: now,
             synced: false,
             repoint: Repoint::None,
             former_primary: false,
+            promoted_in: None,
             told_at: None,
             last_hello: None,
             heard: None,
@@ -239,6 +265,7 @@ impl Instance {
             vote: None,
             asked_for_vote: None,
             next_ask: now,
+            election: None,
             told: Told::default(),
             verified: false,
             gone_by: BTreeMap::new(),
@@ -293,6 +320,14 @@ impl Instance {
             observed_since: self.observed_since,
             answered: self.answered,
             down_after_ms: settings.down_after_ms,
+        }
+    }
+
+    /// It was started again, and begins another history than it had.
+    pub fn note_loss(&mut self, history: String, heard: Option<Mono>, now: Mono) {
+        self.lost.retain(|lost| now.since(lost.at) <= WITNESS_MS);
+        if !history.is_empty() && self.lost.len() < MAX_LOST {
+            self.lost.push(Lost { history, heard, at: now });
         }
     }
 

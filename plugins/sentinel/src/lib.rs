@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accord;
 pub mod actions;
 pub mod aging;
 pub mod answers;

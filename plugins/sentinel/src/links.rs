@@ -135,20 +135,21 @@ impl Monitor {
         }
     }
 
-    /// Why there is no link. What this process itself lacks makes nobody look down, and is said; so is what TLS refuses, since
-    /// the node serves others.
+    /// Why there is no link. What this process itself lacks makes nobody look down, and is said; so is what TLS refuses, or the
+    /// node itself, which may serve others.
     fn note_trouble(&mut self, id: InstanceId, lane: Lane, fall: &Fall, s: &mut Shared) {
         let who = self.describe(id);
         let instance = self.instance_mut(id);
-        let (words, unable) = match fall {
+        let words = match fall {
             Fall::Gone(words) if words.is_empty() => return,
-            Fall::Gone(words) => (words.as_str(), false),
-            Fall::Refused => ("Connection refused", false),
-            Fall::Unable(words) => (words.as_str(), true),
+            Fall::Gone(words) | Fall::Unable(words) => words.clone(),
+            Fall::Refused => "Connection refused".into(),
+            Fall::TurnedAway(words) => format!("it says \"{}\"", first_sentence(words)),
         };
-        let news = instance.trouble.as_deref() != Some(words);
+        let unable = matches!(fall, Fall::Unable(_));
+        let news = instance.trouble.as_ref() != Some(&words);
         if lane == Lane::Command {
-            instance.trouble = Some(words.to_owned());
+            instance.trouble = Some(words.clone());
             if unable && instance.down_since.is_none() {
                 instance.unable = s.now;
             }
@@ -159,7 +160,9 @@ impl Monitor {
                 "No link to {who} can be opened: {words}. Nobody is taken for down for that; 'ulimit -n' is too low"
             );
             s.log(Level::Warning, text);
-        } else if news && lane == Lane::Command && OF_TLS.iter().any(|word| words.contains(word)) {
+        }
+        let told = matches!(fall, Fall::TurnedAway(_)) || OF_TLS.iter().any(|word| words.contains(word));
+        if news && told && lane == Lane::Command {
             s.log(Level::Warning, format!("No link to {who}: {words}"));
         }
     }
@@ -319,6 +322,11 @@ impl Monitor {
         instance.next_info = again;
         self.send(id, request, s);
     }
+}
+
+/// Redis' word about protected mode is a page long.
+fn first_sentence(words: &str) -> &str {
+    words.split_once(". ").map_or(words, |(first, _)| first)
 }
 
 /// When a thing is due again: a period after it was due, so that a moment's lateness isn't handed on; counted from now

@@ -54,6 +54,7 @@ impl Monitor {
         let now_primary = self.instance_mut(new);
         now_primary.kind = Kind::Primary;
         now_primary.former_primary = false;
+        now_primary.lost = Vec::new();
         let report = now_primary.report.as_ref().filter(|report| report.role == Some(Role::Primary));
         now_primary.history = report.map(|report| report.history.clone()).unwrap_or_default();
         now_primary.answered = led == Some(new) && now_primary.role == Role::Primary;

@@ -237,8 +237,11 @@ impl Monitor {
     /// A peer's answer: what it has itself. Then it has all that was sent.
     pub(crate) fn on_spread_answer(&mut self, id: InstanceId, reply: &Reply, s: &mut Shared) {
         let Reply::Array(items) = reply else { return };
-        let told = &mut self.instance_mut(id).told;
-        told.has = told.sent;
+        let peer = self.instance_mut(id);
+        let told = &mut peer.told;
+        if std::mem::replace(&mut told.has, told.sent) < told.sent {
+            (peer.next_info, peer.election) = (s.now, None); // it may hold them by another strategy now
+        }
         let words: Option<Vec<String>> = items.iter().map(|item| item.text().map(str::to_owned)).collect();
         if let Some(told) = words.and_then(|words| Spread::read(&words).ok()) {
             self.learn_settings(told, s);

@@ -1,7 +1,7 @@
 //! Low limits of open files: crowds on one port, or in front of it, leave the others their clients and the server its files.
 #![allow(clippy::unwrap_used)]
 
-use keystead_harness::{Certs, Client, DEADLINE, Keystead, free_port};
+use keystead_harness::{Certs, Client, DEADLINE, Keystead, free_port, wait_until};
 use std::io::Read;
 use std::net::TcpStream;
 use std::time::Duration;
@@ -73,4 +73,43 @@ fn silent_handshakes_leave_descriptors_for_files() {
     let _ = (&silent[0]).read(&mut [0; 64]);
     client.ok("CONFIG REWRITE");
     assert!(!node.process.log().contains("Too many open files"), "{}", node.process.log());
+}
+
+/// Its links took all descriptors there were: its state couldn't be written, so that it could neither vote nor lead, nobody
+/// could ask it, and a primary that fell was never taken for down.
+#[test]
+fn a_sentinel_of_many_primaries_keeps_descriptors_for_its_state_and_its_clients() {
+    let pair = || {
+        let primary = Keystead::builder().plugin("replication", "()").start();
+        let of = format!("(replicaof: (\"127.0.0.1\", {}))", primary.port());
+        let replica = Keystead::builder().plugin("replication", &of).start();
+        (primary, replica)
+    };
+    let ((falls, heir), (stays, _other)) = (pair(), pair());
+    let monitor = |name: &str, of: u16| {
+        format!(
+            "(name: \"{name}\", host: \"127.0.0.1\", port: {of}, quorum: 1, down_after_ms: 1000, failover_timeout_ms: 10000)"
+        )
+    };
+    let mut monitors = vec![monitor("falls", falls.port())];
+    monitors.extend((0..40).map(|n| monitor(&format!("m{n}"), stays.port())));
+    let port = free_port();
+    let config = format!("(port: {port}, bind: [\"127.0.0.1\"], monitors: [{}])", monitors.join(", "));
+    let sentinel = Keystead::builder().plugin("sentinel", &config).ready_port(port).shell("ulimit -n 160").start();
+    wait_until("links are missing", DEADLINE, || sentinel.process.log().contains("the rest is kept for"));
+    let mut clients: Vec<Client> = (0..4).map(|_| Client::connect(port)).collect();
+    wait_until("the replica is known", DEADLINE, || {
+        let told = clients[0].cmd("SENTINEL FAILOVER falls DRYRUN").texts().join(" ");
+        told.contains("would be promoted")
+    });
+    drop(falls);
+    let place = heir.port().to_string();
+    for client in &mut clients {
+        wait_until("the switch", DEADLINE, || {
+            client.ok("SENTINEL GET-MASTER-ADDR-BY-NAME falls").texts().last() == Some(&place)
+        });
+    }
+    let _crowd = fill(port);
+    assert!(!sentinel.process.log().contains("can't be written"), "{}", sentinel.process.log());
+    clients[0].ok("SENTINEL SET falls quorum 2");
 }

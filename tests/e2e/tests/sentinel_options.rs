@@ -1,6 +1,8 @@
 //! What an operator may set on a sentinel, seen working: scripts, host names, addresses, users, renamed commands.
 
-use keystead_harness::{Client, DEADLINE, Keystead, RedisServer, free_port, have, ron_str, wait_until};
+use keystead_harness::{
+    Certs, Client, DEADLINE, Keystead, RedisServer, free_port, have, keystead_bin, ron_str, wait_until,
+};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -37,7 +39,9 @@ fn script(dir: &Path, name: &str, body: &str) -> String {
 fn scripts_are_called_with_redis_arguments() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let told = dir.path().join("told");
-    let path = script(dir.path(), "tell", &format!("echo \"$@\" >> {}", told.display()));
+    let pids = dir.path().join("pids");
+    let body = format!("echo \"$@\" >> {}\necho \"$$ $1\" >> {}", told.display(), pids.display());
+    let path = script(dir.path(), "tell", &body);
     let (primary, replica) = pair();
     let both = format!("notification_script: {0}, client_reconfig_script: {0}", ron_str(&path));
     let (_sentinel, port) = sentinel("", "127.0.0.1", primary.port(), 1, &both);
@@ -55,6 +59,31 @@ fn scripts_are_called_with_redis_arguments() {
     ] {
         wait_until(&line, LIMIT, || heard().lines().any(|told| told == line));
     }
+    // They run at once, but start in the order of what they tell.
+    let in_order = [
+        "+monitor",
+        "+new-epoch",
+        "+try-failover",
+        "+vote-for-leader",
+        "+elected-leader",
+        "+failover-state-select-slave",
+        "+selected-slave",
+        "+promoted-slave",
+        "+failover-state-reconf-slaves",
+        "+failover-end",
+        "+switch-master",
+    ];
+    let started = || {
+        let text = std::fs::read_to_string(&pids).unwrap_or_default();
+        let pairs = text.lines().filter_map(|line| line.split_once(' '));
+        let mut pairs: Vec<(u32, String)> = pairs.map(|(pid, what)| (pid.parse().unwrap_or(0), what.into())).collect();
+        // The numbers may have begun anew in between.
+        let wrapped = pairs.iter().any(|(pid, _)| *pid > 1_000 && pairs.iter().any(|(other, _)| other + 10_000 < *pid));
+        pairs.sort_by_key(|(pid, _)| (wrapped && *pid < 10_000, *pid));
+        pairs.into_iter().map(|(_, what)| what).filter(|what| what.starts_with('+')).collect::<Vec<_>>()
+    };
+    wait_until("all have begun", LIMIT, || started().len() >= in_order.len());
+    assert_eq!(started(), in_order);
 }
 
 #[test]
@@ -148,6 +177,74 @@ fn passwords_and_renamed_commands_of_stock_nodes_and_of_sentinels() {
         let open = old.try_command(&["AUTH", "sesame"]).is_ok();
         open && old.try_command(&["ROLE"]).is_ok_and(|role| role.texts().first().is_some_and(|word| word == "slave"))
     });
+}
+
+/// The port got a password while it ran, and the sentinels of the group lost each other with their next connection.
+#[test]
+fn a_password_that_the_port_got_at_run_time_is_the_one_for_the_peers() {
+    let (primary, _replica) = pair();
+    let both = [1, 2].map(|_| sentinel("", "127.0.0.1", primary.port(), 2, ""));
+    for (_, port) in &both {
+        wait_for(*port, "num-other-sentinels", "1");
+    }
+    let mut clients = [both[0].1, both[1].1].map(Client::connect);
+    for client in &mut clients {
+        client.ok("CONFIG SET requirepass sesame");
+    }
+    for client in &mut clients {
+        client.ok("CLIENT KILL TYPE normal SKIPME yes");
+    }
+    for client in &mut clients {
+        wait_until("they are connected again", LIMIT, || {
+            let peers = client.ok("SENTINEL SENTINELS m").items();
+            let text = |name: &str| peers[0].get(name).and_then(|v| v.as_text()).unwrap_or_default();
+            let quiet = |name: &str| text(name).parse::<u64>().is_ok_and(|ms| ms < 1_000);
+            text("flags") == "sentinel" && quiet("last-ok-ping-reply")
+        });
+    }
+    let log = both[0].0.process.log();
+    assert!(!log.contains("NOAUTH"), "{log}");
+}
+
+#[test]
+fn a_node_that_has_no_place_for_a_sentinel_is_told() {
+    let node = Keystead::builder().plugin("replication", "()").start();
+    let mut inside = node.client();
+    inside.ok("CONFIG SET maxclients 1");
+    let (sentinel, port) = sentinel("", "127.0.0.1", node.port(), 1, "");
+    let line = format!("No link to master m 127.0.0.1 {}: it says \"ERR max number of clients reached\"", node.port());
+    wait_until("it is said", LIMIT, || sentinel.process.log().contains(&line));
+    let told = Client::connect(port).cmd("SENTINEL EXPLAIN m").texts().join("\n");
+    assert!(told.contains("max number of clients reached"), "{told}");
+}
+
+#[test]
+fn the_command_line_asks_a_sentinel_over_tls() {
+    let certs = Certs::new();
+    let (port, tls_port) = (free_port(), free_port());
+    let monitor = format!("(name: \"m\", host: \"127.0.0.1\", port: {}, quorum: 1)", free_port());
+    let config = format!("(port: {port}, tls_port: {tls_port}, bind: [\"127.0.0.1\"], monitors: [{monitor}])");
+    let builder = Keystead::builder().section(&certs.section(0, ""));
+    let _sentinel = builder.plugin("sentinel", &config).ready_port(port).start();
+    let (ca, cert, key) = (certs.path("ca.crt"), certs.path("client.crt"), certs.path("client.key"));
+    let other = certs.path("stranger.crt");
+    let own = ["--cert", &cert, "--key", &key];
+    let whole = [&["--tls", "--cacert", &ca], &own[..]].concat();
+    let astray = [&["--tls", "--cacert", &other], &own[..]].concat();
+    let cases: [(&[&str], bool, &str); 5] = [
+        (&whole, true, "configuration epoch"),
+        (&astray, false, "TLS handshake failed: certificate verify failed: it comes from no authority"),
+        (&["--tls"], false, "--tls needs --cacert"),
+        (&["--cacert", &ca], false, "are for --tls"),
+        (&["--tls", "--cacert", &ca, "--cert", &cert], false, "--cert and --key go together"),
+    ];
+    for (more, expected, words) in cases {
+        let mut command = std::process::Command::new(keystead_bin());
+        let out = command.args(["sentinel", "explain", "--port", &tls_port.to_string()]).args(more).output();
+        let out = out.expect("the binary is there");
+        let told = [out.stdout, out.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert!(out.status.success() == expected && told.contains(words), "{more:?}: {told}");
+    }
 }
 
 /// Redis' sentinel suite deletes the user that its sentinels have: the default user is open, so they go on.

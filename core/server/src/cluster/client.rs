@@ -1,21 +1,26 @@
 //! How the command line sees running nodes: short blocking conversations in RESP. Never part of a running server.
 
 use super::picture::Seen;
+use super::wire::Wire;
+use rustls::ClientConfig;
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
 /// A local node that takes longer is treated as down.
 const ANSWER_TIME: Duration = Duration::from_millis(500);
+/// Of another host, or over TLS, an operator waits for an answer.
+const FAR_ANSWER_TIME: Duration = Duration::from_secs(5);
 /// Longest reply line or bulk string taken from a node.
 const MAX_REPLY: usize = 1 << 20;
 
-/// A blocking connection to one local node.
+/// A blocking connection to one node.
 pub struct Client {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Wire>,
 }
 
 impl Client {
@@ -24,30 +29,41 @@ impl Client {
     /// # Errors
     /// When nobody listens there.
     pub fn connect(port: u16) -> io::Result<Self> {
-        Self::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        Self::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), ANSWER_TIME)
+            .map(|socket| Self::over(Wire::Plain(socket)))
     }
 
-    /// Connects to a host by name or address.
+    /// Connects to a host by name or address, with TLS if there is a configuration for that.
     ///
     /// # Errors
-    /// When the name is unknown, or nobody listens there.
-    pub fn connect_to(host: &str, port: u16) -> io::Result<Self> {
+    /// When the name is unknown, nobody listens there, or one side doesn't trust the other.
+    pub fn connect_to(host: &str, port: u16, tls: Option<Arc<ClientConfig>>) -> io::Result<Self> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
         for addr in (host, port).to_socket_addrs()? {
-            match Self::open(addr) {
-                Ok(client) => return Ok(client),
+            match Self::open(addr, FAR_ANSWER_TIME) {
+                Ok(socket) => {
+                    let wire = match tls {
+                        Some(config) => Wire::encrypted(socket, host, config)?,
+                        None => Wire::Plain(socket),
+                    };
+                    return Ok(Self::over(wire));
+                }
                 Err(error) => last = error,
             }
         }
         Err(last)
     }
 
-    fn open(addr: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&addr, ANSWER_TIME)?;
-        stream.set_read_timeout(Some(ANSWER_TIME))?;
-        stream.set_write_timeout(Some(ANSWER_TIME))?;
+    fn over(wire: Wire) -> Self {
+        Self { reader: BufReader::new(wire) }
+    }
+
+    fn open(addr: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect_timeout(&addr, limit)?;
+        stream.set_read_timeout(Some(limit))?;
+        stream.set_write_timeout(Some(limit))?;
         stream.set_nodelay(true)?;
-        Ok(Self { reader: BufReader::new(stream) })
+        Ok(stream)
     }
 
     /// Lets reads wait without end: a subscriber waits for events.
@@ -55,7 +71,7 @@ impl Client {
     /// # Errors
     /// When the socket refuses.
     pub fn wait_for_ever(&self) -> io::Result<()> {
-        self.reader.get_ref().set_read_timeout(None)
+        self.reader.get_ref().socket().set_read_timeout(None)
     }
 
     /// Sends a command without waiting.
@@ -67,7 +83,8 @@ impl Client {
         for word in words {
             request.push_str(&format!("${}\r\n{word}\r\n", word.len()));
         }
-        self.reader.get_mut().write_all(request.as_bytes())
+        self.reader.get_mut().write_all(request.as_bytes())?;
+        self.reader.get_mut().flush()
     }
 
     /// Sends a command and gives its reply flattened to texts; an error reply is an error.

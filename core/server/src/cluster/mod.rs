@@ -9,6 +9,7 @@ mod layout;
 mod nodes;
 mod picture;
 mod screen;
+mod wire;
 
 use crate::config::lies_beside;
 use folder::Folder;

@@ -4,13 +4,15 @@
 use super::driver::Driver;
 use super::keepalive::Keepalive;
 use super::socket::{Encrypted, Raw};
+use crate::descriptors::leaves_too_few;
 use crate::tls::{self, NotShaken, Pending};
 use async_io::Async;
 use rustix::fs::{Mode, fchmod};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, SockRef, Type};
-use std::io;
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -276,6 +278,7 @@ fn bind_unix(path: &Path, mode: Option<u32>, backlog: u32) -> io::Result<std::os
 pub(super) fn accept_plain(listener: &std::net::TcpListener, keepalive: &Keepalive) -> io::Result<Accepted> {
     let (stream, peer) = listener.accept()?;
     set_options(&stream, keepalive);
+    leave_files(&stream, &stream)?;
     let local = stream.local_addr().map(|a| a.to_string()).unwrap_or_default();
     let loopback = is_loopback(peer.ip());
     Ok(Accepted { socket: Raw::Tcp(stream), peer: peer.to_string(), local, unix: false, loopback })
@@ -292,6 +295,7 @@ async fn accept_tls(
     loop {
         let place = pending.place().await;
         match accept_one(&listener, |l| l.accept()).await {
+            Ok((stream, _)) if leaves_too_few(&stream) => drop(stream),
             Ok((stream, peer)) => {
                 set_options(&stream, &keepalive);
                 let local = stream.local_addr().map(|a| a.to_string()).unwrap_or_default();
@@ -323,6 +327,9 @@ async fn accept_unix(listener: Async<std::os::unix::net::UnixListener>, path: Pa
         match accept_one(&listener, |l| l.accept()).await {
             Ok((stream, _)) => {
                 let _ = stream.set_nonblocking(true);
+                if leave_files(&stream, &stream).is_err() {
+                    continue;
+                }
                 let socket = Raw::Unix(stream);
                 take(Accepted { socket, peer: name.clone(), local: name.clone(), unix: true, loopback: true });
             }
@@ -339,6 +346,15 @@ async fn accept_one<L, T>(listener: &Async<L>, accept: impl Fn(&L) -> io::Result
             result => return result,
         }
     }
+}
+
+/// Who takes one of the descriptors that are kept for files is told what Redis says, and is gone.
+fn leave_files(socket: &impl AsFd, mut told: impl Write) -> io::Result<()> {
+    if !leaves_too_few(socket) {
+        return Ok(());
+    }
+    let _ = told.write(b"-ERR max number of clients reached\r\n");
+    Err(io::ErrorKind::ConnectionAborted.into())
 }
 
 async fn pause_after(error: &io::Error) {

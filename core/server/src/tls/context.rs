@@ -71,7 +71,7 @@ impl Both {
         if !values.client_cert.is_empty() {
             warnings.extend(validity::warnings(&values.client_cert, &outgoing.cert));
         }
-        let client = authorities.then(|| client(values, &provider, known.clone(), outgoing)).transpose()?;
+        let client = authorities.then(|| client(values, &provider, known.clone(), Some(outgoing))).transpose()?;
         Ok(Arc::new(Both { server: server(values, &provider, known, own)?, client, warnings }))
     }
 }
@@ -109,16 +109,27 @@ fn server(
     Ok(Arc::new(config))
 }
 
+/// For a tool that asks a server: with the authorities of its port and, if it wants one, a certificate of the tool's own.
+pub(crate) fn asking(values: &Values) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(CryptoProvider { cipher_suites: values.suites()?, ..default_provider() });
+    let known = Arc::new(files::authorities(&values.ca_file, &values.ca_dir)?);
+    let own = (!values.cert.is_empty()).then(|| files::pair(&values.cert, &values.key, &values.key_pass));
+    client(values, &provider, known, own.transpose()?)
+}
+
 fn client(
     values: &Values,
     provider: &Arc<CryptoProvider>,
     known: Arc<Authorities>,
-    own: Arc<CertifiedKey>,
+    own: Option<Arc<CertifiedKey>>,
 ) -> Result<Arc<ClientConfig>, String> {
     let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&values.versions()?);
     let verifier = Vouched { known, algorithms: provider.signature_verification_algorithms };
     let builder = builder.map_err(told)?.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
-    let mut config = builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)));
+    let mut config = match own {
+        Some(own) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own))),
+        None => builder.with_no_client_auth(),
+    };
     // As Redis: a node is no name.
     config.enable_sni = false;
     Ok(Arc::new(config))

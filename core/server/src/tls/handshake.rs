@@ -51,9 +51,7 @@ pub(crate) async fn connect(socket: TcpStream, host: &str, both: Option<&Both>) 
     let Some(config) = both.and_then(|both| both.client.clone()) else {
         return Err("TLS isn't configured: tls-cert-file, tls-key-file and tls-ca-cert-file are needed".into());
     };
-    let name = ServerName::try_from(host.to_owned())
-        .unwrap_or(ServerName::from(std::net::IpAddr::from(Ipv4Addr::UNSPECIFIED)));
-    let connection = ClientConnection::new(config, name).map_err(|e| e.to_string())?;
+    let connection = ClientConnection::new(config, server_name(host)).map_err(|e| e.to_string())?;
     let session = Session::new(Connection::Client(connection));
     let socket = Async::new(socket).map_err(|e| e.to_string())?;
     match async_std::future::timeout(TIME, shake(&socket, session, || {})).await {
@@ -61,6 +59,12 @@ pub(crate) async fn connect(socket: TcpStream, host: &str, both: Option<&Both>) 
         Ok(Err(why)) => Err(format!("TLS handshake failed: {}", words(&why))),
         Err(_) => Err("TLS handshake timed out".into()),
     }
+}
+
+/// What rustls wants to know; nobody compares it (`verify.rs`).
+pub(crate) fn server_name(host: &str) -> ServerName<'static> {
+    let nobody = || ServerName::from(std::net::IpAddr::from(Ipv4Addr::UNSPECIFIED));
+    ServerName::try_from(host.to_owned()).unwrap_or_else(|_| nobody())
 }
 
 /// `heard` is called whenever the peer said something, from its whole greeting on.
@@ -81,7 +85,7 @@ async fn shake(socket: &Async<TcpStream>, mut session: Session, heard: impl Fn()
 }
 
 /// Why it failed, in words that a person who runs Redis knows.
-fn words(error: &io::Error) -> String {
+pub(crate) fn words(error: &io::Error) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     match inner {
         Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {

@@ -19,9 +19,9 @@ mod values;
 mod verify;
 mod words;
 
-pub(crate) use context::{Both, Context};
+pub(crate) use context::{Both, Context, asking};
 pub(crate) use crowd::Pending;
-pub(crate) use handshake::{NotShaken, accept, connect};
+pub(crate) use handshake::{NotShaken, accept, connect, server_name, words as words_of};
 pub(crate) use params::Switch;
 pub(crate) use session::Session;
 pub(crate) use stream::Stream;

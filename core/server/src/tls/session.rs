@@ -23,12 +23,14 @@ pub(crate) struct Session {
     inflight: usize,
     /// The peer has said that nothing more comes, or has broken the rules.
     ended: bool,
+    /// Why it ended, if there is more to say than that.
+    trouble: Option<io::Error>,
 }
 
 impl Session {
     /// A handshake that has not begun.
     pub(crate) fn new(connection: Connection) -> Session {
-        Session { connection, early: Vec::new(), inflight: 0, ended: false }
+        Session { connection, early: Vec::new(), inflight: 0, ended: false, trouble: None }
     }
 
     /// The same for an accepted connection.
@@ -68,21 +70,26 @@ impl Session {
             return Arrived::Ended;
         }
         let before = buffer.len();
-        let taken = self.receive(socket, buffer);
+        let taken = self.receive(socket, buffer).unwrap_or_else(|why| {
+            log::debug!("A TLS connection ends: {why}");
+            self.trouble = Some(why);
+            Taken::Ended
+        });
         let count = buffer.len() - before;
         match taken {
-            Ok(Taken::Bytes(raw)) => {
+            Taken::Bytes(raw) => {
                 // Only while most of it is payload: the reader's budget counts nothing else.
                 Arrived::Bytes { count, more: (raw == READ && count > READ / 2) || self.ended }
             }
             _ if count > 0 => Arrived::Bytes { count, more: true },
-            Ok(Taken::Nothing) => Arrived::Nothing,
-            Ok(Taken::Ended) => Arrived::Ended,
-            Err(why) => {
-                log::debug!("A TLS connection ends: {why}");
-                Arrived::Ended
-            }
+            Taken::Nothing => Arrived::Nothing,
+            Taken::Ended => Arrived::Ended,
         }
+    }
+
+    /// Why it ended, said once: that the peer takes no certificate of ours, say, which TLS 1.3 tells behind the handshake.
+    pub(super) fn take_trouble(&mut self) -> Option<io::Error> {
+        self.trouble.take()
     }
 
     fn receive(&mut self, socket: &TcpStream, plain: &mut Vec<u8>) -> io::Result<Taken> {

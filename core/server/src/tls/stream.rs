@@ -1,5 +1,6 @@
 //! A TLS connection as a stream of the runtime, for plugins: links that were made, sockets that were taken over.
 
+use super::handshake::words;
 use super::session::Session;
 use crate::net::socket::Arrived;
 use async_io::Async;
@@ -8,6 +9,10 @@ use std::fmt;
 use std::io;
 use std::net::TcpStream;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+/// Time between two lines in the same words.
+const REPEAT: Duration = Duration::from_secs(30);
 
 /// The stream. Reader and writer may be two tasks: each waits for the socket by itself, neither while it holds the session.
 pub(crate) struct Stream {
@@ -78,6 +83,16 @@ impl Stream {
     }
 }
 
+/// A plugin only sees that it ended, so the log says why; not each second, at which links are tried again.
+fn tell(line: String) {
+    static LAST: Mutex<Option<(String, Instant)>> = Mutex::new(None);
+    let mut last = LAST.lock();
+    if !last.as_ref().is_some_and(|(said, at)| *said == line && at.elapsed() < REPEAT) {
+        log::warn!("{line}");
+        *last = Some((line, Instant::now()));
+    }
+}
+
 impl Inner {
     /// None: nothing is there now.
     fn read(&mut self, socket: &TcpStream, buf: &mut [u8]) -> Option<io::Result<usize>> {
@@ -87,7 +102,12 @@ impl Inner {
             match self.session.read(socket, &mut self.plain) {
                 Arrived::Bytes { .. } => {}
                 Arrived::Nothing => return None,
-                Arrived::Ended => return Some(Ok(0)),
+                Arrived::Ended => {
+                    if let (Some(why), Ok(peer)) = (self.session.take_trouble(), socket.peer_addr()) {
+                        tell(format!("The TLS connection with {peer} ends: {}", words(&why)));
+                    }
+                    return Some(Ok(0));
+                }
             }
         }
         let rest = &self.plain[self.at..];

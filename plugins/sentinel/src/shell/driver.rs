@@ -5,7 +5,7 @@ use super::folder::DiskVoice;
 use super::lines::{Lines, News};
 use super::link::Target;
 use super::plugin::{Shown, Strategies};
-use super::script::{self, ScriptHandle};
+use super::script::{self, ScriptHandle, Turns};
 use crate::actions::{Action, Consult, Counsel, Event};
 use crate::election::{self, ElectionStrategy, RedisElection};
 use crate::events::{Level, Notice};
@@ -14,7 +14,7 @@ use crate::outbox::Outbox;
 use crate::scripts::Order;
 use crate::select::{self, RedisSelection, ReplicaSelection};
 use crate::state::State;
-use crate::types::Mono;
+use crate::types::{Kind, Mono};
 use crate::wire::Reply;
 use futures::channel::{mpsc, oneshot};
 use futures::executor::block_on;
@@ -74,6 +74,7 @@ pub(crate) struct Driver {
     waiting: mpsc::Receiver<Input>,
     lines: Lines,
     scripts: HashMap<u64, ScriptHandle>,
+    turns: Turns,
     commands: HashMap<u64, oneshot::Sender<Reply>>,
     next_ticket: u64,
     strategies: Strategies,
@@ -104,6 +105,7 @@ impl Driver {
             waiting,
             lines,
             scripts: HashMap::new(),
+            turns: Turns::default(),
             commands,
             next_ticket: 1,
             strategies,
@@ -209,6 +211,7 @@ impl Driver {
                 }
                 Action::Unsent { instance, generation } => events.push(Event::Unsent { instance, generation }),
                 Action::Connect { instance, lane, generation, addr, auth, kind, renamed } => {
+                    let auth = auth.or_else(|| self.own_password(kind));
                     let target = Target { instance, lane, generation, addr, auth, kind, renamed };
                     let name = format!("sentinel-{}", &self.id[..8.min(self.id.len())]);
                     events.extend(self.lines.connect(target, name));
@@ -229,6 +232,12 @@ impl Driver {
             }
         }
         events
+    }
+
+    /// A group has one password, unless another one is given for the peers: this port's, as it is by now.
+    fn own_password(&self, kind: Kind) -> Option<(Option<String>, String)> {
+        let own = (kind == Kind::Sentinel).then(|| self.host.setting("requirepass"))?;
+        own.filter(|password| !password.is_empty()).map(|password| (None, password))
     }
 
     /// Writes in a task of its own; the driver goes on and hears of the end.
@@ -261,7 +270,7 @@ impl Driver {
     fn script(&mut self, order: Order) {
         match order {
             Order::Run(id, argv) => {
-                self.scripts.insert(id, script::start(self.host, id, argv, self.inbox.clone()));
+                self.scripts.insert(id, script::start(self.host, id, argv, self.turns.next(), self.inbox.clone()));
             }
             Order::Kill(id) => {
                 if let Some(script) = self.scripts.get(&id) {

@@ -4,6 +4,7 @@
 
 use super::driver::Input;
 use super::link::{self, Asked, Link, Target};
+use super::room;
 use crate::actions::{Event, Fall};
 use crate::types::{InstanceId, Kind, Lane};
 use crate::wire::Request;
@@ -91,6 +92,10 @@ impl Lines {
             self.of.insert((instance, lane), *number);
             let up = line.up.clone();
             return up.map(|local_ip| Event::LinkUp { instance, lane, generation, local_ip }).into_iter().collect();
+        }
+        if !room::is_left(self.lines.len(), target.kind, lane) {
+            let fall = Fall::Unable(room::WORDS.into());
+            return vec![Event::LinkDown { instance, lane, generation, fall }];
         }
         self.last += 1;
         let link = link::open(self.host, self.last, target, name, self.inbox.clone());

@@ -78,9 +78,9 @@ pub(crate) fn open(host: Host, number: u64, target: Target, name: String, mut in
         let (lane, kind, addr) = (target.lane, target.kind, target.addr.clone());
         let fall = match serve(host, (number, target), name, queued, &mut inbox).await {
             Ok(()) => Fall::Gone(String::new()),
-            Err(error) => {
-                log::debug!("{:?} link to {} {addr}: {error}", lane, kind.wire_name());
-                fall(error)
+            Err(fall) => {
+                log::debug!("{:?} link to {} {addr}: {fall:?}", lane, kind.wire_name());
+                fall
             }
         };
         // Fails only when the driver has ended.
@@ -90,11 +90,13 @@ pub(crate) fn open(host: Host, number: u64, target: Target, name: String, mut in
 }
 
 /// The boundary tells errors in words: these are the system's for ECONNREFUSED, EMFILE and ENFILE.
-fn fall(error: String) -> Fall {
-    match () {
-        () if error.contains("Connection refused") => Fall::Refused,
-        () if error.contains("Too many open files") => Fall::Unable(error),
-        () => Fall::Gone(error),
+impl From<String> for Fall {
+    fn from(error: String) -> Fall {
+        match () {
+            () if error.contains("Connection refused") => Fall::Refused,
+            () if error.contains("Too many open files") => Fall::Unable(error),
+            () => Fall::Gone(error),
+        }
     }
 }
 
@@ -104,7 +106,7 @@ async fn serve(
     name: String,
     requests: mpsc::UnboundedReceiver<Asked>,
     inbox: &mut mpsc::Sender<Input>,
-) -> Result<(), String> {
+) -> Result<(), Fall> {
     let Target { instance, lane, generation, addr, auth, renamed, kind } = target;
     let put = |out: &mut Vec<u8>, words: &[String]| put(out, words, &renamed);
     let io: Io = host.link_connect(&addr.host, addr.port).await.map_err(|error| error.text().to_owned())?;
@@ -134,7 +136,7 @@ async fn serve(
             let shared = (kind == Kind::Sentinel).then_some(number);
             commands(reader, write, requests, shared, (greetings, &renamed), inbox).await
         }
-        Lane::Feed => feed(reader, (instance, generation), greetings, inbox).await,
+        Lane::Feed => Ok(feed(reader, (instance, generation), greetings, inbox).await?),
     }
 }
 
@@ -144,14 +146,56 @@ struct Open {
     left: usize,
 }
 
-/// Requests out, answers back in order. The first answers belong to the greeting. On a link that others may share they
-/// are told that it lives.
+/// What was said on a link. Who turns this sentinel away (protected mode, no more clients) gives an error, nothing else, and
+/// closes.
+#[derive(Default)]
+struct Said {
+    refusal: Option<String>,
+    answered: bool,
+}
+
+impl Said {
+    fn hear(&mut self, answer: &Resp) {
+        match answer.error() {
+            Some(error) => self.refusal = Some(error.to_owned()),
+            None => self.answered = true,
+        }
+    }
+}
+
+/// The command link until it ends, and why it does.
 async fn commands(
     mut reader: Reader,
-    mut write: WriteHalf<Io>,
+    write: WriteHalf<Io>,
+    requests: mpsc::UnboundedReceiver<Asked>,
+    shared: Option<u64>,
+    names: (usize, &BTreeMap<String, String>),
+    inbox: &mut mpsc::Sender<Input>,
+) -> Result<(), Fall> {
+    let mut said = Said::default();
+    let Err(error) = exchange((&mut reader, write), requests, shared, names, &mut said, inbox).await else {
+        return Ok(());
+    };
+    // A write fails before that is read which the other side said and closed.
+    while !said.answered
+        && let Ok(answer) = reader.next().await
+    {
+        said.hear(&answer);
+    }
+    Err(match said.refusal.filter(|_| !said.answered) {
+        Some(refusal) => Fall::TurnedAway(refusal),
+        None => error.into(),
+    })
+}
+
+/// Requests out, answers back in order. The first answers belong to the greeting. On a link that others may share they
+/// are told that it lives.
+async fn exchange(
+    (reader, mut write): (&mut Reader, WriteHalf<Io>),
     mut requests: mpsc::UnboundedReceiver<Asked>,
     shared: Option<u64>,
     (greetings, renamed): (usize, &BTreeMap<String, String>),
+    said: &mut Said,
     inbox: &mut mpsc::Sender<Input>,
 ) -> Result<(), String> {
     let mut open = VecDeque::from([Open { asked: Vec::new(), left: greetings }]);
@@ -171,6 +215,7 @@ async fn commands(
             }
             answer = futures::FutureExt::fuse(reader.next()) => answer?,
         };
+        said.hear(&answer);
         let Some(front) = open.front_mut() else { return Err("a reply to nothing".into()) };
         front.left -= 1;
         if front.asked.is_empty() {

@@ -6,6 +6,7 @@ mod folder;
 mod lines;
 mod link;
 mod plugin;
+mod room;
 mod script;
 
 pub use plugin::SentinelPlugin;

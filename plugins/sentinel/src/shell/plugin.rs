@@ -3,6 +3,7 @@
 
 use super::driver::{Driver, INBOX, Input, look_up};
 use super::folder::Folder;
+use crate::accord;
 use crate::actions::{Event, Strategies as StrategyNames};
 use crate::commands::SUBCOMMANDS;
 use crate::config::{Config, DOCS, executable};
@@ -112,7 +113,6 @@ impl Plugin for SentinelPlugin {
                 announce_hostnames: config.announce_hostnames,
                 sentinel_user: config.sentinel_user.clone(),
                 sentinel_pass: config.sentinel_pass.clone(),
-                password: config.password.clone(),
                 hello_key,
                 hello_key_old,
                 deny_scripts_reconfig: config.deny_scripts_reconfig,
@@ -203,6 +203,9 @@ impl SentinelPlugin {
             let row = spec(&format!("SENTINEL|{name}"), arity, Flags::ADMIN | Flags::NO_SCRIPT | open);
             reg.at(endpoint).async_command(row.docs(what, "sentinel", since(name)), Self::ask);
         }
+        reg.at(endpoint).info_append("server", |sentinel, out| {
+            out.field(accord::FIELD, sentinel.look(accord::elections).unwrap_or_default());
+        });
         // A sentinel has no replicas; tools read these of any server.
         reg.at(endpoint).info_append("stats", |_, out| {
             out.field("sync_full", 0).field("sync_partial_ok", 0).field("sync_partial_err", 0);

@@ -5,7 +5,7 @@ use super::driver::Input;
 use crate::actions::Event;
 use crate::scripts::Ended;
 use futures::SinkExt;
-use futures::channel::mpsc;
+use futures::channel::{mpsc, oneshot};
 use keystead_plugin::Host;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
@@ -18,6 +18,27 @@ const LOOK: Duration = Duration::from_millis(20);
 /// The status of a script that can't be started; as in Redis it isn't tried again.
 const NOT_STARTED: i32 = 2;
 
+/// One that takes longer to start (its disk hangs) keeps those behind it no longer than this.
+const TURN: Duration = Duration::from_millis(200);
+
+/// Scripts are started in the order in which they were called for: the last address that one hears of is the last there was.
+#[derive(Default)]
+pub(crate) struct Turns(Option<oneshot::Receiver<()>>);
+
+/// A place behind the script before; whoever is behind this one waits until it is dropped.
+pub(crate) struct Turn {
+    before: Option<oneshot::Receiver<()>>,
+    _over: oneshot::Sender<()>,
+}
+
+impl Turns {
+    /// The next place.
+    pub(crate) fn next(&mut self) -> Turn {
+        let (over, behind) = oneshot::channel();
+        Turn { before: self.0.replace(behind), _over: over }
+    }
+}
+
 /// The driver's end of a running script.
 pub(crate) struct ScriptHandle(Arc<AtomicBool>);
 
@@ -29,11 +50,21 @@ impl ScriptHandle {
 }
 
 /// Starts a script; what becomes of it the driver hears as events.
-pub(crate) fn start(host: Host, id: u64, argv: Vec<String>, mut inbox: mpsc::Sender<Input>) -> ScriptHandle {
+pub(crate) fn start(
+    host: Host,
+    id: u64,
+    argv: Vec<String>,
+    mut turn: Turn,
+    mut inbox: mpsc::Sender<Input>,
+) -> ScriptHandle {
     let doomed = Arc::new(AtomicBool::new(false));
     let handle = ScriptHandle(doomed.clone());
     host.spawn(async move {
+        if let Some(before) = turn.before.take() {
+            let _ = host.timeout(TURN, before).await;
+        }
         let started = host.blocking(move || {
+            let _turn = turn;
             let (program, words) = argv.split_first()?;
             let child = Command::new(program).args(words).stdin(Stdio::null()).spawn();
             child.inspect_err(|error| log::warn!("{program} can't be started: {error}")).ok()

@@ -107,3 +107,33 @@ fn a_target_that_takes_over_late_is_told_to_follow_the_primary_that_went_on() {
     assert_eq!((table.happened("+switch-master"), table.happened("+convert-to-slave")), (0, 1), "{:?}", table.events);
     assert!(table.told.iter().all(|(_, port, _)| *port != SECOND), "{:?}", table.told);
 }
+
+/// The replica was left with the old primary, and the new one doesn't list it: nobody found it any more.
+#[test]
+fn a_replica_that_came_a_moment_ago_is_taken_along() {
+    let mut table = group(1);
+    table.nodes.insert(SECOND, replica("r6381", PRIMARY, "up", 1000));
+    table.nodes.insert(PRIMARY, primary("p", FIRST..SECOND + 1));
+    table.command("SENTINEL FAILOVER m FORCE");
+    table.run_until(1_000, |t| t.told.iter().any(|(_, _, request)| *request == Request::Follow(None)));
+    table.nodes.insert(FIRST, primary("r6380", 0..0));
+    let follow = Request::Follow(Some(Addr::new("127.0.0.1", FIRST)));
+    table.run_until(3_000, |t| t.told.iter().any(|(_, port, request)| *port == SECOND && *request == follow));
+}
+
+/// Scripts and subscribers wait for the word that every failover says.
+#[test]
+fn a_promotion_that_was_asked_for_before_a_standstill_is_told_behind_it() {
+    let mut table = Table::with_replicas(1, |_| {});
+    table.nodes.insert(PRIMARY, with_history(primary("p", FIRST..SECOND), "first", "0"));
+    table.nodes.insert(FIRST, with_history(replica("r6380", PRIMARY, "up", 1000), "first", "0"));
+    table.run(11_000);
+    table.command("SENTINEL FAILOVER m FORCE");
+    table.run_until(1_000, |t| t.told.iter().any(|(_, _, request)| *request == Request::Follow(None)));
+    assert_eq!(table.happened("+promoted-slave"), 0);
+    table.nodes.insert(FIRST, with_history(primary("r6380", 0..0), "second", "first"));
+    table.now += 4_000;
+    table.step(Event::Tick);
+    table.run_until(3_000, |t| t.happened("+switch-master") > 0);
+    assert_eq!(table.happened("+promoted-slave"), 1, "{:?}", table.events);
+}

@@ -190,6 +190,35 @@ fn a_replica_that_joined_the_emptied_primary_hides_nothing() {
     }
 }
 
+/// The power failed: all were started again, and one had all of it on its own disk. The emptied ones found each other, and
+/// what was left was kept by a replica that nobody asked any more.
+#[test]
+fn a_replica_that_fell_too_and_has_what_all_had_is_promoted() {
+    let kept = keeps("r6381-2", 400, "present", 0).replace("seconds:@0", "seconds:-1");
+    for sentinel_falls in [false, true] {
+        let mut table = emptied_group(FALL as i64, &kept);
+        if sentinel_falls {
+            table.restart();
+        }
+        table.run_until(12_000, |t| t.happened("+odown") == 1);
+        assert_eq!(promoted(&mut table), SECOND, "{}", table.explained());
+        assert_eq!(table.happened("-failover-abort-master-is-back"), 0, "{:?}", table.events);
+    }
+    // It was away long before: what it has is old. That it is there is said, once.
+    let mut table = group(&with_history(replica("r6381", PRIMARY, "up", 500), "present", NOBODY));
+    table.nodes.remove(&SECOND);
+    table.run(60_000);
+    table.nodes.insert(PRIMARY, emptied(table.now as i64));
+    table.nodes.insert(FIRST, joined());
+    table.run(11_000);
+    table.nodes.insert(SECOND, kept);
+    table.run(25_000);
+    assert_eq!(table.happened("+odown"), 0, "{:?}", table.events);
+    let said =
+        |line: &&String| line.contains("6381 keeps data that the primary came back without, but others are in sync");
+    assert_eq!(table.logs.iter().filter(said).count(), 1, "{:?}", table.logs);
+}
+
 /// Its link is down for much longer than the other one's by then, and that says nothing against it.
 #[test]
 fn that_is_seen_by_a_sentinel_that_was_started_half_an_hour_later_too() {

@@ -1,5 +1,6 @@
 //! One sentinel and the nodes it sees, answered for by hand: what each report of a data node, or each answer of a peer, leads to.
 
+mod accord;
 mod asked_for;
 mod circle;
 mod forged;

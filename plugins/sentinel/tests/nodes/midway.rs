@@ -2,6 +2,7 @@
 //! that can't be opened for a reason that isn't the node's end.
 
 use super::table::{PRIMARY, Table, primary, replica, with_history};
+use keystead_sentinel::actions::Fall;
 use keystead_sentinel::wire::Request;
 
 const FIRST: u16 = 6380;
@@ -79,7 +80,7 @@ fn who_cannot_open_links_takes_nobody_for_down_and_says_why() {
 fn a_node_whose_certificate_is_not_trusted_is_told_so_once() {
     let mut table = Table::with_replicas(1, |_| {});
     let words = "TLS handshake failed: certificate verify failed: certificate expired";
-    table.broken = Some(words);
+    table.broken = Some(Fall::Gone(words.into()));
     table.command("SENTINEL SET m auth-pass another");
     table.run(5_000);
     assert!(table.happened("+sdown") > 0, "it can't be reached");
@@ -88,6 +89,19 @@ fn a_node_whose_certificate_is_not_trusted_is_told_so_once() {
     assert!(table.explained().contains(words), "{}", table.explained());
     let story = table.lines("SENTINEL TIMELINE m 1");
     assert!(story.contains(&format!("(limit 1000): {words}")), "{story}");
+}
+
+/// Protected mode, or no place for one client more: the log said no more than that the node is down.
+#[test]
+fn a_node_that_turns_sentinels_away_is_told_with_its_first_sentence_once() {
+    let mut table = Table::with_replicas(1, |_| {});
+    table.broken = Some(Fall::TurnedAway("DENIED This is protected mode. In this mode much is to be read".into()));
+    table.command("SENTINEL SET m auth-pass another");
+    table.run(5_000);
+    let words = "it says \"DENIED This is protected mode\"";
+    let line = format!("No link to master m 127.0.0.1 {PRIMARY}: {words}");
+    assert_eq!(table.logs.iter().filter(|told| **told == line).count(), 1, "{:?}", table.logs);
+    assert!(table.explained().contains(words), "{}", table.explained());
 }
 
 /// A promotion beside a primary that is well, which this sentinel's disk doesn't take: until it did, every other failover was

@@ -51,7 +51,9 @@ pub struct Table {
     /// Why the sentinel's process can't open links.
     pub unable: Option<&'static str>,
     /// Why no link comes up.
-    pub broken: Option<&'static str>,
+    pub broken: Option<Fall>,
+    /// What the peer's INFO says.
+    pub peer_info: Option<String>,
     /// Why no state gets onto the disk.
     pub disk_error: Option<String>,
     ports: BTreeMap<InstanceId, u16>,
@@ -82,6 +84,7 @@ impl Table {
             campaign: None,
             unable: None,
             broken: None,
+            peer_info: None,
             disk_error: None,
             ports: BTreeMap::new(),
         };
@@ -128,8 +131,8 @@ impl Table {
             let event = match action {
                 Action::Connect { instance, lane, generation, addr, .. } => {
                     self.ports.insert(instance, addr.port);
-                    let broken = self.broken.map(|words| Fall::Gone(words.into()));
-                    if let Some(fall) = self.unable.map(|words| Fall::Unable(words.into())).or(broken) {
+                    let unable = self.unable.map(|words| Fall::Unable(words.into()));
+                    if let Some(fall) = unable.or_else(|| self.broken.clone()) {
                         let event = Event::LinkDown { instance, lane, generation, fall };
                         actions.extend(self.sentinel.step(Mono(self.now), event));
                         continue;
@@ -195,6 +198,7 @@ impl Table {
                 self.told.push((self.now, port, request.clone()));
                 Reply::ok()
             }
+            Request::InfoServer if port > 20_000 => Reply::Bulk(self.peer_info.clone()?),
             Request::Ping if port > 20_000 => Reply::Status("PONG".into()),
             Request::Info if port < 20_000 => Reply::Bulk(at(self.nodes.get(&port)?, self.now)),
             Request::Ping => match self.pings.get(&port) {

@@ -2,6 +2,7 @@
 
 use super::net::{ConnId, NodeId, Payload, Way};
 use super::world::{Program, Queued, World, data_addr, number};
+use keystead_sentinel::accord;
 use keystead_sentinel::actions::{Event, Fall};
 use keystead_sentinel::failover::Failover;
 use keystead_sentinel::types::Addr;
@@ -117,7 +118,12 @@ impl World {
             Request::InfoServer if process.plain => {
                 Reply::Bulk("redis_version:7.0.15\r\nredis_mode:sentinel\r\n".into())
             }
-            Request::InfoServer => Reply::Bulk("redis_version:7.2.4\r\nkeystead_version:0.1.0\r\n".into()),
+            Request::InfoServer => {
+                let elections = process.machine.as_ref().map(accord::elections).unwrap_or_default();
+                let field = accord::FIELD;
+                let text = format!("redis_version:7.2.4\r\nkeystead_version:0.1.0\r\n{field}:{elections}\r\n");
+                Reply::Bulk(text)
+            }
             _ => {
                 let ticket = process.next_ticket;
                 process.next_ticket += 1;

@@ -1,0 +1,37 @@
+//! A group whose sentinels hold their elections by different strategies: nobody was told.
+
+use super::table::{PEER, Table};
+use keystead_sentinel::actions::{Event, Fall};
+use keystead_sentinel::types::{Kind, Lane};
+
+/// The peer's link breaks, and is there again.
+fn again(table: &mut Table) {
+    let peer = table.sentinel.monitors()["m"].of(Kind::Sentinel).next().expect("the peer");
+    let (instance, generation) = (peer.id, peer.command.generation);
+    table.step(Event::LinkDown { instance, lane: Lane::Command, generation, fall: Fall::Gone(String::new()) });
+    table.run(2_000);
+}
+
+#[test]
+fn a_peer_that_holds_elections_by_another_strategy_is_named_once() {
+    let mut table = Table::with_replicas(1, |_| {});
+    let says = |elections: &str| Some(format!("keystead_version:0.1.0\r\nkeystead_elections:{elections}\r\n"));
+    table.peer_info = says("other=x,m=lease");
+    table.meet_peer();
+    let line = format!("sentinel {PEER} holds its elections by 'lease', this one by 'sentinel'");
+    let told = |t: &Table| t.logs.iter().filter(|told| told.contains(&line)).count();
+    assert_eq!(told(&table), 1, "{:?}", table.logs);
+    again(&mut table);
+    assert_eq!(told(&table), 1, "it has been said");
+    assert!(table.explained().contains(&line), "{}", table.explained());
+    // It is mended there.
+    table.peer_info = says("");
+    table.run(12_000);
+    assert!(!table.explained().contains(&line), "{}", table.explained());
+    // An older one says nothing of it.
+    for agrees in [says("other=lease"), Some("keystead_version:0.1.0\r\n".into()), None] {
+        table.peer_info = agrees;
+        again(&mut table);
+        assert_eq!((told(&table), table.explained().contains("holds its elections by")), (1, false));
+    }
+}
