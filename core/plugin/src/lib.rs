@@ -41,6 +41,7 @@
 //! ```
 
 mod args;
+mod byte_count;
 mod command;
 pub mod config;
 mod ctx;
@@ -70,6 +71,7 @@ mod values;
 mod words;
 
 pub use args::{Args, OwnedArgs};
+pub use byte_count::{byte_count, byte_count_or_none};
 pub use bytes::Bytes;
 pub use command::{Acl, CommandSpec, Effect, Flags, FlagsNow, GetKeys, MayTake, spec};
 pub use ctx::{Ctx, Out, ValueKind};

@@ -200,7 +200,7 @@ impl Load {
     }
 
     /// Adds records of one opcode that aren't keys, as they stand in the file; they take effect with the commit. Whether a
-    /// plugin takes them: if not they are lost.
+    /// plugin takes them: if not they stay as they are, for snapshots.
     pub async fn put_section(&mut self, opcode: u8, records: Bytes) -> Result<bool> {
         // SAFETY: as in `put`.
         let put =

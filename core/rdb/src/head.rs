@@ -1,7 +1,7 @@
 //! The named fields at the front of a file: who wrote it when, and of which replication history it is a prefix. Save, full
 //! sync and the base of an append-only file begin alike; this is the one place that knows their names.
 
-use crate::FileWriter;
+use crate::{Event, FileParser, FileWriter};
 
 /// The version of Redis that readers are told: what the format is compatible with.
 const REDIS_VERSION: &str = "7.2.4";
@@ -33,6 +33,19 @@ pub struct FileHead {
 }
 
 impl FileHead {
+    /// What the beginning of a file says, without the rest: as much of it as there is, nothing where that is no file.
+    pub fn of(front: &[u8]) -> FileHead {
+        let (mut parser, mut head) = (FileParser::default(), FileHead::default());
+        parser.feed(front);
+        loop {
+            match parser.next_event() {
+                Ok(Some(Event::Aux(name, value))) => _ = head.note(&name, &value),
+                Ok(Some(Event::Version(_))) => {}
+                _ => return head,
+            }
+        }
+    }
+
     /// Writes the file's signature and the fields: comes first.
     pub fn write(&self, writer: &mut FileWriter, out: &mut Vec<u8>, version: u16) {
         writer.header(out, version);
@@ -82,7 +95,6 @@ impl FileHead {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Event, FileParser};
 
     #[test]
     fn what_is_written_is_read() {
@@ -97,16 +109,12 @@ mod tests {
         let (mut out, mut writer) = (Vec::new(), FileWriter::new(true));
         head.write(&mut writer, &mut out, 10);
         writer.eof(&mut out);
-        let mut parser = FileParser::default();
-        parser.feed(&out);
-        let mut read = FileHead::default();
-        while let Some(event) = parser.next_event().expect("well formed") {
-            if let Event::Aux(name, value) = event {
-                assert!(read.note(&name, &value));
-            }
-        }
+        let read = FileHead::of(&out);
         assert_eq!(read, head);
         assert_eq!(read.complete().map(|at| at.offset), Some(77));
+        let cut = FileHead::of(&out[..out.len() / 2]);
+        assert!(cut.version == head.version && cut.complete().is_none(), "{cut:?}");
+        assert_eq!(FileHead::of(b"no file"), FileHead::default());
     }
 
     /// Data at 0 would be asked for all that a history has, and get it on top of what it is.

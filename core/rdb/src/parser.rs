@@ -171,15 +171,19 @@ impl FileParser {
 
     fn magic(&mut self) -> Result<Option<Event<'_>>, FileError> {
         let bytes = &self.buf[self.head..];
-        if !b"REDIS".starts_with(&bytes[..bytes.len().min(5)]) {
+        let begins = |name: &[u8]| name.starts_with(&bytes[..bytes.len().min(name.len())]);
+        // Valkey 9 and newer put their own name in front of versions that are theirs alone.
+        let foreign = !begins(b"REDIS");
+        if foreign && !begins(b"VALKEY") {
             return Err(self.error(RdbError::BadMagic));
         }
-        let Some(digits) = bytes.get(5..MAGIC_LEN) else { return Ok(None) };
+        let name = if foreign { b"VALKEY".len() } else { b"REDIS".len() };
+        let Some(digits) = bytes.get(name..MAGIC_LEN) else { return Ok(None) };
         if !digits.iter().all(u8::is_ascii_digit) {
             return Err(self.error(RdbError::BadMagic));
         }
         let version = digits.iter().fold(0, |version, digit| version * 10 + u16::from(digit - b'0'));
-        if version == 0 || version > MAX_RDB_VERSION {
+        if foreign || version == 0 || version > MAX_RDB_VERSION {
             return Err(self.error(RdbError::Version(version)));
         }
         self.version = version;
@@ -303,6 +307,28 @@ mod tests {
             all.push(format!("{event:?}"));
         }
         Ok(all)
+    }
+
+    #[test]
+    fn files_of_others_are_refused_by_what_they_are() {
+        for (front, error) in [
+            ("REDIS0013", RdbError::Version(13)),
+            ("REDIS0000", RdbError::Version(0)),
+            ("VALKEY080", RdbError::Version(80)),
+            ("VALKEY08x", RdbError::BadMagic),
+            ("VALUE", RdbError::BadMagic),
+            ("REDISx", RdbError::BadMagic),
+        ] {
+            for piece in [1, 9] {
+                let mut parser = FileParser::default();
+                let all = [front.as_bytes(), b"\xfa\x00\x00\xff"].concat();
+                let told = all.chunks(piece).find_map(|piece| {
+                    parser.feed(piece);
+                    parser.next_event().err()
+                });
+                assert_eq!(told.map(|told| told.error), Some(error.clone()), "{front}");
+            }
+        }
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub(crate) enum Command {
     Check {
         /// The configuration file
         file: PathBuf,
+        /// See [`crate::check::HERE`]
+        #[arg(long, hide = true)]
+        here: bool,
     },
     /// Look at plugin libraries
     Plugin {
@@ -44,6 +47,9 @@ pub(crate) enum PluginCommand {
     Inspect {
         /// The library
         file: PathBuf,
+        /// See [`crate::check::HERE`]
+        #[arg(long, hide = true)]
+        here: bool,
     },
 }
 

@@ -39,8 +39,8 @@ fn main() -> ExitCode {
         None => run(&cli.run),
         Some(Command::Cluster(options)) => cluster::run(&options),
         Some(Command::Sentinel(options)) => ask::run(&options),
-        Some(Command::Check { file }) => check::file(&file),
-        Some(Command::Plugin { command: PluginCommand::Inspect { file } }) => check::inspect(&file),
+        Some(Command::Check { file, here }) => check::file(&file, here),
+        Some(Command::Plugin { command: PluginCommand::Inspect { file, here } }) => check::inspect(&file, here),
     }
 }
 

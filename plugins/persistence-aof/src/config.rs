@@ -21,6 +21,7 @@ pub struct Config {
     /// `auto-aof-rewrite-percentage`.
     pub rewrite_percentage: u64,
     /// `auto-aof-rewrite-min-size`.
+    #[serde(deserialize_with = "keystead_plugin::byte_count")]
     pub rewrite_min_size: u64,
     /// `aof-rewrite-incremental-fsync`.
     pub rewrite_incremental_fsync: bool,

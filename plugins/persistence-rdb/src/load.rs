@@ -31,8 +31,8 @@ enum Piece {
     Head(Box<FileHead>),
     /// Records, and where they begin and end in the file.
     Records(Batch, std::ops::Range<u64>),
-    /// The text of a library of functions.
-    Function(Vec<u8>),
+    /// The text of a library of functions, and where it begins and ends in the file.
+    Function(Vec<u8>, std::ops::Range<u64>),
     /// The end; whether a checksum was compared.
     End(bool),
     /// It can't be used.
@@ -89,15 +89,7 @@ pub(crate) fn made_at(path: &Path) -> Option<u64> {
     let written = file.metadata().ok()?.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
     let mut front = Vec::new();
     file.take(FRONT).read_to_end(&mut front).ok()?;
-    let (mut parser, mut head) = (FileParser::default(), FileHead::default());
-    parser.feed(&front);
-    loop {
-        match parser.next_event() {
-            Ok(Some(Event::Aux(name, value))) => _ = head.note(&name, &value),
-            Ok(Some(Event::Version(_))) => {}
-            _ => return head.created_s.map(|created| created.min(written)),
-        }
-    }
+    FileHead::of(&front).created_s.map(|created| created.min(written))
 }
 
 /// The file's thread.
@@ -152,7 +144,7 @@ fn take_events(
                 let bytes = Bytes::from(parser.take_batch(len));
                 Piece::Records(Batch { db, count, bytes }, from..from + len as u64)
             }
-            Some(Event::Function(code)) => Piece::Function(code),
+            Some(Event::Function(code)) => Piece::Function(code, from..parser.offset()),
             Some(Event::Eof { checksummed }) => Piece::End(checksummed),
             Some(Event::Version(_) | Event::SelectDb(_) | Event::ResizeDb { .. } | Event::SlotInfo { .. }) => continue,
         };
@@ -177,11 +169,14 @@ struct Filler<'a> {
     keys: (u64, u64),
     /// Libraries of functions, as records.
     functions: Vec<u8>,
+    /// From the first library's first byte to behind the last one.
+    functions_at: std::ops::Range<u64>,
 }
 
 impl<'a> Filler<'a> {
     fn new(plugin: &'a Arc<PersistenceRdb>, progress: Progress) -> Filler<'a> {
-        Filler { plugin, progress, load: None, position: None, keys: (0, 0), functions: Vec::new() }
+        let (functions, functions_at) = (Vec::new(), 0..0);
+        Filler { plugin, progress, load: None, position: None, keys: (0, 0), functions, functions_at }
     }
 
     async fn run(mut self, mut pieces: Receiver<Piece>) -> Result<Recovered> {
@@ -189,7 +184,7 @@ impl<'a> Filler<'a> {
             match piece {
                 Piece::Head(head) => self.begin(&head).await?,
                 Piece::Records(batch, range) => self.put(batch, range).await?,
-                Piece::Function(code) => keystead_rdb::function_record(&code, &mut self.functions),
+                Piece::Function(code, range) => self.note_function(&code, range),
                 Piece::End(checksummed) => return self.finish(checksummed).await,
                 Piece::Broken(why) => return Err(Error::new(why)),
             }
@@ -237,13 +232,25 @@ impl<'a> Filler<'a> {
         Ok(())
     }
 
+    fn note_function(&mut self, code: &[u8], range: std::ops::Range<u64>) {
+        if self.functions.is_empty() {
+            self.functions_at.start = range.start;
+        }
+        self.functions_at.end = range.end;
+        keystead_rdb::function_record(code, &mut self.functions);
+    }
+
     async fn finish(self, checksummed: bool) -> Result<Recovered> {
         let Some(mut load) = self.load else { return Err("an end before the file's head".into()) };
-        let functions = Bytes::from(self.functions);
+        let (functions, at) = (Bytes::from(self.functions), self.functions_at);
+        let with_functions = !functions.is_empty();
         if !functions.is_empty() && !load.put_section(keystead_rdb::OP_FUNCTION2, functions).await? {
-            log::warn!("Libraries of functions in the file are passed over: no plugin takes them");
+            log::warn!("Libraries of functions in the file can't be called: no plugin takes them. They stay in files");
         }
-        let keys = load.commit().await?;
+        let keys = load.commit().await.map_err(|error| match with_functions {
+            true => Error::new(format!("{} (functions, between byte {} and {})", error.text(), at.start, at.end)),
+            false => error,
+        })?;
         let (loaded, expired) = self.keys;
         if keys != loaded {
             self.plugin.refuse_repeated().await?;

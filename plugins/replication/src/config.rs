@@ -115,6 +115,7 @@ pub struct Config {
     /// `repl-ping-replica-period`.
     pub ping_period_s: u64,
     /// `repl-backlog-size`.
+    #[serde(deserialize_with = "keystead_plugin::byte_count")]
     pub backlog_size: u64,
     /// `repl-backlog-ttl`; 0: never freed.
     pub backlog_ttl_s: u64,

@@ -46,6 +46,7 @@ pub struct Config {
     /// What is wished about the zone of the primary that fell.
     pub anti_affinity: AntiAffinity,
     /// Who is known to miss more bytes of the stream isn't promoted; `None`: no limit.
+    #[serde(deserialize_with = "keystead_plugin::byte_count_or_none")]
     pub max_lag_bytes: Option<u64>,
 }
 

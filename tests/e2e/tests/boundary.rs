@@ -453,6 +453,47 @@ fn check_and_inspect_say_what_would_happen() {
     assert!(!ok && said.contains("bad.ron:2:"), "{said}");
 }
 
+/// Its sections end behind the last address there is.
+#[test]
+fn a_library_with_a_damaged_table_of_sections_is_refused() {
+    const TABLE: usize = 0x28;
+    const ENTRY: usize = 64;
+    const ADDRESS: usize = 16;
+    let plugins = Plugins::new();
+    plugins.small("torn", "", "");
+    let mut file = std::fs::read(plugins.lib("torn")).unwrap();
+    let table = u64::from_le_bytes(file[TABLE..TABLE + 8].try_into().unwrap()) as usize;
+    let count = usize::from(u16::from_le_bytes(file[0x3c..0x3e].try_into().unwrap()));
+    for section in 1..count {
+        let at = table + section * ENTRY + ADDRESS;
+        file[at..at + 8].copy_from_slice(&(u64::MAX - 1).to_le_bytes());
+    }
+    std::fs::write(plugins.lib("torn"), file).unwrap();
+    refused(plugins.launch(&["torn"]), &["libkeystead_torn.so", "points outside the file"]);
+}
+
+/// Nobody checks what the dynamic linker reads. This one dies in it as one does whose relocations lead nowhere.
+#[test]
+fn a_library_that_ends_the_process_is_told_by_name() {
+    let plugins = Plugins::new();
+    let dies = "__attribute__((constructor)) static void run(void) { __builtin_trap(); }";
+    plugins.with_functions("dies", "", dies, "");
+    let lib = plugins.lib("dies");
+    let (ok, said) = keystead(&["plugin", "inspect", lib.to_str().unwrap()]);
+    assert!(
+        !ok && said.contains("libkeystead_dies.so: can't be loaded: it is damaged") && said.contains("(signal: "),
+        "{said}"
+    );
+    let file = plugins.dir().join("dies.ron");
+    let text = format!("(plugin_dirs: [\"{}\"], plugins: [(name: \"dies\")])", plugins.dir().display());
+    std::fs::write(&file, text).unwrap();
+    let (ok, said) = keystead(&["check", file.to_str().unwrap()]);
+    assert!(
+        !ok && said.contains("dies.ron: a plugin's library ended the check") && said.contains("(signal: "),
+        "{said}"
+    );
+}
+
 #[test]
 fn the_log_level_counts_for_plugins_too() {
     let mut node = hello();

@@ -437,6 +437,44 @@ fn a_third_strategy_shares_the_start() {
     assert_eq!(node.client().cmd("GET a"), "saved", "the strategy with the fuller record");
 }
 
+/// Their text is compiled when all of the file is read.
+#[test]
+fn a_damaged_function_is_told_with_its_place() {
+    let full = saving("(rdbchecksum: false)").plugin("scripting", "()").start();
+    let library = "#!lua name=l\nredis.register_function('one', function() return 1 end)";
+    assert_eq!(full.client().command(&["FUNCTION", "LOAD", library]), "l");
+    full.client().ok("SAVE");
+    let mut file = std::fs::read(dump(&full)).unwrap();
+    let at = file.windows(3).position(|three| three == b"end").unwrap();
+    file[at] = b'f';
+    let log = refused_start(saving("()").plugin("scripting", "()").file("dump.rdb", &file).launch());
+    let told = log.lines().find(|line| line.contains("Error compiling function")).unwrap_or(&log);
+    let (from, to) = told.split_once("(functions, between byte ").and_then(|(_, at)| at.split_once(" and ")).unwrap();
+    let (from, to): (usize, usize) = (from.parse().unwrap(), to.trim_end_matches(')').parse().unwrap());
+    assert!(from < at && at < to, "{told}: damaged at {at}");
+}
+
+/// They are data: whoever can't call them saves them all the same, and gives them to replicas.
+#[test]
+fn functions_that_no_plugin_takes_stay() {
+    let full = saving("()").plugin("scripting", "()").start();
+    let library = "#!lua name=l\nredis.register_function('one', function() return 1 end)";
+    assert_eq!(full.client().command(&["FUNCTION", "LOAD", library]), "l");
+    full.client().ok("SAVE");
+    let mut bare = saving("()").file("dump.rdb", &std::fs::read(dump(&full)).unwrap()).start();
+    bare.client().ok("SET a 1");
+    bare.client().ok("SAVE");
+    bare.process.kill();
+    bare.restart();
+    bare.client().ok("SAVE");
+    let again = saving("()").plugin("scripting", "()").file("dump.rdb", &std::fs::read(dump(&bare)).unwrap()).start();
+    assert_eq!(again.client().cmd("GET a"), "1");
+    assert_eq!(again.client().cmd("FCALL one 0"), 1);
+    let follows = format!("(replicaof: (\"127.0.0.1\", {}))", bare.port());
+    let replica = Keystead::builder().plugin("replication", &follows).plugin("scripting", "()").start();
+    wait_until("a replica has them", DEADLINE, || !replica.client().cmd("FUNCTION LIST").items().is_empty());
+}
+
 /// Each has a number of its own, and is whole, however many are asked for at once.
 #[test]
 fn snapshots_at_once_get_a_number_each() {

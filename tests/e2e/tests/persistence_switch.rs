@@ -311,3 +311,29 @@ fn append_only_files_that_are_passed_over_are_named() {
     node.restart();
     assert_eq!(node.process.log().matches(&told).count(), 1, "{}", node.process.log());
 }
+
+/// From RDB files to the strategy of the examples, which then stands alone, and both together: the newest file is loaded, whoever
+/// wrote it.
+#[test]
+fn what_another_strategy_saved_since_is_loaded() {
+    let now_s = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let node = Keystead::builder().plugin("persistence-rdb", "()").start();
+    node.client().ok("SET a rdb");
+    node.client().ok("SAVE");
+    let (file, saved_s) = (std::fs::read(node.dir().join("dump.rdb")).unwrap(), now_s());
+    // Files tell the second.
+    wait_until("a second has passed", DEADLINE, || now_s() > saved_s);
+    let node = Keystead::builder().plugin("snapshots", "()").file("dump.rdb", &file).start();
+    node.client().ok("SET a snapshot");
+    node.client().ok("SNAPSHOTS.SAVE");
+    let snapshot = std::fs::read(node.dir().join("snapshot-1.rdb")).unwrap();
+    let both = Keystead::builder().plugin("persistence-rdb", "()").plugin("snapshots", "()");
+    let mut node = both.file("dump.rdb", &file).file("snapshot-1.rdb", &snapshot).start();
+    assert_eq!(node.client().cmd("GET a"), "snapshot");
+    assert!(node.process.log().contains("snapshot-1.rdb of snapshots is newer and is loaded instead"));
+    node.client().ok("SET a saved");
+    node.client().ok("SAVE");
+    node.process.kill();
+    node.restart();
+    assert_eq!(node.client().cmd("GET a"), "saved");
+}

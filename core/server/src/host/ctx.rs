@@ -483,19 +483,15 @@ unsafe extern "C" fn rebase(ctx: *mut c_void, history: *const History) -> u32 {
 unsafe extern "C" fn set_role(ctx: *mut c_void, role: *const Role) {
     // SAFETY: as above.
     let (frame, replica) = unsafe { (frame(ctx), (*role).role == abi::ROLE_REPLICA) };
-    let gates = &frame.core().gates;
-    let demoted = replica && !gates.is(Gate::Replica);
-    gates.set(Gate::Replica, replica);
+    frame.core().gates.set(Gate::Replica, replica);
     if !replica {
         let host = frame.plugin.host();
         if let Some(core) = frame.core_mut() {
             host.accept_loss(core);
         }
-    }
-    if !demoted {
         return;
     }
-    // Blocked clients wait for writes that this node no longer takes.
+    // Blocked clients wait for writes that this node no longer takes, or for those of whom it followed until now.
     let plugin = frame.plugin;
     match &mut frame.world {
         World::Turn(engine) => engine.unblock_all(),

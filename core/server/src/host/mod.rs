@@ -116,6 +116,8 @@ pub(crate) struct Core {
     shared: Mutex<Shared>,
     /// Parts of the data set that plugins keep.
     sections: RwLock<Vec<sections::Section>>,
+    /// Records of parts that were loaded and no plugin takes.
+    unclaimed: Mutex<Vec<u8>>,
     durable: durable::Durable,
     /// The keyspace has a part of what is being loaded: nothing may be saved of it.
     filling: AtomicBool,
@@ -262,6 +264,7 @@ impl Host {
                 history: Mutex::new(no_history()),
                 shared: Mutex::default(),
                 sections: RwLock::default(),
+                unclaimed: Mutex::default(),
                 durable: durable::Durable::default(),
                 filling: AtomicBool::new(false),
                 lost: AtomicBool::new(false),

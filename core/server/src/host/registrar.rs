@@ -8,7 +8,7 @@ use super::hooks::{ConnHook, Parameter, Section, WriteHook};
 use super::keeping::Keeping;
 use super::plugin::{Plugin, Stage, Taker};
 use super::seam::EndpointSpec;
-use super::sections::Section as DataSection;
+use super::sections::{OPCODE, Section as DataSection};
 use crate::net::service::Service;
 use keystead_abi::{self as abi, Buf, RegistrarApi, Str};
 use keystead_engine::foreign::ForeignBody;
@@ -486,10 +486,6 @@ unsafe extern "C" fn on_fault(data: *mut c_void, policy: u32) -> u32 {
     }
 }
 
-/// Where Redis has its functions: the one kind of record beside the keys that readers of RDB files know, ours too. A file
-/// with another could never be loaded.
-const SECTION_OPCODE: u32 = 245;
-
 unsafe extern "C" fn section(data: *mut c_void, spec: *const abi::SectionSpec) -> u32 {
     // SAFETY: as in `command`.
     unsafe {
@@ -497,9 +493,9 @@ unsafe extern "C" fn section(data: *mut c_void, spec: *const abi::SectionSpec) -
             let raw = checked(spec, "section spec")?;
             let save = raw.save.ok_or("a section without a save function")?;
             let load = raw.load.ok_or("a section without a load function")?;
-            if raw.opcode != SECTION_OPCODE {
+            if raw.opcode != OPCODE {
                 let what = format!("a file with records of opcode {} could not be read", raw.opcode);
-                return Err(format!("{what}: sections have {SECTION_OPCODE}"));
+                return Err(format!("{what}: sections have {OPCODE}"));
             }
             let left = Mutex::default();
             plugin.host().add_section(DataSection { plugin, opcode: raw.opcode, data: raw.data, save, load, left })

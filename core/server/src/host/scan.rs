@@ -142,10 +142,9 @@ fn parse(bytes: &[u8]) -> Result<Declaration, String> {
 /// The bytes of the file at an address, up to the end of their section. Sections without bytes are passed over: that of
 /// thread-local zeros has addresses of its neighbours.
 fn data_at<'a>(file: &object::File<'a>, address: u64) -> Option<&'a [u8]> {
-    let mut around = file.sections().filter(|s| (s.address()..s.address() + s.size()).contains(&address));
-    around.find_map(|section| {
-        let from = usize::try_from(address - section.address()).ok()?;
-        section.data().ok()?.get(from..).filter(|data| !data.is_empty())
+    file.sections().find_map(|section| {
+        let from = address.checked_sub(section.address()).filter(|from| *from < section.size())?;
+        section.data().ok()?.get(usize::try_from(from).ok()?..).filter(|data| !data.is_empty())
     })
 }
 

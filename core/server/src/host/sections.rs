@@ -1,5 +1,6 @@
 //! Parts of the data set that plugins keep beside the keys: saved in the turn of a cut, replaced in the turn of a commit. A
-//! plugin that is stopped leaves its part here: it is data, and the next file or replica must have it.
+//! plugin that is stopped leaves its part here: it is data, and the next file or replica must have it. So is a part of which no
+//! plugin is there at all: it stays as it was loaded.
 
 use super::Core;
 use super::frame::inside;
@@ -8,6 +9,10 @@ use keystead_abi::glue::OwnedBuf;
 use keystead_abi::{self as abi, Buf, Str};
 use parking_lot::Mutex;
 use std::ffi::c_void;
+
+/// Where Redis has its functions: the one kind of record beside the keys that readers of RDB files know, ours too. A file
+/// with another could never be loaded.
+pub(super) const OPCODE: u32 = 245;
 
 type Save = unsafe extern "C" fn(*mut c_void, *mut Buf) -> u32;
 type Load = unsafe extern "C" fn(*mut c_void, Str, *mut Buf) -> u32;
@@ -89,7 +94,9 @@ impl Core {
     pub(super) fn save_sections(&self) -> Result<Vec<u8>, String> {
         let sections = self.sections.read();
         let all: Result<Vec<_>, _> = sections.iter().map(Section::save).collect();
-        Ok(all?.concat())
+        let mut records = all?.concat();
+        records.extend_from_slice(&self.unclaimed.lock());
+        Ok(records)
     }
 
     /// A plugin is stopped: its part stays, as of this turn.
@@ -103,6 +110,8 @@ impl Core {
             let own = records.iter().filter(|(opcode, _)| *opcode == section.opcode);
             section.load(&own.flat_map(|(_, bytes)| bytes.iter().copied()).collect::<Vec<u8>>())?;
         }
+        let unclaimed = records.iter().filter(|(opcode, _)| *opcode == OPCODE && !self.has_section(OPCODE));
+        *self.unclaimed.lock() = unclaimed.flat_map(|(_, bytes)| bytes.iter().copied()).collect();
         Ok(())
     }
 }

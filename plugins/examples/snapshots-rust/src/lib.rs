@@ -10,7 +10,11 @@ use keystead_plugin::services::persistence::{self, Recovered, Recovery, SNAPSHOT
 use keystead_plugin::{Batch, Folders, LoadMode};
 use keystead_rdb::{Event, FileHead, FileParser, FileWriter, OP_FUNCTION2, RDB_VERSION, function_record};
 use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
+
+/// Bytes in which the fields at a file's front are looked for.
+const FRONT: u64 = 4096;
 
 /// The plugin.
 pub struct Snapshots {
@@ -44,6 +48,13 @@ impl Strategy for Snapshots {
     async fn survey(self: Arc<Self>) -> Result<Option<String>> {
         self.folders.hold_at_start(&self.dir()).await?;
         Ok(self.newest().map(|(_, path)| path.display().to_string()))
+    }
+
+    /// Whoever knows better may know it from before: what is newer is loaded.
+    async fn complete_until(self: Arc<Self>) -> Option<u64> {
+        let mut front = Vec::new();
+        File::open(self.newest()?.1).ok()?.take(FRONT).read_to_end(&mut front).ok()?;
+        FileHead::of(&front).created_s
     }
 
     async fn load(self: Arc<Self>) -> Result<Recovered> {
@@ -90,9 +101,10 @@ impl Snapshots {
         let saving = self.saving.clone().lock_owned().await;
         self.folders.hold(&self.dir())?;
         let number = self.newest().map_or(1, |(number, _)| number + 1);
+        let created_s = Some(self.host.unix_ms() / 1000);
         let mut snapshot = self.host.snapshot(u32::from(RDB_VERSION)).await?;
         let (mut writer, mut file) = (FileWriter::new(true), Vec::new());
-        FileHead::default().write(&mut writer, &mut file, RDB_VERSION);
+        FileHead { created_s, ..FileHead::default() }.write(&mut writer, &mut file, RDB_VERSION);
         // What isn't keys but data all the same: functions.
         writer.records(&mut file, &snapshot.sections());
         while let Some(batch) = snapshot.next().await? {

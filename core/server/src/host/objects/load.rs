@@ -254,8 +254,9 @@ fn finish(inner: &Inner) -> Result<u64, String> {
     let sections = std::mem::take(&mut *inner.sections.lock());
     let keys: Result<u64, String> = inner.open.service.turn(|engine| {
         inner.open.host.load_sections(&sections)?;
-        if let Target::Shadow(shadow) = target {
-            engine.ks.swap_in(*shadow);
+        match target {
+            Target::Shadow(shadow) => engine.ks.swap_in(*shadow),
+            Target::InPlace => engine.ks.filled(),
         }
         engine.core.forget_own_deadlines();
         if !inner.known {
@@ -309,9 +310,7 @@ unsafe extern "C" fn put_section(data: *mut c_void, opcode: u32, records: Buf) -
     let (inner, records) = unsafe { (value::<Load>(data).0.clone(), OwnedBuf::new(records)) };
     export_future(async move {
         let taken = inner.open.host.has_section(opcode);
-        if taken {
-            inner.sections.lock().push((opcode, records.as_ref().to_vec()));
-        }
+        inner.sections.lock().push((opcode, records.as_ref().to_vec()));
         Out { a: u64::from(taken), ..Out::DONE }
     })
 }
