@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::exec;
 use crate::gates::Gate;
 use crate::journal::Unit;
+use crate::monitor;
 use crate::registry::Command;
 use crate::session::{Kind, State};
 use crate::spec::WRITE;
@@ -245,7 +246,10 @@ impl Engine {
         buffer: &[u8],
         acks: &mut Vec<u64>,
     ) -> Result<(), ProtocolError> {
-        state.session.last_ms = self.core.now_ms();
+        state.session.last_ms = self.core.mono_ms();
+        if state.is_watched(&self.core) {
+            state.session.info.addr = self.core.sessions.primary_addr();
+        }
         let limits = Limits { max_bulk: u64::MAX, ..Limits::default() };
         let base = self.core.journal.offset();
         self.stay_home(state);
@@ -298,11 +302,14 @@ impl Engine {
             return state.between(Targets::REPLICATION);
         }
         if args.is(0, "multi") {
+            self.show_edge(state, args);
             (state.multi, state.partial) = (Some(Vec::new()), false);
             return Step::Inside;
         }
         if args.is(0, "exec") {
-            return self.apply_unit(state);
+            let step = self.apply_unit(state);
+            self.show_edge(state, args);
+            return step;
         }
         // What this server doesn't know goes to its replicas alone: its own file must be one that it can read.
         let command = match exec::find(&self.core, args) {
@@ -346,6 +353,15 @@ impl Engine {
             state.keep(command, args.view(), place);
         }
         Step::UnitEnd(Targets::REPLICATION)
+    }
+
+    /// Who watches sees where a primary's transaction begins and ends.
+    fn show_edge(&mut self, state: &ApplyState, args: Args<'_>) {
+        if state.is_watched(&self.core)
+            && let Ok(command) = exec::find(&self.core, args)
+        {
+            monitor::after(&mut self.core, &state.session, command, args);
+        }
     }
 
     fn stream_error(&mut self, state: &mut ApplyState, command: &str, what: &str) {
@@ -399,8 +415,15 @@ impl Engine {
             self.cannot_be_kept();
         }
         let before = self.core.stats.unexpected_errors;
+        let watched = state.is_watched(&self.core);
+        if watched {
+            monitor::before(&mut self.core, &state.session, command, args);
+        }
         let ApplyState { session, nowhere, origin, .. } = state;
         exec::call(&mut self.ks, &mut self.core, session, nowhere, command, args, *origin, nested);
+        if watched {
+            monitor::after(&mut self.core, &state.session, command, args);
+        }
         let errors = self.core.stats.unexpected_errors - before;
         let loads = state.origin == Origin::Loading;
         if loads && errors > 0 {
@@ -431,6 +454,11 @@ fn is_for_all(command: &Command) -> bool {
 }
 
 impl ApplyState {
+    /// Somebody wants to see what comes of the primary.
+    fn is_watched(&self, core: &Core) -> bool {
+        self.origin == Origin::Replication && !core.sessions.monitors.is_empty()
+    }
+
     /// Inside MULTI nothing but EXEC ends the unit.
     fn between(&self, targets: Targets) -> Step {
         if self.multi.is_some() { Step::Inside } else { Step::UnitEnd(targets) }

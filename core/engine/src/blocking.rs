@@ -7,6 +7,8 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound::{Excluded, Included};
 
+use keystead_keyspace::KeyType;
+
 use crate::args::OwnedArgs;
 use crate::registry::Command;
 use crate::session::SessionId;
@@ -40,7 +42,7 @@ pub struct Wait {
     pub db: usize,
     /// The keys, any of which will do.
     pub keys: Vec<Box<[u8]>>,
-    /// When to give up, in ms since the epoch; None never.
+    /// When to give up, in ms of the clock that never jumps; None never.
     pub deadline_ms: Option<u64>,
     /// Its place in the order of all who wait.
     since: u64,
@@ -95,9 +97,9 @@ pub struct Blocking {
     /// Who came last.
     newest: u64,
     deadlines: BTreeSet<(u64, SessionId)>,
-    /// Keys that changed while somebody waits for them, in order, each once; whether they came into being is noted.
+    /// Keys that changed while somebody waits for them, in order, each once; as what they came into being last is noted.
     ready: VecDeque<Key>,
-    appeared: BTreeMap<Key, bool>,
+    came: BTreeMap<Key, Option<KeyType>>,
     waiting: usize,
     /// How often somebody looked for who waits next.
     looks: Cell<u64>,
@@ -187,33 +189,33 @@ impl Blocking {
         self.queues.get(&db)?.get(key)
     }
 
-    /// A key changed, or came into being: if somebody waits for it, it will be served.
-    pub fn touched(&mut self, db: usize, key: &[u8], appeared: bool) {
+    /// A key changed, or came into being, as whatever `came` says: if somebody waits for it, it will be served.
+    pub fn touched(&mut self, db: usize, key: &[u8], came: impl FnOnce() -> Option<KeyType>) {
         if self.waiters(db, key).is_none() {
             return;
         }
-        match self.appeared.entry((db, key.into())) {
-            Entry::Occupied(mut known) => *known.get_mut() |= appeared,
+        match self.came.entry((db, key.into())) {
+            Entry::Occupied(mut known) => *known.get_mut() = came().or(*known.get()),
             Entry::Vacant(new) => {
                 self.ready.push_back(new.key().clone());
-                new.insert(appeared);
+                new.insert(came());
             }
         }
     }
 
     /// Two databases changed places: every key waited for in them may be ready now.
-    pub fn touch_db(&mut self, db: usize) {
+    pub fn touch_db(&mut self, db: usize, kind: impl Fn(&[u8]) -> Option<KeyType>) {
         let keys: Vec<Box<[u8]>> = self.queues.get(&db).into_iter().flat_map(BTreeMap::keys).cloned().collect();
         for key in keys {
-            self.touched(db, &key, true);
+            self.touched(db, &key, || kind(&key));
         }
     }
 
-    /// The next key to serve, and whether it came into being.
-    pub(crate) fn pop_ready(&mut self) -> Option<(Key, bool)> {
+    /// The next key to serve, and as what it came into being, if it did.
+    pub(crate) fn pop_ready(&mut self) -> Option<(Key, Option<KeyType>)> {
         let key = self.ready.pop_front()?;
-        let appeared = self.appeared.remove(&key).unwrap_or(false);
-        Some((key, appeared))
+        let came = self.came.remove(&key).flatten();
+        Some((key, came))
     }
 
     /// True if some key must be served.

@@ -124,7 +124,7 @@ pub struct Core {
     /// The end of the lease under which it began, if it did.
     pub(crate) turn_lease_us: Option<u64>,
     pub(crate) park: Option<ParkRequest>,
-    /// CLIENT PAUSE.
+    /// CLIENT PAUSE, and its end in ms of the clock that never jumps.
     pub(crate) pause: Pause,
     pub(crate) pause_until_ms: u64,
     /// Pauses beside it.
@@ -201,6 +201,16 @@ impl Core {
         self.now.unix_ms
     }
 
+    /// Milliseconds of a clock that never jumps, frozen for this turn: for what waits and what lasts. Nobody sets it.
+    pub fn mono_ms(&self) -> u64 {
+        self.now.mono_ms()
+    }
+
+    /// The time of day as it was when the engine was made, and gone on with since then whatever was set.
+    pub(crate) fn steady_ms(&self) -> u64 {
+        self.started.unix_ms + self.mono_ms().saturating_sub(self.started.mono_ms())
+    }
+
     /// A turn begins, under a lease or not.
     pub(crate) fn note_lease(&mut self) {
         self.turn_began_us = self.now.mono_us;
@@ -255,20 +265,20 @@ impl Core {
     /// Closes a session at once if its output is beyond its class' limits.
     pub(crate) fn check_output(&mut self, id: SessionId) {
         self.recount(id);
-        let now_ms = self.now_ms();
+        let now_ms = self.mono_ms();
         let limits = &self.config.live.output_limits;
         // Who is closed already was told of and counted.
         let Some(session) = self.sessions.get_mut(id).filter(|session| !session.state.close_now) else { return };
         if let Some(why) = crate::limits::exceeded(session, limits, now_ms) {
             self.close_for_output(id, why);
-        } else if session.state.soft_since_ms == now_ms {
+        } else if session.state.soft_since_ms == Some(now_ms) {
             self.over_soft.push(id);
         }
     }
 
     /// Closes a session for its output: what waits of that is dropped.
     pub(crate) fn close_for_output(&mut self, id: SessionId, why: &str) {
-        let now_ms = self.now_ms();
+        let now_ms = self.mono_ms();
         let Some(session) = self.sessions.get_mut(id).filter(|session| !session.state.close_now) else { return };
         let who = crate::commands::client_list::describe(&session.state, session.out.len(), now_ms, None);
         log::warn!("Client {who} scheduled to be closed ASAP for overcoming of output buffer limits ({why}).");
@@ -282,7 +292,7 @@ impl Core {
     pub(crate) fn check_soft_limits(&mut self) {
         for id in std::mem::take(&mut self.over_soft) {
             self.check_output(id);
-            let waits = |session: &mut Session| session.state.soft_since_ms != 0 && !session.state.close_now;
+            let waits = |session: &mut Session| session.state.soft_since_ms.is_some() && !session.state.close_now;
             if self.sessions.get_mut(id).is_some_and(waits) && !self.over_soft.contains(&id) {
                 self.over_soft.push(id);
             }

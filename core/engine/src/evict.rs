@@ -185,7 +185,7 @@ pub(crate) fn make_room(ks: &mut Keyspace, core: &mut Core, me: &mut State) {
 pub(crate) fn go_on(ks: &mut Keyspace, core: &mut Core) {
     let too_much = too_much(ks, core);
     if too_much > 0 {
-        let mut nobody = State::nobody(core.now_ms());
+        let mut nobody = State::nobody(core.mono_ms());
         evict(ks, core, &mut nobody, (too_much, 0), TICK_US);
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn execute(
     if args.is_empty() {
         return Flow::Next;
     }
-    session.state.last_ms = core.now.unix_ms;
+    session.state.last_ms = core.mono_ms();
     let mut start = session.out.len();
     let command = match core.registry.recall(known).map_or_else(|| find(core, args), Ok) {
         Ok(command) => command,
@@ -182,7 +182,8 @@ pub(crate) fn find(core: &Core, args: Args<'_>) -> Result<&'static Command, Comm
 #[cold]
 fn not_found(core: &Core, args: Args<'_>) -> CommandError {
     match (core.registry.find(args.at(0)), args.get(1)) {
-        (Some(container), Some(word)) => CommandError::unknown_subcommand(&container.name, word),
+        (Some(container), Some(word)) => crate::commands::plugin::no_modules(&container.name, word)
+            .unwrap_or_else(|| CommandError::unknown_subcommand(&container.name, word)),
         _ => unknown(args),
     }
 }
@@ -608,17 +609,18 @@ pub(crate) fn observe(ks: &mut Keyspace, core: &mut Core, state: &mut State) {
         match item.why {
             Why::Flushed => {
                 core.watch_db_touched(ks, state, item.db, false);
-                core.blocking.touch_db(item.db);
+                core.blocking.touch_db(item.db, |key| ks.glance(item.db, key));
             }
             Why::Swapped => {
                 core.watch_db_touched(ks, state, item.db, true);
-                core.blocking.touch_db(item.db);
+                core.blocking.touch_db(item.db, |key| ks.glance(item.db, key));
             }
             Why::Told => {}
             why => {
                 core.watch_touched(state, item.db, item.key, why == Why::Expired);
                 if !core.blocking.is_empty() {
-                    core.blocking.touched(item.db, item.key, why == Why::Created);
+                    let came = || (why == Why::Created).then(|| ks.glance(item.db, item.key)).flatten();
+                    core.blocking.touched(item.db, item.key, came);
                 }
             }
         }
@@ -659,7 +661,7 @@ pub(crate) fn settle_observation(ks: &mut Keyspace, core: &mut Core) {
 fn park(core: &mut Core, state: &mut State, command: &'static Command, args: Args<'_>) {
     let Some(mut request) = core.park.take() else { return };
     let args = request.args.take().unwrap_or_else(|| args.to_owned());
-    let mut wait = Wait::new(command, args, state.db, request, core.now_ms());
+    let mut wait = Wait::new(command, args, state.db, request, core.mono_ms());
     core.blocking.add(state.id, &mut wait);
     state.parked = Some(Parked::Keys(wait));
 }

@@ -151,12 +151,9 @@ pub(crate) fn exceeded(session: &mut Session, limits: &OutputLimits, now_ms: u64
         return Some("hard limit");
     }
     if !over(limit.soft) {
-        state.soft_since_ms = 0;
+        state.soft_since_ms = None;
         return None;
     }
-    if state.soft_since_ms == 0 {
-        state.soft_since_ms = now_ms;
-        return None;
-    }
-    (now_ms.saturating_sub(state.soft_since_ms) > limit.soft_s * 1000).then_some("soft limit")
+    let since = *state.soft_since_ms.get_or_insert(now_ms);
+    (now_ms.saturating_sub(since) > limit.soft_s * 1000).then_some("soft limit")
 }

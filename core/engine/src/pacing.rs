@@ -40,7 +40,7 @@ impl Core {
 
     /// Looks at the readers of the journal: those beyond their limits are dropped, for others writers are paced.
     pub(crate) fn judge_readers(&mut self) {
-        let Verdict { slowest, dropped } = self.journal.enforce_limits(self.now_ms(), self.gates.is(Gate::Replica));
+        let Verdict { slowest, dropped } = self.journal.enforce_limits(self.mono_ms(), self.gates.is(Gate::Replica));
         for pin in dropped {
             let (name, lag) = (&pin.name, mb(pin.lag));
             if pin.class == CursorClass::Persistence {

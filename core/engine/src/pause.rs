@@ -30,18 +30,20 @@ pub enum Pauser<'a> {
 pub(crate) struct ForeignPause {
     name: String,
     kind: Pause,
+    /// In ms of the clock that never jumps.
     until_ms: u64,
     by_plugin: bool,
 }
 
 impl Core {
-    /// Replaces one's pause; `Pause::Off` ends it. Those who wait are looked at again behind the command or the turn: what
-    /// they wait for may be another thing now.
-    pub fn pause_for(&mut self, pauser: Pauser<'_>, kind: Pause, until_ms: u64) {
+    /// Replaces one's pause, which lasts until a time of day; `Pause::Off` ends it. Those who wait are looked at again behind
+    /// the command or the turn: what they wait for may be another thing now.
+    pub fn pause_for(&mut self, pauser: Pauser<'_>, kind: Pause, until_unix_ms: u64) {
         let (Pauser::Server(name) | Pauser::Plugin(name)) = pauser;
         self.foreign_pauses.retain(|pause| pause.name != name);
         if kind != Pause::Off {
             let by_plugin = matches!(pauser, Pauser::Plugin(_));
+            let until_ms = self.mono_ms().saturating_add(until_unix_ms.saturating_sub(self.now_ms()));
             self.foreign_pauses.push(ForeignPause { name: name.to_owned(), kind, until_ms, by_plugin });
         }
         self.pause_changed = true;
@@ -55,7 +57,7 @@ impl Core {
 
     /// Forgets pauses whose time is over.
     pub(crate) fn drop_old_pauses(&mut self) {
-        let now_ms = self.now_ms();
+        let now_ms = self.mono_ms();
         if self.pause_until_ms <= now_ms {
             self.pause = Pause::Off;
         }
@@ -69,11 +71,11 @@ impl Core {
 
     /// CLIENT PAUSE, as far as it holds.
     fn own_pause(&self) -> Pause {
-        if self.pause_until_ms > self.now_ms() { self.pause } else { Pause::Off }
+        if self.pause_until_ms > self.mono_ms() { self.pause } else { Pause::Off }
     }
 
     fn holding(&self) -> impl Iterator<Item = &ForeignPause> {
-        let now_ms = self.now_ms();
+        let now_ms = self.mono_ms();
         self.foreign_pauses.iter().filter(move |pause| pause.until_ms > now_ms)
     }
 
@@ -113,8 +115,8 @@ impl Core {
 
 impl Engine {
     /// As [`Core::pause_for`], outside of commands.
-    pub fn pause(&mut self, pauser: Pauser<'_>, kind: Pause, until_ms: u64) {
-        self.core.pause_for(pauser, kind, until_ms);
+    pub fn pause(&mut self, pauser: Pauser<'_>, kind: Pause, until_unix_ms: u64) {
+        self.core.pause_for(pauser, kind, until_unix_ms);
         self.settle_pause();
     }
 

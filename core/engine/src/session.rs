@@ -155,9 +155,9 @@ pub struct State {
     pub kind: Kind,
     /// The selected database.
     pub db: usize,
-    /// When it connected, in ms since the epoch.
+    /// When it connected, in ms of the clock that never jumps.
     pub created_ms: u64,
-    /// When something last came from it or went to it, in ms since the epoch.
+    /// When something last came from it or went to it, in ms of the same clock.
     pub last_ms: u64,
     /// MULTI, if open.
     pub multi: Option<Multi>,
@@ -212,8 +212,8 @@ pub struct State {
     pub spare_in: usize,
     /// What is parsed of them, and what is to come.
     pub begun_in: Begun,
-    /// When its output first exceeded the soft limit, in ms; 0 if it does not.
-    pub soft_since_ms: u64,
+    /// When its output first exceeded the soft limit, in ms of the same clock; None if it does not.
+    pub soft_since_ms: Option<u64>,
     /// The replication offset after its last write.
     pub write_offset: u64,
     /// The journal's position that its output depends on, while barriers hold replies.
@@ -282,7 +282,7 @@ impl State {
             pending_in: 0,
             spare_in: 0,
             begun_in: Begun::default(),
-            soft_since_ms: 0,
+            soft_since_ms: None,
             write_offset: 0,
             seen: 0,
             listed: false,

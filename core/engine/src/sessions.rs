@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::limits::SEAL;
-use crate::session::{ConnInfo, Session, SessionId, State};
+use crate::session::{ConnInfo, Kind, Session, SessionId, State};
 
 /// All sessions of one engine.
 #[derive(Default)]
@@ -115,6 +115,12 @@ impl Sessions {
     /// All ids in order.
     pub fn ids(&self) -> impl Iterator<Item = SessionId> {
         self.by_id.iter().map(|(&id, &slot)| SessionId { id, slot })
+    }
+
+    /// Where this node's primary is; empty while there is no link with one.
+    pub(crate) fn primary_addr(&self) -> String {
+        let link = self.iter().find(|session| session.state.kind == Kind::Primary);
+        link.map_or(String::new(), |session| session.state.info.addr.clone())
     }
 
     /// All sessions in order, but the one that runs a command.

@@ -70,7 +70,7 @@ pub(crate) fn run<'a, T>(
 ) {
     let large = core.config.live.output_limits.lowest;
     ks.set_expiry_mode(exec::expiry_mode(core, Origin::Client));
-    session.state.last_ms = core.now.unix_ms;
+    session.state.last_ms = core.mono_ms();
     let Session { out, state } = session;
     let reply = Writer::new(out, state.proto);
     let mut ctx = Ctx { ks, reply, session: state, core, command: first, origin: Origin::Client, nested: false };

@@ -58,7 +58,7 @@ fn do_what_is_due(engine: &mut Engine) -> Option<u64> {
         close_idle(engine);
     }
     engine.core.check_soft_limits();
-    let now_ms = engine.core.now_ms();
+    let now_ms = engine.core.mono_ms();
     engine.core.judge_readers();
     let pause_end = Some(engine.core.pause_until_ms).filter(|_| engine.core.pause != Pause::Off);
     let again = again_ms.map(|ms| now_ms + ms);
@@ -140,7 +140,7 @@ fn expire_in_steps(ks: &mut Keyspace, core: &mut Core, started: Option<u64>) -> 
 fn tell_expired(ks: &mut Keyspace, core: &mut Core) {
     exec::propagate_expired(ks, core);
     if core.observing {
-        let mut nobody = crate::session::State::nobody(core.now_ms());
+        let mut nobody = crate::session::State::nobody(core.mono_ms());
         exec::observe(ks, core, &mut nobody);
     }
 }
@@ -174,7 +174,7 @@ fn expire_own(ks: &mut Keyspace, core: &mut Core) -> ExpiryProgress {
 }
 
 fn time_out_waiting(engine: &mut Engine) {
-    let now_ms = engine.core.now_ms();
+    let now_ms = engine.core.mono_ms();
     while let Some(id) = engine.core.blocking.pop_expired(now_ms) {
         unblock(&mut engine.ks, &mut engine.core, id, Unblock::Timeout);
     }
@@ -231,9 +231,9 @@ pub(crate) fn unblock(ks: &mut Keyspace, core: &mut Core, id: SessionId, how: Un
             false
         }
     };
-    exec::drop_reply_if_off(state, out, begin);
     if done {
-        state.resume(core.now_ms());
+        exec::drop_reply_if_off(state, out, begin);
+        state.resume(core.mono_ms());
         state.close_after_reply |= how == Unblock::Demoted;
         core.tell_myself(&mut session);
         exec::caching_is_over(&mut session.state, waited_with);
@@ -279,7 +279,7 @@ pub(crate) fn end_pause(engine: &mut Engine) {
 /// `timeout`: ordinary clients that send nothing for too long. Subscribers, those who watch and those who wait may be silent.
 fn close_idle(engine: &mut Engine) {
     let core = &mut engine.core;
-    let now_ms = core.now_ms();
+    let now_ms = core.mono_ms();
     let auth_s = core.config.int("auth-timeout").max(0) as u64;
     let idle_s = core.config.live.timeout_s;
     if idle_s == 0 && auth_s == 0 {
@@ -301,8 +301,8 @@ fn close_idle(engine: &mut Engine) {
 
 fn sample(engine: &mut Engine) {
     let memory = crate::commands::info::used_memory(&engine.ks, &engine.core);
+    let now_ms = engine.core.mono_ms();
     let stats = &mut engine.core.stats;
-    let now_ms = engine.core.now.mono_us / 1000;
     stats.ops.sample(now_ms, stats.total_commands);
     stats.rate_in.sample(now_ms, stats.net_in);
     stats.rate_out.sample(now_ms, stats.net_out);

@@ -140,5 +140,5 @@ fn note(core: &mut Core, state: &State, command: &'static Command, args: Args<'_
 pub(crate) fn advance(ks: &mut Keyspace, core: &mut Core, ms: u64) {
     core.now.unix_ms += ms;
     core.now.mono_us += ms * 1000;
-    ks.set_now(UnixMillis(core.now.unix_ms));
+    ks.set_clocks(UnixMillis(core.now.unix_ms), core.steady_ms());
 }

@@ -172,7 +172,7 @@ fn what_acl_answers() {
     assert!(kit.cmd(c, "ACL SAVE").starts_with("-ERR This Redis instance is not configured to use an ACL file."));
     kit.engine.core.config.init("aclfile", "users.acl").expect("a text");
     assert_eq!(kit.cmd(c, "ACL SAVE"), "");
-    let Some(Action::AclFile { save: Some(text), reply: Some((session, ticket)) }) = kit.actions.pop() else {
+    let Some(Action::AclFile { save: Some(text), reply: (session, ticket) }) = kit.actions.pop() else {
         panic!("the server must write the file")
     };
     assert!(text.starts_with(b"user default on nopass") && text.ends_with(b")\n"));
@@ -344,7 +344,7 @@ fn who_loads_a_file_without_itself_is_told_before_it_is_closed() {
     kit.cmd(other, "AUTH u x");
     assert_eq!(kit.cmd(c, "ACL LOAD"), "");
     let ticket = kit.actions.iter().find_map(|action| match action {
-        keystead_engine::Action::AclFile { save: None, reply: Some((_, ticket)) } => Some(*ticket),
+        keystead_engine::Action::AclFile { save: None, reply: (_, ticket) } => Some(*ticket),
         _ => None,
     });
     kit.turn(|engine| {

@@ -141,6 +141,11 @@ fn replies_can_be_switched_off() {
     assert_eq!(kit.send(c, "CLIENT REPLY SKIP\r\nSET a 1\r\nGET a\r\n"), "$1\r\n1\r\n");
     assert_eq!(kit.send(c, "CLIENT REPLY OFF\r\nSET a 2\r\nnope\r\n"), "");
     assert_eq!(kit.send(c, "CLIENT REPLY ON\r\nGET a\r\n"), "+OK\r\n$1\r\n2\r\n");
+    // Somebody who would unblock it, though it doesn't wait, takes nothing of that.
+    let other = kit.connect();
+    assert_eq!(kit.cmd(c, "CLIENT REPLY SKIP"), "");
+    assert_eq!(kit.cmd(other, &format!("CLIENT UNBLOCK {}", c.id)), ":0\r\n");
+    assert_eq!(kit.send(c, "GET a\r\nPING\r\n"), "+PONG\r\n");
 }
 
 #[test]

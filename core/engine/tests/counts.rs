@@ -16,7 +16,7 @@ fn questions_about_a_key_count_but_renew_nothing() {
     let mut kit = Kit::default();
     let c = kit.connect();
     kit.cmd(c, "SET foo bar");
-    kit.now.unix_ms += 5000;
+    kit.later(5000);
     let questions = ["TTL", "TYPE", "EXISTS", "OBJECT ENCODING", "OBJECT REFCOUNT", "OBJECT IDLETIME"];
     for (n, question) in questions.into_iter().enumerate() {
         kit.cmd(c, &format!("{question} foo"));
@@ -88,7 +88,7 @@ fn touch_is_a_use() {
     let mut kit = Kit::default();
     let c = kit.connect();
     kit.cmd(c, "SET foo bar");
-    kit.now.unix_ms += 5000;
+    kit.later(5000);
     assert_eq!(kit.cmd(c, "TOUCH foo none"), ":1\r\n");
     assert_eq!(field(&kit.cmd(c, "INFO stats"), "keyspace_hits"), 1);
     assert_eq!(kit.cmd(c, "OBJECT IDLETIME foo"), ":0\r\n");

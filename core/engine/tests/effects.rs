@@ -245,21 +245,22 @@ fn a_value_put_over_another_type_wakes_nobody() {
     }
 }
 
-/// The same where the other type came into being in the same transaction: nobody waits for a string.
+/// The same where the other type came into being in the same transaction.
 #[test]
 fn nor_does_one_put_over_what_was_made_just_before() {
     let mut kit = Kit::default();
-    let (list, c) = (kit.connect(), kit.connect());
-    kit.cmd(c, "RPUSH src 2 1");
-    assert_eq!(kit.cmd(list, "BLPOP k 0"), "");
-    for made in
-        ["SET k v", "APPEND k v", "SETRANGE k 1 v", "INCR k", "SADD k v", "HSET k f v", "COPY s k", "RENAME s k"]
-    {
+    let (list, zset, c) = (kit.connect(), kit.connect(), kit.connect());
+    kit.send(c, "RPUSH src 2 1\r\nZADD zsrc 1 m\r\n");
+    assert_eq!(kit.cmd(list, "BLPOP k 0") + &kit.cmd(zset, "BZPOPMIN z 0"), "");
+    let strings = ["SET k v", "APPEND k v", "SETRANGE k 1 v", "INCR k", "COPY s k", "RENAME s k"];
+    for made in strings.into_iter().chain(["SADD k v", "HSET k f v", "ZADD k 1 m", "XADD k 1-1 f v"]) {
         kit.send(c, format!("SET s v\r\nMULTI\r\n{made}\r\nSORT src STORE k\r\nEXEC\r\n"));
         assert_eq!(kit.read(list), "", "{made}");
         assert_eq!(kit.cmd(c, "LLEN k"), ":2\r\n", "{made}");
         kit.cmd(c, "DEL k");
     }
+    kit.send(c, "MULTI\r\nRPUSH z 1\r\nZRANGESTORE z zsrc 0 -1\r\nEXEC\r\n");
+    assert_eq!(kit.read(zset) + &kit.cmd(c, "ZCARD z"), ":1\r\n");
     // What came into being as a list is one that is waited for, whatever it was meanwhile.
     kit.send(c, "MULTI\r\nRPUSH k 7\r\nSET k v\r\nSORT src STORE k\r\nEXEC\r\n");
     assert_eq!(kit.read(list), "*2\r\n$1\r\nk\r\n$1\r\n1\r\n");

@@ -33,13 +33,13 @@ fn due(listeners: usize) -> (Kit, Vec<keystead_engine::SessionId>) {
     for id in &listeners {
         kit.cmd(*id, "PSUBSCRIBE __keyevent*");
     }
-    kit.now.unix_ms += TTL_MS + 1;
+    kit.later(TTL_MS + 1);
     (kit, listeners)
 }
 
 fn tick(kit: &mut Kit) -> Option<u64> {
     let next = kit.turn(|engine| engine.tick());
-    next.map(|at| at - kit.now.unix_ms)
+    next.map(|at| at - kit.now.mono_ms())
 }
 
 #[test]

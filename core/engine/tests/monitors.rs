@@ -2,6 +2,8 @@
 
 mod kit;
 
+use keystead_engine::ApplyState;
+use keystead_engine::session::ConnInfo;
 use kit::Kit;
 
 /// The database and the words of each line.
@@ -42,6 +44,28 @@ fn a_transaction_that_is_refused_at_its_end_is_shown_to_have_ended() {
     assert_eq!(shown(&kit.read(monitor)), ["0 \"MULTI\"", "0 \"EXEC\" \"now\""]);
 }
 
+/// On a replica, what its primary sends: from the primary's address, transactions from their begin to their end.
+#[test]
+fn what_a_primary_sends_is_shown() {
+    let mut kit = Kit::default();
+    let monitor = kit.connect();
+    kit.cmd(monitor, "MONITOR");
+    kit.turn(|engine| engine.core.show_link(ConnInfo { addr: "10.0.0.1:6379".into(), ..ConnInfo::default() }));
+    let words = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let encoded: String = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect();
+        format!("*{}\r\n{encoded}", words.len())
+    };
+    let lines = ["PING", "SELECT 3", "SET k 1", "MULTI", "INCR k", "EXEC", "NOPE", "REPLCONF GETACK *"];
+    let stream: String = lines.iter().map(|line| words(line)).collect();
+    kit.turn(|engine| engine.apply_stream(&mut ApplyState::new(0), stream.as_bytes()).map(drop)).expect("a stream");
+    let seen = kit.read(monitor);
+    assert_eq!(seen.matches(" 10.0.0.1:6379] ").count(), 6, "{seen}");
+    let expected =
+        ["0 \"PING\"", "3 \"SELECT\" \"3\"", "3 \"SET\" \"k\" \"1\"", "3 \"MULTI\"", "3 \"INCR\" \"k\"", "3 \"EXEC\""];
+    assert_eq!(shown(&seen), expected);
+}
+
 /// Redis takes a client that watches for a replica.
 #[test]
 fn who_watches_may_be_silent_and_is_never_paused() {
@@ -49,7 +73,7 @@ fn who_watches_may_be_silent_and_is_never_paused() {
     let (monitor, admin, idle) = (kit.connect(), kit.connect(), kit.connect());
     kit.cmd(monitor, "MONITOR");
     kit.cmd(admin, "CONFIG SET timeout 1");
-    kit.now.unix_ms += 500;
+    kit.later(500);
     kit.cmd(admin, "PING");
     kit.advance(1000);
     assert_eq!(kit.closed, [idle]);

@@ -34,6 +34,14 @@ fn in_the_words_of_redis() {
         assert_eq!(kit.cmd(c, command), format!("{reply}\r\n"), "{command}");
     }
     assert!(kit.cmd(c, "DEBUG PROTOCOL x").contains("string|integer|double|bignum|null|"));
+    for command in ["MODULE LOAD /x.so", "module loadex /x.so CONFIG a b", "Module Unload x"] {
+        let told = kit.cmd(c, command);
+        assert!(
+            told.starts_with("-ERR modules can't be loaded or unloaded: plugins are listed in"),
+            "{command}: {told}"
+        );
+    }
+    assert_eq!(kit.cmd(c, "MODULE nope"), "-ERR unknown subcommand 'nope'. Try MODULE HELP.\r\n");
     assert!(kit.cmd(c, "CLIENT HELP").ends_with("+    Print this help.\r\n"));
 }
 

@@ -178,7 +178,7 @@ fn a_lowered_limit_is_reached_in_steps() {
         let gone = told(&kit.read(c));
         assert!((1..=200).contains(&gone), "{gone}");
         left -= gone;
-        assert!(left == 100 || next.is_none_or(|at| at <= kit.now.unix_ms + 5), "{next:?}");
+        assert!(left == 100 || next.is_none_or(|at| at <= kit.now.mono_ms() + 5), "{next:?}");
         ticks += 1;
     }
     assert!(left == 100 && ticks > 5, "{left} are left behind {ticks}");

@@ -112,7 +112,7 @@ fn a_pause_of_all_is_not_weakened_by_one_of_writes() {
     assert_eq!(kit.read(d), "$-1\r\n");
     // One that is over is none, though nobody has looked yet.
     kit.send(c, "CLIENT PAUSE 100 ALL\r\n");
-    kit.now.unix_ms += 200;
+    kit.later(200);
     kit.send(c, "CLIENT PAUSE 1000 WRITE\r\n");
     assert_eq!(kit.cmd(d, "GET a"), "$-1\r\n");
 }

@@ -46,6 +46,7 @@ impl Access {
         Access { dice: Cell::new(self.random_u64()), used: Cell::default(), ..*self }
     }
 
+    /// The time of a clock that nobody sets back: behind that every key would pass for unused in half a year.
     pub(crate) fn set_now(&mut self, now_ms: u64) {
         self.seconds = (now_ms / 1000) as u32 & MASK;
         self.minutes = (now_ms / 60_000) as u32 & 0xffff;

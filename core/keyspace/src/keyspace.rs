@@ -137,8 +137,13 @@ impl Keyspace {
 
     /// Freezes the clock at `now` until the next call.
     pub fn set_now(&mut self, now: UnixMillis) {
+        self.set_clocks(now, now.0);
+    }
+
+    /// The same where somebody may set the time of day: idle times and frequencies go by a clock that only goes on.
+    pub fn set_clocks(&mut self, now: UnixMillis, steady_ms: u64) {
         self.now = now.0;
-        self.access.set_now(now.0);
+        self.access.set_now(steady_ms);
     }
 
     /// The frozen clock.

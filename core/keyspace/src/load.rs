@@ -87,9 +87,8 @@ impl Keyspace {
             (None, _, Some(idle)) => self.access.with_idle(idle),
             _ => self.access.fresh(),
         });
+        // Loading is no event: nobody is told of each key that was there before the file was written (`filled` tells of all).
         self.books.dirty += 1;
-        // Loading is no event: nobody is told of keys that were there before the file was written.
-        self.books.touch(db, entry.key(), Why::Changed);
         let replaced = self.place_entry(db, entry);
         if replaced { Put::Replaced } else { Put::Stored }
     }
@@ -124,10 +123,14 @@ impl Keyspace {
         for (db, old) in old.into_iter().enumerate() {
             self.cuts.take_db(old, &mut self.books.garbage);
             self.books.touch(db, b"", Why::Flushed);
-            // Who watches a key that wasn't there finds one.
-            self.books.touch(db, b"", Why::Swapped);
         }
+        self.filled();
         self.books.dirty += dirty;
+    }
+
+    /// All that was to be put is here: who watches a key that wasn't there, or waits for one, finds it now.
+    pub fn filled(&mut self) {
+        (0..self.dbs.len()).for_each(|db| self.books.touch(db, b"", Why::Swapped));
     }
 }
 

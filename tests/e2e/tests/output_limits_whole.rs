@@ -96,9 +96,12 @@ fn what_changes_a_collection_is_done_beyond_the_limit() {
         ["XCLAIM", "x", "group", "b", "0"].into_iter().chain(ids.iter().map(String::as_str)).collect();
     assert!(growth(&server, &claim) < MOST);
     assert_eq!((pending(&mut admin, "a"), pending(&mut admin, "b")), (0, COUNT));
-    for (filled, command) in
-        [("RPUSH k *", "LPOP k 39"), ("ZADD k # *", "ZPOPMIN k 39"), ("ZADD k # *", "ZMPOP 1 k MAX COUNT 39")]
-    {
+    for (filled, command) in [
+        ("RPUSH k *", "LPOP k 39"),
+        ("RPUSH k *", "LMPOP 1 k RIGHT COUNT 39"),
+        ("ZADD k # *", "ZPOPMIN k 39"),
+        ("ZADD k # *", "ZMPOP 1 k MAX COUNT 39"),
+    ] {
         fill(&mut admin, filled);
         let grown = growth(&server, &words(command));
         assert!(grown < MOST, "{command}: {grown} bytes more");

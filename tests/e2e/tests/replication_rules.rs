@@ -174,6 +174,36 @@ fn the_old_data_is_served_while_a_shadow_is_loaded() {
     wait_until("the same data", DEADLINE, || digest(&primary) == digest(&replica));
 }
 
+/// While a replica loads what a full sync brought, whoever waits for a key goes on waiting and finds it behind the load; whoever caches is
+/// told once that all is gone, not of each key that is loaded.
+#[test]
+fn a_full_sync_disturbs_nobody_who_waits_or_caches() {
+    let (primary, replica) = (node(""), node(""));
+    let mut client = primary.client();
+    client.ok("DEBUG POPULATE 300 key 10");
+    client.cmd("XADD stream 1-1 a b");
+    replica.client().ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    linked(&replica);
+    let (mut waiter, mut cacher) = (replica.client(), replica.client());
+    waiter.send_raw(b"XREAD BLOCK 0 STREAMS stream $\r\n").unwrap();
+    wait_until("it waits", DEADLINE, || info(&replica, "clients", "blocked_clients") == "1");
+    cacher.cmd("HELLO 3");
+    cacher.ok("CLIENT TRACKING on BCAST");
+    // What is written behind the change of history comes with the payload alone.
+    client.pipeline(&["MULTI", "DEBUG CHANGE-REPL-ID", "XADD stream 2-1 a b", "EXEC"]);
+    waiter.set_reply_limit(DEADLINE);
+    let found = format!("{:?}", waiter.read().unwrap());
+    assert!(found.contains("2-1"), "{found}");
+    linked(&replica);
+    cacher.send_raw(b"ECHO done\r\n").unwrap();
+    let mut told = Vec::new();
+    while !told.windows(4).any(|word| word == b"done") {
+        told.extend(cacher.drain(Duration::from_millis(100)));
+    }
+    let told = String::from_utf8_lossy(&told);
+    assert!(told.contains("invalidate") && !told.contains("key:"), "{told}");
+}
+
 /// SHUTDOWN waits for a replica that lags (`shutdown-timeout`), and the replica then has everything.
 /// A key that a sync brings is a change to who watches it, whatever way the sync is loaded.
 #[test]

@@ -200,6 +200,31 @@ fn a_wait_that_a_demotion_overtakes_leaves_the_stream_alone() {
     }
 }
 
+/// Whoever waits is told and closed when this node is told to follow somebody, whether it was a primary before or another's replica:
+/// what is waited for comes from there no more. As Redis does.
+#[test]
+fn a_node_that_gets_another_primary_lets_nobody_wait() {
+    let node = Keystead::primary();
+    let blocked = || node.client().info("clients").get("blocked_clients").cloned().unwrap_or_default();
+    let mut demoter = node.client();
+    let mut told = |port: u16, waits: &[&str]| {
+        let mut waiting: Vec<Client> = waits.iter().map(|_| node.client()).collect();
+        for (client, line) in waiting.iter_mut().zip(waits) {
+            client.send_raw(format!("{line}\r\n").as_bytes()).unwrap();
+        }
+        wait_until("all to wait", DEADLINE, || blocked() == waits.len().to_string());
+        demoter.ok(&format!("REPLICAOF 127.0.0.1 {port}"));
+        for (mut client, line) in waiting.into_iter().zip(waits) {
+            client.set_reply_limit(DEADLINE);
+            let said = client.read().unwrap();
+            assert!(matches!(&said, Reply::Error(text) if text.starts_with("UNBLOCKED")), "{line}: {said:?}");
+            assert!(client.is_closed_within(DEADLINE), "{line}");
+        }
+    };
+    told(1, &["WAIT 1 0", "WAITAOF 0 1 0", "BLPOP key 0", "XREAD BLOCK 0 STREAMS key $"]);
+    told(2, &["XREAD BLOCK 0 STREAMS key $"]);
+}
+
 /// The first replica's backlog gives a primary's history a new name, in a turn of its own: not that of a node which follows
 /// somebody by then.
 #[test]

@@ -1,6 +1,6 @@
 //! Access control: who may run which command on which keys and channels. Owns the users, their rules and the log of
 //! refusals. Called by the guards (before a command), by ACL, AUTH and HELLO, and by the server for files. Never touches a
-//! session beyond the copy of its rights, and no file: texts come in and go out.
+//! session beyond the copy of its rights, and no file: texts come in and go out, by the server (`UsersFile`).
 //!
 //! In reading order: `user` (what a user is), `rules` (one word of a rule), `check` (the decision), `category`, `absent`, `log`,
 //! `text` (lines of files).
@@ -26,6 +26,14 @@ use crate::registry::Registry;
 /// The user that everybody is at first.
 pub const DEFAULT: &str = "default";
 
+/// The file that `aclfile` names, as the server reads and writes it. Errors are in ACL LOAD's and SAVE's words.
+pub trait UsersFile: Send + Sync {
+    /// What it holds, and how it is called.
+    fn read(&self) -> Result<(Vec<u8>, String), String>;
+    /// Puts a text in its place, on the disk.
+    fn write(&self, text: &[u8]) -> Result<(), String>;
+}
+
 /// All users of an engine, and what was refused.
 pub struct Acl {
     users: BTreeMap<String, Arc<User>>,
@@ -33,6 +41,8 @@ pub struct Acl {
     pub pubsub_all: bool,
     /// ACL LOG.
     pub log: log::Log,
+    /// For commands that can't wait for the server: those of a transaction.
+    pub(crate) file: Option<Arc<dyn UsersFile>>,
     /// A command changed users since the start.
     pub(crate) changed: bool,
     /// The `requirepass` that the default user's password came from.
@@ -43,7 +53,8 @@ impl Default for Acl {
     /// One user that may do everything without a password.
     fn default() -> Self {
         let users = BTreeMap::from([(DEFAULT.to_owned(), Arc::new(User::all_permitted(DEFAULT)))]);
-        Acl { users, pubsub_all: false, log: log::Log::default(), changed: false, requirepass: String::new() }
+        let (log, requirepass) = (log::Log::default(), String::new());
+        Acl { users, pubsub_all: false, log, file: None, changed: false, requirepass }
     }
 }
 

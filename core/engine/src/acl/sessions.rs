@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::UsersFile;
 use super::check::{self, Denied};
 use super::log::Event;
 use super::text;
@@ -82,7 +83,7 @@ impl Core {
 
     fn log_refusal(&mut self, state: &State, reason: &'static str, context: &'static str, object: &[u8], user: &[u8]) {
         let now_ms = self.now_ms();
-        let client = crate::commands::client_list::describe(state, 0, now_ms, None);
+        let client = crate::commands::client_list::describe(state, 0, self.mono_ms(), None);
         self.acl.log.add(Event { reason, context, object, user, client }, now_ms);
     }
 
@@ -122,6 +123,13 @@ impl Core {
             state.user == user.name && all.any(|(name, pattern)| !check::may_listen(user, name, pattern))
         };
         self.close_all(me, lost);
+    }
+
+    /// All users anew from the lines of a file; nothing changes if anything is wrong with it.
+    pub(crate) fn load_users(&mut self, lines: &[u8], place: &str, me: &mut State) -> Result<(), String> {
+        let users = text::read(lines, place, &self.registry, self.acl.pubsub_all)?;
+        self.replace_users(me, users);
+        Ok(())
     }
 
     /// Closes those chosen; the running session gets its reply first.
@@ -176,9 +184,12 @@ impl Engine {
     }
 
     fn replace_users(&mut self, lines: &[u8], place: &str, me: &mut State) -> Result<(), String> {
-        let users = text::read(lines, place, &self.core.registry, self.core.acl.pubsub_all)?;
-        self.core.replace_users(me, users);
-        Ok(())
+        self.core.load_users(lines, place, me)
+    }
+
+    /// Users are in a file, to which commands of a transaction turn themselves: their reply says what came of it.
+    pub fn set_users_file(&mut self, file: Arc<dyn UsersFile>) {
+        self.core.acl.file = Some(file);
     }
 
     /// All users as lines, if ACL commands changed any: what an overlay must keep. It can hold text only: a pattern that is

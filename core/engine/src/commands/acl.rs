@@ -231,15 +231,24 @@ fn file(ctx: &mut Ctx<'_>, args: Args<'_>, save: Option<Vec<u8>>) -> CommandResu
         return Err(NO_FILE);
     }
     if !ctx.may_block() {
-        // As CONFIG REWRITE: right after the transaction.
-        ctx.core.act(Action::AclFile { save, reply: None });
-        ctx.reply.ok();
-        return Ok(Effect::None);
+        return file_at_once(ctx, save);
     }
     let ticket = crate::exec::next_ticket(ctx.core);
     ctx.session.parked = Some(Parked::Async { ticket, command: ctx.command, args: args.to_owned() });
     let session = ctx.session.id;
-    ctx.core.act(Action::AclFile { save, reply: Some((session, ticket)) });
+    ctx.core.act(Action::AclFile { save, reply: (session, ticket) });
+    Ok(Effect::None)
+}
+
+/// Inside MULTI, where nobody can wait and later commands go by the new users.
+fn file_at_once(ctx: &mut Ctx<'_>, save: Option<Vec<u8>>) -> CommandResult {
+    let Some(file) = ctx.core.acl.file.clone() else { return Err(NO_FILE) };
+    let done = match save {
+        Some(text) => file.write(&text),
+        None => file.read().and_then(|(text, name)| ctx.core.load_users(&text, &name, ctx.session)),
+    };
+    done.map_err(|why| CommandError::new(format!("ERR {why}")))?;
+    ctx.reply.ok();
     Ok(Effect::None)
 }
 

@@ -266,13 +266,15 @@ fn combine(op: Op, texts: &[&[u8]]) -> Vec<u8> {
     let Some((first, others)) = texts.split_first() else { return Vec::new() };
     let len = texts.iter().map(|text| text.len()).max().unwrap_or(0);
     let mut result = Vec::with_capacity(len);
-    result.extend_from_slice(first);
-    result.resize(len, 0);
     // A stretch at a time: it stays in the processor's cache while one source after the other joins it.
-    for (n, stretch) in result.chunks_mut(STRETCH).enumerate() {
+    while result.len() < len {
+        let (start, end) = (result.len(), len.min(result.len() + STRETCH));
+        let part = |text: &'_ &[u8]| start.min(text.len())..end.min(text.len());
+        result.extend_from_slice(&first[part(first)]);
+        result.resize(end, 0);
+        let stretch = &mut result[start..];
         for text in others {
-            let start = text.len().min(n * STRETCH);
-            join(op, stretch, &text[start..]);
+            join(op, stretch, &text[part(text)]);
         }
         if op == Op::Not {
             stretch.iter_mut().for_each(|byte| *byte = !*byte);

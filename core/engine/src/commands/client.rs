@@ -87,7 +87,7 @@ fn setinfo(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 }
 
 fn info(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
-    let line = describe(ctx.session, ctx.reply.out.len(), ctx.now_ms(), Some(args)) + "\n";
+    let line = describe(ctx.session, ctx.reply.out.len(), ctx.core.mono_ms(), Some(args)) + "\n";
     ctx.reply.verbatim(*b"txt", line);
     Ok(Effect::None)
 }
@@ -106,7 +106,7 @@ fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         return Err(CommandError::SYNTAX);
     }
     let mut text = String::new();
-    let now_ms = ctx.now_ms();
+    let now_ms = ctx.core.mono_ms();
     let asked: Vec<SessionId> = match filter.ids.as_slice() {
         [] => ctx.core.sessions.ids().collect(),
         // In the order in which they were named, and as often.
@@ -202,8 +202,8 @@ fn pause(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let timeout = args.int(2).map_err(|_| CommandError::fixed("ERR timeout is not an integer or out of range"))?;
     let timeout = u64::try_from(timeout).map_err(|_| CommandError::fixed("ERR timeout is negative"))?;
     let core = &mut *ctx.core;
-    let until_ms = core.now_ms().saturating_add(timeout);
-    let stands = core.pause != Pause::Off && core.pause_until_ms > core.now_ms();
+    let until_ms = core.mono_ms().saturating_add(timeout);
+    let stands = core.pause != Pause::Off && core.pause_until_ms > core.mono_ms();
     // A pause may become longer and stricter, not shorter or weaker: CLIENT UNPAUSE ends one.
     core.pause_until_ms = if stands { until_ms.max(core.pause_until_ms) } else { until_ms };
     core.pause = if stands && core.pause == Pause::All { Pause::All } else { kind };

@@ -191,6 +191,7 @@ fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
             stored.map_err(|why| CommandError::new(format!("ERR Error trying to load the RDB dump: {why}")))?;
         }
     }
+    ctx.ks.filled();
     ctx.reply.ok();
     Ok(Effect::None)
 }

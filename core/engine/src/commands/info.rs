@@ -120,6 +120,11 @@ pub(super) fn foreign_number(ks: &Keyspace, core: &Core, section: &str, name: &s
     values.max().unwrap_or(0)
 }
 
+/// A figure in what plugins write into a section.
+fn figure<N: std::str::FromStr>(theirs: &str, name: &str) -> Option<N> {
+    theirs.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.parse().ok())
+}
+
 /// What plugins write into a section.
 fn foreign(ks: &Keyspace, core: &Core, name: &str) -> String {
     let mut out = Vec::new();
@@ -208,7 +213,7 @@ fn clients(_: &Keyspace, core: &Core, me: &State, text: &mut String) {
     field(text, "connected_clients", now.connected + usize::from(me.id.id != 0 && is_counted(me)));
     field(text, "cluster_connections", 0);
     field(text, "maxclients", core.config.live.maxclients);
-    let (input, output) = core.stats.buffers.recent(core.now_ms() / 1000);
+    let (input, output) = core.stats.buffers.recent(core.mono_ms() / 1000);
     field(text, "client_recent_max_input_buffer", input.max(now.input));
     field(text, "client_recent_max_output_buffer", output.max(now.output));
     field(text, "blocked_clients", core.blocking.waiting() + now.calls + core.paused.len());
@@ -379,19 +384,22 @@ fn debug(_: &Keyspace, core: &Core, _: &State, text: &mut String) {
 fn stats(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     let stats = &core.stats;
     let (hits, misses) = ks.hits_and_misses();
-    let kbps = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
     field(text, "total_connections_received", stats.connections);
     field(text, "total_commands_processed", stats.total_commands);
     field(text, "instantaneous_ops_per_sec", stats.ops.per_second());
-    field(text, "total_net_input_bytes", stats.net_in);
-    field(text, "total_net_output_bytes", stats.net_out);
-    // The replication plugin's.
+    // What links to replicas and to a primary moved is the replication plugin's to tell, and part of the sums.
+    let theirs = foreign(ks, core, "stats");
+    let bytes = |own: u64, links: &str| own + figure::<u64>(&theirs, links).unwrap_or(0);
+    field(text, "total_net_input_bytes", bytes(stats.net_in, "total_net_repl_input_bytes"));
+    field(text, "total_net_output_bytes", bytes(stats.net_out, "total_net_repl_output_bytes"));
     field(text, "total_net_repl_input_bytes", 0);
     field(text, "total_net_repl_output_bytes", 0);
-    field(text, "instantaneous_input_kbps", kbps(stats.rate_in.per_second()));
-    field(text, "instantaneous_output_kbps", kbps(stats.rate_out.per_second()));
-    field(text, "instantaneous_input_repl_kbps", kbps(0));
-    field(text, "instantaneous_output_repl_kbps", kbps(0));
+    let rate =
+        |own: u64, links: &str| format!("{:.2}", own as f64 / 1024.0 + figure::<f64>(&theirs, links).unwrap_or(0.0));
+    field(text, "instantaneous_input_kbps", rate(stats.rate_in.per_second(), "instantaneous_input_repl_kbps"));
+    field(text, "instantaneous_output_kbps", rate(stats.rate_out.per_second(), "instantaneous_output_repl_kbps"));
+    field(text, "instantaneous_input_repl_kbps", "0.00");
+    field(text, "instantaneous_output_repl_kbps", "0.00");
     field(text, "rejected_connections", stats.rejected_connections);
     field(text, "expired_subkeys", ks.expired_fields_total().saturating_sub(stats.expired_fields_base));
     field(text, "expired_keys", ks.expired_total().saturating_sub(stats.expired_base));

@@ -8,7 +8,7 @@ use crate::spec::*;
 use keystead_keyspace::elem::Elem;
 use keystead_keyspace::list::List;
 use keystead_keyspace::{Class, Create, Event, Keyspace};
-use keystead_resp::Args;
+use keystead_resp::{Args, Writer};
 
 const fn row(
     name: &'static str,
@@ -107,6 +107,16 @@ impl End {
 
     pub(super) fn pop(self, list: &mut List) -> Option<Elem> {
         if self == End::Left { list.pop_front() } else { list.pop_back() }
+    }
+
+    /// Pops `n` elements and answers them. Behind `most` bytes nobody reads what is popped.
+    pub(super) fn pop_many(self, list: &mut List, n: usize, out: &mut Writer<'_>, most: usize) {
+        out.array(n);
+        for elem in (0..n).filter_map(|_| self.pop(list)) {
+            if out.out.len() < most {
+                out.bulk(elem);
+            }
+        }
     }
 }
 
@@ -216,13 +226,7 @@ fn pop(ctx: &mut Ctx<'_>, args: Args<'_>, end: End) -> CommandResult {
         }
         Some(count) => {
             let n = count.min(list.len());
-            out.array(n);
-            for elem in (0..n).filter_map(|_| end.pop(&mut list)) {
-                // Behind that nobody reads what is popped.
-                if out.out.len() < most {
-                    out.bulk(elem);
-                }
-            }
+            end.pop_many(&mut list, n, &mut out, most);
             list.changed(n as u64);
         }
     }

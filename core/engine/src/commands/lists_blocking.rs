@@ -87,14 +87,14 @@ fn parse_mpop<'a>(args: Args<'a>, at: usize) -> Res<(List<'a>, End, usize)> {
 
 fn mpop(ctx: &mut Ctx<'_>, keys: &[&[u8]], end: End, count: usize) -> Res<Option<Effect>> {
     let Some(i) = first_filled(ctx, keys)? else { return Ok(None) };
+    let most = ctx.most_output();
     let (ks, db, mut out) = ctx.split();
     ks.name_changes(Some(end.popped()));
     let Some(mut list) = ks.list_mut(db, keys[i], Create::No)? else { return Ok(None) };
     let n = count.min(list.len());
     out.array(2);
     out.bulk(keys[i]);
-    out.array(n);
-    (0..n).filter_map(|_| end.pop(&mut list)).for_each(|elem| out.bulk(elem));
+    end.pop_many(&mut list, n, &mut out, most);
     list.changed(n as u64);
     drop(list);
     Ok(Some(ctx.instead(&[end.pop_command().as_bytes(), keys[i], n.to_string().as_bytes()])))

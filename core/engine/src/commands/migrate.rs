@@ -210,7 +210,7 @@ impl Migration {
         if engine.core.paused_beside(NAME) {
             return None;
         }
-        let mut nobody = State::nobody(engine.core.now_ms());
+        let mut nobody = State::nobody(engine.core.mono_ms());
         let Engine { ks, core } = engine;
         ks.set_expiry_mode(ExpiryMode::Ignore);
         ks.begin_command(None, false);

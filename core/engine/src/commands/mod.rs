@@ -88,20 +88,21 @@ pub const FAMILIES: &[&[CommandSpec]] = &[
 ];
 
 /// Whether a waiting command may find something under a key that changed.
-pub(crate) fn may_find(ks: &Keyspace, key: &[u8], wait: &Wait, appeared: bool) -> bool {
+pub(crate) fn may_find(ks: &Keyspace, key: &[u8], wait: &Wait, came: Option<KeyType>) -> bool {
     // A key that expired meanwhile wakes nobody, and its deletion is for whoever asks for it next.
     let kind = ks.glance(wait.db, key);
     let news = || streams::has_news(ks, wait.db, key, wait.args.view());
-    blocks_on(wait.command, kind, appeared)
+    blocks_on(wait.command, kind, came)
         && (wait.command.name != "xreadgroup" || kind != Some(KeyType::Stream) || news())
 }
 
 /// True if a waiting command has something to say about a key of this type, or about none; else it goes on waiting. As in
-/// Redis, a list or sorted set put over a key of another type (SORT … STORE) wakes nobody: only one that came into being does.
-fn blocks_on(command: &Command, kind: Option<KeyType>, appeared: bool) -> bool {
+/// Redis, a list or sorted set put over a key of another type (SORT … STORE) wakes nobody, not even if that was made in the
+/// same transaction: only one that came into being does.
+fn blocks_on(command: &Command, kind: Option<KeyType>, came: Option<KeyType>) -> bool {
     match command.group {
-        Group::List => appeared && kind == Some(KeyType::List),
-        Group::SortedSet => appeared && kind == Some(KeyType::ZSet),
+        Group::List => kind == Some(KeyType::List) && kind == came,
+        Group::SortedSet => kind == Some(KeyType::ZSet) && kind == came,
         // Where the key is gone or another's, so is the group: that is an error.
         Group::Stream if command.name == "xreadgroup" => true,
         Group::Stream => kind == Some(KeyType::Stream),

@@ -56,6 +56,15 @@ fn module_list(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     Ok(Effect::None)
 }
 
+/// Why the subcommands of MODULE aren't there that load modules and take them out.
+pub(crate) fn no_modules(container: &str, word: &[u8]) -> Option<CommandError> {
+    const NOT_HERE: [&[u8]; 3] = [b"load", b"loadex", b"unload"];
+    let asked = container == "module" && NOT_HERE.iter().any(|name| word.eq_ignore_ascii_case(name));
+    asked.then_some(CommandError::fixed(
+        "ERR modules can't be loaded or unloaded: plugins are listed in the configuration file and stay as long as the process",
+    ))
+}
+
 fn module_help(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     super::write_help(ctx, "MODULE", &["LIST", "    Return a list of loaded modules (here: plugins)."])
 }

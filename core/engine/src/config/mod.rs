@@ -302,7 +302,7 @@ impl Config {
     }
 
     /// A plugin calls the value of its parameter a secret.
-    pub(crate) fn is_plugins_secret(&self, name: &str) -> bool {
+    pub fn is_plugins_secret(&self, name: &str) -> bool {
         self.find_foreign(name).is_some_and(|(_, foreign)| foreign.body.secret())
     }
 

@@ -16,7 +16,7 @@ impl Engine {
         let args: OwnedArgs = argv.iter().collect();
         // Nobody stands behind this call who could wait.
         let origin = if origin == Origin::Client { Origin::Internal } else { origin };
-        let mut state = State::nobody(self.core.now_ms());
+        let mut state = State::nobody(self.core.mono_ms());
         state.db = db;
         state.proto = proto;
         let mut out = Vec::new();
@@ -49,7 +49,7 @@ impl Engine {
         let result = body(self);
         self.core.in_unit = outer;
         if !outer {
-            let mut state = State::nobody(self.core.now_ms());
+            let mut state = State::nobody(self.core.mono_ms());
             exec::finish_unit(&mut self.core, &mut state);
             if self.core.blocking.has_ready() {
                 self.serve_ready();

@@ -202,7 +202,7 @@ impl Engine {
 
     /// So much input of a session has arrived and isn't executed, with so much room behind it.
     pub fn report_arrived(&mut self, id: SessionId, unread: usize, spare: usize, begun: Begun) {
-        let now_ms = self.core.now_ms();
+        let now_ms = self.core.mono_ms();
         if let Some(state) = self.session_mut(id) {
             state.note_input(unread, now_ms);
             (state.pending_in, state.spare_in, state.begun_in) = (unread, spare, begun);
@@ -242,7 +242,7 @@ impl Engine {
         self.core.now = now;
         self.core.note_lease();
         self.core.wall.go_on();
-        self.ks.set_now(UnixMillis(now.unix_ms));
+        self.ks.set_clocks(UnixMillis(now.unix_ms), self.core.steady_ms());
     }
 
     /// Runs one command of a session.
@@ -294,7 +294,7 @@ impl Engine {
     }
 
     /// Does what is due: expiry, timeouts of waiting sessions, the end of a pause, limits. To be called within a turn of
-    /// its own about ten times a second, or at the time it gives (ms since the epoch) if that is earlier.
+    /// its own about ten times a second, or at the time it gives (ms of the clock that never jumps) if that is earlier.
     pub fn tick(&mut self) -> Option<u64> {
         crate::tick::tick(self)
     }

@@ -25,7 +25,7 @@ impl Core {
             return Err(PROTECTED.to_vec());
         }
         self.stats.connections += 1;
-        let id = self.sessions.insert(info, now.unix_ms, open);
+        let id = self.sessions.insert(info, now.mono_ms(), open);
         if let Some(mut session) = self.sessions.take(id) {
             self.become_default(&mut session.state);
             self.sessions.put(session);
@@ -37,7 +37,7 @@ impl Core {
 
     /// The link to this node's primary, which a plugin reads and writes: a session to be seen and killed, nothing more.
     pub fn show_link(&mut self, info: ConnInfo) -> SessionId {
-        let id = self.sessions.insert(info, self.now_ms(), true);
+        let id = self.sessions.insert(info, self.mono_ms(), true);
         if let Some(session) = self.sessions.get_mut(id) {
             session.state.kind = Kind::Primary;
             session.state.taken_over = true;
@@ -58,10 +58,11 @@ impl Core {
     /// barriers it may be shown when that is confirmed.
     pub fn swap_out(&mut self, id: SessionId, buffer: &mut Vec<u8>) -> u64 {
         buffer.clear();
+        let now_ms = self.mono_ms();
         let Some(session) = self.sessions.get_mut(id) else { return 0 };
         std::mem::swap(&mut session.out, buffer);
         if !buffer.is_empty() {
-            session.state.last_ms = self.now.unix_ms;
+            session.state.last_ms = now_ms;
         }
         session.state.seen = session.state.seen.min(self.journal.position());
         let (seen, sealed) = (session.state.seen, !session.state.sealed.is_empty());
@@ -89,7 +90,7 @@ impl Core {
     /// next `end_turn`) if that is too much. What is parsed of a command that isn't whole is no longer in Redis' query buffer.
     pub fn report_buffers(&mut self, id: SessionId, buffers: Buffers) {
         let limit = self.config.live.query_limit;
-        let (now_ms, now_s) = (self.now_ms(), self.now_ms() / 1000);
+        let (now_ms, now_s) = (self.mono_ms(), self.mono_ms() / 1000);
         let Some(session) = self.sessions.get_mut(id) else { return };
         let Buffers { unsent, unread, spare, begun, peak } = buffers;
         session.state.note_input(unread, now_ms);
@@ -122,7 +123,7 @@ impl Core {
 
     /// Some of a session's output left, and more is to: who reads slowly is not idle.
     pub fn report_moved(&mut self, id: SessionId) {
-        let now_ms = self.now_ms();
+        let now_ms = self.mono_ms();
         if let Some(session) = self.sessions.get_mut(id) {
             session.state.last_ms = now_ms;
         }

@@ -20,6 +20,14 @@ pub struct Now {
     pub mono_us: u64,
 }
 
+impl Now {
+    /// Milliseconds of the clock that never jumps: what waits and what lasts goes by it.
+    #[inline]
+    pub fn mono_ms(self) -> u64 {
+        self.mono_us / 1000
+    }
+}
+
 /// What went through clients' sockets since the last report, for INFO.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
@@ -179,13 +187,13 @@ pub enum Action {
         /// Who waits, and the ticket. Inside MULTI nobody does.
         reply: Option<(SessionId, u64)>,
     },
-    /// ACL LOAD and SAVE: read or write the file that `aclfile` names; then answer the session by `complete`, if there is
-    /// one.
+    /// ACL LOAD and SAVE: read or write the file that `aclfile` names; then answer the session by `complete`. (Those of a
+    /// transaction turn to the file themselves: `acl::UsersFile`.)
     AclFile {
         /// What the file must hold; None: it is read, and goes to `Engine::load_users`.
         save: Option<Vec<u8>>,
-        /// Who waits, and the ticket. Inside MULTI nobody does.
-        reply: Option<(SessionId, u64)>,
+        /// Who waits, and the ticket.
+        reply: (SessionId, u64),
     },
     /// A session's socket must be shut (its kind is not an ordinary client's, or a plugin owns it).
     KillTakenOver {

@@ -1,5 +1,7 @@
 //! Sessions that wait: for keys, for a plugin's answer. Owns how they are served and go on.
 
+use keystead_keyspace::KeyType;
+
 use super::Engine;
 use crate::blocking::{Key, Wait};
 use crate::commands;
@@ -10,21 +12,23 @@ use crate::registry::Command;
 use crate::session::{Parked, Session, SessionId, State};
 use crate::spec::BLOCKING;
 
-/// True of a plugin's command that waits for others, as WAIT does, and not for its own work.
+/// True of a plugin's command that waits for others, and not for its own work. WAIT and WAITAOF do, which in Redis 7.2 have neither
+/// flag nor category for it: they are about the connection.
 fn is_blocking(command: &Command) -> bool {
-    command.plugin.is_some() && (command.flags.has(BLOCKING) || command.categories.contains(&"blocking"))
+    let says = |category| command.categories.contains(&category);
+    command.plugin.is_some() && (command.flags.has(BLOCKING) || says("blocking") || says("connection"))
 }
 
 impl Engine {
     /// Serves those who wait for keys that changed, in the order in which they came, until nothing more changes.
     pub(crate) fn serve_ready(&mut self) {
-        while let Some((key, appeared)) = self.core.blocking.pop_ready() {
-            self.serve_key(&key, appeared);
+        while let Some((key, came)) = self.core.blocking.pop_ready() {
+            self.serve_key(&key, came);
         }
         exec::settle_observation(&mut self.ks, &mut self.core);
     }
 
-    fn serve_key(&mut self, key: &Key, appeared: bool) {
+    fn serve_key(&mut self, key: &Key, came: Option<KeyType>) {
         let (mut behind, last) = (0, self.core.blocking.newest());
         let mut changed = true;
         while let Some((since, id)) = self.core.blocking.next_waiting(key, behind, last) {
@@ -33,7 +37,7 @@ impl Engine {
                 return;
             }
             behind = since;
-            changed = self.retry(id, &key.1, appeared);
+            changed = self.retry(id, &key.1, came);
         }
     }
 
@@ -43,12 +47,12 @@ impl Engine {
     }
 
     /// Runs a waiting session's command again. It goes on waiting if it still finds nothing. True if it ran.
-    fn retry(&mut self, id: SessionId, key: &[u8], appeared: bool) -> bool {
+    fn retry(&mut self, id: SessionId, key: &[u8], came: Option<KeyType>) -> bool {
         let Some(mut session) = self.core.sessions.take(id) else { return false };
         // Nothing may be popped for a session that is about to be closed: the element would be lost.
         let lives = !session.state.close_now;
         let ran = match session.state.parked.take() {
-            Some(Parked::Keys(wait)) if lives && commands::may_find(&self.ks, key, &wait, appeared) => {
+            Some(Parked::Keys(wait)) if lives && commands::may_find(&self.ks, key, &wait, came) => {
                 self.run_again(&mut session, wait);
                 true
             }
@@ -93,7 +97,7 @@ impl Engine {
         }
         core.blocking.remove(id, &wait);
         exec::drop_reply_if_off(state, out, begin);
-        state.resume(core.now_ms());
+        state.resume(core.mono_ms());
         core.tell_myself(session);
         exec::caching_is_over(&mut session.state, Some(command));
     }
@@ -110,7 +114,7 @@ impl Engine {
     /// The same for a reply that tells nothing of the data: it needn't wait until what was written is on the disk. False if
     /// the session no longer waited.
     pub fn complete_unseen(&mut self, id: SessionId, ticket: u64, reply: impl Into<Vec<u8>>) -> bool {
-        let now_ms = self.core.now_ms();
+        let now_ms = self.core.mono_ms();
         let Some(session) = self.core.sessions.get_mut(id) else { return false };
         let command = match &session.state.parked {
             Some(Parked::Async { ticket: waits, command, .. }) if *waits == ticket => *command,
@@ -131,8 +135,8 @@ impl Engine {
         true
     }
 
-    /// This node became a replica: whoever waits for keys or for other nodes is told so and closed, as by Redis. The writes
-    /// that would have woken it don't come from clients any more.
+    /// This node became a replica, or one of another primary: whoever waits for keys or for other nodes is told so and closed, as
+    /// by Redis. The writes that would have woken it don't come from clients any more, or not from that primary.
     pub fn unblock_all(&mut self) {
         let waits = |state: &State| match &state.parked {
             Some(Parked::Keys(_)) => true,

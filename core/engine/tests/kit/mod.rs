@@ -136,10 +136,15 @@ impl Kit {
         result
     }
 
-    /// Lets time pass and does what is due.
-    pub fn advance(&mut self, ms: u64) {
+    /// Lets time pass, in which nothing that is due is done.
+    pub fn later(&mut self, ms: u64) {
         self.now.unix_ms += ms;
         self.now.mono_us += ms * 1000;
+    }
+
+    /// Lets time pass and does what is due.
+    pub fn advance(&mut self, ms: u64) {
+        self.later(ms);
         self.engine.begin_turn(self.now);
         self.engine.tick();
         let end = self.engine.end_turn();

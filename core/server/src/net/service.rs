@@ -107,7 +107,7 @@ pub(crate) enum Order {
         /// What the file must hold; None: it is read.
         save: Option<Vec<u8>>,
         /// Who waits, and the call's name.
-        reply: Option<(SessionId, u64)>,
+        reply: (SessionId, u64),
     },
 }
 
@@ -311,9 +311,9 @@ impl Service {
         self.carry_out(after);
     }
 
-    /// Does what is due; gives the time in ms since 1970 when something is due next, and the ticks a second (`hz`).
-    /// `None` if somebody's turn is running: the heartbeat comes again rather than hold a thread of the runtime while it
-    /// waits for a long turn.
+    /// Does what is due; gives the time in ms, of the clock that never jumps, when something is due next, and the ticks a
+    /// second (`hz`). `None` if somebody's turn is running: the heartbeat comes again rather than hold a thread of the
+    /// runtime while it waits for a long turn.
     pub(crate) fn tick(self: &Arc<Self>) -> Option<(Option<u64>, u64)> {
         let mut after = After::default();
         let next = {

@@ -62,7 +62,7 @@ fn beat(service: &Arc<Service>, gates: &Gates, stop: &AtomicBool, waker: &Waker)
         show_role(gates);
     }
     let period = Duration::from_millis(1000 / hz);
-    let due = next.map(|ms| Duration::from_millis(ms.saturating_sub(now().unix_ms)));
+    let due = next.map(|ms| Duration::from_millis(ms.saturating_sub(now().mono_ms())));
     let until = Instant::now() + due.map_or(period, |due| due.min(period)).max(Duration::from_millis(1));
     let mut cx = Context::from_waker(waker);
     while service.tick_soon.poll(&mut cx).is_pending() && !stop.load(Ordering::Acquire) {

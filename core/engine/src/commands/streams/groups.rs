@@ -119,7 +119,7 @@ pub(super) fn destroy(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
         group_changed(ks, db, &args[2], "xgroup-destroy");
         ks.discard_group(group);
         // Who waits for it as a consumer must hear that it is gone.
-        ctx.core.blocking.touched(db, &args[2], false);
+        ctx.core.blocking.touched(db, &args[2], || None);
     }
     Ok(as_sent_if(done))
 }
