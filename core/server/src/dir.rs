@@ -1,5 +1,6 @@
 //! `dir`: the folder that files are written to. The process works in it; CONFIG SET moves the process.
 
+use crate::config::Settings;
 use keystead_engine::foreign::ForeignConfig;
 use parking_lot::RwLock;
 use std::io;
@@ -40,6 +41,21 @@ pub(crate) fn make(path: &Path) -> io::Result<Made> {
 /// Works in the folder from now on.
 pub(crate) fn enter(path: &Path) -> Result<(), String> {
     std::env::set_current_dir(path).map_err(|e| format!("server.dir: can't work in the folder {}: {e}", path.display()))
+}
+
+/// What a start may fail of as things are now: folders of its files that aren't there, a log that goes nowhere. No mistakes
+/// yet: a service manager may make folders before it starts the instance.
+pub(crate) fn remarks(settings: &Settings) -> Vec<String> {
+    let (server, log) = (&settings.server, &settings.log.file);
+    let files = [("log.file", log), ("server.pidfile", &server.pidfile), ("server.unixsocket", &server.unixsocket)];
+    let missing = files.into_iter().filter_map(|(path, file)| {
+        let file = settings.dir.join(file.as_deref().filter(|file| !file.is_empty())?);
+        let folder = file.parent().filter(|folder| *folder != settings.dir && !folder.is_dir())?;
+        Some(format!("{path}: there is no folder {}", folder.display()))
+    });
+    let lost = server.daemonize && log.as_deref().is_none_or(str::is_empty);
+    let lost = lost.then(|| "server.daemonize without log.file: what is logged behind the start is lost".to_owned());
+    missing.chain(lost).collect()
 }
 
 /// The folder now.

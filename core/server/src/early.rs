@@ -1,10 +1,11 @@
 //! What must happen while the process has one thread: changes of the environment (the runtime's thread count), the daemon's
-//! fork, the pid file. Owns nothing afterwards.
+//! fork and what its starter is told, the pid file. Owns nothing afterwards.
 
 use crate::config::Settings;
+use nix::unistd::ForkResult;
 use parking_lot::RwLock;
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -81,9 +82,56 @@ pub(crate) fn take_variable(name: &str) -> Option<OsString> {
     value
 }
 
+/// What a starter hears when all is well; anything else is why it isn't.
+const SERVES: &[u8] = b"+";
+
+/// The process in which a daemon was started: it waits for what becomes of it, and ends with that as its word. A daemon's own
+/// standard error is nowhere.
+#[derive(Debug)]
+pub(crate) struct Starter(PipeWriter);
+
+impl Starter {
+    /// The daemon serves, be it that it still loads.
+    pub(crate) fn serves(mut self) {
+        // Whoever started it may be gone.
+        let _ = self.0.write_all(SERVES);
+    }
+
+    /// It ends before it has served.
+    pub(crate) fn refused(mut self, why: &str) {
+        let _ = self.0.write_all(why.as_bytes());
+    }
+}
+
 /// Detaches from the terminal. Paths were made absolute before, because the folder changes to `/`.
-pub(crate) fn daemonize() -> io::Result<()> {
-    nix::unistd::daemon(false, false).map_err(io::Error::from)
+#[allow(unsafe_code)]
+pub(crate) fn daemonize() -> io::Result<Starter> {
+    let (word, starter) = io::pipe()?;
+    // SAFETY: called from run before any thread is started, so the child has all there is.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { .. } => {
+            drop(starter);
+            std::process::exit(heard(word))
+        }
+        ForkResult::Child => {
+            drop(word);
+            nix::unistd::daemon(false, false)?;
+            Ok(Starter(starter))
+        }
+    }
+}
+
+/// The starter's exit status: it waits until the daemon has said its word, or has gone without one.
+fn heard(mut word: PipeReader) -> i32 {
+    let mut told = Vec::new();
+    if word.read_to_end(&mut told).is_ok() && told == SERVES {
+        return 0;
+    }
+    match told.as_slice() {
+        [] => eprintln!("keystead: the process that was detached ended before it served"),
+        why => eprintln!("{}", String::from_utf8_lossy(why)),
+    }
+    1
 }
 
 /// The pid file: written at the start, removed when the guard is dropped, unless another process has written it since.

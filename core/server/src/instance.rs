@@ -4,8 +4,8 @@
 //! busy port is found at once), clients are told that it is loading until the plugins have started, and plugins are
 //! asked and stopped before the process ends.
 
-use crate::config::Settings;
-use crate::config::report::{ConfigError, nearest};
+use crate::config::report::nearest;
+use crate::config::{ConfigError, NoStart, Settings};
 use crate::ending::{End, Ends, Heard};
 use crate::host::{self, Host, LoadError, PluginEntry, Refusal};
 use crate::manager::{self, Manager};
@@ -21,24 +21,43 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs until a signal or SHUTDOWN.
-pub(crate) fn run(mut settings: Settings) -> ExitCode {
-    let manager = match prepare(&mut settings) {
-        Ok(manager) => manager,
-        Err(message) => {
-            eprintln!("keystead: {message}");
-            return ExitCode::FAILURE;
-        }
+pub(crate) fn run(settings: Settings) -> ExitCode {
+    let (mut manager, remark) = match Manager::take() {
+        Ok(manager) => (manager, None),
+        Err(why) => (Manager::default(), Some(why)),
     };
+    // As with Redis: a manager that waits to be told has to keep the process it started.
+    if settings.server.daemonize && !manager.is_there() {
+        match early::daemonize() {
+            Ok(starter) => manager.tell_starter(starter),
+            Err(error) => {
+                eprintln!("keystead: can't detach from the terminal: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    let (settings, manager) = (Arc::new(settings), Arc::new(manager));
+    if let Err(reason) = prepare(&settings, &manager, remark) {
+        manager.refused(&reason.to_string());
+        match reason {
+            NoStart::Setting(error) => eprintln!("{}", error.render()),
+            NoStart::Other(message) => eprintln!("keystead: {message}"),
+        }
+        return ExitCode::FAILURE;
+    }
     let served = early::enough_threads(&settings)
-        .and_then(|()| async_std::task::block_on(serve(Arc::new(settings), Arc::new(manager))));
+        .map_err(NoStart::from)
+        .and_then(|()| async_std::task::block_on(serve(settings, manager.clone())));
     match served {
         Ok(true) => {
             log::warn!("Keystead is now ready to exit, bye bye...");
             ExitCode::SUCCESS
         }
         Ok(false) => ExitCode::FAILURE,
-        Err(message) => {
-            for line in message.lines() {
+        Err(reason) => {
+            let reason = reason.to_string();
+            manager.refused(&reason);
+            for line in reason.lines() {
                 log::error!("{line}");
             }
             ExitCode::FAILURE
@@ -46,38 +65,34 @@ pub(crate) fn run(mut settings: Settings) -> ExitCode {
     }
 }
 
-/// Everything that needs a process with one thread; who is to be told of the start.
-fn prepare(settings: &mut Settings) -> Result<Manager, String> {
-    let made = dir::make(&settings.dir)
-        .map_err(|e| format!("server.dir: the folder {} can't be made: {e}", settings.dir.display()))?;
+/// Everything that needs a process with one thread: its folder, its log, how many threads there will be.
+fn prepare(settings: &Settings, manager: &Manager, remark: Option<String>) -> Result<(), NoStart> {
+    let blame = |path: &str, message: String| settings.source.blame(path, message, None);
+    let made = dir::make(&settings.dir).map_err(|e| {
+        blame("server.dir", format!("server.dir: the folder {} can't be made: {e}", settings.dir.display()))
+    })?;
     let log_file = settings.log.file.as_deref().filter(|f| !f.is_empty()).map(|f| settings.dir.join(f));
-    let manager = Manager::take();
-    // As with Redis: a manager that waits to be told has to keep the process it started.
-    if settings.server.daemonize && !manager.as_ref().is_ok_and(Manager::is_there) {
-        early::daemonize().map_err(|e| format!("can't detach from the terminal: {e}"))?;
-    }
     early::set_runtime_threads(settings);
     let level = logging::level(&settings.log.level).unwrap_or(log::LevelFilter::Info);
     logging::init(level, log_file.as_deref()).map_err(|e| {
         let path = log_file.as_deref().unwrap_or(Path::new("standard error"));
-        format!("can't write the log to {}: {e}", path.display())
+        blame("log.file", format!("can't write the log to {}: {e}", path.display()))
     })?;
-    dir::enter(&settings.dir)?;
+    dir::enter(&settings.dir).map_err(|message| blame("server.dir", message))?;
     if made.new {
         log::warn!("The folder {} wasn't there: it was made", settings.dir.display());
     }
     if let Some(why) = made.unsynced {
         log::warn!("Names in the folder can't be put on the disk, and may be gone if the machine goes down: {why}");
     }
-    let manager = manager.unwrap_or_else(|why| {
+    if let Some(why) = remark {
         log::warn!("{why}");
-        Manager::default()
-    });
+    }
     if manager.is_there() {
         let stays = if settings.server.daemonize { "; server.daemonize is passed over" } else { "" };
         log::info!("Supervised by systemd, which is told when this is ready{stays}");
     }
-    Ok(manager)
+    Ok(())
 }
 
 /// Not before the ports are bound: a start that finds them taken must not touch the file of the instance that has them.
@@ -95,7 +110,7 @@ const DATA_FILES: [&str; 2] = ["dump.rdb", "appendonlydir"];
 const SHORT_START: Duration = Duration::from_millis(250);
 
 /// The instance proper; true if it ended as it was asked to.
-async fn serve(settings: Arc<Settings>, manager: Arc<Manager>) -> Result<bool, String> {
+async fn serve(settings: Arc<Settings>, manager: Arc<Manager>) -> Result<bool, NoStart> {
     let signals = Heard::new().map_err(|e| format!("can't watch for signals: {e}"))?;
     greet(&settings);
     let (orders, inbox) = async_channel::unbounded();
@@ -104,7 +119,8 @@ async fn serve(settings: Arc<Settings>, manager: Arc<Manager>) -> Result<bool, S
     let _pid_file = write_pid(&settings);
     shell.basis().look(&shell.services(), &settings);
     settle::apply_overlay(&shell.services(), &settings, &host.given(&settings.command_line))?;
-    shell.open_doors().into_iter().chain(unsaved(&host, &settings, closed)).for_each(|line| log::warn!("{line}"));
+    let doors = shell.open_doors().into_iter().chain(shell.idle_password());
+    doors.chain(unsaved(&host, &settings, closed)).for_each(|line| log::warn!("{line}"));
     logging::set_role_letter(if closed { b'X' } else { b'M' });
     // Who waits for the pid, as Redis' test suite does, takes it for a server that has its port.
     let (mode, ports, pid) = (mode(&shell, closed), shell.listening().join(", "), std::process::id());
@@ -123,8 +139,8 @@ async fn serve(settings: Arc<Settings>, manager: Arc<Manager>) -> Result<bool, S
 }
 
 /// Engines, plugins and users, nothing of which runs yet; whether there is no data port.
-fn assemble(shell: &Arc<Shell>, settings: &Settings) -> Result<(Host, bool), String> {
-    let plugins = plugins(settings).map_err(|error| error.render())?;
+fn assemble(shell: &Arc<Shell>, settings: &Settings) -> Result<(Host, bool), NoStart> {
+    let plugins = plugins(settings)?;
     let closed = needs_no_data_port(&plugins).map_err(|refusal| refused(&refusal, settings, &plugins))?;
     let data = shell.open_data(closed)?;
     let host = Host::load(&plugins, &settings.services, data, shell.clone());
@@ -136,7 +152,7 @@ fn assemble(shell: &Arc<Shell>, settings: &Settings) -> Result<(Host, bool), Str
 
 /// A start as far as it can be gone without a port, a write, or a running plugin: what that would be refused for, or what
 /// it would warn of.
-pub(crate) fn rehearse(settings: Settings) -> Result<Vec<String>, String> {
+pub(crate) fn rehearse(settings: Settings) -> Result<Vec<String>, NoStart> {
     // Files of the configuration are named from there. A start would make it.
     if settings.dir.is_dir() {
         dir::enter(&settings.dir)?;
@@ -146,8 +162,8 @@ pub(crate) fn rehearse(settings: Settings) -> Result<Vec<String>, String> {
     let shell = Shell::rehearsal(settings.clone(), orders);
     let (host, closed) = assemble(&shell, &settings)?;
     let kept = settle::apply_overlay(&shell.services(), &settings, &host.given(&settings.command_line))?;
-    let doors = shell.open_doors().into_iter().chain(unsaved(&host, &settings, closed));
-    Ok(shell.warnings().into_iter().chain(kept).chain(doors).collect())
+    let doors = shell.open_doors().into_iter().chain(shell.idle_password()).chain(unsaved(&host, &settings, closed));
+    Ok(shell.warnings().into_iter().chain(kept).chain(doors).chain(dir::remarks(&settings)).collect())
 }
 
 /// What an instance that saves nothing is told of that: it may be meant, as a cache's, or forgotten.
@@ -205,9 +221,9 @@ async fn start(host: &Host, shell: &Shell, ending: &mut Ends, closed: bool) -> R
     Ok(None)
 }
 
-/// Tells the service manager how far the start is, as long as it is polled.
+/// Tells whoever waits how far the start is, as long as it is polled.
 async fn tell_progress(shell: &Shell) -> Infallible {
-    if !shell.manager().is_there() {
+    if !shell.manager().waits() {
         return pending().await;
     }
     loop {
@@ -277,24 +293,33 @@ fn needs_no_data_port(plugins: &[PluginEntry]) -> Result<bool, Refusal> {
 }
 
 /// A plugin's refusal with the line it is about, or the argument.
-fn told(error: &LoadError, settings: &Settings, plugins: &[PluginEntry]) -> String {
+fn told(error: &LoadError, settings: &Settings, plugins: &[PluginEntry]) -> NoStart {
     match error {
-        LoadError::Config { plugin, problem, .. } if problem.line > 0 => {
-            let message = format!("plugin '{plugin}': {}", problem.message);
-            match settings.plugins.iter().find(|entry| entry.name == *plugin) {
-                Some(entry) => entry.config.mistake((problem.line, problem.column), message).render(),
-                None => message,
+        LoadError::Config { plugin, problem, .. } => {
+            let Some(entry) = settings.plugins.iter().find(|entry| entry.name == *plugin) else {
+                return error.to_string().into();
+            };
+            if problem.line == 0 {
+                return entry.refused(error.to_string(), None).into();
             }
+            let message = format!("plugin '{plugin}': {}", problem.message);
+            entry.config.mistake((problem.line, problem.column), message).into()
         }
         LoadError::Library(refusal) => refused(refusal, settings, plugins),
-        _ => error.to_string(),
+        LoadError::Start(reason) if reason.starts_with("services: ") => {
+            settings.source.blame("services", reason.clone(), None).into()
+        }
+        LoadError::Start(reason) => reason.clone().into(),
     }
 }
 
 /// Why a library isn't loaded, with the line that lists its plugin.
-fn refused(refusal: &Refusal, settings: &Settings, plugins: &[PluginEntry]) -> String {
+fn refused(refusal: &Refusal, settings: &Settings, plugins: &[PluginEntry]) -> NoStart {
     let listed = plugins.iter().zip(&settings.plugins).rfind(|(plugin, _)| plugin.path == refusal.path);
-    listed.map_or_else(|| refusal.to_string(), |(_, entry)| entry.refused(refusal.to_string(), None).render())
+    match listed {
+        Some((_, entry)) => entry.refused(refusal.to_string(), None).into(),
+        None => refusal.to_string().into(),
+    }
 }
 
 /// What the log calls this kind of instance: as Redis, `sentinel` for a sentinel.

@@ -1,8 +1,9 @@
-//! The service manager that started the process, if one listens: systemd's protocol of datagrams (sd_notify(3)). It hears
-//! when the instance is ready, how far its start is, and that it ends. Owns the socket's name and the words; when to say
-//! what is `instance`'s and `ending`'s.
+//! Who started the process and waits to hear of it. A service manager that listens, by systemd's protocol of datagrams
+//! (sd_notify(3)), hears when the instance is ready, how far its start is, and that it ends; the process in which a daemon was
+//! started hears whether it serves. Owns the socket's name and the words; when to say what is `instance`'s and `ending`'s.
 
-use crate::early;
+use crate::early::{self, Starter};
+use parking_lot::Mutex;
 use std::ffi::OsString;
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -21,7 +22,11 @@ const MORE_TIME: Duration = Duration::from_secs(30);
 
 /// Whom to tell; nobody where the process has no manager.
 #[derive(Debug, Default)]
-pub(crate) struct Manager(Option<SocketAddr>);
+pub(crate) struct Manager {
+    systemd: Option<SocketAddr>,
+    /// Until it was told.
+    starter: Mutex<Option<Starter>>,
+}
 
 impl Manager {
     /// The one the environment names. The name is taken out: processes that plugins start are not the service.
@@ -40,7 +45,12 @@ impl Manager {
             [b'/', ..] => SocketAddr::from_pathname(name)?,
             _ => return Err(io::Error::other("neither a path nor an abstract name")),
         };
-        Ok(Manager(Some(address)))
+        Ok(Manager { systemd: Some(address), ..Manager::default() })
+    }
+
+    /// This is a daemon, and who started it waits.
+    pub(crate) fn tell_starter(&mut self, starter: Starter) {
+        self.starter = Mutex::new(Some(starter));
     }
 
     /// What INFO calls it.
@@ -50,16 +60,39 @@ impl Manager {
 
     /// Somebody listens.
     pub(crate) fn is_there(&self) -> bool {
-        self.0.is_some()
+        self.systemd.is_some()
+    }
+
+    /// Clients are accepted, or told that the data is being loaded: who started a daemon needn't wait for the end of that.
+    fn serving(&self) {
+        if let Some(starter) = self.starter.lock().take() {
+            starter.serves();
+        }
+    }
+
+    /// The instance ends before it has served.
+    pub(crate) fn refused(&self, why: &str) {
+        if let Some(starter) = self.starter.lock().take() {
+            starter.refused(why);
+        }
     }
 
     /// Clients are accepted and the data is there.
     pub(crate) fn ready(&self) {
+        self.serving();
         self.tell("STATUS=Ready to accept connections\nREADY=1");
+    }
+
+    /// Somebody wants to hear how far the start is.
+    pub(crate) fn waits(&self) -> bool {
+        self.is_there() || self.starter.lock().is_some()
     }
 
     /// The start goes on: so much of the data is loaded, if any is.
     pub(crate) fn starting(&self, loaded: Option<&str>) {
+        if loaded.is_some() {
+            self.serving();
+        }
         let more = MORE_TIME.as_micros();
         match loaded {
             Some(percent) => self.tell(&format!("STATUS=Loading the data: {percent} %\nEXTEND_TIMEOUT_USEC={more}")),
@@ -78,7 +111,7 @@ impl Manager {
     }
 
     fn tell(&self, words: &str) {
-        let Some(address) = &self.0 else { return };
+        let Some(address) = &self.systemd else { return };
         let sent = UnixDatagram::unbound().and_then(|socket| {
             socket.set_write_timeout(Some(PATIENCE))?;
             socket.send_to_addr(words.as_bytes(), address)

@@ -1,9 +1,9 @@
 //! Settings and the engine's parameters: what a file says becomes CONFIG's values, what CONFIG SET changed becomes the
 //! overlay. What a changed parameter means outside the engine is its group's business (ports, TLS, the log level).
 
-use crate::config::Settings;
 use crate::config::overlay::{self, Overlay};
 use crate::config::report::nearest;
+use crate::config::{ConfigError, Settings};
 use crate::net::Service;
 use crate::users;
 use keystead_engine::config::{Config, SetError};
@@ -13,15 +13,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Gives the engine what the file and the command line say.
-pub(crate) fn apply_settings(engine: &mut Engine, settings: &Settings) -> Result<(), String> {
+pub(crate) fn apply_settings(engine: &mut Engine, settings: &Settings) -> Result<(), ConfigError> {
     for setting in settings.settings() {
         let Some(name) = setting.redis else { continue };
         let value = redis_value(name, &setting.value, settings);
         match engine.core.config.init(name, &value) {
             Ok(()) => {}
             Err(SetError::Invalid(_, why)) => {
-                let meant = meant(&value, &why).map(|word| format!(" (did you mean '{word}'?)")).unwrap_or_default();
-                return Err(format!("{}: '{value}' is refused: {why}{meant}", setting.path));
+                let meant = meant(&value, &why).map(|word| format!("did you mean '{word}'?"));
+                let message = format!("{}: '{value}' is refused: {why}", setting.path);
+                return Err(settings.source.blame(setting.path, message, meant));
             }
             Err(_) => log::debug!("the engine has no parameter '{name}'"),
         }
@@ -68,7 +69,11 @@ pub(crate) fn apply_overlay(
             let set = service.turn(|engine| set_beside(engine, &pairs, given));
             for (name, value) in &pairs {
                 match &set {
-                    Ok(()) => log::info!("{name} is '{}' by {file}, which CONFIG REWRITE wrote", shown(name, value)),
+                    Ok(()) => {
+                        let secret = service.turn(|engine| is_secret(&engine.core.config, name));
+                        let shown = if secret { "(hidden)" } else { value };
+                        log::info!("{name} is '{shown}' by {file}, which CONFIG REWRITE wrote");
+                    }
                     Err(SetError::Invalid(_, why)) if name == "dir" => {
                         return Err(format!("{file}: can't work in the folder {value} that 'dir' names: {why}"));
                     }
@@ -122,9 +127,9 @@ fn set_beside(
     set
 }
 
-/// Secrets don't reach the log.
-fn shown<'a>(name: &str, value: &'a str) -> &'a str {
-    if name.contains("pass") || name.contains("auth") || name.contains("user") { "(hidden)" } else { value }
+/// What doesn't reach the log.
+fn is_secret(config: &Config, name: &str) -> bool {
+    name.contains("pass") || name.contains("auth") || name.contains("user") || config.is_plugins_secret(name)
 }
 
 /// Somebody cares whether it was chosen, whatever it is (`Config::rdb_version_is_chosen`).

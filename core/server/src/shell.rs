@@ -1,6 +1,8 @@
 //! The server as plugins see it, through the host: facts of the process, ports of their own, the overlay, the end.
 
-use crate::config::Settings;
+use crate::config::load::could_be_an_address;
+use crate::config::sections::Setting;
+use crate::config::{ConfigError, NoStart, Settings};
 use crate::descriptors::{ClientLimit, Descriptors, Handshakes};
 use crate::dir::Dir;
 use crate::host::{EndpointSpec, ServerShell};
@@ -90,7 +92,7 @@ impl Shell {
     }
 
     /// Makes the engine with the keys and binds its port; `closed` leaves it without listeners.
-    pub(crate) fn open_data(&self, closed: bool) -> Result<Arc<Service>, String> {
+    pub(crate) fn open_data(&self, closed: bool) -> Result<Arc<Service>, NoStart> {
         let options = EngineOptions {
             mode: EngineMode::Data,
             databases: self.settings.server.databases as usize,
@@ -129,7 +131,7 @@ impl Shell {
         }
     }
 
-    fn add(&self, name: &str, mut engine: Engine, listen: &ListenSpec) -> Result<Arc<Service>, String> {
+    fn add(&self, name: &str, mut engine: Engine, listen: &ListenSpec) -> Result<Arc<Service>, NoStart> {
         engine.set_probe(probe::memory, probe::processor);
         engine.set_fact("os", probe::system());
         engine.set_fact("mem_allocator", "mimalloc");
@@ -194,7 +196,7 @@ impl Shell {
     }
 
     /// TLS of an engine as its parameters say, or as those of the engine with the keys do.
-    fn switch(&self, name: &str, engine: &mut Engine) -> Result<Arc<Switch>, String> {
+    fn switch(&self, name: &str, engine: &mut Engine) -> Result<Arc<Switch>, NoStart> {
         let mut ports = self.ports.lock();
         let leader = ports.tls.clone().filter(|_| !name.is_empty() && !ports.closed);
         let switch = Arc::new(match leader {
@@ -206,7 +208,10 @@ impl Shell {
         }
         let values = Values::read(&|name| engine.core.config.get(name).unwrap_or_default());
         let started = switch.start(&values);
-        let warnings = started.map_err(|why| format!("{why}\nFailed to configure TLS. Check logs for more info."))?;
+        let warnings = started.map_err(|why| {
+            let path = tls_setting(&self.settings, &why);
+            self.settings.source.blame(path, format!("{path}: {why}"), None)
+        })?;
         for line in warnings {
             if !ports.warnings.contains(&line) {
                 log::warn!("{line}");
@@ -222,9 +227,12 @@ impl Shell {
     }
 
     /// An instance that nobody can reach is a mistake: an error in Redis' words.
-    pub(crate) fn check_reachable(&self) -> Result<(), String> {
-        let reachable = self.ports.lock().reachable;
-        if reachable { Ok(()) } else { Err("Configured to not listen anywhere, exiting.".into()) }
+    pub(crate) fn check_reachable(&self) -> Result<(), ConfigError> {
+        if self.ports.lock().reachable {
+            return Ok(());
+        }
+        let at = if self.settings.server.port == 0 { "server.port" } else { "server.bind" };
+        Err(self.settings.source.blame(at, "Configured to not listen anywhere, exiting.".into(), None))
     }
 
     /// Ports that take commands from anybody, though the data port wants a password.
@@ -245,6 +253,16 @@ impl Shell {
             )
         };
         endpoints.iter().filter(|service| open(service)).map(told).collect()
+    }
+
+    /// A password in the configuration for which nobody is asked, as in Redis, without a word there: users in a file of their
+    /// own count, and among them may be no default one.
+    pub(crate) fn idle_password(&self) -> Option<String> {
+        self.settings.server.requirepass.as_ref().filter(|password| !password.is_empty())?;
+        let (services, closed) = (self.services(), self.ports.lock().closed);
+        let open = !closed && services.first()?.turn(|engine| engine.core.acl.open());
+        let why = "the users of server.aclfile, or what CONFIG REWRITE kept, say otherwise";
+        open.then(|| format!("server.requirepass is set, and nobody is asked for a password: {why}"))
     }
 
     /// Starts to accept clients on all ports.
@@ -336,6 +354,9 @@ impl ServerShell for Shell {
             return Err(format!("'{}' can't share port {} with the data server", spec.name, spec.port));
         }
         let bind = if spec.bind.is_empty() { server.bind.clone() } else { spec.bind.clone() };
+        if let Some(address) = bind.iter().find(|address| !could_be_an_address(address)) {
+            return Err(format!("bind: '{address}' is no address"));
+        }
         let options = EngineOptions {
             mode: EngineMode::Endpoint { name: spec.name.clone(), beside_data: !self.ports.lock().closed },
             databases: 1,
@@ -348,7 +369,7 @@ impl ServerShell for Shell {
             purge: Some(alloc::purge),
         };
         let mut engine = Engine::new(options);
-        settle::apply_settings(&mut engine, &self.settings)?;
+        settle::apply_settings(&mut engine, &self.settings).map_err(|error| error.to_string())?;
         let own = [
             ("port", spec.port.to_string()),
             ("tls-port", spec.tls_port.to_string()),
@@ -363,7 +384,7 @@ impl ServerShell for Shell {
         engine.apply_config();
         let listen =
             ListenSpec { bind, port: spec.port, tls_port: spec.tls_port, backlog: server.tcp_backlog, unix: None };
-        self.add(&spec.name, engine, &listen)
+        self.add(&spec.name, engine, &listen).map_err(|reason| reason.brief())
     }
 
     fn close_endpoint(&self, name: &str) {
@@ -394,6 +415,15 @@ impl Shell {
     fn data_port(&self) -> Option<Arc<Port>> {
         self.ports.lock().all.first().cloned()
     }
+}
+
+/// The setting of TLS that a reason is about: it names it, or what it says.
+fn tls_setting(settings: &Settings, why: &str) -> &'static str {
+    let named = |row: &Setting| row.redis.is_some_and(|name| why.contains(name));
+    // Shorter values are words that any reason may have: yes, no.
+    let said = |row: &Setting| row.value.len() > 3 && why.contains(&row.value);
+    let rows = settings.tls.settings();
+    rows.iter().find(|row| said(row)).or_else(|| rows.iter().find(|row| named(row))).map_or("tls", |row| row.path)
 }
 
 /// `maxclients` as if the file said so.

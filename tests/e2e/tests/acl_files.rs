@@ -69,3 +69,45 @@ fn an_acl_file_is_read_saved_and_read_again() {
     let refused = format!("{:?}", admin.cmd("ACL LOAD"));
     assert!(refused.contains("opening file 'users.acl': No such file or directory") && !refused.contains("os error"));
 }
+
+/// A transaction says what came of the file, and what follows in it goes by the new users.
+#[test]
+fn a_transaction_loads_and_saves_the_file_in_its_place() {
+    let node = Keystead::builder().file("users.acl", b"user d on nopass\n").server("aclfile: \"users.acl\"").start();
+    let (mut admin, path) = (node.client(), node.dir().join("users.acl"));
+    let mut run = |commands: &[&str]| {
+        admin.ok("MULTI");
+        commands.iter().for_each(|command| _ = admin.ok(command));
+        admin.ok("EXEC").items()
+    };
+    std::fs::write(&path, "user f on nope\n").expect("written");
+    let replies = run(&["ACL LOAD", "ACL USERS"]);
+    assert!(format!("{:?}", replies[0]).contains("users.acl:1: Syntax error"), "{replies:?}");
+    assert_eq!(replies[1].clone().texts(), ["d", "default"]);
+    std::fs::write(&path, "user f on nopass\n").expect("written");
+    let replies = run(&["ACL LOAD", "ACL USERS", "ACL SETUSER g", "ACL SAVE"]);
+    assert_eq!(replies[1].clone().texts(), ["default", "f"]);
+    assert!(replies.iter().all(|reply| !reply.is_error()), "{replies:?}");
+    assert!(std::fs::read_to_string(&path).expect("there").contains("user g off"), "saved by now");
+    // A folder's place takes no file.
+    std::fs::remove_file(&path).expect("there");
+    std::fs::create_dir(&path).expect("made");
+    let replies = run(&["ACL SAVE"]);
+    assert!(format!("{:?}", replies[0]).contains("There was an error trying to save the ACLs"), "{replies:?}");
+}
+
+/// As in Redis a file with users beats the password, and where it has no default user everybody is in. That is said.
+#[test]
+fn a_password_that_a_file_of_users_leaves_idle_is_named() {
+    let start = |users: &[u8]| {
+        let server = "aclfile: \"users.acl\", requirepass: \"secret\"";
+        Keystead::builder().file("users.acl", users).server(server).start()
+    };
+    let why = "server.requirepass is set, and nobody is asked for a password";
+    let open = start(b"user d on nopass\n");
+    open.client().ok("PING");
+    assert!(open.process.log().contains(why), "{}", open.process.log());
+    let closed = start(b"user default on >other +@all\n");
+    assert!(closed.client().cmd("PING").is_error());
+    assert!(!closed.process.log().contains(why), "{}", closed.process.log());
+}

@@ -81,7 +81,11 @@ fn check_finds_a_plugin_s_mistake_in_its_line() {
 
 /// Runs the binary to its end: whether it succeeded, and what it said.
 fn keystead(args: &[&str]) -> (bool, String) {
-    let output = Command::new(keystead_bin()).args(args).output().unwrap();
+    keystead_in(Path::new("."), args)
+}
+
+fn keystead_in(dir: &Path, args: &[&str]) -> (bool, String) {
+    let output = Command::new(keystead_bin()).args(args).current_dir(dir).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&said).into_owned())
 }
@@ -133,6 +137,74 @@ fn check_refuses_what_a_start_refuses() {
     drop(busy);
     let written: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(written, ["wrong.ron"], "nothing is written");
+}
+
+/// Whatever is wrong with a setting, and whoever finds it, is shown in its line; that of its section where it isn't written.
+#[test]
+fn every_refused_setting_is_shown_in_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let wrong = dir.path().join("wrong.ron");
+    let (port, tls) = (free_port().to_string(), free_port());
+    let long = "s".repeat(120);
+    let bad = [
+        "server: (\n    bind: [],",
+        "server: (\n    acl_pubsub_default: \"foo\",",
+        "server: (\n    enable_debug_command: \"maybe\",",
+        "server: (\n    notify_keyspace_events: \"KEAQ\",",
+        "server: (\n    shutdown_on_sigint: \"save nosave\",",
+        "server: (users: [\"a on\",\n    \"b +@nope\", \"c\"],",
+        "server: (users: [\"a on\",\n    \"a off\"],",
+        "server: (\n    aclfile: \"nowhere.acl\",",
+        "server: (\n    dir: \"wrong.ron\",",
+        &format!("server: (\n    unixsocket: \"{long}\","),
+        "server: (\n    endpoint_users: {\"sentinel\": [\"a on\"]},",
+        &format!("tls: (port: {tls},\n    cert_file: \"no.crt\", key_file: \"no.key\", auth_clients: \"no\","),
+        "limits: (\n    maxclients: 0,",
+        "limits: (\n    client_output_buffer_limit: \"normal 1\",",
+        "limits: (\n    maxmemory_clients: \"500%\",",
+        "memory: (\n    policy: \"lru\",",
+        "encoding: (\n    rdb_version: 9,",
+        "slowlog: (\n    latency_tracking_info_percentiles: \"101\",",
+    ];
+    for text in bad {
+        std::fs::write(&wrong, format!("({text}\n  ),\n  plugins: [(name: \"replication\")],\n)")).unwrap();
+        let (ok, told) = keystead_in(dir.path(), &["check", "wrong.ron"]);
+        assert!(!ok && told.contains("wrong.ron:2:"), "{text}\n{told}");
+        let in_dir: &[&str] = if text.contains(" dir:") { &[] } else { &["--dir", "."] };
+        let (ok, told) = keystead_in(dir.path(), &[&["wrong.ron", "--port", &port], in_dir].concat());
+        assert!(!ok && told.contains("wrong.ron:2:"), "{text}\n{told}");
+    }
+    let of_plugins = [
+        "announce_ip: \"nobody\",",
+        "hello_key: \"\",",
+        "port: 0,",
+        "monitors: [(name: \"a\", host: \"::1\", port: 1, quorum: 1), (name: \"b\", host: \"nohost\", port: 1, quorum: 1)],",
+        "monitors: [(name: \"a\", host: \"::1\", port: 1, quorum: 1, election: \"nope\")],",
+    ];
+    for text in of_plugins {
+        std::fs::write(&wrong, format!("(plugins: [(name: \"sentinel\", config: (\n  {text}\n))])")).unwrap();
+        let (ok, told) = keystead_in(dir.path(), &["check", "wrong.ron"]);
+        assert!(!ok && told.contains("wrong.ron:2:"), "{text}\n{told}");
+    }
+    let services = "(\n  services: {\"keystead.election\": \"my-election\"},\n)";
+    std::fs::write(&wrong, services).unwrap();
+    let (ok, told) = keystead_in(dir.path(), &["check", "wrong.ron"]);
+    assert!(!ok && told.contains("wrong.ron:2:"), "{told}");
+    let (ok, told) = keystead_in(dir.path(), &["--set", "memory.policy=allkeys-lur", "--port", &port, "--dir", "."]);
+    assert!(!ok && told.contains("--set memory.policy=allkeys-lur: memory.policy: 'allkeys-lur' is refused"), "{told}");
+    assert!(told.contains("did you mean 'allkeys-lru'?"), "{told}");
+}
+
+/// What a start may stumble over as things are is no mistake yet, and said all the same.
+#[test]
+fn check_warns_of_folders_that_are_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("k.ron");
+    let text = "(server: (pidfile: \"/no/such/run/k.pid\", daemonize: true, unixsocket: \"k.sock\"))";
+    std::fs::write(&file, text).unwrap();
+    let (ok, told) = keystead_in(dir.path(), &["check", file.to_str().unwrap()]);
+    assert!(ok && told.contains("server.pidfile: there is no folder /no/such/run"), "{told}");
+    assert!(told.contains("server.daemonize without log.file") && !told.contains("server.unixsocket"), "{told}");
 }
 
 #[test]

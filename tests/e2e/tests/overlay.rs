@@ -68,6 +68,23 @@ static uint32_t param(ks_registrar reg, const char *name) {
 }
 "#;
 
+/// What a plugin calls a secret is kept, as it must be, and not told.
+#[test]
+fn a_secret_that_was_kept_is_in_no_log() {
+    let plugins = Plugins::new();
+    let functions = PARAMS.replace(".size = sizeof spec,", ".size = sizeof spec, .flags = KS_PARAM_SECRET,");
+    plugins.with_functions("keeper", "", &functions, "if (param(reg, \"keeper-key\") != KS_OK) goto refused;");
+    let mut node = Keystead::builder().plugin_dir(plugins.dir()).plugin("keeper", "()").start();
+    node.client().ok("CONFIG SET keeper-key sesame");
+    node.client().ok("CONFIG REWRITE");
+    assert!(overlay(&node).contains("sesame"));
+    node.process.kill();
+    node.restart();
+    assert_eq!(value(&mut node.client(), "keeper-key"), "sesame");
+    let log = node.process.log();
+    assert!(log.contains("keeper-key is '(hidden)' by") && !log.contains("sesame"), "{log}");
+}
+
 /// Its parameters are gone with it, or the core's are in their place: neither says what was set last.
 #[test]
 fn what_a_failed_plugin_had_stays_as_it_was_kept() {
@@ -113,4 +130,26 @@ fn check_says_what_a_start_passes_over() {
     let (ok, told) = check("\"dir\": \"/no/such/folder\"");
     assert!(!ok && told.contains("can't work in the folder /no/such/folder that 'dir' names"), "{told}");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is written");
+}
+
+/// A renamed file has another overlay: a password that CONFIG REWRITE kept would be gone without a word.
+#[test]
+fn an_overlay_of_another_file_is_named() {
+    let mut node = Keystead::builder().start();
+    node.client().ok("CONFIG SET requirepass secret");
+    let mut client = node.client();
+    client.ok("AUTH secret");
+    client.ok("CONFIG REWRITE");
+    node.process.kill();
+    let (file, other) = (node.dir().join("keystead.ron"), node.dir().join("renamed.ron"));
+    let told = |file: &std::path::Path| {
+        let output = Command::new(keystead_bin()).arg("check").arg(file).current_dir(node.dir()).output().unwrap();
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(!told(&file).contains("passed over"), "{}", told(&file));
+    std::fs::copy(&file, &other).unwrap();
+    assert!(!told(&other).contains("passed over"), "it may be another instance's: {}", told(&other));
+    std::fs::remove_file(&file).unwrap();
+    let why = "keystead.overlay.ron in ";
+    assert!(told(&other).contains(why) && told(&other).contains("called renamed.overlay.ron"), "{}", told(&other));
 }

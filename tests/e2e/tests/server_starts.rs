@@ -136,6 +136,57 @@ fn a_second_start_leaves_the_running_instance_s_pid_file() {
     assert_eq!(std::fs::read_to_string(&pid_file).unwrap().trim(), pid);
 }
 
+/// The process whose id is in a file ends with this, whatever a test found.
+struct Detached(std::path::PathBuf);
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        let pid = std::fs::read_to_string(&self.0).unwrap_or_default();
+        if !pid.is_empty() {
+            let _ = Command::new("kill").args(["-9", pid.trim()]).status();
+        }
+    }
+}
+
+/// A daemon has no terminal any more, and may have no log: who started it hears why it is none, and knows by the exit status.
+#[test]
+fn a_daemon_that_can_t_start_is_told_by_its_starter() {
+    let root = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let start = |name: &str, more: &[&str]| {
+        let dir = root.path().join(name);
+        std::fs::create_dir_all(&dir).unwrap();
+        let file = dir.join("k.ron").display().to_string();
+        std::fs::write(
+            &file,
+            "(\n  server: (daemonize: true, pidfile: \"k.pid\"),\n  plugins: [(name: \"persistence-rdb\")],\n)",
+        )
+        .unwrap();
+        keystead(&[&[file.as_str(), "--dir", dir.to_str().unwrap()], more].concat(), &dir)
+    };
+    let (busy, port) = (taken.local_addr().unwrap().port().to_string(), free_port().to_string());
+    let (ok, told) = start("busy", &["--port", &busy]);
+    assert!(!ok && told.contains("Address already in use"), "{told}");
+    let (ok, told) = start("log", &["--port", &port, "--set", "log.file=/no/such/folder/log"]);
+    assert!(!ok && told.contains("can't write the log to /no/such/folder/log"), "{told}");
+    std::fs::create_dir(root.path().join("damaged")).unwrap();
+    std::fs::write(root.path().join("damaged/dump.rdb"), "REDIS0010 and so on").unwrap();
+    let (ok, told) = start("damaged", &["--port", &port]);
+    assert!(!ok && told.contains("dump.rdb"), "{told}");
+    let (ok, told) = start("good", &["--port", &port]);
+    assert!(ok && told.is_empty(), "{told}");
+    // It serves by then, and its pid is known.
+    let _detached = Detached(root.path().join("good/k.pid"));
+    let mut client = Client::connect(port.parse().unwrap());
+    let pid = std::fs::read_to_string(root.path().join("good/k.pid")).unwrap();
+    assert_eq!(client.info("server")["process_id"], pid.trim());
+    // A start waits some seconds for a folder that another instance has, before it is refused.
+    let (ok, told) = start("good", &["--port", &free_port().to_string(), "--set", "server.pidfile=second.pid"]);
+    assert!(!ok && told.contains("persistence-rdb.lock"), "{told}");
+    client.send(&["SHUTDOWN", "NOSAVE"]).unwrap();
+    wait_until("the daemon is gone", DEADLINE, || !root.path().join("good/k.pid").exists());
+}
+
 #[test]
 fn an_instance_that_nobody_could_reach_is_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -263,4 +314,18 @@ fn a_start_puts_its_folder_on_the_disk() {
     let before = disk.synced_folders().len();
     node.restart();
     assert!(disk.synced_folders()[before..].contains(&dir));
+}
+
+/// The same for an ACL file that lies elsewhere: users that are in force must not be others behind the machine's next end.
+#[test]
+fn a_start_puts_its_acl_file_s_folder_on_the_disk() {
+    let Some(disk) = FaultyDisk::new() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let users = root.path().canonicalize().unwrap().join("users");
+    std::fs::create_dir(&users).unwrap();
+    let file = users.join("users.acl").display().to_string();
+    std::fs::write(&file, "user d on nopass +ping\n").unwrap();
+    let _node = disk.under(Keystead::builder().server(&format!("aclfile: \"{file}\"")), 0).start();
+    let synced = disk.synced_folders();
+    assert!(synced.contains(&users), "{} isn't in {synced:?}", users.display());
 }

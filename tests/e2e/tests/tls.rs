@@ -270,7 +270,7 @@ fn a_start_without_what_it_needs_says_what_is_missing() {
         let mut node = Keystead::builder().section(&format!("tls: (port: {}, {fields})", free_port())).launch();
         assert!(!node.process.wait_exit(DEADLINE).success());
         let log = node.process.log();
-        assert!(log.contains(told) && log.contains("Failed to configure TLS. Check logs for more info."), "{log}");
+        assert!(log.contains(told) && log.contains("error: tls"), "{log}");
     }
 }
 
@@ -296,6 +296,20 @@ fn a_certificate_that_has_expired_is_told_in_the_log() {
     let checked = Command::new(keystead_bin()).args(["check", &file]).output().expect("the binary is there");
     let told = String::from_utf8_lossy(&checked.stderr);
     assert!(checked.status.success() && told.contains("check.ron: warning: ") && told.contains(words), "{told}");
+}
+
+/// With TLS 1.3 a primary's word about our certificate comes behind the handshake, which is done by then.
+#[test]
+fn a_replica_whose_certificate_is_refused_says_so() {
+    let certs = Certs::new();
+    let (_primary, port) = server(&certs, "");
+    let file = |name: &str| ron_str(&certs.path(name));
+    let shown = format!("client_cert_file: {}, client_key_file: {}", file("stranger.crt"), file("stranger.key"));
+    let mut replica = Keystead::builder()
+        .section(&certs.section(0, &format!("replication: true, {shown}")))
+        .plugin("replication", &format!("(replicaof: (\"127.0.0.1\", {port}))"))
+        .start();
+    replica.process.wait_for_log(&format!("with 127.0.0.1:{port} ends: the peer refused it: unknown ca"), DEADLINE);
 }
 
 /// What `openssl req -x509` makes is authority, server and client in one. Redis takes it.

@@ -124,6 +124,14 @@ fn told(name: &str, place: Place) -> String {
     }
 }
 
+/// Where a field is set that stands somewhere else, or why nowhere.
+pub(super) fn set_by(field: &str) -> Option<String> {
+    match place(&field.replace('_', "-"))? {
+        Place::Path(path) => Some(format!("it is set by {path}")),
+        Place::Words(words) => Some(words),
+    }
+}
+
 /// What somebody wants who gives the flag `--name` of redis-server, with these values.
 pub(crate) fn flag(name: &str, values: &[String]) -> Option<String> {
     match place(name)? {

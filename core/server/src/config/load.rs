@@ -8,6 +8,7 @@ use super::report::{ConfigError, line_column, nearest, offset_of};
 use super::sections::{Encoding, Expire, Limits, Log, Memory, Server, Setting, Slowlog, Tls};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -83,8 +84,20 @@ impl RawConfig {
         if line < self.line {
             return ConfigError::in_file(&self.file, (line as usize, column as usize), message);
         }
-        let at = start + self.offset(&self.text, (line, column));
+        let at = start + self.named(&message).unwrap_or_else(|| self.offset(&self.text, (line, column)));
         ConfigError::at(&self.document, &self.file, at, message, None)
+    }
+
+    /// Where the field stands that a message begins with. What a plugin finds behind the parse it tells by path, as
+    /// `monitors: "mymaster": host: …`, and knows no better place than the end of the value. A name in quotes is an entry's.
+    fn named(&self, message: &str) -> Option<usize> {
+        let (mut range, mut at) = (0..self.text.len(), None);
+        for word in message.split(": ").skip_while(|word| word.starts_with("plugin '")) {
+            let Some(next) = below(&self.text, range, word) else { break };
+            at = Some(next.start);
+            range = next;
+        }
+        at
     }
 
     /// The byte of the subtree at a place as the plugin counts.
@@ -127,9 +140,26 @@ impl RawConfig {
     }
 }
 
+/// The text that settings came from, to show where one of them stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    document: Arc<Document>,
+    name: String,
+}
+
+impl Source {
+    /// What is wrong with the setting at a path (`server.bind`, `server.users.0`): shown in its line, or that of its section.
+    pub(crate) fn blame(&self, path: &str, message: String, help: Option<String>) -> ConfigError {
+        let at = find_setting(self.document.text(), path);
+        ConfigError::at(&self.document, &self.name, at, message, help)
+    }
+}
+
 /// All settings of an instance.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
+    /// Where they were read.
+    pub(crate) source: Source,
     /// The file, if there is one.
     pub(crate) file: Option<PathBuf>,
     /// Where the instance listens and lives.
@@ -221,11 +251,12 @@ pub(crate) fn load(file: Option<&Path>, edits: &[Edit]) -> Result<Settings, Conf
         let message = format!("server.dir: the folder {} has a name that isn't UTF-8", settings.dir.display());
         return Err(ConfigError::plain(&name, message));
     }
-    crate::dir::usable(&settings.dir).map_err(|message| ConfigError::plain(&name, message))?;
+    crate::dir::usable(&settings.dir).map_err(|message| settings.source.blame("server.dir", message, None))?;
     match overlay::read(&settings.overlay_path)? {
         Some(overlay) => settings.overlay = overlay,
         None => settings.remarks.push(format!("{} is empty and passed over", settings.overlay_path.display())),
     }
+    settings.remarks.extend(overlay::strangers(&settings.overlay_path, file));
     let (rows, paths) = (settings.settings(), settings.command_line.clone());
     let gave_way = settings.overlay.give_way(|port, param| given(port, param, &rows, &paths));
     settings.remarks.extend(gave_way.iter().map(|gone| gone.told(&settings.overlay_path)));
@@ -318,9 +349,17 @@ fn parse_as_given(name: &str, text: String, edits: &[Edit]) -> Result<Settings, 
     let plugins = tree.plugins.iter().enumerate();
     let plugins = plugins.map(|(index, plugin)| plugin_entry(plugin, index, &document, name)).collect();
     let dir = absolute(Path::new(&tree.server.dir));
+    let socket = tree.server.unixsocket.as_ref().filter(|path| !path.is_empty()).map(|path| dir.join(path));
+    if let Some(path) = socket.filter(|path| path.as_os_str().len() > MOST_OF_A_SOCKET) {
+        let at = find_setting(document.text(), "server.unixsocket");
+        let path = path.display();
+        let message = format!("server.unixsocket: {path} is too long: the system takes {MOST_OF_A_SOCKET} bytes");
+        return Err(ConfigError::at(&document, name, at, message, None));
+    }
     // The server's own plugins lie beside it, whatever else is searched before.
     let plugin_dirs = tree.plugin_dirs.iter().map(|d| absolute(Path::new(d))).chain(beside_binary()).collect();
     Ok(Settings {
+        source: Source { document: document.clone(), name: name.to_owned() },
         file: None,
         server: tree.server,
         tls: tree.tls,
@@ -429,8 +468,11 @@ fn check(tree: &Tree<'_>, document: &Document, file: &str) -> Result<(), ConfigE
 /// Each has tables of its own from the start.
 const MOST_DATABASES: u32 = 1 << 20;
 
+/// What the system's address of a unix socket holds, less the zero at its end.
+const MOST_OF_A_SOCKET: usize = 107;
+
 /// False for what is written like an address and is none. Names are looked up at the start.
-fn could_be_an_address(text: &str) -> bool {
+pub(crate) fn could_be_an_address(text: &str) -> bool {
     let host = text.strip_prefix('-').unwrap_or(text);
     let parts: Vec<&str> = host.split('.').collect();
     let numbers = parts.len() == 4 && parts.iter().all(|part| part.bytes().all(|b| b.is_ascii_digit()));
@@ -442,14 +484,31 @@ fn could_be_an_address(text: &str) -> bool {
     }
 }
 
-/// Where a setting's value begins, or its section, or the file.
+/// A field of a value, or the entry of a list that has a name, as messages write them.
+fn below(text: &str, value: Range<usize>, word: &str) -> Option<Range<usize>> {
+    let name = |entry: &Range<usize>| match super::scan::field(text, entry.clone(), "name") {
+        super::scan::Found::Value(name) => text[name] == *word,
+        _ => false,
+    };
+    if word.starts_with('"') {
+        return super::scan::elements(text, value)?.into_iter().find(name);
+    }
+    match super::scan::field(text, value, word) {
+        super::scan::Found::Value(next) => Some(next),
+        _ => None,
+    }
+}
+
+/// Where a setting's value begins, or its section, or the file. A number is the place in a list.
 fn find_setting(text: &str, path: &str) -> usize {
     let mut range = super::scan::root(text);
     for word in path.split('.') {
-        match super::scan::field(text, range.clone(), word) {
-            super::scan::Found::Value(next) => range = next,
-            _ => break,
-        }
+        let below = match word.parse::<usize>() {
+            Ok(index) => super::scan::elements(text, range.clone()).and_then(|all| all.get(index).cloned()),
+            Err(_) => below(text, range.clone(), word),
+        };
+        let Some(next) = below else { break };
+        range = next;
     }
     range.start
 }

@@ -14,7 +14,7 @@ pub(crate) mod scan;
 pub(crate) mod sections;
 
 pub(crate) use load::{Settings, lies_beside};
-pub(crate) use report::ConfigError;
+pub(crate) use report::{ConfigError, NoStart};
 
 #[cfg(test)]
 mod tests;

@@ -60,10 +60,13 @@ impl Overlay {
     }
 }
 
+/// How overlays' names end.
+const SUFFIX: &str = ".overlay.ron";
+
 /// Where the overlay of an instance lies: in its folder, named after its configuration file.
 pub(crate) fn path(dir: &Path, config_file: Option<&Path>) -> PathBuf {
     let stem = config_file.and_then(Path::file_stem).and_then(|s| s.to_str()).unwrap_or("keystead");
-    dir.join(format!("{stem}.overlay.ron"))
+    dir.join(format!("{stem}{SUFFIX}"))
 }
 
 /// Reads it; a missing file is an empty overlay, and one without a byte is None: whatever left it, nothing is in it.
@@ -80,6 +83,26 @@ pub(crate) fn read(path: &Path) -> Result<Option<Overlay>, ConfigError> {
     let document = super::document::Document::new(text);
     let overlay = super::load::ron_options().from_str(document.text());
     overlay.map(Some).map_err(|e| ConfigError::from_ron(&document, &name, &e))
+}
+
+/// What is to be said where there is none, but there are those of other configuration files that aren't there any more: whoever
+/// renamed his file lacks all that CONFIG REWRITE kept for it, users and passwords among it.
+pub(crate) fn strangers(path: &Path, config_file: Option<&Path>) -> Option<String> {
+    if path.exists() {
+        return None;
+    }
+    let (dir, own) = (path.parent()?, path.file_name()?.display());
+    // Another instance's, which lives in the same folder.
+    let in_use = |overlay: &String| {
+        let stem = overlay.strip_suffix(SUFFIX).unwrap_or_default();
+        config_file.is_some_and(|file| file.with_file_name(format!("{stem}.ron")).exists())
+    };
+    let names = std::fs::read_dir(dir).ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut others: Vec<String> = names.filter(|name| name.ends_with(SUFFIX) && !in_use(name)).collect();
+    others.sort_unstable();
+    let (others, dir) = (others.join(", "), dir.display());
+    let told = format!("{others} in {dir} is passed over: this configuration's is called {own}");
+    (!others.is_empty()).then_some(told)
 }
 
 /// Writes it so that a crash leaves the old or the new one.

@@ -78,6 +78,7 @@ impl ConfigError {
             return ConfigError::at(document, file, at, message, None);
         }
         let (message, help) = explain(&error.code);
+        let help = help.or_else(|| elsewhere(&error.code));
         let error_there =
             ConfigError::at(document, file, place_of_name(document.text(), at, &error.code), message, help);
         ConfigError { string: wants_string(&error.code), ..error_there }
@@ -108,6 +109,55 @@ fn printable(line: &str) -> String {
     line.chars().map(|c| if odd(c) { ' ' } else { c }).collect()
 }
 
+/// Why an instance isn't started: a setting, which is shown in its line, or what the system says.
+#[derive(Debug)]
+pub(crate) enum NoStart {
+    /// A setting of the file or of the command line.
+    Setting(ConfigError),
+    /// Anything else.
+    Other(String),
+}
+
+impl NoStart {
+    /// The same for who named the file.
+    pub(crate) fn of(self, file: &str) -> ConfigError {
+        match self {
+            NoStart::Setting(error) => error,
+            NoStart::Other(reason) => ConfigError::plain(file, reason),
+        }
+    }
+
+    /// In one line, for who puts it into words of his own.
+    pub(crate) fn brief(&self) -> String {
+        match self {
+            NoStart::Setting(error) => error.to_string(),
+            NoStart::Other(reason) => reason.clone(),
+        }
+    }
+}
+
+impl From<ConfigError> for NoStart {
+    fn from(error: ConfigError) -> NoStart {
+        NoStart::Setting(error)
+    }
+}
+
+impl From<String> for NoStart {
+    fn from(reason: String) -> NoStart {
+        NoStart::Other(reason)
+    }
+}
+
+/// For the log, or a terminal.
+impl fmt::Display for NoStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoStart::Setting(error) => f.write_str(&error.render()),
+            NoStart::Other(reason) => f.write_str(reason),
+        }
+    }
+}
+
 /// One line: `file:line:column: message (did you mean …)`.
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,6 +179,14 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     let best = known.into_iter().map(score).min()?;
     let close = best.0 <= 1 + best.1.len() / 4 || strsim::jaro_winkler(word, best.1) > 0.9;
     close.then_some(best.1)
+}
+
+/// A field that another section has, under Redis' name too.
+fn elsewhere(code: &ron::Error) -> Option<String> {
+    match code {
+        ron::Error::NoSuchStructField { found, .. } => super::directives::set_by(found),
+        _ => None,
+    }
 }
 
 /// RON's error in words, with a hint where a name is unknown.
@@ -222,6 +280,22 @@ mod tests {
         assert_eq!(line_column(text, at), (2, 6));
         assert_eq!(offset_of(text, 2, 6), at);
         assert_eq!(offset_of(text, 9, 9), text.len());
+    }
+
+    #[test]
+    fn a_field_in_the_wrong_place_is_told_the_right_one() {
+        let told = |text: &str| super::super::load::parse("a.ron", text.into(), &[]).expect_err(text).to_string();
+        for (text, place) in [
+            ("(server: (maxclients: 5))", "(it is set by limits.maxclients)"),
+            ("(port: 6379)", "(it is set by server.port)"),
+            ("(server: (tls_port: 1))", "(it is set by tls.port)"),
+            ("(memory: (repl_backlog_size: 1))", "(it is set by replication.backlog_size)"),
+            ("(server: (io_threads: 4))", "(it has no effect here: "),
+            ("(server: (prot: 1))", "(did you mean 'port'?)"),
+        ] {
+            assert!(told(text).contains(place), "{text}: {}", told(text));
+        }
+        assert!(told("(server: (frobnicate: 1))").ends_with("'pidfile'"), "{}", told("(server: (frobnicate: 1))"));
     }
 
     #[test]
