@@ -13,7 +13,7 @@ use std::fs::File;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -58,6 +58,8 @@ pub(super) struct Log {
     last_time: u64,
     /// Nothing is written before.
     ready_at: Duration,
+    /// The disk is being told to begin with a part of the file.
+    beginning: Arc<AtomicBool>,
     /// What an error in a lent file asks for.
     put_off: Vec<Action>,
 }
@@ -82,6 +84,7 @@ impl Log {
             noted_at: now,
             last_time: 0,
             ready_at: now,
+            beginning: Arc::default(),
             put_off: Vec::new(),
         }
     }
@@ -154,7 +157,9 @@ impl Log {
                 self.noted = note_of(place).or(self.noted.take());
                 // At once: while the file is lent the writer has nothing to publish.
                 self.plugin.shown.size.fetch_add(bytes, Ordering::Relaxed);
-                (true, self.machine.appended(now, bytes, place))
+                let actions = self.machine.appended(now, bytes, place);
+                self.write_ahead();
+                (true, actions)
             }
             Err(error) => {
                 self.ready_at = now + RETRY;
@@ -164,6 +169,20 @@ impl Log {
                 (false, self.machine.append_failed(&error.to_string()))
             }
         }
+    }
+
+    /// Lets the disk begin with what the next sync would find: one part at a time, a slow disk gets no second order.
+    fn write_ahead(&mut self) {
+        if self.beginning.load(Ordering::Acquire) {
+            return;
+        }
+        let Some(part) = self.machine.ahead() else { return };
+        let (file, beginning) = (self.file.clone(), self.beginning.clone());
+        beginning.store(true, Ordering::Release);
+        drop(self.plugin.host.blocking(move || {
+            files::write_ahead(&file, part);
+            beginning.store(false, Ordering::Release);
+        }));
     }
 
     /// Leaves what comes next for later.

@@ -26,7 +26,7 @@ use log::{Log, News};
 use retry::{Anew, Retry};
 use rewrite::Rewrite;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use sync::Syncing;
 use wait::{PACE, Wake, waits_for_sync};
@@ -80,8 +80,6 @@ pub(crate) struct Writer {
     troubled: bool,
     /// A file is put on the disk, and this or the next one written meanwhile.
     syncing: Option<Syncing>,
-    /// The disk is being told to begin with a part of the file.
-    beginning: Arc<AtomicBool>,
     /// It is named in the manifest: a restart would load it.
     listed: bool,
     /// It was, and hasn't been switched off since: clients rely on there being one.
@@ -120,7 +118,6 @@ impl Writer {
             trickles: false,
             troubled: false,
             syncing: None,
-            beginning: Arc::default(),
             listed: false,
             owed: false,
             given_up: None,
@@ -299,7 +296,6 @@ impl Writer {
             {
                 self.sync_beside();
             }
-            self.write_ahead();
         }
         if now >= self.looked + LOOK {
             self.looked = now;

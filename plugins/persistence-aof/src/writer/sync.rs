@@ -47,18 +47,6 @@ impl Writer {
         Box::pin(async move { done.await.unwrap_or_else(|error| Err(io::Error::other(error.text().to_owned()))) })
     }
 
-    /// Lets the disk begin with what the next sync would find: one part at a time, a slow disk gets no second order.
-    pub(super) fn write_ahead(&mut self) {
-        let Some(log) = self.log.as_mut().filter(|_| !self.beginning.load(Ordering::Acquire)) else { return };
-        let Some(part) = log.machine.ahead() else { return };
-        let (host, file, beginning) = (self.plugin.host, log.same_file(), self.beginning.clone());
-        beginning.store(true, Ordering::Release);
-        host.spawn(async move {
-            let _ = host.blocking(move || files::write_ahead(&file, part)).await;
-            beginning.store(false, Ordering::Release);
-        });
-    }
-
     /// Waits for a sync that runs: what follows changes the file, or puts it on the disk itself.
     pub(super) async fn end_sync(&mut self) {
         if let Some(syncing) = &mut self.syncing {
