@@ -137,8 +137,11 @@ pub fn markdown(pairs: &[Pair], excuses: &Excuses) -> String {
         let passed = pair.redis.count(Verdict::Passed);
         let ours = passed - pair.missing().len();
         (all, here) = (all + passed, here + ours);
-        let broken = pair.keystead.broken.as_deref().unwrap_or("");
-        let _ = writeln!(out, "| {} | {passed} | {ours} | {} |", pair.unit, broken.replace('|', "/"));
+        let broken = pair.keystead.broken.as_deref().unwrap_or("").replace('|', "/");
+        // With the same words there it is the suite's own doing.
+        let there =
+            if !broken.is_empty() && pair.redis.broken == pair.keystead.broken { ", on redis-server too" } else { "" };
+        let _ = writeln!(out, "| {} | {passed} | {ours} | {broken}{there} |", pair.unit);
     }
     let _ = writeln!(out, "| **all** | **{all}** | **{here}** | |\n\n## Pass on redis-server, not here\n");
     for pair in pairs.iter().filter(|pair| !pair.missing().is_empty()) {
@@ -173,6 +176,18 @@ mod tests {
         assert!(excuses("unit/x b", "").is_err());
         assert!(excuses("", "unit/x | b | without a source").is_err());
         assert!(excuses("unit/x | b | one", "unit/x | b | two | notes").is_err(), "one or the other");
+    }
+
+    #[test]
+    fn a_suite_that_ends_itself_is_told_from_one_that_ends_here() {
+        let ended = Outcome::parse("[exception]: Executing test client: files are gone.\n");
+        let whole = Outcome::parse("[ok]: a (1 ms)\nThe End\n");
+        let table = |redis: &Outcome| {
+            let pair = Pair { unit: "unit/x".into(), redis: redis.clone(), keystead: ended.clone() };
+            markdown(&[pair], &Excuses::new())
+        };
+        assert!(table(&ended).contains("files are gone., on redis-server too |"), "{}", table(&ended));
+        assert!(table(&whole).contains("files are gone. |"), "{}", table(&whole));
     }
 
     /// The lists as they are: readable, and no more exceptions in external mode than were agreed on.

@@ -77,6 +77,29 @@ pub fn without_test(file: &Path, name: &str) -> io::Result<()> {
     fs::write(file, format!("{before}{after}"))
 }
 
+/// Takes a block out of a file of the suite, from the line that begins it to the brace that closes it: a server that refuses
+/// to start is waited for as long as a unit may take.
+pub fn without_block(file: &Path, head: &str) -> io::Result<()> {
+    let text = fs::read_to_string(file)?;
+    fs::write(file, cut_out(&text, head))
+}
+
+fn cut_out(text: &str, head: &str) -> String {
+    let mut closing = None;
+    let keeps = |line: &&str| {
+        if closing.is_none() && line.trim() == head {
+            closing = Some(format!("{}}}", &line[..line.len() - line.trim_start().len()]));
+            return false;
+        }
+        let inside = closing.is_some();
+        if closing.as_deref() == Some(line.trim_end()) {
+            closing = None;
+        }
+        !inside
+    };
+    text.split_inclusive('\n').filter(keeps).collect()
+}
+
 /// A symbolic link in the place of whatever is there.
 pub fn link(target: &Path, at: &Path) -> io::Result<()> {
     let _ = fs::remove_file(at);
@@ -89,4 +112,16 @@ fn run(command: &mut Command) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::other(format!("{command:?} failed:\n{}", String::from_utf8_lossy(&output.stderr))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut_out;
+
+    #[test]
+    fn a_block_ends_where_its_own_brace_closes() {
+        let text = "if a {\n  run b {\n    c {\n    }\n  }\n  d\n}\n";
+        assert_eq!(cut_out(text, "run b {"), "if a {\n  d\n}\n");
+        assert_eq!(cut_out(text, "run x {"), text);
+    }
 }
