@@ -721,7 +721,9 @@ struct ks_host_api {
   ks_future (*snapshot_and_follow)(void* host, uint32_t rdb_version, uint32_t cursor_class);
   /* A keyspace to fill (`object`): KS_LOAD_*. */
   ks_future (*begin_load)(void* host, uint32_t mode);
-  /* A primary's stream to execute, from the journal's offset on. KS_OK and the object, or KS_ERR (as inside a turn). */
+  /* A primary's stream to execute, from the journal's offset on, with a database selected: a replica's journal has it selected
+     too from here on. KS_OK and the object, or KS_ERR. Also inside a turn of the data engine: of whoever gives the journal another
+     history there, so that nobody sees that without the database. */
   uint32_t (*open_apply)(void* host, uint32_t db, ks_object* out);
   /* Stores the plugin's state: atomic and fsynced when ready. */
   ks_future (*persist_state)(void* host, ks_str bytes);

@@ -204,7 +204,9 @@ tables! { STRUCTS;
         pub snapshot_and_follow: unsafe extern "C" fn(host: *mut c_void, rdb_version: u32, cursor_class: u32) -> Future,
         /// A keyspace to fill (`object`): KS_LOAD_*.
         pub begin_load: unsafe extern "C" fn(host: *mut c_void, mode: u32) -> Future,
-        /// A primary's stream to execute, from the journal's offset on. KS_OK and the object, or KS_ERR (as inside a turn).
+        /// A primary's stream to execute, from the journal's offset on, with a database selected: a replica's journal has it selected
+        /// too from here on. KS_OK and the object, or KS_ERR. Also inside a turn of the data engine: of whoever gives the journal another
+        /// history there, so that nobody sees that without the database.
         pub open_apply: unsafe extern "C" fn(host: *mut c_void, db: u32, out: *mut Object) -> u32,
 
         /// Stores the plugin's state: atomic and fsynced when ready.

@@ -60,6 +60,8 @@ struct Effective {
     all: Flags,
     /// One of them may change keys, whether it says so or not.
     may_write: bool,
+    /// One of them is a command that writes, and no script: what a script says of itself may be nothing at all.
+    writes_itself: bool,
 }
 
 fn effective(state: &State, command: &Command, args: Args<'_>) -> Effective {
@@ -73,8 +75,15 @@ fn effective(state: &State, command: &Command, args: Args<'_>) -> Effective {
             any: Flags(multi.queue.iter().fold(own.0, |all, queued| all | queued.flags.0)),
             all: Flags(multi.queue.iter().fold(own.0, |all, queued| all & queued.flags.0)),
             may_write: multi.queue.iter().any(|queued| may_write(queued.command, queued.flags)),
+            writes_itself: multi.queue.iter().any(|queued| queued.command.flags.has(WRITE)),
         },
-        _ => Effective { own, any: own, all: own, may_write: may_write(command, own) },
+        _ => Effective {
+            own,
+            any: own,
+            all: own,
+            may_write: may_write(command, own),
+            writes_itself: command.flags.has(WRITE),
+        },
     }
 }
 
@@ -164,8 +173,8 @@ fn refusal(core: &Core, state: &State, command: &Command, flags: &Effective) -> 
     if (closed(Gate::Loading) || closed(Gate::Starting)) && !flags.all.has(LOADING) {
         return Some(IS_LOADING);
     }
-    // What is written to the data that is about to be replaced would be lost.
-    if closed(Gate::AsyncLoading) && (writes || flags.any.has(NO_ASYNC_LOADING)) {
+    // What is written to the data that is about to be replaced would be lost. A script is refused where it writes.
+    if closed(Gate::AsyncLoading) && (flags.writes_itself || flags.any.has(NO_ASYNC_LOADING)) {
         return Some(IS_LOADING);
     }
     if let Some(busy) = &core.busy
@@ -192,6 +201,7 @@ pub(crate) fn write_refusal(core: &Core, now: &Conditions) -> Result<(), Command
         Conditions { disk_error: true, .. } => Err(DISK_ERROR),
         Conditions { write_error: true, .. } => Err(misconfigured(core)),
         Conditions { few_replicas: true, .. } => Err(NO_REPLICAS),
+        _ if core.gates.is(Gate::AsyncLoading) => Err(IS_LOADING),
         _ => Ok(()),
     }
 }

@@ -443,13 +443,15 @@ impl Host {
         async move { Load::new(raw.await.ok()?.object) }
     }
 
-    /// A primary's stream to execute, from the journal's offset on, with this database selected. An error inside a turn.
+    /// A primary's stream to execute, from the journal's offset on, with this database selected, which a replica's journal has
+    /// selected too from here on. Inside a turn that gives the journal another history it belongs to that: a file that is cut, or a
+    /// replica that comes, behind the turn knows the database.
     pub fn apply(&self, db: u32) -> Result<Apply> {
         let mut out = Object::NONE;
         // SAFETY: the function fills `out` if it says OK.
         match unsafe { (self.api().open_apply)(self.data(), db, &mut out) } {
             abi::OK => Apply::new(out),
-            _ => Err(Error::new("no stream can be applied here: this is a turn, or an engine without a journal")),
+            _ => Err(Error::new("no stream can be applied here: this engine has no journal, or only looks")),
         }
     }
 

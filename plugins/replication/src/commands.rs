@@ -359,7 +359,9 @@ impl Replication {
             .field("total_net_repl_input_bytes", stats.traffic.received.total())
             .field("total_net_repl_output_bytes", stats.traffic.sent.total())
             .field("instantaneous_input_repl_kbps", stats.traffic.received.kbps())
-            .field("instantaneous_output_repl_kbps", stats.traffic.sent.kbps());
+            .field("instantaneous_output_repl_kbps", stats.traffic.sent.kbps())
+            .field("keystead_repl_reads", stats.traffic.received.times())
+            .field("keystead_repl_writes", stats.traffic.sent.times());
     }
 
     /// To Redis, what is made for replicas is a background save: tools wait for its end, or for its begin.

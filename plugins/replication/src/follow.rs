@@ -425,20 +425,22 @@ impl Follower {
         history.adopt_full(at.replid);
         plugin.host.set_backlog(plugin.config().backlog_size).await?;
         let here = plugin.clone();
-        let changes = plugin
+        let (apply, changes) = plugin
             .host
             .with_keyspace(move |ctx| {
                 if here.role_epoch() != epoch {
                     return Err(Error::new("the role changed meanwhile"));
                 }
                 ctx.rebase(&to_sdk(&history, Some(at.offset)))?;
+                // In the same turn: what is cut behind it knows the database, and behind another role it is of no use.
+                let apply = here.host.apply(db)?;
                 here.lineage.lock().replaced(at.replid, from);
                 here.positioned.store(true, Ordering::Release);
-                Ok(ctx.changes())
+                Ok((apply, ctx.changes()))
             })
             .await??;
         plugin.drop_replicas();
-        self.apply = Some(plugin.host.apply(db)?);
+        self.apply = Some(apply);
         Ok(changes)
     }
 
@@ -454,8 +456,8 @@ impl Follower {
         if !plugin.host.journal().active {
             plugin.host.set_backlog(plugin.config().backlog_size).await?;
         }
-        let here = plugin.clone();
-        let (changed, db) = plugin
+        let (here, begun) = (plugin.clone(), self.apply.is_some());
+        let (changed, apply) = plugin
             .host
             .with_keyspace(move |ctx| {
                 if here.role_epoch() != epoch {
@@ -469,17 +471,18 @@ impl Follower {
                     here.lineage.lock().renamed(history.replid);
                     log::info!("Master replication ID changed to {}", history.replid);
                 }
-                Ok((changed, journal.db.unwrap_or(0)))
+                // The rebase ended what was open. In the same turn: behind another role it is of no use.
+                let apply = (changed || !begun).then(|| here.host.apply(journal.db.unwrap_or(0))).transpose()?;
+                Ok((changed, apply))
             })
             .await??;
         if changed {
-            // The rebase ended what was open.
-            self.apply = None;
             plugin.drop_replicas();
         }
-        match &mut self.apply {
-            Some(apply) => apply.reset(),
-            None => self.apply = Some(plugin.host.apply(db)?),
+        match (apply, &mut self.apply) {
+            (Some(apply), _) => self.apply = Some(apply),
+            (None, Some(apply)) => apply.reset(),
+            (None, None) => {}
         }
         Ok(())
     }

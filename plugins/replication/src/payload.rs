@@ -11,6 +11,7 @@ use crate::temporary::{self, Temporary};
 use bytes::Bytes;
 use futures::future::{Either, select};
 use futures::io::{AsyncWriteExt, WriteHalf};
+use keystead_plugin::failpoint;
 use keystead_plugin::prelude::*;
 use keystead_plugin::services::filter::Filter;
 use keystead_plugin::{Cursor, CursorClass, Progress, RDB_PIECES, RDB_PLAIN, RdbVersions, Snapshot};
@@ -24,6 +25,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 type Out = WriteHalf<Conn>;
+
+/// Where a test lets the disk of a payload's file be slow.
+const SPOOL: &str = "payload-write";
 
 /// Bytes gathered before they are written.
 const CHUNK: usize = 256 * 1024;
@@ -314,10 +318,8 @@ async fn stream(
         if !more {
             buf.extend_from_slice(mark.as_str().as_bytes());
         }
-        out.write_all(&buf).await?;
+        push(replica, out, &buf).await?;
         out.flush().await?;
-        replica.step(Event::PayloadMoved);
-        replica.plugin.stats.traffic.sent.add(buf.len());
         sent += buf.len() as u64;
         buf.clear();
         slowly(replica, framer.pause()).await;
@@ -327,6 +329,21 @@ async fn stream(
             return Ok(sent);
         }
     }
+}
+
+/// Writes, and notes each step that the replica's kernel lets it go on: over a slow line a chunk may take minutes.
+async fn push(replica: &Replica, out: &mut Out, bytes: &[u8]) -> Result<()> {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let n = out.write(rest).await?;
+        if n == 0 {
+            return Err(Error::new("the replica takes no more bytes"));
+        }
+        rest = &rest[n..];
+        replica.step(Event::PayloadMoved);
+        replica.plugin.stats.traffic.sent.add(n);
+    }
+    Ok(())
 }
 
 fn disk_failed(replica: &Replica, error: &std::io::Error) -> Error {
@@ -356,14 +373,13 @@ async fn through_file(
     while more {
         more = framer.fill(snapshot, &mut buf).await?;
         making.reached(framer.progress.1);
-        (file, buf) = host
-            .blocking(move || -> std::io::Result<(File, Vec<u8>)> {
-                file.write_all(&buf)?;
-                buf.clear();
-                Ok((file, buf))
-            })
-            .await?
-            .map_err(|error| disk_failed(replica, &error))?;
+        let write = host.blocking(move || -> std::io::Result<(File, Vec<u8>)> {
+            failpoint::pass(SPOOL).and_then(|()| file.write_all(&buf))?;
+            buf.clear();
+            Ok((file, buf))
+        });
+        // A disk that stands still is the primary's affair: the replica waits for it.
+        (file, buf) = alive(replica, out, write).await??.map_err(|error| disk_failed(replica, &error))?;
         let pause = framer.pause();
         if !pause.is_zero() {
             alive(replica, out, host.sleep(pause)).await?;
@@ -392,9 +408,7 @@ async fn through_file(
         if piece.is_empty() {
             break;
         }
-        out.write_all(&piece).await?;
-        replica.plugin.stats.traffic.sent.add(piece.len());
-        replica.step(Event::PayloadMoved);
+        push(replica, out, &piece).await?;
     }
     out.flush().await?;
     Ok(len)

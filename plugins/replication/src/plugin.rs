@@ -33,6 +33,8 @@ use std::time::Duration;
 
 /// How long an end waits for a payload's file to be kept: behind that a restart takes everything again, at worst.
 const FOR_A_FILE: Duration = Duration::from_secs(10);
+/// How long a plugin that failed lets replicas catch up: the host waits for fifteen seconds at most.
+const BEHIND_A_FAULT: Duration = Duration::from_secs(10);
 
 /// Counters that INFO stats shows, since the last CONFIG RESETSTAT.
 #[derive(Debug, Default)]
@@ -217,10 +219,6 @@ impl Plugin for Replication {
         if let Some(target) = first_role {
             // Without a recovered position, whatever is in memory belongs to no primary's history.
             self.positioned.store(recovered.is_some(), Ordering::Release);
-            if let Some((_, stream_db)) = recovered {
-                // The journal must know which database the primary's stream has selected there, before a link can go on in it.
-                drop(self.host.apply(stream_db)?);
-            }
             let memory = recovered.and_then(|(at, _)| self.kept.lock().memory(&target, at.replid));
             let memory = memory.filter(|memory| memory.followed);
             let _ = self.orders.unbounded_send(Order::Follow(target));
@@ -243,12 +241,18 @@ impl Plugin for Replication {
     }
 
     async fn stop(self: Arc<Self>, why: StopReason) -> Result<()> {
-        if why == StopReason::Faulted {
+        let faulted = why == StopReason::Faulted;
+        if faulted {
             self.failed.store(true, Ordering::Release);
+            self.refresh_gates();
         }
         if self.changed_role.load(Ordering::Acquire) {
             // One that was changed inside MULTI may still be on its way to the disk.
             self.save_role().await;
+        }
+        if faulted {
+            // Nothing is written any more. What was answered before is to be on the replica that is promoted.
+            self.until_caught_up(Offset(self.host.journal().offset), BEHIND_A_FAULT).await;
         }
         self.drop_replicas();
         // At the end nobody is served any more, and one that failed leaves nobody less safe: no gate is opened.
@@ -300,7 +304,14 @@ impl Replication {
         let names = at.map(|at| at.replid).into_iter().chain([history.replid]);
         names.for_each(|name| self.lineage.lock().renamed(name));
         let began = to_sdk(&history, at.map(|at| at.offset));
-        self.host.with_keyspace(move |ctx| ctx.rebase(&began)).await??;
+        let (host, stream_db) = (self.host, recovered.filter(|_| replica).map(|(_, db)| db));
+        let begin = move |ctx: &mut Ctx<'_>| {
+            ctx.rebase(&began)?;
+            // The journal must know which database the primary's stream has selected there, before a link can go on in it, or
+            // a file be cut.
+            stream_db.map(|db| host.apply(db)).transpose().map(drop)
+        };
+        self.host.with_keyspace(begin).await??;
         if let Some(at) = at {
             // Replicas that were there before may go on from here.
             self.host.set_backlog(self.config().backlog_size).await?;
@@ -474,23 +485,35 @@ impl Replication {
     /// `shutdown-timeout`. Nothing is written meanwhile, the server sees to that.
     async fn let_replicas_catch_up(self: &Arc<Self>) {
         let end = Offset(self.host.journal().offset);
+        let lagging = self.lagging(end);
+        if lagging > 0 {
+            log::info!("{lagging} replicas lag behind. Waiting for replicas before shutting down.");
+            let limit_s = self.host.setting("shutdown-timeout").and_then(|s| s.parse().ok()).unwrap_or(10);
+            let limit = Duration::from_secs(limit_s);
+            let _shown = Countdown::new(&self.ends_at_ms, self.host.now() + limit);
+            self.until_caught_up(end, limit).await;
+        }
+        self.tell_who_is_in_sync(end);
+    }
+
+    /// How many online replicas haven't acknowledged all up to `end`.
+    fn lagging(&self, end: Offset) -> usize {
         // One that came by SYNC never says how far it is.
         // A filtered one counts in another stream.
         let counts = |p: &Shared| p.acknowledges && p.filter.is_none();
         let waits = |p: &Shared| p.state() == PeerState::Online && counts(p) && p.acked_offset() < end;
-        let lagging = || self.registry.all().iter().filter(|p| waits(p)).count();
-        if lagging() > 0 {
-            log::info!("{} replicas lag behind. Waiting for replicas before shutting down.", lagging());
-            let limit_s = self.host.setting("shutdown-timeout").and_then(|s| s.parse().ok()).unwrap_or(10);
-            let limit = Duration::from_secs(limit_s);
-            let until = self.host.now() + limit;
-            let _shown = Countdown::new(&self.ends_at_ms, until);
-            if let Err(error) = self.ask_for_acks(end).await {
-                log::debug!("replicas weren't asked how far they are: {}", error.text());
-            }
-            self.host.timeout(limit, self.bell.until(|| (lagging() == 0).then_some(()))).await;
+        self.registry.all().iter().filter(|p| waits(p)).count()
+    }
+
+    /// Until no replica lags behind `end`, at most for `limit`.
+    async fn until_caught_up(self: &Arc<Self>, end: Offset, limit: Duration) {
+        if self.lagging(end) == 0 {
+            return;
         }
-        self.tell_who_is_in_sync(end);
+        if let Err(error) = self.ask_for_acks(end).await {
+            log::debug!("replicas weren't asked how far they are: {}", error.text());
+        }
+        self.host.timeout(limit, self.bell.until(|| (self.lagging(end) == 0).then_some(()))).await;
     }
 
     fn tell_who_is_in_sync(&self, end: Offset) {

@@ -530,12 +530,18 @@ impl Replica {
         self.ended.get().cloned()
     }
 
-    /// Timeouts, the end of its source, and changes of the history; the reason to end.
+    /// Timeouts, the end of its source, changes of the history and of its filter; the reason to end.
     async fn watch(&self) -> String {
+        let name = format!("{}:{}", self.shared.ip, self.shared.port);
         loop {
             let gone = self.plugin.bell.until(|| self.must_go());
             if let Some(why) = self.plugin.host.timeout(Duration::from_secs(1), gone).await {
                 return why;
+            }
+            if let Some(feed) = &self.feed
+                && let Some(why) = self.plugin.feeds.changed(&self.plugin, feed, &name).await
+            {
+                return why.into();
             }
             // Newlines are the writer's: it knows when the connection is idle.
             if self.shared.state() != PeerState::WaitBgsave

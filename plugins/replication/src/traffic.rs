@@ -1,4 +1,5 @@
-//! Bytes that went through the links to replicas and to the primary, for INFO: in all since CONFIG RESETSTAT, and lately.
+//! What went through the links to replicas and to the primary, for INFO: bytes and how many reads or writes they took, since
+//! CONFIG RESETSTAT and lately.
 //!
 //! Owns counters only. Who reads and writes the links adds; `cron` closes each second.
 
@@ -8,15 +9,22 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 #[derive(Debug, Default)]
 pub(crate) struct Meter {
     total: AtomicU64,
+    times: AtomicU64,
     /// The total when the running second began.
     begun_at: AtomicU64,
     last_second: AtomicU64,
 }
 
 impl Meter {
-    /// So many bytes went through.
+    /// So many bytes went through at once.
     pub(crate) fn add(&self, bytes: usize) {
         self.total.fetch_add(bytes as u64, Relaxed);
+        self.times.fetch_add(1, Relaxed);
+    }
+
+    /// How often some did.
+    pub(crate) fn times(&self) -> u64 {
+        self.times.load(Relaxed)
     }
 
     /// Bytes so far.
@@ -38,7 +46,7 @@ impl Meter {
 
     /// Begins anew.
     pub(crate) fn reset(&self) {
-        for counter in [&self.total, &self.begun_at, &self.last_second] {
+        for counter in [&self.total, &self.times, &self.begun_at, &self.last_second] {
             counter.store(0, Relaxed);
         }
     }
@@ -78,11 +86,11 @@ mod tests {
         assert_eq!((meter.total(), meter.kbps().as_str()), (2048, "0.00"));
         meter.second();
         meter.add(512);
-        assert_eq!((meter.total(), meter.kbps().as_str()), (2560, "2.00"));
+        assert_eq!((meter.total(), meter.times(), meter.kbps().as_str()), (2560, 2, "2.00"));
         meter.second();
         assert_eq!(meter.kbps(), "0.50");
         meter.reset();
-        assert_eq!((meter.total(), meter.kbps().as_str()), (0, "0.00"));
+        assert_eq!((meter.total(), meter.times(), meter.kbps().as_str()), (0, 0, "0.00"));
         meter.second();
         assert_eq!(meter.kbps(), "0.00");
     }

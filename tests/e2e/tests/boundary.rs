@@ -492,6 +492,10 @@ fn a_library_that_ends_the_process_is_told_by_name() {
         !ok && said.contains("dies.ron: a plugin's library ended the check") && said.contains("(signal: "),
         "{said}"
     );
+    // A start ends by the signal too, but not without a word.
+    let mut node = plugins.launch(&["dies"]);
+    assert!(node.process.wait_exit(DEADLINE).code().is_none());
+    node.process.wait_for_log("libkeystead_dies.so: can't be loaded: it is damaged, and opening it ends", DEADLINE);
 }
 
 #[test]

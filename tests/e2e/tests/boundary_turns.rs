@@ -131,3 +131,37 @@ fn nothing_waits_for_the_turn_it_is_called_in() {
     wait_until("the load is over", DEADLINE, || c.info("persistence")["async_loading"] == "0");
     c.ok("SET a 1");
 }
+
+/// A file that is cut behind the turn which gives a replica's journal its place must know the stream's database.
+#[test]
+fn a_stream_that_is_opened_in_a_turn_names_its_database() {
+    let plugins = Plugins::new();
+    let functions = r#"
+static ks_host server;
+static uint32_t open_in_turn(void *data, const ks_ctx *ctx, const ks_str *argv, size_t argc) {
+  (void)data; (void)argv; (void)argc;
+  ks_object stream = {0};
+  ks_journal_state before, after;
+  server.api->journal(server.data, &before);
+  if (server.api->open_apply(server.data, 7, &stream) != KS_OK) return KS_CALL_FAILED;
+  server.api->journal(server.data, &after);
+  ((const ks_apply_api *)stream.api)->drop(stream.data);
+  ctx->api->reply_int(ctx->data, before.db * 100 + after.db);
+  return KS_CALL_NONE;
+}
+"#;
+    let body = r#"
+server = host;
+ks_command_spec spec = {.size = sizeof spec, .arity = 1, .flags = KS_CMD_READONLY, .name = str("TURN.STREAM"), .call = open_in_turn};
+if (reg.api->command(reg.data, &spec) != KS_OK) goto refused;
+"#;
+    plugins.with_functions("streams", "", functions, body);
+    let node = |config: &str| {
+        Keystead::builder().plugin_dir(plugins.dir()).plugin("replication", config).plugin("streams", "()").start()
+    };
+    let replica = node("(replicaof: (\"127.0.0.1\", 1))");
+    let mut c = replica.client();
+    assert_eq!([c.cmd("TURN.STREAM"), c.cmd("TURN.STREAM")], [Reply::Int(-93), Reply::Int(707)]);
+    // A primary's own stream begins with a SELECT, whatever was opened.
+    assert_eq!(node("()").client().cmd("TURN.STREAM"), Reply::Int(-101));
+}

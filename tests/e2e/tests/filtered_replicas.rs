@@ -273,3 +273,23 @@ fn a_filter_of_a_plugin() {
     wait_until("the part is there", LIMIT, || r.cmd("GET hello:1") == "a");
     assert_eq!(r.cmd("DBSIZE"), 1);
 }
+
+/// What a provider says of a name holds at once, not from the replica's next question on.
+#[test]
+fn a_filter_that_a_plugin_changes_or_takes_back() {
+    let main = Keystead::builder().plugin("replication", "()").plugin("hello", "()").start();
+    let mut p = main.client();
+    p.ok("MSET hello:1 a other:1 b");
+    let part = replica(main.port(), "hello");
+    let mut r = part.client();
+    wait_until("the part is there", LIMIT, || r.cmd("GET hello:1") == "a");
+    p.ok("HELLO.SHARE other:");
+    expect_part(&mut p, &mut r, |_, key| key.starts_with("other:"));
+    p.ok("HELLO.SHARE");
+    wait_until("it is granted nothing", LIMIT, || part.process.log().contains("there is no filter 'hello' here"));
+    p.ok("SET other:2 c");
+    assert_eq!((info(&mut p, "connected_slaves").as_str(), r.cmd("DBSIZE")), ("0", Reply::Int(1)));
+    p.ok("HELLO.SHARE other:");
+    expect_part(&mut p, &mut r, |_, key| key.starts_with("other:"));
+    assert_eq!(r.cmd("DBSIZE"), 2);
+}

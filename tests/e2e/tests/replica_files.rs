@@ -1,4 +1,4 @@
-//! What a replica's append-only files say of their place in the primary's stream: behind a kill it goes on by that, and a database
+//! What a replica's files say of their place in the primary's stream: behind a kill it goes on by that, and a database
 //! that isn't the stream's would get writes that are another's.
 #![allow(clippy::unwrap_used)]
 
@@ -75,4 +75,47 @@ fn a_file_that_a_rewrite_closes_names_the_database_of_its_end() {
     }
     assert!(notes > REWRITES, "{notes} notes");
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The database that an RDB file says the stream goes on in: a string behind its name, short enough for one byte of length, or
+/// a number in one byte.
+fn stream_db(file: &Path) -> Option<u32> {
+    const NAME: &[u8] = b"repl-stream-db";
+    let bytes = std::fs::read(file).unwrap();
+    let at = bytes.windows(NAME.len()).position(|window| window == NAME)? + NAME.len();
+    match bytes[at] {
+        0xc0 => Some(bytes[at + 1].into()),
+        len => std::str::from_utf8(&bytes[at + 1..][..len.into()]).ok()?.parse().ok(),
+    }
+}
+
+/// Nothing of the stream came behind the start, or behind the sync: what it has selected is known from the file before, or from
+/// the payload.
+#[test]
+fn a_file_of_a_replica_that_heard_nothing_yet_names_the_database_of_the_stream() {
+    let mut primary = Keystead::builder().plugin("replication", "(ping_period_s: 3600)").start();
+    let of = format!("(replicaof: (\"127.0.0.1\", {}))", primary.port());
+    let start =
+        |of: &str| Keystead::builder().plugin("replication", of).plugin("persistence-rdb", "(save: [])").start();
+    let linked = |node: &Keystead| {
+        wait_until("the link", DEADLINE, || info(node, "replication", "master_link_status") == "up");
+    };
+    let mut first = start(&of);
+    linked(&first);
+    let mut p = primary.client();
+    p.ok("SELECT 9");
+    p.ok("SET a 1");
+    assert_eq!(p.cmd("WAIT 1 5000").as_int(), Some(1));
+    // Its own replica takes the payload of a stream that goes on in 9.
+    let second = start(&format!("(replicaof: (\"127.0.0.1\", {}))", first.port()));
+    linked(&second);
+    first.client().ok("SAVE");
+    primary.process.kill();
+    second.client().ok("SAVE");
+    assert_eq!(stream_db(&second.dir().join("dump.rdb")), Some(9), "behind its sync");
+    first.process.kill();
+    first.restart();
+    std::fs::remove_file(first.dir().join("dump.rdb")).unwrap();
+    first.client().ok("SAVE");
+    assert_eq!(stream_db(&first.dir().join("dump.rdb")), Some(9), "behind its start");
 }

@@ -67,3 +67,23 @@ fn a_replica_whose_replication_failed_is_stale() {
         assert_eq!((info["role"].as_str(), info["master_link_status"].as_str()), ("slave", "down"));
     }
 }
+
+/// A write that was answered OK is on its way to a replica that stands still for a moment: who is promoted next must have it.
+#[test]
+fn what_was_answered_before_the_fault_reaches_a_replica_that_lags() {
+    const MB: usize = 1 << 20;
+    let mut node = failing("()");
+    let mut replica = Keystead::replica_of(node.port());
+    let (mut client, mut there) = (node.client(), replica.client());
+    wait_until("a write", DEADLINE, || !client.cmd("SET a 1").is_error());
+    assert_eq!(client.cmd("WAIT 1 5000").as_int(), Some(1));
+    replica.process.pause();
+    // More than sockets hold by themselves.
+    let value = "v".repeat(MB);
+    let written = (0..64).filter(|n| !client.command(&["SET", &format!("key:{n}"), &value]).is_error()).count();
+    node.process.wait_for_log("plugin replication failed and is stopped", DEADLINE);
+    replica.process.resume();
+    wait_until("it has all", DEADLINE, || there.cmd("DBSIZE").as_int() == Some(written as i64 + 1));
+    assert!(written > 16, "{written} were written before the fault");
+    wait_until("nobody follows", DEADLINE, || client.info("replication")["connected_slaves"] == "0");
+}

@@ -144,10 +144,16 @@ fn the_old_data_is_served_while_a_shadow_is_loaded() {
     let replica = Keystead::builder()
         .plugin("replication", &format!("(diskless_load: swapdb, replicaof: (\"127.0.0.1\", {}))", primary.port()))
         .plugin("persistence-rdb", "(save: [])")
+        .plugin("scripting", "()")
         .start();
     let mut client = primary.client();
     client.ok("SET old 1");
     linked(&replica);
+    // Who says nothing of what it does may do it as before, but write.
+    let code = "#!lua name=l\nredis.register_function('read', function() return redis.call('get', 'old') end)\n\
+                redis.register_function('write', function() return redis.call('set', 'old', 'lost') end)";
+    replica.client().ok("CONFIG SET replica-read-only no");
+    assert_eq!(replica.client().command(&["FUNCTION", "LOAD", code]), "l");
     wait_until("the first key", DEADLINE, || text(&replica.client().cmd("GET old")) == "1");
     replica.client().ok("CONFIG SET key-load-delay 20000");
     // Out of reach, and then too far behind for the backlog.
@@ -161,6 +167,11 @@ fn the_old_data_is_served_while_a_shadow_is_loaded() {
     wait_until("a shadow is loaded", DEADLINE, || info(&replica, "persistence", "async_loading") == "1");
     assert_eq!(text(&replica.client().cmd("GET old")), "1");
     assert_eq!(info(&replica, "persistence", "loading"), "0");
+    assert_eq!(text(&replica.client().cmd("FCALL read 0")), "1");
+    for line in ["FCALL write 0", "EVAL redis.call('set','old','lost') 0", "SET old lost"] {
+        let answer = format!("{:?}", replica.client().cmd(line));
+        assert!(answer.contains("LOADING "), "{line}: {answer}");
+    }
     // Neither the way it takes nor its end is for a client to change now.
     for line in ["CONFIG SET repl-diskless-load disabled", "CONFIG SET timeout 1 appendonly no", "REPLICAOF NO ONE"] {
         let answer = replica.client().cmd(line);

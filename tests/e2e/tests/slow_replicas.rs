@@ -190,3 +190,39 @@ fn files_are_saved_beside_syncs_that_stand_still() {
     wait_until("so is another", DEADLINE, || number(&mut client, "persistence", "aof_rewrites") == 2);
     assert!(!node.process.log().contains("rewrite failed"), "{}", node.process.log());
 }
+
+/// The disk under a payload's file stands still for longer than a replica waits for a sign of its primary.
+#[test]
+fn a_replica_waits_for_the_slow_disk_of_its_primary() {
+    let primary = Keystead::builder()
+        .plugin("replication", "(diskless_sync: false)")
+        .env("KEYSTEAD_FAILPOINT", "payload-write:1:slow")
+        .start();
+    primary.client().ok("SET a 1");
+    let of = format!("(replicaof: (\"127.0.0.1\", {}), timeout_s: 2, ping_period_s: 1)", primary.port());
+    let replica = Keystead::builder().plugin("replication", &of).start();
+    let (mut p, mut r) = (primary.client(), replica.client());
+    wait_until("the payload", DEADLINE, || r.cmd("GET a") == "1");
+    assert_eq!(number(&mut p, "stats", "sync_full"), 1, "{}", replica.process.log());
+}
+
+/// It came back for it and was dropped for it, three thousand times a second.
+#[test]
+fn a_value_beyond_the_limit_costs_a_replica_one_connection() {
+    let (primary, replica) = (node(""), node(""));
+    let (mut writer, mut reader) = (primary.client(), replica.client());
+    writer.ok("CONFIG SET repl-backlog-size 16384");
+    limit(&mut writer, "32kb");
+    reader.ok(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
+    wait_until("it follows", DEADLINE, || reader.info("replication")["master_link_status"] == "up");
+    for round in 1..=3 {
+        writer.command(&["SET", "large", &"v".repeat(round * MB)]);
+        wait_until("it has the value", DEADLINE, || {
+            reader.command(&["STRLEN", "large"]).as_int() == Some(i64::try_from(round * MB).unwrap())
+        });
+        wait_until("it follows on", DEADLINE, || number(&mut writer, "replication", "connected_slaves") == 1);
+        let stats = ["sync_full", "sync_partial_ok", "client_output_buffer_limit_disconnections"];
+        let [full, partial, dropped] = stats.map(|name| number(&mut writer, "stats", name));
+        assert!(full == 1 && partial <= round && dropped <= round, "{full} {partial} {dropped}");
+    }
+}

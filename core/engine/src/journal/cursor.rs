@@ -100,6 +100,9 @@ pub(super) struct Cursor {
     /// What the log calls its reader.
     pub(super) name: Arc<str>,
     pub(super) pos: u64,
+    /// What an online replica lacked when it became one doesn't count against it, or it would be dropped for that again and
+    /// again, each time it comes back for it.
+    spared: u64,
     /// Where that begins which it was given last, and may have yet: it stays, so that it is counted, once for all readers.
     lent: u64,
     /// What its reader copies of that.
@@ -137,6 +140,11 @@ impl Cursor {
         self.is_file() && (!restarts || self.pos >= end)
     }
 
+    /// What lies before doesn't count against it.
+    pub(super) fn counted_from(&self) -> u64 {
+        if self.class == CursorClass::Replica { self.pos.max(self.spared) } else { self.pos }
+    }
+
     pub(super) fn pin(&self, log: &Log) -> u64 {
         self.lent.max(log.first_pos())
     }
@@ -166,6 +174,7 @@ impl Journal {
             class,
             name: Arc::from(class.word()),
             pos,
+            spared: self.log.end_pos(),
             lent: pos,
             copied: 0,
             db: None,
@@ -185,7 +194,7 @@ impl Journal {
     /// A replica finished its sync, or a cursor changes its class otherwise.
     pub fn set_cursor_class(&mut self, id: CursorId, class: CursorClass) {
         if let Some(cursor) = self.cursors.get_mut(&id.0) {
-            cursor.class = class;
+            (cursor.class, cursor.spared) = (class, self.log.end_pos());
             self.look_at = 0;
         }
     }

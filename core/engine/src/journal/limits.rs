@@ -148,8 +148,12 @@ impl Journal {
         self.look_at = u64::MAX;
         for cursor in self.cursors.values_mut().filter(|cursor| cursor.ended().is_none()) {
             let (class, share) = (cursor.class, limits.share(cursor.class));
-            let lag = end - cursor.pos.min(end);
-            let pin = |cursor: &Cursor| Pin { class, name: cursor.name.clone(), lag, share };
+            let from = cursor.counted_from();
+            let lag = end - from.min(end);
+            let pin = |cursor: &Cursor| {
+                let lag = end - cursor.pos.min(end);
+                Pin { class, name: cursor.name.clone(), lag, share }
+            };
             if cursor.is_over(&limits, lag, now_ms, follows) {
                 cursor.end(Ended::Overrun);
                 ended = true;
@@ -164,7 +168,7 @@ impl Journal {
                     verdict.slowest = Some(pin);
                 }
             }
-            self.look_at = self.look_at.min(cursor.pos.saturating_add(cursor.next_look(&limits, lag, follows)));
+            self.look_at = self.look_at.min(from.saturating_add(cursor.next_look(&limits, lag, follows)));
         }
         if ended {
             self.fresh = true;

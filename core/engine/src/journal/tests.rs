@@ -136,6 +136,36 @@ fn writers_are_paced_for_a_sync_until_it_is_dropped() {
     assert!(read(&mut journal, sync).len() >= 800, "the other one has what came meanwhile");
 }
 
+/// One record may be larger than the limit: whoever comes back for it must get it.
+#[test]
+fn what_a_replica_lacks_as_it_comes_does_not_count_against_it() {
+    let mut journal = Journal::new();
+    journal.set_limits(JournalLimits { replica_hard: 1000, replica_soft: 500, ..JournalLimits::default() });
+    let grow = |journal: &mut Journal, bytes: u64| {
+        let to = journal.offset() + bytes;
+        while journal.offset() < to {
+            set(journal, 0, "a");
+        }
+    };
+    journal.set_backlog(Some(1));
+    let begin = journal.offset();
+    let large: OwnedArgs = ["SET", "a", &"v".repeat(3000)].iter().collect();
+    journal.append(0, Targets::ALL, Origin::Client, large.view());
+    let partial = journal.open_cursor(CursorClass::Replica, Some(begin)).expect("kept");
+    let synced = journal.open_cursor(CursorClass::SyncingReplica, Some(begin)).expect("kept");
+    journal.set_cursor_class(synced, CursorClass::Replica);
+    let dropped = |journal: &mut Journal, ms| journal.enforce_limits(ms, false).dropped.len();
+    assert_eq!((dropped(&mut journal, 1), dropped(&mut journal, 100_000)), (0, 0), "for no time either");
+    grow(&mut journal, 900);
+    assert_eq!(dropped(&mut journal, 100_001), 0);
+    journal.read(partial, usize::MAX);
+    grow(&mut journal, 200);
+    assert!(journal.is_strained(), "known without a tick");
+    let verdict = journal.enforce_limits(100_002, false);
+    assert_eq!(verdict.dropped.iter().map(|pin| pin.lag > 4000).collect::<Vec<_>>(), [true], "what came since does");
+    assert_eq!(journal.read(synced, 10), Read::Ended(Ended::Overrun));
+}
+
 /// The log would tell of each step to and fro.
 #[test]
 fn the_pace_ends_at_half_of_where_it_began() {

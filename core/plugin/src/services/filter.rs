@@ -2,11 +2,12 @@
 //!
 //! A replica asks its primary for a filter by name. The primary's replication plugin knows those of its own RON file; for any
 //! other name it asks the providers of this service, in their order, and takes the first that knows it. It is asked when
-//! a replica comes, never for a write: a filter is data, which the replication plugin applies to a snapshot and to the
-//! stream alike.
+//! a replica comes, and the one that was taken again each second while the replica follows, never for a write: a filter is
+//! data, which the replication plugin applies to a snapshot and to the stream alike.
 //!
 //! The same name must mean the same on every node that may become the primary. An answer that differs from the one before
-//! ends the derived history of that name: its replicas come again and take everything.
+//! ends the derived history of that name: its replicas come again and take everything. A replica that is granted it no
+//! longer is disconnected.
 
 use crate::plugin::Plugin;
 use crate::registrar::Registrar;

@@ -239,6 +239,18 @@ pub(super) fn current<R>(look: impl FnOnce(&Frame<'_, '_>) -> R) -> Option<R> {
     Some(look(unsafe { &*data.cast::<Frame<'_, '_>>() }))
 }
 
+/// The same, to change what the frame is about.
+///
+/// The closure must not call the plugin, nor anything that looks at the frame.
+pub(super) fn current_mut<R>(change: impl FnOnce(&mut Frame<'_, '_>) -> R) -> Option<R> {
+    let data = CURRENT.get();
+    if data.is_null() {
+        return None;
+    }
+    // SAFETY: as above; this thread is in the plugin's code, where nobody has a reference to the frame.
+    Some(change(unsafe { &mut *data.cast::<Frame<'_, '_>>() }))
+}
+
 /// # Safety
 /// `data` is the `data` of a context that is alive, on its own thread, and no other reference to the frame is in use.
 pub(super) unsafe fn frame<'a>(data: *mut c_void) -> &'a mut Frame<'a, 'a> {

@@ -13,6 +13,7 @@ use std::io;
 use std::net::{Ipv4Addr, TcpStream};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How long a handshake may take. Redis has no such limit; an honest one takes a few round trips.
@@ -54,10 +55,14 @@ pub(crate) async fn connect(socket: TcpStream, host: &str, both: Option<&Both>) 
     let connection = ClientConnection::new(config, server_name(host)).map_err(|e| e.to_string())?;
     let session = Session::new(Connection::Client(connection));
     let socket = Async::new(socket).map_err(|e| e.to_string())?;
-    match async_std::future::timeout(TIME, shake(&socket, session, || {})).await {
+    let heard = AtomicBool::new(false);
+    let shaking = shake(&socket, session, || heard.store(true, Ordering::Relaxed));
+    match async_std::future::timeout(TIME, shaking).await {
         Ok(Ok(session)) => Ok(Stream::new(socket, session)),
         Ok(Err(why)) => Err(format!("TLS handshake failed: {}", words(&why))),
-        Err(_) => Err("TLS handshake timed out".into()),
+        Err(_) if heard.into_inner() => Err("TLS handshake timed out".into()),
+        // A stock server waits for the end of a line that never comes.
+        Err(_) => Err("TLS handshake timed out: the peer says nothing (is that a port without TLS?)".into()),
     }
 }
 

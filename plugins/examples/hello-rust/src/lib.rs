@@ -6,6 +6,7 @@ use keystead_plugin::prelude::*;
 use keystead_plugin::services::filter::{self, Filter, ReplicaFilters};
 use keystead_plugin::{Needed, Service};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// The plugin's subtree of the RON file.
@@ -43,12 +44,15 @@ pub struct Hello {
     greeted: AtomicU64,
     writes: AtomicU64,
     ticks: AtomicU64,
+    /// How the keys begin that replicas may have; None: they may have none.
+    shared: Mutex<Option<Vec<u8>>>,
 }
 
-/// What a replica gets that asks for the filter `hello`: the keys this plugin is about.
+/// What a replica gets that asks for the filter `hello`: the keys this plugin is about, or whatever HELLO.SHARE said.
 impl ReplicaFilters for Hello {
     fn filter(&self, name: &str, _replica: &str) -> Option<Filter> {
-        (name == "hello").then(|| Filter { databases: Vec::new(), prefixes: vec![b"hello:".to_vec()] })
+        let shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        shared.filter(|_| name == "hello").map(|prefix| Filter { databases: Vec::new(), prefixes: vec![prefix] })
     }
 }
 
@@ -70,6 +74,7 @@ impl Plugin for Hello {
         reg.command(greet.summary("Greets somebody.").page("~ O(N), N: names\nname..."), Self::greet)
             .command(spec("HELLO.COUNT", 2, Flags::WRITE | Flags::FAST).keys(1, 1, 1), Self::count)
             .command(spec("HELLO.PUT", 4, Flags::WRITE).keys(2, 2, 1), Self::put)
+            .command(spec("HELLO.SHARE", -1, Flags::READONLY), Self::share)
             .command(spec("HELLO.PANIC", 1, Flags::READONLY), |_, _, _| panic!("asked to"))
             .async_command(spec("HELLO.PANICLATER", 1, Flags::NO_SCRIPT), Self::panic_later)
             .async_command(spec("HELLO.LATER", 3, Flags::NO_SCRIPT | Flags::BLOCKING), Self::later)
@@ -91,7 +96,8 @@ impl Plugin for Hello {
         filter::provide(reg);
         let greeting = reg.require::<Greeting>();
         let [greeted, writes, ticks] = [const { AtomicU64::new(0) }; 3];
-        Ok(Hello { host, greeting, config, greeted, writes, ticks })
+        let shared = Mutex::new(Some(b"hello:".to_vec()));
+        Ok(Hello { host, greeting, config, greeted, writes, ticks, shared })
     }
 
     async fn start(self: Arc<Self>) -> Result<()> {
@@ -148,6 +154,13 @@ impl Hello {
         ctx.set(db, key, value);
         ctx.reply().ok();
         Ok(Effect::in_db(db, &[b"SET", key, value]))
+    }
+
+    /// `HELLO.SHARE [prefix]`: which keys replicas may have that ask for the filter `hello`; without a prefix none.
+    fn share(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Effect> {
+        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = args.get(1).map(<[u8]>::to_vec);
+        ctx.reply().ok();
+        Ok(Effect::None)
     }
 
     /// `HELLO.PANICLATER`: an error for its client, and nothing else.

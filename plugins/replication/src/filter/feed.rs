@@ -22,6 +22,12 @@ use std::time::Duration;
 /// Most bytes taken from the journal at once.
 const CHUNK: usize = 256 * 1024;
 
+/// How long a provider of filters may take to say whether it still means the same.
+const WORD: Duration = Duration::from_secs(1);
+
+/// Why a derived history ends whose filter is another one now.
+const CHANGED: &str = "the filter lets something else through now";
+
 /// All feeds of this node.
 pub(crate) struct Feeds {
     service: Needed<FilterService>,
@@ -35,6 +41,8 @@ pub(crate) struct Feed {
     pub(crate) name: String,
     /// What passes.
     pub(crate) filter: Filter,
+    /// The plugin that said so; it is our own file's otherwise.
+    provider: Option<String>,
     /// The derived history's id: new for each feed, so nothing is ever taken for what it isn't.
     pub(crate) replid: ReplId,
     log: Arc<Log>,
@@ -70,36 +78,62 @@ impl Feeds {
 
     /// The feed of this name for a replica, begun if there is none; `None` if nobody knows the name.
     pub(crate) async fn get(&self, plugin: &Arc<Replication>, name: &str, replica: &str) -> Result<Option<Arc<Feed>>> {
-        let Some(filter) = self.filter(plugin, name, replica).await? else { return Ok(None) };
+        let Some((filter, provider)) = self.filter(plugin, name, replica).await? else { return Ok(None) };
         let mut feeds = self.by_name.lock().await;
         feeds.retain(|_, feed| feed.log.ended().is_none());
         if let Some(feed) = feeds.get(name) {
             if feed.filter == filter {
                 return Ok(Some(feed.clone()));
             }
-            feed.log.close("the filter lets something else through now");
+            feed.log.close(CHANGED);
         }
-        let feed = begin(plugin, name, filter).await?;
+        let feed = begin(plugin, name, filter, provider).await?;
         feeds.insert(name.to_owned(), feed.clone());
         Ok(Some(feed))
     }
 
-    async fn filter(&self, plugin: &Replication, name: &str, replica: &str) -> Result<Option<Filter>> {
+    /// Why a replica can't go on with its feed, when its provider says something else of the name by now. One that is gone or
+    /// doesn't answer says nothing else.
+    pub(crate) async fn changed(&self, plugin: &Replication, feed: &Feed, replica: &str) -> Option<&'static str> {
+        let provider = feed.provider.as_deref()?;
+        let asked = plugin.host.timeout(WORD, self.ask(provider, &feed.name, replica)).await?.ok()?;
+        match asked {
+            Some(filter) if filter == feed.filter => None,
+            Some(_) => {
+                feed.log.close(CHANGED);
+                Some(CHANGED)
+            }
+            None => Some("the filter isn't there for it any more"),
+        }
+    }
+
+    /// A filter, and who said it.
+    async fn filter(
+        &self,
+        plugin: &Replication,
+        name: &str,
+        replica: &str,
+    ) -> Result<Option<(Filter, Option<String>)>> {
         if let Some(own) = plugin.config().filters.iter().find(|filter| filter.name == name) {
-            return Ok(Some(own.filter()));
+            return Ok(Some((own.filter(), None)));
         }
         for provider in self.service.providers() {
-            let request = Request::Named { name: name.to_owned(), replica: replica.to_owned() };
-            if let Answer::Filter(filter) = self.service.call_at(&provider, &request).await? {
-                return Ok(Some(filter));
+            if let Some(filter) = self.ask(&provider, name, replica).await? {
+                return Ok(Some((filter, Some(provider))));
             }
         }
         Ok(None)
     }
+
+    async fn ask(&self, provider: &str, name: &str, replica: &str) -> Result<Option<Filter>> {
+        let request = Request::Named { name: name.to_owned(), replica: replica.to_owned() };
+        let answer = self.service.call_at(provider, &request).await?;
+        Ok(if let Answer::Filter(filter) = answer { Some(filter) } else { None })
+    }
 }
 
 /// Begins a derived history where the journal is now.
-async fn begin(plugin: &Arc<Replication>, name: &str, filter: Filter) -> Result<Arc<Feed>> {
+async fn begin(plugin: &Arc<Replication>, name: &str, filter: Filter, provider: Option<String>) -> Result<Arc<Feed>> {
     let host = plugin.host;
     let (offset, db) = host.with_keyspace(|ctx| (ctx.journal().offset, ctx.journal().db)).await?;
     // It is pinned like a sync: writers are paced for it, and far beyond the replicas' limit it ends.
@@ -107,8 +141,9 @@ async fn begin(plugin: &Arc<Replication>, name: &str, filter: Filter) -> Result<
     let mut cursor = cursor.map_err(|end| Error::new(end.to_string()))?;
     cursor.set_name(&format!("Filter '{name}'"));
     let log = Arc::new(Log::new(offset));
-    let feed = Arc::new(Feed { name: name.to_owned(), filter: filter.clone(), replid: plugin.fresh_id(), log });
-    log::info!("Filter '{name}': derived history {} begins at offset {offset} of this node's", feed.replid);
+    let (name, replid) = (name.to_owned(), plugin.fresh_id());
+    let feed = Arc::new(Feed { name, filter: filter.clone(), provider, replid, log });
+    log::info!("Filter '{}': derived history {replid} begins at offset {offset} of this node's", feed.name);
     let worker = Worker {
         plugin: plugin.clone(),
         feed: feed.clone(),

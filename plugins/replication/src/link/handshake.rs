@@ -43,6 +43,8 @@ pub enum Verdict {
     Fine,
     /// Go on, but say so: an old primary that doesn't know the option.
     Ignored(String),
+    /// Go on without a word of ours: our user has no right to REPLCONF.
+    Forbidden(String),
     /// Give this connection up.
     Fatal(String),
 }
@@ -131,11 +133,13 @@ pub fn judge(step: Step, line: &[u8]) -> Verdict {
     if !error && line.first() != Some(&b'+') {
         return Verdict::Fatal(format!("unexpected answer during the handshake: {said}"));
     }
-    // PSYNC will be refused for the same reason, and says so.
-    let no_rights = line.starts_with(b"-NOAUTH") || line.starts_with(b"-NOPERM");
     match step {
         _ if !error => Verdict::Fine,
-        Step::Port | Step::Address | Step::Capabilities if no_rights => Verdict::Fine,
+        // PSYNC will be refused for the same reason, and says so.
+        Step::Port | Step::Address | Step::Capabilities if line.starts_with(b"-NOAUTH") => Verdict::Fine,
+        Step::Port | Step::Address | Step::Capabilities if line.starts_with(b"-NOPERM") => {
+            Verdict::Forbidden(said.into_owned())
+        }
         Step::Ping => {
             let alive: [&[u8]; 3] = [b"-NOAUTH", b"-NOPERM", b"-ERR operation not permitted"];
             if alive.iter().any(|a| line.starts_with(a)) {
@@ -179,7 +183,8 @@ mod tests {
             (Address, b"-ERR unknown", "ignored"),
             (Capabilities, b"-ERR unknown", "ignored"),
             (Capabilities, b"+OK", "fine"),
-            (Capabilities, b"-NOPERM this user", "fine"),
+            (Capabilities, b"-NOPERM this user", "forbidden"),
+            (Port, b"-NOPERM this user", "forbidden"),
             (Port, b"-NOAUTH Authentication required.", "fine"),
             (Filter, b"-NOPERM this user", "fatal"),
             (Capabilities, b"", "fatal"),
@@ -190,6 +195,7 @@ mod tests {
             let got = match judge(*step, line) {
                 Verdict::Fine => "fine",
                 Verdict::Ignored(_) => "ignored",
+                Verdict::Forbidden(_) => "forbidden",
                 Verdict::Fatal(_) => "fatal",
             };
             assert_eq!(got, *want, "{step:?} {:?}", String::from_utf8_lossy(line));

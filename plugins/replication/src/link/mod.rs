@@ -56,6 +56,7 @@ enum State {
     },
     Receiving {
         last_io: Duration,
+        signed: Duration,
         at: Option<Position>,
         guarded: bool,
         transfer: Transfer,
@@ -120,9 +121,31 @@ pub struct Link {
     told_itself: bool,
     /// The primary follows us: it isn't followed until that is over.
     looped: bool,
-    /// Why the last attempt failed, and when that was said: the same reason isn't said every second.
-    last_why: String,
-    said_at: Duration,
+    /// It lets our user say no REPLCONF: to acknowledge would cost the link.
+    unheard: bool,
+    /// Why the last attempt failed.
+    why: Said,
+    /// What it said to PSYNC, or to REPLCONF, before the attempt went on without.
+    psync_refused: Said,
+    replconf_refused: Said,
+}
+
+/// What was said last, and when: the same isn't said every second.
+#[derive(Debug, Default)]
+struct Said {
+    text: String,
+    at: Duration,
+}
+
+impl Said {
+    /// Whether to say it now.
+    fn is_news(&mut self, now: Duration, text: &str) -> bool {
+        let news = self.text != text || now >= self.at + SAY_AGAIN;
+        if news {
+            (self.text, self.at) = (text.to_string(), now);
+        }
+        news
+    }
 }
 
 impl Default for Link {
@@ -141,8 +164,10 @@ impl Default for Link {
             asked_before: false,
             told_itself: false,
             looped: false,
-            last_why: String::new(),
-            said_at: Duration::ZERO,
+            unheard: false,
+            why: Said::default(),
+            psync_refused: Said::default(),
+            replconf_refused: Said::default(),
         }
     }
 }
@@ -249,7 +274,8 @@ impl Link {
 
     fn connect(&mut self, now: Duration, why: &str, out: &mut Outcome) {
         if let Some(target) = self.target.clone() {
-            (self.goes_on_from, self.took, self.anew, self.told_itself) = (None, None, None, false);
+            (self.goes_on_from, self.took, self.anew) = (None, None, None);
+            (self.told_itself, self.unheard) = (false, false);
             self.enter(State::Connecting { since: now }, why, out);
             out.actions.push(Action::Connect(target));
         }
@@ -267,8 +293,7 @@ impl Link {
         self.asked_before |= self.handing_over && matches!(self.state, State::Psync { .. });
         let was_streaming = matches!(self.state, State::Streaming { .. });
         let level = if was_streaming || self.looped || grave { log::Level::Warn } else { log::Level::Info };
-        if self.last_why != why || now >= self.said_at + SAY_AGAIN || grave {
-            (self.last_why, self.said_at) = (why.to_string(), now);
+        if self.why.is_news(now, why) || grave {
             let what = if was_streaming { "connection with the primary lost" } else { "no link with the primary" };
             out.actions.push(Action::Log(level, format!("{what}: {why}")));
         }
@@ -313,7 +338,9 @@ impl Link {
     }
 
     fn ack(&mut self, now: Duration, ctx: Context<'_>, offset: Offset, out: &mut Outcome) {
-        if let State::Streaming { acked, .. } = &mut self.state {
+        if let State::Streaming { acked, .. } = &mut self.state
+            && !self.unheard
+        {
             *acked = now;
             let (applied, fsynced) = (offset.to_string(), ctx.durable.map(|offset| offset.to_string()));
             let mut words: Vec<&[u8]> = vec![b"REPLCONF", b"ACK", applied.as_bytes()];
@@ -334,11 +361,12 @@ impl Link {
 
     /// The data is the primary's; from here on the stream is ours. An acknowledgement at once puts us online.
     fn stream(&mut self, now: Duration, ctx: Context<'_>, acks: bool, why: &str, out: &mut Outcome) {
+        let acks = acks && !self.unheard;
         self.enter(State::Streaming { last_io: now, acked: now, acks }, why, out);
         self.followed = true;
         self.looped = false;
         self.refused = None;
-        self.last_why.clear();
+        self.why = Said::default();
         self.down_since = None;
         out.actions.push(Action::Began(self.anew.clone()));
         if acks {
@@ -358,8 +386,13 @@ impl Link {
                     out.actions.push(Action::Apply(at..buf.len()));
                     out.consumed = buf.len();
                 }
-                State::Receiving { last_io, transfer, at: position, guarded } => {
+                State::Receiving { last_io, signed, transfer, at: position, guarded } => {
                     *last_io = now;
+                    // Over a slow line the primary has sent all long before it is here.
+                    if now >= *signed + ACK_PERIOD {
+                        *signed = now;
+                        out.actions.push(Action::Send(b"\n".to_vec()));
+                    }
                     let (take, done) = transfer.feed(rest);
                     out.actions.push(Action::Payload(at..at + take));
                     out.consumed += take;
@@ -410,6 +443,7 @@ impl Link {
         match handshake::judge(step, line) {
             Verdict::Fatal(why) => return self.lose(now, &why, true, out),
             Verdict::Ignored(what) => out.actions.push(Action::Log(log::Level::Info, what)),
+            Verdict::Forbidden(said) => self.goes_unheard(now, &said, out),
             Verdict::Fine => {}
         }
         if step == Step::Capabilities {
@@ -429,6 +463,18 @@ impl Link {
             out.actions.push(Action::Send(bytes.concat()));
         } else if asked.is_empty() {
             self.ask_psync(now, ctx, out);
+        }
+    }
+
+    /// Nothing of us is known there: the link holds for `repl-timeout`, which is more than a refused acknowledgement leaves of it.
+    fn goes_unheard(&mut self, now: Duration, said: &str, out: &mut Outcome) {
+        self.unheard = true;
+        if self.replconf_refused.is_news(now, said) {
+            let text = format!(
+                "The primary lets this user say no REPLCONF: it doesn't know our port, counts on nothing of what we have, and \
+                 closes the link each time its repl-timeout is over. A replica's user needs +psync +replconf +ping. It said: {said}"
+            );
+            out.actions.push(Action::Log(log::Level::Warn, text));
         }
     }
 
@@ -564,19 +610,28 @@ impl Link {
         }
         let ours = offered.map_or("none".to_string(), |p| format!("{}:{}", p.replid, p.offset));
         let why = format!("Full resync from master: {}:{} (our history: {ours})", at.replid, at.offset);
-        self.announce(now, Some(at), guarded, why, out);
+        self.announce(now, Some(at), guarded, (log::Level::Info, why), out);
     }
 
     /// An old primary: everything is taken, under a name that only we know.
     fn fall_back(&mut self, now: Duration, said: &str, out: &mut Outcome) {
         out.actions.push(Action::Send(b"SYNC\r\n".to_vec()));
         let why = format!("Master does not support PSYNC (reply: {said}). Retrying with SYNC...");
-        self.announce(now, None, false, why, out);
+        // It may refuse that too, and be asked again in a second.
+        let level = if self.psync_refused.is_news(now, said) { log::Level::Info } else { log::Level::Debug };
+        self.announce(now, None, false, (level, why), out);
     }
 
-    fn announce(&mut self, now: Duration, at: Option<Position>, guarded: bool, why: String, out: &mut Outcome) {
+    fn announce(
+        &mut self,
+        now: Duration,
+        at: Option<Position>,
+        guarded: bool,
+        (level, why): (log::Level, String),
+        out: &mut Outcome,
+    ) {
         out.actions.push(Action::BeginLoad(at));
-        out.actions.push(Action::Log(log::Level::Info, why.clone()));
+        out.actions.push(Action::Log(level, why.clone()));
         self.enter(State::Announced { last_io: now, at, guarded }, &why, out);
     }
 
@@ -588,7 +643,7 @@ impl Link {
                 let (at, guarded, transfer) = (*at, *guarded, Transfer::new(framing));
                 let empty = transfer.total() == Some(0);
                 self.enter(
-                    State::Receiving { last_io: now, at, guarded, transfer },
+                    State::Receiving { last_io: now, signed: now, at, guarded, transfer },
                     "MASTER <-> REPLICA sync: receiving",
                     out,
                 );

@@ -25,6 +25,7 @@ struct Bench {
     payload: Vec<u8>,
     applied: Vec<u8>,
     warned: Vec<String>,
+    told: Vec<String>,
     began: Option<Vec<ReplId>>,
 }
 
@@ -44,6 +45,7 @@ impl Bench {
             payload: Vec::new(),
             applied: Vec::new(),
             warned: Vec::new(),
+            told: Vec::new(),
             began: None,
         };
         b.event(Event::Follow(Target { host: "h".into(), port: 1 }));
@@ -80,6 +82,7 @@ impl Bench {
                 Action::AskToTakeOver => self.did.push("ask to take over".into()),
                 Action::HandedOver(answer) => self.did.push(format!("handed over: {answer:?}")),
                 Action::Log(log::Level::Warn, text) => self.warned.push(text),
+                Action::Log(log::Level::Info, text) => self.told.push(text),
                 Action::Log(..) => {}
             }
         }
@@ -264,6 +267,18 @@ fn nonsense_ends_the_connection_and_nothing_else() {
         b.hear(format!("+FULLRESYNC {} 7\r\n{line}", hex('a')).as_bytes());
         assert_eq!(b.done(), ["begin 7", "abort", "disconnect"], "{line:?}");
     }
+}
+
+/// A primary that has sent everything closes the link of one that it doesn't hear, and a slow line holds megabytes.
+#[test]
+fn who_receives_gives_a_sign_each_second() {
+    let mut b = Bench::new();
+    b.shake().hear(format!("+FULLRESYNC {} 7\r\n$9\r\n", hex('a')).as_bytes());
+    b.said();
+    for (secs, sign) in [(0, ""), (1, "\n"), (0, ""), (3, "\n"), (1, "\n")] {
+        assert_eq!(b.wait(secs).hear(b"r").said(), sign);
+    }
+    assert_eq!(b.wait(9).said(), "", "nothing comes");
 }
 
 #[test]
@@ -589,6 +604,49 @@ fn a_primary_without_psync_is_asked_by_sync() {
         b.wait(11);
         assert_eq!(b.done(), ["disconnect", "connect h:1"], "but its silence is noticed");
     }
+}
+
+/// A user without the right to PSYNC, say, and without that to SYNC.
+#[test]
+fn a_primary_that_refuses_both_each_second_is_told_of_seldom() {
+    let (psync, sync) = ("NOPERM no 'psync'", "NOPERM no 'sync'");
+    let mut b = Bench::new();
+    for _ in 0..30 {
+        b.shake().hear(format!("-{psync}\r\n-{sync}\r\n").as_bytes());
+        b.wait(1);
+    }
+    let times = |b: &Bench, what: &str| b.told.iter().filter(|line| line.contains(what)).count();
+    assert_eq!((times(&b, "Retrying with SYNC"), times(&b, sync)), (1, 1), "{:?}", b.told);
+    b.wait(1).shake().hear(format!("-{psync}\r\n-{sync}\r\n").as_bytes());
+    assert_eq!((times(&b, "Retrying with SYNC"), times(&b, sync)), (2, 2), "each half a minute");
+    b.wait(1).shake().hear(b"-ERR unknown command 'PSYNC'\r\n");
+    assert_eq!(times(&b, "Retrying with SYNC"), 3, "it says something else");
+}
+
+/// A stock primary closes the link of a replica whose acknowledgement it has to refuse.
+#[test]
+fn who_may_say_no_replconf_acknowledges_nothing() {
+    let mut b = Bench::new();
+    let forbidden = |b: &mut Bench| {
+        b.event(Event::Connected);
+        b.hear(b"+PONG\r\n-NOPERM no 'replconf'\r\n-NOPERM no 'replconf'\r\n");
+    };
+    forbidden(&mut b);
+    assert!(b.said().contains("PSYNC"), "what it may do it does");
+    b.hear(format!("+FULLRESYNC {} 7\r\n$3\r\nrdb", hex('a')).as_bytes());
+    b.here = Some(Position { replid: id(b'a'), offset: Offset(7) });
+    b.event(Event::Loaded);
+    b.hear(b"*1\r\n").wait(5);
+    b.event(Event::AckAsked(Offset(7)));
+    assert!(b.link.up() && b.said().is_empty(), "it says nothing");
+    b.event(Event::Failed("the primary closed the connection".into()));
+    forbidden(&mut b);
+    let told = |b: &Bench| b.warned.iter().filter(|line| line.contains("+psync +replconf +ping")).count();
+    assert_eq!(told(&b), 1, "{:?}", b.warned);
+    b.event(Event::Failed("the primary closed the connection".into()));
+    b.wait(30).shake();
+    b.hear(format!("+CONTINUE {}\r\n", hex('a')).as_bytes());
+    assert!(b.said().contains("REPLCONF $3 ACK"), "the right was given");
 }
 
 #[test]

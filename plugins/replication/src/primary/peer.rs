@@ -129,9 +129,13 @@ impl Peer {
 
     fn heard(&mut self, now: Duration) {
         self.shared.heard(now);
-        if let State::WaitFirstAck { heard } | State::Online { heard } = &mut self.state {
-            *heard = now;
-        }
+        // One that is still being sent its payload takes of it what is on the line.
+        let (State::WaitFirstAck { heard: last } | State::Online { heard: last } | State::SendPayload { moved: last }) =
+            &mut self.state
+        else {
+            return;
+        };
+        *last = now;
     }
 
     fn tick(&mut self, now: Duration, limits: Limits) -> Option<Action> {
@@ -208,7 +212,9 @@ mod tests {
         p.step(secs(0), LIMITS, Event::PayloadBegins { diskless: true });
         p.step(secs(9), LIMITS, Event::PayloadMoved);
         assert!(!close(p.step(secs(19), LIMITS, Event::Tick)), "slow is not dead");
-        assert!(close(p.step(secs(20), LIMITS, Event::Tick)));
+        p.step(secs(19), LIMITS, Event::SignOfLife);
+        assert!(!close(p.step(secs(29), LIMITS, Event::Tick)), "what is on the line is taken");
+        assert!(close(p.step(secs(30), LIMITS, Event::Tick)));
         let mut p = Peer::waiting(secs(0), shared());
         assert!(!close(p.step(secs(100), LIMITS, Event::Tick)), "waiting is our own slowness");
     }

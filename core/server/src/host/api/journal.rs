@@ -1,11 +1,12 @@
 //! The journal, cursors, snapshots, loads, and a primary's stream.
 
-use super::super::frame::{current, in_turn, owned_words, refused_in_turn};
+use super::super::frame::{current, current_mut, in_turn, owned_words, refused_in_turn};
 use super::engine::in_engine;
 use super::{asynchronous, caller, failed};
 use crate::host::plugin::Plugin;
 use crate::host::{DATA, guarded, objects};
 use keystead_abi::{self as abi, Future, History, JournalState, Object, Out, Str};
+use keystead_engine::core::Core;
 use keystead_engine::journal::{CursorClass, OpenError};
 use keystead_engine::rdb::{EncodeOptions, MAX_RDB_VERSION};
 use keystead_engine::{Gate, Targets};
@@ -150,23 +151,17 @@ pub(super) unsafe extern "C" fn open_apply(host: *mut c_void, db: u32, out: *mut
     // SAFETY: as above.
     let plugin = unsafe { caller(host) };
     let Some(service) = plugin.engine(DATA) else { return abi::ERR };
-    let inside = current(|frame| {
-        let journal = &frame.core().journal;
-        (frame.endpoint == DATA).then(|| (journal.history(), journal.offset()))
-    });
-    let begin = || {
-        service.turn(|engine| {
-            let core = &mut engine.core;
-            if core.gates.is(Gate::Replica) {
-                core.journal.set_stream_db(Some(db));
-            }
-            (core.journal.history(), core.journal.offset())
-        })
+    let begin = |core: &mut Core| {
+        if core.gates.is(Gate::Replica) {
+            core.journal.set_stream_db(Some(db));
+        }
+        (core.journal.history(), core.journal.offset())
     };
+    let inside = current_mut(|frame| if frame.endpoint == DATA { frame.core_mut().map(begin) } else { None });
     let state = match inside.flatten() {
         Some(state) => Some(state),
         None if in_turn() => None,
-        None => guarded(begin).ok(),
+        None => guarded(|| service.turn(|engine| begin(&mut engine.core))).ok(),
     };
     let Some((history, offset)) = state else { return abi::ERR };
     // SAFETY: the caller gives room for one object.
