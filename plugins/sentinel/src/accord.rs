@@ -1,7 +1,8 @@
 //! Whether the sentinels of a group hold their elections by one strategy. Votes and majorities are the monitor's with any, so
 //! that there are never two leaders; but what a strategy promises (`lease`: no failover before the lease has ended) it keeps
-//! only if all go by it. Owns how a sentinel says by what it goes (INFO, asked once a link), and what is said of another one
-//! that goes by something else. Refuses nobody: a group is changed one sentinel at a time.
+//! only if all go by it. Owns how a sentinel says by what it goes (INFO, asked once a link and behind each SPREAD, which is sent
+//! when that changes), and what is said of another one that goes by something else. Refuses nobody: a group is changed one
+//! sentinel at a time.
 
 use crate::actions::Shared;
 use crate::election::BUILT_IN;
@@ -43,6 +44,13 @@ impl Monitor {
     pub(crate) fn ask_elections(&mut self, now: Mono) {
         for peer in self.of_mut(Kind::Sentinel).filter(|peer| peer.keystead) {
             (peer.next_info, peer.election) = (now, None);
+        }
+    }
+
+    /// A peer has something to tell, and may be the one that goes by another strategy now.
+    pub(crate) fn look_at_elections(&mut self, now: Mono) {
+        for peer in self.of_mut(Kind::Sentinel).filter(|peer| peer.keystead) {
+            peer.next_info = peer.next_info.min(now);
         }
     }
 

@@ -206,6 +206,14 @@ impl Monitor {
         }
     }
 
+    /// down-after is shorter from now on. Nobody was asked as often as that: silence is what follows a ping.
+    pub(crate) fn count_silence_anew(&mut self, now: Mono) {
+        for instance in self.instances.values_mut().filter(|i| i.command.is_up() && i.down_since.is_none()) {
+            instance.last_valid = instance.last_valid.max(instance.ping_since.unwrap_or(now));
+            instance.next_ping = instance.next_ping.min(now);
+        }
+    }
+
     /// A name stands for this address now: links to the old one are closed, and what was said under the name is asked
     /// for again.
     pub(crate) fn on_resolved(&mut self, name: &str, ip: &str, s: &mut Shared) {

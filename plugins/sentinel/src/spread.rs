@@ -130,12 +130,13 @@ impl Sentinel {
         Ok(Reply::ok())
     }
 
-    /// `SENTINEL SPREAD name [option epoch author value …]`: a peer tells what it has of the group's settings, and hears
-    /// what this sentinel has.
+    /// `SENTINEL SPREAD name [option epoch author value …]`: a peer tells what it has of the group's settings, which may be
+    /// nothing, and hears what this sentinel has. It may have another strategy by now that is none of these.
     pub(crate) fn spread(&mut self, args: &[String]) -> Answer {
         let told = Spread::read(&args[1..])?;
         let monitor = self.monitors.get_mut(&args[0]).ok_or(NO_SUCH)?;
         monitor.learn_settings(told, &mut self.shared);
+        monitor.look_at_elections(self.shared.now);
         let words = monitor.spread.entries.iter().flat_map(Spread::words);
         Ok(Reply::Array(words.map(Reply::Bulk).collect()))
     }
@@ -145,9 +146,15 @@ impl Monitor {
     /// New settings take effect, survive a restart, and are told as events.
     fn take_settings(&mut self, settings: Settings, changes: &[Change], event: &'static str, s: &mut Shared) {
         let old = std::mem::replace(&mut self.settings, settings);
-        let now = &self.settings;
-        if (&old.election, &old.selection) != (&now.election, &now.selection) {
+        if self.settings.down_after_ms < old.down_after_ms {
+            self.count_silence_anew(s.now);
+        }
+        let elects_otherwise = self.settings.election != old.election;
+        if elects_otherwise || self.settings.selection != old.selection {
             self.strategy_changed(s);
+        }
+        if elects_otherwise {
+            self.spread.version += 1; // set here alone or not: the peers hear from it that they are to look
         }
         for change in changes {
             let Change { setting, value } = change;

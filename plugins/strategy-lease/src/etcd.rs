@@ -11,6 +11,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, TlsProvider, parse_pem};
 
+/// etcd's words where a token isn't taken any more: it has forgotten it, or knows it (JWT) as one from before its users or
+/// roles were changed last, whosever.
+const STALE_TOKEN: [&str; 2] = ["invalid auth token", "revision of auth store is old"];
+
 /// A client of one etcd cluster.
 pub struct Etcd {
     http: ureq::Agent,
@@ -78,7 +82,7 @@ impl Etcd {
         let known = self.token.lock().clone();
         if let Some(token) = known {
             match self.post(endpoint, path, body, Some(&token)) {
-                Err(error) if error.contains("invalid auth token") => *self.token.lock() = None,
+                Err(error) if STALE_TOKEN.iter().any(|words| error.contains(words)) => *self.token.lock() = None,
                 answer => return answer,
             }
         }

@@ -6,7 +6,7 @@ use keystead_harness::{Certs, Process, ProcessSpec, eventually, free_port, wait_
 use keystead_lease::agent::Answer;
 use keystead_lease::config::Config;
 use keystead_lease::etcd::Etcd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -21,12 +21,16 @@ fn etcd_program() -> Option<PathBuf> {
 }
 
 /// Three members; over TLS if there are certificates, of both sides if clients are asked for theirs.
-fn cluster(
-    program: &std::path::Path,
-    dir: &std::path::Path,
-    certs: Option<&Certs>,
-    of_both: bool,
-) -> Vec<(Process, u16)> {
+fn cluster(program: &Path, dir: &Path, certs: Option<&Certs>, of_both: bool) -> Vec<(Process, u16)> {
+    let mut more = Vec::new();
+    // With authorities for them, etcd asks clients for certificates whatever it was told.
+    if let Some(certs) = certs.filter(|_| of_both) {
+        more = vec!["--trusted-ca-file".into(), certs.path("ca.crt"), "--client-cert-auth".into()];
+    }
+    cluster_with(program, dir, certs, &more)
+}
+
+fn cluster_with(program: &Path, dir: &Path, certs: Option<&Certs>, more: &[String]) -> Vec<(Process, u16)> {
     let ports: Vec<(u16, u16)> = (0..3).map(|_| (free_port(), free_port())).collect();
     let scheme = if certs.is_some() { "https" } else { "http" };
     let peers = ports.iter().enumerate().map(|(n, (_, peer))| format!("m{n}=http://127.0.0.1:{peer}"));
@@ -46,15 +50,9 @@ fn cluster(
         if let Some(certs) = certs {
             args.push(("--cert-file", certs.path("server.crt")));
             args.push(("--key-file", certs.path("server.key")));
-            // With authorities for them, etcd asks clients for certificates whatever it was told.
-            if of_both {
-                args.push(("--trusted-ca-file", certs.path("ca.crt")));
-            }
         }
         let mut args: Vec<String> = args.into_iter().flat_map(|(name, value)| [name.to_owned(), value]).collect();
-        if of_both {
-            args.push("--client-cert-auth".into());
-        }
+        args.extend_from_slice(more);
         let spec = ProcessSpec {
             program: program.to_path_buf(),
             args,
@@ -145,15 +143,8 @@ fn over_tls_each_side_shows_its_certificate() {
     assert!(Etcd::new(&missing).err().is_some_and(|error| error.contains("/nowhere")));
 }
 
-#[test]
-fn over_tls_as_a_user_whose_token_is_forgotten() {
-    let Some(program) = etcd_program() else { return };
-    let (dir, certs) = (tempfile::tempdir().unwrap(), Certs::new());
-    let mut members = cluster(&program, dir.path(), Some(&certs), false);
-    // etcd's gateway refuses users behind a certificate with a common name.
-    let plain = Config { etcd_cert_file: None, etcd_key_file: None, ..config(&members, Some(&certs)) };
-    wait_for_leader(&Etcd::new(&plain).unwrap());
-    let admin = Etcd::new(&Config { etcd: plain.etcd[..1].to_vec(), ttl_s: 60, ..plain.clone() }).unwrap();
+/// Has etcd ask for users, one of whom may read and write behind the prefix.
+fn with_users(admin: &Etcd) {
     for (path, body) in [
         ("/v3/auth/user/add", r#"{"name": "root", "password": "r"}"#),
         ("/v3/auth/role/add", r#"{"name": "root"}"#),
@@ -173,11 +164,23 @@ fn over_tls_as_a_user_whose_token_is_forgotten() {
         let done = || admin.call(path, &body).map_or_else(|error| error.contains("already"), |_| true);
         wait_until(path, LIMIT, done);
     }
-    let as_user = |password: &str| Config {
-        etcd_user: Some("keystead".into()),
-        etcd_password: Some(password.into()),
-        ..plain.clone()
-    };
+}
+
+fn as_user(config: &Config, password: &str) -> Config {
+    Config { etcd_user: Some("keystead".into()), etcd_password: Some(password.into()), ..config.clone() }
+}
+
+#[test]
+fn over_tls_as_a_user_whose_token_is_forgotten() {
+    let Some(program) = etcd_program() else { return };
+    let (dir, certs) = (tempfile::tempdir().unwrap(), Certs::new());
+    let mut members = cluster(&program, dir.path(), Some(&certs), false);
+    // etcd's gateway refuses users behind a certificate with a common name.
+    let plain = Config { etcd_cert_file: None, etcd_key_file: None, ..config(&members, Some(&certs)) };
+    wait_for_leader(&Etcd::new(&plain).unwrap());
+    let admin = Etcd::new(&Config { etcd: plain.etcd[..1].to_vec(), ttl_s: 60, ..plain.clone() }).unwrap();
+    with_users(&admin);
+    let as_user = |password| as_user(&plain, password);
     let wrong = Etcd::new(&as_user("x")).unwrap();
     wait_until("a wrong password is refused", LIMIT, || matches!(wrong.acquire("m", "a:1", 60), Answer::Away(_)));
     let user = Etcd::new(&as_user("k")).unwrap();
@@ -192,4 +195,28 @@ fn over_tls_as_a_user_whose_token_is_forgotten() {
     assert_eq!(user.holder("m").unwrap().as_deref(), Some("a:1"));
     user.revoke(&lease);
     wait_until("given back", LIMIT, || user.holder("m") == Ok(None));
+}
+
+/// A token that says of itself when it was made is void as soon as anybody's rights are changed: the primary's lease ran out
+/// behind that.
+#[test]
+fn a_user_whose_token_is_older_than_a_change_of_any_user() {
+    let Some(program) = etcd_program() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let key = dir.path().join("tokens.key");
+    std::fs::write(&key, "what tokens are signed with").unwrap();
+    let tokens = format!("jwt,sign-method=HS256,priv-key={},ttl=1h", key.display());
+    let members = cluster_with(&program, dir.path(), None, &["--auth-token".into(), tokens]);
+    let plain = config(&members, None);
+    wait_for_leader(&Etcd::new(&plain).unwrap());
+    let admin = Etcd::new(&Config { etcd: plain.etcd[..1].to_vec(), ttl_s: 60, ..plain.clone() }).unwrap();
+    with_users(&admin);
+    let root = Config { etcd_user: Some("root".into()), etcd_password: Some("r".into()), ttl_s: 60, ..plain.clone() };
+    let (root, user) = (Etcd::new(&root).unwrap(), Etcd::new(&as_user(&plain, "k")).unwrap());
+    let lease = acquired(&user, 20);
+    let add = || root.call("/v3/auth/role/add", &serde_json::json!({"name": "of somebody else"}));
+    wait_until("a role is added", LIMIT, || add().map_or_else(|error| error.contains("already"), |_| true));
+    wait_until("who holds it is said again", LIMIT, || user.holder("m").is_ok_and(|by| by.as_deref() == Some("a:1")));
+    assert!(matches!(user.renew(&lease), Answer::Renewed));
+    assert!(matches!(user.acquire("m", "b:1", 60), Answer::HeldBy(owner) if owner == "a:1"));
 }

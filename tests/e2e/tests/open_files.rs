@@ -112,4 +112,9 @@ fn a_sentinel_of_many_primaries_keeps_descriptors_for_its_state_and_its_clients(
     let _crowd = fill(port);
     assert!(!sentinel.process.log().contains("can't be written"), "{}", sentinel.process.log());
     clients[0].ok("SENTINEL SET falls quorum 2");
+    // Long before maxclients: the last descriptors are the files'.
+    wait_until("who was refused is counted", DEADLINE, || {
+        let info = clients[0].ok("INFO stats").as_text().unwrap_or_default();
+        info.lines().any(|line| line.strip_prefix("rejected_connections:").is_some_and(|count| count != "0"))
+    });
 }

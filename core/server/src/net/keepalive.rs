@@ -2,11 +2,16 @@
 //! changes it. Who is connected keeps what it began with, as in Redis.
 
 use keystead_engine::config::ParamGroup;
+use rustix::net::sockopt::set_tcp_keepcnt;
 use socket2::{SockRef, TcpKeepalive};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+/// A peer that leaves so many questions in a row unanswered is gone, as in Redis: after twice `tcp-keepalive` without a word. The
+/// system would ask three times as often.
+const UNANSWERED: u32 = 3;
 
 /// Seconds without traffic after which a peer is asked whether it lives; 0: never.
 #[derive(Clone, Debug)]
@@ -27,6 +32,7 @@ impl Keepalive {
         let interval = Duration::from_secs(u64::from((seconds / 3).max(1)));
         let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval);
         let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+        let _ = set_tcp_keepcnt(stream, UNANSWERED);
     }
 }
 
@@ -44,28 +50,32 @@ impl ParamGroup for Keepalive {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::net::sockopt::tcp_keepidle;
+    use rustix::net::sockopt::{tcp_keepcnt, tcp_keepidle, tcp_keepintvl};
     use std::net::TcpListener;
 
-    /// Whether a connection accepted now is watched, and after how long.
-    fn accepted(keepalive: &Keepalive) -> Option<Duration> {
+    /// Whether a connection accepted now is watched: after how long, and when a silent peer is given up.
+    fn accepted(keepalive: &Keepalive) -> Option<(Duration, Duration)> {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let _client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
         let (stream, _) = listener.accept().expect("one");
         keepalive.watch(&stream);
         let watched = SockRef::from(&stream).keepalive().expect("a socket");
-        watched.then(|| tcp_keepidle(&stream).expect("a socket"))
+        watched.then(|| {
+            let (idle, between) = (tcp_keepidle(&stream).expect("set"), tcp_keepintvl(&stream).expect("set"));
+            (idle, idle + between * tcp_keepcnt(&stream).expect("set"))
+        })
     }
 
     #[test]
     fn what_config_set_says_holds_for_whoever_comes_then() {
         let keepalive = Keepalive::new(300);
-        assert_eq!(accepted(&keepalive), Some(Duration::from_secs(300)));
+        let times = |(asked, given_up)| (Duration::from_secs(asked), Duration::from_secs(given_up));
+        assert_eq!(accepted(&keepalive), Some(times((300, 600))));
         let group: &dyn ParamGroup = &keepalive.clone();
         assert!(group.has("tcp-keepalive") && !group.has("timeout"));
-        for (value, seconds) in [("0", None), ("60", Some(60)), ("1", Some(1))] {
+        for (value, seconds) in [("0", None), ("60", Some((60, 120))), ("1", Some((1, 4)))] {
             group.apply(&|_| value.to_owned()).expect("any number does");
-            assert_eq!(accepted(&keepalive), seconds.map(Duration::from_secs), "{value}");
+            assert_eq!(accepted(&keepalive), seconds.map(times), "{value}");
         }
     }
 }

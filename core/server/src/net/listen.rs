@@ -94,8 +94,12 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// Starts to accept on the unix socket, if there is one: `take` gets each connection, in the accepting task.
-    pub(crate) fn accept_unix(self, take: impl Fn(Accepted) + Send + 'static) -> io::Result<Option<UnixAccepting>> {
+    /// Starts to accept on the unix socket, if there is one: `take` gets each connection, in the accepting task; `None`: one
+    /// was turned away.
+    pub(crate) fn accept_unix(
+        self,
+        take: impl Fn(Option<Accepted>) + Send + 'static,
+    ) -> io::Result<Option<UnixAccepting>> {
         let Some((listener, path)) = self.unix else { return Ok(None) };
         let task = async_std::task::spawn(accept_unix(Async::new(listener)?, path.clone(), take));
         Ok(Some(UnixAccepting { task, path }))
@@ -133,12 +137,12 @@ impl Accepting {
         Accepting::Driver(socket, driver)
     }
 
-    /// Accepts connections that begin with a handshake.
+    /// Accepts connections that begin with a handshake; `None`: one was turned away.
     pub(super) fn encrypted(
         listener: std::net::TcpListener,
         keepalive: Keepalive,
         (context, pending): (Arc<tls::Context>, Pending),
-        take: impl Fn(Accepted) + Clone + Send + 'static,
+        take: impl Fn(Option<Accepted>) + Clone + Send + 'static,
     ) -> io::Result<Accepting> {
         let socket = Arc::new(Async::new(listener)?);
         let task = async_std::task::spawn(accept_tls(socket.clone(), keepalive, context, pending, take));
@@ -274,14 +278,16 @@ fn bind_unix(path: &Path, mode: Option<u32>, backlog: u32) -> io::Result<std::os
     Ok(std::os::fd::OwnedFd::from(socket).into())
 }
 
-/// Accepts one plain connection, if somebody waits.
-pub(super) fn accept_plain(listener: &std::net::TcpListener, keepalive: &Keepalive) -> io::Result<Accepted> {
+/// Accepts one plain connection, if somebody waits; `None`: it was turned away.
+pub(super) fn accept_plain(listener: &std::net::TcpListener, keepalive: &Keepalive) -> io::Result<Option<Accepted>> {
     let (stream, peer) = listener.accept()?;
     set_options(&stream, keepalive);
-    leave_files(&stream, &stream)?;
+    if takes_a_file_s_place(&stream, &stream) {
+        return Ok(None);
+    }
     let local = stream.local_addr().map(|a| a.to_string()).unwrap_or_default();
     let loopback = is_loopback(peer.ip());
-    Ok(Accepted { socket: Raw::Tcp(stream), peer: peer.to_string(), local, unix: false, loopback })
+    Ok(Some(Accepted { socket: Raw::Tcp(stream), peer: peer.to_string(), local, unix: false, loopback }))
 }
 
 /// Accepts on the TLS port. Each handshake is a task of its own; who fails it is never seen by the engine.
@@ -290,12 +296,15 @@ async fn accept_tls(
     keepalive: Keepalive,
     context: Arc<tls::Context>,
     pending: Pending,
-    take: impl Fn(Accepted) + Clone + Send + 'static,
+    take: impl Fn(Option<Accepted>) + Clone + Send + 'static,
 ) {
     loop {
         let place = pending.place().await;
         match accept_one(&listener, |l| l.accept()).await {
-            Ok((stream, _)) if leaves_too_few(&stream) => drop(stream),
+            Ok((stream, _)) if leaves_too_few(&stream) => {
+                drop(stream);
+                take(None);
+            }
             Ok((stream, peer)) => {
                 set_options(&stream, &keepalive);
                 let local = stream.local_addr().map(|a| a.to_string()).unwrap_or_default();
@@ -307,7 +316,7 @@ async fn accept_tls(
                         Ok((socket, session)) => {
                             let socket = Raw::Tls(Box::new(Encrypted::new(socket, session)));
                             let loopback = is_loopback(peer.ip());
-                            take(Accepted { socket, peer: peer.to_string(), local, unix: false, loopback });
+                            take(Some(Accepted { socket, peer: peer.to_string(), local, unix: false, loopback }));
                         }
                         Err(NotShaken::Crowded) => {}
                         Err(NotShaken::Failed(why)) => {
@@ -321,17 +330,22 @@ async fn accept_tls(
     }
 }
 
-async fn accept_unix(listener: Async<std::os::unix::net::UnixListener>, path: PathBuf, take: impl Fn(Accepted)) {
+async fn accept_unix(
+    listener: Async<std::os::unix::net::UnixListener>,
+    path: PathBuf,
+    take: impl Fn(Option<Accepted>),
+) {
     let name = format!("{}:0", path.display());
     loop {
         match accept_one(&listener, |l| l.accept()).await {
             Ok((stream, _)) => {
                 let _ = stream.set_nonblocking(true);
-                if leave_files(&stream, &stream).is_err() {
+                if takes_a_file_s_place(&stream, &stream) {
+                    take(None);
                     continue;
                 }
                 let socket = Raw::Unix(stream);
-                take(Accepted { socket, peer: name.clone(), local: name.clone(), unix: true, loopback: true });
+                take(Some(Accepted { socket, peer: name.clone(), local: name.clone(), unix: true, loopback: true }));
             }
             Err(e) => pause_after(&e).await,
         }
@@ -348,13 +362,13 @@ async fn accept_one<L, T>(listener: &Async<L>, accept: impl Fn(&L) -> io::Result
     }
 }
 
-/// Who takes one of the descriptors that are kept for files is told what Redis says, and is gone.
-fn leave_files(socket: &impl AsFd, mut told: impl Write) -> io::Result<()> {
-    if !leaves_too_few(socket) {
-        return Ok(());
+/// Who takes one of the descriptors that are kept for files is told what Redis says, and is turned away.
+fn takes_a_file_s_place(socket: &impl AsFd, mut told: impl Write) -> bool {
+    let last = leaves_too_few(socket);
+    if last {
+        let _ = told.write(b"-ERR max number of clients reached\r\n");
     }
-    let _ = told.write(b"-ERR max number of clients reached\r\n");
-    Err(io::ErrorKind::ConnectionAborted.into())
+    last
 }
 
 async fn pause_after(error: &io::Error) {

@@ -3,7 +3,7 @@
 
 use super::driver::Driver;
 use super::keepalive::Keepalive;
-use super::listen::{self, Accepting, ListenSpec, Listeners, UnixAccepting};
+use super::listen::{self, Accepted, Accepting, ListenSpec, Listeners, UnixAccepting};
 use super::service::Service;
 use super::ticker::{self, Ticker};
 use crate::descriptors::Handshakes;
@@ -115,7 +115,7 @@ impl Port {
             let bound = std::mem::take(&mut sides.side(kind).bound);
             self.accept(&mut sides, kind, bound)?;
         }
-        let accepting = listeners.accept_unix(move |accepted| driver.open(accepted));
+        let accepting = listeners.accept_unix(self.taker(driver));
         let accepting = accepting.map_err(|e| format!("can't watch a listening socket: {e}"))?;
         let ticker = ticker::start(self.service.clone()).map_err(|e| format!("can't start the heartbeat: {e}"))?;
         *self.running.lock() = Some((accepting, ticker));
@@ -134,12 +134,21 @@ impl Port {
                 Kind::Plain => Ok(Accepting::plain(listener, keepalive, driver)),
                 Kind::Tls => {
                     let with = (self.service.tls(), sides.pending.clone());
-                    Accepting::encrypted(listener, keepalive, with, move |accepted| driver.open(accepted))
+                    Accepting::encrypted(listener, keepalive, with, self.taker(driver))
                 }
             };
             sides.side(kind).accepting.push(accepting.map_err(|e| format!("can't watch a listening socket: {e}"))?);
         }
         Ok(())
+    }
+
+    /// Who was accepted is the driver's; who was turned away is counted.
+    fn taker(&self, driver: Driver) -> impl Fn(Option<Accepted>) + Clone + Send + use<> {
+        let service = self.service.clone();
+        move |accepted| match accepted {
+            Some(accepted) => driver.open(accepted),
+            None => service.note_turned_away(),
+        }
     }
 
     /// Listens for TLS on another port, or on none. The old one stays if that one can't be had. Clients stay.

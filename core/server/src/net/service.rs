@@ -99,6 +99,8 @@ pub(crate) enum Order {
         service: Arc<Service>,
         /// Who waits, and the call's name.
         reply: Option<(SessionId, u64)>,
+        /// A transaction waits, and not for long.
+        in_exec: bool,
     },
     /// ACL LOAD and SAVE; the session that waits gets the answer.
     AclFile {
@@ -232,6 +234,11 @@ impl Service {
         drop(locked);
         self.carry_out(after);
         result
+    }
+
+    /// A connection was refused before it had a session. May be called from anywhere.
+    pub(crate) fn note_turned_away(&self) {
+        self.behind_turn(|engine| engine.core.stats.rejected_connections += 1);
     }
 
     /// A new client: gives its session and what it may send, or the bytes of the refusal.
@@ -447,7 +454,7 @@ impl Service {
                 let waiting = |(session, ticket)| Waiting { service: self.clone(), session, ticket };
                 Order::Shutdown { how: Ending { save, now, force }, reply: reply.map(waiting) }
             }
-            Action::RewriteConfig { reply } => Order::RewriteConfig { service: self.clone(), reply },
+            Action::RewriteConfig { reply, in_exec } => Order::RewriteConfig { service: self.clone(), reply, in_exec },
             Action::AclFile { save, reply } => Order::AclFile { service: self.clone(), save, reply },
         };
         // The channel is unbounded and closed only when the instance ends.

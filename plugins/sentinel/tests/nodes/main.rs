@@ -9,6 +9,7 @@ mod histories;
 mod midway;
 mod namesakes;
 mod promoted;
+mod shorter;
 mod table;
 mod twice;
 mod twins;

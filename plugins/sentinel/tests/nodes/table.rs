@@ -56,6 +56,8 @@ pub struct Table {
     pub peer_info: Option<String>,
     /// Why no state gets onto the disk.
     pub disk_error: Option<String>,
+    /// How often a peer was told of settings.
+    pub spreads: usize,
     ports: BTreeMap<InstanceId, u16>,
 }
 
@@ -86,6 +88,7 @@ impl Table {
             broken: None,
             peer_info: None,
             disk_error: None,
+            spreads: 0,
             ports: BTreeMap::new(),
         };
         table.carry_out(actions.into());
@@ -198,6 +201,10 @@ impl Table {
                 self.told.push((self.now, port, request.clone()));
                 Reply::ok()
             }
+            Request::Spread { .. } => {
+                self.spreads += 1;
+                Reply::Array(Vec::new())
+            }
             Request::InfoServer if port > 20_000 => Reply::Bulk(self.peer_info.clone()?),
             Request::Ping if port > 20_000 => Reply::Status("PONG".into()),
             Request::Info if port < 20_000 => Reply::Bulk(at(self.nodes.get(&port)?, self.now)),
@@ -304,7 +311,7 @@ fn boot(now: u64, watch: Watch, saved: Option<State>, options: Options) -> Boot 
         saved,
         seed: 1,
         options,
-        strategies: Strategies { election: vec!["sentinel".into()], selection: vec!["redis".into()] },
+        strategies: Strategies { election: vec!["sentinel".into(), "manual".into()], selection: vec!["redis".into()] },
     }
 }
 

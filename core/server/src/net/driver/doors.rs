@@ -57,8 +57,14 @@ impl Doors {
         }
     }
 
-    /// Accepts those who wait there.
-    pub(super) fn accept(&mut self, poller: &Poller, place: usize, now_us: u64, mut take: impl FnMut(Accepted)) {
+    /// Accepts those who wait there; `None`: one was turned away.
+    pub(super) fn accept(
+        &mut self,
+        poller: &Poller,
+        place: usize,
+        now_us: u64,
+        mut take: impl FnMut(Option<Accepted>),
+    ) {
         let Some(door) = self.0.get_mut(place).and_then(Option::as_mut) else { return };
         for _ in 0..MOST_AT_ONCE {
             match listen::accept_plain(&door.socket, &door.keepalive) {
@@ -128,7 +134,7 @@ mod tests {
         let tokens = ready(&poller, Wait::AtMost(PATIENCE));
         assert_eq!(tokens.iter().map(|token| place(*token)).collect::<Vec<_>>(), [Some(1)]);
         let mut accepted = Vec::new();
-        doors.accept(&poller, 1, 0, |new| accepted.push(new));
+        doors.accept(&poller, 1, 0, |new| accepted.extend(new));
         assert_eq!(accepted.len(), 1);
         assert_eq!(accepted[0].peer, client.local_addr().expect("connected").to_string());
         assert!(accepted[0].loopback && !accepted[0].unix && accepted[0].local == address.to_string());

@@ -245,8 +245,11 @@ impl Clients {
             return self.inbox.heard();
         }
         if let Some(place) = doors::place(event.token) {
-            let inbox = &self.inbox;
-            return self.doors.accept(&self.poller, place, mono_us(), |new| inbox.send(Message::Open(new)));
+            let (inbox, service) = (&self.inbox, &self.service);
+            return self.doors.accept(&self.poller, place, mono_us(), |new| match new {
+                Some(accepted) => inbox.send(Message::Open(accepted)),
+                None => service.note_turned_away(),
+            });
         }
         let Ok(at) = usize::try_from(event.token) else { return };
         let Some(conn) = self.conns.get_mut(at).and_then(Option::as_deref_mut) else { return };
