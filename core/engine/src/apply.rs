@@ -18,6 +18,7 @@ use crate::monitor;
 use crate::registry::Command;
 use crate::session::{Kind, State};
 use crate::spec::WRITE;
+use crate::timing;
 use ahead::Upcoming;
 
 /// A line of text in a primary's stream: its bytes aren't where they belong, and what they say must not be executed.
@@ -296,6 +297,7 @@ impl Engine {
             return state.between(Targets::REPLICATION);
         }
         if args.is(0, "replconf") {
+            self.count(state, args);
             if args.is(1, "getack") {
                 acks.push(before);
             }
@@ -355,13 +357,21 @@ impl Engine {
         Step::UnitEnd(Targets::REPLICATION)
     }
 
-    /// Who watches sees where a primary's transaction begins and ends.
+    /// Where a primary's transaction begins and ends: statistics count it, and who watches sees it.
     fn show_edge(&mut self, state: &ApplyState, args: Args<'_>) {
-        if state.is_watched(&self.core)
-            && let Ok(command) = exec::find(&self.core, args)
+        if let Some(command) = self.count(state, args)
+            && state.is_watched(&self.core)
         {
             monitor::after(&mut self.core, &state.session, command, args);
         }
+    }
+
+    /// Counts a command of a primary's stream that is seen to here and not executed.
+    fn count(&mut self, state: &ApplyState, args: Args<'_>) -> Option<&'static Command> {
+        let command = exec::find(&self.core, args).ok().filter(|_| state.origin == Origin::Replication)?;
+        self.core.stats.ran(command.index);
+        timing::end(&mut self.core, &state.session, command, args, None);
+        Some(command)
     }
 
     fn stream_error(&mut self, state: &mut ApplyState, command: &str, what: &str) {

@@ -80,7 +80,7 @@ impl State {
         let prefixes = self.tracking.as_ref().map_or(0, |mode| mode.prefixes.bytes() + mode.prefixes.len() * PREFIX);
         let executing = if self.in_exec { self.exec_queue.1 } else { 0 };
         let multi = self.multi.as_ref().map_or(executing, |multi| multi.bytes);
-        let parked = self.parked.as_ref().map_or(0, Parked::memory);
+        let parked = self.parked.as_ref().map_or(0, Parked::memory) + self.late.as_ref().map_or(0, |late| late.bytes());
         size_of::<State>()
             + self.pending_in
             + self.room_in()

@@ -82,6 +82,11 @@ impl<'e> Ctx<'e> {
         !self.nested && self.origin == Origin::Client
     }
 
+    /// A client's own command inside MULTI: whoever sent it reads the reply.
+    pub fn is_in_exec(&self) -> bool {
+        self.session.in_exec && self.origin == Origin::Client && !self.core.in_script && !self.core.in_call
+    }
+
     /// Parks the session until one of the keys changes; the same handler runs again then, and calls this again if it
     /// still finds nothing (place in the queue and deadline stay). Where nothing may park, answers as after the timeout.
     /// 0 waits for ever.

@@ -596,15 +596,10 @@ pub(crate) fn propagate_alone(core: &mut Core, db: usize, argv: &[&[u8]]) {
 pub(crate) fn observe(ks: &mut Keyspace, core: &mut Core, state: &mut State) {
     let mut log = std::mem::take(&mut core.touched);
     ks.swap_touched(&mut log);
-    if core.notifying {
-        let mut missed = std::mem::take(&mut core.missed);
-        ks.swap_missed(&mut missed);
-        crate::notify::publish(core, state.id, &log, &missed);
-        core.missed = missed;
-    }
-    if core.tracking.active() {
-        track(core, state, &log);
-    }
+    let mut missed = std::mem::take(&mut core.missed);
+    ks.swap_missed(&mut missed);
+    tell(core, state, &log, &missed);
+    core.missed = missed;
     for item in log.iter() {
         match item.why {
             Why::Flushed => {
@@ -619,7 +614,8 @@ pub(crate) fn observe(ks: &mut Keyspace, core: &mut Core, state: &mut State) {
             why => {
                 core.watch_touched(state, item.db, item.key, why == Why::Expired);
                 if !core.blocking.is_empty() {
-                    let came = || (why == Why::Created).then(|| ks.glance(item.db, item.key)).flatten();
+                    let came =
+                        || matches!(why, Why::Created | Why::Brought).then(|| ks.glance(item.db, item.key)).flatten();
                     core.blocking.touched(item.db, item.key, came);
                 }
             }
@@ -628,15 +624,27 @@ pub(crate) fn observe(ks: &mut Keyspace, core: &mut Core, state: &mut State) {
     core.touched = log;
 }
 
-/// Tells those who may have cached what changed.
-fn track(core: &mut Core, me: &State, log: &KeyLog) {
-    for item in log.iter() {
-        match item.why {
-            Why::Flushed | Why::Swapped | Why::Told => {}
-            why => core.key_changed(me, item.key, matches!(why, Why::Expired | Why::Evicted)),
+/// Tells of each key those who may have cached it, and those who listen to events. A reader first finds out that a key's time is
+/// up, then that there is none.
+fn tell(core: &mut Core, me: &State, log: &KeyLog, missed: &KeyLog) {
+    let (notifies, tracks) = (core.notifying, core.tracking.active());
+    if !notifies && !tracks {
+        return;
+    }
+    let expired = log.iter().take_while(|item| item.why == Why::Expired).count();
+    for item in log.iter().take(expired).chain(missed.iter()).chain(log.iter().skip(expired)) {
+        let told = crate::notify::events(&item);
+        if notifies {
+            crate::notify::publish(core, me.id, &item, &told.before);
+        }
+        if tracks && !matches!(item.why, Why::Flushed | Why::Swapped | Why::Told) {
+            core.key_changed(me, item.key, matches!(item.why, Why::Expired | Why::Evicted));
+        }
+        if notifies {
+            crate::notify::publish(core, me.id, &item, &told.after);
         }
     }
-    if log.iter().any(|item| item.why == Why::Flushed) {
+    if tracks && log.iter().any(|item| item.why == Why::Flushed) {
         core.all_keys_gone(me);
     }
 }

@@ -2,7 +2,7 @@
 //! classes `notify-keyspace-events` lets through, and the two messages of an event. It only reads what the keyspace
 //! logged, so expiry, eviction, a primary's stream and plugins are told of like any client's command.
 
-use keystead_keyspace::{Class, Event, KeyLog, Why};
+use keystead_keyspace::{Class, Event, Touched, Why};
 
 use crate::core::Core;
 use crate::pubsub::{self, Space};
@@ -152,25 +152,39 @@ pub(crate) fn is_reader(flags: Flags, name: &str) -> bool {
     flags.has(READONLY) || ALSO_READ.contains(&name)
 }
 
-/// Publishes what a command, or the server itself, did to keys.
-pub(crate) fn publish(core: &mut Core, me: SessionId, touched: &KeyLog, missed: &KeyLog) {
-    let mut send = |db: usize, key: &[u8], event: Event| publish_one(core, me, db, key, event);
-    // A reader first finds out that the key's time is up, then that there is none.
-    let expired = touched.iter().take_while(|item| item.why == Why::Expired).count();
-    for item in touched.iter().take(expired).chain(missed.iter()).chain(touched.iter().skip(expired)) {
-        let before = match item.why {
-            Why::Created | Why::CreatedPlain => Some(Event::NEW),
-            Why::Expired => Some(Event::EXPIRED),
-            Why::Evicted => Some(Event::EVICTED),
-            _ => None,
-        };
-        let after = match (item.why, item.event) {
-            (Why::Emptied, _) | (Why::Removed, None) => Some(Event::DEL),
-            _ => None,
-        };
-        for event in [before, item.event, after].into_iter().flatten() {
-            send(item.db, item.key, event);
+/// The events of one change, or of a miss, around the invalidation that caches are told.
+pub(crate) struct Told {
+    /// In front of it.
+    pub(crate) before: [Option<Event>; 3],
+    /// Behind it.
+    pub(crate) after: [Option<Event>; 2],
+}
+
+/// What is told of a change, in Redis' order. Most commands first say that the key was modified, then what they did.
+pub(crate) fn events(item: &Touched<'_>) -> Told {
+    let came = match item.why {
+        Why::Created | Why::CreatedPlain => Some(Event::NEW),
+        Why::Expired => Some(Event::EXPIRED),
+        _ => None,
+    };
+    let named = if item.why == Why::Evicted { Some(Event::EVICTED) } else { item.event };
+    let gone = match (item.why, item.event) {
+        (Why::Emptied, _) | (Why::Removed, None) => Some(Event::DEL),
+        _ => None,
+    };
+    match item.event.map(|event| event.name) {
+        Some("lpop" | "rpop" | "ltrim" | "spop" | "zrem" | "xtrim") => {
+            Told { before: [came, named, gone], after: [None; 2] }
         }
+        Some("zpopmin" | "zpopmax") => Told { before: [came, named, None], after: [gone, None] },
+        _ => Told { before: [came, None, None], after: [named, gone] },
+    }
+}
+
+/// Publishes what a command, or the server itself, did to a key.
+pub(crate) fn publish(core: &mut Core, me: SessionId, item: &Touched<'_>, events: &[Option<Event>]) {
+    for event in events.iter().flatten() {
+        publish_one(core, me, item.db, item.key, *event);
     }
 }
 

@@ -126,6 +126,48 @@ pub enum Parked {
     Pause(OwnedArgs),
 }
 
+/// The reply of a transaction of which a command is answered later. The session is parked meanwhile, by the ticket.
+pub struct Late {
+    /// Names the call.
+    pub ticket: u64,
+    /// What the others answered.
+    reply: Vec<u8>,
+    /// Where the answer belongs; as often as that command was in the transaction.
+    at: Vec<usize>,
+}
+
+impl Late {
+    /// One more answer belongs here.
+    pub(crate) fn mark(&mut self, at: usize) {
+        self.at.push(at);
+    }
+
+    /// A call without an answer.
+    pub(crate) fn new(ticket: u64) -> Late {
+        Late { ticket, reply: Vec::new(), at: Vec::new() }
+    }
+
+    /// The transaction is over: what it has answered from `begin` on is kept.
+    pub(crate) fn keep(&mut self, out: &mut Vec<u8>, begin: usize) {
+        self.reply = out.split_off(begin);
+        self.at.iter_mut().for_each(|at| *at -= begin);
+    }
+
+    /// The bytes that are kept.
+    pub(crate) fn bytes(&self) -> usize {
+        self.reply.len()
+    }
+
+    /// The whole reply. One that was cut for its length may lack the place.
+    pub(crate) fn answered(mut self, answer: &[u8]) -> Vec<u8> {
+        let end = self.reply.len();
+        for at in self.at.into_iter().rev().filter(|at| *at <= end) {
+            self.reply.splice(at..at, answer.iter().copied());
+        }
+        self.reply
+    }
+}
+
 /// A value a plugin keeps with a session, by the plugin's id.
 pub type Slot = (u32, Box<dyn Any + Send>);
 
@@ -224,6 +266,8 @@ pub struct State {
     pub resumed: bool,
     /// EXEC runs what was queued.
     pub in_exec: bool,
+    /// A command of it is answered when it is over.
+    pub late: Option<Box<Late>>,
     /// How many commands it then runs, and their bytes.
     pub exec_queue: (usize, usize),
     /// What plugins keep with it.
@@ -288,6 +332,7 @@ impl State {
             listed: false,
             resumed: false,
             in_exec: false,
+            late: None,
             exec_queue: (0, 0),
             slots: Vec::new(),
         }

@@ -217,9 +217,37 @@ fn configuration_is_set_all_or_nothing() {
         "-ERR CONFIG SET failed (possibly related to argument 'databases') - can't set immutable config\r\n"
     );
     kit.cmd(c, "CONFIG REWRITE");
-    assert!(matches!(kit.actions.last(), Some(Action::RewriteConfig { reply: Some(_) })));
+    assert!(matches!(kit.actions.last(), Some(Action::RewriteConfig { reply: Some(_), in_exec: false })));
     let changed = kit.engine.core.config.changed_params();
     assert_eq!(changed.len(), 2);
+}
+
+#[test]
+fn a_rewrite_inside_multi_is_answered_when_it_is_done() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let lines = "MULTI\r\nSET a 1\r\nCONFIG REWRITE\r\nCONFIG REWRITE\r\nGET a\r\nEXEC\r\nPING\r\n";
+    assert_eq!(kit.send(c, lines), format!("+OK\r\n{}", "+QUEUED\r\n".repeat(4)));
+    let [Action::RewriteConfig { reply: Some((id, ticket)), in_exec: true }] = kit.actions.as_slice() else {
+        panic!("once: {:?}", kit.actions.len())
+    };
+    let (id, ticket) = (*id, *ticket);
+    assert!(id == c && kit.engine.session(c).is_some_and(|state| state.parked.is_some()));
+    kit.turn(|engine| engine.complete(c, ticket, "-ERR no\r\n"));
+    assert_eq!(kit.read(c), "*4\r\n+OK\r\n-ERR no\r\n-ERR no\r\n$1\r\n1\r\n+PONG\r\n");
+    assert!(kit.engine.session(c).is_some_and(|state| state.late.is_none() && state.quick));
+    // A second answer is nobody's.
+    kit.turn(|engine| engine.complete(c, ticket, "+OK\r\n"));
+    assert_eq!(kit.read(c), "");
+    // Whoever wants no reply gets none, and whoever leaves isn't waited for.
+    assert_eq!(kit.send(c, "CLIENT REPLY OFF\r\nMULTI\r\nCONFIG REWRITE\r\nEXEC\r\nCLIENT REPLY ON\r\n"), "");
+    let Some(Action::RewriteConfig { reply: Some((_, ticket)), .. }) = kit.actions.last() else { panic!("asked") };
+    let ticket = *ticket;
+    kit.turn(|engine| engine.complete(c, ticket, "+OK\r\n"));
+    assert_eq!(kit.read(c), "+OK\r\n");
+    kit.send(c, "MULTI\r\nCONFIG REWRITE\r\nEXEC\r\n");
+    kit.gone(c);
+    kit.turn(|engine| engine.complete(c, ticket + 1, "+OK\r\n"));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod kit;
 
+use keystead_engine::ApplyState;
 use kit::{Kit, Stream};
 
 const NOW: u64 = 1_700_000_000_000;
@@ -336,4 +337,21 @@ fn a_key_that_expired_on_its_way_to_a_waiting_client_is_deleted_by_whoever_asks_
     stream.kit.cmd(c, "SELECT 0");
     assert_eq!(stream.kit.cmd(c, "EXISTS k"), ":0\r\n");
     assert_eq!(stream.records(), ["DEL k"]);
+}
+
+/// As a replica of redis-server 7.0.15 has it in INFO.
+#[test]
+fn a_primarys_transactions_are_counted_as_commands() {
+    let mut kit = Kit::default();
+    let c = kit.connect();
+    let mut link = ApplyState::new(0);
+    let stream = b"*1\r\n$5\r\nMULTI\r\n*2\r\n$4\r\nINCR\r\n$1\r\na\r\n*1\r\n$4\r\nEXEC\r\n";
+    for _ in 0..2 {
+        kit.turn(|engine| engine.apply_stream(&mut link, stream)).expect("a stream");
+    }
+    let info = kit.cmd(c, "INFO commandstats");
+    for name in ["multi", "incr", "exec"] {
+        assert!(info.contains(&format!("cmdstat_{name}:calls=2,")), "{name}: {info}");
+    }
+    assert!(kit.cmd(c, "INFO stats").contains("\r\ntotal_commands_processed:7\r\n"));
 }

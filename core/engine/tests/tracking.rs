@@ -284,3 +284,50 @@ fn a_target_that_was_just_killed_is_gone() {
     assert_eq!(kit.read(c), format!(">2\r\n$21\r\ntracking-redir-broken\r\n:{id}\r\n"));
     assert!(kit.cmd(c, "CLIENT TRACKINGINFO").contains("broken_redirect"));
 }
+
+/// What one connection hears of a change in both ways, in the order of redis-server 7.0.15: `-key` that it must forget it.
+#[test]
+fn invalidations_and_events_come_in_redis_order() {
+    let cases = [
+        ("SET s 1", "", "new s|-s|set s"),
+        ("SET s 1 EX 9", "SET s 0", "-s|set s|expire s"),
+        ("DEL s", "SET s 0", "-s|del s"),
+        ("RENAME s t", "SET s 0", "new t|-s|-t|rename_from s|rename_to t"),
+        ("MOVE s 1", "SET s 0", "new s|-s|move_from s|move_to s"),
+        ("LPOP s", "RPUSH s a", "lpop s|del s|-s"),
+        ("LREM s 0 a", "RPUSH s a", "-s|lrem s|del s"),
+        ("ZPOPMIN s", "ZADD s 1 a", "zpopmin s|-s|del s"),
+        ("ZREM s a", "ZADD s 1 a", "zrem s|del s|-s"),
+        ("SREM s a", "SADD s a", "-s|srem s|del s"),
+        ("GET s", "SET s 0 PX 10", "expired s|-s|keymiss s"),
+    ];
+    for (command, before, expected) in cases {
+        let mut kit = Kit::default();
+        let (c, w) = (kit.connect(), kit.connect());
+        kit.cmd(c, "CONFIG SET notify-keyspace-events AEnm");
+        kit.cmd(c, "DEBUG SET-ACTIVE-EXPIRE 0");
+        kit.cmd(c, "HELLO 3");
+        kit.cmd(c, "PSUBSCRIBE __keyevent*");
+        kit.cmd(c, "CLIENT TRACKING ON");
+        kit.cmd(w, before);
+        kit.cmd(c, "MGET s t");
+        kit.later(50);
+        kit.read(c);
+        kit.cmd(w, command);
+        let heard = kit.read(c);
+        let words: Vec<&str> = heard.split("\r\n").filter(|word| !word.starts_with(['$', '*'])).collect();
+        let mut told = Vec::new();
+        for push in words.split(|word| word.starts_with('>')).filter(|push| !push.is_empty()) {
+            match push {
+                ["invalidate", keys @ ..] => {
+                    told.extend(keys.iter().filter(|key| !key.is_empty()).map(|key| format!("-{key}")))
+                }
+                [_, _, channel, key, ..] => {
+                    told.push(format!("{} {key}", channel.rsplit(':').next().unwrap_or_default()))
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(told.join("|"), expected, "{command}");
+    }
+}

@@ -11,6 +11,8 @@ pub enum Why {
     Created,
     /// It came into being, as something that nobody waits for: a string, a hash, a set.
     CreatedPlain,
+    /// It came into being as something that sessions may wait for, which was told before: it was renamed or moved.
+    Brought,
     /// Its value or deadline changed.
     Changed,
     /// Its deadline passed and it was deleted.
@@ -39,6 +41,14 @@ impl Why {
         match kind {
             KeyType::List | KeyType::ZSet | KeyType::Stream => Why::Created,
             KeyType::String | KeyType::Hash | KeyType::Set => Why::CreatedPlain,
+        }
+    }
+
+    /// A key of a type was renamed or moved to where it is now.
+    pub(crate) fn brought(kind: KeyType) -> Why {
+        match Why::created(kind) {
+            Why::Created => Why::Brought,
+            _ => Why::Changed,
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::keylog::Why;
 use crate::keyspace::{Keyspace, type_of};
 use crate::object::{KeyType, Object};
 use crate::snapshot::RawRecord;
+use crate::table::Place;
 use crate::{DbIndex, ExpiryMode, UnixMillis};
 
 impl Keyspace {
@@ -54,12 +55,32 @@ impl Keyspace {
         self.remove_why(db, key, Why::Removed)
     }
 
+    /// Deletes a key without asking whether its time is up, as commands do that put nothing in its place: it is gone by them.
+    pub fn remove_unasked(&mut self, db: DbIndex, key: &[u8]) -> bool {
+        let (_, Some(at)) = self.locate_unasked(db, key) else { return false };
+        self.discard_at(db, at);
+        self.books.gone(db, key, Why::Removed);
+        true
+    }
+
     pub(crate) fn remove_why(&mut self, db: DbIndex, key: &[u8], why: Why) -> bool {
         let (_, Some(at)) = self.locate(db, key) else { return false };
-        let entry = self.take_at(db, at);
+        self.discard_at(db, at);
         self.books.gone(db, key, why);
-        self.books.garbage.add_entry(entry);
         true
+    }
+
+    /// A key's hash and place, though its time may be up. What this command read before has gone by its time already.
+    pub(crate) fn locate_unasked(&mut self, db: DbIndex, key: &[u8]) -> (u64, Option<Place>) {
+        self.settle_pending();
+        let table = &self.dbs[db].table;
+        let hash = table.hash(key);
+        (hash, table.find(hash, key))
+    }
+
+    pub(crate) fn discard_at(&mut self, db: DbIndex, at: Place) {
+        let entry = self.take_at(db, at);
+        self.books.garbage.add_entry(entry);
     }
 
     /// Gives a key another name, under which it is fresh; a key of that name is replaced. False when `from` doesn't exist.
@@ -70,13 +91,21 @@ impl Keyspace {
         }
         let entry = self.take_at(db, at).with_key(to);
         entry.set_access(self.access.fresh());
-        let why = Why::created(type_of(&entry));
+        let kind = type_of(&entry);
         self.place_entry(db, entry);
-        self.books.dirty += 1;
-        self.books.touch(db, to, why);
-        self.books.touch_as(db, from, Why::Removed, Some(Event::RENAME_FROM));
-        self.tell(db, to, Event::RENAME_TO);
+        self.log_journey((db, from, Event::RENAME_FROM), (db, to, Event::RENAME_TO), kind);
         true
+    }
+
+    /// A key has gone from one place to another. Redis tells in this order: a new key, the old one changed, the new one
+    /// changed, what became of each.
+    fn log_journey(&mut self, from: (DbIndex, &[u8], Event), to: (DbIndex, &[u8], Event), kind: KeyType) {
+        self.books.dirty += 1;
+        self.tell(to.0, to.1, Event::NEW);
+        self.books.touch(from.0, from.1, Why::Changed);
+        self.books.touch(to.0, to.1, Why::brought(kind));
+        self.tell(from.0, from.1, from.2);
+        self.tell(to.0, to.1, to.2);
     }
 
     /// Uses a key without asking what it holds: its access time is renewed. False if there is none.
@@ -91,12 +120,9 @@ impl Keyspace {
         let (_, Some(at)) = self.locate(db, key) else { return false };
         let entry = self.take_at(db, at);
         entry.set_access(self.access.fresh());
-        let why = Why::created(type_of(&entry));
+        let kind = type_of(&entry);
         self.insert(to, hash, entry);
-        self.books.dirty += 1;
-        self.books.touch(to, key, why);
-        self.books.touch_as(db, key, Why::Removed, Some(Event::MOVE_FROM));
-        self.tell(to, key, Event::MOVE_TO);
+        self.log_journey((db, key, Event::MOVE_FROM), (to, key, Event::MOVE_TO), kind);
         true
     }
 
@@ -128,8 +154,7 @@ impl Keyspace {
     pub(crate) fn place_entry(&mut self, db: DbIndex, entry: Entry) -> bool {
         let (hash, old) = self.locate(db, entry.key());
         if let Some(at) = old {
-            let old = self.take_at(db, at);
-            self.books.garbage.add_entry(old);
+            self.discard_at(db, at);
         }
         self.insert(db, hash, entry);
         old.is_some()

@@ -1,5 +1,7 @@
 //! Loading: from RDB records to entries, in place or into a shadow that replaces everything in one turn.
 
+use std::borrow::Cow;
+
 use keystead_rdb::{RdbError, Record, types, with_string};
 
 use crate::db::Db;
@@ -52,13 +54,18 @@ impl Loaded {
     }
 }
 
-fn string_entry(key: &[u8], bytes: &[u8], deadline: Option<u64>) -> Entry {
-    Entry::new(key, as_int(bytes).map_or(Value::Bytes(bytes), Value::Int), deadline, 0)
+fn string_entry(key: &[u8], mut bytes: Cow<'_, [u8]>, deadline: Option<u64>) -> Entry {
+    let value = match (as_int(&bytes), &mut bytes) {
+        (Some(n), _) => Value::Int(n),
+        (None, Cow::Owned(bytes)) => Value::taken_from(bytes),
+        (None, Cow::Borrowed(bytes)) => Value::Bytes(bytes),
+    };
+    Entry::new(key, value, deadline, 0)
 }
 
 fn entry_of(key: &[u8], built: Built, deadline: Option<u64>) -> Entry {
     let object = match built {
-        Built::Str(bytes) => return string_entry(key, &bytes, deadline),
+        Built::Str(bytes) => return string_entry(key, Cow::Owned(bytes), deadline),
         Built::List(list) => Object::List(list),
         Built::Set(set) => Object::Set(set),
         Built::Hash(hash) => Object::Hash(hash),
@@ -99,7 +106,11 @@ impl Keyspace {
         let entry = entry_of(key, built, deadline.map(|at| at.0));
         entry.set_access(self.access.fresh());
         let why = Why::created(type_of(&entry));
-        self.place_entry(db, entry);
+        let (hash, old) = self.locate_unasked(db, key);
+        if let Some(at) = old {
+            self.discard_at(db, at);
+        }
+        self.insert(db, hash, entry);
         self.books.change(db, key, why);
     }
 

@@ -1,6 +1,8 @@
 //! Reading values: every encoding of versions 1 to 12 is visited as neutral elements. Validation is always on.
 
-use crate::prim::{Reader, text_to_score};
+use std::borrow::Cow;
+
+use crate::prim::{Reader, Text, text_to_score};
 use crate::{Elem, Kind, RdbError, StreamPart, intset, listpack, stream, types, ziplist};
 
 /// Who receives the elements of one value. A sink that already has a member answers [`RdbError::Duplicate`].
@@ -67,15 +69,18 @@ pub fn decode_value(rdb_type: u8, bytes: &[u8], sink: &mut impl ValueSink) -> Re
     if elements == 0 { Err(RdbError::Empty) } else { Ok(()) }
 }
 
-/// The value of a string ([`types::STRING`]) that `bytes` hold exactly, for whoever keeps it at once: one that is stored plainly
-/// isn't copied on its way, and may be as long as half of the memory.
-pub fn with_string<R>(bytes: &[u8], take: impl FnOnce(&[u8]) -> R) -> Result<R, RdbError> {
+/// The value of a string ([`types::STRING`]) that `bytes` hold exactly, for whoever keeps it at once: it may be as long as half of
+/// the memory. One that is stored plainly isn't copied on its way, one that was packed is given away.
+pub fn with_string<R>(bytes: &[u8], take: impl FnOnce(Cow<'_, [u8]>) -> R) -> Result<R, RdbError> {
     let mut reader = Reader::new(bytes);
     let text = reader.text()?;
     if reader.remaining() > 0 {
         return Err(RdbError::Corrupt("bytes behind the end of the value"));
     }
-    Ok(text.elem().with_bytes(take))
+    Ok(match text {
+        Text::Unpacked(bytes) => take(Cow::Owned(bytes)),
+        text => text.elem().with_bytes(|bytes| take(Cow::Borrowed(bytes))),
+    })
 }
 
 /// Types whose elements are single strings behind a count.

@@ -15,6 +15,14 @@ pub fn dump_payload(rdb_type: u8, value: &[u8]) -> Vec<u8> {
     seal(out, version_of(rdb_type))
 }
 
+/// The same for a value that is written now, by a function that appends it and answers its type.
+pub fn dump_payload_of(write: impl FnOnce(&mut Vec<u8>) -> u8) -> Vec<u8> {
+    let mut out = vec![0];
+    let rdb_type = write(&mut out);
+    out[0] = rdb_type;
+    seal(out, version_of(rdb_type))
+}
+
 /// The version that brought a type of value, but none below the one that is written usually.
 pub fn version_of(rdb_type: u8) -> u16 {
     match rdb_type {

@@ -31,7 +31,8 @@ mod ziplist;
 pub use crc::{Crc64, crc64};
 pub use decode::{ValueSink, decode_value, with_string};
 pub use dump::{
-    dump_payload, function_record, functions_payload, parse_dump, parse_functions, parse_functions_payload, version_of,
+    dump_payload, dump_payload_of, function_record, functions_payload, parse_dump, parse_functions,
+    parse_functions_payload, version_of,
 };
 pub use encode::EncodeOptions;
 pub use error::{FileError, RdbError, shown_key};

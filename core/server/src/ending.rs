@@ -1,11 +1,10 @@
 //! How an instance ends: asked for by a signal, a client or a plugin; refused by a plugin that can't save; taken back by
 //! SHUTDOWN ABORT. Owns the order of these and the words for the log; stopping itself is `instance`'s.
 
-use crate::config::Settings;
+use crate::files::Files;
 use crate::host::Host;
 use crate::net::{Ending, Order, Waiting};
 use crate::shell::Shell;
-use crate::users;
 use async_channel::Receiver;
 use async_std::task::spawn_blocking;
 use futures::StreamExt;
@@ -24,7 +23,7 @@ const REFUSED: &[u8] = b"-ERR Errors trying to SHUTDOWN. Check logs.\r\n";
 
 /// Where ends come from.
 pub(crate) struct Ends {
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) files: Files,
     pub(crate) shell: Arc<Shell>,
     pub(crate) inbox: Receiver<Order>,
     pub(crate) signals: Heard,
@@ -250,10 +249,7 @@ impl Ends {
 
     fn settle(&self, order: Order) {
         match order {
-            Order::RewriteConfig { service, reply } => {
-                self.shell.basis().rewrite(&self.shell.services(), &service, &self.settings, reply);
-            }
-            Order::AclFile { service, save, reply } => users::file(&service, &self.settings, save, reply),
+            Order::RewriteConfig { .. } | Order::AclFile { .. } => self.files.order(order),
             // Nothing is going on that could be taken back; ends are not settled here.
             Order::AbortShutdown | Order::Shutdown { .. } | Order::Exit { .. } => {}
         }

@@ -7,9 +7,11 @@
 use crate::config::report::nearest;
 use crate::config::{ConfigError, NoStart, Settings};
 use crate::ending::{End, Ends, Heard};
+use crate::files::Files;
 use crate::host::{self, Host, LoadError, PluginEntry, Refusal};
 use crate::manager::{self, Manager};
 use crate::ready;
+use crate::replace::discard_left;
 use crate::shell::Shell;
 use crate::{dir, early, logging, settle, users};
 use futures::future::{Either, pending, select};
@@ -117,6 +119,8 @@ async fn serve(settings: Arc<Settings>, manager: Arc<Manager>) -> Result<bool, N
     let shell = Shell::new(settings.clone(), orders, manager);
     let (host, closed) = assemble(&shell, &settings)?;
     let _pid_file = write_pid(&settings);
+    discard_left(&settings.overlay_path);
+    users::clear_up(&shell.services(), &settings);
     shell.basis().look(&shell.services(), &settings);
     settle::apply_overlay(&shell.services(), &settings, &host.given(&settings.command_line))?;
     let doors = shell.open_doors().into_iter().chain(shell.idle_password());
@@ -126,7 +130,8 @@ async fn serve(settings: Arc<Settings>, manager: Arc<Manager>) -> Result<bool, N
     let (mode, ports, pid) = (mode(&shell, closed), shell.listening().join(", "), std::process::id());
     log::info!("Running mode={mode}, {ports}, PID: {pid}.");
     log::warn!("Server initialized");
-    let mut ending = Ends { settings, shell: shell.clone(), inbox, signals };
+    let files = Files::new(shell.clone(), settings);
+    let mut ending = Ends { files, shell: shell.clone(), inbox, signals };
     match start(&host, &shell, &mut ending, closed).await? {
         None => {}
         Some(end) => return Ok(stop(&host, &mut ending, end).await),
@@ -244,6 +249,7 @@ async fn stop(host: &Host, ending: &mut Ends, end: End) -> bool {
         log::warn!("You insist... exiting now.");
         return false;
     }
+    ending.files.finish().await;
     end.clean
 }
 

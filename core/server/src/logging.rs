@@ -23,6 +23,8 @@ static ROLE: AtomicU8 = AtomicU8::new(b'C');
 /// The descriptor of the log's file; -1: there is none.
 static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
 
+const STANDARD_ERROR: i32 = 2;
+
 /// Sets the role letter of all further lines.
 pub(crate) fn set_role_letter(letter: u8) {
     ROLE.store(letter, Ordering::Relaxed);
@@ -107,6 +109,17 @@ pub(crate) fn out_of_memory(bytes: usize, mut line: &mut [u8]) -> Option<(i32, u
     let room = line.len();
     writeln!(line, "{}Out of memory: the system doesn't give {bytes} bytes more", Head(Level::Error)).ok()?;
     Some((descriptor, room - line.len()))
+}
+
+/// Where the log goes, and the whole line of an error for it: for whoever can say nothing any more when it is time. Without a
+/// log it is standard error.
+pub(crate) fn last_line(words: &str) -> (i32, String) {
+    if log::max_level() == LevelFilter::Off {
+        return (STANDARD_ERROR, format!("keystead: {words}\n"));
+    }
+    let descriptor = DESCRIPTOR.load(Ordering::Relaxed);
+    let descriptor = if descriptor < 0 { STANDARD_ERROR } else { descriptor };
+    (descriptor, format!("{}{words}\n", Head(Level::Error)))
 }
 
 /// The log's file. Who rotates it renames or deletes it: the next line goes into a new one of that name.

@@ -12,6 +12,7 @@ mod descriptors;
 mod dir;
 mod early;
 mod ending;
+mod files;
 mod host;
 mod instance;
 mod logging;

@@ -6,8 +6,8 @@ use crate::config::report::nearest;
 use crate::config::{ConfigError, Settings};
 use crate::net::Service;
 use crate::users;
+use keystead_engine::Engine;
 use keystead_engine::config::{Config, SetError};
-use keystead_engine::{Engine, SessionId};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -174,25 +174,21 @@ impl Basis {
         Ok(())
     }
 
-    /// CONFIG REWRITE: writes the overlay and answers the session that waits.
-    pub(crate) fn rewrite(
-        &self,
-        services: &[Arc<Service>],
-        asked: &Arc<Service>,
-        settings: &Settings,
-        reply: Option<(SessionId, u64)>,
-    ) {
-        let answer = match self.write_overlay(services, settings) {
+    /// CONFIG REWRITE: writes the overlay; what is to be answered.
+    pub(crate) fn rewrite(&self, services: &[Arc<Service>], settings: &Settings) -> String {
+        match self.write_overlay(services, settings) {
             Ok(()) => "+OK\r\n".to_owned(),
             Err(why) => {
                 log::warn!("CONFIG REWRITE failed: {why}");
-                format!("-ERR Rewriting config file: {why}\r\n")
+                not_rewritten(&why)
             }
-        };
-        if let Some((session, ticket)) = reply {
-            asked.turn(|engine| engine.complete(session, ticket, answer.as_bytes()));
         }
     }
+}
+
+/// CONFIG REWRITE's error.
+pub(crate) fn not_rewritten(why: &str) -> String {
+    format!("-ERR Rewriting config file: {why}\r\n")
 }
 
 fn given(engine: &mut Engine) -> BTreeMap<String, Given> {

@@ -102,7 +102,7 @@ impl Shell {
             clock: Some(mono_us),
             wall_clock: Some(unix_us),
             used_memory: Some(alloc::used_memory),
-            purge: Some(alloc::purge),
+            purge: Some(probe::purge),
         };
         keystead_engine::keyspace::hash::seed_places(instance::seeds()?[0]);
         let mut engine = Engine::new(options);
@@ -366,7 +366,7 @@ impl ServerShell for Shell {
             clock: Some(mono_us),
             wall_clock: Some(unix_us),
             used_memory: Some(alloc::used_memory),
-            purge: Some(alloc::purge),
+            purge: Some(probe::purge),
         };
         let mut engine = Engine::new(options);
         settle::apply_settings(&mut engine, &self.settings).map_err(|error| error.to_string())?;

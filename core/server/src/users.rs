@@ -3,7 +3,7 @@
 
 use crate::config::{NoStart, Settings};
 use crate::net::Service;
-use crate::replace::{replace, sync_folder};
+use crate::replace::{discard_left, own_temporary, replace, sync_folder};
 use keystead_engine::acl::UsersFile;
 use keystead_engine::{Engine, SessionId};
 use std::io;
@@ -103,12 +103,16 @@ impl UsersFile for InFile {
     }
 
     fn write(&self, text: &[u8]) -> Result<(), String> {
-        let temporary = self.path.with_extension(format!("tmp-{}", std::process::id()));
-        replace(&self.path, &temporary, text).map_err(|e| {
+        replace(&self.path, &own_temporary(&self.path), text).map_err(|e| {
             log::warn!("ACL SAVE failed: {e}");
             "There was an error trying to save the ACLs. Please check the server logs for more information".to_owned()
         })
     }
+}
+
+/// Deletes what a process left that was killed in ACL SAVE.
+pub(crate) fn clear_up(services: &[Arc<Service>], settings: &Settings) {
+    services.iter().filter_map(|service| InFile::of(service, settings)).for_each(|file| discard_left(&file.path));
 }
 
 /// The engine's users are in an ACL file.

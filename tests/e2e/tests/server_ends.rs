@@ -238,3 +238,38 @@ static const ks_instance_api silent_api = {.size = sizeof(ks_instance_api), .sta
     let mut node = plugins.launch(&["silent"]);
     node.process.wait_for_log("The start waits for the plugin silent", DEADLINE);
 }
+
+/// Inside MULTI the file is written behind the transaction, and its place in the reply says what came of it.
+#[test]
+fn a_rewrite_inside_multi_tells_what_came_of_it() {
+    let node = Keystead::builder().start();
+    let mut client = node.client();
+    let overlay = node.dir().join("keystead.overlay.ron");
+    let mut rewrite = |timeout: u32| {
+        client.ok("MULTI");
+        client.cmd(&format!("CONFIG SET timeout {timeout}"));
+        client.cmd("CONFIG REWRITE");
+        client.cmd("EXEC").texts()
+    };
+    assert_eq!(rewrite(77), ["OK", "OK"]);
+    assert!(std::fs::read_to_string(&overlay).unwrap().contains("\"timeout\": \"77\""));
+    std::fs::remove_file(&overlay).unwrap();
+    std::fs::create_dir(&overlay).unwrap();
+    let told = rewrite(78);
+    assert!(told[0] == "OK" && told[1].contains("Rewriting config file: "), "{told:?}");
+}
+
+/// A pipe that nobody reads stands for a disk that doesn't answer: the file under its temporary name can't be opened.
+#[test]
+fn a_file_that_waits_for_its_disk_keeps_nobody_from_the_end() {
+    let mut node = Keystead::builder().start();
+    let pipe = node.dir().join(format!("keystead.overlay.tmp-{}", node.process.pid()));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut client = node.client();
+    client.ok("MULTI");
+    client.cmd("CONFIG REWRITE");
+    let told = client.cmd("EXEC").texts();
+    assert!(told[0].contains("the disk hasn't answered yet"), "{told:?}");
+    client.send(&["SHUTDOWN", "NOSAVE"]).unwrap();
+    assert!(node.process.wait_exit(DEADLINE).success(), "{}", node.process.log());
+}

@@ -198,6 +198,8 @@ fn a_link_comes_from_the_chosen_address_and_is_counted() {
     let rates = ["instantaneous_output_repl_kbps", "instantaneous_input_repl_kbps"];
     let sums = ["total_net_output_bytes", "total_net_input_bytes"];
     let rate_sums = ["instantaneous_output_kbps", "instantaneous_input_kbps"];
+    let times = ["keystead_repl_writes", "keystead_repl_reads"];
+    let time_sums = ["total_writes_processed", "total_reads_processed"];
     a.command(&["SET", "big", &"x".repeat(1 << 20)]);
     for (at, client) in [&mut a, &mut b].into_iter().enumerate() {
         wait_until("a megabyte went through", DEADLINE, || number(client, counts[at]) > f64::from(1 << 20));
@@ -205,6 +207,7 @@ fn a_link_comes_from_the_chosen_address_and_is_counted() {
         let stats = client.info("stats");
         let part_of = |part: &str, sum: &str| stats[part].parse::<f64>().unwrap() <= stats[sum].parse::<f64>().unwrap();
         assert!(part_of(counts[at], sums[at]) && part_of(rates[at], rate_sums[at]), "{stats:?}");
+        assert!(part_of(times[at], time_sums[at]) && number(client, times[at]) > 0.0, "{stats:?}");
         // A second may have ended meanwhile: another value shows.
         wait_until("the rate shows", DEADLINE, || {
             let shown = number(client, rates[at]) > 0.0;

@@ -253,7 +253,7 @@ fn bitop(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let result = combine(op, &texts);
     let len = result.len();
     let changed = if result.is_empty() {
-        ks.remove(db, &args[2])
+        ks.remove_unasked(db, &args[2])
     } else {
         ks.set_raw(db, &args[2], result);
         true

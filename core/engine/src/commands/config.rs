@@ -13,7 +13,7 @@ use crate::error::{CommandError, c_text};
 use crate::gates::Gate;
 use crate::guards::IS_LOADING;
 use crate::journal::JournalLimits;
-use crate::session::{Parked, State};
+use crate::session::{Late, Parked, State};
 use crate::spec::*;
 
 const ADM: u32 = ADMIN | NOSCRIPT | LOADING | STALE | ENDPOINT;
@@ -153,16 +153,33 @@ fn resetstat(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
 }
 
 fn rewrite(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
+    if ctx.is_in_exec() {
+        return rewrite_behind_exec(ctx);
+    }
     if !ctx.may_block() {
-        // A sentinel sends it inside MULTI: the file is written right after the transaction.
-        ctx.core.act(Action::RewriteConfig { reply: None });
+        ctx.core.act(Action::RewriteConfig { reply: None, in_exec: false });
         ctx.reply.ok();
         return Ok(Effect::None);
     }
     let ticket = crate::exec::next_ticket(ctx.core);
     ctx.session.parked = Some(Parked::Async { ticket, command: ctx.command, args: args.to_owned() });
     let session = ctx.session.id;
-    ctx.core.act(Action::RewriteConfig { reply: Some((session, ticket)) });
+    ctx.core.act(Action::RewriteConfig { reply: Some((session, ticket)), in_exec: false });
+    Ok(Effect::None)
+}
+
+/// A sentinel sends it inside MULTI: the file is written right after the transaction, once, and what came of that is answered
+/// in this place.
+fn rewrite_behind_exec(ctx: &mut Ctx<'_>) -> CommandResult {
+    if ctx.session.late.is_none() {
+        let ticket = crate::exec::next_ticket(ctx.core);
+        ctx.core.act(Action::RewriteConfig { reply: Some((ctx.session.id, ticket)), in_exec: true });
+        ctx.session.late = Some(Box::new(Late::new(ticket)));
+    }
+    let at = ctx.reply.out.len();
+    if let Some(late) = &mut ctx.session.late {
+        late.mark(at);
+    }
     Ok(Effect::None)
 }
 

@@ -7,28 +7,27 @@ use crate::effect::{CommandResult, Effect};
 use crate::error::CommandError;
 use keystead_keyspace::StrRef;
 use keystead_keyspace::rdb::{Builder, Built};
-use keystead_rdb::{Elem, EncodeOptions, dump_payload, encode, parse_dump};
+use keystead_rdb::{Elem, EncodeOptions, dump_payload_of, encode, parse_dump};
 use keystead_resp::Args;
 
 pub(super) fn dump(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let options = EncodeOptions { version: ctx.core.config.live.rdb_version, ..EncodeOptions::default() };
     let (ks, db, mut out) = ctx.split();
-    let mut value = Vec::new();
-    let rdb_type = match (ks.object(db, &args[1]), ks.get_str(db, &args[1])) {
-        (Some(object), _) => object.encode_rdb(&mut value, options),
+    let payload = match (ks.object(db, &args[1]), ks.get_str(db, &args[1])) {
+        (Some(object), _) => dump_payload_of(|value| object.encode_rdb(value, options)),
         (None, Ok(Some(text))) => {
             let elem = match text {
                 StrRef::Int(n) => Elem::Int(n),
                 StrRef::Bytes(bytes) => Elem::Bytes(bytes),
             };
-            encode::string(&mut value, elem, options)
+            dump_payload_of(|value| encode::string(value, elem, options))
         }
         _ => {
             out.null();
             return Ok(Effect::None);
         }
     };
-    out.bulk(dump_payload(rdb_type, &value));
+    out.bulk(payload);
     Ok(Effect::None)
 }
 
@@ -93,7 +92,7 @@ pub(super) fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     out.ok();
     if passed {
         // It would be gone at once: what counts is that a key of that name is gone.
-        let removed = ks.remove(db, key);
+        let removed = ks.remove_unasked(db, key);
         return if removed { Ok(ctx.removed_instead(key)) } else { Ok(Effect::None) };
     }
     let collection = !matches!(built, Built::Str(_));

@@ -1,6 +1,6 @@
 //! INFO. Owns the core's sections, as Redis prints them; plugins add theirs, take the place of one or append to it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
@@ -139,18 +139,20 @@ fn foreign(ks: &Keyspace, core: &Core, name: &str) -> String {
 fn merge(ours: &str, theirs: &str, text: &mut String) {
     let name = |line| str::split_once(line, ':').map(|(name, _)| name);
     let number = |line: &str| line.trim_end().split_once(':').and_then(|(_, value)| value.parse::<i64>().ok());
-    let mut theirs: Vec<(Option<&str>, &str)> = theirs.split_inclusive('\n').map(|line| (name(line), line)).collect();
-    for line in ours.split_inclusive('\n') {
-        let own = name(line);
-        let twin = |theirs: &(Option<&str>, &str)| own.is_some() && theirs.0 == own;
-        let twins = theirs.iter().filter(|line| twin(line)).map(|(_, line)| *line);
-        let best = twins.reduce(|a, b| if number(b) > number(a) { b } else { a });
-        if best.is_some() {
-            theirs.retain(|line| !twin(line));
+    let mut best: BTreeMap<&str, &str> = BTreeMap::new();
+    for line in theirs.split_inclusive('\n') {
+        if let Some(name) = name(line) {
+            let known = best.entry(name).or_insert(line);
+            *known = if number(line) > number(known) { line } else { known };
         }
-        text.push_str(best.unwrap_or(line));
     }
-    text.extend(theirs.into_iter().map(|(_, line)| line));
+    let mut placed = BTreeSet::new();
+    for line in ours.split_inclusive('\n') {
+        let own = name(line).and_then(|name| best.remove_entry(name));
+        text.push_str(own.map_or(line, |(_, theirs)| theirs));
+        placed.extend(own.map(|(name, _)| name));
+    }
+    text.extend(theirs.split_inclusive('\n').filter(|line| name(line).is_none_or(|name| !placed.contains(name))));
 }
 
 fn field(text: &mut String, name: &str, value: impl std::fmt::Display) {
@@ -389,9 +391,9 @@ fn stats(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "instantaneous_ops_per_sec", stats.ops.per_second());
     // What links to replicas and to a primary moved is the replication plugin's to tell, and part of the sums.
     let theirs = foreign(ks, core, "stats");
-    let bytes = |own: u64, links: &str| own + figure::<u64>(&theirs, links).unwrap_or(0);
-    field(text, "total_net_input_bytes", bytes(stats.net_in, "total_net_repl_input_bytes"));
-    field(text, "total_net_output_bytes", bytes(stats.net_out, "total_net_repl_output_bytes"));
+    let with = |own: u64, links: &str| own + figure::<u64>(&theirs, links).unwrap_or(0);
+    field(text, "total_net_input_bytes", with(stats.net_in, "total_net_repl_input_bytes"));
+    field(text, "total_net_output_bytes", with(stats.net_out, "total_net_repl_output_bytes"));
     field(text, "total_net_repl_input_bytes", 0);
     field(text, "total_net_repl_output_bytes", 0);
     let rate =
@@ -431,8 +433,8 @@ fn stats(ks: &Keyspace, core: &Core, _: &State, text: &mut String) {
     field(text, "unexpected_error_replies", stats.unexpected_errors);
     field(text, "total_error_replies", stats.total_errors);
     field(text, "dump_payload_sanitizations", stats.payloads_checked);
-    field(text, "total_reads_processed", stats.reads);
-    field(text, "total_writes_processed", stats.writes);
+    field(text, "total_reads_processed", with(stats.reads, "keystead_repl_reads"));
+    field(text, "total_writes_processed", with(stats.writes, "keystead_repl_writes"));
     // One thread reads and writes, and a client that waits for nothing keeps no reply buffer.
     for name in ["io_threaded_reads_processed", "io_threaded_writes_processed"] {
         field(text, name, 0);

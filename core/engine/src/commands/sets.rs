@@ -85,12 +85,14 @@ fn srem(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
 fn smove(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let (ks, db, mut out) = ctx.split();
     let member = &args[3];
-    let Some(source) = ks.set(db, &args[1])? else {
+    // Both are looked up before either counts: one whose time is up goes, whatever the other is.
+    let (source, target) = (ks.set(db, &args[1]), ks.set(db, &args[2]));
+    let Some(source) = source? else {
         out.int(0);
         return Ok(Effect::None);
     };
     let has = source.contains(member);
-    ks.set(db, &args[2])?;
+    target?;
     if !has || args[1] == args[2] {
         out.int(i64::from(has));
         return Ok(Effect::None);
@@ -395,7 +397,7 @@ fn store(ctx: &mut Ctx<'_>, key: &[u8], result: Set) -> CommandResult {
         ks.put_object(db, key, Object::Set(result), None);
         true
     } else {
-        ks.remove(db, key)
+        ks.remove_unasked(db, key)
     };
     out.int(len as i64);
     Ok(as_sent_if(changed))

@@ -298,7 +298,7 @@ fn run(ctx: &mut Ctx<'_>, args: Args<'_>, read_only: bool) -> CommandResult {
         ks.recount(before, len as u64);
         true
     } else {
-        ks.remove(db, store)
+        ks.remove_unasked(db, store)
     };
     out.int(len as i64);
     Ok(as_sent_if(changed))

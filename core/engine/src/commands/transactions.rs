@@ -9,7 +9,7 @@ use crate::effect::{CommandResult, Effect, Recorded};
 use crate::error::CommandError;
 use crate::gates::Gate;
 use crate::monitor;
-use crate::session::{Multi, Queued, ReplyMode, State};
+use crate::session::{Multi, Parked, Queued, ReplyMode, State};
 use crate::spec::*;
 
 const TX: u32 = NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY | NOW_IN_MULTI | ENDPOINT;
@@ -71,7 +71,7 @@ fn multi(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     Ok(Effect::None)
 }
 
-fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
+fn exec(ctx: &mut Ctx<'_>, args: Args<'_>) -> CommandResult {
     let Some(multi) = ctx.session.multi.take() else {
         return Err(CommandError::fixed("ERR EXEC without MULTI"));
     };
@@ -90,6 +90,7 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
             "EXECABORT Transaction contains write commands but instance is now a read-only replica. EXEC aborted.",
         ));
     }
+    let begin = ctx.reply.out.len();
     ctx.reply.array(multi.queue.len());
     ctx.session.in_exec = true;
     ctx.session.exec_queue = (multi.queue.len(), multi.bytes);
@@ -113,6 +114,10 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> CommandResult {
     // Even where the last of them raised the limit; not where nobody is told anything.
     let told = matches!(ctx.session.reply_mode, ReplyMode::On | ReplyMode::SkipNext);
     ctx.session.close_now |= told && in_vain.is_some_and(|end| end < ctx.most_output());
+    if let Some(late) = &mut ctx.session.late {
+        late.keep(ctx.reply.out, begin);
+        ctx.session.parked = Some(Parked::Async { ticket: late.ticket, command: ctx.command, args: args.to_owned() });
+    }
     Ok(Effect::Recorded(Recorded(())))
 }
 

@@ -145,7 +145,8 @@ impl Config {
     }
 
     fn find_foreign(&self, name: &str) -> Option<(&String, &Foreign)> {
-        self.foreign.iter().find(|(key, foreign)| *key == name || foreign.alias.as_deref() == Some(name))
+        let aliased = || self.foreign.iter().find(|(_, foreign)| foreign.alias.as_deref() == Some(name));
+        self.foreign.get_key_value(name).or_else(aliased)
     }
 
     /// A parameter's value as CONFIG GET shows it.
@@ -154,7 +155,9 @@ impl Config {
         if let Some((_, foreign)) = self.find_foreign(&name) {
             return Some(foreign.body.get());
         }
-        self.find(&name).and_then(|param| self.values.get(param.name)).cloned()
+        // INFO asks for a dozen: most are called as they are kept.
+        let aliased = || self.find(&name).and_then(|param| self.values.get(param.name));
+        self.values.get(name.as_str()).or_else(aliased).cloned()
     }
 
     /// A number, for parameters that hold one.

@@ -184,8 +184,10 @@ pub enum Action {
     AbortShutdown,
     /// Write the overlay file; then answer the session by `complete`, if there is one.
     RewriteConfig {
-        /// Who waits, and the ticket. Inside MULTI nobody does.
+        /// Who waits, and the ticket. The server's own calls don't.
         reply: Option<(SessionId, u64)>,
+        /// A transaction waits, and with it all that a sentinel says and hears of a failover: not for long.
+        in_exec: bool,
     },
     /// ACL LOAD and SAVE: read or write the file that `aclfile` names; then answer the session by `complete`. (Those of a
     /// transaction turn to the file themselves: `acl::UsersFile`.)

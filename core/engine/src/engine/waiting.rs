@@ -122,14 +122,20 @@ impl Engine {
         };
         session.state.parked = None;
         session.state.resume(now_ms);
+        let late = session.state.late.take();
+        let reply = match late {
+            Some(late) => late.answered(&reply.into()),
+            None => reply.into(),
+        };
         let begin = session.out.len();
         // Replies of jobs are large: usually nothing stands before them, and they are taken as they are.
         match session.out.is_empty() {
-            true => session.out = reply.into(),
-            false => session.out.extend_from_slice(&reply.into()),
+            true => session.out = reply,
+            false => session.out.extend_from_slice(&reply),
         }
         exec::drop_reply_if_off(&mut session.state, &mut session.out, begin);
         exec::caching_is_over(&mut session.state, Some(command));
+        session.state.refresh_quick();
         self.core.sessions.list(id);
         self.core.recount(id);
         true

@@ -115,9 +115,7 @@ impl RawRecord {
 
     /// The value as DUMP gives it. Meant for outside the lock.
     pub fn dump(&self, options: EncodeOptions) -> Vec<u8> {
-        let mut value = Vec::new();
-        let rdb_type = self.encode_value(&mut value, options);
-        keystead_rdb::dump_payload(rdb_type, &value)
+        keystead_rdb::dump_payload_of(|out| self.encode_value(out, options))
     }
 
     fn encode_value(&self, out: &mut impl Output, options: EncodeOptions) -> u8 {

@@ -3,7 +3,7 @@
 
 use super::document::quote;
 use super::report::ConfigError;
-use crate::replace::replace;
+use crate::replace::{own_temporary, replace};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::io;
@@ -117,7 +117,7 @@ pub(crate) fn write(path: &Path, overlay: &Overlay) -> io::Result<()> {
         text.push_str(&format!("        {}: [\n{lines}        ],\n", quote(name)));
     }
     text.push_str("    },\n)\n");
-    replace(path, &path.with_extension(format!("tmp-{}", std::process::id())), text.as_bytes())
+    replace(path, &own_temporary(path), text.as_bytes())
 }
 
 /// A map of texts in RON, its closing bracket at a depth of indentation.

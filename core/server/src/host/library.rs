@@ -1,5 +1,6 @@
 //! A plugin's library in the process: opened once by its absolute path, never closed once code of it ran.
 
+use super::fall::Told;
 use super::scan::{self, Declaration, Refusal};
 use super::seam::ConfigText;
 use keystead_abi::glue::OwnedBuf;
@@ -56,8 +57,10 @@ impl Library {
             return Err(Refusal::new(path, reason));
         }
         let absolute = path.canonicalize().map_err(|error| Refusal::new(path, format!("can't be found: {error}")))?;
+        let told = Told::opening(path);
         // SAFETY: running the library's constructors is what loading a plugin means; the declaration was checked.
         let dl = unsafe { Dl::open(Some(&absolute), RTLD_NOW | RTLD_LOCAL) };
+        drop(told);
         let dl = dl.map_err(|error| Refusal::new(path, format!("can't be loaded: {}", chain(&error))))?;
         // SAFETY: the symbol is a static, so its address is that of the declaration, as the scan's magic says.
         let symbol = unsafe { dl.get::<*mut c_void>(declaration.symbol.as_bytes()) };

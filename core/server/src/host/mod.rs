@@ -1,7 +1,7 @@
 //! The plugin host: loads libraries, hands them the tables, polls their futures, starts and stops them in order.
 //!
 //! In reading order: `seam` (what it asks of the server), `scan` and `library` (a file becomes a library, or is refused
-//! in words), `registrar` (what a plugin declares), `commands` and `hooks` (its functions as the engine sees them),
+//! in words; `fall`, if it takes the process along), `registrar` (what a plugin declares), `commands` and `hooks` (its functions as the engine sees them),
 //! `frame` and `ctx` (a turn as the plugin sees it), `api` and `objects` (everything outside a turn), `contracts`
 //! (services), `tasks`, `holding` (what waits for its word), `plugin` (its life). Never looks into a plugin's configuration, never decides what one does.
 #![allow(unsafe_code)]
@@ -14,6 +14,7 @@ mod ctx;
 mod durable;
 mod effects;
 mod event_names;
+mod fall;
 mod frame;
 mod holding;
 mod hooks;

@@ -297,7 +297,7 @@ fn store(ctx: &mut Ctx<'_>, key: &[u8], query: &Query<'_>, found: Vec<Found>) ->
     let count = found.len();
     out.int(count as i64);
     let changed = if found.is_empty() {
-        ks.remove(db, key)
+        ks.remove_unasked(db, key)
     } else {
         let before = ks.dirty();
         let members = found.into_iter().map(|item| {

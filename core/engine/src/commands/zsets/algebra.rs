@@ -231,7 +231,7 @@ pub(super) fn store(ctx: &mut Ctx<'_>, key: &[u8], result: ZSet) -> CommandResul
         ks.put_object(db, key, Object::ZSet(result), None);
         true
     } else {
-        ks.remove(db, key)
+        ks.remove_unasked(db, key)
     };
     out.int(len as i64);
     Ok(as_sent_if(changed))
