@@ -206,9 +206,9 @@ fn a_replica_waits_for_the_slow_disk_of_its_primary() {
     assert_eq!(number(&mut p, "stats", "sync_full"), 1, "{}", replica.process.log());
 }
 
-/// It came back for it and was dropped for it, three thousand times a second.
+/// It was dropped for it, came back for it and was dropped for it, three thousand times a second.
 #[test]
-fn a_value_beyond_the_limit_costs_a_replica_one_connection() {
+fn a_value_beyond_the_limit_costs_a_replica_nothing() {
     let (primary, replica) = (node(""), node(""));
     let (mut writer, mut reader) = (primary.client(), replica.client());
     writer.ok("CONFIG SET repl-backlog-size 16384");
@@ -220,9 +220,7 @@ fn a_value_beyond_the_limit_costs_a_replica_one_connection() {
         wait_until("it has the value", DEADLINE, || {
             reader.command(&["STRLEN", "large"]).as_int() == Some(i64::try_from(round * MB).unwrap())
         });
-        wait_until("it follows on", DEADLINE, || number(&mut writer, "replication", "connected_slaves") == 1);
         let stats = ["sync_full", "sync_partial_ok", "client_output_buffer_limit_disconnections"];
-        let [full, partial, dropped] = stats.map(|name| number(&mut writer, "stats", name));
-        assert!(full == 1 && partial <= round && dropped <= round, "{full} {partial} {dropped}");
+        assert_eq!(stats.map(|name| number(&mut writer, "stats", name)), [1, 0, 0]);
     }
 }

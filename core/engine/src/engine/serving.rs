@@ -158,6 +158,7 @@ impl Core {
         if self.journal.is_strained() {
             self.judge_readers();
         }
+        self.journal.turn_over();
         let listed = std::mem::take(&mut self.sessions.listed);
         let mut ready = Vec::with_capacity(listed.len());
         for session in listed {

@@ -100,9 +100,9 @@ pub(super) struct Cursor {
     /// What the log calls its reader.
     pub(super) name: Arc<str>,
     pub(super) pos: u64,
-    /// What an online replica lacked when it became one doesn't count against it, or it would be dropped for that again and
-    /// again, each time it comes back for it.
-    spared: u64,
+    /// Up to where nothing counts against an online replica. What it lacked when it became one doesn't, or it would be dropped
+    /// for that again and again, each time it comes back for it; nor does a turn that is larger than the limit.
+    pub(super) spared: u64,
     /// Where that begins which it was given last, and may have yet: it stays, so that it is counted, once for all readers.
     lent: u64,
     /// What its reader copies of that.

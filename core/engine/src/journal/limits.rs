@@ -111,6 +111,15 @@ impl Cursor {
         long || beyond(limits.most(self.class, follows))
     }
 
+    /// One turn alone brings more than it may lack: whoever had what came before is given the time to take that.
+    fn spare_a_turn(&mut self, limits: &JournalLimits, turn_from: u64, end: u64) {
+        let most = limits.replica_hard;
+        let large = most > 0 && end.saturating_sub(turn_from) > most;
+        if large && self.pos >= self.spared && turn_from.saturating_sub(self.pos) <= most {
+            self.spared = end;
+        }
+    }
+
     /// Whether writers are paced for it: from its share on, until it is down at half of that.
     fn is_paced(&mut self, share: u64, lag: u64) -> bool {
         self.paced = share > 0 && lag > if self.paced { share / 2 } else { share };
@@ -140,6 +149,12 @@ impl Journal {
         self.log.end_pos() > self.look_at
     }
 
+    /// Another turn begins.
+    #[inline]
+    pub fn turn_over(&mut self) {
+        self.turn_from = self.log.end_pos();
+    }
+
     /// Ends readers beyond their limits; `follows` on a replica.
     pub fn enforce_limits(&mut self, now_ms: u64, follows: bool) -> Verdict {
         let end = self.log.end_pos();
@@ -148,6 +163,7 @@ impl Journal {
         self.look_at = u64::MAX;
         for cursor in self.cursors.values_mut().filter(|cursor| cursor.ended().is_none()) {
             let (class, share) = (cursor.class, limits.share(cursor.class));
+            cursor.spare_a_turn(&limits, self.turn_from, end);
             let from = cursor.counted_from();
             let lag = end - from.min(end);
             let pin = |cursor: &Cursor| {

@@ -37,6 +37,8 @@ pub struct Journal {
     limits: JournalLimits,
     /// The position from which on some reader may be beyond its limit.
     look_at: u64,
+    /// Where the turn that runs began.
+    turn_from: u64,
     /// The data is that of the history at the offset.
     placed: bool,
     /// Something was appended since the wakers were last collected.
@@ -64,6 +66,7 @@ impl Journal {
             parting: Vec::new(),
             limits: JournalLimits::default(),
             look_at: 0,
+            turn_from: 0,
             placed: true,
             fresh: false,
             scratch: Vec::new(),

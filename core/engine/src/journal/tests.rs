@@ -109,6 +109,7 @@ fn writers_are_paced_for_a_sync_until_it_is_dropped() {
     let [sync, slow] = [(); 2].map(|()| journal.open_cursor(CursorClass::SyncingReplica, None).expect("now"));
     journal.name_cursor(slow, "the slow one");
     let grow = |journal: &mut Journal, bytes: u64| {
+        journal.turn_over();
         let to = journal.offset() + bytes;
         while journal.offset() < to {
             set(journal, 0, "a");
@@ -136,12 +137,19 @@ fn writers_are_paced_for_a_sync_until_it_is_dropped() {
     assert!(read(&mut journal, sync).len() >= 800, "the other one has what came meanwhile");
 }
 
+fn large(journal: &mut Journal) {
+    journal.turn_over();
+    let line: OwnedArgs = ["SET", "a", &"v".repeat(3000)].iter().collect();
+    journal.append(0, Targets::ALL, Origin::Client, line.view());
+}
+
 /// One record may be larger than the limit: whoever comes back for it must get it.
 #[test]
 fn what_a_replica_lacks_as_it_comes_does_not_count_against_it() {
     let mut journal = Journal::new();
     journal.set_limits(JournalLimits { replica_hard: 1000, replica_soft: 500, ..JournalLimits::default() });
     let grow = |journal: &mut Journal, bytes: u64| {
+        journal.turn_over();
         let to = journal.offset() + bytes;
         while journal.offset() < to {
             set(journal, 0, "a");
@@ -149,8 +157,7 @@ fn what_a_replica_lacks_as_it_comes_does_not_count_against_it() {
     };
     journal.set_backlog(Some(1));
     let begin = journal.offset();
-    let large: OwnedArgs = ["SET", "a", &"v".repeat(3000)].iter().collect();
-    journal.append(0, Targets::ALL, Origin::Client, large.view());
+    large(&mut journal);
     let partial = journal.open_cursor(CursorClass::Replica, Some(begin)).expect("kept");
     let synced = journal.open_cursor(CursorClass::SyncingReplica, Some(begin)).expect("kept");
     journal.set_cursor_class(synced, CursorClass::Replica);
@@ -164,6 +171,21 @@ fn what_a_replica_lacks_as_it_comes_does_not_count_against_it() {
     let verdict = journal.enforce_limits(100_002, false);
     assert_eq!(verdict.dropped.iter().map(|pin| pin.lag > 4000).collect::<Vec<_>>(), [true], "what came since does");
     assert_eq!(journal.read(synced, 10), Read::Ended(Ended::Overrun));
+}
+
+#[test]
+fn a_turn_beyond_the_limit_is_given_the_time_it_takes_and_no_second_one() {
+    let mut journal = Journal::new();
+    journal.set_limits(JournalLimits { replica_hard: 1000, replica_soft: 0, ..JournalLimits::default() });
+    let [quick, still] = [(); 2].map(|()| journal.open_cursor(CursorClass::Replica, None).expect("now"));
+    set(&mut journal, 0, "a");
+    large(&mut journal);
+    assert!(journal.enforce_limits(1, false).dropped.is_empty());
+    journal.read(quick, usize::MAX);
+    large(&mut journal);
+    assert_eq!(journal.enforce_limits(2, false).dropped.len(), 1);
+    assert_eq!(journal.read(still, 10), Read::Ended(Ended::Overrun));
+    assert!(matches!(journal.read(quick, 10), Read::Data(_)));
 }
 
 /// The log would tell of each step to and fro.
@@ -232,6 +254,7 @@ fn whoever_waits_for_the_end_is_woken_by_nothing_else() {
     journal.close_cursor(closed);
     assert_eq!(woken(&mut journal), 1);
     while journal.position() <= 1000 {
+        journal.turn_over();
         set(&mut journal, 0, "a");
     }
     journal.enforce_limits(1, false);
