@@ -2,7 +2,7 @@
 
 use keystead_harness::{Certs, Client, DEADLINE, Keystead, Reply, free_port, keystead_bin, ron_str, wait_until};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Barrier;
 use std::thread;
@@ -310,6 +310,19 @@ fn a_replica_whose_certificate_is_refused_says_so() {
         .plugin("replication", &format!("(replicaof: (\"127.0.0.1\", {port}))"))
         .start();
     replica.process.wait_for_log(&format!("with 127.0.0.1:{port} ends: the peer refused it: unknown ca"), DEADLINE);
+}
+
+/// A port without TLS waits for the end of a line that never comes; what is wrong can only be guessed.
+#[test]
+fn a_link_to_a_port_without_tls_says_what_may_be_wrong() {
+    let certs = Certs::new();
+    let plain = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = plain.local_addr().expect("its address").port();
+    let mut replica = Keystead::builder()
+        .section(&certs.section(0, "replication: true"))
+        .plugin("replication", &format!("(replicaof: (\"127.0.0.1\", {port}))"))
+        .start();
+    replica.process.wait_for_log("the peer says nothing (is that a port without TLS?)", DEADLINE);
 }
 
 /// What `openssl req -x509` makes is authority, server and client in one. Redis takes it.
