@@ -1,6 +1,8 @@
 //! Reading a file or a full sync that comes in pieces of any size. Holds at most one unfinished item and the last
 //! piece; a record must be whole before it is given out.
 
+use std::io::{self, Read};
+
 use crate::prim::Reader;
 use crate::types::{
     OP_AUX, OP_EOF, OP_FUNCTION_PRE_GA, OP_FUNCTION2, OP_MODULE_AUX, OP_RESIZEDB, OP_SELECTDB, OP_SLOT_INFO,
@@ -77,6 +79,8 @@ pub struct FileParser {
     /// Position of `buf[head]` in the file.
     offset: u64,
     crc: Crc64,
+    /// How many bytes behind `head` the checksum has already.
+    summed: usize,
     scanner: RecordScanner,
     version: u16,
     db: u32,
@@ -95,16 +99,37 @@ impl FileParser {
     /// A parser at the first byte of a file.
     pub fn new(limits: ParserLimits) -> Self {
         let scanner = RecordScanner::new(limits.max_string);
-        Self { limits, buf: Vec::new(), head: 0, offset: 0, crc: Crc64::new(), scanner, version: 0, db: 0, done: false }
+        let (buf, crc) = (Vec::new(), Crc64::new());
+        Self { limits, buf, head: 0, offset: 0, crc, summed: 0, scanner, version: 0, db: 0, done: false }
     }
 
     /// Appends the next piece (64 KiB is a good size).
     pub fn feed(&mut self, bytes: &[u8]) {
+        self.let_go();
+        self.buf.extend_from_slice(bytes);
+    }
+
+    /// The same with the next bytes of a source, so many at most, which aren't copied on their way; how many came, 0 at its end.
+    pub fn feed_from(&mut self, mut source: impl Read, most: usize) -> io::Result<usize> {
+        self.let_go();
+        let len = self.buf.len();
+        self.buf.resize(len + most, 0);
+        let read = loop {
+            match source.read(&mut self.buf[len..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        self.buf.truncate(len + read.as_ref().map_or(0, |read| *read));
+        read
+    }
+
+    /// Lets go of what was given out.
+    fn let_go(&mut self) {
         if self.head > 0 {
             self.buf.drain(..self.head);
             self.head = 0;
         }
-        self.buf.extend_from_slice(bytes);
     }
 
     /// Where the next event begins, counted from the file's first byte.
@@ -264,6 +289,8 @@ impl FileParser {
             }
         }
         if count == 0 {
+            // All that is here is a record's that goes on. It may be larger than what is near the processor: summed while it is there.
+            self.sum(self.buffered());
             return Ok(None);
         }
         self.consume(len);
@@ -271,9 +298,21 @@ impl FileParser {
     }
 
     fn consume(&mut self, len: usize) {
-        self.crc.update(&self.buf[self.head..self.head + len]);
+        self.sum(len);
+        self.summed -= len;
         self.head += len;
         self.offset += len as u64;
+    }
+
+    /// The checksum goes on over so many bytes behind `head`, or has them already.
+    fn sum(&mut self, len: usize) {
+        if len > self.summed {
+            // Where nobody compares it, none is needed.
+            if self.limits.verify_checksum {
+                self.crc.update(&self.buf[self.head + self.summed..self.head + len]);
+            }
+            self.summed = len;
+        }
     }
 
     fn error(&self, error: RdbError) -> FileError {
@@ -361,6 +400,50 @@ mod tests {
             }
             assert_eq!((taken.as_slice(), parser.buffered()), (&file[9..], 0), "pieces of {piece}");
         }
+    }
+
+    /// Gives so many bytes at most, and is interrupted before each time.
+    struct Halting<'a>(&'a [u8], usize, bool);
+
+    impl Read for Halting<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.2 = !self.2;
+            if self.2 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let most = self.1.min(buf.len());
+            self.0.read(&mut buf[..most])
+        }
+    }
+
+    /// How a file that is read from a source ends.
+    fn end_of(file: &[u8], most: usize) -> Result<String, RdbError> {
+        let (mut parser, mut source) = (FileParser::default(), Halting(file, most, false));
+        let mut end = String::new();
+        while parser.feed_from(&mut source, 700).expect("readable") > 0 {
+            while let Some(event) = parser.next_event().map_err(|error| error.error)? {
+                end = format!("{event:?}");
+            }
+        }
+        parser.finish().map(|()| end).map_err(|error| error.error)
+    }
+
+    #[test]
+    fn a_value_longer_than_its_pieces_is_summed_once() {
+        let record = |len: u32| [&[0, 1, b'k', 0x80][..], &len.to_be_bytes(), &vec![b'v'; len as usize]].concat();
+        let mut file = [&b"REDIS0012\xfe\x00"[..], &[9, 5000, 9, 900].map(record).concat(), &[OP_EOF]].concat();
+        file.extend(crate::crc64(&file).to_le_bytes());
+        for most in [1, 64, 699, 6000] {
+            assert_eq!(end_of(&file, most).as_deref(), Ok("Eof { checksummed: true }"), "pieces of {most}");
+            for at in [40, 700, 3000, 5030, 5900] {
+                let mut damaged = file.clone();
+                assert_eq!(std::mem::replace(&mut damaged[at], b'w'), b'v');
+                assert!(matches!(end_of(&damaged, most), Err(RdbError::Checksum { .. })), "byte {at}");
+            }
+        }
+        assert_eq!(end_of(&file[..5900], 64), Err(RdbError::Truncated));
+        let folder = std::fs::File::open("/").expect("opened");
+        assert!(FileParser::default().feed_from(folder, 700).is_err());
     }
 
     #[test]

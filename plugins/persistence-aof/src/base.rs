@@ -4,7 +4,7 @@ use crate::commands_of;
 use crate::failpoint;
 use crate::note;
 use crate::plugin::Aof;
-use keystead_plugin::{Batch, Error, Host, Progress, ReplId, Result, Snapshot};
+use keystead_plugin::{Batch, Error, Host, Progress, ReplId, Reply, Result, Snapshot};
 use keystead_rdb::{FileHead, FileWriter, RdbError, StreamPoint, parse_functions, records};
 use std::fs::File;
 use std::io::Write;
@@ -37,11 +37,7 @@ pub(crate) async fn write(plugin: &Arc<Aof>, path: PathBuf, mut snapshot: Snapsh
     let config = plugin.config();
     let host = plugin.host;
     let mut out = Vec::with_capacity(CHUNK + CHUNK / 4);
-    if rdb.is_none() && config.timestamps {
-        note::write_time(host.unix_ms() / 1000, &mut out);
-    }
-    let format = Format::begin(rdb, &host, &snapshot, &mut out);
-    let mut format = format.map_err(|error| Error::new(error.to_string()))?;
+    let mut format = Format::begin(rdb, &host, &snapshot, config.timestamps, &mut out).await?;
     let opened = move || {
         let told = |error| format!("Opening the temp file for AOF rewrite {}: {error}", path.display());
         File::create(&path).map_err(told)
@@ -77,10 +73,20 @@ pub(crate) async fn write(plugin: &Arc<Aof>, path: PathBuf, mut snapshot: Snapsh
 
 impl Format {
     /// What stands before the keys: the file's head, and what plugins keep beside them (functions).
-    fn begin(rdb: Option<u16>, host: &Host, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<Format, RdbError> {
+    async fn begin(
+        rdb: Option<u16>,
+        host: &Host,
+        snapshot: &Snapshot,
+        timestamp: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Format> {
         let sections = snapshot.sections();
-        let Some(version) = rdb else {
-            parse_functions(&sections)?.iter().for_each(|code| commands_of::write_function(code, out));
+        let Some(version) = version(rdb, host, !sections.is_empty()).await? else {
+            if timestamp {
+                note::write_time(host.unix_ms() / 1000, out);
+            }
+            let codes = parse_functions(&sections).map_err(|error| Error::new(error.to_string()))?;
+            codes.iter().for_each(|code| commands_of::write_function(code, out));
             return Ok(Format::Commands);
         };
         let mut writer = Box::new(FileWriter::new(true));
@@ -114,6 +120,25 @@ impl Format {
             writer.eof(out);
         }
     }
+}
+
+/// The version of an RDB file, or none for commands. Functions that no plugin takes can't be commands: nobody could execute them
+/// at the next start. Readers look at what a base begins with, not at its name.
+async fn version(rdb: Option<u16>, host: &Host, functions: bool) -> Result<Option<u16>> {
+    if rdb.is_some() || !functions || knows_functions(host).await? {
+        return Ok(rdb);
+    }
+    log::warn!(
+        "The base is an RDB file whatever aof-use-rdb-preamble says: it has functions, and no plugin loads them"
+    );
+    let versions = host.rdb_versions();
+    Ok(Some(versions.configured.max(versions.needed)))
+}
+
+/// Whether FUNCTION LOAD would be executed.
+async fn knows_functions(host: &Host) -> Result<bool> {
+    let told = host.with_keyspace(|ctx| ctx.call(0, &["COMMAND", "INFO", "FUNCTION"])).await??;
+    Ok(matches!(told, Reply::Array(rows) if rows.iter().any(|row| matches!(row, Reply::Array(_)))))
 }
 
 fn head(host: &Host, snapshot: &Snapshot) -> FileHead {

@@ -61,7 +61,8 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     if name.is_empty() {
         return Err("dbfilename can't be empty".into());
     }
-    if name.contains(['/', '\0']) || [".", ".."].contains(&name) {
+    // A backslash as in Redis, where files may go on to other systems.
+    if name.contains(['/', '\\', '\0']) || [".", ".."].contains(&name) {
         return Err("dbfilename can't be a path, just a filename".into());
     }
     if name.len() > MAX_NAME {
@@ -91,7 +92,7 @@ mod tests {
         for good in ["dump.rdb", "a b", "..rdb", "ä", &"x".repeat(255)] {
             assert!(check_name(good).is_ok(), "{good}");
         }
-        for bad in ["", "a/b", ".", "..", "a\0b", &"x".repeat(256)] {
+        for bad in ["", "a/b", "a\\b", ".", "..", "a\0b", &"x".repeat(256)] {
             assert!(check_name(bad).is_err(), "{}", bad.escape_debug());
         }
     }

@@ -97,13 +97,11 @@ fn take_apart(mut file: File, verify: bool, mut sender: Sender<Piece>) {
     let limits = ParserLimits { batch_bytes: BATCH, verify_checksum: verify, ..ParserLimits::default() };
     let mut parser = FileParser::new(limits);
     let mut head = Some(Box::<FileHead>::default());
-    let mut chunk = vec![0; CHUNK];
     loop {
-        let n = match file.read(&mut chunk) {
+        let n = match parser.feed_from(&mut file, CHUNK) {
             Ok(n) => n,
             Err(error) => return last(&mut sender, Piece::Broken(error.to_string())),
         };
-        parser.feed(&chunk[..n]);
         match take_events(&mut parser, &mut head, &mut sender) {
             Ok(true) if n > 0 => {}
             Ok(true) => {

@@ -83,8 +83,8 @@ impl Plugin for PersistenceRdb {
         };
         // Whoever loaded it: it is on the disk.
         self.all_is_saved().await?;
-        let dir = self.dir();
-        self.host.blocking(move || save::discard_stale(&dir)).await?;
+        let (dir, config) = (self.dir(), self.config());
+        self.host.blocking(move || save::discard_stale(&dir, &config.dbfilename)).await?;
         self.tell_of_unread_log().await?;
         self.ready.store(true, Ordering::Release);
         self.host.spawn(self.clone().look_after_points());

@@ -36,11 +36,15 @@ fn temporary_name(pid: u32) -> String {
 }
 
 /// Deletes what saves of processes that are gone left behind: each crash inside of one leaves a file as large as the data. One
-/// under a process id that is in use stays, unless the id is ours, as in a container, where it is the same at each start.
-pub(crate) fn discard_stale(dir: &Path) {
+/// under a process id that is in use stays, unless the id is ours, as in a container, where it is the same at each start. So does
+/// the data, whatever its name.
+pub(crate) fn discard_stale(dir: &Path, data: &str) {
     let Ok(entries) = std::fs::read_dir(dir) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
+        if name.to_str() == Some(data) {
+            continue;
+        }
         let pid = name.to_str().and_then(|name| name.strip_prefix("temp-")?.strip_suffix(".rdb")?.parse().ok());
         let Some(pid) = pid.filter(|pid| name.to_str() == Some(&temporary_name(*pid))) else { continue };
         let stale = pid == std::process::id() || !Path::new(&format!("/proc/{pid}")).exists();
@@ -262,7 +266,10 @@ mod tests {
         for name in stay.iter().copied().chain([dead.as_str(), &ours]) {
             std::fs::write(dir.path().join(name), "half").expect("written");
         }
-        discard_stale(dir.path());
+        let data = temporary_name(u32::MAX - 1);
+        std::fs::write(dir.path().join(&data), "whole").expect("written");
+        discard_stale(dir.path(), &data);
+        assert!(std::fs::remove_file(dir.path().join(&data)).is_ok(), "the data's own file");
         let mut left: Vec<_> =
             std::fs::read_dir(dir.path()).expect("listed").map(|e| e.expect("one").file_name()).collect();
         left.sort();

@@ -92,6 +92,50 @@ fn functions_are_part_of_a_base_in_either_format() {
     }
 }
 
+/// Where no plugin executes FUNCTION LOAD, a base that has it would refuse every start from then on.
+#[test]
+fn functions_that_no_plugin_takes_make_a_base_an_rdb_file() {
+    const LIBRARY: &str = "#!lua name=lib\nredis.register_function('f', function() return 'from lib' end)";
+    const SCRIPTING: &str = "(name: \"scripting\", config: ()),";
+    let config = "(fsync: always, rdb_preamble: true, timestamps: true, rewrite_percentage: 0)";
+    let mut node = Keystead::builder().plugin("persistence-aof", config).plugin("scripting", "()").start();
+    let change = |node: &mut Keystead, from: &str, to: &str| {
+        node.process.kill();
+        let file = node.dir().join("keystead.ron");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&file, text.replace(from, to)).unwrap();
+        node.restart();
+    };
+    let rewrite = |node: &Keystead| {
+        let before = persistence(node, "aof_rewrites");
+        node.client().ok("BGREWRITEAOF");
+        wait_until("the rewrite", DEADLINE, || persistence(node, "aof_rewrites") != before);
+    };
+    assert_eq!(node.client().command(&["FUNCTION", "LOAD", LIBRARY]), "lib");
+    rewrite(&node);
+    change(&mut node, "rdb_preamble: true", "rdb_preamble: false");
+    change(&mut node, SCRIPTING, "// no scripts");
+    node.client().ok("SET a 1");
+    rewrite(&node);
+    node.client().ok("SET b 2");
+    // A start that reads it, twice: what it kept is rewritten again.
+    for _ in 0..2 {
+        node.process.kill();
+        node.restart();
+        assert_eq!(node.client().cmd("EXISTS a b"), Reply::Int(2), "{}", node.process.log());
+        rewrite(&node);
+    }
+    change(&mut node, "// no scripts", SCRIPTING);
+    assert_eq!(node.client().cmd("FCALL f 0"), "from lib", "{}", node.process.log());
+    rewrite(&node);
+    let folder = node.dir().join("appendonlydir");
+    let manifest = std::fs::read_to_string(folder.join("appendonly.aof.manifest")).unwrap();
+    let base = manifest.lines().find(|line| line.ends_with("type b")).unwrap().split(' ').nth(1).unwrap();
+    let base = std::fs::read(folder.join(base)).unwrap();
+    assert!(base.starts_with(b"#TS:") && base.windows(8).any(|word| word == b"FUNCTION"), "commands again");
+}
+
 /// What came in the form of the file goes into it as it came; what came in another one must not.
 #[test]
 fn the_file_has_one_form_however_a_command_was_sent() {

@@ -108,6 +108,32 @@ fn what_a_failed_plugin_had_stays_as_it_was_kept() {
     assert!(kept.contains("timeout") && both(&kept), "{kept}");
 }
 
+/// A crash each would leave one, with users' passwords in it. What only looks like one stays, and a check removes nothing.
+#[test]
+fn what_a_kill_inside_of_a_write_left_goes_at_the_next_start() {
+    // No process has such an id.
+    let (left, stays) = (["keystead.overlay.tmp-4194305", "users.tmp-4194305"], ["users.tmp-old", "other.tmp-4194305"]);
+    let mut builder = Keystead::builder().file("users.acl", b"").server("aclfile: \"users.acl\"");
+    for name in left.into_iter().chain(stays) {
+        builder = builder.file(name, b"user a on #");
+    }
+    let mut node = builder.start();
+    let there = |names: [&str; 2]| names.map(|name| node.dir().join(name).exists());
+    assert_eq!((there(left), there(stays)), ([false; 2], [true; 2]), "{}", node.process.log());
+    node.process.kill();
+    left.iter().for_each(|name| std::fs::write(node.dir().join(name), "user a on #").unwrap());
+    let checked = Command::new(keystead_bin()).arg("check").arg(node.dir().join("keystead.ron")).output().unwrap();
+    assert!(checked.status.success() && left.iter().all(|name| node.dir().join(name).exists()));
+    node.restart();
+    node.client().ok("CONFIG SET timeout 10");
+    node.client().ok("CONFIG REWRITE");
+    node.client().ok("ACL SAVE");
+    let names = std::fs::read_dir(node.dir()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name.contains(".tmp-")).collect();
+    names.sort();
+    assert_eq!(names, ["other.tmp-4194305", "users.tmp-old"]);
+}
+
 #[test]
 fn check_says_what_a_start_passes_over() {
     let dir = tempfile::tempdir().unwrap();

@@ -295,6 +295,26 @@ fn clients_hear_that_it_is_loading_and_may_stop_it() {
     assert_eq!(std::fs::read(dump(&node)).unwrap(), bytes, "an end while loading saves nothing");
 }
 
+/// Its thread reads ahead, so that a load of many short keys never waits for the disk.
+#[test]
+fn a_load_that_never_waits_keeps_nobody_waiting() {
+    const KEYS: usize = 500_000;
+    let records = (0..KEYS).flat_map(|nth| [&[0, 7][..], format!("{nth:07}").as_bytes(), &[1, b'v']].concat());
+    let mut file = b"REDIS0010\xfe\x00".to_vec();
+    file.extend(records.chain([255]).chain([0; 8]));
+    let mut node = saving("()").file("dump.rdb", &file).launch();
+    node.process.wait_for_log("Loading DB in memory", DEADLINE);
+    let mut client = node.client();
+    let reply = client.cmd("DBSIZE");
+    node.process.wait_for_log("DB loaded from disk", DEADLINE);
+    let log = node.process.log();
+    let took = log.split("DB loaded from disk: ").nth(1).and_then(|told| told.split(' ').next()).unwrap();
+    // A fast machine may be done before the port is opened early.
+    if took.parse::<f64>().unwrap() > 1.0 {
+        assert_eq!(reply, "LOADING Redis is loading the dataset in memory", "{log}");
+    }
+}
+
 /// A replica that keeps files, of `port`.
 fn saving_replica(port: u16) -> Keystead {
     Keystead::builder()
@@ -494,6 +514,37 @@ fn snapshots_at_once_get_a_number_each() {
     assert_eq!(node.client().cmd("DBSIZE"), 20_000);
 }
 
+/// Its own version of the format, its own folder, and nothing left where there is no room.
+#[test]
+fn snapshots_have_what_an_rdb_file_has_and_take_no_room_that_is_not_theirs() {
+    let builder = Keystead::builder().plugin("snapshots", "()").server("enable_protected_configs: \"local\"");
+    // Ignored, the signal of a file that grows too large becomes an error of the write.
+    let mut node = builder.shell("trap '' XFSZ; ulimit -f 200").start();
+    let mut client = node.client();
+    client.ok("HSET h f v g w");
+    assert_eq!(client.cmd("HEXPIREAT h 9999999999 FIELDS 1 f").items(), [Reply::Int(1)]);
+    assert_eq!(client.ok("SNAPSHOTS.SAVE"), 1);
+    let mut state = 1u32;
+    let noise = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    let large: Vec<u8> = (0..400 << 10).map(noise).collect();
+    assert_eq!(client.command::<&[u8]>(&[b"SET", b"large", &large]), "OK");
+    let refused = client.cmd("SNAPSHOTS.SAVE");
+    assert!(refused.is_error() && temporary_files(&node) == 0, "{refused:?}");
+    client.ok("DEL large");
+    let other = node.dir().join("other");
+    std::fs::create_dir(&other).unwrap();
+    node.process.kill();
+    node.restart();
+    let mut client = node.client();
+    assert_eq!(client.cmd("HEXPIRETIME h FIELDS 2 f g").items(), [Reply::Int(9_999_999_999), Reply::Int(-1)]);
+    assert_eq!(client.command(&["CONFIG", "SET", "dir", &other.display().to_string()]), "OK");
+    assert_eq!(client.ok("SNAPSHOTS.SAVE"), 1);
+    assert!(other.join("snapshot-1.rdb").exists());
+}
+
 /// A cut that can't be read isn't one cut too many, which is waited for: the save fails, and says why.
 #[test]
 fn a_save_without_a_thread_for_its_snapshot_fails() {
@@ -558,15 +609,34 @@ fn the_file_has_what_was_there_when_the_save_was_asked_for() {
     }
 }
 
+/// As a save's own file is called while it is written: what was left of one goes at a start, the data doesn't.
+#[test]
+fn data_under_a_temporary_file_s_name_stays() {
+    // No process has such an id.
+    const NAME: &str = "temp-4194305.rdb";
+    let mut node = saving(&format!("(save: [], dbfilename: \"{NAME}\")")).file("temp-4194306.rdb", b"half").start();
+    assert!(!node.dir().join("temp-4194306.rdb").exists());
+    node.client().ok("SET a 1");
+    node.client().ok("SAVE");
+    for _ in 0..2 {
+        node.process.kill();
+        node.restart();
+        assert_eq!(node.client().cmd("GET a"), "1", "{}", node.process.log());
+    }
+}
+
 /// What no file can be called would be kept by CONFIG REWRITE, and refuse the next start.
 #[test]
 fn a_name_that_no_file_can_have_is_refused() {
     let node = saving("()").server("enable_protected_configs: \"local\"").start();
     let mut client = node.client();
     let long = "x".repeat(100_000);
-    for (name, why) in
-        [("a\0b", "can't be a path"), ("..", "can't be a path"), (long.as_str(), "can have 255 bytes at most")]
-    {
+    for (name, why) in [
+        ("a\0b", "can't be a path"),
+        ("..", "can't be a path"),
+        ("a\\b", "can't be a path"),
+        (long.as_str(), "can have 255 bytes at most"),
+    ] {
         let Reply::Error(refused) = client.command(&["CONFIG", "SET", "dbfilename", name]) else {
             panic!("{why}: taken")
         };

@@ -8,10 +8,10 @@ use futures::lock::Mutex;
 use keystead_plugin::prelude::*;
 use keystead_plugin::services::persistence::{self, Recovered, Recovery, SNAPSHOT, Strategy};
 use keystead_plugin::{Batch, Folders, LoadMode};
-use keystead_rdb::{Event, FileHead, FileParser, FileWriter, OP_FUNCTION2, RDB_VERSION, function_record};
+use keystead_rdb::{Event, FileHead, FileParser, FileWriter, OP_FUNCTION2, function_record};
 use std::fs::File;
-use std::io::Read;
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 /// Bytes in which the fields at a file's front are looked for.
 const FRONT: u64 = 4096;
@@ -47,18 +47,18 @@ impl Strategy for Snapshots {
 
     async fn survey(self: Arc<Self>) -> Result<Option<String>> {
         self.folders.hold_at_start(&self.dir()).await?;
-        Ok(self.newest().map(|(_, path)| path.display().to_string()))
+        Ok(newest(&self.dir()).map(|(_, path)| path.display().to_string()))
     }
 
     /// Whoever knows better may know it from before: what is newer is loaded.
     async fn complete_until(self: Arc<Self>) -> Option<u64> {
         let mut front = Vec::new();
-        File::open(self.newest()?.1).ok()?.take(FRONT).read_to_end(&mut front).ok()?;
+        File::open(newest(&self.dir())?.1).ok()?.take(FRONT).read_to_end(&mut front).ok()?;
         FileHead::of(&front).created_s
     }
 
     async fn load(self: Arc<Self>) -> Result<Recovered> {
-        let Some((number, path)) = self.newest() else { return Ok(Recovered::default()) };
+        let Some((number, path)) = newest(&self.dir()) else { return Ok(Recovered::default()) };
         let mut parser = FileParser::default();
         parser.feed(&self.host.blocking(move || std::fs::read(path)).await??);
         let mut load = self.host.begin_load(LoadMode::Fresh).await?;
@@ -88,42 +88,53 @@ impl Snapshots {
         PathBuf::from(self.host.setting("dir").unwrap_or_else(|| ".".to_owned()))
     }
 
-    /// The newest file and its number.
-    fn newest(&self) -> Option<(u64, PathBuf)> {
-        let paths = std::fs::read_dir(self.dir()).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-        let number =
-            |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix("snapshot-")?.strip_suffix(".rdb")?.parse().ok();
-        paths.filter_map(|path| Some((number(&path)?, path))).max_by_key(|(number, _)| *number)
-    }
-
     /// `SNAPSHOTS.SAVE`: the number of the new file. It gets its name when it is whole and on the disk.
     async fn save(self: Arc<Self>, _: ClientInfo, _: OwnedArgs) -> Result<Reply> {
         let saving = self.saving.clone().lock_owned().await;
-        self.folders.hold(&self.dir())?;
-        let number = self.newest().map_or(1, |(number, _)| number + 1);
+        // One folder from here on, though CONFIG SET may name another meanwhile.
+        let dir = self.dir();
+        self.folders.hold(&dir)?;
+        let number = newest(&dir).map_or(1, |(number, _)| number + 1);
         let created_s = Some(self.host.unix_ms() / 1000);
-        let mut snapshot = self.host.snapshot(u32::from(RDB_VERSION)).await?;
+        let version = self.host.rdb_version_of_own_files();
+        let mut snapshot = self.host.snapshot(u32::from(version)).await?;
         let (mut writer, mut file) = (FileWriter::new(true), Vec::new());
-        FileHead { created_s, ..FileHead::default() }.write(&mut writer, &mut file, RDB_VERSION);
+        FileHead { created_s, ..FileHead::default() }.write(&mut writer, &mut file, version);
         // What isn't keys but data all the same: functions.
         writer.records(&mut file, &snapshot.sections());
         while let Some(batch) = snapshot.next().await? {
             writer.batch(&mut file, batch.db, &batch.bytes);
         }
         writer.eof(&mut file);
-        let dir = self.dir();
-        let (temporary, path) = (dir.join("temp-snapshot"), dir.join(format!("snapshot-{number}.rdb")));
         let written = move || {
             let _saving = saving;
-            std::fs::write(&temporary, &file)?;
-            File::open(&temporary)?.sync_all()?;
-            std::fs::rename(&temporary, &path)?;
-            // The name is on the disk when its folder is.
-            File::open(&dir)?.sync_all()
+            put(&dir, &format!("snapshot-{number}.rdb"), &file)
         };
         self.host.blocking(written).await??;
         Ok(Reply::Int(i64::try_from(number)?))
     }
+}
+
+/// The newest file and its number.
+fn newest(dir: &Path) -> Option<(u64, PathBuf)> {
+    let paths = std::fs::read_dir(dir).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let number =
+        |path: &PathBuf| path.file_name()?.to_str()?.strip_prefix("snapshot-")?.strip_suffix(".rdb")?.parse().ok();
+    paths.filter_map(|path| Some((number(&path)?, path))).max_by_key(|(number, _)| *number)
+}
+
+/// Writes a file that is whole when it gets its name; what can't be written takes no room.
+fn put(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let temporary = dir.join("temp-snapshot");
+    let written = std::fs::write(&temporary, bytes)
+        .and_then(|()| File::open(&temporary)?.sync_all())
+        .and_then(|()| std::fs::rename(&temporary, dir.join(name)));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written?;
+    // The name is on the disk when its folder is.
+    File::open(dir)?.sync_all()
 }
 
 keystead_plugin::export_plugin!(Snapshots, KEYSTEAD_PLUGIN_snapshots);

@@ -284,7 +284,10 @@ unsafe extern "C" fn put(data: *mut c_void, db: u32, count: u32, records: Buf) -
         if let Some(refused) = refused_in_turn() {
             return refused;
         }
-        match fill(&inner, db, count, records.as_ref()) {
+        let filled = fill(&inner, db, count, records.as_ref());
+        // Whoever never waits is asked for all that is left at once: an end that is wanted, and the port, would wait for the load.
+        async_std::task::yield_now().await;
+        match filled {
             Ok(added) => Out { a: added.stored, b: added.expired, ..Out::DONE },
             Err(reason) => Out::failed(abi::ERR, reason),
         }
