@@ -55,10 +55,14 @@ async fn carry_out(order: Order, shell: &Arc<Shell>, settings: &Arc<Settings>) {
     match order {
         Order::RewriteConfig { service, reply, in_exec } => {
             let mut rewriting = spawn_blocking(move || shell.basis().rewrite(&shell.services(), &settings));
-            if in_exec && timeout(PATIENCE, &mut rewriting).await.is_err() {
-                answer(&service, reply, &not_rewritten(WAITS));
-            }
-            let told = rewriting.await;
+            let patience = if in_exec { PATIENCE } else { Duration::MAX };
+            let told = match timeout(patience, &mut rewriting).await {
+                Ok(told) => told,
+                Err(_) => {
+                    answer(&service, reply, &not_rewritten(WAITS));
+                    rewriting.await
+                }
+            };
             answer(&service, reply, &told);
         }
         Order::AclFile { service, save, reply } => {

@@ -74,7 +74,10 @@ pub const DOCS: &[(&str, &str)] = &[
         "load_truncated",
         "aof-load-truncated: a file whose end is missing is cut and loaded; otherwise the start is refused.",
     ),
-    ("rdb_preamble", "aof-use-rdb-preamble: a base is an RDB file; otherwise commands."),
+    (
+        "rdb_preamble",
+        "aof-use-rdb-preamble: a base is an RDB file; otherwise commands, unless it has functions that no plugin takes.",
+    ),
     (
         "timestamps",
         "aof-timestamp-enabled: note the time beside the records, for redis-check-aof --truncate-to-timestamp.",
